@@ -1,0 +1,1 @@
+//! Typed settings, checked once: the topology file, the environment, the flags.

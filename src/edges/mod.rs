@@ -1,0 +1,1 @@
+//! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.

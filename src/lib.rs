@@ -1,0 +1,19 @@
+//! helixstream: a Kafka Streams-style stream processor, and the HelixAgent memory topology that runs on it.
+//!
+//! | module | what it is | may import |
+//! |---|---|---|
+//! | [`domain`] | what an event means and what a memory is: pure functions over bytes | std, small pure crates |
+//! | [`streams`] | the engine: topology, tasks, stores, commits, restore; knows no memories | std, small pure crates |
+//! | [`memories`] | where the two meet: processors, codecs, the operators that topology files name | `domain`, `streams` |
+//! | [`edges`] | Kafka, RocksDB, Postgres, HTTP, the command line: one technology each | `streams::ports`, domain values |
+//! | [`config`] | typed settings, checked once | `domain`, `streams` |
+//! | [`app`] | the one place that puts the parts together | everything |
+//!
+//! `ARCHITECTURE.md` tells how a record flows through them and what commits when.
+
+pub mod app;
+pub mod config;
+pub mod domain;
+pub mod edges;
+pub mod memories;
+pub mod streams;

@@ -1,0 +1,3 @@
+//! The binary: parse, load config, call app.
+
+fn main() {}

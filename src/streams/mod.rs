@@ -1,0 +1,1 @@
+//! The engine: Kafka Streams' core (topology, tasks, stores, changelogs, commits). It knows no memories.
