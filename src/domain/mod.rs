@@ -4,3 +4,4 @@
 pub mod clock;
 pub mod event;
 pub mod number;
+pub mod settings;
