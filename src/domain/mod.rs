@@ -1,6 +1,7 @@
 //! What an event means and what a memory is: pure, no clock, no I/O, no async. The law above all others: the resolved
 //! state of a memory is a pure function of the set of its events.
 
+pub mod binary;
 pub mod clock;
 pub mod event;
 pub mod number;
