@@ -2,22 +2,79 @@
 
 use super::{clock::Clock, number::Number};
 
+pub mod wire;
+
 /// What an event does, by its `event_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `memory.created`
     Created,
+    /// `memory.updated`
     Updated,
+    /// `memory.deleted`
     Deleted,
+    /// `memory.merged`: updates its memory and absorbs others.
     Merged,
+    /// `memory.sync_request`: asks for what its clock has not seen.
     SyncRequest,
+    /// `entity.created`
     EntityCreated,
+    /// `entity.updated`
     EntityUpdated,
+    /// `entity.linked`
     EntityLinked,
+    /// `relationship.created`
     RelationshipCreated,
+    /// `relationship.updated`
     RelationshipUpdated,
+    /// `relationship.deleted`: writes null to each relationship that it lists.
     RelationshipDeleted,
     /// Any other type: mirrored and counted, changes no state.
     Other(String),
+}
+
+impl Kind {
+    /// The kind that an `event_type` names.
+    pub fn of(event_type: &str) -> Kind {
+        match event_type {
+            "memory.created" => Kind::Created,
+            "memory.updated" => Kind::Updated,
+            "memory.deleted" => Kind::Deleted,
+            "memory.merged" => Kind::Merged,
+            "memory.sync_request" => Kind::SyncRequest,
+            "entity.created" => Kind::EntityCreated,
+            "entity.updated" => Kind::EntityUpdated,
+            "entity.linked" => Kind::EntityLinked,
+            "relationship.created" => Kind::RelationshipCreated,
+            "relationship.updated" => Kind::RelationshipUpdated,
+            "relationship.deleted" => Kind::RelationshipDeleted,
+            other => Kind::Other(other.to_owned()),
+        }
+    }
+
+    /// The `event_type`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Kind::Created => "memory.created",
+            Kind::Updated => "memory.updated",
+            Kind::Deleted => "memory.deleted",
+            Kind::Merged => "memory.merged",
+            Kind::SyncRequest => "memory.sync_request",
+            Kind::EntityCreated => "entity.created",
+            Kind::EntityUpdated => "entity.updated",
+            Kind::EntityLinked => "entity.linked",
+            Kind::RelationshipCreated => "relationship.created",
+            Kind::RelationshipUpdated => "relationship.updated",
+            Kind::RelationshipDeleted => "relationship.deleted",
+            Kind::Other(name) => name,
+        }
+    }
+
+    /// Whether an event of this kind changes the memory that it names. A sync request asks only, and an unknown type is
+    /// mirrored and counted only.
+    pub fn changes_state(&self) -> bool {
+        !matches!(self, Kind::SyncRequest | Kind::Other(_))
+    }
 }
 
 /// One decoded event.
@@ -25,6 +82,7 @@ pub enum Kind {
 pub struct Event {
     /// Never empty.
     pub event_id: String,
+    /// What it does.
     pub kind: Kind,
     /// `None` when absent or empty, which only a sync request, an entity or relationship event, or another type may have.
     pub memory_id: Option<String>,
@@ -38,13 +96,27 @@ pub struct Event {
     pub version: u64,
     /// Never empty: an event without a clock has `{"~": timestamp}`.
     pub clock: Clock,
-    /// Every field path that the event carries, sorted by path, each once. What an event of its kind really writes is
-    /// for [`crate::domain`]'s state to say (a delete writes its `user_id` alone).
+    /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted` has `null` for each
+    /// relationship that it lists. Of a delete only the `user_id` is really written: [`wire::encode`] leaves out the rest.
     pub writes: Vec<Write>,
     /// Ids absorbed by a `memory.merged`, as the field holds them: sorted, no repeats. Empty for other kinds too when absent.
     pub merged_from: Vec<String>,
     /// Digest of the decoded event, all known fields: two records carry the same event iff it is equal.
     pub digest: u128,
+}
+
+impl Event {
+    /// The memory that the event changes, if it changes any: the key of its record on the repartition topic.
+    pub fn target(&self) -> Option<&str> {
+        self.memory_id.as_deref().filter(|_| self.kind.changes_state())
+    }
+
+    /// The other memories that a `memory.merged` absorbs: each gets an absorb. Its own id and an empty one absorb nothing.
+    pub fn absorbed(&self) -> impl Iterator<Item = &str> {
+        let is_merge = self.kind == Kind::Merged;
+        let absorbs = move |id: &&str| is_merge && !id.is_empty() && self.memory_id.as_deref() != Some(*id);
+        self.merged_from.iter().map(String::as_str).filter(absorbs)
+    }
 }
 
 /// A value written to a field path.
