@@ -11,7 +11,9 @@ pub enum BinaryError {
     #[error("holds an impossible {0}")]
     Invalid(&'static str),
     /// A form of a version that this program does not read.
-    #[error("has version {found} of {what}, this program reads {known}: run the newer program, or go back to the older data")]
+    #[error(
+        "has version {found} of {what}, this program reads {known}: run the newer program, or go back to the older data"
+    )]
     UnknownVersion {
         /// Which form.
         what: &'static str,

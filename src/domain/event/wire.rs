@@ -16,6 +16,7 @@
 //! | source | text, then partition and offset, both zigzag |
 //! | writes | count, then (text, bytes) sorted by path |
 
+use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
 use super::super::number::Number;
 use super::{Event, Kind};
 
@@ -64,28 +65,6 @@ pub struct EventRef<'a> {
     pub writes: Vec<(&'a str, &'a [u8])>,
 }
 
-/// Why a record of the repartition topic can't be read. No dead letter: such a record was written by another version of
-/// this program, or the log is damaged, and skipping it would lose an event.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    /// The first byte is no version that this program knows.
-    #[error(
-        "internal record has version {found}, this program reads up to {VERSION}: run the version that wrote it, or a newer one"
-    )]
-    UnknownVersion {
-        /// The first byte.
-        found: u8,
-    },
-    /// The bytes end early, go on too long, or hold what no encoder writes.
-    #[error("internal record is damaged at byte {at}: {what}")]
-    Damaged {
-        /// Offset into the value.
-        at: usize,
-        /// What was expected.
-        what: &'static str,
-    },
-}
-
 /// Appends the form of `event` to `out`. With `absorb_into` it is the absorb that a `memory.merged` of that memory sends to
 /// an absorbed one: the header alone. A delete carries its `user_id` and no other write.
 pub fn encode(event: &Event, source: &Source, absorb_into: Option<&str>, out: &mut Vec<u8>) {
@@ -122,48 +101,32 @@ pub fn encode(event: &Event, source: &Source, absorb_into: Option<&str>, out: &m
 /// Reads what [`encode`] wrote.
 ///
 /// # Errors
-/// [`WireError`]; each of them should stop the task.
-pub fn decode(value: &[u8]) -> Result<EventRef<'_>, WireError> {
-    let mut r = Reader { bytes: value, at: 0 };
-    let found = r.byte("a version")?;
+/// [`BinaryError`]: no dead letter, the task should stop. Such a record was written by another version of this program, or
+/// the log is damaged, and skipping it would lose an event.
+pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
+    let mut r = Reader::new(value);
+    let found = r.u8("event version")?;
     if found != VERSION {
-        return Err(WireError::UnknownVersion { found });
+        return Err(BinaryError::UnknownVersion { what: "an internal event", found, known: "1" });
     }
-    let flags = r.byte("flags")?;
+    let flags = r.u8("event flags")?;
     if flags & !(IS_DELETE | HAS_NODE | IS_ABSORB) != 0 {
-        return Err(r.damaged("known flags"));
+        return Err(BinaryError::Invalid("event flags"));
     }
     let event = EventRef {
-        event_id: r.text()?,
-        timestamp: r.varint()?,
-        version: r.varint()?,
-        node_id: if flags & HAS_NODE != 0 { Some(r.text()?) } else { None },
-        absorb_into: if flags & IS_ABSORB != 0 { Some(r.text()?) } else { None },
+        event_id: r.str("event_id")?,
+        timestamp: r.varint("event timestamp")?,
+        version: r.varint("event version")?,
+        node_id: if flags & HAS_NODE != 0 { Some(r.str("node_id")?) } else { None },
+        absorb_into: if flags & IS_ABSORB != 0 { Some(r.str("target of the absorb")?) } else { None },
         is_delete: flags & IS_DELETE != 0,
-        importance: r.importance()?,
-        clock: r.list(|r| Ok((r.text()?, r.varint()?)))?,
-        digest: u128::from_le_bytes(r.array("a digest")?),
-        source: Source {
-            topic: r.text()?,
-            partition: i32::try_from(unzigzag(r.varint()?)).map_err(|_| r.damaged("a partition"))?,
-            offset: unzigzag(r.varint()?),
-        },
-        writes: r.list(|r| Ok((r.text()?, r.bytes()?)))?,
+        importance: importance(&mut r)?,
+        clock: list(&mut r, "clock", |r| Ok((r.str("clock name")?, r.varint("clock counter")?)))?,
+        digest: r.u128("event digest")?,
+        source: source(&mut r)?,
+        writes: list(&mut r, "writes", |r| Ok((r.str("path")?, r.bytes("value")?)))?,
     };
-    if r.at == value.len() { Ok(event) } else { Err(r.damaged("the end")) }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+    if r.is_empty() { Ok(event) } else { Err(BinaryError::Invalid("rest of an event")) }
 }
 
 fn put_importance(out: &mut Vec<u8>, importance: Option<Number>) {
@@ -181,93 +144,49 @@ fn put_importance(out: &mut Vec<u8>, importance: Option<Number>) {
     }
 }
 
+fn importance(r: &mut Reader) -> Result<Option<Number>, BinaryError> {
+    const WHAT: &str = "importance";
+    match r.u8(WHAT)? {
+        0 => Ok(None),
+        1 => Ok(Some(Number::Int(r.varint(WHAT)?.into()))),
+        2 => match r.varint(WHAT)? {
+            size if size <= 1 << 63 => Ok(Some(Number::Int(-i128::from(size)))),
+            _ => Err(BinaryError::Invalid(WHAT)),
+        },
+        3 => match f64::from_bits(r.u64(WHAT)?) {
+            double if double.is_finite() => Ok(Some(Number::Float(double))),
+            _ => Err(BinaryError::Invalid(WHAT)),
+        },
+        _ => Err(BinaryError::Invalid(WHAT)),
+    }
+}
+
+fn source<'a>(r: &mut Reader<'a>) -> Result<Source<'a>, BinaryError> {
+    let topic = r.str("source topic")?;
+    let partition = i32::try_from(unzigzag(r.varint("source partition")?));
+    let partition = partition.map_err(|_| BinaryError::Invalid("source partition"))?;
+    Ok(Source { topic, partition, offset: unzigzag(r.varint("source offset")?) })
+}
+
+fn list<'a, T>(
+    r: &mut Reader<'a>,
+    what: &'static str,
+    item: impl Fn(&mut Reader<'a>) -> Result<T, BinaryError>,
+) -> Result<Vec<T>, BinaryError> {
+    let count = r.count(what)?;
+    let mut list = Vec::with_capacity(count);
+    for _ in 0..count {
+        list.push(item(r)?);
+    }
+    Ok(list)
+}
+
 fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)) as u64
 }
 
 fn unzigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn damaged(&self, what: &'static str) -> WireError {
-        WireError::Damaged { at: self.at, what }
-    }
-
-    fn byte(&mut self, what: &'static str) -> Result<u8, WireError> {
-        let [byte] = self.array(what)?;
-        Ok(byte)
-    }
-
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
-        let array = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>());
-        let array = array.ok_or_else(|| self.damaged(what))?;
-        self.at += N;
-        Ok(*array)
-    }
-
-    fn varint(&mut self) -> Result<u64, WireError> {
-        let mut n = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte("a varint")?;
-            let part = u64::from(byte & 0x7f);
-            if part << shift >> shift != part {
-                break;
-            }
-            n |= part << shift;
-            if byte < 0x80 {
-                return Ok(n);
-            }
-        }
-        Err(self.damaged("a varint within 64 bits"))
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], WireError> {
-        let len = usize::try_from(self.varint()?).ok();
-        let end = len.and_then(|n| self.at.checked_add(n));
-        let bytes = end.and_then(|end| self.bytes.get(self.at..end));
-        let bytes = bytes.ok_or_else(|| self.damaged("a length within the record"))?;
-        self.at += bytes.len();
-        Ok(bytes)
-    }
-
-    fn text(&mut self) -> Result<&'a str, WireError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| self.damaged("UTF-8"))
-    }
-
-    fn importance(&mut self) -> Result<Option<Number>, WireError> {
-        match self.byte("an importance")? {
-            0 => Ok(None),
-            1 => Ok(Some(Number::Int(self.varint()?.into()))),
-            2 => match self.varint()? {
-                size if size <= 1 << 63 => Ok(Some(Number::Int(-i128::from(size)))),
-                _ => Err(self.damaged("an integer within 64 bits")),
-            },
-            3 => {
-                let double = f64::from_le_bytes(self.array("a double")?);
-                if double.is_finite() { Ok(Some(Number::Float(double))) } else { Err(self.damaged("a finite double")) }
-            }
-            _ => Err(self.damaged("a tag of importance")),
-        }
-    }
-
-    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
-        let count = self.varint()?;
-        // Each item takes two bytes at least, which bounds what a damaged count can make us reserve.
-        if count > ((self.bytes.len() - self.at) / 2) as u64 {
-            return Err(self.damaged("a count within the record"));
-        }
-        let mut list = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            list.push(item(self)?);
-        }
-        Ok(list)
-    }
 }
 
 #[cfg(test)]
@@ -353,13 +272,16 @@ mod tests {
         let good = encoded(&event(Kind::Updated), None);
         let mut newer = good.clone();
         newer[0] = 2;
-        assert_eq!(decode(&newer), Err(WireError::UnknownVersion { found: 2 }));
+        assert_eq!(
+            decode(&newer),
+            Err(BinaryError::UnknownVersion { what: "an internal event", found: 2, known: "1" })
+        );
         for cut in 0..good.len() {
-            assert!(matches!(decode(&good[..cut]), Err(WireError::Damaged { .. })), "cut at {cut}");
+            assert!(matches!(decode(&good[..cut]), Err(BinaryError::Truncated(_))), "cut at {cut}");
         }
         let mut longer = good.clone();
         longer.push(0);
-        assert_eq!(decode(&longer), Err(WireError::Damaged { at: good.len(), what: "the end" }));
+        assert_eq!(decode(&longer), Err(BinaryError::Invalid("rest of an event")));
     }
 
     /// Version 1 as it was first written: it must stay readable, and today's encoder must still write it.
