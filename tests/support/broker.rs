@@ -1,0 +1,244 @@
+//! A real Apache Kafka broker (KRaft, broker and controller in one JVM) on free ports, its data in a temporary folder.
+
+use super::process::{Process, temp_dir};
+use super::{ports, tools, wait_for};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rustix::process::Signal;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+/// A running (or stopped) broker; ended when dropped, its data removed with the test process.
+#[derive(Debug)]
+pub struct Broker {
+    dir: PathBuf,
+    ports: Mutex<Ports>,
+    process: Mutex<Option<Process>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    client: u16,
+    controller: u16,
+}
+
+impl Broker {
+    /// The broker that all tests of this binary share. Never stop it: use topics, groups and application ids of your own
+    /// ([`super::unique`]).
+    pub fn shared() -> &'static Broker {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(Broker::start)
+    }
+
+    /// A broker of the test's own, empty and ready.
+    pub fn start() -> Broker {
+        let dir = temp_dir("kafka");
+        let ports = Ports { client: ports::free_port(), controller: ports::free_port() };
+        let broker = Broker { dir, ports: Mutex::new(ports), process: Mutex::new(None) };
+        broker.write_properties();
+        copy_folder(formatted_data(), &broker.data_dir());
+        for attempt in 1.. {
+            if broker.try_restart() {
+                break;
+            }
+            assert!(attempt < 3, "Kafka does not start:\n{}", broker.log());
+            *broker.ports.lock().unwrap() = Ports { client: ports::free_port(), controller: ports::free_port() };
+            broker.write_properties();
+        }
+        broker
+    }
+
+    /// `host:port` for clients; the same after a restart.
+    pub fn bootstrap(&self) -> String {
+        format!("localhost:{}", self.ports.lock().unwrap().client)
+    }
+
+    /// The folder with one folder a partition (`topic-0/00000000000000000000.log`).
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// What the broker wrote to its log (warnings and errors).
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// Stops it in good order (SIGTERM).
+    pub fn stop(&self) {
+        let mut process = self.process.lock().unwrap().take().expect("the broker runs");
+        process.signal(Signal::TERM);
+        process.wait(Duration::from_secs(60)).expect("Kafka stops within a minute of SIGTERM");
+    }
+
+    /// Kills it in mid-work (SIGKILL).
+    pub fn kill(&self) {
+        self.process.lock().unwrap().take().expect("the broker runs").kill();
+    }
+
+    /// Freezes it: connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.process.lock().unwrap().as_ref().expect("the broker runs").signal(Signal::STOP);
+    }
+
+    /// Ends a [`Broker::pause`].
+    pub fn resume(&self) {
+        self.process.lock().unwrap().as_ref().expect("the broker runs").signal(Signal::CONT);
+    }
+
+    /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data; returns when it serves.
+    pub fn restart(&self) {
+        assert!(self.try_restart(), "Kafka does not start again:\n{}", self.log());
+    }
+
+    /// A client configuration that knows the broker's address.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap());
+        config
+    }
+
+    /// Creates a topic with settings (`cleanup.policy`, …) and waits until every partition has a leader.
+    pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) {
+        let count = i32::try_from(partitions).unwrap();
+        let mut topic = NewTopic::new(name, count, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        let answers = futures::executor::block_on(self.admin().create_topics([&topic], &admin_options())).unwrap();
+        for answer in answers {
+            answer.unwrap_or_else(|(topic, error)| panic!("create topic {topic}: {error}"));
+        }
+        wait_for("the leaders of a new topic", || (self.partition_count(name) == Some(partitions)).then_some(()));
+    }
+
+    /// Raises a topic's number of partitions.
+    pub fn grow_topic(&self, name: &str, partitions: usize) {
+        let request = NewPartitions::new(name, partitions);
+        let answers =
+            futures::executor::block_on(self.admin().create_partitions([&request], &admin_options())).unwrap();
+        for answer in answers {
+            answer.unwrap_or_else(|(topic, error)| panic!("grow topic {topic}: {error}"));
+        }
+        wait_for("the leaders of new partitions", || (self.partition_count(name) == Some(partitions)).then_some(()));
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    pub fn delete_topic(&self, name: &str) {
+        let answers = futures::executor::block_on(self.admin().delete_topics(&[name], &admin_options())).unwrap();
+        for answer in answers {
+            answer.unwrap_or_else(|(topic, error)| panic!("delete topic {topic}: {error}"));
+        }
+        wait_for("a topic's end", || self.partition_count(name).is_none().then_some(()));
+    }
+
+    /// The number of partitions that have a leader; `None` when there is no such topic.
+    pub fn partition_count(&self, topic: &str) -> Option<usize> {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(10)).ok()?;
+        let topic = metadata.topics().iter().find(|known| known.name() == topic)?;
+        Some(topic.partitions().iter().filter(|partition| partition.leader() >= 0).count())
+    }
+
+    /// All topics' names, sorted, Kafka's own (`__consumer_offsets`, …) left out.
+    pub fn topics(&self) -> Vec<String> {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(30)).unwrap();
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
+        names.sort();
+        names
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().unwrap()
+    }
+
+    fn write_properties(&self) {
+        let ports = *self.ports.lock().unwrap();
+        std::fs::write(self.dir.join("server.properties"), properties(ports, &self.data_dir())).unwrap();
+    }
+
+    /// Whether it came up; `false` when the process ended, as it does when somebody else took its port.
+    fn try_restart(&self) -> bool {
+        let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let mut command = tools::java("384m", "kafka.Kafka");
+        command.arg(self.dir.join("server.properties")).current_dir(&self.dir);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut process = Process::start(command, Signal::KILL).expect("start java");
+        let serves = wait_for("Kafka to serve", || {
+            if process.poll().is_some() {
+                return Some(false);
+            }
+            std::net::TcpStream::connect(self.bootstrap()).ok()?;
+            let consumer: BaseConsumer = self.client().create().unwrap();
+            let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).ok()?;
+            (!metadata.brokers().is_empty()).then_some(true)
+        });
+        *self.process.lock().unwrap() = serves.then_some(process);
+        serves
+    }
+}
+
+fn admin_options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(Duration::from_secs(60))).request_timeout(Some(Duration::from_secs(60)))
+}
+
+fn properties(ports: Ports, data: &Path) -> String {
+    let Ports { client, controller } = ports;
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:{controller}
+listeners=PLAINTEXT://localhost:{client},CONTROLLER://localhost:{controller}
+advertised.listeners=PLAINTEXT://localhost:{client}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=8
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
+log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.backoff.ms=1000
+num.network.threads=2
+num.io.threads=4
+",
+        data = data.display()
+    )
+}
+
+/// A freshly formatted data folder, made once by Kafka's own tool; a copy of it is what each broker starts from. It saves the start of a
+/// JVM for every further broker.
+fn formatted_data() -> &'static Path {
+    static FORMATTED: OnceLock<PathBuf> = OnceLock::new();
+    FORMATTED.get_or_init(|| {
+        let dir = temp_dir("kafka-format");
+        let config = dir.join("server.properties");
+        std::fs::write(&config, properties(Ports { client: 1, controller: 2 }, &dir.join("data"))).unwrap();
+        let config = config.to_str().unwrap();
+        tools::run("kafka.tools.StorageTool", &["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config]);
+        dir.join("data")
+    })
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
