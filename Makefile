@@ -1,0 +1,39 @@
+# The two commands are `make run` and `make test`; the work is done by small scripts in scripts/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# One target folder for all checkouts, outside of them: RocksDB and librdkafka take a quarter of an hour to compile.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helixstream/target
+
+PREFIX ?= /usr/local
+
+.PHONY: help run test bench build install clean packages
+
+help: ## this list
+	@echo "helixstream: a Kafka Streams-style stream processor, and HelixAgent's memory topology on it"
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
+	@echo
+	@echo "make run takes BOOTSTRAP_SERVERS=host:port and POSTGRES_URL=postgres://... to use servers that are already there."
+
+packages: ## install what is missing: Debian packages, Apache Kafka's jars
+	@scripts/packages
+	@scripts/kafka-jars
+
+run: ## start Kafka, Postgres and the topology on the sample records, until Ctrl-C
+	@exec scripts/run
+
+test: ## formatting, clippy, docs and all tests, on a Kafka and a Postgres that the tests start themselves
+	@exec scripts/test
+
+bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it
+	@exec scripts/bench
+
+build: packages ## the binary, in the release profile (the only one)
+	cargo build --release --locked
+
+install: build ## the binary into PREFIX/bin
+	install -D -m 755 "$(CARGO_TARGET_DIR)/release/helixstream" "$(DESTDIR)$(PREFIX)/bin/helixstream"
+
+clean: ## remove what was built and the data of make run; Kafka's jars stay in the cache
+	@scripts/clean
