@@ -4,5 +4,7 @@
 pub mod binary;
 pub mod clock;
 pub mod event;
+pub mod json;
 pub mod number;
 pub mod settings;
+pub mod time;

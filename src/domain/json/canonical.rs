@@ -1,0 +1,124 @@
+//! Canonical JSON (semantics.md, section 4): equal values have equal bytes.
+
+use super::super::number::Number;
+use super::{ARRAY, FALSE, INTEGER, NULL, OBJECT, PLAIN, REAL, TRUE, Value, number, scan};
+
+/// Appends a string with its quotes.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let mut from = 0;
+    loop {
+        let end = scan::special(bytes, from);
+        out.extend_from_slice(&bytes[from..end]);
+        let Some(byte) = bytes.get(end) else { break };
+        escape(out, *byte);
+        from = end + 1;
+    }
+    out.push(b'"');
+}
+
+fn escape(out: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        8 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        12 => b'f',
+        b'\r' => b'r',
+        b'"' | b'\\' => byte,
+        _ => {
+            let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// Appends a number.
+pub fn write_number(out: &mut Vec<u8>, number: Number) {
+    match number {
+        Number::Int(i) => out.extend_from_slice(itoa::Buffer::new().format(i).as_bytes()),
+        Number::Float(d) => out.extend_from_slice(ryu_js::Buffer::new().format(d).as_bytes()),
+    }
+}
+
+/// Writes values into `out`. Recursion is bounded by the parser's depth.
+pub struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+    /// Key nodes of the objects being written, the innermost last: one list for all of them.
+    keys: Vec<u32>,
+}
+
+impl<'o> Writer<'o> {
+    pub fn new(out: &'o mut Vec<u8>) -> Writer<'o> {
+        Writer { out, keys: Vec::new() }
+    }
+
+    pub fn value(&mut self, value: Value<'_>) {
+        let node = value.node();
+        match node.tag() {
+            NULL => self.out.extend_from_slice(b"null"),
+            FALSE => self.out.extend_from_slice(b"false"),
+            TRUE => self.out.extend_from_slice(b"true"),
+            tag @ (INTEGER | REAL) => self.number(&value.document.text[node.slice()], tag == INTEGER),
+            // What has no escape in its source needs none here.
+            PLAIN => {
+                self.out.push(b'"');
+                self.out.extend_from_slice(&value.document.text.as_bytes()[node.slice()]);
+                self.out.push(b'"');
+            }
+            ARRAY => self.array(value),
+            OBJECT => self.value_without(value, None),
+            _ => write_string(self.out, &value.document.arena[node.slice()]),
+        }
+    }
+
+    fn number(&mut self, token: &str, is_integer: bool) {
+        if number::is_canonical(token, is_integer) {
+            self.out.extend_from_slice(token.as_bytes());
+        } else if let Some(number) = number::read(token) {
+            write_number(self.out, number);
+        }
+    }
+
+    fn array(&mut self, array: Value<'_>) {
+        self.out.push(b'[');
+        for (index, item) in array.items().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.value(item);
+        }
+        self.out.push(b']');
+    }
+
+    /// An object less the member `dropped`.
+    pub fn value_without(&mut self, object: Value<'_>, dropped: Option<&str>) {
+        let key_at = |at: u32| Value { at, ..object }.as_str().unwrap_or_default();
+        let start = self.keys.len();
+        // A member's key stands right before its value.
+        self.keys.extend(object.members().filter(|(key, _)| Some(*key) != dropped).map(|(_, value)| value.at - 1));
+        self.keys[start..].sort_unstable_by(|a, b| key_at(*a).cmp(key_at(*b)).then(a.cmp(b)));
+        let end = self.keys.len();
+        let mut separator = b'{';
+        for index in start..end {
+            let at = self.keys[index];
+            // Of a repeated key the last counts.
+            if index + 1 < end && key_at(self.keys[index + 1]) == key_at(at) {
+                continue;
+            }
+            self.out.push(separator);
+            separator = b',';
+            self.value(Value { at, ..object });
+            self.out.push(b':');
+            self.value(Value { at: at + 1, ..object });
+        }
+        if separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+        self.keys.truncate(start);
+    }
+}
