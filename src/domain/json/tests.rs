@@ -113,6 +113,10 @@ fn what_is_not_json_is_malformed() {
     ] {
         assert_eq!(fault(text.as_bytes()), Some(Fault::Malformed), "{text}");
     }
+}
+
+#[test]
+fn what_is_not_utf8_or_no_double_is_malformed() {
     for bytes in
         [&b"\"\xff\""[..], b"\"\xc0\xaf\"", b"\"\xed\xa0\x80\"", b"\"\xf4\x90\x80\x80\"", b"\"\xe2\x82\"", b"\xff"]
     {
