@@ -1,3 +1,17 @@
-//! What the engine asks of the world, as small traits. Edges implement them; nothing here knows Kafka, RocksDB or Postgres.
+//! What the engine needs of the world, as small traits over plain values, so that the whole runtime can run on memory, on Kafka and RocksDB,
+//! or under a simulated broker and disk.
+//!
+//! Every call may answer any [`crate::streams::error::Error`]; the edge picks the variant by what has to be done about it.
 
+mod admin;
+mod clock;
+mod group;
 pub mod log;
+mod producer;
+mod store;
+
+pub use admin::{Admin, Committed, LogRange, NewTopic, TopicInfo};
+pub use clock::Clock;
+pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
+pub use producer::{DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
+pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

@@ -1,0 +1,39 @@
+//! Errors by remedy, not by origin: an edge says what has to be done about an error, and the runtime does just that.
+//!
+//! The table is the one of ARCHITECTURE.md ("Errors by remedy").
+
+use super::record::TaskId;
+
+/// What went wrong, named after what is done about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Transient, in the client's own words: the same call again, with back-off, until `task.timeout`.
+    #[error("{0}")]
+    Retry(String),
+    /// The transaction failed and the thread is still a member: abort, drop what is not committed, re-read from the last commit.
+    #[error("the transaction failed: {0}")]
+    Aborted(String),
+    /// The producer is fenced, failed for good, or the outcome of a commit is unknown: a new producer, offsets from the broker.
+    #[error("the producer is lost: {0}")]
+    ProducerLost(String),
+    /// The membership is lost: close without a write and rejoin.
+    #[error("the membership is lost: {0}")]
+    Migrated(String),
+    /// A store is unreadable, or its position or checksum is wrong: rebuild this task alone.
+    #[error("the store of task {task} cannot be used: {what}")]
+    Corrupted {
+        /// The task whose store it is.
+        task: TaskId,
+        /// What was found.
+        what: String,
+    },
+    /// The broker or the client refuses one record (timestamp, size): it goes to the dead letters with topic, key and size.
+    #[error("a record was refused: {0}")]
+    Record(String),
+    /// Authorisation, a topic gone, a setting refused: stop. The message says what is wrong and what to do.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// The engine's result.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,65 @@
+//! Topics, their settings and records, and the group's committed offsets. One client an instance, shared by its threads.
+
+use crate::streams::error::Result;
+use crate::streams::record::TopicPartition;
+
+/// A topic that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+}
+
+/// A topic to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it gets.
+    pub partitions: i32,
+    /// Copies; `None` takes the broker's default.
+    pub replication: Option<i32>,
+    /// Settings by name, as Kafka spells them.
+    pub config: Vec<(String, String)>,
+}
+
+/// A group's committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the next record to read.
+    pub offset: i64,
+    /// The text committed with it; empty if none was.
+    pub metadata: String,
+}
+
+/// The offsets that a partition's log holds, whatever the isolation level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The first offset of the log (the low watermark).
+    pub start: i64,
+    /// One past the last offset (the high watermark).
+    pub end: i64,
+}
+
+/// Administration of topics and offsets. All calls block; none is made from within a poll.
+pub trait Admin: Send + Sync {
+    /// What is known of each topic, `None` where it does not exist; in the order asked for.
+    fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicInfo>>>;
+
+    /// Makes topics. One that exists already is no error (another instance was faster): the caller checks afterwards.
+    fn create_topics(&self, topics: &[NewTopic]) -> Result<()>;
+
+    /// The effective settings of a topic, by name.
+    fn topic_config(&self, topic: &str) -> Result<Vec<(String, String)>>;
+
+    /// Deletes the records below the offset of each partition.
+    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()>;
+
+    /// The group's committed offsets (stable ones: an open transaction that covers them is waited for), in the order asked for.
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
+
+    /// What a partition's log holds.
+    fn log_range(&self, partition: &TopicPartition) -> Result<LogRange>;
+}

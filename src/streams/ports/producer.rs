@@ -1,0 +1,92 @@
+//! The transactional producer. One a stream thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::group::GroupMetadata;
+use crate::streams::error::{Error, Result};
+use crate::streams::record::{Record, TopicPartition};
+
+/// A record to send, to an explicit partition.
+#[derive(Clone, Copy, Debug)]
+pub struct OutRecord<'a> {
+    /// The topic.
+    pub topic: &'a Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// Key, value, headers, timestamp (which is at least 1: librdkafka takes 0 for "now").
+    pub record: Record<'a>,
+    /// Comes back with a failed delivery.
+    pub token: u64,
+}
+
+/// A record that did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryFailure {
+    /// The token it was sent with.
+    pub token: u64,
+    /// Why, by remedy: [`Error::Record`] when the broker refuses this record and would refuse it again.
+    pub error: Error,
+}
+
+/// An offset to commit within the transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetCommit {
+    /// The source partition.
+    pub partition: TopicPartition,
+    /// The next record to read.
+    pub offset: i64,
+    /// What the state is at this cut; at most 4,096 bytes of text.
+    pub metadata: String,
+}
+
+/// Makes a thread's producer, again after it was lost. The transactional id is the thread's and stays the same.
+pub trait ProducerFactory {
+    /// A new producer, not yet initialised.
+    fn create(&mut self) -> Result<Box<dyn Producer>>;
+}
+
+/// A transactional producer.
+///
+/// Blocking calls answer within their own time limit, [`Error::Retry`] when they may be made again as they are.
+pub trait Producer {
+    /// Fences and ends the predecessor's transaction (`init_transactions`). Once, before all else. Waits at most `timeout`.
+    fn init(&mut self, timeout: Duration) -> Result<()>;
+
+    /// Begins a transaction.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Queues a record; its bytes are copied. `Ok(false)`: the queue is full, nothing was taken; the caller polls and sends again.
+    /// [`Error::Record`]: this record can never be sent.
+    fn send(&mut self, record: &OutRecord<'_>) -> Result<bool>;
+
+    /// Serves deliveries, for at most `timeout` when none is there.
+    fn poll(&mut self, timeout: Duration);
+
+    /// Records queued or on their way whose delivery is not known yet.
+    fn in_flight(&self) -> usize;
+
+    /// Bytes of keys and values of the records in flight, for the memory budget.
+    fn in_flight_bytes(&self) -> usize;
+
+    /// The next record of this transaction that did not arrive, if any; each is told once. Emptied by `begin`.
+    fn take_failure(&mut self) -> Option<DeliveryFailure>;
+
+    /// The offset of the last record delivered to a partition since `begin`, among those whose topic was named to [`Producer::track`].
+    fn last_offset(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// Names the topics (changelogs) whose delivered offsets are kept for [`Producer::last_offset`].
+    fn track(&mut self, topics: &[Arc<str>]);
+
+    /// Adds the group's offsets to the transaction. Waits at most `timeout`.
+    fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, timeout: Duration) -> Result<()>;
+
+    /// Commits; the caller has drained all deliveries. [`Error::ProducerLost`] where the outcome is unknown. Waits at most `timeout`.
+    fn commit(&mut self, timeout: Duration) -> Result<()>;
+
+    /// Aborts: purges the queue, waits for what is in flight. Waits at most `timeout`.
+    fn abort(&mut self, timeout: Duration) -> Result<()>;
+
+    /// The error that ended this producer for good, if there is one. Asked before each transactional call.
+    fn fatal_error(&self) -> Option<String>;
+}
