@@ -2,7 +2,16 @@
 
 use super::{clock::Clock, number::Number};
 
+mod bad;
+mod decode;
+mod digest;
+mod envelope;
+mod fields;
+mod fieldwrites;
 pub mod wire;
+
+pub use bad::{BadInput, Class};
+pub use decode::{Limits, decode};
 
 /// What an event does, by its `event_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +103,7 @@ pub struct Event {
     pub importance: Option<Number>,
     /// At most 2^63-1; 0 when absent.
     pub version: u64,
-    /// Never empty: an event without a clock has `{"~": timestamp}`.
+    /// An event without a clock has `{"~": timestamp}`, so it is empty only at the very first nanosecond of 1970.
     pub clock: Clock,
     /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted` has `null` for each
     /// relationship that it lists. Of a delete only the `user_id` is really written: [`wire::encode`] leaves out the rest.

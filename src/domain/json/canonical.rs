@@ -96,27 +96,17 @@ impl<'o> Writer<'o> {
 
     /// An object less the member `dropped`.
     pub fn value_without(&mut self, object: Value<'_>, dropped: Option<&str>) {
-        let key_at = |at: u32| Value { at, ..object }.as_str().unwrap_or_default();
         let start = self.keys.len();
-        // A member's key stands right before its value.
-        self.keys.extend(object.members().filter(|(key, _)| Some(*key) != dropped).map(|(_, value)| value.at - 1));
-        self.keys[start..].sort_unstable_by(|a, b| key_at(*a).cmp(key_at(*b)).then(a.cmp(b)));
-        let end = self.keys.len();
-        let mut separator = b'{';
-        for index in start..end {
-            let at = self.keys[index];
-            // Of a repeated key the last counts.
-            if index + 1 < end && key_at(self.keys[index + 1]) == key_at(at) {
-                continue;
+        object.sorted_keys(&mut self.keys, dropped);
+        self.out.push(b'{');
+        for index in start..self.keys.len() {
+            if index > start {
+                self.out.push(b',');
             }
-            self.out.push(separator);
-            separator = b',';
+            let at = self.keys[index];
             self.value(Value { at, ..object });
             self.out.push(b':');
             self.value(Value { at: at + 1, ..object });
-        }
-        if separator == b'{' {
-            self.out.push(b'{');
         }
         self.out.push(b'}');
         self.keys.truncate(start);

@@ -177,12 +177,28 @@ impl<'d> Value<'d> {
         Members(Items { next: Value { at: self.at + 1, ..self }, end })
     }
 
-    /// The members of an object sorted by key (UTF-8 bytes), of a repeated key the last.
-    pub fn sorted_members(self) -> Vec<(&'d str, Value<'d>)> {
-        let mut members: Vec<_> = self.members().collect();
-        members.sort_unstable_by(|a, b| a.0.cmp(b.0).then(b.1.at.cmp(&a.1.at)));
-        members.dedup_by_key(|(key, _)| *key);
-        members
+    /// The members of an object sorted by key (UTF-8 bytes), of a repeated key the last; their number is known.
+    pub fn sorted_members(self) -> SortedMembers<'d> {
+        let mut keys = Vec::new();
+        self.sorted_keys(&mut keys, None);
+        SortedMembers { object: self, keys: keys.into_iter() }
+    }
+
+    /// Appends the key nodes of [`Value::sorted_members`] to `keys`, less that of the member `dropped`.
+    fn sorted_keys(self, keys: &mut Vec<u32>, dropped: Option<&str>) {
+        let key_at = |at: &u32| Value { at: *at, ..self }.as_str().unwrap_or_default();
+        let start = keys.len();
+        // A member's key stands right before its value.
+        keys.extend(self.members().filter(|(key, _)| Some(*key) != dropped).map(|(_, value)| value.at - 1));
+        let added = &mut keys[start..];
+        added.sort_unstable_by(|a, b| key_at(a).cmp(key_at(b)).then(a.cmp(b)));
+        let mut kept = 0;
+        for index in 0..added.len() {
+            let is_last = added.get(index + 1).is_none_or(|next| key_at(next) != key_at(&added[index]));
+            added[kept] = added[index];
+            kept += usize::from(is_last);
+        }
+        keys.truncate(start + kept);
     }
 
     /// The member of an object that `key` names, the last if it is repeated.
@@ -242,6 +258,29 @@ impl<'d> Iterator for Members<'d> {
         Some((key, self.0.next()?))
     }
 }
+
+/// The members of an object in canonical order.
+#[derive(Clone, Debug)]
+pub struct SortedMembers<'d> {
+    object: Value<'d>,
+    keys: std::vec::IntoIter<u32>,
+}
+
+impl<'d> Iterator for SortedMembers<'d> {
+    type Item = (&'d str, Value<'d>);
+
+    fn next(&mut self) -> Option<(&'d str, Value<'d>)> {
+        let at = self.keys.next()?;
+        let key = Value { at, ..self.object }.as_str()?;
+        Some((key, Value { at: at + 1, ..self.object }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.keys.size_hint()
+    }
+}
+
+impl ExactSizeIterator for SortedMembers<'_> {}
 
 #[cfg(test)]
 mod tests;

@@ -146,7 +146,7 @@ fn values_are_read_as_they_stand() {
     let document = parse(text.as_bytes()).unwrap();
     let root = document.root();
     assert_eq!(root.members().map(|(k, _)| k).collect::<Vec<_>>(), ["a", "b", "a2", "b", "n"]);
-    assert_eq!(root.sorted_members().iter().map(|(k, _)| *k).collect::<Vec<_>>(), ["a", "a2", "b", "n"]);
+    assert_eq!(root.sorted_members().map(|(k, _)| k).collect::<Vec<_>>(), ["a", "a2", "b", "n"]);
     assert_eq!(root.get("b").and_then(Value::as_str), Some("last"));
     assert!(root.get("c").is_none());
     let items: Vec<_> = root.get("a").unwrap().items().collect();
@@ -229,10 +229,10 @@ fn same(ours: Value<'_>, theirs: &serde_json::Value) -> bool {
                 && ours.items().zip(items).all(|(a, b)| same(a, b))
         }
         serde_json::Value::Object(members) => {
-            let sorted = ours.sorted_members();
+            let mut sorted = ours.sorted_members();
             ours.kind() == Kind::Object
                 && sorted.len() == members.len()
-                && sorted.iter().all(|(key, value)| members.get(*key).is_some_and(|v| same(*value, v)))
+                && sorted.all(|(key, value)| members.get(key).is_some_and(|v| same(value, v)))
         }
     }
 }
