@@ -109,3 +109,6 @@ fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result
     }
     Ok(event)
 }
+
+#[cfg(test)]
+mod tests;

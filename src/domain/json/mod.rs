@@ -213,7 +213,8 @@ impl<'d> Value<'d> {
 
     /// Its canonical form.
     pub fn canonical(self) -> Vec<u8> {
-        let mut out = Vec::new();
+        // Exact for most scalars; a container grows from there.
+        let mut out = Vec::with_capacity(if self.node().tag() < ARRAY { self.node().slice().len() + 2 } else { 128 });
         self.write_canonical(&mut out);
         out
     }
