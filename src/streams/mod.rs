@@ -3,9 +3,17 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`record`] | records as they come and go, and the batch that a poll fills |
+//! | [`topology`] | what a program is made of: sources, processors, repartition topics, stores, sinks |
+//! | [`processor`] | what a program writes: a [`processor::Processor`] over its [`processor::Context`] |
+//! | [`task`] | one sub-topology on one partition: runs records, knows its state, goes back to its last commit |
+//! | [`store`] | uncommitted state above a database, and what a commit says about it |
 //! | [`ports`] | what the engine needs of the world, as small traits |
 //! | [`error`] | errors by remedy |
 
 pub mod error;
 pub mod ports;
+pub mod processor;
 pub mod record;
+pub mod store;
+pub mod task;
+pub mod topology;

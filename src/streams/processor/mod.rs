@@ -1,0 +1,59 @@
+//! What a program writes: a [`Processor`] gets records one by one and works through its [`Context`].
+
+mod context;
+mod dead_letter;
+
+pub use context::{Context, StoreRef};
+pub use dead_letter::{
+    HEADER_CLASS, HEADER_DIGEST, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_SIZE, HEADER_TIMESTAMP,
+    HEADER_TOPIC,
+};
+
+use super::error::Error;
+use super::record::Record;
+
+/// Works on records, one at a time, in the order of its task's log.
+///
+/// What it sends and stores must be a function of that log alone: no wall clock, no random number, no order of a hash map. It is dropped and made
+/// anew whenever the task goes back to its last commit, so it may keep what it likes between records (a cache of decoded values, say).
+pub trait Processor: Send {
+    /// Takes a record. A record that cannot be processed is no error: [`Context::dead_letter`] it.
+    ///
+    /// # Errors
+    /// What the context answered, or a failure after which the program must stop (an unknown version of an internal format).
+    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError>;
+
+    /// Stream time crossed multiples of the node's interval; `boundary_ms` is the last of them. Called straight after the record that did it.
+    ///
+    /// # Errors
+    /// As for [`Processor::process`].
+    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let _ = (boundary_ms, ctx);
+        Ok(())
+    }
+
+    /// A commit is near: writes what it has kept back into its stores. Forwarding is refused here, since commits are no part of the log.
+    ///
+    /// # Errors
+    /// As for [`Processor::process`].
+    fn flush(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Bytes that it keeps back until [`Processor::flush`]; they count towards the cap that forces a commit.
+    fn unflushed_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Why a processor stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProcessorError {
+    /// What the engine answered; it is handed back as it is.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// The processor cannot go on: what is wrong, where, and what to do.
+    #[error("{0}")]
+    Failed(String),
+}

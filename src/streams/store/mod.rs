@@ -1,0 +1,8 @@
+//! Stores of a task: the [`Overlay`] of what is not committed yet, what a commit knows about a store ([`cut`]), and stores in memory.
+
+pub mod contract;
+pub mod cut;
+pub mod memory;
+mod overlay;
+
+pub use overlay::{Change, Checksum, Overlay, entry_hash};

@@ -1,0 +1,37 @@
+//! A task: one sub-topology on one partition of its source topic, with its stores. It is a function of that partition's log.
+
+mod core;
+mod counts;
+mod partitioner;
+mod plan;
+pub mod state;
+
+pub(crate) use self::core::Core;
+pub use self::core::{Cut, NO_STREAM_TIME, Task};
+pub use counts::Counts;
+pub use partitioner::{murmur2, partition_for};
+pub(crate) use plan::PlanKind;
+pub use plan::{Plan, PlanStore, Sizes, Target};
+
+use std::sync::Arc;
+
+use super::error::Result;
+use super::record::{Record, TaskId};
+
+/// What became of a record that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is on its way.
+    Queued,
+    /// This record can never be sent, for this reason.
+    Refused(String),
+}
+
+/// Where a task's outputs go.
+pub trait Collector {
+    /// The outputs that follow come from this record of the task's source topic.
+    fn begin(&mut self, task: TaskId, offset: i64);
+
+    /// Sends a record to an explicit partition.
+    fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent>;
+}

@@ -1,0 +1,60 @@
+//! The states of a task and the legal ways between them, as a table.
+
+use std::fmt;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskState {
+    /// Assigned; waits for its lock, or for another to let go of its store.
+    Created,
+    /// Its stores are being brought to the committed cut.
+    Restoring,
+    /// Its partition is fetched and its records are processed.
+    Running,
+    /// Its store is thrown away, to be built anew from the changelog.
+    Rebuilding,
+    /// It is no longer ours.
+    Closed,
+}
+
+/// From each state, those that may follow.
+pub const TRANSITIONS: [(TaskState, &[TaskState]); 5] = [
+    (TaskState::Created, &[TaskState::Restoring, TaskState::Closed]),
+    (TaskState::Restoring, &[TaskState::Running, TaskState::Rebuilding, TaskState::Closed]),
+    (TaskState::Running, &[TaskState::Rebuilding, TaskState::Closed]),
+    (TaskState::Rebuilding, &[TaskState::Restoring, TaskState::Closed]),
+    (TaskState::Closed, &[]),
+];
+
+impl TaskState {
+    /// Whether `next` may follow.
+    pub fn allows(self, next: TaskState) -> bool {
+        TRANSITIONS.iter().any(|(from, to)| *from == self && to.contains(&next))
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TaskState::Created => "created",
+            TaskState::Restoring => "restoring",
+            TaskState::Running => "running",
+            TaskState::Rebuilding => "rebuilding",
+            TaskState::Closed => "closed",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_follows_closed_and_every_state_can_close() {
+        for (from, to) in TRANSITIONS {
+            assert_eq!(to.contains(&TaskState::Closed), from != TaskState::Closed, "{from}");
+            assert!(!from.allows(from));
+        }
+        assert!(!TaskState::Created.allows(TaskState::Running), "a task runs only once it is restored");
+    }
+}
