@@ -2,9 +2,15 @@
 //! state of a memory is a pure function of the set of its events.
 
 pub mod binary;
+pub mod causality;
 pub mod clock;
+pub mod conflict;
 pub mod event;
 pub mod json;
 pub mod number;
+pub mod resolve;
+pub mod resolver;
 pub mod settings;
+pub mod state;
+pub mod step;
 pub mod time;

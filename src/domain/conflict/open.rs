@@ -1,0 +1,198 @@
+//! Open conflicts: what the state keeps of a conflict until it is superseded.
+//!
+//! Who contended is kept as an arrival number (the event's own: all that were live at its arrival had a lower one) and the
+//! few exceptions, not as a list: a list a conflict would grow with the square of the contenders.
+
+use std::collections::HashMap;
+
+use super::record::superseded;
+use super::{ConflictRecord, ConflictType};
+use crate::domain::binary::{BinaryError, Reader, put_bytes, put_varint};
+use crate::domain::resolve::{Reading, Shown};
+use crate::domain::settings::Strategy;
+use crate::domain::state::{Applied, Field, Memory, Path, StateError, Write};
+
+/// A conflict that still stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenConflict<'a> {
+    /// Id of the event that made it.
+    pub event_id: &'a str,
+    /// Timestamp of that event, nanoseconds since 1970: when it was detected.
+    pub timestamp: u64,
+    /// Arrival number of that event.
+    pub seq: u64,
+    /// Its kind.
+    pub conflict_type: ConflictType,
+    /// The other participant.
+    pub local_event_id: &'a str,
+    /// The user at the time, canonical JSON; empty where there was none.
+    pub user_id: &'a [u8],
+    /// The topology's strategy at the time.
+    pub strategy: Strategy,
+    /// Fields in which the event contended.
+    pub fields: Vec<OpenField<'a>>,
+    /// Where it was a delete against an update too: arrival numbers of frontier events that were not left on reading.
+    pub delete_update: Option<Vec<u64>>,
+}
+
+/// A field of an open conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenField<'a> {
+    /// Its path.
+    pub path: Path<'a>,
+    /// Whether two of the contenders still contend with different values, when it was last looked at.
+    pub stands: bool,
+    /// Arrival numbers of the writes that were live and did not contend.
+    pub hidden: Vec<u64>,
+}
+
+const STRATEGIES: [Strategy; 5] =
+    [Strategy::LastWriteWins, Strategy::Importance, Strategy::VectorClock, Strategy::MergeAll, Strategy::Custom];
+const TYPES: [ConflictType; 4] = [
+    ConflictType::Equivocation,
+    ConflictType::ClockRegression,
+    ConflictType::DeleteUpdate,
+    ConflictType::ConcurrentUpdate,
+];
+
+fn put_numbers(out: &mut Vec<u8>, numbers: &[u64]) {
+    put_varint(out, numbers.len() as u64);
+    numbers.iter().for_each(|n| put_varint(out, *n));
+}
+
+fn numbers(r: &mut Reader<'_>) -> Result<Vec<u64>, BinaryError> {
+    let n = r.count("hidden events")?;
+    (0..n).map(|_| r.varint("hidden event")).collect()
+}
+
+fn one_of<T: Copy>(all: &[T], r: &mut Reader<'_>, what: &'static str) -> Result<T, BinaryError> {
+    all.get(usize::from(r.u8(what)?)).copied().ok_or(BinaryError::Invalid(what))
+}
+
+fn code<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter().position(|x| x == one).map_or(u8::MAX, |i| i as u8)
+}
+
+impl<'a> OpenConflict<'a> {
+    /// Reads one from a head row.
+    ///
+    /// # Errors
+    /// [`BinaryError`] where the row is damaged.
+    pub fn decode(r: &mut Reader<'a>) -> Result<OpenConflict<'a>, BinaryError> {
+        let mut open = OpenConflict {
+            event_id: r.str("event id")?,
+            timestamp: r.u64("timestamp")?,
+            seq: r.varint("arrival number")?,
+            conflict_type: one_of(&TYPES, r, "conflict type")?,
+            local_event_id: r.str("local event id")?,
+            user_id: r.bytes("user id")?,
+            strategy: one_of(&STRATEGIES, r, "strategy")?,
+            fields: Vec::new(),
+            delete_update: None,
+        };
+        for _ in 0..r.count("fields")? {
+            let field = r.u8("path")?;
+            let field = Field::from_code(field).ok_or(BinaryError::Invalid("path"))?;
+            let path = Path { field, key: r.str("path")? };
+            open.fields.push(OpenField { path, stands: r.u8("standing")? == 1, hidden: numbers(r)? });
+        }
+        if r.u8("delete against update")? == 1 {
+            open.delete_update = Some(numbers(r)?);
+        }
+        Ok(open)
+    }
+
+    /// Writes it to a head row.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, self.event_id.as_bytes());
+        out.extend_from_slice(&self.timestamp.to_le_bytes());
+        put_varint(out, self.seq);
+        out.push(code(&TYPES, &self.conflict_type));
+        put_bytes(out, self.local_event_id.as_bytes());
+        put_bytes(out, self.user_id);
+        out.push(code(&STRATEGIES, &self.strategy));
+        put_varint(out, self.fields.len() as u64);
+        for field in &self.fields {
+            out.push(field.path.field as u8);
+            put_bytes(out, field.path.key.as_bytes());
+            out.push(u8::from(field.stands));
+            put_numbers(out, &field.hidden);
+        }
+        out.push(u8::from(self.delete_update.is_some()));
+        if let Some(hidden) = &self.delete_update {
+            put_numbers(out, hidden);
+        }
+    }
+}
+
+/// Who contends for a path now, in order of arrival.
+struct Contending<'a> {
+    writes: Vec<(u64, Write<'a>)>,
+    /// Arrival number of the first write whose value differs from the first one's.
+    differs_from: Option<u64>,
+}
+
+impl<'a> Contending<'a> {
+    fn of(memory: &Memory<'a>, path: Path<'_>, reading: &Reading<'_>) -> Contending<'a> {
+        let mut writes: Vec<(u64, Write<'a>)> = match memory.register(path) {
+            Some(register) => {
+                let contenders = reading.contenders(memory, register);
+                contenders.iter().map(|w| (memory.header(w.by).seq, *w)).collect()
+            }
+            None => Vec::new(),
+        };
+        writes.sort_unstable_by_key(|(seq, _)| *seq);
+        let differs = writes.iter().find(|(_, w)| !w.value.same_as(&writes[0].1.value));
+        let differs_from = differs.map(|(seq, _)| *seq);
+        Contending { writes, differs_from }
+    }
+
+    /// Whether two of those who contended up to `seq`, but for the hidden, contend with different values.
+    fn stands(&self, seq: u64, hidden: &[u64]) -> bool {
+        if hidden.is_empty() {
+            return self.differs_from.is_some_and(|from| from <= seq);
+        }
+        let mut held = self.writes.iter().filter(|(s, _)| *s <= seq && !hidden.contains(s)).map(|(_, w)| w);
+        held.next().is_some_and(|first| held.any(|w| !w.value.same_as(&first.value)))
+    }
+}
+
+/// Takes out the open conflicts that no longer stand, oldest first, and gives their records.
+pub(super) fn settle<'a>(
+    memory: &mut Memory<'a>,
+    applied: &Applied<'a>,
+    shown: &Shown,
+    reading: &Reading<'_>,
+) -> Result<Vec<ConflictRecord>, StateError> {
+    // A delete may hide writes of any field; another event changes only who contends where it wrote.
+    let everywhere = memory.header(applied.event).is_delete;
+    let touched = |path: Path<'_>| everywhere || applied.touched.iter().any(|t| t.path == path);
+    let mut open = std::mem::take(&mut memory.open);
+    let mut now: HashMap<Path<'a>, Contending<'a>> = HashMap::new();
+    for conflict in &mut open {
+        for field in conflict.fields.iter_mut().filter(|f| touched(f.path)) {
+            memory.load(field.path)?;
+            let contending = now.entry(field.path).or_insert_with(|| Contending::of(memory, field.path, reading));
+            field.stands = contending.stands(conflict.seq, &field.hidden);
+        }
+    }
+    let event = memory.header(applied.event);
+    let mut records = Vec::new();
+    open.retain(|conflict| {
+        let stands = conflict.fields.iter().any(|f| f.stands) || opposed(memory, conflict, shown);
+        if !stands {
+            records.push(superseded(memory.id(), conflict, event, &reading.settings.application_id));
+        }
+        stands
+    });
+    memory.open = open;
+    Ok(records)
+}
+
+/// Whether the conflict's delete and update still stand together: its event, and one of those that stood against it.
+fn opposed(memory: &Memory<'_>, conflict: &OpenConflict<'_>, shown: &Shown) -> bool {
+    let Some(hidden) = &conflict.delete_update else { return false };
+    let left = || shown.left.iter().map(|h| memory.header(*h)).filter(|h| h.seq <= conflict.seq);
+    let Some(event) = left().find(|h| h.seq == conflict.seq) else { return false };
+    left().any(|h| h.is_delete != event.is_delete && !hidden.contains(&h.seq))
+}

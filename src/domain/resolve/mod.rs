@@ -1,0 +1,141 @@
+//! Reads a memory's state: who contends for a field, what the frontier shows, what the resolved memory is
+//! (semantics.md, sections 3 to 5). Reading changes nothing and depends on the state alone.
+
+mod record;
+mod text;
+
+pub use record::Resolved;
+pub use text::{ObjectWriter, write_clock};
+
+use std::borrow::Cow;
+
+use super::causality::Header;
+use super::resolver::{self, CustomResolver, Picked};
+use super::settings::{DeletePolicy, Settings};
+use super::state::{Field, Memory, Path, Register, StateError, Write};
+
+/// How a topology reads its memories: its settings, and its custom resolver if it has one.
+#[derive(Clone, Copy)]
+pub struct Reading<'s> {
+    /// The settings.
+    pub settings: &'s Settings,
+    /// Decides fields whose strategy is `custom`.
+    pub custom: Option<&'s dyn CustomResolver>,
+}
+
+/// The frontier as it is read.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The frontier events that are left on reading, as indexes of headers.
+    pub left: Vec<u32>,
+    /// Whether the memory is active.
+    pub is_active: bool,
+}
+
+impl<'s> Reading<'s> {
+    /// What of the frontier is left on reading, and whether the memory is active.
+    pub fn shown(&self, memory: &Memory<'_>) -> Shown {
+        let frontier = &memory.frontier;
+        let mut left = frontier.clone();
+        if frontier.len() > 1 {
+            left.retain(|e| {
+                let e = memory.header(*e);
+                !frontier
+                    .iter()
+                    .map(|f| memory.header(*f))
+                    .any(|f| e.is_delete != f.is_delete && e.presumed_before(f, self.settings))
+            });
+        }
+        let is_active = match self.settings.delete_policy {
+            DeletePolicy::UpdateWins => left.iter().any(|e| !memory.header(*e).is_delete),
+            DeletePolicy::DeleteWins => !left.is_empty() && left.iter().all(|e| !memory.header(*e).is_delete),
+        };
+        Shown { left, is_active }
+    }
+
+    /// The live writes of a register that contend, in order of arrival. None may be left, where deletes are presumed to
+    /// have seen them all.
+    pub fn contenders<'r, 'a>(&self, memory: &Memory<'a>, register: &'r Register<'a>) -> Cow<'r, [Write<'a>]> {
+        let mut left = Cow::Borrowed(&register.writes[..]);
+        if !memory.deletes.is_empty() && register.path.field != Field::UserId {
+            let seen = |w: &Write<'a>| {
+                memory.deletes.iter().any(|d| memory.header(w.by).presumed_before(memory.header(*d), self.settings))
+            };
+            if left.iter().any(&seen) {
+                left.to_mut().retain(|w| !seen(w));
+            }
+        }
+        // Skew before time: the other way round, each of two could hide the other.
+        self.less(memory, &mut left, Header::presumed_by_skew);
+        self.less(memory, &mut left, Header::presumed_by_time);
+        left
+    }
+
+    fn less<'a>(
+        &self,
+        memory: &Memory<'a>,
+        left: &mut Cow<'_, [Write<'a>]>,
+        presumed: impl Fn(&Header<'a>, &Header<'_>, &Settings) -> bool,
+    ) {
+        if left.len() < 2 {
+            return;
+        }
+        let hidden = |w: &Write<'a>, by: &[Write<'a>]| {
+            by.iter().any(|x| presumed(memory.header(w.by), memory.header(x.by), self.settings))
+        };
+        if left.iter().any(|w| hidden(w, left)) {
+            let kept = left.iter().filter(|w| !hidden(w, left)).copied().collect();
+            *left = Cow::Owned(kept);
+        }
+    }
+
+    /// Picks among the contenders of a path; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StateError`]: a large value could not be read.
+    pub fn pick<'a>(
+        &self,
+        memory: &Memory<'a>,
+        path: Path<'_>,
+        contenders: &[Write<'a>],
+    ) -> Result<Option<Picked<'a>>, StateError> {
+        let settings = self.settings;
+        let strategy =
+            if settings.overrides.is_empty() { settings.strategy } else { settings.strategy_of(&path.to_string()) };
+        resolver::pick(memory, path, contenders, strategy, self.custom)
+    }
+
+    /// What a field without keys is resolved to.
+    ///
+    /// # Errors
+    /// As [`Reading::pick`].
+    pub fn field<'a>(&self, memory: &Memory<'a>, field: Field) -> Result<Option<Picked<'a>>, StateError> {
+        match memory.register(Path::of(field)) {
+            Some(register) => self.pick(memory, register.path, &self.contenders(memory, register)),
+            None => Ok(None),
+        }
+    }
+
+    /// What the embedding is resolved to, among the contenders that belong to the content that is resolved.
+    ///
+    /// # Errors
+    /// As [`Reading::pick`].
+    pub fn embedding<'a>(
+        &self,
+        memory: &Memory<'a>,
+        contenders: &[Write<'a>],
+        content: Option<&Picked<'a>>,
+    ) -> Result<Option<Picked<'a>>, StateError> {
+        let resolved = content.map(Picked::digest);
+        let belongs = |w: &&Write<'a>| match (w.content, content) {
+            (Some(carried), _) => Some(carried) == resolved,
+            (None, None) => true,
+            (None, Some(content)) => content.winner.is_some_and(|winner| {
+                let (text, embedding) = (memory.header(winner.by), memory.header(w.by));
+                text.is_before(embedding, self.settings) || text.presumed_before(embedding, self.settings)
+            }),
+        };
+        let belonging: Vec<Write<'a>> = contenders.iter().filter(belongs).copied().collect();
+        self.pick(memory, Path::of(Field::Embedding), &belonging)
+    }
+}

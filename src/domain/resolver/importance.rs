@@ -1,0 +1,14 @@
+//! `importance`: the write of the most important event.
+
+use super::{Picked, greatest, last_write};
+use crate::domain::number::Number;
+use crate::domain::state::{Memory, StateError, Write};
+
+pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
+    let importance = |w: &Write<'a>| memory.header(w.by).importance.unwrap_or(Number::ZERO);
+    let winner = greatest(contenders, |a, b| match importance(a).compare(&importance(b)) {
+        std::cmp::Ordering::Equal => last_write::order(memory, a, b),
+        decided => Ok(decided),
+    })?;
+    Ok(Picked::won(winner, "greatest importance of its event, then last-write order".to_owned()))
+}

@@ -1,0 +1,120 @@
+//! The strategies that pick among the contenders of a field (semantics.md, section 4), one a file. A strategy sees
+//! contenders alone: causality has spoken before.
+
+mod custom;
+mod importance;
+mod last_write;
+mod merge_all;
+mod vector_clock;
+
+pub use custom::{Contender, CustomResolver, Resolution, ResolverFailure};
+pub use last_write::{order as last_write_order, sort as sort_by_last_write};
+
+use std::cmp::Ordering;
+
+use super::json;
+use super::settings::Strategy;
+use super::state::{Memory, Path, StateError, Value, Write};
+
+/// What a strategy made of the contenders of a field.
+#[derive(Clone, Debug)]
+pub struct Picked<'a> {
+    /// The write that won; `None` where the value is a join of several, or made by a custom resolver.
+    pub winner: Option<Write<'a>>,
+    /// The field's value.
+    pub value: PickedValue<'a>,
+    /// Why, for people.
+    pub reason: String,
+    /// Whether a custom resolver deferred; last-write order shows meanwhile.
+    pub deferred: bool,
+}
+
+/// Where a picked value comes from.
+#[derive(Clone, Debug)]
+pub enum PickedValue<'a> {
+    /// A contender wrote it.
+    Written(Value<'a>),
+    /// It was joined or made: canonical JSON.
+    Made(Vec<u8>),
+}
+
+impl<'a> Picked<'a> {
+    /// A contender that won.
+    pub fn won(write: Write<'a>, reason: String) -> Picked<'a> {
+        Picked { winner: Some(write), value: PickedValue::Written(write.value), reason, deferred: false }
+    }
+
+    /// The value's bytes.
+    pub fn bytes(&self, memory: &Memory<'a>) -> Result<std::borrow::Cow<'_, [u8]>, StateError> {
+        match &self.value {
+            PickedValue::Written(value) => memory.bytes(value).map(std::borrow::Cow::Borrowed),
+            PickedValue::Made(bytes) => Ok(std::borrow::Cow::Borrowed(bytes)),
+        }
+    }
+
+    /// Digest of the value's bytes.
+    pub fn digest(&self) -> u128 {
+        match &self.value {
+            PickedValue::Written(value) => value.digest(),
+            PickedValue::Made(bytes) => super::state::digest(bytes),
+        }
+    }
+}
+
+/// Whether two of the writes have different values.
+pub fn in_conflict(contenders: &[Write<'_>]) -> bool {
+    contenders.split_first().is_some_and(|(first, rest)| rest.iter().any(|w| !w.value.same_as(&first.value)))
+}
+
+/// Picks among contenders, of which there is at least one; `None` if there is none. A custom resolver decides fields in
+/// conflict only, and is `None` where no field is set to it.
+///
+/// # Errors
+/// [`StateError`]: a large value could not be read.
+pub fn pick<'a>(
+    memory: &Memory<'a>,
+    path: Path<'_>,
+    contenders: &[Write<'a>],
+    strategy: Strategy,
+    custom: Option<&dyn CustomResolver>,
+) -> Result<Option<Picked<'a>>, StateError> {
+    let Some(first) = contenders.first() else { return Ok(None) };
+    if contenders.len() == 1 {
+        return Ok(Some(Picked::won(*first, "the only contender".to_owned())));
+    }
+    let picked = match (strategy, custom) {
+        (Strategy::Importance, _) => importance::pick(memory, contenders)?,
+        (Strategy::VectorClock, _) => vector_clock::pick(memory, contenders)?,
+        (Strategy::MergeAll, _) => merge_all::pick(memory, path, contenders)?,
+        (Strategy::Custom, Some(custom)) if in_conflict(contenders) => custom::pick(memory, path, contenders, custom)?,
+        (Strategy::Custom | Strategy::LastWriteWins, _) => last_write::pick(memory, contenders)?,
+    };
+    Ok(Some(picked))
+}
+
+/// The greatest of the contenders by an order that may have to read values.
+fn greatest<'a>(
+    contenders: &[Write<'a>],
+    mut order: impl FnMut(&Write<'a>, &Write<'a>) -> Result<Ordering, StateError>,
+) -> Result<Write<'a>, StateError> {
+    let mut best = contenders[0];
+    for write in &contenders[1..] {
+        if order(write, &best)? == Ordering::Greater {
+            best = *write;
+        }
+    }
+    Ok(best)
+}
+
+/// A canonical JSON array of texts that come sorted.
+fn string_array<'t>(sorted: impl IntoIterator<Item = &'t str>) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for text in sorted {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        json::write_string(&mut out, text);
+    }
+    out.push(b']');
+    out
+}
