@@ -65,13 +65,13 @@ impl FieldWrites {
     /// An array of strings, kept as a set; gives the set back.
     pub fn set<'d>(&mut self, path: &str, value: Option<Value<'d>>) -> Result<Vec<&'d str>, BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(Vec::new()) };
-        let item = |(index, item): (usize, Value<'d>)| {
+        let items = array(path, "an array of strings", value)?;
+        // Counted first: a list that doubles as it grows would take twice as much of a hostile array.
+        let mut set = Vec::with_capacity(items.clone().count());
+        for (index, item) in items.enumerate() {
             let wrong = || BadInput::wrong_type(&format!("{path}[{index}]"), "a string", item);
-            item.as_str().ok_or_else(wrong)
-        };
-        let set: Result<Vec<&str>, BadInput> =
-            array(path, "an array of strings", value)?.enumerate().map(item).collect();
-        let mut set = set?;
+            set.push(item.as_str().ok_or_else(wrong)?);
+        }
         set.sort_unstable();
         set.dedup();
         let mut out = vec![b'['];

@@ -35,8 +35,38 @@ pub fn read(token: &str) -> Option<Number> {
     {
         return Some(Number::Int(integer));
     }
-    let double: f64 = token.parse().ok()?;
-    double.is_finite().then(|| Number::from_double(double))
+    let double: f64 = if token.len() > 1024 { shortened(token).parse() } else { token.parse() }.ok()?;
+    double.is_finite().then(|| by_canonical(Number::from_double(double)))
+}
+
+/// The same double in a short token: std stops counting an exponent above 65,536, which a mantissa as long would need. What
+/// follows 800 digits can only tip a tie (at most 767 tell one double from the next), so one digit stands for it.
+fn shortened(token: &str) -> String {
+    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+    let beyond = if exponent.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
+    let exponent = exponent.parse().unwrap_or(beyond);
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = || whole.chars().chain(fraction.chars());
+    let zeros = all().take_while(|digit| *digit == '0').count();
+    let mut digits: String = all().skip(zeros).take(800).collect();
+    if all().skip(zeros + 800).any(|digit| digit != '0') {
+        digits.push('1');
+    }
+    let point = (exponent.saturating_add(whole.len() as i64 - zeros as i64)).clamp(-10_000, 10_000);
+    format!("{sign}0.{digits}0e{point}")
+}
+
+/// Canonical JSON decides which numbers are equal. ECMAScript writes a whole double within 64 bits as digits, and those read as
+/// an integer, maybe not quite the double's value: that integer is what the number is, whichever way it was written.
+fn by_canonical(number: Number) -> Number {
+    match number {
+        Number::Float(d) if d.fract() == 0.0 && d.abs() < 2e19 => {
+            let digits = ryu_js::Buffer::new().format(d).parse::<i128>();
+            digits.ok().filter(|i| INTEGERS.contains(i)).map_or(number, Number::Int)
+        }
+        _ => number,
+    }
 }
 
 /// Whether a token of this form might lie outside of a double's range, so that it must be read to know.

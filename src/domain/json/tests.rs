@@ -175,9 +175,36 @@ fn numbers_of_canonical_texts() {
     assert_eq!(parse_number(b"-12"), Some(Number::Int(-12)));
     assert_eq!(parse_number(b"0.5"), Some(Number::Float(0.5)));
     assert_eq!(parse_number(b"18446744073709551615"), Some(Number::Int(u64::MAX.into())));
+    assert_eq!(parse_number(b"1.902972011686396e17"), Some(Number::Int(190_297_201_168_639_600)));
+    assert_eq!(parse_number(b"1e19"), Some(Number::Int(10_000_000_000_000_000_000)));
     assert_eq!(parse_number(b"18446744073709552000"), Some(Number::Float(18_446_744_073_709_551_616.0)));
     for text in [&b""[..], b"null", b"\"1\"", b"1 ", b"+1", b"-inf", b"nan", b"1e999", b"01"] {
         assert_eq!(parse_number(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn long_numbers_are_read_to_the_nearest_double() {
+    let (zeros, nines) = ("0".repeat(100_000), "9".repeat(100_000));
+    for (token, expected) in [
+        (format!("1{zeros}e-100000"), "1"),
+        (format!("-1.5{zeros}"), "-1.5"),
+        (format!("0.{zeros}25e100000"), "0.25"),
+        (format!("{nines}e-100001"), "0.1"),
+        (format!("{nines}e-9000000"), "0"),
+        (format!("-0.{zeros}"), "0"),
+        (format!("0.{zeros}e99999999999999999999"), "0"),
+        (format!("1.{zeros}e-99999999999999999999"), "0"),
+        // Half way between two doubles, and the least bit above.
+        (format!("9007199254740993.{zeros}"), "9007199254740992"),
+        (format!("9007199254740993.{zeros}1"), "9007199254740994"),
+    ] {
+        assert_eq!(canonical(&token), expected);
+    }
+    for token in
+        [format!("1{zeros}e-99000"), format!("0.{zeros}1e101000"), format!("1.{zeros}e99999999999999999999"), nines]
+    {
+        assert_eq!(fault(token.as_bytes()), Some(Fault::Malformed));
     }
 }
 
@@ -257,15 +284,25 @@ proptest! {
     }
 
     #[test]
-    fn every_double_keeps_its_value(bits in any::<u64>()) {
-        let double = f64::from_bits(bits);
+    fn every_double_keeps_its_value(double in prop_oneof![any::<u64>().prop_map(f64::from_bits), -2e19..2e19]) {
         prop_assume!(double.is_finite());
         let text = canonical(&format!("{double:e}"));
         prop_assert_eq!(text.parse::<f64>().unwrap(), double);
         let mut out = Vec::new();
         write_number(&mut out, Number::from_double(double));
         prop_assert_eq!(String::from_utf8(out).unwrap(), text.clone());
-        prop_assert_eq!(canonical(&format!("{double}")), text);
+        prop_assert_eq!(canonical(&format!("{double}")), text.clone());
+        // What it is read as follows from its canonical form alone.
+        let token = format!("{double:e}");
+        prop_assert_eq!(parse_number(token.as_bytes()), parse_number(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_shortened_number_is_the_same(digits in "[1-9][0-9]{0,30}", zeros in 1000..1100_usize, exponent in -400..400_i32) {
+        let token = format!("{digits}.{}{digits}e{exponent}", "0".repeat(zeros));
+        let double: f64 = token.parse().unwrap();
+        let expected = double.is_finite().then(|| parse_number(format!("{double:e}").as_bytes())).flatten();
+        prop_assert_eq!(parse_number(token.as_bytes()), expected);
     }
 
     /// The short way for plain decimals writes what the long way would.
