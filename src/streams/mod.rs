@@ -7,9 +7,11 @@
 //! | [`processor`] | what a program writes: a [`processor::Processor`] over its [`processor::Context`] |
 //! | [`task`] | one sub-topology on one partition: runs records, knows its state, goes back to its last commit |
 //! | [`store`] | uncommitted state above a database, and what a commit says about it |
+//! | [`driver`] | the real tasks with no broker, for tests and `replay` |
 //! | [`ports`] | what the engine needs of the world, as small traits |
 //! | [`error`] | errors by remedy |
 
+pub mod driver;
 pub mod error;
 pub mod ports;
 pub mod processor;

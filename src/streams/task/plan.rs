@@ -62,14 +62,20 @@ pub struct PlanStore {
 }
 
 /// Partition counts and size limits of topics, by full name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sizes {
     /// Partition counts.
     pub partitions: BTreeMap<String, i32>,
     /// Limits other than [`Sizes::default_max_bytes`].
     pub max_bytes: BTreeMap<String, usize>,
-    /// The limit of a record on the others.
+    /// The limit of a record on the others; 16 MiB by default.
     pub default_max_bytes: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { partitions: BTreeMap::new(), max_bytes: BTreeMap::new(), default_max_bytes: 16 << 20 }
+    }
 }
 
 impl Sizes {

@@ -1,0 +1,184 @@
+//! Runs a topology's real tasks with no broker (Kafka Streams' `TopologyTestDriver`): tests use it, and `replay` is it.
+//!
+//! Records are piped in one by one. What a task sends to a repartition topic is taken up at once, in order; what it sends elsewhere waits as
+//! outputs, in order of emission, until the caller clears them, so memory stays bounded.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::ports::StoreEngine;
+use super::record::{InRecord, Origin, Record, RecordBatch, TaskId};
+use super::store::cut::StoreCut;
+use super::store::memory::MemoryStores;
+use super::task::{Collector, Cut, NO_STREAM_TIME, Plan, Sent, Sizes, Task};
+use super::topology::Topology;
+
+/// Uncommitted state of a task above which it is committed to the stores in memory.
+const COMMIT_BYTES: usize = 4 << 20;
+/// How often that is looked at, in records.
+const COMMIT_CHECK: u64 = 256;
+
+/// Runs a topology in memory.
+pub struct TopologyDriver {
+    plans: Vec<Arc<Plan>>,
+    tasks: BTreeMap<TaskId, Task>,
+    stores: MemoryStores,
+    wires: Wires,
+    spare: RecordBatch,
+    counters: BTreeMap<(&'static str, String), u64>,
+    piped: u64,
+}
+
+/// Where outputs go: round to another sub-topology, or out.
+struct Wires {
+    inner: Vec<Arc<str>>,
+    offsets: BTreeMap<(Arc<str>, i32), i64>,
+    round: RecordBatch,
+    out: RecordBatch,
+}
+
+impl Collector for Wires {
+    fn begin(&mut self, _task: TaskId, _offset: i64) {}
+
+    fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
+        let offset = match self.offsets.get_mut(&(topic.clone(), partition)) {
+            Some(next) => next,
+            None => self.offsets.entry((topic.clone(), partition)).or_insert(0),
+        };
+        let origin = Origin { topic, partition, offset: *offset, timestamp_ms: record.timestamp_ms };
+        *offset += 1;
+        let batch = if self.inner.contains(topic) { &mut self.round } else { &mut self.out };
+        batch.push(origin, record.key, record.value, record.headers);
+        Ok(Sent::Queued)
+    }
+}
+
+impl TopologyDriver {
+    /// A driver of empty stores. `sizes` tells the partition counts (1 where it names none) and record limits of the topics that are written.
+    pub fn new(topology: &Topology, application_id: &str, sizes: &Sizes) -> TopologyDriver {
+        let plans = Plan::all(topology, application_id, sizes);
+        let inner = plans.iter().map(|plan| plan.source.clone()).collect();
+        let wires = Wires { inner, offsets: BTreeMap::new(), round: RecordBatch::new(), out: RecordBatch::new() };
+        let (tasks, counters) = (BTreeMap::new(), BTreeMap::new());
+        TopologyDriver {
+            plans,
+            tasks,
+            stores: MemoryStores::new(),
+            wires,
+            spare: RecordBatch::new(),
+            counters,
+            piped: 0,
+        }
+    }
+
+    /// Runs a record of a source topic through, and all that follows from it. The full name of a repartition topic is a source topic too, so that
+    /// a sub-topology can be run on its own log alone.
+    ///
+    /// # Errors
+    /// The topic is no source, or a processor stopped.
+    pub fn pipe(&mut self, record: &InRecord<'_>) -> Result<()> {
+        self.process(record)?;
+        while !self.wires.round.is_empty() {
+            // What is sent meanwhile goes into the other arena.
+            let mut batch = std::mem::replace(&mut self.wires.round, std::mem::take(&mut self.spare));
+            for record in batch.iter() {
+                self.process(&record)?;
+            }
+            batch.clear();
+            self.spare = batch;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, record: &InRecord<'_>) -> Result<()> {
+        let Some(at) = self.plans.iter().position(|plan| *plan.source == *record.origin.topic) else {
+            return Err(Error::Fatal(format!("topic `{}` is no source of the topology", record.origin.topic)));
+        };
+        let id = TaskId { subtopology: at as u32, partition: record.origin.partition };
+        if !self.tasks.contains_key(&id) {
+            let task = open(&self.stores, &self.plans[at], id)?;
+            self.tasks.insert(id, task);
+        }
+        let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
+        task.process(record, &mut self.wires)?;
+        self.piped += 1;
+        if self.piped.is_multiple_of(COMMIT_CHECK) && task.uncommitted_bytes() > COMMIT_BYTES {
+            commit(task, &mut self.counters)?;
+        }
+        Ok(())
+    }
+
+    /// What was sent to topics of the world and not cleared yet, in order of emission. Offsets count from 0 in each partition.
+    pub fn outputs(&self) -> &RecordBatch {
+        &self.wires.out
+    }
+
+    /// Drops the outputs that were read.
+    pub fn clear_outputs(&mut self) {
+        self.wires.out.clear();
+    }
+
+    /// Commits all tasks: processors flush, and what they wrote lies in the stores.
+    ///
+    /// # Errors
+    /// A processor stopped.
+    pub fn commit(&mut self) -> Result<()> {
+        self.tasks.values_mut().try_for_each(|task| commit(task, &mut self.counters))
+    }
+
+    /// Takes all tasks back to their last commit, as an aborted transaction does. Outputs that were not cleared are dropped.
+    pub fn abort(&mut self) {
+        self.tasks.values_mut().for_each(Task::rollback);
+        self.wires.out.clear();
+    }
+
+    /// Visits a store's committed entries, task by task, in key order; commits first.
+    ///
+    /// # Errors
+    /// No such store, or as for [`TopologyDriver::commit`].
+    pub fn scan_store(&mut self, store: &str, mut visit: impl FnMut(TaskId, &[u8], &[u8])) -> Result<()> {
+        self.commit()?;
+        let known = self.plans.iter().any(|plan| plan.store_names().contains(&store));
+        if !known {
+            return Err(Error::Fatal(format!("the topology has no store `{store}`")));
+        }
+        for task in self.tasks.values() {
+            let at = task.plan().stores.iter().position(|known| known.name == store);
+            if let (Some(at), Some(db)) = (at, task.db()) {
+                db.scan(at, b"", &mut |key, value| {
+                    visit(task.id(), key, value);
+                    ControlFlow::Continue(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What processors counted, by name and label; commits first.
+    ///
+    /// # Errors
+    /// As for [`TopologyDriver::commit`].
+    pub fn counters(&mut self) -> Result<&BTreeMap<(&'static str, String), u64>> {
+        self.commit()?;
+        Ok(&self.counters)
+    }
+}
+
+fn open(stores: &MemoryStores, plan: &Arc<Plan>, id: TaskId) -> Result<Task> {
+    let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
+    let stores = vec![StoreCut::EMPTY; plan.stores.len()];
+    Task::new(plan.clone(), id, db, Cut { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores })
+}
+
+fn commit(task: &mut Task, counters: &mut BTreeMap<(&'static str, String), u64>) -> Result<()> {
+    task.flush()?;
+    let cut = task.cut(|_| None);
+    task.apply(cut)?;
+    for (name, label, by) in task.counts().iter() {
+        *counters.entry((name, label.to_owned())).or_default() += by;
+    }
+    task.counts().reset();
+    Ok(())
+}
