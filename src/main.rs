@@ -1,3 +1,10 @@
 //! The binary: parse, load config, call app.
 
-fn main() {}
+use std::process::ExitCode;
+
+use helixstream::app;
+use helixstream::edges::cli::Cli;
+
+fn main() -> ExitCode {
+    app::main(&Cli::from_environment())
+}

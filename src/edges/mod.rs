@@ -1,1 +1,6 @@
 //! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.
+
+pub mod cli;
+pub mod recordfile;
+pub mod slots;
+pub mod telemetry;

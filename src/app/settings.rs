@@ -1,0 +1,47 @@
+//! From topology file, variables and flags to settings: a flag beats a variable, which beats the file.
+
+use std::path::Path;
+
+use super::Stop;
+use crate::config::{self, Topology, setting::Values};
+use crate::edges::cli::TopologyArgs;
+
+/// Reads the topology file and lays variables and flags over it.
+pub fn load(args: &TopologyArgs, application_id: Option<&str>) -> Result<Topology, Stop> {
+    let mut topology = read(&args.topology)?;
+    overrides(&mut topology.values, &args.set)?;
+    if let Some(id) = application_id {
+        config::check_application_id(id).map_err(|e| Stop::Usage(format!("--application-id: {e}")))?;
+        topology.values.resolver.application_id = id.to_owned();
+    }
+    topology.values.check(false).map_err(Stop::Usage)?;
+    Ok(topology)
+}
+
+/// Reads and checks a topology file.
+pub fn read(path: &Path) -> Result<Topology, Stop> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Stop::Usage(format!(
+            "read the topology file {file}: {e}; name one with --topology, like topologies/memory.toml"
+        ))
+    })?;
+    config::parse(&file, &text).map_err(|e| Stop::Usage(e.to_string()))
+}
+
+/// Lays `HELIXSTREAM_SET`, then the flags, over the settings.
+pub fn overrides(values: &mut Values, flags: &[String]) -> Result<(), Stop> {
+    for assignment in variable_list("HELIXSTREAM_SET") {
+        values.set_text(&assignment, "HELIXSTREAM_SET").map_err(Stop::Usage)?;
+    }
+    for assignment in flags {
+        values.set_text(assignment, "--set").map_err(Stop::Usage)?;
+    }
+    Ok(())
+}
+
+/// A variable that stands for a repeatable flag: several, separated by `;` or new lines.
+pub fn variable_list(name: &str) -> Vec<String> {
+    let text = std::env::var(name).unwrap_or_default();
+    text.split([';', '\n']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,40 @@
+//! Why a command ended, and with which exit code.
+
+use std::fmt;
+
+use crate::edges::cli::exit;
+
+/// The end of a command that did not do what was asked for.
+#[derive(Debug)]
+pub enum Stop {
+    /// The command line, a variable or the topology file is wrong; nothing was started.
+    Usage(String),
+    /// It was started and failed, or found something missing.
+    Failure(anyhow::Error),
+}
+
+impl Stop {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Stop::Usage(_) => exit::USAGE,
+            Stop::Failure(_) => exit::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Usage(message) => f.write_str(message),
+            // One line: what was being done, then why it failed.
+            Stop::Failure(e) => write!(f, "{e:#}"),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Stop {
+    fn from(e: E) -> Stop {
+        Stop::Failure(e.into())
+    }
+}

@@ -1,0 +1,286 @@
+//! Commands and flags. Every flag has a variable `HELIXSTREAM_<FLAG>`; a flag beats its variable, which beats the topology file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+/// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
+///
+/// Reads memory events from Kafka, resolves what conflicts, and writes resolved memories, conflict records and dead
+/// letters, exactly once. Start with `helixstream replay`, which needs no broker, then `topics create` and `run`.
+#[derive(Debug, Parser)]
+#[command(name = "helixstream", version, max_term_width = 110, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done, or stopped by SIGTERM or SIGINT after a clean commit; 1 failure; 2 usage or settings.\n\
+    Every flag has a variable HELIXSTREAM_<FLAG>, in capitals, `-` as `_`; flag beats variable beats topology file."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How logs are written. They go to the standard error.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// Form of a log line.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        env = "HELIXSTREAM_LOG_FORMAT",
+        global = true,
+        help_heading = "Logging"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,helixstream::streams=debug`.
+    /// RUST_LOG, where set, is what it defaults to.
+    #[arg(long, env = "HELIXSTREAM_LOG_LEVEL", global = true, help_heading = "Logging", value_name = "FILTER")]
+    pub log_level: Option<String>,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a topology on Kafka until SIGTERM or SIGINT
+    ///
+    /// Source and sink topics must exist (`helixstream topics create`); internal topics are made here. State is kept
+    /// under --state-dir, in the lowest slot that no other instance holds, so a restart goes on where it stopped.
+    Run(RunArgs),
+    /// Run a topology over a record file, with no broker
+    ///
+    /// Processes the file's records in its order and writes snapshots.jsonl, conflicts.jsonl and dead-letters.jsonl,
+    /// in order of emission: the same input gives the same bytes.
+    Replay(ReplayArgs),
+    /// Publish a record file on a topic, with keys, headers and timestamps as they are
+    ///
+    /// A record goes to the partition that its line names; where the line names none, or the topic has no such
+    /// partition, to the one that Java's default partitioner picks by its key.
+    Produce(ProduceArgs),
+    /// Plan, create or check a topology's topics
+    Topics(TopicsArgs),
+    /// Look into the state of a stopped instance, read-only
+    ///
+    /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the state keeps.
+    State(StateArgs),
+}
+
+/// Which topology, and what of its settings is overridden.
+#[derive(Args, Clone, Debug)]
+pub struct TopologyArgs {
+    /// The topology file.
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
+    pub topology: PathBuf,
+    /// Override a setting of the file: strategy, strategy.<path>, delete_policy, trust_clocks, unclocked, max_clock_skew
+    /// (2s, 500ms, 0s), a limit (max_value_bytes, max_clock_entries, max_contenders, …) or one of the engine
+    /// (commit_interval, …). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
+    #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
+    pub set: Vec<String>,
+}
+
+/// Where Kafka is.
+#[derive(Args, Clone, Debug)]
+pub struct KafkaArgs {
+    /// Brokers to ask first, separated by commas [default: the file's, else localhost:9092]
+    #[arg(long, value_name = "H:P", env = "HELIXSTREAM_BOOTSTRAP_SERVERS")]
+    pub bootstrap_servers: Option<String>,
+    /// A setting of librdkafka, such as security.protocol=SSL. Repeatable. What would break exactly once is refused.
+    /// HELIXSTREAM_X holds several, separated by `;` or new lines.
+    #[arg(short = 'X', value_name = "KEY=VALUE", action = ArgAction::Append)]
+    pub client: Vec<String>,
+}
+
+/// Where the mirror is.
+#[derive(Args, Clone, Debug)]
+pub struct MirrorArgs {
+    /// Postgres that gets every record of the source topic in `memory_events`; without it there is no mirror.
+    #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
+    pub postgres_url: Option<String>,
+    /// Run without a mirror, also when the file or a variable names one.
+    #[arg(long, env = "HELIXSTREAM_NO_MIRROR", value_parser = clap::builder::BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    pub no_mirror: bool,
+}
+
+/// `helixstream run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Topology and settings.
+    #[command(flatten)]
+    pub topology: TopologyArgs,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// Consumer group, prefix of the internal topics, and `resolved_by` of conflict records [default: the file's]
+    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
+    pub application_id: Option<String>,
+    /// Folder of the state; instances on one machine may share it, each takes a slot [default: the file's, else ./state]
+    #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Insist on this slot of the state folder; exit 1 at once when another process holds it [default: the lowest free]
+    #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
+    pub slot: Option<u32>,
+    /// Stream threads, each with a consumer, a producer and its share of the tasks [default: the file's, else 1]
+    #[arg(long, value_name = "N", env = "HELIXSTREAM_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Mirror.
+    #[command(flatten)]
+    pub mirror: MirrorArgs,
+    /// Serve /live, /ready and /metrics here.
+    #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
+    pub http_listen: Option<SocketAddr>,
+}
+
+/// `helixstream replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// Topology and settings.
+    #[command(flatten)]
+    pub topology: TopologyArgs,
+    /// Record file, one JSON object a line; `-` is the standard input.
+    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_INPUT")]
+    pub input: PathBuf,
+    /// Folder for the outputs; made if missing, files of a former replay in it are overwritten.
+    #[arg(long, value_name = "DIR", env = "HELIXSTREAM_OUTPUT")]
+    pub output: PathBuf,
+    /// `resolved_by` of conflict records [default: the file's]
+    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
+    pub application_id: Option<String>,
+}
+
+/// `helixstream produce`.
+#[derive(Args, Debug)]
+pub struct ProduceArgs {
+    /// Record file, one JSON object a line; `-` is the standard input.
+    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_INPUT")]
+    pub input: PathBuf,
+    /// Topic to publish on.
+    #[arg(long, value_name = "T", env = "HELIXSTREAM_TOPIC", default_value = "helixagent.memory.events")]
+    pub topic: String,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// Records a second [default: as fast as the broker takes them]
+    #[arg(long, value_name = "N", env = "HELIXSTREAM_RATE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+}
+
+/// `helixstream topics`.
+#[derive(Args, Debug)]
+pub struct TopicsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: TopicsAction,
+}
+
+/// What to do with a topology's topics.
+#[derive(Debug, Subcommand)]
+pub enum TopicsAction {
+    /// Print what `create` would make, and change nothing
+    Plan(TopicsTarget),
+    /// Make the source, sink and internal topics that are missing; those that exist are left as they are
+    Create(TopicsTarget),
+    /// Say what is missing or set in a way that loses records; exit 1 when something is
+    Check(TopicsTarget),
+}
+
+impl TopicsAction {
+    /// The flags, which are the same for all.
+    pub fn target(&self) -> &TopicsTarget {
+        match self {
+            TopicsAction::Plan(t) | TopicsAction::Create(t) | TopicsAction::Check(t) => t,
+        }
+    }
+}
+
+/// Flags of `topics plan`, `create` and `check`.
+#[derive(Args, Clone, Debug)]
+pub struct TopicsTarget {
+    /// Topology and settings.
+    #[command(flatten)]
+    pub topology: TopologyArgs,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// Prefix of the internal topics [default: the file's]
+    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
+    pub application_id: Option<String>,
+}
+
+/// `helixstream state`.
+#[derive(Args, Debug)]
+pub struct StateArgs {
+    /// What to print.
+    #[command(subcommand)]
+    pub action: StateAction,
+}
+
+/// What to print of the state.
+#[derive(Debug, Subcommand)]
+pub enum StateAction {
+    /// Print one memory, as JSON; exit 1 when the state holds none of that id
+    Get {
+        /// The memory's id.
+        memory_id: String,
+        /// Where the state is.
+        #[command(flatten)]
+        target: StateTarget,
+    },
+    /// Print every memory, one JSON object a line, in order of task and id
+    Dump {
+        /// Where the state is.
+        #[command(flatten)]
+        target: StateTarget,
+    },
+}
+
+/// Where the state is.
+#[derive(Args, Clone, Debug)]
+pub struct StateTarget {
+    /// Folder of the state; all its slots are looked into.
+    #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// Topology whose resolver settings show the memories [default: built-in defaults]
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
+    pub topology: Option<PathBuf>,
+    /// Override a setting, as `run` does.
+    #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
+    pub set: Vec<String>,
+}
+
+impl Cli {
+    /// Reads the command line and the variables; ends the process with a message where they are wrong (exit 2), or after
+    /// `--help` and `--version` (exit 0).
+    pub fn from_environment() -> Cli {
+        let mut command = Cli::command();
+        let matches = command.get_matches_mut();
+        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
+        if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {
+            let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+            match (typed("postgres_url"), typed("no_mirror")) {
+                (true, true) => {
+                    let message = "--postgres-url asks for a mirror and --no-mirror for none: give one of them";
+                    command.error(ErrorKind::ArgumentConflict, message).exit()
+                }
+                // A flag beats a variable.
+                (true, false) => run.mirror.no_mirror = false,
+                (false, _) => {}
+            }
+        }
+        cli
+    }
+}

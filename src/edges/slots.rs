@@ -1,0 +1,222 @@
+//! Slots of the state folder: each instance holds one by a file lock, so that two never share state, and a restarted one
+//! finds its own again (exactly-once.md, "Slots").
+//!
+//! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside), `instance` (a random id, written
+//! once), `application` (whose state it is) and the tasks' databases under `tasks/`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
+
+/// What kept a slot from being taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// Another process holds it.
+    #[error("slot {slot} of {} is held by process {holder}: stop that one, name another --slot, or leave --slot away for the lowest free", dir.display())]
+    Taken {
+        /// The slot's number.
+        slot: u32,
+        /// The state folder.
+        dir: PathBuf,
+        /// The holder's pid, or `unknown`.
+        holder: String,
+    },
+    /// It holds the state of another application.
+    #[error("slot {slot} of {} holds the state of application `{found}`, not of `{wanted}`: give each application a --state-dir of its own", dir.display())]
+    Foreign {
+        /// The slot's number.
+        slot: u32,
+        /// The state folder.
+        dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// A file of it cannot be made, read or written.
+    #[error("{verb} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SlotError {
+    let path = path.to_owned();
+    move |source| SlotError::Io { verb, path, source }
+}
+
+/// A slot that this process holds until it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its number.
+    pub number: u32,
+    /// A random id that names this slot among all machines' and never changes.
+    pub instance_id: String,
+    /// The folder for the tasks' databases.
+    pub tasks: PathBuf,
+    /// Keeps the lock.
+    _lock: File,
+}
+
+impl Slot {
+    /// Takes slot `insist`, or the lowest free one, for `application_id`. Folders are made where missing.
+    ///
+    /// # Errors
+    /// The slot insisted on is held, a slot holds another application's state, or files fail.
+    pub fn take(state_dir: &Path, insist: Option<u32>, application_id: &str) -> Result<Slot, SlotError> {
+        let mut number = insist.unwrap_or(0);
+        loop {
+            let dir = state_dir.join(number.to_string());
+            fs::create_dir_all(&dir).map_err(failed("make the slot's folder", &dir))?;
+            match lock(&dir)? {
+                Some(lock) => return Slot::open(state_dir, number, application_id, lock),
+                None if insist.is_some() => {
+                    return Err(SlotError::Taken { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
+                }
+                None => number += 1,
+            }
+        }
+    }
+
+    fn open(state_dir: &Path, number: u32, application_id: &str, mut lock: File) -> Result<Slot, SlotError> {
+        let dir = state_dir.join(number.to_string());
+        let path = dir.join("lock");
+        let pid = format!("{}\n", std::process::id());
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(pid.as_bytes()))
+            .map_err(failed("write the pid into", &path))?;
+        let found = once(&dir, "application", || application_id.to_owned())?;
+        if found != application_id {
+            return Err(SlotError::Foreign {
+                slot: number,
+                dir: state_dir.to_owned(),
+                found,
+                wanted: application_id.to_owned(),
+            });
+        }
+        let instance_id = once(&dir, "instance", || Uuid::new_v4().simple().to_string())?;
+        let tasks = dir.join("tasks");
+        fs::create_dir_all(&tasks).map_err(failed("make the tasks' folder", &tasks))?;
+        Ok(Slot { number, instance_id, tasks, _lock: lock })
+    }
+
+    /// The slots of a state folder, to be read: each held by this process meanwhile, without a change to it.
+    ///
+    /// # Errors
+    /// A slot is held by a running instance, or files fail.
+    pub fn read_all(state_dir: &Path) -> Result<Vec<Slot>, SlotError> {
+        let entries = fs::read_dir(state_dir).map_err(failed("read the state folder", state_dir))?;
+        let mut numbers = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed("read the state folder", state_dir))?.file_name();
+            numbers.extend(name.to_str().and_then(|n| n.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        let mut slots = Vec::new();
+        for number in numbers {
+            let dir = state_dir.join(number.to_string());
+            let Some(lock) = lock(&dir)? else {
+                return Err(SlotError::Taken { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
+            };
+            let instance_id = read(&dir.join("instance"))?.unwrap_or_default();
+            slots.push(Slot { number, instance_id, tasks: dir.join("tasks"), _lock: lock });
+        }
+        Ok(slots)
+    }
+}
+
+/// The lock of a slot's folder; `None` when another process holds it.
+fn lock(dir: &Path) -> Result<Option<File>, SlotError> {
+    let path = dir.join("lock");
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = open.map_err(failed("open the lock", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(SlotError::Io { verb: "lock", path, source: e.into() }),
+    }
+}
+
+/// The pid that the holder wrote; it may not have got there yet.
+fn holder(dir: &Path) -> String {
+    let pid = fs::read_to_string(dir.join("lock")).unwrap_or_default();
+    let pid = pid.trim();
+    if pid.is_empty() { "unknown".to_owned() } else { pid.to_owned() }
+}
+
+fn read(path: &Path) -> Result<Option<String>, SlotError> {
+    let mut text = String::new();
+    match File::open(path).and_then(|mut f| f.read_to_string(&mut text)) {
+        Ok(_) => Ok(Some(text.trim().to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed("read", path)(e)),
+    }
+}
+
+/// The text of a file that is written once and for all: by rename, so that a kill leaves it whole or absent.
+fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, SlotError> {
+    let path = dir.join(name);
+    if let Some(text) = read(&path)? {
+        return Ok(text);
+    }
+    let text = make();
+    let draft = dir.join(format!("{name}.new"));
+    let mut file = File::create(&draft).map_err(failed("make", &draft))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write", &draft))?;
+    fs::rename(&draft, &path).map_err(failed("rename to", &path))?;
+    File::open(dir).and_then(|d| d.sync_all()).map_err(failed("sync", dir))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_free_slot_is_taken_and_keeps_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = Slot::take(dir.path(), None, "app").unwrap();
+        let b = Slot::take(dir.path(), None, "app").unwrap();
+        assert_eq!((a.number, b.number), (0, 1));
+        assert_ne!(a.instance_id, b.instance_id);
+        let id = a.instance_id.clone();
+        drop(a);
+        let again = Slot::take(dir.path(), None, "app").unwrap();
+        assert_eq!((again.number, again.instance_id), (0, id));
+    }
+
+    #[test]
+    fn a_taken_slot_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = Slot::take(dir.path(), Some(3), "app").unwrap();
+        let e = Slot::take(dir.path(), Some(3), "app").unwrap_err().to_string();
+        assert!(e.contains(&format!("held by process {}", std::process::id())), "{e}");
+        assert!(Slot::read_all(dir.path()).is_err());
+    }
+
+    #[test]
+    fn another_applications_slot_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Slot::take(dir.path(), None, "one").unwrap());
+        let e = Slot::take(dir.path(), None, "two").unwrap_err().to_string();
+        assert!(e.contains("application `one`"), "{e}");
+    }
+
+    #[test]
+    fn slots_of_a_stopped_instance_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Slot::take(dir.path(), Some(2), "app").unwrap());
+        drop(Slot::take(dir.path(), None, "app").unwrap());
+        let numbers: Vec<u32> = Slot::read_all(dir.path()).unwrap().iter().map(|s| s.number).collect();
+        assert_eq!(numbers, [0, 2]);
+    }
+}
