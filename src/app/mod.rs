@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
+use crate::edges::terminal::LogWriter;
 pub use stop::Stop;
 
 /// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller.
 pub fn main(cli: &Cli) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
-    let done = telemetry::start(json, cli.log.log_level.as_deref(), std::io::stderr)
+    let done = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter)
         .map_err(Stop::Usage)
         .and_then(|()| command(cli));
     match done {

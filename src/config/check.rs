@@ -58,11 +58,11 @@ fn names(doc: &Doc<'_>, graph: &Graph) {
             first.insert(&node.name, node);
         }
     }
-    let mut seen = BTreeMap::new();
+    let mut seen: BTreeMap<&str, usize> = first.iter().map(|(name, node)| (*name, node.span.start)).collect();
     for store in &graph.stores {
         if let Some(at) = seen.insert(store.name.as_str(), store.span.start) {
-            let fix = format!("the store on line {} has it: give this one another name", line(doc, at));
-            doc.wrong(&store.span, format!("two stores of one name, `{}`", store.name), fix);
+            let fix = format!("line {} has the name: give this store another", line(doc, at));
+            doc.wrong(&store.span, format!("a store of a name that is taken, `{}`", store.name), fix);
         }
     }
 }
@@ -169,23 +169,16 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
             doc.wrong(&node.topic_span, format!("two sources read the topic `{topic}`"), fix);
         }
     }
-    let mut written: BTreeMap<&str, (&Node, i32)> = BTreeMap::new();
-    for (node, topic, partitions) in graph.sinks() {
+    let mut written: BTreeMap<&str, &str> = BTreeMap::new();
+    let dead = graph.dead_letters.iter().map(|d| ("dead_letters", d.topic.as_str(), &d.span));
+    for (name, topic, span) in graph.sinks().map(|(n, topic, _)| (n.name.as_str(), topic, &n.topic_span)).chain(dead) {
         if let Some(source) = read.get(topic) {
-            let message = format!("sink `{}` writes to `{topic}`, which the source `{}` reads", node.name, source.name);
-            doc.wrong(&node.topic_span, message, "records would go round for ever: give the sink a topic of its own");
+            let message = format!("sink `{name}` writes to `{topic}`, which the source `{}` reads", source.name);
+            doc.wrong(span, message, "records would go round for ever: give the sink a topic of its own");
         }
-        match written.get(topic) {
-            Some((other, n)) if *n != partitions => {
-                let message = format!(
-                    "sinks `{}` and `{}` share `{topic}`, one with {n} partitions, one with {partitions}",
-                    other.name, node.name
-                );
-                doc.wrong(&node.topic_span, message, "give both the same `partitions`");
-            }
-            _ => {
-                written.insert(topic, (node, partitions));
-            }
+        if let Some(other) = written.insert(topic, name) {
+            let message = format!("`{other}` and `{name}` both write to `{topic}`");
+            doc.wrong(span, message, "give each a topic of its own, or one sink the `from` of both");
         }
     }
 }

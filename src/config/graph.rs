@@ -78,6 +78,17 @@ pub struct Store {
     pub span: Range<usize>,
 }
 
+/// The topic of records that cannot be processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// The topic's name.
+    pub topic: String,
+    /// How many partitions `topics create` gives it.
+    pub partitions: i32,
+    /// Where the topic stands.
+    pub span: Range<usize>,
+}
+
 /// All nodes, in the file's order of kinds, and all stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
@@ -85,6 +96,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Stores.
     pub stores: Vec<Store>,
+    /// Dead letters; always there in a topology that was read without a complaint.
+    pub dead_letters: Option<DeadLetters>,
 }
 
 const SOURCE: &[&str] = &["name", "topic", "partitions"];
@@ -127,6 +140,7 @@ impl Graph {
                 graph.stores.push(Store { name: name.value, span: name.span });
             }
         }
+        graph.dead_letters = dead_letters(doc, root);
         graph
     }
 
@@ -189,6 +203,24 @@ fn check_topic<'d>(doc: &'d Doc<'d>, topic: &At<&str>) {
         let message = format!("`{}` is no name for a topic", topic.value);
         doc.wrong(&topic.span, message, "Kafka takes up to 249 letters, digits, `.`, `_` and `-`");
     }
+}
+
+fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetters> {
+    let Some(t) = root.table("dead_letters") else {
+        if root.lacks("dead_letters") {
+            let fix = "add `[dead_letters]` with `topic` and `partitions`";
+            doc.wrong(
+                &root.span,
+                "the file has no `[dead_letters]`: records that cannot be processed would be lost",
+                fix,
+            );
+        }
+        return None;
+    };
+    let t = t.only(&["topic", "partitions"]);
+    let (topic, partitions) = (t.required("topic", "helixagent.memory.dead-letters"), partitions(doc, &t));
+    let topic = topic.inspect(|topic| check_topic(doc, topic))?;
+    Some(DeadLetters { topic: topic.value.to_owned(), partitions: partitions?, span: topic.span })
 }
 
 fn partitions<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> Option<i32> {

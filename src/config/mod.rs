@@ -55,6 +55,7 @@ const ROOT: &[&str] = &[
     "limits",
     "runtime",
     "kafka",
+    "dead_letters",
     "source",
     "repartition",
     "processor",

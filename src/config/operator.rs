@@ -20,14 +20,14 @@ pub const OPERATORS: &[Operator] = &[
     Operator {
         name: "decode",
         what: "events of every encoding into one compact form, keyed by memory",
-        outputs: &["events", "dead_letters"],
+        outputs: &["events"],
         stores: 0,
         keyed: false,
     },
     Operator {
         name: "resolve",
         what: "applies events to memories",
-        outputs: &["snapshots", "conflicts", "dead_letters"],
+        outputs: &["snapshots", "conflicts"],
         stores: 1,
         keyed: true,
     },

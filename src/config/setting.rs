@@ -6,24 +6,14 @@ use std::time::Duration;
 
 use super::problem::nearest;
 use super::value::{Raw, show_duration};
+use crate::domain::event::Limits;
 use crate::domain::settings::{Settings, Strategy};
-
-/// Bounds on what is accepted and written (semantics.md, section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a record's value; a larger one is dead-lettered as `too_large`.
-    pub max_value_bytes: usize,
-    /// Nesting of JSON; deeper is dead-lettered as `too_deep`.
-    pub max_depth: usize,
-    /// Entries of a vector clock; more are dead-lettered as `too_many_clock_entries`.
-    pub max_clock_entries: usize,
-    /// Bytes of an output record; a larger one is dead-lettered as `output_too_large`.
-    pub max_output_bytes: usize,
-}
 
 /// How the engine runs a topology (exactly-once.md, "Settings").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
+    /// Bytes of an output record; a larger one is dead-lettered as `output_too_large`.
+    pub max_output_bytes: usize,
     /// Time between commits.
     pub commit_interval: Duration,
     /// Bytes of staged state and unsent records that force a commit, for each thread.
@@ -53,7 +43,7 @@ pub struct Runtime {
 pub struct Values {
     /// What the resolver does.
     pub resolver: Settings,
-    /// What is accepted and written.
+    /// What is accepted.
     pub limits: Limits,
     /// How the engine runs.
     pub runtime: Runtime,
@@ -65,13 +55,9 @@ impl Default for Values {
     fn default() -> Values {
         Values {
             resolver: Settings::default(),
-            limits: Limits {
-                max_value_bytes: 8 << 20,
-                max_depth: 128,
-                max_clock_entries: 10_000,
-                max_output_bytes: 16 << 20,
-            },
+            limits: Limits::default(),
             runtime: Runtime {
+                max_output_bytes: 16 << 20,
                 commit_interval: Duration::from_millis(100),
                 max_staged_bytes: 32 << 20,
                 store_memory_bytes: 64 << 20,
@@ -136,10 +122,9 @@ pub const SPECS: &[Spec] = settings! {
         v.resolver.max_clock_skew_ns = u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX);
     };
     "limits" "max_value_bytes" "8388608" |v, raw| v.limits.max_value_bytes = size(raw.bytes(1, GIB)?);
-    "limits" "max_depth" "128" |v, raw| v.limits.max_depth = size(raw.number(1, 512)?);
     "limits" "max_clock_entries" "10000" |v, raw| v.limits.max_clock_entries = size(raw.number(1, 1_000_000)?);
     "limits" "max_contenders" "100" |v, raw| v.resolver.max_contenders = size(raw.number(1, 1_000_000)?);
-    "limits" "max_output_bytes" "16777216" |v, raw| v.limits.max_output_bytes = size(raw.bytes(1024, GIB)?);
+    "limits" "max_output_bytes" "16777216" |v, raw| v.runtime.max_output_bytes = size(raw.bytes(1024, GIB)?);
     "runtime" "commit_interval" "\"100ms\"" |v, raw| {
         time(&mut v.runtime.commit_interval, raw, Duration::from_millis(1), SECOND * 5)?;
     };

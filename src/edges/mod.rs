@@ -1,6 +1,8 @@
 //! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.
 
 pub mod cli;
+pub mod http;
 pub mod recordfile;
 pub mod slots;
 pub mod telemetry;
+pub mod terminal;

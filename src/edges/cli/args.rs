@@ -257,7 +257,7 @@ pub struct StateTarget {
     /// Topology whose resolver settings show the memories [default: built-in defaults]
     #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
     pub topology: Option<PathBuf>,
-    /// Override a setting, as `run` does.
+    /// Override a setting, as `run` does. HELIXSTREAM_SET holds several, separated by `;` or new lines.
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub set: Vec<String>,
 }
