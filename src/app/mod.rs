@@ -5,9 +5,9 @@ mod stop;
 
 use std::process::ExitCode;
 
+use crate::edges::cli::terminal::LogWriter;
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
-use crate::edges::terminal::LogWriter;
 pub use stop::Stop;
 
 /// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller.

@@ -5,4 +5,3 @@ pub mod http;
 pub mod recordfile;
 pub mod slots;
 pub mod telemetry;
-pub mod terminal;

@@ -2,6 +2,7 @@
 
 mod args;
 pub mod exit;
+pub mod terminal;
 
 pub use args::{
     Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorArgs, ProduceArgs, ReplayArgs, RunArgs, StateAction, StateArgs,

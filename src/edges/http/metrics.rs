@@ -4,10 +4,8 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 /// The type of the page, as OpenMetrics names it.
@@ -94,18 +92,25 @@ impl Collector for Page {
             };
             let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
             for sample in &family.samples {
-                let mut line = metric.encode_family(&sample.labels)?;
-                match &sample.value {
-                    Value::Count(n) => ConstCounter::new(*n).encode(line)?,
-                    Value::Level(x) => ConstGauge::new(*x).encode(line)?,
-                    Value::Histogram { sum, buckets } => {
-                        let count = buckets.iter().map(|(_, n)| n).sum();
-                        line.encode_histogram::<Vec<(String, String)>>(*sum, count, buckets, None)?;
-                    }
+                if sample.labels.is_empty() {
+                    line(&mut metric, &sample.value)?;
+                } else {
+                    line(&mut metric.encode_family(&sample.labels)?, &sample.value)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn line(metric: &mut MetricEncoder<'_>, value: &Value) -> Result<(), fmt::Error> {
+    match value {
+        Value::Count(n) => metric.encode_counter::<NoLabelSet, _, u64>(n, None),
+        Value::Level(x) => metric.encode_gauge(x),
+        Value::Histogram { sum, buckets } => {
+            let count = buckets.iter().map(|(_, n)| n).sum();
+            metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
+        }
     }
 }
 
