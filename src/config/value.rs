@@ -135,7 +135,7 @@ pub fn show_duration(d: Duration) -> String {
         (1_000_000_000, "s"),
         (1_000_000, "ms"),
     ];
-    let fits = units.iter().find(|(unit, _)| nanos > 0 && nanos % unit == 0);
+    let fits = units.iter().find(|(unit, _)| nanos > 0 && nanos.is_multiple_of(*unit));
     match fits {
         _ if nanos == 0 => "0s".to_owned(),
         Some((unit, name)) => format!("{}{name}", nanos / unit),

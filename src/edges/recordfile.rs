@@ -59,6 +59,9 @@ pub enum RecordFileError {
     },
 }
 
+/// A header's name, and its value in base64.
+type HeaderText<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
+
 #[derive(Deserialize)]
 struct Line<'a> {
     partition: Option<i32>,
@@ -69,7 +72,7 @@ struct Line<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     value_b64: Option<Option<Cow<'a, str>>>,
     #[serde(borrow)]
-    headers: Option<Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>>,
+    headers: Option<Vec<HeaderText<'a>>>,
 }
 
 /// Tells a member that is null from one that is absent.
