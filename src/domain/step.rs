@@ -80,6 +80,7 @@ mod tests {
             is_delete: false,
             absorb_into: None,
             source: Source { topic: "t", partition: 3, offset: 9 },
+            source_timestamp_ms: 1,
             writes: writes.to_vec(),
         }
     }

@@ -1,1 +1,13 @@
-//! Where the domain meets the engine: processors, codecs, and the operators that topology files name.
+//! Where the domain meets the engine: the operators that topology files name, as processors.
+//!
+//! | operator | processor | reads | gives |
+//! |---|---|---|---|
+//! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
+//! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records |
+
+mod decode;
+pub mod inspect;
+mod resolve;
+
+pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
+pub use resolve::{CONFLICTS, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, UNCHANGED};

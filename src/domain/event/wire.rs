@@ -13,7 +13,7 @@
 //! | importance | byte 0 none; 1 integer, 2 negative integer: varint of its size; 3 double: 8 bytes, little-endian |
 //! | clock | count, then (text, varint) sorted by name |
 //! | digest | 16 bytes, little-endian |
-//! | source | text, then partition and offset, both zigzag |
+//! | source | text, then partition, offset and record timestamp in milliseconds, all zigzag |
 //! | writes | count, then (text, bytes) sorted by path |
 
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
@@ -61,13 +61,15 @@ pub struct EventRef<'a> {
     pub absorb_into: Option<&'a str>,
     /// Where the event came from.
     pub source: Source<'a>,
+    /// The timestamp of that record, milliseconds since 1970, as the broker has it.
+    pub source_timestamp_ms: i64,
     /// What it writes, sorted by path, each path once: canonical JSON, `null` clears.
     pub writes: Vec<(&'a str, &'a [u8])>,
 }
 
 /// Appends the form of `event` to `out`. With `absorb_into` it is the absorb that a `memory.merged` of that memory sends to
 /// an absorbed one: the header alone. A delete carries its `user_id` and no other write.
-pub fn encode(event: &Event, source: &Source, absorb_into: Option<&str>, out: &mut Vec<u8>) {
+pub fn encode(event: &Event, source: &Source, source_timestamp_ms: i64, absorb_into: Option<&str>, out: &mut Vec<u8>) {
     let is_delete = absorb_into.is_some() || event.kind == Kind::Deleted;
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     out.push(VERSION);
@@ -90,6 +92,7 @@ pub fn encode(event: &Event, source: &Source, absorb_into: Option<&str>, out: &m
     put_bytes(out, source.topic.as_bytes());
     put_varint(out, zigzag(source.partition.into()));
     put_varint(out, zigzag(source.offset));
+    put_varint(out, zigzag(source_timestamp_ms));
     let written = |path: &str| absorb_into.is_none() && (!is_delete || path == "user_id");
     put_varint(out, event.writes.iter().filter(|w| written(&w.path)).count() as u64);
     for write in event.writes.iter().filter(|w| written(&w.path)) {
@@ -124,6 +127,7 @@ pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
         clock: list(&mut r, "clock", |r| Ok((r.str("clock name")?, r.varint("clock counter")?)))?,
         digest: r.u128("event digest")?,
         source: source(&mut r)?,
+        source_timestamp_ms: unzigzag(r.varint("source timestamp")?),
         writes: list(&mut r, "writes", |r| Ok((r.str("path")?, r.bytes("value")?)))?,
     };
     if r.is_empty() { Ok(event) } else { Err(BinaryError::Invalid("rest of an event")) }
@@ -216,7 +220,7 @@ mod tests {
 
     fn encoded(event: &Event, absorb_into: Option<&str>) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(event, &SOURCE, absorb_into, &mut out);
+        encode(event, &SOURCE, 1_795_441_887_515, absorb_into, &mut out);
         out
     }
 
@@ -236,6 +240,7 @@ mod tests {
             is_delete: false,
             absorb_into: None,
             source: SOURCE,
+            source_timestamp_ms: 1_795_441_887_515,
             writes: vec![("content", b"\"text\""), ("tags", b"[]"), ("user_id", b"\"u\"")],
         };
         assert_eq!(read, expected);

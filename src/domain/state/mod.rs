@@ -81,6 +81,21 @@ impl<'a> Memory<'a> {
         self.loader.memory
     }
 
+    /// The maximal events of all kinds, as indexes of headers.
+    pub fn frontier(&self) -> &[u32] {
+        &self.frontier
+    }
+
+    /// The maximal deletes, as indexes of headers.
+    pub fn deletes(&self) -> &[u32] {
+        &self.deletes
+    }
+
+    /// Conflicts that still stand, oldest first.
+    pub fn open_conflicts(&self) -> &[OpenConflict<'a>] {
+        &self.open
+    }
+
     /// The header at an index.
     pub fn header(&self, by: u32) -> &Header<'a> {
         &self.headers[by as usize]
