@@ -123,7 +123,7 @@ pub fn write(out: &mut Vec<u8>, nanos: u64) {
     out.push(b'Z');
 }
 
-/// A time as [`write`] puts it.
+/// A time as [`write()`] puts it.
 pub fn format(nanos: u64) -> String {
     let mut out = Vec::with_capacity(30);
     write(&mut out, nanos);

@@ -1,5 +1,6 @@
 //! Stores of a task: the [`Overlay`] of what is not committed yet, what a commit knows about a store ([`cut`]), and stores in memory.
 
+#[cfg(test)]
 pub mod contract;
 pub mod cut;
 pub mod memory;
