@@ -429,3 +429,15 @@ fn record_files_come_back_as_they_were() {
         assert_eq!(format!("{:?}", stream.records), format!("{back:?}"));
     }
 }
+
+/// Genuine records decode, every one, and the model manages memories of their size.
+#[test]
+fn the_samples_run_through() {
+    let settings = Settings::default();
+    let text = include_str!("fixtures/helixagent-events.jsonl");
+    let records = model::files::read_records(text, &settings.events_topic);
+    let out = run(&records, &settings);
+    assert_eq!((records.len(), out.dead_letters.len()), (305, 0));
+    let state = records.iter().filter(|r| decode(r, &settings).is_ok_and(|e| e.own_memory().is_some())).count();
+    assert!(out.snapshots.len() > state / 2 && !out.conflicts.is_empty());
+}

@@ -206,6 +206,17 @@ pub fn event(rng: &mut Rng, memories: usize, mood: usize) -> Members {
     if let Some(text) = timestamp(rng) {
         put("timestamp", text);
     }
+    add_fields(rng, &mut members, memories, event_type);
+    // Mood 1 is a world without clocks, mood 2 one where every event has some.
+    if mood != 1 && (mood == 2 || rng.below(3) > 0) {
+        members.push(("vector_clock".to_owned(), clock(rng)));
+    }
+    members
+}
+
+/// Members that any event may carry.
+fn add_fields(rng: &mut Rng, members: &mut Members, memories: usize, event_type: &str) {
+    let mut put = |name: &str, text: String| members.push((name.to_owned(), text));
     if !rng.one_in(3) {
         put("node_id", rng.pick(&["\"n1\"", "\"n2\"", "\"\"", "null"]).to_owned());
     }
@@ -244,14 +255,9 @@ pub fn event(rng: &mut Rng, memories: usize, mood: usize) -> Members {
     if rng.one_in(2) {
         put("version", rng.pick(&["0", "1", "2", "3", "null", "1700000000000000000"]).to_owned());
     }
-    // Mood 1 is a world without clocks, mood 2 one where every event has some.
-    if mood != 1 && (mood == 2 || rng.below(3) > 0) {
-        put("vector_clock", clock(rng));
-    }
     if rng.one_in(10) {
         put("unknown", rng.pick(&["1", "null", "[{}]", "\"e1\""]).to_owned());
     }
-    members
 }
 
 fn content(rng: &mut Rng) -> String {
