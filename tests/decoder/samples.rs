@@ -36,7 +36,7 @@ fn read(value: &[u8], timestamp_ms: i64) -> Event {
 pub fn assert_same_on_the_wire(event: &Event) {
     let source = wire::Source { topic: "helixagent.memory.events", partition: 3, offset: 4711 };
     let mut bytes = Vec::new();
-    wire::encode(event, &source, None, &mut bytes);
+    wire::encode(event, &source, 1_795_441_887_515, None, &mut bytes);
     let read = wire::decode(&bytes).unwrap_or_else(|e| panic!("{event:?}: {e}"));
     assert_eq!(read.event_id, event.event_id);
     assert_eq!((read.timestamp, read.version, read.digest), (event.timestamp, event.version, event.digest));
