@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod http;
+pub mod postgres;
 pub mod recordfile;
 pub mod slots;
 pub mod telemetry;

@@ -4,9 +4,12 @@
 //! |---|---|---|---|
 //! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
 //! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records |
+//!
+//! [`mirror`] makes the rows of `memory_events` out of the same records.
 
 mod decode;
 pub mod inspect;
+pub mod mirror;
 mod resolve;
 
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};

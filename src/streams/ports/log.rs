@@ -4,24 +4,11 @@
 //! [`LogSink`] keeps rows and the next offset of each partition together, and changes both in one step or not at all.
 //! Where reading starts is for the sink's checkpoint alone to say; whatever the source's own group remembers is for show.
 
-use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// One partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    /// Topic name.
-    pub topic: Arc<str>,
-    /// Partition number, from 0.
-    pub partition: i32,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
+pub use crate::streams::record::TopicPartition;
 
 /// A record as it lies in the log, borrowed from the source's buffers.
 #[derive(Clone, Copy, Debug)]
@@ -239,4 +226,23 @@ pub trait Cells {
 
     /// `jsonb`, of UTF-8 JSON text.
     fn json(&mut self, json: &[u8]);
+
+    /// `text[]`.
+    fn texts(&mut self, values: &[&str]);
+}
+
+/// Tells a blocking call of a [`LogSink`] to give up, from another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Calls that wait now, and all later ones, end with [`SinkError::Stopped`].
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was set.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }

@@ -1,0 +1,131 @@
+//! What the pump holds between two polls: the partitions that are ours, and the batch that is being filled.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogReceiver, LogRecord, TopicPartition};
+
+/// A partition that the group gave us.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) state: State,
+    /// How often in a row it had to wait.
+    pub(super) waits: u32,
+}
+
+/// Where a partition stands with the sink.
+#[derive(Debug)]
+pub(super) enum State {
+    /// To be claimed as soon as the writer is free.
+    Unclaimed,
+    /// The claim is under way.
+    Claiming,
+    /// Ours: its records are taken.
+    Active(Position),
+    /// Another writer has it, or the log can't give what comes next: looked at again at this time. With a checkpoint,
+    /// it is claimed only if that has not moved by then.
+    Waiting { until: Instant, seen: Option<Checkpoint> },
+}
+
+/// How far an active partition is.
+#[derive(Debug)]
+pub(super) struct Position {
+    /// Epoch of our claim.
+    pub(super) epoch: i64,
+    /// Everything below is kept.
+    pub(super) kept: i64,
+    /// Where the checkpoint stands once all batches handed to the writer are kept.
+    pub(super) handed: i64,
+    /// The offset that comes next.
+    pub(super) next: i64,
+}
+
+/// The batch being filled, and what keeping it means for the checkpoints.
+pub(super) struct Pending<B> {
+    pub(super) batch: B,
+    pub(super) advances: BTreeMap<TopicPartition, Advance>,
+    pub(super) since: Option<Instant>,
+}
+
+impl<B: LogBatch> Pending<B> {
+    pub(super) fn new(batch: B) -> Pending<B> {
+        Pending { batch, advances: BTreeMap::new(), since: None }
+    }
+
+    /// Forgets what it holds.
+    pub(super) fn clear(&mut self) {
+        self.batch.clear();
+        self.advances.clear();
+        self.since = None;
+    }
+
+    /// Whether it should be written now.
+    pub(super) fn is_due(&self, bytes_cap: usize, linger: Duration) -> bool {
+        self.batch.bytes() >= bytes_cap || self.since.is_some_and(|since| since.elapsed() >= linger)
+    }
+}
+
+/// Receives what a poll tells.
+pub(super) struct Intake<B> {
+    pub(super) tracks: BTreeMap<TopicPartition, Track>,
+    pub(super) pending: Pending<B>,
+    pub(super) bytes_cap: usize,
+    /// No record is taken any more: we are stopping.
+    pub(super) closed: bool,
+}
+
+impl<B: LogBatch> Intake<B> {
+    /// Moves the end of the pending batch for a partition to `to`; false when it is not ours or already further.
+    fn advance(&mut self, partition: &TopicPartition, to: i64, rows: u64) -> bool {
+        let Some(Track { state: State::Active(at), .. }) = self.tracks.get_mut(partition) else { return false };
+        if to <= at.next {
+            return false;
+        }
+        at.next = to;
+        if let Some(advance) = self.pending.advances.get_mut(partition) {
+            advance.to = to;
+            advance.rows += rows;
+            return true;
+        }
+        let advance = Advance { partition: partition.clone(), epoch: at.epoch, from: at.handed, to, rows };
+        self.pending.advances.insert(partition.clone(), advance);
+        self.pending.since.get_or_insert_with(Instant::now);
+        true
+    }
+}
+
+impl<B: LogBatch> LogReceiver for Intake<B> {
+    fn is_full(&self) -> bool {
+        self.closed || self.pending.batch.bytes() >= self.bytes_cap
+    }
+
+    fn record(&mut self, record: &LogRecord<'_>) {
+        if self.advance(record.partition, record.offset + 1, 1) {
+            self.pending.batch.push(record);
+        }
+    }
+
+    fn position(&mut self, partition: &TopicPartition, next: i64) {
+        self.advance(partition, next, 0);
+    }
+
+    fn assigned(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.tracks.insert(partition.clone(), Track { state: State::Unclaimed, waits: 0 });
+        }
+    }
+
+    /// What the pending batch has of them stays in it: its advance carries our epoch, and is refused if the new owner
+    /// has claimed the partition by then.
+    fn revoked(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.tracks.remove(partition);
+        }
+    }
+
+    fn out_of_range(&mut self, partition: &TopicPartition) {
+        if let Some(track) = self.tracks.get_mut(partition) {
+            track.state = State::Unclaimed;
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The pump: polls the log, hands batches to the writer, and acts on what came of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use super::intake::{Intake, Pending, Position, State};
+use super::status::UNKNOWN;
+use super::writer::{Done, Job};
+use super::{Settings, Status};
+use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogError, LogSource, Stop, TopicPartition, Written};
+
+/// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
+const POLL: Duration = Duration::from_millis(50);
+
+pub(super) struct Pump<B> {
+    source: Box<dyn LogSource>,
+    intake: Intake<B>,
+    /// The other batch, while the writer has none.
+    spare: Option<B>,
+    /// Whether the writer is at work.
+    busy: bool,
+    settings: Settings,
+    status: Arc<Status>,
+}
+
+/// The writer is gone; so is the reason to go on.
+struct HungUp;
+
+impl<B: LogBatch> Pump<B> {
+    pub(super) fn new(source: Box<dyn LogSource>, batches: (B, B), settings: Settings, status: Arc<Status>) -> Self {
+        let intake = Intake {
+            tracks: BTreeMap::new(),
+            pending: Pending::new(batches.0),
+            bytes_cap: settings.batch_bytes,
+            closed: false,
+        };
+        Pump { source, intake, spare: Some(batches.1), busy: false, settings, status }
+    }
+
+    /// Runs until `asked` to stop, then for the grace at most.
+    pub(super) fn run(mut self, asked: &Stop, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) {
+        let mut deadline = None;
+        loop {
+            if asked.is_set() {
+                let end = *deadline.get_or_insert_with(|| Instant::now() + self.settings.grace);
+                self.intake.closed = true;
+                let idle = !self.busy && self.intake.pending.advances.is_empty();
+                if idle || self.status.down.load(Relaxed) || Instant::now() >= end {
+                    return;
+                }
+            }
+            if self.turn(jobs, results).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) -> Result<(), HungUp> {
+        let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.settings.batch_bytes;
+        let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
+        if let Err(e) = self.source.poll(wait, &mut self.intake) {
+            tracing::warn!(reason = %e, "the mirror cannot read the log and tries again");
+            std::thread::sleep(POLL);
+        }
+        // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
+        let answer = if wait.is_zero() && self.busy { results.recv_timeout(POLL) } else { try_recv(results) };
+        match answer {
+            Ok(done) => {
+                self.busy = false;
+                self.settle(done);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(HungUp),
+        }
+        if !self.busy
+            && let Some(job) = self.next_job()
+        {
+            self.busy = true;
+            jobs.send(job).map_err(|_| HungUp)?;
+        }
+        self.tell_lag();
+        Ok(())
+    }
+
+    /// What the writer should do next. The pending batch goes before any claim: it may hold rows of an earlier claim.
+    fn next_job(&mut self) -> Option<Job<B>> {
+        let to_claim = self.partitions_where(|state| matches!(state, State::Unclaimed));
+        let pending = &mut self.intake.pending;
+        if !pending.advances.is_empty() {
+            let due = pending.is_due(self.settings.batch_bytes, self.settings.linger);
+            if !due && to_claim.is_empty() && !self.intake.closed {
+                return None;
+            }
+            let spare = self.spare.take()?;
+            let full = std::mem::replace(pending, Pending::new(spare));
+            let advances: Vec<Advance> = full.advances.into_values().collect();
+            for advance in &advances {
+                if let Some(at) = self.active(&advance.partition, advance.epoch) {
+                    at.handed = advance.to;
+                }
+            }
+            return Some(Job::Write(full.batch, advances));
+        }
+        if self.intake.closed {
+            return None;
+        }
+        if !to_claim.is_empty() {
+            for partition in &to_claim {
+                self.set(partition, State::Claiming);
+            }
+            return Some(Job::Claim(to_claim));
+        }
+        let now = Instant::now();
+        let due = self.partitions_where(|state| matches!(state, State::Waiting { until, .. } if *until <= now));
+        (!due.is_empty()).then_some(Job::Read(due))
+    }
+
+    fn settle(&mut self, done: Done<B>) {
+        match done {
+            Done::Claimed(checkpoints) => checkpoints.into_iter().for_each(|at| self.begin(at)),
+            Done::Read(partitions, found) => self.look(&partitions, &found),
+            Done::Written(mut batch, advances, outcome) => {
+                batch.clear();
+                self.spare = Some(batch);
+                match outcome {
+                    Written::Kept { rejected } => self.kept(&advances, rejected),
+                    Written::Refused(found) => self.refused(&advances, found),
+                }
+            }
+        }
+    }
+
+    /// Reads a claimed partition from its checkpoint on.
+    fn begin(&mut self, at: Checkpoint) {
+        let Some(track) = self.intake.tracks.get(&at.partition) else { return };
+        if !matches!(track.state, State::Claiming) {
+            return;
+        }
+        let next = at.next_offset;
+        let position = Position { epoch: at.epoch, kept: next, handed: next, next };
+        self.set(&at.partition, State::Active(position));
+        tracing::info!(partition = %at.partition, offset = next, epoch = at.epoch, "the mirror writes this partition");
+        self.read_from(&at.partition, next);
+    }
+
+    /// Has the source read an active partition from `offset`, or from the log's begin where that has moved past it.
+    fn read_from(&mut self, partition: &TopicPartition, offset: i64) {
+        let mut started = self.source.start(partition, offset);
+        if let Err(LogError::OutOfRange { begin, .. }) = started
+            && begin > offset
+        {
+            let lost = begin - offset;
+            tracing::error!(%partition, offset, begin, lost, "the log has dropped records before they were mirrored; the mirror goes on behind them");
+            started = self.source.start(partition, begin);
+        }
+        match started {
+            Ok(()) => {}
+            Err(e @ LogError::OutOfRange { .. }) => {
+                tracing::error!(reason = %e, "the mirror is further than the log: was the topic made anew? Its rows and their checkpoint must then be removed, or another database be used");
+                self.wait(partition, None);
+            }
+            Err(e) => {
+                tracing::warn!(%partition, reason = %e, "the mirror cannot read the partition and tries again");
+                self.wait(partition, None);
+            }
+        }
+    }
+
+    fn kept(&mut self, advances: &[Advance], rejected: u64) {
+        let rows = advances.iter().map(|advance| advance.rows).sum();
+        self.status.rows.fetch_add(rows, Relaxed);
+        self.status.rejected.fetch_add(rejected, Relaxed);
+        self.status.batches.fetch_add(1, Relaxed);
+        for advance in advances {
+            if let Some(at) = self.active(&advance.partition, advance.epoch) {
+                at.kept = advance.to;
+            }
+            if let Some(track) = self.intake.tracks.get_mut(&advance.partition) {
+                track.waits = 0;
+            }
+        }
+        let next: Vec<_> = advances.iter().map(|advance| (advance.partition.clone(), advance.to)).collect();
+        self.source.kept(&next);
+    }
+
+    /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand, and what was read
+    /// meanwhile is dropped, since it comes behind the gap.
+    fn refused(&mut self, advances: &[Advance], found: Vec<Checkpoint>) {
+        self.status.refused.fetch_add(1, Relaxed);
+        let read_meanwhile: Vec<Advance> = self.intake.pending.advances.values().cloned().collect();
+        self.intake.pending.clear();
+        for checkpoint in found {
+            let ours = advances.iter().find(|advance| advance.partition == checkpoint.partition);
+            let Some(ours) = ours.filter(|ours| self.active(&ours.partition, ours.epoch).is_some()) else { continue };
+            if checkpoint.epoch > ours.epoch {
+                tracing::warn!(partition = %ours.partition, epoch = ours.epoch, by = checkpoint.epoch, "another writer has taken the partition over; the mirror watches it");
+                self.wait(&ours.partition, Some(checkpoint));
+            } else {
+                tracing::error!(partition = %ours.partition, expected = ours.from, found = checkpoint.next_offset, "the database has lost commits or was restored; the mirror writes again what is missing");
+                self.set(&ours.partition, State::Unclaimed);
+            }
+        }
+        for advance in advances.iter().chain(&read_meanwhile) {
+            let Some(at) = self.active(&advance.partition, advance.epoch) else { continue };
+            let back = at.kept;
+            (at.handed, at.next) = (back, back);
+            self.read_from(&advance.partition, back);
+        }
+    }
+
+    /// Claims the waiting partitions whose checkpoint stands still, and waits on for the others.
+    fn look(&mut self, partitions: &[TopicPartition], found: &[Checkpoint]) {
+        for partition in partitions {
+            let Some(track) = self.intake.tracks.get(partition) else { continue };
+            let State::Waiting { seen, .. } = &track.state else { continue };
+            let now = found.iter().find(|checkpoint| checkpoint.partition == *partition);
+            if seen.is_none() || seen.as_ref() == now {
+                self.set(partition, State::Unclaimed);
+            } else {
+                self.wait(partition, now.cloned());
+            }
+        }
+    }
+
+    /// Leaves a partition alone for a while, longer each time in a row.
+    fn wait(&mut self, partition: &TopicPartition, seen: Option<Checkpoint>) {
+        if let Err(e) = self.source.stop(partition) {
+            tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
+        }
+        let Some(track) = self.intake.tracks.get_mut(partition) else { return };
+        let pause = self.settings.first_pause.saturating_mul(1 << track.waits.min(16));
+        track.waits += 1;
+        let until = Instant::now() + pause.min(self.settings.longest_pause);
+        track.state = State::Waiting { until, seen };
+    }
+
+    fn set(&mut self, partition: &TopicPartition, state: State) {
+        if let Some(track) = self.intake.tracks.get_mut(partition) {
+            track.state = state;
+        }
+    }
+
+    /// Our position in a partition, if it is still active under this epoch.
+    fn active(&mut self, partition: &TopicPartition, epoch: i64) -> Option<&mut Position> {
+        match &mut self.intake.tracks.get_mut(partition)?.state {
+            State::Active(at) if at.epoch == epoch => Some(at),
+            _ => None,
+        }
+    }
+
+    fn partitions_where(&self, test: impl Fn(&State) -> bool) -> Vec<TopicPartition> {
+        let chosen = self.intake.tracks.iter().filter(|(_, track)| test(&track.state));
+        chosen.map(|(partition, _)| partition.clone()).collect()
+    }
+
+    fn tell_lag(&mut self) {
+        let (mut lag, mut active) = (0, 0);
+        for (partition, end) in self.source.ends() {
+            if let Some(track) = self.intake.tracks.get(&partition)
+                && let State::Active(at) = &track.state
+            {
+                active += 1;
+                lag += u64::try_from(end - at.kept).unwrap_or(0);
+            }
+        }
+        let all_known = active == self.intake.tracks.len();
+        self.status.lag.store(if all_known { lag } else { UNKNOWN }, Relaxed);
+        self.status.partitions.store(active as u64, Relaxed);
+    }
+}
+
+fn try_recv<T>(results: &Receiver<T>) -> Result<T, RecvTimeoutError> {
+    results.try_recv().map_err(|e| match e {
+        TryRecvError::Empty => RecvTimeoutError::Timeout,
+        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+    })
+}

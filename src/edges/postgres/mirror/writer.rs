@@ -1,0 +1,111 @@
+//! The writer: does one thing at a time with the sink, and again until it is done.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Settings, Status};
+use crate::streams::ports::log::{Advance, Checkpoint, LogSink, SinkError, Stop, TopicPartition, Written};
+
+/// What the pump asks for.
+pub(super) enum Job<B> {
+    /// Take these partitions over.
+    Claim(Vec<TopicPartition>),
+    /// See how far the writer that has these is.
+    Read(Vec<TopicPartition>),
+    /// Keep a batch.
+    Write(B, Vec<Advance>),
+}
+
+/// What came of it.
+pub(super) enum Done<B> {
+    Claimed(Vec<Checkpoint>),
+    Read(Vec<TopicPartition>, Vec<Checkpoint>),
+    Written(B, Vec<Advance>, Written),
+}
+
+/// How long a pause goes on before the stop is looked at again.
+const SLICE: Duration = Duration::from_millis(50);
+
+pub(super) struct Writer<S: LogSink> {
+    sink: S,
+    stop: Stop,
+    settings: Settings,
+    status: Arc<Status>,
+}
+
+impl<S: LogSink> Writer<S> {
+    pub(super) fn new(sink: S, stop: Stop, settings: Settings, status: Arc<Status>) -> Writer<S> {
+        Writer { sink, stop, settings, status }
+    }
+
+    /// Works until the pump hangs up or a call is stopped.
+    pub(super) fn run(mut self, todo: &Receiver<Job<S::Batch>>, done: &SyncSender<Done<S::Batch>>) {
+        while let Ok(job) = todo.recv() {
+            let Some(outcome) = self.work(job) else { return };
+            if done.send(outcome).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job<S::Batch>) -> Option<Done<S::Batch>> {
+        Some(match job {
+            Job::Claim(partitions) => Done::Claimed(self.insist(|sink| sink.claim(&partitions))?),
+            Job::Read(partitions) => {
+                let found = self.insist(|sink| sink.read(&partitions))?;
+                Done::Read(partitions, found)
+            }
+            Job::Write(batch, advances) => {
+                let outcome = self.insist(|sink| sink.write(&batch, &advances))?;
+                Done::Written(batch, advances, outcome)
+            }
+        })
+    }
+
+    /// Calls the sink until it answers, with doubling pauses; `None` when stopped.
+    fn insist<T>(&mut self, mut call: impl FnMut(&mut S) -> Result<T, SinkError>) -> Option<T> {
+        let (mut pause, since, mut tries) = (self.settings.first_pause, Instant::now(), 1_u64);
+        loop {
+            match call(&mut self.sink) {
+                Ok(value) => {
+                    if self.status.down.swap(false, Relaxed) {
+                        tracing::info!(
+                            tries,
+                            seconds = since.elapsed().as_secs(),
+                            "the mirror's database answers again"
+                        );
+                    }
+                    return Some(value);
+                }
+                Err(SinkError::Stopped) => return None,
+                Err(SinkError::Unavailable(reason)) => {
+                    self.status.down.store(true, Relaxed);
+                    self.status.failures.fetch_add(1, Relaxed);
+                    let next_try_seconds = pause.as_secs_f64();
+                    tracing::warn!(tries, next_try_seconds, %reason, "the mirror cannot write and tries again; the stream goes on");
+                    if !self.rest(pause) {
+                        return None;
+                    }
+                    pause = (pause * 2).min(self.settings.longest_pause);
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    /// Waits; false when stopped meanwhile.
+    fn rest(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        while !self.stop.is_set() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(SLICE));
+        }
+        false
+    }
+}

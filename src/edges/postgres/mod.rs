@@ -1,0 +1,19 @@
+//! The Postgres edge: keeps the rows and checkpoints of the mirror (tables: migrations/).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`mirror`] | the mirror itself: reads a log, writes it here, waits out what fails |
+//! | [`sink`] | rows and checkpoints in one transaction, under compare-and-set |
+//! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
+//! | `session` | connections and migrations |
+//! | `fault` | what an error of Postgres calls for |
+
+mod batch;
+mod copy;
+mod fault;
+pub mod mirror;
+mod numeric;
+mod session;
+mod sink;
+
+pub use sink::{BadUrl, PostgresSink};

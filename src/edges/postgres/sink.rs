@@ -1,0 +1,299 @@
+//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, move the checkpoints, commit.
+//!
+//! A batch that Postgres refuses is tried again with a savepoint for each part: halved until the row is alone, which is
+//! then kept raw. A batch of which rows are there already (the checkpoint was removed, the rows were not) goes through a
+//! staging table instead, which skips those. The primary key is thus a second lock behind the checkpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::streams::ports::log::{Advance, Checkpoint, LogSink, RowMapper, SinkError, Stop, TopicPartition, Written};
+
+use super::batch::{Batch, column_list};
+use super::copy::{HEAD, TAIL};
+use super::fault::Fault;
+use super::session::Session;
+
+/// Longest a call may take; a batch is a few MiB, so past this the server hangs.
+const CALL_LIMIT: Duration = Duration::from_secs(120);
+/// How long a set stop may go unseen.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+/// Bytes of one `CopyData` message: the connection buffers a message whole.
+const MESSAGE_BYTES: usize = 256 << 10;
+
+const CLAIM: &str = "INSERT INTO memory_event_checkpoints AS at (kafka_topic, kafka_partition) \
+    SELECT * FROM unnest($1::text[], $2::int4[]) ORDER BY 1, 2 \
+    ON CONFLICT (kafka_topic, kafka_partition) DO UPDATE SET writer_epoch = at.writer_epoch + 1, updated_at = now() \
+    RETURNING kafka_topic, kafka_partition, next_offset, writer_epoch";
+const READ: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch FROM memory_event_checkpoints \
+    WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2";
+const LOCK: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch FROM memory_event_checkpoints \
+    WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2 FOR UPDATE";
+const MOVE: &str = "UPDATE memory_event_checkpoints AS at \
+    SET next_offset = step.next_offset, row_count = at.row_count + step.row_count, updated_at = now() \
+    FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[]) AS step (topic, partition, next_offset, row_count) \
+    WHERE at.kafka_topic = step.topic AND at.kafka_partition = step.partition";
+
+/// The URL of the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadUrl {
+    /// It does not parse.
+    #[error("the Postgres URL cannot be read ({0}); it looks like postgres://user:password@host:5432/database")]
+    Unreadable(String),
+    /// The system gives us nothing to run the connection on.
+    #[error("cannot start the mirror's runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// A Postgres database as a sink. It connects, and brings its tables up to date, when it is first asked for something.
+pub struct PostgresSink {
+    tables: Tables,
+    runtime: Runtime,
+    mapper: Arc<dyn RowMapper>,
+    stop: Stop,
+}
+
+impl PostgresSink {
+    /// A sink for the rows of `mapper` in the database of `url`. `stop` ends calls under way.
+    ///
+    /// # Errors
+    /// A URL that is none; a database that is down is no error here.
+    pub fn new(url: &str, mapper: Arc<dyn RowMapper>, stop: Stop) -> Result<PostgresSink, BadUrl> {
+        let session = Session::new(url).map_err(BadUrl::Unreadable)?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let columns = column_list(mapper.as_ref());
+        Ok(PostgresSink { tables: Tables { session, table: mapper.table(), columns }, runtime, mapper, stop })
+    }
+
+    /// Runs a call to its end, its limit, or the stop. Whatever went wrong, the connection is given up: a transaction that
+    /// it may have open ends with it.
+    fn call<T>(&mut self, work: impl AsyncFnOnce(&mut Tables) -> Result<T, Fault>) -> Result<T, SinkError> {
+        let (tables, stop) = (&mut self.tables, &self.stop);
+        let outcome = self.runtime.block_on(async {
+            tokio::select! {
+                done = tokio::time::timeout(CALL_LIMIT, work(tables)) => match done {
+                    Ok(Ok(value)) => Ok(value),
+                    Ok(Err(Fault::Down(reason) | Fault::Row(reason))) => Err(SinkError::Unavailable(reason)),
+                    Ok(Err(Fault::Duplicate)) => Err(SinkError::Unavailable("a row is there already".to_owned())),
+                    Err(_) => Err(SinkError::Unavailable(format!("no answer within {} s", CALL_LIMIT.as_secs()))),
+                },
+                () = until_set(stop) => Err(SinkError::Stopped),
+            }
+        });
+        if outcome.is_err() {
+            self.runtime.block_on(async { self.tables.session.reset() });
+        }
+        outcome
+    }
+}
+
+impl Drop for PostgresSink {
+    fn drop(&mut self) {
+        let close = async { tokio::time::timeout(STOP_LOOK, self.tables.session.close()).await };
+        if self.runtime.block_on(close).is_err() {
+            tracing::debug!("the mirror's database does not answer to our leaving");
+        }
+    }
+}
+
+impl LogSink for PostgresSink {
+    type Batch = Batch;
+
+    fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.mapper))
+    }
+
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
+        self.call(async |tables| checkpoints(tables.session.connection().await?, CLAIM, partitions.iter()).await)
+    }
+
+    fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
+        self.call(async |tables| checkpoints(tables.session.connection().await?, READ, partitions.iter()).await)
+    }
+
+    fn write(&mut self, batch: &Batch, advances: &[Advance]) -> Result<Written, SinkError> {
+        self.call(async |tables| match tables.attempt(batch, advances, false).await {
+            Err(Fault::Row(_) | Fault::Duplicate) => tables.attempt(batch, advances, true).await,
+            outcome => outcome,
+        })
+    }
+}
+
+async fn until_set(stop: &Stop) {
+    while !stop.is_set() {
+        tokio::time::sleep(STOP_LOOK).await;
+    }
+}
+
+struct Tables {
+    session: Session,
+    table: &'static str,
+    columns: String,
+}
+
+impl Tables {
+    /// One transaction. With `row_by_row` rows that Postgres refuses are found and kept raw, else they are an error.
+    async fn attempt(&mut self, batch: &Batch, advances: &[Advance], row_by_row: bool) -> Result<Written, Fault> {
+        let mut open = self.session.connection().await?.begin().await?;
+        let found = checkpoints(&mut open, LOCK, advances.iter().map(|advance| &advance.partition)).await?;
+        let stands = |advance: &Advance| {
+            let at = found.iter().find(|at| at.partition == advance.partition);
+            at.map_or((0, 0), |at| (at.epoch, at.next_offset))
+        };
+        // A commit whose answer was lost: the batch is kept already.
+        if advances.iter().all(|advance| stands(advance) == (advance.epoch, advance.to)) {
+            open.rollback().await?;
+            return Ok(Written::Kept { rejected: 0 });
+        }
+        let moved = advances.iter().filter(|advance| stands(advance) != (advance.epoch, advance.from));
+        let moved: Vec<Checkpoint> = moved.map(|advance| checkpoint(&advance.partition, stands(advance))).collect();
+        if !moved.is_empty() {
+            open.rollback().await?;
+            return Ok(Written::Refused(moved));
+        }
+        let mut rows = Rows { to: &mut open, table: self.table, columns: &self.columns, batch };
+        let copied = if row_by_row { rows.copy_what_fits().await } else { rows.copy_all().await };
+        let rejected = match copied {
+            Ok(rejected) => rejected,
+            Err(fault) => {
+                open.rollback().await?;
+                return Err(fault);
+            }
+        };
+        step(&mut open, advances).await?;
+        open.commit().await?;
+        Ok(Written::Kept { rejected })
+    }
+}
+
+/// The rows of a batch on their way into an open transaction.
+struct Rows<'a> {
+    to: &'a mut PgConnection,
+    table: &'static str,
+    columns: &'a str,
+    batch: &'a Batch,
+}
+
+impl Rows<'_> {
+    async fn copy_all(&mut self) -> Result<u64, Fault> {
+        if self.batch.len() > 0 {
+            self.copy(self.table, self.batch.slice(0..self.batch.len())).await?;
+        }
+        Ok(0)
+    }
+
+    /// Halves what is refused until single rows are left; gives their number.
+    async fn copy_what_fits(&mut self) -> Result<u64, Fault> {
+        let whole = 0..self.batch.len();
+        let (mut todo, mut staged, mut rejected) = (vec![whole], false, 0);
+        while let Some(rows) = todo.pop() {
+            self.to.execute("SAVEPOINT part").await?;
+            let batch = self.batch;
+            let fault = match self.copy_part(batch.slice(rows.clone()), staged).await {
+                Ok(()) => {
+                    self.to.execute("RELEASE SAVEPOINT part").await?;
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            if let Fault::Down(reason) = fault {
+                return Err(Fault::Down(reason));
+            }
+            self.to.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
+            match (fault, rows.len()) {
+                (Fault::Row(_), 2..) => {
+                    let middle = rows.start + rows.len() / 2;
+                    todo.extend([middle..rows.end, rows.start..middle]);
+                }
+                (Fault::Row(reason), _) => {
+                    tracing::warn!(%reason, "Postgres refuses a decoded row; the mirror keeps the record raw");
+                    let raw = batch.raw(rows.start, &reason);
+                    self.copy_part(&raw, staged).await.map_err(|fault| still_refused(&fault))?;
+                    rejected += 1;
+                }
+                (other, _) if staged => return Err(still_refused(&other)),
+                _ => {
+                    staged = true;
+                    todo.push(rows);
+                }
+            }
+        }
+        Ok(rejected)
+    }
+
+    /// Straight into the table, or `staged`: past what is there already.
+    async fn copy_part(&mut self, bytes: &[u8], staged: bool) -> Result<(), Fault> {
+        if !staged {
+            return self.copy(self.table, bytes).await;
+        }
+        let table = self.table;
+        let make =
+            format!("CREATE TEMP TABLE IF NOT EXISTS mirror_staging (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP");
+        self.to.execute(AssertSqlSafe(make)).await?;
+        self.copy("mirror_staging", bytes).await?;
+        let insert = format!("INSERT INTO {table} SELECT * FROM mirror_staging ON CONFLICT DO NOTHING");
+        let inserted = self.to.execute(AssertSqlSafe(insert)).await?.rows_affected();
+        self.to.execute("TRUNCATE mirror_staging").await?;
+        tracing::warn!(
+            inserted,
+            "rows of these records were there already, though the checkpoint did not say so; they stay as they are"
+        );
+        Ok(())
+    }
+
+    async fn copy(&mut self, table: &str, rows: &[u8]) -> Result<(), Fault> {
+        let statement = format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", self.columns);
+        let mut copy = self.to.copy_in_raw(&statement).await?;
+        copy.send(HEAD).await?;
+        for message in rows.chunks(MESSAGE_BYTES) {
+            copy.send(message).await?;
+        }
+        copy.send(TAIL).await?;
+        copy.finish().await?;
+        Ok(())
+    }
+}
+
+fn still_refused(fault: &Fault) -> Fault {
+    let reason = match fault {
+        Fault::Row(reason) | Fault::Down(reason) => reason,
+        Fault::Duplicate => "its row is there already",
+    };
+    Fault::Down(format!("Postgres refuses a record even raw: {reason}"))
+}
+
+/// Moves the checkpoints, which are locked and compared.
+async fn step(open: &mut PgConnection, advances: &[Advance]) -> Result<(), Fault> {
+    let (topics, numbers) = columns(advances.iter().map(|advance| &advance.partition));
+    let next: Vec<i64> = advances.iter().map(|advance| advance.to).collect();
+    let rows: Vec<i64> = advances.iter().map(|advance| i64::try_from(advance.rows).unwrap_or(i64::MAX)).collect();
+    sqlx::query(MOVE).bind(topics).bind(numbers).bind(next).bind(rows).execute(open).await?;
+    Ok(())
+}
+
+async fn checkpoints<'p>(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    partitions: impl Iterator<Item = &'p TopicPartition>,
+) -> Result<Vec<Checkpoint>, Fault> {
+    let (topics, numbers) = columns(partitions);
+    let rows = sqlx::query(statement).bind(topics).bind(numbers).fetch_all(connection).await?;
+    rows.iter().map(read_checkpoint).collect::<Result<_, sqlx::Error>>().map_err(Fault::from)
+}
+
+fn columns<'p>(partitions: impl Iterator<Item = &'p TopicPartition>) -> (Vec<String>, Vec<i32>) {
+    partitions.map(|partition| (partition.topic.to_string(), partition.partition)).unzip()
+}
+
+fn read_checkpoint(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
+    let partition = TopicPartition::new(row.try_get::<String, _>(0)?, row.try_get(1)?);
+    Ok(checkpoint(&partition, (row.try_get(3)?, row.try_get(2)?)))
+}
+
+fn checkpoint(partition: &TopicPartition, (epoch, next_offset): (i64, i64)) -> Checkpoint {
+    Checkpoint { partition: partition.clone(), next_offset, epoch }
+}

@@ -1,0 +1,119 @@
+//! What goes wrong with Postgres: it is down, it refuses a row, it has a table of our name.
+
+use crate::log::{Log, partition};
+use crate::support::postgres::query;
+use crate::support::{Postgres, wait_until};
+use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
+use helixstream::edges::postgres::PostgresSink;
+use helixstream::edges::postgres::mirror::Settings;
+use helixstream::memories::mirror::EventRows;
+use helixstream::streams::ports::log::{LogSink, Stop};
+use std::sync::Arc;
+
+#[test]
+fn a_postgres_that_stops_and_comes_back_has_each_record_once() {
+    let postgres = Postgres::start();
+    let (log, url) = (Log::new(2), postgres.create_database());
+    let mirror = start(log.reader([0, 1]), &url);
+    for round in 0..4 {
+        log.append(events(500, 2));
+        if round % 2 == 0 {
+            postgres.stop()
+        } else {
+            postgres.kill()
+        }
+        log.append(events(500, 2));
+        wait_until("the mirror to notice", || mirror.status().figures().down);
+        assert_ne!(mirror.status().figures().lag, Some(0));
+        postgres.restart();
+        log.append(events(1, 2));
+    }
+    wait_for_log(&url, &log);
+    wait_until("the lag to be none", || mirror.status().figures().lag == Some(0));
+    let figures = mirror.status().figures();
+    assert!(!figures.down && figures.failures >= 4, "{figures:?}");
+    mirror.stop();
+}
+
+#[test]
+fn backends_that_are_killed_under_load_cost_nothing() {
+    let (log, url) = (Log::new(3), Postgres::shared().create_database());
+    let mirror = start_with(log.reader(0..3), &url, Settings { batch_bytes: 8 << 10, ..crate::settings() });
+    for _ in 0..20 {
+        log.append(events(600, 3));
+        query(
+            &url,
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+        );
+    }
+    wait_for_log(&url, &log);
+    mirror.stop();
+}
+
+#[test]
+fn a_mirror_without_a_database_starts_waits_and_stops() {
+    let postgres = Postgres::start();
+    let (log, url) = (Log::new(1), postgres.create_database());
+    postgres.stop();
+    log.append(events(10, 1));
+    let mirror = start(log.reader([0]), &url);
+    wait_until("a failure", || mirror.status().figures().failures > 1);
+    mirror.stop();
+    postgres.restart();
+    let mirror = start(log.reader([0]), &url);
+    wait_for_log(&url, &log);
+    mirror.stop();
+}
+
+#[test]
+fn a_row_that_postgres_refuses_is_found_and_kept_raw() {
+    let (log, url) = (Log::new(1), Postgres::shared().create_database());
+    sink(&url, &Stop::default()).claim(&[partition(0)]).unwrap();
+    query(&url, "alter table memory_events add constraint test check (content not like 'bad%')");
+    log.append(events(300, 1));
+    log.append([event(0, "x", "bad 1"), event(0, "y", "good"), event(0, "z", "bad 2")]);
+    log.append(events(300, 1));
+    let mirror = start_with(log.reader([0]), &url, Settings { batch_bytes: 1 << 20, ..crate::settings() });
+    wait_for_log(&url, &log);
+    assert_eq!(mirror.status().figures().rejected, 2);
+    mirror.stop();
+    let sql = "select kafka_offset, error_class, event_id is null, error_message ~ 'constraint' from memory_events
+        where error_class is not null order by 1";
+    assert_eq!(query(&url, sql), [["300", "mirror_rejected", "t", "t"], ["302", "mirror_rejected", "t", "t"]]);
+    assert_eq!(query(&url, "select content from memory_events where kafka_offset = 301"), [["good"]]);
+    // And once more over rows that are there already: the same rows.
+    query(&url, "delete from memory_event_checkpoints");
+    query(&url, "delete from memory_events where kafka_offset >= 302");
+    let mirror = start_with(log.reader([0]), &url, Settings { batch_bytes: 1 << 20, ..crate::settings() });
+    wait_for_log(&url, &log);
+    mirror.stop();
+    assert_eq!(query(&url, "select count(*) from memory_events where error_class = 'mirror_rejected'"), [["2"]]);
+}
+
+#[test]
+fn a_table_of_ours_that_is_not_ours_is_left_alone() {
+    let (log, url) = (Log::new(1), Postgres::shared().create_database());
+    query(&url, "create table memory_events (event_id varchar(255) primary key)");
+    query(&url, "insert into memory_events values ('theirs')");
+    let reason = sink(&url, &Stop::default()).claim(&[partition(0)]).unwrap_err().to_string();
+    assert!(reason.contains("memory_events") && reason.contains("our migrations did not make it"), "{reason}");
+    log.append(events(5, 1));
+    let mirror = start(log.reader([0]), &url);
+    wait_until("a failure", || mirror.status().figures().failures > 1);
+    assert_eq!(query(&url, "select * from memory_events"), [["theirs"]]);
+    // Once it is out of the way, the mirror goes on by itself.
+    query(&url, "alter table memory_events rename to their_events");
+    query(&url, "alter index memory_events_pkey rename to their_events_pkey");
+    wait_for_rows(&url, 5);
+    mirror.stop();
+}
+
+#[test]
+fn no_message_holds_the_password() {
+    let make = |url: &str| PostgresSink::new(url, Arc::new(EventRows::default()), Stop::default());
+    let Err(bad) = make("postgres://user:s3cret@host:port/db") else { panic!("that is no URL") };
+    assert!(!bad.to_string().contains("s3cret") && bad.to_string().contains("port"), "{bad}");
+    let mut sink = make("postgres://user:s3cret@127.0.0.1:1/db").unwrap();
+    let reason = sink.claim(&[partition(0)]).unwrap_err().to_string();
+    assert!(!reason.contains("s3cret") && reason.contains("db at 127.0.0.1:1"), "{reason}");
+}

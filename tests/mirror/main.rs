@@ -1,0 +1,97 @@
+//! The mirror on a real PostgreSQL: every record once, whatever is killed, stopped, refused or started twice.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod log;
+mod rows;
+mod writers;
+
+use helixstream::edges::postgres::PostgresSink;
+use helixstream::edges::postgres::mirror::{Mirror, Settings};
+use helixstream::memories::mirror::EventRows;
+use helixstream::streams::ports::log::Stop;
+use log::{Log, Reader};
+use std::sync::Arc;
+use std::time::Duration;
+use support::postgres::{query, try_query};
+use support::{Record, wait_until};
+
+/// Settings that keep a test short: small batches, short pauses.
+fn settings() -> Settings {
+    Settings {
+        batch_bytes: 64 << 10,
+        linger: Duration::from_millis(5),
+        first_pause: Duration::from_millis(20),
+        longest_pause: Duration::from_millis(200),
+        ..Settings::default()
+    }
+}
+
+fn sink(url: &str, stop: &Stop) -> PostgresSink {
+    PostgresSink::new(url, Arc::new(EventRows::default()), stop.clone()).unwrap()
+}
+
+fn start(reader: Reader, url: &str) -> Mirror {
+    start_with(reader, url, settings())
+}
+
+fn start_with(reader: Reader, url: &str, settings: Settings) -> Mirror {
+    let stop = Stop::default();
+    Mirror::start(Box::new(reader), sink(url, &stop), stop, settings).unwrap()
+}
+
+/// A good event of memory `m` in a partition.
+fn event(partition: i32, id: &str, content: &str) -> Record {
+    let value = serde_json::json!({"event_id": id, "event_type": "memory.updated", "memory_id": "m", "content": content,
+        "timestamp": "2026-01-01T00:00:00.5Z", "node_id": "n", "version": 3, "vector_clock": {"n": 3}});
+    Record::new("k", value.to_string()).in_partition(partition)
+}
+
+/// `count` good events over the partitions, with ids of their own.
+fn events(count: usize, partitions: i32) -> Vec<Record> {
+    (0..count).map(|n| event(i32::try_from(n).unwrap() % partitions, &format!("e{n}"), &format!("text {n}"))).collect()
+}
+
+fn wait_for_rows(url: &str, count: usize) {
+    let rows = || try_query(url, "select count(*) from memory_events").ok().map(|rows| rows[0][0].clone());
+    wait_until("the rows", || rows() == Some(count.to_string()));
+}
+
+/// Waits until all records of the log have rows, then compares place, time and raw bytes of each, and the checkpoints.
+fn wait_for_log(url: &str, log: &Log) {
+    let records = log.records();
+    wait_for_rows(url, records.len());
+    let sql = "select kafka_partition, kafka_offset, record_timestamp_ms, encode(kafka_key, 'hex'), encode(kafka_value, 'hex'),
+        kafka_value is null, (select string_agg(encode(n, 'hex') || '=' || coalesce(encode(v, 'hex'), '-'), ' ' order by i)
+        from unnest(kafka_header_names, kafka_header_values) with ordinality as h (n, v, i))
+        from memory_events order by 1, 2";
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let header = |(name, value): &(String, Option<Vec<u8>>)| {
+        format!("{}={}", hex(name.as_bytes()), value.as_deref().map_or("-".to_owned(), hex))
+    };
+    for (row, record) in query(url, sql).iter().zip(&records) {
+        let headers: Vec<String> = record.headers.iter().map(header).collect();
+        let expected = [
+            record.partition.to_string(),
+            record.offset.to_string(),
+            record.timestamp_ms.to_string(),
+            record.key.as_deref().map_or(String::new(), hex),
+            record.value.as_deref().map_or(String::new(), hex),
+            if record.value.is_none() { "t" } else { "f" }.to_owned(),
+            headers.join(" "),
+        ];
+        assert!(row[..] == expected[..], "{} {}: row {row:.300?}", record.partition, record.offset);
+    }
+    let sql =
+        "select kafka_partition, next_offset, row_count from memory_event_checkpoints where next_offset > 0 order by 1";
+    let mut expected: Vec<Vec<String>> = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        if records.get(index + 1).is_none_or(|next| next.partition != record.partition) {
+            let next = (record.offset + 1).to_string();
+            expected.push(vec![record.partition.to_string(), next.clone(), next]);
+        }
+    }
+    assert_eq!(query(url, sql), expected);
+}
