@@ -1,7 +1,9 @@
 //! The one place that puts the parts together: start and shutdown.
 
+mod replay;
 mod settings;
 mod stop;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -28,7 +30,7 @@ pub fn main(cli: &Cli) -> ExitCode {
 fn command(cli: &Cli) -> Result<(), Stop> {
     match &cli.command {
         Command::Run(args) => settings::load(&args.topology, args.application_id.as_deref()).map(|_| ()),
-        Command::Replay(args) => settings::load(&args.topology, args.application_id.as_deref()).map(|_| ()),
+        Command::Replay(args) => replay::replay(args),
         _ => Ok(()),
     }
 }

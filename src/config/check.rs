@@ -43,6 +43,10 @@ fn line(doc: &Doc<'_>, at: usize) -> usize {
 }
 
 fn names(doc: &Doc<'_>, graph: &Graph) {
+    for (node, ..) in graph.sinks().filter(|(node, ..)| node.name == "dead-letters") {
+        let fix = "give the sink another name, or its topic to `[dead_letters]`";
+        doc.wrong(&node.span, "the name `dead-letters` is that of `[dead_letters]`", fix);
+    }
     let mut first: BTreeMap<&str, &Node> = BTreeMap::new();
     for node in &graph.nodes {
         if let Some(other) = first.get(node.name.as_str()) {

@@ -16,10 +16,8 @@ pub struct Runtime {
     pub max_output_bytes: usize,
     /// Time between commits.
     pub commit_interval: Duration,
-    /// Bytes of staged state and unsent records that force a commit, for each thread.
-    pub max_staged_bytes: u64,
-    /// Bytes of block cache and write buffers, for all stores of the instance together.
-    pub store_memory_bytes: u64,
+    /// Bytes for caches, write buffers, queues and uncommitted state, of the instance as a whole.
+    pub memory: u64,
     /// Kafka's `transaction.timeout.ms`.
     pub transaction_timeout: Duration,
     /// Kafka's `session.timeout.ms`.
@@ -59,8 +57,7 @@ impl Default for Values {
             runtime: Runtime {
                 max_output_bytes: 16 << 20,
                 commit_interval: Duration::from_millis(100),
-                max_staged_bytes: 32 << 20,
-                store_memory_bytes: 64 << 20,
+                memory: 160 << 20,
                 transaction_timeout: Duration::from_secs(10),
                 session_timeout: Duration::from_secs(10),
                 task_timeout: Duration::from_secs(300),
@@ -128,8 +125,7 @@ pub const SPECS: &[Spec] = settings! {
     "runtime" "commit_interval" "\"100ms\"" |v, raw| {
         time(&mut v.runtime.commit_interval, raw, Duration::from_millis(1), SECOND * 5)?;
     };
-    "runtime" "max_staged_bytes" "33554432" |v, raw| v.runtime.max_staged_bytes = raw.bytes(1 << 16, 16 * GIB)?;
-    "runtime" "store_memory_bytes" "67108864" |v, raw| v.runtime.store_memory_bytes = raw.bytes(1 << 20, 1024 * GIB)?;
+    "runtime" "memory" "\"160MiB\"" |v, raw| v.runtime.memory = raw.bytes(64 << 20, 1024 * GIB)?;
     "runtime" "transaction_timeout" "\"10s\"" |v, raw| time(&mut v.runtime.transaction_timeout, raw, SECOND, HOUR)?;
     "runtime" "session_timeout" "\"10s\"" |v, raw| time(&mut v.runtime.session_timeout, raw, SECOND, HOUR)?;
     "runtime" "task_timeout" "\"5m\"" |v, raw| time(&mut v.runtime.task_timeout, raw, SECOND, HOUR * 24)?;

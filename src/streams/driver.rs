@@ -74,7 +74,7 @@ impl TopologyDriver {
     }
 
     /// Runs a record of a source topic through, and all that follows from it. The full name of a repartition topic is a source topic too, so that
-    /// a sub-topology can be run on its own log alone.
+    /// a sub-topology can be run on its own log alone. Records count in the order in which they come, whatever their offsets: a file is no log.
     ///
     /// # Errors
     /// The topic is no source, or a processor stopped.
@@ -102,6 +102,7 @@ impl TopologyDriver {
             self.tasks.insert(id, task);
         }
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
+        task.go_to(record.origin.offset);
         task.process(record, &mut self.wires)?;
         self.piped += 1;
         if self.piped.is_multiple_of(COMMIT_CHECK) && task.uncommitted_bytes() > COMMIT_BYTES {

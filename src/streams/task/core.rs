@@ -125,6 +125,11 @@ impl Task {
         &self.committed
     }
 
+    /// The next record is this one, whatever came before (of a driver, whose input need not be a log).
+    pub(crate) fn go_to(&mut self, offset: i64) {
+        self.next_offset = offset;
+    }
+
     /// Nothing but transaction markers lies between the last record and this offset.
     pub fn skip_to(&mut self, offset: i64) {
         self.next_offset = self.next_offset.max(offset);

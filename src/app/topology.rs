@@ -1,0 +1,112 @@
+//! From a topology file to the engine's topology: nodes by name, operators by what `memories` offers.
+
+use std::sync::Arc;
+
+use crate::config::Topology as File;
+use crate::config::graph::{Kind, Node};
+use crate::memories::{Decode, Resolve, ResolveOptions};
+use crate::streams::processor::Processor;
+use crate::streams::task::Sizes;
+use crate::streams::topology::{Topology, TopologyBuilder, TopologyError};
+
+/// What a record on the dead-letter topic may have above an event: its headers.
+const DEAD_LETTER_ROOM: usize = 64 << 10;
+
+/// Limit of a record on topics of ours (exactly-once.md, "Settings").
+const TOPIC_MAX_BYTES: usize = 16 << 20;
+
+/// Makes a processor, once a task.
+type Factory = Box<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
+
+/// The engine's topology of a checked file.
+///
+/// # Errors
+/// What the engine refuses, which the check of the file has let pass.
+pub fn build(file: &File) -> Result<Topology, TopologyError> {
+    let mut builder = Topology::builder();
+    for node in &file.graph.nodes {
+        builder = add(builder, file, node);
+    }
+    for node in &file.graph.nodes {
+        if let Kind::Processor { stores, .. } = &node.kind {
+            for store in stores {
+                builder = builder.store(&store.value, [&node.name]);
+            }
+        }
+    }
+    if let Some(dead) = &file.graph.dead_letters {
+        builder = builder.dead_letters(&dead.topic);
+    }
+    builder.build()
+}
+
+fn add(builder: TopologyBuilder, file: &File, node: &Node) -> TopologyBuilder {
+    let mut parents: Vec<&str> = node.from.iter().map(|input| input.node.as_str()).collect();
+    parents.sort_unstable();
+    parents.dedup();
+    match &node.kind {
+        Kind::Source { topic, .. } => builder.source(&node.name, topic),
+        Kind::Repartition { .. } => builder.repartition(&node.name, parents),
+        Kind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
+        Kind::Processor { operator, stores } => {
+            let store = stores.first().map_or("", |s| s.value.as_str());
+            match factory(file, node, operator, store) {
+                Some(make) => builder.process(&node.name, parents, make),
+                None => builder,
+            }
+        }
+    }
+}
+
+/// The nodes that take an output of a processor.
+fn takers(file: &File, node: &Node, output: &str) -> Vec<String> {
+    let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
+    file.graph.nodes.iter().filter(takes).map(|n| n.name.clone()).collect()
+}
+
+/// The operators of [`crate::config::operator::OPERATORS`].
+fn factory(file: &File, node: &Node, operator: &str, store: &str) -> Option<Factory> {
+    match operator {
+        "decode" => {
+            let limits = file.values.limits;
+            Some(Box::new(move || Box::new(Decode::new(limits))))
+        }
+        "resolve" => {
+            let options = Arc::new(ResolveOptions {
+                settings: file.values.resolver.clone(),
+                custom: None,
+                store: store.to_owned(),
+                snapshots: takers(file, node, "snapshots"),
+                conflicts: takers(file, node, "conflicts"),
+            });
+            Some(Box::new(move || Box::new(Resolve::new(options.clone()))))
+        }
+        _ => None,
+    }
+}
+
+/// Limit of a record on the dead-letter topic: an event of the greatest size with its headers fits.
+pub fn dead_letter_bytes(file: &File) -> usize {
+    TOPIC_MAX_BYTES.max(file.values.limits.max_value_bytes + DEAD_LETTER_ROOM)
+}
+
+/// Partition counts as the file says, and limits of records.
+pub fn sizes(file: &File) -> Sizes {
+    let mut sizes = Sizes::default();
+    for (_, topic, partitions) in file.graph.sinks() {
+        sizes.partitions.insert(topic.to_owned(), partitions);
+        sizes.max_bytes.insert(topic.to_owned(), file.values.runtime.max_output_bytes);
+    }
+    if let Some(dead) = &file.graph.dead_letters {
+        sizes.partitions.insert(dead.topic.clone(), dead.partitions);
+        sizes.max_bytes.insert(dead.topic.clone(), dead_letter_bytes(file));
+    }
+    let source = file.graph.sources().map(|(_, _, partitions)| partitions).max().unwrap_or(1);
+    for node in &file.graph.nodes {
+        if let Kind::Repartition { partitions } = node.kind {
+            let topic = format!("{}-{}-repartition", file.values.resolver.application_id, node.name);
+            sizes.partitions.insert(topic, partitions.unwrap_or(source));
+        }
+    }
+    sizes
+}
