@@ -7,6 +7,7 @@
 //! | [`processor`] | what a program writes: a [`processor::Processor`] over its [`processor::Context`] |
 //! | [`task`] | one sub-topology on one partition: runs records, knows its state, goes back to its last commit |
 //! | [`store`] | uncommitted state above a database, and what a commit says about it |
+//! | [`runtime`] | what polls, processes, commits, rebalances and restores, over the ports alone |
 //! | [`driver`] | the real tasks with no broker, for tests and `replay` |
 //! | [`ports`] | what the engine needs of the world, as small traits |
 //! | [`error`] | errors by remedy |
@@ -16,6 +17,7 @@ pub mod error;
 pub mod ports;
 pub mod processor;
 pub mod record;
+pub mod runtime;
 pub mod store;
 pub mod task;
 pub mod topology;

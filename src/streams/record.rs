@@ -153,6 +153,13 @@ pub struct Record<'a> {
     pub timestamp_ms: i64,
 }
 
+impl Record<'_> {
+    /// Bytes of key and value.
+    pub fn byte_len(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
+    }
+}
+
 /// Where a record stands in Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {

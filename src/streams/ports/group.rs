@@ -53,7 +53,7 @@ pub trait Membership {
     /// The membership as it is now. The runtime asks once a commit, after the last poll that the transaction's records came from.
     fn metadata(&mut self) -> Result<GroupMetadata>;
 
-    /// Leaves the group: the last revoke comes as an event of the polls that follow.
+    /// Leaves the group for good: the last revoke comes as an event of the polls that follow.
     fn unsubscribe(&mut self) -> Result<()>;
 
     /// Whether the member has left and all was unassigned, so that the client can be dropped.
@@ -80,7 +80,8 @@ pub trait Fetching {
     fn assign(&mut self, starts: &[PartitionStart]) -> Result<()>;
 
     /// Takes partitions away (`incremental_unassign`); those that were never assigned are left out by the caller. An empty list still answers
-    /// a [`GroupEvent::Revoked`] or [`GroupEvent::Lost`].
+    /// a [`GroupEvent::Revoked`] or [`GroupEvent::Lost`]. Without an event to answer the partitions stay ours and are only held back, until
+    /// they are assigned again at the offset given then.
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
     /// Lets assigned partitions go on at other offsets. No record that was fetched before comes out of a later poll.
@@ -96,6 +97,12 @@ pub trait Fetching {
     /// `batch` (which the caller has cleared), with the ends of partitions that were reached. Returns at once when a group event came.
     /// A partition's records come in order; an end comes once each time that the end is reached.
     fn poll(&mut self, max_records: usize, max_bytes: usize, timeout: Duration, batch: &mut RecordBatch) -> Result<()>;
+
+    /// One past the last offset of an assigned partition's log (the high watermark), as last heard of; the broker is not asked. For lag only.
+    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        let _ = partition;
+        None
+    }
 }
 
 /// Reads changelogs for restores: one client an instance, a queue a partition. Used from several threads.

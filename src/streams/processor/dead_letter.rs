@@ -43,7 +43,8 @@ pub(super) fn send(
     let timestamp_ms = record.timestamp_ms.max(1);
     let partition = target.partition_of(record.key, origin.partition);
     let whole = Record { headers: Headers::List(&headers), timestamp_ms, ..*record };
-    if target.size_of(&whole) <= target.max_bytes && matches!(out.send(&target.topic, partition, &whole)?, Sent::Queued)
+    if target.size_of(&whole) <= target.max_bytes
+        && matches!(out.dead_letter(&target.topic, partition, &whole)?, Sent::Queued)
     {
         return Ok(());
     }
@@ -52,7 +53,7 @@ pub(super) fn send(
     headers.push((HEADER_SIZE, Some(size.as_bytes())));
     headers.push((HEADER_DIGEST, Some(digest.as_bytes())));
     let bare = Record { value: None, headers: Headers::List(&headers), timestamp_ms, ..*record };
-    match out.send(&target.topic, partition, &bare)? {
+    match out.dead_letter(&target.topic, partition, &bare)? {
         Sent::Queued => Ok(()),
         Sent::Refused(why) => Err(Error::Fatal(format!(
             "the dead-letter topic `{}` refuses the record at {}-{} offset {} even without its value: {why}; raise its max.message.bytes and \

@@ -120,6 +120,11 @@ impl Task {
         self.next_offset
     }
 
+    /// The greatest record timestamp that it has processed; [`NO_STREAM_TIME`] before the first record.
+    pub fn stream_time_ms(&self) -> i64 {
+        self.core.stream_time_ms
+    }
+
     /// The cut that it last committed, and goes back to.
     pub fn last_commit(&self) -> &Cut {
         &self.committed

@@ -34,4 +34,9 @@ pub trait Collector {
 
     /// Sends a record to an explicit partition.
     fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent>;
+
+    /// Sends a dead letter to an explicit partition.
+    fn dead_letter(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
+        self.send(topic, partition, record)
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::partitioner::partition_for;
 use crate::streams::record::Record;
-use crate::streams::topology::{NodeKind, ProcessorFactory, Topology, changelog_topic};
+use crate::streams::topology::{NodeKind, ProcessorFactory, TopicRef, Topology, changelog_topic};
 
 /// A topic to send to.
 #[derive(Clone, Debug)]
@@ -94,6 +94,8 @@ pub struct Plan {
     pub subtopology: u32,
     /// The full name of the topic that it reads.
     pub source: Arc<str>,
+    /// Whose topic that is.
+    pub source_ref: TopicRef,
     pub(crate) nodes: Vec<PlanNode>,
     /// Its stores.
     pub stores: Vec<PlanStore>,
@@ -124,6 +126,7 @@ impl Plan {
             Arc::new(Plan {
                 subtopology: at as u32,
                 source: sub.source.full_name(application_id).into(),
+                source_ref: sub.source.clone(),
                 nodes: nodes.collect(),
                 stores: sub.stores.iter().map(store).collect(),
                 dead_letters: topology.dead_letters().map(|topic| sizes.target(topic)),

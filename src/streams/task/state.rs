@@ -5,13 +5,13 @@ use std::fmt;
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {
-    /// Assigned; waits for its lock, or for another to let go of its store.
+    /// Assigned; waits for its lock, for the thread's producer, or for the next try.
     Created,
     /// Its stores are being brought to the committed cut.
     Restoring,
     /// Its partition is fetched and its records are processed.
     Running,
-    /// Its store is thrown away, to be built anew from the changelog.
+    /// As restoring, but its store was thrown away and is built anew from the changelog.
     Rebuilding,
     /// It is no longer ours.
     Closed,
@@ -19,10 +19,10 @@ pub enum TaskState {
 
 /// From each state, those that may follow.
 pub const TRANSITIONS: [(TaskState, &[TaskState]); 5] = [
-    (TaskState::Created, &[TaskState::Restoring, TaskState::Closed]),
-    (TaskState::Restoring, &[TaskState::Running, TaskState::Rebuilding, TaskState::Closed]),
-    (TaskState::Running, &[TaskState::Rebuilding, TaskState::Closed]),
-    (TaskState::Rebuilding, &[TaskState::Restoring, TaskState::Closed]),
+    (TaskState::Created, &[TaskState::Restoring, TaskState::Rebuilding, TaskState::Closed]),
+    (TaskState::Restoring, &[TaskState::Running, TaskState::Created, TaskState::Closed]),
+    (TaskState::Running, &[TaskState::Created, TaskState::Closed]),
+    (TaskState::Rebuilding, &[TaskState::Running, TaskState::Created, TaskState::Closed]),
     (TaskState::Closed, &[]),
 ];
 

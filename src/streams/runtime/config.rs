@@ -1,0 +1,59 @@
+//! Settings of the runtime. Each has the default that exactly once was designed with.
+
+use std::time::Duration;
+
+/// Settings of an instance.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// The consumer group, and the first part of the names of internal topics.
+    pub application_id: String,
+    /// The slot's random id, which tells this instance's producers from others'.
+    pub instance_id: String,
+    /// A transaction is committed this long after the last one.
+    pub commit_interval: Duration,
+    /// A transient error of a task is tried again for so long, then it stops the instance.
+    pub task_timeout: Duration,
+    /// How long one transactional call waits before it is made again.
+    pub call_timeout: Duration,
+    /// How long a poll waits for records.
+    pub poll_timeout: Duration,
+    /// Records that a poll takes at most.
+    pub max_poll_records: usize,
+    /// Bytes that a poll takes at most, about.
+    pub max_poll_bytes: usize,
+    /// Uncommitted state and unsent records of a thread above which it commits at once.
+    pub uncommitted_bytes: usize,
+    /// How often repartition topics are purged below the committed offset; `None`: never.
+    pub purge_interval: Option<Duration>,
+    /// Copies of internal topics; `None`: the broker's default.
+    pub replication: Option<i32>,
+    /// The record limit of topics that we make, and the most that is sent to any topic.
+    pub max_record_bytes: usize,
+    /// How long a stop waits for the group to let go.
+    pub stop_timeout: Duration,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> RuntimeConfig {
+        RuntimeConfig {
+            application_id: "helixstream".to_owned(),
+            instance_id: "0".to_owned(),
+            commit_interval: Duration::from_millis(100),
+            task_timeout: Duration::from_secs(300),
+            call_timeout: Duration::from_secs(5),
+            poll_timeout: Duration::from_millis(100),
+            max_poll_records: 2000,
+            max_poll_bytes: 8 << 20,
+            uncommitted_bytes: 32 << 20,
+            purge_interval: Some(Duration::from_secs(30)),
+            replication: None,
+            max_record_bytes: 16 << 20,
+            stop_timeout: Duration::from_secs(6),
+        }
+    }
+}
+
+/// `transactional.id` of a thread's producer: stable over restarts, so that init ends the predecessor's transaction at once.
+pub fn transactional_id(application_id: &str, instance_id: &str, thread: usize) -> String {
+    format!("{application_id}-{instance_id}-{thread}")
+}

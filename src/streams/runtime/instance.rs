@@ -1,0 +1,113 @@
+//! What the threads of a process share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::commit::StepObserver;
+use super::config::RuntimeConfig;
+use super::executor::Executor;
+use super::metrics::{Metrics, ThreadMetrics};
+use super::owners::Owners;
+use super::setup;
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{Admin, Clock, RestoreClient, StoreEngine};
+use crate::streams::task::Plan;
+use crate::streams::topology::Topology;
+
+/// The world of an instance, as its threads share it.
+#[derive(Clone)]
+pub struct InstancePorts {
+    /// Topics and committed offsets.
+    pub admin: Arc<dyn Admin>,
+    /// Reads changelogs.
+    pub restore: Arc<dyn RestoreClient>,
+    /// Opens stores.
+    pub stores: Arc<dyn StoreEngine>,
+    /// Time for intervals and back-off.
+    pub clock: Arc<dyn Clock>,
+    /// Runs what blocks.
+    pub executor: Arc<dyn Executor>,
+    /// Is told each step of a commit.
+    pub observer: Arc<dyn StepObserver>,
+}
+
+/// What the threads of a process share. One a process.
+pub struct Instance {
+    pub(super) config: RuntimeConfig,
+    pub(super) plans: Vec<Arc<Plan>>,
+    pub(super) ports: InstancePorts,
+    pub(super) owners: Owners,
+    /// How long a deleted key is still told by its changelog, by topic: a store idle for longer is rebuilt (KIP-1259).
+    pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
+    metrics: Arc<Metrics>,
+    stopping: AtomicBool,
+}
+
+impl Instance {
+    /// Checks and makes the topics, and looks everything up that the threads need. Blocks.
+    ///
+    /// # Errors
+    /// A topic is missing or not as it must be, or the broker does not answer.
+    pub fn new(
+        topology: &Topology,
+        config: RuntimeConfig,
+        threads: usize,
+        ports: InstancePorts,
+    ) -> Result<Arc<Instance>> {
+        let sizes = setup::prepare(&*ports.admin, topology, &config)?;
+        let plans = Plan::all(topology, &config.application_id, &sizes);
+        let mut changelog_memory = BTreeMap::new();
+        for store in plans.iter().flat_map(|plan| &plan.stores) {
+            let settings = ports.admin.topic_config(&store.changelog)?;
+            let setting = settings.iter().find(|(name, _)| name == "delete.retention.ms");
+            let millis = match setting {
+                None => DELETE_RETENTION_MS,
+                Some((_, text)) => text.parse().map_err(|_| {
+                    Error::Fatal(format!(
+                        "topic `{}` has delete.retention.ms=`{text}`, which is no number",
+                        store.changelog
+                    ))
+                })?,
+            };
+            changelog_memory.insert(store.changelog.clone(), Duration::from_millis(millis));
+        }
+        let (owners, metrics) = (Owners::default(), Arc::new(Metrics::new(threads)));
+        Ok(Arc::new(Instance {
+            config,
+            plans,
+            ports,
+            owners,
+            changelog_memory,
+            metrics,
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// What the threads tell of themselves.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    pub(super) fn thread_metrics(&self, index: usize) -> &ThreadMetrics {
+        self.metrics.thread(index)
+    }
+
+    /// Asks all threads to commit and stop. Their `run_once` says when they have.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the threads were asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.ports.clock.monotonic()
+    }
+}
+
+/// Kafka's default for `delete.retention.ms`: a day.
+const DELETE_RETENTION_MS: u64 = 86_400_000;

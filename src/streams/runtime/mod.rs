@@ -1,0 +1,28 @@
+//! The runtime: what polls, processes, commits, rebalances and restores, over the ports alone.
+//!
+//! An [`Instance`] is what the threads of a process share; a [`StreamThread`] has one consumer, one producer and its tasks, and lives by
+//! [`StreamThread::run_once`]. How a commit, a restore and a rebalance go, and why, is told in ARCHITECTURE.md.
+
+mod commit;
+mod config;
+mod executor;
+mod instance;
+mod metrics;
+mod outbox;
+mod owners;
+mod purge;
+mod rebalance;
+mod remedy;
+mod restore;
+mod setup;
+mod slot;
+mod take;
+mod thread;
+
+pub use commit::{COMMIT_STEPS, NoObserver, Step, StepObserver};
+pub use config::{RuntimeConfig, transactional_id};
+pub use executor::{Executor, Inline, Job, Workers};
+pub use instance::{Instance, InstancePorts};
+pub use metrics::{COMMIT_BUCKETS_MS, Metrics, TaskStatus, ThreadMetrics, ThreadSnapshot};
+pub use setup::{InternalKind, InternalTopic, internal_topics};
+pub use thread::{Status, StreamThread, ThreadPorts};

@@ -1,0 +1,129 @@
+//! What is done about each class of error (the table "Errors by remedy" of ARCHITECTURE.md).
+//!
+//! Nothing here speaks to the consumer: what it has to do is noted in the slots and done once no event waits for its answer.
+
+use std::time::Duration;
+
+use super::commit::retried;
+use super::slot::Fetch;
+use super::thread::StreamThread;
+use crate::streams::error::{Error, Result};
+use crate::streams::record::TaskId;
+
+/// Losses of a producer are counted over this time.
+const LOSS_WINDOW: Duration = Duration::from_secs(60);
+/// From so many losses on they are an error, and the wait grows.
+const MANY_LOSSES: usize = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONG_WAIT: Duration = Duration::from_secs(2);
+/// A task whose membership was lost is not taken again before; until then its revocation is likely to come.
+const MIGRATED_WAIT: Duration = Duration::from_secs(1);
+
+impl StreamThread {
+    /// Does what an error asks for.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] alone.
+    pub(super) fn remedied(&mut self, result: Result<()>) -> Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        match error {
+            Error::Fatal(what) => Err(Error::Fatal(what)),
+            Error::Retry(what) => self.wait_out(what),
+            Error::Aborted(what) | Error::Record(what) => {
+                tracing::warn!(thread = self.index, "back to the last commit: {what}");
+                self.abort()
+            }
+            Error::ProducerLost(what) => self.lose_producer(&what),
+            Error::Migrated(what) => {
+                tracing::warn!(thread = self.index, "{what}");
+                self.abort()?;
+                self.take_all_again(MIGRATED_WAIT)
+            }
+            Error::Corrupted { task, what } => {
+                tracing::error!(%task, "its store is rebuilt: {what}");
+                self.abort()?;
+                self.rebuild(task)
+            }
+        }
+    }
+
+    /// A transient error of the consumer: polls go on, for as long as the task timeout allows.
+    fn wait_out(&mut self, what: String) -> Result<()> {
+        let now = self.instance.now();
+        let since = *self.failing_since.get_or_insert(now);
+        if now.saturating_sub(since) > self.instance.config.task_timeout {
+            return Err(Error::Fatal(what));
+        }
+        tracing::debug!(thread = self.index, "again: {what}");
+        Ok(())
+    }
+
+    /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
+    fn abort(&mut self) -> Result<()> {
+        if self.in_transaction {
+            let (instance, outbox) = (self.instance.clone(), &mut self.outbox);
+            let timeout = instance.config.call_timeout;
+            let aborted = retried(&instance, || outbox.producer()?.abort(timeout));
+            match aborted {
+                Ok(()) => self.in_transaction = false,
+                Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
+                // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
+                Err(error) => return self.lose_producer(&error.to_string()),
+            }
+            self.metrics().aborted();
+        }
+        for slot in &mut self.slots {
+            if let Some(task) = &mut slot.task {
+                task.rollback();
+                if slot.fetch == Fetch::On {
+                    slot.fetch = Fetch::Seek;
+                }
+                slot.last_seen = task.last_commit().next_offset - 1;
+                slot.end = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// The producer is fenced or failed, or nobody knows how its last commit ended: every task is taken anew, at what the broker has.
+    fn lose_producer(&mut self, what: &str) -> Result<()> {
+        let now = self.instance.now();
+        self.losses.retain(|at| now.saturating_sub(*at) < LOSS_WINDOW);
+        self.losses.push(now);
+        self.metrics().producer_lost();
+        let count = self.losses.len();
+        let config = &self.instance.config;
+        let id = super::config::transactional_id(&config.application_id, &config.instance_id, self.index);
+        if count >= MANY_LOSSES {
+            tracing::error!(
+                "the producer `{id}` was lost {count} times within a minute (is another using this id?): {what}"
+            );
+            self.producer_at = now + LONG_WAIT * (count - MANY_LOSSES + 1) as u32;
+        } else {
+            tracing::warn!("the producer `{id}` is made anew: {what}");
+            self.producer_at = now + FIRST_WAIT;
+        }
+        self.outbox.producer = None;
+        self.is_ready = false;
+        self.in_transaction = false;
+        self.take_all_again(Duration::ZERO)
+    }
+
+    fn take_all_again(&mut self, wait: Duration) -> Result<()> {
+        let retry_at = self.instance.now() + wait;
+        for slot in &mut self.slots {
+            slot.release(false)?;
+            slot.retry_at = retry_at;
+            slot.report(&self.instance.metrics(), self.index, None);
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, task: TaskId) -> Result<()> {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == task) {
+            slot.release(true)?;
+            slot.report(&self.instance.metrics(), self.index, None);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! Taking a task: its committed offset and what the state was there, its store opened and brought to just that state. It blocks, so it runs as a job.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use super::executor::Job;
+use super::instance::Instance;
+use super::owners::Ownership;
+use super::restore;
+use super::slot::Taking;
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{Committed, PartitionStart, TaskStore};
+use crate::streams::record::{TaskId, TopicPartition};
+use crate::streams::store::cut::{Position, StoreCut, decode_metadata};
+use crate::streams::task::{Cut, NO_STREAM_TIME, Plan};
+
+/// A task that was taken, or why not. Fields are dropped in their order: the store before the ownership.
+pub(super) struct Taken {
+    pub result: Result<(Option<Box<dyn TaskStore>>, Cut)>,
+    pub ownership: Ownership,
+}
+
+/// What a job works on.
+pub(super) struct Take {
+    pub instance: Arc<Instance>,
+    pub thread: usize,
+    pub id: TaskId,
+    pub plan: Arc<Plan>,
+    pub source: TopicPartition,
+    pub cancel: Arc<AtomicBool>,
+}
+
+/// Makes the job that takes a task, and the end at which its result comes out.
+pub(super) fn job(take: Take, ownership: Ownership, rebuild: bool) -> (Job, Taking) {
+    let (send, result): (Sender<Taken>, _) = channel();
+    let cancel = take.cancel.clone();
+    let job = Box::new(move || {
+        let result = take.run(rebuild);
+        // Nobody waits any more when the task was revoked meanwhile: what was taken is dropped, and with it released.
+        let _ = send.send(Taken { result, ownership });
+    });
+    (job, Taking { result, cancel })
+}
+
+/// How a store's content stands to the cut that it has to be brought to.
+enum Gap {
+    /// It is there.
+    None,
+    /// The changelog's records after this offset are missing; with the checksum of what there is, if that is known.
+    Tail { after: i64, checksum: Option<u128> },
+    /// It cannot be used.
+    Unusable(String),
+}
+
+impl Take {
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Retry("the task was given up meanwhile".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn run(&self, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
+        let admin = &self.instance.ports.admin;
+        let committed = admin.committed(std::slice::from_ref(&self.source))?.into_iter().next().flatten();
+        self.check_cancelled()?;
+        let names = self.plan.store_names();
+        let cut = match &committed {
+            None => None,
+            Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
+        };
+        if names.is_empty() {
+            let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
+            let fresh = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+            return Ok((None, cut.unwrap_or(fresh)));
+        }
+        let cut = match cut {
+            Some(cut) => cut,
+            None => self.fresh_cut(committed.as_ref())?,
+        };
+        self.check_changelogs(&cut)?;
+        let db = self.restored(&cut, rebuild)?;
+        Ok((Some(db), cut))
+    }
+
+    /// The cut of a task that has never committed. A coordinator in trouble may answer "none" too, so it is believed only when there is no state.
+    fn fresh_cut(&self, committed: Option<&Committed>) -> Result<Cut> {
+        for changelog in self.changelogs() {
+            if self.instance.ports.admin.log_range(&changelog)?.end > 0 {
+                let (source, app) = (&self.source, &self.instance.config.application_id);
+                return match committed {
+                    None => Err(Error::Retry(format!(
+                        "group `{app}` has no committed offset for {source}, but changelog {changelog} holds records: if the group was deleted, \
+                         delete its changelog and repartition topics too, or take another --application-id"
+                    ))),
+                    Some(committed) => Err(Error::Fatal(format!(
+                        "offset {} of {source} was set in group `{app}` from outside, so nothing tells the state that belongs to it, and \
+                         changelog {changelog} holds records: delete the group and its internal topics, or take another --application-id",
+                        committed.offset
+                    ))),
+                };
+            }
+        }
+        let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
+        Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
+    }
+
+    pub fn changelogs(&self) -> impl Iterator<Item = TopicPartition> {
+        self.plan.stores.iter().map(|store| TopicPartition::new(store.changelog.clone(), self.id.partition))
+    }
+
+    /// The changelogs hold what was committed to them.
+    fn check_changelogs(&self, cut: &Cut) -> Result<()> {
+        for (changelog, store) in self.changelogs().zip(&cut.stores) {
+            if store.changelog_offset < 0 {
+                continue;
+            }
+            let range = self.instance.ports.admin.log_range(&changelog)?;
+            if store.changelog_offset >= range.end {
+                return Err(Error::Fatal(format!(
+                    "changelog {changelog} ends at offset {} but state up to offset {} was committed: its records are lost; bring the topic back, \
+                     or delete the group and its internal topics to begin anew",
+                    range.end, store.changelog_offset
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The task's stores at the cut: as they lie on disk, with the changelogs' tails, or built anew.
+    fn restored(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
+        let stores = &self.instance.ports.stores;
+        if rebuild || self.is_stale()? {
+            stores.destroy(self.id)?;
+        }
+        let opened = match stores.open(self.id, &self.plan.store_names()) {
+            Err(Error::Corrupted { what, .. }) => {
+                tracing::warn!(task = %self.id, "its store cannot be opened and is rebuilt: {what}");
+                stores.destroy(self.id)?;
+                stores.open(self.id, &self.plan.store_names())?
+            }
+            other => other?,
+        };
+        let mut db = opened;
+        for store in 0..cut.stores.len() {
+            self.bring(db.as_mut(), store, cut)?;
+        }
+        Ok(db)
+    }
+
+    /// Brings one store to the cut, over again from nothing where what it holds cannot be believed.
+    fn bring(&self, db: &mut dyn TaskStore, store: usize, cut: &Cut) -> Result<()> {
+        let found = match self.gap(db, store, &cut.stores[store])? {
+            Gap::None => None,
+            Gap::Tail { after, checksum } => restore::restore(self, db, store, cut, after, checksum)?,
+            Gap::Unusable(what) => Some(what),
+        };
+        let Some(what) = found else { return Ok(()) };
+        let name = &self.plan.stores[store].name;
+        tracing::warn!(task = %self.id, store = name, "the store is rebuilt: {what}");
+        db.clear(store)?;
+        match restore::restore(self, db, store, cut, -1, None)? {
+            None => Ok(()),
+            Some(what) => Err(Error::Fatal(format!(
+                "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
+                 Delete the group and its internal topics to begin anew",
+                self.id
+            ))),
+        }
+    }
+
+    fn gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCut) -> Result<Gap> {
+        let bytes = db.position(store)?;
+        let position = match bytes.as_deref().map(|bytes| Position::decode(self.id, bytes)).transpose() {
+            Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),
+            other => other?.unwrap_or(Position::restoring(-1, Some(0))),
+        };
+        let (has, needs) = (position.changelog_offset, goal.changelog_offset);
+        if has > needs {
+            return Ok(Gap::Unusable(format!("it holds changelog offset {has}, above the committed {needs}")));
+        }
+        if has == needs && position.checksum.is_some() {
+            return Ok(match position.checksum == Some(goal.checksum) {
+                true => Gap::None,
+                false => Gap::Unusable("its checksum is not the committed one".to_owned()),
+            });
+        }
+        if has >= 0 {
+            let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
+            let range = self.instance.ports.admin.log_range(&changelog)?;
+            if has + 1 < range.start || has >= range.end {
+                return Ok(Gap::Unusable(format!(
+                    "its position {has} lies outside the changelog ({} to {})",
+                    range.start, range.end
+                )));
+            }
+        }
+        // An empty store at offset -1 has the checksum 0, but a restore from the beginning is faster when it computes the sum at its end.
+        Ok(Gap::Tail { after: has, checksum: if has < 0 { None } else { position.checksum } })
+    }
+
+    /// Whether the store was away for so long that the changelog may have forgotten deletes since.
+    fn is_stale(&self) -> Result<bool> {
+        let Some(idle) = self.instance.ports.stores.idle(self.id)? else { return Ok(false) };
+        let memory = self.plan.stores.iter().filter_map(|store| self.instance.changelog_memory.get(&store.changelog));
+        let Some(memory) = memory.min() else { return Ok(false) };
+        if idle > *memory {
+            tracing::warn!(task = %self.id, "its store was not used for {} s and is rebuilt: the changelog may have forgotten deletes", idle.as_secs());
+        }
+        Ok(idle > *memory)
+    }
+
+    /// The thread that takes it.
+    pub fn progress(&self, restored: u64, of: u64) {
+        let metrics = self.instance.metrics();
+        metrics.change_task(self.id, self.thread, |status| status.restored = (restored, of));
+    }
+}

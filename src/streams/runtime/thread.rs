@@ -1,0 +1,416 @@
+//! A stream thread: one consumer, one producer, and the tasks that the group gave it. It lives by [`StreamThread::run_once`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::commit::as_abort;
+use super::instance::Instance;
+use super::metrics::ThreadMetrics;
+use super::outbox::Outbox;
+use super::slot::{Fetch, Slot};
+use super::take::{Take, Taken, job};
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
+use crate::streams::record::RecordBatch;
+use crate::streams::task::Task;
+use crate::streams::task::state::TaskState;
+
+/// The world of one thread.
+pub struct ThreadPorts {
+    /// Its membership of the group.
+    pub membership: Box<dyn Membership>,
+    /// Its consumer.
+    pub fetching: Box<dyn Fetching>,
+    /// Makes its producer.
+    pub producers: Box<dyn ProducerFactory>,
+}
+
+/// Whether a thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// `run_once` is to be called again.
+    Running,
+    /// It has committed, left the group and closed its tasks.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    New,
+    Running,
+    Leaving { deadline: Duration },
+    Stopped,
+}
+
+/// A stream thread.
+pub struct StreamThread {
+    pub(super) instance: Arc<Instance>,
+    pub(super) index: usize,
+    pub(super) slots: Vec<Slot>,
+    pub(super) membership: Box<dyn Membership>,
+    pub(super) fetching: Box<dyn Fetching>,
+    pub(super) producers: Box<dyn ProducerFactory>,
+    pub(super) outbox: Outbox,
+    /// Whether the producer is initialised.
+    pub(super) is_ready: bool,
+    pub(super) in_transaction: bool,
+    pub(super) phase: Phase,
+    pub(super) last_commit: Duration,
+    pub(super) last_purge: Duration,
+    /// No producer is made before.
+    pub(super) producer_at: Duration,
+    /// When producers were lost lately.
+    pub(super) losses: Vec<Duration>,
+    /// Since when polling fails.
+    pub(super) failing_since: Option<Duration>,
+    batch: RecordBatch,
+}
+
+/// Deliveries and memory are looked at each time that so many records or bytes were processed.
+const SERVE_RECORDS: u64 = 64;
+const SERVE_BYTES: usize = 256 << 10;
+/// How long a poll waits while something else is about to happen.
+const SHORT_POLL: Duration = Duration::from_millis(10);
+/// The longest wait between two tries to take a task.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// How long an initialisation of a producer waits at a time; polls come between.
+const INIT_WAIT: Duration = Duration::from_secs(1);
+
+impl StreamThread {
+    /// Thread number `index` of an instance.
+    pub fn new(instance: &Arc<Instance>, index: usize, ports: ThreadPorts) -> StreamThread {
+        let now = instance.now();
+        let outbox = Outbox::new(instance.ports.clock.clone(), instance.config.task_timeout);
+        StreamThread {
+            instance: instance.clone(),
+            index,
+            slots: Vec::new(),
+            membership: ports.membership,
+            fetching: ports.fetching,
+            producers: ports.producers,
+            outbox,
+            is_ready: false,
+            in_transaction: false,
+            phase: Phase::New,
+            last_commit: now,
+            last_purge: now,
+            producer_at: now,
+            losses: Vec::new(),
+            failing_since: None,
+            batch: RecordBatch::new(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &ThreadMetrics {
+        self.instance.thread_metrics(self.index)
+    }
+
+    /// Runs until the instance is stopped.
+    ///
+    /// # Errors
+    /// As for [`StreamThread::run_once`]; the thread is closed then.
+    pub fn run(&mut self) -> Result<()> {
+        loop {
+            match self.run_once() {
+                Ok(Status::Running) => {}
+                Ok(Status::Stopped) => return Ok(()),
+                Err(error) => {
+                    self.close();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// One turn: polls, processes what came, answers the group, commits when it is time.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] alone: all else is remedied. The thread is then to be closed.
+    pub fn run_once(&mut self) -> Result<Status> {
+        match self.phase {
+            Phase::Stopped => return Ok(Status::Stopped),
+            Phase::New => {
+                let instance = self.instance.clone();
+                let topics: Vec<&str> = instance.plans.iter().map(|plan| &*plan.source).collect();
+                self.membership.subscribe(&topics)?;
+                self.phase = Phase::Running;
+            }
+            Phase::Running if self.instance.is_stopping() => self.begin_leaving()?,
+            Phase::Running => {
+                self.ensure_producer()?;
+                self.advance_slots()?;
+                let settled = self.settle();
+                self.remedied(settled)?;
+            }
+            Phase::Leaving { deadline } => {
+                if self.membership.left() || self.instance.now() > deadline {
+                    self.finish_leaving();
+                    return Ok(Status::Stopped);
+                }
+            }
+        }
+        self.turn()?;
+        Ok(Status::Running)
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        let config = &self.instance.config;
+        let (records, bytes) = (config.max_poll_records, config.max_poll_bytes);
+        let timeout = self.poll_timeout();
+        self.batch.clear();
+        let polled = self.fetching.poll(records, bytes, timeout, &mut self.batch);
+        let event = self.membership.event();
+        // What came of lost partitions must not be processed; the others' records come again after the abort.
+        if matches!(event, Some(GroupEvent::Lost(_))) {
+            self.batch.clear();
+        }
+        let worked = polled.and_then(|()| self.process_batch().map_err(as_abort));
+        if worked.is_ok() {
+            self.failing_since = None;
+        }
+        self.remedied(worked)?;
+        match event {
+            Some(event) => self.answer(event),
+            None => self.commit_if_due(),
+        }
+    }
+
+    /// Until when a poll may wait: nothing else is to be done before.
+    fn poll_timeout(&self) -> Duration {
+        let config = &self.instance.config;
+        let is_busy = |slot: &Slot| slot.taking.is_some() || slot.state() == TaskState::Created;
+        if !self.is_ready || self.phase != Phase::Running || self.slots.iter().any(is_busy) {
+            return SHORT_POLL;
+        }
+        if !self.in_transaction {
+            return config.poll_timeout;
+        }
+        let due = self.last_commit + config.commit_interval;
+        due.saturating_sub(self.instance.now()).min(config.poll_timeout)
+    }
+
+    fn commit_if_due(&mut self) -> Result<()> {
+        if self.phase != Phase::Running || self.instance.now() < self.last_commit + self.instance.config.commit_interval
+        {
+            return Ok(());
+        }
+        let committed = self.commit();
+        self.remedied(committed)?;
+        self.purge_if_due();
+        Ok(())
+    }
+
+    fn process_batch(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        let result = self.process_records(&batch);
+        if result.is_ok() {
+            self.note_ends(&batch);
+        }
+        self.batch = batch;
+        result
+    }
+
+    fn process_records(&mut self, batch: &RecordBatch) -> Result<()> {
+        let (mut at, mut bytes, mut count, mut unserved) = (0, 0, 0_u64, 0);
+        for record in batch.iter() {
+            let origin = &record.origin;
+            let is_of = |slot: &Slot| slot.source.partition == origin.partition && *slot.source.topic == *origin.topic;
+            if !self.slots.get(at).is_some_and(is_of) {
+                match self.slots.iter().position(is_of) {
+                    Some(found) => at = found,
+                    None => continue,
+                }
+            }
+            let slot = &mut self.slots[at];
+            if slot.fetch != Fetch::On {
+                continue;
+            }
+            let Some(task) = &mut slot.task else { continue };
+            if !self.in_transaction {
+                self.outbox.begin_transaction()?;
+                self.in_transaction = true;
+            }
+            task.process(&record, &mut self.outbox)?;
+            slot.last_seen = origin.offset;
+            let size = record.record.byte_len();
+            (bytes, unserved, count) = (bytes + size, unserved + size, count + 1);
+            if count.is_multiple_of(SERVE_RECORDS) || unserved > SERVE_BYTES {
+                unserved = 0;
+                self.outbox.serve(Duration::ZERO)?;
+                if self.uncommitted_bytes() > self.instance.config.uncommitted_bytes {
+                    self.commit()?;
+                }
+            }
+        }
+        self.metrics().processed(count, bytes as u64);
+        self.outbox.serve(Duration::ZERO)
+    }
+
+    fn uncommitted_bytes(&self) -> usize {
+        let tasks = self.slots.iter().filter_map(|slot| slot.task.as_ref());
+        self.outbox.in_flight_bytes() + tasks.map(Task::uncommitted_bytes).sum::<usize>()
+    }
+
+    /// All records of the batch are processed, so that nothing is buffered below the ends that it reached.
+    fn note_ends(&mut self, batch: &RecordBatch) {
+        for end in batch.ends() {
+            let slot = self.slots.iter_mut().find(|slot| slot.source == end.partition);
+            if let Some(slot) = slot
+                && let Some(task) = slot.running()
+            {
+                task.skip_to(end.offset);
+                slot.end = Some(end.offset);
+            }
+        }
+    }
+
+    pub(super) fn begin_transaction(&mut self) -> Result<()> {
+        if !self.in_transaction {
+            self.outbox.begin_transaction()?;
+            self.in_transaction = true;
+        }
+        Ok(())
+    }
+
+    /// Makes and initialises the producer, as far as one turn allows. No task is taken before: init ends the predecessor's transaction.
+    fn ensure_producer(&mut self) -> Result<()> {
+        if self.is_ready || self.instance.now() < self.producer_at {
+            return Ok(());
+        }
+        let instance = self.instance.clone();
+        let producer = match &mut self.outbox.producer {
+            Some(producer) => producer,
+            none => none.insert(self.producers.create()?),
+        };
+        match producer.init(INIT_WAIT) {
+            Ok(()) => {
+                let changelogs: Vec<Arc<str>> =
+                    instance.plans.iter().flat_map(|plan| &plan.stores).map(|store| store.changelog.clone()).collect();
+                producer.track(&changelogs);
+                self.is_ready = true;
+                Ok(())
+            }
+            Err(Error::Retry(what)) => {
+                tracing::debug!("the producer is not initialised yet: {what}");
+                Ok(())
+            }
+            Err(error) => self.remedied(Err(match error {
+                Error::Fatal(what) => Error::Fatal(what),
+                other => Error::ProducerLost(other.to_string()),
+            })),
+        }
+    }
+
+    /// Takes tasks that wait, and lets those run that were taken.
+    fn advance_slots(&mut self) -> Result<()> {
+        for at in 0..self.slots.len() {
+            if let Some(taking) = &self.slots[at].taking {
+                match taking.result.try_recv() {
+                    Ok(taken) => self.taken(at, taken)?,
+                    Err(std::sync::mpsc::TryRecvError::Empty) => {}
+                    Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                        return Err(Error::Fatal(format!(
+                            "the work of taking task {} ended without a word",
+                            self.slots[at].id
+                        )));
+                    }
+                }
+            } else if self.slots[at].state() == TaskState::Created && self.is_ready {
+                self.start_taking(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_taking(&mut self, at: usize) -> Result<()> {
+        let slot = &mut self.slots[at];
+        if self.instance.now() < slot.retry_at {
+            return Ok(());
+        }
+        // Another thread of this process still has it; the others go on.
+        let Some(ownership) = self.instance.owners.take(slot.id, self.index) else { return Ok(()) };
+        let rebuild = std::mem::take(&mut slot.rebuild);
+        slot.enter(if rebuild { TaskState::Rebuilding } else { TaskState::Restoring })?;
+        slot.report(&self.instance.metrics(), self.index, None);
+        let take = Take {
+            instance: self.instance.clone(),
+            thread: self.index,
+            id: slot.id,
+            plan: slot.plan.clone(),
+            source: slot.source.clone(),
+            cancel: Arc::default(),
+        };
+        let (work, taking) = job(take, ownership, rebuild);
+        slot.taking = Some(taking);
+        self.instance.ports.executor.run(work);
+        Ok(())
+    }
+
+    fn taken(&mut self, at: usize, taken: Taken) -> Result<()> {
+        let slot = &mut self.slots[at];
+        slot.taking = None;
+        let ready = taken.result.and_then(|(db, cut)| Task::new(slot.plan.clone(), slot.id, db, cut));
+        match ready {
+            Ok(task) => {
+                slot.task = Some(task);
+                slot.ownership = Some(taken.ownership);
+                slot.enter(TaskState::Running)?;
+                slot.fetch = Fetch::Add;
+                (slot.failing_since, slot.backoff) = (None, Duration::ZERO);
+                slot.report(&self.instance.metrics(), self.index, None);
+                Ok(())
+            }
+            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(error) => self.retry_taking(at, &error),
+        }
+    }
+
+    fn retry_taking(&mut self, at: usize, error: &Error) -> Result<()> {
+        let (now, slot) = (self.instance.now(), &mut self.slots[at]);
+        let since = *slot.failing_since.get_or_insert(now);
+        if now.saturating_sub(since) > self.instance.config.task_timeout {
+            return Err(Error::Fatal(format!("task {} cannot be taken: {error}", slot.id)));
+        }
+        tracing::warn!(task = %slot.id, "not taken yet, tried again: {error}");
+        slot.backoff = (slot.backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
+        slot.retry_at = now + slot.backoff;
+        slot.release(matches!(error, Error::Corrupted { .. }))
+    }
+
+    /// Brings the consumer in line with the slots. Never between an event and its answer: the consumer would take it for that.
+    fn settle(&mut self) -> Result<()> {
+        let of = |slots: &[Slot], wanted: Fetch| -> Vec<PartitionStart> {
+            let due = slots.iter().filter(|slot| slot.fetch == wanted);
+            due.map(|slot| PartitionStart {
+                partition: slot.source.clone(),
+                offset: slot.task.as_ref().map_or(PartitionStart::BEGINNING, Task::next_offset),
+            })
+            .collect()
+        };
+        let (add, seek, remove) =
+            (of(&self.slots, Fetch::Add), of(&self.slots, Fetch::Seek), of(&self.slots, Fetch::Remove));
+        if !remove.is_empty() {
+            let partitions: Vec<_> = remove.into_iter().map(|start| start.partition).collect();
+            self.fetching.unassign(&partitions)?;
+            self.settled(Fetch::Remove, Fetch::Off);
+        }
+        if !seek.is_empty() {
+            self.fetching.seek(&seek)?;
+            self.settled(Fetch::Seek, Fetch::On);
+        }
+        if !add.is_empty() {
+            self.fetching.assign(&add)?;
+            self.settled(Fetch::Add, Fetch::On);
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, from: Fetch, to: Fetch) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.fetch == from) {
+            slot.fetch = to;
+            slot.was_added |= to == Fetch::On;
+            slot.end = None;
+        }
+    }
+}
