@@ -11,15 +11,16 @@ fn filled(open: &str, repeated: &str, close: &str) -> String {
     let mut value = String::with_capacity(LIMIT);
     value.push_str(r#"{"event_id":"e","event_type":"memory.updated","memory_id":"m","#);
     value.push_str(open);
+    let (before, after) = repeated.split_once('#').unwrap_or((repeated, ""));
+    let is_counted = before.len() < repeated.len();
     let mut count = 0;
     while value.len() + repeated.len() + close.len() + 8 < LIMIT {
-        // Base 36 keeps distinct keys as short as they get.
-        value.push_str(&if repeated.contains('#') {
-            repeated.replace('#', &base36(count))
-        } else {
-            repeated.to_owned()
-        });
-        count += 1;
+        value.push_str(before);
+        if is_counted {
+            push_base36(&mut value, count);
+            count += 1;
+        }
+        value.push_str(after);
     }
     if repeated.ends_with(',') {
         value.pop();
@@ -29,13 +30,15 @@ fn filled(open: &str, repeated: &str, close: &str) -> String {
     value
 }
 
-fn base36(mut n: u32) -> String {
-    let mut digits = Vec::new();
-    while digits.is_empty() || n > 0 {
-        digits.extend(char::from_digit(n % 36, 36));
+/// Keeps distinct keys as short as they get.
+fn push_base36(text: &mut String, mut n: u32) {
+    loop {
+        text.extend(char::from_digit(n % 36, 36));
         n /= 36;
+        if n == 0 {
+            return;
+        }
     }
-    digits.iter().collect()
 }
 
 fn decoded(value: &str) -> Result<Event, BadInput> {

@@ -3,13 +3,13 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use helixstream::domain::event::{Class, Limits, decode};
+use helixstream::domain::event::{Class, Limits, decode, wire};
 use helixstream::domain::json;
 
 use super::memory::peak_of;
 use super::samples::{assert_same_on_the_wire, payload, samples};
 
-const CASES: u64 = 120_000;
+const CASES: u64 = 250_000;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one number in, one stream out.
 struct Random(u64);
@@ -236,6 +236,23 @@ fn hostile_values_do_no_harm() {
     ] {
         assert!(classes.get(&class).is_some_and(|n| *n >= 10), "{class}: {classes:?}");
     }
+}
+
+/// The internal form comes from our own log alone, but a damaged disk must end in an error too, not in a panic.
+#[test]
+fn a_damaged_internal_event_is_an_error_or_another_event() {
+    let source = wire::Source { topic: "t", partition: 3, offset: -1 };
+    let (mut read, mut refused) = (0, 0);
+    for (seed, sample) in (0..).zip(samples().iter().cycle().take(20_000)) {
+        let event = decode(Some(&sample.value), sample.timestamp_ms, &Limits::default()).unwrap();
+        let mut bytes = Vec::new();
+        wire::encode(&event, &source, None, &mut bytes);
+        let damaged = changed(&mut Random(seed), bytes);
+        let (result, peak) = peak_of(|| wire::decode(&damaged).map(|e| e.clock.len() + e.writes.len()));
+        assert!(peak <= 64 * damaged.len() + 1024, "seed {seed}: {peak} bytes for {} of input", damaged.len());
+        *if result.is_ok() { &mut read } else { &mut refused } += 1;
+    }
+    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
 }
 
 /// The recursion of the writer goes as deep as the parser lets it, on a thread with little stack.

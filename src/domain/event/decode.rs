@@ -76,7 +76,7 @@ fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result
     let timestamp = fields::timestamp(fields.timestamp, record_timestamp_ms)?;
     let node_id = fields::optional("node_id", fields.node_id)?;
 
-    let mut writes = FieldWrites::default();
+    let mut writes = FieldWrites::new();
     writes.name("user_id", fields.user_id)?;
     writes.name("session_id", fields.session_id)?;
     writes.text("content", fields.content)?;

@@ -9,19 +9,29 @@ use super::fields::required;
 const NULL: &[u8] = b"null";
 
 /// The writes of an event, as its fields are read one by one.
-#[derive(Default)]
-pub(super) struct FieldWrites(Vec<Write>);
+pub(super) struct FieldWrites {
+    writes: Vec<Write>,
+    /// Where a value is written first, so that it is kept in a block of its exact size.
+    scratch: Vec<u8>,
+}
 
 impl FieldWrites {
-    fn push(&mut self, path: String, value: Vec<u8>) {
-        self.0.push(Write { path, value });
+    /// None yet, with room for a usual event's.
+    pub fn new() -> FieldWrites {
+        FieldWrites { writes: Vec::with_capacity(12), scratch: Vec::with_capacity(512) }
+    }
+
+    fn push(&mut self, path: String, write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        write(&mut self.scratch);
+        self.writes.push(Write { path, value: self.scratch.to_vec() });
     }
 
     /// Writes null for a field that is null. `Some` is a value still to be read: the field is there and says something.
     fn unless_null<'d>(&mut self, path: &str, value: Option<Value<'d>>) -> Option<Value<'d>> {
         let value = value?;
         if value.is_null() {
-            self.push(path.to_owned(), NULL.to_vec());
+            self.push(path.to_owned(), |out| out.extend_from_slice(NULL));
             return None;
         }
         Some(value)
@@ -33,7 +43,7 @@ impl FieldWrites {
         if value.kind() != Kind::String {
             return Err(BadInput::wrong_type(path, "a string", value));
         }
-        self.push(path.to_owned(), value.canonical());
+        self.push(path.to_owned(), |out| value.write_canonical(out));
         Ok(())
     }
 
@@ -46,7 +56,7 @@ impl FieldWrites {
     pub fn number(&mut self, path: &str, value: Option<Value<'_>>) -> Result<Option<Number>, BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(None) };
         let number = value.as_number().ok_or_else(|| BadInput::wrong_type(path, "a number", value))?;
-        self.push(path.to_owned(), value.canonical());
+        self.push(path.to_owned(), |out| value.write_canonical(out));
         Ok(Some(number))
     }
 
@@ -58,7 +68,7 @@ impl FieldWrites {
                 return Err(BadInput::wrong_type(&format!("{path}[{index}]"), "a number", item));
             }
         }
-        self.push(path.to_owned(), value.canonical());
+        self.push(path.to_owned(), |out| value.write_canonical(out));
         Ok(())
     }
 
@@ -74,15 +84,16 @@ impl FieldWrites {
         }
         set.sort_unstable();
         set.dedup();
-        let mut out = vec![b'['];
-        for (index, text) in set.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
+        self.push(path.to_owned(), |out| {
+            out.push(b'[');
+            for (index, text) in set.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                json::write_string(out, text);
             }
-            json::write_string(&mut out, text);
-        }
-        out.push(b']');
-        self.push(path.to_owned(), out);
+            out.push(b']');
+        });
         Ok(set)
     }
 
@@ -90,19 +101,13 @@ impl FieldWrites {
     /// which is dropped when null. Each object is a write of its own; null writes nothing.
     pub fn objects(&mut self, path: &str, weight: &str, value: Option<Value<'_>>) -> Result<(), BadInput> {
         let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(()) };
-        for (index, item) in array(path, "an array of objects", value)?.enumerate() {
-            let at = |member: &str| format!("{path}[{index}]{member}");
-            if item.kind() != Kind::Object {
-                return Err(BadInput::wrong_type(&at(""), "an object", item));
-            }
-            let id = required(|| at(".id"), item.get("id"))?;
-            let number = item.get(weight).filter(|v| !v.is_null());
-            if let Some(found) = number.filter(|v| v.kind() != Kind::Number) {
-                return Err(BadInput::wrong_type(&at(&format!(".{weight}")), "a number", found));
-            }
-            let mut out = Vec::new();
-            item.write_canonical_without_null(weight, &mut out);
-            self.push(keyed(path, id), out);
+        let items = array(path, "an array of objects", value)?;
+        let ids: Result<Vec<&str>, BadInput> =
+            items.clone().enumerate().map(|(index, item)| checked_id(path, index, weight, item)).collect();
+        let ids = ids?;
+        self.writes.reserve(ids.len());
+        for (id, item) in ids.into_iter().zip(items) {
+            self.push(keyed(path, id), |out| item.write_canonical_without_null(weight, out));
         }
         Ok(())
     }
@@ -113,15 +118,17 @@ impl FieldWrites {
         if value.kind() != Kind::Object {
             return Err(BadInput::wrong_type(path, "an object", value));
         }
-        for (key, value) in value.sorted_members() {
-            self.push(keyed(path, key), value.canonical());
+        let members = value.sorted_members();
+        self.writes.reserve(members.len());
+        for (key, value) in members {
+            self.push(keyed(path, key), |out| value.write_canonical(out));
         }
         Ok(())
     }
 
     /// The writes sorted by path; of an id that stands twice the last.
     pub fn sorted(self) -> Vec<Write> {
-        let mut writes = self.0;
+        let mut writes = self.writes;
         writes.sort_by(|a, b| a.path.cmp(&b.path));
         writes.dedup_by(|later, kept| {
             let is_same = later.path == kept.path;
@@ -138,6 +145,19 @@ impl FieldWrites {
 pub(super) fn clear_relationships(writes: &mut [Write]) {
     for write in writes.iter_mut().filter(|w| w.path.starts_with("relationships.")) {
         write.value = NULL.to_vec();
+    }
+}
+
+/// The id of an entity or relationship, which stands at `index` of `path` and breaks no rule.
+fn checked_id<'d>(path: &str, index: usize, weight: &str, item: Value<'d>) -> Result<&'d str, BadInput> {
+    let at = |member: &str| format!("{path}[{index}]{member}");
+    if item.kind() != Kind::Object {
+        return Err(BadInput::wrong_type(&at(""), "an object", item));
+    }
+    let id = required(|| at(".id"), item.get("id"))?;
+    match item.get(weight).filter(|v| !matches!(v.kind(), Kind::Null | Kind::Number)) {
+        Some(found) => Err(BadInput::wrong_type(&at(&format!(".{weight}")), "a number", found)),
+        None => Ok(id),
     }
 }
 

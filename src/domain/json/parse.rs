@@ -14,7 +14,7 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, JsonError> {
         return Err(JsonError { fault: Fault::TooLarge, at: MAX_BYTES, what: "JSON text goes on" });
     }
     let text = std::str::from_utf8(text).map_err(|e| malformed(e.valid_up_to(), "bytes that are not UTF-8"))?;
-    let nodes = Vec::with_capacity(text.len() / 16 + 8);
+    let nodes = Vec::with_capacity(text.len() / 12 + 8);
     let document = Document { text, arena: String::new(), nodes };
     let mut parser = Parser { bytes: text.as_bytes(), at: 0, document, open: [0; MAX_DEPTH], depth: 0 };
     parser.run()?;
