@@ -246,7 +246,7 @@ fn a_damaged_internal_event_is_an_error_or_another_event() {
     for (seed, sample) in (0..).zip(samples().iter().cycle().take(20_000)) {
         let event = decode(Some(&sample.value), sample.timestamp_ms, &Limits::default()).unwrap();
         let mut bytes = Vec::new();
-        wire::encode(&event, &source, None, &mut bytes);
+        wire::encode(&event, &source, 7, None, &mut bytes);
         let damaged = changed(&mut Random(seed), bytes);
         let (result, peak) = peak_of(|| wire::decode(&damaged).map(|e| e.clock.len() + e.writes.len()));
         assert!(peak <= 64 * damaged.len() + 1024, "seed {seed}: {peak} bytes for {} of input", damaged.len());
