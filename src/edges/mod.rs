@@ -2,7 +2,9 @@
 
 pub mod cli;
 pub mod http;
+pub mod kafka;
 pub mod postgres;
 pub mod recordfile;
+pub mod rocksdb;
 pub mod slots;
 pub mod telemetry;

@@ -1,0 +1,252 @@
+//! The cluster as a whole: is it there, its topics and their settings, the group's committed offsets, what a log holds.
+
+use std::ffi::{CString, c_int};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as ClientTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::bindings as sys;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::error::{Call, Failure};
+use super::messages::{Buffer, Queue};
+use super::native::{Native, log_line};
+use super::restore::ChangelogReader;
+use super::settings::KafkaSettings;
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{Admin, Committed, LogRange, NewTopic, TopicInfo};
+use crate::streams::record::TopicPartition;
+
+/// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// A line is logged each time that no broker answered for this long.
+const WAITING: Duration = Duration::from_secs(5);
+
+/// An instance's administration client.
+pub struct ClusterAdmin {
+    admin: AdminClient<Logged>,
+    reader: Arc<Native>,
+    common: Queue,
+    servers: String,
+}
+
+/// Hands the client's log lines to `tracing`.
+struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log_line(level as c_int, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ClusterAdmin {
+    /// Makes the client; committed offsets are read through the restore client, which reads committed.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] for a setting that librdkafka does not take.
+    pub fn new(settings: &KafkaSettings, reader: &ChangelogReader) -> Result<ClusterAdmin> {
+        let mut config = ClientConfig::new();
+        for (key, value) in settings.admin() {
+            config.set(key, value);
+        }
+        let admin = config.create_with_context(Logged);
+        let admin =
+            admin.map_err(|_| Error::Fatal("make the admin client: a setting given with -X is refused".to_owned()))?;
+        let reader = reader.client().clone();
+        let common = Queue::of_consumer(&reader);
+        let common = common.ok_or_else(|| Error::Fatal("make the admin client: it has no group id".to_owned()))?;
+        Ok(ClusterAdmin { admin, reader, common, servers: settings.bootstrap_servers.clone() })
+    }
+
+    /// Waits until a broker answers; logs a line every 5 s that none does.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when none answered within `patience`, or when one refuses us.
+    pub fn wait_for_brokers(&self, patience: Duration) -> Result<()> {
+        let (started, mut buffer) = (Instant::now(), Buffer::new());
+        loop {
+            let left = patience.saturating_sub(started.elapsed());
+            let failure = match self.metadata(left.min(WAITING), |_| ()) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            // The client's own errors, which say more, come when its queue is served.
+            self.common.take(Buffer::CAPACITY, &mut buffer);
+            let failure = self.reader.take_error().unwrap_or(failure);
+            let why = failure.text.clone();
+            if let Error::Fatal(text) = failure.remedy(Call::Admin, "reach Kafka") {
+                return Err(Error::Fatal(text));
+            }
+            let servers = &self.servers;
+            if started.elapsed() >= patience {
+                let waited = patience.as_secs();
+                let todo = "start Kafka, or correct --bootstrap-servers";
+                return Err(Error::Fatal(format!("no Kafka broker at {servers} within {waited} s ({why}); {todo}")));
+            }
+            let waited = started.elapsed().as_secs();
+            tracing::warn!(
+                "no Kafka broker at {servers} for {waited} s ({why}); giving up after {} s",
+                patience.as_secs()
+            );
+        }
+    }
+
+    /// Asks for all topics (asking for one by name may create it) and hands them to `read`.
+    fn metadata<T>(
+        &self,
+        timeout: Duration,
+        read: impl FnOnce(&sys::rd_kafka_metadata) -> T,
+    ) -> std::result::Result<T, Failure> {
+        let mut found = std::ptr::null();
+        // SAFETY: a live client; what is found is ours to free, once, after it was read.
+        unsafe {
+            let all = 1;
+            let code =
+                sys::rd_kafka_metadata(self.reader.as_ptr(), all, std::ptr::null_mut(), &mut found, millis(timeout));
+            if let Some(failure) = Failure::of(code) {
+                return Err(failure);
+            }
+            let answer = read(&*found);
+            sys::rd_kafka_metadata_destroy(found);
+            Ok(answer)
+        }
+    }
+}
+
+fn millis(timeout: Duration) -> c_int {
+    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1)
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST))
+}
+
+fn failed(doing: &str, error: &KafkaError) -> Error {
+    match error.rdkafka_error_code().and_then(|code| Failure::of_number(code as i32, None)) {
+        Some(failure) => failure.remedy(Call::Admin, doing),
+        None => Error::Retry(format!("{doing}: {error}")),
+    }
+}
+
+fn names_and_counts(metadata: &sys::rd_kafka_metadata) -> Vec<TopicInfo> {
+    // SAFETY: librdkafka's array of `topic_cnt` topics with ended names, live while the metadata is.
+    let topics = unsafe { std::slice::from_raw_parts(metadata.topics, metadata.topic_cnt.max(0) as usize) };
+    let name = |topic: &sys::rd_kafka_metadata_topic| unsafe { std::ffi::CStr::from_ptr(topic.topic) };
+    let info = |topic| TopicInfo { name: name(topic).to_string_lossy().into_owned(), partitions: topic.partition_cnt };
+    topics.iter().filter(|topic| topic.partition_cnt > 0).map(info).collect()
+}
+
+impl Admin for ClusterAdmin {
+    fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicInfo>>> {
+        let all = self.metadata(REQUEST, names_and_counts);
+        let all = all.map_err(|failure| failure.remedy(Call::Admin, "list topics"))?;
+        Ok(names.iter().map(|name| all.iter().find(|topic| topic.name == *name).cloned()).collect())
+    }
+
+    fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
+        let request = topics.iter().map(|topic| {
+            let replication = TopicReplication::Fixed(topic.replication.unwrap_or(BROKER_DEFAULT));
+            let new = ClientTopic::new(&topic.name, topic.partitions, replication);
+            topic.config.iter().fold(new, |new, (key, value)| new.set(key, value))
+        });
+        let request: Vec<_> = request.collect();
+        if request.is_empty() {
+            return Ok(());
+        }
+        let answers = block_on(self.admin.create_topics(&request, &options()));
+        for (name, code) in
+            answers.map_err(|error| failed("create topics", &error))?.into_iter().filter_map(|one| one.err())
+        {
+            if code as i32 == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS as i32 {
+                continue;
+            }
+            if let Some(failure) = Failure::of_number(code as i32, None) {
+                return Err(failure.remedy(Call::Admin, &format!("create topic {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn topic_config(&self, topic: &str) -> Result<Vec<(String, String)>> {
+        let doing = format!("read the settings of topic {topic}");
+        let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options()));
+        let mut all = Vec::new();
+        for answer in answers.map_err(|error| failed(&doing, &error))? {
+            let resource = answer.map_err(|code| match Failure::of_number(code as i32, None) {
+                Some(failure) => failure.remedy(Call::Admin, &doing),
+                None => Error::Retry(doing.clone()),
+            })?;
+            all.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
+        }
+        Ok(all)
+    }
+
+    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()> {
+        let mut list = TopicPartitionList::with_capacity(below.len());
+        for (partition, offset) in below {
+            let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
+            added.map_err(|error| failed("delete records", &error))?;
+        }
+        if below.is_empty() {
+            return Ok(());
+        }
+        let answer = block_on(self.admin.delete_records(&list, &options()));
+        for element in answer.map_err(|error| failed("delete records", &error))?.elements() {
+            let doing = format!("delete records of {}-{}", element.topic(), element.partition());
+            element.error().map_err(|error| failed(&doing, &error))?;
+        }
+        Ok(())
+    }
+
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
+        let list = self.reader.list(partitions.iter().map(|one| (&*one.topic, one.partition, 0)));
+        // SAFETY: a live client and a live list, which the call fills in.
+        let code = unsafe { sys::rd_kafka_committed(self.reader.as_ptr(), list.as_ptr(), millis(REQUEST)) };
+        if let Some(failure) = Failure::of(code) {
+            return Err(failure.remedy(Call::Admin, "read committed offsets"));
+        }
+        let found = list.entries();
+        let one = |partition: &TopicPartition| -> Result<Option<Committed>> {
+            let Some(entry) = found.iter().find(|entry| entry.is(partition)) else { return Ok(None) };
+            if let Some(failure) = Failure::of_number(entry.error, None) {
+                return Err(failure.remedy(Call::Admin, &format!("read the committed offset of {partition}")));
+            }
+            let committed = || Committed { offset: entry.offset, metadata: entry.metadata.clone() };
+            Ok((entry.offset >= 0).then(committed))
+        };
+        partitions.iter().map(one).collect()
+    }
+
+    fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
+        let doing = format!("read the log's range of {partition}");
+        let name = CString::new(&*partition.topic).map_err(|_| Error::Fatal(format!("{doing}: not a topic's name")))?;
+        let (mut start, mut end) = (0, 0);
+        // SAFETY: a live client, an ended string, two places to write to.
+        let code = unsafe {
+            sys::rd_kafka_query_watermark_offsets(
+                self.reader.as_ptr(),
+                name.as_ptr(),
+                partition.partition,
+                &mut start,
+                &mut end,
+                millis(REQUEST),
+            )
+        };
+        match Failure::of(code) {
+            Some(failure) => Err(failure.remedy(Call::Admin, &doing)),
+            None => Ok(LogRange { start, end }),
+        }
+    }
+}
+
+/// As a replication factor: what the broker does by itself.
+const BROKER_DEFAULT: i32 = -1;

@@ -1,0 +1,27 @@
+//! Kafka through librdkafka: the one place of it.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`settings`] | what each client is told, what a user may add |
+//! | [`consumer`] | the group consumer of a stream thread: membership and fetching |
+//! | [`producer`] | the transactional producer of a stream thread |
+//! | [`restore`] | reads of changelogs, a queue a partition |
+//! | [`admin`] | topics, their settings, committed offsets |
+//! | [`plain`] | the producer of `helixstream produce` |
+//!
+//! What exactly once rests on, and what librdkafka does that one would not expect, stands at the place that deals with it.
+
+pub mod admin;
+pub mod consumer;
+mod error;
+mod list;
+mod messages;
+mod native;
+mod partitions;
+pub mod plain;
+pub mod producer;
+pub mod restore;
+mod send;
+pub mod settings;
+
+pub use settings::{KafkaSettings, PassThrough, RefusedSetting};

@@ -1,0 +1,279 @@
+//! One librdkafka client, owned: made from settings, its callbacks, its end. The crate's own consumers and producers
+//! hide what exactly once needs (the offset of an end of partition, the generation of a group, a delivery's offset
+//! without a box a record), so this edge talks to librdkafka itself, and everything unsafe about a client starts here.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as Code;
+
+use super::error::Failure;
+use super::list::{Entry, List, read};
+use super::messages::{Message, Queue};
+use super::settings::{Properties, shown};
+use crate::streams::error::{Error, Result};
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Consumer,
+    Producer,
+}
+
+/// A change of the assignment as librdkafka announced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rebalance {
+    pub assigned: bool,
+    pub lost: bool,
+    pub partitions: Vec<Entry>,
+}
+
+/// One delivery report: the token that the record was produced with, and where it went or why it did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delivery {
+    pub token: usize,
+    pub topic: *mut sys::rd_kafka_topic_t,
+    pub partition: i32,
+    pub offset: i64,
+    pub bytes: usize,
+    pub error: i32,
+}
+
+// SAFETY: the topic pointer is only compared, and used as a handle that the producer keeps alive.
+unsafe impl Send for Delivery {}
+
+/// What the callbacks leave for the client's owner; they run inside the owner's own poll calls.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    deliveries: Mutex<Vec<Delivery>>,
+    last_error: Mutex<Option<Failure>>,
+    /// Whether a rebalance may end the poll that announces it. Not in a batch poll: librdkafka 2.12.1 drops the record that
+    /// it has in its hand when a callback yields there (rd_kafka_q_serve_rkmessages).
+    may_yield: AtomicBool,
+}
+
+/// An owned librdkafka client. Its calls may be made from any thread.
+pub(super) struct Native {
+    client: NonNull<sys::rd_kafka_t>,
+    mailbox: Box<Mailbox>,
+}
+
+// SAFETY: librdkafka's client is thread-safe, and the mailbox is made of mutexes.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these was held cannot leave it half changed: each is pushed to or taken from in one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Native {
+    /// Makes a client. It does not connect yet.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a secret's value).
+    pub fn new(kind: Kind, properties: &Properties) -> Result<Native> {
+        let mailbox = Box::<Mailbox>::default();
+        let conf = Conf::new(properties)?;
+        let opaque = std::ptr::from_ref::<Mailbox>(&mailbox).cast_mut().cast::<c_void>();
+        let kind_native = match kind {
+            Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+        };
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the configuration is live; the mailbox lives in a box that is dropped after the client; on success the
+        // client takes the configuration over, on failure it stays ours.
+        let client = unsafe {
+            sys::rd_kafka_conf_set_opaque(conf.0.as_ptr(), opaque);
+            sys::rd_kafka_conf_set_log_cb(conf.0.as_ptr(), Some(on_log));
+            sys::rd_kafka_conf_set_error_cb(conf.0.as_ptr(), Some(on_error));
+            match kind {
+                Kind::Consumer => sys::rd_kafka_conf_set_rebalance_cb(conf.0.as_ptr(), Some(on_rebalance)),
+                Kind::Producer => sys::rd_kafka_conf_set_dr_msg_cb(conf.0.as_ptr(), Some(on_delivery)),
+            }
+            sys::rd_kafka_new(kind_native, conf.0.as_ptr(), text.as_mut_ptr(), text.len())
+        };
+        let Some(client) = NonNull::new(client) else {
+            return Err(Error::Fatal(format!("make a Kafka client: {}; check -X and --set", c_text(&text))));
+        };
+        std::mem::forget(conf);
+        if kind == Kind::Consumer {
+            // SAFETY: a live client. The main queue's events are then served by the consumer's own poll.
+            unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
+        }
+        Ok(Native { client, mailbox })
+    }
+
+    pub fn as_ptr(&self) -> *mut sys::rd_kafka_t {
+        self.client.as_ptr()
+    }
+
+    /// The oldest rebalance that was announced in a poll and not taken yet.
+    pub fn next_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.mailbox.rebalances).pop_front()
+    }
+
+    /// Whether a rebalance waits to be taken.
+    pub fn has_rebalance(&self) -> bool {
+        !lock(&self.mailbox.rebalances).is_empty()
+    }
+
+    /// Waits for one message of the queue, at most `timeout_ms`; a rebalance ends the wait.
+    pub fn wait_one(&self, queue: &Queue, timeout_ms: c_int) -> Option<Message> {
+        self.mailbox.may_yield.store(true, Ordering::Relaxed);
+        // SAFETY: a live queue of this client.
+        let message = unsafe { sys::rd_kafka_consume_queue(queue.as_ptr(), timeout_ms) };
+        self.mailbox.may_yield.store(false, Ordering::Relaxed);
+        NonNull::new(message).map(Message::owned)
+    }
+
+    /// Moves the deliveries told so far into `to`.
+    pub fn take_deliveries(&self, to: &mut Vec<Delivery>) {
+        to.append(&mut lock(&self.mailbox.deliveries));
+    }
+
+    /// The last error that concerns the client as a whole (no broker reached, refused credentials), once.
+    pub fn take_error(&self) -> Option<Failure> {
+        lock(&self.mailbox.last_error).take()
+    }
+
+    /// The error that ended the client for good, if one did.
+    pub fn fatal_error(&self) -> Option<Failure> {
+        let mut text = [0 as c_char; 512];
+        // SAFETY: a live client and a buffer of the length told.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.as_ptr(), text.as_mut_ptr(), text.len()) } as i32;
+        Failure::of_number(code, Some(c_text(&text)))
+    }
+
+    /// A list of partitions with offsets (and no metadata).
+    pub fn list<'a>(&self, entries: impl Iterator<Item = (&'a str, i32, i64)>) -> List {
+        let mut list = List::new(entries.size_hint().0);
+        for (topic, partition, offset) in entries {
+            list.add(topic, partition, offset, "");
+        }
+        list
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once. A consumer that still has partitions does not wait for anyone to revoke them: its
+        // owner has closed it before, or is giving up.
+        unsafe { sys::rd_kafka_destroy_flags(self.client.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int) }
+    }
+}
+
+/// A configuration, ours until a client takes it over.
+struct Conf(NonNull<sys::rd_kafka_conf_t>);
+
+impl Conf {
+    fn new(properties: &Properties) -> Result<Conf> {
+        // SAFETY: a plain allocation.
+        let conf = NonNull::new(unsafe { sys::rd_kafka_conf_new() }).map(Conf);
+        let conf = conf.ok_or_else(|| Error::Fatal("make a Kafka client: out of memory".to_owned()))?;
+        for (key, value) in properties {
+            conf.set(key, value)?;
+        }
+        Ok(conf)
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<()> {
+        let refused =
+            |why: &str| Error::Fatal(format!("set {key}={}: {why}; correct or drop this -X", shown(key, value)));
+        let name = CString::new(key).map_err(|_| refused("a NUL in the name"))?;
+        let setting = CString::new(value).map_err(|_| refused("a NUL in the value"))?;
+        let mut text = [0 as c_char; 512];
+        // SAFETY: a live configuration, ended strings, a buffer of the length told.
+        let outcome = unsafe {
+            sys::rd_kafka_conf_set(self.0.as_ptr(), name.as_ptr(), setting.as_ptr(), text.as_mut_ptr(), text.len())
+        };
+        match outcome {
+            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
+            _ if shown(key, value) == value => Err(refused(&c_text(&text))),
+            _ => Err(refused("librdkafka does not take this value")),
+        }
+    }
+}
+
+impl Drop for Conf {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once; a configuration that a client took over is forgotten instead.
+        unsafe { sys::rd_kafka_conf_destroy(self.0.as_ptr()) }
+    }
+}
+
+fn c_text(buffer: &[c_char]) -> String {
+    // SAFETY: the buffer starts zeroed and librdkafka ends what it writes into it with NUL.
+    unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_string_lossy().into_owned()
+}
+
+/// librdkafka's log lines, at their own level. May be called from any of its threads, and before the client exists.
+unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+    // SAFETY: librdkafka passes two ended strings.
+    let (facility, text) =
+        unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
+    log_line(level, &facility, &text);
+}
+
+/// One line of librdkafka's log; `level` is syslog's.
+pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
+    match level {
+        0..=3 => tracing::error!(target: "librdkafka", facility, "{text}"),
+        4 => tracing::warn!(target: "librdkafka", facility, "{text}"),
+        5 | 6 => tracing::info!(target: "librdkafka", facility, "{text}"),
+        _ => tracing::debug!(target: "librdkafka", facility, "{text}"),
+    }
+}
+
+unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+    // SAFETY: the opaque is the mailbox, which outlives the client; the reason is an ended string.
+    let (mailbox, reason) = unsafe { (&*opaque.cast::<Mailbox>(), CStr::from_ptr(reason).to_string_lossy()) };
+    tracing::debug!(target: "librdkafka", code, "{reason}");
+    if let Some(failure) = Failure::of_number(code, Some(reason.into_owned())) {
+        *lock(&mailbox.last_error) = Some(failure);
+    }
+}
+
+/// Stores what changes and returns: the runtime acts on it after the poll, and answers with assign or unassign.
+unsafe extern "C" fn on_rebalance(
+    client: *mut sys::rd_kafka_t,
+    code: Code,
+    partitions: *mut sys::rd_kafka_topic_partition_list_t,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque is the mailbox; the list is the caller's until we return; the yield ends the poll that we are in.
+    unsafe {
+        let mailbox = &*opaque.cast::<Mailbox>();
+        let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let lost = !assigned && sys::rd_kafka_assignment_lost(client) != 0;
+        lock(&mailbox.rebalances).push_back(Rebalance { assigned, lost, partitions: read(partitions) });
+        if mailbox.may_yield.load(Ordering::Relaxed) {
+            sys::rd_kafka_yield(client);
+        }
+    }
+}
+
+unsafe extern "C" fn on_delivery(
+    _: *mut sys::rd_kafka_t,
+    message: *const sys::rd_kafka_message_t,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque is the mailbox; the message is live until we return. Its error is read as the bare number.
+    unsafe {
+        let delivery = Delivery {
+            token: (*message)._private as usize,
+            topic: (*message).rkt,
+            partition: (*message).partition,
+            offset: (*message).offset,
+            bytes: (*message).len + (*message).key_len,
+            error: std::ptr::addr_of!((*message).err).cast::<i32>().read(),
+        };
+        lock(&(*opaque.cast::<Mailbox>()).deliveries).push(delivery);
+    }
+}

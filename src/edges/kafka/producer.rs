@@ -1,0 +1,209 @@
+//! The transactional producer of a stream thread.
+
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+
+use super::consumer::GroupHandle;
+use super::error::{Call, Failure};
+use super::list::List;
+use super::native::{Delivery, Kind, Native};
+use super::send::{Outcome, Sender};
+use super::settings::KafkaSettings;
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory};
+use crate::streams::record::TopicPartition;
+
+/// Makes the producer of one stream thread, as often as it is lost.
+pub struct TransactionalProducers {
+    settings: KafkaSettings,
+    thread: usize,
+}
+
+impl TransactionalProducers {
+    /// For the stream thread number `thread`.
+    pub fn new(settings: &KafkaSettings, thread: usize) -> TransactionalProducers {
+        TransactionalProducers { settings: settings.clone(), thread }
+    }
+}
+
+impl ProducerFactory for TransactionalProducers {
+    fn create(&mut self) -> Result<Box<dyn Producer>> {
+        let client = Arc::new(Native::new(Kind::Producer, &self.settings.transactional(self.thread))?);
+        Ok(Box::new(TransactionalProducer {
+            sender: Sender::new(client),
+            deliveries: Vec::new(),
+            failures: VecDeque::new(),
+            tracked: Vec::new(),
+            last: Vec::new(),
+        }))
+    }
+}
+
+/// A transactional producer over librdkafka.
+struct TransactionalProducer {
+    sender: Sender,
+    deliveries: Vec<Delivery>,
+    failures: VecDeque<DeliveryFailure>,
+    tracked: Vec<Arc<str>>,
+    /// The last delivered offset of each tracked partition of this transaction, by topic handle and partition.
+    last: Vec<(usize, i32, i64)>,
+}
+
+fn millis(timeout: Duration) -> c_int {
+    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
+}
+
+impl TransactionalProducer {
+    fn client(&self) -> &Native {
+        self.sender.client()
+    }
+
+    /// librdkafka waits for ever in some transactional calls once it has failed for good (librdkafka#4420), so each asks first.
+    fn alive(&self, doing: &str) -> Result<()> {
+        match self.client().fatal_error() {
+            Some(failure) => Err(failure.remedy_of_dead_producer(doing)),
+            None => Ok(()),
+        }
+    }
+
+    fn transactional(&self, doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
+        Failure::take(error).map_or(Ok(()), |failure| Err(failure.remedy(Call::Transaction, doing)))
+    }
+
+    /// Sorts the deliveries that the last poll brought.
+    fn sort_deliveries(&mut self) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        self.client().take_deliveries(&mut deliveries);
+        for delivery in deliveries.drain(..) {
+            self.sender.settled(&delivery);
+            match Failure::of_number(delivery.error, None) {
+                Some(failure) => self.failures.push_back(DeliveryFailure {
+                    token: delivery.token as u64,
+                    error: failure.delivery(self.sender.topic_name(delivery.topic as usize)),
+                }),
+                None => self.note(&delivery),
+            }
+        }
+        self.deliveries = deliveries;
+    }
+
+    fn note(&mut self, delivery: &Delivery) {
+        let place = (delivery.topic as usize, delivery.partition);
+        if let Some(known) = self.last.iter_mut().find(|(topic, partition, _)| (*topic, *partition) == place) {
+            known.2 = known.2.max(delivery.offset);
+        } else if self.tracked.iter().any(|topic| **topic == *self.sender.topic_name(place.0)) {
+            self.last.push((place.0, place.1, delivery.offset));
+        }
+    }
+
+    fn forget_transaction(&mut self) {
+        self.sort_deliveries();
+        self.failures.clear();
+        self.last.clear();
+    }
+}
+
+impl Producer for TransactionalProducer {
+    fn init(&mut self, timeout: Duration) -> Result<()> {
+        self.alive("start the producer")?;
+        // SAFETY: a live client.
+        let error = unsafe { sys::rd_kafka_init_transactions(self.client().as_ptr(), millis(timeout)) };
+        self.transactional("start the producer", error)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.forget_transaction();
+        self.alive("begin a transaction")?;
+        // SAFETY: a live client.
+        let error = unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) };
+        self.transactional("begin a transaction", error)
+    }
+
+    fn send(&mut self, record: &OutRecord<'_>) -> Result<bool> {
+        match self.sender.send(record.topic, record.partition, &record.record, record.token as usize)? {
+            Outcome::Queued => Ok(true),
+            Outcome::Full => Ok(false),
+        }
+    }
+
+    fn poll(&mut self, timeout: Duration) {
+        // SAFETY: a live client; the callbacks that run inside only fill the mailbox.
+        unsafe { sys::rd_kafka_poll(self.client().as_ptr(), millis(timeout)) };
+        self.sort_deliveries();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.sender.in_flight()
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.sender.in_flight_bytes()
+    }
+
+    fn take_failure(&mut self) -> Option<DeliveryFailure> {
+        self.failures.pop_front()
+    }
+
+    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        let handle = self.sender.topic_handle(&partition.topic)?;
+        let place = (handle, partition.partition);
+        self.last.iter().find(|(topic, partition, _)| (*topic, *partition) == place).map(|(_, _, offset)| *offset)
+    }
+
+    fn track(&mut self, topics: &[Arc<str>]) {
+        for topic in topics {
+            if !self.tracked.contains(topic) {
+                self.tracked.push(topic.clone());
+            }
+        }
+    }
+
+    fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, timeout: Duration) -> Result<()> {
+        let doing = "commit offsets in the transaction";
+        self.alive(doing)?;
+        let Some(handle) = group.handle.downcast_ref::<GroupHandle>() else {
+            return Err(Error::Migrated(format!("{doing}: the membership is not one of this client")));
+        };
+        if group.generation < 0 || group.member_id.is_empty() {
+            return Err(Error::Migrated(format!("{doing}: no member of the group (the broker would not fence this)")));
+        }
+        let mut list = List::new(offsets.len());
+        for commit in offsets {
+            list.add(&commit.partition.topic, commit.partition.partition, commit.offset, &commit.metadata);
+        }
+        // SAFETY: a live client, list and metadata object.
+        let error = unsafe {
+            sys::rd_kafka_send_offsets_to_transaction(
+                self.client().as_ptr(),
+                list.as_ptr(),
+                handle.as_ptr(),
+                millis(timeout),
+            )
+        };
+        self.transactional(doing, error)
+    }
+
+    fn commit(&mut self, timeout: Duration) -> Result<()> {
+        self.alive("commit")?;
+        // SAFETY: a live client.
+        let error = unsafe { sys::rd_kafka_commit_transaction(self.client().as_ptr(), millis(timeout)) };
+        self.sort_deliveries();
+        self.transactional("commit", error)
+    }
+
+    fn abort(&mut self, timeout: Duration) -> Result<()> {
+        self.alive("abort")?;
+        // SAFETY: a live client.
+        let error = unsafe { sys::rd_kafka_abort_transaction(self.client().as_ptr(), millis(timeout)) };
+        self.sort_deliveries();
+        self.transactional("abort", error)
+    }
+
+    fn fatal_error(&self) -> Option<String> {
+        self.client().fatal_error().map(|failure| failure.text)
+    }
+}

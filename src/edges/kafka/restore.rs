@@ -1,0 +1,130 @@
+//! Reads of changelogs for restores: one client an instance, a queue of its own for each partition.
+//!
+//! The client is in no group: it is given partitions one by one. It carries the group's id only since committed offsets are
+//! asked for with it, read committed, so that an open transaction over them is waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+
+use super::error::{Call, Failure};
+use super::messages::{Buffer, Queue};
+use super::native::{Kind, Native};
+use super::partitions::{Partitions, hand_out};
+use super::settings::KafkaSettings;
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{RestoreClient, RestoreReader};
+use crate::streams::record::{RecordBatch, TopicPartition};
+
+/// The restore client of an instance.
+pub struct ChangelogReader {
+    client: Arc<Native>,
+    /// Where errors that concern no partition come.
+    common: Arc<Queue>,
+}
+
+impl ChangelogReader {
+    /// Makes the client; it connects when it is first used.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] for a setting that librdkafka does not take.
+    pub fn new(settings: &KafkaSettings) -> Result<ChangelogReader> {
+        let client = Arc::new(Native::new(Kind::Consumer, &settings.restore())?);
+        let common = Queue::of_consumer(&client).map(Arc::new);
+        let common = common.ok_or_else(|| Error::Fatal("make the restore client: it has no group id".to_owned()))?;
+        Ok(ChangelogReader { client, common })
+    }
+
+    pub(super) fn client(&self) -> &Arc<Native> {
+        &self.client
+    }
+}
+
+impl RestoreClient for ChangelogReader {
+    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
+        // The queue first: what is fetched before it is cut loose would go to the common one.
+        let queue = Queue::of_partition(&self.client, &partition.topic, partition.partition);
+        let queue = queue.ok_or_else(|| Error::Fatal(format!("read {partition}: not a topic's name")))?;
+        let list = self.client.list([(&*partition.topic, partition.partition, offset)].into_iter());
+        // SAFETY: a live client and a live list, which the call copies.
+        let error = unsafe { sys::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr()) };
+        if let Some(failure) = Failure::take(error) {
+            return Err(failure.remedy(Call::Consumer, &format!("read {partition}")));
+        }
+        let mut partitions = Partitions::default();
+        partitions.start(partition, offset);
+        let (common, buffer) = (self.common.clone(), Buffer::new());
+        Ok(Box::new(PartitionReader { partition: partition.clone(), partitions, queue, common, buffer, error: None }))
+    }
+}
+
+/// One partition that is being read.
+struct PartitionReader {
+    partition: TopicPartition,
+    partitions: Partitions,
+    queue: Queue,
+    common: Arc<Queue>,
+    buffer: Buffer,
+    error: Option<Error>,
+}
+
+impl RestoreReader for PartitionReader {
+    fn poll(&mut self, max_bytes: usize, timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
+        let mut waited = false;
+        while batch.byte_len() < max_bytes && self.error.is_none() {
+            self.queue.take(TAKE_RECORDS, &mut self.buffer);
+            let taken = self.buffer.len();
+            for message in self.buffer.iter() {
+                hand_out(&message, &mut self.partitions, batch, &mut self.error);
+            }
+            if taken > 0 {
+                continue;
+            }
+            if waited || !batch.is_empty() || !batch.ends().is_empty() {
+                break;
+            }
+            waited = true;
+            self.log_common_errors();
+            let Some(message) = self.queue.wait(timeout) else { break };
+            hand_out(&message.view(), &mut self.partitions, batch, &mut self.error);
+        }
+        match self.error.take() {
+            Some(error) if batch.is_empty() && batch.ends().is_empty() => Err(error),
+            later => {
+                self.error = later;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Records taken in one step; with those of usual size a batch does not pass its limit by much.
+const TAKE_RECORDS: usize = 128;
+
+impl PartitionReader {
+    fn log_common_errors(&mut self) {
+        self.common.take(TAKE_RECORDS, &mut self.buffer);
+        for failure in self.buffer.iter().filter_map(|message| message.failure()) {
+            tracing::warn!("read {}: {}", self.partition, failure.text);
+        }
+        if let Some(failure) = self.queue.client().take_error() {
+            match failure.remedy(Call::Consumer, &format!("read {}", self.partition)) {
+                Error::Retry(text) => tracing::debug!("{text}"),
+                error => self.error = Some(error),
+            }
+        }
+    }
+}
+
+impl Drop for PartitionReader {
+    fn drop(&mut self) {
+        let client = self.queue.client();
+        let list = client.list([(&*self.partition.topic, self.partition.partition, 0)].into_iter());
+        // SAFETY: a live client and a live list, which the call copies.
+        let error = unsafe { sys::rd_kafka_incremental_unassign(client.as_ptr(), list.as_ptr()) };
+        if let Some(failure) = Failure::take(error) {
+            tracing::warn!("end the reading of {}: {}", self.partition, failure.text);
+        }
+    }
+}

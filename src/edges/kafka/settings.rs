@@ -1,0 +1,301 @@
+//! What each client is told: the settings that the guarantee rests on, the memory that queues may take, and the user's own
+//! `-X KEY=VALUE`, passed through unless it would break either. Pure, so that the whole table can be checked.
+
+use std::time::Duration;
+
+/// Settings that a user may not pass through: name (aliases are names of their own) and the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("isolation.level", "exactly once reads committed records only"),
+    ("enable.auto.commit", "offsets are committed in the transaction of what they produced"),
+    ("auto.commit.enable", "offsets are committed in the transaction of what they produced"),
+    ("auto.commit.interval.ms", "offsets are committed in the transaction of what they produced"),
+    ("enable.auto.offset.store", "offsets are committed in the transaction of what they produced"),
+    ("offset.store.method", "offsets are committed in the transaction of what they produced"),
+    ("enable.idempotence", "a transaction needs an idempotent producer"),
+    ("acks", "a committed record must be on all in-sync replicas"),
+    ("request.required.acks", "a committed record must be on all in-sync replicas"),
+    ("transactional.id", "it is made of the application id, the instance id and the thread; it must not change"),
+    ("group.id", "it is the application id (--application-id)"),
+    ("group.instance.id", "it is the state slot's instance id (--set static_membership=true)"),
+    ("group.protocol", "the cooperative classic protocol is what rebalances are written for"),
+    ("group.remote.assignor", "the cooperative classic protocol is what rebalances are written for"),
+    ("partition.assignment.strategy", "a moved task is committed before it goes only by cooperative-sticky"),
+    ("auto.offset.reset", "a position outside the log is an error, never a silent jump"),
+    ("partitioner", "a record's partition decides which task keeps its key; it is computed here"),
+    ("partitioner_cb", "a record's partition decides which task keeps its key; it is computed here"),
+    ("enable.partition.eof", "ends of partitions carry the offsets to commit"),
+    ("delivery.report.only.error", "the offsets of changelog records come with their deliveries"),
+    ("allow.auto.create.topics", "topics are created with their settings by `helixstream topics create`"),
+    ("enabled_events", "the client's events are wired here"),
+    ("bootstrap.servers", "use --bootstrap-servers"),
+    ("metadata.broker.list", "use --bootstrap-servers"),
+    ("max.poll.interval.ms", "it follows the transaction timeout (--set transaction_timeout)"),
+    ("transaction.timeout.ms", "use --set transaction_timeout"),
+    ("session.timeout.ms", "use --set session_timeout"),
+    ("queued.max.messages.kbytes", "queues come out of the memory budget (--set memory)"),
+    ("queue.buffering.max.kbytes", "queues come out of the memory budget (--set memory)"),
+];
+
+/// Settings whose values are never shown.
+const SECRETS: &[&str] = &[
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+];
+
+/// A `-X` that is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedSetting {
+    /// It would break the guarantee, or has a flag of its own.
+    #[error("-X {key} is not taken: {reason}")]
+    Reserved {
+        /// The setting.
+        key: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// It is not of the form `KEY=VALUE`.
+    #[error("-X takes KEY=VALUE, as in `-X compression.type=lz4`")]
+    Malformed,
+}
+
+/// A user's own settings of librdkafka, checked against the table of what may not be changed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PassThrough(Vec<(String, String)>);
+
+impl std::fmt::Debug for PassThrough {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(key, value)| (key, shown(key, value)))).finish()
+    }
+}
+
+impl PassThrough {
+    /// Reads `KEY=VALUE` pairs; a later one of the same key wins.
+    ///
+    /// # Errors
+    /// [`RefusedSetting`] for the first pair that would break the guarantee, or is no pair.
+    pub fn parse<'a>(pairs: impl IntoIterator<Item = &'a str>) -> Result<PassThrough, RefusedSetting> {
+        let mut kept = Vec::new();
+        for pair in pairs {
+            let (key, value) = pair.split_once('=').ok_or(RefusedSetting::Malformed)?;
+            let key = key.trim().strip_prefix("topic.").unwrap_or(key.trim());
+            if key.is_empty() {
+                return Err(RefusedSetting::Malformed);
+            }
+            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
+                return Err(RefusedSetting::Reserved { key: key.to_owned(), reason });
+            }
+            kept.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(PassThrough(kept))
+    }
+}
+
+/// A value as it may be shown: secrets are hidden.
+pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
+    if SECRETS.contains(&key) { "[hidden]" } else { value }
+}
+
+/// How this application's clients reach and use Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// `host:port`, several joined by commas.
+    pub bootstrap_servers: String,
+    /// The application's id: the consumer group's id and the beginning of every transactional id.
+    pub application_id: String,
+    /// The state slot's random id, which tells instances apart and stays over restarts.
+    pub instance_id: String,
+    /// Whether members keep their partitions over a restart within the session timeout (`group.instance.id`).
+    pub static_membership: bool,
+    /// After this long without a heartbeat a member is out of the group.
+    pub session_timeout: Duration,
+    /// After this long the broker ends a transaction of a dead or stuck thread.
+    pub transaction_timeout: Duration,
+    /// Bytes of fetched records that one stream thread's consumer may hold.
+    pub fetch_queue_bytes: usize,
+    /// Bytes of records that one producer may hold.
+    pub send_queue_bytes: usize,
+    /// Bytes of fetched records that the restore client may hold for one partition.
+    pub restore_queue_bytes: usize,
+    /// The user's own settings.
+    pub pass_through: PassThrough,
+}
+
+/// The largest record that any producer sends: 16 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Settings of one client, in the order in which they are set.
+pub(super) type Properties = Vec<(String, String)>;
+
+impl KafkaSettings {
+    /// Settings with the defaults of this program: 10 s session and transaction timeouts, 16 MiB queues.
+    pub fn new(bootstrap_servers: &str, application_id: &str, instance_id: &str) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            application_id: application_id.to_owned(),
+            instance_id: instance_id.to_owned(),
+            static_membership: false,
+            session_timeout: Duration::from_secs(10),
+            transaction_timeout: Duration::from_secs(10),
+            fetch_queue_bytes: 16 << 20,
+            send_queue_bytes: 32 << 20,
+            restore_queue_bytes: 4 << 20,
+            pass_through: PassThrough::default(),
+        }
+    }
+
+    /// The transactional id of a stream thread: stable over restarts, so that its first act ends the predecessor's transaction.
+    pub fn transactional_id(&self, thread: usize) -> String {
+        format!("{}-{}-{thread}", self.application_id, self.instance_id)
+    }
+
+    fn common(&self, client: &str) -> Properties {
+        let mut all = pairs(&[
+            ("bootstrap.servers", &self.bootstrap_servers),
+            ("client.id", client),
+            ("log.connection.close", "false"),
+            ("reconnect.backoff.max.ms", "2000"),
+            ("statistics.interval.ms", "0"),
+        ]);
+        all.extend(self.pass_through.0.iter().cloned());
+        all
+    }
+
+    fn reader(&self, client: &str, group: &str, queue_bytes: usize) -> Properties {
+        let mut all = pairs(&[
+            // A full queue is looked at again after this long: with the default of 1 s a small queue starves its reader.
+            ("fetch.queue.backoff.ms", "5"),
+            ("fetch.error.backoff.ms", "100"),
+            ("fetch.max.bytes", &fetch_bytes(queue_bytes)),
+            ("fetch.message.max.bytes", &(1 << 20).to_string()),
+            ("message.max.bytes", &MAX_MESSAGE_BYTES.to_string()),
+        ]);
+        all.extend(self.common(client));
+        all.extend(pairs(&[
+            ("group.id", group),
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("enable.partition.eof", "true"),
+            ("allow.auto.create.topics", "false"),
+            ("group.protocol", "classic"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("queued.max.messages.kbytes", &(queue_bytes >> 10).max(1).to_string()),
+            ("session.timeout.ms", &self.session_timeout.as_millis().to_string()),
+            ("heartbeat.interval.ms", &(self.session_timeout.as_millis() / 4).clamp(1, 3_000).to_string()),
+            ("max.poll.interval.ms", &self.max_poll_interval().as_millis().to_string()),
+        ]));
+        all
+    }
+
+    /// Above the transaction timeout and the session timeout: a thread that commits for that long is still a member.
+    fn max_poll_interval(&self) -> Duration {
+        (self.transaction_timeout * 3).max(self.session_timeout * 3).max(Duration::from_secs(60))
+    }
+
+    pub(super) fn consumer(&self, thread: usize) -> Properties {
+        let client = self.transactional_id(thread);
+        let mut all = self.reader(&client, &self.application_id, self.fetch_queue_bytes);
+        if self.static_membership {
+            all.extend(pairs(&[("group.instance.id", &format!("{}-{thread}", self.instance_id))]));
+        }
+        all
+    }
+
+    pub(super) fn restore(&self) -> Properties {
+        let client = format!("{}-{}-restore", self.application_id, self.instance_id);
+        self.reader(&client, &self.application_id, self.restore_queue_bytes)
+    }
+
+    pub(super) fn admin(&self) -> Properties {
+        self.common(&format!("{}-{}-admin", self.application_id, self.instance_id))
+    }
+
+    fn writer(&self, client: &str) -> Properties {
+        let mut all = pairs(&[("linger.ms", "5"), ("batch.size", "262144")]);
+        all.extend(self.common(client));
+        all.extend(pairs(&[
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.max.bytes", &MAX_MESSAGE_BYTES.to_string()),
+            // At least one record of the largest size must fit, or it could never be sent.
+            (
+                "queue.buffering.max.kbytes",
+                &(self.send_queue_bytes.max(MAX_MESSAGE_BYTES + (1 << 20)) >> 10).to_string(),
+            ),
+        ]));
+        all
+    }
+
+    pub(super) fn transactional(&self, thread: usize) -> Properties {
+        let id = self.transactional_id(thread);
+        let mut all = self.writer(&id);
+        all.extend(pairs(&[
+            ("transactional.id", &id),
+            ("transaction.timeout.ms", &self.transaction_timeout.as_millis().to_string()),
+        ]));
+        all
+    }
+
+    pub(super) fn plain_producer(&self) -> Properties {
+        self.writer("helixstream-produce")
+    }
+}
+
+/// One fetch may bring as much as the queue holds, within what librdkafka accepts beside the largest message.
+fn fetch_bytes(queue_bytes: usize) -> String {
+    queue_bytes.max(MAX_MESSAGE_BYTES).to_string()
+}
+
+fn pairs(list: &[(&str, &str)]) -> Properties {
+    list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_break_the_guarantee_is_refused_with_its_reason() {
+        for (key, reason) in REFUSED {
+            for spelling in [format!("{key}=x"), format!(" {key} =x"), format!("topic.{key}=x")] {
+                let refused = PassThrough::parse([spelling.as_str()]).unwrap_err();
+                assert!(refused.to_string().contains(key) && refused.to_string().contains(reason));
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_passes_through_and_the_guarantee_is_set_after_it() {
+        let mut settings = KafkaSettings::new("localhost:1", "app", "i");
+        settings.pass_through = PassThrough::parse(["compression.type=lz4", "sasl.password=a=b"]).unwrap();
+        for all in [settings.consumer(0), settings.transactional(0), settings.admin(), settings.plain_producer()] {
+            assert!(all.contains(&("compression.type".into(), "lz4".into())));
+            assert!(all.contains(&("sasl.password".into(), "a=b".into())));
+            let last_user = all.iter().rposition(|(key, _)| key == "sasl.password").unwrap();
+            for (at, (key, _)) in all.iter().enumerate().filter(|(_, (key, _))| REFUSED.iter().any(|(r, _)| r == key)) {
+                assert!(at > last_user || key == "bootstrap.servers", "{key} could be overridden");
+            }
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let settings = PassThrough::parse(["sasl.password=hunter2", "sasl.username=u"]).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hunter2") && shown.contains('u'));
+    }
+
+    #[test]
+    fn a_pair_without_a_value_sign_is_refused() {
+        assert_eq!(PassThrough::parse(["compression.type"]), Err(RefusedSetting::Malformed));
+        assert_eq!(PassThrough::parse(["=x"]), Err(RefusedSetting::Malformed));
+    }
+}

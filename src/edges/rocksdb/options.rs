@@ -1,0 +1,88 @@
+//! RocksDB's settings, for point reads and writes of a task's store within a small, bounded memory.
+
+use ::rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, Env, LogLevel, Options,
+    WriteBufferManager,
+};
+
+/// What all databases of an instance take together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreMemory {
+    /// Bytes of the block cache; indexes, filters and memtables are charged to it, so it bounds them all.
+    pub cache_bytes: usize,
+    /// Bytes of memtables; at more the largest are written out. Part of `cache_bytes`.
+    pub write_buffer_bytes: usize,
+    /// Background threads for flushes and compactions.
+    pub threads: usize,
+}
+
+impl Default for StoreMemory {
+    fn default() -> StoreMemory {
+        StoreMemory { cache_bytes: 64 << 20, write_buffer_bytes: 24 << 20, threads: 2 }
+    }
+}
+
+/// What the databases share.
+pub(super) struct Shared {
+    cache: Cache,
+    buffers: WriteBufferManager,
+    env: Env,
+    memory: StoreMemory,
+}
+
+impl Shared {
+    pub fn new(memory: &StoreMemory) -> Result<Shared, ::rocksdb::Error> {
+        let cache = Cache::new_lru_cache(memory.cache_bytes);
+        let buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(memory.write_buffer_bytes, false, cache.clone());
+        let mut env = Env::new()?;
+        env.set_background_threads(i32::try_from(memory.threads.max(1)).unwrap_or(i32::MAX));
+        env.set_high_priority_background_threads(1);
+        Ok(Shared { cache, buffers, env, memory: *memory })
+    }
+
+    /// Settings of a database.
+    pub fn database(&self) -> Options {
+        let mut options = self.family();
+        options.set_env(&self.env);
+        options.set_write_buffer_manager(&self.buffers);
+        options.set_max_background_jobs(2);
+        options.set_max_open_files(128);
+        options.set_max_total_wal_size(16 << 20);
+        // After a power loss the log's tail may be torn: what stands before the tear is a whole number of batches.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_log_level(LogLevel::Warn);
+        options.set_keep_log_file_num(2);
+        options.set_max_log_file_size(1 << 20);
+        options
+    }
+
+    /// Settings of a column family.
+    pub fn family(&self) -> Options {
+        let mut options = Options::default();
+        options.set_write_buffer_size((self.memory.write_buffer_bytes / 3).clamp(1 << 20, 16 << 20));
+        options.set_arena_block_size(64 << 10);
+        options.set_target_file_size_base(16 << 20);
+        options.set_max_bytes_for_level_base(64 << 20);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_compression_type(DBCompressionType::Lz4);
+        // Most keys that are asked for are new or hot: the memtable's filter spares its skip list, the table's the disk.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_block_based_table_factory(&self.table());
+        options
+    }
+
+    fn table(&self) -> BlockBasedOptions {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_bloom_filter(10.0, false);
+        table.set_optimize_filters_for_memory(true);
+        table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+        table.set_block_size(8 << 10);
+        table.set_format_version(5);
+        table
+    }
+}
