@@ -1,6 +1,7 @@
 //! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.
 
 pub mod cli;
+pub mod clock;
 pub mod http;
 pub mod kafka;
 pub mod postgres;

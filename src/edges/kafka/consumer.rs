@@ -1,5 +1,6 @@
 //! The group consumer of a stream thread, as the engine's two ports: membership and fetching.
 
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -296,6 +297,10 @@ impl Fetching for GroupFetching {
         self.restart(&starts)
     }
 
+    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        cached_end(&self.shared.client, partition)
+    }
+
     fn poll(&mut self, max_records: usize, max_bytes: usize, timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -360,4 +365,15 @@ impl GroupFetching {
             }
         }
     }
+}
+
+/// One past the last offset of a partition's log, as the last fetch told it.
+pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<i64> {
+    let name = CString::new(&*partition.topic).ok()?;
+    let (mut start, mut end) = (-1, -1);
+    // SAFETY: a live client, an ended string, two places to write to; nothing is asked of a broker.
+    let code = unsafe {
+        sys::rd_kafka_get_watermark_offsets(client.as_ptr(), name.as_ptr(), partition.partition, &mut start, &mut end)
+    };
+    (Failure::of(code).is_none() && end >= 0).then_some(end)
 }
