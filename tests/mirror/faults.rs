@@ -8,6 +8,7 @@ use helixstream::edges::postgres::PostgresSink;
 use helixstream::edges::postgres::mirror::Settings;
 use helixstream::memories::mirror::EventRows;
 use helixstream::streams::ports::log::{LogSink, Stop};
+use std::io::Write;
 use std::sync::Arc;
 
 #[test]
@@ -88,6 +89,27 @@ fn a_row_that_postgres_refuses_is_found_and_kept_raw() {
     wait_for_log(&url, &log);
     mirror.stop();
     assert_eq!(query(&url, "select count(*) from memory_events where error_class = 'mirror_rejected'"), [["2"]]);
+}
+
+/// A process that was frozen in the middle of its `COPY` keeps its locks: Postgres cannot know that it sleeps.
+#[test]
+fn a_frozen_writer_is_not_waited_for_for_ever() {
+    let url = Postgres::shared().create_database();
+    let mut owner = sink(&url, &Stop::default());
+    owner.claim(&[partition(0)]).unwrap();
+    let mut frozen = std::process::Command::new("psql");
+    frozen.args(["-X", "-q", "-d", &url]).env("PGAPPNAME", "helixstream-mirror").stdin(std::process::Stdio::piped());
+    let mut frozen = frozen.spawn().unwrap();
+    let script =
+        "begin; select 1 from memory_event_checkpoints for update; copy memory_events from stdin (format binary);\n";
+    let mut input = frozen.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    wait_until("its copy", || {
+        query(&url, "select 1 from pg_stat_activity where query like 'copy%' and wait_event = 'ClientRead'") == [["1"]]
+    });
+    wait_until("the claim", || owner.claim(&[partition(0)]).is_ok());
+    drop(input);
+    frozen.wait().unwrap();
 }
 
 #[test]

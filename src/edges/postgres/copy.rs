@@ -52,9 +52,10 @@ impl<'b> CellWriter<'b> {
 
     /// A record's timestamp: without one `-infinity`, beyond what the type holds `infinity`.
     pub(super) fn record_time(&mut self, millis: i64) {
-        let micros = match millis.checked_mul(1000).map(|us| us - POSTGRES_EPOCH_US) {
+        let since_2000 = millis.saturating_sub(POSTGRES_EPOCH_US / 1000);
+        let micros = match since_2000.checked_mul(1000) {
             _ if millis < 0 => i64::MIN,
-            Some(us) if us <= LAST_US => us,
+            Some(micros) if micros <= LAST_US => micros,
             _ => i64::MAX,
         };
         self.integer(micros);

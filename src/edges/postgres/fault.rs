@@ -10,6 +10,8 @@ pub(super) enum Fault {
     Row(String),
     /// A row with that key is there already.
     Duplicate,
+    /// Another session holds what we need, longer than we wait for it.
+    Locked(String),
     /// Anything else: down, full, read-only, overloaded, misconfigured. Later it may be better.
     Down(String),
 }
@@ -17,12 +19,23 @@ pub(super) enum Fault {
 /// Longest reason, in characters: Postgres quotes what it was given.
 const REASON_CHARS: usize = 500;
 
+impl Fault {
+    /// The reason, for people.
+    pub(super) fn reason(self) -> String {
+        match self {
+            Fault::Row(reason) | Fault::Locked(reason) | Fault::Down(reason) => reason,
+            Fault::Duplicate => "a row of this record is there already".to_owned(),
+        }
+    }
+}
+
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Fault {
         let sqlx::Error::Database(refusal) = &error else { return Fault::Down(error.to_string()) };
         let code = refusal.code().unwrap_or_default();
         match code.as_ref() {
             "23505" => Fault::Duplicate,
+            "55P03" => Fault::Locked(told(refusal.as_ref())),
             // Bad data, a constraint, a limit of the program, a trigger's exception, and "internal" ones, among them "out of
             // memory for one value". Should one of these be about more than a row, the raw row fails too: then it is `Down`.
             code if ["22", "23", "54", "P0", "XX"].contains(&code.get(..2).unwrap_or_default()) => {

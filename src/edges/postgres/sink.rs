@@ -33,6 +33,11 @@ const READ: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epo
     WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2";
 const LOCK: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch FROM memory_event_checkpoints \
     WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2 FOR UPDATE";
+/// Ends the sessions of mirrors that hold checkpoints locked and have waited for their client for 10 s.
+const END_SLEEPERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity JOIN pg_locks USING (pid) \
+    WHERE datname = current_database() AND application_name = 'helixstream-mirror' AND pid <> pg_backend_pid() \
+    AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '10 s' \
+    AND relation = 'memory_event_checkpoints'::regclass AND mode = 'RowShareLock' AND granted";
 const MOVE: &str = "UPDATE memory_event_checkpoints AS at \
     SET next_offset = step.next_offset, row_count = at.row_count + step.row_count, updated_at = now() \
     FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[]) AS step (topic, partition, next_offset, row_count) \
@@ -77,8 +82,7 @@ impl PostgresSink {
             tokio::select! {
                 done = tokio::time::timeout(CALL_LIMIT, work(tables)) => match done {
                     Ok(Ok(value)) => Ok(value),
-                    Ok(Err(Fault::Down(reason) | Fault::Row(reason))) => Err(SinkError::Unavailable(reason)),
-                    Ok(Err(Fault::Duplicate)) => Err(SinkError::Unavailable("a row is there already".to_owned())),
+                    Ok(Err(fault)) => Err(SinkError::Unavailable(fault.reason())),
                     Err(_) => Err(SinkError::Unavailable(format!("no answer within {} s", CALL_LIMIT.as_secs()))),
                 },
                 () = until_set(stop) => Err(SinkError::Stopped),
@@ -108,7 +112,7 @@ impl LogSink for PostgresSink {
     }
 
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
-        self.call(async |tables| checkpoints(tables.session.connection().await?, CLAIM, partitions.iter()).await)
+        self.call(async |tables| claim(tables.session.connection().await?, partitions).await)
     }
 
     fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
@@ -200,8 +204,8 @@ impl Rows<'_> {
                 }
                 Err(fault) => fault,
             };
-            if let Fault::Down(reason) = fault {
-                return Err(Fault::Down(reason));
+            if let Fault::Down(_) | Fault::Locked(_) = fault {
+                return Err(fault);
             }
             self.to.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
             match (fault, rows.len()) {
@@ -212,10 +216,10 @@ impl Rows<'_> {
                 (Fault::Row(reason), _) => {
                     tracing::warn!(%reason, "Postgres refuses a decoded row; the mirror keeps the record raw");
                     let raw = batch.raw(rows.start, &reason);
-                    self.copy_part(&raw, staged).await.map_err(|fault| still_refused(&fault))?;
+                    self.copy_part(&raw, staged).await.map_err(still_refused)?;
                     rejected += 1;
                 }
-                (other, _) if staged => return Err(still_refused(&other)),
+                (other, _) if staged => return Err(still_refused(other)),
                 _ => {
                     staged = true;
                     todo.push(rows);
@@ -258,12 +262,22 @@ impl Rows<'_> {
     }
 }
 
-fn still_refused(fault: &Fault) -> Fault {
-    let reason = match fault {
-        Fault::Row(reason) | Fault::Down(reason) => reason,
-        Fault::Duplicate => "its row is there already",
-    };
-    Fault::Down(format!("Postgres refuses a record even raw: {reason}"))
+fn still_refused(fault: Fault) -> Fault {
+    Fault::Down(format!("Postgres refuses a record even raw: {}", fault.reason()))
+}
+
+/// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in mid-transaction (its
+/// process is frozen, its machine suspended) would hold it for ever, so its session is ended.
+async fn claim(connection: &mut PgConnection, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, Fault> {
+    let claimed = checkpoints(connection, CLAIM, partitions.iter()).await;
+    if let Err(Fault::Locked(_)) = claimed {
+        let ended: i64 = sqlx::query_scalar(END_SLEEPERS).fetch_one(connection).await?;
+        tracing::warn!(
+            ended,
+            "another writer holds the mirror's checkpoints; sessions that waited for their client were ended"
+        );
+    }
+    claimed
 }
 
 /// Moves the checkpoints, which are locked and compared.

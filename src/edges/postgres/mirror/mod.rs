@@ -40,7 +40,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            batch_bytes: 4 << 20,
+            batch_bytes: 2 << 20,
             linger: Duration::from_millis(100),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(30),
