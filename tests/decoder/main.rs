@@ -1,8 +1,11 @@
 //! The decoder against what comes in from outside: the samples that HelixAgent's own nodes wrote, and what nobody sane would.
 
+mod agree;
 mod bounds;
 mod fuzz;
 mod memory;
+#[path = "../model/mod.rs"]
+mod model;
 mod samples;
 
 #[global_allocator]

@@ -36,11 +36,7 @@ pub fn decode(value: Option<&[u8]>, record_timestamp_ms: i64, limits: &Limits) -
     match value.first() {
         None => return Err(BadInput::new(Class::EmptyValue, "the record's value has no bytes")),
         // No JSON text starts with this byte: it is the magic byte of Confluent's wire format.
-        Some(0) => {
-            let message =
-                "the value is Avro (magic byte 0), whose schema must come from a registry, and none is set up";
-            return Err(BadInput::new(Class::UnknownSchema, message));
-        }
+        Some(0) => return Err(avro(value)),
         Some(_) => {}
     }
     let payload = {
@@ -55,6 +51,22 @@ pub fn decode(value: Option<&[u8]>, record_timestamp_ms: i64, limits: &Limits) -
     event(object("the `payload`", document.root())?, record_timestamp_ms, limits)
 }
 
+/// Why a value in Confluent's wire format can't be read: nothing knows its schema id, if it has one.
+fn avro(value: &[u8]) -> BadInput {
+    match value.get(1..).and_then(|rest| rest.first_chunk()) {
+        Some(id) => {
+            let id = u32::from_be_bytes(*id);
+            let message =
+                format!("the value is Avro of schema id {id}, and no schema registry is set up to ask for it");
+            BadInput::new(Class::UnknownSchema, message)
+        }
+        None => {
+            let message = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
+            BadInput::new(Class::MalformedAvro, message)
+        }
+    }
+}
+
 fn parse<'t>(place: &str, text: &'t [u8]) -> Result<Document<'t>, BadInput> {
     json::parse(text).map_err(|e| BadInput::json(place, &e))
 }
@@ -67,7 +79,7 @@ fn object<'d>(place: &str, value: Value<'d>) -> Result<Value<'d>, BadInput> {
 fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result<Event, BadInput> {
     let fields = Fields::of(object);
     let event_id = fields::required(|| "event_id".to_owned(), fields.event_id)?;
-    let event_type = fields::required(|| "event_type".to_owned(), fields.event_type)?;
+    let event_type = fields::event_type(fields.event_type)?;
     let needs_memory = event_type.starts_with("memory.") && event_type != "memory.sync_request";
     let memory_id = match fields::optional("memory_id", fields.memory_id)? {
         None if needs_memory => Some(fields::required(|| "memory_id".to_owned(), fields.memory_id)?),

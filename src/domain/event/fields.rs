@@ -61,6 +61,14 @@ impl<'d> Fields<'d> {
     }
 }
 
+/// The type, which must be there; an empty one is a type that nobody knows.
+pub(super) fn event_type(value: Option<Value<'_>>) -> Result<&str, BadInput> {
+    match value {
+        Some(v) if v.as_str() == Some("") => Ok(""),
+        other => required(|| "event_type".to_owned(), other),
+    }
+}
+
 /// A string that must be there and not be empty.
 pub(super) fn required<'d>(path: impl Fn() -> String, value: Option<Value<'d>>) -> Result<&'d str, BadInput> {
     match value {
