@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 /// The synthetic actor of events that carry no clock: its counter is the event's timestamp in nanoseconds.
 pub const UNCLOCKED: &str = "~";
 
-/// A vector clock: entries sorted by name (UTF-8 bytes), no zero counters, no repeats.
+/// A vector clock: entries sorted by name (UTF-8 bytes), no repeats. No counter is zero, but for the one of [`UNCLOCKED`] in
+/// the clock of an event that carries none and happened at the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clock(Vec<(String, u64)>);
 
@@ -23,7 +24,7 @@ impl Clock {
 
     /// The clock of an event that carries none, at `nanos` since 1970.
     pub fn unclocked(nanos: u64) -> Clock {
-        Clock::from_entries([(UNCLOCKED.to_owned(), nanos)])
+        Clock(vec![(UNCLOCKED.to_owned(), nanos)])
     }
 
     /// Entries sorted by name.
@@ -43,7 +44,7 @@ impl Clock {
 }
 
 /// How two clocks stand to each other: `Less` when every entry of `a` is at most that of `b` and they differ, `None` when
-/// neither contains the other. Both must be sorted by name and free of zeros.
+/// neither contains the other. Both must be sorted by name; an entry that is missing counts as zero.
 pub fn compare<'x, 'y>(
     a: impl IntoIterator<Item = (&'x str, u64)>,
     b: impl IntoIterator<Item = (&'y str, u64)>,
@@ -54,13 +55,13 @@ pub fn compare<'x, 'y>(
     loop {
         match (x, y) {
             (None, None) => break,
-            (Some(_), None) => {
-                above = true;
-                break;
+            (Some((_, i)), None) => {
+                above |= i > 0;
+                x = a.next();
             }
-            (None, Some(_)) => {
-                below = true;
-                break;
+            (None, Some((_, j))) => {
+                below |= j > 0;
+                y = b.next();
             }
             (Some((m, i)), Some((n, j))) => match m.cmp(n) {
                 Ordering::Equal => {
@@ -69,11 +70,11 @@ pub fn compare<'x, 'y>(
                     (x, y) = (a.next(), b.next());
                 }
                 Ordering::Less => {
-                    above = true;
+                    above |= i > 0;
                     x = a.next();
                 }
                 Ordering::Greater => {
-                    below = true;
+                    below |= j > 0;
                     y = b.next();
                 }
             },
@@ -112,6 +113,8 @@ mod tests {
         assert_eq!(order(&[("a", 1)], &[("b", 1)]), None);
         assert_eq!(order(&[], &[]), Some(Ordering::Equal));
         assert_eq!(order(&[("a", 2), ("b", 1)], &[("a", 1), ("b", 2)]), None);
+        assert_eq!(compare([("~", 0)], [("n", 1)]), Some(Ordering::Less));
+        assert_eq!(compare([("~", 0)], [("~", 0)]), Some(Ordering::Equal));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use super::causality::Header;
 use super::resolver::{self, CustomResolver, Picked};
 use super::settings::{DeletePolicy, Settings};
-use super::state::{Field, Memory, Path, Register, StateError, Write};
+use super::state::{Field, Memory, Path, Register, StateError, Write, digest};
 
 /// How a topology reads its memories: its settings, and its custom resolver if it has one.
 #[derive(Clone, Copy)]
@@ -126,12 +126,12 @@ impl<'s> Reading<'s> {
         contenders: &[Write<'a>],
         content: Option<&Picked<'a>>,
     ) -> Result<Option<Picked<'a>>, StateError> {
-        let resolved = content.map(Picked::digest);
+        let resolved = content.map_or_else(|| digest(b"null"), Picked::digest);
         let belongs = |w: &&Write<'a>| match (w.content, content) {
-            (Some(carried), _) => Some(carried) == resolved,
+            (Some(carried), _) => carried == resolved,
             (None, None) => true,
-            (None, Some(content)) => content.winner.is_some_and(|winner| {
-                let (text, embedding) = (memory.header(winner.by), memory.header(w.by));
+            (None, Some(content)) => content.writers().any(|writer| {
+                let (text, embedding) = (memory.header(writer.by), memory.header(w.by));
                 text.is_before(embedding, self.settings) || text.presumed_before(embedding, self.settings)
             }),
         };

@@ -53,7 +53,6 @@ pub(super) fn pick<'a>(
     for write in &sorted {
         seen.push(Contender { event: memory.header(write.by), value: memory.bytes(&write.value)? });
     }
-    let fallback = sorted[sorted.len() - 1];
     let answer = resolver.resolve(&path.to_string(), &seen).and_then(|resolution| match resolution {
         Resolution::Defer => Ok(None),
         Resolution::Value(json) => canonical(path.field, &json).map(Some),
@@ -62,15 +61,15 @@ pub(super) fn pick<'a>(
         Ok(Some(value)) => {
             let winner = sorted.iter().zip(&seen).rev().find(|(_, c)| c.value == value).map(|(w, _)| *w);
             let reason = "decided by the custom resolver".to_owned();
-            Picked { winner, value: PickedValue::Made(value), reason, deferred: false }
+            Picked { winner, ties: Vec::new(), value: PickedValue::Made(value), reason, deferred: false }
         }
         Ok(None) => {
             let reason = "the custom resolver deferred; greatest in last-write order shows meanwhile";
-            Picked { deferred: true, ..Picked::won(fallback, reason.to_owned()) }
+            Picked { deferred: true, reason: reason.to_owned(), ..last_write::pick(memory, contenders)? }
         }
         Err(failure) => {
             let reason = format!("the custom resolver failed ({failure}); greatest in last-write order");
-            Picked::won(fallback, reason)
+            Picked { reason, ..last_write::pick(memory, contenders)? }
         }
     })
 }

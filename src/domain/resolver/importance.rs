@@ -10,5 +10,5 @@ pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<
         std::cmp::Ordering::Equal => last_write::order(memory, a, b),
         decided => Ok(decided),
     })?;
-    Ok(Picked::won(winner, "greatest importance of its event, then last-write order".to_owned()))
+    Ok(Picked::won(winner, "greatest importance of its event, then last-write order"))
 }

@@ -34,5 +34,5 @@ pub fn sort<'a>(memory: &Memory<'a>, writes: &mut [Write<'a>]) -> Result<(), Sta
 
 pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
     let winner = greatest(contenders, |a, b| order(memory, a, b))?;
-    Ok(Picked::won(winner, "greatest in last-write order".to_owned()))
+    Ok(Picked::won(winner, "greatest in last-write order"))
 }

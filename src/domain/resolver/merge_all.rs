@@ -32,7 +32,7 @@ pub(super) fn pick<'a>(
         };
         if decided == Ordering::Equal { last_write::order(memory, a, b) } else { Ok(decided) }
     })?;
-    Ok(Picked::won(winner, reason.to_owned()))
+    Ok(Picked::won(winner, reason))
 }
 
 /// The union of sets of strings; a cleared one adds nothing, and only cleared ones give null.
@@ -43,7 +43,7 @@ fn union<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>
     }
     let value = if sets.is_empty() { b"null".to_vec() } else { join(&sets) };
     let reason = "union of the contenders".to_owned();
-    Ok(Picked { winner: None, value: PickedValue::Made(value), reason, deferred: false })
+    Ok(Picked { winner: None, ties: Vec::new(), value: PickedValue::Made(value), reason, deferred: false })
 }
 
 /// The sorted union of canonical JSON arrays of strings.

@@ -21,6 +21,8 @@ use super::state::{Memory, Path, StateError, Value, Write};
 pub struct Picked<'a> {
     /// The write that won; `None` where the value is a join of several, or made by a custom resolver.
     pub winner: Option<Write<'a>>,
+    /// Other writes that equal the winner in all that the strategy compares: the same id and value, another clock.
+    pub ties: Vec<Write<'a>>,
     /// The field's value.
     pub value: PickedValue<'a>,
     /// Why, for people.
@@ -39,9 +41,16 @@ pub enum PickedValue<'a> {
 }
 
 impl<'a> Picked<'a> {
-    /// A contender that won.
-    pub fn won(write: Write<'a>, reason: String) -> Picked<'a> {
-        Picked { winner: Some(write), value: PickedValue::Written(write.value), reason, deferred: false }
+    /// Contenders that won: one, and those that tie with it.
+    fn won((write, ties): Greatest<'a>, reason: &str) -> Picked<'a> {
+        let value = PickedValue::Written(write.value);
+        Picked { winner: Some(write), ties, value, reason: reason.to_owned(), deferred: false }
+    }
+
+    /// The writes whose event the value came from; none where it was joined or made.
+    pub fn writers(&self) -> impl Iterator<Item = &Write<'a>> {
+        let is_written = matches!(self.value, PickedValue::Written(_));
+        self.winner.iter().chain(&self.ties).filter(move |_| is_written)
     }
 
     /// The value's bytes.
@@ -80,7 +89,7 @@ pub fn pick<'a>(
 ) -> Result<Option<Picked<'a>>, StateError> {
     let Some(first) = contenders.first() else { return Ok(None) };
     if contenders.len() == 1 {
-        return Ok(Some(Picked::won(*first, "the only contender".to_owned())));
+        return Ok(Some(Picked::won((*first, Vec::new()), "the only contender")));
     }
     let picked = match (strategy, custom) {
         (Strategy::Importance, _) => importance::pick(memory, contenders)?,
@@ -92,18 +101,26 @@ pub fn pick<'a>(
     Ok(Some(picked))
 }
 
+/// A greatest contender, and those equal to it.
+type Greatest<'a> = (Write<'a>, Vec<Write<'a>>);
+
 /// The greatest of the contenders by an order that may have to read values.
 fn greatest<'a>(
     contenders: &[Write<'a>],
     mut order: impl FnMut(&Write<'a>, &Write<'a>) -> Result<Ordering, StateError>,
-) -> Result<Write<'a>, StateError> {
-    let mut best = contenders[0];
+) -> Result<Greatest<'a>, StateError> {
+    let (mut best, mut ties) = (contenders[0], Vec::new());
     for write in &contenders[1..] {
-        if order(write, &best)? == Ordering::Greater {
-            best = *write;
+        match order(write, &best)? {
+            Ordering::Less => {}
+            Ordering::Equal => ties.push(*write),
+            Ordering::Greater => {
+                best = *write;
+                ties.clear();
+            }
         }
     }
-    Ok(best)
+    Ok((best, ties))
 }
 
 /// A canonical JSON array of texts that come sorted.

@@ -17,5 +17,5 @@ pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<
             decided => Ok(decided),
         }
     })?;
-    Ok(Picked::won(winner, "greatest sum of clock entries, then version, node and event id".to_owned()))
+    Ok(Picked::won(winner, "greatest sum of clock entries, then version, node and event id"))
 }

@@ -1,0 +1,35 @@
+//! Pruned state reads as the definition reads: every record that is emitted, for every stream, equals the reference's.
+
+use crate::model::{self, generate};
+use crate::ours;
+
+/// Streams whose whole output is compared.
+const STREAMS: u64 = 20_000;
+
+fn compare(seed: u64, max_records: usize) {
+    let stream = generate::stream(seed, max_records, true);
+    let ours = ours::run(&stream.records, &stream.settings);
+    let theirs = model::run(&stream.records, &stream.settings);
+    let snapshots = theirs.snapshots.iter().map(|e| (e.key.clone(), e.value.clone(), e.timestamp_ms));
+    assert_eq!(ours.snapshots, snapshots.collect::<Vec<_>>(), "snapshots of stream {seed}");
+    let normalised = |value: &str| model::run::normalise_conflict(value);
+    let conflicts = theirs.conflicts.iter().map(|e| (e.key.clone(), normalised(&e.value), e.timestamp_ms));
+    let mine = ours.conflicts.iter().map(|(key, value, time)| (key.clone(), normalised(value), *time));
+    assert_eq!(mine.collect::<Vec<_>>(), conflicts.collect::<Vec<_>>(), "conflicts of stream {seed}");
+    let dead = theirs.dead_letters.iter().map(|d| (d.class.to_string(), d.partition, d.offset));
+    assert_eq!(ours.dead_letters, dead.collect::<Vec<_>>(), "dead letters of stream {seed}");
+}
+
+#[test]
+fn pruned_state_reads_as_the_definition_reads() {
+    for seed in 0..STREAMS {
+        compare(seed, 12);
+    }
+}
+
+#[test]
+fn long_streams_read_as_the_definition_reads() {
+    for seed in 0..200 {
+        compare(1_000_000 + seed, 60);
+    }
+}

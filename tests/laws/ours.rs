@@ -1,0 +1,113 @@
+//! The real domain over rows in a map, run as the topology runs it.
+
+use std::collections::BTreeMap;
+
+use helixstream::domain::event::wire::{self, Source};
+use helixstream::domain::event::{Kind, Limits, decode};
+use helixstream::domain::resolve::Reading;
+use helixstream::domain::settings::Settings;
+use helixstream::domain::state::{ReadFailure, Rows};
+use helixstream::domain::step::{read, step};
+
+use crate::model;
+
+/// Rows of all memories.
+#[derive(Debug, Default, PartialEq)]
+pub struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Rows for Map {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFailure> {
+        Ok(self.0.get(key).cloned())
+    }
+}
+
+/// The model's settings as ours.
+pub fn settings(of: &model::Settings) -> Settings {
+    let strategy = |s: &model::Strategy| s.name().parse().expect("a strategy");
+    Settings {
+        strategy: strategy(&of.strategy),
+        overrides: of.overrides.iter().map(|(path, s)| (path.clone(), strategy(s))).collect(),
+        delete_policy: match of.delete_policy {
+            model::DeletePolicy::UpdateWins => "update_wins".parse().expect("a policy"),
+            model::DeletePolicy::DeleteWins => "delete_wins".parse().expect("a policy"),
+        },
+        trust_clocks: of.trust_clocks,
+        unclocked: match of.unclocked {
+            model::Unclocked::ByTime => "by_time".parse().expect("a rule"),
+            model::Unclocked::Concurrent => "concurrent".parse().expect("a rule"),
+        },
+        max_clock_skew_ns: of.max_clock_skew_ns,
+        max_contenders: of.max_contenders,
+        application_id: of.application_id.clone(),
+    }
+}
+
+/// What a stream came to.
+#[derive(Default)]
+pub struct Run {
+    pub rows: Map,
+    /// Key, value, timestamp in milliseconds, in order of emission.
+    pub snapshots: Vec<(String, String, i64)>,
+    pub conflicts: Vec<(String, String, i64)>,
+    /// Class, partition and offset of the source record.
+    pub dead_letters: Vec<(String, i32, i64)>,
+}
+
+impl Run {
+    /// The resolved memory as it stands.
+    pub fn resolved(&self, memory: &str, settings: &Settings) -> Option<String> {
+        let resolved = read(&self.rows, memory, &Reading { settings, custom: None }).expect("reads");
+        resolved.map(|r| String::from_utf8(r.json).expect("is UTF-8"))
+    }
+}
+
+/// Runs records in order, the event at its own memory first, then at those that it absorbs.
+pub fn run(records: &[model::Record], settings: &model::Settings) -> Run {
+    let limits = Limits { max_clock_entries: settings.max_clock_entries, max_value_bytes: settings.max_value_bytes };
+    let ours = self::settings(settings);
+    let mut run = Run::default();
+    for record in records {
+        let event = match decode(record.value.as_deref(), record.timestamp_ms, &limits) {
+            Ok(event) => event,
+            Err(bad) => {
+                run.dead_letters.push((bad.class.as_str().to_owned(), record.partition, record.offset));
+                continue;
+            }
+        };
+        let Some(memory) = &event.memory_id else { continue };
+        if matches!(event.kind, Kind::Other(_) | Kind::SyncRequest) {
+            continue;
+        }
+        let mut at: Vec<(&str, Option<&str>)> = vec![(memory, None)];
+        if event.kind == Kind::Merged {
+            let absorbed = event.merged_from.iter().filter(|id| !id.is_empty() && *id != memory);
+            at.extend(absorbed.map(|id| (id.as_str(), Some(memory.as_str()))));
+        }
+        let source = Source { topic: &record.topic, partition: record.partition, offset: record.offset };
+        let time = ((event.timestamp / 1_000_000) as i64).min(record.timestamp_ms).max(1);
+        for (memory, absorb_into) in at {
+            let mut bytes = Vec::new();
+            wire::encode(&event, &source, record.timestamp_ms, absorb_into, &mut bytes);
+            one(&mut run, memory, &bytes, time, &ours);
+        }
+    }
+    run
+}
+
+fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, settings: &Settings) {
+    let event = wire::decode(event).expect("reads its own form");
+    let outcome = step(&run.rows, memory, &event, &Reading { settings, custom: None }).expect("steps");
+    for (key, value) in outcome.puts {
+        match value {
+            Some(value) => run.rows.0.insert(key, value),
+            None => run.rows.0.remove(&key),
+        };
+    }
+    let text = |json: Vec<u8>| String::from_utf8(json).expect("is UTF-8");
+    if let Some(resolved) = outcome.resolved {
+        run.snapshots.push((memory.to_owned(), text(resolved.json), time));
+    }
+    for conflict in outcome.conflicts {
+        run.conflicts.push((memory.to_owned(), text(conflict.json), time));
+    }
+}
