@@ -23,8 +23,15 @@ pub struct Outcome {
 /// # Errors
 /// [`StateError`]: the state could not be read. Nothing is to be written then.
 pub fn step(rows: &dyn Rows, memory: &str, event: &EventRef<'_>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
-    let arena = Arena::new();
-    let mut state = Memory::open(Loader::new(rows, &arena, memory))?;
+    step_within(Loader::new(rows, &Arena::new(), memory), event, reading)
+}
+
+/// [`step`], with rows read and cut as the loader says.
+///
+/// # Errors
+/// As [`step`].
+pub fn step_within<'a>(loader: Loader<'a>, event: &EventRef<'a>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
+    let mut state = Memory::open(loader)?;
     let applied = state.apply(event, reading.settings)?;
     if !applied.changed {
         return Ok(Outcome::default());

@@ -1,5 +1,7 @@
 //! Pruned state reads as the definition reads: every record that is emitted, for every stream, equals the reference's.
 
+use helixstream::domain::state::Layout;
+
 use crate::model::{self, generate};
 use crate::ours;
 
@@ -31,5 +33,29 @@ fn pruned_state_reads_as_the_definition_reads() {
 fn long_streams_read_as_the_definition_reads() {
     for seed in 0..200 {
         compare(1_000_000 + seed, 60);
+    }
+}
+
+/// Everything that a real memory does only when it is large (pages that split and return, values in rows of their own,
+/// rows in parts), done by memories of a few hundred bytes.
+#[test]
+fn the_layout_of_rows_does_not_show() {
+    let tiny = Layout {
+        max_part_bytes: 60,
+        max_inline_bytes: 4,
+        max_head_weight: 80,
+        min_paged_weight: 70,
+        page_weight: 70,
+        max_page_weight: 140,
+    };
+    for seed in 0..5_000 {
+        let stream = generate::stream(seed, 14, false);
+        let wide = ours::run(&stream.records, &stream.settings);
+        let cut = ours::run_in(&stream.records, &stream.settings, tiny);
+        assert_eq!(cut.snapshots, wide.snapshots, "stream {seed}");
+        assert_eq!(cut.conflicts, wide.conflicts, "stream {seed}");
+        assert!(cut.rows.widest() <= 61, "stream {seed} has a row of {} bytes", cut.rows.widest());
+        assert!(cut.rows.len() >= wide.rows.len());
+        assert_eq!(cut.rows.unreachable(), 0, "stream {seed} leaves rows behind");
     }
 }

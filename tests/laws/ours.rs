@@ -1,13 +1,14 @@
 //! The real domain over rows in a map, run as the topology runs it.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use helixstream::domain::event::wire::{self, Source};
 use helixstream::domain::event::{Kind, Limits, decode};
 use helixstream::domain::resolve::Reading;
 use helixstream::domain::settings::Settings;
-use helixstream::domain::state::{ReadFailure, Rows};
-use helixstream::domain::step::{read, step};
+use helixstream::domain::state::{Arena, Layout, Loader, ReadFailure, Rows, memory_of_head};
+use helixstream::domain::step::{read, step_within};
 
 use crate::model;
 
@@ -18,6 +19,45 @@ pub struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
 impl Rows for Map {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFailure> {
         Ok(self.0.get(key).cloned())
+    }
+}
+
+impl Map {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Bytes of the longest row.
+    pub fn widest(&self) -> usize {
+        self.0.values().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// How many rows a memory's own state does not lead to: what was read while everything was read, against what is there.
+    pub fn unreachable(&self) -> usize {
+        let read = RefCell::new(BTreeSet::new());
+        let recorder = Recorder { map: self, read: &read };
+        let settings = Settings::default();
+        for memory in self.0.keys().filter_map(|key| memory_of_head(key)) {
+            let reading = Reading { settings: &settings, custom: None };
+            helixstream::memories::inspect::memory(&recorder, memory, &reading).expect("reads");
+        }
+        self.0.len() - read.borrow().len()
+    }
+}
+
+struct Recorder<'a> {
+    map: &'a Map,
+    read: &'a RefCell<BTreeSet<Vec<u8>>>,
+}
+
+impl Rows for Recorder<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFailure> {
+        let value = self.map.get(key)?;
+        if value.is_some() {
+            self.read.borrow_mut().insert(key.to_vec());
+        }
+        Ok(value)
     }
 }
 
@@ -63,6 +103,11 @@ impl Run {
 
 /// Runs records in order, the event at its own memory first, then at those that it absorbs.
 pub fn run(records: &[model::Record], settings: &model::Settings) -> Run {
+    run_in(records, settings, Layout::default())
+}
+
+/// The same, with rows cut as `layout` says.
+pub fn run_in(records: &[model::Record], settings: &model::Settings, layout: Layout) -> Run {
     let limits = Limits { max_clock_entries: settings.max_clock_entries, max_value_bytes: settings.max_value_bytes };
     let ours = self::settings(settings);
     let mut run = Run::default();
@@ -88,15 +133,17 @@ pub fn run(records: &[model::Record], settings: &model::Settings) -> Run {
         for (memory, absorb_into) in at {
             let mut bytes = Vec::new();
             wire::encode(&event, &source, record.timestamp_ms, absorb_into, &mut bytes);
-            one(&mut run, memory, &bytes, time, &ours);
+            one(&mut run, memory, &bytes, time, &ours, layout);
         }
     }
     run
 }
 
-fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, settings: &Settings) {
+fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, settings: &Settings, layout: Layout) {
     let event = wire::decode(event).expect("reads its own form");
-    let outcome = step(&run.rows, memory, &event, &Reading { settings, custom: None }).expect("steps");
+    let arena = Arena::new();
+    let loader = Loader::new(&run.rows, &arena, memory).with_layout(layout);
+    let outcome = step_within(loader, &event, &Reading { settings, custom: None }).expect("steps");
     for (key, value) in outcome.puts {
         match value {
             Some(value) => run.rows.0.insert(key, value),

@@ -10,7 +10,7 @@ use super::super::binary::{BinaryError, Reader, put_varint};
 use super::super::conflict::OpenConflict;
 use super::block::{self, Read, Tables};
 use super::pages::Pages;
-use super::rows::{Loaded, Loader, Row, RowPut, StateError, delete_row, parts_of, put_row};
+use super::rows::{Layout, Loaded, Loader, Row, RowPut, StateError, delete_row};
 use super::{Memory, Register};
 
 /// The version of head rows and pages that this program writes.
@@ -111,14 +111,16 @@ impl<'a> Memory<'a> {
     pub fn close(mut self) -> Result<Vec<RowPut>, StateError> {
         let mut puts = Vec::with_capacity(1);
         self.core.retain(|r| !r.writes.is_empty());
+        let layout = self.loader.layout;
         for stored in std::mem::take(&mut self.dropped) {
-            delete_row(&mut puts, self.loader.memory, Row::Value(stored.id), parts_of(stored.len as usize));
+            let parts = layout.parts_of(stored.len as usize);
+            delete_row(&mut puts, self.loader.memory, Row::Value(stored.id), parts);
         }
-        store_large(&mut puts, self.loader.memory, &mut self.core, |by| self.headers[by as usize].digest);
+        store_large(&mut puts, &self.loader, &mut self.core, |by| self.headers[by as usize].digest);
         self.close_pages(&mut puts)?;
         let names = self.clock.iter().map(|(name, _)| *name).collect();
         let head = self.encode(names);
-        put_row(&mut puts, self.loader.memory, Row::Head, &head, self.head_parts.unwrap_or(0));
+        layout.put_row(&mut puts, self.loader.memory, Row::Head, &head, self.head_parts.unwrap_or(0));
         Ok(puts)
     }
 }
@@ -131,14 +133,15 @@ pub fn refer<'a>(tables: &mut Tables<'a>, registers: &[Register<'a>]) {
 /// Gives each large value that still lies in its register a row of its own.
 pub fn store_large<'a>(
     puts: &mut Vec<RowPut>,
-    memory: &str,
+    loader: &Loader<'a>,
     registers: &mut [Register<'a>],
     digest_of: impl Fn(u32) -> u128,
 ) {
+    let layout: &Layout = &loader.layout;
     for register in registers {
         for write in &mut register.writes {
-            if let Some((stored, bytes)) = write.value.to_store(register.path, digest_of(write.by)) {
-                put_row(puts, memory, Row::Value(stored.id), bytes, 0);
+            if let Some((stored, bytes)) = write.value.to_store(layout, register.path, digest_of(write.by)) {
+                layout.put_row(puts, loader.memory, Row::Value(stored.id), bytes, 0);
                 write.value = super::Value::Stored(stored);
             }
         }

@@ -15,9 +15,9 @@ mod value;
 pub use apply::{Applied, Touched};
 pub use block::{Register, Write};
 pub use path::{Field, Path};
-pub use rows::{Loader, MAX_PART_BYTES, ReadFailure, Row, RowPut, Rows, StateError, memory_of_head, prefix};
+pub use rows::{Layout, Loader, ReadFailure, Row, RowPut, Rows, StateError, memory_of_head, prefix};
 pub use typed_arena::Arena;
-pub use value::{MAX_INLINE_BYTES, Stored, Value, digest};
+pub use value::{Stored, Value, digest};
 
 use std::collections::HashMap;
 

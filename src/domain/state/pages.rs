@@ -10,18 +10,10 @@ use super::super::binary::{BinaryError, Reader};
 use super::block::{self, Read, Register, Tables};
 use super::head::{VERSION, refer, store_large, version};
 use super::path::Path;
-use super::rows::{Row, RowPut, StateError, delete_row, put_row};
+use super::rows::{Row, RowPut, StateError, delete_row};
 use super::value::Value;
 use super::{Home, Memory};
 
-/// Keyed registers of more weight than this leave the head row.
-const MAX_HEAD_WEIGHT: u64 = 16 << 10;
-/// Keyed registers of less weight than this return to the head row, where all pages are at hand.
-const MIN_PAGED_WEIGHT: u64 = 4 << 10;
-/// What a page is meant to weigh when pages are begun.
-const PAGE_WEIGHT: u64 = 4 << 10;
-/// Pages that weigh more than this in the mean are split.
-const MAX_PAGE_WEIGHT: u64 = 6 << 10;
 /// What a write weighs beside its value: its share of headers and names, roughly, in bytes.
 const WRITE_WEIGHT: u64 = 64;
 
@@ -157,7 +149,8 @@ impl<'a> Memory<'a> {
         if self.return_to_head(puts) {
             return Ok(());
         }
-        while let Some(next) = self.pages.as_ref().filter(|p| p.weight > u64::from(p.count) * MAX_PAGE_WEIGHT) {
+        let layout = self.loader.layout;
+        while let Some(next) = self.pages.as_ref().filter(|p| p.weight > u64::from(p.count) * layout.max_page_weight) {
             let next = next.next_split();
             self.load_page(next)?;
             if let Some(pages) = &mut self.pages {
@@ -173,7 +166,7 @@ impl<'a> Memory<'a> {
         let mut tables = Tables::new(self.headers.len(), Vec::new());
         for (n, page) in pages.loaded.iter_mut().filter(|(_, p)| p.dirty) {
             let digest_of = |by: u32| self.headers[by as usize].digest;
-            store_large(puts, self.loader.memory, &mut page.registers, digest_of);
+            store_large(puts, &self.loader, &mut page.registers, digest_of);
             if page.registers.is_empty() {
                 if let Some(parts) = page.parts {
                     delete_row(puts, self.loader.memory, Row::Page(*n), parts);
@@ -185,7 +178,7 @@ impl<'a> Memory<'a> {
             let mut out = vec![VERSION];
             tables.encode(&mut out, &self.headers);
             tables.put_registers(&mut out, &page.registers);
-            put_row(puts, self.loader.memory, Row::Page(*n), &out, page.parts.unwrap_or(0));
+            self.loader.layout.put_row(puts, self.loader.memory, Row::Page(*n), &out, page.parts.unwrap_or(0));
             tables.reset();
         }
     }
@@ -194,13 +187,13 @@ impl<'a> Memory<'a> {
     fn begin_pages(&mut self) -> bool {
         let keyed = self.core.iter().filter(|r| r.path.field.is_keyed());
         let keyed: u64 = keyed.map(|r| weight(std::slice::from_ref(r))).sum();
-        if keyed <= MAX_HEAD_WEIGHT {
+        if keyed <= self.loader.layout.max_head_weight {
             return false;
         }
         let registers = std::mem::take(&mut self.core).into_iter();
         let (moved, core): (Vec<_>, Vec<_>) = registers.partition(|r| r.path.field.is_keyed());
         self.core = core;
-        let count = u32::try_from(keyed / PAGE_WEIGHT).unwrap_or(u32::MAX).max(1);
+        let count = u32::try_from(keyed / self.loader.layout.page_weight).unwrap_or(u32::MAX).max(1);
         let mut pages = Pages::new(count, 0);
         for n in 0..count {
             pages.loaded.insert(n, Page { dirty: true, ..Page::default() });
@@ -228,7 +221,8 @@ impl<'a> Memory<'a> {
 
     /// Moves the registers of few remaining pages back to the head, if all are at hand. Returns whether it did.
     fn return_to_head(&mut self, puts: &mut Vec<RowPut>) -> bool {
-        let small = |p: &Pages<'_>| p.weight < MIN_PAGED_WEIGHT && p.loaded.len() == p.count as usize;
+        let layout = self.loader.layout;
+        let small = |p: &Pages<'_>| p.weight < layout.min_paged_weight && p.loaded.len() == p.count as usize;
         if !self.pages.as_ref().is_some_and(small) {
             return false;
         }
@@ -240,7 +234,7 @@ impl<'a> Memory<'a> {
             self.core.extend(page.registers);
         }
         self.core.sort_by(|a, b| a.path.cmp(&b.path));
-        store_large(puts, self.loader.memory, &mut self.core, |by| self.headers[by as usize].digest);
+        store_large(puts, &self.loader, &mut self.core, |by| self.headers[by as usize].digest);
         true
     }
 }

@@ -6,8 +6,36 @@
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
 use typed_arena::Arena;
 
-/// No row, and so no changelog record, is longer than this many bytes (without its key): 4 MiB.
-pub const MAX_PART_BYTES: usize = 4 << 20;
+/// Where a memory's rows are cut, in bytes. It decides how rows are written; any row reads the same whatever it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// No row, and so no changelog record, is longer than this (without its key).
+    pub max_part_bytes: usize,
+    /// A value of more canonical bytes than this lies in a row of its own.
+    pub max_inline_bytes: usize,
+    /// Keyed registers of more weight than this leave the head row.
+    pub max_head_weight: u64,
+    /// Keyed registers of less weight than this return to the head row, where all pages are at hand.
+    pub min_paged_weight: u64,
+    /// What a page is meant to weigh when pages are begun.
+    pub page_weight: u64,
+    /// Pages that weigh more than this in the mean are split.
+    pub max_page_weight: u64,
+}
+
+impl Default for Layout {
+    /// Parts of 4 MiB, values up to 2 KiB inline, pages of 4 to 6 KiB once a head holds more than 16 KiB.
+    fn default() -> Layout {
+        Layout {
+            max_part_bytes: 4 << 20,
+            max_inline_bytes: 2 << 10,
+            max_head_weight: 16 << 10,
+            min_paged_weight: 4 << 10,
+            page_weight: 4 << 10,
+            max_page_weight: 6 << 10,
+        }
+    }
+}
 
 const WHOLE: u8 = 0;
 const IN_PARTS: u8 = 1;
@@ -114,6 +142,8 @@ pub struct Loader<'a> {
     arena: &'a Arena<Vec<u8>>,
     /// The memory whose rows these are.
     pub memory: &'a str,
+    /// How its rows are written.
+    pub layout: Layout,
 }
 
 /// A row as read, and in how many parts it lay.
@@ -128,7 +158,12 @@ pub struct Loaded<'a> {
 impl<'a> Loader<'a> {
     /// A loader of the rows of `memory`.
     pub fn new(rows: &'a dyn Rows, arena: &'a Arena<Vec<u8>>, memory: &'a str) -> Loader<'a> {
-        Loader { rows, arena, memory }
+        Loader { rows, arena, memory, layout: Layout::default() }
+    }
+
+    /// The same, but rows are cut as `layout` says.
+    pub fn with_layout(self, layout: Layout) -> Loader<'a> {
+        Loader { layout, ..self }
     }
 
     fn raw(&self, key: &[u8]) -> Result<Option<&'a [u8]>, StateError> {
@@ -169,32 +204,34 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// How many parts a row of `len` bytes is cut into beside the row itself.
-pub fn parts_of(len: usize) -> u32 {
-    if len < MAX_PART_BYTES { 0 } else { len.div_ceil(MAX_PART_BYTES) as u32 }
-}
+impl Layout {
+    /// How many parts a row of `len` bytes is cut into beside the row itself.
+    pub fn parts_of(&self, len: usize) -> u32 {
+        if len < self.max_part_bytes { 0 } else { len.div_ceil(self.max_part_bytes) as u32 }
+    }
 
-/// Writes a row that lay in `old_parts` parts.
-pub fn put_row(puts: &mut Vec<RowPut>, memory: &str, row: Row, value: &[u8], old_parts: u32) {
-    let key = row.key(memory);
-    let parts = parts_of(value.len());
-    if parts > 0 {
-        for (i, piece) in value.chunks(MAX_PART_BYTES).enumerate() {
-            puts.push((part_key(&key, i as u32), Some(piece.to_vec())));
+    /// Writes a row that lay in `old_parts` parts.
+    pub fn put_row(&self, puts: &mut Vec<RowPut>, memory: &str, row: Row, value: &[u8], old_parts: u32) {
+        let key = row.key(memory);
+        let parts = self.parts_of(value.len());
+        if parts > 0 {
+            for (i, piece) in value.chunks(self.max_part_bytes).enumerate() {
+                puts.push((part_key(&key, i as u32), Some(piece.to_vec())));
+            }
         }
+        for stale in parts..old_parts {
+            puts.push((part_key(&key, stale), None));
+        }
+        let mut bytes = Vec::with_capacity(if parts == 0 { value.len() + 1 } else { 6 });
+        if parts == 0 {
+            bytes.push(WHOLE);
+            bytes.extend_from_slice(value);
+        } else {
+            bytes.push(IN_PARTS);
+            put_varint(&mut bytes, u64::from(parts));
+        }
+        puts.push((key, Some(bytes)));
     }
-    for stale in parts..old_parts {
-        puts.push((part_key(&key, stale), None));
-    }
-    let mut bytes = Vec::with_capacity(if parts == 0 { value.len() + 1 } else { 6 });
-    if parts == 0 {
-        bytes.push(WHOLE);
-        bytes.extend_from_slice(value);
-    } else {
-        bytes.push(IN_PARTS);
-        put_varint(&mut bytes, u64::from(parts));
-    }
-    puts.push((key, Some(bytes)));
 }
 
 /// Deletes a row that lies in `parts` parts.
@@ -232,15 +269,16 @@ mod tests {
     fn long_rows_lie_in_parts_and_leave_none_behind() {
         let mut map = Map(BTreeMap::new());
         let mut parts = 0;
-        for len in [10, MAX_PART_BYTES * 2 + 5, MAX_PART_BYTES, MAX_PART_BYTES - 1, 0] {
+        let layout = Layout { max_part_bytes: 100, ..Layout::default() };
+        for len in [10, 205, 100, 99, 0] {
             let value: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut puts = Vec::new();
-            put_row(&mut puts, "m", Row::Head, &value, parts);
-            assert!(puts.iter().all(|(_, v)| v.as_ref().is_none_or(|v| v.len() <= MAX_PART_BYTES)));
+            layout.put_row(&mut puts, "m", Row::Head, &value, parts);
+            assert!(puts.iter().all(|(_, v)| v.as_ref().is_none_or(|v| v.len() <= 100)));
             write(&mut map, puts);
             let arena = Arena::new();
             let got = Loader::new(&map, &arena, "m").load(Row::Head).expect("reads").expect("is there");
-            assert_eq!((got.bytes, got.parts), (&value[..], parts_of(len)));
+            assert_eq!((got.bytes, got.parts), (&value[..], layout.parts_of(len)));
             parts = got.parts;
             assert_eq!(map.0.len(), 1 + parts as usize);
         }

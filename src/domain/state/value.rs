@@ -5,11 +5,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::super::binary::{BinaryError, Reader, put_varint};
 use super::super::number::Number;
 use super::path::{Field, Path};
-use super::rows::{Loader, Row, StateError};
+use super::rows::{Layout, Loader, Row, StateError};
 use crate::domain::json;
-
-/// A value of more canonical bytes than this lies in a row of its own: 2 KiB.
-pub const MAX_INLINE_BYTES: usize = 2 << 10;
 
 /// A large value, by reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,9 +76,9 @@ impl<'a> Value<'a> {
     }
 
     /// The reference under which a large value of this write is to be stored; `None` for one that stays in its register.
-    pub fn to_store(self, path: Path<'_>, event_digest: u128) -> Option<(Stored, &'a [u8])> {
+    pub fn to_store(self, layout: &Layout, path: Path<'_>, event_digest: u128) -> Option<(Stored, &'a [u8])> {
         match self {
-            Value::Inline(bytes) if bytes.len() > MAX_INLINE_BYTES => {
+            Value::Inline(bytes) if bytes.len() > layout.max_inline_bytes => {
                 let mut name = path.to_string().into_bytes();
                 name.extend_from_slice(&event_digest.to_le_bytes());
                 let rank = rank(path.field, bytes);
@@ -214,15 +211,16 @@ mod tests {
 
     #[test]
     fn values_are_equal_by_their_bytes_wherever_they_lie() {
-        let big = vec![b'1'; MAX_INLINE_BYTES + 1];
+        let layout = Layout::default();
+        let big = vec![b'1'; layout.max_inline_bytes + 1];
         let path = Path::of(Field::Embedding);
-        let (a, bytes) = Value::Inline(&big).to_store(path, 1).expect("large");
-        let (b, _) = Value::Inline(&big).to_store(path, 2).expect("large");
+        let (a, bytes) = Value::Inline(&big).to_store(&layout, path, 1).expect("large");
+        let (b, _) = Value::Inline(&big).to_store(&layout, path, 2).expect("large");
         assert_eq!(bytes, &big[..]);
         assert_ne!(a.id, b.id, "each write has a row of its own");
         assert!(Value::Stored(a).same_as(&Value::Stored(b)));
         assert!(Value::Stored(a).same_as(&Value::Inline(&big)));
-        assert!(Value::Inline(b"1").to_store(path, 1).is_none());
+        assert!(Value::Inline(b"1").to_store(&layout, path, 1).is_none());
         let mut out = Vec::new();
         Value::Stored(a).encode(&mut out);
         assert!(Value::decode(&mut Reader::new(&out)).expect("reads").same_as(&Value::Stored(b)));
