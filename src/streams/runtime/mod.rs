@@ -17,6 +17,8 @@ mod restore;
 mod setup;
 mod slot;
 mod take;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use commit::{COMMIT_STEPS, NoObserver, Step, StepObserver};

@@ -133,8 +133,10 @@ impl StreamThread {
             Phase::New => {
                 let instance = self.instance.clone();
                 let topics: Vec<&str> = instance.plans.iter().map(|plan| &*plan.source).collect();
-                self.membership.subscribe(&topics)?;
-                self.phase = Phase::Running;
+                match self.membership.subscribe(&topics) {
+                    Ok(()) => self.phase = Phase::Running,
+                    failed => self.remedied(failed)?,
+                }
             }
             Phase::Running if self.instance.is_stopping() => self.begin_leaving()?,
             Phase::Running => {
@@ -278,16 +280,9 @@ impl StreamThread {
         if self.is_ready || self.instance.now() < self.producer_at {
             return Ok(());
         }
-        let instance = self.instance.clone();
-        let producer = match &mut self.outbox.producer {
-            Some(producer) => producer,
-            none => none.insert(self.producers.create()?),
-        };
-        match producer.init(INIT_WAIT) {
+        let made = self.make_producer();
+        match made {
             Ok(()) => {
-                let changelogs: Vec<Arc<str>> =
-                    instance.plans.iter().flat_map(|plan| &plan.stores).map(|store| store.changelog.clone()).collect();
-                producer.track(&changelogs);
                 self.is_ready = true;
                 Ok(())
             }
@@ -295,11 +290,21 @@ impl StreamThread {
                 tracing::debug!("the producer is not initialised yet: {what}");
                 Ok(())
             }
-            Err(error) => self.remedied(Err(match error {
-                Error::Fatal(what) => Error::Fatal(what),
-                other => Error::ProducerLost(other.to_string()),
-            })),
+            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(error) => self.remedied(Err(Error::ProducerLost(error.to_string()))),
         }
+    }
+
+    fn make_producer(&mut self) -> Result<()> {
+        let producer = match &mut self.outbox.producer {
+            Some(producer) => producer,
+            none => none.insert(self.producers.create()?),
+        };
+        producer.init(INIT_WAIT)?;
+        let stores = self.instance.plans.iter().flat_map(|plan| &plan.stores);
+        let changelogs: Vec<Arc<str>> = stores.map(|store| store.changelog.clone()).collect();
+        producer.track(&changelogs);
+        Ok(())
     }
 
     /// Takes tasks that wait, and lets those run that were taken.

@@ -1,0 +1,216 @@
+//! Each class of error, and what is done about it: whatever happens, every record counts once.
+
+use super::*;
+use crate::streams::error::Error;
+
+const LINES: [&str; 8] = ["a b", "c d e", "a a", "f", "g h i j", "b", "a !", "k a"];
+const WORDS: usize = 15;
+
+fn text(what: &str) -> String {
+    what.to_owned()
+}
+
+/// Runs the lines with a fault in the way, and finds every word counted once.
+fn survives(call: &'static str, error: Error) -> ThreadSnapshot {
+    let world = World::new();
+    world.publish(&LINES[..3]);
+    let mut running = world.start_all();
+    running.turns(4);
+    world.broker.fault(call, error);
+    world.publish(&LINES[3..]);
+    running.finish();
+    assert!(world.broker.lock().faults.is_empty(), "the fault was met");
+    let snapshot = running.instance.metrics().threads()[0].snapshot();
+    running.stop();
+    world.assert_exactly_once(WORDS);
+    snapshot
+}
+
+#[test]
+fn a_transient_error_is_tried_again() {
+    for call in ["poll", "send_offsets", "commit"] {
+        assert_eq!(survives(call, Error::Retry(text("busy"))).producers_lost, 0, "{call}");
+    }
+}
+
+#[test]
+fn a_failed_transaction_goes_back_to_the_last_commit() {
+    for call in ["send", "deliver", "send_offsets", "commit"] {
+        let snapshot = survives(call, Error::Aborted(text("not this time")));
+        assert_eq!((snapshot.aborts, snapshot.producers_lost), (1, 0), "{call}");
+    }
+}
+
+#[test]
+fn a_lost_producer_is_made_anew() {
+    for call in ["begin", "send", "deliver", "send_offsets", "commit"] {
+        assert_eq!(survives(call, Error::ProducerLost(text("fenced"))).producers_lost, 1, "{call}");
+    }
+}
+
+#[test]
+fn the_unknown_outcome_of_a_commit_is_asked_of_the_broker() {
+    // The commit did not happen, or it did: the same remedy, and no record is lost or doubled either way.
+    assert_eq!(survives("commit", Error::ProducerLost(text("no answer"))).producers_lost, 1);
+    assert_eq!(survives("after commit", Error::ProducerLost(text("no answer"))).producers_lost, 1);
+}
+
+#[test]
+fn an_abort_that_fails_loses_the_producer() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    world.broker.fault("deliver", Error::Aborted(text("not this time")));
+    world.broker.fault("abort", Error::ProducerLost(text("fatal while aborting")));
+    running.finish();
+    assert_eq!(running.instance.metrics().threads()[0].snapshot().producers_lost, 1);
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
+fn a_fenced_producer_takes_its_tasks_anew() {
+    let world = World::new();
+    world.publish(&LINES[..4]);
+    let mut running = world.start_all();
+    running.turns(3);
+    world.broker.lock().init("app-0-0");
+    world.publish(&LINES[4..]);
+    running.finish();
+    assert_eq!(running.instance.metrics().threads()[0].snapshot().producers_lost, 1);
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
+fn who_is_no_member_commits_nothing() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.group.consumer.borrow_mut().is_member = false;
+    running.turns(200);
+    assert!(world.broker.lock().committed.is_empty());
+    running.group.consumer.borrow_mut().is_member = true;
+    world.config_is_patient(&mut running);
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
+fn a_record_that_the_broker_refuses_becomes_a_dead_letter() {
+    let world = World::new();
+    world.broker.lock().refused = Some((text("out"), b"3".to_vec()));
+    world.publish(&["a b a c a b a", "b b"]);
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    let out: Vec<String> = (0..3).flat_map(|partition| world.broker.texts("out", partition)).collect();
+    let mut out: Vec<&str> = out.iter().map(String::as_str).collect();
+    out.sort_unstable();
+    assert_eq!(out, ["a=1", "a=2", "a=4", "b=1", "b=2", "b=4", "c=1"]);
+    let letters = world.broker.read("bad", 0);
+    let mut keys: Vec<String> = letters.iter().map(broker::Stored::text).collect();
+    keys.sort();
+    assert_eq!(keys, ["a=-", "b=-"], "with its key, not its bytes");
+    let (name, class) = &letters[0].headers[0];
+    assert_eq!((name.as_str(), class.as_deref()), ("__streams.errors.exception", Some(&b"output_refused"[..])));
+}
+
+#[test]
+fn an_output_above_the_limit_becomes_a_dead_letter() {
+    let world = World::new();
+    world.broker.lock().configs.insert(text("out"), vec![(text("max.message.bytes"), text("200"))]);
+    let long = "x".repeat(100);
+    world.publish(&[&format!("a {long} b")]);
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    let mut out: Vec<String> = (0..3).flat_map(|partition| world.broker.texts("out", partition)).collect();
+    out.sort();
+    assert_eq!(out, ["a=1", "b=1"]);
+    let letters = world.broker.read("bad", 0);
+    assert_eq!(letters.iter().map(broker::Stored::text).collect::<Vec<_>>(), [format!("{long}=-")]);
+    assert_eq!(letters[0].headers[0].1.as_deref(), Some(&b"output_too_large"[..]));
+}
+
+#[test]
+fn a_dead_letter_above_the_limit_goes_without_its_value() {
+    let world = World::new();
+    world.broker.lock().configs.insert(text("bad"), vec![(text("max.message.bytes"), text("600"))]);
+    world.publish(&[&"!".repeat(1000)]);
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    let letters = world.broker.read("bad", 0);
+    assert_eq!(letters[0].value, None);
+    let header = |name: &str| letters[0].headers.iter().find(|(found, _)| found == name).unwrap().1.clone().unwrap();
+    assert_eq!(header("__streams.errors.value.size"), b"1000");
+    assert!(header("__streams.errors.value.digest").starts_with(b"xxh3-128:"));
+}
+
+#[test]
+fn what_only_a_person_can_mend_stops_the_thread() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    world.broker.fault("send", Error::Fatal(text("not authorised")));
+    assert_eq!(running.thread.run(), Err(Error::Fatal(text("not authorised"))));
+    assert!(world.broker.lock().open.is_empty(), "the transaction is aborted");
+    assert_eq!(running.thread.run_once(), Ok(Status::Stopped));
+    let running = world.start_all();
+    world.assert_finishes(running, WORDS);
+}
+
+#[test]
+fn offsets_that_were_deleted_are_not_taken_for_a_beginning() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    world.broker.lock().committed.clear();
+    let mut running = world.start_all();
+    let error = running.thread.run().unwrap_err().to_string();
+    assert!(error.contains("no committed offset for app-by-word-repartition-"), "{error}");
+}
+
+#[test]
+fn offsets_that_were_set_by_hand_are_refused() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    world.broker.lock().committed.values_mut().for_each(|committed| committed.metadata.clear());
+    let mut running = world.start_all();
+    let error = running.thread.run().unwrap_err().to_string();
+    assert!(error.contains("was set in group `app` from outside"), "{error}");
+}
+
+#[test]
+fn a_changelog_that_lost_its_records_is_an_error() {
+    let mut world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    world.broker.lock().logs.retain(|at, _| &*at.topic != CHANGELOG);
+    world.stores = MemoryStores::new();
+    let mut running = world.start_all();
+    let error = running.thread.run().unwrap_err().to_string();
+    assert!(error.contains("its records are lost"), "{error}");
+}
+
+impl World {
+    /// A membership that came back is found after a wait.
+    fn config_is_patient(&self, running: &mut Running) {
+        running.turns(1100);
+        running.finish();
+    }
+
+    fn assert_finishes(&self, mut running: Running, words: usize) {
+        running.finish();
+        running.stop();
+        self.assert_exactly_once(words);
+    }
+}

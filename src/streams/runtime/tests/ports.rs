@@ -1,0 +1,459 @@
+//! The ports over the broker in memory. The group is played by the test: it pushes events, the consumer shows them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::broker::{Broker, Entry, Stored};
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::*;
+use crate::streams::record::{Origin, RecordBatch, TaskId, TopicPartition};
+use crate::streams::store::memory::MemoryStores;
+
+/// A clock that goes on by a millisecond whenever it is asked.
+#[derive(Default)]
+pub struct TickingClock(AtomicU64);
+
+impl Clock for TickingClock {
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn show(state: &super::broker::State, at: &TopicPartition, offset: i64, batch: &mut RecordBatch) {
+    if let Some(record) = state.visible(at, offset) {
+        let origin = Origin { topic: &at.topic, partition: at.partition, offset, timestamp_ms: record.timestamp_ms };
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
+    }
+}
+
+#[derive(Default)]
+pub struct Consumer {
+    pub events: VecDeque<GroupEvent>,
+    unanswered: Option<GroupEvent>,
+    positions: BTreeMap<TopicPartition, i64>,
+    held: BTreeMap<TopicPartition, ()>,
+    told_end: BTreeMap<TopicPartition, i64>,
+    pub is_leaving: bool,
+    left: bool,
+    pub is_member: bool,
+}
+
+/// Both consumer ports of one thread.
+#[derive(Clone)]
+pub struct Group {
+    pub broker: Broker,
+    pub consumer: Rc<RefCell<Consumer>>,
+}
+
+impl Group {
+    pub fn new(broker: &Broker) -> Group {
+        let consumer = Consumer { is_member: true, ..Consumer::default() };
+        Group { broker: broker.clone(), consumer: Rc::new(RefCell::new(consumer)) }
+    }
+}
+
+impl Membership for Group {
+    fn subscribe(&mut self, _topics: &[&str]) -> Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self) -> Option<GroupEvent> {
+        let mut consumer = self.consumer.borrow_mut();
+        assert!(consumer.unanswered.is_none(), "an event is answered before the next poll");
+        consumer.unanswered = consumer.events.pop_front();
+        consumer.unanswered.clone()
+    }
+
+    fn metadata(&mut self) -> Result<GroupMetadata> {
+        let consumer = self.consumer.borrow();
+        let generation = if consumer.is_member { 1 } else { -1 };
+        Ok(GroupMetadata { generation, member_id: "member".to_owned(), handle: Arc::new(()) })
+    }
+
+    fn unsubscribe(&mut self) -> Result<()> {
+        let mut consumer = self.consumer.borrow_mut();
+        consumer.is_leaving = true;
+        let all = consumer.positions.keys().cloned().collect();
+        consumer.events.push_back(GroupEvent::Revoked(all));
+        Ok(())
+    }
+
+    fn left(&self) -> bool {
+        self.consumer.borrow().left
+    }
+}
+
+impl Fetching for Group {
+    fn assign(&mut self, starts: &[PartitionStart]) -> Result<()> {
+        let mut consumer = self.consumer.borrow_mut();
+        assert!(!matches!(consumer.unanswered, Some(GroupEvent::Revoked(_) | GroupEvent::Lost(_))));
+        consumer.unanswered = None;
+        for start in starts {
+            consumer.positions.insert(start.partition.clone(), start.offset.max(0));
+            consumer.held.remove(&start.partition);
+            consumer.told_end.remove(&start.partition);
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let mut consumer = self.consumer.borrow_mut();
+        match consumer.unanswered.take() {
+            Some(GroupEvent::Assigned(_)) => panic!("an assignment is answered by assign"),
+            Some(GroupEvent::Revoked(_) | GroupEvent::Lost(_)) => {
+                for partition in partitions {
+                    assert!(consumer.positions.remove(partition).is_some(), "only what was added is unassigned");
+                }
+                consumer.left = consumer.is_leaving;
+            }
+            None => consumer.held.extend(partitions.iter().map(|partition| (partition.clone(), ()))),
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, starts: &[PartitionStart]) -> Result<()> {
+        let mut consumer = self.consumer.borrow_mut();
+        assert!(consumer.unanswered.is_none());
+        for start in starts {
+            let position = consumer.positions.get_mut(&start.partition).expect("only assigned partitions are sought");
+            *position = start.offset.max(0);
+            consumer.told_end.remove(&start.partition);
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.consumer.borrow_mut().held.extend(partitions.iter().map(|partition| (partition.clone(), ())));
+        Ok(())
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.consumer.borrow_mut().held.retain(|partition, ()| !partitions.contains(partition));
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        max_records: usize,
+        _max_bytes: usize,
+        _timeout: Duration,
+        batch: &mut RecordBatch,
+    ) -> Result<()> {
+        self.broker.trip("poll")?;
+        let mut consumer = self.consumer.borrow_mut();
+        assert!(consumer.unanswered.is_none(), "no poll between an event and its answer");
+        let (state, consumer) = (self.broker.lock(), &mut *consumer);
+        for (at, position) in &mut consumer.positions {
+            if consumer.held.contains_key(at) {
+                continue;
+            }
+            let end = state.stable_end(at);
+            while *position < end && batch.len() < max_records {
+                show(&state, at, *position, batch);
+                *position += 1;
+            }
+            if *position >= end && consumer.told_end.get(at) != Some(&end) {
+                consumer.told_end.insert(at.clone(), end);
+                batch.push_end(&at.topic, at.partition, end);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        Some(self.broker.lock().end(partition))
+    }
+}
+
+pub struct Producers {
+    pub broker: Broker,
+    pub id: String,
+}
+
+impl ProducerFactory for Producers {
+    fn create(&mut self) -> Result<Box<dyn Producer>> {
+        self.broker.trip("create")?;
+        Ok(Box::new(MemoryProducer {
+            broker: self.broker.clone(),
+            id: self.id.clone(),
+            epoch: 0,
+            transaction: None,
+            failures: VecDeque::new(),
+            last: BTreeMap::new(),
+            tracked: Vec::new(),
+            in_flight: 0,
+        }))
+    }
+}
+
+struct MemoryProducer {
+    broker: Broker,
+    id: String,
+    epoch: u64,
+    transaction: Option<u64>,
+    failures: VecDeque<DeliveryFailure>,
+    last: BTreeMap<TopicPartition, i64>,
+    tracked: Vec<Arc<str>>,
+    in_flight: usize,
+}
+
+/// The queue takes so many records between two polls, so that a full queue is met all the time.
+const QUEUE: usize = 3;
+
+impl MemoryProducer {
+    fn alive(&self) -> Result<()> {
+        let current = self.broker.lock().epochs.get(&self.id).copied();
+        if current == Some(self.epoch) { Ok(()) } else { Err(Error::ProducerLost("fenced".to_owned())) }
+    }
+
+    fn number(&self) -> Result<u64> {
+        self.alive()?;
+        self.transaction.ok_or_else(|| Error::ProducerLost("no transaction was begun".to_owned()))
+    }
+}
+
+impl Producer for MemoryProducer {
+    fn init(&mut self, _timeout: Duration) -> Result<()> {
+        self.broker.trip("init")?;
+        self.epoch = self.broker.lock().init(&self.id);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.broker.trip("begin")?;
+        self.alive()?;
+        assert!(self.transaction.is_none(), "a transaction is ended before the next begins");
+        self.transaction = Some(self.broker.lock().begin(&self.id));
+        self.failures.clear();
+        self.last.clear();
+        Ok(())
+    }
+
+    fn send(&mut self, out: &OutRecord<'_>) -> Result<bool> {
+        if self.in_flight == QUEUE {
+            return Ok(false);
+        }
+        self.broker.trip("send")?;
+        let number = self.number()?;
+        assert!(out.record.timestamp_ms >= 1, "librdkafka takes 0 for now");
+        self.in_flight += 1;
+        if let Err(error) = self.broker.trip("deliver") {
+            self.failures.push_back(DeliveryFailure { token: out.token, error });
+            return Ok(true);
+        }
+        let mut state = self.broker.lock();
+        let (at, record) = (TopicPartition::new(out.topic.clone(), out.partition), Stored::of(&out.record));
+        if let Some((topic, bytes)) = &state.refused
+            && **topic == **out.topic
+            && record.value.as_ref().is_some_and(|value| value.windows(bytes.len()).any(|part| part == &bytes[..]))
+        {
+            let error = Error::Record("its timestamp is out of range".to_owned());
+            self.failures.push_back(DeliveryFailure { token: out.token, error });
+            return Ok(true);
+        }
+        assert!(out.partition < state.counts[&*at.topic], "the partition exists");
+        state.open.get_mut(&number).expect("the transaction is open").1.partitions.insert(at.clone());
+        let log = state.logs.entry(at.clone()).or_default();
+        log.push(Entry::Record { record, transaction: Some(number) });
+        let offset = log.len() as i64 - 1;
+        if self.tracked.contains(out.topic) {
+            self.last.insert(at, offset);
+        }
+        Ok(true)
+    }
+
+    fn poll(&mut self, _timeout: Duration) {
+        self.in_flight = 0;
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        0
+    }
+
+    fn take_failure(&mut self) -> Option<DeliveryFailure> {
+        self.failures.pop_front()
+    }
+
+    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        self.last.get(partition).copied()
+    }
+
+    fn track(&mut self, topics: &[Arc<str>]) {
+        self.tracked = topics.to_vec();
+    }
+
+    fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, _timeout: Duration) -> Result<()> {
+        self.broker.trip("send_offsets")?;
+        assert!(group.generation >= 0);
+        let number = self.number()?;
+        let mut state = self.broker.lock();
+        let transaction = &mut state.open.get_mut(&number).expect("the transaction is open").1;
+        for commit in offsets {
+            let committed = Committed { offset: commit.offset, metadata: commit.metadata.clone() };
+            transaction.offsets.insert(commit.partition.clone(), committed);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _timeout: Duration) -> Result<()> {
+        self.broker.trip("commit")?;
+        let number = self.number()?;
+        assert!(self.in_flight == 0 && self.failures.is_empty(), "all is delivered before a commit");
+        self.broker.lock().end_transaction(number, true);
+        self.transaction = None;
+        self.broker.trip("after commit")
+    }
+
+    fn abort(&mut self, _timeout: Duration) -> Result<()> {
+        self.broker.trip("abort")?;
+        let number = self.number()?;
+        self.broker.lock().end_transaction(number, false);
+        self.transaction = None;
+        self.in_flight = 0;
+        Ok(())
+    }
+
+    fn fatal_error(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The broker's admin and restore client.
+pub struct Client(pub Broker);
+
+impl Admin for Client {
+    fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicInfo>>> {
+        let state = self.0.lock();
+        let info = |name: &&str| {
+            state.counts.get(*name).map(|count| TopicInfo { name: (*name).to_owned(), partitions: *count })
+        };
+        Ok(names.iter().map(info).collect())
+    }
+
+    fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
+        let mut state = self.0.lock();
+        for topic in topics {
+            state.counts.insert(topic.name.clone(), topic.partitions);
+            state.configs.insert(topic.name.clone(), topic.config.clone());
+        }
+        Ok(())
+    }
+
+    fn topic_config(&self, topic: &str) -> Result<Vec<(String, String)>> {
+        Ok(self.0.lock().configs.get(topic).cloned().unwrap_or_default())
+    }
+
+    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()> {
+        self.0.lock().deleted_below.extend(below.iter().cloned());
+        Ok(())
+    }
+
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
+        self.0.trip("committed")?;
+        let state = self.0.lock();
+        Ok(partitions.iter().map(|partition| state.committed.get(partition).cloned()).collect())
+    }
+
+    fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
+        let state = self.0.lock();
+        Ok(LogRange { start: state.deleted_below.get(partition).copied().unwrap_or(0), end: state.end(partition) })
+    }
+}
+
+impl RestoreClient for Client {
+    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
+        Ok(Box::new(Reader { broker: self.0.clone(), at: partition.clone(), position: offset.max(0) }))
+    }
+}
+
+struct Reader {
+    broker: Broker,
+    at: TopicPartition,
+    position: i64,
+}
+
+/// Restores get records by the few, so that they go over many batches.
+const RESTORE_RECORDS: usize = 3;
+
+impl RestoreReader for Reader {
+    fn poll(&mut self, _max_bytes: usize, _timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
+        self.broker.trip("restore")?;
+        let state = self.broker.lock();
+        let end = state.stable_end(&self.at);
+        while self.position < end && batch.len() < RESTORE_RECORDS {
+            show(&state, &self.at, self.position, batch);
+            self.position += 1;
+        }
+        if self.position >= end {
+            batch.push_end(&self.at.topic, self.at.partition, end);
+        }
+        Ok(())
+    }
+}
+
+/// Stores in memory, of which one position is another's when that is asked for.
+pub struct MeddledStores {
+    pub inner: MemoryStores,
+    pub meddle: Arc<AtomicBool>,
+}
+
+struct MeddledStore {
+    inner: Box<dyn TaskStore>,
+    meddle: Arc<AtomicBool>,
+}
+
+impl StoreEngine for MeddledStores {
+    fn open(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>> {
+        Ok(Box::new(MeddledStore { inner: self.inner.open(task, stores)?, meddle: self.meddle.clone() }))
+    }
+
+    fn destroy(&self, task: TaskId) -> Result<()> {
+        self.inner.destroy(task)
+    }
+
+    fn idle(&self, task: TaskId) -> Result<Option<Duration>> {
+        self.inner.idle(task)
+    }
+}
+
+impl TaskStore for MeddledStore {
+    fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>> {
+        self.inner.get(store, key)
+    }
+
+    fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>> {
+        self.inner.multi_get(store, keys)
+    }
+
+    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.inner.scan(store, prefix, visit)
+    }
+
+    fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
+        self.inner.apply(batch)
+    }
+
+    fn position(&self, store: usize) -> Result<Option<Vec<u8>>> {
+        match self.meddle.swap(false, Ordering::Relaxed) {
+            true => Ok(Some(b"1 0 0 0 0".to_vec())),
+            false => self.inner.position(store),
+        }
+    }
+
+    fn restoring(&mut self, on: bool) -> Result<()> {
+        self.inner.restoring(on)
+    }
+
+    fn clear(&mut self, store: usize) -> Result<()> {
+        self.inner.clear(store)
+    }
+}
