@@ -46,7 +46,7 @@ fn add(builder: TopologyBuilder, file: &File, node: &Node) -> TopologyBuilder {
     parents.dedup();
     match &node.kind {
         Kind::Source { topic, .. } => builder.source(&node.name, topic),
-        Kind::Repartition { .. } => builder.repartition(&node.name, parents),
+        Kind::Repartition => builder.repartition(&node.name, parents),
         Kind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
         Kind::Processor { operator, stores } => {
             let store = stores.first().map_or("", |s| s.value.as_str());
@@ -103,9 +103,9 @@ pub fn sizes(file: &File) -> Sizes {
     }
     let source = file.graph.sources().map(|(_, _, partitions)| partitions).max().unwrap_or(1);
     for node in &file.graph.nodes {
-        if let Kind::Repartition { partitions } = node.kind {
+        if node.kind == Kind::Repartition {
             let topic = format!("{}-{}-repartition", file.values.resolver.application_id, node.name);
-            sizes.partitions.insert(topic, partitions.unwrap_or(source));
+            sizes.partitions.insert(topic, source);
         }
     }
     sizes

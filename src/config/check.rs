@@ -32,7 +32,7 @@ pub fn check(doc: &Doc<'_>, graph: &Graph) {
 fn what(kind: &Kind) -> &'static str {
     match kind {
         Kind::Source { .. } => "source",
-        Kind::Repartition { .. } => "repartition",
+        Kind::Repartition => "repartition",
         Kind::Processor { .. } => "processor",
         Kind::Sink { .. } => "sink",
     }
@@ -98,7 +98,7 @@ fn operators(doc: &Doc<'_>, graph: &Graph) {
             doc.wrong(&node.span, message, fix);
         }
         let straight =
-            node.from.iter().find(|i| graph.node(&i.node).is_some_and(|p| !matches!(p.kind, Kind::Repartition { .. })));
+            node.from.iter().find(|i| graph.node(&i.node).is_some_and(|p| !matches!(p.kind, Kind::Repartition)));
         if let (true, Some(input)) = (op.keyed, straight) {
             let message = format!(
                 "processor `{}` keeps state by key, so it must read a repartition, not `{}`",
@@ -153,7 +153,7 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             let message = format!("`{}` is a {} and has no output `{o}`", parent.name, what(kind));
             doc.wrong(&input.span, message, format!("write `from = [\"{}\"]`", parent.name));
         }
-        (_, None) if matches!(node.kind, Kind::Sink { .. } | Kind::Repartition { .. }) => {
+        (_, None) if matches!(node.kind, Kind::Sink { .. } | Kind::Repartition) => {
             let fix = "put a processor between them";
             doc.wrong(
                 &input.span,
@@ -222,7 +222,7 @@ fn outputs(doc: &Doc<'_>, graph: &Graph) {
     for node in &graph.nodes {
         match &node.kind {
             Kind::Sink { .. } => {}
-            Kind::Source { .. } | Kind::Repartition { .. } => {
+            Kind::Source { .. } | Kind::Repartition => {
                 if !taken.contains(&(node.name.as_str(), None)) {
                     let message = format!("nobody takes the records of {} `{}`", what(&node.kind), node.name);
                     doc.wrong(&node.span, message, format!("remove it, or take from it: `from = [\"{}\"]`", node.name));
@@ -312,7 +312,7 @@ fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> BTreeSet<&'g str> {
     let parents = node.from.iter().filter_map(|i| graph.node(&i.node));
     parents
         .flat_map(|p| match p.kind {
-            Kind::Source { .. } | Kind::Repartition { .. } => BTreeSet::from([p.name.as_str()]),
+            Kind::Source { .. } | Kind::Repartition => BTreeSet::from([p.name.as_str()]),
             _ => logs_of(graph, p),
         })
         .collect()

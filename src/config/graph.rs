@@ -25,11 +25,8 @@ pub enum Kind {
         /// How many partitions `topics create` gives it.
         partitions: i32,
     },
-    /// An internal topic `<application id>-<name>-repartition`, which opens a new sub-topology.
-    Repartition {
-        /// Partitions; `None`: as many as the source.
-        partitions: Option<i32>,
-    },
+    /// An internal topic `<application id>-<name>-repartition`, which opens a new sub-topology. It gets the source's partitions.
+    Repartition,
     /// An operator.
     Processor {
         /// Its name in [`super::operator::OPERATORS`].
@@ -101,7 +98,7 @@ pub struct Graph {
 }
 
 const SOURCE: &[&str] = &["name", "topic", "partitions"];
-const REPARTITION: &[&str] = &["name", "from", "partitions"];
+const REPARTITION: &[&str] = &["name", "from"];
 const PROCESSOR: &[&str] = &["name", "operator", "from", "stores"];
 const STORE: &[&str] = &["name"];
 const SINK: &[&str] = &["name", "topic", "partitions", "from"];
@@ -121,8 +118,7 @@ impl Graph {
             });
         }
         for t in root.tables("repartition", REPARTITION) {
-            let count = t.count("partitions", MAX_PARTITIONS, 12).and_then(|p| i32::try_from(p.value).ok());
-            graph.add(doc, &t, None, Some(0), |_, _| Kind::Repartition { partitions: count });
+            graph.add(doc, &t, None, Some(0), |_, _| Kind::Repartition);
         }
         for t in root.tables("processor", PROCESSOR) {
             let operator = t.required("operator", "resolve").map_or(String::new(), |o| o.value.to_owned());

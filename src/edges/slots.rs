@@ -2,7 +2,7 @@
 //! finds its own again (exactly-once.md, "Slots").
 //!
 //! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside), `instance` (a random id, written
-//! once), `application` (whose state it is) and the tasks' databases under `tasks/`.
+//! once), `application` (whose state it is), texts that the application keeps there, and the tasks' databases under `tasks/`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -17,6 +17,16 @@ pub enum SlotError {
     /// Another process holds it.
     #[error("slot {slot} of {} is held by process {holder}: stop that one, name another --slot, or leave --slot away for the lowest free", dir.display())]
     Taken {
+        /// The slot's number.
+        slot: u32,
+        /// The state folder.
+        dir: PathBuf,
+        /// The holder's pid, or `unknown`.
+        holder: String,
+    },
+    /// A running instance holds it, and its state can't be read meanwhile.
+    #[error("slot {slot} of {} is held by process {holder}, which writes to it: stop that one first", dir.display())]
+    Running {
         /// The slot's number.
         slot: u32,
         /// The state folder.
@@ -62,6 +72,7 @@ pub struct Slot {
     pub instance_id: String,
     /// The folder for the tasks' databases.
     pub tasks: PathBuf,
+    dir: PathBuf,
     /// Keeps the lock.
     _lock: File,
 }
@@ -106,7 +117,23 @@ impl Slot {
         let instance_id = once(&dir, "instance", || Uuid::new_v4().simple().to_string())?;
         let tasks = dir.join("tasks");
         fs::create_dir_all(&tasks).map_err(failed("make the tasks' folder", &tasks))?;
-        Ok(Slot { number, instance_id, tasks, _lock: lock })
+        Ok(Slot { number, instance_id, tasks, dir, _lock: lock })
+    }
+
+    /// Keeps a text beside the state, in place of an older one of that name.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, name: &str, text: &str) -> Result<(), SlotError> {
+        write_whole(&self.dir, name, text)
+    }
+
+    /// A text that [`Slot::keep`] wrote, if it is there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn kept(&self, name: &str) -> Result<Option<String>, SlotError> {
+        read(&self.dir.join(name))
     }
 
     /// The slots of a state folder, to be read: each held by this process meanwhile, without a change to it.
@@ -125,10 +152,10 @@ impl Slot {
         for number in numbers {
             let dir = state_dir.join(number.to_string());
             let Some(lock) = lock(&dir)? else {
-                return Err(SlotError::Taken { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
+                return Err(SlotError::Running { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
             };
             let instance_id = read(&dir.join("instance"))?.unwrap_or_default();
-            slots.push(Slot { number, instance_id, tasks: dir.join("tasks"), _lock: lock });
+            slots.push(Slot { number, instance_id, tasks: dir.join("tasks"), dir, _lock: lock });
         }
         Ok(slots)
     }
@@ -162,19 +189,23 @@ fn read(path: &Path) -> Result<Option<String>, SlotError> {
     }
 }
 
-/// The text of a file that is written once and for all: by rename, so that a kill leaves it whole or absent.
+/// The text of a file that is written once and for all.
 fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, SlotError> {
-    let path = dir.join(name);
-    if let Some(text) = read(&path)? {
+    if let Some(text) = read(&dir.join(name))? {
         return Ok(text);
     }
     let text = make();
-    let draft = dir.join(format!("{name}.new"));
+    write_whole(dir, name, &text)?;
+    Ok(text)
+}
+
+/// Writes by rename, so that a kill leaves the file as it was or whole.
+fn write_whole(dir: &Path, name: &str, text: &str) -> Result<(), SlotError> {
+    let (path, draft) = (dir.join(name), dir.join(format!("{name}.new")));
     let mut file = File::create(&draft).map_err(failed("make", &draft))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write", &draft))?;
     fs::rename(&draft, &path).map_err(failed("rename to", &path))?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(failed("sync", dir))?;
-    Ok(text)
+    File::open(dir).and_then(|d| d.sync_all()).map_err(failed("sync", dir))
 }
 
 #[cfg(test)]
@@ -214,9 +245,10 @@ mod tests {
     #[test]
     fn slots_of_a_stopped_instance_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Slot::take(dir.path(), Some(2), "app").unwrap());
+        Slot::take(dir.path(), Some(2), "app").unwrap().keep("note", "kept").unwrap();
         drop(Slot::take(dir.path(), None, "app").unwrap());
-        let numbers: Vec<u32> = Slot::read_all(dir.path()).unwrap().iter().map(|s| s.number).collect();
-        assert_eq!(numbers, [0, 2]);
+        let slots = Slot::read_all(dir.path()).unwrap();
+        let kept: Vec<_> = slots.iter().map(|s| (s.number, s.kept("note").unwrap())).collect();
+        assert_eq!(kept, [(0, None), (2, Some("kept".to_owned()))]);
     }
 }

@@ -1,0 +1,200 @@
+//! What `/ready` and `/metrics` show: the engine's and the mirror's plain figures, under Prometheus' names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::edges::http::{Family, Kind, Sample, Status, Value};
+use crate::edges::postgres::mirror::{Figures, Status as MirrorStatus};
+use crate::streams::runtime::{COMMIT_BUCKETS_MS, Metrics, TaskStatus, ThreadSnapshot};
+use crate::streams::task::state::TaskState;
+
+/// The figures of an instance.
+pub struct Pages {
+    metrics: Arc<Metrics>,
+    mirror: Option<Arc<MirrorStatus>>,
+    /// Records a second, bits of a double, as last measured.
+    rate: AtomicU64,
+}
+
+/// Sums over the threads.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Records processed.
+    pub records: u64,
+    bytes: u64,
+    commits: u64,
+    aborts: u64,
+    producers_lost: u64,
+    commit_micros: u64,
+    buckets: [u64; COMMIT_BUCKETS_MS.len() + 1],
+}
+
+impl Totals {
+    fn add(mut self, t: &ThreadSnapshot) -> Totals {
+        self.records += t.records;
+        self.bytes += t.bytes;
+        self.commits += t.commits;
+        self.aborts += t.aborts;
+        self.producers_lost += t.producers_lost;
+        self.commit_micros += t.commit_micros;
+        self.buckets.iter_mut().zip(t.buckets).for_each(|(sum, n)| *sum += n);
+        self
+    }
+}
+
+impl Pages {
+    /// Of an instance, and its mirror if it has one.
+    pub fn new(metrics: Arc<Metrics>, mirror: Option<Arc<MirrorStatus>>) -> Pages {
+        Pages { metrics, mirror, rate: AtomicU64::new(0) }
+    }
+
+    /// Sums over the threads.
+    pub fn totals(&self) -> Totals {
+        self.metrics.threads().iter().fold(Totals::default(), |sum, thread| sum.add(&thread.snapshot()))
+    }
+
+    /// The engine's figures.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The mirror's figures.
+    pub fn mirror(&self) -> Option<Figures> {
+        self.mirror.as_ref().map(|m| m.figures())
+    }
+
+    /// Records a second.
+    pub fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Ordering::Relaxed))
+    }
+
+    /// Keeps what was measured.
+    pub fn set_rate(&self, rate: f64) {
+        self.rate.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    /// A processor's counter, all its labels together.
+    pub fn counted(&self, name: &str) -> u64 {
+        self.metrics.counters().iter().filter(|((n, _), _)| *n == name).map(|(_, by)| by).sum()
+    }
+}
+
+impl Status for Pages {
+    fn waiting(&self) -> Vec<String> {
+        let threads = self.metrics.threads().iter().enumerate();
+        let mut waiting: Vec<String> = threads
+            .filter(|(_, thread)| !thread.snapshot().joined)
+            .map(|(at, _)| format!("stream thread {at}: waits for its first assignment"))
+            .collect();
+        for (id, task) in self.metrics.tasks() {
+            if task.state != TaskState::Running {
+                let (done, of) = task.restored;
+                waiting.push(format!(
+                    "task {id} ({}): {}, {done} of {of} changelog records restored",
+                    task.source, task.state
+                ));
+            }
+        }
+        waiting
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        let tasks = self.metrics.tasks();
+        let mut families = throughput(&self.totals(), self.rate());
+        families.extend(of_tasks(tasks.values()));
+        families.extend(counters(&self.metrics.counters()));
+        families.extend(self.mirror().iter().flat_map(of_mirror));
+        families
+    }
+}
+
+fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
+    let bounds = COMMIT_BUCKETS_MS.iter().map(|ms| *ms as f64 / 1000.0).chain([f64::MAX]);
+    let commits = Value::Histogram { sum: t.commit_micros as f64 / 1e6, buckets: bounds.zip(t.buckets).collect() };
+    let count = |name, help, n| Family::one(name, help, Kind::Counter, Value::Count(n));
+    vec![
+        count("records", "Records processed, again after an abort", t.records),
+        count("bytes", "Bytes of keys and values processed", t.bytes),
+        Family::one("records_per_second", "Records processed a second, lately", Kind::Gauge, Value::Level(rate)),
+        count("commits", "Transactions committed", t.commits),
+        count("aborts", "Transactions aborted", t.aborts),
+        count("producers_lost", "Producers lost and made anew", t.producers_lost),
+        Family::one("commit_seconds", "Time of a commit", Kind::Histogram, commits),
+    ]
+}
+
+fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
+    let mut states: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut lags, mut restored, mut to_restore) = (Vec::new(), 0, 0);
+    for task in tasks {
+        *states.entry(task.state.to_string()).or_default() += 1;
+        restored += task.restored.0;
+        to_restore += task.restored.1;
+        let labels = vec![
+            ("topic".to_owned(), task.source.topic.to_string()),
+            ("partition".to_owned(), task.source.partition.to_string()),
+        ];
+        lags.push(Sample { labels, value: Value::Level(task.lag as f64) });
+    }
+    let states = states.into_iter().map(|(state, n)| (state, Value::Level(n as f64)));
+    let level = |name, help, n: u64| Family::one(name, help, Kind::Gauge, Value::Level(n as f64));
+    vec![
+        Family { name: "lag", help: "Records behind, by partition", kind: Kind::Gauge, samples: lags },
+        Family::by("tasks", "Tasks assigned, by state", Kind::Gauge, "state", states),
+        level("restored_records", "Changelog records restored for the tasks assigned", restored),
+        level("restore_records", "Changelog offsets to restore for the tasks assigned, in all", to_restore),
+    ]
+}
+
+/// Counters of processors: label and help of those that are known. Each is shown from the start, without samples.
+const COUNTERS: [(&str, &str, &str); 7] = [
+    ("dead_letters", "class", "Records that could not be processed, by class"),
+    ("unknown_event_types", "", "Events of a type that changes no state"),
+    ("stateless_events", "reason", "Events that change no memory, by reason"),
+    ("resolved_memories", "status", "Resolved memories emitted, by status"),
+    ("conflicts", "type", "Conflict records that announce a conflict, by type"),
+    ("conflicts_superseded", "type", "Conflict records that end one, by type"),
+    ("unchanged_events", "", "Events that changed nothing"),
+];
+
+fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {
+    let samples = |name: &str, label: &str| -> Vec<Sample> {
+        let ours = all.iter().filter(|((n, _), _)| *n == name);
+        let labels = |of: &str| if label.is_empty() { Vec::new() } else { vec![(label.to_owned(), of.to_owned())] };
+        ours.map(|((_, of), n)| Sample { labels: labels(of), value: Value::Count(*n) }).collect()
+    };
+    let known = COUNTERS.iter().map(|(name, label, help)| {
+        let mut samples = samples(name, label);
+        if label.is_empty() && samples.is_empty() {
+            samples.push(Sample { labels: Vec::new(), value: Value::Count(0) });
+        }
+        Family { name, help, kind: Kind::Counter, samples }
+    });
+    let mut families: Vec<Family> = known.collect();
+    let mut others: Vec<&'static str> = all.keys().map(|(name, _)| *name).collect();
+    others.retain(|name| !COUNTERS.iter().any(|(known, ..)| known == name));
+    others.dedup();
+    let help = "Counted by a processor, by label";
+    families.extend(others.into_iter().map(|name| Family {
+        name,
+        help,
+        kind: Kind::Counter,
+        samples: samples(name, "label"),
+    }));
+    families
+}
+
+fn of_mirror(f: &Figures) -> Vec<Family> {
+    let count = |name, help, n| Family::one(name, help, Kind::Counter, Value::Count(n));
+    let level = |name, help, n: f64| Family::one(name, help, Kind::Gauge, Value::Level(n));
+    let mut families = vec![
+        count("mirror_rows", "Records mirrored since the start", f.rows),
+        count("mirror_raw_rows", "Records that Postgres refused as decoded and keeps raw", f.rejected),
+        count("mirror_batches", "Transactions of the mirror committed", f.batches),
+        count("mirror_failures", "Failed calls of the mirror to Postgres", f.failures),
+        level("mirror_down", "1 while Postgres does not take rows", f64::from(u8::from(f.down))),
+    ];
+    families.extend(f.lag.map(|lag| level("mirror_lag", "Records that are not mirrored yet", lag as f64)));
+    families
+}

@@ -1,0 +1,292 @@
+//! `helixstream run`: start, watch, shut down. Stream threads block in librdkafka and so are threads of the system; the
+//! mirror and HTTP have threads of their own, and this one waits for a signal or a failure.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::kafka::{self, Memory};
+use super::kill::KillAt;
+use super::pages::Pages;
+use super::status::Watch;
+use super::{Stop, settings, state, topology};
+use crate::config::Topology as File;
+use crate::edges::cli::RunArgs;
+use crate::edges::clock::MachineClock;
+use crate::edges::kafka::KafkaSettings;
+use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::consumer::group_consumer;
+use crate::edges::kafka::producer::TransactionalProducers;
+use crate::edges::kafka::restore::ChangelogReader;
+use crate::edges::rocksdb::{RocksStores, StoreMemory};
+use crate::edges::slots::Slot;
+use crate::streams::runtime::{
+    Instance, InstancePorts, NoObserver, RuntimeConfig, StepObserver, StreamThread, ThreadPorts, Workers,
+};
+
+/// From the signal to the exit, at most; the engine leaves its group well within it.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
+/// How long the engine waits for the group to let go.
+const LEAVE_LIMIT: Duration = Duration::from_secs(6);
+/// How often signals, threads and the live line are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Threads that open and restore stores.
+const WORKERS: usize = 2;
+
+/// Everything that is decided before anything is started.
+struct Plan {
+    file: File,
+    threads: usize,
+    state_dir: PathBuf,
+    postgres_url: Option<String>,
+}
+
+/// Runs until a signal or a failure.
+pub fn run(args: &RunArgs) -> Result<(), Stop> {
+    let signalled = watch_signals()?;
+    let plan = plan(args)?;
+    // Checked before anything is started, so that a mistake is told at once and as one.
+    let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
+    kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
+    let observer = KillAt::from_environment().map_err(Stop::Usage)?;
+    let listener = args.http_listen.map(|addr| {
+        TcpListener::bind(addr)
+            .with_context(|| format!("serve HTTP at {addr}: choose another --http-listen, or stop what listens there"))
+    });
+    let listener = listener.transpose()?;
+    let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id)?;
+    state::keep_settings(&slot, &args.topology)?;
+    let kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
+    tracing::info!(
+        "slot {} of {}, instance {}, application {}, brokers {}, mirror {}",
+        slot.number,
+        plan.state_dir.display(),
+        slot.instance_id,
+        kafka.application_id,
+        kafka.bootstrap_servers,
+        plan.postgres_url.as_deref().map_or("none".to_owned(), crate::edges::telemetry::without_password),
+    );
+    let observer: Arc<dyn StepObserver> = match observer {
+        Some(kill) => Arc::new(kill),
+        None => Arc::new(NoObserver),
+    };
+    let Some(instance) = start(&plan, &kafka, &slot, memory, observer, &signalled)? else { return Ok(()) };
+    let mirror: Option<crate::edges::postgres::mirror::Mirror> = None;
+    let pages = Arc::new(Pages::new(instance.metrics(), mirror.as_ref().map(|m| m.status())));
+    let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
+    let threads = Threads::start(&instance, &kafka, plan.threads)?;
+    tracing::info!("{} stream threads run", plan.threads);
+    let failure = threads.watch(&signalled, &mut Watch::new(pages));
+    tracing::info!("stopping: what is processed is committed first");
+    instance.stop();
+    let mirror_stop = mirror.map(|mirror| thread::spawn(move || mirror.stop()));
+    let stopped = threads.join(Instant::now() + STOP_LIMIT);
+    if let Some(mirror) = mirror_stop {
+        wait_for(&mirror, Instant::now() + Duration::from_secs(1));
+    }
+    drop(http);
+    failure.map_or(stopped, Err)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn plan(args: &RunArgs) -> Result<Plan, Stop> {
+    let file = settings::load(&args.topology, args.application_id.as_deref())?;
+    let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
+    let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
+    let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));
+    let url = args.mirror.postgres_url.clone().or_else(|| file.run.postgres_url.clone());
+    let postgres_url = url.filter(|url| !url.is_empty() && !args.mirror.no_mirror);
+    if postgres_url.is_none() && !args.mirror.no_mirror {
+        tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
+    }
+    Ok(Plan { file, threads, state_dir, postgres_url })
+}
+
+/// Set by the first SIGTERM or SIGINT; a second one ends the process at once.
+fn watch_signals() -> Result<Arc<AtomicBool>, Stop> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, signalled.clone())
+            .and_then(|_| signal_hook::flag::register(signal, signalled.clone()))
+            .context("watch for signals")?;
+    }
+    Ok(signalled)
+}
+
+/// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.
+fn start(
+    plan: &Plan,
+    kafka: &KafkaSettings,
+    slot: &Slot,
+    memory: Memory,
+    observer: Arc<dyn StepObserver>,
+    signalled: &AtomicBool,
+) -> Result<Option<Arc<Instance>>, Stop> {
+    let runtime = &plan.file.values.runtime;
+    let engine = topology::build(&plan.file).map_err(|e| Stop::Usage(format!("{}: {e}", plan.file.file)))?;
+    let config = RuntimeConfig {
+        application_id: kafka.application_id.clone(),
+        instance_id: slot.instance_id.clone(),
+        commit_interval: runtime.commit_interval,
+        task_timeout: runtime.task_timeout,
+        uncommitted_bytes: memory.uncommitted_bytes,
+        purge_interval: runtime.purge.then_some(runtime.purge_interval),
+        replication: i32::try_from(runtime.replication_factor).ok().filter(|n| *n > 0),
+        stop_timeout: LEAVE_LIMIT,
+        ..RuntimeConfig::default()
+    };
+    let stores = StoreMemory {
+        cache_bytes: memory.store_bytes,
+        write_buffer_bytes: memory.store_bytes * 3 / 8,
+        ..StoreMemory::default()
+    };
+    let stores = Arc::new(RocksStores::new(&slot.tasks, &stores)?);
+    let restore = Arc::new(ChangelogReader::new(kafka)?);
+    let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
+    let executor = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
+    let (patience, threads) = (runtime.broker_timeout, plan.threads);
+    let (done, result) = channel();
+    let job = move || -> anyhow::Result<Arc<Instance>> {
+        admin.wait_for_brokers(patience)?;
+        let clock = Arc::new(MachineClock::default());
+        let ports = InstancePorts { admin, restore, stores, clock, executor, observer };
+        Ok(Instance::new(&engine, config, threads, ports)?)
+    };
+    thread::Builder::new().name("start".to_owned()).spawn(move || {
+        // The receiver is gone only when a signal has ended the start.
+        let _ = done.send(job());
+    })?;
+    loop {
+        match result.recv_timeout(LOOK) {
+            Ok(instance) => return Ok(Some(instance?)),
+            Err(RecvTimeoutError::Timeout) if signalled.load(Ordering::Relaxed) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the start ended by a panic").into()),
+        }
+    }
+}
+
+/// The stream threads.
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    ends: Receiver<anyhow::Result<()>>,
+}
+
+impl Threads {
+    fn start(instance: &Arc<Instance>, kafka: &KafkaSettings, count: usize) -> anyhow::Result<Threads> {
+        let (end, ends) = channel();
+        let mut handles = Vec::new();
+        for index in 0..count {
+            let (instance, kafka, end): (_, _, Sender<anyhow::Result<()>>) =
+                (instance.clone(), kafka.clone(), end.clone());
+            let body = move || {
+                let ended = stream_thread(&instance, &kafka, index);
+                // Who listens no more has given up waiting for us.
+                let _ = end.send(ended);
+            };
+            handles.push(
+                thread::Builder::new().name(format!("stream-{index}")).spawn(body).context("start a stream thread")?,
+            );
+        }
+        Ok(Threads { handles, ends })
+    }
+
+    /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
+    fn watch(&self, signalled: &AtomicBool, watch: &mut Watch) -> Option<Stop> {
+        loop {
+            match self.ends.recv_timeout(LOOK) {
+                Ok(Err(e)) => return Some(e.into()),
+                Ok(Ok(())) => return Some(anyhow!("a stream thread stopped by itself").into()),
+                Err(RecvTimeoutError::Disconnected) => return Some(anyhow!("a stream thread ended by a panic").into()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.handles.iter().any(JoinHandle::is_finished) && self.ends.try_recv().is_err() {
+                return Some(anyhow!("a stream thread ended by a panic").into());
+            }
+            if signalled.load(Ordering::Relaxed) {
+                return None;
+            }
+            watch.look();
+        }
+    }
+
+    /// Waits for all threads.
+    fn join(self, deadline: Instant) -> Result<(), Stop> {
+        let on_time = self.handles.iter().all(|handle| wait_for(handle, deadline));
+        let failed = self.ends.try_iter().find_map(Result::err);
+        if let Some(e) = failed {
+            return Err(e.into());
+        }
+        if !on_time {
+            let limit = STOP_LIMIT.as_secs();
+            return Err(anyhow!("stream threads did not stop within {limit} s: what was not committed is processed again at the next start").into());
+        }
+        Ok(())
+    }
+}
+
+fn wait_for<T>(handle: &JoinHandle<T>, deadline: Instant) -> bool {
+    while !handle.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+fn stream_thread(instance: &Arc<Instance>, kafka: &KafkaSettings, index: usize) -> anyhow::Result<()> {
+    let (membership, fetching) = group_consumer(kafka, index)?;
+    let ports = ThreadPorts {
+        membership: Box::new(membership),
+        fetching: Box::new(fetching),
+        producers: Box::new(TransactionalProducers::new(kafka, index)),
+    };
+    StreamThread::new(instance, index, ports).run().with_context(|| format!("stream thread {index}"))
+}
+
+/// The HTTP pages on a thread of their own; dropping it stops them.
+struct Http {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Http {
+    fn start(listener: TcpListener, pages: Arc<Pages>) -> anyhow::Result<Http> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start HTTP")?;
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        tracing::info!("/live, /ready and /metrics at http://{}", listener.local_addr().context("serve HTTP")?);
+        let body = move || {
+            let wait = async {
+                // An error means that the sender is gone, which stops it as well.
+                let _ = stopped.await;
+            };
+            if let Err(e) = runtime.block_on(crate::edges::http::serve(listener, pages, wait)) {
+                tracing::error!("serve HTTP: {e}");
+            }
+        };
+        let thread = thread::Builder::new().name("http".to_owned()).spawn(body).context("start HTTP")?;
+        Ok(Http { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The thread may have ended already.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            // An open connection may hold it; the process ends anyway.
+            wait_for(&thread, Instant::now() + Duration::from_millis(200));
+        }
+    }
+}

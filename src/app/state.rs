@@ -1,0 +1,153 @@
+//! `helixstream state`: looks into the stores of a stopped instance, read-only.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{Stop, settings, topology};
+use crate::config::{self, Topology as File};
+use crate::domain::resolve::Reading;
+use crate::domain::state::{ReadFailure, Rows};
+use crate::edges::cli::{StateAction, StateTarget, TopologyArgs};
+use crate::edges::rocksdb::{RocksStores, StoreMemory};
+use crate::edges::slots::Slot;
+use crate::memories::inspect;
+use crate::streams::ports::TaskStore;
+use crate::streams::record::TaskId;
+use crate::streams::store::cut::Position;
+
+/// The texts that a run keeps in its slot, so that its state can be read as it was resolved.
+const KEPT_TOPOLOGY: &str = "topology.toml";
+const KEPT_SETTINGS: &str = "settings";
+
+/// What is shown where a slot keeps no topology.
+const MEMORY_TOPOLOGY: &str = include_str!("../../topologies/memory.toml");
+
+/// Keeps the topology file and what overrides it beside the state.
+pub fn keep_settings(slot: &Slot, args: &TopologyArgs) -> Result<(), Stop> {
+    let text = std::fs::read_to_string(&args.topology).with_context(|| format!("read {}", args.topology.display()))?;
+    let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
+    slot.keep(KEPT_TOPOLOGY, &text)?;
+    slot.keep(KEPT_SETTINGS, &overrides.collect::<Vec<_>>().join("\n"))?;
+    Ok(())
+}
+
+/// Prints one memory or all.
+pub fn state(action: &StateAction) -> Result<(), Stop> {
+    match action {
+        StateAction::Get { memory_id, target } => get(memory_id, target),
+        StateAction::Dump { target } => dump(target),
+    }
+}
+
+/// A store of memories, open for reading.
+struct Open {
+    task: TaskId,
+    db: Box<dyn TaskStore>,
+    file: std::sync::Arc<File>,
+    next_offset: i64,
+}
+
+impl Open {
+    fn show(&self, id: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let reading = Reading { settings: &self.file.values.resolver, custom: None };
+        inspect::memory(&StoreRows(&*self.db), id, &reading)
+            .with_context(|| format!("read the memory {id} of task {}", self.task))
+    }
+}
+
+struct StoreRows<'s>(&'s dyn TaskStore);
+
+impl Rows for StoreRows<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFailure> {
+        Ok(self.0.get(0, key)?.map(|value| value.to_vec()))
+    }
+}
+
+fn get(id: &str, target: &StateTarget) -> Result<(), Stop> {
+    for open in open_all(target)? {
+        if let Some(json) = open.show(id)? {
+            print(&json)?;
+            return Ok(());
+        }
+    }
+    let dir = target.state_dir.display();
+    Err(anyhow!("the state under {dir} holds no memory `{id}`: it may be another instance's, or never have been")
+        .into())
+}
+
+fn dump(target: &StateTarget) -> Result<(), Stop> {
+    for open in open_all(target)? {
+        let mut ids = Vec::new();
+        open.db.scan(0, b"", &mut |key, _| {
+            ids.extend(inspect::memory_of(key).map(str::to_owned));
+            ControlFlow::Continue(())
+        })?;
+        for id in ids {
+            let is_read = open.show(&id)?.map(|json| print(&json)).transpose()?;
+            if is_read == Some(false) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a line; whether anybody still reads.
+fn print(json: &[u8]) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(json).and_then(|()| out.write_all(b"\n")) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e).context("write to the standard output"),
+    }
+}
+
+/// Every store of memories, by task; where two slots have one of the same task (it has moved), the one further on.
+fn open_all(target: &StateTarget) -> Result<Vec<Open>, Stop> {
+    let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
+    // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
+    let slots = Slot::read_all(&target.state_dir)?;
+    for slot in &slots {
+        let file = std::sync::Arc::new(topology_of(slot, target)?);
+        let engine = topology::build(&file).map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))?;
+        if !slot.tasks.is_dir() {
+            continue;
+        }
+        let stores = RocksStores::new(&slot.tasks, &StoreMemory::default())?;
+        for task in stores.tasks()? {
+            let subtopology = usize::try_from(task.subtopology).ok().and_then(|at| engine.subtopologies().get(at));
+            for store in subtopology.iter().flat_map(|sub| &sub.stores) {
+                let db = stores.open_read_only(task, &[store])?;
+                let position = db.position(0)?.map(|bytes| Position::decode(task, &bytes)).transpose();
+                let next_offset = position
+                    .map_err(|e| anyhow!("read the position of task {task}: {e}"))?
+                    .map_or(-1, |p| p.next_offset);
+                let key = (task, store.clone());
+                if found.get(&key).is_none_or(|other| other.next_offset < next_offset) {
+                    found.insert(key, Open { task, db, file: file.clone(), next_offset });
+                }
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
+fn topology_of(slot: &Slot, target: &StateTarget) -> Result<File, Stop> {
+    let mut file = match (&target.topology, slot.kept(KEPT_TOPOLOGY)?) {
+        (Some(path), _) => settings::read(path)?,
+        (None, Some(text)) => config::parse(KEPT_TOPOLOGY, &text).map_err(|e| Stop::Usage(e.to_string()))?,
+        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(|e| Stop::Usage(e.to_string()))?,
+    };
+    if target.topology.is_none() {
+        for assignment in slot.kept(KEPT_SETTINGS)?.unwrap_or_default().lines() {
+            file.values.set_text(assignment, KEPT_SETTINGS).map_err(Stop::Usage)?;
+        }
+    }
+    settings::overrides(&mut file.values, &target.set)?;
+    file.values.check(false).map_err(Stop::Usage)?;
+    Ok(file)
+}

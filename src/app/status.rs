@@ -1,0 +1,82 @@
+//! What a person at a terminal sees of a running instance, and the rate that all else shows.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pages::Pages;
+use crate::edges::cli::terminal::{LiveLine, Progress};
+use crate::memories::{CONFLICTS, RESOLVED};
+use crate::streams::runtime::TaskStatus;
+use crate::streams::task::state::TaskState;
+
+/// Time between two measurements of the rate.
+const MEASURE: Duration = Duration::from_secs(1);
+/// How much of the rate before stays in the one shown.
+const INERTIA: f64 = 0.5;
+
+/// Measures the rate, and keeps the live line or the bar of a restore.
+pub struct Watch {
+    pages: Arc<Pages>,
+    measured: Instant,
+    records: u64,
+    line: Option<LiveLine>,
+    bar: Option<Progress>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn new(pages: Arc<Pages>) -> Watch {
+        Watch { pages, measured: Instant::now(), records: 0, line: LiveLine::new(), bar: None }
+    }
+
+    /// Called often; does something once a second.
+    pub fn look(&mut self) {
+        let since = self.measured.elapsed();
+        if since < MEASURE {
+            return;
+        }
+        let records = self.pages.totals().records;
+        let now = records.saturating_sub(self.records) as f64 / since.as_secs_f64();
+        let rate = self.pages.rate() * INERTIA + now * (1.0 - INERTIA);
+        (self.measured, self.records) = (Instant::now(), records);
+        self.pages.set_rate(if rate < 0.5 { 0.0 } else { rate });
+        if self.line.is_some() {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        let tasks = self.pages.metrics().tasks();
+        let restoring = |task: &&TaskStatus| matches!(task.state, TaskState::Restoring | TaskState::Rebuilding);
+        let (mut done, mut of) = (0, 0);
+        for task in tasks.values().filter(restoring) {
+            done += task.restored.0;
+            of += task.restored.1;
+        }
+        if of > done {
+            self.bar.get_or_insert_with(|| Progress::new("restore", Some(of), false)).set(done, Some(of));
+        } else {
+            self.bar = None;
+        }
+        if let Some(line) = &self.line {
+            line.show(text(&self.pages));
+        }
+    }
+}
+
+/// The live line.
+fn text(pages: &Pages) -> String {
+    let mirror = match pages.mirror() {
+        None => "no mirror".to_owned(),
+        Some(figures) if figures.down => "mirror down".to_owned(),
+        Some(figures) => figures.lag.map_or("mirror lag unknown".to_owned(), |lag| format!("mirror lag {lag}")),
+    };
+    format!(
+        "{:.0} records/s · lag {} · {} memories resolved · {} conflicts · {} dead letters · {mirror}",
+        pages.rate(),
+        pages.metrics().lag(),
+        pages.counted(RESOLVED),
+        pages.counted(CONFLICTS),
+        pages.counted("dead_letters"),
+    )
+}

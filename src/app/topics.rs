@@ -1,0 +1,211 @@
+//! `helixstream topics`: what a topology needs of Kafka, made or checked. `run` makes internal topics only; this makes all.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::kafka::{self, Memory};
+use super::{Stop, settings, topology};
+use crate::config::Topology as File;
+use crate::edges::cli::TopicsAction;
+use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::restore::ChangelogReader;
+use crate::streams::ports::{Admin, NewTopic};
+use crate::streams::runtime::{RuntimeConfig, internal_topics};
+
+/// What a topic is for, which decides how it may be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Source,
+    Sink,
+    Internal,
+}
+
+/// A topic that the topology needs.
+struct Wanted {
+    topic: NewTopic,
+    role: Role,
+}
+
+/// How long `plan` waits for a broker, which it can do without.
+const PLAN_PATIENCE: Duration = Duration::from_secs(5);
+/// Room for keys and headers above the greatest event.
+const EVENT_ROOM: usize = 1 << 20;
+/// Kafka 4's default for how far ahead of the broker a record's time may lie (KIP-1030).
+const AFTER_MAX_MS: i64 = 3_600_000;
+
+/// Plans, creates or checks.
+pub fn topics(action: &TopicsAction) -> Result<(), Stop> {
+    let target = action.target();
+    let file = settings::load(&target.topology, target.application_id.as_deref())?;
+    let clients = kafka::settings(&target.kafka, Some(&file), "topics", Memory::share(file.values.runtime.memory, 1))?;
+    let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
+    let is_plan = matches!(action, TopicsAction::Plan(_));
+    let patience = kafka::patience(Some(&file));
+    let mut existing = BTreeMap::new();
+    match admin.wait_for_brokers(if is_plan { patience.min(PLAN_PATIENCE) } else { patience }) {
+        Ok(()) => existing = find(&admin, &file)?,
+        Err(e) if is_plan => eprintln!("{e}\nshown as if no topic existed:"),
+        Err(e) => return Err(e.into()),
+    }
+    let wanted = wanted(&file, &existing)?;
+    match action {
+        TopicsAction::Plan(_) => {
+            wanted.iter().for_each(|w| println!("{}", line(w, &existing)));
+            Ok(())
+        }
+        TopicsAction::Create(_) => create(&admin, &wanted, &existing),
+        TopicsAction::Check(_) => check(&admin, &file, &wanted, &existing),
+    }
+}
+
+fn runtime_config(file: &File) -> RuntimeConfig {
+    RuntimeConfig { application_id: file.values.resolver.application_id.clone(), ..RuntimeConfig::default() }
+}
+
+/// The topology's own topics, as the file says.
+fn world(file: &File) -> Vec<Wanted> {
+    let replication = i32::try_from(file.values.runtime.replication_factor).ok().filter(|n| *n > 0);
+    let topic = |name: &str, partitions, role, bytes: usize| {
+        let mut config = vec![
+            ("max.message.bytes".to_owned(), bytes.to_string()),
+            ("message.timestamp.type".to_owned(), "CreateTime".to_owned()),
+            ("retention.ms".to_owned(), "-1".to_owned()),
+        ];
+        // The events topic keeps the broker's own limit: stream time leans on it.
+        if role == Role::Sink {
+            config.push(("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()));
+        }
+        Wanted { topic: NewTopic { name: name.to_owned(), partitions, replication, config }, role }
+    };
+    let event_bytes = file.values.limits.max_value_bytes + EVENT_ROOM;
+    let output_bytes = file.values.runtime.max_output_bytes;
+    let sources = file.graph.sources().map(|(_, name, n)| topic(name, n, Role::Source, event_bytes));
+    let sinks = file.graph.sinks().map(|(_, name, n)| topic(name, n, Role::Sink, output_bytes));
+    let dead = file.graph.dead_letters.iter();
+    let dead = dead.map(|d| topic(&d.topic, d.partitions, Role::Sink, topology::dead_letter_bytes(file)));
+    sources.chain(sinks).chain(dead).collect()
+}
+
+/// Partition counts of the topics that exist, among those that the topology needs.
+fn find(admin: &dyn Admin, file: &File) -> Result<BTreeMap<String, i32>, Stop> {
+    let counts = world(file).into_iter().map(|w| (w.topic.name, w.topic.partitions)).collect();
+    let engine = topology::build(file).map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))?;
+    let mut names: Vec<String> = world(file).into_iter().map(|w| w.topic.name).collect();
+    names.extend(internal_topics(&engine, &runtime_config(file), &counts)?.into_iter().map(|t| t.name));
+    let asked: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = admin.topics(&asked)?.into_iter().flatten();
+    Ok(found.map(|info| (info.name, info.partitions)).collect())
+}
+
+/// All topics that the topology needs, given those that exist.
+fn wanted(file: &File, existing: &BTreeMap<String, i32>) -> Result<Vec<Wanted>, Stop> {
+    let mut all = world(file);
+    let mut counts = existing.clone();
+    for w in &all {
+        counts.entry(w.topic.name.clone()).or_insert(w.topic.partitions);
+    }
+    let engine = topology::build(file).map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))?;
+    let replication = i32::try_from(file.values.runtime.replication_factor).ok().filter(|n| *n > 0);
+    for topic in internal_topics(&engine, &runtime_config(file), &counts)? {
+        let topic = NewTopic { name: topic.name, partitions: topic.partitions, replication, config: topic.config };
+        all.push(Wanted { topic, role: Role::Internal });
+    }
+    Ok(all)
+}
+
+fn line(wanted: &Wanted, existing: &BTreeMap<String, i32>) -> String {
+    let topic = &wanted.topic;
+    match existing.get(&topic.name) {
+        Some(has) => format!("exists  {}  {has} partitions", topic.name),
+        None => {
+            let config: Vec<String> = topic.config.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            format!("create  {}  {} partitions  {}", topic.name, topic.partitions, config.join(" "))
+        }
+    }
+}
+
+fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>) -> Result<(), Stop> {
+    let missing = wanted.iter().filter(|w| !existing.contains_key(&w.topic.name));
+    let missing: Vec<NewTopic> = missing.map(|w| w.topic.clone()).collect();
+    if !missing.is_empty() {
+        admin.create_topics(&missing)?;
+    }
+    for w in wanted {
+        match existing.get(&w.topic.name) {
+            Some(has) => println!("exists   {}  {has} partitions", w.topic.name),
+            None => println!("created  {}  {} partitions", w.topic.name, w.topic.partitions),
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong loses records and fails the check; what is only remarkable is a warning.
+fn check(admin: &dyn Admin, file: &File, wanted: &[Wanted], existing: &BTreeMap<String, i32>) -> Result<(), Stop> {
+    let mut wrong = 0;
+    for w in wanted {
+        let name = &w.topic.name;
+        let Some(has) = existing.get(name) else {
+            // `run` makes internal topics itself.
+            if w.role == Role::Internal {
+                println!("ok       {name}: will be made by `run`");
+            } else {
+                wrong += 1;
+                println!("missing  {name}: make it with `helixstream topics create`");
+            }
+            continue;
+        };
+        if *has != w.topic.partitions {
+            println!("warning  {name}: has {has} partitions, the topology file says {}", w.topic.partitions);
+        }
+        let config: BTreeMap<String, String> = admin.topic_config(name)?.into_iter().collect();
+        let remarks = remarks(file, w, &config);
+        wrong += remarks.iter().filter(|(is_wrong, _)| *is_wrong).count();
+        for (is_wrong, text) in &remarks {
+            println!("{}  {name}: {text}", if *is_wrong { "wrong  " } else { "warning" });
+        }
+        if remarks.is_empty() {
+            println!("ok       {name}: {has} partitions");
+        }
+    }
+    if wrong > 0 {
+        return Err(anyhow!("{wrong} topics are missing or set so that records are lost: see above").into());
+    }
+    Ok(())
+}
+
+/// What is wrong (`true`) or remarkable about a topic's settings.
+fn remarks(file: &File, wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool, String)> {
+    let has = |key: &str| config.get(key).map(String::as_str).unwrap_or_default();
+    let number = |key: &str| has(key).parse::<i64>().ok();
+    let mut remarks = Vec::new();
+    let limit = file.values.limits.max_value_bytes;
+    if wanted.role == Role::Source {
+        if number("max.message.bytes").is_some_and(|n| usize::try_from(n).is_ok_and(|n| n < limit)) {
+            let text =
+                format!("takes records of {} bytes, less than the event limit of {limit}", has("max.message.bytes"));
+            remarks.push((false, format!("{text}: raise its max.message.bytes, or lower max_value_bytes")));
+        }
+        if number("message.timestamp.after.max.ms").is_some_and(|n| n > AFTER_MAX_MS) {
+            let text = "takes times far ahead of the broker's clock, and stream time runs with them: lower its message.timestamp.after.max.ms";
+            remarks.push((false, text.to_owned()));
+        }
+        return remarks;
+    }
+    if has("message.timestamp.type") == "LogAppendTime" {
+        let text = "puts its own times in place of ours: set message.timestamp.type=CreateTime";
+        remarks.push((wanted.role == Role::Internal, text.to_owned()));
+    }
+    if number("retention.ms").is_some_and(|n| n >= 0) && has("cleanup.policy").contains("delete") {
+        let text =
+            format!("drops records after {} ms, counted from event times: set retention.ms=-1", has("retention.ms"));
+        remarks.push((true, text));
+    }
+    if number("message.timestamp.after.max.ms").is_some_and(|n| n < i64::MAX) {
+        let text =
+            "refuses times far ahead of the broker's clock: set message.timestamp.after.max.ms=9223372036854775807";
+        remarks.push((wanted.role == Role::Internal, text.to_owned()));
+    }
+    remarks
+}

@@ -1,0 +1,228 @@
+//! `run`, `topics` and `state` on a real broker: what a person gets when something is missing, and what comes out when all is there.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rustix::process::Signal;
+use support::process::temp_dir;
+use support::{Broker, Finished, Helix, Record, ports, records, repo_path, unique, wait_for};
+
+/// The memory topology with topics and an application id of the test's own.
+struct Trial {
+    dir: std::path::PathBuf,
+    name: String,
+}
+
+impl Trial {
+    fn new() -> Trial {
+        let (dir, name) = (temp_dir("run"), unique("run"));
+        let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
+        let text = text.replace("\"helixstream\"", &format!("\"{name}\"")).replace("helixagent.memory", &name);
+        std::fs::write(dir.join("t.toml"), text).unwrap();
+        Trial { dir, name }
+    }
+
+    fn topic(&self, what: &str) -> String {
+        format!("{}.{what}", self.name)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    fn topics(&self, action: &str) -> Finished {
+        let (file, broker) = (self.path("t.toml"), Broker::shared().bootstrap());
+        Helix::run(&["topics", action, "--topology", &file, "--bootstrap-servers", &broker])
+    }
+
+    fn run(&self, more: &[&str]) -> Helix {
+        let (file, broker, state) = (self.path("t.toml"), Broker::shared().bootstrap(), self.path("state"));
+        let fixed = ["run", "--topology", &file, "--bootstrap-servers", &broker, "--state-dir", &state, "--no-mirror"];
+        Helix::spawn(&[&fixed, more].concat())
+    }
+
+    fn produce_samples(&self) {
+        let (input, broker) = (repo_path("tests/fixtures/helixagent-events.jsonl"), Broker::shared().bootstrap());
+        let input = input.display().to_string();
+        let done = Helix::run_ok(&[
+            "produce",
+            "--input",
+            &input,
+            "--topic",
+            &self.topic("events"),
+            "--bootstrap-servers",
+            &broker,
+        ]);
+        assert!(done.stdout.contains("305 records"), "{done:?}");
+    }
+}
+
+/// The last record of each key.
+fn last(records: impl IntoIterator<Item = Record>) -> BTreeMap<String, Record> {
+    records.into_iter().map(|r| (r.key_text(), r)).collect()
+}
+
+/// The whole answer of a page, or nothing while nobody serves it.
+fn page(address: &str, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[test]
+fn the_samples_come_out_as_replay_has_them() {
+    let trial = Trial::new();
+    assert_eq!(trial.topics("check").code, Some(1));
+    let created = trial.topics("create");
+    assert_eq!((created.code, created.stdout.matches("created").count()), (Some(0), 6), "{created:?}");
+    assert_eq!(trial.topics("check").code, Some(0));
+    assert_eq!(trial.topics("create").stdout.matches("exists").count(), 6);
+    trial.produce_samples();
+    let http = format!("127.0.0.1:{}", ports::free_port());
+    let mut helix = trial.run(&["--threads", "2", "--http-listen", &http]);
+    wait_for("the instance to be ready", || {
+        assert!(helix.is_running(), "{}", helix.stderr());
+        page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))
+    });
+    assert!(page(&http, "/live").unwrap().starts_with("HTTP/1.1 200"));
+
+    let (file, output) = (trial.path("t.toml"), trial.path("out"));
+    let input = repo_path("tests/fixtures/helixagent-events.jsonl").display().to_string();
+    Helix::run_ok(&["replay", "--topology", &file, "--input", &input, "--output", &output]);
+    let expected = last(records::read_file(Path::new(&output).join("snapshots.jsonl")));
+    wait_for("all resolved memories", || {
+        let found = last(records::read_committed(Broker::shared(), &trial.topic("snapshots")));
+        let same = |(key, record): (&String, &Record)| found.get(key).is_some_and(|f| f.value == record.value);
+        expected.iter().all(same).then_some(())
+    });
+    let metrics = page(&http, "/metrics").unwrap();
+    for part in [
+        "helixstream_records_total ",
+        "helixstream_commit_seconds_bucket",
+        "helixstream_tasks{state=\"running\"} 24",
+        "helixstream_lag{",
+    ] {
+        assert!(metrics.contains(part), "the metrics lack {part:?}:\n{metrics}");
+    }
+    let state = trial.path("state");
+    Helix::run(&["state", "dump", "--state-dir", &state])
+        .assert_failed(1, &["held by process", &helix.pid().to_string()]);
+    helix.signal(Signal::INT);
+    let finished = helix.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+
+    let dump = Helix::run_ok(&["state", "dump", "--state-dir", &state]).stdout;
+    let resolved: BTreeMap<String, serde_json::Value> = dump
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["resolved"].take())
+        .map(|resolved| (resolved["memory_id"].as_str().unwrap().to_owned(), resolved))
+        .collect();
+    assert_eq!(resolved.len(), expected.len());
+    for (id, record) in &expected {
+        assert_eq!(resolved[id], record.value_json());
+    }
+    let id = expected.keys().next().unwrap();
+    let one = Helix::run_ok(&["state", "get", id, "--state-dir", &state]).stdout;
+    assert!(dump.contains(&one));
+    Helix::run(&["state", "get", "nobody", "--state-dir", &state]).assert_failed(1, &["holds no memory `nobody`"]);
+}
+
+#[test]
+fn missing_topics_are_named_with_what_makes_them() {
+    let trial = Trial::new();
+    let finished = trial.run(&[]).finish();
+    finished.assert_failed(1, &[&trial.topic("events"), &trial.topic("conflicts"), "helixstream topics create"]);
+    let (file, broker) = ("tests/fixtures/helixagent-events.jsonl", Broker::shared().bootstrap());
+    let file = repo_path(file).display().to_string();
+    let lost = Helix::run(&["produce", "--input", &file, "--topic", "no-such-topic", "--bootstrap-servers", &broker]);
+    lost.assert_failed(1, &["there is no topic `no-such-topic`", "topics create"]);
+}
+
+#[test]
+fn a_wrong_partition_count_is_told() {
+    let trial = Trial::new();
+    assert_eq!(trial.topics("create").code, Some(0));
+    let topic = format!("{}-memories-changelog", trial.name);
+    Broker::shared().delete_topic(&topic);
+    Broker::shared().create_topic(&topic, 5, &[("cleanup.policy", "compact")]);
+    trial.run(&[]).finish().assert_failed(1, &[&topic, "5 partitions", "12"]);
+}
+
+#[test]
+fn a_taken_slot_is_told_with_its_holder() {
+    let trial = Trial::new();
+    assert_eq!(trial.topics("create").code, Some(0));
+    let mut first = trial.run(&["--slot", "4"]);
+    first.wait_for_stderr("stream threads run");
+    let second = trial.run(&["--slot", "4"]).finish();
+    second.assert_failed(1, &["slot 4", &format!("held by process {}", first.pid())]);
+    let finished = first.terminate();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn no_broker_is_told_and_ends_after_a_while() {
+    let trial = Trial::new();
+    let nobody = format!("localhost:{}", ports::free_port());
+    let run = |timeout: &str| {
+        let (file, state) = (trial.path("t.toml"), trial.path("state"));
+        let setting = format!("broker_timeout={timeout}");
+        Helix::spawn(&[
+            "run",
+            "--topology",
+            &file,
+            "--state-dir",
+            &state,
+            "--bootstrap-servers",
+            &nobody,
+            "--no-mirror",
+            "--set",
+            &setting,
+        ])
+    };
+    run("6s").finish().assert_failed(1, &["no Kafka broker at", &nobody, "giving up after 6 s"]);
+    // A signal ends the wait.
+    let mut waiting = run("1h");
+    waiting.wait_for_stderr("no Kafka broker at");
+    assert_eq!(waiting.terminate().code, Some(0));
+}
+
+#[test]
+fn settings_that_would_break_exactly_once_are_refused() {
+    let trial = Trial::new();
+    let refused = trial.run(&["-X", "isolation.level=read_uncommitted"]).finish();
+    refused.assert_failed(2, &["isolation.level", "exactly once"]);
+    trial.run(&["-X", "no-equals-sign"]).finish().assert_failed(2, &["KEY=VALUE"]);
+}
+
+#[test]
+fn no_password_reaches_a_log_line() {
+    let trial = Trial::new();
+    let (file, state) = (trial.path("t.toml"), trial.path("state"));
+    let nobody = format!("localhost:{}", ports::free_port());
+    let finished = Helix::run(&[
+        "run",
+        "--topology",
+        &file,
+        "--state-dir",
+        &state,
+        "--bootstrap-servers",
+        &nobody,
+        "--set",
+        "broker_timeout=1s",
+        "--postgres-url",
+        "postgres://me:geheim@127.0.0.1:1/db",
+        "-X",
+        "sasl.password=geheim",
+        "--log-level",
+        "trace",
+    ]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("postgres://me:***@127.0.0.1:1/db"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("geheim") && !finished.stdout.contains("geheim"), "{}", finished.stderr);
+}
