@@ -6,4 +6,6 @@ mod model;
 
 mod equal;
 mod ours;
+mod schemas;
 mod semilattice;
+mod stored;

@@ -22,7 +22,18 @@ impl Rows for Map {
     }
 }
 
+impl FromIterator<(Vec<u8>, Vec<u8>)> for Map {
+    fn from_iter<T: IntoIterator<Item = (Vec<u8>, Vec<u8>)>>(rows: T) -> Map {
+        Map(rows.into_iter().collect())
+    }
+}
+
 impl Map {
+    /// All rows, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        self.0.iter()
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.0.len()
