@@ -17,6 +17,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Broker {
     dir: PathBuf,
+    heap: &'static str,
     ports: Mutex<Ports>,
     process: Mutex<Option<Process>>,
 }
@@ -37,9 +38,14 @@ impl Broker {
 
     /// A broker of the test's own, empty and ready.
     pub fn start() -> Broker {
+        Broker::start_with_heap("384m")
+    }
+
+    /// The same with another heap (`1g`), for much data.
+    pub fn start_with_heap(heap: &'static str) -> Broker {
         let dir = temp_dir("kafka");
         let ports = Ports { client: ports::free_port(), controller: ports::free_port() };
-        let broker = Broker { dir, ports: Mutex::new(ports), process: Mutex::new(None) };
+        let broker = Broker { dir, heap, ports: Mutex::new(ports), process: Mutex::new(None) };
         broker.write_properties();
         copy_folder(formatted_data(), &broker.data_dir());
         for attempt in 1.. {
@@ -56,6 +62,11 @@ impl Broker {
     /// `host:port` for clients; the same after a restart.
     pub fn bootstrap(&self) -> String {
         format!("localhost:{}", self.ports.lock().unwrap().client)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.lock().unwrap().as_ref().expect("the broker runs").pid()
     }
 
     /// The folder with one folder a partition (`topic-0/00000000000000000000.log`).
@@ -166,7 +177,7 @@ impl Broker {
     /// Whether it came up; `false` when the process ended, as it does when somebody else took its port.
     fn try_restart(&self) -> bool {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let mut command = tools::java("384m", "kafka.Kafka");
+        let mut command = tools::java(self.heap, "kafka.Kafka");
         command.arg(self.dir.join("server.properties")).current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut process = Process::start(command, Signal::KILL).expect("start java");
