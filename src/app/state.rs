@@ -28,10 +28,19 @@ const MEMORY_TOPOLOGY: &str = include_str!("../../topologies/memory.toml");
 /// Keeps the topology file and what overrides it beside the state.
 pub fn keep_settings(slot: &Slot, args: &TopologyArgs) -> Result<(), Stop> {
     let text = std::fs::read_to_string(&args.topology).with_context(|| format!("read {}", args.topology.display()))?;
+    let text = without_connections(&text).with_context(|| format!("read {}", args.topology.display()))?;
     let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
     slot.keep(KEPT_TOPOLOGY, &text)?;
     slot.keep(KEPT_SETTINGS, &overrides.collect::<Vec<_>>().join("\n"))?;
     Ok(())
+}
+
+/// The file without what says how to reach Kafka and Postgres: passwords have no place beside the state.
+fn without_connections(text: &str) -> anyhow::Result<String> {
+    let mut table: toml::Table = text.parse()?;
+    table.remove("run");
+    table.remove("kafka");
+    Ok(toml::to_string(&table)?)
 }
 
 /// Prints one memory or all.
@@ -150,4 +159,22 @@ fn topology_of(slot: &Slot, target: &StateTarget) -> Result<File, Stop> {
     settings::overrides(&mut file.values, &target.set)?;
     file.values.check(false).map_err(Stop::Usage)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_no_password_and_is_the_same_topology() {
+        let text = MEMORY_TOPOLOGY.replace("[kafka]", "[kafka]\n\"sasl.password\" = \"geheim\"");
+        let text = text.replace("[run]", "[run]\npostgres_url = \"postgres://u:geheim@h/d\"");
+        let kept = without_connections(&text).unwrap();
+        assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
+        let file = |text| config::parse("t", text).unwrap();
+        let (kept, whole) = (file(&kept), file(MEMORY_TOPOLOGY));
+        assert_eq!(kept.values.resolver, whole.values.resolver);
+        let names = |f: &File| f.graph.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&kept), names(&whole));
+    }
 }
