@@ -22,8 +22,8 @@ use crate::streams::record::{RecordBatch, TopicPartition};
 const WHOLE_TOPIC: i32 = -1;
 
 /// What both halves of a consumer hold.
-struct Shared {
-    client: Arc<Native>,
+pub(super) struct Shared {
+    pub(super) client: Arc<Native>,
     /// The event that the runtime has not answered yet.
     unanswered: Mutex<Option<Unanswered>>,
     /// The client failed for good and has no group to leave any more.
@@ -64,10 +64,10 @@ pub struct GroupMembership {
 
 /// The fetching half.
 pub struct GroupFetching {
-    shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
     buffer: Buffer,
-    partitions: Partitions,
+    pub(super) partitions: Partitions,
     failed: Option<Error>,
     /// Mean size of the records seen lately, so that a poll does not take far more than it was asked to.
     record_bytes: usize,

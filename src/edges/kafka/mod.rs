@@ -6,6 +6,7 @@
 //! | [`consumer`] | the group consumer of a stream thread: membership and fetching |
 //! | [`producer`] | the transactional producer of a stream thread |
 //! | [`restore`] | reads of changelogs, a queue a partition |
+//! | [`mirror`] | the log source of the mirror |
 //! | [`admin`] | topics, their settings, committed offsets |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
@@ -16,6 +17,7 @@ pub mod consumer;
 mod error;
 mod list;
 mod messages;
+pub mod mirror;
 mod native;
 mod partitions;
 pub mod plain;

@@ -15,6 +15,9 @@ use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogError, LogSou
 /// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Longest pause after a poll that failed; the group must be served meanwhile.
+const SOURCE_PAUSE: Duration = Duration::from_millis(500);
+
 pub(super) struct Pump<B> {
     source: Box<dyn LogSource>,
     intake: Intake<B>,
@@ -22,6 +25,8 @@ pub(super) struct Pump<B> {
     spare: Option<B>,
     /// Whether the writer is at work.
     busy: bool,
+    /// Polls that failed in a row.
+    failed_polls: u32,
     settings: Settings,
     status: Arc<Status>,
 }
@@ -37,7 +42,7 @@ impl<B: LogBatch> Pump<B> {
             bytes_cap: settings.batch_bytes,
             closed: false,
         };
-        Pump { source, intake, spare: Some(batches.1), busy: false, settings, status }
+        Pump { source, intake, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
     }
 
     /// Runs until `asked` to stop, then for the grace at most.
@@ -61,10 +66,7 @@ impl<B: LogBatch> Pump<B> {
     fn turn(&mut self, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) -> Result<(), HungUp> {
         let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.settings.batch_bytes;
         let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
-        if let Err(e) = self.source.poll(wait, &mut self.intake) {
-            tracing::warn!(reason = %e, "the mirror cannot read the log and tries again");
-            std::thread::sleep(POLL);
-        }
+        self.poll(wait);
         // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
         let answer = if wait.is_zero() && self.busy { results.recv_timeout(POLL) } else { try_recv(results) };
         match answer {
@@ -83,6 +85,18 @@ impl<B: LogBatch> Pump<B> {
         }
         self.tell_lag();
         Ok(())
+    }
+
+    fn poll(&mut self, wait: Duration) {
+        let Err(e) = self.source.poll(wait, &mut self.intake) else {
+            self.failed_polls = 0;
+            return;
+        };
+        self.failed_polls = self.failed_polls.saturating_add(1);
+        if self.failed_polls.is_power_of_two() {
+            tracing::warn!(reason = %e, times = self.failed_polls, "the mirror cannot read the log and tries again; the stream goes on");
+        }
+        std::thread::sleep((POLL * self.failed_polls).min(SOURCE_PAUSE));
     }
 
     /// What the writer should do next. The pending batch goes before any claim: it may hold rows of an earlier claim.
