@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use support::process::temp_dir;
-use support::{Broker, Finished, Helix, Record, ports, records, repo_path, unique, wait_for};
+use support::{Broker, Finished, Helix, Postgres, Record, ports, postgres, records, repo_path, unique, wait_for};
 
 /// The memory topology with topics and an application id of the test's own.
 struct Trial {
@@ -39,8 +39,9 @@ impl Trial {
 
     fn run(&self, more: &[&str]) -> Helix {
         let (file, broker, state) = (self.path("t.toml"), Broker::shared().bootstrap(), self.path("state"));
-        let fixed = ["run", "--topology", &file, "--bootstrap-servers", &broker, "--state-dir", &state, "--no-mirror"];
-        Helix::spawn(&[&fixed, more].concat())
+        let fixed = ["run", "--topology", &file, "--bootstrap-servers", &broker, "--state-dir", &state];
+        let mirror = if more.contains(&"--postgres-url") { &[][..] } else { &["--no-mirror"] };
+        Helix::spawn(&[&fixed, mirror, more].concat())
     }
 
     fn produce_samples(&self) {
@@ -84,7 +85,8 @@ fn the_samples_come_out_as_replay_has_them() {
     assert_eq!(trial.topics("create").stdout.matches("exists").count(), 6);
     trial.produce_samples();
     let http = format!("127.0.0.1:{}", ports::free_port());
-    let mut helix = trial.run(&["--threads", "2", "--http-listen", &http]);
+    let database = Postgres::shared().create_database();
+    let mut helix = trial.run(&["--threads", "2", "--http-listen", &http, "--postgres-url", &database]);
     wait_for("the instance to be ready", || {
         assert!(helix.is_running(), "{}", helix.stderr());
         page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))
@@ -100,14 +102,21 @@ fn the_samples_come_out_as_replay_has_them() {
         let same = |(key, record): (&String, &Record)| found.get(key).is_some_and(|f| f.value == record.value);
         expected.iter().all(same).then_some(())
     });
-    let metrics = page(&http, "/metrics").unwrap();
+    let mirrored = "select count(*), count(distinct (kafka_partition, kafka_offset)) from memory_events";
+    wait_for("all records in the mirror", || {
+        let rows = postgres::try_query(&database, mirrored).ok()?;
+        (rows == [["305", "305"]]).then_some(())
+    });
+    // The threads share the tasks out anew while they join, and `lag` is 0 once all is committed.
     for part in [
         "helixstream_records_total ",
         "helixstream_commit_seconds_bucket",
-        "helixstream_tasks{state=\"running\"} 24",
-        "helixstream_lag{",
+        "helixstream_tasks{state=\"running\"} 24.0",
+        "helixstream_lag{topic=",
+        "helixstream_mirror_rows_total 305",
+        "helixstream_mirror_lag 0.0",
     ] {
-        assert!(metrics.contains(part), "the metrics lack {part:?}:\n{metrics}");
+        wait_for(part, || page(&http, "/metrics").filter(|text| text.contains(part)));
     }
     let state = trial.path("state");
     Helix::run(&["state", "dump", "--state-dir", &state])

@@ -2,6 +2,7 @@
 
 mod kafka;
 mod kill;
+mod mirror;
 mod pages;
 mod produce;
 mod replay;

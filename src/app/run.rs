@@ -16,7 +16,7 @@ use super::kafka::{self, Memory};
 use super::kill::KillAt;
 use super::pages::Pages;
 use super::status::Watch;
-use super::{Stop, settings, state, topology};
+use super::{Stop, mirror, settings, state, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::RunArgs;
 use crate::edges::clock::MachineClock;
@@ -27,9 +27,11 @@ use crate::edges::kafka::producer::TransactionalProducers;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::slots::Slot;
+use crate::streams::error::Error;
 use crate::streams::runtime::{
     Instance, InstancePorts, NoObserver, RuntimeConfig, StepObserver, StreamThread, ThreadPorts, Workers,
 };
+use crate::streams::topology::Topology;
 
 /// From the signal to the exit, at most; the engine leaves its group well within it.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
@@ -55,6 +57,7 @@ pub fn run(args: &RunArgs) -> Result<(), Stop> {
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
+    let mirror_sink = plan.postgres_url.as_deref().map(|url| mirror::sink(url, &plan.file)).transpose()?;
     let observer = KillAt::from_environment().map_err(Stop::Usage)?;
     let listener = args.http_listen.map(|addr| {
         TcpListener::bind(addr)
@@ -78,7 +81,7 @@ pub fn run(args: &RunArgs) -> Result<(), Stop> {
         None => Arc::new(NoObserver),
     };
     let Some(instance) = start(&plan, &kafka, &slot, memory, observer, &signalled)? else { return Ok(()) };
-    let mirror: Option<crate::edges::postgres::mirror::Mirror> = None;
+    let mirror = mirror_sink.map(|sink| mirror::start(sink, &kafka, &plan.file)).transpose()?;
     let pages = Arc::new(Pages::new(instance.metrics(), mirror.as_ref().map(|m| m.status())));
     let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
     let threads = Threads::start(&instance, &kafka, plan.threads)?;
@@ -158,7 +161,7 @@ fn start(
         admin.wait_for_brokers(patience)?;
         let clock = Arc::new(MachineClock::default());
         let ports = InstancePorts { admin, restore, stores, clock, executor, observer };
-        Ok(Instance::new(&engine, config, threads, ports)?)
+        prepare(&engine, &config, threads, &ports, patience)
     };
     thread::Builder::new().name("start".to_owned()).spawn(move || {
         // The receiver is gone only when a signal has ended the start.
@@ -170,6 +173,26 @@ fn start(
             Err(RecvTimeoutError::Timeout) if signalled.load(Ordering::Relaxed) => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the start ended by a panic").into()),
+        }
+    }
+}
+
+/// Makes the instance; what is transient (a topic just made, a broker that is busy) is tried again for a while.
+fn prepare(
+    engine: &Topology,
+    config: &RuntimeConfig,
+    threads: usize,
+    ports: &InstancePorts,
+    patience: Duration,
+) -> anyhow::Result<Arc<Instance>> {
+    let started = Instant::now();
+    loop {
+        match Instance::new(engine, config.clone(), threads, ports.clone()) {
+            Err(Error::Retry(why)) if started.elapsed() < patience => {
+                tracing::debug!("prepare the topics: {why}");
+                thread::sleep(LOOK);
+            }
+            prepared => return Ok(prepared?),
         }
     }
 }

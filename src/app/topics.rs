@@ -1,7 +1,7 @@
 //! `helixstream topics`: what a topology needs of Kafka, made or checked. `run` makes internal topics only; this makes all.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
@@ -30,6 +30,8 @@ struct Wanted {
 
 /// How long `plan` waits for a broker, which it can do without.
 const PLAN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a topic that was made may take to be there.
+const THERE: Duration = Duration::from_secs(30);
 /// Room for keys and headers above the greatest event.
 const EVENT_ROOM: usize = 1 << 20;
 /// Kafka 4's default for how far ahead of the broker a record's time may lie (KIP-1030).
@@ -131,6 +133,7 @@ fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>
     let missing: Vec<NewTopic> = missing.map(|w| w.topic.clone()).collect();
     if !missing.is_empty() {
         admin.create_topics(&missing)?;
+        wait_until_there(admin, &missing)?;
     }
     for w in wanted {
         match existing.get(&w.topic.name) {
@@ -139,6 +142,27 @@ fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>
         }
     }
     Ok(())
+}
+
+/// A topic is made before every broker knows of it; who is told that it is there may use it at once.
+fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), Stop> {
+    let names: Vec<&str> = made.iter().map(|t| t.name.as_str()).collect();
+    let started = Instant::now();
+    loop {
+        let found = admin.topics(&names)?;
+        let missing = names.iter().zip(&found).find(|(_, info)| info.is_none());
+        match missing {
+            None => return Ok(()),
+            Some((name, _)) if started.elapsed() > THERE => {
+                return Err(anyhow!(
+                    "topic `{name}` was made, but the broker does not know it after {} s",
+                    THERE.as_secs()
+                )
+                .into());
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 /// What is wrong loses records and fails the check; what is only remarkable is a warning.
