@@ -21,7 +21,7 @@ packages: ## install what is missing: Debian packages, Apache Kafka's jars
 	@scripts/kafka-jars
 
 run: ## start Kafka, Postgres and the topology on the sample records, until Ctrl-C
-	@exec scripts/run
+	@exec setpriv --pdeathsig TERM scripts/run
 
 test: ## formatting, clippy, docs and all tests, on a Kafka and a Postgres that the tests start themselves
 	@exec scripts/test
