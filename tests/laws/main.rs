@@ -4,6 +4,7 @@
 #[path = "../model/mod.rs"]
 mod model;
 
+mod custom;
 mod equal;
 mod ours;
 mod schemas;

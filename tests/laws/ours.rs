@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use helixstream::domain::event::wire::{self, Source};
 use helixstream::domain::event::{Kind, Limits, decode};
 use helixstream::domain::resolve::Reading;
+use helixstream::domain::resolver::CustomResolver;
 use helixstream::domain::settings::Settings;
 use helixstream::domain::state::{Arena, Layout, Loader, ReadFailure, Rows, memory_of_head};
 use helixstream::domain::step::{read, step_within};
@@ -119,8 +120,19 @@ pub fn run(records: &[model::Record], settings: &model::Settings) -> Run {
 
 /// The same, with rows cut as `layout` says.
 pub fn run_in(records: &[model::Record], settings: &model::Settings, layout: Layout) -> Run {
+    run_with(records, settings, layout, None)
+}
+
+/// The same, with a custom resolver.
+pub fn run_with(
+    records: &[model::Record],
+    settings: &model::Settings,
+    layout: Layout,
+    custom: Option<&dyn CustomResolver>,
+) -> Run {
     let limits = Limits { max_clock_entries: settings.max_clock_entries, max_value_bytes: settings.max_value_bytes };
     let ours = self::settings(settings);
+    let reading = Reading { settings: &ours, custom };
     let mut run = Run::default();
     for record in records {
         let event = match decode(record.value.as_deref(), record.timestamp_ms, &limits) {
@@ -144,17 +156,17 @@ pub fn run_in(records: &[model::Record], settings: &model::Settings, layout: Lay
         for (memory, absorb_into) in at {
             let mut bytes = Vec::new();
             wire::encode(&event, &source, record.timestamp_ms, absorb_into, &mut bytes);
-            one(&mut run, memory, &bytes, time, &ours, layout);
+            one(&mut run, memory, &bytes, time, &reading, layout);
         }
     }
     run
 }
 
-fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, settings: &Settings, layout: Layout) {
+fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, reading: &Reading<'_>, layout: Layout) {
     let event = wire::decode(event).expect("reads its own form");
     let arena = Arena::new();
     let loader = Loader::new(&run.rows, &arena, memory).with_layout(layout);
-    let outcome = step_within(loader, &event, &Reading { settings, custom: None }).expect("steps");
+    let outcome = step_within(loader, &event, reading).expect("steps");
     for (key, value) in outcome.puts {
         match value {
             Some(value) => run.rows.0.insert(key, value),

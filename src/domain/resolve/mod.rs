@@ -10,7 +10,7 @@ pub use text::{ObjectWriter, write_clock};
 use std::borrow::Cow;
 
 use super::causality::Header;
-use super::resolver::{self, CustomResolver, Picked};
+use super::resolver::{self, CustomResolver, Picked, in_conflict};
 use super::settings::{DeletePolicy, Settings};
 use super::state::{Field, Memory, Path, Register, StateError, Write, digest};
 
@@ -99,10 +99,20 @@ impl<'s> Reading<'s> {
         path: Path<'_>,
         contenders: &[Write<'a>],
     ) -> Result<Option<Picked<'a>>, StateError> {
+        self.pick_among(memory, path, contenders, in_conflict(contenders))
+    }
+
+    fn pick_among<'a>(
+        &self,
+        memory: &Memory<'a>,
+        path: Path<'_>,
+        contenders: &[Write<'a>],
+        is_conflict: bool,
+    ) -> Result<Option<Picked<'a>>, StateError> {
         let settings = self.settings;
         let strategy =
             if settings.overrides.is_empty() { settings.strategy } else { settings.strategy_of(&path.to_string()) };
-        resolver::pick(memory, path, contenders, strategy, self.custom)
+        resolver::pick(memory, path, contenders, is_conflict, strategy, self.custom)
     }
 
     /// What a field without keys is resolved to.
@@ -136,6 +146,6 @@ impl<'s> Reading<'s> {
             }),
         };
         let belonging: Vec<Write<'a>> = contenders.iter().filter(belongs).copied().collect();
-        self.pick(memory, Path::of(Field::Embedding), &belonging)
+        self.pick_among(memory, Path::of(Field::Embedding), &belonging, in_conflict(contenders))
     }
 }

@@ -75,8 +75,8 @@ pub fn in_conflict(contenders: &[Write<'_>]) -> bool {
     contenders.split_first().is_some_and(|(first, rest)| rest.iter().any(|w| !w.value.same_as(&first.value)))
 }
 
-/// Picks among contenders, of which there is at least one; `None` if there is none. A custom resolver decides fields in
-/// conflict only, and is `None` where no field is set to it.
+/// Picks among contenders; `None` if there is none. A custom resolver decides fields in conflict only, whether or not all who
+/// are in conflict are left to pick from (an embedding must belong to its content too); it is `None` where no field is set to it.
 ///
 /// # Errors
 /// [`StateError`]: a large value could not be read.
@@ -84,18 +84,20 @@ pub fn pick<'a>(
     memory: &Memory<'a>,
     path: Path<'_>,
     contenders: &[Write<'a>],
+    is_conflict: bool,
     strategy: Strategy,
     custom: Option<&dyn CustomResolver>,
 ) -> Result<Option<Picked<'a>>, StateError> {
     let Some(first) = contenders.first() else { return Ok(None) };
-    if contenders.len() == 1 {
+    let custom = custom.filter(|_| is_conflict && strategy == Strategy::Custom);
+    if contenders.len() == 1 && custom.is_none() {
         return Ok(Some(Picked::won((*first, Vec::new()), "the only contender")));
     }
     let picked = match (strategy, custom) {
         (Strategy::Importance, _) => importance::pick(memory, contenders)?,
         (Strategy::VectorClock, _) => vector_clock::pick(memory, contenders)?,
         (Strategy::MergeAll, _) => merge_all::pick(memory, path, contenders)?,
-        (Strategy::Custom, Some(custom)) if in_conflict(contenders) => custom::pick(memory, path, contenders, custom)?,
+        (Strategy::Custom, Some(custom)) => custom::pick(memory, path, contenders, custom)?,
         (Strategy::Custom | Strategy::LastWriteWins, _) => last_write::pick(memory, contenders)?,
     };
     Ok(Some(picked))
