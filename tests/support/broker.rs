@@ -218,6 +218,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=8
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
+log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.backoff.ms=1000
 num.network.threads=2

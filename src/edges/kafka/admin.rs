@@ -100,6 +100,20 @@ impl ClusterAdmin {
         }
     }
 
+    /// A topic that was made is known to the brokers a moment later.
+    fn wait_for_topics(&self, topics: &[NewTopic]) -> Result<()> {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let started = Instant::now();
+        loop {
+            let known = self.topics(&names)?;
+            let Some(missing) = known.iter().position(Option::is_none) else { return Ok(()) };
+            if started.elapsed() > REQUEST {
+                return Err(Error::Retry(format!("topic {} was made but no broker tells of it", names[missing])));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Asks for all topics (asking for one by name may create it) and hands them to `read`.
     fn metadata<T>(
         &self,
@@ -173,7 +187,7 @@ impl Admin for ClusterAdmin {
                 return Err(failure.remedy(Call::Admin, &format!("create topic {name}")));
             }
         }
-        Ok(())
+        self.wait_for_topics(topics)
     }
 
     fn topic_config(&self, topic: &str) -> Result<Vec<(String, String)>> {

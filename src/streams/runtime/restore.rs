@@ -13,8 +13,8 @@ use crate::streams::store::{Checksum, entry_hash};
 use crate::streams::task::Cut;
 
 /// Bytes of changelog that are written to the store as one batch, about.
-const BATCH_BYTES: usize = 4 << 20;
-const POLL: Duration = Duration::from_millis(200);
+pub(super) const BATCH_BYTES: usize = 4 << 20;
+pub(super) const POLL: Duration = Duration::from_millis(200);
 
 /// Restores a store: reads the changelog's records after `after` into it. `checksum` is that of what it holds already, where known.
 ///

@@ -11,7 +11,7 @@ use super::restore;
 use super::slot::Taking;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Committed, PartitionStart, TaskStore};
-use crate::streams::record::{TaskId, TopicPartition};
+use crate::streams::record::{RecordBatch, TaskId, TopicPartition};
 use crate::streams::store::cut::{Position, StoreCut, decode_metadata};
 use crate::streams::task::{Cut, NO_STREAM_TIME, Plan};
 
@@ -87,7 +87,7 @@ impl Take {
     /// The cut of a task that has never committed. A coordinator in trouble may answer "none" too, so it is believed only when there is no state.
     fn fresh_cut(&self, committed: Option<&Committed>) -> Result<Cut> {
         for changelog in self.changelogs() {
-            if self.instance.ports.admin.log_range(&changelog)?.end > 0 {
+            if self.holds_records(&changelog)? {
                 let (source, app) = (&self.source, &self.instance.config.application_id);
                 return match committed {
                     None => Err(Error::Retry(format!(
@@ -104,6 +104,25 @@ impl Take {
         }
         let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
         Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
+    }
+
+    /// Whether a changelog holds a committed record. One whose transactions were all aborted is empty, though its offsets have moved.
+    fn holds_records(&self, changelog: &TopicPartition) -> Result<bool> {
+        let ports = &self.instance.ports;
+        if ports.admin.log_range(changelog)?.end == 0 {
+            return Ok(false);
+        }
+        let mut reader = ports.restore.open(changelog, PartitionStart::BEGINNING)?;
+        let deadline = self.instance.now() + self.instance.config.task_timeout;
+        let mut batch = RecordBatch::new();
+        while self.instance.now() < deadline {
+            self.check_cancelled()?;
+            reader.poll(restore::BATCH_BYTES, restore::POLL, &mut batch)?;
+            if !batch.is_empty() || !batch.ends().is_empty() {
+                return Ok(!batch.is_empty());
+            }
+        }
+        Err(Error::Retry(format!("nothing comes from changelog {changelog}")))
     }
 
     pub fn changelogs(&self) -> impl Iterator<Item = TopicPartition> {
