@@ -136,6 +136,13 @@ impl Producer for TransactionalProducer {
         self.sort_deliveries();
     }
 
+    fn drain(&mut self, timeout: Duration) {
+        // SAFETY: as for poll, which this calls; meanwhile the sending threads do not linger. Whether all is delivered is
+        // asked by `in_flight`.
+        unsafe { sys::rd_kafka_flush(self.client().as_ptr(), millis(timeout)) };
+        self.sort_deliveries();
+    }
+
     fn in_flight(&self) -> usize {
         self.sender.in_flight()
     }

@@ -219,7 +219,9 @@ impl KafkaSettings {
     }
 
     fn writer(&self, client: &str) -> Properties {
-        let mut all = pairs(&[("linger.ms", "5"), ("batch.size", "262144")]);
+        // Nothing is visible before the commit, and that does not wait for the linger: so it may be long, which keeps the
+        // sending thread from waking for every few records.
+        let mut all = pairs(&[("linger.ms", "50"), ("batch.size", "262144")]);
         all.extend(self.common(client));
         all.extend(pairs(&[
             ("enable.idempotence", "true"),

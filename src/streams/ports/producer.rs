@@ -63,6 +63,11 @@ pub trait Producer {
     /// Serves deliveries, for at most `timeout` when none is there.
     fn poll(&mut self, timeout: Duration);
 
+    /// As [`Producer::poll`], but what is queued does not wait for more to be sent along with it.
+    fn drain(&mut self, timeout: Duration) {
+        self.poll(timeout);
+    }
+
     /// Records queued or on their way whose delivery is not known yet.
     fn in_flight(&self) -> usize;
 

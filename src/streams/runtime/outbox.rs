@@ -78,6 +78,11 @@ impl Outbox {
     pub fn serve(&mut self, wait: Duration) -> Result<()> {
         let Some(producer) = &mut self.producer else { return Ok(()) };
         producer.poll(wait);
+        self.check_deliveries()
+    }
+
+    fn check_deliveries(&mut self) -> Result<()> {
+        let Some(producer) = &mut self.producer else { return Ok(()) };
         let Some(failure) = producer.take_failure() else { return Ok(()) };
         match failure.error {
             Error::Record(why) => Err(self.refuse(failure.token, why)),
@@ -115,7 +120,8 @@ impl Outbox {
     pub fn drain(&mut self) -> Result<()> {
         let deadline = self.clock.monotonic() + self.patience;
         while self.producer()?.in_flight() > 0 {
-            self.serve(Duration::from_millis(1))?;
+            self.producer()?.drain(DRAIN);
+            self.check_deliveries()?;
             if self.clock.monotonic() > deadline {
                 return Err(Error::Aborted("records were not delivered in time".to_owned()));
             }
@@ -152,8 +158,8 @@ impl Outbox {
                 Err(error) => return Err(error),
                 Ok(false) => {}
             }
-            self.serve(DRAIN)?;
-            self.producer()?;
+            self.producer()?.drain(DRAIN);
+            self.check_deliveries()?;
             let now = self.clock.monotonic();
             if now > *deadline.get_or_insert(now + self.patience) {
                 return Err(Error::Aborted("the producer's queue stays full".to_owned()));
