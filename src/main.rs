@@ -10,5 +10,5 @@ use helixstream::edges::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    app::main(&Cli::from_environment())
+    app::main(&Cli::from_environment(), &None)
 }

@@ -15,17 +15,23 @@ mod topics;
 mod topology;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use crate::domain::resolver::CustomResolver;
 use crate::edges::cli::terminal::LogWriter;
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
 pub use stop::Stop;
 
-/// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller.
-pub fn main(cli: &Cli) -> ExitCode {
+/// The resolver behind the strategy `custom`, if the program has one.
+pub type Custom = Option<Arc<dyn CustomResolver>>;
+
+/// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. A program with
+/// a resolver of its own hands it in as `custom` (see `examples/custom_resolver.rs`).
+pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
     let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(Stop::Usage);
-    match started.and_then(|()| command(cli)) {
+    match started.and_then(|()| command(cli, custom)) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(stop) => {
             eprintln!("helixstream: {stop}");
@@ -34,12 +40,12 @@ pub fn main(cli: &Cli) -> ExitCode {
     }
 }
 
-fn command(cli: &Cli) -> Result<(), Stop> {
+fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
     match &cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Replay(args) => replay::replay(args),
+        Command::Run(args) => run::run(args, custom),
+        Command::Replay(args) => replay::replay(args, custom),
         Command::Produce(args) => produce::produce(args),
-        Command::Topics(args) => topics::topics(&args.action),
-        Command::State(args) => state::state(&args.action),
+        Command::Topics(args) => topics::topics(&args.action, custom),
+        Command::State(args) => state::state(&args.action, custom),
     }
 }

@@ -16,7 +16,7 @@ use super::kafka::{self, Memory};
 use super::kill::KillAt;
 use super::pages::Pages;
 use super::status::Watch;
-use super::{Stop, mirror, settings, state, topology};
+use super::{Custom, Stop, mirror, settings, state, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::RunArgs;
 use crate::edges::clock::MachineClock;
@@ -45,15 +45,16 @@ const WORKERS: usize = 2;
 /// Everything that is decided before anything is started.
 struct Plan {
     file: File,
+    engine: Topology,
     threads: usize,
     state_dir: PathBuf,
     postgres_url: Option<String>,
 }
 
 /// Runs until a signal or a failure.
-pub fn run(args: &RunArgs) -> Result<(), Stop> {
+pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let signalled = watch_signals()?;
-    let plan = plan(args)?;
+    let plan = plan(args, custom)?;
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
@@ -100,8 +101,9 @@ pub fn run(args: &RunArgs) -> Result<(), Stop> {
     Ok(())
 }
 
-fn plan(args: &RunArgs) -> Result<Plan, Stop> {
-    let file = settings::load(&args.topology, args.application_id.as_deref())?;
+fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
+    let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
+    let engine = topology::build(&file, custom)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
     let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));
@@ -110,7 +112,7 @@ fn plan(args: &RunArgs) -> Result<Plan, Stop> {
     if postgres_url.is_none() && !args.mirror.no_mirror {
         tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
     }
-    Ok(Plan { file, threads, state_dir, postgres_url })
+    Ok(Plan { file, engine, threads, state_dir, postgres_url })
 }
 
 /// Set by the first SIGTERM or SIGINT; a second one ends the process at once.
@@ -134,7 +136,7 @@ fn start(
     signalled: &AtomicBool,
 ) -> Result<Option<Arc<Instance>>, Stop> {
     let runtime = &plan.file.values.runtime;
-    let engine = topology::build(&plan.file).map_err(|e| Stop::Usage(format!("{}: {e}", plan.file.file)))?;
+    let engine = plan.engine.clone();
     let config = RuntimeConfig {
         application_id: kafka.application_id.clone(),
         instance_id: slot.instance_id.clone(),

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use super::Stop;
+use super::{Custom, Stop};
 use crate::config::{self, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
 
 /// Reads the topology file and lays variables and flags over it.
-pub fn load(args: &TopologyArgs, application_id: Option<&str>) -> Result<Topology, Stop> {
+pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) -> Result<Topology, Stop> {
     let mut topology = read(&args.topology)?;
     overrides(&mut topology.values, &args.set)?;
     if let Some(id) = application_id {
         config::check_application_id(id).map_err(|e| Stop::Usage(format!("--application-id: {e}")))?;
         topology.values.resolver.application_id = id.to_owned();
     }
-    topology.values.check(false).map_err(Stop::Usage)?;
+    topology.values.check(custom.is_some()).map_err(Stop::Usage)?;
     Ok(topology)
 }
 

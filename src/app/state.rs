@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Stop, settings, topology};
+use super::{Custom, Stop, settings, topology};
 use crate::config::{self, Topology as File};
 use crate::domain::resolve::Reading;
 use crate::domain::state::{ReadFailure, Rows};
@@ -44,10 +44,10 @@ fn without_connections(text: &str) -> anyhow::Result<String> {
 }
 
 /// Prints one memory or all.
-pub fn state(action: &StateAction) -> Result<(), Stop> {
+pub fn state(action: &StateAction, custom: &Custom) -> Result<(), Stop> {
     match action {
-        StateAction::Get { memory_id, target } => get(memory_id, target),
-        StateAction::Dump { target } => dump(target),
+        StateAction::Get { memory_id, target } => get(memory_id, target, custom),
+        StateAction::Dump { target } => dump(target, custom),
     }
 }
 
@@ -56,12 +56,13 @@ struct Open {
     task: TaskId,
     db: Box<dyn TaskStore>,
     file: std::sync::Arc<File>,
+    custom: Custom,
     next_offset: i64,
 }
 
 impl Open {
     fn show(&self, id: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let reading = Reading { settings: &self.file.values.resolver, custom: None };
+        let reading = Reading { settings: &self.file.values.resolver, custom: self.custom.as_deref() };
         inspect::memory(&StoreRows(&*self.db), id, &reading)
             .with_context(|| format!("read the memory {id} of task {}", self.task))
     }
@@ -75,8 +76,8 @@ impl Rows for StoreRows<'_> {
     }
 }
 
-fn get(id: &str, target: &StateTarget) -> Result<(), Stop> {
-    for open in open_all(target)? {
+fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
+    for open in open_all(target, custom)? {
         if let Some(json) = open.show(id)? {
             print(&json)?;
             return Ok(());
@@ -87,8 +88,8 @@ fn get(id: &str, target: &StateTarget) -> Result<(), Stop> {
         .into())
 }
 
-fn dump(target: &StateTarget) -> Result<(), Stop> {
-    for open in open_all(target)? {
+fn dump(target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
+    for open in open_all(target, custom)? {
         let mut ids = Vec::new();
         open.db.scan(0, b"", &mut |key, _| {
             ids.extend(inspect::memory_of(key).map(str::to_owned));
@@ -115,13 +116,13 @@ fn print(json: &[u8]) -> anyhow::Result<bool> {
 }
 
 /// Every store of memories, by task; where two slots have one of the same task (it has moved), the one further on.
-fn open_all(target: &StateTarget) -> Result<Vec<Open>, Stop> {
+fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
     // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
     let slots = Slot::read_all(&target.state_dir)?;
     for slot in &slots {
-        let file = std::sync::Arc::new(topology_of(slot, target)?);
-        let engine = topology::build(&file).map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))?;
+        let file = std::sync::Arc::new(topology_of(slot, target, custom)?);
+        let engine = topology::build(&file, custom)?;
         if !slot.tasks.is_dir() {
             continue;
         }
@@ -136,7 +137,7 @@ fn open_all(target: &StateTarget) -> Result<Vec<Open>, Stop> {
                     .map_or(-1, |p| p.next_offset);
                 let key = (task, store.clone());
                 if found.get(&key).is_none_or(|other| other.next_offset < next_offset) {
-                    found.insert(key, Open { task, db, file: file.clone(), next_offset });
+                    found.insert(key, Open { task, db, file: file.clone(), custom: custom.clone(), next_offset });
                 }
             }
         }
@@ -145,7 +146,7 @@ fn open_all(target: &StateTarget) -> Result<Vec<Open>, Stop> {
 }
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
-fn topology_of(slot: &Slot, target: &StateTarget) -> Result<File, Stop> {
+fn topology_of(slot: &Slot, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
     let mut file = match (&target.topology, slot.kept(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read(path)?,
         (None, Some(text)) => config::parse(KEPT_TOPOLOGY, &text).map_err(|e| Stop::Usage(e.to_string()))?,
@@ -157,7 +158,7 @@ fn topology_of(slot: &Slot, target: &StateTarget) -> Result<File, Stop> {
         }
     }
     settings::overrides(&mut file.values, &target.set)?;
-    file.values.check(false).map_err(Stop::Usage)?;
+    file.values.check(custom.is_some()).map_err(Stop::Usage)?;
     Ok(file)
 }
 

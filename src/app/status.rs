@@ -72,7 +72,7 @@ fn text(pages: &Pages) -> String {
         Some(figures) => figures.lag.map_or("mirror lag unknown".to_owned(), |lag| format!("mirror lag {lag}")),
     };
     format!(
-        "{:.0} records/s · lag {} · {} memories resolved · {} conflicts · {} dead letters · {mirror}",
+        "{:.0}/s · lag {} · {} memories · {} conflicts · {} dead letters · {mirror}",
         pages.rate(),
         pages.metrics().lag(),
         pages.counted(RESOLVED),

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
-use super::{Stop, settings, topology};
+use super::{Custom, Stop, settings, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::TopicsAction;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::streams::ports::{Admin, NewTopic};
 use crate::streams::runtime::{RuntimeConfig, internal_topics};
+use crate::streams::topology::Topology;
 
 /// What a topic is for, which decides how it may be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +39,21 @@ const EVENT_ROOM: usize = 1 << 20;
 const AFTER_MAX_MS: i64 = 3_600_000;
 
 /// Plans, creates or checks.
-pub fn topics(action: &TopicsAction) -> Result<(), Stop> {
+pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
     let target = action.target();
-    let file = settings::load(&target.topology, target.application_id.as_deref())?;
+    let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
+    let engine = topology::build(&file, custom)?;
     let clients = kafka::settings(&target.kafka, Some(&file), "topics", Memory::share(file.values.runtime.memory, 1))?;
     let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
     let is_plan = matches!(action, TopicsAction::Plan(_));
     let patience = kafka::patience(Some(&file));
     let mut existing = BTreeMap::new();
     match admin.wait_for_brokers(if is_plan { patience.min(PLAN_PATIENCE) } else { patience }) {
-        Ok(()) => existing = find(&admin, &file)?,
+        Ok(()) => existing = find(&admin, &file, &engine)?,
         Err(e) if is_plan => eprintln!("{e}\nshown as if no topic existed:"),
         Err(e) => return Err(e.into()),
     }
-    let wanted = wanted(&file, &existing)?;
+    let wanted = wanted(&file, &engine, &existing)?;
     match action {
         TopicsAction::Plan(_) => {
             wanted.iter().for_each(|w| println!("{}", line(w, &existing)));
@@ -91,26 +93,24 @@ fn world(file: &File) -> Vec<Wanted> {
 }
 
 /// Partition counts of the topics that exist, among those that the topology needs.
-fn find(admin: &dyn Admin, file: &File) -> Result<BTreeMap<String, i32>, Stop> {
+fn find(admin: &dyn Admin, file: &File, engine: &Topology) -> Result<BTreeMap<String, i32>, Stop> {
     let counts = world(file).into_iter().map(|w| (w.topic.name, w.topic.partitions)).collect();
-    let engine = topology::build(file).map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))?;
     let mut names: Vec<String> = world(file).into_iter().map(|w| w.topic.name).collect();
-    names.extend(internal_topics(&engine, &runtime_config(file), &counts)?.into_iter().map(|t| t.name));
+    names.extend(internal_topics(engine, &runtime_config(file), &counts)?.into_iter().map(|t| t.name));
     let asked: Vec<&str> = names.iter().map(String::as_str).collect();
     let found = admin.topics(&asked)?.into_iter().flatten();
     Ok(found.map(|info| (info.name, info.partitions)).collect())
 }
 
 /// All topics that the topology needs, given those that exist.
-fn wanted(file: &File, existing: &BTreeMap<String, i32>) -> Result<Vec<Wanted>, Stop> {
+fn wanted(file: &File, engine: &Topology, existing: &BTreeMap<String, i32>) -> Result<Vec<Wanted>, Stop> {
     let mut all = world(file);
     let mut counts = existing.clone();
     for w in &all {
         counts.entry(w.topic.name.clone()).or_insert(w.topic.partitions);
     }
-    let engine = topology::build(file).map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))?;
     let replication = i32::try_from(file.values.runtime.replication_factor).ok().filter(|n| *n > 0);
-    for topic in internal_topics(&engine, &runtime_config(file), &counts)? {
+    for topic in internal_topics(engine, &runtime_config(file), &counts)? {
         let topic = NewTopic { name: topic.name, partitions: topic.partitions, replication, config: topic.config };
         all.push(Wanted { topic, role: Role::Internal });
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::{Custom, Stop};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
 use crate::memories::{Decode, Resolve, ResolveOptions};
 use crate::streams::processor::Processor;
 use crate::streams::task::Sizes;
-use crate::streams::topology::{Topology, TopologyBuilder, TopologyError};
+use crate::streams::topology::{Topology, TopologyBuilder};
 
 /// What a record on the dead-letter topic may have above an event: its headers.
 const DEAD_LETTER_ROOM: usize = 64 << 10;
@@ -22,10 +23,10 @@ type Factory = Box<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
 ///
 /// # Errors
 /// What the engine refuses, which the check of the file has let pass.
-pub fn build(file: &File) -> Result<Topology, TopologyError> {
+pub fn build(file: &File, custom: &Custom) -> Result<Topology, Stop> {
     let mut builder = Topology::builder();
     for node in &file.graph.nodes {
-        builder = add(builder, file, node);
+        builder = add(builder, file, node, custom);
     }
     for node in &file.graph.nodes {
         if let Kind::Processor { stores, .. } = &node.kind {
@@ -37,10 +38,10 @@ pub fn build(file: &File) -> Result<Topology, TopologyError> {
     if let Some(dead) = &file.graph.dead_letters {
         builder = builder.dead_letters(&dead.topic);
     }
-    builder.build()
+    builder.build().map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))
 }
 
-fn add(builder: TopologyBuilder, file: &File, node: &Node) -> TopologyBuilder {
+fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Custom) -> TopologyBuilder {
     let mut parents: Vec<&str> = node.from.iter().map(|input| input.node.as_str()).collect();
     parents.sort_unstable();
     parents.dedup();
@@ -50,7 +51,7 @@ fn add(builder: TopologyBuilder, file: &File, node: &Node) -> TopologyBuilder {
         Kind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
         Kind::Processor { operator, stores } => {
             let store = stores.first().map_or("", |s| s.value.as_str());
-            match factory(file, node, operator, store) {
+            match factory(file, node, operator, store, custom) {
                 Some(make) => builder.process(&node.name, parents, make),
                 None => builder,
             }
@@ -65,7 +66,7 @@ fn takers(file: &File, node: &Node, output: &str) -> Vec<String> {
 }
 
 /// The operators of [`crate::config::operator::OPERATORS`].
-fn factory(file: &File, node: &Node, operator: &str, store: &str) -> Option<Factory> {
+fn factory(file: &File, node: &Node, operator: &str, store: &str, custom: &Custom) -> Option<Factory> {
     match operator {
         "decode" => {
             let limits = file.values.limits;
@@ -74,7 +75,7 @@ fn factory(file: &File, node: &Node, operator: &str, store: &str) -> Option<Fact
         "resolve" => {
             let options = Arc::new(ResolveOptions {
                 settings: file.values.resolver.clone(),
-                custom: None,
+                custom: custom.clone(),
                 store: store.to_owned(),
                 snapshots: takers(file, node, "snapshots"),
                 conflicts: takers(file, node, "conflicts"),

@@ -181,7 +181,7 @@ impl Values {
             let origin = self.origins.get(&key).map_or("the default", String::as_str);
             return Err(format!(
                 "{origin}: `{key}` is `custom`, but no custom resolver is registered in this program; choose one of \
-                 last_write_wins, importance, vector_clock, merge_all, or register a resolver (see README, \"Custom resolvers\")"
+                 last_write_wins, importance, vector_clock, merge_all, or build a program that has one (examples/custom_resolver.rs)"
             ));
         }
         let (commit, transaction) = (self.runtime.commit_interval, self.runtime.transaction_timeout);
