@@ -4,6 +4,7 @@
 mod support;
 
 mod faults;
+mod kafka;
 mod log;
 mod rows;
 mod writers;
@@ -59,10 +60,25 @@ fn wait_for_rows(url: &str, count: usize) {
     wait_until("the rows", || rows() == Some(count.to_string()));
 }
 
-/// Waits until all records of the log have rows, then compares place, time and raw bytes of each, and the checkpoints.
+/// Waits until all records of the log have rows, then compares them, and the checkpoints.
 fn wait_for_log(url: &str, log: &Log) {
     let records = log.records();
     wait_for_rows(url, records.len());
+    compare_rows(url, &records);
+    let sql =
+        "select kafka_partition, next_offset, row_count from memory_event_checkpoints where next_offset > 0 order by 1";
+    let mut expected: Vec<Vec<String>> = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        if records.get(index + 1).is_none_or(|next| next.partition != record.partition) {
+            let next = (record.offset + 1).to_string();
+            expected.push(vec![record.partition.to_string(), next.clone(), next]);
+        }
+    }
+    assert_eq!(query(url, sql), expected);
+}
+
+/// Compares place, time and raw bytes of every row with the records, which are sorted by partition and offset.
+fn compare_rows(url: &str, records: &[Record]) {
     let sql = "select kafka_partition, kafka_offset, record_timestamp_ms, encode(kafka_key, 'hex'), encode(kafka_value, 'hex'),
         kafka_value is null, (select string_agg(encode(n, 'hex') || '=' || coalesce(encode(v, 'hex'), '-'), ' ' order by i)
         from unnest(kafka_header_names, kafka_header_values) with ordinality as h (n, v, i))
@@ -71,7 +87,9 @@ fn wait_for_log(url: &str, log: &Log) {
     let header = |(name, value): &(String, Option<Vec<u8>>)| {
         format!("{}={}", hex(name.as_bytes()), value.as_deref().map_or("-".to_owned(), hex))
     };
-    for (row, record) in query(url, sql).iter().zip(&records) {
+    let rows = query(url, sql);
+    assert_eq!(rows.len(), records.len());
+    for (row, record) in rows.iter().zip(records) {
         let headers: Vec<String> = record.headers.iter().map(header).collect();
         let expected = [
             record.partition.to_string(),
@@ -84,14 +102,4 @@ fn wait_for_log(url: &str, log: &Log) {
         ];
         assert!(row[..] == expected[..], "{} {}: row {row:.300?}", record.partition, record.offset);
     }
-    let sql =
-        "select kafka_partition, next_offset, row_count from memory_event_checkpoints where next_offset > 0 order by 1";
-    let mut expected: Vec<Vec<String>> = Vec::new();
-    for (index, record) in records.iter().enumerate() {
-        if records.get(index + 1).is_none_or(|next| next.partition != record.partition) {
-            let next = (record.offset + 1).to_string();
-            expected.push(vec![record.partition.to_string(), next.clone(), next]);
-        }
-    }
-    assert_eq!(query(url, sql), expected);
 }

@@ -25,7 +25,7 @@ const ERROR_COLUMNS: &[&str] = &["error_class", "error_message"];
 /// Class of a row that Postgres refused as decoded.
 const REJECTED: &str = "mirror_rejected";
 /// A buffer above this many bytes (one huge record) is given back.
-const KEPT_BYTES: usize = 16 << 20;
+const KEPT_BYTES: usize = 4 << 20;
 
 /// The columns of a row, in order, as `COPY` wants them listed.
 pub(super) fn column_list(mapper: &dyn RowMapper) -> String {

@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`mirror`] | the mirror itself: reads a log, writes it here, waits out what fails |
-//! | [`sink`] | rows and checkpoints in one transaction, under compare-and-set |
+//! | `sink` | rows and checkpoints in one transaction, under compare-and-set |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
 //! | `session` | connections and migrations |
 //! | `fault` | what an error of Postgres calls for |
