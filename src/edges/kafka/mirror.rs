@@ -218,7 +218,9 @@ fn deliver(message: &View<'_>, fetching: &mut GroupFetching, to: &mut dyn LogRec
     }
     if let Some(failure) = message.failure() {
         if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
-            to.out_of_range(&TopicPartition::new(message.topic(), message.partition()));
+            let partition = TopicPartition::new(message.topic(), message.partition());
+            tracing::warn!(%partition, reason = failure.text, "the mirror lost its place in the log");
+            to.out_of_range(&partition);
             return Ok(());
         }
         let doing = format!("read {}-{}", message.topic(), message.partition());
