@@ -190,7 +190,8 @@ impl GroupFetching {
         client.list(starts.iter().map(|start| (&*start.partition.topic, start.partition.partition, start.offset)))
     }
 
-    fn unassign_from_client(&mut self, gone: &[TopicPartition]) -> Result<()> {
+    /// Takes partitions out of librdkafka's assignment.
+    pub(super) fn unassign_from_client(&mut self, gone: &[TopicPartition]) -> Result<()> {
         let added: Vec<_> = gone.iter().filter(|partition| self.partitions.contains(partition)).collect();
         let list = added.iter().map(|partition| (&*partition.topic, partition.partition, 0));
         let list = self.shared.client.list(list);

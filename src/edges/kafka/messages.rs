@@ -53,13 +53,17 @@ impl Queue {
     }
 
     /// Takes what is there, without waiting, up to `max` messages, in order.
+    ///
+    /// One by one, never by librdkafka's batch call: that one takes an end of partition for a record and moves the position
+    /// past it. A partition that a rebalance leaves with us then goes on one offset too far, and the next record is skipped
+    /// without a word, or the offset is said to be outside of the log (rd_kafka_q_serve_rkmessages, 2.12.1).
     pub fn take(&self, max: usize, buffer: &mut Buffer) {
         buffer.clear();
-        let max = max.min(Buffer::CAPACITY);
-        // SAFETY: a live queue; the array has room for `max` pointers, each of which is owned by us on return.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.as_ptr(), 0, buffer.0.as_mut_ptr(), max) };
-        // SAFETY: librdkafka wrote that many pointers, none of them null.
-        unsafe { buffer.0.set_len(count.clamp(0, max as isize) as usize) };
+        for _ in 0..max.min(Buffer::CAPACITY) {
+            // SAFETY: a live queue; the message is ours.
+            let Some(message) = NonNull::new(unsafe { sys::rd_kafka_consume_queue(self.as_ptr(), 0) }) else { return };
+            buffer.0.push(message.as_ptr());
+        }
     }
 
     /// Waits for one message, at most `timeout`; a rebalance announced meanwhile ends the wait.

@@ -218,9 +218,11 @@ fn deliver(message: &View<'_>, fetching: &mut GroupFetching, to: &mut dyn LogRec
     }
     if let Some(failure) = message.failure() {
         if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
+            // librdkafka does not move a partition that lost its place; it has to be given anew, which the next start does.
             let partition = TopicPartition::new(message.topic(), message.partition());
             tracing::warn!(%partition, reason = failure.text, "the mirror lost its place in the log");
             to.out_of_range(&partition);
+            fetching.unassign_from_client(&[partition])?;
             return Ok(());
         }
         let doing = format!("read {}-{}", message.topic(), message.partition());
