@@ -260,3 +260,31 @@ fn a_flag_beats_a_variable_which_beats_the_file() {
     run(None, None).assert_failed(2, &["t.toml:", ": `strategy` is `custom`"]);
     assert_eq!(run(Some("strategy=importance"), None).code, Some(0));
 }
+
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let mut command = Helix::command();
+    command.args(["run", "--topology", "nowhere.toml"]);
+    let flags = ["SLOT", "THREADS", "HTTP_LISTEN", "POSTGRES_URL", "NO_MIRROR", "SET", "X", "LOG_FORMAT", "STATE_DIR"];
+    command.envs(flags.map(|flag| (format!("HELIXSTREAM_{flag}"), "")));
+    Helix::spawn_command(command).finish().assert_failed(2, &["read the topology file nowhere.toml"]);
+}
+
+#[test]
+fn a_json_log_has_one_object_a_line() {
+    let dir = temp_dir("cli");
+    let (file, state) = (repo_path("topologies/memory.toml"), dir.join("state"));
+    let mut command = Helix::command();
+    command.args(["run", "--log-format", "json", "--bootstrap-servers", "localhost:1", "--set", "broker_timeout=1s"]);
+    command.arg("--topology").arg(file).arg("--state-dir").arg(state);
+    let finished = Helix::spawn_command(command).finish();
+    finished.assert_failed(1, &["no Kafka broker at localhost:1"]);
+    let (message, log) =
+        finished.stderr.lines().collect::<Vec<_>>().split_last().map(|(m, l)| (*m, l.to_vec())).unwrap();
+    assert!(message.starts_with("helixstream: "), "{message}");
+    assert!(!log.is_empty());
+    for line in log {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(value["level"].is_string() && value["message"].is_string(), "{line}");
+    }
+}

@@ -1,8 +1,10 @@
 //! Commands and flags. Every flag has a variable `HELIXSTREAM_<FLAG>`; a flag beats its variable, which beats the topology file.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -266,7 +268,7 @@ impl Cli {
     /// Reads the command line and the variables; ends the process with a message where they are wrong (exit 2), or after
     /// `--help` and `--version` (exit 0).
     pub fn from_environment() -> Cli {
-        let mut command = Cli::command();
+        let mut command = without_empty_variables(Cli::command());
         let matches = command.get_matches_mut();
         let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
         if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {
@@ -283,4 +285,14 @@ impl Cli {
         }
         cli
     }
+}
+
+/// An empty variable counts as none: compose files and scripts set such where nothing is meant.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env() {
+        Some(name) if is_empty(name) => arg.env(Resettable::Reset),
+        _ => arg,
+    });
+    command.mut_subcommands(without_empty_variables)
 }
