@@ -183,3 +183,100 @@ fn commit(task: &mut Task, counters: &mut BTreeMap<(&'static str, String), u64>)
     task.counts().reset();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::processor::{Context, Processor, ProcessorError};
+    use crate::streams::record::Headers;
+    use crate::streams::store::cut::NO_CHANGELOG;
+
+    /// Appends each value to what is stored under the key, and forwards the whole.
+    struct Append;
+
+    impl Processor for Append {
+        fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> std::result::Result<(), ProcessorError> {
+            let key = record.key.unwrap_or(b"none");
+            let mut store = ctx.store("texts")?;
+            let mut text = store.get(key)?.map_or(Vec::new(), |value| value.to_vec());
+            text.extend_from_slice(record.value.unwrap_or_default());
+            store.put(key, text.clone())?;
+            ctx.count("appended", "all", 1);
+            ctx.forward(&Record { value: Some(&text), ..*record })
+        }
+    }
+
+    fn driver() -> TopologyDriver {
+        let topology = Topology::builder()
+            .source("in", "in")
+            .repartition("by-key", ["in"])
+            .process("append", ["by-key"], || Box::new(Append))
+            .store("texts", ["append"])
+            .sink("out", "out", ["append"])
+            .build();
+        let partitions = [("out".to_owned(), 3), ("app-by-key-repartition".to_owned(), 2)].into();
+        TopologyDriver::new(&topology.unwrap(), "app", &Sizes { partitions, ..Sizes::default() })
+    }
+
+    fn pipe(driver: &mut TopologyDriver, offset: i64, key: Option<&str>, value: &str) {
+        let origin = Origin { topic: "in", partition: 5, offset, timestamp_ms: 7 };
+        let (key, value) = (key.map(str::as_bytes), Some(value.as_bytes()));
+        let record = Record { key, value, headers: Headers::List(&[("h", Some(b"x"))]), timestamp_ms: 7 };
+        driver.pipe(&InRecord { origin, record }).unwrap();
+    }
+
+    fn outputs(driver: &TopologyDriver) -> Vec<String> {
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"-")).into_owned();
+        let show = |out: InRecord<'_>| {
+            let Origin { topic, partition, offset, timestamp_ms } = out.origin;
+            let headers = out.record.headers.iter().count();
+            format!(
+                "{topic}-{partition}@{offset} {}={} {timestamp_ms} {headers}",
+                text(out.record.key),
+                text(out.record.value)
+            )
+        };
+        driver.outputs().iter().map(show).collect()
+    }
+
+    #[test]
+    fn records_go_round_through_a_repartition_topic_and_out_by_their_key() {
+        let mut driver = driver();
+        for (offset, (key, value)) in [(Some("21"), "x"), (None, "n"), (Some("21"), "y")].into_iter().enumerate() {
+            pipe(&mut driver, offset as i64, key, value);
+        }
+        // murmur2("21") is -973932308, so partition 0 of 2 and 0 of 3; a null key follows its source, 5 and then 1.
+        let partition = (-973_932_308 & 0x7fff_ffff) % 3;
+        let expected = [
+            format!("out-{partition}@0 21=x 7 1"),
+            "out-1@0 -=n 7 1".to_owned(),
+            format!("out-{partition}@1 21=xy 7 1"),
+        ];
+        assert_eq!(outputs(&driver), expected);
+        driver.clear_outputs();
+        assert!(driver.outputs().is_empty());
+        assert_eq!(driver.counters().unwrap()[&("appended", "all".to_owned())], 3);
+    }
+
+    #[test]
+    fn a_sub_topology_runs_alone_on_its_log_and_an_abort_forgets() {
+        let mut driver = driver();
+        let at = |offset| Origin { topic: "app-by-key-repartition", partition: 0, offset, timestamp_ms: 7 };
+        let record = |value| Record { key: Some(b"k"), value: Some(value), headers: Headers::NONE, timestamp_ms: 7 };
+        driver.pipe(&InRecord { origin: at(0), record: record(b"a") }).unwrap();
+        driver.commit().unwrap();
+        driver.pipe(&InRecord { origin: at(1), record: record(b"b") }).unwrap();
+        driver.abort();
+        driver.pipe(&InRecord { origin: at(1), record: record(b"c") }).unwrap();
+        let mut found = Vec::new();
+        driver.scan_store("texts", |_, key, value| found.push((key.to_vec(), value.to_vec()))).unwrap();
+        assert_eq!(found, [(b"k".to_vec(), b"ac".to_vec())]);
+        assert_eq!(driver.counters().unwrap()[&("appended", "all".to_owned())], 2, "what was aborted is not counted");
+        assert_eq!(
+            driver.tasks[&TaskId { subtopology: 1, partition: 0 }].last_commit().stores[0].changelog_offset,
+            NO_CHANGELOG
+        );
+        let stranger = Origin { topic: "elsewhere", ..at(0) };
+        assert!(driver.pipe(&InRecord { origin: stranger, record: record(b"a") }).is_err());
+    }
+}

@@ -206,6 +206,10 @@ impl<'a> View<'a> {
 
     /// The error that this is, if it is one.
     pub fn failure(&self) -> Option<Failure> {
+        // Asked of every message: the value is the error's text only if there is an error.
+        if self.code() == 0 {
+            return None;
+        }
         let text = self.value().map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
         let text = text.filter(|text| !text.is_empty()).unwrap_or_else(|| describe(self.code()));
         Failure::of_number(self.code(), Some(text))

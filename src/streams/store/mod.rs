@@ -5,5 +5,7 @@ pub mod contract;
 pub mod cut;
 pub mod memory;
 mod overlay;
+#[cfg(test)]
+mod tests;
 
 pub use overlay::{Change, Checksum, Overlay, entry_hash};

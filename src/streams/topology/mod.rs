@@ -5,6 +5,8 @@
 
 mod builder;
 mod check;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
