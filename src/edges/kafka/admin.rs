@@ -1,6 +1,6 @@
 //! The cluster as a whole: is it there, its topics and their settings, the group's committed offsets, what a log holds.
 
-use std::ffi::{CString, c_int};
+use std::ffi::c_int;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -242,23 +242,9 @@ impl Admin for ClusterAdmin {
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let doing = format!("read the log's range of {partition}");
-        let name = CString::new(&*partition.topic).map_err(|_| Error::Fatal(format!("{doing}: not a topic's name")))?;
-        let (mut start, mut end) = (0, 0);
-        // SAFETY: a live client, an ended string, two places to write to.
-        let code = unsafe {
-            sys::rd_kafka_query_watermark_offsets(
-                self.reader.as_ptr(),
-                name.as_ptr(),
-                partition.partition,
-                &mut start,
-                &mut end,
-                millis(REQUEST),
-            )
-        };
-        match Failure::of(code) {
-            Some(failure) => Err(failure.remedy(Call::Admin, &doing)),
-            None => Ok(LogRange { start, end }),
-        }
+        // Not through the reader: a client that reads committed is told the last stable offset as the end.
+        let range = self.admin.inner().fetch_watermarks(&partition.topic, partition.partition, REQUEST);
+        range.map(|(start, end)| LogRange { start, end }).map_err(|error| failed(&doing, &error))
     }
 }
 

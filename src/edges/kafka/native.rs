@@ -224,6 +224,8 @@ unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *
 /// One line of librdkafka's log; `level` is syslog's.
 pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
     match level {
+        // The user's settings go to every client, also those that one kind of client has no use for.
+        _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{text}"),
         0..=3 => tracing::error!(target: "librdkafka", facility, "{text}"),
         4 => tracing::warn!(target: "librdkafka", facility, "{text}"),
         5 | 6 => tracing::info!(target: "librdkafka", facility, "{text}"),

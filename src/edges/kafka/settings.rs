@@ -215,7 +215,10 @@ impl KafkaSettings {
     }
 
     pub(super) fn admin(&self) -> Properties {
-        self.common(&format!("{}-{}-admin", self.application_id, self.instance_id))
+        let mut all = self.common(&format!("{}-{}-admin", self.application_id, self.instance_id));
+        // It asks where logs end, whatever is still open in them.
+        all.extend(pairs(&[("isolation.level", "read_uncommitted")]));
+        all
     }
 
     fn writer(&self, client: &str) -> Properties {
