@@ -28,6 +28,11 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// What was added since.
+    pub fn since(self, before: Volume) -> Volume {
+        Volume { records: self.records - before.records, bytes: self.bytes - before.bytes }
+    }
+
     fn mean(&self) -> usize {
         (self.bytes / self.records.max(1)) as usize
     }
@@ -41,6 +46,17 @@ pub struct Volumes {
     pub repartition: Volume,
     /// Written behind the hop, with each topic's number of partitions: changelog, snapshots, conflicts.
     pub outputs: Vec<(usize, Volume)>,
+}
+
+impl Volumes {
+    fn text(&self) -> String {
+        let outputs: Vec<String> = self.outputs.iter().map(|(_, volume)| volume.mean().to_string()).collect();
+        let (events, hop) = (self.events.mean(), self.repartition.mean());
+        format!(
+            "bytes of a value in the mean: event {events}, hop {hop}, changelog, snapshot, conflict {}",
+            outputs.join(", ")
+        )
+    }
 }
 
 /// Reads a topic to its end and counts.
@@ -78,11 +94,10 @@ pub fn measure(broker: &Broker, volumes: &Volumes) -> Result<Row> {
     let (watch, broker_watch) = (Watch::start(std::process::id())?, Watch::start(broker.pid())?);
     let mut mover = Mover::new(broker, volumes, targets)?;
     mover.run(volumes)?;
-    let ((wall_s, cpu_s), (_, broker_cpu_s)) = (watch.read()?, broker_watch.read()?);
-    let step = "librdkafka alone, the same hops".to_owned();
-    let records = volumes.events.records;
+    let (spent, broker_cpu_s) = (watch.read()?, broker_watch.read()?.cpu_s);
     let snapshots = volumes.outputs.get(1).map(|(_, volume)| volume.records);
-    Ok(Row { step, records, snapshots, wall_s, cpu_s, broker_cpu_s: Some(broker_cpu_s), ..Row::default() })
+    let row = Row::new("librdkafka alone, the same hops", volumes.events.records, spent).note(volumes.text());
+    Ok(Row { snapshots, broker_cpu_s: Some(broker_cpu_s), ..row })
 }
 
 struct Mover {

@@ -1,22 +1,27 @@
 //! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams can be measured on as well.
 //!
-//! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream (1), `STRATEGY` (last_write_wins),
-//! `STEPS` (all of: apply replay stream limit restore), `ANCHOR=1` to run Kafka Streams beside it. `scripts/bench` builds what is needed.
+//! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream, one run for each number
+//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay stream restore limit), `ANCHOR=1` to run Kafka Streams beside it.
+//! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
 mod anchor;
 mod apply;
+mod generator;
 mod input;
 mod limit;
 mod measure;
+mod metrics;
+mod sizes;
 mod stream;
 mod table;
 
 use anyhow::{Context as _, Result};
+use helixstream::domain::settings as domain;
 use std::path::PathBuf;
-use table::{Row, Table};
+use table::Table;
 
 /// What is measured, from the variables.
 pub struct Settings {
@@ -26,10 +31,10 @@ pub struct Settings {
     pub memories: u64,
     /// Seed of the generator: the same seed gives the same bytes.
     pub seed: u64,
-    /// Stream threads.
-    pub threads: u64,
+    /// Stream threads: one run for each number.
+    pub threads: Vec<u64>,
     /// How conflicts are resolved.
-    pub strategy: String,
+    pub strategy: domain::Strategy,
     /// Steps that are run.
     pub steps: Vec<String>,
     /// Whether Kafka Streams is run too.
@@ -41,17 +46,18 @@ pub struct Settings {
 impl Settings {
     fn from_environment() -> Result<Settings> {
         let text = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-        let number = |name: &str, default: &str| {
-            let value = text(name, default);
+        let parse = |name: &str, value: &str| {
             value.replace('_', "").parse().with_context(|| format!("{name} must be a number, not {value:?}"))
         };
+        let number = |name: &str, default: &str| parse(name, &text(name, default));
+        let threads = text("THREADS", "1 2");
         Ok(Settings {
             events: number("N", "1_000_000")?,
             memories: number("M", "100_000")?,
             seed: number("SEED", "1")?,
-            threads: number("THREADS", "1")?,
-            strategy: text("STRATEGY", "last_write_wins"),
-            steps: text("STEPS", "apply replay stream limit restore").split_whitespace().map(str::to_owned).collect(),
+            threads: threads.split_whitespace().map(|count| parse("THREADS", count)).collect::<Result<_>>()?,
+            strategy: text("STRATEGY", "last_write_wins").parse().context("read STRATEGY")?,
+            steps: text("STEPS", "apply replay stream restore limit").split_whitespace().map(str::to_owned).collect(),
             with_anchor: text("ANCHOR", "0") == "1",
             anchor_build: PathBuf::from(text("ANCHOR_BUILD", "")),
         })
@@ -64,46 +70,58 @@ impl Settings {
 }
 
 fn main() -> Result<()> {
+    // `cargo test --all-targets` runs this too, without the flag that `cargo bench` gives.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
     let settings = Settings::from_environment()?;
     let mut table = Table::new(&settings);
+    say(&format!("generating {} events of {} memories", settings.events, settings.memories));
+    let input = input::generate(&settings)?;
+    table.describe_input(&settings, &input);
     if settings.has("apply") {
-        say("apply: one memory, ever larger");
-        apply::measure(&mut table)?;
+        say("the domain alone");
+        let resolver = domain::Settings { strategy: settings.strategy, ..domain::Settings::default() };
+        apply::run(&input.first, &resolver)?.into_iter().for_each(|row| table.add(row));
+        sizes::run(&resolver)?.into_iter().for_each(|row| table.add(row));
     }
-    if ["replay", "stream", "limit", "restore"].iter().any(|step| settings.has(step)) {
-        measure_on_input(&settings, &mut table)?;
+    if settings.has("replay") {
+        say("replay");
+        table.add(stream::replay(&settings, &input)?);
+    }
+    if ["stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
+        on_kafka(&settings, &input, &mut table)?;
     }
     println!("\n{table}");
     Ok(())
 }
 
-fn measure_on_input(settings: &Settings, table: &mut Table) -> Result<()> {
-    say(&format!("generating {} events of {} memories", settings.events, settings.memories));
-    let input = input::generate(settings)?;
-    table.describe_input(&input);
-    if settings.has("replay") {
-        say("replay");
-        table.add(stream::replay(settings, &input)?);
-    }
-    if !settings.has("stream") && !settings.has("limit") && !settings.has("restore") {
-        return Ok(());
-    }
+fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Result<()> {
     say("starting Kafka, publishing the events");
     let broker = support::Broker::start_with_heap("1g");
-    stream::prepare(settings, &broker, &input)?;
-    let (measured, volumes) = stream::run(settings, &broker)?;
-    table.add(measured);
-    if settings.has("restore") {
-        say("restore");
-        table.add(stream::restore(settings, &broker, &volumes)?);
+    stream::prepare(settings, &broker, input)?;
+    let mut volumes = None;
+    for &threads in &settings.threads {
+        say(&format!("the pipeline, {threads} stream threads"));
+        let run = stream::run(settings, &broker, threads)?;
+        table.add(run.row);
+        if settings.has("restore") {
+            say("restore");
+            table.add(stream::restore(settings, &broker, threads)?);
+        }
+        volumes.get_or_insert(run.volumes);
     }
-    if settings.has("limit") {
+    if let Some(volumes) = volumes.filter(|_| settings.has("limit")) {
         say("the same bytes by librdkafka alone");
         table.add(limit::measure(&broker, &volumes)?);
     }
     if settings.with_anchor {
-        say("Kafka Streams");
-        anchor::measure(settings, &broker)?.into_iter().for_each(|row: Row| table.add(row));
+        for &threads in &settings.threads {
+            say(&format!("Kafka Streams, {threads} stream threads"));
+            anchor::measure(settings, &broker, threads)?.into_iter().for_each(|row| table.add(row));
+            table.compare(&stream::name(threads), &anchor::name(threads));
+            table.compare(&stream::restore_name(threads), &anchor::restore_name(threads));
+        }
     }
     Ok(())
 }

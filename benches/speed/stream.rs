@@ -2,174 +2,187 @@
 
 use super::Settings;
 use super::input::Input;
-use super::limit::{Volume, Volumes, volume};
-use super::measure::{Watch, peak_mib};
-use super::support::{Broker, Helix, process::temp_dir};
-use super::table::Row;
+use super::limit::{Volumes, volume};
+use super::measure::{Spent, Watch, has_ended, peak_mib, threads as threads_of};
+use super::metrics::Pages;
+use super::support::{Broker, Helix, ports::free_port, process::temp_dir};
+use super::table::{Row, thousands};
 use anyhow::{Context as _, Result, ensure};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/memory.toml");
-const GROUP: &str = "helixstream";
 const EVENTS: &str = "helixagent.memory.events";
-const REPARTITION: &str = "helixstream-by-memory-repartition";
-const CHANGELOG: &str = "helixstream-memories-changelog";
 const SNAPSHOTS: &str = "helixagent.memory.snapshots";
 const CONFLICTS: &str = "helixagent.memory.conflicts";
-const HTTP: &str = "127.0.0.1:28080";
-const PAUSE: Duration = Duration::from_millis(50);
+/// The world's topics, as the topology file has them.
+const TOPICS: [(&str, usize); 4] =
+    [(EVENTS, 12), (SNAPSHOTS, 6), (CONFLICTS, 3), ("helixagent.memory.dead-letters", 3)];
+const LOOK: Duration = Duration::from_millis(20);
+const LOOK_AT_OFFSETS: Duration = Duration::from_millis(100);
+const LIMIT_S: f64 = 3600.0;
+
+/// The line of the pipeline.
+pub fn name(threads: u64) -> String {
+    format!("helixstream run, {threads} thread(s)")
+}
+
+/// The line of the restore.
+pub fn restore_name(threads: u64) -> String {
+    format!("helixstream restore, {threads} thread(s)")
+}
+
+fn application(threads: u64) -> String {
+    format!("bench{threads}")
+}
 
 /// `replay` of the record file.
 pub fn replay(settings: &Settings, input: &Input) -> Result<Row> {
     let output = temp_dir("replay");
     let strategy = format!("strategy={}", settings.strategy);
-    let paths = [text(&input.file)?, text(&output)?];
-    let mut helix = Helix::spawn(&[
-        "replay",
-        "--topology",
-        TOPOLOGY,
-        "--input",
-        paths[0],
-        "--output",
-        paths[1],
-        "--set",
-        &strategy,
-    ]);
-    let watch = Watch::start(helix.pid())?;
-    let (mut times, mut peak) = (watch.read()?, 0);
-    while let (true, Ok(read), Ok(now)) = (helix.is_running(), watch.read(), peak_mib(helix.pid())) {
-        (times, peak) = (read, peak.max(now));
-        std::thread::sleep(PAUSE);
+    let (from, to) = (text(&input.file)?, text(&output)?);
+    let helix = Helix::spawn(&["replay", "--topology", TOPOLOGY, "--input", from, "--output", to, "--set", &strategy]);
+    let (watch, mut peak) = (Watch::start(helix.pid())?, None);
+    while !has_ended(helix.pid())? {
+        peak = peak_mib(helix.pid())?.or(peak);
+        std::thread::sleep(LOOK);
     }
+    let spent = watch.read()?;
     let finished = helix.finish();
     ensure!(finished.code == Some(0), "replay failed: {finished:?}");
-    let snapshots =
-        std::io::BufRead::lines(std::io::BufReader::new(std::fs::File::open(output.join("snapshots.jsonl"))?)).count();
     std::fs::remove_dir_all(&output)?;
-    let step = "replay, a record file to record files".to_owned();
-    let (wall_s, cpu_s) = times;
-    Ok(Row {
-        step,
-        records: input.records,
-        snapshots: Some(snapshots as u64),
-        wall_s,
-        cpu_s,
-        peak_mib: Some(peak),
-        ..Row::default()
-    })
+    let row = Row::new("replay, a record file to record files", input.records, spent);
+    Ok(Row { peak_mib: peak, ..row.note(finished.stdout.trim()) })
 }
 
 /// Creates the topics and publishes the events.
 pub fn prepare(settings: &Settings, broker: &Broker, input: &Input) -> Result<()> {
+    for (topic, partitions) in TOPICS {
+        broker.create_topic(topic, partitions, &[("retention.ms", "-1"), ("max.message.bytes", "16777216")]);
+    }
     let bootstrap = broker.bootstrap();
-    let create = Helix::run(&["topics", "create", "--topology", TOPOLOGY, "--bootstrap-servers", &bootstrap]);
-    ensure!(create.code == Some(0), "topics create failed: {create:?}");
     let produce =
         Helix::run(&["produce", "--input", text(&input.file)?, "--topic", EVENTS, "--bootstrap-servers", &bootstrap]);
     ensure!(produce.code == Some(0), "produce failed: {produce:?}");
     let ends: u64 = ends(broker, EVENTS)?.iter().sum();
-    ensure!(ends >= settings.events, "{EVENTS} holds {ends} records");
+    ensure!(ends == settings.events, "{EVENTS} holds {ends} records");
     Ok(())
 }
 
-/// The pipeline, from its start until all input and all of the repartition topic is committed.
-pub fn run(settings: &Settings, broker: &Broker) -> Result<(Row, Volumes)> {
-    super::say("the pipeline");
+/// What a run of the pipeline gave.
+pub struct Run {
+    /// Its line.
+    pub row: Row,
+    /// What it moved.
+    pub volumes: Volumes,
+}
+
+/// The pipeline: from the first record processed until all input and all of the repartition topic is committed.
+pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
     let state = temp_dir("state");
-    let helix = start(settings, broker, &state)?;
-    let (watch, broker_watch) = (Watch::start(helix.pid())?, Watch::start(broker.pid())?);
-    let group: BaseConsumer = broker.client().set("group.id", GROUP).create()?;
-    for topic in [EVENTS, REPARTITION] {
-        while !is_done(broker, &group, topic)? {
-            ensure!(watch.read()?.0 < 3600.0, "the pipeline takes more than an hour:\n{}", helix.stderr());
-            std::thread::sleep(PAUSE);
-        }
+    let before = volume(broker, SNAPSHOTS)?;
+    let conflicts_before = volume(broker, CONFLICTS)?;
+    let instance = Instance::start(settings, broker, &state, threads)?;
+    let begun = instance.until(LOOK, |pages| Ok(pages.metrics().is_ok_and(|now| now.sum("records_total") > 0)))?;
+    let broker_watch = Watch::start(broker.pid())?;
+    let group: BaseConsumer = broker.client().set("group.id", application(threads)).create()?;
+    let repartition = format!("{}-by-memory-repartition", application(threads));
+    for topic in [EVENTS, &repartition] {
+        instance.until(LOOK_AT_OFFSETS, |_| is_done(broker, &group, topic))?;
     }
-    let ((wall_s, cpu_s), (_, broker_cpu_s)) = (watch.read()?, broker_watch.read()?);
-    let peak = peak_mib(helix.pid())?;
-    let note = commit_times(&page("/metrics")?);
-    stop(helix)?;
+    let (end, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
+    let spent = Spent { wall_s: end.wall_s - begun.wall_s, cpu_s: end.cpu_s - begun.cpu_s };
+    let (peak, count, metrics) = (peak_mib(instance.pid())?, threads_of(instance.pid())?, instance.pages.metrics()?);
+    instance.stop()?;
     std::fs::remove_dir_all(&state)?;
-    let count = |topic: &str| volume(broker, topic);
+    let changelog = format!("{}-memories-changelog", application(threads));
     let volumes = Volumes {
-        events: count(EVENTS)?,
-        repartition: count(REPARTITION)?,
-        outputs: [(CHANGELOG, 12), (SNAPSHOTS, 6), (CONFLICTS, 3)]
-            .into_iter()
-            .map(|(topic, partitions)| Ok((partitions, count(topic)?)))
-            .collect::<Result<Vec<(usize, Volume)>>>()?,
+        events: volume(broker, EVENTS)?,
+        repartition: volume(broker, &repartition)?,
+        outputs: vec![
+            (12, volume(broker, &changelog)?),
+            (6, volume(broker, SNAPSHOTS)?.since(before)),
+            (3, volume(broker, CONFLICTS)?.since(conflicts_before)),
+        ],
     };
     let row = Row {
-        step: "the pipeline on Kafka".to_owned(),
-        records: settings.events,
         snapshots: Some(volumes.outputs[1].1.records),
-        wall_s,
-        cpu_s,
         broker_cpu_s: Some(broker_cpu_s),
-        peak_mib: Some(peak),
-        note,
+        peak_mib: peak,
+        ..Row::new(name(threads), settings.events, spent)
     };
-    Ok((row, volumes))
+    let row = row
+        .note(metrics.commit_times())
+        .note(format!("{} snapshots", thousands(volumes.outputs[1].1.records)))
+        .note(format!("{} changelog records", thousands(volumes.outputs[0].1.records)))
+        .note(format!("{count} threads in all"))
+        .note(format!("start to first record {:.2} s, {:.2} CPU s", begun.wall_s, begun.cpu_s));
+    Ok(Run { row, volumes })
 }
 
-/// The state of a lost disk, from the changelog, until every task runs.
-pub fn restore(settings: &Settings, broker: &Broker, volumes: &Volumes) -> Result<Row> {
+/// The state of a lost disk, from the changelog: from the start until every task runs.
+pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
-    let helix = start(settings, broker, &state)?;
-    let (watch, broker_watch) = (Watch::start(helix.pid())?, Watch::start(broker.pid())?);
-    while !page("/ready").is_ok_and(|page| page.starts_with("HTTP/1.1 200")) {
-        ensure!(watch.read()?.0 < 3600.0, "the restore takes more than an hour:\n{}", helix.stderr());
-        std::thread::sleep(PAUSE);
+    let instance = Instance::start(settings, broker, &state, threads)?;
+    let broker_watch = Watch::start(broker.pid())?;
+    instance.until(LOOK, |pages| Ok(pages.is_ready()))?;
+    let (spent, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
+    let peak = peak_mib(instance.pid())?;
+    instance.stop()?;
+    std::fs::remove_dir_all(&state)?;
+    let changelog = volume(broker, &format!("{}-memories-changelog", application(threads)))?;
+    let row = Row::new(restore_name(threads), changelog.records, spent)
+        .note("start to ready, all of it counted")
+        .note(format!("{} MB/s", (changelog.bytes as f64 / spent.wall_s / 1e6) as u64));
+    Ok(Row { broker_cpu_s: Some(broker_cpu_s), peak_mib: peak, ..row })
+}
+
+/// A running program, and what it has used since its start.
+struct Instance {
+    helix: Helix,
+    watch: Watch,
+    pages: Pages,
+}
+
+impl Instance {
+    fn start(settings: &Settings, broker: &Broker, state: &std::path::Path, threads: u64) -> Result<Instance> {
+        let http = format!("127.0.0.1:{}", free_port());
+        let (count, strategy) = (threads.to_string(), format!("strategy={}", settings.strategy));
+        let mut command = Helix::command();
+        command.args(["run", "--topology", TOPOLOGY, "--bootstrap-servers", &broker.bootstrap(), "--no-mirror"]);
+        command.args(["--application-id", &application(threads), "--state-dir", text(state)?, "--threads", &count]);
+        // Purged records could not be counted afterwards.
+        command.args(["--http-listen", &http, "--set", &strategy, "--set", "purge=false"]);
+        let helix = Helix::spawn_command(command);
+        let watch = Watch::start(helix.pid())?;
+        Ok(Instance { helix, watch, pages: Pages(http) })
     }
-    let ((wall_s, cpu_s), (_, broker_cpu_s)) = (watch.read()?, broker_watch.read()?);
-    let peak = peak_mib(helix.pid())?;
-    stop(helix)?;
-    let Volume { records, bytes } = volumes.outputs[0].1;
-    let note = format!("start to ready; {records} changelog records, {} MB/s", (bytes as f64 / wall_s / 1e6) as u64);
-    let step = "restore".to_owned();
-    Ok(Row {
-        step,
-        records,
-        snapshots: None,
-        wall_s,
-        cpu_s,
-        broker_cpu_s: Some(broker_cpu_s),
-        peak_mib: Some(peak),
-        note,
-    })
-}
 
-fn start(settings: &Settings, broker: &Broker, state: &std::path::Path) -> Result<Helix> {
-    let (threads, strategy) = (settings.threads.to_string(), format!("strategy={}", settings.strategy));
-    // Purged records could not be counted afterwards.
-    Ok(Helix::spawn(&[
-        "run",
-        "--topology",
-        TOPOLOGY,
-        "--bootstrap-servers",
-        &broker.bootstrap(),
-        "--state-dir",
-        text(state)?,
-        "--threads",
-        &threads,
-        "--no-mirror",
-        "--http-listen",
-        HTTP,
-        "--set",
-        &strategy,
-        "--set",
-        "purge=false",
-    ]))
-}
+    fn pid(&self) -> u32 {
+        self.helix.pid()
+    }
 
-fn stop(helix: Helix) -> Result<()> {
-    let finished = helix.terminate();
-    ensure!(finished.code == Some(0), "run did not stop in good order: {finished:?}");
-    Ok(())
+    /// Waits until `is_there`; what had been used when that was last looked for in vain, so that what begins then is counted whole.
+    fn until(&self, pause: Duration, is_there: impl Fn(&Pages) -> Result<bool>) -> Result<Spent> {
+        let mut before = self.watch.read()?;
+        loop {
+            let now = self.watch.read()?;
+            if is_there(&self.pages)? {
+                return Ok(before);
+            }
+            ensure!(!has_ended(self.pid())?, "helixstream ended:\n{}", self.helix.stderr());
+            ensure!(now.wall_s < LIMIT_S, "helixstream takes more than an hour:\n{}", self.helix.stderr());
+            before = now;
+            std::thread::sleep(pause);
+        }
+    }
+
+    fn stop(self) -> Result<()> {
+        let finished = self.helix.terminate();
+        ensure!(finished.code == Some(0), "run did not stop in good order: {finished:?}");
+        Ok(())
+    }
 }
 
 /// Whether the group has committed a topic to its end.
@@ -193,30 +206,6 @@ fn ends(broker: &Broker, topic: &str) -> Result<Vec<u64>> {
     let end =
         |partition: usize| Ok(consumer.fetch_watermarks(topic, partition as i32, Duration::from_secs(30))?.1 as u64);
     (0..count).map(end).collect()
-}
-
-/// An HTTP answer, head and body.
-fn page(path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(HTTP)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// The bounds below which half and 99 of 100 commits lie, from the histogram of the metrics page.
-fn commit_times(page: &str) -> String {
-    let buckets: Vec<(&str, f64)> = page
-        .lines()
-        .filter_map(|line| {
-            let (bound, count) = line.split_once("commit_seconds_bucket{le=\"")?.1.split_once("\"}")?;
-            Some((bound, count.trim().parse().ok()?))
-        })
-        .collect();
-    let total = buckets.last().map_or(0.0, |(_, count)| *count);
-    let below = |share: f64| buckets.iter().find(|(_, count)| *count >= total * share).map_or("?", |(bound, _)| bound);
-    format!("{total} commits: half below {} s, 99 of 100 below {} s", below(0.5), below(0.99))
 }
 
 fn text(path: &std::path::Path) -> Result<&str> {
