@@ -125,14 +125,15 @@ impl Slot {
         Ok(())
     }
 
-    /// Records behind: none at a committed end, else up to the last record known of, since a marker may lie ahead.
+    /// Records behind: none at a committed end, else (also before an end was ever reached) up to the last record known of, since a marker may
+    /// lie ahead; then at least one.
     fn lag(&self, high: Option<i64>) -> u64 {
         let committed = self.task.as_ref().map_or(0, |task| task.last_commit().next_offset).max(0);
-        if self.end.is_some_and(|end| committed >= end) && self.last_seen < committed {
+        let known = high.unwrap_or(0).max(self.last_seen + 1).max(self.end.unwrap_or(0));
+        if self.task.is_some() && self.end.is_some() && committed >= known {
             return 0;
         }
-        let known = high.unwrap_or(0).max(self.last_seen + 1).max(self.end.unwrap_or(0));
-        known.saturating_sub(committed).max(0) as u64
+        (known - committed).max(1) as u64
     }
 
     /// Tells where the task stands.

@@ -263,6 +263,7 @@ impl StreamThread {
             {
                 task.skip_to(end.offset);
                 slot.end = Some(end.offset);
+                slot.report(&self.instance.metrics(), self.index, self.fetching.end_offset(&end.partition));
             }
         }
     }

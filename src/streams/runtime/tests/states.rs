@@ -59,9 +59,12 @@ fn an_idle_instance_writes_nothing() {
     run_once_through(&world);
     let transactions = world.broker.lock().next_transaction;
     let mut running = world.start_all();
+    running.turns(2);
+    assert!(running.instance.metrics().lag() >= 1, "no end was reached yet, so nothing tells that there is no more");
     running.finish();
     running.turns(200);
     assert_eq!(world.broker.lock().next_transaction, transactions, "no transaction without a reason");
+    assert_eq!(running.instance.metrics().lag(), 0, "all ends were reached before, and are again");
 }
 
 #[test]
