@@ -124,7 +124,8 @@ fn the_image_is_built_with_the_toolchain_of_the_manifest() {
 #[test]
 fn what_the_image_copies_is_let_through_by_dockerignore() {
     let let_through = read(".dockerignore");
-    let copied = ["src", "Cargo.toml", "Cargo.lock", "topologies", "tests/fixtures", "migrations"];
+    let copied =
+        ["build.rs", "benches", "src", "Cargo.toml", "Cargo.lock", "topologies", "tests/fixtures", "migrations"];
     for path in copied {
         assert!(let_through.lines().any(|line| line == format!("!{path}")), ".dockerignore keeps {path} out");
     }
