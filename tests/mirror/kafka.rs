@@ -8,7 +8,10 @@ use helixstream::edges::kafka::KafkaSettings;
 use helixstream::edges::kafka::mirror::MirrorSource;
 use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::streams::ports::log::{LogSink, Stop};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::Producer;
+use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
 
 /// A mirror of `topic`, as the instance `instance` of an application runs it.
@@ -139,4 +142,35 @@ fn a_mirror_further_than_the_log_says_so_and_waits() {
     records::produce(broker, &topic, &events(10, 1));
     wait_for_rows(&url, 5);
     mirror.stop();
+}
+
+#[test]
+fn records_that_retention_drops_while_postgres_is_away_are_stepped_over() {
+    let (broker, topic, postgres) = (Broker::shared(), unique("mirror"), Postgres::start());
+    let url = postgres.create_database();
+    broker.create_topic(&topic, 1, &[]);
+    let mirror = start(broker, &topic, &unique("app"), "i", &url);
+    records::produce(broker, &topic, &[event(0, "first", "x")]);
+    wait_for_rows(&url, 1);
+    postgres.stop();
+    let large = (0..400).map(|n| event(0, &n.to_string(), &"x".repeat(20_000)));
+    records::produce(broker, &topic, &large.collect::<Vec<_>>());
+    wait_until("the mirror to notice", || mirror.status().figures().down);
+    // More than it has in memory.
+    delete_records(broker, &topic, 390);
+    postgres.restart();
+    let next = || crate::try_query(&url, "select next_offset from memory_event_checkpoints");
+    wait_until("the last record", || next().is_ok_and(|rows| rows == [["401"]]));
+    assert_eq!(query(&url, "select count(*) from memory_events where kafka_offset >= 390"), [["11"]]);
+    let sql = "select count(*) = count(distinct kafka_offset), count(*) = max(row_count) from memory_events, memory_event_checkpoints";
+    assert_eq!(query(&url, sql), [["t", "t"]]);
+    mirror.stop();
+}
+
+/// What retention does: drops the records of partition 0 below an offset.
+fn delete_records(broker: &Broker, topic: &str, below: i64) {
+    let admin: AdminClient<DefaultClientContext> = broker.client().create().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, 0, Offset::Offset(below)).unwrap();
+    futures::executor::block_on(admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
 }

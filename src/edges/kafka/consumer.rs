@@ -261,6 +261,9 @@ impl Fetching for GroupFetching {
         let (held, new): (Vec<_>, Vec<_>) =
             starts.iter().cloned().partition(|start| self.partitions.contains(&start.partition));
         if answers || !new.is_empty() {
+            // A pause outlives the assignment: unassigning takes back only librdkafka's own, and the partition stays silent.
+            let partitions: Vec<_> = new.iter().map(|start| start.partition.clone()).collect();
+            self.pause_in_client(sys::rd_kafka_resume_partitions, &partitions, "resume partitions")?;
             self.shared.change(sys::rd_kafka_incremental_assign, &self.list(&new), "assign partitions")?;
             new.iter().for_each(|start| self.partitions.start(&start.partition, start.offset));
         }

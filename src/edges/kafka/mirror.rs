@@ -95,8 +95,13 @@ impl MirrorSource {
     /// Takes and hands over until nothing is left, the receiver is full, or the group wants something.
     fn read(&mut self, wait: Duration, to: &mut dyn LogReceiver) -> Result<()> {
         if self.paused {
-            self.fetching.resume(&self.started)?;
             self.paused = false;
+            if let Err(error) = self.fetching.resume(&self.started) {
+                tracing::warn!("the mirror goes back to its checkpoints: {error}");
+                let started = std::mem::take(&mut self.started);
+                started.iter().for_each(|partition| to.out_of_range(partition));
+                return self.fetching.unassign_from_client(&started);
+            }
         }
         let mut waited = false;
         loop {
@@ -135,16 +140,20 @@ impl MirrorSource {
         failed.map(|()| done == self.taken.buffer.len())
     }
 
-    /// Serves the group without taking a record: all is held back, and what comes nevertheless is dropped.
-    fn serve(&mut self) -> Result<()> {
+    /// Serves the group without taking a record: all is held back, and what comes nevertheless is dropped, but for errors.
+    fn serve(&mut self, to: &mut dyn LogReceiver) -> Result<()> {
         if !self.paused {
             self.fetching.pause(&self.started)?;
             self.paused = true;
         }
         self.taken.clear();
         self.fetching.queue.take(Buffer::CAPACITY, &mut self.taken.buffer);
+        let mut outcome = Ok(());
+        for message in self.taken.buffer.iter().filter(|message| !message.is_end() && message.failure().is_some()) {
+            outcome = outcome.and(deliver(&message, &mut self.fetching, to));
+        }
         self.taken.clear();
-        Ok(())
+        outcome
     }
 
     fn answer_group(&mut self, to: &mut dyn LogReceiver) -> Result<()> {
@@ -257,7 +266,7 @@ impl LogSource for MirrorSource {
             self.read(wait, to)
         } else if self.served.elapsed() >= SERVE_EVERY {
             self.served = Instant::now();
-            self.serve()
+            self.serve(to)
         } else {
             return Ok(());
         };
@@ -276,7 +285,9 @@ impl LogSource for MirrorSource {
         self.forget(partition);
         let (begin, end) = self.range(partition)?;
         if !(begin..=end).contains(&offset) {
-            self.fetching.pause(std::slice::from_ref(partition)).map_err(unavailable)?;
+            if self.fetching.partitions.contains(partition) {
+                self.fetching.pause(std::slice::from_ref(partition)).map_err(unavailable)?;
+            }
             return Err(LogError::OutOfRange { partition: partition.clone(), offset, begin, end });
         }
         let start = PartitionStart { partition: partition.clone(), offset };
