@@ -12,7 +12,7 @@ mod state;
 mod status;
 mod stop;
 mod topics;
-mod topology;
+pub mod topology;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,0 +1,135 @@
+//! What must have come out: of the events by `replay`, of the repartition topic by the driver.
+
+use crate::support::{Broker, Record, records};
+use crate::trial::Trial;
+use helixstream::streams::driver::TopologyDriver;
+use helixstream::streams::record::{InRecord, Origin, RecordBatch};
+use helixstream::{app, config};
+use std::collections::BTreeMap;
+
+/// Holds all outputs of a trial against its events and its repartition topic; gives the events as they lie in the topic.
+#[track_caller]
+pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
+    let events = trial.read("events");
+    let replayed = trial.replay(&events);
+    let (snapshots, conflicts) = (trial.read("snapshots"), trial.read("conflicts"));
+    assert_last_resolved(&replayed.snapshots, &snapshots);
+    assert_dead_letters(&replayed.dead_letters, &trial.read("dead-letters"));
+    let repartition = records::read_committed(Broker::shared(), &trial.repartition());
+    let driven = Driven::run(trial, &repartition);
+    assert!(!driven.snapshots.is_empty());
+    assert_record_by_record("snapshots", &driven.snapshots, &snapshots);
+    assert_record_by_record("conflicts", &driven.conflicts, &conflicts);
+    events
+}
+
+/// The last value of each key is the same, byte for byte.
+#[track_caller]
+pub fn assert_last_resolved(replayed: &[Record], found: &[Record]) {
+    let last = |records: &[Record]| -> BTreeMap<String, String> {
+        records.iter().map(|record| (record.key_text(), text(&record.value))).collect()
+    };
+    let (expected, found) = (last(replayed), last(found));
+    for (key, value) in &expected {
+        assert_eq!(found.get(key), Some(value), "the last resolved memory of {key:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "memories");
+}
+
+fn text(bytes: &Option<Vec<u8>>) -> String {
+    bytes.as_deref().map_or("null".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The same dead letters, in whatever order their partitions' tasks came.
+#[track_caller]
+pub fn assert_dead_letters(expected: &[Record], found: &[Record]) {
+    let sorted = |records: &[Record]| -> Vec<String> {
+        let mut lines: Vec<String> = records.iter().map(|r| Record { offset: 0, ..r.clone() }.to_line()).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(expected.len(), found.len(), "dead letters");
+    for (expected, found) in sorted(expected).iter().zip(&sorted(found)) {
+        assert_eq!(expected, found);
+    }
+}
+
+/// What the second sub-topology makes of the repartition topic as it stands, with the partition of it that each record comes from.
+struct Driven {
+    snapshots: Vec<(i32, Record)>,
+    conflicts: Vec<(i32, Record)>,
+}
+
+impl Driven {
+    fn run(trial: &Trial, repartition: &[Record]) -> Driven {
+        let text = std::fs::read_to_string(trial.topology()).unwrap();
+        let file = config::parse("topology.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let engine = app::topology::build(&file, &None).unwrap();
+        let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology::sizes(&file));
+        let mut driven = Driven { snapshots: Vec::new(), conflicts: Vec::new() };
+        let topic = trial.repartition();
+        let mut batch = RecordBatch::new();
+        for record in repartition {
+            let Record { partition, offset, timestamp_ms, .. } = *record;
+            batch.clear();
+            let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+            let origin = Origin { topic: &topic, partition, offset, timestamp_ms };
+            batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
+            batch.iter().for_each(|input| driver.pipe(&input).unwrap());
+            for output in driver.outputs().iter() {
+                let output_topic = output.origin.topic;
+                let to = if output_topic == trial.topic("snapshots") {
+                    &mut driven.snapshots
+                } else {
+                    assert_eq!(output_topic, trial.topic("conflicts"));
+                    &mut driven.conflicts
+                };
+                to.push((partition, owned(&output)));
+            }
+            driver.clear_outputs();
+        }
+        driven
+    }
+}
+
+fn owned(record: &InRecord<'_>) -> Record {
+    let headers = record.record.headers.iter().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)));
+    Record {
+        partition: record.origin.partition,
+        offset: record.origin.offset,
+        timestamp_ms: record.record.timestamp_ms,
+        key: record.record.key.map(<[u8]>::to_vec),
+        value: record.record.value.map(<[u8]>::to_vec),
+        headers: headers.collect(),
+    }
+}
+
+/// Each task wrote the records expected of it into each partition, in this order, and none besides. Records of several tasks may come in any
+/// order among themselves; whose a record is, its key tells.
+#[track_caller]
+fn assert_record_by_record(what: &str, expected: &[(i32, Record)], found: &[Record]) {
+    let task_of: BTreeMap<&Option<Vec<u8>>, i32> = expected.iter().map(|(task, record)| (&record.key, *task)).collect();
+    let mut by_task: BTreeMap<(i32, i32), (Vec<String>, Vec<String>)> = BTreeMap::new();
+    // Offsets count transaction markers and other tasks' records, which the driver does not have.
+    let line = |record: &Record| Record { offset: 0, ..record.clone() }.to_line();
+    for (task, record) in expected {
+        by_task.entry((*task, record.partition)).or_default().0.push(line(record));
+    }
+    for record in found {
+        let task = *task_of.get(&record.key).unwrap_or_else(|| panic!("{what}: a record of nobody: {record:?}"));
+        by_task.entry((task, record.partition)).or_default().1.push(line(record));
+    }
+    for ((task, partition), (expected, found)) in &by_task {
+        let place = format!("{what}, partition {partition}, of task {task}");
+        for (at, (expected, found)) in expected.iter().zip(found).enumerate() {
+            assert_eq!(show(expected), show(found), "{place}, record {at}");
+        }
+        assert_eq!(expected.len(), found.len(), "{place}: how many");
+    }
+}
+
+/// A record file's line with its bytes as text.
+fn show(line: &str) -> String {
+    let record = Record::from_line(line);
+    format!("{} {} {} {:?}", record.timestamp_ms, text(&record.key), text(&record.value), record.headers)
+}

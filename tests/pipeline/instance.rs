@@ -1,0 +1,118 @@
+//! A running instance: what its pages say, and its end.
+
+use crate::support::{Finished, Helix, ports, wait_for};
+use crate::trial::Trial;
+use rustix::process::Signal;
+use std::io::{Read, Write};
+
+/// A `helixstream run`; killed when dropped.
+pub struct Instance {
+    helix: Helix,
+    http: String,
+}
+
+impl Instance {
+    pub(super) fn start(trial: &Trial, state: &str, more: &[&str], kill_at: Option<&str>) -> Instance {
+        let http = format!("127.0.0.1:{}", ports::free_port());
+        let mut command = Helix::command();
+        command.args(trial.run_arguments()).args(["--state-dir", &trial.path(state), "--http-listen", &http]);
+        command.args(["--log-format", "json"]).args(more);
+        command.envs(kill_at.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
+        Instance { helix: Helix::spawn_command(command), http }
+    }
+
+    /// The whole answer to a GET, or nothing while nobody serves it.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let mut stream = std::net::TcpStream::connect(&self.http).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// Whether `/ready` answers 200 now.
+    pub fn is_ready(&self) -> bool {
+        self.page("/ready").is_some_and(|text| text.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The sum of a metric's samples, by name without prefix, of those that have `label` (`state="running"`; empty: all).
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
+        let page = self.page("/metrics").unwrap_or_default();
+        let samples = page.lines().filter_map(|line| {
+            let rest = line.strip_prefix("helixstream_")?.strip_prefix(name)?;
+            let rest = rest.strip_prefix("_total").unwrap_or(rest);
+            let (labels, value) = rest.rsplit_once(' ')?;
+            let fits = (labels.is_empty() || labels.starts_with('{')) && labels.contains(label);
+            if fits { value.parse::<f64>().ok() } else { None }
+        });
+        samples.sum()
+    }
+
+    /// Tasks that run here.
+    pub fn running_tasks(&self) -> usize {
+        self.metric("tasks", "state=\"running\"") as usize
+    }
+
+    /// Records processed here.
+    pub fn records(&self) -> u64 {
+        self.metric("records", "") as u64
+    }
+
+    /// Changelog records that this process has restored, as its log tells them task by task.
+    pub fn restored(&self) -> u64 {
+        let lines = self.log().into_iter().filter(|line| line["message"] == "restored");
+        lines.map(|line| line["records"].as_u64().expect("a number of records")).sum()
+    }
+
+    /// Its log lines.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        self.helix.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.helix.is_running()
+    }
+
+    /// Panics with what it said when it has ended.
+    #[track_caller]
+    pub fn assert_running(&mut self) {
+        assert!(self.is_running(), "the instance ended:\n{}", self.helix.stderr());
+    }
+
+    /// Polls `probe` until it gives a value; panics when the instance ends meanwhile.
+    #[track_caller]
+    pub fn wait_for<T>(&mut self, what: &str, mut probe: impl FnMut(&Instance) -> Option<T>) -> T {
+        wait_for(what, || {
+            self.assert_running();
+            probe(self)
+        })
+    }
+
+    /// Waits until `/ready` answers 200.
+    #[track_caller]
+    pub fn wait_until_ready(&mut self) {
+        self.wait_for("the instance to be ready", |instance| instance.is_ready().then_some(()));
+    }
+
+    /// Waits for its end, which it brings about itself; it must be SIGKILL.
+    #[track_caller]
+    pub fn wait_for_kill(self) {
+        let finished = self.helix.finish();
+        assert_eq!(finished.code, None, "it ended by itself instead of by SIGKILL: {finished:?}");
+    }
+
+    /// SIGKILL.
+    pub fn kill(self) {
+        self.helix.kill();
+    }
+
+    /// SIGTERM; it must end with code 0.
+    #[track_caller]
+    pub fn stop(self) -> Finished {
+        self.helix.signal(Signal::TERM);
+        let finished = self.helix.finish();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        finished
+    }
+}

@@ -1,0 +1,19 @@
+//! The memory topology as a whole: the built binary on a real Kafka and a real PostgreSQL. Whatever is killed, stopped, full or wrong, what
+//! comes out is what `replay` makes of the events and, record by record, what the driver makes of the repartition topic.
+
+#[path = "../model/mod.rs"]
+mod model;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad;
+mod events;
+mod expect;
+mod extremes;
+mod instance;
+mod kills;
+mod postgres;
+mod restore;
+mod samples;
+mod scale;
+mod trial;

@@ -1,0 +1,36 @@
+//! From one instance to three and back, while events come.
+
+use crate::events::Events;
+use crate::expect;
+use crate::support::wait_until;
+use crate::trial::{PARTITIONS, Trial};
+
+/// Both sub-topologies have a task for each partition.
+const TASKS: usize = 2 * PARTITIONS as usize;
+
+#[test]
+fn from_one_instance_to_three_and_back() {
+    let trial = Trial::new("scale", &[]);
+    let mut events = Events::new(4, 40);
+    let feeder = trial.feed_on(move || events.take(20));
+    let start = |state: &str| trial.start(state, &["--threads", "1", "--no-mirror"]);
+    let mut first = start("first");
+    first.wait_for("all tasks to run in one instance", |instance| (instance.running_tasks() == TASKS).then_some(()));
+    let mut others = [start("second"), start("third")];
+    for other in &mut others {
+        let works = |instance: &crate::instance::Instance| instance.running_tasks() > 0 && instance.records() > 0;
+        other.wait_for("a new instance to take its share", |instance| works(instance).then_some(()));
+    }
+    wait_until("every task to run somewhere", || {
+        first.assert_running();
+        first.running_tasks() + others.iter().map(|other| other.running_tasks()).sum::<usize>() == TASKS
+    });
+    for other in others {
+        other.stop();
+    }
+    first.wait_for("all tasks to come back", |instance| (instance.running_tasks() == TASKS).then_some(()));
+    feeder.stop();
+    trial.wait_until_done(&mut [&mut first]);
+    expect::assert_outputs(&trial);
+    first.stop();
+}

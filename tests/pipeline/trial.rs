@@ -1,0 +1,232 @@
+//! One trial: the memory topology with topics, an application id and a database of the test's own, on the servers that all share.
+
+use crate::instance::Instance;
+use crate::support::process::temp_dir;
+use crate::support::{Broker, Finished, Helix, Postgres, Record, postgres, records, repo_path, unique, wait_until};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Partitions of the events topic, and so of the internal ones.
+pub const PARTITIONS: i32 = 12;
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The memory topology with topics of its own.
+pub struct Trial {
+    dir: PathBuf,
+    name: String,
+    settings: Vec<String>,
+}
+
+impl Trial {
+    /// With its topics made. `settings` are what `--set` gets in every run and replay, over `purge=false` and a short session.
+    pub fn new(stem: &str, settings: &[&str]) -> Trial {
+        Trial::on_topic(stem, settings, |_| {})
+    }
+
+    /// The same, with an events topic that the test may make by itself.
+    pub fn on_topic(stem: &str, settings: &[&str], make: impl FnOnce(&str)) -> Trial {
+        let (dir, name) = (temp_dir(stem), unique(stem));
+        let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
+        let text = text.replace("\"helixstream\"", &format!("\"{name}\"")).replace("helixagent.memory", &name);
+        std::fs::write(dir.join("topology.toml"), text).unwrap();
+        // Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
+        let fixed = ["purge=false", "session_timeout=4s"];
+        let settings = fixed.iter().chain(settings).map(|text| (*text).to_owned()).collect();
+        let trial = Trial { dir, name, settings };
+        make(&trial.topic("events"));
+        let created = trial.helix(&["topics", "create"], &["--bootstrap-servers", &Broker::shared().bootstrap()]);
+        assert_eq!(created.code, Some(0), "{created:?}");
+        trial
+    }
+
+    /// The application id.
+    pub fn application_id(&self) -> &str {
+        &self.name
+    }
+
+    /// The topology file.
+    pub fn topology(&self) -> String {
+        self.path("topology.toml")
+    }
+
+    /// A file or folder of the trial's own.
+    pub fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// A topic of the topology: `events`, `snapshots`, `conflicts`, `dead-letters`.
+    pub fn topic(&self, what: &str) -> String {
+        format!("{}.{what}", self.name)
+    }
+
+    /// The repartition topic.
+    pub fn repartition(&self) -> String {
+        format!("{}-by-memory-repartition", self.name)
+    }
+
+    /// The changelog topic.
+    pub fn changelog(&self) -> String {
+        format!("{}-memories-changelog", self.name)
+    }
+
+    /// The committed records of a topic of the topology.
+    pub fn read(&self, what: &str) -> Vec<Record> {
+        records::read_committed(Broker::shared(), &self.topic(what))
+    }
+
+    fn helix(&self, command: &[&str], more: &[&str]) -> Finished {
+        let topology = self.topology();
+        Helix::run(&[command, &["--topology", &topology], more].concat())
+    }
+
+    /// The arguments of `run` that all instances of the trial have.
+    pub fn run_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["run".to_owned(), "--topology".to_owned(), self.topology()];
+        arguments.extend(["--bootstrap-servers".to_owned(), Broker::shared().bootstrap()]);
+        arguments.extend(self.settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
+        arguments
+    }
+
+    /// An instance with its state in the folder `state`, and further arguments (`--no-mirror`, …).
+    pub fn start(&self, state: &str, more: &[&str]) -> Instance {
+        Instance::start(self, state, more, None)
+    }
+
+    /// The same, ended with SIGKILL at a step of a commit (`store:3`).
+    pub fn start_killed_at(&self, step: &str, state: &str, more: &[&str]) -> Instance {
+        Instance::start(self, state, more, Some(step))
+    }
+
+    /// Publishes a record file on the events topic with `helixstream produce`.
+    pub fn produce(&self, file: &str, records: usize) {
+        let (topic, broker) = (self.topic("events"), Broker::shared().bootstrap());
+        let done = Helix::run_ok(&["produce", "--input", file, "--topic", &topic, "--bootstrap-servers", &broker]);
+        assert!(done.stdout.contains(&format!("{records} records")), "{done:?}");
+    }
+
+    /// Publishes records on the events topic.
+    pub fn feed(&self, events: &[Record]) {
+        records::produce(Broker::shared(), &self.topic("events"), events);
+    }
+
+    /// Publishes pieces of `piece()` one after the other, until it is told to stop.
+    pub fn feed_on(&self, mut piece: impl FnMut() -> Vec<Record> + Send + 'static) -> Feeder {
+        let (topic, stop) = (self.topic("events"), Arc::new(AtomicBool::new(false)));
+        let asked = stop.clone();
+        let feed = move || {
+            let mut sent = 0;
+            while !asked.load(Ordering::Relaxed) {
+                let events = piece();
+                records::produce(Broker::shared(), &topic, &events);
+                sent += events.len();
+                // Some air between the pieces: it bounds how much there is to compare afterwards.
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            sent
+        };
+        Feeder { stop, thread: Some(std::thread::spawn(feed)) }
+    }
+
+    /// How many records the group has not committed; `None` while a partition has no committed offset. Transaction markers count.
+    pub fn lag(&self) -> Option<i64> {
+        let mut config = Broker::shared().client();
+        config.set("group.id", &self.name).set("isolation.level", "read_uncommitted");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut lag = 0;
+        // In the order of the flow: what the first commits, the second gets.
+        for topic in [self.topic("events"), self.repartition()] {
+            let mut partitions = TopicPartitionList::new();
+            partitions.add_partition_range(&topic, 0, PARTITIONS - 1);
+            let committed = consumer.committed_offsets(partitions, TIMEOUT).ok()?;
+            for element in committed.elements() {
+                let (_, end) = consumer.fetch_watermarks(&topic, element.partition(), TIMEOUT).ok()?;
+                match element.offset() {
+                    Offset::Offset(offset) => lag += end - offset,
+                    _ if end == 0 => {}
+                    _ => return None,
+                }
+            }
+        }
+        Some(lag)
+    }
+
+    /// Waits until all that was published is processed and committed, and all instances still run.
+    #[track_caller]
+    pub fn wait_until_done(&self, instances: &mut [&mut Instance]) {
+        wait_until("the group's lag to be 0", || {
+            instances.iter_mut().for_each(|instance| instance.assert_running());
+            self.lag() == Some(0)
+        });
+    }
+
+    /// `replay` of records as of the trial's topology, its outputs by file name.
+    pub fn replay(&self, events: &[Record]) -> Replayed {
+        let (input, output) = (self.path("input.jsonl"), temp_dir("replayed"));
+        records::write_file(&input, events);
+        let mut more = vec!["--input", &input, "--output", output.to_str().unwrap()];
+        more.extend(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        let done = self.helix(&["replay"], &more);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let read = |name: &str| records::read_file(output.join(format!("{name}.jsonl")));
+        Replayed { snapshots: read("snapshots"), dead_letters: read("dead-letters") }
+    }
+}
+
+/// What `replay` wrote.
+pub struct Replayed {
+    pub snapshots: Vec<Record>,
+    pub dead_letters: Vec<Record>,
+}
+
+/// Publishes events in the background until it is stopped.
+pub struct Feeder {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<usize>>,
+}
+
+impl Feeder {
+    /// Stops, and tells how many were published.
+    pub fn stop(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map_or(0, |thread| thread.join().expect("the feeder ends"))
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Partition, offset and value (hex, `NULL` is empty) of every record.
+type Rows = BTreeMap<(i32, i64), String>;
+
+/// Waits until the mirror has as many rows as the events topic has records, then compares all of them.
+#[track_caller]
+pub fn assert_mirrored(url: &str, events: &[Record]) {
+    let count = || postgres::try_query(url, "select count(*) from memory_events").ok().map(|rows| rows[0][0].clone());
+    let expected = events.len().to_string();
+    wait_until("a row of each event", || count().is_some_and(|count| count.parse::<usize>().unwrap() >= events.len()));
+    assert_eq!(count(), Some(expected), "rows");
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let sql = "select kafka_partition, kafka_offset, encode(kafka_value, 'hex') from memory_events";
+    let found = postgres::query(url, sql).into_iter().map(|row| {
+        let [partition, offset, value] = <[String; 3]>::try_from(row).unwrap();
+        ((partition.parse().unwrap(), offset.parse().unwrap()), value)
+    });
+    let found: Rows = found.collect();
+    let of_topic =
+        events.iter().map(|event| ((event.partition, event.offset), hex(event.value.as_deref().unwrap_or_default())));
+    let of_topic: Rows = of_topic.collect();
+    assert!(found == of_topic, "{} rows differ from the {} records", found.len(), of_topic.len());
+}
+
+/// An empty database of the server that all tests share.
+pub fn database() -> String {
+    Postgres::shared().create_database()
+}
