@@ -80,9 +80,7 @@ impl<'a> Tables<'a> {
             let h = &headers[by as usize];
             let mut i = 0;
             for (name, _) in &h.clock {
-                while i < self.names.len() && self.names[i] < *name {
-                    i += 1;
-                }
+                i = seek(&self.names, i, name);
                 if self.names.get(i) != Some(name) {
                     missing.push(name);
                 }
@@ -124,9 +122,7 @@ impl<'a> Tables<'a> {
         put_varint(out, clock.len() as u64);
         let mut i = 0;
         for (name, counter) in clock {
-            while i < self.names.len() && self.names[i] < *name {
-                i += 1;
-            }
+            i = seek(&self.names, i, name);
             put_varint(out, i as u64);
             put_varint(out, *counter);
         }
@@ -184,6 +180,18 @@ impl<'a> Tables<'a> {
             }
         }
     }
+}
+
+/// The first index from `from` on whose name is not below `name`; all names before `from` are. Steps double, so that a clock with few of
+/// very many names is quick to find, and one with most of them is walked through.
+fn seek(names: &[&str], from: usize, name: &str) -> usize {
+    let (mut low, mut step) = (from, 1);
+    while low + step <= names.len() && names[low + step - 1] < name {
+        low += step;
+        step *= 2;
+    }
+    let high = (low + step).min(names.len());
+    low + names[low..high].partition_point(|n| *n < name)
 }
 
 /// Writes a path: the field's code, and the key of a keyed field.
@@ -295,4 +303,24 @@ pub fn registers<'a>(r: &mut Reader<'a>, at: &[u32]) -> Result<Vec<Register<'a>>
         registers.push(Register { path, writes });
     }
     Ok(registers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_from_any_index_before_it() {
+        for count in 0..40 {
+            let texts: Vec<String> = (0..count).map(|i| format!("{:02}", 2 * i + 1)).collect();
+            let names: Vec<&str> = texts.iter().map(String::as_str).collect();
+            for wanted in 0..=2 * count {
+                let name = format!("{wanted:02}");
+                let expected = names.partition_point(|n| *n < name.as_str());
+                for from in 0..=expected {
+                    assert_eq!(seek(&names, from, &name), expected, "{name} from {from} of {count}");
+                }
+            }
+        }
+    }
 }
