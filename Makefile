@@ -24,7 +24,7 @@ run: ## start Kafka, Postgres and the topology on the sample records, until Ctrl
 	@exec setpriv --pdeathsig TERM scripts/run
 
 test: ## formatting, clippy, docs and all tests, on a Kafka and a Postgres that the tests start themselves
-	@exec scripts/test
+	@exec setpriv --pdeathsig TERM scripts/test
 
 bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it
 	@exec scripts/bench
