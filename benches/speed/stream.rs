@@ -121,19 +121,22 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
     Ok(Run { row, volumes })
 }
 
-/// The state of a lost disk, from the changelog: from the start until every task runs.
+/// The state of a lost disk, from the changelog: from the first record restored until every task runs.
 pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
     let instance = Instance::start(settings, broker, &state, threads)?;
+    let is_begun = |pages: &Pages| pages.metrics().is_ok_and(|now| now.sum("restored_records") > 0) || pages.is_ready();
+    let begun = instance.until(LOOK, |pages| Ok(is_begun(pages)))?;
     let broker_watch = Watch::start(broker.pid())?;
     instance.until(LOOK, |pages| Ok(pages.is_ready()))?;
-    let (spent, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
+    let (end, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
+    let spent = Spent { wall_s: end.wall_s - begun.wall_s, cpu_s: end.cpu_s - begun.cpu_s };
     let peak = peak_mib(instance.pid())?;
     instance.stop()?;
     std::fs::remove_dir_all(&state)?;
     let changelog = volume(broker, &format!("{}-memories-changelog", application(threads)))?;
     let row = Row::new(restore_name(threads), changelog.records, spent)
-        .note("start to ready, all of it counted")
+        .note(format!("start to ready {:.2} s, {:.2} CPU s in all", end.wall_s, end.cpu_s))
         .note(format!("{} MB/s", (changelog.bytes as f64 / spent.wall_s / 1e6) as u64));
     Ok(Row { broker_cpu_s: Some(broker_cpu_s), peak_mib: peak, ..row })
 }
