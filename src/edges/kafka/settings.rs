@@ -211,7 +211,11 @@ impl KafkaSettings {
 
     pub(super) fn restore(&self) -> Properties {
         let client = format!("{}-{}-restore", self.application_id, self.instance_id);
-        self.reader(&client, &self.application_id, self.restore_queue_bytes)
+        // One fetch is under way at a time: one that waits at the end of a changelog would keep the next task's waiting behind it. Nothing
+        // is fetched when nothing is restored.
+        let mut all = pairs(&[("fetch.wait.max.ms", "5")]);
+        all.extend(self.reader(&client, &self.application_id, self.restore_queue_bytes));
+        all
     }
 
     pub(super) fn admin(&self) -> Properties {
