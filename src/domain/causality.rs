@@ -24,7 +24,7 @@ pub struct Header<'a> {
     pub timestamp: u64,
     /// Importance that the event carries.
     pub importance: Option<Number>,
-    /// Entries sorted by name, none zero, never empty.
+    /// Entries sorted by name, never empty; none zero but that of an event without a clock at the epoch.
     pub clock: Vec<(&'a str, u64)>,
     /// A `memory.deleted`, or an absorb.
     pub is_delete: bool,

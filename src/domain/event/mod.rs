@@ -103,7 +103,7 @@ pub struct Event {
     pub importance: Option<Number>,
     /// At most 2^63-1; 0 when absent.
     pub version: u64,
-    /// An event without a clock has `{"~": timestamp}`, so it is empty only at the very first nanosecond of 1970.
+    /// Never empty: an event without a clock has `{"~": timestamp}`, whose entry may be zero as no other may.
     pub clock: Clock,
     /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted` has `null` for each
     /// relationship that it lists. Of a delete only the `user_id` is really written: [`wire::encode`] leaves out the rest.

@@ -51,7 +51,7 @@ pub struct EventRef<'a> {
     pub importance: Option<Number>,
     /// At most 2^63-1.
     pub version: u64,
-    /// Sorted by name, no zeros; see [`Event::clock`].
+    /// Sorted by name, never empty; see [`Event::clock`].
     pub clock: Vec<(&'a str, u64)>,
     /// Digest of the decoded event; an absorb has that of its `memory.merged`.
     pub digest: u128,
