@@ -11,9 +11,9 @@ mod word_count;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use helixstream::app::kill::KillAt;
 use helixstream::edges::clock::MachineClock;
 use helixstream::edges::kafka::KafkaSettings;
 use helixstream::edges::kafka::admin::ClusterAdmin;
@@ -22,33 +22,8 @@ use helixstream::edges::kafka::producer::TransactionalProducers;
 use helixstream::edges::kafka::restore::ChangelogReader;
 use helixstream::edges::rocksdb::{RocksStores, StoreMemory};
 use helixstream::streams::runtime::{
-    Instance, InstancePorts, RuntimeConfig, Step, StepObserver, StreamThread, ThreadPorts, Workers,
+    Instance, InstancePorts, NoObserver, RuntimeConfig, StepObserver, StreamThread, ThreadPorts, Workers,
 };
-use rustix::process::{Signal, getpid, kill_process};
-
-/// Kills the process before the step `at`, the time that `left` counts down to 0.
-struct Killer {
-    at: Option<String>,
-    left: AtomicU32,
-}
-
-impl StepObserver for Killer {
-    fn before(&self, _thread: usize, step: Step) {
-        let is_it = self.at.as_deref() == Some(step.name());
-        if is_it && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            eprintln!("killed before {}", step.name());
-            // Nothing to do about an error: a SIGKILL of one's own cannot fail.
-            let _ = kill_process(getpid(), Signal::KILL);
-        }
-    }
-}
-
-fn killer(argument: Option<&String>) -> Result<Killer, Box<dyn Error>> {
-    let Some((step, count)) = argument.and_then(|text| text.split_once(':')) else {
-        return Ok(Killer { at: None, left: AtomicU32::new(0) });
-    };
-    Ok(Killer { at: Some(step.to_owned()), left: AtomicU32::new(count.parse()?) })
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
@@ -57,6 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("see the head of examples/word_count_on_kafka.rs for the arguments".into());
     };
     let threads: usize = threads.parse()?;
+    let observer: Arc<dyn StepObserver> = match rest.first() {
+        Some(step) => Arc::new(KillAt::parse(step)?),
+        None => Arc::new(NoObserver),
+    };
     let mut settings = KafkaSettings::new(servers, application, instance_id);
     settings.session_timeout = Duration::from_secs(1);
     let reader = ChangelogReader::new(&settings)?;
@@ -68,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         stores: Arc::new(RocksStores::new(Path::new(state), &StoreMemory::default())?),
         clock: Arc::new(MachineClock::new()),
         executor: Arc::new(Workers::start(2)?),
-        observer: Arc::new(killer(rest.first())?),
+        observer,
     };
     let config = RuntimeConfig {
         application_id: application.clone(),

@@ -1,4 +1,4 @@
-//! A kept partition goes on exactly where it was read to, whatever the rest of the group does.
+//! A kept partition goes on exactly where it was read to, whatever the rest of the group does; and a consumer can be dropped at any moment.
 
 mod support;
 
@@ -8,7 +8,8 @@ use helixstream::edges::kafka::KafkaSettings;
 use helixstream::edges::kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
 use helixstream::streams::ports::{Fetching, GroupEvent, Membership, PartitionStart};
 use helixstream::streams::record::{RecordBatch, TopicPartition};
-use support::{Broker, Record, records, unique, wait_until};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use support::{Broker, Record, records, unique, wait_for, wait_until};
 
 /// More than one stays with each member, so that their ends come in one go.
 const PARTITIONS: i32 = 24;
@@ -85,4 +86,106 @@ fn partitions_that_are_kept_over_a_rebalance_go_on_where_they_were_read_to() {
     let mut expected: Vec<(i32, String)> = kept.iter().map(|partition| (*partition, "second".to_owned())).collect();
     expected.sort();
     assert_eq!(old.read, expected);
+}
+
+/// Drops a member on a thread of its own, as the end of a stream thread does, and fails if that hangs.
+fn drop_apart(member: Member) {
+    let dropping = std::thread::spawn(move || drop(member));
+    wait_until("a dropped consumer's end", || dropping.is_finished());
+    dropping.join().unwrap();
+}
+
+impl Member {
+    /// Polls without an answer until a rebalance comes.
+    fn event(&mut self, ask_others: &mut dyn FnMut()) -> GroupEvent {
+        let mut batch = RecordBatch::new();
+        wait_for("an event", || {
+            ask_others();
+            self.fetching.poll(1000, 1 << 20, Duration::from_millis(20), &mut batch).unwrap();
+            self.membership.event()
+        })
+    }
+
+    fn owns(&self, count: i32) -> bool {
+        self.owned.len() == count as usize
+    }
+}
+
+#[test]
+fn a_consumer_can_be_dropped_whatever_is_unanswered() {
+    let (broker, topic) = (Broker::shared(), unique("dropped"));
+    broker.create_topic(&topic, PARTITIONS as usize, &[]);
+    records::produce(
+        broker,
+        &topic,
+        &(0..PARTITIONS).map(|p| Record::new("k", "v").in_partition(p)).collect::<Vec<_>>(),
+    );
+
+    // It never polled: the assignment waits in its queue.
+    let group = unique("dropped");
+    let member = Member::join(&group, "silent", &topic);
+    let client: BaseConsumer = broker.client().create().unwrap();
+    let is_stable = || {
+        let groups = client.fetch_group_list(Some(&group), Duration::from_secs(10));
+        groups.is_ok_and(|list| list.groups().iter().any(|found| found.state() == "Stable"))
+    };
+    wait_until("the group to be stable", is_stable);
+    drop_apart(member);
+
+    // An assignment was taken and not answered.
+    let mut member = Member::join(&group, "assigned", &topic);
+    assert!(matches!(member.event(&mut || {}), GroupEvent::Assigned(new) if new.len() == PARTITIONS as usize));
+    drop_apart(member);
+
+    // A revocation was taken and not answered; the other one gets all.
+    let mut old = Member::join(&group, "old", &topic);
+    wait_until("all partitions", || {
+        old.poll();
+        old.owns(PARTITIONS) && old.read.len() == PARTITIONS as usize
+    });
+    let mut new = Member::join(&group, "new", &topic);
+    assert!(matches!(old.event(&mut || new.poll()), GroupEvent::Revoked(_)));
+    drop_apart(old);
+    wait_until("all partitions to come over", || {
+        new.poll();
+        new.owns(PARTITIONS)
+    });
+
+    // It was leaving, and its last revocation is not answered, or not even polled.
+    new.membership.unsubscribe().unwrap();
+    assert!(matches!(new.event(&mut || {}), GroupEvent::Revoked(_)));
+    drop_apart(new);
+    let mut member = Member::join(&group, "leaving", &topic);
+    wait_until("all partitions", || {
+        member.poll();
+        member.owns(PARTITIONS)
+    });
+    member.membership.unsubscribe().unwrap();
+    drop_apart(member);
+
+    // Records lie in its hands and in its queue; its thread panics.
+    let mut member = Member::join(&group, "panics", &topic);
+    wait_until("all partitions", || {
+        member.poll();
+        member.owns(PARTITIONS) && !member.read.is_empty()
+    });
+    let panicking = std::thread::spawn(move || {
+        let _member = member;
+        panic!("as asked");
+    });
+    wait_until("the end of a thread that panicked", || panicking.is_finished());
+    assert!(panicking.join().is_err());
+}
+
+#[test]
+fn a_consumer_can_be_dropped_while_its_broker_is_gone() {
+    let (broker, topic, group) = (Broker::start(), "t", "g");
+    broker.create_topic(topic, 2, &[]);
+    let settings = KafkaSettings::new(&broker.bootstrap(), group, "i");
+    let (mut membership, fetching) = group_consumer(&settings, 0).unwrap();
+    membership.subscribe(&[topic]).unwrap();
+    let mut member = Member { membership, fetching, owned: Vec::new(), read: Vec::new(), ends: Vec::new() };
+    assert!(matches!(member.event(&mut || {}), GroupEvent::Assigned(_)));
+    broker.kill();
+    drop_apart(member);
 }

@@ -125,7 +125,8 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
 pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
     let instance = Instance::start(settings, broker, &state, threads)?;
-    let is_begun = |pages: &Pages| pages.metrics().is_ok_and(|now| now.sum("restored_records") > 0) || pages.is_ready();
+    let is_begun =
+        |pages: &Pages| pages.metrics().is_ok_and(|now| now.sum("restored_records_total") > 0) || pages.is_ready();
     let begun = instance.until(LOOK, |pages| Ok(is_begun(pages)))?;
     let broker_watch = Watch::start(broker.pid())?;
     instance.until(LOOK, |pages| Ok(pages.is_ready()))?;

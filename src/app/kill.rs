@@ -19,19 +19,27 @@ impl KillAt {
     /// What the variable says; `None` where it is not set.
     ///
     /// # Errors
-    /// It names no step, or no number.
+    /// As for [`KillAt::parse`].
     pub fn from_environment() -> Result<Option<KillAt>, String> {
         let text = std::env::var(VARIABLE).unwrap_or_default();
         if text.is_empty() {
             return Ok(None);
         }
-        let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
+        KillAt::parse(&text).map(Some).map_err(|why| format!("{VARIABLE} is {why}"))
+    }
+
+    /// Reads `<step>` or `<step>:<n>`.
+    ///
+    /// # Errors
+    /// It names no step, or no number.
+    pub fn parse(text: &str) -> Result<KillAt, String> {
+        let (name, times) = text.split_once(':').unwrap_or((text, "1"));
         let step = COMMIT_STEPS.into_iter().find(|step| step.name() == name);
         match (step, times.parse()) {
-            (Some(step), Ok(times)) => Ok(Some(KillAt { step, left: AtomicU64::new(times) })),
+            (Some(step), Ok(times)) => Ok(KillAt { step, left: AtomicU64::new(times) }),
             _ => {
                 let names: Vec<&str> = COMMIT_STEPS.iter().map(|step| step.name()).collect();
-                Err(format!("{VARIABLE} is `{text}`, not <step> or <step>:<n> with a step of {}", names.join(", ")))
+                Err(format!("`{text}`, not <step> or <step>:<n> with a step of {}", names.join(", ")))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The one place that puts the parts together: start and shutdown.
 
 mod kafka;
-mod kill;
+pub mod kill;
 mod mirror;
 mod pages;
 mod produce;

@@ -103,6 +103,12 @@ impl Status for Pages {
         let tasks = self.metrics.tasks();
         let mut families = throughput(&self.totals(), self.rate());
         families.extend(of_tasks(tasks.values()));
+        families.push(Family::one(
+            "restored_records",
+            "Changelog records restored since the start",
+            Kind::Counter,
+            Value::Count(self.metrics.restored_records()),
+        ));
         families.extend(counters(&self.metrics.counters()));
         families.extend(self.mirror().iter().flat_map(of_mirror));
         families
@@ -126,11 +132,10 @@ fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
 
 fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut lags, mut restored, mut to_restore) = (Vec::new(), 0, 0);
+    let (mut lags, mut left) = (Vec::new(), 0);
     for task in tasks {
         *states.entry(task.state.to_string()).or_default() += 1;
-        restored += task.restored.0;
-        to_restore += task.restored.1;
+        left += task.restored.1.saturating_sub(task.restored.0);
         let labels = vec![
             ("topic".to_owned(), task.source.topic.to_string()),
             ("partition".to_owned(), task.source.partition.to_string()),
@@ -142,8 +147,7 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
     vec![
         Family { name: "lag", help: "Records behind, by partition", kind: Kind::Gauge, samples: lags },
         Family::by("tasks", "Tasks assigned, by state", Kind::Gauge, "state", states),
-        level("restored_records", "Changelog records restored for the tasks assigned", restored),
-        level("restore_records", "Changelog offsets to restore for the tasks assigned, in all", to_restore),
+        level("restore_records_left", "Changelog offsets still to be restored for the tasks assigned", left),
     ]
 }
 

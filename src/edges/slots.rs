@@ -47,7 +47,7 @@ pub enum SlotError {
         wanted: String,
     },
     /// A file of it cannot be made, read or written.
-    #[error("{verb} {}: {source}", path.display())]
+    #[error("{verb} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was being done.
         verb: &'static str,
@@ -56,6 +56,19 @@ pub enum SlotError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// What to do about it, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space on the disk of the state folder"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; let this user write to the state folder, or name another --state-dir"
+        }
+        _ => "",
+    }
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SlotError {

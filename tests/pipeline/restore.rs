@@ -87,7 +87,7 @@ fn restored_behind_aborted_pending_and_just_committed_transactions() {
     let mut instance = one_thread(&trial, "fresh");
     instance.wait_for("a store to be restored", |instance| {
         let is_restoring = instance.metric("tasks", "state=\"restoring\"") > 0.0;
-        (is_restoring && instance.metric("restore_records", "") > 0.0).then_some(())
+        (is_restoring && instance.metric("restore_records_left", "") > 0.0).then_some(())
     });
     assert!(!instance.is_ready(), "what was committed last cannot be read yet");
     stranger.abort_transaction(TIMEOUT).unwrap();

@@ -46,9 +46,9 @@ pub fn group_consumer(settings: &KafkaSettings, thread: usize) -> Result<(GroupM
     let queue = Arc::new(queue.ok_or_else(|| Error::Fatal("make a consumer: it has no group id".to_owned()))?);
     let shared = Arc::new(Shared { client, unanswered: Mutex::default(), gone: AtomicBool::new(false) });
     let fetching = GroupFetching {
+        buffer: Buffer::new(),
         shared: shared.clone(),
         queue: queue.clone(),
-        buffer: Buffer::new(),
         partitions: Partitions::default(),
         failed: None,
         record_bytes: 1024,
@@ -64,9 +64,10 @@ pub struct GroupMembership {
 
 /// The fetching half.
 pub struct GroupFetching {
+    /// First, since fields are dropped in their order and a message must not outlive its client.
+    buffer: Buffer,
     pub(super) shared: Arc<Shared>,
     pub(super) queue: Arc<Queue>,
-    buffer: Buffer,
     pub(super) partitions: Partitions,
     failed: Option<Error>,
     /// Mean size of the records seen lately, so that a poll does not take far more than it was asked to.

@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
@@ -60,6 +61,7 @@ pub(super) struct Mailbox {
 /// An owned librdkafka client. Its calls may be made from any thread.
 pub(super) struct Native {
     client: NonNull<sys::rd_kafka_t>,
+    kind: Kind,
     mailbox: Box<Mailbox>,
 }
 
@@ -107,7 +109,7 @@ impl Native {
             // SAFETY: a live client. The main queue's events are then served by the consumer's own poll.
             unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
         }
-        Ok(Native { client, mailbox })
+        Ok(Native { client, kind, mailbox })
     }
 
     pub fn as_ptr(&self) -> *mut sys::rd_kafka_t {
@@ -163,11 +165,59 @@ impl Native {
 
 impl Drop for Native {
     fn drop(&mut self) {
-        // SAFETY: owned, destroyed once. A consumer that still has partitions does not wait for anyone to revoke them: its
-        // owner has closed it before, or is giving up.
+        if self.kind == Kind::Consumer && !self.let_go() {
+            let limit = LET_GO.as_secs();
+            tracing::error!(
+                "a Kafka consumer did not end within {limit} s and is left behind; its session timeout ends its membership"
+            );
+            // Its callbacks may still come to the mailbox.
+            Box::leak(std::mem::take(&mut self.mailbox));
+            return;
+        }
+        // SAFETY: owned, destroyed once; a consumer is closed.
         unsafe { sys::rd_kafka_destroy_flags(self.client.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int) }
     }
 }
+
+/// How long a consumer that is dropped may take to leave its group. librdkafka gives its own request to leave 5 s.
+const LET_GO: Duration = Duration::from_secs(10);
+
+impl Native {
+    /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A rebalance that nobody answers,
+    /// announced or still in the queue, would keep rd_kafka_destroy waiting for ever, with or without its flag (librdkafka
+    /// 2.12.1 takes back the wait for an unassign, not the one for an assign, and none of a close that has begun). To a consumer
+    /// that closes every answer is an unassign of all, so it is given until none is waited for. `false`: it is not closed in time.
+    fn let_go(&self) -> bool {
+        let empty = List::new(0);
+        let deadline = Instant::now() + LET_GO;
+        // SAFETY: a live client, its own queue and a live list; nothing here waits for more than librdkafka's own thread. An error
+        // is that it was closed, is closing, or has failed for good, in which case the answer alone is what it waits for.
+        unsafe {
+            let queue = sys::rd_kafka_queue_get_consumer(self.as_ptr());
+            let failed_for_good = self.fatal_error().is_some();
+            if !queue.is_null() {
+                drop(Failure::take(sys::rd_kafka_consumer_close_queue(self.as_ptr(), queue)));
+                sys::rd_kafka_queue_destroy(queue);
+            }
+            loop {
+                if sys::rd_kafka_consumer_closed(self.as_ptr()) != 0 {
+                    return true;
+                }
+                drop(Failure::take(sys::rd_kafka_incremental_assign(self.as_ptr(), empty.as_ptr())));
+                if failed_for_good || queue.is_null() {
+                    return true;
+                }
+                if Instant::now() >= deadline {
+                    return false;
+                }
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+}
+
+/// How often a closing consumer is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A configuration, ours until a client takes it over.
 struct Conf(NonNull<sys::rd_kafka_conf_t>);

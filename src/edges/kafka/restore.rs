@@ -55,17 +55,18 @@ impl RestoreClient for ChangelogReader {
         let mut partitions = Partitions::default();
         partitions.start(partition, offset);
         let (common, buffer) = (self.common.clone(), Buffer::new());
-        Ok(Box::new(PartitionReader { partition: partition.clone(), partitions, queue, common, buffer, error: None }))
+        Ok(Box::new(PartitionReader { buffer, partition: partition.clone(), partitions, queue, common, error: None }))
     }
 }
 
 /// One partition that is being read.
 struct PartitionReader {
+    /// First, since fields are dropped in their order and a message must not outlive its client.
+    buffer: Buffer,
     partition: TopicPartition,
     partitions: Partitions,
     queue: Queue,
     common: Arc<Queue>,
-    buffer: Buffer,
     error: Option<Error>,
 }
 

@@ -50,7 +50,7 @@ pub(super) fn remedy(task: TaskId, doing: &str, error: ::rocksdb::Error) -> Erro
     let says = |what: &str| text.contains(what);
     let what = format!("{doing}: {text}");
     match kind {
-        ErrorKind::IOError if says("No space left") => {
+        ErrorKind::IOError if says("No space left") || says("quota exceeded") => {
             Error::Fatal(format!("{what}; free some space on the disk of the state folder"))
         }
         ErrorKind::IOError if says("Permission denied") || says("Read-only file system") => {

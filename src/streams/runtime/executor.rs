@@ -1,7 +1,7 @@
 //! Where work runs that blocks and so has no place on a stream thread: taking a task, purging.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A piece of blocking work. Its result goes through a channel of its own.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -10,6 +10,17 @@ pub type Job = Box<dyn FnOnce() + Send>;
 pub trait Executor: Send + Sync {
     /// Runs a job, now or later.
     fn run(&self, job: Job);
+
+    /// Runs a job that only asks and waits, and so need not stand behind work.
+    fn run_at_once(&self, job: Job) {
+        self.run(job);
+    }
+
+    /// Called by a job that [`Executor::run`] runs: makes a call that waits for somebody else (another's transaction to end, say), and lets
+    /// another job have its place meanwhile.
+    fn wait(&self, call: &mut dyn FnMut()) {
+        call();
+    }
 }
 
 /// Runs each job at once, in the caller's thread: for tests and simulation.
@@ -22,41 +33,213 @@ impl Executor for Inline {
     }
 }
 
-/// A fixed number of threads that take jobs in their order. Dropping it lets them end after the jobs that were handed in.
-#[derive(Debug)]
+/// So many jobs at a time, in their order; those that wait are not counted. Dropping it lets the threads end after the jobs that were handed in.
 pub struct Workers {
-    queue: Mutex<Sender<Job>>,
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Jobs that work at a time.
+    places: usize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Jobs that need no place.
+    at_once: VecDeque<Job>,
+    working: usize,
+    /// Threads that wait for a job.
+    idle: usize,
+    closed: bool,
 }
 
 impl Workers {
-    /// Starts `count` threads (at least one).
+    /// Starts `count` threads (at least one). More come and go while jobs wait.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(count: usize) -> std::io::Result<Workers> {
-        let (queue, jobs) = channel::<Job>();
-        let jobs = Arc::new(Mutex::new(jobs));
-        for number in 0..count.max(1) {
-            let jobs = jobs.clone();
-            std::thread::Builder::new().name(format!("task-worker-{number}")).spawn(move || work(&jobs))?;
-        }
-        Ok(Workers { queue: Mutex::new(queue) })
+        let places = count.max(1);
+        let pool = Arc::new(Pool { state: Mutex::default(), changed: Condvar::new(), places });
+        let workers = Workers { pool };
+        (0..places).try_for_each(|_| workers.pool.clone().spawn())?;
+        Ok(workers)
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(job) => job(),
-            Err(_) => return,
+/// A place at work, given back also when the job panics.
+struct Place<'p>(&'p Pool);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.lock().working -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// A place that was lent out; taken back when this is dropped, also by a panic, since the job's own guard counts on it.
+struct Lent<'p>(&'p Pool);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        while state.working >= self.0.places {
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.working += 1;
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(self: Arc<Pool>) -> std::io::Result<()> {
+        std::thread::Builder::new().name("task-worker".to_owned()).spawn(move || self.work()).map(drop)
+    }
+
+    /// One more thread where there is a job that could run and nobody to run it. Where the system gives none the job waits for one of ours.
+    fn ensure_thread(self: &Arc<Pool>, state: &State) {
+        let could_run = state.at_once.len() + state.jobs.len().min(self.places.saturating_sub(state.working));
+        if state.idle < could_run
+            && let Err(error) = self.clone().spawn()
+        {
+            tracing::warn!("a task waits for a thread: {error}");
+        }
+        self.changed.notify_all();
+    }
+
+    fn work(self: Arc<Pool>) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.at_once.pop_front() {
+                drop(state);
+                job();
+            } else if state.working < self.places
+                && let Some(job) = state.jobs.pop_front()
+            {
+                state.working += 1;
+                drop(state);
+                let place = Place(&self);
+                job();
+                drop(place);
+            } else if state.idle >= self.places || (state.closed && state.jobs.is_empty()) {
+                return;
+            } else {
+                state.idle += 1;
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                continue;
+            }
+            state = self.lock();
         }
     }
 }
 
 impl Executor for Workers {
     fn run(&self, job: Job) {
-        // The threads hold the other end for as long as they live; a job that nobody can run is dropped, and its channel tells.
-        let _ = self.queue.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+        let mut state = self.pool.lock();
+        state.jobs.push_back(job);
+        self.pool.ensure_thread(&state);
+    }
+
+    fn run_at_once(&self, job: Job) {
+        let mut state = self.pool.lock();
+        state.at_once.push_back(job);
+        self.pool.ensure_thread(&state);
+    }
+
+    fn wait(&self, call: &mut dyn FnMut()) {
+        let mut state = self.pool.lock();
+        state.working -= 1;
+        self.pool.ensure_thread(&state);
+        drop(state);
+        let _lent = Lent(&self.pool);
+        call();
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.pool.lock().closed = true;
+        self.pool.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// A job that tells its number when it begins and ends when it is told.
+    fn job(number: usize, begun: &Sender<usize>) -> (Job, Sender<()>) {
+        let (begun, (end, ended)) = (begun.clone(), channel::<()>());
+        let job = move || {
+            begun.send(number).unwrap();
+            // The end of the sender is an end as well.
+            let _ = ended.recv();
+        };
+        (Box::new(job), end)
+    }
+
+    fn next(begun: &Receiver<usize>) -> usize {
+        begun.recv_timeout(MINUTE).unwrap()
+    }
+
+    #[test]
+    fn so_many_jobs_work_at_a_time_and_in_their_order() {
+        let (workers, (begun, begins)) = (Workers::start(2).unwrap(), channel());
+        let ends: Vec<Sender<()>> = (0..4)
+            .map(|number| {
+                let (job, end) = job(number, &begun);
+                workers.run(job);
+                end
+            })
+            .collect();
+        let mut first = [next(&begins), next(&begins)];
+        first.sort_unstable();
+        assert_eq!(first, [0, 1]);
+        let (urgent, _end) = job(9, &begun);
+        workers.run_at_once(urgent);
+        assert_eq!(next(&begins), 9, "what only waits does not stand behind work, and takes no place");
+        for (number, end) in ends.into_iter().enumerate().take(2) {
+            drop(end);
+            assert_eq!(next(&begins), number + 2);
+        }
+    }
+
+    #[test]
+    fn a_job_that_waits_lends_its_place_and_takes_it_back() {
+        let (workers, (begun, begins)) = (Arc::new(Workers::start(1).unwrap()), channel());
+        let ((go_on, may_go_on), (done, is_done)) = (channel::<()>(), channel());
+        let lender = workers.clone();
+        workers.run(Box::new(move || {
+            lender.wait(&mut || may_go_on.recv().unwrap());
+            done.send(lender.pool.lock().working).unwrap();
+        }));
+        let (second, end) = job(2, &begun);
+        workers.run(second);
+        assert_eq!(next(&begins), 2, "it has the place of the one that waits");
+        go_on.send(()).unwrap();
+        end.send(()).unwrap();
+        assert_eq!(is_done.recv_timeout(MINUTE).unwrap(), 1, "never more than there are places");
+    }
+
+    #[test]
+    fn a_job_that_panics_leaves_its_place_to_the_next() {
+        let (workers, (begun, begins)) = (Arc::new(Workers::start(1).unwrap()), channel());
+        let lender = workers.clone();
+        workers.run(Box::new(|| panic!("as asked")));
+        workers.run(Box::new(move || lender.wait(&mut || panic!("as asked, while it waits"))));
+        let (next_job, _end) = job(3, &begun);
+        workers.run(next_job);
+        assert_eq!(next(&begins), 3);
     }
 }

@@ -114,6 +114,7 @@ pub struct TaskStatus {
 pub struct Metrics {
     threads: Vec<ThreadMetrics>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    restored: AtomicU64,
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
 }
 
@@ -127,6 +128,7 @@ impl Metrics {
         Metrics {
             threads: (0..threads.max(1)).map(|_| ThreadMetrics::default()).collect(),
             tasks: Mutex::default(),
+            restored: AtomicU64::new(0),
             counters: Mutex::default(),
         }
     }
@@ -172,6 +174,15 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Changelog records restored since the start, of all tasks that ever were here.
+    pub fn restored_records(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn restored(&self, records: u64) {
+        add(&self.restored, records);
     }
 
     pub(super) fn set_task(&self, task: TaskId, status: TaskStatus) {

@@ -69,13 +69,19 @@ fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i
     let mut reader = instance.ports.restore.open(&changelog, start)?;
     let mut batch = RecordBatch::new();
     let (mut restored, of) = (0, (work.goal - after).max(0) as u64);
-    let mut moved_at = instance.now();
-    take.progress(0, of);
+    let (mut moved_at, mut stands_still) = (instance.now(), false);
+    take.progress(0, 0, of);
     while work.at < work.goal {
         take.check_cancelled()?;
         batch.clear();
-        reader.poll(BATCH_BYTES, POLL, &mut batch)?;
+        if stands_still {
+            // Behind a pending transaction, for as long as that takes.
+            take.waiting(|| reader.poll(BATCH_BYTES, POLL, &mut batch))?;
+        } else {
+            reader.poll(BATCH_BYTES, POLL, &mut batch)?;
+        }
         let now = instance.now();
+        stands_still = batch.is_empty();
         if batch.is_empty() && batch.ends().is_empty() {
             if now > moved_at + instance.config.task_timeout {
                 return Err(Error::Retry(format!(
@@ -86,10 +92,11 @@ fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i
             continue;
         }
         moved_at = now;
-        restored += batch.len() as u64;
+        let new = batch.len() as u64;
+        restored += new;
         let end = batch.ends().iter().map(|end| end.offset).max().unwrap_or(-1);
         apply(db, work, &batch, end)?;
-        take.progress(restored, of);
+        take.progress(new, restored, of);
     }
     tracing::info!(task = %take.id, %changelog, records = restored, "restored");
     Ok(())

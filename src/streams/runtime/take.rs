@@ -61,9 +61,22 @@ impl Take {
         Ok(())
     }
 
+    /// Makes a call that may wait for somebody else: the next task need not wait with it.
+    pub fn waiting<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        if self.plan.stores.is_empty() {
+            // It has no place that it could lend: see `StreamThread::start_taking`.
+            return call();
+        }
+        let mut result = Err(Error::Retry("nothing was asked".to_owned()));
+        self.instance.ports.executor.wait(&mut || result = call());
+        result
+    }
+
     fn run(&self, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
         let admin = &self.instance.ports.admin;
-        let committed = admin.committed(std::slice::from_ref(&self.source))?.into_iter().next().flatten();
+        // A transaction over the offset is waited for, up to its timeout where its owner is dead.
+        let committed = self.waiting(|| admin.committed(std::slice::from_ref(&self.source)))?;
+        let committed = committed.into_iter().next().flatten();
         self.check_cancelled()?;
         let names = self.plan.store_names();
         let cut = match &committed {
@@ -230,9 +243,10 @@ impl Take {
         Ok(idle > *memory)
     }
 
-    /// The thread that takes it.
-    pub fn progress(&self, restored: u64, of: u64) {
+    /// Tells how far a restore is: `new` more records, `restored` in all.
+    pub fn progress(&self, new: u64, restored: u64, of: u64) {
         let metrics = self.instance.metrics();
+        metrics.restored(new);
         metrics.change_task(self.id, self.thread, |status| status.restored = (restored, of));
     }
 }

@@ -347,9 +347,15 @@ impl StreamThread {
             source: slot.source.clone(),
             cancel: Arc::default(),
         };
+        let only_asks = slot.plan.stores.is_empty();
         let (work, taking) = job(take, ownership, rebuild);
         slot.taking = Some(taking);
-        self.instance.ports.executor.run(work);
+        let executor = &self.instance.ports.executor;
+        if only_asks {
+            executor.run_at_once(work)
+        } else {
+            executor.run(work)
+        }
         Ok(())
     }
 
