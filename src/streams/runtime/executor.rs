@@ -80,6 +80,18 @@ impl Drop for Place<'_> {
     }
 }
 
+/// A thread of the pool. One that a job's panic ends leaves its work to another.
+struct Thread<'p>(&'p Arc<Pool>);
+
+impl Drop for Thread<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let state = self.0.lock();
+            self.0.ensure_thread(&state);
+        }
+    }
+}
+
 /// A place that was lent out; taken back when this is dropped, also by a panic, since the job's own guard counts on it.
 struct Lent<'p>(&'p Pool);
 
@@ -114,6 +126,7 @@ impl Pool {
     }
 
     fn work(self: Arc<Pool>) {
+        let _thread = Thread(&self);
         let mut state = self.lock();
         loop {
             if let Some(job) = state.at_once.pop_front() {
