@@ -57,7 +57,7 @@ impl Default for Values {
             runtime: Runtime {
                 max_output_bytes: 16 << 20,
                 commit_interval: Duration::from_millis(100),
-                memory: 160 << 20,
+                memory: 128 << 20,
                 transaction_timeout: Duration::from_secs(10),
                 session_timeout: Duration::from_secs(10),
                 task_timeout: Duration::from_secs(300),
@@ -125,7 +125,7 @@ pub const SPECS: &[Spec] = settings! {
     "runtime" "commit_interval" "\"100ms\"" |v, raw| {
         time(&mut v.runtime.commit_interval, raw, Duration::from_millis(1), SECOND * 5)?;
     };
-    "runtime" "memory" "\"160MiB\"" |v, raw| v.runtime.memory = raw.bytes(64 << 20, 1024 * GIB)?;
+    "runtime" "memory" "\"128MiB\"" |v, raw| v.runtime.memory = raw.bytes(64 << 20, 1024 * GIB)?;
     "runtime" "transaction_timeout" "\"10s\"" |v, raw| time(&mut v.runtime.transaction_timeout, raw, SECOND, HOUR)?;
     "runtime" "session_timeout" "\"10s\"" |v, raw| time(&mut v.runtime.session_timeout, raw, SECOND, HOUR)?;
     "runtime" "task_timeout" "\"5m\"" |v, raw| time(&mut v.runtime.task_timeout, raw, SECOND, HOUR * 24)?;

@@ -90,17 +90,17 @@ impl Processor for Resolve {
         let reading = Reading { settings: &options.settings, custom: options.custom.as_deref() };
         let task = ctx.task();
         let mut store = ctx.store(&options.store)?;
-        let outcome = step(&StoreRows(&store), key, &event, &reading).map_err(|error| match error {
+        let mut outcome = step(&StoreRows(&store), key, &event, &reading).map_err(|error| match error {
             StateError::Read { error, .. } => engine_error(error),
             StateError::Damaged { error: BinaryError::UnknownVersion { .. }, .. } => {
                 ProcessorError::Failed(error.to_string())
             }
             damaged => Error::Corrupted { task, what: damaged.to_string() }.into(),
         })?;
-        for (key, value) in outcome.puts.iter() {
+        for (key, value) in outcome.puts.drain(..) {
             match value {
-                Some(value) => store.put(key, value.clone())?,
-                None => store.delete(key)?,
+                Some(value) => store.put(&key, value)?,
+                None => store.delete(&key)?,
             }
         }
         if !outcome.changed {

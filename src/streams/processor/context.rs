@@ -168,18 +168,24 @@ impl<'a> Context<'a> {
         self.core.counts.add(name, label, by);
     }
 
+    /// The timestamp of what is written now: the record's at hand, in a flush stream time; at least 1.
+    fn timestamp_ms(&self) -> i64 {
+        self.source.map_or(self.core.stream_time_ms, |source| source.record.timestamp_ms).max(1)
+    }
+
     /// One of the node's stores.
     ///
     /// # Errors
     /// The node has no store of this name.
     pub fn store(&mut self, name: &str) -> Result<StoreRef<'_>> {
-        let node = &self.plan.nodes[self.node];
+        let (node, timestamp_ms) = (&self.plan.nodes[self.node], self.timestamp_ms());
         let PlanKind::Process { stores, .. } = &node.kind else {
             return Err(ProcessorError::Failed(format!("node `{}` is no processor and has no store", node.name)));
         };
         match stores.iter().find(|&&at| self.plan.stores[at].name == name) {
             Some(&index) => {
-                Ok(StoreRef { overlay: &mut self.core.overlays[index], db: self.core.db.as_deref(), index })
+                let (overlay, db) = (&mut self.core.overlays[index], self.core.db.as_deref());
+                Ok(StoreRef { overlay, db, index, timestamp_ms })
             }
             None => Err(ProcessorError::Failed(format!(
                 "`{}` uses the store `{name}`, which is not one of its stores: name it among the users of `{name}`",
@@ -194,6 +200,7 @@ pub struct StoreRef<'a> {
     overlay: &'a mut Overlay,
     db: Option<&'a dyn TaskStore>,
     index: usize,
+    timestamp_ms: i64,
 }
 
 fn not_open() -> Error {
@@ -239,7 +246,7 @@ impl StoreRef<'_> {
                 "a store has no place for the empty key: give the entry a key".to_owned(),
             ));
         }
-        Ok(self.overlay.put(self.db.ok_or_else(not_open)?, self.index, key, value)?)
+        Ok(self.overlay.put(self.db.ok_or_else(not_open)?, self.index, key, value, self.timestamp_ms)?)
     }
 
     /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key order, until it breaks.

@@ -132,15 +132,14 @@ impl StreamThread {
         for (at, _) in &work.cuts {
             let slot = &self.slots[*at];
             let Some(task) = &slot.task else { continue };
-            let timestamp_ms = task.stream_time_ms().max(1);
             for (index, store) in slot.plan.stores.iter().enumerate() {
                 let changes = task.changes(index);
                 if !changes.is_empty() {
                     work.changed.push(TopicPartition::new(store.changelog.clone(), slot.id.partition));
                 }
                 for change in changes {
-                    let record =
-                        Record { key: Some(change.key), value: change.value, headers: Headers::NONE, timestamp_ms };
+                    let (key, timestamp_ms) = (Some(change.key), change.timestamp_ms);
+                    let record = Record { key, value: change.value, headers: Headers::NONE, timestamp_ms };
                     self.outbox.send_change(&store.changelog, slot.id.partition, &record)?;
                 }
             }

@@ -51,12 +51,20 @@ pub struct Change<'a> {
     pub key: &'a [u8],
     /// The new value; `None` deletes.
     pub value: Option<&'a [u8]>,
+    /// The timestamp of the record that wrote it, milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+/// What was written to a key, and by a record of which time.
+struct Written {
+    value: Option<Vec<u8>>,
+    timestamp_ms: i64,
 }
 
 /// A store's changes since the last commit.
 #[derive(Default)]
 pub struct Overlay {
-    written: Map<Option<Vec<u8>>>,
+    written: Map<Written>,
     /// Keys of `written` in order; made by the first scan after a commit, since point access needs no order.
     order: Option<BTreeSet<Box<[u8]>>>,
     /// Hash of the committed entry of each key that was read or written since the last commit; `None` where there is none.
@@ -85,8 +93,8 @@ impl Overlay {
 
     /// The value of a key as the task sees it.
     pub fn get<'a>(&'a self, db: &'a dyn TaskStore, store: usize, key: &[u8]) -> Result<Option<Value<'a>>> {
-        if let Some(value) = self.written.get(key) {
-            return Ok(value.as_deref().map(Value::Borrowed));
+        if let Some(written) = self.written.get(key) {
+            return Ok(written.value.as_deref().map(Value::Borrowed));
         }
         let value = db.get(store, key)?;
         self.note(key, value.as_deref());
@@ -103,7 +111,7 @@ impl Overlay {
         let missing: Vec<&[u8]> = keys.iter().copied().filter(|key| !self.written.contains_key(*key)).collect();
         let mut stored = if missing.is_empty() { Vec::new() } else { db.multi_get(store, &missing)? }.into_iter();
         let look = |key: &&[u8]| match self.written.get(*key) {
-            Some(value) => value.as_deref().map(Value::Borrowed),
+            Some(written) => written.value.as_deref().map(Value::Borrowed),
             None => {
                 let value = stored.next().flatten();
                 self.note(key, value.as_deref());
@@ -120,12 +128,19 @@ impl Overlay {
         }
     }
 
-    /// Writes a key.
-    pub fn put(&mut self, db: &dyn TaskStore, store: usize, key: &[u8], value: Option<Vec<u8>>) -> Result<()> {
+    /// Writes a key; `timestamp_ms` is that of the record that does it, and of the changelog record that comes of it.
+    pub fn put(
+        &mut self,
+        db: &dyn TaskStore,
+        store: usize,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+        timestamp_ms: i64,
+    ) -> Result<()> {
         let size = value.as_ref().map_or(0, Vec::len);
         if let Some(slot) = self.written.get_mut(key) {
-            self.bytes = self.bytes + size - slot.as_ref().map_or(0, Vec::len);
-            *slot = value;
+            self.bytes = self.bytes + size - slot.value.as_ref().map_or(0, Vec::len);
+            *slot = Written { value, timestamp_ms };
             return Ok(());
         }
         if !self.committed.get_mut().contains_key(key) {
@@ -136,7 +151,7 @@ impl Overlay {
         if let Some(order) = &mut self.order {
             order.insert(key.into());
         }
-        self.written.insert(key.into(), value);
+        self.written.insert(key.into(), Written { value, timestamp_ms });
         Ok(())
     }
 
@@ -150,7 +165,8 @@ impl Overlay {
         let start: Box<[u8]> = prefix.into();
         let mut ours = order.range(start..).take_while(|key| key.starts_with(prefix)).peekable();
         let mut broke = false;
-        let show = |key: &[u8], visit: &mut Visit<'_>| match written.get(key).and_then(Option::as_ref) {
+        let show = |key: &[u8], visit: &mut Visit<'_>| match written.get(key).and_then(|written| written.value.as_ref())
+        {
             Some(value) => visit(key, value),
             None => ControlFlow::Continue(()),
         };
@@ -177,8 +193,12 @@ impl Overlay {
         let committed = self.committed.borrow();
         let was_there = |key: &[u8]| committed.get(key).is_none_or(Option::is_some);
         let mut changes: Vec<Change<'_>> = (self.written.iter())
-            .filter(|(key, value)| value.is_some() || was_there(key))
-            .map(|(key, value)| Change { key, value: value.as_deref() })
+            .filter(|(key, written)| written.value.is_some() || was_there(key))
+            .map(|(key, Written { value, timestamp_ms })| Change {
+                key,
+                value: value.as_deref(),
+                timestamp_ms: *timestamp_ms,
+            })
             .collect();
         changes.sort_unstable_by(|a, b| a.key.cmp(b.key));
         changes
@@ -188,7 +208,7 @@ impl Overlay {
     pub fn checksum(&self) -> Checksum {
         let committed = self.committed.borrow();
         let mut sum = self.checksum;
-        for (key, value) in &self.written {
+        for (key, Written { value, .. }) in &self.written {
             sum = sum.wrapping_sub(committed.get(key).copied().flatten().unwrap_or(0));
             sum = sum.wrapping_add(value.as_ref().map_or(0, |value| entry_hash(key, value)));
         }

@@ -71,7 +71,7 @@ proptest! {
         for action in actions {
             match action {
                 Action::Put(key, value) => {
-                    overlay.put(&*db, 0, &key, value.clone()).unwrap();
+                    overlay.put(&*db, 0, &key, value.clone(), 1).unwrap();
                     match value {
                         Some(value) => drop(seen.insert(key, value)),
                         None => drop(seen.remove(&key)),
@@ -112,8 +112,8 @@ proptest! {
 fn a_key_that_came_and_went_leaves_no_change() {
     let db = MemoryStores::new().open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();
     let mut overlay = Overlay::new(7);
-    overlay.put(&*db, 0, b"k", Some(b"v".to_vec())).unwrap();
-    overlay.put(&*db, 0, b"k", None).unwrap();
+    overlay.put(&*db, 0, b"k", Some(b"v".to_vec()), 1).unwrap();
+    overlay.put(&*db, 0, b"k", None, 1).unwrap();
     assert_eq!((overlay.changes(), overlay.checksum()), (vec![], 7));
 }
 
@@ -121,4 +121,15 @@ fn a_key_that_came_and_went_leaves_no_change() {
 fn an_entry_s_hash_tells_key_from_value() {
     assert_ne!(entry_hash(b"ab", b"c"), entry_hash(b"a", b"bc"));
     assert_ne!(entry_hash(b"a", b""), entry_hash(b"b", b""));
+}
+
+#[test]
+fn a_change_bears_the_time_of_the_record_that_wrote_it_last() {
+    let db = MemoryStores::new().open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();
+    let mut overlay = Overlay::new(0);
+    for (key, timestamp_ms) in [(b"a", 9), (b"b", 7), (b"a", 4)] {
+        overlay.put(&*db, 0, key, Some(b"v".to_vec()), timestamp_ms).unwrap();
+    }
+    let times: Vec<_> = overlay.changes().iter().map(|change| (change.key, change.timestamp_ms)).collect();
+    assert_eq!(times, [(&b"a"[..], 4), (&b"b"[..], 7)]);
 }
