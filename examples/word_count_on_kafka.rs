@@ -41,12 +41,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reader = ChangelogReader::new(&settings)?;
     let admin = ClusterAdmin::new(&settings, &reader)?;
     admin.wait_for_brokers(Duration::from_secs(60))?;
+    let workers = Arc::new(Workers::start(2)?);
     let ports = InstancePorts {
         admin: Arc::new(admin),
         restore: Arc::new(reader),
         stores: Arc::new(RocksStores::new(Path::new(state), &StoreMemory::default())?),
         clock: Arc::new(MachineClock::new()),
-        executor: Arc::new(Workers::start(2)?),
+        executor: workers.clone(),
         observer,
     };
     let config = RuntimeConfig {
@@ -82,5 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             thread.join().map_err(|_| "a stream thread panicked")??;
         }
         Ok(())
-    })
+    })?;
+    workers.finish(Duration::from_secs(5));
+    Ok(())
 }

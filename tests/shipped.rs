@@ -1,8 +1,14 @@
 //! What ships around the code: the compose file and the scripts say what is true of the rest.
 
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::process::{Process, temp_dir};
+use support::{Broker, Helix, LIMIT, Postgres, postgres, wait_for};
 
 /// The compose file as `docker compose` resolves it, with a profile or none; `None` where no Go toolchain is to build the check with.
 fn compose(profiles: &[&str]) -> Option<Value> {
@@ -148,4 +154,93 @@ fn scripts_are_valid_bash_and_executable() {
             script.display()
         );
     }
+}
+
+/// A checkout of our Makefile and scripts around a package of nothing, for what would else build or remove the real one.
+fn checkout() -> PathBuf {
+    let dir = temp_dir("checkout");
+    for name in ["Makefile", "scripts", "topologies", "tests"] {
+        std::os::unix::fs::symlink(root().join(name), dir.join(name)).unwrap();
+    }
+    let manifest = "[package]\nname = \"helixstream\"\nversion = \"0.1.0\"\nedition = \"2024\"\nautotests = false\n";
+    std::fs::write(dir.join("Cargo.toml"), manifest).unwrap();
+    let lock = "version = 4\n\n[[package]]\nname = \"helixstream\"\nversion = \"0.1.0\"\n";
+    std::fs::write(dir.join("Cargo.lock"), lock).unwrap();
+    std::fs::create_dir(dir.join("src")).unwrap();
+    std::fs::write(dir.join("src/main.rs"), "fn main() { println!(\"built\") }\n").unwrap();
+    dir
+}
+
+/// `make` with arguments in a checkout, as from a plain shell.
+fn make(checkout: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("make");
+    command.args(arguments).current_dir(checkout);
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CARGO_TARGET_DIR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+#[track_caller]
+fn succeeds(mut command: Command) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{command:?}: {said:?}");
+}
+
+#[test]
+fn make_install_puts_the_binary_below_the_prefix_and_make_clean_takes_away_what_was_built() {
+    let checkout = checkout();
+    let (target, prefix) = (checkout.join("target"), checkout.join("some/where"));
+    let mut install = make(&checkout, &["install", &format!("PREFIX={}", prefix.display())]);
+    install.env("CARGO_TARGET_DIR", &target);
+    succeeds(install);
+    let output = Command::new(prefix.join("bin/helixstream")).output().unwrap();
+    assert_eq!(output.stdout, b"built\n");
+
+    let cache = checkout.join("cache");
+    let (built, jars) = (cache.join("helixstream/target/release"), cache.join("helixstream/kafka/libs"));
+    for folder in [&built, &jars, &checkout.join(".dev/state")] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let mut clean = make(&checkout, &["clean"]);
+    clean.env("XDG_CACHE_HOME", &cache);
+    succeeds(clean);
+    assert!(!built.exists() && !checkout.join(".dev").exists(), "what was built and what ran is gone");
+    assert!(jars.exists() && prefix.exists() && target.exists(), "and nothing else");
+}
+
+#[test]
+fn make_run_uses_the_servers_that_it_is_given() {
+    let (checkout, url) = (checkout(), Postgres::shared().create_database());
+    // What is run is built already: beside the test binaries.
+    let nothing = checkout.join("bin/cargo");
+    std::fs::create_dir(checkout.join("bin")).unwrap();
+    std::fs::write(&nothing, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&nothing, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", checkout.join("bin").display(), std::env::var("PATH").unwrap());
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let servers = [format!("BOOTSTRAP_SERVERS={}", Broker::shared().bootstrap()), format!("POSTGRES_URL={url}")];
+    let mut run = make(&checkout, &["run", &servers[0], &servers[1]]);
+    let said = std::fs::File::create(checkout.join("said")).unwrap();
+    run.env("PATH", path).env("CARGO_TARGET_DIR", target).stdin(std::process::Stdio::null());
+    run.stdout(said.try_clone().unwrap()).stderr(said).process_group(0);
+    let mut run = Process::start(run, Signal::TERM).unwrap();
+    let said = || std::fs::read_to_string(checkout.join("said")).unwrap();
+    wait_for("make run to show how to look further", || {
+        assert!(run.poll().is_none(), "make run ended:\n{}", said());
+        said().contains("== how to look further").then_some(())
+    });
+    assert_eq!(postgres::query(&url, "select count(*) from memory_events"), [["305"]]);
+    for server in ["kafka", "postgres"] {
+        assert!(!checkout.join(".dev").join(server).exists(), "it has started no {server} of its own:\n{}", said());
+    }
+    // Ctrl-C.
+    kill_process_group(Pid::from_raw(run.pid().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
+    run.wait(LIMIT).expect("make run ends after Ctrl-C");
+    let state = checkout.join(".dev/state");
+    wait_for("the instance's end", || {
+        let dumped = Helix::run(&["state", "dump", "--state-dir", state.to_str().unwrap()]);
+        (dumped.code == Some(0) && !dumped.stdout.is_empty()).then_some(())
+    });
 }

@@ -81,7 +81,9 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         Some(kill) => Arc::new(kill),
         None => Arc::new(NoObserver),
     };
-    let Some(instance) = start(&plan, &kafka, &slot, memory, observer, &signalled)? else { return Ok(()) };
+    let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
+    let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
+    let Some(instance) = started else { return Ok(()) };
     let mirror = mirror_sink.map(|sink| mirror::start(sink, &kafka, &plan.file)).transpose()?;
     let pages = Arc::new(Pages::new(instance.metrics(), mirror.as_ref().map(|m| m.status())));
     let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
@@ -91,7 +93,10 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
     let mirror_stop = mirror.map(|mirror| thread::spawn(move || mirror.stop()));
-    let stopped = threads.join(Instant::now() + STOP_LIMIT);
+    let deadline = Instant::now() + STOP_LIMIT;
+    let stopped = threads.join(deadline);
+    // What was being restored is given up by now, and closes its store.
+    workers.finish(deadline.saturating_duration_since(Instant::now()));
     if let Some(mirror) = mirror_stop {
         wait_for(&mirror, Instant::now() + Duration::from_secs(1));
     }
@@ -132,7 +137,7 @@ fn start(
     kafka: &KafkaSettings,
     slot: &Slot,
     memory: Memory,
-    observer: Arc<dyn StepObserver>,
+    (executor, observer): (Arc<Workers>, Arc<dyn StepObserver>),
     signalled: &AtomicBool,
 ) -> Result<Option<Arc<Instance>>, Stop> {
     let runtime = &plan.file.values.runtime;
@@ -156,7 +161,6 @@ fn start(
     let stores = Arc::new(RocksStores::new(&slot.tasks, &stores)?);
     let restore = Arc::new(ChangelogReader::new(kafka)?);
     let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
-    let executor = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
     let (patience, threads) = (runtime.broker_timeout, plan.threads);
     let (done, result) = channel();
     let job = move || -> anyhow::Result<Arc<Instance>> {

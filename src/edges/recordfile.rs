@@ -35,14 +35,14 @@ pub struct FileRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordFileError {
     /// The file could not be opened, read or written.
-    #[error("{verb} {}: {source}", file.display())]
+    #[error("{verb} {}: {why}", file.display())]
     Io {
         /// What was being done.
         verb: &'static str,
         /// The file.
         file: PathBuf,
-        /// Why it failed.
-        source: io::Error,
+        /// Why it failed. Not called `source`: it would be shown twice.
+        why: io::Error,
     },
     /// A line is no record.
     #[error(
@@ -100,7 +100,7 @@ impl RecordReader {
         if path == Path::new("-") {
             return Ok(RecordReader::new(PathBuf::from("<standard input>"), io::stdin(), None));
         }
-        let io = |source| RecordFileError::Io { verb: "open", file: path.to_owned(), source };
+        let io = |why| RecordFileError::Io { verb: "open", file: path.to_owned(), why };
         let file = File::open(path).map_err(io)?;
         let total = file.metadata().map_err(io)?.len();
         Ok(RecordReader::new(path.to_owned(), file, Some(total)))
@@ -123,7 +123,7 @@ impl RecordReader {
     pub fn read(&mut self) -> Result<Option<FileRecord>, RecordFileError> {
         loop {
             self.text.clear();
-            let io = |source| RecordFileError::Io { verb: "read", file: self.file.clone(), source };
+            let io = |why| RecordFileError::Io { verb: "read", file: self.file.clone(), why };
             let n = self.input.read_until(b'\n', &mut self.text).map_err(io)?;
             if n == 0 {
                 return Ok(None);
@@ -214,7 +214,7 @@ impl RecordWriter {
     /// It cannot be made.
     pub fn create(path: &Path) -> Result<RecordWriter, RecordFileError> {
         let output =
-            File::create(path).map_err(|source| RecordFileError::Io { verb: "make", file: path.to_owned(), source })?;
+            File::create(path).map_err(|why| RecordFileError::Io { verb: "make", file: path.to_owned(), why })?;
         Ok(RecordWriter { file: path.to_owned(), output: BufWriter::with_capacity(1 << 18, output) })
     }
 
@@ -233,7 +233,7 @@ impl RecordWriter {
             headers: record.headers.iter().map(|(name, value)| (*name, text(*value))).collect(),
         };
         let written = serde_json::to_writer(&mut self.output, &line).map_err(io::Error::from);
-        written.and_then(|()| self.output.write_all(b"\n")).map_err(|source| self.failed(source))
+        written.and_then(|()| self.output.write_all(b"\n")).map_err(|why| self.failed(why))
     }
 
     /// Writes out what is buffered.
@@ -241,11 +241,11 @@ impl RecordWriter {
     /// # Errors
     /// The file cannot be written.
     pub fn finish(mut self) -> Result<(), RecordFileError> {
-        self.output.flush().map_err(|source| self.failed(source))
+        self.output.flush().map_err(|why| self.failed(why))
     }
 
-    fn failed(&self, source: io::Error) -> RecordFileError {
-        RecordFileError::Io { verb: "write", file: self.file.clone(), source }
+    fn failed(&self, why: io::Error) -> RecordFileError {
+        RecordFileError::Io { verb: "write", file: self.file.clone(), why }
     }
 }
 

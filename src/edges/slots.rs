@@ -47,14 +47,14 @@ pub enum SlotError {
         wanted: String,
     },
     /// A file of it cannot be made, read or written.
-    #[error("{verb} {}: {source}{}", path.display(), advice(source))]
+    #[error("{verb} {}: {why}{}", path.display(), advice(why))]
     Io {
         /// What was being done.
         verb: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
+        /// Why it failed. Not called `source`: it would be shown twice.
+        why: io::Error,
     },
 }
 
@@ -73,7 +73,7 @@ fn advice(error: &io::Error) -> &'static str {
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SlotError {
     let path = path.to_owned();
-    move |source| SlotError::Io { verb, path, source }
+    move |why| SlotError::Io { verb, path, why }
 }
 
 /// A slot that this process holds until it is dropped.
@@ -182,7 +182,7 @@ fn lock(dir: &Path) -> Result<Option<File>, SlotError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(e) => Err(SlotError::Io { verb: "lock", path, source: e.into() }),
+        Err(e) => Err(SlotError::Io { verb: "lock", path, why: e.into() }),
     }
 }
 

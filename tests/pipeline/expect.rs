@@ -1,6 +1,6 @@
 //! What must have come out: of the events by `replay`, of the repartition topic by the driver.
 
-use crate::support::{Broker, Record, records};
+use crate::support::{Record, records};
 use crate::trial::Trial;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{InRecord, Origin, RecordBatch};
@@ -15,7 +15,7 @@ pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
     let (snapshots, conflicts) = (trial.read("snapshots"), trial.read("conflicts"));
     assert_last_resolved(&replayed.snapshots, &snapshots);
     assert_dead_letters(&replayed.dead_letters, &trial.read("dead-letters"));
-    let repartition = records::read_committed(Broker::shared(), &trial.repartition());
+    let repartition = records::read_committed(trial.broker(), &trial.repartition());
     let driven = Driven::run(trial, &repartition);
     assert!(!driven.snapshots.is_empty());
     assert_record_by_record("snapshots", &driven.snapshots, &snapshots);

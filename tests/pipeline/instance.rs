@@ -1,6 +1,6 @@
 //! A running instance: what its pages say, and its end.
 
-use crate::support::{Finished, Helix, ports, wait_for};
+use crate::support::{Finished, Helix, SmallDisk, ports, wait_for};
 use crate::trial::Trial;
 use rustix::process::Signal;
 use std::io::{Read, Write};
@@ -11,13 +11,23 @@ pub struct Instance {
     http: String,
 }
 
+/// What is special about a start.
+#[derive(Default)]
+pub(super) struct Launch<'a> {
+    /// The step of a commit at which it kills itself.
+    pub kill_at: Option<&'a str>,
+    /// The small disk that it sees.
+    pub disk: Option<&'a SmallDisk>,
+}
+
 impl Instance {
-    pub(super) fn start(trial: &Trial, state: &str, more: &[&str], kill_at: Option<&str>) -> Instance {
+    pub(super) fn start(trial: &Trial, state_dir: &str, more: &[&str], launch: Launch<'_>) -> Instance {
         let http = format!("127.0.0.1:{}", ports::free_port());
         let mut command = Helix::command();
-        command.args(trial.run_arguments()).args(["--state-dir", &trial.path(state), "--http-listen", &http]);
+        command.args(trial.run_arguments()).args(["--state-dir", state_dir, "--http-listen", &http]);
         command.args(["--log-format", "json"]).args(more);
-        command.envs(kill_at.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
+        command.envs(launch.kill_at.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
+        let command = launch.disk.map(|disk| disk.inside(&command)).unwrap_or(command);
         Instance { helix: Helix::spawn_command(command), http }
     }
 
@@ -100,6 +110,17 @@ impl Instance {
     pub fn wait_for_kill(self) {
         let finished = self.helix.finish();
         assert_eq!(finished.code, None, "it ended by itself instead of by SIGKILL: {finished:?}");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.helix.signal(signal);
+    }
+
+    /// Waits for its end, which it brings about itself.
+    #[track_caller]
+    pub fn finish(self) -> Finished {
+        self.helix.finish()
     }
 
     /// SIGKILL.

@@ -7,11 +7,14 @@ mod model;
 mod support;
 
 mod bad;
+mod broker;
+mod disk;
 mod events;
 mod expect;
 mod extremes;
 mod instance;
 mod kills;
+mod lost;
 mod postgres;
 mod restore;
 mod samples;

@@ -90,10 +90,13 @@ fn restored_behind_aborted_pending_and_just_committed_transactions() {
         let is_restoring = instance.metric("tasks", "state=\"restoring\"") > 0.0;
         (is_restoring && instance.metric("restore_records_left", "") > 0.0).then_some(())
     });
+    // Those that wait are in nobody's way: not in the decoding tasks', nor in each other's.
+    instance.wait_for("all others to run", |instance| (instance.running_tasks() >= PARTITIONS as usize).then_some(()));
     assert!(!instance.is_ready(), "what was committed last cannot be read yet");
     stranger.abort_transaction(TIMEOUT).unwrap();
     instance.wait_until_ready();
     assert_eq!(instance.restored(), changelog(&trial));
+    assert_eq!(instance.metric("restored_records", ""), changelog(&trial) as f64, "a counter stays when all tasks run");
     trial.feed(&events.take(300));
     trial.wait_until_done(&mut [&mut instance]);
     expect::assert_outputs(&trial);

@@ -1,8 +1,10 @@
 //! One trial: the memory topology with topics, an application id and a database of the test's own, on the servers that all share.
 
-use crate::instance::Instance;
+use crate::instance::{Instance, Launch};
 use crate::support::process::temp_dir;
-use crate::support::{Broker, Finished, Helix, Postgres, Record, postgres, records, repo_path, unique, wait_until};
+use crate::support::{
+    Broker, Finished, Helix, Postgres, Record, SmallDisk, postgres, records, repo_path, unique, wait_until,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ pub struct Trial {
     dir: PathBuf,
     name: String,
     settings: Vec<String>,
+    /// A broker of the trial's own; the shared one otherwise.
+    own_broker: Option<Arc<Broker>>,
 }
 
 impl Trial {
@@ -28,8 +32,17 @@ impl Trial {
         Trial::on_topic(stem, settings, |_| {})
     }
 
+    /// The same, on a broker of its own.
+    pub fn on_broker(stem: &str, broker: Arc<Broker>) -> Trial {
+        Trial::make(stem, &[], Some(broker), |_| {})
+    }
+
     /// The same, with an events topic that the test may make by itself.
     pub fn on_topic(stem: &str, settings: &[&str], make: impl FnOnce(&str)) -> Trial {
+        Trial::make(stem, settings, None, make)
+    }
+
+    fn make(stem: &str, settings: &[&str], own_broker: Option<Arc<Broker>>, make: impl FnOnce(&str)) -> Trial {
         let (dir, name) = (temp_dir(stem), unique(stem));
         let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
         let text = text.replace("\"helixstream\"", &format!("\"{name}\"")).replace("helixagent.memory", &name);
@@ -37,11 +50,16 @@ impl Trial {
         // Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
         let fixed = ["purge=false", "session_timeout=4s"];
         let settings = fixed.iter().chain(settings).map(|text| (*text).to_owned()).collect();
-        let trial = Trial { dir, name, settings };
+        let trial = Trial { dir, name, settings, own_broker };
         make(&trial.topic("events"));
-        let created = trial.helix(&["topics", "create"], &["--bootstrap-servers", &Broker::shared().bootstrap()]);
+        let created = trial.helix(&["topics", "create"], &["--bootstrap-servers", &trial.broker().bootstrap()]);
         assert_eq!(created.code, Some(0), "{created:?}");
         trial
+    }
+
+    /// The broker that all of it runs on.
+    pub fn broker(&self) -> &Broker {
+        self.own_broker.as_deref().unwrap_or_else(|| Broker::shared())
     }
 
     /// The application id.
@@ -76,7 +94,7 @@ impl Trial {
 
     /// The committed records of a topic of the topology.
     pub fn read(&self, what: &str) -> Vec<Record> {
-        records::read_committed(Broker::shared(), &self.topic(what))
+        records::read_committed(self.broker(), &self.topic(what))
     }
 
     fn helix(&self, command: &[&str], more: &[&str]) -> Finished {
@@ -87,42 +105,48 @@ impl Trial {
     /// The arguments of `run` that all instances of the trial have.
     pub fn run_arguments(&self) -> Vec<String> {
         let mut arguments = vec!["run".to_owned(), "--topology".to_owned(), self.topology()];
-        arguments.extend(["--bootstrap-servers".to_owned(), Broker::shared().bootstrap()]);
+        arguments.extend(["--bootstrap-servers".to_owned(), self.broker().bootstrap()]);
         arguments.extend(self.settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         arguments
     }
 
     /// An instance with its state in the folder `state`, and further arguments (`--no-mirror`, …).
     pub fn start(&self, state: &str, more: &[&str]) -> Instance {
-        Instance::start(self, state, more, None)
+        Instance::start(self, &self.path(state), more, Launch::default())
+    }
+
+    /// The same, with its state on a small disk.
+    pub fn start_on_disk(&self, disk: &SmallDisk, more: &[&str]) -> Instance {
+        let state = disk.path().join("state").display().to_string();
+        Instance::start(self, &state, more, Launch { disk: Some(disk), ..Launch::default() })
     }
 
     /// The same, ended with SIGKILL at a step of a commit (`store:3`).
     pub fn start_killed_at(&self, step: &str, state: &str, more: &[&str]) -> Instance {
-        Instance::start(self, state, more, Some(step))
+        Instance::start(self, &self.path(state), more, Launch { kill_at: Some(step), ..Launch::default() })
     }
 
     /// Publishes a record file on the events topic with `helixstream produce`.
     pub fn produce(&self, file: &str, records: usize) {
-        let (topic, broker) = (self.topic("events"), Broker::shared().bootstrap());
+        let (topic, broker) = (self.topic("events"), self.broker().bootstrap());
         let done = Helix::run_ok(&["produce", "--input", file, "--topic", &topic, "--bootstrap-servers", &broker]);
         assert!(done.stdout.contains(&format!("{records} records")), "{done:?}");
     }
 
     /// Publishes records on the events topic.
     pub fn feed(&self, events: &[Record]) {
-        records::produce(Broker::shared(), &self.topic("events"), events);
+        records::produce(self.broker(), &self.topic("events"), events);
     }
 
     /// Publishes pieces of `piece()` one after the other, until it is told to stop.
     pub fn feed_on(&self, mut piece: impl FnMut() -> Vec<Record> + Send + 'static) -> Feeder {
         let (topic, stop) = (self.topic("events"), Arc::new(AtomicBool::new(false)));
-        let asked = stop.clone();
+        let (asked, own) = (stop.clone(), self.own_broker.clone());
         let feed = move || {
             let mut sent = 0;
             while !asked.load(Ordering::Relaxed) {
                 let events = piece();
-                records::produce(Broker::shared(), &topic, &events);
+                records::produce(own.as_deref().unwrap_or_else(|| Broker::shared()), &topic, &events);
                 sent += events.len();
                 // Some air between the pieces: it bounds how much there is to compare afterwards.
                 std::thread::sleep(Duration::from_millis(60));
@@ -134,7 +158,7 @@ impl Trial {
 
     /// How many records the group has not committed; `None` while a partition has no committed offset. Transaction markers count.
     pub fn lag(&self) -> Option<i64> {
-        let mut config = Broker::shared().client();
+        let mut config = self.broker().client();
         config.set("group.id", &self.name).set("isolation.level", "read_uncommitted");
         let consumer: BaseConsumer = config.create().unwrap();
         let mut lag = 0;

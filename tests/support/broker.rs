@@ -1,7 +1,7 @@
 //! A real Apache Kafka broker (KRaft, broker and controller in one JVM) on free ports, its data in a temporary folder.
 
 use super::process::{Process, temp_dir};
-use super::{ports, tools, wait_for};
+use super::{SmallDisk, ports, tools, wait_for};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -20,6 +20,7 @@ pub struct Broker {
     heap: &'static str,
     ports: Mutex<Ports>,
     process: Mutex<Option<Process>>,
+    disk: Option<SmallDisk>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +44,23 @@ impl Broker {
 
     /// The same with another heap (`1g`), for much data.
     pub fn start_with_heap(heap: &'static str) -> Broker {
+        Broker::start_with(heap, None)
+    }
+
+    /// The same with its data on a small disk.
+    pub fn start_on(disk: SmallDisk) -> Broker {
+        Broker::start_with("384m", Some(disk))
+    }
+
+    /// The disk that it was started on.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it was started on a small disk")
+    }
+
+    fn start_with(heap: &'static str, disk: Option<SmallDisk>) -> Broker {
         let dir = temp_dir("kafka");
         let ports = Ports { client: ports::free_port(), controller: ports::free_port() };
-        let broker = Broker { dir, heap, ports: Mutex::new(ports), process: Mutex::new(None) };
+        let broker = Broker { dir, heap, ports: Mutex::new(ports), process: Mutex::new(None), disk };
         broker.write_properties();
         copy_folder(formatted_data(), &broker.data_dir());
         for attempt in 1.. {
@@ -71,7 +86,17 @@ impl Broker {
 
     /// The folder with one folder a partition (`topic-0/00000000000000000000.log`).
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.disk.as_ref().map_or_else(|| self.dir.clone(), SmallDisk::outside).join("data")
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        let mut process = self.process.lock().unwrap();
+        let ended = process.as_mut().is_none_or(|process| process.poll().is_some());
+        if ended {
+            *process = None;
+        }
+        ended
     }
 
     /// What the broker wrote to its log (warnings and errors).
@@ -171,7 +196,8 @@ impl Broker {
 
     fn write_properties(&self) {
         let ports = *self.ports.lock().unwrap();
-        std::fs::write(self.dir.join("server.properties"), properties(ports, &self.data_dir())).unwrap();
+        let data = self.disk.as_ref().map_or(&*self.dir, SmallDisk::path).join("data");
+        std::fs::write(self.dir.join("server.properties"), properties(ports, &data)).unwrap();
     }
 
     /// Whether it came up; `false` when the process ended, as it does when somebody else took its port.
@@ -179,6 +205,9 @@ impl Broker {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let mut command = tools::java(self.heap, "kafka.Kafka");
         command.arg(self.dir.join("server.properties")).current_dir(&self.dir);
+        if let Some(disk) = &self.disk {
+            command = disk.inside(&command);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut process = Process::start(command, Signal::KILL).expect("start java");
         let serves = wait_for("Kafka to serve", || {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Broker`] | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
 //! | [`Postgres`] | PostgreSQL on a free port, the same way |
+//! | [`SmallDisk`] | a disk that can be full |
 //! | [`tools`] | Kafka's own Java tools, as a second opinion on what we did |
 //! | [`records`] | record files, raw records in and out of topics |
 //! | [`Helix`] | the built binary: run it, signal it, read what it said |
@@ -15,6 +16,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod broker;
+pub mod disk;
 pub mod helix;
 pub mod ports;
 pub mod postgres;
@@ -24,6 +26,7 @@ pub mod tools;
 pub mod wait;
 
 pub use broker::Broker;
+pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};
 pub use postgres::Postgres;
 pub use records::Record;

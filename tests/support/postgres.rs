@@ -1,7 +1,7 @@
 //! A real PostgreSQL on a free port, its data in a temporary folder. Durability is off: a test's database need not survive a power cut.
 
 use super::process::{Process, temp_dir};
-use super::{ports, unique, wait_for};
+use super::{SmallDisk, ports, unique, wait_for};
 use rustix::process::Signal;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,7 @@ pub struct Postgres {
     dir: PathBuf,
     port: Mutex<u16>,
     process: Mutex<Option<Process>>,
+    disk: Option<SmallDisk>,
 }
 
 impl Postgres {
@@ -27,6 +28,21 @@ impl Postgres {
 
     /// A server of the test's own, empty and ready.
     pub fn start() -> Postgres {
+        Postgres::start_with(None)
+    }
+
+    /// The same, that sees a small disk, for a tablespace on it; its own data lie elsewhere. `None` where there can be no such disk.
+    pub fn start_beside_disk(mib: usize) -> Option<Postgres> {
+        let disk = SmallDisk::new(mib, server_user().unwrap_or_default())?;
+        Some(Postgres::start_with(Some(disk)))
+    }
+
+    /// The disk that it was started beside.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it was started beside a disk")
+    }
+
+    fn start_with(disk: Option<SmallDisk>) -> Postgres {
         let dir = temp_dir("postgres");
         if let Some((user, group)) = server_user() {
             std::os::unix::fs::chown(&dir, Some(user), Some(group)).unwrap();
@@ -36,7 +52,7 @@ impl Postgres {
         initdb.args(["--locale=C.UTF-8", "--no-sync"]).current_dir(&dir);
         let output = initdb.output().expect("start initdb");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        let postgres = Postgres { dir, port: Mutex::new(ports::free_port()), process: Mutex::new(None) };
+        let postgres = Postgres { dir, port: Mutex::new(ports::free_port()), process: Mutex::new(None), disk };
         for attempt in 1.. {
             if postgres.try_restart() {
                 break;
@@ -57,6 +73,14 @@ impl Postgres {
         let name = unique("test").replace('-', "_");
         query(&self.url("postgres"), &format!("create database {name}"));
         self.url(&name)
+    }
+
+    /// Puts rules in front of those by which it lets clients in (lines of `pg_hba.conf`); they count at once.
+    pub fn add_access_rules(&self, lines: &str) {
+        let file = self.dir.join("data/pg_hba.conf");
+        let rules = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{lines}\n{rules}")).unwrap();
+        query(&self.url("postgres"), "select pg_reload_conf()");
     }
 
     /// What the server wrote to its log.
@@ -90,6 +114,9 @@ impl Postgres {
         command.arg("-D").arg(self.dir.join("data")).args(["-p", &port, "-k"]).arg(&self.dir);
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "synchronous_commit=off", "full_page_writes=off"] {
             command.args(["-c", setting]);
+        }
+        if let (Some(disk), Some(user)) = (&self.disk, server_user()) {
+            command = disk.inside(&SmallDisk::as_user(&command, user));
         }
         command.current_dir(&self.dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut process = Process::start(command, Signal::QUIT).expect("start postgres");

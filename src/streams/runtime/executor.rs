@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A piece of blocking work. Its result goes through a channel of its own.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -51,6 +52,8 @@ struct State {
     /// Jobs that need no place.
     at_once: VecDeque<Job>,
     working: usize,
+    /// Jobs that wait for somebody else, or need no place.
+    waiting: usize,
     /// Threads that wait for a job.
     idle: usize,
     closed: bool,
@@ -68,7 +71,22 @@ impl Workers {
         (0..places).try_for_each(|_| workers.pool.clone().spawn())?;
         Ok(workers)
     }
+
+    /// Waits until no job works any more, at most so long; for those that wait for somebody else not longer than a second.
+    ///
+    /// For the end of a process: a database that a thread of ours still closes while the process takes its libraries down ends in an abort.
+    pub fn finish(&self, limit: Duration) {
+        let is_working = |state: &mut State| state.working + state.jobs.len() > 0;
+        let state = self.pool.lock();
+        let busy = |state: &mut State| state.waiting > 0 || is_working(state);
+        let waited = self.pool.changed.wait_timeout_while(state, limit.min(FOR_OTHERS), busy);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(self.pool.changed.wait_timeout_while(state, limit, is_working));
+    }
 }
+
+/// How long jobs that wait for somebody else are waited for at the end.
+const FOR_OTHERS: Duration = Duration::from_secs(1);
 
 /// A place at work, given back also when the job panics.
 struct Place<'p>(&'p Pool);
@@ -102,6 +120,17 @@ impl Drop for Lent<'_> {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.working += 1;
+        state.waiting -= 1;
+    }
+}
+
+/// A job that needs no place, also when it panics.
+struct Apart<'p>(&'p Pool);
+
+impl Drop for Apart<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -130,8 +159,11 @@ impl Pool {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.at_once.pop_front() {
+                state.waiting += 1;
                 drop(state);
+                let apart = Apart(&self);
                 job();
+                drop(apart);
             } else if state.working < self.places
                 && let Some(job) = state.jobs.pop_front()
             {
@@ -169,6 +201,7 @@ impl Executor for Workers {
     fn wait(&self, call: &mut dyn FnMut()) {
         let mut state = self.pool.lock();
         state.working -= 1;
+        state.waiting += 1;
         self.pool.ensure_thread(&state);
         drop(state);
         let _lent = Lent(&self.pool);
@@ -187,7 +220,6 @@ impl Drop for Workers {
 mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -251,8 +283,22 @@ mod tests {
         let lender = workers.clone();
         workers.run(Box::new(|| panic!("as asked")));
         workers.run(Box::new(move || lender.wait(&mut || panic!("as asked, while it waits"))));
-        let (next_job, _end) = job(3, &begun);
+        let (next_job, end) = job(3, &begun);
         workers.run(next_job);
         assert_eq!(next(&begins), 3);
+        drop(end);
+        workers.finish(MINUTE);
+        let state = workers.pool.lock();
+        assert_eq!((state.working, state.waiting, state.jobs.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_end_waits_for_work_and_not_for_ever() {
+        let (workers, (begun, begins)) = (Workers::start(1).unwrap(), channel());
+        let (work, _end) = job(1, &begun);
+        workers.run(work);
+        assert_eq!(next(&begins), 1);
+        workers.finish(Duration::from_millis(1));
+        assert_eq!(workers.pool.lock().working, 1, "it was given up");
     }
 }

@@ -5,7 +5,7 @@ use crate::streams::record::TopicPartition;
 use crate::streams::topology::TopicRef;
 
 impl StreamThread {
-    /// Deletes the committed records of the repartition topics that the thread reads, if it is time. It blocks, so it runs as a job.
+    /// Deletes the committed records of the repartition topics that the thread reads, if it is time. It waits for the broker, so it runs as a job.
     pub(super) fn purge_if_due(&mut self) {
         let Some(interval) = self.instance.config.purge_interval else { return };
         let now = self.instance.now();
@@ -22,7 +22,7 @@ impl StreamThread {
             return;
         }
         let admin = self.instance.ports.admin.clone();
-        self.instance.ports.executor.run(Box::new(move || {
+        self.instance.ports.executor.run_at_once(Box::new(move || {
             if let Err(error) = admin.delete_records(&below) {
                 tracing::warn!("repartition topics are not purged this time: {error}");
             }

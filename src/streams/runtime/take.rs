@@ -74,6 +74,8 @@ impl Take {
 
     fn run(&self, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
         let admin = &self.instance.ports.admin;
+        // It may have stood in the queue for long.
+        self.check_cancelled()?;
         // A transaction over the offset is waited for, up to its timeout where its owner is dead.
         let committed = self.waiting(|| admin.committed(std::slice::from_ref(&self.source)))?;
         let committed = committed.into_iter().next().flatten();

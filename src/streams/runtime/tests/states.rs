@@ -125,6 +125,7 @@ fn a_lost_disk_is_restored_from_the_changelog() {
         world.publish(&["a", "g"]);
         let mut running = world.start_all();
         running.finish();
+        assert!(running.instance.metrics().restored_records() >= CONTENT.len() as u64, "also when all is restored");
         running.stop();
         assert_eq!(content(&world), ["a=5", "b=2", "c=1", "d=1", "e=1", "f=1", "g=3"]);
         world.assert_exactly_once(WORDS + 2);
