@@ -171,10 +171,11 @@ fn checkout() -> PathBuf {
     dir
 }
 
-/// `make` with arguments in a checkout, as from a plain shell.
+/// `make` with arguments in a checkout, as from a plain shell: Ctrl-C works there, while what runs in a script's background, as these tests
+/// may, ignores it and hands that on.
 fn make(checkout: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("make");
-    command.args(arguments).current_dir(checkout);
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", "make"]).args(arguments).current_dir(checkout);
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CARGO_TARGET_DIR"] {
         command.env_remove(name);
     }
