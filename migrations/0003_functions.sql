@@ -22,11 +22,11 @@ RETURN to_char(timestamp '1970-01-01' + make_interval(secs => nanoseconds / 1000
 
 COMMENT ON FUNCTION memory_time(bigint) IS 'Nanoseconds since 1970 as outputs write them: RFC 3339 in UTC, the fraction as long as needed.';
 
-CREATE FUNCTION memory_nanoseconds(moment timestamptz) RETURNS numeric
+CREATE FUNCTION memory_nanoseconds(moment timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN extract(epoch FROM moment) * 1000000000;
+RETURN greatest(-1, least(9223372036854775807, extract(epoch FROM moment) * 1000000000))::bigint;
 
-COMMENT ON FUNCTION memory_nanoseconds(timestamptz) IS 'Nanoseconds since 1970.';
+COMMENT ON FUNCTION memory_nanoseconds(timestamptz) IS 'Nanoseconds since 1970; what lies before or beyond all events is the nearest bound.';
 
 CREATE FUNCTION memory_number(json jsonb) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -233,8 +233,8 @@ COMMENT ON FUNCTION memory_rows(text, timestamptz) IS 'The rows of the log that 
 
 CREATE FUNCTION memory_arrivals(of_memory text, until timestamptz, trusts_clocks boolean)
 RETURNS TABLE (
-    arrival bigint, kafka_topic text, kafka_partition integer, kafka_offset bigint, event_id text, event_type text, event_time_ns bigint,
-    node_id text, user_id text, session_id text, content text, embedding jsonb, importance numeric, tags text[], entities jsonb,
+    arrival bigint, kafka_topic text, kafka_partition integer, kafka_offset bigint, event_id text, event_type text, event_time timestamptz,
+    event_time_ns bigint, node_id text, user_id text, session_id text, content text, embedding jsonb, importance numeric, tags text[], entities jsonb,
     relationships jsonb, metadata jsonb, version bigint, vector_clock jsonb, merged_from text[], cleared text[], absorbed_into text,
     is_delete boolean, is_clocked boolean, height bigint, extent int8multirange, is_maximal boolean
 )
@@ -268,8 +268,8 @@ BEGIN ATOMIC
         FROM arrived LEFT JOIN clocks USING (arrival)
         ORDER BY height DESC NULLS LAST
     )
-    SELECT arrival, kafka_topic, kafka_partition, kafka_offset, event_id, event_type, event_time_ns, node_id, user_id, session_id, content,
-        embedding, importance, tags, entities, relationships, metadata, version, vector_clock, merged_from, cleared, absorbed_into,
+    SELECT arrival, kafka_topic, kafka_partition, kafka_offset, event_id, event_type, event_time, event_time_ns, node_id, user_id, session_id,
+        content, embedding, importance, tags, entities, relationships, metadata, version, vector_clock, merged_from, cleared, absorbed_into,
         absorbed_into IS NOT NULL OR event_type = 'memory.deleted', vector_clock - '~' <> '{}', height, extent,
         -- Greatest clocks come first, so that what has been seen is mostly told by the first look.
         NOT EXISTS (SELECT FROM measured AS later WHERE memory_happened_before(
@@ -592,7 +592,7 @@ BEGIN ATOMIC
         FROM pairs
         GROUP BY arrival
     )
-    SELECT event_id, event_type, to_timestamp(0) + make_interval(secs => event_time_ns / 1000000000) + event_time_ns % 1000000000 / 1000 * interval '1 microsecond',
+    SELECT event_id, event_type, event_time,
         node_id, version, vector_clock, absorbed_into, is_maximal, coalesce(happened_after, '{}'), coalesce(concurrent_with, '{}'),
         coalesce(superseded_by, '{}'), event_time_ns, kafka_topic, kafka_partition, kafka_offset
     FROM arrived LEFT JOIN relations USING (arrival)
