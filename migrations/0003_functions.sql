@@ -28,9 +28,9 @@ RETURN greatest(-1, least(9223372036854775807, extract(epoch FROM moment) * 1000
 
 COMMENT ON FUNCTION memory_nanoseconds(timestamptz) IS 'Nanoseconds since 1970; what lies before or beyond all events is the nearest bound.';
 
-CREATE FUNCTION memory_number(json jsonb) RETURNS numeric
+CREATE FUNCTION memory_number(document jsonb) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN jsonb_typeof(json) = 'number' THEN (json #>> '{}')::numeric END;
+RETURN CASE WHEN jsonb_typeof(document) = 'number' THEN (document #>> '{}')::numeric END;
 
 COMMENT ON FUNCTION memory_number(jsonb) IS 'The number that a JSON value is; null for any other.';
 
@@ -60,11 +60,11 @@ END;
 COMMENT ON FUNCTION memory_canonical_number(numeric) IS 'A number as ECMAScript writes the double nearest to it, given the shortest digits that tell that double, or an integer of 64 bits.';
 
 -- The parts of the text in order of where they stand: a value's first part at its path, a container's end behind all paths within.
-CREATE FUNCTION memory_canonical_json(json jsonb) RETURNS text
+CREATE FUNCTION memory_canonical_json(document jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     WITH RECURSIVE nodes (path, lead, value) AS (
-        SELECT ARRAY[]::bigint[], '', json
+        SELECT ARRAY[]::bigint[], '', document
         UNION ALL
         SELECT nodes.path || inner_node.place, inner_node.lead, inner_node.value
         FROM nodes, LATERAL (
