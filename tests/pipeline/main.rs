@@ -12,6 +12,7 @@ mod expect;
 mod extremes;
 mod instance;
 mod kills;
+mod mirrored;
 mod postgres;
 mod restore;
 mod samples;

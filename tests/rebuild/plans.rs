@@ -15,7 +15,8 @@ fn long_log() -> Database {
         INSERT INTO memory_conflicts (kafka_topic, kafka_partition, kafka_offset, conflict_id, conflict_type, status, detected_at, resolved_at)
         SELECT 'conflicts', 0, n, uuid_in(md5((n / 2)::text)::cstring), 'concurrent_update', 'auto_resolved', to_timestamp(n / 2), to_timestamp(n)
         FROM generate_series(1, 40000) AS n;
-        INSERT INTO memory_snapshots (memory_id, user_id, resolved) SELECT 'm' || n, 'u' || n % 100, '{}' FROM generate_series(1, 9000) AS n;
+        INSERT INTO memory_snapshots (kafka_topic, kafka_partition, kafka_offset, memory_id, user_id, resolved)
+        SELECT 'snapshots', 0, n, 'm' || n, 'u' || n % 100, '{}' FROM generate_series(1, 9000) AS n;
         ANALYZE",
     );
     database

@@ -37,7 +37,8 @@ fn each_conflict_counts_once_as_it_stands_now() {
 /// Puts what the stream resolves next to the events, as the mirror of the snapshots topic does.
 fn snapshot(database: &mut Database, memory: &str, resolved: &str) {
     let insert =
-        "INSERT INTO memory_snapshots (memory_id, user_id, resolved) VALUES ($1, $2::jsonb ->> 'user_id', $2::jsonb)";
+        "INSERT INTO memory_snapshots (kafka_topic, kafka_partition, kafka_offset, memory_id, user_id, resolved)
+        SELECT 'snapshots', 0, count(*), $1, $2::jsonb ->> 'user_id', $2::jsonb FROM memory_snapshots";
     database.rows(sql(insert).bind(memory.to_owned()).bind(resolved.to_owned()));
 }
 
@@ -79,10 +80,11 @@ fn differences_are_told_from_what_is_not_there_yet() {
         "vector_clock": {"n": 2}, "timestamp": "2026-01-01T00:00:02Z"});
     let mut database = mirrored(events.into_iter().chain([merge, of("others", "v", 1)]));
     database.run(
-        r#"INSERT INTO memory_snapshots (memory_id, user_id, resolved)
-        SELECT id, 'u', rebuild_memory_from_events(id) FROM unnest(ARRAY['equal', 'changed', 'behind', 'absorbed']) AS id;
-        INSERT INTO memory_snapshots (memory_id, user_id, resolved) VALUES ('unheard', 'u', '{"memory_id": "unheard", "user_id": "u", "version": 0}');
-        INSERT INTO memory_snapshots (user_id) VALUES ('u');
+        r#"INSERT INTO memory_snapshots (kafka_topic, kafka_partition, kafka_offset, memory_id, user_id, resolved)
+        SELECT 'snapshots', 0, at, id, 'u', rebuild_memory_from_events(id)
+        FROM unnest(ARRAY['equal', 'changed', 'behind', 'absorbed']) WITH ORDINALITY AS of (id, at);
+        INSERT INTO memory_snapshots (kafka_topic, kafka_partition, kafka_offset, memory_id, user_id, resolved) VALUES
+            ('snapshots', 1, 0, 'unheard', 'u', '{"memory_id": "unheard", "user_id": "u", "version": 0}'), ('snapshots', 1, 1, NULL, 'u', NULL);
         UPDATE memory_snapshots SET resolved = resolved || '{"content": "y", "importance": 1}' WHERE memory_id = 'changed';
         UPDATE memory_snapshots SET resolved = resolved || '{"content": "w", "vector_clock": {"n": 0}}' WHERE memory_id = 'behind'"#,
     );
