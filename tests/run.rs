@@ -113,8 +113,8 @@ fn the_samples_come_out_as_replay_has_them() {
         "helixstream_commit_seconds_bucket",
         "helixstream_tasks{state=\"running\"} 24.0",
         "helixstream_lag{topic=",
-        "helixstream_mirror_rows_total 305",
-        "helixstream_mirror_lag 0.0",
+        &format!("helixstream_mirror_rows_total{{topic=\"{}\"}} 305", trial.topic("events")),
+        &format!("helixstream_mirror_lag{{topic=\"{}\"}} 0.0", trial.topic("snapshots")),
     ] {
         wait_for(part, || page(&http, "/metrics").filter(|text| text.contains(part)));
     }

@@ -12,7 +12,8 @@ use crate::streams::task::state::TaskState;
 /// The figures of an instance.
 pub struct Pages {
     metrics: Arc<Metrics>,
-    mirror: Option<Arc<MirrorStatus>>,
+    /// By its topics; that of the events first.
+    mirrors: Vec<(String, Arc<MirrorStatus>)>,
     /// Records a second, bits of a double, as last measured.
     rate: AtomicU64,
 }
@@ -44,9 +45,9 @@ impl Totals {
 }
 
 impl Pages {
-    /// Of an instance, and its mirror if it has one.
-    pub fn new(metrics: Arc<Metrics>, mirror: Option<Arc<MirrorStatus>>) -> Pages {
-        Pages { metrics, mirror, rate: AtomicU64::new(0) }
+    /// Of an instance, and its mirrors, that of the events first.
+    pub fn new(metrics: Arc<Metrics>, mirrors: Vec<(String, Arc<MirrorStatus>)>) -> Pages {
+        Pages { metrics, mirrors, rate: AtomicU64::new(0) }
     }
 
     /// Sums over the threads.
@@ -59,9 +60,9 @@ impl Pages {
         &self.metrics
     }
 
-    /// The mirror's figures.
+    /// The figures of the events' mirror.
     pub fn mirror(&self) -> Option<Figures> {
-        self.mirror.as_ref().map(|m| m.figures())
+        self.mirrors.first().map(|(_, status)| status.figures())
     }
 
     /// Records a second.
@@ -110,7 +111,9 @@ impl Status for Pages {
             Value::Count(self.metrics.restored_records()),
         ));
         families.extend(counters(&self.metrics.counters()));
-        families.extend(self.mirror().iter().flat_map(of_mirror));
+        let mirrors: Vec<(&str, Figures)> =
+            self.mirrors.iter().map(|(topic, status)| (topic.as_str(), status.figures())).collect();
+        families.extend(of_mirrors(&mirrors));
         families
     }
 }
@@ -189,16 +192,25 @@ fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {
     families
 }
 
-fn of_mirror(f: &Figures) -> Vec<Family> {
-    let count = |name, help, n| Family::one(name, help, Kind::Counter, Value::Count(n));
-    let level = |name, help, n: f64| Family::one(name, help, Kind::Gauge, Value::Level(n));
-    let mut families = vec![
-        count("mirror_rows", "Records mirrored since the start", f.rows),
-        count("mirror_raw_rows", "Records that Postgres refused as decoded and keeps raw", f.rejected),
-        count("mirror_batches", "Transactions of the mirror committed", f.batches),
-        count("mirror_failures", "Failed calls of the mirror to Postgres", f.failures),
-        level("mirror_down", "1 while Postgres does not take rows", f64::from(u8::from(f.down))),
-    ];
-    families.extend(f.lag.map(|lag| level("mirror_lag", "Records that are not mirrored yet", lag as f64)));
-    families
+/// By topic; a lag that nobody knows is left out.
+fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
+    if mirrors.is_empty() {
+        return Vec::new();
+    }
+    let by_topic = |name, help, kind, value: &dyn Fn(&Figures) -> Option<Value>| {
+        let values = mirrors.iter().filter_map(|(topic, of)| Some(((*topic).to_owned(), value(of)?)));
+        Family::by(name, help, kind, "topic", values)
+    };
+    let count = |name, help, n: fn(&Figures) -> u64| by_topic(name, help, Kind::Counter, &|f| Some(Value::Count(n(f))));
+    let level = |name, help, n: fn(&Figures) -> Option<u64>| {
+        by_topic(name, help, Kind::Gauge, &|f| n(f).map(|n| Value::Level(n as f64)))
+    };
+    vec![
+        count("mirror_rows", "Records mirrored since the start, by topic", |f| f.rows),
+        count("mirror_raw_rows", "Records that Postgres refused as decoded and keeps raw", |f| f.rejected),
+        count("mirror_batches", "Transactions of the mirror committed", |f| f.batches),
+        count("mirror_failures", "Failed calls of the mirror to Postgres", |f| f.failures),
+        level("mirror_down", "1 while Postgres does not take rows", |f| Some(u64::from(f.down))),
+        level("mirror_lag", "Records that are not mirrored yet", |f| f.lag),
+    ]
 }

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::kafka::{self, Memory};
 use super::kill::KillAt;
+use super::mirror::Mirrors;
 use super::pages::Pages;
 use super::status::Watch;
 use super::{Custom, Stop, mirror, settings, state, topology};
@@ -58,7 +59,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
-    let mirror_sink = plan.postgres_url.as_deref().map(|url| mirror::sink(url, &plan.file)).transpose()?;
+    let mirror_sinks = plan.postgres_url.as_deref().map(|url| mirror::sinks(url, &plan.file)).transpose()?;
     let observer = KillAt::from_environment().map_err(Stop::Usage)?;
     let listener = args.http_listen.map(|addr| {
         TcpListener::bind(addr)
@@ -84,22 +85,22 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
     let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
     let Some(instance) = started else { return Ok(()) };
-    let mirror = mirror_sink.map(|sink| mirror::start(sink, &kafka, &plan.file)).transpose()?;
-    let pages = Arc::new(Pages::new(instance.metrics(), mirror.as_ref().map(|m| m.status())));
+    let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;
+    let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
+    let pages = Arc::new(Pages::new(instance.metrics(), status));
     let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
     let threads = Threads::start(&instance, &kafka, plan.threads)?;
     tracing::info!("{} stream threads run", plan.threads);
     let failure = threads.watch(&signalled, &mut Watch::new(pages));
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
-    let mirror_stop = mirror.map(|mirror| thread::spawn(move || mirror.stop()));
+    let mirrors_end = mirrors.map_or(Vec::new(), Mirrors::stop);
     let deadline = Instant::now() + STOP_LIMIT;
     let stopped = threads.join(deadline);
     // What was being restored is given up by now, and closes its store.
     workers.finish(deadline.saturating_duration_since(Instant::now()));
-    if let Some(mirror) = mirror_stop {
-        wait_for(&mirror, Instant::now() + Duration::from_secs(1));
-    }
+    let mirrors_limit = Instant::now() + Duration::from_secs(1);
+    mirrors_end.iter().for_each(|mirror| _ = wait_for(mirror, mirrors_limit));
     drop(http);
     failure.map_or(stopped, Err)?;
     tracing::info!("stopped");

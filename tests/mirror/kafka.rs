@@ -17,7 +17,7 @@ use std::time::Duration;
 /// A mirror of `topic`, as the instance `instance` of an application runs it.
 fn start(broker: &Broker, topic: &str, application: &str, instance: &str, url: &str) -> Mirror {
     let kafka = KafkaSettings::new(&broker.bootstrap(), application, instance);
-    let source = MirrorSource::new(&kafka, &[topic]).unwrap();
+    let source = MirrorSource::new(&kafka, "mirror", &[topic]).unwrap();
     let stop = Stop::default();
     Mirror::start(Box::new(source), sink(url, &stop), stop, settings()).unwrap()
 }

@@ -6,7 +6,9 @@ mod support;
 mod faults;
 mod kafka;
 mod log;
+mod outputs;
 mod rows;
+mod settings;
 mod writers;
 
 use helixstream::edges::postgres::PostgresSink;
@@ -77,17 +79,30 @@ fn wait_for_log(url: &str, log: &Log) {
     assert_eq!(query(url, sql), expected);
 }
 
-/// Compares place, time and raw bytes of every row with the records, which are sorted by partition and offset.
+/// Waits until a table has as many rows as there are records, then compares them.
+fn wait_for_log_in(table: &str, url: &str, records: &[Record]) {
+    let count = format!("select count(*) from {table}");
+    let expected = records.len().to_string();
+    wait_until("the rows", || try_query(url, &count).is_ok_and(|rows| rows[0][0] == expected));
+    compare_rows_of(table, url, records);
+}
+
 fn compare_rows(url: &str, records: &[Record]) {
+    compare_rows_of("memory_events", url, records);
+}
+
+/// Compares place, time and raw bytes of every row with the records, which are sorted by partition and offset.
+fn compare_rows_of(table: &str, url: &str, records: &[Record]) {
     let sql = "select kafka_partition, kafka_offset, record_timestamp_ms, encode(kafka_key, 'hex'), encode(kafka_value, 'hex'),
         kafka_value is null, (select string_agg(encode(n, 'hex') || '=' || coalesce(encode(v, 'hex'), '-'), ' ' order by i)
         from unnest(kafka_header_names, kafka_header_values) with ordinality as h (n, v, i))
-        from memory_events order by 1, 2";
+        from TABLE order by 1, 2";
+    let sql = sql.replace("TABLE", table);
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let header = |(name, value): &(String, Option<Vec<u8>>)| {
         format!("{}={}", hex(name.as_bytes()), value.as_deref().map_or("-".to_owned(), hex))
     };
-    let rows = query(url, sql);
+    let rows = query(url, &sql);
     assert_eq!(rows.len(), records.len());
     for (row, record) in rows.iter().zip(records) {
         let headers: Vec<String> = record.headers.iter().map(header).collect();

@@ -15,6 +15,7 @@ mod extremes;
 mod instance;
 mod kills;
 mod lost;
+mod mirrored;
 mod postgres;
 mod restore;
 mod samples;

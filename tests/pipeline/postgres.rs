@@ -22,7 +22,9 @@ fn postgres_stopped_for_a_while() {
     trial.feed(&events.take(300));
     // The stream does not wait for the mirror.
     trial.wait_until_done(&mut [&mut instance]);
-    instance.wait_for("the mirror to be down", |instance| (instance.metric("mirror_down", "") == 1.0).then_some(()));
+    instance.wait_for("the mirror to be down", |instance| {
+        (instance.metric("mirror_down", ".events\"") == 1.0).then_some(())
+    });
     instance.stop();
     // Nor does a start.
     let mut instance = trial.start("state", &arguments);
@@ -36,10 +38,12 @@ fn postgres_stopped_for_a_while() {
     // Ended at once, as in a crash, while rows are written.
     let mut more = Events::new(8, 40);
     let feeder = trial.feed_on(move || more.take(20));
-    let rows = instance.metric("mirror_rows", "");
-    instance.wait_for("rows again", |instance| (instance.metric("mirror_rows", "") > rows).then_some(()));
+    let rows = instance.metric("mirror_rows", ".events\"");
+    instance.wait_for("rows again", |instance| (instance.metric("mirror_rows", ".events\"") > rows).then_some(()));
     postgres.kill();
-    instance.wait_for("the mirror to be down", |instance| (instance.metric("mirror_down", "") == 1.0).then_some(()));
+    instance.wait_for("the mirror to be down", |instance| {
+        (instance.metric("mirror_down", ".events\"") == 1.0).then_some(())
+    });
     postgres.restart();
     feeder.stop();
     trial.wait_until_done(&mut [&mut instance]);

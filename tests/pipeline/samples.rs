@@ -1,7 +1,8 @@
 //! The samples end to end: published, run, mirrored.
 
 use crate::expect;
-use crate::support::{records, repo_path};
+use crate::mirrored::assert_outputs_mirrored;
+use crate::support::{postgres, records, repo_path, wait_until};
 use crate::trial::{Trial, assert_mirrored, database};
 
 #[test]
@@ -22,5 +23,15 @@ fn the_samples_come_out_and_each_is_mirrored_once() {
     };
     assert_eq!(without_offset(&captured), without_offset(&events));
     assert_mirrored(&url, &events);
+    assert_outputs_mirrored(&url, &trial);
+    let settings =
+        "select application_id, strategy, overrides, delete_policy, max_contenders from memory_resolver_settings";
+    assert_eq!(postgres::query(&url, settings), [[trial.application_id(), "merge_all", "{}", "update_wins", "100"]]);
+    instance.stop();
+    // Started again with other settings, it says so.
+    let other = ["--postgres-url", &url, "--set", "strategy=importance", "--set", "strategy.content=vector_clock"];
+    let instance = trial.start("state", &other);
+    let changed = [[trial.application_id(), "importance", r#"{"content": "vector_clock"}"#, "update_wins", "100"]];
+    wait_until("the settings of the second start", || postgres::query(&url, settings) == changed);
     instance.stop();
 }

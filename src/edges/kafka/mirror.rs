@@ -1,4 +1,4 @@
-//! The log source of the mirror: a consumer in a group of its own, `<application id>-mirror`, that reads committed records
+//! The log source of a mirror: a consumer in a group of its own, `<application id>-<name>`, that reads committed records
 //! from where it is told. Records go from librdkafka's memory straight to the receiver.
 //!
 //! The group's committed offsets follow what the sink has kept, so that Kafka's tools show the mirror's lag. They are
@@ -70,12 +70,12 @@ impl Taken {
 }
 
 impl MirrorSource {
-    /// Joins the mirror's group for these topics. It connects when it is polled.
+    /// Joins the mirror's group `<application id>-<name>` for these topics. It connects when it is polled.
     ///
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
-    pub fn new(settings: &KafkaSettings, topics: &[&str]) -> Result<MirrorSource> {
-        let application_id = format!("{}-mirror", settings.application_id);
+    pub fn new(settings: &KafkaSettings, name: &str, topics: &[&str]) -> Result<MirrorSource> {
+        let application_id = format!("{}-{name}", settings.application_id);
         let settings = KafkaSettings { application_id, fetch_queue_bytes: QUEUE_BYTES, ..settings.clone() };
         let (mut membership, fetching) = group_consumer(&settings, 0)?;
         membership.subscribe(topics)?;

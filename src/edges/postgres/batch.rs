@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::streams::ports::log::{Cells, LogBatch, LogRecord, RowMapper};
 
-use super::copy::CellWriter;
+use super::copy::{CellWriter, cell_count};
 
 /// Columns before those of the mapper.
 const RAW_COLUMNS: &[&str] = &[
@@ -85,8 +85,7 @@ impl Batch {
 
     fn write_raw(&mut self, record: &LogRecord<'_>) {
         let columns = RAW_COLUMNS.len() + self.mapper.columns().len() + ERROR_COLUMNS.len();
-        let columns = i16::try_from(columns).unwrap_or(i16::MAX);
-        self.bytes.extend_from_slice(&columns.to_be_bytes());
+        self.bytes.extend_from_slice(&cell_count(columns));
         let mut cells = CellWriter::new(&mut self.bytes);
         cells.text(&record.partition.topic);
         cells.int4(record.partition.partition);

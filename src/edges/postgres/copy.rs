@@ -28,6 +28,11 @@ pub(super) struct CellWriter<'b> {
     pub(super) misfit: Option<String>,
 }
 
+/// What a row begins with: its number of cells.
+pub(super) fn cell_count(cells: usize) -> [u8; 2] {
+    i16::try_from(cells).unwrap_or(i16::MAX).to_be_bytes()
+}
+
 impl<'b> CellWriter<'b> {
     pub(super) fn new(bytes: &'b mut Vec<u8>) -> CellWriter<'b> {
         CellWriter { bytes, count: 0, misfit: None }
@@ -107,7 +112,15 @@ impl Cells for CellWriter<'_> {
         self.cell(|to| put_text(to, value));
     }
 
+    fn boolean(&mut self, value: bool) {
+        self.cell(|to| to.push(u8::from(value)));
+    }
+
     fn integer(&mut self, value: i64) {
+        self.cell(|to| to.extend_from_slice(&value.to_be_bytes()));
+    }
+
+    fn uuid(&mut self, value: u128) {
         self.cell(|to| to.extend_from_slice(&value.to_be_bytes()));
     }
 

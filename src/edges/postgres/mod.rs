@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`mirror`] | the mirror itself: reads a log, writes it here, waits out what fails |
 //! | `sink` | rows and checkpoints in one transaction, under compare-and-set |
+//! | `rows` | the rows of a batch on their way into its transaction; what Postgres refuses |
+//! | `notice` | the row that says who writes, and with which settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
 //! | `session` | connections and migrations |
 //! | `fault` | what an error of Postgres calls for |
@@ -12,7 +14,9 @@ mod batch;
 mod copy;
 mod fault;
 pub mod mirror;
+mod notice;
 mod numeric;
+mod rows;
 mod session;
 mod sink;
 

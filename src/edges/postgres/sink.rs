@@ -1,29 +1,29 @@
 //! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, move the checkpoints, commit.
 //!
-//! A batch that Postgres refuses is tried again with a savepoint for each part: halved until the row is alone, which is
-//! then kept raw. A batch of which rows are there already (the checkpoint was removed, the rows were not) goes through a
-//! staging table instead, which skips those. The primary key is thus a second lock behind the checkpoint.
+//! A batch that Postgres refuses, or of which rows are there already, is tried again part by part (`rows`). The primary key
+//! is thus a second lock behind the checkpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use sqlx::{Connection, Row};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::streams::ports::log::{Advance, Checkpoint, LogSink, RowMapper, SinkError, Stop, TopicPartition, Written};
+use crate::streams::ports::log::{
+    Advance, Checkpoint, Keeps, LogSink, Notice, RowMapper, SinkError, Stop, TopicPartition, Written,
+};
 
 use super::batch::{Batch, column_list};
-use super::copy::{HEAD, TAIL};
 use super::fault::Fault;
+use super::notice::leave;
+use super::rows::Rows;
 use super::session::Session;
 
 /// Longest a call may take; a batch is a few MiB, so past this the server hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
 /// How long a set stop may go unseen.
 const STOP_LOOK: Duration = Duration::from_millis(50);
-/// Bytes of one `CopyData` message: the connection buffers a message whole.
-const MESSAGE_BYTES: usize = 256 << 10;
 
 const CLAIM: &str = "INSERT INTO memory_event_checkpoints AS at (kafka_topic, kafka_partition) \
     SELECT * FROM unnest($1::text[], $2::int4[]) ORDER BY 1, 2 \
@@ -59,6 +59,7 @@ pub struct PostgresSink {
     tables: Tables,
     runtime: Runtime,
     mapper: Arc<dyn RowMapper>,
+    notice: Option<Arc<dyn Notice>>,
     stop: Stop,
 }
 
@@ -71,7 +72,15 @@ impl PostgresSink {
         let session = Session::new(url).map_err(BadUrl::Unreadable)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let columns = column_list(mapper.as_ref());
-        Ok(PostgresSink { tables: Tables { session, table: mapper.table(), columns }, runtime, mapper, stop })
+        let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), columns };
+        Ok(PostgresSink { tables, runtime, mapper, notice: None, stop })
+    }
+
+    /// The same sink, which leaves this notice before it does anything else.
+    #[must_use]
+    pub fn with_notice(mut self, notice: Arc<dyn Notice>) -> PostgresSink {
+        self.notice = Some(notice);
+        self
     }
 
     /// Runs a call to its end, its limit, or the stop. Whatever went wrong, the connection is given up: a transaction that
@@ -111,6 +120,11 @@ impl LogSink for PostgresSink {
         Batch::new(Arc::clone(&self.mapper))
     }
 
+    fn begin(&mut self) -> Result<(), SinkError> {
+        let Some(notice) = self.notice.clone() else { return Ok(()) };
+        self.call(async |tables| leave(notice.as_ref(), tables.session.connection().await?).await)
+    }
+
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
         self.call(async |tables| claim(tables.session.connection().await?, partitions).await)
     }
@@ -136,6 +150,7 @@ async fn until_set(stop: &Stop) {
 struct Tables {
     session: Session,
     table: &'static str,
+    keeps: Keeps,
     columns: String,
 }
 
@@ -159,7 +174,7 @@ impl Tables {
             open.rollback().await?;
             return Ok(Written::Refused(moved));
         }
-        let mut rows = Rows { to: &mut open, table: self.table, columns: &self.columns, batch };
+        let mut rows = Rows { to: &mut open, table: self.table, keeps: self.keeps, columns: &self.columns, batch };
         let copied = if row_by_row { rows.copy_what_fits().await } else { rows.copy_all().await };
         let rejected = match copied {
             Ok(rejected) => rejected,
@@ -172,98 +187,6 @@ impl Tables {
         open.commit().await?;
         Ok(Written::Kept { rejected })
     }
-}
-
-/// The rows of a batch on their way into an open transaction.
-struct Rows<'a> {
-    to: &'a mut PgConnection,
-    table: &'static str,
-    columns: &'a str,
-    batch: &'a Batch,
-}
-
-impl Rows<'_> {
-    async fn copy_all(&mut self) -> Result<u64, Fault> {
-        if self.batch.len() > 0 {
-            self.copy(self.table, self.batch.slice(0..self.batch.len())).await?;
-        }
-        Ok(0)
-    }
-
-    /// Halves what is refused until single rows are left; gives their number.
-    async fn copy_what_fits(&mut self) -> Result<u64, Fault> {
-        let whole = 0..self.batch.len();
-        let (mut todo, mut staged, mut rejected) = (vec![whole], false, 0);
-        while let Some(rows) = todo.pop() {
-            self.to.execute("SAVEPOINT part").await?;
-            let batch = self.batch;
-            let fault = match self.copy_part(batch.slice(rows.clone()), staged).await {
-                Ok(()) => {
-                    self.to.execute("RELEASE SAVEPOINT part").await?;
-                    continue;
-                }
-                Err(fault) => fault,
-            };
-            if let Fault::Down(_) | Fault::Locked(_) = fault {
-                return Err(fault);
-            }
-            self.to.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
-            match (fault, rows.len()) {
-                (Fault::Row(_), 2..) => {
-                    let middle = rows.start + rows.len() / 2;
-                    todo.extend([middle..rows.end, rows.start..middle]);
-                }
-                (Fault::Row(reason), _) => {
-                    tracing::warn!(%reason, "Postgres refuses a decoded row; the mirror keeps the record raw");
-                    let raw = batch.raw(rows.start, &reason);
-                    self.copy_part(&raw, staged).await.map_err(still_refused)?;
-                    rejected += 1;
-                }
-                (other, _) if staged => return Err(still_refused(other)),
-                _ => {
-                    staged = true;
-                    todo.push(rows);
-                }
-            }
-        }
-        Ok(rejected)
-    }
-
-    /// Straight into the table, or `staged`: past what is there already.
-    async fn copy_part(&mut self, bytes: &[u8], staged: bool) -> Result<(), Fault> {
-        if !staged {
-            return self.copy(self.table, bytes).await;
-        }
-        let table = self.table;
-        let make =
-            format!("CREATE TEMP TABLE IF NOT EXISTS mirror_staging (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP");
-        self.to.execute(AssertSqlSafe(make)).await?;
-        self.copy("mirror_staging", bytes).await?;
-        let insert = format!("INSERT INTO {table} SELECT * FROM mirror_staging ON CONFLICT DO NOTHING");
-        let inserted = self.to.execute(AssertSqlSafe(insert)).await?.rows_affected();
-        self.to.execute("TRUNCATE mirror_staging").await?;
-        tracing::warn!(
-            inserted,
-            "rows of these records were there already, though the checkpoint did not say so; they stay as they are"
-        );
-        Ok(())
-    }
-
-    async fn copy(&mut self, table: &str, rows: &[u8]) -> Result<(), Fault> {
-        let statement = format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", self.columns);
-        let mut copy = self.to.copy_in_raw(&statement).await?;
-        copy.send(HEAD).await?;
-        for message in rows.chunks(MESSAGE_BYTES) {
-            copy.send(message).await?;
-        }
-        copy.send(TAIL).await?;
-        copy.finish().await?;
-        Ok(())
-    }
-}
-
-fn still_refused(fault: Fault) -> Fault {
-    Fault::Down(format!("Postgres refuses a record even raw: {}", fault.reason()))
 }
 
 /// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in mid-transaction (its

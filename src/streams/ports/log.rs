@@ -141,7 +141,7 @@ pub enum Written {
 
 /// Rows on their way into a sink, in the sink's own form.
 pub trait LogBatch: Send {
-    /// Adds a record, decoded or not: every record is a row.
+    /// Adds a record, decoded or not: either becomes a row.
     fn push(&mut self, record: &LogRecord<'_>);
 
     /// Bytes held.
@@ -158,6 +158,12 @@ pub trait LogSink: Send {
 
     /// An empty batch.
     fn batch(&self) -> Self::Batch;
+
+    /// Does what has to be done once before all else, such as to leave the sink's [`Notice`].
+    ///
+    /// # Errors
+    /// As those of the other calls; it is called again then.
+    fn begin(&mut self) -> Result<(), SinkError>;
 
     /// Takes partitions over: raises the epoch of each and reads its checkpoint in one statement. One never seen before
     /// starts at offset 0.
@@ -188,6 +194,9 @@ pub trait RowMapper: Send + Sync {
     /// The table that the rows go to.
     fn table(&self) -> &'static str;
 
+    /// Which records have a row.
+    fn keeps(&self) -> Keeps;
+
     /// The columns that [`RowMapper::cells`] fills, in its order.
     fn columns(&self) -> &'static [&'static str];
 
@@ -196,6 +205,31 @@ pub trait RowMapper: Send + Sync {
     /// # Errors
     /// The reason why the record has no cells; what was written of it is dropped.
     fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable>;
+}
+
+/// Which records of a log have a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Every one.
+    Every,
+    /// Of each key the last, readable or not; and every one without a key. A key's records lie in one partition.
+    LastOfKey,
+}
+
+/// A row that is no record: what a writer says of itself when it starts, in place of what was said under the same key.
+pub trait Notice: Send + Sync {
+    /// The table that the row goes to.
+    fn table(&self) -> &'static str;
+
+    /// The column of the key, and the key.
+    fn key(&self) -> (&'static str, &str);
+
+    /// The columns that [`Notice::cells`] fills, in its order; that of the key is not among them, and others get their
+    /// defaults.
+    fn columns(&self) -> &'static [&'static str];
+
+    /// Writes one cell for each column.
+    fn cells(&self, to: &mut dyn Cells);
 }
 
 /// Why a record could not be decoded.
@@ -215,8 +249,14 @@ pub trait Cells {
     /// `text`.
     fn text(&mut self, value: &str);
 
+    /// `boolean`.
+    fn boolean(&mut self, value: bool);
+
     /// `bigint`.
     fn integer(&mut self, value: i64);
+
+    /// `uuid`.
+    fn uuid(&mut self, value: u128);
 
     /// `numeric`, of a JSON number.
     fn decimal(&mut self, json: &str);

@@ -43,6 +43,9 @@ impl<S: LogSink> Writer<S> {
 
     /// Works until the pump hangs up or a call is stopped.
     pub(super) fn run(mut self, todo: &Receiver<Job<S::Batch>>, done: &SyncSender<Done<S::Batch>>) {
+        if self.insist(LogSink::begin).is_none() {
+            return;
+        }
         while let Ok(job) = todo.recv() {
             let Some(outcome) = self.work(job) else { return };
             if done.send(outcome).is_err() {

@@ -1,9 +1,10 @@
 //! What a record of the events topic becomes in the mirror: the columns of `memory_events` (migrations/), for good and
 //! unknown events alike, or the class and message of what is wrong with it.
 
+use super::outputs::text_or_null;
 use crate::domain::clock::Clock;
 use crate::domain::event::{self, Event, Limits, Write};
-use crate::streams::ports::log::{Cells, LogRecord, RowMapper, Unreadable};
+use crate::streams::ports::log::{Cells, Keeps, LogRecord, RowMapper, Unreadable};
 
 /// Decodes records of the events topic into rows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +44,10 @@ const COLUMNS: &[&str] = &[
 impl RowMapper for EventRows {
     fn table(&self) -> &'static str {
         "memory_events"
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::Every
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -101,13 +106,6 @@ fn keyed<'e>(writes: &'e [Write], prefix: &'e str) -> impl Iterator<Item = (&'e 
     let first = writes.partition_point(|write| write.path.as_str() < prefix);
     let with_key = move |write: &'e Write| write.path.strip_prefix(prefix).map(|key| (key, write.value.as_slice()));
     writes[first..].iter().map_while(with_key)
-}
-
-fn text_or_null(text: Option<&str>, to: &mut dyn Cells) {
-    match text {
-        Some(text) => to.text(text),
-        None => to.null(),
-    }
 }
 
 fn texts_or_null(json: Option<&[u8]>, to: &mut dyn Cells) -> Result<(), serde_json::Error> {
@@ -185,46 +183,11 @@ fn cleared(writes: &[Write], to: &mut dyn Cells) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shown::row_of;
     use super::*;
-    use crate::streams::record::TopicPartition;
 
-    /// Cells as text, as psql would show them.
-    #[derive(Default)]
-    struct Shown(Vec<String>);
-
-    impl Cells for Shown {
-        fn null(&mut self) {
-            self.0.push("-".into());
-        }
-        fn text(&mut self, value: &str) {
-            self.0.push(value.into());
-        }
-        fn integer(&mut self, value: i64) {
-            self.0.push(value.to_string());
-        }
-        fn decimal(&mut self, json: &str) {
-            self.0.push(json.into());
-        }
-        fn instant(&mut self, nanos: u64) {
-            self.0.push(format!("@{nanos}"));
-        }
-        fn json(&mut self, json: &[u8]) {
-            self.0.push(String::from_utf8(json.to_vec()).unwrap());
-        }
-        fn texts(&mut self, values: &[&str]) {
-            self.0.push(format!("{values:?}"));
-        }
-    }
-
-    /// The cells of a value that are not null, by column; or the class of what is wrong.
     fn row(value: Option<&str>) -> Result<Vec<(&'static str, String)>, &'static str> {
-        let partition = TopicPartition::new("t", 0);
-        let value = value.map(str::as_bytes);
-        let record = LogRecord { partition: &partition, offset: 7, timestamp_ms: 5, key: None, headers: &[], value };
-        let mut shown = Shown::default();
-        EventRows::default().cells(&record, &mut shown).map_err(|bad| bad.class)?;
-        assert_eq!(shown.0.len(), COLUMNS.len());
-        Ok(COLUMNS.iter().copied().zip(shown.0).filter(|(_, cell)| cell != "-").collect())
+        row_of(&EventRows::default(), &[], None, value)
     }
 
     fn cell(value: &str, column: &str) -> Option<String> {

@@ -1,0 +1,27 @@
+//! The row that a writer leaves when it starts, in place of the one of its key.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection, Executor};
+
+use crate::streams::ports::log::{Cells, Notice};
+
+use super::copy::{CellWriter, cell_count};
+use super::fault::Fault;
+use super::rows::copy_in;
+
+/// Writes the row. Who starts at the same time waits: a table of notices is small, and readers are not held up.
+pub(super) async fn leave(notice: &dyn Notice, connection: &mut PgConnection) -> Result<(), Fault> {
+    let (table, (column, key)) = (notice.table(), notice.key());
+    let mut open = connection.begin().await?;
+    open.execute(AssertSqlSafe(format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))).await?;
+    let replaced = AssertSqlSafe(format!("DELETE FROM {table} WHERE {column} = $1"));
+    sqlx::query(replaced).bind(key).execute(&mut *open).await?;
+    let columns = [&[column], notice.columns()].concat();
+    let mut row = cell_count(columns.len()).to_vec();
+    let mut cells = CellWriter::new(&mut row);
+    cells.text(key);
+    notice.cells(&mut cells);
+    copy_in(&mut open, table, &columns.join(", "), &row).await?;
+    open.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! What the mirror's tables hold (migrations/): the rows that records become, and what `run` says of itself.
+//!
+//! | item | table | what |
+//! |---|---|---|
+//! | [`EventRows`] | `memory_events` | every record of the events topic |
+//! | [`SnapshotRows`] | `memory_snapshots` | the last record of each key of the snapshots topic |
+//! | [`ConflictRows`] | `memory_conflicts` | every record of the conflicts topic |
+//! | [`ResolverSettings`] | `memory_resolver_settings` | what the application resolves with |
+
+mod conflicts;
+mod events;
+mod outputs;
+mod settings;
+#[cfg(test)]
+mod shown;
+mod snapshots;
+
+pub use conflicts::ConflictRows;
+pub use events::EventRows;
+pub use settings::ResolverSettings;
+pub use snapshots::SnapshotRows;

@@ -1,0 +1,112 @@
+//! What `run` says of itself: its settings are in the database once its mirror has started, and those of the last start stand.
+
+use crate::log::Log;
+use crate::support::postgres::query;
+use crate::support::{Postgres, wait_until};
+use crate::{settings, sink};
+use helixstream::domain::event::Limits;
+use helixstream::domain::settings::{DeletePolicy, Settings, Strategy, Unclocked};
+use helixstream::edges::postgres::mirror::Mirror;
+use helixstream::memories::mirror::ResolverSettings;
+use helixstream::streams::ports::log::Stop;
+use std::sync::Arc;
+
+/// Starts a mirror that leaves these settings.
+fn start(url: &str, resolver: Settings) -> Mirror {
+    let notice = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
+    let stop = Stop::default();
+    let sink = sink(url, &stop).with_notice(Arc::new(notice));
+    Mirror::start(Box::new(Log::new(1).reader([0])), sink, stop, settings()).unwrap()
+}
+
+const ALL: &str =
+    "select application_id, strategy, overrides, delete_policy, trust_clocks, unclocked, max_clock_skew_ns,
+    coalesce(tombstone_retention_ns::text, 'none'), max_value_bytes, max_clock_entries, max_contenders, max_output_bytes
+    from memory_resolver_settings order by 1";
+const DEFAULT: [&str; 12] = [
+    "helixstream",
+    "merge_all",
+    "{}",
+    "update_wins",
+    "f",
+    "by_time",
+    "2000000000",
+    "none",
+    "8388608",
+    "10000",
+    "100",
+    "16777216",
+];
+
+fn wait_for(url: &str, rows: &[[&str; 12]]) {
+    let found = || crate::try_query(url, ALL).unwrap_or_default();
+    wait_until("the settings", || found() == rows);
+}
+
+#[test]
+fn the_settings_of_the_last_start_stand_and_are_what_functions_default_to() {
+    let url = Postgres::shared().create_database();
+    let mirror = start(&url, Settings::default());
+    wait_for(&url, &[DEFAULT]);
+    mirror.stop();
+    let overrides = [("content", Strategy::LastWriteWins), ("metadata.l\"g", Strategy::VectorClock)];
+    let changed = Settings {
+        strategy: Strategy::Importance,
+        overrides: overrides.map(|(path, strategy)| (path.to_owned(), strategy)).into(),
+        delete_policy: DeletePolicy::DeleteWins,
+        trust_clocks: true,
+        unclocked: Unclocked::Concurrent,
+        max_clock_skew_ns: 0,
+        max_contenders: 7,
+        ..Settings::default()
+    };
+    let mirror = start(&url, changed);
+    let mut expected = DEFAULT;
+    expected[1..7].copy_from_slice(&[
+        "importance",
+        r#"{"content": "last_write_wins", "metadata.l\"g": "vector_clock"}"#,
+        "delete_wins",
+        "t",
+        "concurrent",
+        "0",
+    ]);
+    expected[10] = "7";
+    wait_for(&url, &[expected]);
+    mirror.stop();
+    let sql = "select strategy_of_all, overrides->>'content', update_wins, trusts_clocks, by_time, skew_ns
+        from memory_settings(null, null, null, null, null)";
+    assert_eq!(query(&url, sql), [["importance", "last_write_wins", "f", "t", "f", "0"]]);
+    // Another application has a row of its own.
+    let mirror = start(&url, Settings { application_id: "another".to_owned(), ..Settings::default() });
+    let mut other = DEFAULT;
+    other[0] = "another";
+    wait_for(&url, &[other, expected]);
+    mirror.stop();
+}
+
+#[test]
+fn settings_are_written_once_postgres_is_there() {
+    let postgres = Postgres::start();
+    let url = postgres.create_database();
+    postgres.stop();
+    let mirror = start(&url, Settings::default());
+    wait_until("failures", || mirror.status().figures().failures > 1);
+    postgres.restart();
+    wait_for(&url, &[DEFAULT]);
+    mirror.stop();
+}
+
+#[test]
+fn applications_that_start_together_leave_one_row_each() {
+    let url = Postgres::shared().create_database();
+    let id = |n: usize| Settings { application_id: format!("a{}", n % 2), ..Settings::default() };
+    let mirrors: Vec<Mirror> = (0..6).map(|n| start(&url, id(n))).collect();
+    let ids = || crate::try_query(&url, "select application_id from memory_resolver_settings order by 1");
+    wait_until("both rows", || ids().is_ok_and(|ids| ids == [["a0"], ["a1"]]));
+    wait_until("all to own their partition in turn", || {
+        query(&url, "select writer_epoch >= 6 from memory_event_checkpoints") == [["t"]]
+    });
+    assert_eq!(ids().unwrap(), [["a0"], ["a1"]]);
+    assert!(mirrors.iter().all(|mirror| mirror.status().figures().failures == 0));
+    mirrors.into_iter().for_each(Mirror::stop);
+}
