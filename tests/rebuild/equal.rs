@@ -4,8 +4,9 @@
 use super::database::{Database, sql};
 use super::model::{self, DeletePolicy, Record, Strategy, Unclocked, generate};
 use super::support::{records, repo_path};
-use super::{names, ours};
+use super::{event, names, ours};
 use helixstream::domain::event::Limits;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings that are tried, each on streams of its own.
@@ -164,6 +165,46 @@ fn every_strategy_and_rule_reads_the_same_streams_as_the_stream_does() {
         }
     }
     println!("{compared:?}");
+}
+
+#[test]
+fn corners_that_chance_rarely_reaches_resolve_as_the_stream_does() {
+    let by = |node: &str, more: serde_json::Value| event("e", &json!({node: 1}), 0, more);
+    let merge = |target: &str| {
+        let mut merge = by(target, json!({"merged_from": ["m"], "node_id": "n"}));
+        (merge["event_type"], merge["memory_id"]) = (json!("memory.merged"), json!(target));
+        merge
+    };
+    let entity =
+        |confidence: u64| json!({"entities": [{"id": "x", "confidence": confidence, "name": confidence % 10}]});
+    let mut deleted = by("b", json!({"relationships": [{"id": "r", "strength": 9}]}));
+    deleted["event_type"] = json!("relationship.deleted");
+    let streams = [
+        // A cleared importance is least, also of the negative ones.
+        vec![by("a", json!({"importance": -1})), by("b", json!({"importance": null}))],
+        // Two merges that tie in all of last-write order: the target decides.
+        vec![merge("t1"), merge("t2"), merge("t0")],
+        // Integers that one double stands for.
+        vec![by("a", entity(9_007_199_254_740_993)), by("b", entity(9_007_199_254_740_992))],
+        // A cleared relationship loses to a negative strength.
+        vec![by("a", json!({"relationships": [{"id": "r", "strength": -1}]})), deleted],
+        // An embedding whose event has a text that has been overwritten belongs to no text.
+        vec![
+            by("a", json!({"content": "old", "embedding": [1]})),
+            event("f", &json!({"a": 2}), 1, json!({"content": "new"})),
+        ],
+    ];
+    let mut compared = Compared::default();
+    for events in streams {
+        let records = super::records(events);
+        let mut database = Database::create();
+        database.mirror(&records, Limits::default());
+        let mut expected = Vec::new();
+        let memories = ["m", "t0", "t1", "t2"].map(str::to_owned);
+        resolve(&records, &memories, &model::Settings::default(), &mut expected);
+        compared.add(&mut database, &expected, "rebuild_memory_from_events(memory_id)", &format!("{expected:?}"));
+    }
+    assert_eq!(compared.by_status["merged"], 1);
 }
 
 #[test]
