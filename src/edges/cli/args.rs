@@ -110,7 +110,7 @@ pub struct KafkaArgs {
 /// Where the mirror is.
 #[derive(Args, Clone, Debug)]
 pub struct MirrorArgs {
-    /// Postgres that gets every record of the source topic in `memory_events`; without it there is no mirror.
+    /// Postgres that gets every event, resolved memory and conflict record in tables of its own; without it there is no mirror.
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,
     /// Run without a mirror, also when the file or a variable names one.
