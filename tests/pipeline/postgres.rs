@@ -56,7 +56,7 @@ const END_SESSIONS: &str = "select count(pg_terminate_backend(pid)) from pg_stat
     and pid <> pg_backend_pid()";
 
 fn is_down(instance: &Instance) -> bool {
-    instance.metric("mirror_down", "") == 1.0
+    instance.metric("mirror_down", ".events\"") == 1.0
 }
 
 /// Runs with a mirror, breaks the database, mends it, and finds the stream untouched and each event mirrored once. Between the two all that
