@@ -1,7 +1,7 @@
 //! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams can be measured on as well.
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream, one run for each number
-//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay stream restore limit), `ANCHOR=1` to run Kafka Streams beside it.
+//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay mirror stream restore limit), `ANCHOR=1` to run Kafka Streams beside it.
 //! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
@@ -14,6 +14,7 @@ mod input;
 mod limit;
 mod measure;
 mod metrics;
+mod mirror;
 mod sizes;
 mod stream;
 mod table;
@@ -57,7 +58,10 @@ impl Settings {
             seed: number("SEED", "1")?,
             threads: threads.split_whitespace().map(|count| parse("THREADS", count)).collect::<Result<_>>()?,
             strategy: text("STRATEGY", "last_write_wins").parse().context("read STRATEGY")?,
-            steps: text("STEPS", "apply replay stream restore limit").split_whitespace().map(str::to_owned).collect(),
+            steps: text("STEPS", "apply replay mirror stream restore limit")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
             with_anchor: text("ANCHOR", "0") == "1",
             anchor_build: PathBuf::from(text("ANCHOR_BUILD", "")),
         })
@@ -89,7 +93,7 @@ fn main() -> Result<()> {
         say("replay");
         table.add(stream::replay(&settings, &input)?);
     }
-    if ["stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
+    if ["mirror", "stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
         on_kafka(&settings, &input, &mut table)?;
     }
     println!("\n{table}");
@@ -100,6 +104,11 @@ fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Res
     say("starting Kafka, publishing the events");
     let broker = support::Broker::start_with_heap("1g");
     stream::prepare(settings, &broker, input)?;
+    if settings.has("mirror") {
+        say("the mirror of the events, and a bare COPY");
+        mirror::measure(settings, &broker)?.into_iter().for_each(|row| table.add(row));
+        table.compare(mirror::NAME, mirror::BARE);
+    }
     let mut volumes = None;
     for &threads in &settings.threads {
         say(&format!("the pipeline, {threads} stream threads"));

@@ -12,7 +12,8 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::time::Duration;
 
-const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/memory.toml");
+/// The memory topology.
+pub const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/memory.toml");
 const EVENTS: &str = "helixagent.memory.events";
 const SNAPSHOTS: &str = "helixagent.memory.snapshots";
 const CONFLICTS: &str = "helixagent.memory.conflicts";

@@ -8,6 +8,7 @@ mod produce;
 mod replay;
 mod run;
 mod settings;
+mod signals;
 mod state;
 mod status;
 mod stop;
@@ -46,6 +47,7 @@ fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
         Command::Replay(args) => replay::replay(args, custom),
         Command::Produce(args) => produce::produce(args),
         Command::Topics(args) => topics::topics(&args.action, custom),
+        Command::Mirror(args) => mirror::mirror(&args.action, custom),
         Command::State(args) => state::state(&args.action, custom),
     }
 }

@@ -193,7 +193,7 @@ fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {
 }
 
 /// By topic; a lag that nobody knows is left out.
-fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
+pub fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
     if mirrors.is_empty() {
         return Vec::new();
     }
@@ -211,6 +211,7 @@ fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
         count("mirror_batches", "Transactions of the mirror committed", |f| f.batches),
         count("mirror_failures", "Failed calls of the mirror to Postgres", |f| f.failures),
         level("mirror_down", "1 while Postgres does not take rows", |f| Some(u64::from(f.down))),
+        level("mirror_partitions", "Partitions that this mirror writes", |f| Some(f.partitions)),
         level("mirror_lag", "Records that are not mirrored yet", |f| f.lag),
     ]
 }

@@ -1,7 +1,6 @@
 //! `helixstream run`: start, watch, shut down. Stream threads block in librdkafka and so are threads of the system; the
 //! mirror and HTTP have threads of their own, and this one waits for a signal or a failure.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::kafka::{self, Memory};
 use super::kill::KillAt;
 use super::mirror::Mirrors;
 use super::pages::Pages;
+use super::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
 use super::{Custom, Stop, mirror, settings, state, topology};
 use crate::config::Topology as File;
@@ -26,6 +25,7 @@ use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::consumer::group_consumer;
 use crate::edges::kafka::producer::TransactionalProducers;
 use crate::edges::kafka::restore::ChangelogReader;
+use crate::edges::postgres::Database;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::slots::Slot;
 use crate::streams::error::Error;
@@ -38,8 +38,6 @@ use crate::streams::topology::Topology;
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
-/// How often signals, threads and the live line are looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// Threads that open and restore stores.
 const WORKERS: usize = 2;
 
@@ -49,7 +47,7 @@ struct Plan {
     engine: Topology,
     threads: usize,
     state_dir: PathBuf,
-    postgres_url: Option<String>,
+    database: Option<Database>,
 }
 
 /// Runs until a signal or a failure.
@@ -59,13 +57,12 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
-    let mirror_sinks = plan.postgres_url.as_deref().map(|url| mirror::sinks(url, &plan.file)).transpose()?;
+    let mirror_sinks = plan.database.as_ref().map(|database| mirror::sinks(database, &plan.file)).transpose()?;
     let observer = KillAt::from_environment().map_err(Stop::Usage)?;
-    let listener = args.http_listen.map(|addr| {
-        TcpListener::bind(addr)
-            .with_context(|| format!("serve HTTP at {addr}: choose another --http-listen, or stop what listens there"))
-    });
-    let listener = listener.transpose()?;
+    let listener = listen(args.http_listen)?;
+    if let Some(database) = &plan.database {
+        mirror::refuse_foreign_tables(database)?;
+    }
     let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id)?;
     state::keep_settings(&slot, &args.topology)?;
     let kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
@@ -76,7 +73,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         slot.instance_id,
         kafka.application_id,
         kafka.bootstrap_servers,
-        plan.postgres_url.as_deref().map_or("none".to_owned(), crate::edges::telemetry::without_password),
+        plan.database.as_ref().map_or("none".to_owned(), ToString::to_string),
     );
     let observer: Arc<dyn StepObserver> = match observer {
         Some(kill) => Arc::new(kill),
@@ -113,23 +110,11 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
     let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));
-    let url = args.mirror.postgres_url.clone().or_else(|| file.run.postgres_url.clone());
-    let postgres_url = url.filter(|url| !url.is_empty() && !args.mirror.no_mirror);
-    if postgres_url.is_none() && !args.mirror.no_mirror {
+    let database = if args.mirror.no_mirror { None } else { mirror::database(&args.mirror.postgres, &file)? };
+    if database.is_none() && !args.mirror.no_mirror {
         tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
     }
-    Ok(Plan { file, engine, threads, state_dir, postgres_url })
-}
-
-/// Set by the first SIGTERM or SIGINT; a second one ends the process at once.
-fn watch_signals() -> Result<Arc<AtomicBool>, Stop> {
-    let signalled = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, signalled.clone())
-            .and_then(|_| signal_hook::flag::register(signal, signalled.clone()))
-            .context("watch for signals")?;
-    }
-    Ok(signalled)
+    Ok(Plan { file, engine, threads, state_dir, database })
 }
 
 /// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.
@@ -163,25 +148,12 @@ fn start(
     let restore = Arc::new(ChangelogReader::new(kafka)?);
     let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
     let (patience, threads) = (runtime.broker_timeout, plan.threads);
-    let (done, result) = channel();
-    let job = move || -> anyhow::Result<Arc<Instance>> {
+    unless_signalled(signalled, move || {
         admin.wait_for_brokers(patience)?;
         let clock = Arc::new(MachineClock::default());
         let ports = InstancePorts { admin, restore, stores, clock, executor, observer };
         prepare(&engine, &config, threads, &ports, patience)
-    };
-    thread::Builder::new().name("start".to_owned()).spawn(move || {
-        // The receiver is gone only when a signal has ended the start.
-        let _ = done.send(job());
-    })?;
-    loop {
-        match result.recv_timeout(LOOK) {
-            Ok(instance) => return Ok(Some(instance?)),
-            Err(RecvTimeoutError::Timeout) if signalled.load(Ordering::Relaxed) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the start ended by a panic").into()),
-        }
-    }
+    })
 }
 
 /// Makes the instance; what is transient (a topic just made, a broker that is busy) is tried again for a while.
@@ -263,16 +235,6 @@ impl Threads {
     }
 }
 
-fn wait_for<T>(handle: &JoinHandle<T>, deadline: Instant) -> bool {
-    while !handle.is_finished() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    true
-}
-
 fn stream_thread(instance: &Arc<Instance>, kafka: &KafkaSettings, index: usize) -> anyhow::Result<()> {
     let (membership, fetching) = group_consumer(kafka, index)?;
     let ports = ThreadPorts {
@@ -281,42 +243,4 @@ fn stream_thread(instance: &Arc<Instance>, kafka: &KafkaSettings, index: usize) 
         producers: Box::new(TransactionalProducers::new(kafka, index)),
     };
     StreamThread::new(instance, index, ports).run().with_context(|| format!("stream thread {index}"))
-}
-
-/// The HTTP pages on a thread of their own; dropping it stops them.
-struct Http {
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Http {
-    fn start(listener: TcpListener, pages: Arc<Pages>) -> anyhow::Result<Http> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start HTTP")?;
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        tracing::info!("/live, /ready and /metrics at http://{}", listener.local_addr().context("serve HTTP")?);
-        let body = move || {
-            let wait = async {
-                // An error means that the sender is gone, which stops it as well.
-                let _ = stopped.await;
-            };
-            if let Err(e) = runtime.block_on(crate::edges::http::serve(listener, pages, wait)) {
-                tracing::error!("serve HTTP: {e}");
-            }
-        };
-        let thread = thread::Builder::new().name("http".to_owned()).spawn(body).context("start HTTP")?;
-        Ok(Http { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Http {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // The thread may have ended already.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            // An open connection may hold it; the process ends anyway.
-            wait_for(&thread, Instant::now() + Duration::from_millis(200));
-        }
-    }
 }

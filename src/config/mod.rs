@@ -46,6 +46,8 @@ pub struct RunDefaults {
     pub http_listen: Option<String>,
     /// `--postgres-url`.
     pub postgres_url: Option<String>,
+    /// `--postgres-schema`.
+    pub postgres_schema: Option<String>,
 }
 
 const ROOT: &[&str] = &[
@@ -62,7 +64,7 @@ const ROOT: &[&str] = &[
     "store",
     "sink",
 ];
-const RUN: &[&str] = &["bootstrap_servers", "state_dir", "threads", "http_listen", "postgres_url"];
+const RUN: &[&str] = &["bootstrap_servers", "state_dir", "threads", "http_listen", "postgres_url", "postgres_schema"];
 
 /// Reads a topology file's text.
 ///
@@ -187,6 +189,7 @@ fn read_run(t: &Table<'_, '_>) -> RunDefaults {
         threads: t.count("threads", 1024, 2).and_then(|n| usize::try_from(n.value).ok()),
         http_listen: owned("http_listen", "127.0.0.1:8080"),
         postgres_url: owned("postgres_url", "postgres://user@localhost/helixstream"),
+        postgres_schema: owned("postgres_schema", "public"),
     }
 }
 

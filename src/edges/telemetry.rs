@@ -26,39 +26,3 @@ where
     };
     started.map_err(|e| format!("start logging: {e}"))
 }
-
-/// A URL as it may stand in a log line: its password, if it has one, replaced.
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "<not a URL>".to_owned() };
-    // A password may hold `/` unescaped: what stands before the last `@` is never shown beyond the user.
-    let (shown, rest) = match rest.rfind('@') {
-        Some(at) => {
-            let user = rest[..at].split(':').next().unwrap_or_default();
-            let hidden = if rest[..at].contains(':') { format!("{user}:***@") } else { format!("{user}@") };
-            (hidden, &rest[at + 1..])
-        }
-        None => (String::new(), rest),
-    };
-    // Parameters may carry a password too (`?password=…`).
-    let plain = rest.split('?').next().unwrap_or_default();
-    format!("{scheme}://{shown}{plain}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_password_is_shown() {
-        let cases = [
-            ("postgres://u:secret@h:1/db", "postgres://u:***@h:1/db"),
-            ("postgres://u@h/db?password=secret", "postgres://u@h/db"),
-            ("postgres://u:se/cr@et@h/db", "postgres://u:***@h/db"),
-            ("postgres://h/db", "postgres://h/db"),
-            ("host=h password=secret", "<not a URL>"),
-        ];
-        for (url, shown) in cases {
-            assert_eq!(without_password(url), shown);
-        }
-    }
-}

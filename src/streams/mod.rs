@@ -12,6 +12,7 @@
 //! | [`ports`] | what the engine needs of the world, as small traits |
 //! | [`error`] | errors by remedy |
 
+pub mod digest;
 pub mod driver;
 pub mod error;
 pub mod ports;

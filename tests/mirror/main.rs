@@ -11,8 +11,8 @@ mod rows;
 mod settings;
 mod writers;
 
-use helixstream::edges::postgres::PostgresSink;
 use helixstream::edges::postgres::mirror::{Mirror, Settings};
+use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::EventRows;
 use helixstream::streams::ports::log::Stop;
 use log::{Log, Reader};
@@ -25,6 +25,7 @@ use support::{Record, wait_until};
 fn settings() -> Settings {
     Settings {
         batch_bytes: 64 << 10,
+        largest_batch_bytes: 0,
         linger: Duration::from_millis(5),
         first_pause: Duration::from_millis(20),
         longest_pause: Duration::from_millis(200),
@@ -33,7 +34,7 @@ fn settings() -> Settings {
 }
 
 fn sink(url: &str, stop: &Stop) -> PostgresSink {
-    PostgresSink::new(url, Arc::new(EventRows::default()), stop.clone()).unwrap()
+    PostgresSink::new(&Database::new(url, "public").unwrap(), Arc::new(EventRows::default()), stop.clone()).unwrap()
 }
 
 fn start(reader: Reader, url: &str) -> Mirror {

@@ -5,8 +5,8 @@ use crate::support::postgres::query;
 use crate::support::process::{Process, temp_dir};
 use crate::support::{Helix, Postgres, Record, records, repo_path, wait_until};
 use crate::{settings, wait_for_log_in};
-use helixstream::edges::postgres::PostgresSink;
 use helixstream::edges::postgres::mirror::{Mirror, Settings};
+use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, SnapshotRows};
 use helixstream::streams::ports::log::{LogSink, RowMapper, Stop};
 use rustix::process::Signal;
@@ -31,7 +31,7 @@ fn rows_of(what: &str) -> Arc<dyn RowMapper> {
 }
 
 fn sink(what: &str, url: &str, stop: &Stop) -> PostgresSink {
-    PostgresSink::new(url, rows_of(what), stop.clone()).unwrap()
+    PostgresSink::new(&Database::new(url, "public").unwrap(), rows_of(what), stop.clone()).unwrap()
 }
 
 fn start(what: &str, reader: Reader, url: &str) -> Mirror {

@@ -27,7 +27,7 @@ fn batch<S: LogSink>(sink: &S, offsets: std::ops::Range<i64>) -> S::Batch {
 }
 
 fn advance(epoch: i64, from: i64, to: i64) -> [Advance; 1] {
-    [Advance { partition: partition(0), epoch, from, to, rows: (to - from).unsigned_abs() }]
+    [Advance { partition: partition(0), epoch, from, to, rows: (to - from).unsigned_abs(), checksum: 0 }]
 }
 
 fn checkpoint(next_offset: i64, epoch: i64) -> Checkpoint {

@@ -22,12 +22,17 @@ pub(super) struct Launch<'a> {
 
 impl Instance {
     pub(super) fn start(trial: &Trial, state_dir: &str, more: &[&str], launch: Launch<'_>) -> Instance {
-        let http = format!("127.0.0.1:{}", ports::free_port());
         let mut command = Helix::command();
-        command.args(trial.run_arguments()).args(["--state-dir", state_dir, "--http-listen", &http]);
-        command.args(["--log-format", "json"]).args(more);
+        command.args(trial.run_arguments()).args(["--state-dir", state_dir]).args(more);
         command.envs(launch.kill_at.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
         let command = launch.disk.map(|disk| disk.inside(&command)).unwrap_or(command);
+        Instance::of(command)
+    }
+
+    /// Of a command that goes on until a signal.
+    pub(super) fn of(mut command: std::process::Command) -> Instance {
+        let http = format!("127.0.0.1:{}", ports::free_port());
+        command.args(["--http-listen", &http, "--log-format", "json"]);
         Instance { helix: Helix::spawn_command(command), http }
     }
 

@@ -6,6 +6,7 @@ mod model;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apart;
 mod bad;
 mod broker;
 mod disk;

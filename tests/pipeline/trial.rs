@@ -126,6 +126,31 @@ impl Trial {
         Instance::start(self, &self.path(state), more, Launch { kill_at: Some(step), ..Launch::default() })
     }
 
+    /// A command of the mirror: `run`, `verify`, `backfill`, with what it needs to know of Kafka.
+    fn mirror_command(&self, action: &str, more: &[&str]) -> std::process::Command {
+        let mut command = Helix::command();
+        command.args([
+            "mirror",
+            action,
+            "--topology",
+            &self.topology(),
+            "--bootstrap-servers",
+            &self.broker().bootstrap(),
+        ]);
+        command.args(more);
+        command
+    }
+
+    /// A mirror without a stream.
+    pub fn start_mirror(&self, more: &[&str]) -> Instance {
+        Instance::of(self.mirror_command("run", more))
+    }
+
+    /// `helixstream mirror ACTION`, to its end.
+    pub fn mirror(&self, action: &str, more: &[&str]) -> Finished {
+        Helix::spawn_command(self.mirror_command(action, more)).finish()
+    }
+
     /// Publishes a record file on the events topic with `helixstream produce`.
     pub fn produce(&self, file: &str, records: usize) {
         let (topic, broker) = (self.topic("events"), self.broker().bootstrap());

@@ -3,7 +3,7 @@
 use super::model::Record;
 use super::support::Postgres;
 use helixstream::domain::event::Limits;
-use helixstream::edges::postgres::PostgresSink;
+use helixstream::edges::postgres::{Database as Target, PostgresSink};
 use helixstream::memories::mirror::EventRows;
 use helixstream::streams::ports::log::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, Written};
 use helixstream::streams::record::TopicPartition;
@@ -72,7 +72,7 @@ impl Database {
         let claimed = sink.claim(&partitions).expect("claims");
         let advance = claimed.into_iter().map(|at| {
             let (to, rows) = next[&at.partition];
-            Advance { partition: at.partition, epoch: at.epoch, from: at.next_offset, to, rows }
+            Advance { partition: at.partition, epoch: at.epoch, from: at.next_offset, to, rows, checksum: 0 }
         });
         assert_eq!(sink.write(&batch, &advance.collect::<Vec<_>>()), Ok(Written::Kept { rejected: 0 }));
     }
@@ -110,5 +110,5 @@ impl Database {
 }
 
 fn sink(url: &str, limits: Limits) -> PostgresSink {
-    PostgresSink::new(url, Arc::new(EventRows::new(limits)), Stop::default()).unwrap()
+    PostgresSink::new(&Target::new(url, "public").unwrap(), Arc::new(EventRows::new(limits)), Stop::default()).unwrap()
 }

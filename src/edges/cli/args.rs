@@ -76,6 +76,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Plan, create or check a topology's topics
     Topics(TopicsArgs),
+    /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it with Kafka
+    Mirror(MirrorCommand),
     /// Look into the state of a stopped instance, read-only
     ///
     /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the state keeps.
@@ -107,12 +109,24 @@ pub struct KafkaArgs {
     pub client: Vec<String>,
 }
 
-/// Where the mirror is.
+/// Where the mirror's tables are.
 #[derive(Args, Clone, Debug)]
-pub struct MirrorArgs {
-    /// Postgres that gets every event, resolved memory and conflict record in tables of its own; without it there is no mirror.
+pub struct PostgresArgs {
+    /// Postgres that gets every event, resolved memory and conflict record in tables of its own [default: the file's; `run`
+    /// does without a mirror where nobody names one]
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,
+    /// Schema of the tables; made if missing [default: the file's, else public]
+    #[arg(long, value_name = "NAME", env = "HELIXSTREAM_POSTGRES_SCHEMA")]
+    pub postgres_schema: Option<String>,
+}
+
+/// Whether there is a mirror, and where.
+#[derive(Args, Clone, Debug)]
+pub struct MirrorArgs {
+    /// Its tables.
+    #[command(flatten)]
+    pub postgres: PostgresArgs,
     /// Run without a mirror, also when the file or a variable names one.
     #[arg(long, env = "HELIXSTREAM_NO_MIRROR", value_parser = clap::builder::BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub no_mirror: bool,
@@ -221,6 +235,102 @@ pub struct TopicsTarget {
     /// Prefix of the internal topics [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
+}
+
+/// `helixstream mirror`.
+#[derive(Args, Debug)]
+pub struct MirrorCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: MirrorAction,
+}
+
+/// What to do with the mirror.
+#[derive(Debug, Subcommand)]
+pub enum MirrorAction {
+    /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror of their own
+    ///
+    /// Each of the three topics is read by a consumer group of its own (<application id>-mirror, -mirror-snapshots,
+    /// -mirror-conflicts): start more of them to share the partitions out.
+    Run(MirrorRunArgs),
+    /// Compare the tables with Kafka, record by record; exit 1 when they differ
+    ///
+    /// Reads every committed record of the range from Kafka and its row from Postgres, and prints for each partition how
+    /// many there are, their checksum, and the first difference. What is not mirrored yet is not looked at.
+    Verify(VerifyArgs),
+    /// Fill an empty database from Kafka, show how far it is, and end when it is as far as Kafka was at the start
+    ///
+    /// It may be stopped at any time: `--from checkpoint` goes on where it was.
+    Backfill(BackfillArgs),
+}
+
+/// What each `helixstream mirror` needs to know.
+#[derive(Args, Clone, Debug)]
+pub struct MirrorTarget {
+    /// Topology and settings.
+    #[command(flatten)]
+    pub topology: TopologyArgs,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// Name before the consumer groups [default: the file's]
+    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
+    pub application_id: Option<String>,
+    /// Its tables.
+    #[command(flatten)]
+    pub postgres: PostgresArgs,
+}
+
+/// `helixstream mirror run`.
+#[derive(Args, Debug)]
+pub struct MirrorRunArgs {
+    /// From where to where.
+    #[command(flatten)]
+    pub target: MirrorTarget,
+    /// Serve /live, /ready and /metrics here.
+    #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
+    pub http_listen: Option<SocketAddr>,
+}
+
+/// `helixstream mirror verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// From where to where.
+    #[command(flatten)]
+    pub target: MirrorTarget,
+    /// Compare this topic only [default: all that are mirrored]
+    #[arg(long, value_name = "T", env = "HELIXSTREAM_TOPIC")]
+    pub topic: Option<String>,
+    /// Compare this partition only.
+    #[arg(long, value_name = "N", env = "HELIXSTREAM_PARTITION", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+    /// Compare from this offset on [default: the first that Kafka has]
+    #[arg(long, value_name = "OFFSET", env = "HELIXSTREAM_FROM", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
+    pub from: Option<i64>,
+    /// Compare below this offset [default: all that is mirrored]
+    #[arg(long, value_name = "OFFSET", env = "HELIXSTREAM_TO", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
+    pub to: Option<i64>,
+}
+
+/// `helixstream mirror backfill`.
+#[derive(Args, Debug)]
+pub struct BackfillArgs {
+    /// From where to where.
+    #[command(flatten)]
+    pub target: MirrorTarget,
+    /// Where to begin: `earliest` fills an empty database from the first record that Kafka has; `checkpoint` goes on where
+    /// the tables are.
+    #[arg(long, value_name = "WHERE", env = "HELIXSTREAM_FROM", value_enum, default_value_t = BackfillFrom::Earliest)]
+    pub from: BackfillFrom,
+}
+
+/// Where a backfill begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackfillFrom {
+    /// At the first record of each partition; the tables must be empty.
+    Earliest,
+    /// Where the tables' checkpoints are.
+    Checkpoint,
 }
 
 /// `helixstream state`.

@@ -5,6 +5,7 @@ pub mod exit;
 pub mod terminal;
 
 pub use args::{
-    Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorArgs, ProduceArgs, ReplayArgs, RunArgs, StateAction, StateArgs,
-    StateTarget, TopicsAction, TopicsArgs, TopicsTarget, TopologyArgs,
+    BackfillArgs, BackfillFrom, Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
+    MirrorTarget, PostgresArgs, ProduceArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget, TopicsAction,
+    TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
 };

@@ -46,6 +46,13 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Prints a line on the standard output, above the bar.
+    pub fn print(&self, line: &str) {
+        lines().suspend(|| println!("{line}"));
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();

@@ -7,6 +7,7 @@
 //! | [`producer`] | the transactional producer of a stream thread |
 //! | [`restore`] | reads of changelogs, a queue a partition |
 //! | [`mirror`] | the log source of the mirror |
+//! | [`range`] | a range of one partition, for `mirror verify` |
 //! | [`admin`] | topics, their settings, committed offsets |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
@@ -22,6 +23,7 @@ mod native;
 mod partitions;
 pub mod plain;
 pub mod producer;
+pub mod range;
 pub mod restore;
 mod send;
 pub mod settings;

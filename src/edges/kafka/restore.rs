@@ -41,8 +41,9 @@ impl ChangelogReader {
     }
 }
 
-impl RestoreClient for ChangelogReader {
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
+impl ChangelogReader {
+    /// Begins to read one partition.
+    pub(super) fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Single> {
         // The queue first: what is fetched before it is cut loose would go to the common one.
         let queue = Queue::of_partition(&self.client, &partition.topic, partition.partition);
         let queue = queue.ok_or_else(|| Error::Fatal(format!("read {partition}: not a topic's name")))?;
@@ -55,29 +56,40 @@ impl RestoreClient for ChangelogReader {
         let mut partitions = Partitions::default();
         partitions.start(partition, offset);
         let (common, buffer) = (self.common.clone(), Buffer::new());
-        Ok(Box::new(PartitionReader { buffer, partition: partition.clone(), partitions, queue, common, error: None }))
+        Ok(Single { buffer, partition: partition.clone(), partitions, queue, common })
     }
 }
 
-/// One partition that is being read.
-struct PartitionReader {
+impl RestoreClient for ChangelogReader {
+    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
+        Ok(Box::new(PartitionReader { single: self.read(partition, offset)?, error: None }))
+    }
+}
+
+/// One partition that is being read, until it is dropped.
+pub(super) struct Single {
     /// First, since fields are dropped in their order and a message must not outlive its client.
-    buffer: Buffer,
-    partition: TopicPartition,
-    partitions: Partitions,
-    queue: Queue,
+    pub(super) buffer: Buffer,
+    pub(super) partition: TopicPartition,
+    pub(super) partitions: Partitions,
+    pub(super) queue: Queue,
     common: Arc<Queue>,
+}
+
+/// One partition that is read into batches.
+struct PartitionReader {
+    single: Single,
     error: Option<Error>,
 }
 
 impl RestoreReader for PartitionReader {
     fn poll(&mut self, max_bytes: usize, timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
-        let mut waited = false;
+        let (one, mut waited) = (&mut self.single, false);
         while batch.byte_len() < max_bytes && self.error.is_none() {
-            self.queue.take(TAKE_RECORDS, &mut self.buffer);
-            let taken = self.buffer.len();
-            for message in self.buffer.iter() {
-                hand_out(&message, &mut self.partitions, batch, &mut self.error);
+            one.queue.take(TAKE_RECORDS, &mut one.buffer);
+            let taken = one.buffer.len();
+            for message in one.buffer.iter() {
+                hand_out(&message, &mut one.partitions, batch, &mut self.error);
             }
             if taken > 0 {
                 continue;
@@ -86,9 +98,9 @@ impl RestoreReader for PartitionReader {
                 break;
             }
             waited = true;
-            self.log_common_errors();
-            let Some(message) = self.queue.wait(timeout) else { break };
-            hand_out(&message.view(), &mut self.partitions, batch, &mut self.error);
+            self.error = self.error.take().or(one.common_error());
+            let Some(message) = one.queue.wait(timeout) else { break };
+            hand_out(&message.view(), &mut one.partitions, batch, &mut self.error);
         }
         match self.error.take() {
             Some(error) if batch.is_empty() && batch.ends().is_empty() => Err(error),
@@ -101,24 +113,26 @@ impl RestoreReader for PartitionReader {
 }
 
 /// Records taken in one step; with those of usual size a batch does not pass its limit by much.
-const TAKE_RECORDS: usize = 128;
+pub(super) const TAKE_RECORDS: usize = 128;
 
-impl PartitionReader {
-    fn log_common_errors(&mut self) {
+impl Single {
+    /// Logs what concerns no partition; gives an error that no later try mends.
+    pub(super) fn common_error(&mut self) -> Option<Error> {
         self.common.take(TAKE_RECORDS, &mut self.buffer);
         for failure in self.buffer.iter().filter_map(|message| message.failure()) {
             tracing::warn!("read {}: {}", self.partition, failure.text);
         }
-        if let Some(failure) = self.queue.client().take_error() {
-            match failure.remedy(Call::Consumer, &format!("read {}", self.partition)) {
-                Error::Retry(text) => tracing::debug!("{text}"),
-                error => self.error = Some(error),
+        match self.queue.client().take_error()?.remedy(Call::Consumer, &format!("read {}", self.partition)) {
+            Error::Retry(text) => {
+                tracing::debug!("{text}");
+                None
             }
+            error => Some(error),
         }
     }
 }
 
-impl Drop for PartitionReader {
+impl Drop for Single {
     fn drop(&mut self) {
         let client = self.queue.client();
         let list = client.list([(&*self.partition.topic, self.partition.partition, 0)].into_iter());

@@ -12,6 +12,8 @@ pub(super) enum Fault {
     Duplicate,
     /// Another session holds what we need, longer than we wait for it.
     Locked(String),
+    /// Tables are in our way that are not ours.
+    Foreign(String),
     /// Anything else: down, full, read-only, overloaded, misconfigured. Later it may be better.
     Down(String),
 }
@@ -23,7 +25,7 @@ impl Fault {
     /// The reason, for people.
     pub(super) fn reason(self) -> String {
         match self {
-            Fault::Row(reason) | Fault::Locked(reason) | Fault::Down(reason) => reason,
+            Fault::Row(reason) | Fault::Locked(reason) | Fault::Foreign(reason) | Fault::Down(reason) => reason,
             Fault::Duplicate => "a row of this record is there already".to_owned(),
         }
     }
@@ -53,12 +55,24 @@ impl From<MigrateError> for Fault {
             _ => None,
         };
         match cause {
-            Some(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("42P07") => Fault::Down(format!(
-                "{}, and our migrations did not make it: rename it, or give the mirror a database of its own",
-                told(refusal.as_ref())
-            )),
+            // Tables are looked for before; a function, a type or an index may still be there.
+            Some(sqlx::Error::Database(refusal))
+                if ["42P07", "42710", "42723"].contains(&refusal.code().unwrap_or_default().as_ref()) =>
+            {
+                Fault::Foreign(format!(
+                    "{}, and our migrations did not make it: give the mirror a schema of its own with --postgres-schema, \
+                     or rename what is there",
+                    told(refusal.as_ref())
+                ))
+            }
             Some(sqlx::Error::Database(refusal)) => {
                 Fault::Down(format!("a migration failed: {}", told(refusal.as_ref())))
+            }
+            _ if matches!(error, MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
+                Fault::Foreign(format!(
+                    "the schema has migrations that are not those of this helixstream ({error}): run the version that made \
+                     them or a later one, or give the mirror a schema of its own with --postgres-schema"
+                ))
             }
             _ => Fault::Down(format!("a migration failed: {error}")),
         }

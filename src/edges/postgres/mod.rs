@@ -8,11 +8,13 @@
 //! | `notice` | the row that says who writes, and with which settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
 //! | `session` | connections and migrations |
+//! | `look` | the tables as they stand, for those who compare or watch |
 //! | `fault` | what an error of Postgres calls for |
 
 mod batch;
 mod copy;
 mod fault;
+mod look;
 pub mod mirror;
 mod notice;
 mod numeric;
@@ -20,4 +22,6 @@ mod rows;
 mod session;
 mod sink;
 
-pub use sink::{BadUrl, PostgresSink};
+pub use look::{MirrorTables, Progress};
+pub use session::{Database, DatabaseError};
+pub use sink::PostgresSink;

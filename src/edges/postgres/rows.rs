@@ -50,7 +50,7 @@ impl Rows<'_> {
                 }
                 Err(fault) => fault,
             };
-            if let Fault::Down(_) | Fault::Locked(_) = fault {
+            if let Fault::Down(_) | Fault::Locked(_) | Fault::Foreign(_) = fault {
                 return Err(fault);
             }
             self.to.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;

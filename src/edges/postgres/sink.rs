@@ -18,7 +18,7 @@ use super::batch::{Batch, column_list};
 use super::fault::Fault;
 use super::notice::leave;
 use super::rows::Rows;
-use super::session::Session;
+use super::session::{Database, DatabaseError, Session};
 
 /// Longest a call may take; a batch is a few MiB, so past this the server hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
@@ -28,10 +28,10 @@ const STOP_LOOK: Duration = Duration::from_millis(50);
 const CLAIM: &str = "INSERT INTO memory_event_checkpoints AS at (kafka_topic, kafka_partition) \
     SELECT * FROM unnest($1::text[], $2::int4[]) ORDER BY 1, 2 \
     ON CONFLICT (kafka_topic, kafka_partition) DO UPDATE SET writer_epoch = at.writer_epoch + 1, updated_at = now() \
-    RETURNING kafka_topic, kafka_partition, next_offset, writer_epoch";
-const READ: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch FROM memory_event_checkpoints \
+    RETURNING kafka_topic, kafka_partition, next_offset, writer_epoch, checksum";
+const READ: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch, checksum FROM memory_event_checkpoints \
     WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2";
-const LOCK: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch FROM memory_event_checkpoints \
+const LOCK: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch, checksum FROM memory_event_checkpoints \
     WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2 FOR UPDATE";
 /// Ends the sessions of mirrors that hold checkpoints locked and have waited for their client for 10 s.
 const END_SLEEPERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity JOIN pg_locks USING (pid) \
@@ -39,20 +39,10 @@ const END_SLEEPERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat
     AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '10 s' \
     AND relation = 'memory_event_checkpoints'::regclass AND mode = 'RowShareLock' AND granted";
 const MOVE: &str = "UPDATE memory_event_checkpoints AS at \
-    SET next_offset = step.next_offset, row_count = at.row_count + step.row_count, updated_at = now() \
-    FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[]) AS step (topic, partition, next_offset, row_count) \
+    SET next_offset = step.next_offset, row_count = at.row_count + step.row_count, checksum = step.checksum, updated_at = now() \
+    FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[]) \
+        AS step (topic, partition, next_offset, row_count, checksum) \
     WHERE at.kafka_topic = step.topic AND at.kafka_partition = step.partition";
-
-/// The URL of the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadUrl {
-    /// It does not parse.
-    #[error("the Postgres URL cannot be read ({0}); it looks like postgres://user:password@host:5432/database")]
-    Unreadable(String),
-    /// The system gives us nothing to run the connection on.
-    #[error("cannot start the mirror's runtime: {0}")]
-    Runtime(#[from] std::io::Error),
-}
 
 /// A Postgres database as a sink. It connects, and brings its tables up to date, when it is first asked for something.
 pub struct PostgresSink {
@@ -64,12 +54,12 @@ pub struct PostgresSink {
 }
 
 impl PostgresSink {
-    /// A sink for the rows of `mapper` in the database of `url`. `stop` ends calls under way.
+    /// A sink for the rows of `mapper` in a database. `stop` ends calls under way.
     ///
     /// # Errors
-    /// A URL that is none; a database that is down is no error here.
-    pub fn new(url: &str, mapper: Arc<dyn RowMapper>, stop: Stop) -> Result<PostgresSink, BadUrl> {
-        let session = Session::new(url).map_err(BadUrl::Unreadable)?;
+    /// [`DatabaseError::Runtime`]; a database that is down is no error here.
+    pub fn new(database: &Database, mapper: Arc<dyn RowMapper>, stop: Stop) -> Result<PostgresSink, DatabaseError> {
+        let session = Session::new(database.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let columns = column_list(mapper.as_ref());
         let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), columns };
@@ -130,7 +120,9 @@ impl LogSink for PostgresSink {
     }
 
     fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
-        self.call(async |tables| checkpoints(tables.session.connection().await?, READ, partitions.iter()).await)
+        self.call(async |tables| {
+            checkpoints(tables.session.connection().await?, READ, partitions.iter()).await.map(standing)
+        })
     }
 
     fn write(&mut self, batch: &Batch, advances: &[Advance]) -> Result<Written, SinkError> {
@@ -160,8 +152,8 @@ impl Tables {
         let mut open = self.session.connection().await?.begin().await?;
         let found = checkpoints(&mut open, LOCK, advances.iter().map(|advance| &advance.partition)).await?;
         let stands = |advance: &Advance| {
-            let at = found.iter().find(|at| at.partition == advance.partition);
-            at.map_or((0, 0), |at| (at.epoch, at.next_offset))
+            let at = found.iter().find(|at| at.at.partition == advance.partition);
+            at.map_or((0, 0), |found| (found.at.epoch, found.at.next_offset))
         };
         // A commit whose answer was lost: the batch is kept already.
         if advances.iter().all(|advance| stands(advance) == (advance.epoch, advance.to)) {
@@ -169,7 +161,12 @@ impl Tables {
             return Ok(Written::Kept { rejected: 0 });
         }
         let moved = advances.iter().filter(|advance| stands(advance) != (advance.epoch, advance.from));
-        let moved: Vec<Checkpoint> = moved.map(|advance| checkpoint(&advance.partition, stands(advance))).collect();
+        let moved: Vec<Checkpoint> = moved
+            .map(|advance| {
+                let (epoch, next_offset) = stands(advance);
+                Checkpoint { partition: advance.partition.clone(), next_offset, epoch }
+            })
+            .collect();
         if !moved.is_empty() {
             open.rollback().await?;
             return Ok(Written::Refused(moved));
@@ -183,7 +180,7 @@ impl Tables {
                 return Err(fault);
             }
         };
-        step(&mut open, advances).await?;
+        step(&mut open, advances, &found).await?;
         open.commit().await?;
         Ok(Written::Kept { rejected })
     }
@@ -192,7 +189,7 @@ impl Tables {
 /// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in mid-transaction (its
 /// process is frozen, its machine suspended) would hold it for ever, so its session is ended.
 async fn claim(connection: &mut PgConnection, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, Fault> {
-    let claimed = checkpoints(connection, CLAIM, partitions.iter()).await;
+    let claimed = checkpoints(connection, CLAIM, partitions.iter()).await.map(standing);
     if let Err(Fault::Locked(_)) = claimed {
         let ended: i64 = sqlx::query_scalar(END_SLEEPERS).fetch_one(connection).await?;
         tracing::warn!(
@@ -203,34 +200,47 @@ async fn claim(connection: &mut PgConnection, partitions: &[TopicPartition]) -> 
     claimed
 }
 
+fn standing(found: Vec<Found>) -> Vec<Checkpoint> {
+    found.into_iter().map(|found| found.at).collect()
+}
+
 /// Moves the checkpoints, which are locked and compared.
-async fn step(open: &mut PgConnection, advances: &[Advance]) -> Result<(), Fault> {
+async fn step(open: &mut PgConnection, advances: &[Advance], found: &[Found]) -> Result<(), Fault> {
     let (topics, numbers) = columns(advances.iter().map(|advance| &advance.partition));
     let next: Vec<i64> = advances.iter().map(|advance| advance.to).collect();
     let rows: Vec<i64> = advances.iter().map(|advance| i64::try_from(advance.rows).unwrap_or(i64::MAX)).collect();
-    sqlx::query(MOVE).bind(topics).bind(numbers).bind(next).bind(rows).execute(open).await?;
+    // Added up here: SQL has no sum that wraps.
+    let sum = |advance: &Advance| {
+        let before = found.iter().find(|found| found.at.partition == advance.partition)?.checksum?;
+        Some(before.wrapping_add(advance.checksum as i64))
+    };
+    let sums: Vec<Option<i64>> = advances.iter().map(sum).collect();
+    sqlx::query(MOVE).bind(topics).bind(numbers).bind(next).bind(rows).bind(sums).execute(open).await?;
     Ok(())
+}
+
+/// A checkpoint as it stands, with the running checksum where there is one.
+struct Found {
+    at: Checkpoint,
+    checksum: Option<i64>,
 }
 
 async fn checkpoints<'p>(
     connection: &mut PgConnection,
     statement: &'static str,
     partitions: impl Iterator<Item = &'p TopicPartition>,
-) -> Result<Vec<Checkpoint>, Fault> {
+) -> Result<Vec<Found>, Fault> {
     let (topics, numbers) = columns(partitions);
     let rows = sqlx::query(statement).bind(topics).bind(numbers).fetch_all(connection).await?;
-    rows.iter().map(read_checkpoint).collect::<Result<_, sqlx::Error>>().map_err(Fault::from)
+    rows.iter().map(found).collect::<Result<_, sqlx::Error>>().map_err(Fault::from)
 }
 
 fn columns<'p>(partitions: impl Iterator<Item = &'p TopicPartition>) -> (Vec<String>, Vec<i32>) {
     partitions.map(|partition| (partition.topic.to_string(), partition.partition)).unzip()
 }
 
-fn read_checkpoint(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
+fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
     let partition = TopicPartition::new(row.try_get::<String, _>(0)?, row.try_get(1)?);
-    Ok(checkpoint(&partition, (row.try_get(3)?, row.try_get(2)?)))
-}
-
-fn checkpoint(partition: &TopicPartition, (epoch, next_offset): (i64, i64)) -> Checkpoint {
-    Checkpoint { partition: partition.clone(), next_offset, epoch }
+    let at = Checkpoint { partition, next_offset: row.try_get(2)?, epoch: row.try_get(3)? };
+    Ok(Found { at, checksum: row.try_get(4)? })
 }

@@ -125,6 +125,8 @@ pub struct Advance {
     pub to: i64,
     /// How many rows of the batch are of this partition.
     pub rows: u64,
+    /// Sum, modulo 2^64, of the [checksums](crate::streams::digest::Digest::checksum) of these rows' records.
+    pub checksum: u64,
 }
 
 /// Outcome of [`LogSink::write`].

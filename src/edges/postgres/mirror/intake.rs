@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::streams::digest::Digest;
 use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogReceiver, LogRecord, TopicPartition};
 
 /// A partition that the group gave us.
@@ -70,27 +71,31 @@ pub(super) struct Intake<B> {
     pub(super) tracks: BTreeMap<TopicPartition, Track>,
     pub(super) pending: Pending<B>,
     pub(super) bytes_cap: usize,
+    /// The group has given us partitions once, be it none.
+    pub(super) joined: bool,
     /// No record is taken any more: we are stopping.
     pub(super) closed: bool,
 }
 
 impl<B: LogBatch> Intake<B> {
-    /// Moves the end of the pending batch for a partition to `to`; false when it is not ours or already further.
-    fn advance(&mut self, partition: &TopicPartition, to: i64, rows: u64) -> bool {
-        let Some(Track { state: State::Active(at), .. }) = self.tracks.get_mut(partition) else { return false };
+    /// Moves the end of the pending batch for a partition to `to`, and gives what it is to the checkpoint; `None` when the
+    /// partition is not ours or already further.
+    fn advance(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Advance> {
+        let Some(Track { state: State::Active(at), .. }) = self.tracks.get_mut(partition) else { return None };
         if to <= at.next {
-            return false;
+            return None;
         }
         at.next = to;
-        if let Some(advance) = self.pending.advances.get_mut(partition) {
-            advance.to = to;
-            advance.rows += rows;
-            return true;
+        let advances = &mut self.pending.advances;
+        if !advances.contains_key(partition) {
+            let (from, epoch) = (at.handed, at.epoch);
+            let advance = Advance { partition: partition.clone(), epoch, from, to, rows: 0, checksum: 0 };
+            advances.insert(partition.clone(), advance);
+            self.pending.since.get_or_insert_with(Instant::now);
         }
-        let advance = Advance { partition: partition.clone(), epoch: at.epoch, from: at.handed, to, rows };
-        self.pending.advances.insert(partition.clone(), advance);
-        self.pending.since.get_or_insert_with(Instant::now);
-        true
+        let advance = advances.get_mut(partition)?;
+        advance.to = to;
+        Some(advance)
     }
 }
 
@@ -100,16 +105,19 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
     }
 
     fn record(&mut self, record: &LogRecord<'_>) {
-        if self.advance(record.partition, record.offset + 1, 1) {
+        if let Some(advance) = self.advance(record.partition, record.offset + 1) {
+            advance.rows += 1;
+            advance.checksum = advance.checksum.wrapping_add(Digest::of(record).checksum());
             self.pending.batch.push(record);
         }
     }
 
     fn position(&mut self, partition: &TopicPartition, next: i64) {
-        self.advance(partition, next, 0);
+        self.advance(partition, next);
     }
 
     fn assigned(&mut self, partitions: &[TopicPartition]) {
+        self.joined = true;
         for partition in partitions {
             self.tracks.insert(partition.clone(), Track { state: State::Unclaimed, waits: 0 });
         }

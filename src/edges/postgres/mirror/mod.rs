@@ -9,6 +9,7 @@
 //! starts again from the checkpoint as it stands.
 
 mod intake;
+mod pace;
 mod pump;
 mod status;
 mod writer;
@@ -25,8 +26,11 @@ pub use status::{Figures, Status};
 /// Sizes and times of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A batch is closed once it holds this many bytes (one record more may fit in).
+    /// A batch is closed once it holds this many bytes (one record more may fit in), to begin with; it grows while the
+    /// sink is quick.
     pub batch_bytes: usize,
+    /// What it grows to at most. Two batches are in memory.
+    pub largest_batch_bytes: usize,
     /// A batch below that waits this long for more records.
     pub linger: Duration,
     /// First pause after the sink failed; doubled after each further failure.
@@ -40,7 +44,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            batch_bytes: 2 << 20,
+            batch_bytes: 512 << 10,
+            largest_batch_bytes: 4 << 20,
             linger: Duration::from_millis(100),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(30),

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::intake::{Intake, Pending, Position, State};
+use super::pace::Pace;
 use super::status::UNKNOWN;
 use super::writer::{Done, Job};
 use super::{Settings, Status};
@@ -21,6 +22,7 @@ const SOURCE_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Pump<B> {
     source: Box<dyn LogSource>,
     intake: Intake<B>,
+    pace: Pace,
     /// The other batch, while the writer has none.
     spare: Option<B>,
     /// Whether the writer is at work.
@@ -36,13 +38,15 @@ struct HungUp;
 
 impl<B: LogBatch> Pump<B> {
     pub(super) fn new(source: Box<dyn LogSource>, batches: (B, B), settings: Settings, status: Arc<Status>) -> Self {
+        let pace = Pace::new(settings.batch_bytes, settings.largest_batch_bytes);
         let intake = Intake {
             tracks: BTreeMap::new(),
             pending: Pending::new(batches.0),
-            bytes_cap: settings.batch_bytes,
+            bytes_cap: pace.bytes(),
+            joined: false,
             closed: false,
         };
-        Pump { source, intake, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
+        Pump { source, intake, pace, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
     }
 
     /// Runs until `asked` to stop, then for the grace at most.
@@ -64,7 +68,7 @@ impl<B: LogBatch> Pump<B> {
     }
 
     fn turn(&mut self, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) -> Result<(), HungUp> {
-        let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.settings.batch_bytes;
+        let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.intake.bytes_cap;
         let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
         self.poll(wait);
         // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
@@ -104,7 +108,7 @@ impl<B: LogBatch> Pump<B> {
         let to_claim = self.partitions_where(|state| matches!(state, State::Unclaimed));
         let pending = &mut self.intake.pending;
         if !pending.advances.is_empty() {
-            let due = pending.is_due(self.settings.batch_bytes, self.settings.linger);
+            let due = pending.is_due(self.intake.bytes_cap, self.settings.linger);
             if !due && to_claim.is_empty() && !self.intake.closed {
                 return None;
             }
@@ -136,7 +140,9 @@ impl<B: LogBatch> Pump<B> {
         match done {
             Done::Claimed(checkpoints) => checkpoints.into_iter().for_each(|at| self.begin(at)),
             Done::Read(partitions, found) => self.look(&partitions, &found),
-            Done::Written(mut batch, advances, outcome) => {
+            Done::Written { mut batch, advances, outcome, took } => {
+                self.pace.written(batch.bytes(), took);
+                self.intake.bytes_cap = self.pace.bytes();
                 batch.clear();
                 self.spare = Some(batch);
                 match outcome {
@@ -166,8 +172,13 @@ impl<B: LogBatch> Pump<B> {
         if let Err(LogError::OutOfRange { begin, .. }) = started
             && begin > offset
         {
-            let lost = begin - offset;
-            tracing::error!(%partition, offset, begin, lost, "the log has dropped records before they were mirrored; the mirror goes on behind them");
+            // From zero it never went further: there is nothing that it missed.
+            if offset == 0 {
+                tracing::info!(%partition, begin, "the mirror starts with the first record that the log has");
+            } else {
+                let lost = begin - offset;
+                tracing::error!(%partition, offset, begin, lost, "the log has dropped records before they were mirrored; the mirror goes on behind them");
+            }
             started = self.source.start(partition, begin);
         }
         match started {
@@ -283,6 +294,7 @@ impl<B: LogBatch> Pump<B> {
         let all_known = active == self.intake.tracks.len();
         self.status.lag.store(if all_known { lag } else { UNKNOWN }, Relaxed);
         self.status.partitions.store(active as u64, Relaxed);
+        self.status.joined.store(self.intake.joined, Relaxed);
     }
 }
 

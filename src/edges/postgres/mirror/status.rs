@@ -16,6 +16,7 @@ pub struct Status {
     pub(super) lag: AtomicU64,
     pub(super) partitions: AtomicU64,
     pub(super) down: AtomicBool,
+    pub(super) joined: AtomicBool,
 }
 
 /// The counters of [`Status`] at one moment.
@@ -38,6 +39,8 @@ pub struct Figures {
     pub partitions: u64,
     /// Whether the sink failed when it was last asked.
     pub down: bool,
+    /// Whether the group has given us partitions once, be it none.
+    pub joined: bool,
 }
 
 impl Status {
@@ -52,6 +55,7 @@ impl Status {
             lag: Some(self.lag.load(Relaxed)).filter(|lag| *lag != UNKNOWN),
             partitions: self.partitions.load(Relaxed),
             down: self.down.load(Relaxed),
+            joined: self.joined.load(Relaxed),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Job<B> {
 pub(super) enum Done<B> {
     Claimed(Vec<Checkpoint>),
     Read(Vec<TopicPartition>, Vec<Checkpoint>),
-    Written(B, Vec<Advance>, Written),
+    Written { batch: B, advances: Vec<Advance>, outcome: Written, took: Duration },
 }
 
 /// How long a pause goes on before the stop is looked at again.
@@ -62,8 +62,15 @@ impl<S: LogSink> Writer<S> {
                 Done::Read(partitions, found)
             }
             Job::Write(batch, advances) => {
-                let outcome = self.insist(|sink| sink.write(&batch, &advances))?;
-                Done::Written(batch, advances, outcome)
+                let mut took = Duration::ZERO;
+                let outcome = self.insist(|sink| {
+                    // The last try alone: pauses and failures say nothing of the batch.
+                    let started = Instant::now();
+                    let outcome = sink.write(&batch, &advances);
+                    took = started.elapsed();
+                    outcome
+                })?;
+                Done::Written { batch, advances, outcome, took }
             }
         })
     }

@@ -1,0 +1,97 @@
+//! `helixstream mirror run`: the mirrors without the stream, scaled as their own consumer groups.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
+use crate::app::pages::of_mirrors;
+use crate::app::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
+use crate::app::{Custom, Stop, kafka};
+use crate::edges::cli::MirrorRunArgs;
+use crate::edges::cli::terminal::LiveLine;
+use crate::edges::http::{Family, Status};
+use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::restore::ChangelogReader;
+use crate::edges::postgres::mirror::{Figures, Status as MirrorStatus};
+
+/// From the signal to the exit, at most.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
+/// How often the live line is written.
+const SHOW: Duration = Duration::from_secs(1);
+
+/// Mirrors until a signal.
+pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
+    let signalled = watch_signals()?;
+    let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
+    let sinks = sinks(&database, &file)?;
+    let listener = listen(args.http_listen)?;
+    refuse_foreign_tables(&database)?;
+    tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
+    let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
+    let topics: Vec<String> = kept(&file).into_iter().flat_map(|kept| kept.topics).collect();
+    let ready = unless_signalled(&signalled, move || {
+        let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
+        admin.wait_for_brokers(patience)?;
+        require_topics(&admin, &topics)
+    })?;
+    if ready.is_none() {
+        return Ok(());
+    }
+    let mirrors = Mirrors::start(sinks, &kafka)?;
+    let pages = Arc::new(Pages(mirrors.status()));
+    let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
+    let (line, mut shown) = (LiveLine::new(), Instant::now());
+    while !signalled.load(Ordering::Relaxed) {
+        thread::sleep(LOOK);
+        if let Some(line) = &line
+            && shown.elapsed() >= SHOW
+        {
+            shown = Instant::now();
+            line.show(pages.text());
+        }
+    }
+    drop(line);
+    tracing::info!("stopping: what is read is written first");
+    let deadline = Instant::now() + STOP_LIMIT;
+    mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
+    drop(http);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The mirrors' figures, by their topics.
+struct Pages(Vec<(String, Arc<MirrorStatus>)>);
+
+impl Pages {
+    fn figures(&self) -> Vec<(&str, Figures)> {
+        self.0.iter().map(|(topics, status)| (topics.as_str(), status.figures())).collect()
+    }
+
+    /// The live line.
+    fn text(&self) -> String {
+        let one = |(topics, figures): (&str, Figures)| {
+            let lag = figures.lag.map_or("lag unknown".to_owned(), |lag| format!("lag {lag}"));
+            let state = if figures.down { "Postgres down".to_owned() } else { lag };
+            format!("{topics}: {} rows, {state}", figures.rows)
+        };
+        self.figures().into_iter().map(one).collect::<Vec<_>>().join(" · ")
+    }
+}
+
+impl Status for Pages {
+    fn waiting(&self) -> Vec<String> {
+        let why = |(topics, figures): (&str, Figures)| match figures {
+            Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),
+            Figures { joined: false, .. } => Some(format!("mirror of {topics}: waits for its first assignment")),
+            Figures { lag: None, .. } => Some(format!("mirror of {topics}: waits for a partition")),
+            _ => None,
+        };
+        self.figures().into_iter().filter_map(why).collect()
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        of_mirrors(&self.figures())
+    }
+}

@@ -1,0 +1,150 @@
+//! `helixstream mirror backfill`: fills the tables up to where Kafka is now, shows how far it is, and ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+
+use super::{Alone, Mirrors, kept, require_topics, sinks};
+use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
+use crate::app::{Custom, Stop, kafka};
+use crate::edges::cli::terminal::Progress;
+use crate::edges::cli::{BackfillArgs, BackfillFrom};
+use crate::edges::kafka::KafkaSettings;
+use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::restore::ChangelogReader;
+use crate::edges::postgres::{MirrorTables, Progress as Kept};
+use crate::streams::record::TopicPartition;
+
+/// How often the checkpoints are looked at.
+const ASK: Duration = Duration::from_millis(250);
+/// How often a line says how far it is, where there is no terminal for a bar.
+const TELL: Duration = Duration::from_secs(10);
+/// How long the mirrors may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
+
+/// A partition, and what of it is to be mirrored.
+struct Goal {
+    partition: TopicPartition,
+    begin: i64,
+    end: i64,
+}
+
+/// Fills the tables.
+pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
+    let signalled = watch_signals()?;
+    let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
+    let topics: Vec<String> = kept(&file).into_iter().flat_map(|kept| kept.topics).collect();
+    let sinks = sinks(&database, &file)?;
+    database.check(CONNECT_LIMIT)?;
+    let mut tables = MirrorTables::new(&database)?;
+    let before = tables.progress(&topics)?;
+    if args.from == BackfillFrom::Earliest {
+        refuse_rows(&before)?;
+    }
+    let (clients, patience, names) = (kafka.clone(), kafka::patience(Some(&file)), topics.clone());
+    let Some(mut goals) = unless_signalled(&signalled, move || goals(&clients, patience, &names))? else {
+        return Ok(());
+    };
+    for goal in &mut goals {
+        goal.begin = goal.begin.max(next_offset(&before, &goal.partition));
+    }
+    let total: u64 = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
+    tracing::info!("{total} offsets of {} partitions to mirror into {database}", goals.len());
+    let mirrors = Mirrors::start(sinks, &kafka)?;
+    let done = follow(&mut tables, &topics, &goals, &signalled);
+    let deadline = Instant::now() + STOP_LIMIT;
+    mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
+    if !done? {
+        return Err(anyhow!("stopped before the end: `helixstream mirror backfill --from checkpoint` goes on").into());
+    }
+    let after = tables.progress(&topics)?;
+    for topic in &topics {
+        let of =
+            |all: &[Kept]| all.iter().filter(|at| *at.partition.topic == **topic).map(|at| at.records).sum::<u64>();
+        println!("{topic}: {} records mirrored", of(&after).saturating_sub(of(&before)));
+    }
+    Ok(())
+}
+
+/// How long a Postgres that does not answer is waited for.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+fn refuse_rows(before: &[Kept]) -> Result<(), Stop> {
+    match before.iter().find(|at| at.records > 0) {
+        None => Ok(()),
+        Some(at) => Err(anyhow!(
+            "the tables have {} records of {} already, and --from earliest fills empty ones: go on where they are with \
+             --from checkpoint, or name an empty schema with --postgres-schema",
+            at.records,
+            at.partition
+        )
+        .into()),
+    }
+}
+
+fn next_offset(of: &[Kept], partition: &TopicPartition) -> i64 {
+    of.iter().find(|at| at.partition == *partition).map_or(0, |at| at.next_offset)
+}
+
+/// What each partition's log holds.
+fn goals(kafka: &KafkaSettings, patience: Duration, topics: &[String]) -> anyhow::Result<Vec<Goal>> {
+    let reader = ChangelogReader::new(kafka)?;
+    let admin = ClusterAdmin::new(kafka, &reader)?;
+    admin.wait_for_brokers(patience)?;
+    let mut goals = Vec::new();
+    for topic in require_topics(&admin, topics)? {
+        for number in 0..topic.partitions {
+            let partition = TopicPartition::new(topic.name.as_str(), number);
+            let (begin, end) = reader.bounds(&partition)?;
+            goals.push(Goal { partition, begin, end });
+        }
+    }
+    Ok(goals)
+}
+
+fn count(from: i64, to: i64) -> u64 {
+    u64::try_from(to - from).unwrap_or(0)
+}
+
+/// Watches the checkpoints until all goals are reached; false when a signal comes first.
+fn follow(
+    tables: &mut MirrorTables,
+    topics: &[String],
+    goals: &[Goal],
+    signalled: &AtomicBool,
+) -> anyhow::Result<bool> {
+    let total = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
+    let (bar, started, mut told) = (Progress::new("backfill", Some(total), false), Instant::now(), Instant::now());
+    loop {
+        // A Postgres that is away for a moment is the mirrors' to wait for.
+        let now = match tables.progress(topics) {
+            Err(e) if !signalled.load(Ordering::Relaxed) => {
+                tracing::warn!(reason = %e, "cannot see how far the backfill is");
+                thread::sleep(ASK * 4);
+                continue;
+            }
+            now => now.unwrap_or_default(),
+        };
+        let left = |goal: &Goal| count(goal.begin.max(next_offset(&now, &goal.partition)), goal.end);
+        let left: u64 = goals.iter().map(left).sum();
+        let done = total - left;
+        bar.set(done, Some(total));
+        if left == 0 {
+            return Ok(true);
+        }
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            let seconds = started.elapsed().as_secs_f64() * left as f64 / done.max(1) as f64;
+            tracing::info!("{done} of {total} offsets are mirrored; about {seconds:.0} s are left");
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < ASK {
+            if signalled.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            thread::sleep(LOOK.min(ASK));
+        }
+    }
+}

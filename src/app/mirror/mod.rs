@@ -1,0 +1,208 @@
+//! The mirrors of events, snapshots and conflicts: each its own consumer of its topics, and its own connection to Postgres,
+//! at its own pace. They run inside `run`, and alone (`mirror run`, `mirror backfill`); `mirror verify` compares.
+
+mod alone;
+mod backfill;
+mod compare;
+mod verify;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::kafka::{self, Memory};
+use super::{Custom, Stop, settings};
+use crate::config::Topology as File;
+use crate::config::graph::Kind;
+use crate::edges::cli::{MirrorAction, MirrorTarget, PostgresArgs};
+use crate::edges::kafka::KafkaSettings;
+use crate::edges::kafka::mirror::MirrorSource;
+use crate::edges::postgres::mirror::{Mirror, Settings, Status};
+use crate::edges::postgres::{Database, DatabaseError, PostgresSink};
+use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows};
+use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
+use crate::streams::ports::{Admin, TopicInfo};
+
+/// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
+const GROUP: &str = "mirror";
+/// Where the tables lie when nobody says.
+const SCHEMA: &str = "public";
+/// How long a start waits for a Postgres that does not answer, before it goes on without.
+const CHECK_LIMIT: Duration = Duration::from_secs(3);
+
+/// `helixstream mirror`.
+pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), Stop> {
+    match action {
+        MirrorAction::Run(args) => alone::run(args, custom),
+        MirrorAction::Verify(args) => verify::verify(args, custom),
+        MirrorAction::Backfill(args) => backfill::backfill(args, custom),
+    }
+}
+
+/// The database that flags, variables or the file name, if they name one.
+pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Stop> {
+    let url = args.postgres_url.as_ref().or(file.run.postgres_url.as_ref()).filter(|url| !url.is_empty());
+    let Some(url) = url else { return Ok(None) };
+    let schema = args.postgres_schema.as_deref().or(file.run.postgres_schema.as_deref()).unwrap_or(SCHEMA);
+    match Database::new(url, schema) {
+        Ok(database) => Ok(Some(database)),
+        Err(e @ DatabaseError::Schema(_)) => Err(Stop::Usage(format!("--postgres-schema: {e}"))),
+        Err(e) => Err(Stop::Usage(format!("--postgres-url: {e}"))),
+    }
+}
+
+/// Fails when tables are in the way that are not ours. A database that does not answer is for the mirrors to wait for: they
+/// look again before they write.
+pub fn refuse_foreign_tables(database: &Database) -> Result<(), Stop> {
+    match database.check(CHECK_LIMIT) {
+        Ok(()) => Ok(()),
+        Err(e @ DatabaseError::Foreign(_)) => Err(e.into()),
+        Err(e) => {
+            tracing::warn!(reason = %e, "Postgres does not answer yet; the mirror will wait for it, and nothing else does");
+            Ok(())
+        }
+    }
+}
+
+/// What commands that deal with the mirror alone begin with.
+struct Alone {
+    file: File,
+    database: Database,
+    kafka: KafkaSettings,
+}
+
+impl Alone {
+    fn new(target: &MirrorTarget, custom: &Custom) -> Result<Alone, Stop> {
+        let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
+        let database = database(&target.postgres, &file)?.ok_or_else(|| {
+            Stop::Usage("--postgres-url is missing: say which database the mirror's tables are in".to_owned())
+        })?;
+        // Names the clients in the broker's logs; members that come and go share no identity over a restart.
+        let instance = format!("mirror-{}", uuid::Uuid::new_v4().simple());
+        let memory = Memory::share(file.values.runtime.memory, 1);
+        let mut kafka = kafka::settings(&target.kafka, Some(&file), &instance, memory)?;
+        kafka.static_membership = false;
+        Ok(Alone { file, database, kafka })
+    }
+}
+
+/// Fails when one of these topics is missing.
+fn require_topics(admin: &dyn Admin, topics: &[String]) -> anyhow::Result<Vec<TopicInfo>> {
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let found = admin.topics(&names)?.into_iter().zip(topics);
+    let there = |(info, name): (Option<TopicInfo>, &String)| {
+        info.with_context(|| format!("topic `{name}` is not there: make it with `helixstream topics create`"))
+    };
+    found.map(there).collect()
+}
+
+/// One kind of rows: which topics they come from, and how.
+struct Kept {
+    group: String,
+    topics: Vec<String>,
+    rows: Arc<dyn RowMapper>,
+}
+
+/// All that is mirrored, the events first.
+fn kept(file: &File) -> Vec<Kept> {
+    let events = file.graph.sources().map(|(_, topic, _)| topic.to_owned()).collect();
+    let rows = Arc::new(EventRows::new(file.values.limits));
+    let mut all = vec![Kept { group: GROUP.to_owned(), topics: events, rows }];
+    let outputs: [(&str, Arc<dyn RowMapper>); 2] =
+        [("snapshots", Arc::new(SnapshotRows)), ("conflicts", Arc::new(ConflictRows))];
+    for (output, rows) in outputs {
+        let topics = topics(file, output);
+        if !topics.is_empty() {
+            all.push(Kept { group: format!("{GROUP}-{output}"), topics, rows });
+        }
+    }
+    all
+}
+
+/// What one mirror reads, and Postgres behind it, not asked for anything yet.
+struct Sink {
+    group: String,
+    topics: Vec<String>,
+    sink: PostgresSink,
+    stop: StopCalls,
+}
+
+/// Of all mirrors, that of the events first.
+pub struct Sinks(Vec<Sink>);
+
+/// Makes them; a database that is down is no error.
+pub fn sinks(database: &Database, file: &File) -> Result<Sinks, Stop> {
+    let settings: Arc<ResolverSettings> = Arc::new(ResolverSettings {
+        resolver: file.values.resolver.clone(),
+        limits: file.values.limits,
+        max_output_bytes: file.values.runtime.max_output_bytes,
+    });
+    let sink = |kept: Kept| -> Result<Sink, Stop> {
+        let stop = StopCalls::default();
+        let is_events = kept.group == GROUP;
+        let mut sink = PostgresSink::new(database, kept.rows, stop.clone())?;
+        if is_events {
+            sink = sink.with_notice(settings.clone());
+        }
+        Ok(Sink { group: kept.group, topics: kept.topics, sink, stop })
+    };
+    Ok(Sinks(kept(file).into_iter().map(sink).collect::<Result<_, Stop>>()?))
+}
+
+/// The topics that take an output of `resolve`, and nothing else of it: records of both on one topic have no place in one
+/// table.
+fn topics(file: &File, output: &str) -> Vec<String> {
+    let is_resolver = |name: &str| {
+        let mut nodes = file.graph.nodes.iter().filter(|node| node.name == name);
+        nodes.any(|node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == "resolve"))
+    };
+    let mut topics = Vec::new();
+    for (node, topic, _) in file.graph.sinks() {
+        let of_resolvers = || node.from.iter().filter(|input| is_resolver(&input.node));
+        let takes = |input: &crate::config::graph::Input| input.output.as_deref() == Some(output);
+        if !of_resolvers().any(takes) {
+            continue;
+        }
+        if of_resolvers().all(takes) {
+            topics.push(topic.to_owned());
+        } else {
+            tracing::warn!("topic {topic} takes several outputs of `resolve`: its {output} are not mirrored");
+        }
+    }
+    topics
+}
+
+/// A running mirror.
+struct Running {
+    topics: String,
+    mirror: Mirror,
+}
+
+/// The running mirrors.
+pub struct Mirrors(Vec<Running>);
+
+impl Mirrors {
+    /// Starts them.
+    pub fn start(sinks: Sinks, kafka: &KafkaSettings) -> anyhow::Result<Mirrors> {
+        let mut all = Vec::new();
+        for Sink { group, topics, sink, stop } in sinks.0 {
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let source = MirrorSource::new(kafka, &group, &names)?;
+            let mirror = Mirror::start(Box::new(source), sink, stop, Settings::default());
+            all.push(Running { topics: topics.join(","), mirror: mirror.context("start a mirror")? });
+        }
+        Ok(Mirrors(all))
+    }
+
+    /// Where each stands, by its topics; that of the events first.
+    pub fn status(&self) -> Vec<(String, Arc<Status>)> {
+        self.0.iter().map(|running| (running.topics.clone(), running.mirror.status())).collect()
+    }
+
+    /// Ends all at once, each on a thread.
+    pub fn stop(self) -> Vec<JoinHandle<()>> {
+        self.0.into_iter().map(|running| thread::spawn(move || running.mirror.stop())).collect()
+    }
+}

@@ -1,0 +1,268 @@
+//! `helixstream mirror verify`: counts a range again, in Kafka and in the tables, and names the first difference.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+
+use super::compare::{Difference, LastOfKey, each};
+use super::{Alone, Kept, kept, require_topics};
+use crate::app::{Custom, Stop, kafka};
+use crate::edges::cli::VerifyArgs;
+use crate::edges::cli::terminal::Progress as Bar;
+use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::restore::ChangelogReader;
+use crate::edges::postgres::{MirrorTables, Progress};
+use crate::streams::digest::Digest;
+use crate::streams::ports::log::Keeps;
+use crate::streams::record::TopicPartition;
+
+/// Records whose digests are in memory at a time, where every record has a row.
+const CHUNK: usize = 20_000;
+/// How long one read waits.
+const WAIT: Duration = Duration::from_millis(200);
+/// How long a log that does not go on is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A range of a partition.
+struct Range {
+    partition: TopicPartition,
+    table: &'static str,
+    keeps: Keeps,
+    from: i64,
+    to: i64,
+    /// Whether all that was ever mirrored lies in it.
+    is_whole: bool,
+    mirrored: Progress,
+}
+
+/// What a range has.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    records: u64,
+    checksum: u64,
+    /// Records whose rows retention has dropped.
+    dropped: u64,
+}
+
+impl Tally {
+    fn add(&mut self, record: &Digest) {
+        self.records += 1;
+        self.checksum = self.checksum.wrapping_add(record.checksum());
+    }
+}
+
+/// Why a range was not compared to its end.
+enum Failed {
+    Differs(Difference),
+    Other(anyhow::Error),
+}
+
+impl From<Difference> for Failed {
+    fn from(difference: Difference) -> Failed {
+        Failed::Differs(difference)
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(e: E) -> Failed {
+        Failed::Other(e.into())
+    }
+}
+
+/// Compares, prints a line for each partition, and fails when one differs.
+pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), Stop> {
+    let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
+    let chosen = choose(kept(&file), args)?;
+    let mut tables = MirrorTables::new(&database)?;
+    let topics: Vec<String> = chosen.iter().flat_map(|kept| kept.topics.clone()).collect();
+    let mirrored = tables.progress(&topics).with_context(|| format!("look at the mirror's tables in {database}"))?;
+    if mirrored.is_empty() {
+        return Err(anyhow!("nothing of {} is mirrored in {database}", topics.join(", ")).into());
+    }
+    let reader = ChangelogReader::new(&kafka)?;
+    let admin = ClusterAdmin::new(&kafka, &reader)?;
+    admin.wait_for_brokers(kafka::patience(Some(&file)))?;
+    require_topics(&admin, &topics)?;
+    let dropped_before = tables.dropped_before()?;
+    let mut ranges = Vec::new();
+    for at in mirrored.into_iter().filter(|at| args.partition.is_none_or(|only| at.partition.partition == only)) {
+        ranges.push(range(at, &chosen, args, &reader)?);
+    }
+    let total = ranges.iter().map(|range| u64::try_from(range.to - range.from).unwrap_or(0)).sum();
+    let verifier = Verifier { reader, tables, dropped_before, bar: Bar::new("verify", Some(total), false), done: 0 };
+    verifier.all(&ranges)
+}
+
+/// The kinds of rows that are asked for.
+fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, Stop> {
+    let Some(topic) = &args.topic else { return Ok(all) };
+    let names: Vec<String> = all.iter().flat_map(|kept| kept.topics.clone()).collect();
+    let found = all.into_iter().find(|kept| kept.topics.contains(topic));
+    let found = found
+        .ok_or_else(|| Stop::Usage(format!("--topic: `{topic}` is not mirrored; these are: {}", names.join(", "))))?;
+    if found.rows.keeps() == Keeps::LastOfKey && (args.from.is_some() || args.to.is_some()) {
+        let why = format!("of {topic} only the last record of each key has a row, so all of a partition is compared");
+        return Err(Stop::Usage(format!("--from and --to: {why}")));
+    }
+    Ok(vec![Kept { topics: vec![topic.clone()], ..found }])
+}
+
+fn range(at: Progress, chosen: &[Kept], args: &VerifyArgs, reader: &ChangelogReader) -> anyhow::Result<Range> {
+    let kind = chosen.iter().find(|kept| kept.topics.iter().any(|topic| **topic == *at.partition.topic));
+    let kind = kind.context("a partition of no topic that was asked for")?;
+    let (begin, _) = reader.bounds(&at.partition)?;
+    let to = args.to.unwrap_or(i64::MAX).min(at.next_offset);
+    let from = args.from.unwrap_or(0).max(begin).min(to.max(begin));
+    Ok(Range {
+        table: kind.rows.table(),
+        keeps: kind.rows.keeps(),
+        from,
+        to: to.max(from),
+        is_whole: from == begin && to == at.next_offset,
+        partition: at.partition.clone(),
+        mirrored: at,
+    })
+}
+
+struct Verifier {
+    reader: ChangelogReader,
+    tables: MirrorTables,
+    dropped_before: Option<i64>,
+    bar: Bar,
+    done: u64,
+}
+
+impl Verifier {
+    fn all(mut self, ranges: &[Range]) -> Result<(), Stop> {
+        let (mut all, mut different) = (Tally::default(), 0);
+        for range in ranges {
+            let place = format!("{}  offsets {} to {}", range.partition, range.from, range.to);
+            match self.one(range) {
+                Ok(tally) => {
+                    let dropped = match tally.dropped {
+                        0 => String::new(),
+                        n => format!(", {n} of them without a row since retention dropped it"),
+                    };
+                    let Tally { records, checksum, .. } = tally;
+                    self.bar.print(&format!("{place}  {records} records  checksum {checksum:016x}  same{dropped}"));
+                    all.records += records;
+                }
+                Err(Failed::Differs(difference)) => {
+                    self.bar.print(&format!("{place}  DIFFERS: {difference}"));
+                    different += 1;
+                }
+                Err(Failed::Other(e)) => return Err(e.context(format!("compare {}", range.partition)).into()),
+            }
+        }
+        drop(self.bar);
+        match different {
+            0 => println!("same: {} records of {} partitions", all.records, ranges.len()),
+            n => return Err(anyhow!("{n} of {} partitions differ from Kafka: see above", ranges.len()).into()),
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, range: &Range) -> Result<Tally, Failed> {
+        let tally = match range.keeps {
+            Keeps::Every => self.every(range)?,
+            Keeps::LastOfKey => self.last_of_key(range)?,
+        };
+        let Progress { records, checksum, .. } = range.mirrored;
+        // The rows are right; so must be what the checkpoint has counted, where Kafka still has all of it.
+        if range.is_whole && range.from == 0 && range.keeps == Keeps::Every && tally.records != records {
+            return Err(Difference::Count { log: tally.records, checkpoint: records }.into());
+        }
+        if let Some(checkpoint) = checksum
+            && range.is_whole
+            && tally.records == records
+            && tally.checksum != checkpoint
+        {
+            return Err(Difference::Checksum { log: tally.checksum, checkpoint }.into());
+        }
+        Ok(tally)
+    }
+
+    fn every(&mut self, range: &Range) -> Result<Tally, Failed> {
+        let (mut tally, mut from, mut chunk) = (Tally::default(), range.from, Vec::new());
+        let mut log = Log::open(&self.reader, range)?;
+        while from < range.to {
+            chunk.clear();
+            let upto = log.read(CHUNK, &mut |record| chunk.push(record))?;
+            let mut rows = Vec::with_capacity(chunk.len());
+            self.tables.rows(range.table, &range.partition, (from, upto), &mut |row| rows.push(row))?;
+            tally.dropped += each(&chunk, &rows, self.dropped_before)?;
+            chunk.iter().for_each(|record| tally.add(record));
+            self.done += u64::try_from(upto - from).unwrap_or(0);
+            self.bar.set(self.done, None);
+            from = upto;
+        }
+        Ok(tally)
+    }
+
+    fn last_of_key(&mut self, range: &Range) -> Result<Tally, Failed> {
+        let (mut tally, mut last, mut from) = (Tally::default(), LastOfKey::default(), range.from);
+        let mut log = Log::open(&self.reader, range)?;
+        while from < range.to {
+            let upto = log.read(CHUNK, &mut |record| {
+                tally.add(&record);
+                last.record(record);
+            })?;
+            self.done += u64::try_from(upto - from).unwrap_or(0);
+            self.bar.set(self.done, None);
+            from = upto;
+        }
+        let mut found = Ok(());
+        self.tables.rows(range.table, &range.partition, (range.from, i64::MAX), &mut |row| {
+            if found.is_ok() {
+                found = last.row(&row, range.to);
+            }
+        })?;
+        found?;
+        last.end()?;
+        Ok(tally)
+    }
+}
+
+/// A range of Kafka's log.
+struct Log<'r> {
+    range: &'r Range,
+    reader: Option<crate::edges::kafka::range::RangeReader>,
+    next: i64,
+}
+
+impl Log<'_> {
+    fn open<'r>(reader: &ChangelogReader, range: &'r Range) -> anyhow::Result<Log<'r>> {
+        let is_empty = range.from >= range.to;
+        let reader = if is_empty { None } else { Some(reader.range(&range.partition, range.from)?) };
+        Ok(Log { range, reader, next: range.from })
+    }
+
+    /// Hands over about `count` records; gives the offset up to which the range is read.
+    fn read(&mut self, count: usize, take: &mut dyn FnMut(Digest)) -> Result<i64, Failed> {
+        let Some(reader) = &mut self.reader else { return Ok(self.range.to) };
+        let (to, mut taken, mut heard) = (self.range.to, 0, Instant::now());
+        while taken < count && self.next < to {
+            let (next, before) = (&mut self.next, taken);
+            let end = reader.read(WAIT, &mut |record| {
+                // Behind the range: of no interest, and the range is read.
+                if record.offset < to {
+                    take(Digest::of(record));
+                    taken += 1;
+                }
+                *next = record.offset + 1;
+            })?;
+            if let Some(end) = end {
+                if end < to {
+                    return Err(Difference::Ends { log: end, checkpoint: self.range.mirrored.next_offset }.into());
+                }
+                self.next = to;
+            }
+            if taken > before {
+                heard = Instant::now();
+            } else if heard.elapsed() > PATIENCE {
+                return Err(anyhow!("Kafka gave no record within {} s", PATIENCE.as_secs()).into());
+            }
+        }
+        Ok(self.next.min(to))
+    }
+}
