@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -165,45 +166,72 @@ impl Native {
 
 impl Drop for Native {
     fn drop(&mut self) {
-        if self.kind == Kind::Consumer && !self.let_go() {
-            let limit = LET_GO.as_secs();
-            tracing::error!(
-                "a Kafka consumer did not end within {limit} s and is left behind; its session timeout ends its membership"
-            );
-            // Its callbacks may still come to the mailbox.
-            Box::leak(std::mem::take(&mut self.mailbox));
+        let ending = Ending { client: self.client, _mailbox: std::mem::take(&mut self.mailbox) };
+        if self.kind == Kind::Producer {
+            ending.destroy();
             return;
         }
-        // SAFETY: owned, destroyed once; a consumer is closed.
-        unsafe { sys::rd_kafka_destroy_flags(self.client.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int) }
+        // On a thread of its own: several calls of librdkafka that an end needs have no limit, and were seen to hang.
+        let (done, ended) = channel();
+        let end = move || {
+            let closed = ending.let_go();
+            if closed {
+                ending.destroy();
+            } else {
+                // Its callbacks may still come to the mailbox.
+                std::mem::forget(ending);
+            }
+            // Who waited may have given up.
+            let _ = done.send(closed);
+        };
+        let started = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(end);
+        if started.is_err() || !ended.recv_timeout(LET_GO + LET_GO / 2).unwrap_or(false) {
+            let limit = LET_GO.as_secs();
+            tracing::error!(
+                "a Kafka consumer did not end within {limit} s and is left behind; its poll interval or session timeout ends its membership"
+            );
+        }
     }
 }
 
 /// How long a consumer that is dropped may take to leave its group. librdkafka gives its own request to leave 5 s.
 const LET_GO: Duration = Duration::from_secs(10);
 
-impl Native {
+/// A client on its way out, and what its callbacks write to.
+struct Ending {
+    client: NonNull<sys::rd_kafka_t>,
+    _mailbox: Box<Mailbox>,
+}
+
+// SAFETY: as for the client itself.
+unsafe impl Send for Ending {}
+
+impl Ending {
+    fn destroy(self) {
+        // SAFETY: owned, destroyed once; a consumer is closed. The mailbox goes after it.
+        unsafe { sys::rd_kafka_destroy_flags(self.client.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int) }
+    }
+
     /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A rebalance that nobody answers,
     /// announced or still in the queue, would keep rd_kafka_destroy waiting for ever, with or without its flag (librdkafka
     /// 2.12.1 takes back the wait for an unassign, not the one for an assign, and none of a close that has begun). To a consumer
     /// that closes every answer is an unassign of all, so it is given until none is waited for. `false`: it is not closed in time.
     fn let_go(&self) -> bool {
-        let empty = List::new(0);
-        let deadline = Instant::now() + LET_GO;
-        // SAFETY: a live client, its own queue and a live list; nothing here waits for more than librdkafka's own thread. An error
-        // is that it was closed, is closing, or has failed for good, in which case the answer alone is what it waits for.
+        let (client, empty, deadline) = (self.client.as_ptr(), List::new(0), Instant::now() + LET_GO);
+        // SAFETY: a live client, its own queue and a live list. An error is that it was closed, is closing, or has failed for
+        // good, in which case the answer alone is what it waits for.
         unsafe {
-            let queue = sys::rd_kafka_queue_get_consumer(self.as_ptr());
-            let failed_for_good = self.fatal_error().is_some();
+            let queue = sys::rd_kafka_queue_get_consumer(client);
+            let failed_for_good = sys::rd_kafka_fatal_error(client, std::ptr::null_mut(), 0) as i32 != 0;
             if !queue.is_null() {
-                drop(Failure::take(sys::rd_kafka_consumer_close_queue(self.as_ptr(), queue)));
+                drop(Failure::take(sys::rd_kafka_consumer_close_queue(client, queue)));
                 sys::rd_kafka_queue_destroy(queue);
             }
             loop {
-                if sys::rd_kafka_consumer_closed(self.as_ptr()) != 0 {
+                if sys::rd_kafka_consumer_closed(client) != 0 {
                     return true;
                 }
-                drop(Failure::take(sys::rd_kafka_incremental_assign(self.as_ptr(), empty.as_ptr())));
+                drop(Failure::take(sys::rd_kafka_incremental_assign(client, empty.as_ptr())));
                 if failed_for_good || queue.is_null() {
                     return true;
                 }
