@@ -5,6 +5,7 @@ mod support;
 
 mod faults;
 mod kafka;
+mod killed;
 mod log;
 mod outputs;
 mod rows;

@@ -191,14 +191,14 @@ fn two_mirrors_at_once_write_the_same_as_one() {
 }
 
 /// Where a mirror is killed: its rows are written, its checkpoint is not moved; and: it waits for the answer to its commit.
-const POINTS: [&str; 2] = [
+pub const POINTS: [&str; 2] = [
     "create trigger hold before update of next_offset on memory_event_checkpoints for each row execute function hold()",
     "create constraint trigger hold after update of next_offset on memory_event_checkpoints deferrable initially deferred
         for each row execute function hold()",
 ];
 
 /// Makes a transaction stand at its point for as long as there is a row in `held`.
-const HOLD: &str = "create table held (since timestamptz default now());
+pub const HOLD: &str = "create table held (since timestamptz default now());
     create function hold() returns trigger language plpgsql as $$ begin
         while exists (select from held) loop perform pg_sleep(0.01); end loop; return new;
     end $$";

@@ -102,7 +102,20 @@ impl Postgres {
         process.wait(Duration::from_secs(60)).expect("PostgreSQL ends within a minute of SIGQUIT");
     }
 
-    /// Starts it again after [`Postgres::stop`] or [`Postgres::kill`], on the same port and data; returns when it serves.
+    /// SIGKILL to the server and to all that it has started, as when memory runs out.
+    pub fn kill_hard(&self) {
+        let mut process = self.process.lock().unwrap().take().expect("the server runs");
+        let pid = process.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        process.kill();
+        for child in children.split_whitespace().filter_map(|child| rustix::process::Pid::from_raw(child.parse().ok()?))
+        {
+            // It may have ended by itself: its parent is gone.
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+        }
+    }
+
+    /// Starts it again after [`Postgres::stop`], [`Postgres::kill`] or [`Postgres::kill_hard`], on the same port and data; returns when it serves.
     pub fn restart(&self) {
         assert!(self.try_restart(), "PostgreSQL does not start again:\n{}", self.log());
     }

@@ -250,7 +250,7 @@ pub struct MirrorCommand {
 pub enum MirrorAction {
     /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror of their own
     ///
-    /// Each of the three topics is read by a consumer group of its own (<application id>-mirror, -mirror-snapshots,
+    /// Each of the three topics is read by a consumer group of its own (APPLICATION_ID-mirror, -mirror-snapshots,
     /// -mirror-conflicts): start more of them to share the partitions out.
     Run(MirrorRunArgs),
     /// Compare the tables with Kafka, record by record; exit 1 when they differ
