@@ -25,6 +25,8 @@ fn a_postgres_killed_at_each_point_of_the_mirrors_work_has_each_record_once() {
         query(&url, HOLD);
         query(&url, point);
         query(&url, "insert into held default values");
+        // The test server commits asynchronously: what the test itself has set up must be on its disk.
+        query(&url, "checkpoint");
         log.append(events(30, 3));
         let mirror = start(log.reader(0..3), &url);
         let standing = "select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";

@@ -22,6 +22,7 @@ pub fn sql(text: impl Into<String>) -> Query {
 
 pub struct Database {
     url: String,
+    schema: &'static str,
     runtime: Runtime,
     connection: PgConnection,
 }
@@ -30,7 +31,7 @@ impl Database {
     /// An empty database of the shared server, with the mirror's tables and functions.
     pub fn create() -> Database {
         let url = Postgres::shared().create_database();
-        sink(&url, Limits::default()).claim(&[]).expect("migrates");
+        sink(&url, "public", Limits::default()).claim(&[]).expect("migrates");
         Database::connect(url)
     }
 
@@ -38,17 +39,22 @@ impl Database {
     pub fn connect(url: String) -> Database {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let connection = runtime.block_on(PgConnection::connect(&url)).expect("connects");
-        Database { url, runtime, connection }
+        Database { url, schema: "public", runtime, connection }
     }
 
     pub fn url(&self) -> &str {
         &self.url
     }
 
+    /// The same, whose mirror's tables are in another schema.
+    pub fn in_schema(self, schema: &'static str) -> Database {
+        Database { schema, ..self }
+    }
+
     /// Mirrors records, those of a partition in order of their offsets. None may be refused by Postgres.
     pub fn mirror(&mut self, records: &[Record], limits: Limits) {
         let mut next: BTreeMap<TopicPartition, (i64, u64)> = BTreeMap::new();
-        let mut sink = sink(&self.url, limits);
+        let mut sink = sink(&self.url, self.schema, limits);
         let mut batch = sink.batch();
         for record in records {
             let partition = TopicPartition::new(record.topic.as_str(), record.partition);
@@ -109,6 +115,6 @@ impl Database {
     }
 }
 
-fn sink(url: &str, limits: Limits) -> PostgresSink {
-    PostgresSink::new(&Target::new(url, "public").unwrap(), Arc::new(EventRows::new(limits)), Stop::default()).unwrap()
+fn sink(url: &str, schema: &str, limits: Limits) -> PostgresSink {
+    PostgresSink::new(&Target::new(url, schema).unwrap(), Arc::new(EventRows::new(limits)), Stop::default()).unwrap()
 }

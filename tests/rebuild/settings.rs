@@ -75,10 +75,8 @@ fn what_sql_cannot_follow_is_refused_and_says_so() {
 #[test]
 fn functions_find_their_tables_whatever_the_search_path() {
     let mut first = Database::create();
-    first.run(
-        "CREATE SCHEMA mirror; CREATE SCHEMA other; CREATE TABLE other.memory_events (memory_id text, event_id int)",
-    );
-    let mut database = Database::connect(format!("{}&options=-csearch_path%3Dmirror", first.url()));
+    first.run("CREATE SCHEMA other; CREATE TABLE other.memory_events (memory_id text, event_id int)");
+    let mut database = Database::connect(first.url().to_owned()).in_schema("mirror");
     database.mirror(
         &super::records([event(
             "e",
