@@ -110,7 +110,8 @@ fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Res
         table.compare(mirror::NAME, mirror::BARE);
     }
     let mut volumes = None;
-    for &threads in &settings.threads {
+    let runs = ["stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor;
+    for &threads in settings.threads.iter().filter(|_| runs) {
         say(&format!("the pipeline, {threads} stream threads"));
         let run = stream::run(settings, &broker, threads)?;
         table.add(run.row);

@@ -73,11 +73,12 @@ pub fn measure(settings: &Settings, broker: &Broker) -> Result<[Row; 2]> {
 
 fn copy(url: &str, events: u64) -> Result<Spent> {
     // In the server's own folder: it is the server that writes and reads it.
-    query(url, "copy (select * from memory_events) to 'bare.copy' (format binary)");
+    let file = format!("{}/bare.copy", query(url, "show data_directory").remove(0).remove(0));
+    query(url, &format!("copy (select * from memory_events) to '{file}' (format binary)"));
     query(url, ANOTHER);
     query(url, "checkpoint");
     let started = Instant::now();
-    query(url, "copy bare.memory_events from 'bare.copy' (format binary)");
+    query(url, &format!("copy bare.memory_events from '{file}' (format binary)"));
     let wall_s = started.elapsed().as_secs_f64();
     let rows = query(url, "select count(*) from bare.memory_events").remove(0).remove(0);
     ensure!(rows == events.to_string(), "the bare COPY wrote {rows} rows");
