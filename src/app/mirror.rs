@@ -13,7 +13,7 @@ use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::mirror::MirrorSource;
 use crate::edges::postgres::PostgresSink;
 use crate::edges::postgres::mirror::{Mirror, Settings, Status};
-use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows};
+use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
 use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
@@ -48,7 +48,9 @@ pub fn sinks(url: &str, file: &File) -> Result<Sinks, Stop> {
     };
     let events = file.graph.sources().map(|(_, topic, _)| topic.to_owned()).collect();
     let mut events = Sink::new(url, GROUP.to_owned(), events, Arc::new(EventRows::new(file.values.limits)))?;
-    events.sink = events.sink.with_notice(Arc::new(settings));
+    let keeping = file.values.mirror;
+    let chores = upkeep(keeping.partitions_ahead, keeping.retention);
+    events.sink = events.sink.with_notice(Arc::new(settings)).with_chores(chores);
     let mut sinks = vec![events];
     let outputs: [(&str, Arc<dyn RowMapper>); 2] =
         [("snapshots", Arc::new(SnapshotRows)), ("conflicts", Arc::new(ConflictRows))];
