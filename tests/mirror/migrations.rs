@@ -37,10 +37,11 @@ fn copy(table: &str, from: &str, to: &str) {
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", &sql]);
         psql
     };
-    let out =
+    let mut out =
         psql(from, format!("copy (select {columns} from {table}) to stdout")).stdout(Stdio::piped()).spawn().unwrap();
     let mut into = psql(to, format!("copy {table} ({columns}) from stdin"));
-    assert!(into.stdin(out.stdout.unwrap()).status().unwrap().success(), "{table}");
+    assert!(into.stdin(out.stdout.take().unwrap()).status().unwrap().success(), "{table}");
+    assert!(out.wait().unwrap().success(), "{table}");
 }
 
 const TABLES: [&str; 6] = [
