@@ -56,6 +56,7 @@ const ROOT: &[&str] = &[
     "resolver",
     "limits",
     "runtime",
+    "mirror",
     "kafka",
     "dead_letters",
     "source",
@@ -81,7 +82,7 @@ pub fn parse(file: &str, text: &str) -> Result<Topology, Problems> {
             .unwrap_or_else(|e| doc.wrong(&id.span, e, "as in `application_id = \"helixstream\"`"));
         values.resolver.application_id = id.value.to_owned();
     }
-    for section in ["resolver", "limits", "runtime"] {
+    for section in ["resolver", "limits", "runtime", "mirror"] {
         if let Some(t) = table.table(section) {
             read_settings(&doc, &t, section, file, &mut values);
         }

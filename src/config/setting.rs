@@ -36,6 +36,15 @@ pub struct Runtime {
     pub replication_factor: u64,
 }
 
+/// What the mirror keeps, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// How long events are kept in Postgres at least; `None` is for ever.
+    pub retention: Option<Duration>,
+    /// Partitions of the log of events are made for so many months ahead.
+    pub partitions_ahead: u32,
+}
+
 /// All settings that `--set` reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
@@ -45,6 +54,8 @@ pub struct Values {
     pub limits: Limits,
     /// How the engine runs.
     pub runtime: Runtime,
+    /// What the mirror keeps.
+    pub mirror: Mirror,
     /// Where each setting that is not at its default was set: `memory.toml:12:3`, `--set`, `HELIXSTREAM_SET`.
     pub origins: BTreeMap<String, String>,
 }
@@ -67,6 +78,7 @@ impl Default for Values {
                 static_membership: false,
                 replication_factor: 0,
             },
+            mirror: Mirror { retention: None, partitions_ahead: 3 },
             origins: BTreeMap::new(),
         }
     }
@@ -95,6 +107,13 @@ fn size(n: u64) -> usize {
 fn time(slot: &mut Duration, raw: Raw<'_>, min: Duration, max: Duration) -> Result<(), String> {
     *slot = raw.duration(min, max)?;
     Ok(())
+}
+
+fn retention(raw: Raw<'_>) -> Result<Option<Duration>, String> {
+    match raw {
+        Raw::Text("off") | Raw::String("off") => Ok(None),
+        _ => raw.duration(HOUR * 24, HOUR * 24 * 36_500).map(Some).map_err(|e| format!("{e}; or off, to keep all")),
+    }
 }
 
 macro_rules! settings {
@@ -134,6 +153,8 @@ pub const SPECS: &[Spec] = settings! {
     "runtime" "purge" "true" |v, raw| v.runtime.purge = raw.boolean()?;
     "runtime" "static_membership" "false" |v, raw| v.runtime.static_membership = raw.boolean()?;
     "runtime" "replication_factor" "3" |v, raw| v.runtime.replication_factor = raw.number(0, 32_767)?;
+    "mirror" "retention" "\"off\"" |v, raw| v.mirror.retention = retention(raw)?;
+    "mirror" "partitions_ahead" "3" |v, raw| v.mirror.partitions_ahead = u32::try_from(raw.number(0, 120)?).unwrap_or(0);
 };
 
 impl Values {
@@ -147,8 +168,13 @@ impl Values {
             let strategy: Strategy = raw.choice(STRATEGIES)?;
             self.resolver.overrides.insert(path.to_owned(), strategy);
         } else {
-            let spec = SPECS.iter().find(|s| s.key == key).ok_or_else(|| unknown(key))?;
+            // With or without its table before it: mirror.retention, retention.
+            let of_table =
+                |s: &Spec| key.strip_prefix(s.section).and_then(|rest| rest.strip_prefix('.')) == Some(s.key);
+            let spec = SPECS.iter().find(|s| s.key == key || of_table(s)).ok_or_else(|| unknown(key))?;
             (spec.set)(self, raw)?;
+            self.origins.insert(spec.key.to_owned(), origin.to_owned());
+            return Ok(());
         }
         self.origins.insert(key.to_owned(), origin.to_owned());
         Ok(())
@@ -252,6 +278,19 @@ mod tests {
         let e = e.as_deref().unwrap_or_default();
         assert!(e.contains("did you mean `delete_policy`?"), "{e}");
         assert!(SPECS.iter().all(|s| e.contains(s.key)), "{e}");
+    }
+
+    #[test]
+    fn retention_is_off_or_at_least_a_day() {
+        let mut v = Values::default();
+        v.set_text("mirror.retention=90d", "--set").unwrap();
+        assert_eq!(v.mirror.retention, Some(HOUR * 24 * 90));
+        assert_eq!(v.origins.get("retention").map(String::as_str), Some("--set"));
+        v.set_text("retention=off", "--set").unwrap();
+        assert_eq!(v.mirror.retention, None);
+        let e = v.set_text("retention=23h", "--set").unwrap_err();
+        assert!(e.contains("not a duration from 1d to 36500d") && e.contains("or off"), "{e}");
+        assert!(v.set_text("runtime.retention=90d", "--set").is_err());
     }
 
     #[test]

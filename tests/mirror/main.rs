@@ -3,11 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod documents;
 mod faults;
 mod kafka;
 mod killed;
 mod log;
+mod migrations;
+mod nodes;
 mod outputs;
+mod partitions;
 mod rows;
 mod settings;
 mod writers;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the stream makes of the samples: resolved memories or conflict records, as a log.
-fn samples(what: &str) -> Log {
+pub fn samples(what: &str) -> Log {
     let output = temp_dir("outputs");
     let (topology, input) = (repo_path("topologies/memory.toml"), repo_path("tests/fixtures/helixagent-events.jsonl"));
     let paths = [&topology, &input, &output].map(|path| path.to_str().unwrap().to_owned());
@@ -30,7 +30,7 @@ fn rows_of(what: &str) -> Arc<dyn RowMapper> {
     if what == "snapshots" { Arc::new(SnapshotRows) } else { Arc::new(ConflictRows) }
 }
 
-fn sink(what: &str, url: &str, stop: &Stop) -> PostgresSink {
+pub fn sink(what: &str, url: &str, stop: &Stop) -> PostgresSink {
     PostgresSink::new(&Database::new(url, "public").unwrap(), rows_of(what), stop.clone()).unwrap()
 }
 

@@ -149,12 +149,15 @@ fn uncompressible(chars: usize) -> String {
 }
 
 #[test]
-fn every_table_and_column_is_commented() {
+fn every_table_view_column_and_function_is_commented() {
     let url = mirrored([event(0, "e", "")]);
+    query(&url, "select make_memory_event_partitions(1)");
     let sql = "select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v')
         and c.relname <> '_sqlx_migrations' and col_description(c.oid, a.attnum) is null
-        union select relname, '' from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
-        and relname <> '_sqlx_migrations' and obj_description(oid) is null";
+        and not (c.relispartition and c.relname in ('memory_events_default', 'memory_events_past'))
+        union select relname, '' from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v')
+        and relname <> '_sqlx_migrations' and obj_description(oid, 'pg_class') is null
+        union select oid::regprocedure::text, '' from pg_proc where pronamespace = 'public'::regnamespace and obj_description(oid, 'pg_proc') is null";
     assert_eq!(query(&url, sql), Vec::<Vec<String>>::new());
 }

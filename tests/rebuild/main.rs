@@ -15,6 +15,7 @@ mod equal;
 mod history;
 mod names;
 mod plans;
+mod retention;
 mod settings;
 mod stats;
 mod values;

@@ -2,13 +2,15 @@
 
 use super::database::{Database, sql};
 
-/// A log of many small memories and one with 1,000 events, written straight into the table.
+/// A log of many small memories and one with 1,000 events, over four partitions, written straight into the table.
 fn long_log() -> Database {
     let mut database = Database::create();
     database.run(
-        "INSERT INTO memory_events (kafka_topic, kafka_partition, kafka_offset, record_time, record_timestamp_ms, kafka_header_names,
+        "SELECT make_memory_event_partitions(2);
+        INSERT INTO memory_events (kafka_topic, kafka_partition, kafka_offset, record_time, record_timestamp_ms, kafka_header_names,
             kafka_header_values, event_id, event_type, event_time, event_time_ns, node_id, memory_id, user_id, content, version, vector_clock, merged_from)
-        SELECT 'events', n % 12, n, to_timestamp(n), n * 1000, '{}', '{}', 'e' || n, CASE WHEN n % 50 = 0 THEN 'memory.merged' ELSE 'memory.updated' END,
+        SELECT 'events', n % 12, n, CASE WHEN n % 4 = 3 THEN to_timestamp(n) ELSE memory_month(now(), n % 4) + n * interval '1 s' END, n * 1000,
+            '{}', '{}', 'e' || n, CASE WHEN n % 50 = 0 THEN 'memory.merged' ELSE 'memory.updated' END,
             to_timestamp(n), n * 1000000000::bigint, 'n' || n % 3, CASE WHEN n % 40 = 1 THEN 'large' ELSE 'm' || n % 9000 END, 'u' || n % 100,
             'text ' || n, n, jsonb_build_object('n' || n % 3, n), CASE WHEN n % 50 = 0 THEN ARRAY['x' || n, 'm' || n % 70] END
         FROM generate_series(1, 40000) AS n;
@@ -22,35 +24,74 @@ fn long_log() -> Database {
     database
 }
 
+/// The plan of a query.
+fn plan(database: &mut Database, query: &str) -> String {
+    let plan = database.rows(sql(format!("EXPLAIN (COSTS off) {query}")));
+    plan.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// The partitions of the log that have rows.
+fn partitions(database: &mut Database) -> Vec<String> {
+    let filled = database.rows(sql("SELECT DISTINCT tableoid::regclass::text FROM memory_events"));
+    filled.into_iter().flatten().flatten().collect()
+}
+
+/// Whether a table with rows is read whole.
+fn reads_all(plan: &str) -> bool {
+    let whole = |line: &str| {
+        ["memory_events", "memory_conflicts", "memory_snapshots"]
+            .map(|of| format!("Seq Scan on {of}"))
+            .iter()
+            .any(|scan| line.contains(scan.as_str()))
+    };
+    plan.lines().any(|line| whole(line) && !line.contains("memory_events_default"))
+}
+
 #[test]
-fn queries_go_by_index() {
+fn queries_go_by_index_in_every_partition() {
     let mut database = long_log();
-    let hash = "Bitmap Index Scan on memory_events_default_memory_id_idx";
-    let absorbed = "Bitmap Index Scan on memory_events_default_memory_id_hashes_idx";
+    let partitions = partitions(&mut database);
+    assert_eq!(partitions.len(), 4, "{partitions:?}");
+    let of_memory = ["memory_id_idx", "memory_id_hashes_idx"];
     let queries = [
-        // What rebuild_memory_from_events and memory_as_of consist of.
-        ("memory_resolved('m7', 'infinity', NULL, NULL, NULL, NULL, NULL)", &[hash, absorbed][..]),
-        ("memory_arrivals('m7', 'infinity', false)", &[hash, absorbed]),
-        ("get_memory_event_history('m7')", &[hash, absorbed]),
-        (
-            "get_events_since(to_timestamp(39000))",
-            &["Index Scan using memory_events_default_event_time_ns_idx", "Index Cond"],
-        ),
-        ("get_events_since(to_timestamp(39000), 'u7')", &["memory_events_default_event_time_ns_idx"]),
-        ("get_conflict_stats(to_timestamp(100), to_timestamp(200))", &["memory_conflicts_detected_at"]),
+        // What rebuild_memory_from_events, memory_as_of and diff_rebuilt ask of each memory, and causal_history.
+        ("memory_resolved('m7', 'infinity', NULL, NULL, NULL, NULL, NULL)", &of_memory[..]),
+        ("memory_arrivals('m7', 'infinity', false)", &of_memory),
+        ("get_memory_event_history('m7')", &of_memory),
+        ("get_events_since(to_timestamp(39000))", &["event_time_ns_idx"]),
+        ("get_events_since(to_timestamp(39000), 'u7')", &["event_time_ns_idx"]),
     ];
-    for (call, expected) in queries {
-        let plan = database.rows(sql(format!("EXPLAIN (COSTS off) SELECT * FROM {call}")));
-        let plan: Vec<String> = plan.into_iter().flatten().flatten().collect();
-        let plan = plan.join("\n");
-        for part in expected {
-            assert!(plan.contains(part), "{call} lacks {part}:\n{plan}");
+    for (call, indexes) in queries {
+        let plan = plan(&mut database, &format!("SELECT * FROM {call}"));
+        for index in
+            partitions.iter().flat_map(|partition| indexes.iter().map(move |index| format!("{partition}_{index}")))
+        {
+            assert!(
+                plan.contains(&format!(" on {index}")) || plan.contains(&format!(" using {index}")),
+                "{call} lacks {index}:\n{plan}"
+            );
         }
-        assert!(
-            !plan.contains("Seq Scan on memory_events") && !plan.contains("Seq Scan on memory_conflicts"),
-            "{call}:\n{plan}"
-        );
+        assert!(!reads_all(&plan), "{call}:\n{plan}");
     }
+    let stats = plan(&mut database, "SELECT * FROM get_conflict_stats(to_timestamp(100), to_timestamp(200))");
+    assert!(stats.contains("memory_conflicts_detected_at") && !reads_all(&stats), "{stats}");
+}
+
+#[test]
+fn what_is_known_by_time_or_place_is_looked_for_in_one_partition() {
+    let mut database = long_log();
+    let place = "SELECT * FROM memory_events WHERE kafka_topic = 'events' AND kafka_partition = 1 AND kafka_offset = 13 AND record_time = ";
+    let of_place = plan(&mut database, &format!("{place} '1970-01-01 00:00:13Z'"));
+    assert!(of_place.contains("using memory_events_past_pkey") && !of_place.contains("Append"), "{of_place}");
+    // As memory_note_nodes looks for the last event of each node: which partition, it knows when it runs.
+    let noted = "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT * FROM unnest(ARRAY[15, 27], ARRAY[15000, 27000]) AS noted (at, ms)
+        JOIN memory_events AS e ON e.kafka_topic = 'events' AND e.kafka_partition = 3 AND e.kafka_offset = at AND e.record_time = memory_record_time(ms)";
+    let plan = database.rows(sql(noted)).into_iter().flatten().flatten().collect::<Vec<_>>().join("\n");
+    assert_eq!(plan.matches("never executed").count(), 4, "{plan}");
+    assert!(plan.contains("using memory_events_past_pkey"), "{plan}");
+    // And before a moment is nothing but the past.
+    let until = self::plan(&mut database, "SELECT * FROM memory_rows('m7', '1999-01-01Z')");
+    assert!(until.contains("memory_events_past") && !until.contains("memory_events_2"), "{until}");
 }
 
 #[test]
@@ -64,17 +105,17 @@ fn a_memory_of_a_thousand_events_is_rebuilt() {
 }
 
 #[test]
-fn every_function_table_and_column_is_commented() {
+fn what_reads_promises_so() {
+    // It works where nothing may be written.
     let mut database = Database::create();
-    let silent = "SELECT p.oid::regprocedure::text FROM pg_proc AS p WHERE pronamespace = 'public'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
-        UNION ALL SELECT c.relname || '.' || a.attname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> '_sqlx_migrations'
-        AND col_description(c.oid, a.attnum) IS NULL
-        UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
-        AND relname <> '_sqlx_migrations' AND obj_description(oid, 'pg_class') IS NULL";
-    assert_eq!(database.rows(sql(silent)), Vec::<Vec<Option<String>>>::new());
-    // What reads promises so, and works where nothing may be written.
-    let volatile =
-        "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND provolatile = 'v'";
-    assert_eq!(database.rows(sql(volatile)), [[Some("note_dropped_events".to_owned())]]);
+    let volatile = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND provolatile = 'v' ORDER BY 1";
+    let writes = [
+        "drop_memory_events",
+        "drop_memory_events_after",
+        "make_memory_event_partitions",
+        "memory_note_nodes",
+        "memory_try_upkeep",
+        "note_dropped_events",
+    ];
+    assert_eq!(database.rows(sql(volatile)), writes.map(|name| [Some(name.to_owned())]));
 }

@@ -21,7 +21,7 @@ use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::mirror::MirrorSource;
 use crate::edges::postgres::mirror::{Mirror, Settings, Status};
 use crate::edges::postgres::{Database, DatabaseError, PostgresSink};
-use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows};
+use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
 use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
 use crate::streams::ports::{Admin, TopicInfo};
 
@@ -144,7 +144,9 @@ pub fn sinks(database: &Database, file: &File) -> Result<Sinks, Stop> {
         let is_events = kept.group == GROUP;
         let mut sink = PostgresSink::new(database, kept.rows, stop.clone())?;
         if is_events {
-            sink = sink.with_notice(settings.clone());
+            let keeping = file.values.mirror;
+            let chores = upkeep(keeping.partitions_ahead, keeping.retention);
+            sink = sink.with_notice(settings.clone()).with_chores(chores);
         }
         Ok(Sink { group: kept.group, topics: kept.topics, sink, stop })
     };

@@ -17,8 +17,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(120);
 
 const CHECKPOINTS: &str = "SELECT kafka_topic, kafka_partition, next_offset, row_count, checksum \
     FROM memory_event_checkpoints WHERE kafka_topic = ANY ($1) ORDER BY 1, 2";
-const DROPPED_BEFORE: &str =
-    "SELECT (extract(epoch FROM max(last_record_time)) * 1000)::int8 + 1 FROM memory_dropped_events";
+const DROPPED_BEFORE: &str = "SELECT max((extract(epoch FROM dropped_before) * 1000)::int8) FROM memory_retention";
 const IS_THERE: &str = "SELECT to_regclass('memory_event_checkpoints') IS NOT NULL";
 
 /// How far a partition is mirrored.

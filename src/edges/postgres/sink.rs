@@ -1,4 +1,5 @@
-//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, move the checkpoints, commit.
+//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, tell the mapper's tally, move the
+//! checkpoints, commit.
 //!
 //! A batch that Postgres refuses, or of which rows are there already, is tried again part by part (`rows`). The primary key
 //! is thus a second lock behind the checkpoint.
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Connection, Row};
+use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::streams::ports::log::{
-    Advance, Checkpoint, Keeps, LogSink, Notice, RowMapper, SinkError, Stop, TopicPartition, Written,
+    Advance, Checkpoint, Chore, Keeps, LogSink, Notice, RowMapper, SinkError, Stop, TopicPartition, Written,
 };
 
 use super::batch::{Batch, column_list};
@@ -50,6 +51,7 @@ pub struct PostgresSink {
     runtime: Runtime,
     mapper: Arc<dyn RowMapper>,
     notice: Option<Arc<dyn Notice>>,
+    chores: Vec<Chore>,
     stop: Stop,
 }
 
@@ -62,14 +64,21 @@ impl PostgresSink {
         let session = Session::new(database.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let columns = column_list(mapper.as_ref());
-        let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), columns };
-        Ok(PostgresSink { tables, runtime, mapper, notice: None, stop })
+        let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), tally: mapper.tally(), columns };
+        Ok(PostgresSink { tables, runtime, mapper, notice: None, chores: Vec::new(), stop })
     }
 
     /// The same sink, which leaves this notice before it does anything else.
     #[must_use]
     pub fn with_notice(mut self, notice: Arc<dyn Notice>) -> PostgresSink {
         self.notice = Some(notice);
+        self
+    }
+
+    /// The same sink, which does these chores when it is told to tend its rows.
+    #[must_use]
+    pub fn with_chores(mut self, chores: Vec<Chore>) -> PostgresSink {
+        self.chores = chores;
         self
     }
 
@@ -131,6 +140,21 @@ impl LogSink for PostgresSink {
             outcome => outcome,
         })
     }
+
+    fn tend(&mut self) -> Result<(), SinkError> {
+        self.chores.clone().into_iter().try_for_each(|chore| {
+            let done = self.call(async |tables| run(chore, tables.session.connection().await?).await)?;
+            if done > 0 {
+                tracing::info!(
+                    chore = chore.function,
+                    argument = chore.argument,
+                    done,
+                    "the mirror has tended its rows"
+                );
+            }
+            Ok(())
+        })
+    }
 }
 
 async fn until_set(stop: &Stop) {
@@ -143,6 +167,7 @@ struct Tables {
     session: Session,
     table: &'static str,
     keeps: Keeps,
+    tally: Option<&'static str>,
     columns: String,
 }
 
@@ -180,9 +205,12 @@ impl Tables {
                 return Err(fault);
             }
         };
+        if let Some(function) = self.tally {
+            batch.tallies(&rejected).tell(function, &mut open).await?;
+        }
         step(&mut open, advances, &found).await?;
         open.commit().await?;
-        Ok(Written::Kept { rejected })
+        Ok(Written::Kept { rejected: rejected.len() as u64 })
     }
 }
 
@@ -202,6 +230,12 @@ async fn claim(connection: &mut PgConnection, partitions: &[TopicPartition]) -> 
 
 fn standing(found: Vec<Found>) -> Vec<Checkpoint> {
     found.into_iter().map(|found| found.at).collect()
+}
+
+/// Does a chore, in a transaction of its own; gives what it says of what it did.
+async fn run(chore: Chore, connection: &mut PgConnection) -> Result<i64, Fault> {
+    let call = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}($1)", chore.function)));
+    Ok(call.bind(chore.argument).fetch_one(connection).await?)
 }
 
 /// Moves the checkpoints, which are locked and compared.

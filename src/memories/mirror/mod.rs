@@ -6,6 +6,7 @@
 //! | [`SnapshotRows`] | `memory_snapshots` | the last record of each key of the snapshots topic |
 //! | [`ConflictRows`] | `memory_conflicts` | every record of the conflicts topic |
 //! | [`ResolverSettings`] | `memory_resolver_settings` | what the application resolves with |
+//! | [`upkeep`] | `memory_events` | its partitions, made ahead, and its retention |
 
 mod conflicts;
 mod events;
@@ -14,8 +15,10 @@ mod settings;
 #[cfg(test)]
 mod shown;
 mod snapshots;
+mod upkeep;
 
 pub use conflicts::ConflictRows;
 pub use events::EventRows;
 pub use settings::ResolverSettings;
 pub use snapshots::SnapshotRows;
+pub use upkeep::upkeep;

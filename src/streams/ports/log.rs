@@ -177,6 +177,15 @@ pub trait LogSink: Send {
     /// Keeps the rows and moves the checkpoints, all in one transaction, or none of it. Writing again a batch whose
     /// outcome was lost (a connection that broke during the commit) keeps it once.
     fn write(&mut self, batch: &Self::Batch, advances: &[Advance]) -> Result<Written, SinkError>;
+
+    /// Does its [`Chore`]s. Called between the other calls, at the start and then now and again; after an error it is not
+    /// insisted on, but called again later.
+    ///
+    /// # Errors
+    /// As those of the other calls.
+    fn tend(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// Why a sink could not be asked.
@@ -207,6 +216,12 @@ pub trait RowMapper: Send + Sync {
     /// # Errors
     /// The reason why the record has no cells; what was written of it is dropped.
     fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable>;
+
+    /// The sink's function that is told, with each batch, of the rows that count towards a text ([`Cells::tally`]): for each
+    /// topic, partition and text the offsets of the first and the last, the timestamp of the last, and their number.
+    fn tally(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Which records of a log have a row.
@@ -232,6 +247,16 @@ pub trait Notice: Send + Sync {
 
     /// Writes one cell for each column.
     fn cells(&self, to: &mut dyn Cells);
+}
+
+/// What a sink does for its rows apart from any record: a function of its own, called with a number. It gives a number too, of
+/// what it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chore {
+    /// The function.
+    pub function: &'static str,
+    /// What it is called with.
+    pub argument: i64,
 }
 
 /// Why a record could not be decoded.
@@ -271,6 +296,9 @@ pub trait Cells {
 
     /// `text[]`.
     fn texts(&mut self, values: &[&str]);
+
+    /// The row counts towards the text that was written last: see [`RowMapper::tally`]. Sinks may leave it.
+    fn tally(&mut self) {}
 }
 
 /// Tells a blocking call of a [`LogSink`] to give up, from another thread.

@@ -1,8 +1,8 @@
-//! The writer: does one thing at a time with the sink, and again until it is done.
+//! The writer: does one thing at a time with the sink, and again until it is done; between two things it has the sink tended.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,10 +46,34 @@ impl<S: LogSink> Writer<S> {
         if self.insist(LogSink::begin).is_none() {
             return;
         }
-        while let Ok(job) = todo.recv() {
-            let Some(outcome) = self.work(job) else { return };
-            if done.send(outcome).is_err() {
-                return;
+        let mut next_tending = Instant::now();
+        loop {
+            if Instant::now() >= next_tending {
+                let Some(pause) = self.tend() else { return };
+                next_tending = Instant::now() + pause;
+            }
+            match todo.recv_timeout(next_tending.saturating_duration_since(Instant::now())) {
+                Ok(job) => {
+                    let Some(outcome) = self.work(job) else { return };
+                    if done.send(outcome).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Has the sink tended, and gives how long that is enough for. What fails can wait: records go first. `None` when stopped.
+    fn tend(&mut self) -> Option<Duration> {
+        match self.sink.tend() {
+            Ok(()) => Some(self.settings.tending),
+            Err(SinkError::Stopped) => None,
+            Err(SinkError::Unavailable(reason)) => {
+                let next_try_seconds = self.settings.tending_again.as_secs_f64();
+                tracing::warn!(next_try_seconds, %reason, "the mirror cannot tend its rows (partitions, retention) and tries again; records are written");
+                Some(self.settings.tending_again)
             }
         }
     }
