@@ -4,7 +4,7 @@ use crate::events::Events;
 use crate::instance::Instance;
 use crate::mirrored::assert_outputs_mirrored;
 use crate::support::postgres::query;
-use crate::support::{Helix, wait_until};
+use crate::support::{Helix, Record, wait_until};
 use crate::trial::{Trial, assert_mirrored, database};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -154,6 +154,39 @@ fn the_first_difference_is_named() {
         trial.mirror("verify", &[&["--postgres-url", &url, "--topic", &events], &range[..]].concat())
     };
     assert_eq!((range("4", "100").code, range("0", "3").code, range("3", "4").code), (Some(0), Some(0), Some(1)));
+}
+
+#[test]
+fn rows_that_retention_dropped_are_no_difference() {
+    let (trial, url) = (Trial::new("dropped", &[]), database());
+    let months_ago = |record: Record| record.at_ms(1_700_000_000_000);
+    let old: Vec<Record> = Events::new(27, 40).take(100).into_iter().map(months_ago).collect();
+    trial.feed(&old);
+    assert_eq!(trial.mirror("backfill", &["--postgres-url", &url]).code, Some(0));
+    let today: Vec<Record> = Events::new(28, 40).take(60).into_iter().map(|record| record.at_ms(now_ms())).collect();
+    trial.feed(&today);
+    // A mirror drops what is too old by itself, and keeps on mirroring.
+    let mut mirror = trial.start_mirror(&["--postgres-url", &url, "--set", "mirror.retention=60d"]);
+    mirror.wait_for("the old rows to be gone", |_| (rows(&url) == 60).then_some(()));
+    mirror.stop();
+    let events = trial.topic("events");
+    let same = trial.mirror("verify", &["--postgres-url", &url, "--topic", &events]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert!(same.stdout.contains("without a row since retention dropped it"), "{same:?}");
+    assert!(same.stdout.contains("same: 160 records of 12 partitions"), "{same:?}");
+    // One that is not old has no such excuse.
+    query(
+        &url,
+        "delete from memory_events where ctid = (select min(ctid) from memory_events) and record_time > now() - interval '1 day'",
+    );
+    let found = trial.mirror("verify", &["--postgres-url", &url, "--topic", &events]);
+    found.assert_failed(1, &["differ from Kafka"]);
+    assert!(found.stdout.contains("is in Kafka and has no row"), "{found:?}");
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
 }
 
 #[test]
