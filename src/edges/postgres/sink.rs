@@ -23,6 +23,8 @@ use super::session::{Database, DatabaseError, Session};
 
 /// Longest a call may take; a batch is a few MiB, so past this the server hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
+/// Longest a migration or a chore may take, which may have to go through all rows.
+const LONG_LIMIT: Duration = Duration::from_secs(6 * 3600);
 /// How long a set stop may go unseen.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
@@ -84,15 +86,20 @@ impl PostgresSink {
 
     /// Runs a call to its end, its limit, or the stop. Whatever went wrong, the connection is given up: a transaction that
     /// it may have open ends with it.
-    fn call<T>(&mut self, work: impl AsyncFnOnce(&mut Tables) -> Result<T, Fault>) -> Result<T, SinkError> {
+    fn call<T>(
+        &mut self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut Tables) -> Result<T, Fault>,
+    ) -> Result<T, SinkError> {
         let (tables, stop) = (&mut self.tables, &self.stop);
+        let limited = async {
+            // Apart from the call's own limit: the first connection migrates, which may take as long as the rows are many.
+            within(LONG_LIMIT, async { tables.session.connection().await.map(drop) }).await?;
+            within(limit, work(tables)).await
+        };
         let outcome = self.runtime.block_on(async {
             tokio::select! {
-                done = tokio::time::timeout(CALL_LIMIT, work(tables)) => match done {
-                    Ok(Ok(value)) => Ok(value),
-                    Ok(Err(fault)) => Err(SinkError::Unavailable(fault.reason())),
-                    Err(_) => Err(SinkError::Unavailable(format!("no answer within {} s", CALL_LIMIT.as_secs()))),
-                },
+                done = limited => done.map_err(|fault| SinkError::Unavailable(fault.reason())),
                 () = until_set(stop) => Err(SinkError::Stopped),
             }
         });
@@ -121,21 +128,21 @@ impl LogSink for PostgresSink {
 
     fn begin(&mut self) -> Result<(), SinkError> {
         let Some(notice) = self.notice.clone() else { return Ok(()) };
-        self.call(async |tables| leave(notice.as_ref(), tables.session.connection().await?).await)
+        self.call(CALL_LIMIT, async |tables| leave(notice.as_ref(), tables.session.connection().await?).await)
     }
 
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
-        self.call(async |tables| claim(tables.session.connection().await?, partitions).await)
+        self.call(CALL_LIMIT, async |tables| claim(tables.session.connection().await?, partitions).await)
     }
 
     fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
-        self.call(async |tables| {
+        self.call(CALL_LIMIT, async |tables| {
             checkpoints(tables.session.connection().await?, READ, partitions.iter()).await.map(standing)
         })
     }
 
     fn write(&mut self, batch: &Batch, advances: &[Advance]) -> Result<Written, SinkError> {
-        self.call(async |tables| match tables.attempt(batch, advances, false).await {
+        self.call(CALL_LIMIT, async |tables| match tables.attempt(batch, advances, false).await {
             Err(Fault::Row(_) | Fault::Duplicate) => tables.attempt(batch, advances, true).await,
             outcome => outcome,
         })
@@ -143,7 +150,7 @@ impl LogSink for PostgresSink {
 
     fn tend(&mut self) -> Result<(), SinkError> {
         self.chores.clone().into_iter().try_for_each(|chore| {
-            let done = self.call(async |tables| run(chore, tables.session.connection().await?).await)?;
+            let done = self.call(LONG_LIMIT, async |tables| run(chore, tables.session.connection().await?).await)?;
             if done > 0 {
                 tracing::info!(
                     chore = chore.function,
@@ -155,6 +162,11 @@ impl LogSink for PostgresSink {
             Ok(())
         })
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let late = |_| Fault::Down(format!("no answer within {} s", limit.as_secs()));
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 async fn until_set(stop: &Stop) {
