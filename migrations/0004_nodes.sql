@@ -107,7 +107,7 @@ CREATE TABLE memory_node_checkpoints (
     PRIMARY KEY (kafka_topic, kafka_partition, node_digest)
 ) WITH (fillfactor = 50);
 
-COMMENT ON TABLE memory_node_checkpoints IS 'How far each node is mirrored: its last event in each partition. Written in the transaction of the rows and of memory_event_checkpoints. Retention leaves it as it is.';
+COMMENT ON TABLE memory_node_checkpoints IS 'How far each node is mirrored: its last event in each partition, of the rows that memory_node_progress says. Retention leaves it as it is.';
 COMMENT ON COLUMN memory_node_checkpoints.kafka_topic IS 'Topic.';
 COMMENT ON COLUMN memory_node_checkpoints.kafka_partition IS 'Partition of the topic.';
 COMMENT ON COLUMN memory_node_checkpoints.node_digest IS 'memory_digest of node_id: the key.';
@@ -119,86 +119,83 @@ COMMENT ON COLUMN memory_node_checkpoints.last_event_time_ns IS 'Its timestamp i
 COMMENT ON COLUMN memory_node_checkpoints.last_version IS 'Its version.';
 COMMENT ON COLUMN memory_node_checkpoints.vector_clock IS 'Its vector clock: of that one event, so that the row stays as small as an event. memory_nodes has the join over all.';
 COMMENT ON COLUMN memory_node_checkpoints.event_count IS 'Records with events of the node so far, redeliveries too; without those that this database refused.';
-COMMENT ON COLUMN memory_node_checkpoints.created_at IS 'When the first of them was mirrored, by this database''s clock.';
-COMMENT ON COLUMN memory_node_checkpoints.updated_at IS 'When the last of them was mirrored, by this database''s clock.';
+COMMENT ON COLUMN memory_node_checkpoints.created_at IS 'When the first of them was counted, by this database''s clock.';
+COMMENT ON COLUMN memory_node_checkpoints.updated_at IS 'When the last of them was counted, by this database''s clock.';
 
--- Exact to the last moment: from 2000 on, where timestamptz counts from, and by hours and the rest, since the factor of an interval
--- is a double.
-CREATE FUNCTION memory_record_time(milliseconds bigint) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN milliseconds < 0 THEN '-infinity' WHEN milliseconds > 9224318015999999 THEN 'infinity'
-    ELSE timestamptz '2000-01-01 00:00:00Z' + (milliseconds - 946684800000) / 3600000 * interval '1 h'
-        + (milliseconds - 946684800000) % 3600000 * interval '1 ms' END;
+CREATE TABLE memory_node_progress (
+    kafka_topic     text        NOT NULL,
+    kafka_partition integer     NOT NULL,
+    counted_offset  bigint      NOT NULL DEFAULT 0,
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kafka_topic, kafka_partition)
+) WITH (fillfactor = 50);
 
-COMMENT ON FUNCTION memory_record_time(bigint) IS 'record_time of a record_timestamp_ms: -infinity when there is none, infinity beyond what timestamptz holds.';
+COMMENT ON TABLE memory_node_progress IS 'How far the rows of each partition are counted in memory_node_checkpoints: seconds behind memory_event_checkpoints, at most, while a mirror runs.';
+COMMENT ON COLUMN memory_node_progress.kafka_topic IS 'Topic.';
+COMMENT ON COLUMN memory_node_progress.kafka_partition IS 'Partition of the topic.';
+COMMENT ON COLUMN memory_node_progress.counted_offset IS 'Rows below this offset are counted.';
+COMMENT ON COLUMN memory_node_progress.updated_at IS 'When it last moved, by this database''s clock.';
 
--- PL/pgSQL, which plans once for a session: it is called for each batch. The plan must stand a table that was empty when it was made
--- and has millions of rows since, so it has no choice: for each node a look into one index (LATERAL and LIMIT forbid another order).
--- Records up to last_offset are counted already, should they come again (somebody moved the checkpoint back): then those above
--- it are counted in the log.
-CREATE FUNCTION memory_note_nodes(
-    topics text[], partitions integer[], nodes text[], first_offsets bigint[], last_offsets bigint[], last_timestamps_ms bigint[],
-    counts bigint[]
-) RETURNS void
+-- Now and again, not with each batch: a batch has few rows of each of many nodes, and to look each of them up took the mirror a
+-- third of its speed. Its own table says how far it is, so that no writer's checkpoint is locked; of two that count at once each
+-- takes what the other has not. Planned anew each time: the tables may have been empty the last time.
+CREATE FUNCTION count_memory_nodes(most_offsets bigint DEFAULT 1000000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan
+SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 AS $$
+DECLARE
+    part record;
+    moved bigint := 0;
 BEGIN
-    INSERT INTO memory_node_checkpoints AS at (kafka_topic, kafka_partition, node_digest, node_id, last_offset, last_event_id,
-        last_event_time, last_event_time_ns, last_version, vector_clock, event_count)
-    SELECT noted.topic, noted.partition, noted.digest, noted.node, noted.last_offset, e.event_id, e.event_time, e.event_time_ns, e.version,
-        e.vector_clock, CASE WHEN noted.first_offset > coalesce(known.last_offset, -1) THEN noted.count ELSE (
-            SELECT count(*) FROM memory_events AS again
-            WHERE again.kafka_topic = noted.topic AND again.kafka_partition = noted.partition AND again.node_id = noted.node
-                AND again.kafka_offset > known.last_offset AND again.kafka_offset <= noted.last_offset
-        ) END
-    FROM (
-        SELECT *, memory_digest(node) AS digest
-        FROM unnest(topics, partitions, nodes, first_offsets, last_offsets, last_timestamps_ms, counts)
-            AS noted (topic, partition, node, first_offset, last_offset, last_timestamp_ms, count)
-        OFFSET 0
-    ) AS noted CROSS JOIN LATERAL (
-        SELECT event_id, event_time, event_time_ns, version, vector_clock
-        FROM memory_events
-        WHERE kafka_topic = noted.topic AND kafka_partition = noted.partition AND kafka_offset = noted.last_offset
-            AND record_time = memory_record_time(noted.last_timestamp_ms) AND node_id IS NOT NULL
-        LIMIT 1
-    ) AS e LEFT JOIN LATERAL (
-        SELECT last_offset
-        FROM memory_node_checkpoints
-        WHERE kafka_topic = noted.topic AND kafka_partition = noted.partition AND node_digest = noted.digest
-        LIMIT 1
-    ) AS known ON true
-    ON CONFLICT (kafka_topic, kafka_partition, node_digest) DO UPDATE SET
-        last_offset = excluded.last_offset, last_event_id = excluded.last_event_id, last_event_time = excluded.last_event_time,
-        last_event_time_ns = excluded.last_event_time_ns, last_version = excluded.last_version, vector_clock = excluded.vector_clock,
-        event_count = at.event_count + excluded.event_count, updated_at = now()
-    WHERE excluded.last_offset > at.last_offset;
+    INSERT INTO memory_node_progress (kafka_topic, kafka_partition)
+    SELECT kafka_topic, kafka_partition
+    FROM memory_event_checkpoints AS c
+    WHERE next_offset > 0
+        AND NOT EXISTS (SELECT FROM memory_node_progress AS p WHERE p.kafka_topic = c.kafka_topic AND p.kafka_partition = c.kafka_partition)
+    ON CONFLICT DO NOTHING;
+    FOR part IN
+        SELECT kafka_topic, kafka_partition, counted_offset, least(next_offset, counted_offset + most_offsets) AS upto
+        FROM memory_node_progress AS p JOIN memory_event_checkpoints AS c USING (kafka_topic, kafka_partition)
+        WHERE next_offset > counted_offset
+        FOR UPDATE OF p SKIP LOCKED
+    LOOP
+        INSERT INTO memory_node_checkpoints AS at (kafka_topic, kafka_partition, node_digest, node_id, last_offset, last_event_id,
+            last_event_time, last_event_time_ns, last_version, vector_clock, event_count)
+        SELECT part.kafka_topic, part.kafka_partition, memory_digest(node_id), node_id, last_offset, event_id, event_time, event_time_ns,
+            version, vector_clock, count
+        FROM (
+            SELECT node_id, max(kafka_offset) AS last_offset, count(*) AS count
+            FROM memory_events
+            WHERE kafka_topic = part.kafka_topic AND kafka_partition = part.kafka_partition
+                AND kafka_offset >= part.counted_offset AND kafka_offset < part.upto AND node_id IS NOT NULL
+            GROUP BY node_id
+        ) AS noted CROSS JOIN LATERAL (
+            SELECT event_id, event_time, event_time_ns, version, vector_clock
+            FROM memory_events
+            WHERE kafka_topic = part.kafka_topic AND kafka_partition = part.kafka_partition AND kafka_offset = noted.last_offset
+            LIMIT 1
+        ) AS last
+        ON CONFLICT (kafka_topic, kafka_partition, node_digest) DO UPDATE SET
+            last_offset = excluded.last_offset, last_event_id = excluded.last_event_id, last_event_time = excluded.last_event_time,
+            last_event_time_ns = excluded.last_event_time_ns, last_version = excluded.last_version, vector_clock = excluded.vector_clock,
+            event_count = at.event_count + excluded.event_count, updated_at = now();
+        UPDATE memory_node_progress SET counted_offset = part.upto, updated_at = now()
+        WHERE kafka_topic = part.kafka_topic AND kafka_partition = part.kafka_partition;
+        moved := moved + part.upto - part.counted_offset;
+    END LOOP;
+    RETURN moved;
 END
 $$;
 
-COMMENT ON FUNCTION memory_note_nodes(text[], integer[], text[], bigint[], bigint[], bigint[], bigint[]) IS 'Moves the checkpoints of nodes: for each topic, partition and node the first and last offset of its rows just written, the timestamp of the last, and their number. Called by the mirror in the transaction of the rows.';
+COMMENT ON FUNCTION count_memory_nodes(bigint) IS 'Brings memory_node_checkpoints up to the rows mirrored, at most so many offsets of each partition; gives the number of offsets. The mirror calls it every few seconds.';
 
 -- PL/pgSQL finds tables when it runs, wherever the caller's search_path points: it is told where they are.
 DO $$
 BEGIN
-    EXECUTE format('ALTER FUNCTION memory_note_nodes SET search_path = %I, pg_catalog, pg_temp', current_schema());
+    EXECUTE format('ALTER FUNCTION count_memory_nodes SET search_path = %I, pg_catalog, pg_temp', current_schema());
 END
 $$;
-
--- What was mirrored before this migration.
-INSERT INTO memory_node_checkpoints (kafka_topic, kafka_partition, node_digest, node_id, last_offset, last_event_id, last_event_time,
-    last_event_time_ns, last_version, vector_clock, event_count, created_at, updated_at)
-SELECT kafka_topic, kafka_partition, memory_digest(node_id), node_id, last_offset, event_id, event_time, event_time_ns, version, vector_clock,
-    event_count, first_mirrored_at, mirrored_at
-FROM (
-    SELECT kafka_topic, kafka_partition, node_id, count(*) AS event_count, max(kafka_offset) AS last_offset, min(mirrored_at) AS first_mirrored_at
-    FROM memory_events
-    WHERE node_id IS NOT NULL
-    GROUP BY kafka_topic, kafka_partition, node_id
-) AS noted JOIN memory_events AS last USING (kafka_topic, kafka_partition, node_id)
-WHERE last.kafka_offset = noted.last_offset;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- HelixAgent's shape

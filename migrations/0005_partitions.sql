@@ -124,6 +124,8 @@ BEGIN
         RETURN 0;
     END IF;
     PERFORM note_dropped_events(bound);
+    -- What goes must have been counted.
+    PERFORM count_memory_nodes(9223372036854775807);
     FOR part IN
         SELECT inhrelid::regclass AS name, memory_upper_bound(inhrelid) <= bound AS is_below
         FROM pg_inherits

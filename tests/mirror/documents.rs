@@ -137,6 +137,7 @@ fn the_role_that_only_reads_reads_all_and_changes_nothing() {
         "set default_transaction_read_only = off; select drop_memory_events(now())",
         "set default_transaction_read_only = off; select make_memory_event_partitions(9)",
         "set default_transaction_read_only = off; select note_dropped_events(now())",
+        "set default_transaction_read_only = off; select count_memory_nodes()",
         "set default_transaction_read_only = off; create table mine (n int)",
     ] {
         let refused = psql(&reader, change).unwrap_err();

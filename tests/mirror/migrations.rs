@@ -58,6 +58,7 @@ type Seen = (&'static str, Vec<Vec<String>>);
 
 /// What a reader of the database sees: rows, rebuilds, and what there is with its comments. Times of the clock are left out.
 fn seen(url: &str) -> Vec<Seen> {
+    query(url, "select count_memory_nodes()");
     let all = [
         ("events", "select (to_jsonb(e) - 'mirrored_at')::text from memory_events as e order by kafka_partition, kafka_offset"),
         ("nodes", "select (to_jsonb(n))::text from memory_nodes as n order by node_id"),

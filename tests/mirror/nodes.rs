@@ -1,12 +1,15 @@
-//! What is known of each node: its checkpoints move with the rows, whatever a batch goes through, and the view tells what the log
+//! What is known of each node: its checkpoints follow the rows, whatever a batch goes through, and the view tells what the log
 //! tells, in whatever order it came.
 
 use crate::log::Log;
-use crate::support::postgres::query;
-use crate::support::{Postgres, Record, records, repo_path};
-use crate::{sink, start, wait_for_log, wait_for_rows};
-use helixstream::streams::ports::log::{LogSink, Stop};
+use crate::support::postgres::{query, try_query};
+use crate::support::{Postgres, Record, records, repo_path, wait_until};
+use crate::{settings, sink, start, wait_for_log, wait_for_rows};
+use helixstream::edges::postgres::mirror::Mirror;
+use helixstream::memories::mirror::upkeep;
+use helixstream::streams::ports::log::{Chore, LogSink, Stop};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// An event of a node.
 fn by(node: &str, id: &str, more: Value) -> Record {
@@ -16,8 +19,9 @@ fn by(node: &str, id: &str, more: Value) -> Record {
     Record::new("k", event.to_string())
 }
 
-/// Where the checkpoints of nodes are not what the rows say.
+/// Brings the checkpoints of nodes up to the rows, in small steps; gives those that are not what the rows say.
 pub fn wrong(url: &str) -> Vec<Vec<String>> {
+    while query(url, "select count_memory_nodes(7)") != [["0"]] {}
     let sql = "with noted as (
             select kafka_topic, kafka_partition, node_id, max(kafka_offset) as last_offset, count(*) as event_count, max(mirrored_at) as updated_at
             from memory_events where node_id is not null group by 1, 2, 3
@@ -42,8 +46,8 @@ fn the_checkpoints_of_nodes_are_what_the_rows_say() {
     log.append(records::read_file(repo_path("tests/fixtures/helixagent-events.jsonl")));
     let mirrors = [start(log.reader(0..12), &url), start(log.reader(0..12), &url)];
     wait_for_log(&url, &log);
-    assert!(count(&url, "memory_node_checkpoints") > 12);
     assert_eq!(wrong(&url), Vec::<Vec<String>>::new());
+    assert!(count(&url, "memory_node_checkpoints") > 12);
     // A node's last event moves on, another node comes, and one without a name counts for none.
     log.append([by("late", "e1", json!({})), by("", "e2", json!({})), by("late", "e3", json!({"version": 9}))]);
     wait_for_log(&url, &log);
@@ -51,6 +55,26 @@ fn the_checkpoints_of_nodes_are_what_the_rows_say() {
     assert_eq!(wrong(&url), Vec::<Vec<String>>::new());
     let late = "select last_event_id, last_version, event_count from memory_node_checkpoints where node_id = 'late'";
     assert_eq!(query(&url, late), [["e3", "9", "2"]]);
+}
+
+#[test]
+fn nodes_are_counted_by_the_mirror_itself_and_by_two_at_once_no_twice() {
+    let (log, url) = (Log::new(4), Postgres::shared().create_database());
+    let often = |chore: Chore| Chore { every: Duration::from_millis(1), ..chore };
+    let start = || {
+        let stop = Stop::default();
+        let sink = sink(&url, &stop).with_chores(upkeep(0, None).into_iter().map(often).collect());
+        Mirror::start(Box::new(log.reader(0..4)), sink, stop, settings()).unwrap()
+    };
+    let mirrors = [start(), start()];
+    for number in 0..400 {
+        let node = format!("n{}", number % 7);
+        log.append([by(&node, &format!("e{number}"), json!({})).in_partition(number % 4)]);
+    }
+    let counted = "select coalesce(sum(event_count), 0) from memory_node_checkpoints";
+    wait_until("all to be counted", || try_query(&url, counted).is_ok_and(|rows| rows == [["400"]]));
+    mirrors.into_iter().for_each(|mirror| mirror.stop());
+    assert_eq!(wrong(&url), Vec::<Vec<String>>::new());
 }
 
 #[test]
@@ -200,6 +224,7 @@ fn views_have_helixagents_columns_and_no_others() {
     }
     assert_eq!(count(&url, "helixagent_memory_events"), 10);
     assert_eq!(count(&url, "helixagent_memory_nodes"), 2);
+    query(&url, "select count_memory_nodes()");
     let sql = "select checkpoint_id, user_id is null, last_processed_event_id, last_processed_version, event_count, vector_clock
         from helixagent_memory_event_checkpoints order by 1";
     let o = r#"{"n": 1, "o": 10}"#;

@@ -1,15 +1,14 @@
 //! The log's partitions: made ahead by the mirror, never in its way, and dropped by it where retention says so.
 
 use crate::log::Log;
-use crate::nodes;
 use crate::support::postgres::query;
 use crate::support::process::Process;
 use crate::support::{Postgres, Record, wait_until};
 use crate::{event, settings, sink, wait_for_rows};
 use helixstream::edges::postgres::PostgresSink;
-use helixstream::edges::postgres::mirror::{Mirror, Settings};
+use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::memories::mirror::upkeep;
-use helixstream::streams::ports::log::{LogSink, SinkError, Stop};
+use helixstream::streams::ports::log::{Chore, LogSink, SinkError, Stop};
 use rustix::process::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,11 +20,10 @@ fn tended(url: &str, ahead: u32, retention: Option<Duration>) -> PostgresSink {
 }
 
 fn start(log: &Log, url: &str, retention: Option<Duration>) -> Mirror {
-    let pause = Duration::from_millis(50);
-    let settings = Settings { tending: pause, tending_again: pause, ..settings() };
+    let often = |chore: Chore| Chore { every: Duration::from_millis(50), ..chore };
     let stop = Stop::default();
-    let sink = sink(url, &stop).with_chores(upkeep(2, retention));
-    Mirror::start(Box::new(log.reader([0])), sink, stop, settings).unwrap()
+    let sink = sink(url, &stop).with_chores(upkeep(2, retention).into_iter().map(often).collect());
+    Mirror::start(Box::new(log.reader([0])), sink, stop, settings()).unwrap()
 }
 
 /// How many monthly partitions there are.
@@ -72,7 +70,7 @@ fn mirrors_that_start_together_make_each_partition_once() {
     tended(&url, 0, None).claim(&[]).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..6 {
-            scope.spawn(|| assert_eq!(tended(&url, 5, Some(DAY)).tend(), Ok(())));
+            scope.spawn(|| assert!(tended(&url, 5, Some(DAY)).tend().is_ok()));
         }
     });
     tended(&url, 5, None).tend().unwrap();
@@ -169,6 +167,6 @@ fn what_is_older_than_retention_is_dropped_and_the_rest_stays() {
     assert_eq!(query(&url, bound), [["t", "3"]]);
     assert_eq!(query(&url, "select count(*), min(memory_id) from memory_dropped_events"), [["2", "m"]]);
     assert_eq!(query(&url, "select rebuild_memory_from_events('m')->'incomplete'"), [["true"]]);
+    query(&url, "select count_memory_nodes()");
     assert_eq!(query(&url, "select last_event_id, event_count from memory_node_checkpoints"), [["new", "6"]]);
-    assert!(!nodes::wrong(&url).is_empty());
 }

@@ -83,12 +83,6 @@ fn what_is_known_by_time_or_place_is_looked_for_in_one_partition() {
     let place = "SELECT * FROM memory_events WHERE kafka_topic = 'events' AND kafka_partition = 1 AND kafka_offset = 13 AND record_time = ";
     let of_place = plan(&mut database, &format!("{place} '1970-01-01 00:00:13Z'"));
     assert!(of_place.contains("using memory_events_past_pkey") && !of_place.contains("Append"), "{of_place}");
-    // As memory_note_nodes looks for the last event of each node: which partition, it knows when it runs.
-    let noted = "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT * FROM unnest(ARRAY[15, 27], ARRAY[15000, 27000]) AS noted (at, ms)
-        JOIN memory_events AS e ON e.kafka_topic = 'events' AND e.kafka_partition = 3 AND e.kafka_offset = at AND e.record_time = memory_record_time(ms)";
-    let plan = database.rows(sql(noted)).into_iter().flatten().flatten().collect::<Vec<_>>().join("\n");
-    assert_eq!(plan.matches("never executed").count(), 4, "{plan}");
-    assert!(plan.contains("using memory_events_past_pkey"), "{plan}");
     // And before a moment is nothing but the past.
     let until = self::plan(&mut database, "SELECT * FROM memory_rows('m7', '1999-01-01Z')");
     assert!(until.contains("memory_events_past") && !until.contains("memory_events_2"), "{until}");
@@ -110,10 +104,10 @@ fn what_reads_promises_so() {
     let mut database = Database::create();
     let volatile = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND provolatile = 'v' ORDER BY 1";
     let writes = [
+        "count_memory_nodes",
         "drop_memory_events",
         "drop_memory_events_after",
         "make_memory_event_partitions",
-        "memory_note_nodes",
         "memory_try_upkeep",
         "note_dropped_events",
     ];

@@ -4,10 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::streams::ports::log::{Cells, LogBatch, LogRecord, RowMapper, TopicPartition};
+use crate::streams::ports::log::{Cells, LogBatch, LogRecord, RowMapper};
 
 use super::copy::{CellWriter, cell_count};
-use super::tally::{Counted, Tallies};
 
 /// Columns before those of the mapper.
 const RAW_COLUMNS: &[&str] = &[
@@ -33,18 +32,12 @@ pub(super) fn column_list(mapper: &dyn RowMapper) -> String {
     [RAW_COLUMNS, mapper.columns(), ERROR_COLUMNS].concat().join(", ")
 }
 
-/// Where a row lies in the bytes, and where its raw start ends; where its record lies, and the text that it counts towards.
-#[derive(Clone, Debug)]
+/// Where a row lies in the bytes, and where its raw start ends.
+#[derive(Clone, Copy, Debug)]
 struct Row {
     start: usize,
     raw_end: usize,
     end: usize,
-    /// Index into the batch's partitions.
-    partition: usize,
-    offset: i64,
-    timestamp_ms: i64,
-    /// Empty when it counts towards none.
-    tallied: Range<usize>,
 }
 
 /// Rows for one `COPY`.
@@ -52,13 +45,11 @@ pub struct Batch {
     mapper: Arc<dyn RowMapper>,
     bytes: Vec<u8>,
     rows: Vec<Row>,
-    /// Those of the rows, each once.
-    partitions: Vec<TopicPartition>,
 }
 
 impl Batch {
     pub(super) fn new(mapper: Arc<dyn RowMapper>) -> Batch {
-        Batch { mapper, bytes: Vec::new(), rows: Vec::new(), partitions: Vec::new() }
+        Batch { mapper, bytes: Vec::new(), rows: Vec::new() }
     }
 
     /// How many rows there are.
@@ -85,32 +76,6 @@ impl Batch {
         bytes
     }
 
-    /// What the rows count towards, without those that are kept raw (in their order).
-    pub(super) fn tallies(&self, raw: &[usize]) -> Tallies {
-        let counted = self
-            .rows
-            .iter()
-            .enumerate()
-            .filter(|(index, row)| !row.tallied.is_empty() && raw.binary_search(index).is_err());
-        Tallies::of(
-            &self.partitions,
-            counted.map(|(_, row)| Counted {
-                partition: row.partition,
-                text: &self.bytes[row.tallied.clone()],
-                offset: row.offset,
-                timestamp_ms: row.timestamp_ms,
-            }),
-        )
-    }
-
-    /// The index of a record's partition among those of the batch.
-    fn partition(&mut self, partition: &TopicPartition) -> usize {
-        self.partitions.iter().rposition(|known| known == partition).unwrap_or_else(|| {
-            self.partitions.push(partition.clone());
-            self.partitions.len() - 1
-        })
-    }
-
     fn write_error(&self, to: &mut Vec<u8>, class: &str, message: &str) {
         let mut cells = CellWriter::new(to);
         self.mapper.columns().iter().for_each(|_| cells.null());
@@ -133,8 +98,8 @@ impl Batch {
         cells.bytea(record.value);
     }
 
-    /// Writes the decoded columns and tells what the row counts towards; what is wrong when there are none.
-    fn write_decoded(&mut self, record: &LogRecord<'_>) -> Result<Range<usize>, (&'static str, String)> {
+    /// Writes the decoded columns; what is wrong when there are none.
+    fn write_decoded(&mut self, record: &LogRecord<'_>) -> Result<(), (&'static str, String)> {
         let mut cells = CellWriter::new(&mut self.bytes);
         self.mapper.cells(record, &mut cells).map_err(|bad| (bad.class, bad.message))?;
         if let Some(misfit) = cells.misfit {
@@ -145,7 +110,7 @@ impl Batch {
         }
         cells.null();
         cells.null();
-        Ok(cells.tallied)
+        Ok(())
     }
 }
 
@@ -154,16 +119,13 @@ impl LogBatch for Batch {
         let start = self.bytes.len();
         self.write_raw(record);
         let raw_end = self.bytes.len();
-        let tallied = self.write_decoded(record).unwrap_or_else(|(class, message)| {
+        if let Err((class, message)) = self.write_decoded(record) {
             self.bytes.truncate(raw_end);
             let mut bytes = std::mem::take(&mut self.bytes);
             self.write_error(&mut bytes, class, &message);
             self.bytes = bytes;
-            0..0
-        });
-        let partition = self.partition(record.partition);
-        let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);
-        self.rows.push(Row { start, raw_end, end: self.bytes.len(), partition, offset, timestamp_ms, tallied });
+        }
+        self.rows.push(Row { start, raw_end, end: self.bytes.len() });
     }
 
     fn bytes(&self) -> usize {
@@ -174,6 +136,5 @@ impl LogBatch for Batch {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.rows.clear();
-        self.partitions.clear();
     }
 }

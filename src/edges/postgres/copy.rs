@@ -1,8 +1,6 @@
 //! Cells in the binary form of `COPY`: each its length and its bytes. Binary, because most of a row are bytes as they
 //! came, which the text form would double.
 
-use std::ops::Range;
-
 use crate::streams::ports::log::{Cells, Header};
 
 use super::numeric;
@@ -28,10 +26,6 @@ pub(super) struct CellWriter<'b> {
     pub(super) count: usize,
     /// A value that its type cannot hold, if there was one.
     pub(super) misfit: Option<String>,
-    /// Where the text written last lies.
-    text: Range<usize>,
-    /// Where the text lies that the row counts towards; empty when it counts towards none.
-    pub(super) tallied: Range<usize>,
 }
 
 /// What a row begins with: its number of cells.
@@ -41,7 +35,7 @@ pub(super) fn cell_count(cells: usize) -> [u8; 2] {
 
 impl<'b> CellWriter<'b> {
     pub(super) fn new(bytes: &'b mut Vec<u8>) -> CellWriter<'b> {
-        CellWriter { bytes, count: 0, misfit: None, text: 0..0, tallied: 0..0 }
+        CellWriter { bytes, count: 0, misfit: None }
     }
 
     /// A cell whose bytes `fill` appends.
@@ -115,13 +109,7 @@ impl Cells for CellWriter<'_> {
     }
 
     fn text(&mut self, value: &str) {
-        let start = self.bytes.len() + NULL.len();
         self.cell(|to| put_text(to, value));
-        self.text = start..self.bytes.len();
-    }
-
-    fn tally(&mut self) {
-        self.tallied = self.text.clone();
     }
 
     fn boolean(&mut self, value: bool) {

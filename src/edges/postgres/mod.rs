@@ -7,7 +7,6 @@
 //! | `rows` | the rows of a batch on their way into its transaction; what Postgres refuses |
 //! | `notice` | the row that says who writes, and with which settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
-//! | `tally` | how many rows count towards which text, for the function that keeps it |
 //! | `session` | connections and migrations |
 //! | `look` | the tables as they stand, for those who compare or watch |
 //! | `fault` | what an error of Postgres calls for |
@@ -22,7 +21,6 @@ mod numeric;
 mod rows;
 mod session;
 mod sink;
-mod tally;
 
 pub use look::{MirrorTables, Progress};
 pub use session::{Database, DatabaseError};

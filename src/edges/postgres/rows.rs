@@ -28,18 +28,18 @@ pub(super) struct Rows<'a> {
 
 impl Rows<'_> {
     /// All as they are.
-    pub(super) async fn copy_all(&mut self) -> Result<Vec<usize>, Fault> {
+    pub(super) async fn copy_all(&mut self) -> Result<u64, Fault> {
         if self.batch.len() > 0 {
             let batch = self.batch;
             self.copy_part(batch.slice(0..batch.len()), false).await?;
         }
-        Ok(Vec::new())
+        Ok(0)
     }
 
-    /// Halves what is refused until single rows are left; gives those, in their order.
-    pub(super) async fn copy_what_fits(&mut self) -> Result<Vec<usize>, Fault> {
+    /// Halves what is refused until single rows are left; gives their number.
+    pub(super) async fn copy_what_fits(&mut self) -> Result<u64, Fault> {
         let whole = 0..self.batch.len();
-        let (mut todo, mut staged, mut rejected) = (vec![whole], false, Vec::new());
+        let (mut todo, mut staged, mut rejected) = (vec![whole], false, 0);
         while let Some(rows) = todo.pop() {
             self.to.execute("SAVEPOINT part").await?;
             let batch = self.batch;
@@ -63,7 +63,7 @@ impl Rows<'_> {
                     tracing::warn!(%reason, "Postgres refuses a decoded row; the mirror keeps the record raw");
                     let raw = batch.raw(rows.start, &reason);
                     self.copy_part(&raw, staged).await.map_err(still_refused)?;
-                    rejected.push(rows.start);
+                    rejected += 1;
                 }
                 (other, _) if staged => return Err(still_refused(other)),
                 _ => {

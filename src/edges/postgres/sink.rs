@@ -1,11 +1,10 @@
-//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, tell the mapper's tally, move the
-//! checkpoints, commit.
+//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, move the checkpoints, commit.
 //!
 //! A batch that Postgres refuses, or of which rows are there already, is tried again part by part (`rows`). The primary key
 //! is thus a second lock behind the checkpoint.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -25,6 +24,10 @@ use super::session::{Database, DatabaseError, Session};
 const CALL_LIMIT: Duration = Duration::from_secs(120);
 /// Longest a migration or a chore may take, which may have to go through all rows.
 const LONG_LIMIT: Duration = Duration::from_secs(6 * 3600);
+/// A chore that failed has its next turn after this at the latest.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How long a sink without chores need not be tended.
+const IDLE: Duration = Duration::from_secs(3600);
 /// How long a set stop may go unseen.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
@@ -53,7 +56,8 @@ pub struct PostgresSink {
     runtime: Runtime,
     mapper: Arc<dyn RowMapper>,
     notice: Option<Arc<dyn Notice>>,
-    chores: Vec<Chore>,
+    /// With the time of the next turn of each.
+    chores: Vec<(Chore, Instant)>,
     stop: Stop,
 }
 
@@ -66,7 +70,7 @@ impl PostgresSink {
         let session = Session::new(database.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let columns = column_list(mapper.as_ref());
-        let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), tally: mapper.tally(), columns };
+        let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), columns };
         Ok(PostgresSink { tables, runtime, mapper, notice: None, chores: Vec::new(), stop })
     }
 
@@ -80,7 +84,8 @@ impl PostgresSink {
     /// The same sink, which does these chores when it is told to tend its rows.
     #[must_use]
     pub fn with_chores(mut self, chores: Vec<Chore>) -> PostgresSink {
-        self.chores = chores;
+        let now = Instant::now();
+        self.chores = chores.into_iter().map(|chore| (chore, now)).collect();
         self
     }
 
@@ -148,19 +153,28 @@ impl LogSink for PostgresSink {
         })
     }
 
-    fn tend(&mut self) -> Result<(), SinkError> {
-        self.chores.clone().into_iter().try_for_each(|chore| {
-            let done = self.call(LONG_LIMIT, async |tables| run(chore, tables.session.connection().await?).await)?;
-            if done > 0 {
-                tracing::info!(
-                    chore = chore.function,
-                    argument = chore.argument,
-                    done,
-                    "the mirror has tended its rows"
-                );
+    fn tend(&mut self) -> Result<Duration, SinkError> {
+        let mut chores = std::mem::take(&mut self.chores);
+        let mut failed = Ok(());
+        for (chore, next) in &mut chores {
+            if *next > Instant::now() {
+                continue;
             }
-            Ok(())
-        })
+            let done = self.call(LONG_LIMIT, async |tables| run(*chore, tables.session.connection().await?).await);
+            *next = Instant::now() + if done.is_ok() { chore.every } else { chore.every.min(AGAIN) };
+            match done {
+                Ok(0) => {}
+                Ok(done) if chore.every < AGAIN => {
+                    tracing::debug!(chore = chore.function, done, "the mirror has tended its rows")
+                }
+                Ok(done) => tracing::info!(chore = chore.function, done, "the mirror has tended its rows"),
+                Err(error) => failed = Err(error),
+            }
+        }
+        let next = chores.iter().map(|(_, next)| *next).min();
+        self.chores = chores;
+        failed?;
+        Ok(next.map_or(IDLE, |next| next.saturating_duration_since(Instant::now())))
     }
 }
 
@@ -179,7 +193,6 @@ struct Tables {
     session: Session,
     table: &'static str,
     keeps: Keeps,
-    tally: Option<&'static str>,
     columns: String,
 }
 
@@ -217,12 +230,9 @@ impl Tables {
                 return Err(fault);
             }
         };
-        if let Some(function) = self.tally {
-            batch.tallies(&rejected).tell(function, &mut open).await?;
-        }
         step(&mut open, advances, &found).await?;
         open.commit().await?;
-        Ok(Written::Kept { rejected: rejected.len() as u64 })
+        Ok(Written::Kept { rejected })
     }
 }
 

@@ -60,11 +60,6 @@ impl RowMapper for EventRows {
         write(&event, to)
             .map_err(|e| Unreadable { class: "mirror_rejected", message: format!("a decoded field is no JSON: {e}") })
     }
-
-    /// How far each node is.
-    fn tally(&self) -> Option<&'static str> {
-        Some("memory_note_nodes")
-    }
 }
 
 fn write(event: &Event, to: &mut dyn Cells) -> Result<(), serde_json::Error> {
@@ -74,9 +69,6 @@ fn write(event: &Event, to: &mut dyn Cells) -> Result<(), serde_json::Error> {
     to.instant(event.timestamp);
     to.integer(i64::try_from(event.timestamp).unwrap_or(i64::MAX));
     text_or_null(event.node_id.as_deref(), to);
-    if event.node_id.is_some() {
-        to.tally();
-    }
     text_or_null(event.memory_id.as_deref(), to);
     for path in ["user_id", "session_id", "content"] {
         match field(path) {

@@ -178,14 +178,12 @@ pub trait LogSink: Send {
     /// outcome was lost (a connection that broke during the commit) keeps it once.
     fn write(&mut self, batch: &Self::Batch, advances: &[Advance]) -> Result<Written, SinkError>;
 
-    /// Does its [`Chore`]s. Called between the other calls, at the start and then now and again; after an error it is not
-    /// insisted on, but called again later.
+    /// Does those of its [`Chore`]s whose turn it is, and tells how long it is until the next one's. Called between the other
+    /// calls; after an error it is not insisted on, but called again later.
     ///
     /// # Errors
     /// As those of the other calls.
-    fn tend(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
+    fn tend(&mut self) -> Result<Duration, SinkError>;
 }
 
 /// Why a sink could not be asked.
@@ -216,12 +214,6 @@ pub trait RowMapper: Send + Sync {
     /// # Errors
     /// The reason why the record has no cells; what was written of it is dropped.
     fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable>;
-
-    /// The sink's function that is told, with each batch, of the rows that count towards a text ([`Cells::tally`]): for each
-    /// topic, partition and text the offsets of the first and the last, the timestamp of the last, and their number.
-    fn tally(&self) -> Option<&'static str> {
-        None
-    }
 }
 
 /// Which records of a log have a row.
@@ -257,6 +249,8 @@ pub struct Chore {
     pub function: &'static str,
     /// What it is called with.
     pub argument: i64,
+    /// Time between two turns.
+    pub every: Duration,
 }
 
 /// Why a record could not be decoded.
@@ -296,9 +290,6 @@ pub trait Cells {
 
     /// `text[]`.
     fn texts(&mut self, values: &[&str]);
-
-    /// The row counts towards the text that was written last: see [`RowMapper::tally`]. Sinks may leave it.
-    fn tally(&mut self) {}
 }
 
 /// Tells a blocking call of a [`LogSink`] to give up, from another thread.

@@ -37,10 +37,6 @@ pub struct Settings {
     pub first_pause: Duration,
     /// Longest pause.
     pub longest_pause: Duration,
-    /// Time between two tendings of the sink.
-    pub tending: Duration,
-    /// The same, after one that failed.
-    pub tending_again: Duration,
     /// How long a stop lets the write under way, and what is already read, come to an end.
     pub grace: Duration,
 }
@@ -53,8 +49,6 @@ impl Default for Settings {
             linger: Duration::from_millis(100),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(30),
-            tending: Duration::from_secs(3600),
-            tending_again: Duration::from_secs(60),
             grace: Duration::from_secs(1),
         }
     }

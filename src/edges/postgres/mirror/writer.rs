@@ -68,12 +68,12 @@ impl<S: LogSink> Writer<S> {
     /// Has the sink tended, and gives how long that is enough for. What fails can wait: records go first. `None` when stopped.
     fn tend(&mut self) -> Option<Duration> {
         match self.sink.tend() {
-            Ok(()) => Some(self.settings.tending),
+            Ok(next) => Some(next),
             Err(SinkError::Stopped) => None,
             Err(SinkError::Unavailable(reason)) => {
-                let next_try_seconds = self.settings.tending_again.as_secs_f64();
-                tracing::warn!(next_try_seconds, %reason, "the mirror cannot tend its rows (partitions, retention) and tries again; records are written");
-                Some(self.settings.tending_again)
+                let next_try_seconds = self.settings.longest_pause.as_secs_f64();
+                tracing::warn!(next_try_seconds, %reason, "the mirror cannot tend its rows (nodes, partitions, retention) and tries again; records are written");
+                Some(self.settings.longest_pause)
             }
         }
     }
