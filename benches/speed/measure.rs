@@ -41,7 +41,7 @@ impl Watch {
 }
 
 /// User and system seconds of a process so far; also of one that has ended and was not waited for.
-fn process_cpu_s(pid: u32) -> Result<f64> {
+pub fn process_cpu_s(pid: u32) -> Result<f64> {
     let stat = Stat::read(pid)?;
     Ok((stat.number(11)? + stat.number(12)?) as f64 / TICKS)
 }

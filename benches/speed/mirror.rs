@@ -1,7 +1,7 @@
 //! The mirror of the events, against a bare `COPY` of the very rows that it wrote.
 
 use super::Settings;
-use super::measure::{Spent, Watch, has_ended, peak_mib};
+use super::measure::{Spent, Watch, has_ended, peak_mib, process_cpu_s};
 use super::metrics::Pages;
 use super::stream::TOPOLOGY;
 use super::support::ports::free_port;
@@ -61,11 +61,13 @@ pub fn measure(settings: &Settings, broker: &Broker) -> Result<[Row; 2]> {
     let end = until(settings.events)?;
     let broker_cpu_s = broker_watch.read()?.cpu_s;
     let peak = peak_mib(helix.pid())?;
+    let postgres_cpu_s: f64 = postgres.pids().into_iter().filter_map(|pid| process_cpu_s(pid).ok()).sum();
     let batches = pages.metrics()?.sum("mirror_batches_total");
     let finished = helix.terminate();
     ensure!(finished.code == Some(0), "the mirror did not stop in good order: {finished:?}");
     let spent = Spent { wall_s: end.wall_s - begun.wall_s, cpu_s: end.cpu_s - begun.cpu_s };
     let row = Row::new(NAME, settings.events, spent).note(format!("{batches} transactions"));
+    let row = row.note(format!("Postgres took {postgres_cpu_s:.2} CPU s"));
     let bare =
         Row::new(BARE, settings.events, copy(&url, settings.events)?).note("Postgres alone, from a file of its own");
     Ok([Row { broker_cpu_s: Some(broker_cpu_s), peak_mib: peak, ..row }, bare])

@@ -83,6 +83,13 @@ impl Postgres {
         query(&self.url("postgres"), "select pg_reload_conf()");
     }
 
+    /// The processes that serve its clients, and its own helpers.
+    pub fn pids(&self) -> Vec<u32> {
+        let pid = self.process.lock().unwrap().as_ref().expect("the server runs").pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    }
+
     /// What the server wrote to its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
