@@ -18,12 +18,11 @@ mod topics;
 mod topologies;
 pub mod topology;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::domain::resolver::CustomResolver;
-use crate::edges::cli::terminal::LogWriter;
+use crate::edges::cli::terminal::{self, LogWriter};
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
 pub use stop::Stop;
@@ -40,7 +39,7 @@ pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
         Ok(()) => ExitCode::from(exit::OK),
         Err(stop) => {
             if let Stop::Topology(problems) = &stop {
-                eprintln!("{}\n", problems.render(std::io::stderr().is_terminal()));
+                eprintln!("{}\n", problems.render(terminal::has_colours()));
             }
             eprintln!("helixstream: {stop}");
             ExitCode::from(stop.code())

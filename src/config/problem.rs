@@ -111,7 +111,10 @@ mod tests {
     fn a_problem_points_at_its_text() {
         let text = "a = 1\nbé = 2\n";
         let list = vec![Problem::at(text, 6..9, "bad", "mend")];
-        let shown = Problems { file: "t".into(), text: text.into(), list }.to_string();
+        let problems = Problems { file: "t".into(), text: text.into(), list };
+        assert!(problems.render(true).contains('\u{1b}'));
+        let shown = problems.to_string();
+        assert!(!shown.contains('\u{1b}'), "no colours where there is no terminal");
         assert_eq!(shown, "error: bad\n --> t:2:1\n  |\n2 | bé = 2\n  | ^^\n  |\n  = fix: mend");
         assert_eq!(Problem::at("a", 9..12, "bad", "mend").span, 1..1);
         assert_eq!(Problem::at("a\nb", 0..3, "bad", "mend").span, 0..1);
