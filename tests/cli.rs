@@ -32,7 +32,7 @@ fn version_and_help_are_told() {
     let version = Helix::run_ok(&["--version"]);
     assert_eq!(version.stdout, format!("helixstream {}\n", env!("CARGO_PKG_VERSION")));
     let help = Helix::run_ok(&["--help"]);
-    for command in ["run", "replay", "produce", "topics", "state"] {
+    for command in ["run", "replay", "produce", "topics", "topology", "state"] {
         assert!(help.stdout.contains(&format!("  {command}")), "{}", help.stdout);
         let own = Helix::run_ok(&[command, "--help"]);
         assert!(own.stdout.contains("Usage: helixstream"), "{}", own.stdout);
@@ -41,7 +41,9 @@ fn version_and_help_are_told() {
 
 #[test]
 fn every_flag_has_its_variable() {
-    for command in [&["run"][..], &["replay"], &["produce"], &["topics", "create"], &["state", "dump"]] {
+    let commands: [&[&str]; 6] =
+        [&["run"], &["replay"], &["produce"], &["topics", "create"], &["topology", "describe"], &["state", "dump"]];
+    for command in commands {
         let help = Helix::run_ok(&[command, &["--help"]].concat()).stdout;
         for flag in help.split_whitespace().filter_map(|w| w.strip_prefix("--")) {
             let flag = flag.trim_matches(|c: char| !c.is_ascii_alphabetic());
@@ -146,22 +148,22 @@ const WRONG_FILES: &[Case] = &[
         "from = [\"resolve\"]",
         &["does not say which output of `resolve` it takes"],
     ),
-    ("from = [\"by-memory\"]", "from = []", "[[processor]]\nname = \"resolve\"", &["takes records from nobody"]),
+    ("from = [\"by-memory\"]", "from = []", "from = []", &["`from` of [[processor]] is empty"]),
     ("from = [\"by-memory\"]", "from = [\"events\"]", "", &["must read a repartition, not `events`"]),
     (
         "operator = \"resolve\"",
         "operator = \"solve\"",
-        "name = \"resolve\"",
+        "operator = \"solve\"",
         &["the operator `solve`, which does not exist", "decode"],
     ),
     ("[[store]]\nname = \"memories\"", "[[store]]", "[[store]]", &["[[store]] has no `name`"]),
-    ("stores = [\"memories\"]", "", "name = \"resolve\"", &["names 0 stores, its operator `resolve` keeps 1"]),
+    ("stores = [\"memories\"]", "", "name = \"resolve\"", &["names no store, its operator `resolve` keeps 1 store"]),
     ("name = \"conflicts\"", "name = \"snapshots\"", "", &["two sinks of one name, `snapshots`"]),
     (
         "topic = \"helixagent.memory.conflicts\"",
         "topic = \"helixagent.memory.events\"",
         "",
-        &["which the source `events` reads", "a topic of its own"],
+        &["which source `events` reads", "a topic of its own"],
     ),
     (
         "topic = \"helixagent.memory.conflicts\"",

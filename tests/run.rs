@@ -60,6 +60,38 @@ impl Trial {
     }
 }
 
+impl Trial {
+    /// Replaces a part of the topology file.
+    fn change(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(self.path("t.toml")).unwrap();
+        assert!(text.contains(old), "the file lacks {old:?}");
+        std::fs::write(self.path("t.toml"), text.replacen(old, new, 1)).unwrap();
+    }
+
+    /// Runs until so many records at least, and all that there are, are processed; what is resolved then, and what was said.
+    fn run_through(&self, records: f64, more: &[&str]) -> (String, String) {
+        let http = format!("127.0.0.1:{}", ports::free_port());
+        let mut helix = self.run(&[&["--http-listen", &http], more].concat());
+        wait_for("the instance to be ready and at the end", || {
+            assert!(helix.is_running(), "{}", helix.stderr());
+            page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))?;
+            let metrics = page(&http, "/metrics")?;
+            let total = metrics.lines().find_map(|line| line.strip_prefix("helixstream_records_total "))?;
+            (total.parse::<f64>().unwrap() >= records).then_some(())?;
+            let mut lags = metrics.lines().filter(|line| line.starts_with("helixstream_lag{")).peekable();
+            (lags.peek().is_some() && lags.all(|line| line.ends_with(" 0.0"))).then_some(())
+        });
+        let finished = helix.terminate();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let dump = Helix::run_ok(&["state", "dump", "--state-dir", &self.path("state")]).stdout;
+        // Conflicts that stand are kept as they arose, which depends on the order of the partitions; what is resolved does not.
+        let resolved = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["resolved"].to_string();
+        let mut lines: Vec<String> = dump.lines().map(resolved).collect();
+        lines.sort_unstable();
+        (lines.join("\n"), finished.stderr)
+    }
+}
+
 /// The last record of each key.
 fn last(records: impl IntoIterator<Item = Record>) -> BTreeMap<String, Record> {
     records.into_iter().map(|r| (r.key_text(), r)).collect()
@@ -234,4 +266,47 @@ fn no_password_reaches_a_log_line() {
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert!(finished.stderr.contains("mirror db at 127.0.0.1:1, schema public"), "{}", finished.stderr);
     assert!(!finished.stderr.contains("geheim") && !finished.stdout.contains("geheim"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_change_of_the_topology_keeps_state_or_is_refused_until_its_loss_is_accepted() {
+    let trial = Trial::new();
+    assert_eq!(trial.topics("create").code, Some(0));
+    trial.produce_samples();
+    // The 305 records as they come, and from the repartition topic what is good of them.
+    let (state, _) = trial.run_through(603.0, &[]);
+    assert!(state.lines().count() > 10, "{state}");
+    let is_same =
+        |other: &str| assert!(state == other, "{} and {} memories", state.lines().count(), other.lines().count());
+
+    // Another sub-topology moves the one with the store to another number: its state comes back from the changelog.
+    let (last, notes) = ("from = [\"resolve.conflicts\"]", trial.topic("notes"));
+    let more = format!(
+        "{last}\n[[source]]\nname = \"notes\"\ntopic = \"{notes}\"\npartitions = 2\n\
+         [[processor]]\nname = \"decode-notes\"\noperator = \"decode\"\nfrom = [\"notes\"]\n\
+         [[repartition]]\nname = \"by-note\"\nfrom = [\"decode-notes.events\"]\n\
+         [[store]]\nname = \"noted\"\n\
+         [[processor]]\nname = \"resolve-notes\"\noperator = \"resolve\"\nfrom = [\"by-note\"]\nstores = [\"noted\"]\n\
+         [[sink]]\nname = \"notes-out\"\ntopic = \"{notes}.out\"\npartitions = 1\n\
+         from = [\"resolve-notes.snapshots\", \"resolve-notes.conflicts\"]\n"
+    );
+    trial.change(last, &more);
+    assert_eq!(trial.topics("create").code, Some(0));
+    is_same(&trial.run_through(0.0, &[]).0);
+
+    // A store of another name: nothing is started before the loss is accepted, then it begins empty.
+    trial.change("[[store]]\nname = \"memories\"", "[[store]]\nname = \"mems\"");
+    trial.change("stores = [\"memories\"]", "stores = [\"mems\"]");
+    trial.run(&[]).finish().assert_failed(2, &["the state of store `memories`", "--accept-reset memories"]);
+    let (reset, said) = trial.run_through(0.0, &["--accept-reset", "memories"]);
+    assert_eq!(reset, "");
+    assert!(said.contains("is left behind, as accepted"), "{said}");
+    trial.produce_samples();
+    is_same(&trial.run_through(603.0, &[]).0);
+
+    // A source that has grown: the repartition topic keeps its partitions, and so the store its keys.
+    Broker::shared().grow_topic(&trial.topic("events"), 24);
+    trial.change("partitions = 12", "partitions = 24");
+    trial.produce_samples();
+    is_same(&trial.run_through(603.0, &[]).0);
 }

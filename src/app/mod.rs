@@ -1,5 +1,6 @@
 //! The one place that puts the parts together: start and shutdown.
 
+mod guard;
 mod kafka;
 pub mod kill;
 mod mirror;
@@ -8,18 +9,20 @@ mod produce;
 mod replay;
 mod run;
 mod settings;
+mod shape;
 mod signals;
 mod state;
 mod status;
 mod stop;
 mod topics;
+mod topologies;
 pub mod topology;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::domain::resolver::CustomResolver;
-use crate::edges::cli::terminal::LogWriter;
+use crate::edges::cli::terminal::{self, LogWriter};
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
 pub use stop::Stop;
@@ -35,6 +38,9 @@ pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     match started.and_then(|()| command(cli, custom)) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(stop) => {
+            if let Stop::Topology(problems) = &stop {
+                eprintln!("{}\n", problems.render(terminal::has_colours()));
+            }
             eprintln!("helixstream: {stop}");
             ExitCode::from(stop.code())
         }
@@ -47,6 +53,7 @@ fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
         Command::Replay(args) => replay::replay(args, custom),
         Command::Produce(args) => produce::produce(args),
         Command::Topics(args) => topics::topics(&args.action, custom),
+        Command::Topology(args) => topologies::topology(&args.action, custom),
         Command::Mirror(args) => mirror::mirror(&args.action, custom),
         Command::State(args) => state::state(&args.action, custom),
     }

@@ -16,7 +16,7 @@ use super::mirror::Mirrors;
 use super::pages::Pages;
 use super::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, mirror, settings, state, topology};
+use super::{Custom, Stop, guard, mirror, settings, state, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::RunArgs;
 use crate::edges::clock::MachineClock;
@@ -64,6 +64,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         mirror::refuse_foreign_tables(database)?;
     }
     let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id)?;
+    guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
     state::keep_settings(&slot, &args.topology)?;
     let kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
     tracing::info!(

@@ -18,15 +18,18 @@ pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) 
     Ok(topology)
 }
 
+/// The text of a topology file.
+pub fn text(path: &Path) -> Result<String, Stop> {
+    std::fs::read_to_string(path).map_err(|e| {
+        let file = path.display();
+        Stop::Usage(format!("read the topology file {file}: {e}; name one, like topologies/memory.toml"))
+    })
+}
+
 /// Reads and checks a topology file.
 pub fn read(path: &Path) -> Result<Topology, Stop> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Stop::Usage(format!(
-            "read the topology file {file}: {e}; name one with --topology, like topologies/memory.toml"
-        ))
-    })?;
-    config::parse(&file, &text).map_err(|e| Stop::Usage(e.to_string()))
+    let (file, text) = (path.display().to_string(), text(path)?);
+    config::parse(&file, &text).map_err(Stop::Topology)
 }
 
 /// Lays `HELIXSTREAM_SET`, then the flags, over the settings.

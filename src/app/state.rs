@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context as _, anyhow};
 
 use super::{Custom, Stop, settings, topology};
+use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
 use crate::domain::resolve::Reading;
 use crate::domain::state::{ReadFailure, Rows};
@@ -19,7 +20,7 @@ use crate::streams::record::TaskId;
 use crate::streams::store::cut::Position;
 
 /// The texts that a run keeps in its slot, so that its state can be read as it was resolved.
-const KEPT_TOPOLOGY: &str = "topology.toml";
+pub const KEPT_TOPOLOGY: &str = "topology.toml";
 const KEPT_SETTINGS: &str = "settings";
 
 /// What is shown where a slot keeps no topology.
@@ -27,17 +28,17 @@ const MEMORY_TOPOLOGY: &str = include_str!("../../topologies/memory.toml");
 
 /// Keeps the topology file and what overrides it beside the state.
 pub fn keep_settings(slot: &Slot, args: &TopologyArgs) -> Result<(), Stop> {
-    let text = std::fs::read_to_string(&args.topology).with_context(|| format!("read {}", args.topology.display()))?;
-    let text = without_connections(&text).with_context(|| format!("read {}", args.topology.display()))?;
+    let text = without_connections(&args.topology.display().to_string(), &settings::text(&args.topology)?)?;
     let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
     slot.keep(KEPT_TOPOLOGY, &text)?;
     slot.keep(KEPT_SETTINGS, &overrides.collect::<Vec<_>>().join("\n"))?;
     Ok(())
 }
 
-/// The file without what says how to reach Kafka and Postgres: passwords have no place beside the state.
-fn without_connections(text: &str) -> anyhow::Result<String> {
-    let mut table: toml::Table = text.parse()?;
+/// The file without what says how to reach Kafka and Postgres: passwords have no place beside the state. Variables are filled in,
+/// since the state was resolved with what they were.
+fn without_connections(file: &str, text: &str) -> Result<String, Stop> {
+    let mut table = config::filled(file, text).map_err(Stop::Topology)?;
     table.remove("run");
     table.remove("kafka");
     Ok(toml::to_string(&table)?)
@@ -149,8 +150,8 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
 fn topology_of(slot: &Slot, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
     let mut file = match (&target.topology, slot.kept(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read(path)?,
-        (None, Some(text)) => config::parse(KEPT_TOPOLOGY, &text).map_err(|e| Stop::Usage(e.to_string()))?,
-        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(|e| Stop::Usage(e.to_string()))?,
+        (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(Stop::Topology)?,
+        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(Stop::Topology)?,
     };
     if target.topology.is_none() {
         for assignment in slot.kept(KEPT_SETTINGS)?.unwrap_or_default().lines() {
@@ -170,7 +171,7 @@ mod tests {
     fn what_is_kept_has_no_password_and_is_the_same_topology() {
         let text = MEMORY_TOPOLOGY.replace("[kafka]", "[kafka]\n\"sasl.password\" = \"geheim\"");
         let text = text.replace("[run]", "[run]\npostgres_url = \"postgres://u:geheim@h/d\"");
-        let kept = without_connections(&text).unwrap();
+        let kept = without_connections("t", &text).unwrap();
         assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
         let file = |text| config::parse("t", text).unwrap();
         let (kept, whole) = (file(&kept), file(MEMORY_TOPOLOGY));

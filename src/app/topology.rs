@@ -8,7 +8,7 @@ use crate::config::graph::{Kind, Node};
 use crate::memories::{Decode, Resolve, ResolveOptions};
 use crate::streams::processor::Processor;
 use crate::streams::task::Sizes;
-use crate::streams::topology::{Topology, TopologyBuilder};
+use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
 
 /// What a record on the dead-letter topic may have above an event: its headers.
 const DEAD_LETTER_ROOM: usize = 64 << 10;
@@ -102,12 +102,9 @@ pub fn sizes(file: &File) -> Sizes {
         sizes.partitions.insert(dead.topic.clone(), dead.partitions);
         sizes.max_bytes.insert(dead.topic.clone(), dead_letter_bytes(file));
     }
-    let source = file.graph.sources().map(|(_, _, partitions)| partitions).max().unwrap_or(1);
-    for node in &file.graph.nodes {
-        if node.kind == Kind::Repartition {
-            let topic = format!("{}-{}-repartition", file.values.resolver.application_id, node.name);
-            sizes.partitions.insert(topic, source);
-        }
+    for node in file.graph.nodes.iter().filter(|node| node.kind == Kind::Repartition) {
+        let topic = TopicRef::Repartition(node.name.clone()).full_name(&file.values.resolver.application_id);
+        sizes.partitions.insert(topic, file.graph.partitions(node));
     }
     sizes
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::flow;
+use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
 use super::table::{At, Doc, Table};
 
 /// What `from` of a node names: a node, and which of its outputs.
@@ -58,7 +60,7 @@ pub struct Node {
     pub name: String,
     /// Where the name stands.
     pub span: Range<usize>,
-    /// Where the topic stands, or the name again.
+    /// Where the topic or the operator stands, or the name again.
     pub topic_span: Range<usize>,
     /// Whom it takes records from; empty for a source.
     pub from: Vec<Input>,
@@ -95,72 +97,90 @@ pub struct Graph {
     pub stores: Vec<Store>,
     /// Dead letters; always there in a topology that was read without a complaint.
     pub dead_letters: Option<DeadLetters>,
+    /// What there may be besides; nothing in a topology that was read without a complaint.
+    pub hidden: Hidden,
 }
 
-const SOURCE: &[&str] = &["name", "topic", "partitions"];
-const REPARTITION: &[&str] = &["name", "from"];
-const PROCESSOR: &[&str] = &["name", "operator", "from", "stores"];
-const STORE: &[&str] = &["name"];
-const SINK: &[&str] = &["name", "topic", "partitions", "from"];
-
-/// The most partitions that a topic may have here.
-const MAX_PARTITIONS: i64 = 10_000;
+/// What of a file could not be read: where something there may be what is missed elsewhere, that is not called missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Nodes, or their names.
+    pub nodes: bool,
+    /// Stores, or their names.
+    pub stores: bool,
+    /// Whom nodes take records from.
+    pub inputs: bool,
+    /// Which stores processors keep.
+    pub kept: bool,
+}
 
 impl Graph {
-    /// Reads the nodes; what is wrong with one of them alone is noted in `doc`.
+    /// Reads the nodes; what is wrong with one of them alone is noted in `doc`, and what is left of it kept, so that the
+    /// nodes can be checked against each other all the same.
     pub fn read<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Graph {
         let mut graph = Graph::default();
-        for t in root.tables("source", SOURCE) {
-            let topic = t.required("topic", "helixagent.memory.events");
-            graph.add(doc, &t, topic.clone(), partitions(doc, &t), |topic, partitions| Kind::Source {
-                topic,
-                partitions,
-            });
+        graph.hidden.nodes = root.misspells(&["source", "repartition", "processor", "sink"]);
+        graph.hidden.stores = root.misspells(&[STORE.name]);
+        for t in graph.open(root, &SOURCE) {
+            graph.add(&t, "topic", |topic, partitions| Kind::Source { topic, partitions });
         }
-        for t in root.tables("repartition", REPARTITION) {
-            graph.add(doc, &t, None, Some(0), |_, _| Kind::Repartition);
+        for t in graph.open(root, &REPARTITION) {
+            graph.add(&t, "", |_, _| Kind::Repartition);
         }
-        for t in root.tables("processor", PROCESSOR) {
-            let operator = t.required("operator", "resolve").map_or(String::new(), |o| o.value.to_owned());
-            let stores =
-                t.strings("stores", "memories").into_iter().map(|s| At { value: s.value.to_owned(), span: s.span });
-            let stores = stores.collect();
-            graph.add(doc, &t, None, Some(0), |_, _| Kind::Processor { operator, stores });
+        for t in graph.open(root, &PROCESSOR) {
+            let (stores, is_whole) = t.strings("stores");
+            graph.hidden.kept |= !is_whole;
+            let stores = stores.into_iter().map(|s| At { value: s.value.to_owned(), span: s.span }).collect();
+            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores });
         }
-        for t in root.tables("sink", SINK) {
-            let topic = t.required("topic", "helixagent.memory.snapshots");
-            graph.add(doc, &t, topic, partitions(doc, &t), |topic, partitions| Kind::Sink { topic, partitions });
+        for t in graph.open(root, &SINK) {
+            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions });
         }
-        for t in root.tables("store", STORE) {
-            if let Some(name) = name(doc, &t) {
-                graph.stores.push(Store { name: name.value, span: name.span });
+        let (stores, is_whole) = root.sections(&STORE);
+        graph.hidden.stores |= !is_whole;
+        for t in stores {
+            match t.text("name") {
+                Some(name) => graph.stores.push(Store { name: name.value.to_owned(), span: name.span }),
+                None => graph.hidden.stores = true,
             }
         }
         graph.dead_letters = dead_letters(doc, root);
         graph
     }
 
-    fn add<'d>(
-        &mut self,
-        doc: &'d Doc<'d>,
-        t: &Table<'d, '_>,
-        topic: Option<At<&str>>,
-        partitions: Option<i32>,
-        kind: impl FnOnce(String, i32) -> Kind,
-    ) {
-        let from = inputs(doc, t);
-        if let Some(topic) = &topic {
-            check_topic(doc, topic);
-        }
-        let (Some(name), Some(partitions)) = (name(doc, t), partitions) else { return };
-        let topic_span = topic.as_ref().map_or(name.span.clone(), |t| t.span.clone());
-        let topic = topic.map_or(String::new(), |t| t.value.to_owned());
-        self.nodes.push(Node { name: name.value, span: name.span, topic_span, from, kind: kind(topic, partitions) });
+    fn open<'d, 't>(&mut self, root: &Table<'d, 't>, section: &'static Section) -> Vec<Table<'d, 't>> {
+        let (tables, is_whole) = root.sections(section);
+        self.hidden.nodes |= !is_whole;
+        tables
+    }
+
+    fn add(&mut self, t: &Table<'_, '_>, place: &str, kind: impl FnOnce(String, i32) -> Kind) {
+        let (from, is_whole) = inputs(t);
+        let name = t.text("name");
+        let place = t.text(place);
+        let partitions = t.count("partitions").and_then(|n| i32::try_from(n.value).ok()).unwrap_or(0);
+        // What takes from a node whose name has a dot cannot be told from what takes an output.
+        self.hidden.nodes |= name.as_ref().is_none_or(|n| n.value.contains('.'));
+        self.hidden.inputs |= !is_whole;
+        let At { value: name, span } = name.unwrap_or(At { value: "", span: t.span.clone() });
+        let topic_span = place.as_ref().map_or(span.clone(), |t| t.span.clone());
+        let kind = kind(place.map_or(String::new(), |t| t.value.to_owned()), partitions);
+        self.nodes.push(Node { name: name.to_owned(), span, topic_span, from, kind });
     }
 
     /// The node of that name.
     pub fn node(&self, name: &str) -> Option<&Node> {
-        self.nodes.iter().find(|n| n.name == name)
+        self.nodes.iter().find(|n| n.name == name && !name.is_empty())
+    }
+
+    /// Whether several nodes have the name, so that nothing can be said of who takes from it.
+    pub fn is_ambiguous(&self, name: &str) -> bool {
+        self.nodes.iter().filter(|n| n.name == name).count() > 1
+    }
+
+    /// How many partitions a source or a repartition gets.
+    pub fn partitions(&self, log: &Node) -> i32 {
+        flow::partitions(self, log)
     }
 
     /// Sources, in the file's order.
@@ -180,55 +200,23 @@ impl Graph {
     }
 }
 
-/// A name that can stand in a topic's name and in a metric.
-fn name<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> Option<At<String>> {
-    let found = t.required("name", "memories")?;
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !found.value.chars().all(good) {
-        let message = format!("the name `{}` has characters other than letters, digits, `-` and `_`", found.value);
-        doc.wrong(&found.span, message, "internal topics are named after it: keep to letters, digits, `-` and `_`");
-        return None;
-    }
-    Some(At { value: found.value.to_owned(), span: found.span })
-}
-
-/// Kafka's own rule for the name of a topic.
-fn check_topic<'d>(doc: &'d Doc<'d>, topic: &At<&str>) {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if topic.value.len() > 249 || !topic.value.chars().all(good) || matches!(topic.value, "." | "..") {
-        let message = format!("`{}` is no name for a topic", topic.value);
-        doc.wrong(&topic.span, message, "Kafka takes up to 249 letters, digits, `.`, `_` and `-`");
-    }
-}
-
 fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetters> {
-    let Some(t) = root.table("dead_letters") else {
-        if root.lacks("dead_letters") {
+    let Some(t) = root.section(&DEAD_LETTERS) else {
+        if !root.has(DEAD_LETTERS.name) && !root.misspells(&[DEAD_LETTERS.name]) {
             let fix = "add `[dead_letters]` with `topic` and `partitions`";
-            doc.wrong(
-                &root.span,
-                "the file has no `[dead_letters]`: records that cannot be processed would be lost",
-                fix,
-            );
+            let message = "the file has no `[dead_letters]`: records that cannot be processed would be lost";
+            doc.wrong(&root.span, message, fix);
         }
         return None;
     };
-    let t = t.only(&["topic", "partitions"]);
-    let (topic, partitions) = (t.required("topic", "helixagent.memory.dead-letters"), partitions(doc, &t));
-    let topic = topic.inspect(|topic| check_topic(doc, topic))?;
-    Some(DeadLetters { topic: topic.value.to_owned(), partitions: partitions?, span: topic.span })
+    let (topic, partitions) = (t.text("topic"), t.count("partitions"));
+    let topic = topic?;
+    let partitions = partitions.and_then(|n| i32::try_from(n.value).ok()).unwrap_or(0);
+    Some(DeadLetters { topic: topic.value.to_owned(), partitions, span: topic.span })
 }
 
-fn partitions<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> Option<i32> {
-    let before = t.count("partitions", MAX_PARTITIONS, 6);
-    if t.lacks("partitions") {
-        let message = format!("{} has no `partitions`", t.what);
-        doc.wrong(&t.span, message, "add how many `topics create` gives it: `partitions = 6`");
-    }
-    before.and_then(|p| i32::try_from(p.value).ok())
-}
-
-fn inputs<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> Vec<Input> {
+/// What `from` names, and whether all of it could be read.
+fn inputs(t: &Table<'_, '_>) -> (Vec<Input>, bool) {
     let split = |at: At<&str>| {
         let (node, output) = match at.value.split_once('.') {
             Some((node, output)) => (node, Some(output.to_owned())),
@@ -236,14 +224,6 @@ fn inputs<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> Vec<Input> {
         };
         Input { node: node.to_owned(), output, span: at.span }
     };
-    let from: Vec<Input> = t.strings("from", "decode.events").into_iter().map(split).collect();
-    if t.what != "[[source]]" && t.lacks("from") {
-        let message = format!("{} takes records from nobody", t.what);
-        doc.wrong(
-            &t.span,
-            message,
-            "name the node before it: `from = [\"events\"]`, or one output of it: `from = [\"decode.events\"]`",
-        );
-    }
-    from
+    let (from, is_whole) = t.strings("from");
+    (from.into_iter().map(split).collect(), is_whole && (t.what == "[[source]]" || t.has("from")))
 }

@@ -1,15 +1,21 @@
 //! Typed settings, checked once: the topology file, the variables, the flags. A flag beats a variable, which beats the file.
 
 pub mod check;
+pub mod flow;
 pub mod graph;
+pub mod keys;
 pub mod operator;
 pub mod problem;
+pub mod schema;
 pub mod setting;
 pub mod table;
 pub mod value;
+pub mod variables;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use graph::Graph;
@@ -17,6 +23,7 @@ use problem::{Problem, Problems};
 use setting::{SPECS, Values, check_path};
 use table::{Doc, Table, integer, kind};
 use value::Raw;
+use variables::Variables;
 
 /// What a topology file says.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,49 +57,72 @@ pub struct RunDefaults {
     pub postgres_schema: Option<String>,
 }
 
-const ROOT: &[&str] = &[
-    "application_id",
-    "run",
-    "resolver",
-    "limits",
-    "runtime",
-    "mirror",
-    "kafka",
-    "dead_letters",
-    "source",
-    "repartition",
-    "processor",
-    "store",
-    "sink",
-];
-const RUN: &[&str] = &["bootstrap_servers", "state_dir", "threads", "http_listen", "postgres_url", "postgres_schema"];
-
-/// Reads a topology file's text.
+/// Reads a topology file's text, with the variables of this process.
 ///
 /// # Errors
-/// All that is wrong with it, each with line, column and fix.
+/// All that is wrong with it, each with its place and fix.
 pub fn parse(file: &str, text: &str) -> Result<Topology, Problems> {
-    let problems = |list| Problems { file: file.to_owned(), list };
-    let root = DeTable::parse(text).map_err(|e| problems(vec![not_toml(text, &e)]))?;
-    let doc = Doc::new(text);
-    let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(ROOT);
-    let mut values = Values::default();
-    if let Some(id) = table.required("application_id", "helixstream") {
-        check_application_id(id.value)
-            .unwrap_or_else(|e| doc.wrong(&id.span, e, "as in `application_id = \"helixstream\"`"));
-        values.resolver.application_id = id.value.to_owned();
+    read(file, text, Variables::From(&variables::of_process), None)
+}
+
+/// Reads a text as [`parse`] does, with these variables.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(file: &str, text: &str, variables: Variables<'_>) -> Result<Topology, Problems> {
+    read(file, text, variables, None)
+}
+
+/// Reads a text that no flag will override: settings that do not go together are wrong as well, and `custom` is where no
+/// custom resolver is registered.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_alone(file: &str, text: &str, custom_registered: bool) -> Result<Topology, Problems> {
+    read(file, text, Variables::From(&variables::of_process), Some(custom_registered))
+}
+
+/// The text with values in the place of variables, for [`Variables::Filled`] to read.
+///
+/// # Errors
+/// It is no TOML, or a variable has no value.
+pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
+    let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
+    let mut root = DeTable::parse(text).map_err(|e| problems(vec![not_toml(text, &e)]))?;
+    let mut doc = Doc::new(text);
+    variables::fill(&mut doc, root.get_mut(), Variables::From(&variables::of_process));
+    if !doc.is_clean() {
+        return Err(problems(doc.into_problems()));
     }
-    for section in ["resolver", "limits", "runtime", "mirror"] {
+    let deserializer = toml::de::Deserializer::from(root);
+    serde::Deserialize::deserialize(deserializer).map_err(|e| problems(vec![not_toml(text, &e)]))
+}
+
+fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<bool>) -> Result<Topology, Problems> {
+    let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
+    let (mut root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(problems(errors.iter().map(|e| not_toml(text, e)).collect()));
+    }
+    let mut doc = Doc::new(text);
+    variables::fill(&mut doc, root.get_mut(), variables);
+    let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
+    let mut settings = Settings { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };
+    if let Some(id) = table.text("application_id") {
+        settings.values.resolver.application_id = id.value.to_owned();
+    }
+    for (section, _) in keys::SETTINGS {
         if let Some(t) = table.table(section) {
-            read_settings(&doc, &t, section, file, &mut values);
+            settings.read(&t, section);
         }
     }
-    let run = table.table("run").map(|t| read_run(&t.only(RUN))).unwrap_or_default();
-    let kafka = table.table("kafka").map(|t| read_kafka(&doc, &t)).unwrap_or_default();
+    let Settings { values, places, .. } = settings;
+    let run = table.section(&keys::RUN).map(|t| read_run(&t)).unwrap_or_default();
+    let kafka = table.table(keys::KAFKA.0).map(|t| read_kafka(&doc, &t)).unwrap_or_default();
     let graph = Graph::read(&doc, &table);
-    // Nodes that could not be read would only make a second message of each first.
-    if doc.is_clean() {
-        check::check(&doc, &graph);
+    check::check(&doc, &graph, &values.resolver.application_id);
+    for misfit in alone.iter().flat_map(|custom| values.misfits(*custom)) {
+        doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.message, misfit.fix);
     }
     if doc.is_clean() {
         return Ok(Topology { file: file.to_owned(), values, run, kafka, graph });
@@ -124,81 +154,82 @@ pub fn check_application_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn raw<'a>(v: &'a DeValue<'_>) -> Raw<'a> {
-    match v {
+fn raw<'a>(doc: &Doc<'_>, v: &'a Spanned<DeValue<'_>>) -> Raw<'a> {
+    match v.get_ref() {
+        DeValue::String(s) if doc.filled.contains(&v.span().start) => Raw::Text(s),
         DeValue::String(s) => Raw::String(s),
         DeValue::Boolean(b) => Raw::Boolean(*b),
         other => integer(other).map_or(Raw::Other(kind(other)), Raw::Integer),
     }
 }
 
-fn read_settings<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>, section: &str, file: &str, values: &mut Values) {
-    let mut known: Vec<&str> = SPECS.iter().filter(|s| s.section == section).map(|s| s.key).collect();
-    if section == "resolver" {
-        known.push("strategies");
-    }
-    let t = t.clone().only(&known);
-    let place = |at: usize| format!("{file}:{}", doc.text[..at].matches('\n').count() + 1);
-    for (key, value) in t.entries() {
-        let Some(spec) = SPECS.iter().find(|s| s.section == section && s.key == key.value) else { continue };
-        if let Err(e) = values.set(key.value, raw(value.get_ref()), &place(key.span.start)) {
-            doc.wrong(
-                &value.span(),
-                format!("`{}` of [{section}]: {e}", key.value),
-                format!("as in `{} = {}`", spec.key, spec.example),
-            );
-        }
-    }
-    if let Some(strategies) = (section == "resolver").then(|| t.table("strategies")).flatten() {
-        read_strategies(doc, &strategies, "", &place, values);
-    }
+/// The settings while they are read.
+struct Settings<'r, 'd> {
+    doc: &'d Doc<'d>,
+    file: &'r str,
+    values: Values,
+    /// Where the value of each key stands.
+    places: BTreeMap<String, Range<usize>>,
 }
 
-/// `metadata.lang = "…"` without quotes is a table in TOML; it is read as the path that it spells.
-fn read_strategies<'d>(
-    doc: &'d Doc<'d>,
-    t: &Table<'d, '_>,
-    prefix: &str,
-    place: &dyn Fn(usize) -> String,
-    values: &mut Values,
-) {
-    for (key, value) in t.entries() {
-        let path = if prefix.is_empty() { key.value.to_owned() } else { format!("{prefix}.{}", key.value) };
-        if let DeValue::Table(inner) = value.get_ref() {
-            read_strategies(doc, &Table::new(doc, inner, t.what.clone(), value.span()), &path, place, values);
-        } else if let Err(e) = check_path(&path) {
-            doc.wrong(
-                &key.span,
-                e,
-                "name the field as conflict records do, in quotes if it has a dot: \"metadata.lang\"",
-            );
-        } else if let Err(e) = values.set(&format!("strategy.{path}"), raw(value.get_ref()), &place(key.span.start)) {
-            doc.wrong(
-                &value.span(),
-                format!("strategy of `{path}`: {e}"),
-                format!("as in `\"{path}\" = \"last_write_wins\"`"),
-            );
+impl<'d> Settings<'_, 'd> {
+    fn read(&mut self, t: &Table<'d, '_>, section: &str) {
+        let mut known: Vec<&str> = SPECS.iter().filter(|s| s.section == section).map(|s| s.key).collect();
+        let has_strategies = section == "resolver";
+        known.extend(has_strategies.then_some(keys::STRATEGIES.0));
+        let t = t.clone().only(&[], known);
+        for (key, value) in t.entries() {
+            let Some(spec) = SPECS.iter().find(|s| s.section == section && s.key == key.value) else { continue };
+            if let Err(e) = self.set(key.value, key.span.start, value) {
+                let message = format!("`{}` of [{section}]: {e}", key.value);
+                self.doc.wrong(&value.span(), message, format!("as in `{} = {}`", spec.key, spec.example));
+            }
+        }
+        if let Some(strategies) = has_strategies.then(|| t.table(keys::STRATEGIES.0)).flatten() {
+            self.read_strategies(&strategies, "");
+        }
+    }
+
+    fn set(&mut self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
+        self.places.insert(key.to_owned(), value.span());
+        let place = format!("{}:{}", self.file, problem::line(self.doc.text, at));
+        self.values.set(key, raw(self.doc, value), &place)
+    }
+
+    /// `metadata.lang = "…"` without quotes is a table in TOML; it is read as the path that it spells.
+    fn read_strategies(&mut self, t: &Table<'d, '_>, prefix: &str) {
+        for (key, value) in t.entries() {
+            let path = if prefix.is_empty() { key.value.to_owned() } else { format!("{prefix}.{}", key.value) };
+            if let DeValue::Table(inner) = value.get_ref() {
+                self.read_strategies(&Table::new(self.doc, inner, t.what.clone(), value.span()), &path);
+            } else if let Err(e) = check_path(&path) {
+                let fix = "name the field as conflict records do, in quotes if it has a dot: \"metadata.lang\"";
+                self.doc.wrong(&key.span, e, fix);
+            } else if let Err(e) = self.set(&format!("strategy.{path}"), key.span.start, value) {
+                let fix = format!("as in `\"{path}\" = \"last_write_wins\"`");
+                self.doc.wrong(&value.span(), format!("strategy of `{path}`: {e}"), fix);
+            }
         }
     }
 }
 
 fn read_run(t: &Table<'_, '_>) -> RunDefaults {
-    let owned = |key, example| t.string(key, example).map(|v| v.value.to_owned());
+    let owned = |key| t.text(key).map(|v| v.value.to_owned());
     RunDefaults {
-        bootstrap_servers: owned("bootstrap_servers", "localhost:9092"),
-        state_dir: owned("state_dir", "state"),
-        threads: t.count("threads", 1024, 2).and_then(|n| usize::try_from(n.value).ok()),
-        http_listen: owned("http_listen", "127.0.0.1:8080"),
-        postgres_url: owned("postgres_url", "postgres://user@localhost/helixstream"),
-        postgres_schema: owned("postgres_schema", "public"),
+        bootstrap_servers: owned("bootstrap_servers"),
+        state_dir: owned("state_dir"),
+        threads: t.count("threads").and_then(|n| usize::try_from(n.value).ok()),
+        http_listen: owned("http_listen"),
+        postgres_url: owned("postgres_url"),
+        postgres_schema: owned("postgres_schema"),
     }
 }
 
 fn read_kafka<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (key, value) in t.entries() {
-        let text = match raw(value.get_ref()) {
-            Raw::String(s) => s.to_owned(),
+        let text = match raw(doc, value) {
+            Raw::String(s) | Raw::Text(s) => s.to_owned(),
             Raw::Boolean(b) => b.to_string(),
             Raw::Integer(n) => n.to_string(),
             _ => {

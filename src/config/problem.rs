@@ -1,19 +1,15 @@
-//! What is wrong with a topology file, said so that a person can mend it: file, line, column, the text, the fix.
+//! What is wrong with a topology file, said so that a person can mend it: file, line, column, the text underlined, the fix.
 
 use std::fmt;
 use std::ops::Range;
 
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
 /// One thing that is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Line in the file, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// The line's text.
-    pub text: String,
-    /// How many characters of it are meant, at least 1.
-    pub width: usize,
+    /// The bytes of the file that are meant; never more than one line.
+    pub span: Range<usize>,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -21,20 +17,13 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem at the byte range `span` of `source`.
+    /// A problem at the byte range `span` of `source`, of which the first line is meant.
     pub fn at(source: &str, span: Range<usize>, message: impl Into<String>, fix: impl Into<String>) -> Problem {
         let start = floor(source, span.start);
-        let line_start = source[..start].rfind('\n').map_or(0, |i| i + 1);
         let line_end = source[start..].find('\n').map_or(source.len(), |i| start + i);
         let end = floor(source, span.end).clamp(start, line_end);
-        Problem {
-            line: source[..start].matches('\n').count() + 1,
-            column: source[line_start..start].chars().count() + 1,
-            text: source[line_start..line_end].trim_end().to_owned(),
-            width: source[start..end].trim_end().chars().count().max(1),
-            message: message.into(),
-            fix: fix.into(),
-        }
+        let end = start + source[start..end].trim_end().len();
+        Problem { span: start..end, message: message.into(), fix: fix.into() }
     }
 }
 
@@ -42,33 +31,50 @@ fn floor(source: &str, at: usize) -> usize {
     (0..=at.min(source.len())).rev().find(|i| source.is_char_boundary(*i)).unwrap_or(0)
 }
 
+/// The line that a byte of `source` stands on, from 1.
+pub fn line(source: &str, at: usize) -> usize {
+    source.as_bytes()[..at.min(source.len())].iter().filter(|b| **b == b'\n').count() + 1
+}
+
 /// All that is wrong with one file, in the file's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     /// The file, as it was named.
     pub file: String,
+    /// Its text.
+    pub text: String,
     /// At least one.
     pub list: Vec<Problem>,
+}
+
+impl Problems {
+    /// All of them for people, with the file's lines; `colour` where a terminal shows them.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let one = |p: &Problem| {
+            let snippet = Snippet::source(self.text.as_str())
+                .path(self.file.as_str())
+                .annotation(AnnotationKind::Primary.span(p.span.clone()));
+            let fix = Level::HELP.with_name("fix").message(p.fix.as_str());
+            renderer.render(&[Level::ERROR.primary_title(p.message.as_str()).element(snippet).element(fix)])
+        };
+        self.list.iter().map(one).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// How many there are, in one line.
+    pub fn summary(&self) -> String {
+        match self.list.len() {
+            1 => format!("{}: 1 problem", self.file),
+            n => format!("{}: {n} problems", self.file),
+        }
+    }
 }
 
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, p) in self.list.iter().enumerate() {
-            if i > 0 {
-                f.write_str("\n")?;
-            }
-            let gutter = p.line.to_string();
-            let blank = " ".repeat(gutter.len());
-            let pad = " ".repeat(p.column - 1);
-            let marks = "^".repeat(p.width);
-            writeln!(f, "{}:{}:{}: {}", self.file, p.line, p.column, p.message)?;
-            writeln!(f, "  {gutter} | {}", p.text)?;
-            writeln!(f, "  {blank} | {pad}{marks}")?;
-            write!(f, "  fix: {}", p.fix)?;
-        }
-        Ok(())
+        f.write_str(&self.render(false))
     }
 }
 
@@ -78,20 +84,23 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     known.into_iter().map(|k| (distance(found, k), k)).filter(|(d, _)| *d <= limit).min().map(|(_, k)| k)
 }
 
-/// Levenshtein's distance in characters.
+/// Levenshtein's distance in characters, where two that changed places count as one change.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -100,15 +109,21 @@ mod tests {
 
     #[test]
     fn a_problem_points_at_its_text() {
-        let p = Problem::at("a = 1\nbé = 2\n", 6..9, "bad", "mend");
-        assert_eq!((p.line, p.column, p.width, p.text.as_str()), (2, 1, 2, "bé = 2"));
-        let end = Problem::at("a", 9..12, "bad", "mend");
-        assert_eq!((end.line, end.column, end.width), (1, 2, 1));
+        let text = "a = 1\nbé = 2\n";
+        let list = vec![Problem::at(text, 6..9, "bad", "mend")];
+        let problems = Problems { file: "t".into(), text: text.into(), list };
+        assert!(problems.render(true).contains('\u{1b}'));
+        let shown = problems.to_string();
+        assert!(!shown.contains('\u{1b}'), "no colours where there is no terminal");
+        assert_eq!(shown, "error: bad\n --> t:2:1\n  |\n2 | bé = 2\n  | ^^\n  |\n  = fix: mend");
+        assert_eq!(Problem::at("a", 9..12, "bad", "mend").span, 1..1);
+        assert_eq!(Problem::at("a\nb", 0..3, "bad", "mend").span, 0..1);
     }
 
     #[test]
     fn a_slip_of_the_pen_finds_its_name() {
         assert_eq!(nearest("partition", ["topic", "partitions", "name"]), Some("partitions"));
+        assert_eq!(nearest("form", ["topic", "from", "name"]), Some("from"));
         assert_eq!(nearest("colour", ["topic", "partitions"]), None);
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::keys::Takes;
 use super::problem::nearest;
 use super::value::{Raw, show_duration};
 use crate::domain::event::Limits;
@@ -92,70 +93,149 @@ pub struct Spec {
     pub section: &'static str,
     /// An example of its value, as TOML.
     pub example: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// What it is for, as an editor shows it.
+    pub what: &'static str,
     set: fn(&mut Values, Raw<'_>) -> Result<(), String>,
 }
 
-const STRATEGIES: &str = "last_write_wins, importance, vector_clock, merge_all, custom";
+/// The strategies, by the names that files give them.
+pub const STRATEGIES: &str = "last_write_wins, importance, vector_clock, merge_all, custom";
 const SECOND: Duration = Duration::from_secs(1);
+const FIVE_SECONDS: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const CENTURY: Duration = Duration::from_secs(36_500 * 86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const GIB: u64 = 1 << 30;
 
 fn size(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-fn time(slot: &mut Duration, raw: Raw<'_>, min: Duration, max: Duration) -> Result<(), String> {
-    *slot = raw.duration(min, max)?;
-    Ok(())
+// What a setting takes bears the name of the function of `Raw` that reads it: the list below says it once for both.
+const fn choice(known: &'static str) -> Takes {
+    Takes::Choice(known)
 }
-
-fn retention(raw: Raw<'_>) -> Result<Option<Duration>, String> {
-    match raw {
-        Raw::Text("off") | Raw::String("off") => Ok(None),
-        _ => raw.duration(HOUR * 24, HOUR * 24 * 36_500).map(Some).map_err(|e| format!("{e}; or off, to keep all")),
-    }
+const fn boolean() -> Takes {
+    Takes::Boolean
+}
+const fn number(min: u64, max: u64) -> Takes {
+    Takes::Number(min, max)
+}
+const fn bytes(min: u64, max: u64) -> Takes {
+    Takes::Bytes(min, max)
+}
+const fn duration(min: Duration, max: Duration) -> Takes {
+    Takes::Duration(min, max)
+}
+const fn duration_or_off(min: Duration, max: Duration) -> Takes {
+    Takes::DurationOrOff(min, max)
 }
 
 macro_rules! settings {
-    ($($section:literal $key:literal $example:literal |$v:ident, $raw:ident| $set:expr;)*) => {
+    ($($section:literal $key:literal $example:literal $takes:ident($($range:expr),*) $what:literal |$v:ident, $found:ident| $set:expr;)*) => {
         &[$(Spec {
             key: $key,
             section: $section,
             example: $example,
-            set: |$v: &mut Values, $raw: Raw<'_>| -> Result<(), String> { $set; Ok(()) },
+            takes: $takes($($range),*),
+            what: $what,
+            set: |$v: &mut Values, raw: Raw<'_>| -> Result<(), String> {
+                let $found = raw.$takes($($range),*)?;
+                $set;
+                Ok(())
+            },
         }),*]
     };
 }
 
 /// Every setting that has a key of its own; `strategy.<path>` comes on top.
 pub const SPECS: &[Spec] = settings! {
-    "resolver" "strategy" "\"merge_all\"" |v, raw| v.resolver.strategy = raw.choice(STRATEGIES)?;
-    "resolver" "delete_policy" "\"update_wins\"" |v, raw| v.resolver.delete_policy = raw.choice("update_wins, delete_wins")?;
-    "resolver" "trust_clocks" "false" |v, raw| v.resolver.trust_clocks = raw.boolean()?;
-    "resolver" "unclocked" "\"by_time\"" |v, raw| v.resolver.unclocked = raw.choice("by_time, concurrent")?;
-    "resolver" "max_clock_skew" "\"2s\"" |v, raw| {
-        let skew = raw.duration(Duration::ZERO, HOUR * 24 * 365)?;
-        v.resolver.max_clock_skew_ns = u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX);
-    };
-    "limits" "max_value_bytes" "8388608" |v, raw| v.limits.max_value_bytes = size(raw.bytes(1, GIB)?);
-    "limits" "max_clock_entries" "10000" |v, raw| v.limits.max_clock_entries = size(raw.number(1, 1_000_000)?);
-    "limits" "max_contenders" "100" |v, raw| v.resolver.max_contenders = size(raw.number(1, 1_000_000)?);
-    "limits" "max_output_bytes" "16777216" |v, raw| v.runtime.max_output_bytes = size(raw.bytes(1024, GIB)?);
-    "runtime" "commit_interval" "\"100ms\"" |v, raw| {
-        time(&mut v.runtime.commit_interval, raw, Duration::from_millis(1), SECOND * 5)?;
-    };
-    "runtime" "memory" "\"128MiB\"" |v, raw| v.runtime.memory = raw.bytes(64 << 20, 1024 * GIB)?;
-    "runtime" "transaction_timeout" "\"10s\"" |v, raw| time(&mut v.runtime.transaction_timeout, raw, SECOND, HOUR)?;
-    "runtime" "session_timeout" "\"10s\"" |v, raw| time(&mut v.runtime.session_timeout, raw, SECOND, HOUR)?;
-    "runtime" "task_timeout" "\"5m\"" |v, raw| time(&mut v.runtime.task_timeout, raw, SECOND, HOUR * 24)?;
-    "runtime" "broker_timeout" "\"60s\"" |v, raw| time(&mut v.runtime.broker_timeout, raw, SECOND, HOUR * 24)?;
-    "runtime" "purge_interval" "\"30s\"" |v, raw| time(&mut v.runtime.purge_interval, raw, SECOND, HOUR * 24)?;
-    "runtime" "purge" "true" |v, raw| v.runtime.purge = raw.boolean()?;
-    "runtime" "static_membership" "false" |v, raw| v.runtime.static_membership = raw.boolean()?;
-    "runtime" "replication_factor" "3" |v, raw| v.runtime.replication_factor = raw.number(0, 32_767)?;
-    "mirror" "retention" "\"off\"" |v, raw| v.mirror.retention = retention(raw)?;
-    "mirror" "partitions_ahead" "3" |v, raw| v.mirror.partitions_ahead = u32::try_from(raw.number(0, 120)?).unwrap_or(0);
+    "resolver" "strategy" "\"merge_all\"" choice(STRATEGIES)
+        "How contenders for a field are resolved, where `[resolver.strategies]` says nothing else."
+        |v, found| v.resolver.strategy = found;
+    "resolver" "delete_policy" "\"update_wins\"" choice("update_wins, delete_wins")
+        "What wins when a delete and an update did not see each other."
+        |v, found| v.resolver.delete_policy = found;
+    "resolver" "trust_clocks" "false" boolean()
+        "Whether vector clocks alone decide which event came first; else versions are asked too."
+        |v, found| v.resolver.trust_clocks = found;
+    "resolver" "unclocked" "\"by_time\"" choice("by_time, concurrent")
+        "Whether time orders events with and without a clock."
+        |v, found| v.resolver.unclocked = found;
+    "resolver" "max_clock_skew" "\"2s\"" duration(Duration::ZERO, YEAR)
+        "How far apart machine clocks may be; 0s switches the rule off."
+        |v, found| v.resolver.max_clock_skew_ns = u64::try_from(found.as_nanos()).unwrap_or(u64::MAX);
+    "limits" "max_value_bytes" "8388608" bytes(1, GIB)
+        "The largest event; a larger one is dead-lettered."
+        |v, found| v.limits.max_value_bytes = size(found);
+    "limits" "max_clock_entries" "10000" number(1, 1_000_000)
+        "The most entries of an event's vector clock."
+        |v, found| v.limits.max_clock_entries = size(found);
+    "limits" "max_contenders" "100" number(1, 1_000_000)
+        "The most contenders that a conflict record lists."
+        |v, found| v.resolver.max_contenders = size(found);
+    "limits" "max_output_bytes" "16777216" bytes(1024, GIB)
+        "The largest output; a larger one is dead-lettered as output_too_large."
+        |v, found| v.runtime.max_output_bytes = size(found);
+    "runtime" "commit_interval" "\"100ms\"" duration(Duration::from_millis(1), FIVE_SECONDS)
+        "Time between commits; shorter than transaction_timeout."
+        |v, found| v.runtime.commit_interval = found;
+    "runtime" "memory" "\"128MiB\"" bytes(64 << 20, 1024 * GIB)
+        "Caches, write buffers, queues and uncommitted state of the instance as a whole."
+        |v, found| v.runtime.memory = found;
+    "runtime" "transaction_timeout" "\"10s\"" duration(SECOND, HOUR)
+        "Kafka's transaction.timeout.ms."
+        |v, found| v.runtime.transaction_timeout = found;
+    "runtime" "session_timeout" "\"10s\"" duration(SECOND, HOUR)
+        "Kafka's session.timeout.ms."
+        |v, found| v.runtime.session_timeout = found;
+    "runtime" "task_timeout" "\"5m\"" duration(SECOND, DAY)
+        "How long a transient error is tried again before it stops the task."
+        |v, found| v.runtime.task_timeout = found;
+    "runtime" "broker_timeout" "\"60s\"" duration(SECOND, DAY)
+        "How long to wait for a broker at start."
+        |v, found| v.runtime.broker_timeout = found;
+    "runtime" "purge_interval" "\"30s\"" duration(SECOND, DAY)
+        "Time between purges of the repartition topics."
+        |v, found| v.runtime.purge_interval = found;
+    "runtime" "purge" "true" boolean()
+        "Whether repartition topics are purged below the committed offset."
+        |v, found| v.runtime.purge = found;
+    "runtime" "static_membership" "false" boolean()
+        "Whether members keep their identity over a restart (group.instance.id)."
+        |v, found| v.runtime.static_membership = found;
+    "runtime" "replication_factor" "3" number(0, 32_767)
+        "Copies of the topics that are made; 0 is the broker's default."
+        |v, found| v.runtime.replication_factor = found;
+    "mirror" "retention" "\"off\"" duration_or_off(DAY, CENTURY)
+        "How long Postgres keeps events at least; whole months are dropped. off keeps all."
+        |v, found| v.mirror.retention = found;
+    "mirror" "partitions_ahead" "3" number(0, 120)
+        "Months for which partitions of memory_events are made ahead."
+        |v, found| v.mirror.partitions_ahead = u32::try_from(found).unwrap_or(0);
 };
+
+/// Settings that do not go together, or not with this program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The setting's key.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl Spec {
+    /// Whether the example is the default as well.
+    pub fn is_default(&self) -> bool {
+        let mut values = Values::default();
+        (self.set)(&mut values, Raw::Text(self.example.trim_matches('"'))).is_ok() && values == Values::default()
+    }
+}
 
 impl Values {
     /// Sets `key`, which came from `origin`.
@@ -191,38 +271,49 @@ impl Values {
         self.set(key.trim(), Raw::Text(value.trim()), origin).map_err(|e| format!("{origin} `{assignment}`: {e}"))
     }
 
+    /// What one setting alone cannot show to be wrong.
+    pub fn misfits(&self, custom_registered: bool) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let r = &self.resolver;
+        if !custom_registered {
+            let whole = (r.strategy == Strategy::Custom).then(|| "strategy".to_owned());
+            let fields = r.overrides.iter().filter(|(_, s)| **s == Strategy::Custom);
+            found.extend(whole.into_iter().chain(fields.map(|(path, _)| format!("strategy.{path}"))).map(|key| Misfit {
+                message: format!("`{key}` is `custom`, but no custom resolver is registered in this program"),
+                key,
+                fix: "choose one of last_write_wins, importance, vector_clock, merge_all, or build a program that has one \
+                      (examples/custom_resolver.rs)"
+                    .to_owned(),
+            }));
+        }
+        let (commit, transaction) = (self.runtime.commit_interval, self.runtime.transaction_timeout);
+        if commit >= transaction {
+            let keys = ["commit_interval", "transaction_timeout"];
+            let key = keys.into_iter().find(|key| self.origins.contains_key(*key)).unwrap_or(keys[0]);
+            let (commit, transaction) = (show_duration(commit), show_duration(transaction));
+            found.push(Misfit {
+                key: key.to_owned(),
+                message: format!(
+                    "`commit_interval` ({commit}) must be shorter than `transaction_timeout` ({transaction}): \
+                     a transaction lives from one commit to the next"
+                ),
+                fix: "commit more often, or raise `transaction_timeout`".to_owned(),
+            });
+        }
+        found
+    }
+
     /// Checks what one setting alone cannot show.
     ///
     /// # Errors
     /// What does not go together, where it was set, and what to do.
     pub fn check(&self, custom_registered: bool) -> Result<(), String> {
-        let r = &self.resolver;
-        if r.uses_custom() && !custom_registered {
-            let key = if r.strategy == Strategy::Custom {
-                "strategy".to_owned()
-            } else {
-                let path = r.overrides.iter().find(|(_, s)| **s == Strategy::Custom).map_or("", |(p, _)| p);
-                format!("strategy.{path}")
-            };
-            let origin = self.origins.get(&key).map_or("the default", String::as_str);
-            return Err(format!(
-                "{origin}: `{key}` is `custom`, but no custom resolver is registered in this program; choose one of \
-                 last_write_wins, importance, vector_clock, merge_all, or build a program that has one (examples/custom_resolver.rs)"
-            ));
-        }
-        let (commit, transaction) = (self.runtime.commit_interval, self.runtime.transaction_timeout);
-        if commit >= transaction {
-            return Err(format!(
-                "{}: `commit_interval` ({}) must be shorter than `transaction_timeout` ({}): a transaction lives from one commit to the next",
-                self.origins
-                    .get("commit_interval")
-                    .or(self.origins.get("transaction_timeout"))
-                    .map_or("settings", String::as_str),
-                show_duration(commit),
-                show_duration(transaction),
-            ));
-        }
-        Ok(())
+        let show = |m: &Misfit| {
+            let origin = self.origins.get(&m.key).map_or("the default", String::as_str);
+            format!("{origin}: {}; {}", m.message, m.fix)
+        };
+        let found: Vec<String> = self.misfits(custom_registered).iter().map(show).collect();
+        if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
     }
 }
 
@@ -234,13 +325,16 @@ fn unknown(key: &str) -> String {
     format!("unknown setting `{key}`{hint} known settings: {}, strategy.<path>", known.join(", "))
 }
 
+/// Fields that a strategy may be named for.
+pub const PLAIN: [&str; 7] = ["content", "embedding", "importance", "session_id", "user_id", "tags", "merged_from"];
+/// Fields that hold others, each by its key; a strategy may be named for one of them or for all.
+pub const CONTAINERS: [&str; 3] = ["metadata", "entities", "relationships"];
+
 /// Whether `path` is a field path of semantics.md, section 3, or the container of some.
 ///
 /// # Errors
 /// Names the paths there are.
 pub fn check_path(path: &str) -> Result<(), String> {
-    const PLAIN: [&str; 7] = ["content", "embedding", "importance", "session_id", "user_id", "tags", "merged_from"];
-    const CONTAINERS: [&str; 3] = ["metadata", "entities", "relationships"];
     let known = match path.split_once('.') {
         None => PLAIN.contains(&path) || CONTAINERS.contains(&path),
         Some((container, key)) => CONTAINERS.contains(&container) && !key.is_empty(),

@@ -2,11 +2,13 @@
 //! reading goes on, so that one pass over the file says all that is wrong.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::{Key, Section, Takes};
 use super::problem::{Problem, nearest};
 
 /// A value and the bytes of the file that it stands in.
@@ -23,12 +25,16 @@ pub struct Doc<'a> {
     /// The whole text.
     pub text: &'a str,
     problems: RefCell<Vec<(usize, Problem)>>,
+    /// Where the strings begin that a variable had a part in: they may be meant as numbers or booleans.
+    pub filled: BTreeSet<usize>,
+    /// Where the strings begin whose variables have no value: nothing more is said of them.
+    pub unfilled: BTreeSet<usize>,
 }
 
 impl<'a> Doc<'a> {
     /// A text of which nothing is known yet.
     pub fn new(text: &'a str) -> Doc<'a> {
-        Doc { text, problems: RefCell::new(Vec::new()) }
+        Doc { text, problems: RefCell::default(), filled: BTreeSet::new(), unfilled: BTreeSet::new() }
     }
 
     /// Notes a problem.
@@ -59,36 +65,65 @@ pub struct Table<'d, 't> {
     pub what: String,
     /// Its place.
     pub span: Range<usize>,
+    keys: &'static [Key],
+    known: Vec<&'static str>,
 }
 
 impl<'d, 't> Table<'d, 't> {
     /// The table with no look at its keys.
     pub fn new(doc: &'d Doc<'d>, table: &'t DeTable<'t>, what: impl Into<String>, span: Range<usize>) -> Self {
-        Table { doc, table, what: what.into(), span }
+        Table { doc, table, what: what.into(), span, keys: &[], known: Vec::new() }
     }
 
-    /// Notes every key that is none of `known`.
-    pub fn only(self, known: &[&str]) -> Self {
-        for key in self.table.keys() {
+    /// Notes every key that is none of `known`, and what is missing of those of `keys` that must be there.
+    pub fn only(mut self, keys: &'static [Key], known: Vec<&'static str>) -> Self {
+        (self.keys, self.known) = (keys, known);
+        for key in self.unknown() {
             let name: &str = key.get_ref();
-            if !known.contains(&name) {
-                let hint =
-                    nearest(name, known.iter().copied()).map_or(String::new(), |k| format!("did you mean `{k}`? "));
-                let fix = format!("{hint}known keys of {}: {}", self.what, known.join(", "));
-                self.doc.wrong(&key.span(), format!("unknown key `{name}` in {}", self.what), fix);
-            }
+            let hint = self.meant(name).map_or(String::new(), |k| format!("did you mean `{k}`? "));
+            let fix = format!("{hint}known keys of {}: {}", self.what, self.known.join(", "));
+            self.doc.wrong(&key.span(), format!("unknown key `{name}` in {}", self.what), fix);
+        }
+        // A key that is misspelt is told once.
+        let meant: BTreeSet<&str> = self.unknown().filter_map(|key| self.meant(key.get_ref())).collect();
+        for key in keys.iter().filter(|k| k.needed && !self.has(k.name) && !meant.contains(k.name)) {
+            let fix = format!("add it: `{} = {}`", key.name, key.example);
+            self.doc.wrong(&self.span, format!("{} has no `{}`", self.what, key.name), fix);
         }
         self
     }
 
-    /// Every key with its value, in the file's spelling.
-    pub fn entries(&self) -> impl Iterator<Item = (At<&'t str>, &'t Spanned<DeValue<'t>>)> + use<'t> {
-        self.table.iter().map(|(k, v)| (At { value: k.get_ref().as_ref(), span: k.span() }, v))
+    fn unknown(&self) -> impl Iterator<Item = &'t Spanned<std::borrow::Cow<'t, str>>> + use<'_, 'd, 't> {
+        self.table.keys().filter(|key| !self.known.iter().any(|known| known == key.get_ref()))
     }
 
-    /// Whether the key is absent or an empty list.
-    pub fn lacks(&self, key: &str) -> bool {
-        self.table.get(key).is_none_or(|v| matches!(v.get_ref(), DeValue::Array(list) if list.is_empty()))
+    fn meant(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.known.iter().copied())
+    }
+
+    /// Whether a key that is unknown is probably meant as one of `names`.
+    pub fn misspells(&self, names: &[&str]) -> bool {
+        self.unknown().any(|key| self.meant(key.get_ref()).is_some_and(|meant| names.contains(&meant)))
+    }
+
+    /// Whether the key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Every key with its value, in the file's spelling; without those whose variables have no value.
+    pub fn entries(&self) -> impl Iterator<Item = (At<&'t str>, &'t Spanned<DeValue<'t>>)> + use<'d, 't> {
+        let doc = self.doc;
+        let all = self.table.iter().map(|(k, v)| (At { value: k.get_ref().as_ref(), span: k.span() }, v));
+        all.filter(|(_, v)| !doc.unfilled.contains(&v.span().start))
+    }
+
+    fn value(&self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.table.get(key).filter(|v| !self.doc.unfilled.contains(&v.span().start))
+    }
+
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
     }
 
     fn wrong_type(&self, key: &str, found: &Spanned<DeValue<'_>>, wanted: &str, example: &str) {
@@ -96,72 +131,88 @@ impl<'d, 't> Table<'d, 't> {
         self.doc.wrong(&found.span(), message, format!("write {wanted}: `{key} = {example}`"));
     }
 
-    /// A string, if the key is there.
-    pub fn string(&self, key: &str, example: &str) -> Option<At<&'t str>> {
-        let v = self.table.get(key)?;
-        let s = v.get_ref().as_str();
-        if s.is_none() {
-            self.wrong_type(key, v, "a string", &format!("\"{example}\""));
-        }
-        s.map(|value| At { value, span: v.span() })
-    }
-
-    /// A string that must be there and not be empty.
-    pub fn required(&self, key: &str, example: &str) -> Option<At<&'t str>> {
-        if !self.table.contains_key(key) {
-            self.doc.wrong(&self.span, format!("{} has no `{key}`", self.what), format!("add `{key} = \"{example}\"`"));
-        }
-        let found = self.string(key, example)?;
-        if found.value.is_empty() {
-            self.doc.wrong(
-                &found.span,
-                format!("`{key}` of {} is empty", self.what),
-                format!("name it, as in `{key} = \"{example}\"`"),
-            );
-            return None;
-        }
-        Some(found)
-    }
-
-    /// An integer from 1 to `max`, if the key is there.
-    pub fn count(&self, key: &str, max: i64, example: i64) -> Option<At<i64>> {
-        let v = self.table.get(key)?;
-        let Some(n) = integer(v.get_ref()) else {
-            self.wrong_type(key, v, "an integer", &example.to_string());
+    /// A string, if the key is there; what is wrong with it is noted.
+    pub fn text(&self, name: &str) -> Option<At<&'t str>> {
+        let (key, v) = (self.key(name)?, self.value(name)?);
+        let Some(value) = v.get_ref().as_str() else {
+            self.wrong_type(name, v, "a string", key.example);
             return None;
         };
-        if n < 1 || n > i128::from(max) {
-            self.doc.wrong(
-                &v.span(),
-                format!("`{key}` of {} is {n}", self.what),
-                format!("choose a number from 1 to {max}"),
-            );
+        if value.is_empty() && key.needed {
+            let fix = format!("name it, as in `{name} = {}`", key.example);
+            self.doc.wrong(&v.span(), format!("`{name}` of {} is empty", self.what), fix);
             return None;
         }
-        i64::try_from(n).ok().map(|value| At { value, span: v.span() })
+        if let Some((message, fix)) = complaint(key.takes, value) {
+            self.doc.wrong(&v.span(), message, fix);
+        }
+        Some(At { value, span: v.span() })
     }
 
-    /// A list of strings; one string alone is a list of one; an absent key is an empty list.
-    pub fn strings(&self, key: &str, example: &str) -> Vec<At<&'t str>> {
-        let Some(v) = self.table.get(key) else { return Vec::new() };
+    /// A whole number, if the key is there and holds one that may be.
+    pub fn count(&self, name: &str) -> Option<At<u32>> {
+        let (key, v) = (self.key(name)?, self.value(name)?);
+        let Takes::Count(max) = key.takes else { return None };
+        let text = v.get_ref().as_str().filter(|_| self.doc.filled.contains(&v.span().start));
+        let Some(n) = integer(v.get_ref()).or_else(|| text?.trim().parse::<i64>().ok().map(i128::from)) else {
+            match text {
+                Some(text) => {
+                    let message = format!("`{name}` of {} is `{text}`, not an integer", self.what);
+                    self.doc.wrong(&v.span(), message, format!("give the variable one, like {}", key.example));
+                }
+                None => self.wrong_type(name, v, "an integer", key.example),
+            }
+            return None;
+        };
+        let good = u32::try_from(n).ok().filter(|n| (1..=max).contains(n));
+        if good.is_none() {
+            let fix = format!("choose a number from 1 to {max}");
+            self.doc.wrong(&v.span(), format!("`{name}` of {} is {n}", self.what), fix);
+        }
+        good.map(|value| At { value, span: v.span() })
+    }
+
+    /// A list of strings, and whether all of it could be read; one string alone is a list of one, an absent key an empty list.
+    pub fn strings(&self, name: &str) -> (Vec<At<&'t str>>, bool) {
+        let (Some(key), Some(v)) = (self.key(name), self.value(name)) else {
+            return (Vec::new(), !self.has(name) && !self.misspells(&[name]));
+        };
         let one = |v: &'t Spanned<DeValue<'t>>| match v.get_ref().as_str() {
+            _ if self.doc.unfilled.contains(&v.span().start) => None,
             Some(value) => Some(At { value, span: v.span() }),
             None => {
-                self.wrong_type(key, v, "a list of strings", &format!("[\"{example}\"]"));
+                self.wrong_type(name, v, "a list of strings", key.example);
                 None
             }
         };
         match v.get_ref() {
-            DeValue::Array(list) => list.iter().filter_map(one).collect(),
-            _ => one(v).into_iter().collect(),
+            DeValue::Array(list) => {
+                if list.is_empty() && key.needed {
+                    let fix = format!("name one at least: `{name} = {}`", key.example);
+                    self.doc.wrong(&v.span(), format!("`{name}` of {} is empty", self.what), fix);
+                }
+                let found: Vec<At<&str>> = list.iter().filter_map(one).collect();
+                let is_whole = found.len() == list.len() && !(list.is_empty() && key.needed);
+                (found, is_whole)
+            }
+            _ => {
+                let found: Vec<At<&str>> = one(v).into_iter().collect();
+                let is_whole = !found.is_empty();
+                (found, is_whole)
+            }
         }
     }
 
     /// The table under `key`, if it is there.
     pub fn table(&self, key: &str) -> Option<Table<'d, 't>> {
-        let v = self.table.get(key)?;
+        let v = self.value(key)?;
         match v.get_ref() {
             DeValue::Table(t) => Some(Table::new(self.doc, t, format!("[{key}]"), v.span())),
+            DeValue::Array(_) => {
+                let fix = format!("open it with one bracket, once: `[{key}]`");
+                self.doc.wrong(&v.span(), format!("`{key}` is a list, not a table"), fix);
+                None
+            }
             _ => {
                 self.wrong_type(key, v, "a table", "{ … }");
                 None
@@ -169,22 +220,60 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
-    /// The tables of `[[key]]`, in the file's order.
-    pub fn tables(&self, key: &str, known: &[&str]) -> Vec<Table<'d, 't>> {
-        let Some(v) = self.table.get(key) else { return Vec::new() };
+    /// The table of a section, its keys looked at.
+    pub fn section(&self, section: &'static Section) -> Option<Table<'d, 't>> {
+        self.table(section.name).map(|t| t.only(section.keys, names(section.keys)))
+    }
+
+    /// The tables of a section that there may be several of, in the file's order, and whether all could be read.
+    pub fn sections(&self, section: &'static Section) -> (Vec<Table<'d, 't>>, bool) {
+        let name = section.name;
+        let Some(v) = self.value(name) else { return (Vec::new(), !self.has(name)) };
         let DeValue::Array(list) = v.get_ref() else {
-            let fix = format!("open it with two brackets, `[[{key}]]`, and give it a `name`");
-            self.doc.wrong(&v.span(), format!("`{key}` is {}, not a list of tables", kind(v.get_ref())), fix);
-            return Vec::new();
+            let fix = format!("open it with two brackets, `[[{name}]]`, and give it a `name`");
+            self.doc.wrong(&v.span(), format!("`{name}` is {}, not a list of tables", kind(v.get_ref())), fix);
+            return (Vec::new(), false);
         };
         let open = |v: &'t Spanned<DeValue<'t>>| match v.get_ref() {
-            DeValue::Table(t) => Some(Table::new(self.doc, t, format!("[[{key}]]"), v.span()).only(known)),
+            DeValue::Table(t) => {
+                let table = Table::new(self.doc, t, format!("[[{name}]]"), v.span());
+                Some(table.only(section.keys, names(section.keys)))
+            }
             _ => {
-                self.wrong_type(key, v, "a table", "[{ name = \"…\" }]");
+                self.wrong_type(name, v, "a table", "[{ name = \"…\" }]");
                 None
             }
         };
-        list.iter().filter_map(open).collect()
+        let tables: Vec<Table<'d, 't>> = list.iter().filter_map(open).collect();
+        let is_whole = tables.len() == list.len();
+        (tables, is_whole)
+    }
+}
+
+fn names(keys: &[Key]) -> Vec<&'static str> {
+    keys.iter().map(|key| key.name).collect()
+}
+
+/// Whether a text has only letters, digits and `more`, as a pattern says it too.
+fn only(text: &str, more: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+}
+
+/// What is wrong with a text that is not of the form that its key takes, and what to do.
+fn complaint(takes: Takes, text: &str) -> Option<(String, String)> {
+    match takes {
+        Takes::Name if !only(text, "-_") => Some((
+            format!("the name `{text}` has characters other than letters, digits, `-` and `_`"),
+            "internal topics are named after it: keep to letters, digits, `-` and `_`".to_owned(),
+        )),
+        Takes::Topic if text.len() > 249 || !only(text, "._-") || matches!(text, "." | "..") => Some((
+            format!("`{text}` is no name for a topic"),
+            "Kafka takes up to 249 letters, digits, `.`, `_` and `-`".to_owned(),
+        )),
+        Takes::Id(_) => {
+            super::check_application_id(text).err().map(|e| (e, "as in `application_id = \"helixstream\"`".to_owned()))
+        }
+        _ => None,
     }
 }
 

@@ -31,6 +31,14 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// What a message calls it where a string is of the wrong type, whatever it says.
+    fn shown_typed(self) -> String {
+        match self {
+            Raw::String(s) => format!("the string `{s}`"),
+            other => other.shown(),
+        }
+    }
+
     fn text(self) -> Option<&'a str> {
         match self {
             Raw::Text(s) | Raw::String(s) => Some(s),
@@ -50,7 +58,7 @@ impl<'a> Raw<'a> {
             Raw::Boolean(b) => Ok(b),
             Raw::Text("true") => Ok(true),
             Raw::Text("false") => Ok(false),
-            _ => Err(format!("{} is not true or false", self.shown())),
+            _ => Err(format!("{} is not true or false", self.shown_typed())),
         }
     }
 
@@ -62,7 +70,7 @@ impl<'a> Raw<'a> {
             _ => None,
         };
         n.filter(|n| (min..=max).contains(n))
-            .ok_or_else(|| format!("{} is not a whole number from {min} to {max}", self.shown()))
+            .ok_or_else(|| format!("{} is not a whole number from {min} to {max}", self.shown_typed()))
     }
 
     /// Bytes within `min..=max`: a whole number, or a string like `8MiB`.
@@ -88,35 +96,45 @@ impl<'a> Raw<'a> {
             )
         })
     }
+
+    /// A time as [`Raw::duration`] reads it, or `off`.
+    pub fn duration_or_off(self, min: Duration, max: Duration) -> Result<Option<Duration>, String> {
+        match self {
+            Raw::Text("off") | Raw::String("off") => Ok(None),
+            _ => self.duration(min, max).map(Some).map_err(|e| format!("{e}; or off")),
+        }
+    }
 }
 
-/// A duration from a whole number and its unit: `ns`, `us`, `ms`, `s`, `m`, `h`, `d`.
+/// Units of time, in nanoseconds.
+pub const TIME_UNITS: &[(&str, u64)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
+
+/// Units of size, in bytes.
+pub const BYTE_UNITS: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+fn in_units(s: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (n, unit) = split(s)?;
+    let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
+    n.checked_mul(*size)
+}
+
+/// A duration from a whole number and one of [`TIME_UNITS`].
 pub fn parse_duration(s: &str) -> Option<Duration> {
-    let (n, unit) = split(s)?;
-    let nanos: u64 = match unit {
-        "ns" => 1,
-        "us" | "µs" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        "d" => 86_400_000_000_000,
-        _ => return None,
-    };
-    n.checked_mul(nanos).map(Duration::from_nanos)
+    in_units(s, TIME_UNITS).map(Duration::from_nanos)
 }
 
-/// Bytes from a whole number and `B`, `KiB`, `MiB`, `GiB` or nothing.
+/// Bytes from a whole number and one of [`BYTE_UNITS`], or nothing.
 pub fn parse_bytes(s: &str) -> Option<u64> {
-    let (n, unit) = split(s)?;
-    let shift = match unit {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return None,
-    };
-    n.checked_mul(1 << shift)
+    in_units(s, BYTE_UNITS).or_else(|| split(s).filter(|(_, unit)| unit.is_empty()).map(|(n, _)| n))
 }
 
 fn split(s: &str) -> Option<(u64, &str)> {
@@ -128,17 +146,12 @@ fn split(s: &str) -> Option<(u64, &str)> {
 /// A duration in the greatest unit that holds it whole.
 pub fn show_duration(d: Duration) -> String {
     let nanos = d.as_nanos();
-    let units = [
-        (86_400_000_000_000, "d"),
-        (3_600_000_000_000, "h"),
-        (60_000_000_000, "m"),
-        (1_000_000_000, "s"),
-        (1_000_000, "ms"),
-    ];
-    let fits = units.iter().find(|(unit, _)| nanos > 0 && nanos.is_multiple_of(*unit));
+    let unit = |name: &str| matches!(name, "ms" | "s" | "m" | "h" | "d");
+    let mut units = TIME_UNITS.iter().rev().filter(|(name, _)| unit(name));
+    let fits = units.find(|(_, size)| nanos > 0 && nanos.is_multiple_of(u128::from(*size)));
     match fits {
         _ if nanos == 0 => "0s".to_owned(),
-        Some((unit, name)) => format!("{}{name}", nanos / unit),
+        Some((name, size)) => format!("{}{name}", nanos / u128::from(*size)),
         None => format!("{nanos}ns"),
     }
 }

@@ -9,6 +9,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::topology::TopologyCommand;
+
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
 ///
 /// Reads memory events from Kafka, resolves what conflicts, and writes resolved memories, conflict records and dead
@@ -76,6 +78,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Plan, create or check a topology's topics
     Topics(TopicsArgs),
+    /// Check, show and compare topology files, with no broker
+    Topology(TopologyCommand),
     /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it with Kafka
     Mirror(MirrorCommand),
     /// Look into the state of a stopped instance, read-only
@@ -159,6 +163,10 @@ pub struct RunArgs {
     /// Serve /live, /ready and /metrics here.
     #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
     pub http_listen: Option<SocketAddr>,
+    /// Run although the topology has changed so that the state of this store is left behind (`helixstream topology diff`
+    /// says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds several, separated by `;` or new lines.
+    #[arg(long, value_name = "STORE", action = ArgAction::Append)]
+    pub accept_reset: Vec<String>,
 }
 
 /// `helixstream replay`.

@@ -3,9 +3,11 @@
 mod args;
 pub mod exit;
 pub mod terminal;
+mod topology;
 
 pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget, TopicsAction,
     TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
 };
+pub use topology::{DescribeFormat, TopologyAction, TopologyCommand};

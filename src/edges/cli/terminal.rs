@@ -14,6 +14,11 @@ fn lines() -> &'static MultiProgress {
     LINES.get_or_init(MultiProgress::new)
 }
 
+/// Whether colours may stand on the standard error: it is a terminal, and nobody has asked for none (<https://no-color.org>).
+pub fn has_colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// A progress bar over bytes or records; invisible where there is no terminal.
 pub struct Progress(ProgressBar);
 

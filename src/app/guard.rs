@@ -1,0 +1,56 @@
+//! Keeps `run` from leaving state behind unasked: what the last run in this slot kept of its topology is compared with the
+//! topology of now.
+
+use super::shape::{Shape, diff};
+use super::state::KEPT_TOPOLOGY;
+use super::{Stop, settings};
+use crate::config::variables::Variables;
+use crate::config::{self, Topology as File};
+use crate::edges::slots::Slot;
+
+/// Refuses a topology with which the state of a store would not go on, unless that is accepted for this store.
+pub fn refuse_lost_state(slot: &Slot, file: &File, flags: &[String]) -> Result<(), Stop> {
+    let has_state = std::fs::read_dir(&slot.tasks)?.next().is_some();
+    let Some(kept) = slot.kept(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
+    let mut last = match config::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled) {
+        Ok(last) => last,
+        Err(problems) => {
+            tracing::warn!(
+                "the topology of the last run in slot {} cannot be read, so nothing says whether its state survives: {}",
+                slot.number,
+                problems.summary()
+            );
+            return Ok(());
+        }
+    };
+    // A slot holds the state of one application, whichever way its id was set.
+    last.values.resolver.application_id.clone_from(&file.values.resolver.application_id);
+    let now = Shape::of(file)?;
+    let accepted: Vec<String> =
+        settings::variable_list("HELIXSTREAM_ACCEPT_RESET").into_iter().chain(flags.to_vec()).collect();
+    let mut refused = Vec::new();
+    for loss in diff::compare(&Shape::of(&last)?, &now).losses {
+        if accepted.contains(&loss.store) {
+            tracing::warn!(
+                "the state of store `{}` ({}) is left behind, as accepted: {}",
+                loss.store,
+                loss.changelog,
+                loss.why
+            );
+            continue;
+        }
+        let stays = now.stores().any(|(_, store)| store.name == loss.store && store.changelog.topic == loss.changelog);
+        let advice = match stays {
+            true => format!(" (delete `{}` first, or give the store another name)", loss.changelog),
+            false => String::new(),
+        };
+        refused.push(format!(
+            "the state of store `{name}` in `{}` would be lost: {}; keep the topology as it was, or accept the loss with \
+             --accept-reset {name}{advice}",
+            loss.changelog,
+            loss.why,
+            name = loss.store,
+        ));
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Stop::Usage(refused.join("\nhelixstream: "))) }
+}

@@ -1,0 +1,136 @@
+//! What a change of a topology does: to stores and their changelogs, to repartition topics, to partition counts, and whether
+//! state survives it.
+//!
+//! A store's state is that of one log up to a committed offset, kept under the store's name. So it goes on only where name,
+//! log and operator stay. A repartition topic keeps the partitions that it was made with, so a source may grow; a store
+//! that reads a source straight may not see its keys move to other partitions.
+
+use super::{Part, Shape, Store, Topic};
+
+/// State that a change leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The store's name.
+    pub store: String,
+    /// The changelog that holds its state.
+    pub changelog: String,
+    /// Why it does not go on.
+    pub why: String,
+}
+
+/// What a change does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// All of it, a line each: a word, what it is about, more about it.
+    pub lines: Vec<(&'static str, String)>,
+    /// The state that does not survive.
+    pub losses: Vec<Loss>,
+}
+
+/// Compares a topology as it was with what it is to be.
+pub fn compare(old: &Shape, new: &Shape) -> Diff {
+    let mut diff = Diff::default();
+    if old.application_id != new.application_id {
+        let text = format!("application id {} -> {}", old.application_id, new.application_id);
+        diff.lines.push(("changed", format!("{text}: another group, other internal topics")));
+    }
+    for (part, store) in old.stores() {
+        diff.store(part, store, old, new);
+    }
+    for (_, store) in new.stores().filter(|(_, store)| !old.stores().any(|(_, other)| other.name == store.name)) {
+        let text = format!("{}: begins empty, at what is read next", named(store));
+        diff.lines.push(("new", text));
+    }
+    let gone = "what is in it and not processed yet stays there";
+    diff.topics("repartition topic", &old.repartitions(), &new.repartitions(), gone);
+    let gone = "nobody reads it any more";
+    diff.topics("source topic", &old.sources(), &new.sources(), gone);
+    diff.topics("sink topic", &old.sinks(), &new.sinks(), "nobody writes it any more");
+    diff.topics("dead-letter topic", &[&old.dead_letters], &[&new.dead_letters], "nobody writes it any more");
+    diff
+}
+
+fn named(store: &Store) -> String {
+    let Topic { topic, partitions } = &store.changelog;
+    format!("store {} (changelog {topic}, {partitions} partitions)", store.name)
+}
+
+impl Diff {
+    fn store(&mut self, part: &Part, store: &Store, old: &Shape, new: &Shape) {
+        let now = new.stores().find(|(_, other)| other.name == store.name);
+        let why = match now {
+            None => Some(successor(part, store, old, new)),
+            Some((now_part, now)) => change(part, store, now_part, now),
+        };
+        match (why, now) {
+            (None, Some((now_part, now))) => {
+                let moved = match part.id == now_part.id {
+                    true => String::new(),
+                    false => format!(": restored from it, since its sub-topology {} is {} now", part.id, now_part.id),
+                };
+                self.lines.push(("kept", format!("{}{moved}", named(now))));
+            }
+            (why, _) => {
+                let why = why.unwrap_or_default();
+                self.lines.push(("lost", format!("{}: {why}", named(store))));
+                let changelog = store.changelog.topic.clone();
+                self.losses.push(Loss { store: store.name.clone(), changelog, why });
+            }
+        }
+    }
+
+    fn topics(&mut self, what: &str, old: &[&Topic], new: &[&Topic], gone: &str) {
+        for topic in old {
+            match new.iter().find(|now| now.topic == topic.topic) {
+                Some(now) if now.partitions == topic.partitions => {
+                    self.lines.push(("kept", format!("{what} {} ({} partitions)", topic.topic, topic.partitions)));
+                }
+                Some(now) => {
+                    let (was, is) = (topic.partitions, now.partitions);
+                    let note = match what {
+                        "repartition topic" if is > was => "where it exists it keeps what it was made with",
+                        "repartition topic" => "where it exists it must be made anew",
+                        _ => "`topics create` changes none that exists",
+                    };
+                    self.lines.push(("changed", format!("{what} {}: {was} -> {is} partitions; {note}", topic.topic)));
+                }
+                None => self.lines.push(("gone", format!("{what} {}: {gone}", topic.topic))),
+            }
+        }
+        for topic in new.iter().filter(|topic| !old.iter().any(|was| was.topic == topic.topic)) {
+            self.lines.push(("new", format!("{what} {} ({} partitions)", topic.topic, topic.partitions)));
+        }
+    }
+}
+
+/// Why a store that is gone is lost; if another one stands in its place, that was probably a rename.
+fn successor(part: &Part, store: &Store, old: &Shape, new: &Shape) -> String {
+    let is_new = |name: &str| !old.stores().any(|(_, other)| other.name == name);
+    let same_place = |now: &Part, other: &Store| {
+        now.operator_of(other) == part.operator_of(store) && now.source().map(|s| s.0) == part.source().map(|s| s.0)
+    };
+    let successor = new.stores().find(|(now, other)| is_new(&other.name) && same_place(now, other));
+    match successor {
+        Some((_, other)) => format!("it is gone; `{}` stands in its place and begins empty", other.name),
+        None => "it is gone".to_owned(),
+    }
+}
+
+/// Why a store of the same name cannot go on with the state, if it cannot.
+fn change(part: &Part, store: &Store, now_part: &Part, now: &Store) -> Option<String> {
+    let changelog = (&store.changelog.topic, &now.changelog.topic);
+    if changelog.0 != changelog.1 {
+        return Some(format!("its changelog is {} now, which begins empty", changelog.1));
+    }
+    let operators = (part.operator_of(store), now_part.operator_of(now));
+    if operators.0 != operators.1 {
+        return Some(format!("its operator is `{}` now, which cannot read what `{}` wrote", operators.1, operators.0));
+    }
+    let ((was, _), (is, is_internal)) = (part.source()?, now_part.source()?);
+    if was.topic != is.topic {
+        return Some(format!("it follows {} now, and its state is that of {}", is.topic, was.topic));
+    }
+    let (was, is) = (was.partitions, is.partitions);
+    let may_change = is_internal && is > was;
+    (was != is && !may_change).then(|| format!("its partitions are {is} now and were {was}: keys lie elsewhere"))
+}

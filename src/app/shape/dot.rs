@@ -1,0 +1,40 @@
+//! A topology for Graphviz.
+
+use std::fmt::Write as _;
+
+use super::Shape;
+use super::drawing::{Arrow, Drawing, Look, Vertex};
+
+/// The whole graph.
+pub fn draw(shape: &Shape) -> String {
+    let drawing = Drawing::of(shape);
+    let mut out = format!("digraph \"{}\" {{\n  node [fontname=\"sans-serif\"];\n", shape.application_id);
+    drawing.within(None).for_each(|vertex| out.push_str(&draw_vertex("  ", vertex)));
+    for part in drawing.parts() {
+        // Writing into a string does not fail.
+        let _ = write!(out, "  subgraph cluster_{part} {{\n    label=\"Sub-topology {part}\";\n");
+        drawing.within(Some(part)).for_each(|vertex| out.push_str(&draw_vertex("    ", vertex)));
+        out.push_str("  }\n");
+    }
+    for edge in &drawing.edges {
+        let mut attributes: Vec<String> = edge.label.iter().map(|label| format!("label=\"{label}\"")).collect();
+        attributes.extend(match edge.kind {
+            Arrow::Records => None,
+            Arrow::State => Some("dir=both".to_owned()),
+            Arrow::Aside => Some("style=dashed".to_owned()),
+        });
+        let attributes = if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };
+        let _ = writeln!(out, "  \"{}\" -> \"{}\"{attributes};", edge.from, edge.to);
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn draw_vertex(indent: &str, vertex: &Vertex) -> String {
+    let look = match vertex.look {
+        Look::Topic => "shape=cds",
+        Look::Processor => "shape=box, style=rounded",
+        Look::Store => "shape=cylinder",
+    };
+    format!("{indent}\"{}\" [label=\"{}\", {look}];\n", vertex.id, vertex.label.join("\\n"))
+}

@@ -1,0 +1,38 @@
+//! A topology as a Mermaid flowchart, which Markdown shows.
+
+use std::fmt::Write as _;
+
+use super::Shape;
+use super::drawing::{Arrow, Drawing, Look, Vertex};
+
+/// The whole flowchart.
+pub fn draw(shape: &Shape) -> String {
+    let drawing = Drawing::of(shape);
+    let mut out = String::from("flowchart TD\n");
+    drawing.within(None).for_each(|vertex| out.push_str(&draw_vertex("  ", &drawing, vertex)));
+    for part in drawing.parts() {
+        // Writing into a string does not fail.
+        let _ = writeln!(out, "  subgraph sub{part}[\"Sub-topology {part}\"]");
+        drawing.within(Some(part)).for_each(|vertex| out.push_str(&draw_vertex("    ", &drawing, vertex)));
+        out.push_str("  end\n");
+    }
+    for edge in &drawing.edges {
+        let arrow = match edge.kind {
+            Arrow::Records => "-->",
+            Arrow::State => "<-->",
+            Arrow::Aside => "-.->",
+        };
+        let label = edge.label.as_ref().map_or(String::new(), |label| format!("|{label}|"));
+        let _ = writeln!(out, "  n{} {arrow}{label} n{}", drawing.number(&edge.from), drawing.number(&edge.to));
+    }
+    out
+}
+
+fn draw_vertex(indent: &str, drawing: &Drawing, vertex: &Vertex) -> String {
+    let (open, close) = match vertex.look {
+        Look::Topic => ("[/", "/]"),
+        Look::Processor => ("(", ")"),
+        Look::Store => ("[(", ")]"),
+    };
+    format!("{indent}n{}{open}\"{}\"{close}\n", drawing.number(&vertex.id), vertex.label.join("<br>"))
+}

@@ -1,0 +1,241 @@
+//! The shape of a topology as plain data, sub-topologies cut and topics named as the engine does it: what `topology describe`
+//! shows and `topology diff` compares.
+
+pub mod diff;
+pub mod dot;
+mod drawing;
+pub mod mermaid;
+pub mod text;
+
+use serde::Serialize;
+
+use super::{Stop, topology};
+use crate::config::Topology as File;
+use crate::config::graph::{Kind, Node as FileNode};
+use crate::streams::topology::{NodeKind, SubTopology, TopicRef, Topology, changelog_topic};
+
+/// A topology.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shape {
+    /// The application id, which internal topics are named after.
+    pub application_id: String,
+    /// Its sub-topologies, by the number that tasks bear.
+    pub subtopologies: Vec<Part>,
+    /// Where records go that cannot be processed.
+    pub dead_letters: Topic,
+}
+
+/// A topic and how many partitions the file gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topic {
+    /// Its full name.
+    pub topic: String,
+    /// How many partitions it gets.
+    pub partitions: i32,
+}
+
+/// A sub-topology: what one task runs on one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// Its number.
+    pub id: usize,
+    /// Its nodes; the first one is its source, parents come before children.
+    pub nodes: Vec<Node>,
+    /// Its stores.
+    pub stores: Vec<Store>,
+}
+
+/// A node of a sub-topology. A repartition shows up twice: at the end of one sub-topology and as the source of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub role: Role,
+    /// Whom it takes records from.
+    pub from: Vec<Input>,
+    /// Who takes its records.
+    pub to: Vec<String>,
+}
+
+/// What a node does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Role {
+    /// Reads a topic.
+    Source {
+        /// The topic.
+        #[serde(flatten)]
+        topic: Topic,
+        /// Whether it is a repartition topic.
+        internal: bool,
+    },
+    /// Runs an operator.
+    Processor {
+        /// The operator's name.
+        operator: String,
+        /// The stores that it keeps.
+        stores: Vec<String>,
+    },
+    /// Writes a topic.
+    Sink {
+        /// The topic.
+        #[serde(flatten)]
+        topic: Topic,
+        /// Whether it is a repartition topic.
+        internal: bool,
+    },
+}
+
+/// A node, and which of its outputs is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// The node's name.
+    pub node: String,
+    /// The output of a processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+}
+
+/// A store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Store {
+    /// Its name.
+    pub name: String,
+    /// The processor that keeps it.
+    pub processor: String,
+    /// Its changelog topic.
+    pub changelog: Topic,
+}
+
+impl Part {
+    /// The topic that it reads, and whether that is a repartition topic.
+    pub fn source(&self) -> Option<(&Topic, bool)> {
+        self.nodes.iter().find_map(|node| match &node.role {
+            Role::Source { topic, internal } => Some((topic, *internal)),
+            _ => None,
+        })
+    }
+
+    /// The operator that keeps a store.
+    pub fn operator_of(&self, store: &Store) -> &str {
+        let keeps = self.nodes.iter().find(|node| node.name == store.processor);
+        keeps.map_or("", |node| match &node.role {
+            Role::Processor { operator, .. } => operator,
+            _ => "",
+        })
+    }
+}
+
+impl Shape {
+    /// The shape of a checked file.
+    ///
+    /// # Errors
+    /// What the engine refuses, which the check of the file has let pass.
+    pub fn of(file: &File) -> Result<Shape, Stop> {
+        let engine: Topology = topology::build(file, &None)?;
+        let parts = engine.subtopologies().iter().enumerate();
+        let dead_letters = file.graph.dead_letters.as_ref();
+        Ok(Shape {
+            application_id: file.values.resolver.application_id.clone(),
+            subtopologies: parts.map(|(id, sub)| part(file, id, sub)).collect(),
+            dead_letters: dead_letters.map_or(Topic { topic: String::new(), partitions: 0 }, |dead| Topic {
+                topic: dead.topic.clone(),
+                partitions: dead.partitions,
+            }),
+        })
+    }
+
+    /// Every topic of a role, each once, in order.
+    fn topics(&self, of: impl Fn(&Node) -> Option<&Topic>) -> Vec<&Topic> {
+        let mut found: Vec<&Topic> = Vec::new();
+        for topic in self.subtopologies.iter().flat_map(|part| &part.nodes).filter_map(of) {
+            if !found.contains(&topic) {
+                found.push(topic);
+            }
+        }
+        found
+    }
+
+    /// Topics of the world that are read.
+    pub fn sources(&self) -> Vec<&Topic> {
+        self.topics(|node| match &node.role {
+            Role::Source { topic, internal: false } => Some(topic),
+            _ => None,
+        })
+    }
+
+    /// Repartition topics.
+    pub fn repartitions(&self) -> Vec<&Topic> {
+        self.topics(|node| match &node.role {
+            Role::Source { topic, internal: true } => Some(topic),
+            _ => None,
+        })
+    }
+
+    /// Topics of the world that are written, without the dead letters.
+    pub fn sinks(&self) -> Vec<&Topic> {
+        self.topics(|node| match &node.role {
+            Role::Sink { topic, internal: false } => Some(topic),
+            _ => None,
+        })
+    }
+
+    /// All stores with their sub-topologies.
+    pub fn stores(&self) -> impl Iterator<Item = (&Part, &Store)> {
+        self.subtopologies.iter().flat_map(|part| part.stores.iter().map(move |store| (part, store)))
+    }
+}
+
+fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
+    let application_id = &file.values.resolver.application_id;
+    let source = topic(file, &sub.source);
+    let of_file = |name: &str| file.graph.nodes.iter().find(|node| node.name == name);
+    let nodes = sub.nodes.iter().enumerate().map(|(at, node)| {
+        let here = of_file(&node.name);
+        let role = match &node.kind {
+            NodeKind::Source => {
+                Role::Source { topic: source.clone(), internal: matches!(sub.source, TopicRef::Repartition(_)) }
+            }
+            NodeKind::Sink(to) => {
+                Role::Sink { topic: topic(file, to), internal: matches!(to, TopicRef::Repartition(_)) }
+            }
+            NodeKind::Process { .. } => match here.map(|node| &node.kind) {
+                Some(Kind::Processor { operator, stores }) => Role::Processor {
+                    operator: operator.clone(),
+                    stores: stores.iter().map(|store| store.value.clone()).collect(),
+                },
+                _ => Role::Processor { operator: String::new(), stores: Vec::new() },
+            },
+        };
+        // What feeds a repartition lies in other sub-topologies, but for its sink.
+        let is_member = |name: &str| sub.nodes.iter().any(|other| other.name == name);
+        let from = here.filter(|_| at > 0).into_iter().flat_map(|node| &node.from).filter(|i| is_member(&i.node));
+        let from = from.map(|input| Input { node: input.node.clone(), output: input.output.clone() });
+        let to = node.children.iter().map(|child| sub.nodes[*child].name.clone());
+        Node { name: node.name.clone(), role, from: from.collect(), to: to.collect() }
+    });
+    let keeper = |store: &str| file.graph.nodes.iter().find(|node| keeps(node, store)).map(|node| node.name.clone());
+    let stores = sub.stores.iter().map(|name| Store {
+        name: name.clone(),
+        processor: keeper(name).unwrap_or_default(),
+        changelog: Topic { topic: changelog_topic(application_id, name), partitions: source.partitions },
+    });
+    Part { id, nodes: nodes.collect(), stores: stores.collect() }
+}
+
+fn keeps(node: &FileNode, store: &str) -> bool {
+    matches!(&node.kind, Kind::Processor { stores, .. } if stores.iter().any(|s| s.value == store))
+}
+
+fn topic(file: &File, topic: &TopicRef) -> Topic {
+    let partitions = match topic {
+        TopicRef::Repartition(name) => file.graph.node(name).map_or(0, |node| file.graph.partitions(node)),
+        TopicRef::External(name) => {
+            let of_file = file.graph.sources().chain(file.graph.sinks()).find(|(_, topic, _)| topic == name);
+            of_file.map_or(0, |(.., partitions)| partitions)
+        }
+    };
+    Topic { topic: topic.full_name(&file.values.resolver.application_id), partitions }
+}

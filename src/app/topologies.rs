@@ -1,0 +1,63 @@
+//! `helixstream topology`: looks at topology files; no broker is asked.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use super::shape::{Shape, diff, dot, mermaid, text};
+use super::{Custom, Stop, settings};
+use crate::config::{self, schema};
+use crate::edges::cli::{DescribeFormat, TopologyAction};
+
+/// Does what is asked for.
+pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), Stop> {
+    match action {
+        TopologyAction::Check { file } => check(file, custom),
+        TopologyAction::Describe { file, format } => describe(file, *format),
+        TopologyAction::Diff { old, new } => compare(old, new),
+        TopologyAction::Schema => {
+            print!("{}", schema::text()?);
+            Ok(())
+        }
+    }
+}
+
+fn check(path: &Path, custom: &Custom) -> Result<(), Stop> {
+    let (name, text) = (path.display().to_string(), settings::text(path)?);
+    let file = config::parse_alone(&name, &text, custom.is_some()).map_err(Stop::Topology)?;
+    let shape = Shape::of(&file)?;
+    println!(
+        "{name}: sound: {}, {}, {}",
+        count(shape.subtopologies.len(), "sub-topology", "sub-topologies"),
+        count(file.graph.nodes.len(), "node", "nodes"),
+        count(file.graph.stores.len(), "store", "stores"),
+    );
+    Ok(())
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+fn describe(path: &Path, format: DescribeFormat) -> Result<(), Stop> {
+    let shape = Shape::of(&settings::read(path)?)?;
+    match format {
+        DescribeFormat::Text => print!("{}", text::describe(&shape)),
+        DescribeFormat::Mermaid => print!("{}", mermaid::draw(&shape)),
+        DescribeFormat::Dot => print!("{}", dot::draw(&shape)),
+        DescribeFormat::Json => println!("{}", serde_json::to_string_pretty(&shape)?),
+    }
+    Ok(())
+}
+
+fn compare(old: &Path, new: &Path) -> Result<(), Stop> {
+    let (old, new) = (Shape::of(&settings::read(old)?)?, Shape::of(&settings::read(new)?)?);
+    let diff = diff::compare(&old, &new);
+    diff.lines.iter().for_each(|(word, text)| println!("{word:<8} {text}"));
+    let lost: Vec<&str> = diff.losses.iter().map(|loss| loss.store.as_str()).collect();
+    if lost.is_empty() {
+        println!("state survives");
+        return Ok(());
+    }
+    Err(anyhow!("state does not survive: {}", lost.join(", ")).into())
+}

@@ -1,0 +1,264 @@
+//! What flows where in a topology, and what must hold of it: no rounds, nothing that no source reaches, outputs that somebody
+//! takes, records that their takers can read, and one log a task (exactly-once.md, "Shapes").
+
+use std::collections::BTreeSet;
+
+use super::check::{meant, shown};
+use super::graph::{Graph, Input, Kind, Node};
+use super::operator::{Form, operator};
+use super::table::Doc;
+
+/// Notes all that is wrong with the paths through the graph.
+pub fn check(doc: &Doc<'_>, graph: &Graph) {
+    if !graph.hidden.nodes && !graph.hidden.inputs {
+        outputs(doc, graph);
+    }
+    let round = rounds(doc, graph);
+    unreached(doc, graph, &round);
+    logs(doc, graph);
+    forms(doc, graph);
+}
+
+fn parents<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g Node> {
+    node.from.iter().filter_map(|input| graph.node(&input.node))
+}
+
+/// Every output must be taken, and every source and repartition read. An input that no node answers to counts for the node
+/// that it probably means.
+fn outputs(doc: &Doc<'_>, graph: &Graph) {
+    let mut taken: BTreeSet<(&str, Option<&str>)> = BTreeSet::new();
+    let mut touched: BTreeSet<&str> = BTreeSet::new();
+    for node in &graph.nodes {
+        for input in &node.from {
+            let parent = graph.node(&input.node);
+            let is_exact = parent.is_some_and(|p| matches!(form(graph, p, input), Given::One(_) | Given::Unknown));
+            let is_exact = is_exact && !graph.is_ambiguous(&input.node);
+            taken.insert((input.node.as_str(), input.output.as_deref()));
+            touched.extend(meant(graph, node, input).filter(|_| !is_exact));
+            touched.extend(parent.filter(|_| !is_exact).map(|p| p.name.as_str()));
+        }
+    }
+    for node in graph.nodes.iter().filter(|n| !touched.contains(n.name.as_str())) {
+        match &node.kind {
+            Kind::Sink { .. } => {}
+            Kind::Source { .. } | Kind::Repartition => {
+                if !taken.contains(&(node.name.as_str(), None)) {
+                    let message = format!("nobody takes the records of {}", shown(node));
+                    doc.wrong(&node.span, message, format!("remove it, or take from it: `from = [\"{}\"]`", node.name));
+                }
+            }
+            Kind::Processor { operator: name, .. } => {
+                let all = operator(name).map_or(&[][..], |o| o.outputs);
+                for (output, _) in all.iter().filter(|(o, _)| !taken.contains(&(node.name.as_str(), Some(o)))) {
+                    let message = format!("nobody takes the output `{output}` of `{}`", node.name);
+                    doc.wrong(&node.span, message, format!("add a sink with `from = [\"{}.{output}\"]`", node.name));
+                }
+            }
+        }
+    }
+}
+
+/// Notes each round once; the names of all nodes that lie on one.
+fn rounds<'g>(doc: &Doc<'_>, graph: &'g Graph) -> BTreeSet<&'g str> {
+    let mut on_round: BTreeSet<&str> = BTreeSet::new();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for node in &graph.nodes {
+        walk(doc, graph, node, &mut Vec::new(), &mut done, &mut on_round);
+    }
+    on_round
+}
+
+fn walk<'g>(
+    doc: &Doc<'_>,
+    graph: &'g Graph,
+    node: &'g Node,
+    path: &mut Vec<&'g Node>,
+    done: &mut BTreeSet<&'g str>,
+    on_round: &mut BTreeSet<&'g str>,
+) {
+    if let Some(from) = path.iter().position(|n| n.name == node.name) {
+        let mut round: Vec<&str> = path[from..].iter().map(|n| n.name.as_str()).rev().collect();
+        on_round.extend(&round);
+        round.insert(0, &node.name);
+        let message = format!("records would go round for ever: {}", round.join(" → "));
+        let fix = format!("take one of these out of the `from` of another: {}", round[1..].join(", "));
+        doc.wrong(&node.span, message, fix);
+        return;
+    }
+    if node.name.is_empty() || !done.insert(&node.name) {
+        return;
+    }
+    path.push(node);
+    for parent in parents(graph, node) {
+        let is_open = path.iter().any(|n| n.name == parent.name);
+        if is_open || !done.contains(parent.name.as_str()) {
+            walk(doc, graph, parent, path, done, on_round);
+        }
+    }
+    path.pop();
+}
+
+/// All nodes above a node, itself among them, each once, even where there are rounds.
+fn above<'g>(graph: &'g Graph, node: &'g Node, goes_on: impl Fn(&Node) -> bool) -> Vec<&'g Node> {
+    let mut found: Vec<&Node> = vec![node];
+    let mut at = 0;
+    while let Some(next) = found.get(at).copied() {
+        at += 1;
+        if at > 1 && !goes_on(next) {
+            continue;
+        }
+        for parent in parents(graph, next) {
+            if !found.iter().any(|n| std::ptr::eq(*n, parent)) {
+                found.push(parent);
+            }
+        }
+    }
+    found
+}
+
+/// Nodes that no source leads to. What lies on a round is told already, and what is missing above a node too.
+fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
+    if graph.hidden.nodes || graph.hidden.inputs {
+        return;
+    }
+    for node in graph.nodes.iter().filter(|n| !on_round.contains(n.name.as_str())) {
+        let above = above(graph, node, |_| true);
+        let is_reached = above.iter().any(|n| matches!(n.kind, Kind::Source { .. }));
+        let is_told = above
+            .iter()
+            .any(|n| !matches!(n.kind, Kind::Source { .. }) && n.from.iter().any(|i| graph.node(&i.node).is_none()));
+        if !is_reached && !is_told {
+            let message = format!("no source reaches {}", shown(node));
+            doc.wrong(&node.span, message, "take from a node that a source leads to, or remove it");
+        }
+    }
+}
+
+fn is_log(node: &Node) -> bool {
+    matches!(node.kind, Kind::Source { .. } | Kind::Repartition)
+}
+
+/// The sources and repartitions that a node's records come from, without looking behind a repartition.
+pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
+    let mut logs = above(graph, node, |n| !is_log(n));
+    logs.retain(|n| is_log(n) && !std::ptr::eq(*n, node));
+    // A repartition that feeds itself is a round, which is told elsewhere.
+    logs
+}
+
+/// How many partitions a source or a repartition gets: a repartition as many as the largest log that feeds it; 0 where
+/// that is not known.
+pub fn partitions(graph: &Graph, log: &Node) -> i32 {
+    let sources = above(graph, log, |_| true).into_iter().filter_map(|n| match n.kind {
+        Kind::Source { partitions, .. } => Some(partitions),
+        _ => None,
+    });
+    sources.max().unwrap_or(0)
+}
+
+/// A task reads exactly one log, so what is no log must hang on one alone.
+fn logs(doc: &Doc<'_>, graph: &Graph) {
+    for node in graph.nodes.iter().filter(|n| !is_log(n)) {
+        let mut logs = logs_of(graph, node);
+        // What a node above reads too much of is told there.
+        let above = parents(graph, node).filter(|p| !is_log(p)).map(|p| logs_of(graph, p));
+        let told: Vec<&Node> = above.filter(|logs| logs.len() > 1).flatten().collect();
+        logs.retain(|log| !told.iter().any(|other| std::ptr::eq(*other, *log)));
+        if logs.len() < 2 {
+            continue;
+        }
+        let names = logs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+        if matches!(node.kind, Kind::Sink { .. }) {
+            let message = format!("{} takes what comes of {} logs: {names}", shown(node), logs.len());
+            let fix = "a task reads exactly one and writes what comes of it: give each a sink and a topic of its own";
+            doc.wrong(&node.span, message, fix);
+            continue;
+        }
+        let counts: Vec<i32> = logs.iter().map(|n| partitions(graph, n)).collect();
+        let is_known = counts.iter().all(|count| *count > 0);
+        let join = if is_known && counts.iter().any(|count| *count != counts[0]) {
+            let counts: Vec<String> = counts.iter().map(i32::to_string).collect();
+            format!(", of {} partitions, which do not join", counts.join(" and "))
+        } else {
+            String::new()
+        };
+        let message = format!("{} reads {} logs: {names}{join}", shown(node), logs.len());
+        let fix = "a task reads exactly one: merge them through one `[[repartition]]` and take from that";
+        doc.wrong(&node.span, message, fix);
+    }
+}
+
+/// What an input gives.
+enum Given {
+    /// Records of one form.
+    One(Form),
+    /// What cannot be said, since something above it is wrong.
+    Unknown,
+    /// No such output.
+    Nothing,
+}
+
+fn form(graph: &Graph, parent: &Node, input: &Input) -> Given {
+    match (&parent.kind, &input.output) {
+        (Kind::Source { .. }, None) => Given::One(Form::Message),
+        (Kind::Processor { operator: name, .. }, Some(output)) => match operator(name) {
+            Some(op) => op.output(output).map_or(Given::Nothing, Given::One),
+            None => Given::Unknown,
+        },
+        (Kind::Processor { operator: name, .. }, None) if operator(name).is_none() => Given::Unknown,
+        (Kind::Repartition, None) => repartitioned(graph, parent),
+        _ => Given::Nothing,
+    }
+}
+
+/// What goes through a repartition: what its first processor gives. A repartition takes from nothing else.
+fn repartitioned(graph: &Graph, node: &Node) -> Given {
+    let first = node.from.iter().find_map(|input| match graph.node(&input.node) {
+        Some(parent) if matches!(parent.kind, Kind::Processor { .. }) => match form(graph, parent, input) {
+            Given::One(form) => Some(form),
+            _ => None,
+        },
+        _ => None,
+    });
+    first.map_or(Given::Unknown, Given::One)
+}
+
+/// Operators must be able to read what they take, and nothing internal goes to the world.
+fn forms(doc: &Doc<'_>, graph: &Graph) {
+    for node in &graph.nodes {
+        let mut first: Option<(&Input, Form)> = None;
+        for input in &node.from {
+            let Some(Given::One(gives)) = graph.node(&input.node).map(|parent| form(graph, parent, input)) else {
+                continue;
+            };
+            let gives_what = gives.what();
+            let from = input.output.as_ref().map_or(input.node.clone(), |o| format!("{}.{o}", input.node));
+            match &node.kind {
+                Kind::Processor { operator: name, .. } => {
+                    let Some(op) = operator(name).filter(|op| op.takes != gives) else { continue };
+                    let message = format!("`{from}` gives {gives_what}, which the operator `{name}` cannot read");
+                    doc.wrong(&input.span, message, format!("take from a node that gives {}", op.takes.what()));
+                }
+                Kind::Sink { .. } if !gives.is_public() && !input_is_log(graph, input) => {
+                    let message = format!("`{from}` gives {gives_what}, in a form that is no one's but ours");
+                    doc.wrong(&input.span, message, "take from an operator whose outputs are for the world");
+                }
+                Kind::Repartition => match first {
+                    Some((other, form)) if form != gives => {
+                        let message = format!("{} mixes {} with {gives_what}", shown(node), form.what());
+                        let fix = format!("give the records of `{}` a repartition of their own", other.node);
+                        doc.wrong(&input.span, message, fix);
+                    }
+                    Some(_) => {}
+                    None => first = Some((input, gives)),
+                },
+                Kind::Sink { .. } | Kind::Source { .. } => {}
+            }
+        }
+    }
+}
+
+/// Whether an input is a log, from which a sink must not take anyway.
+fn input_is_log(graph: &Graph, input: &Input) -> bool {
+    graph.node(&input.node).is_some_and(is_log)
+}

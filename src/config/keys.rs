@@ -1,0 +1,212 @@
+//! Every table of a topology file and every key in it: what it takes, whether it must be there, what it is for. Reading,
+//! complaints and the JSON Schema go by this list, so they cannot come to disagree.
+
+use std::time::Duration;
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Any string.
+    Text,
+    /// A string that internal topics and metrics are named after.
+    Name,
+    /// The name of a topic, by Kafka's rule.
+    Topic,
+    /// Something like an application id: up to so many letters, digits, `.`, `_` and `-`.
+    Id(usize),
+    /// One of [`super::operator::OPERATORS`].
+    Operator,
+    /// Names of stores: a list, or one alone.
+    Stores,
+    /// Nodes that records are taken from, or outputs of nodes: a list, or one alone.
+    Inputs,
+    /// A whole number from 1 to this.
+    Count(u32),
+    /// One of these, separated by `, `.
+    Choice(&'static str),
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Number(u64, u64),
+    /// A size: a whole number, or a string like `8MiB`.
+    Bytes(u64, u64),
+    /// A time with its unit, like `2s`.
+    Duration(Duration, Duration),
+    /// The same, or `off`.
+    DurationOrOff(Duration, Duration),
+}
+
+/// A key of a table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// A value of it, as TOML.
+    pub example: &'static str,
+    /// Whether it must be there.
+    pub needed: bool,
+    /// What it is for, as an editor shows it.
+    pub what: &'static str,
+}
+
+/// A table whose keys are known; the tables of settings have theirs in [`super::setting::SPECS`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether there may be several: `[[name]]`.
+    pub is_list: bool,
+    /// What it is for, as an editor shows it.
+    pub what: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// The most partitions that a topic may have here.
+const MAX_PARTITIONS: u32 = 10_000;
+
+const fn needed(name: &'static str, takes: Takes, example: &'static str, what: &'static str) -> Key {
+    Key { name, takes, example, needed: true, what }
+}
+
+const fn optional(name: &'static str, takes: Takes, example: &'static str, what: &'static str) -> Key {
+    Key { name, takes, example, needed: false, what }
+}
+
+const PARTITIONS: Key = needed(
+    "partitions",
+    Takes::Count(MAX_PARTITIONS),
+    "6",
+    "How many partitions `helixstream topics create` gives it.",
+);
+const FROM: Key = needed(
+    "from",
+    Takes::Inputs,
+    "[\"decode.events\"]",
+    "Whom it takes records from: a source or repartition by its name, an output of a processor as `processor.output`.",
+);
+
+/// Keys of the file itself.
+pub const ROOT: &[Key] = &[needed(
+    "application_id",
+    Takes::Id(128),
+    "\"helixstream\"",
+    "Consumer group, prefix of internal topics, and `resolved_by` of conflict records.",
+)];
+
+/// Tables of settings, whose keys are those of [`super::setting::SPECS`], and what they are for.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("resolver", "How conflicts are resolved. `--set KEY=VALUE` overrides it."),
+    ("limits", "What is accepted and emitted. `--set KEY=VALUE` overrides it."),
+    ("runtime", "How the engine runs. `--set KEY=VALUE` overrides it."),
+    ("mirror", "What the mirror in Postgres keeps. `--set KEY=VALUE` overrides it."),
+];
+
+/// The table of strategies in `[resolver]`, and what it is for.
+pub const STRATEGIES: (&str, &str) = (
+    "strategies",
+    "Strategies by field path, or by container for all its keys. `--set strategy.<path>=…` overrides it.",
+);
+
+/// The table of librdkafka's own settings, and what it is for.
+pub const KAFKA: (&str, &str) = ("kafka", "Settings of librdkafka, as behind `-X`.");
+
+/// What the flags of `helixstream run` default to.
+pub const RUN: Section = Section {
+    name: "run",
+    is_list: false,
+    what: "What the flags of `helixstream run` default to.",
+    keys: &[
+        optional("bootstrap_servers", Takes::Text, "\"localhost:9092\"", "Brokers to ask first, separated by commas."),
+        optional("state_dir", Takes::Text, "\"state\"", "Folder of the state."),
+        optional("threads", Takes::Count(1024), "2", "Stream threads."),
+        optional("http_listen", Takes::Text, "\"127.0.0.1:8080\"", "Where /live, /ready and /metrics are served."),
+        optional(
+            "postgres_url",
+            Takes::Text,
+            "\"postgres://user@localhost/helixstream\"",
+            "Postgres of the mirror; without it there is none.",
+        ),
+        optional("postgres_schema", Takes::Text, "\"public\"", "Schema of the mirror's tables."),
+    ],
+};
+
+/// Where records go that cannot be processed.
+pub const DEAD_LETTERS: Section = Section {
+    name: "dead_letters",
+    is_list: false,
+    what: "Where records go that cannot be processed, whole, with the reason in their headers.",
+    keys: &[needed("topic", Takes::Topic, "\"helixagent.memory.dead-letters\"", "The topic."), PARTITIONS],
+};
+
+/// A topic that records come from.
+pub const SOURCE: Section = Section {
+    name: "source",
+    is_list: true,
+    what: "A topic that records come from.",
+    keys: &[
+        needed("name", Takes::Name, "\"events\"", "What other nodes call it."),
+        needed("topic", Takes::Topic, "\"helixagent.memory.events\"", "The topic."),
+        PARTITIONS,
+    ],
+};
+
+/// An internal topic between two sub-topologies.
+pub const REPARTITION: Section = Section {
+    name: "repartition",
+    is_list: true,
+    what: "An internal topic `<application_id>-<name>-repartition`, through which records go by their key. It has as many \
+           partitions as the source before it.",
+    keys: &[needed("name", Takes::Name, "\"by-memory\"", "What other nodes call it; part of the topic's name."), FROM],
+};
+
+/// An operator on its inputs.
+pub const PROCESSOR: Section = Section {
+    name: "processor",
+    is_list: true,
+    what: "An operator on the records of its inputs.",
+    keys: &[
+        needed("name", Takes::Name, "\"resolve\"", "What other nodes call it."),
+        needed("operator", Takes::Operator, "\"resolve\"", "What it does."),
+        FROM,
+        optional(
+            "stores",
+            Takes::Stores,
+            "[\"memories\"]",
+            "The stores that it keeps, each described by a `[[store]]`.",
+        ),
+    ],
+};
+
+/// A store of a processor.
+pub const STORE: Section = Section {
+    name: "store",
+    is_list: true,
+    what: "State of a processor in RocksDB, logged to the topic `<application_id>-<name>-changelog`.",
+    keys: &[needed("name", Takes::Name, "\"memories\"", "What its processor calls it; part of the topic's name.")],
+};
+
+/// A topic that records go to.
+pub const SINK: Section = Section {
+    name: "sink",
+    is_list: true,
+    what: "A topic that records go to.",
+    keys: &[
+        needed("name", Takes::Name, "\"snapshots\"", "Its name; `replay` names a file after it."),
+        needed("topic", Takes::Topic, "\"helixagent.memory.snapshots\"", "The topic."),
+        PARTITIONS,
+        FROM,
+    ],
+};
+
+/// All tables whose keys are listed here.
+pub const SECTIONS: &[&Section] = &[&RUN, &DEAD_LETTERS, &SOURCE, &REPARTITION, &PROCESSOR, &STORE, &SINK];
+
+/// Every name that may stand at the top of a file.
+pub fn top() -> Vec<&'static str> {
+    let keys = ROOT.iter().map(|k| k.name);
+    let settings = SETTINGS.iter().map(|(name, _)| *name);
+    keys.chain([RUN.name]).chain(settings).chain([KAFKA.0]).chain(SECTIONS.iter().skip(1).map(|s| s.name)).collect()
+}

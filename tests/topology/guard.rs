@@ -1,0 +1,98 @@
+//! `run` leaves no state behind unasked. No broker is there: what matters is decided before one is asked for.
+
+use std::path::PathBuf;
+
+use crate::changed;
+use crate::support::process::temp_dir;
+use crate::support::{Finished, Helix};
+
+/// A state folder, with runs on it that end since there is no broker.
+struct Trial(PathBuf);
+
+const STORE: [(&str, &str); 2] = [
+    ("[[store]]\nname = \"memories\"", "[[store]]\nname = \"mems\""),
+    ("stores = [\"memories\"]", "stores = [\"mems\"]"),
+];
+
+impl Trial {
+    /// A run has kept the memory topology, and there is state of a task.
+    fn with_state() -> Trial {
+        let trial = Trial(temp_dir("topology"));
+        trial.assert_starts(&[], &[]);
+        std::fs::create_dir(trial.0.join("state/0/tasks/1_0")).unwrap();
+        trial
+    }
+
+    fn run(&self, parts: &[(&str, &str)], more: &[&str], variable: Option<&str>) -> Finished {
+        std::fs::write(self.0.join("t.toml"), changed(parts)).unwrap();
+        let mut command = Helix::command();
+        command.args(["run", "--topology", "t.toml", "--no-mirror", "--set", "broker_timeout=1s"]);
+        command.args(["--bootstrap-servers", "localhost:1", "--state-dir", "state"]).args(more);
+        command.current_dir(&self.0).envs(variable.map(|value| ("HELIXSTREAM_ACCEPT_RESET", value)));
+        Helix::spawn_command(command).finish()
+    }
+
+    /// Starts, and fails only for want of a broker.
+    #[track_caller]
+    fn assert_starts(&self, parts: &[(&str, &str)], more: &[&str]) -> Finished {
+        let finished = self.run(parts, more, None);
+        finished.assert_failed(1, &["no Kafka broker at localhost:1"]);
+        finished
+    }
+}
+
+#[test]
+fn a_store_that_is_gone_is_refused_until_its_loss_is_accepted() {
+    let trial = Trial::with_state();
+    let refused = trial.run(&STORE, &[], None);
+    assert_eq!(
+        (refused.code, refused.stderr.as_str()),
+        (
+            Some(2),
+            "helixstream: the state of store `memories` in `helixstream-memories-changelog` would be lost: it is gone; \
+             `mems` stands in its place and begins empty; keep the topology as it was, or accept the loss with \
+             --accept-reset memories\n"
+        )
+    );
+    trial.run(&STORE, &["--accept-reset", "mems"], None).assert_failed(2, &["--accept-reset memories"]);
+    // What was refused is not kept as the topology of the last run.
+    trial.assert_starts(&[], &[]);
+    let accepted = trial.assert_starts(&STORE, &["--accept-reset", "other", "--accept-reset", "memories"]);
+    assert!(accepted.stderr.contains("the state of store `memories`"), "{accepted:?}");
+    // From now on this is the topology of the last run.
+    trial.assert_starts(&STORE, &[]);
+    trial.run(&[], &[], Some("spare; mems")).assert_failed(1, &["no Kafka broker"]);
+}
+
+#[test]
+fn a_log_of_other_partitions_or_of_another_name_is_refused() {
+    let trial = Trial::with_state();
+    let fewer = [("partitions = 12", "partitions = 6")];
+    trial
+        .run(&fewer, &[], None)
+        .assert_failed(2, &["its partitions are 6 now and were 12", "delete `helixstream-memories-changelog` first"]);
+    let renamed = [("name = \"by-memory\"", "name = \"per\""), ("from = [\"by-memory\"]", "from = [\"per\"]")];
+    trial.run(&renamed, &[], None).assert_failed(2, &["it follows helixstream-per-repartition now"]);
+    trial.assert_starts(&[("partitions = 12", "partitions = 24")], &[]);
+}
+
+#[test]
+fn where_no_state_is_nothing_can_be_lost() {
+    let trial = Trial(temp_dir("topology"));
+    trial.assert_starts(&[], &[]);
+    trial.assert_starts(&STORE, &[]);
+}
+
+#[test]
+fn what_a_run_keeps_has_its_variables_filled_in() {
+    let trial = Trial(temp_dir("topology"));
+    let parts = [
+        ("partitions = 12", "partitions = \"${T_PARTITIONS:-12}\""),
+        ("strategy = \"merge_all\"", "strategy = \"${T_STRATEGY:-importance}\""),
+    ];
+    trial.assert_starts(&parts, &[]);
+    std::fs::create_dir(trial.0.join("state/0/tasks/1_0")).unwrap();
+    let kept = std::fs::read_to_string(trial.0.join("state/0/topology.toml")).unwrap();
+    assert!(!kept.contains("${") && kept.contains("strategy = \"importance\""), "{kept}");
+    trial.run(&[("partitions = 12", "partitions = 6")], &[], None).assert_failed(2, &["are 6 now and were 12"]);
+}

@@ -1,0 +1,144 @@
+//! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it refuses what the reader refuses.
+
+use helixstream::config::keys::{Key, SECTIONS, SETTINGS};
+use helixstream::config::setting::SPECS;
+use helixstream::config::{self, schema};
+use jsonschema::Validator;
+use toml::{Table, Value};
+
+use crate::support::{Helix, repo_path};
+use crate::{changed, memory_toml};
+
+fn validator() -> Validator {
+    jsonschema::draft7::new(&schema::schema()).expect("the schema compiles")
+}
+
+fn json(text: &str) -> serde_json::Value {
+    let table: Table = text.parse().expect("is TOML");
+    serde_json::to_value(table).expect("is JSON")
+}
+
+#[test]
+fn the_file_is_what_the_code_makes() {
+    let kept = std::fs::read_to_string(repo_path("schemas/topology.schema.json")).unwrap_or_default();
+    let made = schema::text().unwrap();
+    assert!(kept == made, "renew it: helixstream topology schema > schemas/topology.schema.json");
+    assert_eq!(Helix::run_ok(&["topology", "schema"]).stdout, made);
+}
+
+#[test]
+fn what_is_shipped_satisfies_it() {
+    let validator = validator();
+    for entry in std::fs::read_dir(repo_path("topologies")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&json(&text)).map(|e| format!("{e} at {}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+        assert!(text.starts_with("#:schema ../schemas/topology.schema.json\n"), "{}", path.display());
+    }
+}
+
+#[test]
+fn variables_stand_for_any_value() {
+    let text = changed(&[
+        ("partitions = 12", "partitions = \"${PARTITIONS:-12}\""),
+        ("trust_clocks = false", "trust_clocks = \"${TRUST}\""),
+        ("strategy = \"merge_all\"", "strategy = \"${STRATEGY}\""),
+        ("from = [\"resolve.conflicts\"]", "from = \"${FROM}\""),
+        ("# content = \"last", "metadata.lang = \"last"),
+    ]);
+    assert!(validator().is_valid(&json(&text)));
+}
+
+/// The memory topology with one table changed; `None` where it has no such table and none can be made.
+fn with(section: &str, change: impl FnOnce(&mut Table)) -> Table {
+    let mut root: Table = memory_toml().parse().expect("is TOML");
+    let entry = root.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    match entry {
+        Value::Array(list) => change(list[0].as_table_mut().expect("is a table")),
+        Value::Table(table) => change(table),
+        other => panic!("{section} is {other}"),
+    }
+    root
+}
+
+/// Both the schema and the reader refuse the file.
+#[track_caller]
+fn assert_refused(validator: &Validator, what: &str, file: &Table) {
+    assert!(!validator.is_valid(&serde_json::to_value(file).expect("is JSON")), "the schema takes {what}");
+    let text = toml::to_string(file).expect("is TOML");
+    assert!(config::parse("t", &text).is_err(), "the reader takes {what}");
+}
+
+/// All tables with their keys.
+fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
+    let names = |keys: &'static [Key]| keys.iter().map(|key| key.name).collect();
+    let listed = SECTIONS.iter().map(|section| (section.name, names(section.keys)));
+    let settings = SETTINGS.iter().map(|(section, _)| {
+        (*section, SPECS.iter().filter(|spec| spec.section == *section).map(|spec| spec.key).collect())
+    });
+    listed.chain(settings).collect()
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_refused_by_schema_and_reader_alike() {
+    let validator = validator();
+    for (section, keys) in tables() {
+        let unknown = with(section, |table| _ = table.insert("colour".to_owned(), "red".into()));
+        assert_refused(&validator, &format!("an unknown key in {section}"), &unknown);
+        for key in keys {
+            for wrong in [Value::Float(1.5), Value::Table(Table::new()), Value::Array(vec![Value::Integer(7)])] {
+                let what = format!("{key} = {wrong} in {section}");
+                let file = with(section, |table| _ = table.insert(key.to_owned(), wrong));
+                assert_refused(&validator, &what, &file);
+            }
+        }
+    }
+    for (key, value) in [("colour", Value::from("red")), ("source", Value::from(1)), ("application_id", 7.into())] {
+        let mut root: Table = memory_toml().parse().unwrap();
+        root.insert(key.to_owned(), value);
+        assert_refused(&validator, key, &root);
+    }
+}
+
+#[test]
+fn missing_keys_are_refused_by_schema_and_reader_alike() {
+    let validator = validator();
+    for section in SECTIONS {
+        for key in section.keys.iter().filter(|key| key.needed) {
+            let file = with(section.name, |table| _ = table.remove(key.name));
+            assert_refused(&validator, &format!("{} without {}", section.name, key.name), &file);
+        }
+    }
+    for table in ["application_id", "dead_letters", "source"] {
+        let mut root: Table = memory_toml().parse().unwrap();
+        root.remove(table);
+        assert_refused(&validator, &format!("a file without {table}"), &root);
+    }
+    let bare = changed(&[("stores = [\"memories\"]", "")]);
+    assert_refused(&validator, "a resolver without a store", &bare.parse().unwrap());
+}
+
+#[test]
+fn examples_and_defaults_satisfy_it() {
+    let validator = validator();
+    for spec in SPECS {
+        let example: Table = format!("value = {}", spec.example).parse().unwrap();
+        let file = with(spec.section, |table| _ = table.insert(spec.key.to_owned(), example["value"].clone()));
+        assert!(validator.is_valid(&serde_json::to_value(&file).unwrap()), "{} = {}", spec.key, spec.example);
+    }
+    for section in SECTIONS {
+        for key in section.keys {
+            let example: Table = format!("value = {}", key.example).parse().unwrap();
+            let file = with(section.name, |table| {
+                table.insert(key.name.to_owned(), example["value"].clone());
+                // The example of an operator keeps a store.
+                if key.name == "operator" {
+                    table.insert("stores".to_owned(), "memories".into());
+                }
+            });
+            assert!(validator.is_valid(&serde_json::to_value(&file).unwrap()), "{} = {}", key.name, key.example);
+        }
+    }
+}
