@@ -1,12 +1,11 @@
 //! `helixstream` with a resolver of its own, for fields whose strategy is `custom`:
 //!
-//! `cargo run --release --example custom_resolver -- replay --topology topologies/memory.toml --set strategy.content=custom
+//! `cargo run --release --example custom_resolver -- replay --topology topologies/memory.toml --set strategy.content=custom:shortest
 //! --input tests/fixtures/helixagent-events.jsonl --output out`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use helixstream::app;
+use helixstream::app::{self, Custom};
 use helixstream::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
 use helixstream::edges::cli::Cli;
 
@@ -25,5 +24,5 @@ impl CustomResolver for Shortest {
 }
 
 fn main() -> ExitCode {
-    app::main(&Cli::from_environment(), &Some(Arc::new(Shortest)))
+    app::main(&Cli::from_environment(), &Custom::default().with("shortest", Shortest))
 }

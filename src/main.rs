@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use helixstream::app;
+use helixstream::app::{self, Custom};
 use helixstream::edges::cli::Cli;
 
 /// Events and rows are many small allocations, on which the C library's allocator spends a fifth of the time. With the feature
@@ -17,5 +17,5 @@ fn main() -> ExitCode {
     // What is free goes back to the system at once: kept for later, as by default, it is a fifth of our memory.
     // SAFETY: sets a number, before there is a second thread.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
-    app::main(&Cli::from_environment(), &None)
+    app::main(&Cli::from_environment(), &Custom::default())
 }

@@ -16,7 +16,7 @@ use super::mirror::Mirrors;
 use super::pages::Pages;
 use super::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, guard, mirror, settings, state, topology};
+use super::{Custom, Stop, guard, mirror, resolvers, settings, state, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::RunArgs;
 use crate::edges::clock::MachineClock;
@@ -65,7 +65,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     }
     let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id)?;
     guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
-    state::keep_settings(&slot, &args.topology)?;
+    state::keep_settings(&slot, &args.topology, &plan.file)?;
     let kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
     tracing::info!(
         "slot {} of {}, instance {}, application {}, brokers {}, mirror {}",
@@ -107,7 +107,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
 
 fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
-    let engine = topology::build(&file, custom)?;
+    let engine = topology::build(&file, &resolvers::join(&file, custom)?)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
     let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));

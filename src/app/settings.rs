@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
-use super::{Custom, Stop};
+use super::{Custom, Stop, resolvers};
+use crate::config::script::names;
 use crate::config::{self, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
 
 /// Reads the topology file and lays variables and flags over it.
 pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) -> Result<Topology, Stop> {
-    let mut topology = read(&args.topology)?;
+    let mut topology = read_whole(&args.topology)?;
     overrides(&mut topology.values, &args.set)?;
     if let Some(id) = application_id {
         config::check_application_id(id).map_err(|e| Stop::Usage(format!("--application-id: {e}")))?;
         topology.values.resolver.application_id = id.to_owned();
     }
-    topology.values.check(custom.is_some()).map_err(Stop::Usage)?;
+    topology.values.check(&names(&topology.scripts, &custom.names())).map_err(Stop::Usage)?;
     Ok(topology)
 }
 
@@ -29,7 +30,14 @@ pub fn text(path: &Path) -> Result<String, Stop> {
 /// Reads and checks a topology file.
 pub fn read(path: &Path) -> Result<Topology, Stop> {
     let (file, text) = (path.display().to_string(), text(path)?);
-    config::parse(&file, &text).map_err(Stop::Topology)
+    config::parse(&file, &text).map_err(|problems| Stop::Topology(vec![problems]))
+}
+
+/// Reads and checks a topology file, and reads its scripts.
+pub fn read_whole(path: &Path) -> Result<Topology, Stop> {
+    let mut file = read(path)?;
+    resolvers::read(&mut file, &text(path)?)?;
+    Ok(file)
 }
 
 /// Lays `HELIXSTREAM_SET`, then the flags, over the settings.

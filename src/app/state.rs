@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Custom, Stop, settings, topology};
+use super::{Custom, Resolver, Stop, resolvers, settings, topology};
+use crate::config::keys::SCRIPT;
+use crate::config::script::{Script, names};
 use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
 use crate::domain::resolve::Reading;
@@ -27,8 +29,8 @@ const KEPT_SETTINGS: &str = "settings";
 const MEMORY_TOPOLOGY: &str = include_str!("../../topologies/memory.toml");
 
 /// Keeps the topology file and what overrides it beside the state.
-pub fn keep_settings(slot: &Slot, args: &TopologyArgs) -> Result<(), Stop> {
-    let text = without_connections(&args.topology.display().to_string(), &settings::text(&args.topology)?)?;
+pub fn keep_settings(slot: &Slot, args: &TopologyArgs, file: &File) -> Result<(), Stop> {
+    let text = without_connections(&file.file, &settings::text(&args.topology)?, &file.scripts)?;
     let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
     slot.keep(KEPT_TOPOLOGY, &text)?;
     slot.keep(KEPT_SETTINGS, &overrides.collect::<Vec<_>>().join("\n"))?;
@@ -36,11 +38,16 @@ pub fn keep_settings(slot: &Slot, args: &TopologyArgs) -> Result<(), Stop> {
 }
 
 /// The file without what says how to reach Kafka and Postgres: passwords have no place beside the state. Variables are filled in,
-/// since the state was resolved with what they were.
-fn without_connections(file: &str, text: &str) -> Result<String, Stop> {
-    let mut table = config::filled(file, text).map_err(Stop::Topology)?;
+/// since the state was resolved with what they were, and so are the texts of scripts.
+fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, Stop> {
+    let mut table = config::filled(file, text).map_err(|problems| Stop::Topology(vec![problems]))?;
     table.remove("run");
     table.remove("kafka");
+    let kept = table.get_mut(SCRIPT.name).and_then(toml::Value::as_array_mut).into_iter().flatten();
+    for (table, script) in kept.filter_map(toml::Value::as_table_mut).zip(scripts) {
+        table.remove("file");
+        table.insert("source".to_owned(), script.text.clone().into());
+    }
     Ok(toml::to_string(&table)?)
 }
 
@@ -57,7 +64,7 @@ struct Open {
     task: TaskId,
     db: Box<dyn TaskStore>,
     file: std::sync::Arc<File>,
-    custom: Custom,
+    custom: Resolver,
     next_offset: i64,
 }
 
@@ -123,7 +130,8 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
     let slots = Slot::read_all(&target.state_dir)?;
     for slot in &slots {
         let file = std::sync::Arc::new(topology_of(slot, target, custom)?);
-        let engine = topology::build(&file, custom)?;
+        let custom = resolvers::join(&file, custom)?;
+        let engine = topology::build(&file, &custom)?;
         if !slot.tasks.is_dir() {
             continue;
         }
@@ -148,10 +156,11 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
 fn topology_of(slot: &Slot, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
+    let wrong = |problems| Stop::Topology(vec![problems]);
     let mut file = match (&target.topology, slot.kept(KEPT_TOPOLOGY)?) {
-        (Some(path), _) => settings::read(path)?,
-        (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(Stop::Topology)?,
-        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(Stop::Topology)?,
+        (Some(path), _) => settings::read_whole(path)?,
+        (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(wrong)?,
+        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(wrong)?,
     };
     if target.topology.is_none() {
         for assignment in slot.kept(KEPT_SETTINGS)?.unwrap_or_default().lines() {
@@ -159,7 +168,7 @@ fn topology_of(slot: &Slot, target: &StateTarget, custom: &Custom) -> Result<Fil
         }
     }
     settings::overrides(&mut file.values, &target.set)?;
-    file.values.check(custom.is_some()).map_err(Stop::Usage)?;
+    file.values.check(&names(&file.scripts, &custom.names())).map_err(Stop::Usage)?;
     Ok(file)
 }
 
@@ -171,7 +180,7 @@ mod tests {
     fn what_is_kept_has_no_password_and_is_the_same_topology() {
         let text = MEMORY_TOPOLOGY.replace("[kafka]", "[kafka]\n\"sasl.password\" = \"geheim\"");
         let text = text.replace("[run]", "[run]\npostgres_url = \"postgres://u:geheim@h/d\"");
-        let kept = without_connections("t", &text).unwrap();
+        let kept = without_connections("t", &text, &[]).unwrap();
         assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
         let file = |text| config::parse("t", text).unwrap();
         let (kept, whole) = (file(&kept), file(MEMORY_TOPOLOGY));

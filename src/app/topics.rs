@@ -42,7 +42,7 @@ const AFTER_MAX_MS: i64 = 3_600_000;
 pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
     let target = action.target();
     let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
-    let engine = topology::build(&file, custom)?;
+    let engine = topology::build(&file, &None)?;
     let clients = kafka::settings(&target.kafka, Some(&file), "topics", Memory::share(file.values.runtime.memory, 1))?;
     let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
     let is_plan = matches!(action, TopicsAction::Plan(_));

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::shape::{Shape, diff, dot, mermaid, text};
-use super::{Custom, Stop, settings};
+use super::{Custom, Stop, resolvers, settings};
 use crate::config::{self, schema};
 use crate::edges::cli::{DescribeFormat, TopologyAction};
 
@@ -24,7 +24,10 @@ pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), Stop> {
 
 fn check(path: &Path, custom: &Custom) -> Result<(), Stop> {
     let (name, text) = (path.display().to_string(), settings::text(path)?);
-    let file = config::parse_alone(&name, &text, custom.is_some()).map_err(Stop::Topology)?;
+    let file = config::parse_alone(&name, &text, &custom.names());
+    let mut file = file.map_err(|problems| Stop::Topology(vec![problems]))?;
+    resolvers::read(&mut file, &text)?;
+    resolvers::join(&file, custom)?;
     let shape = Shape::of(&file)?;
     println!(
         "{name}: sound: {}, {}, {}",

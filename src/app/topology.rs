@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Custom, Stop};
+use super::{Resolver, Stop};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
 use crate::memories::{Decode, Resolve, ResolveOptions};
@@ -23,7 +23,7 @@ type Factory = Box<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
 ///
 /// # Errors
 /// What the engine refuses, which the check of the file has let pass.
-pub fn build(file: &File, custom: &Custom) -> Result<Topology, Stop> {
+pub fn build(file: &File, custom: &Resolver) -> Result<Topology, Stop> {
     let mut builder = Topology::builder();
     for node in &file.graph.nodes {
         builder = add(builder, file, node, custom);
@@ -41,7 +41,7 @@ pub fn build(file: &File, custom: &Custom) -> Result<Topology, Stop> {
     builder.build().map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))
 }
 
-fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Custom) -> TopologyBuilder {
+fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Resolver) -> TopologyBuilder {
     let mut parents: Vec<&str> = node.from.iter().map(|input| input.node.as_str()).collect();
     parents.sort_unstable();
     parents.dedup();
@@ -66,7 +66,7 @@ fn takers(file: &File, node: &Node, output: &str) -> Vec<String> {
 }
 
 /// The operators of [`crate::config::operator::OPERATORS`].
-fn factory(file: &File, node: &Node, operator: &str, store: &str, custom: &Custom) -> Option<Factory> {
+fn factory(file: &File, node: &Node, operator: &str, store: &str, custom: &Resolver) -> Option<Factory> {
     match operator {
         "decode" => {
             let limits = file.values.limits;

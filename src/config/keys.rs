@@ -24,6 +24,8 @@ pub enum Takes {
     Count(u32),
     /// One of these, separated by `, `.
     Choice(&'static str),
+    /// A strategy: one of [`super::setting::STRATEGIES`], or `custom:` and a resolver's name.
+    Strategy,
     /// `true` or `false`.
     Boolean,
     /// A whole number.
@@ -201,8 +203,26 @@ pub const SINK: Section = Section {
     ],
 };
 
+/// A resolver of the user's own.
+pub const SCRIPT: Section = Section {
+    name: "script",
+    is_list: true,
+    what: "A resolver of your own, in Rhai: `fn resolve(path, contenders)`. Fields whose strategy is `custom:<name>` are decided \
+           by it.",
+    keys: &[
+        needed("name", Takes::Name, "\"longest\"", "What strategies call it."),
+        optional("file", Takes::Text, "\"scripts/longest.rhai\"", "Its file, from the folder of this one."),
+        optional(
+            "source",
+            Takes::Text,
+            "\"fn resolve(path, contenders) { defer() }\"",
+            "Its text, in place of a file.",
+        ),
+    ],
+};
+
 /// All tables whose keys are listed here.
-pub const SECTIONS: &[&Section] = &[&RUN, &DEAD_LETTERS, &SOURCE, &REPARTITION, &PROCESSOR, &STORE, &SINK];
+pub const SECTIONS: &[&Section] = &[&RUN, &SCRIPT, &DEAD_LETTERS, &SOURCE, &REPARTITION, &PROCESSOR, &STORE, &SINK];
 
 /// Every name that may stand at the top of a file.
 pub fn top() -> Vec<&'static str> {

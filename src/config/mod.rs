@@ -7,6 +7,7 @@ pub mod keys;
 pub mod operator;
 pub mod problem;
 pub mod schema;
+pub mod script;
 pub mod setting;
 pub mod table;
 pub mod value;
@@ -20,6 +21,7 @@ use toml::de::{DeTable, DeValue};
 
 use graph::Graph;
 use problem::{Problem, Problems};
+use script::Script;
 use setting::{SPECS, Values, check_path};
 use table::{Doc, Table, integer, kind};
 use value::Raw;
@@ -36,6 +38,8 @@ pub struct Topology {
     pub run: RunDefaults,
     /// Settings of librdkafka, as behind `-X`.
     pub kafka: BTreeMap<String, String>,
+    /// Resolvers of the user's own.
+    pub scripts: Vec<Script>,
     /// The nodes, checked.
     pub graph: Graph,
 }
@@ -73,13 +77,13 @@ pub fn parse_with(file: &str, text: &str, variables: Variables<'_>) -> Result<To
     read(file, text, variables, None)
 }
 
-/// Reads a text that no flag will override: settings that do not go together are wrong as well, and `custom` is where no
-/// custom resolver is registered.
+/// Reads a text that no flag will override: settings that do not go together are wrong as well, and `custom` is where there
+/// is no such resolver among the scripts and those `registered`.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_alone(file: &str, text: &str, custom_registered: bool) -> Result<Topology, Problems> {
-    read(file, text, Variables::From(&variables::of_process), Some(custom_registered))
+pub fn parse_alone(file: &str, text: &str, registered: &[&str]) -> Result<Topology, Problems> {
+    read(file, text, Variables::From(&variables::of_process), Some(registered))
 }
 
 /// The text with values in the place of variables, for [`Variables::Filled`] to read.
@@ -98,7 +102,7 @@ pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
     serde::Deserialize::deserialize(deserializer).map_err(|e| problems(vec![not_toml(text, &e)]))
 }
 
-fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<bool>) -> Result<Topology, Problems> {
+fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<&[&str]>) -> Result<Topology, Problems> {
     let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -119,13 +123,14 @@ fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<bool>) -
     let Settings { values, places, .. } = settings;
     let run = table.section(&keys::RUN).map(|t| read_run(&t)).unwrap_or_default();
     let kafka = table.table(keys::KAFKA.0).map(|t| read_kafka(&doc, &t)).unwrap_or_default();
+    let scripts = script::read(&doc, &table);
     let graph = Graph::read(&doc, &table);
     check::check(&doc, &graph, &values.resolver.application_id);
-    for misfit in alone.iter().flat_map(|custom| values.misfits(*custom)) {
+    for misfit in alone.iter().flat_map(|registered| values.misfits(&script::names(&scripts, registered))) {
         doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.message, misfit.fix);
     }
     if doc.is_clean() {
-        return Ok(Topology { file: file.to_owned(), values, run, kafka, graph });
+        return Ok(Topology { file: file.to_owned(), values, run, kafka, scripts, graph });
     }
     Err(problems(doc.into_problems()))
 }

@@ -49,7 +49,7 @@ pub fn schema() -> Value {
                 "type": "string",
                 "pattern": r"\$\{"
             },
-            "strategy": takes(Takes::Choice(setting::STRATEGIES)),
+            "strategy": takes(Takes::Strategy),
             "strategies": {
                 "type": "object",
                 "additionalProperties": {
@@ -168,6 +168,11 @@ fn takes(takes: Takes) -> Value {
         Takes::Stores => one_or_list(or_variable(text_like(format!("^{name}$"))), 0),
         Takes::Inputs => one_or_list(or_variable(text_like(format!(r"^{name}(\.{name})?$"))), 1),
         Takes::Count(max) => or_variable(json!({ "type": "integer", "minimum": 1, "maximum": max })),
+        Takes::Strategy => {
+            let known: Vec<&str> = setting::STRATEGIES.split(", ").collect();
+            let named = text_like(format!("^custom:{name}$"));
+            json!({ "anyOf": [{ "enum": known }, named, { "$ref": "#/definitions/variable" }] })
+        }
         Takes::Choice(known) => or_variable(json!({ "enum": known.split(", ").collect::<Vec<_>>() })),
         Takes::Boolean => or_variable(json!({ "type": "boolean" })),
         Takes::Number(min, max) => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),

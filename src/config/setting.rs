@@ -46,6 +46,19 @@ pub struct Mirror {
     pub partitions_ahead: u32,
 }
 
+/// What a script of the user's may take at most, each time that it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptLimits {
+    /// Steps of the engine: each expression and statement counts.
+    pub operations: u64,
+    /// Bytes of text: of what it is given, and of each value that it makes.
+    pub bytes: usize,
+    /// Items of arrays and members of objects: of what it is given, and of each value that it makes.
+    pub items: usize,
+    /// Calls of its functions within each other.
+    pub depth: usize,
+}
+
 /// All settings that `--set` reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
@@ -57,6 +70,10 @@ pub struct Values {
     pub runtime: Runtime,
     /// What the mirror keeps.
     pub mirror: Mirror,
+    /// What scripts may take.
+    pub scripts: ScriptLimits,
+    /// Which resolver decides, by the key of a strategy that is `custom`, where it is named.
+    pub resolvers: BTreeMap<String, String>,
     /// Where each setting that is not at its default was set: `memory.toml:12:3`, `--set`, `HELIXSTREAM_SET`.
     pub origins: BTreeMap<String, String>,
 }
@@ -80,6 +97,8 @@ impl Default for Values {
                 replication_factor: 0,
             },
             mirror: Mirror { retention: None, partitions_ahead: 3 },
+            scripts: ScriptLimits { operations: 50_000, bytes: 1 << 20, items: 10_000, depth: 8 },
+            resolvers: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
     }
@@ -115,6 +134,9 @@ fn size(n: u64) -> usize {
 }
 
 // What a setting takes bears the name of the function of `Raw` that reads it: the list below says it once for both.
+const fn strategy() -> Takes {
+    Takes::Strategy
+}
 const fn choice(known: &'static str) -> Takes {
     Takes::Choice(known)
 }
@@ -153,9 +175,9 @@ macro_rules! settings {
 
 /// Every setting that has a key of its own; `strategy.<path>` comes on top.
 pub const SPECS: &[Spec] = settings! {
-    "resolver" "strategy" "\"merge_all\"" choice(STRATEGIES)
+    "resolver" "strategy" "\"merge_all\"" strategy()
         "How contenders for a field are resolved, where `[resolver.strategies]` says nothing else."
-        |v, found| v.resolver.strategy = found;
+        |v, found| v.resolver.strategy = v.named("strategy", found);
     "resolver" "delete_policy" "\"update_wins\"" choice("update_wins, delete_wins")
         "What wins when a delete and an update did not see each other."
         |v, found| v.resolver.delete_policy = found;
@@ -180,6 +202,18 @@ pub const SPECS: &[Spec] = settings! {
     "limits" "max_output_bytes" "16777216" bytes(1024, GIB)
         "The largest output; a larger one is dead-lettered as output_too_large."
         |v, found| v.runtime.max_output_bytes = size(found);
+    "limits" "script_operations" "50000" number(1, 100_000_000)
+        "The most steps of a script each time that it is asked."
+        |v, found| v.scripts.operations = found;
+    "limits" "script_bytes" "1048576" bytes(1024, 64 << 20)
+        "The most text that a script is given, and that a value of it may hold."
+        |v, found| v.scripts.bytes = size(found);
+    "limits" "script_items" "10000" number(16, 100_000)
+        "The most array items and object members that a script is given, and that a value of it may hold."
+        |v, found| v.scripts.items = size(found);
+    "limits" "script_depth" "8" number(1, 64)
+        "The most calls of a script's functions within each other."
+        |v, found| v.scripts.depth = size(found);
     "runtime" "commit_interval" "\"100ms\"" duration(Duration::from_millis(1), FIVE_SECONDS)
         "Time between commits; shorter than transaction_timeout."
         |v, found| v.runtime.commit_interval = found;
@@ -245,7 +279,7 @@ impl Values {
     pub fn set(&mut self, key: &str, raw: Raw<'_>, origin: &str) -> Result<(), String> {
         if let Some(path) = key.strip_prefix("strategy.") {
             check_path(path)?;
-            let strategy: Strategy = raw.choice(STRATEGIES)?;
+            let strategy = raw.strategy().map(|found| self.named(key, found))?;
             self.resolver.overrides.insert(path.to_owned(), strategy);
         } else {
             // With or without its table before it: mirror.retention, retention.
@@ -260,6 +294,53 @@ impl Values {
         Ok(())
     }
 
+    /// The strategy that a key is set to; a resolver that it names is kept beside it.
+    fn named(&mut self, key: &str, (strategy, resolver): (Strategy, Option<&str>)) -> Strategy {
+        match resolver {
+            Some(name) => self.resolvers.insert(key.to_owned(), name.to_owned()),
+            None => self.resolvers.remove(key),
+        };
+        strategy
+    }
+
+    /// The keys of strategies that are `custom`.
+    pub fn custom_keys(&self) -> Vec<String> {
+        let whole = (self.resolver.strategy == Strategy::Custom).then(|| "strategy".to_owned());
+        let fields = self.resolver.overrides.iter().filter(|(_, s)| **s == Strategy::Custom);
+        whole.into_iter().chain(fields.map(|(path, _)| format!("strategy.{path}"))).collect()
+    }
+
+    /// Which of the resolvers `known` decides for the key of a strategy that is `custom`.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn resolver_of(&self, key: &str, known: &[&str]) -> Result<String, (String, String)> {
+        let names = || known.join(", ");
+        let other = "or choose one of last_write_wins, importance, vector_clock, merge_all";
+        match (self.resolvers.get(key), known) {
+            (Some(name), _) if known.contains(&name.as_str()) => Ok(name.clone()),
+            (None, [only]) => Ok((*only).to_owned()),
+            (_, []) => Err((
+                format!(
+                    "`{key}` is `custom`, but no custom resolver is registered in this program or named as a [[script]]"
+                ),
+                format!("add a [[script]], build a program that has one (examples/custom_resolver.rs), {other}"),
+            )),
+            (Some(name), _) => {
+                let hint = nearest(name, known.iter().copied());
+                let hint = hint.map_or(String::new(), |k| format!("did you mean `custom:{k}`? "));
+                Err((
+                    format!("`{key}` is `custom:{name}`, but there is no resolver `{name}`"),
+                    format!("{hint}there are: {}", names()),
+                ))
+            }
+            (None, _) => Err((
+                format!("`{key}` is `custom`, which does not say which of several resolvers"),
+                format!("write `custom:<name>`; there are: {}", names()),
+            )),
+        }
+    }
+
     /// One `KEY=VALUE`, as behind `--set`.
     ///
     /// # Errors
@@ -271,20 +352,13 @@ impl Values {
         self.set(key.trim(), Raw::Text(value.trim()), origin).map_err(|e| format!("{origin} `{assignment}`: {e}"))
     }
 
-    /// What one setting alone cannot show to be wrong.
-    pub fn misfits(&self, custom_registered: bool) -> Vec<Misfit> {
+    /// What one setting alone cannot show to be wrong; `resolvers` are the custom resolvers that there are.
+    pub fn misfits(&self, resolvers: &[&str]) -> Vec<Misfit> {
         let mut found = Vec::new();
-        let r = &self.resolver;
-        if !custom_registered {
-            let whole = (r.strategy == Strategy::Custom).then(|| "strategy".to_owned());
-            let fields = r.overrides.iter().filter(|(_, s)| **s == Strategy::Custom);
-            found.extend(whole.into_iter().chain(fields.map(|(path, _)| format!("strategy.{path}"))).map(|key| Misfit {
-                message: format!("`{key}` is `custom`, but no custom resolver is registered in this program"),
-                key,
-                fix: "choose one of last_write_wins, importance, vector_clock, merge_all, or build a program that has one \
-                      (examples/custom_resolver.rs)"
-                    .to_owned(),
-            }));
+        for key in self.custom_keys() {
+            if let Err((message, fix)) = self.resolver_of(&key, resolvers) {
+                found.push(Misfit { key, message, fix });
+            }
         }
         let (commit, transaction) = (self.runtime.commit_interval, self.runtime.transaction_timeout);
         if commit >= transaction {
@@ -307,12 +381,12 @@ impl Values {
     ///
     /// # Errors
     /// What does not go together, where it was set, and what to do.
-    pub fn check(&self, custom_registered: bool) -> Result<(), String> {
+    pub fn check(&self, resolvers: &[&str]) -> Result<(), String> {
         let show = |m: &Misfit| {
             let origin = self.origins.get(&m.key).map_or("the default", String::as_str);
             format!("{origin}: {}; {}", m.message, m.fix)
         };
-        let found: Vec<String> = self.misfits(custom_registered).iter().map(show).collect();
+        let found: Vec<String> = self.misfits(resolvers).iter().map(show).collect();
         if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
     }
 }

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::domain::settings::UnknownValue;
+use super::setting::STRATEGIES;
+use crate::domain::settings::{Strategy, UnknownValue};
 
 /// A value before it is checked: typed where it comes from a file, text where it comes from a flag or a variable.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,15 @@ impl<'a> Raw<'a> {
     pub fn choice<T: FromStr<Err = UnknownValue>>(self, known: &str) -> Result<T, String> {
         let found = self.text().ok_or_else(|| format!("{} is not one of {known}", self.shown()))?;
         found.parse().map_err(|e: UnknownValue| e.to_string())
+    }
+
+    /// A strategy; of `custom:NAME` the name as well.
+    pub fn strategy(self) -> Result<(Strategy, Option<&'a str>), String> {
+        match self.text().and_then(|text| text.strip_prefix("custom:")) {
+            Some("") => Err("`custom:` names no resolver: write its name behind the colon".to_owned()),
+            Some(name) => Ok((Strategy::Custom, Some(name))),
+            None => self.choice(STRATEGIES).map(|strategy| (strategy, None)),
+        }
     }
 
     /// `true` or `false`.

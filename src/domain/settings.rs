@@ -15,7 +15,7 @@ pub enum Strategy {
     VectorClock,
     /// Joins by field: longest content, union of tags, greatest confidence or strength, and so on.
     MergeAll,
-    /// The registered [`crate::domain::resolver::CustomResolver`].
+    /// The [`crate::domain::resolver::CustomResolver`] that is set for the field.
     Custom,
 }
 
@@ -76,12 +76,16 @@ impl Default for Settings {
 impl Settings {
     /// The strategy of a field path: its own override, else that of its container, else the topology's.
     pub fn strategy_of(&self, path: &str) -> Strategy {
+        self.override_of(path).map_or(self.strategy, |(_, strategy)| strategy)
+    }
+
+    /// The override that holds for a field path, and the path or container that it is set for.
+    pub fn override_of<'p>(&self, path: &'p str) -> Option<(&'p str, Strategy)> {
         if self.overrides.is_empty() {
-            return self.strategy;
+            return None;
         }
         let container = path.split_once('.').map_or(path, |(head, _)| head);
-        let set = self.overrides.get(path).or_else(|| self.overrides.get(container));
-        set.copied().unwrap_or(self.strategy)
+        [path, container].into_iter().find_map(|place| Some((place, *self.overrides.get(place)?)))
     }
 
     /// Whether any field is resolved by the custom resolver.

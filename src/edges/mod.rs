@@ -7,5 +7,6 @@ pub mod kafka;
 pub mod postgres;
 pub mod recordfile;
 pub mod rocksdb;
+pub mod script;
 pub mod slots;
 pub mod telemetry;

@@ -26,6 +26,7 @@ const ONE_EDGE: &[(&str, &str)] = &[
     ("axum", "http"),
     ("clap", "cli"),
     ("indicatif", "cli"),
+    ("rhai", "script"),
 ];
 
 /// Exceptions, each with its reason.

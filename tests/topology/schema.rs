@@ -31,6 +31,9 @@ fn what_is_shipped_satisfies_it() {
     let validator = validator();
     for entry in std::fs::read_dir(repo_path("topologies")).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let errors: Vec<String> =
             validator.iter_errors(&json(&text)).map(|e| format!("{e} at {}", e.instance_path())).collect();

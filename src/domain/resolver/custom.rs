@@ -1,4 +1,4 @@
-//! `custom`: the user's own resolver, a registered function today and a sandboxed script later.
+//! `custom`: the user's own resolver, a registered function or a sandboxed script.
 
 use std::collections::BTreeSet;
 

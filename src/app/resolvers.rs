@@ -1,0 +1,128 @@
+//! Custom resolvers: the functions that a program registers by name, the scripts that a topology file names, and which of
+//! them decides for which field.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Stop;
+use crate::config::Topology as File;
+use crate::config::problem::{Problem, Problems};
+use crate::config::script::names;
+use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
+use crate::domain::settings::Settings;
+use crate::edges::script::{Budget, Script};
+
+/// The resolvers that a program registers, by the name that `custom:<name>` calls them by.
+#[derive(Clone, Default)]
+pub struct Custom(BTreeMap<String, Arc<dyn CustomResolver>>);
+
+impl Custom {
+    /// With one more; of two that have one name the later counts.
+    #[must_use]
+    pub fn with(mut self, name: &str, resolver: impl CustomResolver + 'static) -> Custom {
+        self.0.insert(name.to_owned(), Arc::new(resolver));
+        self
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+/// What decides the fields of a topology whose strategy is `custom`, if any is.
+pub type Resolver = Option<Arc<dyn CustomResolver>>;
+
+/// Reads the files of a topology's scripts.
+///
+/// # Errors
+/// Which cannot be read, at its place in the topology file, whose text is `text`.
+pub fn read(file: &mut File, text: &str) -> Result<(), Stop> {
+    let mut list = Vec::new();
+    for at in 0..file.scripts.len() {
+        let Some(path) = file.scripts[at].file.as_ref() else { continue };
+        let (place, span) = (beside(file, &path.value), path.span.clone());
+        match std::fs::read_to_string(&place) {
+            Ok(text) => file.scripts[at].text = text,
+            Err(e) => {
+                let message = format!("the script {} cannot be read: {e}", place.display());
+                list.push(Problem::at(text, span, message, "name a file, from the folder of this one"));
+            }
+        }
+    }
+    if list.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::Topology(vec![Problems { file: file.file.clone(), text: text.to_owned(), list }]))
+}
+
+fn beside(file: &File, script: &str) -> PathBuf {
+    Path::new(&file.file).parent().unwrap_or(Path::new("")).join(script)
+}
+
+/// Compiles the scripts of a topology and joins them with the program's own.
+///
+/// # Errors
+/// What is wrong with scripts, all of it at once, or which resolver is not there.
+pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
+    let mut all = custom.0.clone();
+    let mut wrong = Vec::new();
+    let limits = file.values.scripts;
+    let budget =
+        Budget { operations: limits.operations, bytes: limits.bytes, items: limits.items, depth: limits.depth };
+    for script in &file.scripts {
+        match Script::compile(&script.name, &script.text, budget) {
+            Ok(compiled) if !custom.0.contains_key(&script.name) => {
+                all.insert(script.name.clone(), Arc::new(compiled));
+            }
+            Ok(_) => {
+                let name = &script.name;
+                return Err(Stop::Usage(format!(
+                    "{}: the script `{name}` bears the name of a resolver of this program: give it another",
+                    file.file
+                )));
+            }
+            Err(flaw) => {
+                let place = script.file.as_ref().map(|path| beside(file, &path.value).display().to_string());
+                let list = vec![Problem::at(&script.text, flaw.at..flaw.at + 1, flaw.message, flaw.fix)];
+                let place = place.unwrap_or_else(|| format!("{} (source of script `{}`)", file.file, script.name));
+                wrong.push(Problems { file: place, text: script.text.clone(), list });
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Stop::Topology(wrong));
+    }
+    let known = names(&file.scripts, &custom.names());
+    let mut by_path = ByPath { settings: file.values.resolver.clone(), whole: None, fields: BTreeMap::new() };
+    let keys = file.values.custom_keys();
+    for key in &keys {
+        let name =
+            file.values.resolver_of(key, &known).map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix}")))?;
+        let Some(resolver) = all.get(&name).cloned() else { continue };
+        match key.strip_prefix("strategy.") {
+            Some(path) => _ = by_path.fields.insert(path.to_owned(), resolver),
+            None => by_path.whole = Some(resolver),
+        }
+    }
+    Ok(if keys.is_empty() { None } else { Some(Arc::new(by_path)) })
+}
+
+/// Asks the resolver that a field's strategy names.
+struct ByPath {
+    settings: Settings,
+    whole: Option<Arc<dyn CustomResolver>>,
+    fields: BTreeMap<String, Arc<dyn CustomResolver>>,
+}
+
+impl CustomResolver for ByPath {
+    fn resolve(&self, path: &str, contenders: &[Contender<'_>]) -> Result<Resolution, ResolverFailure> {
+        let resolver = match self.settings.override_of(path) {
+            Some((place, _)) => self.fields.get(place),
+            None => self.whole.as_ref(),
+        };
+        let resolver = resolver.ok_or_else(|| ResolverFailure(format!("no resolver is set for {path}")))?;
+        resolver.resolve(path, contenders)
+    }
+}
