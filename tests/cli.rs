@@ -32,7 +32,7 @@ fn version_and_help_are_told() {
     let version = Helix::run_ok(&["--version"]);
     assert_eq!(version.stdout, format!("helixstream {}\n", env!("CARGO_PKG_VERSION")));
     let help = Helix::run_ok(&["--help"]);
-    for command in ["run", "replay", "produce", "topics", "topology", "state"] {
+    for command in ["run", "replay", "produce", "topics", "topology", "conflicts", "state"] {
         assert!(help.stdout.contains(&format!("  {command}")), "{}", help.stdout);
         let own = Helix::run_ok(&[command, "--help"]);
         assert!(own.stdout.contains("Usage: helixstream"), "{}", own.stdout);
@@ -41,8 +41,17 @@ fn version_and_help_are_told() {
 
 #[test]
 fn every_flag_has_its_variable() {
-    let commands: [&[&str]; 6] =
-        [&["run"], &["replay"], &["produce"], &["topics", "create"], &["topology", "describe"], &["state", "dump"]];
+    let commands: [&[&str]; 9] = [
+        &["run"],
+        &["replay"],
+        &["produce"],
+        &["topics", "create"],
+        &["topology", "describe"],
+        &["state", "dump"],
+        &["conflicts", "list"],
+        &["conflicts", "show"],
+        &["conflicts", "resolve"],
+    ];
     for command in commands {
         let help = Helix::run_ok(&[command, &["--help"]].concat()).stdout;
         for flag in help.split_whitespace().filter_map(|w| w.strip_prefix("--")) {

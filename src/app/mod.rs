@@ -1,5 +1,6 @@
 //! The one place that puts the parts together: start and shutdown.
 
+mod conflicts;
 mod guard;
 mod kafka;
 pub mod kill;
@@ -7,6 +8,7 @@ mod mirror;
 mod pages;
 mod produce;
 mod replay;
+pub mod resolvers;
 mod run;
 mod settings;
 mod shape;
@@ -19,27 +21,24 @@ mod topologies;
 pub mod topology;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use crate::domain::resolver::CustomResolver;
 use crate::edges::cli::terminal::{self, LogWriter};
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
+pub use resolvers::{Custom, Resolver};
 pub use stop::Stop;
 
-/// The resolver behind the strategy `custom`, if the program has one.
-pub type Custom = Option<Arc<dyn CustomResolver>>;
-
 /// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. A program with
-/// a resolver of its own hands it in as `custom` (see `examples/custom_resolver.rs`).
+/// resolvers of its own registers them in `custom` (see `examples/custom_resolver.rs`).
 pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
     let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(Stop::Usage);
     match started.and_then(|()| command(cli, custom)) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(stop) => {
-            if let Stop::Topology(problems) = &stop {
-                eprintln!("{}\n", problems.render(terminal::has_colours()));
+            if let Stop::Topology(files) = &stop {
+                let colours = terminal::has_colours();
+                files.iter().for_each(|problems| eprintln!("{}\n", problems.render(colours)));
             }
             eprintln!("helixstream: {stop}");
             ExitCode::from(stop.code())
@@ -54,6 +53,7 @@ fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
         Command::Produce(args) => produce::produce(args),
         Command::Topics(args) => topics::topics(&args.action, custom),
         Command::Topology(args) => topologies::topology(&args.action, custom),
+        Command::Conflicts(args) => conflicts::conflicts(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, custom),
         Command::State(args) => state::state(&args.action, custom),
     }

@@ -5,12 +5,13 @@
 //! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
 //! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records |
 //!
-//! [`mirror`] makes the rows of `memory_events` out of the same records.
+//! [`settle`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
 
 mod decode;
 pub mod inspect;
 pub mod mirror;
 mod resolve;
+pub mod settle;
 
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
 pub use resolve::{CONFLICTS, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, UNCHANGED};

@@ -9,4 +9,5 @@ mod equal;
 mod ours;
 mod schemas;
 mod semilattice;
+mod settled;
 mod stored;

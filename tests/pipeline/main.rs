@@ -21,4 +21,5 @@ mod postgres;
 mod restore;
 mod samples;
 mod scale;
+mod settled;
 mod trial;

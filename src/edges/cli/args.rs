@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::conflicts::ConflictsCommand;
 use super::topology::TopologyCommand;
 
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
@@ -80,6 +81,8 @@ pub enum Command {
     Topics(TopicsArgs),
     /// Check, show and compare topology files, with no broker
     Topology(TopologyCommand),
+    /// Find the conflicts that wait for somebody to decide, and settle them
+    Conflicts(ConflictsCommand),
     /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it with Kafka
     Mirror(MirrorCommand),
     /// Look into the state of a stopped instance, read-only

@@ -1,6 +1,7 @@
 //! The command line: what people type. It only says what was asked for; `app` does it.
 
 mod args;
+mod conflicts;
 pub mod exit;
 pub mod terminal;
 mod topology;
@@ -9,5 +10,8 @@ pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget, TopicsAction,
     TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
+};
+pub use conflicts::{
+    ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,
 };
 pub use topology::{DescribeFormat, TopologyAction, TopologyCommand};

@@ -1,0 +1,120 @@
+//! `helixstream conflicts`: finds what waits for somebody to decide, and settles it.
+
+mod read;
+mod show;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+
+use super::kafka::{self, Memory};
+use super::{Stop, settings};
+use crate::config::Topology as File;
+use crate::edges::cli::{ConflictsAction, ConflictsTarget, ResolveArgs};
+use crate::edges::kafka::KafkaSettings;
+use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::plain::PlainProducer;
+use crate::edges::kafka::restore::ChangelogReader;
+use crate::memories::settle::{self, Decision, Settlement};
+use crate::streams::ports::Admin as _;
+use crate::streams::record::{Headers, Record};
+use crate::streams::task::partition_for;
+use read::Found;
+
+/// Queues of the clients.
+const MEMORY: u64 = 96 << 20;
+/// How long the event may take to arrive.
+const FINISH: Duration = Duration::from_secs(60);
+
+/// Lists, shows or settles.
+pub fn conflicts(action: &ConflictsAction) -> Result<(), Stop> {
+    match action {
+        ConflictsAction::List(args) => show::list(&Topics::of(&args.target)?, args),
+        ConflictsAction::Show(args) => show::show(&Topics::of(&args.target)?, args),
+        ConflictsAction::Resolve(args) => resolve(&Topics::of(&args.target)?, args),
+    }
+}
+
+/// The topology's topics, on Kafka.
+struct Topics {
+    file: File,
+    kafka: KafkaSettings,
+    reader: ChangelogReader,
+    admin: ClusterAdmin,
+}
+
+impl Topics {
+    fn of(target: &ConflictsTarget) -> Result<Topics, Stop> {
+        let file = settings::read(&target.topology)?;
+        let kafka = kafka::settings(&target.kafka, Some(&file), "conflicts", Memory::share(MEMORY, 1))?;
+        let reader = ChangelogReader::new(&kafka)?;
+        let admin = ClusterAdmin::new(&kafka, &reader)?;
+        admin.wait_for_brokers(kafka::patience(Some(&file)))?;
+        Ok(Topics { file, kafka, reader, admin })
+    }
+
+    /// How many partitions a topic has.
+    fn partitions(&self, topic: &str) -> anyhow::Result<i32> {
+        let found = self.admin.topics(&[topic])?.into_iter().flatten().next();
+        let info =
+            found.with_context(|| format!("topic `{topic}` is not there: make it with `helixstream topics create`"))?;
+        Ok(info.partitions)
+    }
+}
+
+/// Publishes the event that ends a conflict.
+fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), Stop> {
+    let id = args.conflict_id.as_str();
+    let Found { first, last } = read::one(topics, id)?;
+    let conflict = read::parse(&first)?;
+    let settled = settle::event_id(id);
+    if let Some(by) = read::parse(&last)?.superseded_by {
+        if by == settled {
+            println!("conflict {id} is settled already, by {by}");
+            return Ok(());
+        }
+        return Err(anyhow!("conflict {id} stands no more: {by} superseded it").into());
+    }
+    let values = values(args, conflict.fields.iter().map(|f| f.path.as_str()).collect())?;
+    let decision = Decision { values: &values, winner: args.winner.as_deref() };
+    let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits).map_err(Stop::Usage)?;
+    let topic = topics.file.graph.sources().next().map_or("", |(_, topic, _)| topic);
+    publish(topics, topic, &conflict.memory_id, &settlement)?;
+    println!("published {} on {topic}: memory {}", settlement.event_id, conflict.memory_id);
+    for (path, value) in &settlement.fields {
+        println!("  {path} = {}", String::from_utf8_lossy(value));
+    }
+    Ok(())
+}
+
+/// Each value with its path.
+fn values(args: &ResolveArgs, paths: Vec<&str>) -> Result<Vec<(String, String)>, Stop> {
+    let named = match (args.path.as_slice(), args.value.as_slice(), paths.as_slice()) {
+        ([], [_], [only]) => vec![(*only).to_owned()],
+        ([], [_, ..], _) => {
+            return Err(Stop::Usage(format!("--value needs a --path: the conflict is about {}", paths.join(", "))));
+        }
+        (named, values, _) if named.len() == values.len() => named.to_vec(),
+        (named, values, _) => {
+            let (named, values) = (named.len(), values.len());
+            return Err(Stop::Usage(format!("{named} --path and {values} --value: give each path its value")));
+        }
+    };
+    Ok(named.into_iter().zip(args.value.iter().cloned()).collect())
+}
+
+fn publish(topics: &Topics, topic: &str, memory: &str, settlement: &Settlement) -> anyhow::Result<()> {
+    let partitions = topics.partitions(topic)?;
+    let mut producer = PlainProducer::new(&topics.kafka)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let record = Record {
+        key: Some(memory.as_bytes()),
+        value: Some(&settlement.event),
+        headers: Headers::NONE,
+        timestamp_ms: i64::try_from(now).unwrap_or(i64::MAX),
+    };
+    let topic: Arc<str> = topic.into();
+    producer.send(&topic, partition_for(record.key, 0, partitions), &record)?;
+    producer.finish(FINISH).with_context(|| format!("publish {} on {topic}", settlement.event_id))
+}

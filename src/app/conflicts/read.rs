@@ -1,0 +1,135 @@
+//! The conflicts topic, read to its end: the current row of each conflict is its last record.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+
+use super::Topics;
+use crate::config::Topology as File;
+use crate::config::graph::Kind;
+use crate::memories::settle::Conflict;
+use crate::streams::ports::log::LogRecord;
+use crate::streams::record::TopicPartition;
+
+/// How long one read waits.
+const WAIT: Duration = Duration::from_millis(200);
+/// How long a log that does not go on is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the topic has of one conflict.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The record that announces it.
+    pub first: String,
+    /// Its last record, which may be the same.
+    pub last: String,
+}
+
+/// A conflict record.
+///
+/// # Errors
+/// It is none.
+pub fn parse(text: &str) -> anyhow::Result<Conflict<'_>> {
+    serde_json::from_str(text).context("read a conflict record")
+}
+
+/// One conflict.
+///
+/// # Errors
+/// The topic has none of that id, or cannot be read.
+pub fn one(topics: &Topics, id: &str) -> anyhow::Result<Found> {
+    let mut found: Option<Found> = None;
+    let mut take = |conflict: &Conflict<'_>, text: &str| {
+        if conflict.conflict_id == id {
+            let first = found.take().map_or_else(|| text.to_owned(), |found| found.first);
+            found = Some(Found { first, last: text.to_owned() });
+        }
+    };
+    each(topics, &mut take)?;
+    found.with_context(|| format!("there is no conflict `{id}` on {}", names(&topics.file).join(", ")))
+}
+
+/// The current row of each conflict that `keeps` wants, and the record that announced it.
+///
+/// # Errors
+/// The topic cannot be read.
+pub fn all(topics: &Topics, keeps: &dyn Fn(&Conflict<'_>) -> bool) -> anyhow::Result<Vec<Found>> {
+    // A conflict that is not wanted any more leaves nothing behind, so that memory is that of what is listed.
+    let mut found: HashMap<String, Found> = HashMap::new();
+    each(topics, &mut |conflict, text| {
+        let before = found.remove(&conflict.conflict_id);
+        if keeps(conflict) {
+            let first = before.map_or_else(|| text.to_owned(), |found| found.first);
+            found.insert(conflict.conflict_id.clone(), Found { first, last: text.to_owned() });
+        }
+    })?;
+    Ok(found.into_values().collect())
+}
+
+/// The topics that conflict records go to.
+fn names(file: &File) -> Vec<String> {
+    let is_resolver = |name: &str| {
+        let node = file.graph.node(name).map(|node| &node.kind);
+        matches!(node, Some(Kind::Processor { operator, .. }) if operator == "resolve")
+    };
+    let takes =
+        |input: &crate::config::graph::Input| input.output.as_deref() == Some("conflicts") && is_resolver(&input.node);
+    let sinks = file.graph.sinks().filter(|(node, ..)| node.from.iter().any(takes));
+    sinks.map(|(_, topic, _)| topic.to_owned()).collect()
+}
+
+/// Hands over every committed conflict record, of one memory in their order.
+fn each(topics: &Topics, take: &mut dyn FnMut(&Conflict<'_>, &str)) -> anyhow::Result<()> {
+    let names = names(&topics.file);
+    if names.is_empty() {
+        return Err(anyhow!("{} sends conflict records to no topic", topics.file.file));
+    }
+    for topic in names {
+        for partition in 0..topics.partitions(&topic)? {
+            partition_to_end(topics, &TopicPartition { topic: topic.as_str().into(), partition }, take)?;
+        }
+    }
+    Ok(())
+}
+
+fn partition_to_end(
+    topics: &Topics,
+    partition: &TopicPartition,
+    take: &mut dyn FnMut(&Conflict<'_>, &str),
+) -> anyhow::Result<()> {
+    let (begin, end) = topics.reader.bounds(partition)?;
+    if begin >= end {
+        return Ok(());
+    }
+    let mut reader = topics.reader.range(partition, begin)?;
+    let (mut heard, mut wrong) = (Instant::now(), None);
+    loop {
+        let mut taken = false;
+        let at_end = reader.read(WAIT, &mut |record| {
+            taken = true;
+            wrong = wrong.take().or(record_of(record, take).err());
+        })?;
+        if let Some(error) = wrong.take() {
+            return Err(error);
+        }
+        if at_end.is_some() {
+            return Ok(());
+        }
+        if taken {
+            heard = Instant::now();
+        } else if heard.elapsed() > PATIENCE {
+            return Err(anyhow!("Kafka gave no record of {partition} within {} s", PATIENCE.as_secs()));
+        }
+    }
+}
+
+/// Records of another kind may lie on the same topic.
+fn record_of(record: &LogRecord<'_>, take: &mut dyn FnMut(&Conflict<'_>, &str)) -> anyhow::Result<()> {
+    let is_conflict = record.headers.iter().any(|h| h.name == b"type" && h.value == Some(b"memory.conflict"));
+    let Some(value) = record.value.filter(|_| is_conflict) else { return Ok(()) };
+    let place = || format!("{} offset {}", record.partition, record.offset);
+    let text = std::str::from_utf8(value).with_context(place)?;
+    take(&parse(text).with_context(place)?, text);
+    Ok(())
+}
