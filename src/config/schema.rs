@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KAFKA, Key, PROCESSOR, ROOT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
+use super::keys::{KAFKA, Key, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
 use super::operator::OPERATORS;
 use super::setting::{self, CONTAINERS, PLAIN, SPECS};
 use super::value::{BYTE_UNITS, TIME_UNITS};
@@ -88,6 +88,9 @@ fn table(section: &Section) -> Value {
         }
         if section.name == PROCESSOR.name {
             members.insert("allOf".to_owned(), keepers());
+        }
+        if section.name == SCRIPT.name {
+            members.insert("anyOf".to_owned(), json!([{ "required": ["file"] }, { "required": ["source"] }]));
         }
     }
     if !section.is_list {

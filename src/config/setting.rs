@@ -475,8 +475,8 @@ mod tests {
     fn custom_needs_a_resolver() {
         let mut v = Values::default();
         v.set_text("strategy.metadata.lang=custom", "--set").unwrap();
-        let e = v.check(false).unwrap_err();
+        let e = v.check(&[]).unwrap_err();
         assert!(e.starts_with("--set: `strategy.metadata.lang` is `custom`"), "{e}");
-        assert_eq!(v.check(true), Ok(()));
+        assert_eq!(v.check(&["mine"]), Ok(()));
     }
 }

@@ -37,13 +37,15 @@ fn a_settlement_supersedes_its_conflict() {
         let mut stream = generate::stream(seed, 14, false);
         stream.settings.strategy = Strategy::Custom(|_, _| model::Decision::Defer);
         stream.settings.overrides.clear();
+        let (max_clock_entries, max_value_bytes) = (stream.settings.max_clock_entries, stream.settings.max_value_bytes);
+        let limits = Limits { max_clock_entries, max_value_bytes };
         let run = |records: &[Record]| ours::run_with(records, &stream.settings, Layout::default(), Some(&Ask));
         let before = run(&stream.records);
         for text in pending(&before) {
             let conflict = parse(text);
             let winner = conflict.fields.first().and_then(|field| field.contenders.first()).map(|c| c.event_id.clone());
             let decision = Decision { values: &[], winner: winner.as_deref() };
-            let Ok(settlement) = settle::settle(&conflict, &decision, &Limits::default()) else {
+            let Ok(settlement) = settle::settle(&conflict, &decision, &limits) else {
                 refused += 1;
                 continue;
             };
@@ -60,7 +62,7 @@ fn a_settlement_supersedes_its_conflict() {
             settled += 1;
         }
     }
-    // An entity that its winner cleared can be put back, but no event clears one by its id.
+    // No event clears an entity by its id, and one that is above the limits is refused before it is published.
     assert!(settled > 500 && refused < settled / 4, "{settled} settled, {refused} refused");
 }
 

@@ -57,7 +57,12 @@ fn variables_stand_for_any_value() {
 /// The memory topology with one table changed; `None` where it has no such table and none can be made.
 fn with(section: &str, change: impl FnOnce(&mut Table)) -> Table {
     let mut root: Table = memory_toml().parse().expect("is TOML");
-    let entry = root.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    let script =
+        || "name = \"s\"\nsource = \"fn resolve(path, contenders) { defer() }\"".parse::<Table>().expect("is TOML");
+    let entry = root.entry(section).or_insert_with(|| match section {
+        "script" => Value::Array(vec![Value::Table(script())]),
+        _ => Value::Table(Table::new()),
+    });
     match entry {
         Value::Array(list) => change(list[0].as_table_mut().expect("is a table")),
         Value::Table(table) => change(table),
