@@ -12,18 +12,28 @@ use crate::memories::settle::Conflict;
 use crate::streams::ports::log::LogRecord;
 use crate::streams::record::TopicPartition;
 
+/// The status of a record that ends a conflict.
+const SUPERSEDED: &str = "superseded";
 /// How long one read waits.
 const WAIT: Duration = Duration::from_millis(200);
 /// How long a log that does not go on is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the topic has of one conflict.
+/// What the topic has of one conflict. Events of one id and time that differ make conflicts of one id: the last of them counts.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The record that announces it.
     pub first: String,
     /// Its last record, which may be the same.
     pub last: String,
+}
+
+impl Found {
+    /// What is known after one more record.
+    fn after(before: Option<Found>, conflict: &Conflict<'_>, text: &str) -> Found {
+        let first = before.filter(|_| conflict.status == SUPERSEDED).map(|found| found.first);
+        Found { first: first.unwrap_or_else(|| text.to_owned()), last: text.to_owned() }
+    }
 }
 
 /// A conflict record.
@@ -42,8 +52,7 @@ pub fn one(topics: &Topics, id: &str) -> anyhow::Result<Found> {
     let mut found: Option<Found> = None;
     let mut take = |conflict: &Conflict<'_>, text: &str| {
         if conflict.conflict_id == id {
-            let first = found.take().map_or_else(|| text.to_owned(), |found| found.first);
-            found = Some(Found { first, last: text.to_owned() });
+            found = Some(Found::after(found.take(), conflict, text));
         }
     };
     each(topics, &mut take)?;
@@ -60,8 +69,7 @@ pub fn all(topics: &Topics, keeps: &dyn Fn(&Conflict<'_>) -> bool) -> anyhow::Re
     each(topics, &mut |conflict, text| {
         let before = found.remove(&conflict.conflict_id);
         if keeps(conflict) {
-            let first = before.map_or_else(|| text.to_owned(), |found| found.first);
-            found.insert(conflict.conflict_id.clone(), Found { first, last: text.to_owned() });
+            found.insert(conflict.conflict_id.clone(), Found::after(before, conflict, text));
         }
     })?;
     Ok(found.into_values().collect())
