@@ -48,7 +48,7 @@ fn the_samples_are_mirrored_byte_for_byte_and_decoded() {
 
 #[test]
 fn bad_records_are_rows_with_their_class_and_unknown_types_are_good_ones() {
-    let deep = "[".repeat(200) + &"]".repeat(200);
+    let deep = "[".repeat(200) + "]".repeat(200).as_str();
     let good = json!({"event_id": "e", "event_type": "memory.updated", "memory_id": "m"});
     let with = |name: &str, field: serde_json::Value| {
         let mut changed = good.clone();
