@@ -74,7 +74,7 @@ fn a_row_that_postgres_refuses_is_found_and_kept_raw() {
     log.append(events(300, 1));
     let mirror = start_with(log.reader([0]), &url, Settings { batch_bytes: 1 << 20, ..crate::settings() });
     wait_for_log(&url, &log);
-    assert_eq!(mirror.status().figures().rejected, 2);
+    wait_until("all to be told", || mirror.status().figures().rejected == 2);
     mirror.stop();
     let sql = "select kafka_offset, error_class, event_id is null, error_message ~ 'constraint' from memory_events
         where error_class is not null order by 1";

@@ -74,7 +74,7 @@ fn the_checkpoint_decides_where_it_starts_not_the_group() {
     records::produce(broker, &topic, &events(20, 2));
     let mirror = start(broker, &topic, &unique("other"), "j", &url);
     wait_for_topic(broker, &topic, &url);
-    assert_eq!(mirror.status().figures().rows, 20);
+    wait_until("all to be told", || mirror.status().figures().rows == 20);
     mirror.stop();
     // The group says that all is read, and the database is a new one.
     let empty = Postgres::shared().create_database();

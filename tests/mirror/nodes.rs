@@ -94,7 +94,7 @@ fn rows_that_are_refused_or_come_again_are_counted_as_they_are_kept() {
     log.append([by("f", "far", json!({})).at_ms(i64::MAX), by("g", "last", json!({})).at_ms(9_224_318_015_999_999)]);
     let mirror = start(log.reader(0..2), &url);
     wait_for_log(&url, &log);
-    assert_eq!(mirror.status().figures().rejected, 6);
+    wait_until("all to be told", || mirror.status().figures().rejected == 6);
     mirror.stop();
     assert_eq!(wrong(&url), Vec::<Vec<String>>::new());
     assert_eq!(

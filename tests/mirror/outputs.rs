@@ -79,7 +79,7 @@ fn of_the_samples_the_last_resolved_memory_of_each_stands() {
     let mirror = start("snapshots", log.reader(0..12), &url);
     wait_for_rows("snapshots", &url, &log);
     let records = u64::try_from(log.records().len()).unwrap();
-    assert_eq!(mirror.status().figures().rows, records);
+    wait_until("all to be told", || mirror.status().figures().rows == records);
     mirror.stop();
     let sql = "with raw as (select *, convert_from(kafka_value, 'UTF8')::jsonb as r from memory_snapshots)
         select count(*) from raw where error_class is not null or record_type <> 'memory.resolved' or resolved <> r
@@ -131,7 +131,7 @@ fn records_that_cannot_be_read_are_kept_raw_and_nothing_stops() {
     query(&url, "alter table memory_snapshots add constraint test check (status <> 'refused')");
     let mirror = start("snapshots", log.reader([0]), &url);
     wait_until("all", || query(&url, "select next_offset from memory_event_checkpoints") == [["11"]]);
-    assert_eq!(mirror.status().figures().rejected, 1);
+    wait_until("all to be told", || mirror.status().figures().rejected == 1);
     mirror.stop();
     let sql = "select kafka_offset, convert_from(kafka_key, 'UTF8'), error_class, error_message <> '', memory_id, resolved->>'content',
         memory_count, memories->0->>'content' from memory_snapshots order by 1";

@@ -161,7 +161,7 @@ fn what_is_older_than_retention_is_dropped_and_the_rest_stays() {
     is(left, "now far late new");
     query(&url, "update memory_retention set updated_at = now() - interval '25 hours'");
     is(left, "now far new");
-    assert_eq!(mirror.status().figures().rows, 6);
+    wait_until("all to be told", || mirror.status().figures().rows == 6);
     mirror.stop();
     let bound = "select dropped_before = memory_month(now() - interval '40 days'), dropped_rows from memory_retention";
     assert_eq!(query(&url, bound), [["t", "3"]]);
