@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Resolver, Stop};
 use crate::config::Topology as File;
+use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
-use crate::memories::{Decode, Resolve, ResolveOptions};
+use crate::memories::{Decode, Encoder, HelixAgent, Resolve, ResolveOptions, Taker};
 use crate::streams::processor::Processor;
 use crate::streams::task::Sizes;
 use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
@@ -60,9 +61,19 @@ fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Resolver) ->
 }
 
 /// The nodes that take an output of a processor.
-fn takers(file: &File, node: &Node, output: &str) -> Vec<String> {
+fn takers(file: &File, node: &Node, output: &str) -> Vec<Taker> {
     let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
-    file.graph.nodes.iter().filter(takes).map(|n| n.name.clone()).collect()
+    let taker = |n: &Node| Taker { node: n.name.clone(), encoder: encoder(file, n) };
+    file.graph.nodes.iter().filter(takes).map(taker).collect()
+}
+
+/// What writes the format that a sink is set to.
+fn encoder(file: &File, node: &Node) -> Option<Arc<dyn Encoder>> {
+    let Kind::Sink { format, .. } = &node.kind else { return None };
+    match format {
+        Format::Json => None,
+        Format::HelixAgent => Some(Arc::new(HelixAgent { node_id: file.values.resolver.application_id.clone() })),
+    }
 }
 
 /// The operators of [`crate::config::operator::OPERATORS`].

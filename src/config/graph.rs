@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::flow;
+use super::format::Format;
 use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
 use super::table::{At, Doc, Table};
 
@@ -42,6 +43,8 @@ pub enum Kind {
         topic: String,
         /// How many partitions `topics create` gives it.
         partitions: i32,
+        /// What its records are written as.
+        format: Format,
     },
 }
 
@@ -134,7 +137,8 @@ impl Graph {
             graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores });
         }
         for t in graph.open(root, &SINK) {
-            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions });
+            let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
+            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions, format });
         }
         let (stores, is_whole) = root.sections(&STORE);
         graph.hidden.stores |= !is_whole;
@@ -194,7 +198,7 @@ impl Graph {
     /// Sinks, in the file's order.
     pub fn sinks(&self) -> impl Iterator<Item = (&Node, &str, i32)> {
         self.nodes.iter().filter_map(|n| match &n.kind {
-            Kind::Sink { topic, partitions } => Some((n, topic.as_str(), *partitions)),
+            Kind::Sink { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
             _ => None,
         })
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::format::Format;
+
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -200,6 +202,12 @@ pub const SINK: Section = Section {
         needed("topic", Takes::Topic, "\"helixagent.memory.snapshots\"", "The topic."),
         PARTITIONS,
         FROM,
+        optional(
+            "format",
+            Takes::Choice(Format::NAMES),
+            "\"json\"",
+            "What its records are written as: bare JSON, or what HelixAgent's Go nodes read and can apply.",
+        ),
     ],
 };
 

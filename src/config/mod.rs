@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod flow;
+pub mod format;
 pub mod graph;
 pub mod keys;
 pub mod operator;

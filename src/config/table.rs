@@ -270,6 +270,10 @@ fn complaint(takes: Takes, text: &str) -> Option<(String, String)> {
             format!("`{text}` is no name for a topic"),
             "Kafka takes up to 249 letters, digits, `.`, `_` and `-`".to_owned(),
         )),
+        Takes::Choice(known) if !known.split(", ").any(|choice| choice == text) => {
+            let hint = nearest(text, known.split(", ")).map_or(String::new(), |n| format!("did you mean `{n}`? "));
+            Some((format!("`{text}` is none of {known}"), format!("{hint}write one of: {known}")))
+        }
         Takes::Id(_) => {
             super::check_application_id(text).err().map(|e| (e, "as in `application_id = \"helixstream\"`".to_owned()))
         }

@@ -5,13 +5,18 @@
 //! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
 //! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records |
 //!
+//! An output goes to each node that takes it in the format that is set for it ([`Encoder`]): our JSON, or HelixAgent's.
 //! [`settle`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
 
 mod decode;
+mod encode;
+mod helixagent;
 pub mod inspect;
 pub mod mirror;
 mod resolve;
 pub mod settle;
 
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
+pub use encode::{Encoder, Output, Taker};
+pub use helixagent::HelixAgent;
 pub use resolve::{CONFLICTS, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, UNCHANGED};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::encode::{Output, Taker};
 use crate::domain::binary::BinaryError;
 use crate::domain::event::wire;
 use crate::domain::resolve::Reading;
@@ -36,9 +37,9 @@ pub struct ResolveOptions {
     /// Name of the store of memories.
     pub store: String,
     /// Nodes that take resolved memories.
-    pub snapshots: Vec<String>,
+    pub snapshots: Vec<Taker>,
     /// Nodes that take conflict records.
-    pub conflicts: Vec<String>,
+    pub conflicts: Vec<Taker>,
 }
 
 /// Resolves memories.
@@ -56,16 +57,18 @@ impl Resolve {
         if let Some(resolved) = &outcome.resolved {
             ctx.count(RESOLVED, if resolved.is_active { "active" } else { "inactive" }, 1);
             let headers = Headers::List(RESOLVED_HEADERS);
-            for child in &self.options.snapshots {
-                ctx.forward_to(child, &Record { value: Some(&resolved.json), headers, ..*record })?;
+            for taker in &self.options.snapshots {
+                let value = taker.value(Output::Resolved, &resolved.json)?;
+                ctx.forward_to(&taker.node, &Record { value: Some(&value), headers, ..*record })?;
             }
         }
         for conflict in &outcome.conflicts {
             let is_end = conflict.status == crate::domain::conflict::Status::Superseded;
             ctx.count(if is_end { SUPERSEDED } else { CONFLICTS }, conflict.conflict_type.as_str(), 1);
             let headers = Headers::List(CONFLICT_HEADERS);
-            for child in &self.options.conflicts {
-                ctx.forward_to(child, &Record { value: Some(&conflict.json), headers, ..*record })?;
+            for taker in &self.options.conflicts {
+                let value = taker.value(Output::Conflict, &conflict.json)?;
+                ctx.forward_to(&taker.node, &Record { value: Some(&value), headers, ..*record })?;
             }
         }
         Ok(())

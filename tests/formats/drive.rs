@@ -1,0 +1,76 @@
+//! Runs a shipped topology file in the driver.
+
+use crate::model;
+use crate::support::repo_path;
+use helixstream::app;
+use helixstream::config::{self, Topology};
+use helixstream::streams::driver::TopologyDriver;
+use helixstream::streams::record::{Origin, RecordBatch};
+
+/// An output of a run.
+#[derive(Clone, Debug)]
+pub struct Out {
+    pub topic: String,
+    pub key: String,
+    pub value: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+    pub timestamp_ms: i64,
+}
+
+/// A shipped topology file, with these settings over it.
+pub fn shipped(name: &str, pairs: &[String]) -> Topology {
+    let text = std::fs::read_to_string(repo_path("topologies").join(name)).unwrap();
+    let mut file = config::parse(name, &text).unwrap_or_else(|problems| panic!("{problems}"));
+    pairs.iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
+    file
+}
+
+/// What comes of records, but for dead letters, in order of emission.
+pub fn run(file: &Topology, records: &[model::Record]) -> Vec<Out> {
+    let engine = app::topology::build(file, &None).unwrap();
+    let id = &file.values.resolver.application_id;
+    let mut driver = TopologyDriver::new(&engine, id, &app::topology::sizes(file));
+    let dead = &file.graph.dead_letters.as_ref().unwrap().topic;
+    let (mut batch, mut found) = (RecordBatch::new(), Vec::new());
+    for record in records {
+        let model::Record { partition, offset, timestamp_ms, .. } = *record;
+        batch.clear();
+        let origin = Origin { topic: "helixagent.memory.events", partition, offset, timestamp_ms };
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice())));
+        batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
+        batch.iter().for_each(|input| driver.pipe(&input).unwrap());
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+        for out in driver.outputs().iter().filter(|out| out.origin.topic != dead) {
+            found.push(Out {
+                topic: out.origin.topic.to_owned(),
+                key: text(out.record.key),
+                value: out.record.value.unwrap().to_vec(),
+                headers: out.record.headers.iter().map(|(name, value)| (name.to_owned(), text(value))).collect(),
+                timestamp_ms: out.record.timestamp_ms,
+            });
+        }
+        driver.clear_outputs();
+    }
+    found
+}
+
+/// A record of the events topic that holds an event as bare JSON.
+pub fn event(offset: i64, json: &str) -> model::Record {
+    let (topic, value) = ("helixagent.memory.events".to_owned(), Some(json.as_bytes().to_vec()));
+    model::Record { topic, offset, timestamp_ms: 1_700_000_000_000, value, ..model::Record::default() }
+}
+
+/// The samples, as they were captured.
+pub fn samples() -> Vec<model::Record> {
+    let records = crate::support::records::read_file(repo_path("tests/fixtures/helixagent-events.jsonl"));
+    let record = |r: crate::support::Record| model::Record {
+        topic: "helixagent.memory.events".to_owned(),
+        partition: r.partition,
+        offset: r.offset,
+        timestamp_ms: r.timestamp_ms,
+        key: r.key,
+        value: r.value,
+        headers: r.headers.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect(),
+    };
+    records.into_iter().map(record).collect()
+}

@@ -1,0 +1,141 @@
+//! Everything that `topologies/helixagent.toml` emits is read and applied by the nodes' rules, and says what the same record
+//! of `memory.toml` says.
+
+use crate::drive::{Out, run, samples, shipped};
+use crate::go::{self, Applied};
+use crate::model::{self, generate};
+use crate::schemas::Schemas;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+const NODE: &str = "helixstream-nodes";
+
+/// Holds every output of records against the JSON one; how many there were, of memories and of conflicts.
+#[track_caller]
+fn hold(records: &[model::Record], pairs: &[String], schemas: &Schemas) -> (usize, usize) {
+    let plain = run(&shipped("memory.toml", &[&[], pairs].concat()), records);
+    let theirs = run(&shipped("helixagent.toml", pairs), records);
+    assert_eq!(plain.len(), theirs.len());
+    let (mut memories, mut clock) = (0, BTreeMap::new());
+    for (plain, theirs) in plain.iter().zip(&theirs) {
+        assert_eq!(
+            (&plain.key, plain.timestamp_ms, &plain.headers),
+            (&theirs.key, theirs.timestamp_ms, &theirs.headers)
+        );
+        let said: Map<String, Value> = serde_json::from_slice(&plain.value).unwrap();
+        schemas.check(theirs);
+        if plain.topic.ends_with("snapshots") {
+            assert_eq!(theirs.topic, "helixagent.nodes.memory.events");
+            resolved(&said, theirs, &mut clock);
+            memories += 1;
+        } else {
+            assert_eq!(theirs.topic, "helixagent.nodes.memory.conflicts");
+            conflict(&said, theirs);
+        }
+    }
+    (memories, plain.len() - memories)
+}
+
+fn without_unclocked(clock: &Value) -> Map<String, Value> {
+    let mut clock = clock.as_object().cloned().unwrap_or_default();
+    clock.remove("~");
+    clock
+}
+
+fn resolved(said: &Map<String, Value>, out: &Out, clock: &mut BTreeMap<String, i64>) {
+    let context = || format!("{said:?}\n{}", String::from_utf8_lossy(&out.value));
+    let message = go::message(&out.value).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    let event = go::event(&message.payload).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    assert_eq!((&message.id, &message.kind), (&event.event_id, &event.event_type));
+    let name = format!("helixstream:resolved:{}:{}", out.key, canonical_clock(&said["vector_clock"]));
+    assert_eq!(event.event_id, Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string());
+    assert_eq!((event.memory_id.as_str(), event.node_id.as_str()), (out.key.as_str(), NODE));
+    assert_eq!((&json!(event.timestamp), &json!(event.version)), (&said["updated_at"], &said["version"]));
+    let read: Map<String, Value> = serde_json::from_str(&event.vector_clock).unwrap();
+    assert_eq!(read, without_unclocked(&said["vector_clock"]), "{}", context());
+    let is_active = said["status"] == "active";
+    let applied = go::apply(&event, "node-1", clock).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    assert_eq!(applied, if is_active { Applied::Stored } else { Applied::Deleted });
+    assert!(read.iter().all(|(node, counter)| json!(clock[node]).as_u64() >= counter.as_u64()));
+    assert_eq!(go::apply(&event, NODE, clock), Ok(Applied::Own));
+    for name in ["user_id", "session_id", "content", "importance", "tags", "merged_from", "metadata"] {
+        assert_eq!(
+            event.all.get(name),
+            said.get(name).filter(|_| is_active || name == "user_id"),
+            "{name}: {}",
+            context()
+        );
+    }
+    for header in ["memory_id", "node_id", "user_id"] {
+        assert_eq!(message.headers.get(header).map(|v| json!(v)).as_ref(), event.all.get(header), "{header}");
+    }
+    let numbers = said.get("embedding").and_then(Value::as_array).cloned().unwrap_or_default();
+    let fits = numbers.iter().all(|n| n.to_string().parse::<f32>().is_ok_and(f32::is_finite));
+    assert_eq!(event.all.get("embedding"), said.get("embedding").filter(|_| fits));
+    let ids = |list: &[Map<String, Value>]| list.iter().map(|part| part["id"].clone()).collect::<Vec<_>>();
+    let entities = said.get("entities").and_then(Value::as_array).cloned().unwrap_or_default();
+    assert_eq!(ids(&event.entities), entities.iter().map(|e| e["id"].clone()).collect::<Vec<_>>());
+}
+
+/// The clock as canonical JSON: sorted by name, which serde_json's map is, too.
+fn canonical_clock(clock: &Value) -> String {
+    serde_json::to_string(clock).unwrap()
+}
+
+fn conflict(said: &Map<String, Value>, out: &Out) {
+    let context = || format!("{said:?}\n{}", String::from_utf8_lossy(&out.value));
+    let message = go::message(&out.value).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    let report = go::report(&message.payload).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    assert_eq!(message.kind, "memory.conflict");
+    assert!(message.id.starts_with(said["conflict_id"].as_str().unwrap()));
+    for (theirs, ours) in [
+        ("memory_id", "memory_id"),
+        ("conflict_type", "conflict_type"),
+        ("resolved_with", "resolution_strategy"),
+        ("timestamp", "resolved_at"),
+    ] {
+        assert_eq!(report[theirs], said[ours], "{}", context());
+    }
+    for detail in
+        ["conflict_id", "fields", "delete_update", "status", "local_event_id", "remote_event_id", "superseded_by"]
+    {
+        assert_eq!(report["details"].get(detail), said.get(detail), "{detail}: {}", context());
+    }
+    let resolution = said.get("resolved_version");
+    assert_eq!(report["resolution"].is_null(), resolution.is_none());
+    if let Some(resolution) = resolution {
+        assert_eq!(report["resolution"].get("content"), resolution.get("content"));
+        assert_eq!(report["resolution"]["updated_at"], resolution["updated_at"]);
+    }
+    assert_eq!(report["remote_version"]["event_id"], said["remote_event_id"]);
+    let content = said.get("fields").and_then(|f| f.as_array()?.iter().find(|f| f["path"] == "content").cloned());
+    for (version, id) in [("local_version", "local_event_id"), ("remote_version", "remote_event_id")] {
+        let all = content.as_ref().and_then(|content| content["contenders"].as_array()).cloned().unwrap_or_default();
+        let of: Vec<&Value> = all.iter().filter(|c| c["event_id"] == said[id]).collect();
+        // Two events of one id are told apart by more than it.
+        let is_clear = version == "remote_version" || said["local_event_id"] != said["remote_event_id"];
+        if let ([one], true) = (&of[..], is_clear) {
+            let value = Some(&one["value"]).filter(|v| !v.is_null());
+            assert_eq!(report[version].get("content"), value, "{version}: {}", context());
+        }
+    }
+}
+
+#[test]
+fn nodes_read_and_apply_what_comes_of_generated_streams() {
+    let schemas = Schemas::new();
+    let (mut memories, mut conflicts) = (0, 0);
+    for seed in 0..400 {
+        let stream = generate::stream(seed, 12, true);
+        let (m, c) = hold(&stream.records, &stream.settings.as_set_pairs(), &schemas);
+        (memories, conflicts) = (memories + m, conflicts + c);
+    }
+    assert!(memories > 500 && conflicts > 100, "{memories} memories, {conflicts} conflicts");
+}
+
+#[test]
+fn nodes_read_and_apply_what_comes_of_the_samples() {
+    let (memories, conflicts) = hold(&samples(), &[], &Schemas::new());
+    assert!(memories > 100 && conflicts > 10, "{memories} memories, {conflicts} conflicts");
+}
