@@ -7,7 +7,8 @@ use super::record::TaskId;
 /// What went wrong, named after what is done about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Transient, in the client's own words: the same call again, with back-off, until `task.timeout`.
+    /// Transient, in the client's own words: the same call again, with back-off, until `task.timeout`. Of a processor: its task
+    /// goes back to the last commit and rests between tries.
     #[error("{0}")]
     Retry(String),
     /// The transaction failed and the thread is still a member: abort, drop what is not committed, re-read from the last commit.

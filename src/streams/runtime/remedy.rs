@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::commit::retried;
-use super::slot::Fetch;
-use super::thread::StreamThread;
+use super::slot::{Fetch, Stuck};
+use super::thread::{FIRST_BACKOFF, MAX_BACKOFF, StreamThread};
 use crate::streams::error::{Error, Result};
 use crate::streams::record::TaskId;
 
@@ -58,6 +58,20 @@ impl StreamThread {
         Ok(())
     }
 
+    /// A record cannot be worked on yet, since what it needs of others is not to be had: its task rests for a while, from its
+    /// last commit on, and the others go on. The error is what is to be remedied first.
+    pub(super) fn rest(&mut self, at: usize, offset: i64, what: &str) -> Error {
+        let (now, slot) = (self.instance.now(), &mut self.slots[at]);
+        let stuck = slot.stuck.get_or_insert(Stuck { offset, since: now, wait: Duration::ZERO });
+        if now.saturating_sub(stuck.since) > self.instance.config.task_timeout {
+            return Error::Fatal(format!("task {} cannot get past offset {offset}: {what}", slot.id));
+        }
+        stuck.wait = (stuck.wait * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
+        slot.rests = true;
+        slot.retry_at = now + stuck.wait;
+        Error::Aborted(format!("task {} rests for {:?}: {what}", slot.id, stuck.wait))
+    }
+
     /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
     fn abort(&mut self) -> Result<()> {
         if self.in_transaction {
@@ -80,6 +94,10 @@ impl StreamThread {
                 }
                 slot.last_seen = task.last_commit().next_offset - 1;
                 slot.end = None;
+            }
+            if slot.rests {
+                slot.release(false)?;
+                slot.report(&self.instance.metrics(), self.index, None);
             }
         }
         Ok(())

@@ -40,6 +40,15 @@ impl Drop for Taking {
     }
 }
 
+/// A record that what a task needs of others is not there for yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stuck {
+    pub offset: i64,
+    pub since: Duration,
+    /// The rest before it is tried again.
+    pub wait: Duration,
+}
+
 /// An assigned task. Its fields are dropped in their order: first the work under way, then the store, then the ownership.
 pub(super) struct Slot {
     pub id: TaskId,
@@ -60,6 +69,10 @@ pub(super) struct Slot {
     pub backoff: Duration,
     /// Since when it cannot be taken.
     pub failing_since: Option<Duration>,
+    /// The record that it cannot get past.
+    pub stuck: Option<Stuck>,
+    /// It is to be given up at the next abort, and to rest until it is taken again.
+    pub rests: bool,
     /// The end of the partition that was last reached.
     pub end: Option<i64>,
     /// The last record seen.
@@ -82,6 +95,8 @@ impl Slot {
             retry_at: Duration::ZERO,
             backoff: Duration::ZERO,
             failing_since: None,
+            stuck: None,
+            rests: false,
             end: None,
             last_seen: -1,
         }
@@ -115,6 +130,7 @@ impl Slot {
         self.task = None;
         self.ownership = None;
         self.rebuild |= rebuild;
+        self.rests = false;
         self.fetch = match self.fetch {
             Fetch::Off | Fetch::Add => Fetch::Off,
             Fetch::On | Fetch::Seek | Fetch::Remove => Fetch::Remove,

@@ -72,8 +72,8 @@ const SERVE_BYTES: usize = 256 << 10;
 /// How long a poll waits while something else is about to happen.
 const SHORT_POLL: Duration = Duration::from_millis(10);
 /// The longest wait between two tries to take a task.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(5);
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// How long an initialisation of a producer waits at a time; polls come between.
 const INIT_WAIT: Duration = Duration::from_secs(1);
 
@@ -233,7 +233,12 @@ impl StreamThread {
                 self.outbox.begin_transaction()?;
                 self.in_transaction = true;
             }
-            task.process(&record, &mut self.outbox)?;
+            match task.process(&record, &mut self.outbox) {
+                Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset <= origin.offset) => slot.stuck = None,
+                Ok(()) => {}
+                Err(Error::Retry(what)) => return Err(self.rest(at, origin.offset, &what)),
+                Err(error) => return Err(error),
+            }
             slot.last_seen = origin.offset;
             let size = record.record.byte_len();
             (bytes, unserved, count) = (bytes + size, unserved + size, count + 1);

@@ -214,3 +214,33 @@ impl World {
         self.assert_exactly_once(words);
     }
 }
+
+#[test]
+fn a_task_that_cannot_get_past_a_record_rests_and_the_others_go_on() {
+    let world = World::new();
+    OUTAGE.set(true);
+    // Partition 0 has the line that cannot be worked on yet, after a word of it was sent; partition 1 none.
+    world.publish(&["a ~ b", "c", "d", "e f"]);
+    let mut running = world.start_all();
+    running.turns(40);
+    world.publish(&["g", "h"]);
+    running.turns(40);
+    let words = || -> usize { (0..PARTITIONS).map(|partition| world.broker.read(REPARTITION, partition).len()).sum() };
+    assert_eq!(words(), 4, "c, e, f and h");
+    assert!(!running.instance.metrics().ready());
+    OUTAGE.set(false);
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(9);
+}
+
+#[test]
+fn a_task_that_cannot_get_past_a_record_for_too_long_stops_with_the_reason() {
+    let world = World::new();
+    OUTAGE.set(true);
+    world.publish(&["~"]);
+    let mut running = world.start_all();
+    let stopped = (0..100_000).find_map(|_| running.thread.run_once().err());
+    OUTAGE.set(false);
+    assert!(matches!(&stopped, Some(Error::Fatal(what)) if what.contains("nobody answers")), "{stopped:?}");
+}

@@ -23,6 +23,11 @@ use crate::streams::store::memory::MemoryStores;
 use crate::streams::task::Sizes;
 use crate::streams::topology::Topology;
 
+thread_local! {
+    /// What a line with a `~` needs of others is not to be had.
+    static OUTAGE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// Forwards each word of a line, keyed by the word. `!` is a bad line.
 struct Words;
 
@@ -33,6 +38,9 @@ impl Processor for Words {
             return ctx.dead_letter("bad_line", "it has a !");
         }
         for word in line.split_whitespace() {
+            if word == "~" && OUTAGE.get() {
+                return Err(crate::streams::error::Error::Retry("nobody answers".to_owned()).into());
+            }
             ctx.forward(&Record { key: Some(word.as_bytes()), value: Some(b"1"), ..*record })?;
         }
         Ok(())
