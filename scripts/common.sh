@@ -9,6 +9,8 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/helixstream
 KAFKA_VERSION=4.3.0
 KAFKA_LOG4J_VERSION=2.24.3
 KAFKA_LIBS=$CACHE/kafka/libs
+REGISTRY_VERSION=3.0.9
+REGISTRY_LIBS=$CACHE/registry/libs
 # Kafka's own log4j configuration is not part of its jars: this one goes to standard output, warnings and up.
 KAFKA_LOG4J=$ROOT/scripts/kafka-log4j2.properties
 

@@ -7,6 +7,7 @@ pub mod kill;
 mod mirror;
 mod pages;
 mod produce;
+mod registry;
 mod replay;
 pub mod resolvers;
 mod run;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Custom, Stop, resolvers, settings, topology};
+use super::{Custom, Stop, registry, resolvers, settings, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
@@ -19,7 +19,8 @@ const PROGRESS_RECORDS: u64 = 256;
 /// Replays `args.input` into files under `args.output`, one for each sink and one for the dead letters.
 pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), Stop> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
-    let engine = topology::build(&file, &resolvers::join(&file, custom)?)?;
+    let codec = registry::codec(&args.registry, &file, registry::REPLAY_WAIT)?;
+    let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
     let mut driver = TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology::sizes(&file));
     let mut reader = RecordReader::open(&args.input)?;
     let mut outputs = Outputs::create(&args.output, &file)?;

@@ -16,7 +16,7 @@ use super::mirror::Mirrors;
 use super::pages::Pages;
 use super::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, guard, mirror, resolvers, settings, state, topology};
+use super::{Custom, Stop, guard, mirror, registry, resolvers, settings, state, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::RunArgs;
 use crate::edges::clock::MachineClock;
@@ -107,7 +107,8 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
 
 fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
-    let engine = topology::build(&file, &resolvers::join(&file, custom)?)?;
+    let codec = registry::codec(&args.registry, &file, registry::THREAD_WAIT)?;
+    let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
     let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));

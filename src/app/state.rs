@@ -37,12 +37,13 @@ pub fn keep_settings(slot: &Slot, args: &TopologyArgs, file: &File) -> Result<()
     Ok(())
 }
 
-/// The file without what says how to reach Kafka and Postgres: passwords have no place beside the state. Variables are filled in,
+/// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have no place beside the state. Variables are filled in,
 /// since the state was resolved with what they were, and so are the texts of scripts.
 fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, Stop> {
     let mut table = config::filled(file, text).map_err(|problems| Stop::Topology(vec![problems]))?;
     table.remove("run");
     table.remove("kafka");
+    table.remove("schema_registry");
     let kept = table.get_mut(SCRIPT.name).and_then(toml::Value::as_array_mut).into_iter().flatten();
     for (table, script) in kept.filter_map(toml::Value::as_table_mut).zip(scripts) {
         table.remove("file");
@@ -180,6 +181,7 @@ mod tests {
     fn what_is_kept_has_no_password_and_is_the_same_topology() {
         let text = MEMORY_TOPOLOGY.replace("[kafka]", "[kafka]\n\"sasl.password\" = \"geheim\"");
         let text = text.replace("[run]", "[run]\npostgres_url = \"postgres://u:geheim@h/d\"");
+        let text = text.replace("[schema_registry]", "[schema_registry]\npassword = \"geheim\"");
         let kept = without_connections("t", &text, &[]).unwrap();
         assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
         let file = |text| config::parse("t", text).unwrap();

@@ -6,7 +6,8 @@ use super::{Resolver, Stop};
 use crate::config::Topology as File;
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
-use crate::memories::{Decode, Encoder, HelixAgent, Resolve, ResolveOptions, Taker};
+use crate::memories::{AvroOutputs, Decode, Encoder, HelixAgent, Resolve, ResolveOptions, Taker};
+use crate::streams::ports::Codec;
 use crate::streams::processor::Processor;
 use crate::streams::task::Sizes;
 use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
@@ -25,9 +26,17 @@ type Factory = Box<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
 /// # Errors
 /// What the engine refuses, which the check of the file has let pass.
 pub fn build(file: &File, custom: &Resolver) -> Result<Topology, Stop> {
+    build_with(file, custom, None)
+}
+
+/// As [`build`], with what reads and writes Avro.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>) -> Result<Topology, Stop> {
     let mut builder = Topology::builder();
     for node in &file.graph.nodes {
-        builder = add(builder, file, node, custom);
+        builder = add(builder, file, node, custom, &codec);
     }
     for node in &file.graph.nodes {
         if let Kind::Processor { stores, .. } = &node.kind {
@@ -42,7 +51,13 @@ pub fn build(file: &File, custom: &Resolver) -> Result<Topology, Stop> {
     builder.build().map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))
 }
 
-fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Resolver) -> TopologyBuilder {
+fn add(
+    builder: TopologyBuilder,
+    file: &File,
+    node: &Node,
+    custom: &Resolver,
+    codec: &Option<Arc<dyn Codec>>,
+) -> TopologyBuilder {
     let mut parents: Vec<&str> = node.from.iter().map(|input| input.node.as_str()).collect();
     parents.sort_unstable();
     parents.dedup();
@@ -52,7 +67,7 @@ fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Resolver) ->
         Kind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
         Kind::Processor { operator, stores } => {
             let store = stores.first().map_or("", |s| s.value.as_str());
-            match factory(file, node, operator, store, custom) {
+            match factory(file, node, (operator, store), custom, codec) {
                 Some(make) => builder.process(&node.name, parents, make),
                 None => builder,
             }
@@ -61,35 +76,42 @@ fn add(builder: TopologyBuilder, file: &File, node: &Node, custom: &Resolver) ->
 }
 
 /// The nodes that take an output of a processor.
-fn takers(file: &File, node: &Node, output: &str) -> Vec<Taker> {
+fn takers(file: &File, node: &Node, output: &str, codec: &Option<Arc<dyn Codec>>) -> Vec<Taker> {
     let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
-    let taker = |n: &Node| Taker { node: n.name.clone(), encoder: encoder(file, n) };
+    let taker = |n: &Node| Taker { node: n.name.clone(), encoder: encoder(file, n, codec) };
     file.graph.nodes.iter().filter(takes).map(taker).collect()
 }
 
 /// What writes the format that a sink is set to.
-fn encoder(file: &File, node: &Node) -> Option<Arc<dyn Encoder>> {
-    let Kind::Sink { format, .. } = &node.kind else { return None };
+fn encoder(file: &File, node: &Node, codec: &Option<Arc<dyn Codec>>) -> Option<Arc<dyn Encoder>> {
+    let Kind::Sink { format, topic, .. } = &node.kind else { return None };
     match format {
         Format::Json => None,
         Format::HelixAgent => Some(Arc::new(HelixAgent { node_id: file.values.resolver.application_id.clone() })),
+        Format::Avro => Some(Arc::new(AvroOutputs { codec: codec.clone(), topic: topic.clone() })),
     }
 }
 
 /// The operators of [`crate::config::operator::OPERATORS`].
-fn factory(file: &File, node: &Node, operator: &str, store: &str, custom: &Resolver) -> Option<Factory> {
+fn factory(
+    file: &File,
+    node: &Node,
+    (operator, store): (&str, &str),
+    custom: &Resolver,
+    codec: &Option<Arc<dyn Codec>>,
+) -> Option<Factory> {
     match operator {
         "decode" => {
-            let limits = file.values.limits;
-            Some(Box::new(move || Box::new(Decode::new(limits))))
+            let (limits, codec) = (file.values.limits, codec.clone());
+            Some(Box::new(move || Box::new(Decode::new(limits, codec.clone()))))
         }
         "resolve" => {
             let options = Arc::new(ResolveOptions {
                 settings: file.values.resolver.clone(),
                 custom: custom.clone(),
                 store: store.to_owned(),
-                snapshots: takers(file, node, "snapshots"),
-                conflicts: takers(file, node, "conflicts"),
+                snapshots: takers(file, node, "snapshots", codec),
+                conflicts: takers(file, node, "conflicts", codec),
             });
             Some(Box::new(move || Box::new(Resolve::new(options.clone()))))
         }

@@ -137,6 +137,45 @@ pub const RUN: Section = Section {
     ],
 };
 
+/// Where the schemas of Avro are.
+pub const SCHEMA_REGISTRY: Section = Section {
+    name: "schema_registry",
+    is_list: false,
+    what: "The schema registry (Confluent's REST API), by which Avro is read and written.",
+    keys: &[
+        optional("url", Takes::Text, "\"http://localhost:8081\"", "Its address; without one Avro is not read."),
+        optional(
+            "subject_names",
+            Takes::Choice(SUBJECT_NAMES),
+            "\"TopicNameStrategy\"",
+            "How the subjects of our schemas are named, as by Confluent's serializers: by the topic, the record, or both.",
+        ),
+        optional(
+            "schemas",
+            Takes::Choice("register, look_up"),
+            "\"register\"",
+            "Whether our schemas are registered where they are missing, or only looked up.",
+        ),
+        optional("user", Takes::Text, "\"${REGISTRY_USER}\"", "User of basic authentication."),
+        optional("password", Takes::Text, "\"${REGISTRY_PASSWORD}\"", "Password of basic authentication."),
+        optional(
+            "ca_file",
+            Takes::Text,
+            "\"ca.pem\"",
+            "Certificates (PEM) that sign the registry's, in place of the system's.",
+        ),
+        optional(
+            "identity_file",
+            Takes::Text,
+            "\"client.pem\"",
+            "Our certificate and its key (PEM, one file), where the registry asks for one.",
+        ),
+    ],
+};
+
+/// How subjects are named, by Confluent's names.
+pub const SUBJECT_NAMES: &str = "TopicNameStrategy, RecordNameStrategy, TopicRecordNameStrategy";
+
 /// Where records go that cannot be processed.
 pub const DEAD_LETTERS: Section = Section {
     name: "dead_letters",
@@ -206,7 +245,8 @@ pub const SINK: Section = Section {
             "format",
             Takes::Choice(Format::NAMES),
             "\"json\"",
-            "What its records are written as: bare JSON, or what HelixAgent's Go nodes read and can apply.",
+            "What its records are written as: bare JSON, what HelixAgent's Go nodes read and can apply, or Avro by the \
+             schema registry.",
         ),
     ],
 };
@@ -230,7 +270,8 @@ pub const SCRIPT: Section = Section {
 };
 
 /// All tables whose keys are listed here.
-pub const SECTIONS: &[&Section] = &[&RUN, &SCRIPT, &DEAD_LETTERS, &SOURCE, &REPARTITION, &PROCESSOR, &STORE, &SINK];
+pub const SECTIONS: &[&Section] =
+    &[&RUN, &SCHEMA_REGISTRY, &SCRIPT, &DEAD_LETTERS, &SOURCE, &REPARTITION, &PROCESSOR, &STORE, &SINK];
 
 /// Every name that may stand at the top of a file.
 pub fn top() -> Vec<&'static str> {

@@ -15,6 +15,7 @@ pub mod value;
 pub mod variables;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -39,6 +40,8 @@ pub struct Topology {
     pub run: RunDefaults,
     /// Settings of librdkafka, as behind `-X`.
     pub kafka: BTreeMap<String, String>,
+    /// The schema registry.
+    pub schema_registry: SchemaRegistry,
     /// Resolvers of the user's own.
     pub scripts: Vec<Script>,
     /// The nodes, checked.
@@ -60,6 +63,32 @@ pub struct RunDefaults {
     pub postgres_url: Option<String>,
     /// `--postgres-schema`.
     pub postgres_schema: Option<String>,
+}
+
+/// What a file says of the schema registry.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SchemaRegistry {
+    /// Its address, with `--schema-registry-url` in its place.
+    pub url: Option<String>,
+    /// How subjects are named: one of [`keys::SUBJECT_NAMES`].
+    pub subject_names: Option<String>,
+    /// Whether schemas are only looked up.
+    pub is_read_only: bool,
+    /// User of basic authentication.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// Certificates of those who sign the registry's.
+    pub ca_file: Option<String>,
+    /// Our certificate and its key.
+    pub identity_file: Option<String>,
+}
+
+impl fmt::Debug for SchemaRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The rest may hold a password.
+        f.debug_struct("SchemaRegistry").field("subject_names", &self.subject_names).finish_non_exhaustive()
+    }
 }
 
 /// Reads a topology file's text, with the variables of this process.
@@ -124,6 +153,7 @@ fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<&[&str]>
     let Settings { values, places, .. } = settings;
     let run = table.section(&keys::RUN).map(|t| read_run(&t)).unwrap_or_default();
     let kafka = table.table(keys::KAFKA.0).map(|t| read_kafka(&doc, &t)).unwrap_or_default();
+    let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t)).unwrap_or_default();
     let scripts = script::read(&doc, &table);
     let graph = Graph::read(&doc, &table);
     check::check(&doc, &graph, &values.resolver.application_id);
@@ -131,7 +161,7 @@ fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<&[&str]>
         doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.message, misfit.fix);
     }
     if doc.is_clean() {
-        return Ok(Topology { file: file.to_owned(), values, run, kafka, scripts, graph });
+        return Ok(Topology { file: file.to_owned(), values, run, kafka, schema_registry, scripts, graph });
     }
     Err(problems(doc.into_problems()))
 }
@@ -228,6 +258,19 @@ fn read_run(t: &Table<'_, '_>) -> RunDefaults {
         http_listen: owned("http_listen"),
         postgres_url: owned("postgres_url"),
         postgres_schema: owned("postgres_schema"),
+    }
+}
+
+fn read_registry(t: &Table<'_, '_>) -> SchemaRegistry {
+    let owned = |key| t.text(key).map(|v| v.value.to_owned());
+    SchemaRegistry {
+        url: owned("url"),
+        subject_names: owned("subject_names"),
+        is_read_only: t.text("schemas").is_some_and(|v| v.value == "look_up"),
+        user: owned("user"),
+        password: owned("password"),
+        ca_file: owned("ca_file"),
+        identity_file: owned("identity_file"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.
 
+pub mod avro;
 pub mod cli;
 pub mod clock;
 pub mod http;

@@ -1,8 +1,12 @@
 //! The operator `decode`: a record of the events topic becomes a compact event keyed by its memory, and a `memory.merged`
 //! an absorb at each memory that it takes in as well. Bad input goes to the dead letters.
 
+use std::sync::Arc;
+
+use super::avro::stopped;
 use crate::domain::event::wire::{self, Source};
 use crate::domain::event::{self, Event, Kind, Limits};
+use crate::streams::ports::{Codec, CodecError};
 use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::{Headers, InRecord, Record};
 
@@ -14,13 +18,36 @@ pub const STATELESS_EVENTS: &str = "stateless_events";
 /// Decodes events and re-keys them by memory.
 pub struct Decode {
     limits: Limits,
+    codec: Option<Arc<dyn Codec>>,
     buffer: Vec<u8>,
 }
 
 impl Decode {
-    /// A decoder with these limits.
-    pub fn new(limits: Limits) -> Decode {
-        Decode { limits, buffer: Vec::new() }
+    /// A decoder with these limits; without a codec Avro is of an unknown schema.
+    pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> Decode {
+        Decode { limits, codec, buffer: Vec::new() }
+    }
+
+    /// The event of a value of any encoding; or the class of a dead letter, and what is wrong.
+    fn event(
+        &self,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+    ) -> Result<Result<Event, (&'static str, String)>, ProcessorError> {
+        let avro = value.filter(|value| value.first() == Some(&0) && value.len() <= self.limits.max_value_bytes);
+        let event = match (avro, &self.codec) {
+            (Some(avro), Some(codec)) => match codec.decode(avro) {
+                // The limit is that of the value; as JSON an event is longer.
+                Ok(json) => {
+                    let limits = Limits { max_value_bytes: usize::MAX, ..self.limits };
+                    event::decode(Some(&json), timestamp_ms, &limits)
+                }
+                Err(CodecError::Bad { class, message }) => return Ok(Err((class, message))),
+                Err(other) => return Err(stopped(other)),
+            },
+            _ => event::decode(value, timestamp_ms, &self.limits),
+        };
+        Ok(event.map_err(|bad| (bad.class.as_str(), bad.message)))
     }
 
     fn forward(
@@ -53,9 +80,9 @@ impl Processor for Decode {
                 "decode has no source record: give it a source as its parent".to_owned(),
             ));
         };
-        let event = match event::decode(record.value, at.origin.timestamp_ms, &self.limits) {
+        let event = match self.event(record.value, at.origin.timestamp_ms)? {
             Ok(event) => event,
-            Err(bad) => return ctx.dead_letter(bad.class.as_str(), &bad.message),
+            Err((class, message)) => return ctx.dead_letter(class, &message),
         };
         match (&event.kind, &event.memory_id) {
             (Kind::Other(_), _) => ctx.count(UNKNOWN_TYPES, "", 1),

@@ -5,9 +5,10 @@
 //! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
 //! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records |
 //!
-//! An output goes to each node that takes it in the format that is set for it ([`Encoder`]): our JSON, or HelixAgent's.
+//! An output goes to each node that takes it in the format that is set for it ([`Encoder`]): our JSON, HelixAgent's, Avro.
 //! [`settle`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
 
+mod avro;
 mod decode;
 mod encode;
 mod helixagent;
@@ -16,6 +17,7 @@ pub mod mirror;
 mod resolve;
 pub mod settle;
 
+pub use avro::{AvroOutputs, no_registry};
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
 pub use encode::{Encoder, Output, Taker};
 pub use helixagent::HelixAgent;

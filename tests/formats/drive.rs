@@ -5,7 +5,9 @@ use crate::support::repo_path;
 use helixstream::app;
 use helixstream::config::{self, Topology};
 use helixstream::streams::driver::TopologyDriver;
+use helixstream::streams::ports::Codec;
 use helixstream::streams::record::{Origin, RecordBatch};
+use std::sync::Arc;
 
 /// An output of a run.
 #[derive(Clone, Debug)]
@@ -19,18 +21,34 @@ pub struct Out {
 
 /// A shipped topology file, with these settings over it.
 pub fn shipped(name: &str, pairs: &[String]) -> Topology {
-    let text = std::fs::read_to_string(repo_path("topologies").join(name)).unwrap();
-    let mut file = config::parse(name, &text).unwrap_or_else(|problems| panic!("{problems}"));
+    topology(&std::fs::read_to_string(repo_path("topologies").join(name)).unwrap(), pairs)
+}
+
+/// A topology file's text, with these settings over it.
+pub fn topology(text: &str, pairs: &[String]) -> Topology {
+    let mut file = config::parse("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
     pairs.iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
     file
 }
 
 /// What comes of records, but for dead letters, in order of emission.
 pub fn run(file: &Topology, records: &[model::Record]) -> Vec<Out> {
-    let engine = app::topology::build(file, &None).unwrap();
+    run_with(file, records, None)
+}
+
+/// The same with what reads and writes Avro.
+pub fn run_with(file: &Topology, records: &[model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
+    let dead = &file.graph.dead_letters.as_ref().unwrap().topic;
+    let mut outs = run_all(file, records, codec);
+    outs.retain(|out| out.topic != *dead);
+    outs
+}
+
+/// The same with dead letters among it.
+pub fn run_all(file: &Topology, records: &[model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
+    let engine = app::topology::build_with(file, &None, codec).unwrap();
     let id = &file.values.resolver.application_id;
     let mut driver = TopologyDriver::new(&engine, id, &app::topology::sizes(file));
-    let dead = &file.graph.dead_letters.as_ref().unwrap().topic;
     let (mut batch, mut found) = (RecordBatch::new(), Vec::new());
     for record in records {
         let model::Record { partition, offset, timestamp_ms, .. } = *record;
@@ -39,12 +57,12 @@ pub fn run(file: &Topology, records: &[model::Record]) -> Vec<Out> {
         let headers = record.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice())));
         batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
         batch.iter().for_each(|input| driver.pipe(&input).unwrap());
-        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
-        for out in driver.outputs().iter().filter(|out| out.origin.topic != dead) {
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        for out in driver.outputs().iter() {
             found.push(Out {
                 topic: out.origin.topic.to_owned(),
                 key: text(out.record.key),
-                value: out.record.value.unwrap().to_vec(),
+                value: out.record.value.unwrap_or_default().to_vec(),
                 headers: out.record.headers.iter().map(|(name, value)| (name.to_owned(), text(value))).collect(),
                 timestamp_ms: out.record.timestamp_ms,
             });

@@ -1,13 +1,18 @@
-//! The formats of sinks: what HelixAgent's Go nodes can read, held by their rules.
+//! The formats of sources and sinks: what HelixAgent's Go nodes can read, held by their rules; Avro by a real schema registry.
 
 #[path = "../model/mod.rs"]
 mod model;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod avro;
 mod drive;
 mod extremes;
 mod go;
 mod helixagent;
 mod kafka;
+mod matrix;
+mod outage;
 mod schemas;
+mod tls;
+mod to_avro;

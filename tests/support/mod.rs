@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Broker`] | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
 //! | [`Postgres`] | PostgreSQL on a free port, the same way |
+//! | [`Registry`] | a schema registry on a free port, the same way |
 //! | [`SmallDisk`] | a disk that can be full |
 //! | [`tools`] | Kafka's own Java tools, as a second opinion on what we did |
 //! | [`records`] | record files, raw records in and out of topics |
@@ -22,6 +23,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod records;
+pub mod registry;
 pub mod tools;
 pub mod wait;
 
@@ -30,6 +32,7 @@ pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};
 pub use postgres::Postgres;
 pub use records::Record;
+pub use registry::Registry;
 pub use wait::{LIMIT, wait_for, wait_until};
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -116,6 +116,15 @@ pub struct KafkaArgs {
     pub client: Vec<String>,
 }
 
+/// Where the schema registry is.
+#[derive(Args, Clone, Debug)]
+pub struct RegistryArgs {
+    /// Schema registry (Confluent's REST API) by which Avro is read and written [default: the file's; without one Avro is
+    /// not read]
+    #[arg(long, value_name = "URL", env = "HELIXSTREAM_SCHEMA_REGISTRY_URL", hide_env_values = true)]
+    pub schema_registry_url: Option<String>,
+}
+
 /// Where the mirror's tables are.
 #[derive(Args, Clone, Debug)]
 pub struct PostgresArgs {
@@ -148,6 +157,9 @@ pub struct RunArgs {
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
+    /// Schema registry.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// Consumer group, prefix of the internal topics, and `resolved_by` of conflict records [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
@@ -178,6 +190,9 @@ pub struct ReplayArgs {
     /// Topology and settings.
     #[command(flatten)]
     pub topology: TopologyArgs,
+    /// Schema registry.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// Record file, one JSON object a line; `-` is the standard input.
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_INPUT")]
     pub input: PathBuf,

@@ -8,8 +8,8 @@ mod topology;
 
 pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
-    MirrorTarget, PostgresArgs, ProduceArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget, TopicsAction,
-    TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
+    MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget,
+    TopicsAction, TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
 };
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,

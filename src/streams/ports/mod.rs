@@ -5,6 +5,7 @@
 
 mod admin;
 mod clock;
+mod codec;
 mod group;
 pub mod log;
 mod producer;
@@ -12,6 +13,7 @@ mod store;
 
 pub use admin::{Admin, Committed, LogRange, NewTopic, TopicInfo};
 pub use clock::Clock;
+pub use codec::{Codec, CodecError};
 pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
 pub use producer::{DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
 pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

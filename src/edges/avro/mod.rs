@@ -1,0 +1,89 @@
+//! Avro in Confluent's wire format: magic byte 0, a schema id of four bytes, the body. The one edge of `apache-avro` and of
+//! the schema registry's client.
+
+mod read;
+mod registry;
+pub mod schemas;
+pub mod settings;
+mod write;
+
+use apache_avro::reader::datum::GenericDatumReader;
+
+use crate::domain::event::Class;
+use crate::streams::ports::{Codec, CodecError};
+use registry::{Registry, Writer};
+use schemas::Schemas;
+use settings::{RegistrySettings, SettingsError};
+
+/// The first byte of the wire format.
+const MAGIC: u8 = 0;
+/// Memory that one value may ask for while it is read; its bytes come from anyone.
+const MAX_ALLOCATION_BYTES: usize = 256 << 20;
+
+/// Reads events and writes outputs by the schemas of a registry.
+pub struct Avro {
+    registry: Registry,
+    schemas: Schemas,
+    settings: RegistrySettings,
+}
+
+impl Avro {
+    /// A codec that asks this registry, once it is needed.
+    ///
+    /// # Errors
+    /// The settings name files that cannot be read, or what is no certificate or no address.
+    pub fn new(settings: RegistrySettings) -> Result<Avro, SettingsError> {
+        apache_avro::util::max_allocation_bytes(MAX_ALLOCATION_BYTES);
+        let schemas =
+            Schemas::new().map_err(|e| SettingsError(format!("read the Avro schemas of this program: {e}")))?;
+        Ok(Avro { registry: Registry::new(&settings)?, schemas, settings })
+    }
+}
+
+impl Codec for Avro {
+    fn decode(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let malformed = |message: String| bad(Class::MalformedAvro, message);
+        let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
+        let Some((id, mut body)) = framed else {
+            let text = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
+            return Err(malformed(text));
+        };
+        let id = u32::from_be_bytes(*id);
+        let writer = self.registry.schema(id)?;
+        let read = event(&writer, &self.schemas, &mut body);
+        let event = read.map_err(|e| malformed(format!("the value is no event in Avro of schema id {id}: {e}")))?;
+        if !body.is_empty() {
+            let left = body.len();
+            return Err(malformed(format!("{left} bytes are left behind the event in Avro of schema id {id}")));
+        }
+        read::event(&self.schemas.event, event).map_err(malformed)
+    }
+
+    fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let fatal = |e: &dyn std::fmt::Display| CodecError::Fatal(format!("write `{schema}` in Avro for {topic}: {e}"));
+        let own = self.schemas.named(schema).ok_or_else(|| fatal(&"there is no such schema"))?;
+        let subject = self.settings.subject_names.subject(topic, own.record_name());
+        let id = self.registry.id(&subject, own.text)?;
+        let mut out = Vec::with_capacity(json.len() + 5);
+        out.push(MAGIC);
+        out.extend_from_slice(&id.to_be_bytes());
+        write::datum(&own.schema, json, &mut out).map_err(|e| fatal(&e))?;
+        Ok(out)
+    }
+}
+
+fn event(writer: &Writer, schemas: &Schemas, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
+    let all = std::iter::once(&writer.schema).chain(&writer.others).collect();
+    let reader = GenericDatumReader::builder(&writer.schema).writer_schemata(all)?;
+    reader.reader_schema(&schemas.event).build()?.read_value(body)
+}
+
+/// Bad input of a class; a message may repeat what a writer sent, so it is cut.
+fn bad(class: Class, message: String) -> CodecError {
+    const LONGEST: usize = 400;
+    let message = match message.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &message[..at]),
+        None => message,
+    };
+    CodecError::Bad { class: class.as_str(), message }
+}

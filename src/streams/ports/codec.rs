@@ -1,0 +1,36 @@
+//! Values in a binary form that a schema registry describes.
+
+/// Why a value cannot be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The registry does not answer, or not yet: the same call again later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This value can never be read: its class among dead letters, and what is wrong.
+    #[error("{class}: {message}")]
+    Bad {
+        /// The class.
+        class: &'static str,
+        /// What is wrong, for a person. Bounded, whatever the value.
+        message: String,
+    },
+    /// The registry refuses what we ask, or a value of ours does not fit its schema: stop.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Reads and writes values by the schemas of a registry, which it asks and whose answers it keeps. A call may wait for an
+/// answer, shorter than a consumer may stay away.
+pub trait Codec: Send + Sync {
+    /// The value as JSON, in the members that we know of it.
+    ///
+    /// # Errors
+    /// [`CodecError`]
+    fn decode(&self, value: &[u8]) -> Result<Vec<u8>, CodecError>;
+
+    /// JSON of ours as a value for a topic; `schema` names which of our schemas it has.
+    ///
+    /// # Errors
+    /// [`CodecError`]; never `Bad`.
+    fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError>;
+}
