@@ -111,8 +111,8 @@ fn bad_avro_is_a_dead_letter_that_says_why() {
         (changed("importance", Avro::Union(1, Box::new(Avro::Double(f64::NAN)))), "malformed_avro", "not finite"),
         (metadata(r#"1,"event_id":2"#), "malformed_avro", "hold JSON"),
         (metadata("{"), "malformed_avro", "hold JSON"),
-        (metadata(&("[".repeat(126) + &"]".repeat(126))), "", ""),
-        (metadata(&("[".repeat(127) + &"]".repeat(127))), "too_deep", ""),
+        (metadata(&("[".repeat(126) + "]".repeat(126).as_str())), "", ""),
+        (metadata(&("[".repeat(127) + "]".repeat(127).as_str())), "too_deep", ""),
         (cleared("version"), "malformed_avro", "no event clears"),
         (cleared("entities.x"), "malformed_avro", "no event clears"),
     ];

@@ -5,9 +5,9 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`sandbox`] | the engine: what a script may do, and how much of it |
-//! | [`functions`] | what a script may call |
-//! | [`values`] | JSON to values of the engine, and back |
+//! | `sandbox` | the engine: what a script may do, and how much of it |
+//! | `functions` | what a script may call |
+//! | `values` | JSON to values of the engine, and back |
 
 mod functions;
 mod sandbox;
