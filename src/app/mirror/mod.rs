@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use super::kafka::{self, Memory};
 use super::{Custom, Stop, settings};
 use crate::config::Topology as File;
+use crate::config::format::Format;
 use crate::config::graph::Kind;
 use crate::edges::cli::{MirrorAction, MirrorTarget, PostgresArgs};
 use crate::edges::kafka::KafkaSettings;
@@ -165,6 +166,10 @@ fn topics(file: &File, output: &str) -> Vec<String> {
         let of_resolvers = || node.from.iter().filter(|input| is_resolver(&input.node));
         let takes = |input: &crate::config::graph::Input| input.output.as_deref() == Some(output);
         if !of_resolvers().any(takes) {
+            continue;
+        }
+        if !matches!(&node.kind, Kind::Sink { format: Format::Json, .. }) {
+            tracing::warn!("topic {topic} is not written as JSON: its {output} are not mirrored");
             continue;
         }
         if of_resolvers().all(takes) {
