@@ -50,6 +50,27 @@ fn backends_that_are_killed_under_load_cost_nothing() {
 }
 
 #[test]
+fn a_slow_postgres_is_waited_for_and_has_each_record_once() {
+    let (log, url) = (Log::new(2), Postgres::shared().create_database());
+    sink(&url, &Stop::default()).claim(&[]).unwrap();
+    query(
+        &url,
+        "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
+        create trigger slow before update of next_offset on memory_event_checkpoints for each statement execute function slow()",
+    );
+    let sizes = Settings { batch_bytes: 8 << 10, largest_batch_bytes: 1 << 20, ..crate::settings() };
+    let mirror = start_with(log.reader([0, 1]), &url, sizes);
+    for _ in 0..3 {
+        log.append(events(400, 2));
+        wait_until("some of it", || mirror.status().figures().rows > 0);
+    }
+    wait_for_log(&url, &log);
+    let figures = mirror.status().figures();
+    assert!(!figures.down && figures.failures == 0 && figures.refused == 0, "{figures:?}");
+    mirror.stop();
+}
+
+#[test]
 fn a_mirror_without_a_database_starts_waits_and_stops() {
     let postgres = Postgres::start();
     let (log, url) = (Log::new(1), postgres.create_database());
