@@ -1,6 +1,6 @@
 //! What must have come out: of the events by `replay`, of the repartition topic by the driver.
 
-use crate::support::{Record, records};
+use crate::support::{Record, records, wait_until};
 use crate::trial::Trial;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{InRecord, Origin, RecordBatch};
@@ -10,10 +10,14 @@ use std::collections::BTreeMap;
 /// Holds all outputs of a trial against its events and its repartition topic; gives the events as they lie in the topic.
 #[track_caller]
 pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
+    trial.wait_until_settled();
     let events = trial.read("events");
     let replayed = trial.replay(&events);
     let (snapshots, conflicts) = (trial.read("snapshots"), trial.read("conflicts"));
     assert_last_resolved(&replayed.snapshots, &snapshots);
+    // A broker that has just come back may show the end of a log a moment late; what is lost stays away.
+    let expected = replayed.dead_letters.len();
+    wait_until("as many dead letters as replay has", || trial.read("dead-letters").len() >= expected);
     assert_dead_letters(&replayed.dead_letters, &trial.read("dead-letters"));
     let repartition = records::read_committed(trial.broker(), &trial.repartition());
     let driven = Driven::run(trial, &repartition);

@@ -204,6 +204,28 @@ impl Trial {
         Some(lag)
     }
 
+    /// Waits until no transaction is open over the outputs: what a commit has ended is seen only once its markers are in the log, which
+    /// the broker writes after it has answered.
+    #[track_caller]
+    pub fn wait_until_settled(&self) {
+        let end = |isolation: &str, topic: &str| -> Option<i64> {
+            let consumer: BaseConsumer = self.broker().client().set("isolation.level", isolation).create().unwrap();
+            let ends = (0..self.broker().partition_count(topic)? as i32)
+                .map(|partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).ok().map(|(_, end)| end));
+            ends.sum()
+        };
+        for topic in ["snapshots", "conflicts", "dead-letters"]
+            .map(|what| self.topic(what))
+            .into_iter()
+            .chain([self.repartition()])
+        {
+            wait_until(&format!("the transactions over {topic} to be over"), || {
+                let stable = end("read_committed", &topic);
+                stable.is_some() && stable == end("read_uncommitted", &topic)
+            });
+        }
+    }
+
     /// Waits until all that was published is processed and committed, and all instances still run.
     #[track_caller]
     pub fn wait_until_done(&self, instances: &mut [&mut Instance]) {
