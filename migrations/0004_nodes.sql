@@ -130,7 +130,7 @@ CREATE TABLE memory_node_progress (
     PRIMARY KEY (kafka_topic, kafka_partition)
 ) WITH (fillfactor = 50);
 
-COMMENT ON TABLE memory_node_progress IS 'How far the rows of each partition are counted in memory_node_checkpoints: seconds behind memory_event_checkpoints, at most, while a mirror runs.';
+COMMENT ON TABLE memory_node_progress IS 'How far the rows of each partition are counted in memory_node_checkpoints: half a minute behind memory_event_checkpoints, at most, while a mirror runs.';
 COMMENT ON COLUMN memory_node_progress.kafka_topic IS 'Topic.';
 COMMENT ON COLUMN memory_node_progress.kafka_partition IS 'Partition of the topic.';
 COMMENT ON COLUMN memory_node_progress.counted_offset IS 'Rows below this offset are counted.';
@@ -188,7 +188,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION count_memory_nodes(bigint) IS 'Brings memory_node_checkpoints up to the rows mirrored, at most so many offsets of each partition; gives the number of offsets. The mirror calls it every few seconds.';
+COMMENT ON FUNCTION count_memory_nodes(bigint) IS 'Brings memory_node_checkpoints up to the rows mirrored, at most so many offsets of each partition; gives the number of offsets. The mirror calls it every half minute.';
 
 -- PL/pgSQL finds tables when it runs, wherever the caller's search_path points: it is told where they are.
 DO $$

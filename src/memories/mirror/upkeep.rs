@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::streams::ports::log::Chore;
 
-const COUNT_EVERY: Duration = Duration::from_secs(5);
+const COUNT_EVERY: Duration = Duration::from_secs(30);
 const HOURLY: Duration = Duration::from_secs(3600);
 /// Offsets of a partition that are counted in one go.
 const COUNTED_AT_ONCE: i64 = 1_000_000;
