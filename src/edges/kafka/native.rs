@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -166,7 +167,8 @@ impl Native {
 
 impl Drop for Native {
     fn drop(&mut self) {
-        let ending = Ending { client: self.client, _mailbox: std::mem::take(&mut self.mailbox) };
+        let mailbox = ManuallyDrop::new(std::mem::take(&mut self.mailbox));
+        let ending = Ending { client: self.client, mailbox };
         if self.kind == Kind::Producer {
             ending.destroy();
             return;
@@ -177,18 +179,15 @@ impl Drop for Native {
             let closed = ending.let_go();
             if closed {
                 ending.destroy();
-            } else {
-                // Its callbacks may still come to the mailbox.
-                std::mem::forget(ending);
             }
             // Who waited may have given up.
             let _ = done.send(closed);
         };
         let started = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(end);
+        // Longer than the closing may take: to destroy what is closed takes a moment, too.
         if started.is_err() || !ended.recv_timeout(LET_GO + LET_GO / 2).unwrap_or(false) {
-            let limit = LET_GO.as_secs();
             tracing::error!(
-                "a Kafka consumer did not end within {limit} s and is left behind; its poll interval or session timeout ends its membership"
+                "a Kafka consumer did not end and is left behind; its poll interval or session timeout ends its membership"
             );
         }
     }
@@ -197,10 +196,10 @@ impl Drop for Native {
 /// How long a consumer that is dropped may take to leave its group. librdkafka gives its own request to leave 5 s.
 const LET_GO: Duration = Duration::from_secs(10);
 
-/// A client on its way out, and what its callbacks write to.
+/// A client on its way out, and what its callbacks write to: that is freed behind the client alone, and left behind with it.
 struct Ending {
     client: NonNull<sys::rd_kafka_t>,
-    _mailbox: Box<Mailbox>,
+    mailbox: ManuallyDrop<Box<Mailbox>>,
 }
 
 // SAFETY: as for the client itself.
@@ -208,8 +207,10 @@ unsafe impl Send for Ending {}
 
 impl Ending {
     fn destroy(self) {
-        // SAFETY: owned, destroyed once; a consumer is closed. The mailbox goes after it.
+        // SAFETY: owned, destroyed once; a consumer is closed.
         unsafe { sys::rd_kafka_destroy_flags(self.client.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int) }
+        // No callback comes any more.
+        drop(ManuallyDrop::into_inner(self.mailbox));
     }
 
     /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A rebalance that nobody answers,
