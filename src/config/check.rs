@@ -178,24 +178,44 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
             doc.wrong(&node.topic_span, format!("two sources read the topic `{topic}`"), fix);
         }
     }
-    let mut written: BTreeMap<&str, String> = BTreeMap::new();
+    let mut written: BTreeMap<&str, (String, Option<&Node>)> = BTreeMap::new();
     let sinks = graph.sinks().filter(|(_, topic, _)| !topic.is_empty());
-    let sinks = sinks.map(|(n, topic, _)| (shown(n), topic, &n.topic_span));
-    let dead = graph.dead_letters.iter().map(|d| ("`[dead_letters]`".to_owned(), d.topic.as_str(), &d.span));
+    let sinks = sinks.map(|(n, topic, _)| (shown(n), Some(n), topic, &n.topic_span));
+    let dead = graph.dead_letters.iter().map(|d| ("`[dead_letters]`".to_owned(), None, d.topic.as_str(), &d.span));
     // In the file's order, so that the second of two is the one that is told.
     let mut all: Vec<_> = sinks.chain(dead).collect();
     all.sort_by_key(|(.., span)| span.start);
-    for (writer, topic, span) in all {
+    for (writer, node, topic, span) in all {
         if let Some(source) = read.get(topic) {
             let message = format!("{writer} writes to `{topic}`, which {} reads", shown(source));
             doc.wrong(span, message, "records would go round for ever: give it a topic of its own");
         }
-        if let Some(other) = written.get(topic) {
-            let message = format!("{other} and {writer} both write to `{topic}`");
-            doc.wrong(span, message, "give each a topic of its own, or one sink the `from` of both");
-        } else {
-            written.insert(topic, writer);
+        match written.get(topic) {
+            Some((other, first)) => {
+                if let Some((what, fix)) = first.zip(node).map_or(Some(OWN_TOPIC), |(a, b)| clash(graph, a, b)) {
+                    doc.wrong(span, format!("{other} and {writer} both write to `{topic}`{what}"), fix);
+                }
+            }
+            None => _ = written.insert(topic, (writer, node)),
         }
+    }
+}
+
+const OWN_TOPIC: (&str, &str) = ("", "give each a topic of its own, or one sink the `from` of both");
+
+/// Why two sinks cannot share a topic, and what to do. Those of one log need not, and what they write must be of one kind.
+fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'static str)> {
+    let logs = |node| flow::logs_of(graph, node).into_iter().map(|log| log.name.as_str()).collect::<BTreeSet<_>>();
+    let (a, b) = (logs(first), logs(second));
+    match (&first.kind, &second.kind) {
+        _ if a.is_empty() || !a.is_disjoint(&b) => Some(OWN_TOPIC),
+        (Kind::Sink { partitions: a, .. }, Kind::Sink { partitions: b, .. }) if a != b => {
+            Some((", with different numbers of partitions", "give both the same `partitions`"))
+        }
+        (Kind::Sink { format: a, .. }, Kind::Sink { format: b, .. }) if a != b => {
+            Some((", in different formats", "give both the same `format`, or each a topic of its own"))
+        }
+        _ => None,
     }
 }
 

@@ -42,6 +42,8 @@ struct Wires {
 impl Collector for Wires {
     fn begin(&mut self, _task: TaskId, _offset: i64) {}
 
+    fn begin_work(&mut self, _task: TaskId) {}
+
     fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
         let offset = match self.offsets.get_mut(&(topic.clone(), partition)) {
             Some(next) => next,
@@ -104,6 +106,10 @@ impl TopologyDriver {
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
         task.go_to(record.origin.offset);
         task.process(record, &mut self.wires)?;
+        // There are no commits to spread it over, so all of it is done at once.
+        while task.has_work()? {
+            task.work(&mut self.wires)?;
+        }
         self.piped += 1;
         if self.piped.is_multiple_of(COMMIT_CHECK) && task.uncommitted_bytes() > COMMIT_BYTES {
             commit(task, &mut self.counters)?;

@@ -79,7 +79,7 @@ impl TaskStore for RocksTask {
         found.into_iter().map(|one| Ok(one.map_err(self.failed("read"))?.map(pinned))).collect()
     }
 
-    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let mut options = ReadOptions::default();
         // A scan reads much once: it must not drive out what point reads keep using.
         options.fill_cache(false);
@@ -87,7 +87,7 @@ impl TaskStore for RocksTask {
             options.set_iterate_upper_bound(end);
         }
         let mut entries = self.db.raw_iterator_cf_opt(self.family_of(store)?, options);
-        entries.seek(prefix);
+        entries.seek(start);
         while let Some((key, value)) = entries.item() {
             if key != POSITION && visit(key, value) == ControlFlow::Break(()) {
                 return Ok(());

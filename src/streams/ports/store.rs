@@ -74,7 +74,12 @@ pub trait TaskStore: Send {
     fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>>;
 
     /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key order, until it breaks.
-    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()>;
+    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.scan_from(store, prefix, prefix, visit)
+    }
+
+    /// As [`TaskStore::scan`], of the keys from `start` on, which starts with `prefix` itself.
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()>;
 
     /// Writes a batch, all or nothing, also over a kill of the process.
     fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()>;

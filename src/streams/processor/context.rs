@@ -16,14 +16,15 @@ type Result<T> = std::result::Result<T, ProcessorError>;
 pub struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) core: &'a mut Core,
-    /// `None` during a flush, when nothing may be sent.
+    /// `None` during `init` and `flush`, when nothing may be sent.
     pub(crate) out: Option<&'a mut dyn Collector>,
     pub(crate) source: Option<InRecord<'a>>,
     pub(crate) node: usize,
 }
 
 impl<'a> Context<'a> {
-    /// The record of the source topic that is at hand, with topic, partition, offset, timestamp and headers; `None` during a flush.
+    /// The record of the source topic that is at hand, with topic, partition, offset, timestamp and headers; `None` where there is none
+    /// (`init`, `flush`, `work`).
     pub fn source(&self) -> Option<InRecord<'a>> {
         self.source
     }
@@ -36,6 +37,11 @@ impl<'a> Context<'a> {
     /// The greatest record timestamp that the task has seen, the record at hand included; milliseconds since 1970.
     pub fn stream_time_ms(&self) -> i64 {
         self.core.stream_time_ms
+    }
+
+    /// What stream time was before the record at hand; [`crate::streams::task::NO_STREAM_TIME`] before the first one.
+    pub fn stream_time_before_ms(&self) -> i64 {
+        self.core.stream_time_before_ms
     }
 
     /// Says where the record at hand comes from, for dead letters, when that is another record than the one of the source topic (which is then
@@ -72,13 +78,42 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Forwards a record to all children, and through those that are sinks to every partition of their topics (KIP-837): each task behind them gets it.
+    ///
+    /// # Errors
+    /// As for [`Context::forward`].
+    pub fn broadcast(&mut self, record: &Record<'_>) -> Result<()> {
+        let plan = self.plan;
+        for &child in &plan.nodes[self.node].children {
+            match &plan.nodes[child].kind {
+                PlanKind::Sink(target) => {
+                    (0..target.partitions.max(1)).try_for_each(|partition| self.send(target, partition, record))?;
+                }
+                _ => self.deliver(child, record)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that a record may have for a child that is a sink, and those that this one takes; `None` for another child.
+    pub fn room(&self, child: &str, record: &Record<'_>) -> Option<(usize, usize)> {
+        let nodes = &self.plan.nodes;
+        nodes[self.node].children.iter().find(|&&at| nodes[at].name == child).and_then(|&at| match &nodes[at].kind {
+            PlanKind::Sink(target) => Some((target.max_bytes, target.size_of(record))),
+            _ => None,
+        })
+    }
+
     /// Hands a record to a node: a processor takes it at once, a sink sends it.
     pub(crate) fn deliver(&mut self, at: usize, record: &Record<'_>) -> Result<()> {
         let plan = self.plan;
         match &plan.nodes[at].kind {
             PlanKind::Source => self.with_node(at, |ctx| ctx.forward(record)),
             PlanKind::Process { .. } => self.run(at, |processor, ctx| processor.process(record, ctx)),
-            PlanKind::Sink(target) => self.send(target, record),
+            PlanKind::Sink(target) => {
+                let source_partition = self.source.map_or(self.core.id.partition, |source| source.origin.partition);
+                self.send(target, target.partition_of(record.key, source_partition), record)
+            }
         }
     }
 
@@ -103,10 +138,10 @@ impl<'a> Context<'a> {
         result
     }
 
-    fn send(&mut self, target: &Target, record: &Record<'_>) -> Result<()> {
+    fn send(&mut self, target: &Target, partition: i32, record: &Record<'_>) -> Result<()> {
         let Some(out) = &mut self.out else {
             return Err(ProcessorError::Failed(format!(
-                "`{}` forwards during a flush: only process and punctuate may",
+                "`{}` forwards in `init` or `flush`: only process, punctuate and work may",
                 self.plan.nodes[self.node].name
             )));
         };
@@ -118,8 +153,6 @@ impl<'a> Context<'a> {
             );
             return self.refused("output_too_large", &what, record.key);
         }
-        let source_partition = self.source.map_or(self.core.id.partition, |source| source.origin.partition);
-        let partition = target.partition_of(record.key, source_partition);
         let timestamp_ms = record.timestamp_ms.max(1);
         match out.send(&target.topic, partition, &Record { timestamp_ms, ..*record })? {
             Sent::Queued => Ok(()),
@@ -138,15 +171,24 @@ impl<'a> Context<'a> {
     pub fn dead_letter(&mut self, class: &str, message: &str) -> Result<()> {
         let Some(source) = self.source else {
             return Err(ProcessorError::Failed(
-                "a dead letter during a flush: only process and punctuate may".to_owned(),
+                "a dead letter without a record: only process and punctuate may".to_owned(),
             ));
         };
         self.bury(class, message, source.record)
     }
 
+    /// Puts another record than the one at hand on the dead-letter topic: the one that it was made of, say, with the origin that was declared.
+    ///
+    /// # Errors
+    /// As for [`Context::dead_letter`].
+    pub fn dead_letter_of(&mut self, class: &str, message: &str, record: &Record<'_>) -> Result<()> {
+        self.bury(class, message, *record)
+    }
+
     /// An output that its topic would not take: its key goes to the dead letters with its source, not its bytes.
     fn refused(&mut self, class: &str, message: &str, key: Option<&[u8]>) -> Result<()> {
-        let timestamp_ms = self.source.map_or(1, |source| source.record.timestamp_ms);
+        let declared = self.core.origin.get().map_or(1, |origin| origin.timestamp_ms);
+        let timestamp_ms = self.source.map_or(declared, |source| source.record.timestamp_ms);
         self.bury(
             class,
             message,
@@ -156,10 +198,10 @@ impl<'a> Context<'a> {
 
     fn bury(&mut self, class: &str, message: &str, record: Record<'_>) -> Result<()> {
         self.core.counts.add("dead_letters", class, 1);
-        let (Some(target), Some(source), Some(out)) = (&self.plan.dead_letters, self.source, &mut self.out) else {
+        let origin = self.core.origin.get().or(self.source.map(|source| source.origin));
+        let (Some(target), Some(origin), Some(out)) = (&self.plan.dead_letters, origin, &mut self.out) else {
             return Ok(());
         };
-        let origin = self.core.origin.get().unwrap_or(source.origin);
         Ok(dead_letter::send(*out, target, &record, &origin, class, message)?)
     }
 
@@ -253,7 +295,21 @@ impl StoreRef<'_> {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn scan(&mut self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        Ok(self.overlay.scan(self.db.ok_or_else(not_open)?, self.index, prefix, &mut visit)?)
+    pub fn scan(&mut self, prefix: &[u8], visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.scan_from(prefix, prefix, visit)
+    }
+
+    /// As [`StoreRef::scan`], of the keys from `start` on, which starts with `prefix` itself.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn scan_from(
+        &mut self,
+        prefix: &[u8],
+        start: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let db = self.db.ok_or_else(not_open)?;
+        Ok(self.overlay.scan_from(db, self.index, (prefix, start), &mut visit)?)
     }
 }

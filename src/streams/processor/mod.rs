@@ -32,6 +32,31 @@ pub trait Processor: Send {
         Ok(())
     }
 
+    /// The task begins at a cut: looks into its stores for work that waits there (Kafka Streams' `init`). Called before anything else, and again
+    /// after each way back to the last commit. Nothing is to be written, and forwarding is refused.
+    ///
+    /// # Errors
+    /// As for [`Processor::process`].
+    fn init(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Whether there is work that no record brings about: the task is then given a turn at each commit, also while nothing comes.
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    /// One slice of what would take too long within one record (a scan of a store). It is called once a commit, so what it sends lies between the
+    /// records of the log as commits do: what a store holds in the end must not depend on that. How far it is must lie in a store.
+    ///
+    /// # Errors
+    /// As for [`Processor::process`].
+    fn work(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let _ = ctx;
+        Ok(())
+    }
+
     /// A commit is near: writes what it has kept back into its stores. Forwarding is refused here, since commits are no part of the log.
     ///
     /// # Errors

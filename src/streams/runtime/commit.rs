@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::slot::Slot;
 use super::thread::StreamThread;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{GroupMetadata, OffsetCommit};
@@ -64,6 +65,9 @@ impl StepObserver for NoObserver {
     fn before(&self, _thread: usize, _step: Step) {}
 }
 
+/// In the place of an offset: a task is stuck in work of its own, and at no record.
+const WORK: i64 = i64::MAX;
+
 /// What one step hands to the next.
 #[derive(Default)]
 struct Work {
@@ -81,7 +85,7 @@ impl StreamThread {
     /// By remedy. Once the transaction is committed none but [`Error::Fatal`] comes: a store that then cannot be written is taken anew.
     pub(super) fn commit(&mut self) -> Result<()> {
         let is_dirty = self.slots.iter_mut().any(|slot| slot.running().is_some_and(|task| task.is_dirty()));
-        if !is_dirty && !self.in_transaction {
+        if !is_dirty && !self.in_transaction && !self.has_work()? {
             return Ok(());
         }
         let started = self.instance.now();
@@ -119,11 +123,43 @@ impl StreamThread {
 
     fn flush_tasks(&mut self, work: &mut Work) -> Result<()> {
         self.begin_transaction()?;
+        self.work()?;
         for (at, slot) in self.slots.iter_mut().enumerate() {
             let Some(task) = slot.running().filter(|task| task.is_dirty()) else { continue };
             task.flush().map_err(as_abort)?;
             let cut = task.last_commit().clone();
             work.cuts.push((at, cut));
+        }
+        Ok(())
+    }
+
+    /// Whether a task has work that no record brings about.
+    ///
+    /// # Errors
+    /// A store cannot be read.
+    pub(super) fn has_work(&mut self) -> Result<bool> {
+        for task in self.slots.iter_mut().filter_map(Slot::running) {
+            if task.has_work()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives each task that has work of its own one slice of it.
+    fn work(&mut self) -> Result<()> {
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            let Some(task) = slot.running() else { continue };
+            if !task.has_work().map_err(as_abort)? {
+                continue;
+            }
+            match task.work(&mut self.outbox) {
+                Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset == WORK) => slot.stuck = None,
+                Ok(()) => {}
+                Err(Error::Retry(what)) => return Err(self.rest(at, WORK, &what)),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

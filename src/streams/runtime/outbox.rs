@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Clock, OutRecord, Producer};
 use crate::streams::record::{Record, TaskId};
 use crate::streams::task::{Collector, Sent};
 
-/// An output: the how-manieth of which record of which task. Processing the record again makes the same output again.
+/// An output: the how-manieth of which record of which task. Processing the record again makes the same output again. One of a slice of work, which
+/// may be cut otherwise the next time, goes by its digest instead of an offset.
 type Output = (TaskId, i64, u32);
 
 /// The token of changelog records, which stand in no journal.
@@ -27,6 +30,8 @@ pub(super) struct Outbox {
     /// The outputs of this transaction, by token.
     journal: Vec<Output>,
     current: Output,
+    /// Whether the outputs come of no record.
+    is_work: bool,
     /// Dead letters of the record at hand, which are counted apart: a refused output brings one more of them when it comes again.
     dead_letters: u32,
     /// Outputs that the broker refused, with its reason; when they come again they are not sent.
@@ -42,6 +47,7 @@ impl Outbox {
             patience,
             journal: Vec::new(),
             current,
+            is_work: false,
             dead_letters: 0,
             refused: BTreeMap::new(),
         }
@@ -64,10 +70,11 @@ impl Outbox {
         self.producer()?.begin()
     }
 
-    /// Forgets refusals below a task's committed offset: those records do not come again.
+    /// Forgets refusals below a task's committed offset, and of its work: those outputs do not come again.
     pub fn settle(&mut self, task: TaskId, committed: i64) {
         if !self.refused.is_empty() {
-            self.refused.retain(|(of, offset, _), _| *of != task || *offset >= committed);
+            let comes_again = |offset: i64, number: u32| number & WORK == 0 && offset >= committed;
+            self.refused.retain(|(of, offset, number), _| *of != task || comes_again(*offset, *number));
         }
     }
 
@@ -170,19 +177,41 @@ impl Outbox {
 
 /// Set in the number of a dead letter.
 const DEAD_LETTER: u32 = 1 << 31;
+/// Set in the number of an output of a slice of work.
+const WORK: u32 = 1 << 30;
+
+/// What an output of a slice of work is known by when it comes again.
+fn digest(topic: &str, record: &Record<'_>) -> i64 {
+    let parts = [Some(topic.as_bytes()), record.key, record.value];
+    parts.into_iter().flatten().fold(0, |seed, part| xxh3_64_with_seed(part, seed)) as i64
+}
 
 impl Collector for Outbox {
     fn begin(&mut self, task: TaskId, offset: i64) {
         self.current = (task, offset, 0);
+        self.is_work = false;
         self.dead_letters = 0;
     }
 
+    fn begin_work(&mut self, task: TaskId) {
+        self.current = (task, 0, 0);
+        self.is_work = true;
+    }
+
     fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
+        if self.is_work {
+            let output = (self.current.0, digest(topic, record), WORK);
+            return self.send_as(output, topic, partition, record);
+        }
         self.current.2 += 1;
         self.send_as(self.current, topic, partition, record)
     }
 
     fn dead_letter(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
+        if self.is_work {
+            let output = (self.current.0, digest(topic, record), DEAD_LETTER | WORK);
+            return self.send_as(output, topic, partition, record);
+        }
         self.dead_letters += 1;
         let (task, offset, _) = self.current;
         self.send_as((task, offset, DEAD_LETTER | self.dead_letters), topic, partition, record)

@@ -157,9 +157,9 @@ impl StreamThread {
     }
 
     fn turn(&mut self) -> Result<()> {
+        let timeout = self.poll_timeout();
         let config = &self.instance.config;
         let (records, bytes) = (config.max_poll_records, config.max_poll_bytes);
-        let timeout = self.poll_timeout();
         self.batch.clear();
         let polled = self.fetching.poll(records, bytes, timeout, &mut self.batch);
         let event = self.membership.event();
@@ -179,13 +179,15 @@ impl StreamThread {
     }
 
     /// Until when a poll may wait: nothing else is to be done before.
-    fn poll_timeout(&self) -> Duration {
-        let config = &self.instance.config;
+    fn poll_timeout(&mut self) -> Duration {
         let is_busy = |slot: &Slot| slot.taking.is_some() || slot.state() == TaskState::Created;
         if !self.is_ready || self.phase != Phase::Running || self.slots.iter().any(is_busy) {
             return SHORT_POLL;
         }
-        if !self.in_transaction {
+        // What went wrong in looking is told by the commit.
+        let has_work = self.has_work().unwrap_or(true);
+        let config = &self.instance.config;
+        if !self.in_transaction && !has_work {
             return config.poll_timeout;
         }
         let due = self.last_commit + config.commit_interval;

@@ -103,6 +103,12 @@ fn scans_in_key_order(engine: &dyn StoreEngine) {
     assert_eq!(scan(&*db, 0, "b", 9), ["b=b", "b1=b1", "b2=b2"]);
     assert_eq!(scan(&*db, 0, "b", 2), ["b=b", "b1=b1"], "breaking ends a scan");
     assert_eq!(scan(&*db, 0, "bb", 9), [""; 0]);
+    let mut found = Vec::new();
+    ok(db.scan_from(0, b"b", b"b11", &mut |key, _| {
+        found.push(String::from_utf8_lossy(key).into_owned());
+        ControlFlow::Continue(())
+    }));
+    assert_eq!(found, ["b2"], "a scan begins where it is told, and ends with its prefix");
     let high: [&[u8]; 2] = [&[0xff, 0xff], &[0xff, 0xff, 1]];
     let puts = high.map(|key| Put { store: 0, key, value: Some(b"h") }).to_vec();
     ok(db.apply(&StoreBatch { puts, positions: Vec::new() }));

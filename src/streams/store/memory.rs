@@ -88,8 +88,8 @@ impl TaskStore for MemoryStore {
         keys.iter().map(|key| self.get(store, key)).collect()
     }
 
-    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        let start: Box<[u8]> = prefix.into();
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let start: Box<[u8]> = start.into();
         let entries = self.stores[store].1.range(start..).take_while(|(key, _)| key.starts_with(prefix));
         for (key, value) in entries.filter(|(key, _)| !key.is_empty()) {
             if visit(key, value).is_break() {

@@ -155,22 +155,28 @@ impl Overlay {
         Ok(())
     }
 
-    /// Visits the entries whose keys start with `prefix` as the task sees them, in key order.
-    pub fn scan(&mut self, db: &dyn TaskStore, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+    /// Visits the entries whose keys start with `prefix`, from the key `start` on, as the task sees them, in key order.
+    pub fn scan_from(
+        &mut self,
+        db: &dyn TaskStore,
+        store: usize,
+        (prefix, start): (&[u8], &[u8]),
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
         if self.written.is_empty() {
-            return db.scan(store, prefix, visit);
+            return db.scan_from(store, prefix, start, visit);
         }
         let written = &self.written;
         let order = self.order.get_or_insert_with(|| written.keys().cloned().collect());
-        let start: Box<[u8]> = prefix.into();
-        let mut ours = order.range(start..).take_while(|key| key.starts_with(prefix)).peekable();
+        let from: Box<[u8]> = start.into();
+        let mut ours = order.range(from..).take_while(|key| key.starts_with(prefix)).peekable();
         let mut broke = false;
         let show = |key: &[u8], visit: &mut Visit<'_>| match written.get(key).and_then(|written| written.value.as_ref())
         {
             Some(value) => visit(key, value),
             None => ControlFlow::Continue(()),
         };
-        db.scan(store, prefix, &mut |key, value| {
+        db.scan_from(store, prefix, start, &mut |key, value| {
             while let Some(own) = ours.next_if(|own| ***own < *key) {
                 if show(own, visit).is_break() {
                     broke = true;

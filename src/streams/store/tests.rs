@@ -16,13 +16,15 @@ fn sum(map: &Map) -> Checksum {
     map.iter().fold(0, |sum, (key, value)| sum.wrapping_add(entry_hash(key, value)))
 }
 
-fn scan(overlay: &mut Overlay, db: &dyn TaskStore, prefix: &[u8], at_most: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn scan(overlay: &mut Overlay, db: &dyn TaskStore, prefix: &[u8], start: &[u8], at_most: usize) -> Entries {
     let mut found = Vec::new();
     let mut visit = |key: &[u8], value: &[u8]| {
         found.push((key.to_vec(), value.to_vec()));
         if found.len() == at_most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    overlay.scan(db, 0, prefix, &mut visit).unwrap();
+    overlay.scan_from(db, 0, (prefix, start), &mut visit).unwrap();
     found
 }
 
@@ -31,7 +33,7 @@ enum Action {
     Put(Vec<u8>, Option<Vec<u8>>),
     Get(Vec<u8>),
     MultiGet(Vec<Vec<u8>>),
-    Scan(Vec<u8>, usize),
+    Scan(Vec<u8>, Vec<u8>, usize),
     Commit,
     Discard,
 }
@@ -41,13 +43,17 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(vec![b'a', b'b', 0xff]), 1..4)
 }
 
+fn letters() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop::sample::select(vec![b'a', 0xff]), 0..3)
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..3));
     prop_oneof![
         6 => (key(), value).prop_map(|(key, value)| Action::Put(key, value)),
         3 => key().prop_map(Action::Get),
         1 => prop::collection::vec(key(), 0..5).prop_map(Action::MultiGet),
-        3 => (prop::collection::vec(prop::sample::select(vec![b'a', 0xff]), 0..3), 1..9_usize).prop_map(|(p, n)| Action::Scan(p, n)),
+        3 => (letters(), letters(), 1..9_usize).prop_map(|(p, s, n)| Action::Scan(p, s, n)),
         1 => Just(Action::Commit),
         1 => Just(Action::Discard),
     ]
@@ -87,10 +93,12 @@ proptest! {
                     let found: Vec<_> = found.into_iter().map(|value| value.map(|value| value.to_vec())).collect();
                     prop_assert_eq!(found, keys.iter().map(|key| seen.get(key).cloned()).collect::<Vec<_>>());
                 }
-                Action::Scan(prefix, at_most) => {
-                    let expected = seen.iter().filter(|(key, _)| key.starts_with(&prefix)).take(at_most);
+                Action::Scan(prefix, further, at_most) => {
+                    let start = [&prefix[..], &further].concat();
+                    let is_in = |key: &[u8]| key.starts_with(&prefix) && *key >= start[..];
+                    let expected = seen.iter().filter(|(key, _)| is_in(key)).take(at_most);
                     let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
-                    prop_assert_eq!(scan(&mut overlay, &*db, &prefix, at_most), expected);
+                    prop_assert_eq!(scan(&mut overlay, &*db, &prefix, &start, at_most), expected);
                 }
                 Action::Commit => {
                     commit(&mut overlay, &mut *db);
@@ -104,7 +112,7 @@ proptest! {
             prop_assert_eq!(overlay.checksum(), sum(&seen), "the checksum follows from the content alone");
         }
         commit(&mut overlay, &mut *db);
-        prop_assert_eq!(scan(&mut overlay, &*db, b"", usize::MAX), seen.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(scan(&mut overlay, &*db, b"", b"", usize::MAX), seen.into_iter().collect::<Vec<_>>());
     }
 }
 

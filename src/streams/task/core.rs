@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub overlays: Vec<Overlay>,
     pub db: Option<Box<dyn TaskStore>>,
     pub stream_time_ms: i64,
+    /// Stream time before the record at hand.
+    pub stream_time_before_ms: i64,
     pub origin: DeclaredOrigin,
     pub counts: Counts,
 }
@@ -55,6 +57,8 @@ pub struct Task {
     plan: Arc<Plan>,
     core: Core,
     next_offset: i64,
+    /// Whether the processors have looked into their stores.
+    is_initialised: bool,
     /// What a rollback goes back to.
     committed: Cut,
     /// The position bytes of each store as this task read or last wrote them; a commit finds just these, or the store is another's.
@@ -99,10 +103,11 @@ impl Task {
             overlays,
             db,
             stream_time_ms: cut.stream_time_ms,
+            stream_time_before_ms: cut.stream_time_ms,
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
         };
-        Ok(Task { plan, core, next_offset: cut.next_offset, committed: cut, positions })
+        Ok(Task { plan, core, next_offset: cut.next_offset, is_initialised: false, committed: cut, positions })
     }
 
     /// Which task it is.
@@ -154,12 +159,13 @@ impl Task {
         if record.origin.offset < self.next_offset {
             return Ok(());
         }
+        self.init()?;
         self.next_offset = record.origin.offset + 1;
         out.begin(self.core.id, record.origin.offset);
         self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
         let before = self.core.stream_time_ms;
         let now = before.max(record.origin.timestamp_ms);
-        self.core.stream_time_ms = now;
+        (self.core.stream_time_before_ms, self.core.stream_time_ms) = (before, now);
         let (plan, core) = (&*self.plan, &mut self.core);
         let mut ctx = Context { plan, core, out: Some(out), source: Some(*record), node: 0 };
         let result = ctx
@@ -173,13 +179,52 @@ impl Task {
     /// # Errors
     /// As for [`Task::process`].
     pub fn flush(&mut self) -> Result<()> {
-        let (plan, core) = (&*self.plan, &mut self.core);
-        let mut ctx = Context { plan, core, out: None, source: None, node: 0 };
-        let is_processor = |at: &usize| matches!(plan.nodes[*at].kind, PlanKind::Process { .. });
-        let result = (0..plan.nodes.len())
-            .filter(is_processor)
-            .try_for_each(|at| ctx.run(at, |processor, ctx| processor.flush(ctx)));
-        result.map_err(|error| self.failed(error, None))
+        self.each_processor(None, |processor, ctx| processor.flush(ctx))
+    }
+
+    /// Lets processors look into their stores, once after each cut that the task begins at.
+    fn init(&mut self) -> Result<()> {
+        if !self.is_initialised {
+            self.each_processor(None, |processor, ctx| processor.init(ctx))?;
+            self.is_initialised = true;
+        }
+        Ok(())
+    }
+
+    /// Whether a processor has work that no record brings about.
+    ///
+    /// # Errors
+    /// As for [`Task::process`].
+    pub fn has_work(&mut self) -> Result<bool> {
+        self.init()?;
+        Ok(self.core.processors.iter().flatten().any(|processor| processor.has_work()))
+    }
+
+    /// One slice of the work of each processor that has some.
+    ///
+    /// # Errors
+    /// As for [`Task::process`].
+    pub fn work(&mut self, out: &mut dyn Collector) -> Result<()> {
+        self.init()?;
+        out.begin_work(self.core.id);
+        self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
+        self.each_processor(Some(out), |processor, ctx| if processor.has_work() { processor.work(ctx) } else { Ok(()) })
+    }
+
+    fn each_processor(
+        &mut self,
+        mut out: Option<&mut dyn Collector>,
+        call: impl Fn(&mut dyn Processor, &mut Context<'_>) -> std::result::Result<(), ProcessorError>,
+    ) -> Result<()> {
+        let plan = &*self.plan;
+        let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| matches!(node.kind, PlanKind::Process { .. }));
+        for (at, _) in nodes {
+            let out = out.as_mut().map(|out| &mut **out as &mut dyn Collector);
+            let mut ctx = Context { plan, core: &mut self.core, out, source: None, node: 0 };
+            let result = ctx.run(at, |processor, ctx| call(processor, ctx));
+            result.map_err(|error| self.failed(error, None))?;
+        }
+        Ok(())
     }
 
     fn failed(&self, error: ProcessorError, record: Option<&InRecord<'_>>) -> Error {
@@ -248,6 +293,8 @@ impl Task {
         self.core.overlays.iter_mut().for_each(Overlay::discard);
         self.core.processors = make_processors(&self.plan);
         self.core.stream_time_ms = self.committed.stream_time_ms;
+        self.core.stream_time_before_ms = self.committed.stream_time_ms;
+        self.is_initialised = false;
         self.core.counts.reset();
         self.next_offset = self.committed.next_offset;
     }

@@ -1,6 +1,6 @@
 //! Refuses what the engine could not run exactly once, and cuts the graph into sub-topologies at the repartition topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builder::{Draft, DraftKind, TopologyBuilder};
 use super::{Node, NodeKind, SubTopology, TopicRef, Topology};
@@ -51,7 +51,7 @@ pub enum TopologyError {
     TopicTwice { topic: String, first: String, second: String },
     #[error("topic `{topic}` is both read and written: a record would go round for ever; write to another topic")]
     ReadAndWritten { topic: String },
-    #[error("topic `{topic}` has two sinks, `{first}` and `{second}`: give one sink both parents")]
+    #[error("topic `{topic}` has two sinks of one source, `{first}` and `{second}`: give one sink both parents")]
     SinkTwice { topic: String, first: String, second: String },
     #[error(
         "the dead-letter topic is set more than once, or is a sink's topic too (`{topic}`): give it a topic of its own"
@@ -85,7 +85,7 @@ fn check_names(draft: &TopologyBuilder) -> Result<()> {
 
 fn check_topics(draft: &TopologyBuilder) -> Result<()> {
     let mut read: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut written: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut written: BTreeSet<&str> = BTreeSet::new();
     for node in &draft.nodes {
         match &node.kind {
             DraftKind::Source(topic) => {
@@ -97,21 +97,18 @@ fn check_topics(draft: &TopologyBuilder) -> Result<()> {
             }
             DraftKind::Sink(topic) => {
                 check_name("topic", topic)?;
-                if let Some(first) = written.insert(topic, &node.name) {
-                    let (first, second) = (first.to_owned(), node.name.clone());
-                    return Err(TopologyError::SinkTwice { topic: topic.clone(), first, second });
-                }
+                written.insert(topic);
             }
             DraftKind::Process { .. } | DraftKind::Repartition => {}
         }
     }
     for (at, topic) in draft.dead_letters.iter().enumerate() {
         check_name("topic", topic)?;
-        if at > 0 || written.insert(topic, "dead letters").is_some() {
+        if at > 0 || !written.insert(topic) {
             return Err(TopologyError::DeadLetters { topic: topic.clone() });
         }
     }
-    match written.keys().find(|topic| read.contains_key(*topic)) {
+    match written.iter().find(|topic| read.contains_key(*topic)) {
         Some(topic) => Err(TopologyError::ReadAndWritten { topic: (*topic).to_owned() }),
         None => Ok(()),
     }
@@ -177,6 +174,19 @@ fn roots(nodes: &[Draft], parents: &[Vec<usize>], order: &[usize]) -> Result<Vec
         root[at] = first;
     }
     Ok(root)
+}
+
+/// Sinks of several sub-topologies may share a topic: each task writes it by itself. Those of one would do the same work twice.
+fn check_sinks(nodes: &[Draft], root: &[usize]) -> Result<()> {
+    let mut written: BTreeMap<(&str, usize), &str> = BTreeMap::new();
+    for (node, root) in nodes.iter().zip(root) {
+        let DraftKind::Sink(topic) = &node.kind else { continue };
+        if let Some(first) = written.insert((topic, *root), &node.name) {
+            let (first, second) = (first.to_owned(), node.name.clone());
+            return Err(TopologyError::SinkTwice { topic: topic.clone(), first, second });
+        }
+    }
+    Ok(())
 }
 
 fn check_dead_ends(nodes: &[Draft], parents: &[Vec<usize>]) -> Result<()> {
@@ -286,6 +296,7 @@ pub(super) fn check(mut draft: TopologyBuilder) -> Result<Topology> {
     let parents = resolve_parents(&draft.nodes)?;
     let order = topological_order(&draft.nodes, &parents)?;
     let root = roots(&draft.nodes, &parents, &order)?;
+    check_sinks(&draft.nodes, &root)?;
     check_dead_ends(&draft.nodes, &parents)?;
     let store_home = place_stores(&draft, &root)?;
     let graph = Graph { draft: &draft, parents, order, root, store_home };

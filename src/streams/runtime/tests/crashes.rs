@@ -63,6 +63,31 @@ fn a_kill_at_any_step_of_a_commit_loses_and_doubles_nothing() {
     }
 }
 
+#[test]
+fn work_goes_on_commit_by_commit_over_kills_until_it_is_done() {
+    for step in COMMIT_STEPS {
+        for at in [1, 2, 5] {
+            let mut world = World::new();
+            world.publish(&LINES[..6]);
+            let mut running = world.start_all();
+            running.finish();
+            running.stop();
+            world.publish(&["?"]);
+            world.observer = Arc::new(Killer { step, at, seen: AtomicUsize::new(0) });
+            assert!(dies(world.start_all(), 300), "step {} comes {at} times while nothing else comes", step.name());
+            world.observer = Arc::new(NoObserver);
+            let mut running = world.start_all();
+            running.turns(300);
+            assert!(!running.thread.has_work().unwrap());
+            running.stop();
+            let mut listed = world.outputs();
+            listed.retain(|text| text.ends_with("=listed"));
+            let words = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+            assert_eq!(listed, words.map(|word| format!("{word}=listed")), "step {} at {at}", step.name());
+        }
+    }
+}
+
 /// xorshift64*: a schedule is replayed from its number.
 struct Schedule(u64);
 

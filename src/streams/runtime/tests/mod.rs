@@ -38,6 +38,10 @@ impl Processor for Words {
             return ctx.dead_letter("bad_line", "it has a !");
         }
         for word in line.split_whitespace() {
+            if word == "?" {
+                ctx.broadcast(&Record { key: Some(b"?"), value: Some(b""), ..*record })?;
+                continue;
+            }
             if word == "~" && OUTAGE.get() {
                 return Err(crate::streams::error::Error::Retry("nobody answers".to_owned()).into());
             }
@@ -47,15 +51,48 @@ impl Processor for Words {
     }
 }
 
-/// Counts words, in a store that it writes at each flush only; tells the count of each word as it comes, and of all at punctuation.
+/// Counts words, in a store that it writes at each flush only; tells the count of each word as it comes, and of all at punctuation. Asked by a `?`
+/// it lists its words, one a commit.
 #[derive(Default)]
 struct Count {
     kept: std::collections::BTreeMap<Vec<u8>, u64>,
+    /// The last word of a list that is not at its end.
+    listed: Option<Vec<u8>>,
 }
 
 impl Processor for Count {
+    fn init(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        self.listed = ctx.store("counts")?.get(b"?")?.map(|last| last.to_vec());
+        Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        self.listed.is_some()
+    }
+
+    fn work(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        self.flush(ctx)?;
+        let (last, mut next) = (self.listed.take().unwrap_or_default(), None);
+        let mut store = ctx.store("counts")?;
+        store.scan_from(b"", &last, |word, _| {
+            next = Some(word.to_vec()).filter(|word| *word != last && word != b"?");
+            if next.is_some() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        })?;
+        let Some(word) = next else { return store.delete(b"?") };
+        store.put(b"?", word.clone())?;
+        let timestamp_ms = ctx.stream_time_ms();
+        let (key, value) = (Some(&word[..]), Some(&b"listed"[..]));
+        ctx.forward(&Record { key, value, headers: Headers::NONE, timestamp_ms })?;
+        self.listed = Some(word);
+        Ok(())
+    }
+
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         let word = record.key.unwrap_or_default();
+        if word == b"?" {
+            self.listed = Some(Vec::new());
+            return ctx.store("counts")?.put(b"?", Vec::new());
+        }
         let stored = match self.kept.get(word) {
             Some(count) => *count,
             None => ctx.store("counts")?.get(word)?.map_or(0, |v| u64::from_be_bytes(v[..].try_into().unwrap())),

@@ -434,8 +434,8 @@ impl TaskStore for MeddledStore {
         self.inner.multi_get(store, keys)
     }
 
-    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        self.inner.scan(store, prefix, visit)
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.inner.scan_from(store, prefix, start, visit)
     }
 
     fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
