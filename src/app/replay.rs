@@ -60,7 +60,7 @@ fn fill(batch: &mut RecordBatch, topic: &str, record: &FileRecord) {
     batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
 }
 
-/// The files that a replay writes, by topic.
+/// The files that a replay writes, by topic. Sinks that share a topic share the file that is named after the first of them.
 struct Outputs {
     files: BTreeMap<String, Output>,
 }
@@ -78,6 +78,9 @@ impl Outputs {
         let dead = file.graph.dead_letters.iter().map(|d| ("dead-letters", d.topic.as_str()));
         let mut files = BTreeMap::new();
         for (name, topic) in sinks.chain(dead) {
+            if files.contains_key(topic) {
+                continue;
+            }
             let file = RecordWriter::create(&dir.join(format!("{name}.jsonl")))?;
             files.insert(topic.to_owned(), Output { name: name.to_owned(), file, records: 0 });
         }

@@ -89,7 +89,14 @@ fn world(file: &File) -> Vec<Wanted> {
     let sinks = file.graph.sinks().map(|(_, name, n)| topic(name, n, Role::Sink, output_bytes));
     let dead = file.graph.dead_letters.iter();
     let dead = dead.map(|d| topic(&d.topic, d.partitions, Role::Sink, topology::dead_letter_bytes(file)));
-    sources.chain(sinks).chain(dead).collect()
+    let mut all: Vec<Wanted> = Vec::new();
+    for wanted in sources.chain(sinks).chain(dead) {
+        // Sinks of several sub-topologies may share a topic.
+        if !all.iter().any(|other| other.topic.name == wanted.topic.name) {
+            all.push(wanted);
+        }
+    }
+    all
 }
 
 /// Partition counts of the topics that exist, among those that the topology needs.

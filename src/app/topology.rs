@@ -6,7 +6,9 @@ use super::{Resolver, Stop};
 use crate::config::Topology as File;
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
-use crate::memories::{AvroOutputs, Decode, Encoder, HelixAgent, Resolve, ResolveOptions, Taker};
+use crate::memories::{
+    AvroOutputs, Decode, Encoder, HelixAgent, Resolve, ResolveOptions, Taker, UserOptions, UserSnapshots,
+};
 use crate::streams::ports::Codec;
 use crate::streams::processor::Processor;
 use crate::streams::task::Sizes;
@@ -43,6 +45,9 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
             for store in stores {
                 builder = builder.store(&store.value, [&node.name]);
             }
+        }
+        if matches!(&node.kind, Kind::Processor { operator, .. } if operator == "user_snapshots") {
+            builder = builder.punctuate(&node.name, file.values.snapshots.interval);
         }
     }
     if let Some(dead) = &file.graph.dead_letters {
@@ -103,7 +108,8 @@ fn factory(
     match operator {
         "decode" => {
             let (limits, codec) = (file.values.limits, codec.clone());
-            Some(Box::new(move || Box::new(Decode::new(limits, codec.clone()))))
+            let carries = file.values.resolver.tombstone_retention_ns.is_some();
+            Some(Box::new(move || Box::new(Decode::new(limits, codec.clone()).carrying(carries))))
         }
         "resolve" => {
             let options = Arc::new(ResolveOptions {
@@ -112,8 +118,18 @@ fn factory(
                 store: store.to_owned(),
                 snapshots: takers(file, node, "snapshots", codec),
                 conflicts: takers(file, node, "conflicts", codec),
+                users: takers(file, node, "users", codec).into_iter().map(|taker| taker.node).collect(),
             });
             Some(Box::new(move || Box::new(Resolve::new(options.clone()))))
+        }
+        "user_snapshots" => {
+            let options = Arc::new(UserOptions {
+                application_id: file.values.resolver.application_id.clone(),
+                store: store.to_owned(),
+                changes: file.values.snapshots.changes,
+                snapshots: takers(file, node, "snapshots", codec),
+            });
+            Some(Box::new(move || Box::new(UserSnapshots::new(options.clone()))))
         }
         _ => None,
     }

@@ -48,8 +48,9 @@ fn outputs(doc: &Doc<'_>, graph: &Graph) {
                 }
             }
             Kind::Processor { operator: name, .. } => {
-                let all = operator(name).map_or(&[][..], |o| o.outputs);
-                for (output, _) in all.iter().filter(|(o, _)| !taken.contains(&(node.name.as_str(), Some(o)))) {
+                let (all, optional) = operator(name).map_or((&[][..], &[][..]), |o| (o.outputs, o.optional));
+                let all = all.iter().filter(|(o, _)| !optional.contains(o));
+                for (output, _) in all.filter(|(o, _)| !taken.contains(&(node.name.as_str(), Some(o)))) {
                     let message = format!("nobody takes the output `{output}` of `{}`", node.name);
                     doc.wrong(&node.span, message, format!("add a sink with `from = [\"{}.{output}\"]`", node.name));
                 }

@@ -105,6 +105,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("resolver", "How conflicts are resolved. `--set KEY=VALUE` overrides it."),
     ("limits", "What is accepted and emitted. `--set KEY=VALUE` overrides it."),
     ("runtime", "How the engine runs. `--set KEY=VALUE` overrides it."),
+    ("snapshots", "When user snapshots are emitted. `--set KEY=VALUE` overrides it."),
     ("mirror", "What the mirror in Postgres keeps. `--set KEY=VALUE` overrides it."),
 ];
 

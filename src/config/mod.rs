@@ -4,6 +4,7 @@ pub mod check;
 pub mod flow;
 pub mod format;
 pub mod graph;
+pub mod groups;
 pub mod keys;
 pub mod operator;
 pub mod problem;

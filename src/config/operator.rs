@@ -11,6 +11,10 @@ pub enum Form {
     Memory,
     /// Conflict records, for the world.
     Conflict,
+    /// What becomes of users' memories, in a form that only operators read.
+    UserChange,
+    /// User snapshots, for the world.
+    UserSnapshot,
 }
 
 impl Form {
@@ -21,12 +25,14 @@ impl Form {
             Form::Event => "decoded events",
             Form::Memory => "resolved memories",
             Form::Conflict => "conflict records",
+            Form::UserChange => "changes of users' memories",
+            Form::UserSnapshot => "user snapshots",
         }
     }
 
     /// Whether a topic of the world may hold them.
     pub fn is_public(self) -> bool {
-        self != Form::Event
+        !matches!(self, Form::Event | Form::UserChange)
     }
 }
 
@@ -41,6 +47,8 @@ pub struct Operator {
     pub takes: Form,
     /// Its outputs, each of which something must take: nothing is dropped in silence.
     pub outputs: &'static [(&'static str, Form)],
+    /// Those of them that need not be taken: they are made where they are.
+    pub optional: &'static [&'static str],
     /// How many stores it keeps.
     pub stores: usize,
     /// Whether it must read a repartition topic, since its state hangs on the key.
@@ -54,6 +62,7 @@ pub const OPERATORS: &[Operator] = &[
         what: "events of every encoding into one compact form, keyed by memory",
         takes: Form::Message,
         outputs: &[("events", Form::Event)],
+        optional: &[],
         stores: 0,
         keyed: false,
     },
@@ -61,7 +70,17 @@ pub const OPERATORS: &[Operator] = &[
         name: "resolve",
         what: "applies events to memories",
         takes: Form::Event,
-        outputs: &[("snapshots", Form::Memory), ("conflicts", Form::Conflict)],
+        outputs: &[("snapshots", Form::Memory), ("conflicts", Form::Conflict), ("users", Form::UserChange)],
+        optional: &["users"],
+        stores: 1,
+        keyed: true,
+    },
+    Operator {
+        name: "user_snapshots",
+        what: "keeps users' memories, and emits users that have changed",
+        takes: Form::UserChange,
+        outputs: &[("snapshots", Form::UserSnapshot)],
+        optional: &[],
         stores: 1,
         keyed: true,
     },

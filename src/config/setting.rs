@@ -4,60 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use super::groups::{Mirror, Runtime, ScriptLimits, Snapshots};
 use super::keys::Takes;
 use super::problem::nearest;
 use super::value::{Raw, show_duration};
 use crate::domain::event::Limits;
 use crate::domain::settings::{Settings, Strategy};
-
-/// How the engine runs a topology (exactly-once.md, "Settings").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runtime {
-    /// Bytes of an output record; a larger one is dead-lettered as `output_too_large`.
-    pub max_output_bytes: usize,
-    /// Time between commits.
-    pub commit_interval: Duration,
-    /// Bytes for caches, write buffers, queues and uncommitted state, of the instance as a whole.
-    pub memory: u64,
-    /// Kafka's `transaction.timeout.ms`.
-    pub transaction_timeout: Duration,
-    /// Kafka's `session.timeout.ms`.
-    pub session_timeout: Duration,
-    /// How long a transient error is tried again before it stops the task.
-    pub task_timeout: Duration,
-    /// How long to wait for a broker at start.
-    pub broker_timeout: Duration,
-    /// Time between purges of the repartition topics.
-    pub purge_interval: Duration,
-    /// Whether repartition topics are purged below the committed offset.
-    pub purge: bool,
-    /// Whether members keep their identity over a restart (`group.instance.id`).
-    pub static_membership: bool,
-    /// Replication factor of topics that we make; 0 is the broker's default.
-    pub replication_factor: u64,
-}
-
-/// What the mirror keeps, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mirror {
-    /// How long events are kept in Postgres at least; `None` is for ever.
-    pub retention: Option<Duration>,
-    /// Partitions of the log of events are made for so many months ahead.
-    pub partitions_ahead: u32,
-}
-
-/// What a script of the user's may take at most, each time that it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScriptLimits {
-    /// Steps of the engine: each expression and statement counts.
-    pub operations: u64,
-    /// Bytes of text: of what it is given, and of each value that it makes.
-    pub bytes: usize,
-    /// Items of arrays and members of objects: of what it is given, and of each value that it makes.
-    pub items: usize,
-    /// Calls of its functions within each other.
-    pub depth: usize,
-}
 
 /// All settings that `--set` reaches.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +20,8 @@ pub struct Values {
     pub limits: Limits,
     /// How the engine runs.
     pub runtime: Runtime,
+    /// When user snapshots are emitted.
+    pub snapshots: Snapshots,
     /// What the mirror keeps.
     pub mirror: Mirror,
     /// What scripts may take.
@@ -96,6 +50,7 @@ impl Default for Values {
                 static_membership: false,
                 replication_factor: 0,
             },
+            snapshots: Snapshots { interval: Duration::from_secs(60), changes: 0 },
             mirror: Mirror { retention: None, partitions_ahead: 3 },
             scripts: ScriptLimits { operations: 50_000, bytes: 1 << 20, items: 10_000, depth: 8 },
             resolvers: BTreeMap::new(),
@@ -190,6 +145,9 @@ pub const SPECS: &[Spec] = settings! {
     "resolver" "max_clock_skew" "\"2s\"" duration(Duration::ZERO, YEAR)
         "How far apart machine clocks may be; 0s switches the rule off."
         |v, found| v.resolver.max_clock_skew_ns = u64::try_from(found.as_nanos()).unwrap_or(u64::MAX);
+    "resolver" "tombstone_retention" "\"off\"" duration_or_off(SECOND, CENTURY)
+        "How long a deleted memory is remembered, by stream time after its last event; an older event is dead-lettered as expired. off keeps all."
+        |v, found| v.resolver.tombstone_retention_ns = found.map(|d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
     "limits" "max_value_bytes" "8388608" bytes(1, GIB)
         "The largest event; a larger one is dead-lettered."
         |v, found| v.limits.max_value_bytes = size(found);
@@ -244,6 +202,12 @@ pub const SPECS: &[Spec] = settings! {
     "runtime" "replication_factor" "3" number(0, 32_767)
         "Copies of the topics that are made; 0 is the broker's default."
         |v, found| v.runtime.replication_factor = found;
+    "snapshots" "snapshot_interval" "\"1m\"" duration(Duration::from_millis(1), YEAR)
+        "The interval of stream time at whose end each user that has changed in it is emitted."
+        |v, found| v.snapshots.interval = found;
+    "snapshots" "snapshot_changes" "0" number(0, 1_000_000_000)
+        "A user that has changed so often since its last snapshot is emitted at once; 0: at an interval's end only."
+        |v, found| v.snapshots.changes = found;
     "mirror" "retention" "\"off\"" duration_or_off(DAY, CENTURY)
         "How long Postgres keeps events at least; whole months are dropped. off keeps all."
         |v, found| v.mirror.retention = found;

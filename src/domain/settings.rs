@@ -56,6 +56,8 @@ pub struct Settings {
     pub max_contenders: usize,
     /// Application id: `resolved_by` of a conflict record.
     pub application_id: String,
+    /// How long a memory is remembered that is not active, in nanoseconds of stream time after its last event; `None` is for ever.
+    pub tombstone_retention_ns: Option<u64>,
 }
 
 impl Default for Settings {
@@ -69,6 +71,7 @@ impl Default for Settings {
             max_clock_skew_ns: 2_000_000_000,
             max_contenders: 100,
             application_id: "helixstream".to_owned(),
+            tombstone_retention_ns: None,
         }
     }
 }
@@ -86,6 +89,11 @@ impl Settings {
         }
         let container = path.split_once('.').map_or(path, |(head, _)| head);
         [path, container].into_iter().find_map(|place| Some((place, *self.overrides.get(place)?)))
+    }
+
+    /// Tombstone retention in whole milliseconds, as stream time is told.
+    pub fn tombstone_retention_ms(&self) -> Option<i64> {
+        self.tombstone_retention_ns.map(|ns| i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX))
     }
 
     /// Whether any field is resolved by the custom resolver.

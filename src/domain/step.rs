@@ -2,20 +2,37 @@
 
 use super::conflict::{self, ConflictRecord};
 use super::event::wire::EventRef;
+use super::json;
 use super::resolve::{Reading, Resolved};
-use super::state::{Arena, Loader, Memory, RowPut, Rows, StateError, digest};
+use super::state::{Arena, Field, Loader, Memory, RowPut, Rows, StateError, digest};
 
 /// What one event did, as data.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Whether the state changed; if not, all else is empty.
     pub changed: bool,
+    /// Whether the memory is active now.
+    pub is_active: bool,
     /// Rows to be written together.
     pub puts: Vec<RowPut>,
     /// The resolved memory, where it differs from the one before.
     pub resolved: Option<Resolved>,
     /// Conflict records, in order: those superseded, oldest first, then the event's own.
     pub conflicts: Vec<ConflictRecord>,
+    /// Greatest timestamp of the memory's events, nanoseconds since 1970.
+    pub updated_at: u64,
+    /// Whose memory it was before, and whose it is now, as far as it is active; told where it was asked for, and only of a resolved memory that
+    /// is emitted.
+    pub users: Users,
+}
+
+/// Whose a memory was and is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// The user of the active memory before the event.
+    pub before: Option<String>,
+    /// The user of the active memory after it.
+    pub after: Option<String>,
 }
 
 /// Lets `event` into `memory`, whose state lies in `rows`.
@@ -26,21 +43,67 @@ pub fn step(rows: &dyn Rows, memory: &str, event: &EventRef<'_>, reading: &Readi
     step_within(Loader::new(rows, &Arena::new(), memory), event, reading)
 }
 
+/// [`step`], which tells of the memory's users too.
+///
+/// # Errors
+/// As [`step`].
+pub fn step_with_users(
+    rows: &dyn Rows,
+    memory: &str,
+    event: &EventRef<'_>,
+    reading: &Reading<'_>,
+) -> Result<Outcome, StateError> {
+    let arena = Arena::new();
+    let mut state = Memory::open(Loader::new(rows, &arena, memory))?;
+    let before = user_of(&state, reading)?;
+    let mut outcome = apply(&mut state, event, reading)?;
+    if outcome.resolved.is_some() {
+        outcome.users = Users { before, after: user_of(&state, reading)? };
+    }
+    close(state, outcome)
+}
+
 /// [`step`], with rows read and cut as the loader says.
 ///
 /// # Errors
 /// As [`step`].
 pub fn step_within<'a>(loader: Loader<'a>, event: &EventRef<'a>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
     let mut state = Memory::open(loader)?;
+    let outcome = apply(&mut state, event, reading)?;
+    close(state, outcome)
+}
+
+fn apply<'a>(state: &mut Memory<'a>, event: &EventRef<'a>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
     let applied = state.apply(event, reading.settings)?;
     if !applied.changed {
         return Ok(Outcome::default());
     }
-    let shown = reading.shown(&state);
-    let resolved = reading.resolved(&mut state, &shown)?;
-    let conflicts = conflict::after(&mut state, &applied, &shown, reading, &resolved.json)?;
+    let shown = reading.shown(state);
+    let resolved = reading.resolved(state, &shown)?;
+    let conflicts = conflict::after(state, &applied, &shown, reading, &resolved.json)?;
     let emits = state.replace_resolved_digest(digest(&resolved.json));
-    Ok(Outcome { changed: true, resolved: emits.then_some(resolved), conflicts, puts: state.close()? })
+    Ok(Outcome {
+        changed: true,
+        is_active: shown.is_active,
+        updated_at: state.updated_at,
+        resolved: emits.then_some(resolved),
+        conflicts,
+        ..Outcome::default()
+    })
+}
+
+fn close(state: Memory<'_>, outcome: Outcome) -> Result<Outcome, StateError> {
+    if outcome.changed { Ok(Outcome { puts: state.close()?, ..outcome }) } else { Ok(outcome) }
+}
+
+/// The user of a memory, if it is active and has one. What a custom resolver makes of it may be no text, and then it is nobody's.
+fn user_of(state: &Memory<'_>, reading: &Reading<'_>) -> Result<Option<String>, StateError> {
+    if state.is_new() || !reading.shown(state).is_active {
+        return Ok(None);
+    }
+    let Some(user) = reading.field(state, Field::UserId)? else { return Ok(None) };
+    let document = json::parse(&user.bytes(state)?).ok().and_then(|d| d.root().as_str().map(str::to_owned));
+    Ok(document.filter(|user| !user.is_empty()))
 }
 
 /// The resolved memory as it stands; `None` where no event has reached it.

@@ -21,6 +21,7 @@ impl Encoder for AvroOutputs {
         let schema = match output {
             Output::Resolved => "resolved-memory",
             Output::Conflict => "conflict-record",
+            Output::UserSnapshot => "user-snapshot",
         };
         codec.encode(schema, &self.topic, json).map_err(stopped)
     }

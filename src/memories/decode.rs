@@ -4,28 +4,36 @@
 use std::sync::Arc;
 
 use super::avro::stopped;
+use super::original::Carried;
 use crate::domain::event::wire::{self, Source};
 use crate::domain::event::{self, Event, Kind, Limits};
+use crate::domain::sync;
 use crate::streams::ports::{Codec, CodecError};
 use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::{Headers, InRecord, Record};
 
 /// Counter: events of a type that changes no state, of whatever name.
 pub const UNKNOWN_TYPES: &str = "unknown_event_types";
-/// Counter: events that were decoded and change no memory, by reason (`sync_request`, `no_memory`).
+/// Counter: events that were decoded and change no memory, by reason (`sync_request`: every partition answers it; `no_memory`).
 pub const STATELESS_EVENTS: &str = "stateless_events";
 
 /// Decodes events and re-keys them by memory.
 pub struct Decode {
     limits: Limits,
     codec: Option<Arc<dyn Codec>>,
+    carries_original: bool,
     buffer: Vec<u8>,
 }
 
 impl Decode {
     /// A decoder with these limits; without a codec Avro is of an unknown schema.
     pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> Decode {
-        Decode { limits, codec, buffer: Vec::new() }
+        Decode { limits, codec, carries_original: false, buffer: Vec::new() }
+    }
+
+    /// The same, which sends each event's source record along: where tombstones are forgotten, what comes too late is to be a dead letter as it came.
+    pub fn carrying(self, carries_original: bool) -> Decode {
+        Decode { carries_original, ..self }
     }
 
     /// The event of a value of any encoding; or the class of a dead letter, and what is wrong.
@@ -62,15 +70,37 @@ impl Decode {
         let source = Source { topic: origin.topic, partition: origin.partition, offset: origin.offset };
         self.buffer.clear();
         wire::encode(event, &source, origin.timestamp_ms, absorb_into, &mut self.buffer);
-        // The broker accepted the record's time, so a wrong machine clock cannot run stream time ahead.
-        let event_ms = (event.timestamp / 1_000_000) as i64;
-        ctx.forward(&Record {
-            key: Some(memory.as_bytes()),
-            value: Some(&self.buffer),
-            headers: Headers::NONE,
-            timestamp_ms: event_ms.min(origin.timestamp_ms).max(1),
-        })
+        let (key, value) = (Some(memory.as_bytes()), Some(&self.buffer[..]));
+        let sent = Record { key, value, headers: Headers::NONE, timestamp_ms: timestamp_ms(event, at) };
+        if !self.carries_original {
+            return ctx.forward(&sent);
+        }
+        let carried = Carried::of(&at.record);
+        let headers = carried.headers();
+        let whole = Record { headers: Headers::List(&headers), ..sent };
+        if ctx.fits(&whole) {
+            return ctx.forward(&whole);
+        }
+        let carried = Carried::of(&at.record).without_value();
+        ctx.forward(&Record { headers: Headers::List(&carried.headers()), ..sent })
     }
+
+    /// Every partition holds some of the memories that are asked for.
+    fn ask(&mut self, ctx: &mut Context<'_>, at: &InRecord<'_>, event: &Event) -> Result<(), ProcessorError> {
+        let origin = at.origin;
+        let source = Source { topic: origin.topic, partition: origin.partition, offset: origin.offset };
+        let timestamp_ms = timestamp_ms(event, at);
+        self.buffer.clear();
+        sync::encode(event, &source, origin.timestamp_ms, timestamp_ms, &mut self.buffer);
+        ctx.count(STATELESS_EVENTS, "sync_request", 1);
+        ctx.broadcast(&Record { key: None, value: Some(&self.buffer), headers: Headers::NONE, timestamp_ms })
+    }
+}
+
+/// The broker accepted the record's time, so a wrong machine clock cannot run stream time ahead.
+fn timestamp_ms(event: &Event, at: &InRecord<'_>) -> i64 {
+    let event_ms = (event.timestamp / 1_000_000) as i64;
+    event_ms.min(at.origin.timestamp_ms).max(1)
 }
 
 impl Processor for Decode {
@@ -86,7 +116,7 @@ impl Processor for Decode {
         };
         match (&event.kind, &event.memory_id) {
             (Kind::Other(_), _) => ctx.count(UNKNOWN_TYPES, "", 1),
-            (Kind::SyncRequest, _) => ctx.count(STATELESS_EVENTS, "sync_request", 1),
+            (Kind::SyncRequest, _) => self.ask(ctx, &at, &event)?,
             (_, None) => ctx.count(STATELESS_EVENTS, "no_memory", 1),
             (kind, Some(memory)) => {
                 self.forward(ctx, &at, &event, memory, None)?;

@@ -12,6 +12,8 @@ pub enum Output {
     Resolved,
     /// A conflict record.
     Conflict,
+    /// A user's snapshot.
+    UserSnapshot,
 }
 
 /// Writes outputs in another format than our JSON. Pure: the same output gives the same bytes.

@@ -3,7 +3,8 @@
 //! | operator | processor | reads | gives |
 //! |---|---|---|---|
 //! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
-//! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records |
+//! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records, what becomes of users' memories |
+//! | `user_snapshots` | [`UserSnapshots`] | what becomes of users' memories | user snapshots |
 //!
 //! An output goes to each node that takes it in the format that is set for it ([`Encoder`]): our JSON, HelixAgent's, Avro.
 //! [`settle`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
@@ -14,11 +15,14 @@ mod encode;
 mod helixagent;
 pub mod inspect;
 pub mod mirror;
+mod original;
 mod resolve;
 pub mod settle;
+mod users;
 
 pub use avro::{AvroOutputs, no_registry};
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
 pub use encode::{Encoder, Output, Taker};
 pub use helixagent::HelixAgent;
-pub use resolve::{CONFLICTS, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, UNCHANGED};
+pub use resolve::{CONFLICTS, FORGOTTEN, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, SYNCS, UNCHANGED};
+pub use users::{USER_SNAPSHOTS, UserOptions, UserSnapshots};

@@ -91,6 +91,7 @@ pub fn settings(of: &model::Settings) -> Settings {
         max_clock_skew_ns: of.max_clock_skew_ns,
         max_contenders: of.max_contenders,
         application_id: of.application_id.clone(),
+        tombstone_retention_ns: None,
     }
 }
 

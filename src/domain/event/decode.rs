@@ -110,6 +110,7 @@ fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result
         node_id: node_id.map(str::to_owned),
         importance,
         version,
+        tells_clock: !clock.is_empty(),
         clock: if clock.is_empty() { Clock::unclocked(timestamp) } else { clock },
         writes: writes.sorted(),
         merged_from: merged_from.into_iter().map(str::to_owned).collect(),

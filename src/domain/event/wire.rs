@@ -83,16 +83,9 @@ pub fn encode(event: &Event, source: &Source, source_timestamp_ms: i64, absorb_i
         put_bytes(out, text.as_bytes());
     }
     put_importance(out, event.importance);
-    put_varint(out, event.clock.entries().len() as u64);
-    for (name, counter) in event.clock.entries() {
-        put_bytes(out, name.as_bytes());
-        put_varint(out, *counter);
-    }
+    put_clock(out, event.clock.entries());
     out.extend_from_slice(&event.digest.to_le_bytes());
-    put_bytes(out, source.topic.as_bytes());
-    put_varint(out, zigzag(source.partition.into()));
-    put_varint(out, zigzag(source.offset));
-    put_varint(out, zigzag(source_timestamp_ms));
+    put_source(out, source, source_timestamp_ms);
     let written = |path: &str| absorb_into.is_none() && (!is_delete || path == "user_id");
     put_varint(out, event.writes.iter().filter(|w| written(&w.path)).count() as u64);
     for write in event.writes.iter().filter(|w| written(&w.path)) {
@@ -124,13 +117,35 @@ pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
         absorb_into: if flags & IS_ABSORB != 0 { Some(r.str("target of the absorb")?) } else { None },
         is_delete: flags & IS_DELETE != 0,
         importance: importance(&mut r)?,
-        clock: list(&mut r, "clock", |r| Ok((r.str("clock name")?, r.varint("clock counter")?)))?,
+        clock: clock(&mut r)?,
         digest: r.u128("event digest")?,
         source: source(&mut r)?,
         source_timestamp_ms: unzigzag(r.varint("source timestamp")?),
         writes: list(&mut r, "writes", |r| Ok((r.str("path")?, r.bytes("value")?)))?,
     };
     if r.is_empty() { Ok(event) } else { Err(BinaryError::Invalid("rest of an event")) }
+}
+
+/// Appends a clock, sorted by name.
+pub(in crate::domain) fn put_clock(out: &mut Vec<u8>, clock: &[(String, u64)]) {
+    put_varint(out, clock.len() as u64);
+    for (name, counter) in clock {
+        put_bytes(out, name.as_bytes());
+        put_varint(out, *counter);
+    }
+}
+
+/// Reads a clock.
+pub(in crate::domain) fn clock<'a>(r: &mut Reader<'a>) -> Result<Vec<(&'a str, u64)>, BinaryError> {
+    list(r, "clock", |r| Ok((r.str("clock name")?, r.varint("clock counter")?)))
+}
+
+/// Appends where a record came from, and its timestamp there.
+pub(in crate::domain) fn put_source(out: &mut Vec<u8>, source: &Source<'_>, timestamp_ms: i64) {
+    put_bytes(out, source.topic.as_bytes());
+    put_varint(out, zigzag(source.partition.into()));
+    put_varint(out, zigzag(source.offset));
+    put_varint(out, zigzag(timestamp_ms));
 }
 
 fn put_importance(out: &mut Vec<u8>, importance: Option<Number>) {
@@ -165,7 +180,8 @@ fn importance(r: &mut Reader) -> Result<Option<Number>, BinaryError> {
     }
 }
 
-fn source<'a>(r: &mut Reader<'a>) -> Result<Source<'a>, BinaryError> {
+/// Reads where a record came from; its timestamp follows, zigzag.
+pub(in crate::domain) fn source<'a>(r: &mut Reader<'a>) -> Result<Source<'a>, BinaryError> {
     let topic = r.str("source topic")?;
     let partition = i32::try_from(unzigzag(r.varint("source partition")?));
     let partition = partition.map_err(|_| BinaryError::Invalid("source partition"))?;
@@ -185,11 +201,11 @@ fn list<'a, T>(
     Ok(list)
 }
 
-fn zigzag(n: i64) -> u64 {
+pub(in crate::domain) fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)) as u64
 }
 
-fn unzigzag(n: u64) -> i64 {
+pub(in crate::domain) fn unzigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
@@ -214,6 +230,7 @@ mod tests {
             clock: Clock::from_entries([("n1".into(), 3), ("~".into(), 9)]),
             writes: vec![write("content", "\"text\""), write("tags", "[]"), write("user_id", "\"u\"")],
             merged_from: vec!["b".into()],
+            tells_clock: true,
             digest: u128::MAX - 5,
         }
     }

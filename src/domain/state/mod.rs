@@ -97,6 +97,11 @@ impl<'a> Memory<'a> {
         &self.open
     }
 
+    /// Entry-wise maximum of all clocks, sorted by name.
+    pub fn clock(&self) -> &[(&'a str, u64)] {
+        &self.clock
+    }
+
     /// The header at an index.
     pub fn header(&self, by: u32) -> &Header<'a> {
         &self.headers[by as usize]

@@ -6,7 +6,7 @@ use apache_avro::Schema;
 /// A version of a schema that was ever written.
 #[derive(Clone, Copy, Debug)]
 pub struct Version {
-    /// What it describes: `event`, `resolved-memory` or `conflict-record`.
+    /// What it describes: `event`, `resolved-memory`, `conflict-record` or `user-snapshot`.
     pub name: &'static str,
     /// Its number, from 1.
     pub version: u32,
@@ -18,6 +18,7 @@ pub struct Version {
 pub const VERSIONS: &[Version] = &[
     Version { name: "event", version: 1, text: include_str!("../../../schemas/event.v1.avsc") },
     Version { name: "resolved-memory", version: 1, text: include_str!("../../../schemas/resolved-memory.v1.avsc") },
+    Version { name: "user-snapshot", version: 1, text: include_str!("../../../schemas/user-snapshot.v1.avsc") },
     Version { name: "conflict-record", version: 1, text: include_str!("../../../schemas/conflict-record.v1.avsc") },
 ];
 
@@ -47,7 +48,7 @@ impl Schemas {
             let text = VERSIONS.iter().rfind(|v| v.name == name).map_or("", |v| v.text);
             Schema::parse_str(text).map(|schema| Own { name, text, schema })
         };
-        let outputs = vec![own("resolved-memory")?, own("conflict-record")?];
+        let outputs = vec![own("resolved-memory")?, own("conflict-record")?, own("user-snapshot")?];
         Ok(Schemas { event: own("event")?.schema, outputs })
     }
 

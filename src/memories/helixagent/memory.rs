@@ -147,11 +147,11 @@ impl<'r> Memory<'r> {
 
 type Write = fn(&mut Vec<u8>, &RawValue) -> serde_json::Result<()>;
 
-fn list(o: &mut ObjectWriter<'_>, key: &str, items: &[&RawValue], write: Write) -> serde_json::Result<()> {
+pub(super) fn list(o: &mut ObjectWriter<'_>, key: &str, items: &[&RawValue], write: Write) -> serde_json::Result<()> {
     if items.is_empty() { Ok(()) } else { array(o.key(key), items, write) }
 }
 
-fn array(out: &mut Vec<u8>, items: &[&RawValue], write: Write) -> serde_json::Result<()> {
+pub(super) fn array(out: &mut Vec<u8>, items: &[&RawValue], write: Write) -> serde_json::Result<()> {
     out.push(b'[');
     for (at, item) in items.iter().enumerate() {
         if at > 0 {

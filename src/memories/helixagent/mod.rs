@@ -6,6 +6,7 @@
 mod memory;
 mod readable;
 mod report;
+mod snapshot;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -29,6 +30,7 @@ impl Encoder for HelixAgent {
         let written = match output {
             Output::Resolved => self.resolved(json),
             Output::Conflict => report::conflict(json, &self.node_id),
+            Output::UserSnapshot => snapshot::snapshot(json),
         };
         written.map_err(|e| ProcessorError::Failed(format!("an output cannot be written for HelixAgent's nodes: {e}")))
     }
@@ -54,7 +56,7 @@ impl HelixAgent {
             id: &event_id,
             kind: act.event_type,
             timestamp: memory.updated_at,
-            memory_id: &memory.memory_id,
+            memory_id: Some(&memory.memory_id),
             node_id: &self.node_id,
             user_id: memory.user_id,
         };
@@ -67,7 +69,8 @@ struct Envelope<'m> {
     id: &'m str,
     kind: &'m str,
     timestamp: Option<&'m RawValue>,
-    memory_id: &'m str,
+    /// Of a message about one memory.
+    memory_id: Option<&'m str>,
     node_id: &'m str,
     user_id: Option<&'m RawValue>,
 }
@@ -77,7 +80,9 @@ impl Envelope<'_> {
         let mut out = Vec::with_capacity(payload.len() / 3 * 4 + 256);
         let mut message = ObjectWriter::new(&mut out);
         let mut headers = ObjectWriter::new(message.key("headers"));
-        headers.str("memory_id", self.memory_id);
+        if let Some(memory_id) = self.memory_id {
+            headers.str("memory_id", memory_id);
+        }
         headers.str("node_id", self.node_id);
         raw(&mut headers, "user_id", self.user_id);
         headers.end();

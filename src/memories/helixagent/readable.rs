@@ -19,25 +19,39 @@ enum Takes {
     Time,
 }
 
+/// A member: its name here and there, and what it may hold.
+type Known = (&'static str, &'static str, Takes);
+
 /// Members of an entity as the nodes know it, sorted.
-const ENTITY: &[(&str, Takes)] = &[
-    ("confidence", Takes::Number),
-    ("created_at", Takes::Time),
-    ("id", Takes::Text),
-    ("name", Takes::Text),
-    ("properties", Takes::Object),
-    ("type", Takes::Text),
+const ENTITY: &[Known] = &[
+    ("confidence", "confidence", Takes::Number),
+    ("created_at", "created_at", Takes::Time),
+    ("id", "id", Takes::Text),
+    ("name", "name", Takes::Text),
+    ("properties", "properties", Takes::Object),
+    ("type", "type", Takes::Text),
 ];
 
-/// Members of a relationship as the nodes know it, sorted.
-const RELATIONSHIP: &[(&str, Takes)] = &[
-    ("created_at", Takes::Time),
-    ("from_entity", Takes::Text),
-    ("id", Takes::Text),
-    ("properties", Takes::Object),
-    ("strength", Takes::Number),
-    ("to_entity", Takes::Text),
-    ("type", Takes::Text),
+/// Members of a relationship as an event of the nodes has them, sorted.
+const RELATIONSHIP: &[Known] = &[
+    ("created_at", "created_at", Takes::Time),
+    ("from_entity", "from_entity", Takes::Text),
+    ("id", "id", Takes::Text),
+    ("properties", "properties", Takes::Object),
+    ("strength", "strength", Takes::Number),
+    ("to_entity", "to_entity", Takes::Text),
+    ("type", "type", Takes::Text),
+];
+
+/// Members of a relationship as a snapshot of the nodes has them, sorted by their names there.
+const SNAPSHOT_RELATIONSHIP: &[Known] = &[
+    ("created_at", "created_at", Takes::Time),
+    ("id", "id", Takes::Text),
+    ("properties", "properties", Takes::Object),
+    ("from_entity", "source_id", Takes::Text),
+    ("strength", "strength", Takes::Number),
+    ("to_entity", "target_id", Takes::Text),
+    ("type", "type", Takes::Text),
 ];
 
 /// Appends an entity.
@@ -50,11 +64,16 @@ pub(super) fn relationship(out: &mut Vec<u8>, value: &RawValue) -> serde_json::R
     members(out, value, RELATIONSHIP)
 }
 
-fn members(out: &mut Vec<u8>, value: &RawValue, known: &[(&str, Takes)]) -> serde_json::Result<()> {
+/// Appends a relationship of a snapshot.
+pub(super) fn snapshot_relationship(out: &mut Vec<u8>, value: &RawValue) -> serde_json::Result<()> {
+    members(out, value, SNAPSHOT_RELATIONSHIP)
+}
+
+fn members(out: &mut Vec<u8>, value: &RawValue, known: &[Known]) -> serde_json::Result<()> {
     let found: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value.get())?;
     let mut object = ObjectWriter::new(out);
-    for (key, takes) in known {
-        let Some(text) = found.get(*key).map(|value| value.get()) else { continue };
+    for (own, key, takes) in known {
+        let Some(text) = found.get(*own).map(|value| value.get()) else { continue };
         let first = text.as_bytes().first().copied().unwrap_or_default();
         match takes {
             Takes::Time if first == b'"' => {

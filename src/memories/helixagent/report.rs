@@ -113,7 +113,7 @@ pub(super) fn conflict(json: &[u8], node_id: &str) -> serde_json::Result<Vec<u8>
         id: &id,
         kind: TYPE,
         timestamp: Some(record.resolved_at),
-        memory_id: &record.memory_id,
+        memory_id: Some(&record.memory_id),
         node_id,
         user_id: record.user_id,
     };

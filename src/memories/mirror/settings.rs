@@ -50,8 +50,10 @@ impl Notice for ResolverSettings {
         to.boolean(of.trust_clocks);
         to.text(of.unclocked.as_str());
         to.integer(i64::try_from(of.max_clock_skew_ns).unwrap_or(i64::MAX));
-        // Tombstones are kept for ever: no setting says otherwise yet.
-        to.null();
+        match of.tombstone_retention_ns {
+            None => to.null(),
+            Some(ns) => to.integer(i64::try_from(ns).unwrap_or(i64::MAX)),
+        }
         for size in
             [self.limits.max_value_bytes, self.limits.max_clock_entries, of.max_contenders, self.max_output_bytes]
         {

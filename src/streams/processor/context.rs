@@ -95,13 +95,22 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Bytes that a record may have for a child that is a sink, and those that this one takes; `None` for another child.
-    pub fn room(&self, child: &str, record: &Record<'_>) -> Option<(usize, usize)> {
+    /// Whether the topics of all children that are sinks take a record of this size.
+    pub fn fits(&self, record: &Record<'_>) -> bool {
+        self.plan.nodes[self.node].children.iter().all(|&child| self.takes(child, record))
+    }
+
+    /// The same of one child, by its name.
+    pub fn fits_in(&self, child: &str, record: &Record<'_>) -> bool {
         let nodes = &self.plan.nodes;
-        nodes[self.node].children.iter().find(|&&at| nodes[at].name == child).and_then(|&at| match &nodes[at].kind {
-            PlanKind::Sink(target) => Some((target.max_bytes, target.size_of(record))),
-            _ => None,
-        })
+        nodes[self.node].children.iter().all(|&at| nodes[at].name != child || self.takes(at, record))
+    }
+
+    fn takes(&self, at: usize, record: &Record<'_>) -> bool {
+        match &self.plan.nodes[at].kind {
+            PlanKind::Sink(target) => target.size_of(record) <= target.max_bytes,
+            _ => true,
+        }
     }
 
     /// Hands a record to a node: a processor takes it at once, a sink sends it.

@@ -1,0 +1,61 @@
+//! Settings in groups, as their users take them: the engine, the mirror, user snapshots, scripts.
+
+use std::time::Duration;
+
+/// How the engine runs a topology (exactly-once.md, "Settings").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// Bytes of an output record; a larger one is dead-lettered as `output_too_large`.
+    pub max_output_bytes: usize,
+    /// Time between commits.
+    pub commit_interval: Duration,
+    /// Bytes for caches, write buffers, queues and uncommitted state, of the instance as a whole.
+    pub memory: u64,
+    /// Kafka's `transaction.timeout.ms`.
+    pub transaction_timeout: Duration,
+    /// Kafka's `session.timeout.ms`.
+    pub session_timeout: Duration,
+    /// How long a transient error is tried again before it stops the task.
+    pub task_timeout: Duration,
+    /// How long to wait for a broker at start.
+    pub broker_timeout: Duration,
+    /// Time between purges of the repartition topics.
+    pub purge_interval: Duration,
+    /// Whether repartition topics are purged below the committed offset.
+    pub purge: bool,
+    /// Whether members keep their identity over a restart (`group.instance.id`).
+    pub static_membership: bool,
+    /// Replication factor of topics that we make; 0 is the broker's default.
+    pub replication_factor: u64,
+}
+
+/// What the mirror keeps, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// How long events are kept in Postgres at least; `None` is for ever.
+    pub retention: Option<Duration>,
+    /// Partitions of the log of events are made for so many months ahead.
+    pub partitions_ahead: u32,
+}
+
+/// When the snapshots of users are emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// The interval of stream time, at whose end each user that has changed in it is emitted.
+    pub interval: Duration,
+    /// A user that has changed so often since its last snapshot has one at once; 0: never so.
+    pub changes: u64,
+}
+
+/// What a script of the user's may take at most, each time that it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptLimits {
+    /// Steps of the engine: each expression and statement counts.
+    pub operations: u64,
+    /// Bytes of text: of what it is given, and of each value that it makes.
+    pub bytes: usize,
+    /// Items of arrays and members of objects: of what it is given, and of each value that it makes.
+    pub items: usize,
+    /// Calls of its functions within each other.
+    pub depth: usize,
+}

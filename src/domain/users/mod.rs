@@ -1,0 +1,8 @@
+//! What users have: how a memory's change reaches its user, across the partitions of two topics, and what a user's snapshot
+//! says (semantics.md, section 5, "User snapshot").
+
+pub mod change;
+mod snapshot;
+
+pub use change::Change;
+pub use snapshot::{Heading, Snapshot, SnapshotError};
