@@ -43,8 +43,10 @@ pub struct Event {
     pub version: u64,
     /// As section 2 has it: with the synthetic `~` when the record named nobody.
     pub clock: BTreeMap<String, u64>,
+    /// Whether the record named anybody; where not, `clock` is the synthetic one. Only a sync request asks.
+    pub clock_written: bool,
     pub source: Source,
-    /// Canonical JSON of everything above but the source: two records carry the same event iff these are equal.
+    /// Canonical JSON of everything above but the source and `clock_written`: two records carry the same event iff these are equal.
     pub identity: String,
 }
 
@@ -188,10 +190,12 @@ fn decode_fields(fields: &BTreeMap<String, Json>, record: &Record, settings: &Se
             Some(value) => counter(value)?,
         },
         clock: clock(fields, settings)?,
+        clock_written: false,
         source: Source { topic: record.topic.clone(), partition: record.partition, offset: record.offset },
         identity: String::new(),
     };
-    if event.clock.is_empty() {
+    event.clock_written = !event.clock.is_empty();
+    if !event.clock_written {
         event.clock.insert("~".to_owned(), timestamp_ns as u64);
     }
     event.identity = event.identify();

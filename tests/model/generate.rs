@@ -138,7 +138,8 @@ fn again(rng: &mut Rng, sent: &[(Members, i64)]) -> (Members, i64) {
     (members, timestamp_ms)
 }
 
-const BASE_MS: i64 = 1_700_000_000_000;
+/// Where the times of all streams lie, in milliseconds since 1970: 2023-11-14T22:13:20Z.
+pub(super) const BASE_MS: i64 = 1_700_000_000_000;
 
 fn record_time(rng: &mut Rng) -> i64 {
     if rng.one_in(20) {
@@ -170,11 +171,11 @@ fn timestamp(rng: &mut Rng) -> Option<String> {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-fn memory_name(rng: &mut Rng, memories: usize) -> String {
+pub(super) fn memory_name(rng: &mut Rng, memories: usize) -> String {
     rng.pick(&MEMORIES[..memories]).to_owned()
 }
 
@@ -260,7 +261,7 @@ fn add_fields(rng: &mut Rng, members: &mut Members, memories: usize, event_type:
     }
 }
 
-fn content(rng: &mut Rng) -> String {
+pub(super) fn content(rng: &mut Rng) -> String {
     let texts = [
         "\"\"",
         "\"x\"",
@@ -332,7 +333,7 @@ fn metadata(rng: &mut Rng) -> String {
 }
 
 /// A clock in one of its forms.
-fn clock(rng: &mut Rng) -> String {
+pub(super) fn clock(rng: &mut Rng) -> String {
     if rng.one_in(10) {
         return rng.pick(&["null", "\"\"", "{}", "\"{}\"", "{\"n1\":0}"]).to_owned();
     }

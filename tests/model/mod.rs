@@ -2,7 +2,8 @@
 //! It keeps no state and prunes nothing, so whatever the real code keeps, prunes or caches can be held against it.
 //! It shares no code with the crate. Clarity before speed: everything is recomputed from the set of events.
 //!
-//! `generate` makes streams in which everything collides; `files` reads and writes record files, to compare with `replay`.
+//! `task` forgets tombstones by stream time, `sync` answers sync requests, `users` makes snapshots of users.
+//! `generate` makes streams in which everything collides, `generate_time` such in which time passes; `files` reads and writes record files, to compare with `replay`.
 
 // Each test that says `mod model;` uses a part of it only.
 #![allow(dead_code, unused_imports)]
@@ -11,12 +12,16 @@ pub mod event;
 pub mod files;
 pub mod generate;
 pub mod generate_bad;
+pub mod generate_time;
 pub mod json;
 pub mod order;
 pub mod read;
 pub mod run;
 pub mod strategy;
+pub mod sync;
+pub mod task;
 pub mod time;
+pub mod users;
 
 use json::Json;
 use std::collections::BTreeMap;
@@ -24,6 +29,7 @@ use std::collections::BTreeMap;
 pub use event::{Bad, Event, decode};
 pub use read::resolved;
 pub use run::{DeadLetter, Emitted, Outputs, run};
+pub use task::{LogRecord, Task, log_of};
 
 /// What a custom resolver says.
 #[derive(Clone, Debug)]
@@ -95,6 +101,8 @@ pub struct Settings {
     pub max_clock_entries: usize,
     pub max_value_bytes: usize,
     pub max_contenders: usize,
+    /// How long after its last event a memory that is not active is forgotten, by stream time; `None` is never.
+    pub tombstone_retention_ms: Option<i64>,
     pub application_id: String,
     pub events_topic: String,
 }
@@ -111,6 +119,7 @@ impl Default for Settings {
             max_clock_entries: 10_000,
             max_value_bytes: 8 * 1024 * 1024,
             max_contenders: 100,
+            tombstone_retention_ms: None,
             application_id: "helixagent-memory".to_owned(),
             events_topic: "helixagent.memory.events".to_owned(),
         }
@@ -144,6 +153,7 @@ impl Settings {
         pairs.push(format!("max_clock_entries={}", self.max_clock_entries));
         pairs.push(format!("max_value_bytes={}", self.max_value_bytes));
         pairs.push(format!("max_contenders={}", self.max_contenders));
+        pairs.extend(self.tombstone_retention_ms.map(|ms| format!("tombstone_retention={ms}ms")));
         pairs
     }
 }

@@ -5,7 +5,8 @@ use super::json::{self, Json};
 use super::order::{before, clock_before, has_clock, last_write_of_events};
 use super::read::{Contending, Entry, Memory, Reading, in_conflict};
 use super::strategy::{Pick, carried_importance};
-use super::{Record, Settings, decode, time};
+use super::task::{Task, log_of};
+use super::{Record, Settings, time};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -41,7 +42,31 @@ pub struct Outputs {
     pub dead_letters: Vec<DeadLetter>,
 }
 
+impl DeadLetter {
+    /// The dead letter of a source record: its timestamp is that record's, at least 1, and the true one stands beside it.
+    pub fn of(record: &Record, class: &str) -> DeadLetter {
+        DeadLetter {
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: record.headers.clone(),
+            timestamp_ms: record.timestamp_ms.max(1),
+            class: class.to_owned(),
+            topic: record.topic.clone(),
+            partition: record.partition,
+            offset: record.offset,
+            source_timestamp_ms: record.timestamp_ms,
+        }
+    }
+}
+
 impl Outputs {
+    /// Adds what was emitted after these.
+    pub fn append(&mut self, later: Outputs) {
+        self.snapshots.extend(later.snapshots);
+        self.conflicts.extend(later.conflicts);
+        self.dead_letters.extend(later.dead_letters);
+    }
+
     /// The same with conflict records normalised, see [`normalise_conflict`].
     pub fn normalised(mut self) -> Outputs {
         for conflict in &mut self.conflicts {
@@ -76,26 +101,18 @@ pub fn normalise_conflict(text: &str) -> String {
     Json::Obj(record).canonical()
 }
 
-/// Feeds the records in the order given: an event at its own memory first, then its absorbs, sorted by id.
+/// Feeds the records in the order given to one task: an event at its own memory first, then its absorbs, sorted by id.
+/// Sync requests are not answered here: `sync` says what answers them.
 pub fn run(records: &[Record], settings: &Settings) -> Outputs {
-    let mut runner = Runner { settings, memories: BTreeMap::new(), outputs: Outputs::default() };
+    let mut task = Task::new(settings);
+    let mut outputs = Outputs::default();
     for record in records {
-        match decode(record, settings) {
-            Ok(event) => runner.process(&event, record),
-            Err(bad) => runner.outputs.dead_letters.push(DeadLetter {
-                key: record.key.clone(),
-                value: record.value.clone(),
-                headers: record.headers.clone(),
-                timestamp_ms: record.timestamp_ms.max(1),
-                class: bad.class.to_owned(),
-                topic: record.topic.clone(),
-                partition: record.partition,
-                offset: record.offset,
-                source_timestamp_ms: record.timestamp_ms,
-            }),
+        match log_of(record, settings) {
+            Ok(log) => log.iter().for_each(|record| outputs.append(task.process(record))),
+            Err(bad) => outputs.dead_letters.push(DeadLetter::of(record, bad.class)),
         }
     }
-    runner.outputs
+    outputs
 }
 
 /// An open conflict: who contended where, and what its superseding record repeats.
@@ -106,62 +123,48 @@ struct Open {
     standing: Vec<usize>,
 }
 
-struct Tracked {
-    memory: Memory,
+/// A memory with its open conflicts.
+pub struct Tracked {
+    pub memory: Memory,
     open: Vec<Open>,
 }
 
-struct Runner<'a> {
-    settings: &'a Settings,
-    memories: BTreeMap<String, Tracked>,
-    outputs: Outputs,
-}
-
-fn emitted(kind: &str, key: &str, value: String, timestamp_ms: i64) -> Emitted {
+pub(super) fn emitted(kind: &str, key: &str, value: String, timestamp_ms: i64) -> Emitted {
     let headers = vec![("type".to_owned(), kind.to_owned()), ("schema_version".to_owned(), "1".to_owned())];
     Emitted { key: key.to_owned(), value, timestamp_ms, headers }
 }
 
-impl Runner<'_> {
-    fn process(&mut self, event: &Event, record: &Record) {
-        // The earlier of the event's time and its source record's, in milliseconds and at least 1.
-        let timestamp_ms = (event.timestamp_ns / 1_000_000).min(record.timestamp_ms).max(1);
-        if let Some(own) = event.own_memory() {
-            self.arrive(own, Entry { event: event.clone(), absorbed_into: None }, timestamp_ms);
-        }
-        for id in event.absorbed() {
-            self.arrive(id, Entry { event: event.clone(), absorbed_into: event.memory_id.clone() }, timestamp_ms);
-        }
+impl Tracked {
+    /// A memory that no event has reached.
+    pub fn new(memory_id: &str) -> Tracked {
+        Tracked { memory: Memory { id: memory_id.to_owned(), entries: Vec::new() }, open: Vec::new() }
     }
 
-    fn arrive(&mut self, memory_id: &str, entry: Entry, timestamp_ms: i64) {
-        let settings = self.settings;
-        let tracked = self.memories.entry(memory_id.to_owned()).or_insert_with(|| Tracked {
-            memory: Memory { id: memory_id.to_owned(), entries: Vec::new() },
-            open: Vec::new(),
-        });
-        let earlier = tracked.memory.resolved(settings).map(|json| json.canonical());
-        if !tracked.memory.add(entry) {
-            return;
+    /// What the arrival of `entry` emits.
+    pub fn arrive(&mut self, entry: Entry, timestamp_ms: i64, settings: &Settings) -> Outputs {
+        let mut outputs = Outputs::default();
+        let memory_id = self.memory.id.clone();
+        let earlier = self.memory.resolved(settings).map(|json| json.canonical());
+        if !self.memory.add(entry) {
+            return outputs;
         }
-        let now = tracked.memory.resolved(settings).map(|json| json.canonical());
+        let now = self.memory.resolved(settings).map(|json| json.canonical());
         if let Some(value) = now.filter(|now| Some(now) != earlier.as_ref()) {
-            self.outputs.snapshots.push(emitted("memory.resolved", memory_id, value, timestamp_ms));
+            outputs.snapshots.push(emitted("memory.resolved", &memory_id, value, timestamp_ms));
         }
-        let reading = tracked.memory.read(settings);
-        let arrived = tracked.memory.entries.len() - 1;
-        let mut conflicts = tracked.supersede(&reading, arrived);
-        if let Some((record, open)) = conflict_of(&tracked.memory, &reading, arrived, settings) {
+        let reading = self.memory.read(settings);
+        let arrived = self.memory.entries.len() - 1;
+        let mut conflicts = self.supersede(&reading, arrived);
+        if let Some((record, open)) = conflict_of(&self.memory, &reading, arrived, settings) {
             conflicts.push(record);
-            tracked.open.push(open);
+            self.open.push(open);
         }
         for record in conflicts {
-            self.outputs.conflicts.push(emitted("memory.conflict", memory_id, record.canonical(), timestamp_ms));
+            outputs.conflicts.push(emitted("memory.conflict", &memory_id, record.canonical(), timestamp_ms));
         }
+        outputs
     }
-}
 
-impl Tracked {
     /// Closes the open conflicts that no longer stand, oldest first.
     fn supersede(&mut self, reading: &Reading, arrived: usize) -> Vec<Json> {
         let event = self.memory.event(arrived);
