@@ -9,7 +9,7 @@ use super::state::{Arena, Field, Loader, Memory, RowPut, Rows, StateError, diges
 /// What one event did, as data.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Whether the state changed; if not, all else is empty.
+    /// Whether the state changed; if not, nothing is written or emitted.
     pub changed: bool,
     /// Whether the memory is active now.
     pub is_active: bool,
@@ -75,10 +75,10 @@ pub fn step_within<'a>(loader: Loader<'a>, event: &EventRef<'a>, reading: &Readi
 
 fn apply<'a>(state: &mut Memory<'a>, event: &EventRef<'a>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
     let applied = state.apply(event, reading.settings)?;
-    if !applied.changed {
-        return Ok(Outcome::default());
-    }
     let shown = reading.shown(state);
+    if !applied.changed {
+        return Ok(Outcome { is_active: shown.is_active, updated_at: state.updated_at, ..Outcome::default() });
+    }
     let resolved = reading.resolved(state, &shown)?;
     let conflicts = conflict::after(state, &applied, &shown, reading, &resolved.json)?;
     let emits = state.replace_resolved_digest(digest(&resolved.json));

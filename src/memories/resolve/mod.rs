@@ -104,9 +104,9 @@ impl Resolve {
                 None => store.delete(&key)?,
             }
         }
-        if let Some(tombstones) = self.tombstones.as_mut().filter(|_| outcome.changed) {
+        if let Some(tombstones) = &mut self.tombstones {
             let is_ms = (!outcome.is_active).then(|| Retention::last_ms(outcome.updated_at, now));
-            tombstones.changed(&mut store, key, last_ms, is_ms)?;
+            tombstones.reached(&mut store, key, last_ms, is_ms)?;
         }
         if !outcome.changed {
             ctx.count(UNCHANGED, "", 1);

@@ -84,8 +84,8 @@ impl Tombstones {
         Ok(Verdict::LetIn(last_ms))
     }
 
-    /// An event has changed a memory.
-    pub fn changed(
+    /// An event has reached a memory, that was and is remembered until then if these times are told.
+    pub fn reached(
         &mut self,
         store: &mut StoreRef<'_>,
         memory: &str,
