@@ -19,6 +19,16 @@ pub const THREAD_WAIT: Duration = Duration::from_millis(500);
 /// How long a replay does, which has nothing else to do.
 pub const REPLAY_WAIT: Duration = Duration::from_secs(60);
 
+/// A topic that two sinks write in Avro.
+fn shared(file: &File) -> Option<&str> {
+    let mut seen = std::collections::BTreeSet::new();
+    let avro = file.graph.nodes.iter().filter_map(|node| match &node.kind {
+        Kind::Sink { topic, format: Format::Avro, .. } => Some(topic.as_str()),
+        _ => None,
+    });
+    avro.into_iter().find(|topic| !seen.insert(*topic))
+}
+
 /// What reads and writes Avro; `None` where no registry is named and nothing needs one.
 pub fn codec(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Arc<dyn Codec>>, Stop> {
     let set = &file.schema_registry;
@@ -30,6 +40,15 @@ pub fn codec(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<
         });
         return writes_avro.map_or(Ok(None), |topic| Err(Stop::Usage(no_registry(topic))));
     };
+    if set.subject_names.as_deref().is_none_or(|names| names == "TopicNameStrategy")
+        && let Some(topic) = shared(file)
+    {
+        return Err(Stop::Usage(format!(
+            "{}: topic {topic} has two Avro sinks, and by TopicNameStrategy one subject, which has one schema: set subject_names = \
+             \"TopicRecordNameStrategy\" in [schema_registry], or give each sink a topic of its own",
+            file.file
+        )));
+    }
     let settings = RegistrySettings {
         url: url.clone(),
         subject_names: match set.subject_names.as_deref() {

@@ -1,7 +1,7 @@
 //! Avro in and out, by a real registry: an event says the same in Avro as in JSON, and an output is read back as it was.
 
 use crate::drive::{Out, event, run_with, samples, shipped, topology};
-use crate::model::{self, generate};
+use crate::model::{self, generate, generate_time};
 use crate::support::{Registry, unique};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
@@ -146,18 +146,26 @@ fn outputs_in_avro_are_read_back_as_they_were() {
     let registry = Registry::shared();
     let codec = codec(registry);
     let schema = |name: &str| Schema::parse_str(newest(name)).unwrap();
-    let (resolved, conflict) = (schema("resolved-memory"), schema("conflict-record"));
+    let schemas = ["resolved-memory", "conflict-record", "user-snapshot"].map(schema);
     let streams =
         (0..200).map(|seed| generate::stream(seed, 12, false)).map(|s| (s.settings.as_set_pairs(), s.records));
+    let of_users = (0..100).map(|seed| generate_time::of_users(seed, 12)).map(|(s, interval_ms)| {
+        let pairs = [s.settings.as_set_pairs(), vec![format!("snapshot_interval={interval_ms}ms")]];
+        (pairs.concat(), s.records)
+    });
     let mut count = 0;
-    for (pairs, records) in streams.chain([(Vec::new(), samples())]) {
+    for (pairs, records) in streams.chain(of_users).chain([(Vec::new(), samples())]) {
         let json = run_with(&shipped("memory.toml", &pairs), &records, None);
         let file = topology(&avro_toml(""), &pairs);
         let avro = run_with(&file, &records, Some(codec.clone()));
         assert_eq!(json.len(), avro.len());
         for (json, avro) in json.iter().zip(&avro) {
-            assert_eq!((&json.key, &json.topic, &json.headers), (&avro.key, &avro.topic, &avro.headers));
-            let schema = if json.topic.ends_with("snapshots") { &resolved } else { &conflict };
+            assert_eq!((&json.key, &json.headers), (&avro.key, &avro.headers));
+            let schema = match json.headers[0].1.as_str() {
+                "memory.resolved" => &schemas[0],
+                "memory.conflict" => &schemas[1],
+                _ => &schemas[2],
+            };
             let mut body = &avro.value[5..];
             let reader = GenericDatumReader::builder(schema).build().unwrap();
             let read = reader.read_value(&mut body).unwrap();
@@ -174,12 +182,16 @@ fn outputs_in_avro_are_read_back_as_they_were() {
     assert!(count > 1000, "{count}");
 }
 
-/// The memory topology with sinks in Avro.
+/// The memory topology with sinks in Avro; user snapshots on a topic of their own, since a subject has one schema.
 fn avro_toml(registry: &str) -> String {
     let text = std::fs::read_to_string(crate::support::repo_path("topologies/memory.toml")).unwrap();
     let text = text.replace("from = [\"resolve.snapshots\"]", "from = [\"resolve.snapshots\"]\nformat = \"avro\"");
     let text = text.replace("from = [\"resolve.conflicts\"]", "from = [\"resolve.conflicts\"]\nformat = \"avro\"");
-    format!("{text}\n{registry}")
+    let own = "from = [\"user-snapshots.snapshots\"]\nformat = \"avro\"";
+    let text = text.replace("from = [\"user-snapshots.snapshots\"]", own);
+    let (resolving, users) = text.split_once("name = \"user-snapshots-out\"").unwrap();
+    let users = users.replace("helixagent.memory.snapshots", "helixagent.memory.user-snapshots");
+    format!("{resolving}name = \"user-snapshots-out\"{users}\n{registry}")
 }
 
 #[test]

@@ -196,6 +196,23 @@ pub fn report(bytes: &[u8]) -> Read<Map<String, Value>> {
     Ok(all)
 }
 
+/// Reads a memory snapshot, whose clock is an object and whose relationships name their ends otherwise than events do.
+pub fn snapshot(bytes: &[u8]) -> Read<Map<String, Value>> {
+    let all = parse(bytes)?;
+    ["snapshot_id", "node_id", "user_id"].iter().try_for_each(|name| text(&all, name).map(drop))?;
+    time(&all, "timestamp")?;
+    for value in of(&all, "memories") {
+        let memories = value.as_array().ok_or("memories is no array")?;
+        memories.iter().try_for_each(|value| memory(&object(value)?))?;
+    }
+    parts(&all, "entities", &["id", "type", "name"], "confidence")?;
+    parts(&all, "relationships", &["id", "source_id", "target_id", "type"], "strength")?;
+    let clock = any_object(&all, "vector_clock")?;
+    clock.values().try_for_each(|n| n.as_i64().map(drop).ok_or_else(|| format!("{n} is no counter")))?;
+    any_object(&all, "metadata")?;
+    Ok(all)
+}
+
 /// What a node does with an event: whether it stores or deletes the memory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Applied {

@@ -3,7 +3,7 @@
 
 use crate::drive::{Out, run, samples, shipped};
 use crate::go::{self, Applied};
-use crate::model::{self, generate};
+use crate::model::{self, generate, generate_time};
 use crate::schemas::Schemas;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 const NODE: &str = "helixstream-nodes";
 
-/// Holds every output of records against the JSON one; how many there were, of memories and of conflicts.
+/// Holds every output of records against the JSON one; how many there were, of memories, conflicts and users.
 #[track_caller]
-fn hold(records: &[model::Record], pairs: &[String], schemas: &Schemas) -> (usize, usize) {
+fn hold(records: &[model::Record], pairs: &[String], schemas: &Schemas) -> [usize; 3] {
     let plain = run(&shipped("memory.toml", &[&[], pairs].concat()), records);
     let theirs = run(&shipped("helixagent.toml", pairs), records);
     assert_eq!(plain.len(), theirs.len());
-    let (mut memories, mut clock) = (0, BTreeMap::new());
+    let (mut counts, mut clock) = ([0; 3], BTreeMap::new());
     for (plain, theirs) in plain.iter().zip(&theirs) {
         assert_eq!(
             (&plain.key, plain.timestamp_ms, &plain.headers),
@@ -25,16 +25,45 @@ fn hold(records: &[model::Record], pairs: &[String], schemas: &Schemas) -> (usiz
         );
         let said: Map<String, Value> = serde_json::from_slice(&plain.value).unwrap();
         schemas.check(theirs);
-        if plain.topic.ends_with("snapshots") {
+        if plain.headers[0].1 == "user.snapshot" {
+            assert_eq!(theirs.topic, "helixagent.nodes.memory.snapshots");
+            of_user(&said, theirs);
+            counts[2] += 1;
+        } else if plain.topic.ends_with("snapshots") {
             assert_eq!(theirs.topic, "helixagent.nodes.memory.events");
             resolved(&said, theirs, &mut clock);
-            memories += 1;
+            counts[0] += 1;
         } else {
             assert_eq!(theirs.topic, "helixagent.nodes.memory.conflicts");
             conflict(&said, theirs);
+            counts[1] += 1;
         }
     }
-    (memories, plain.len() - memories)
+    counts
+}
+
+fn of_user(said: &Map<String, Value>, out: &Out) {
+    let context = || format!("{said:?}\n{}", String::from_utf8_lossy(&out.value));
+    let message = go::message(&out.value).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    let read = go::snapshot(&message.payload).unwrap_or_else(|e| panic!("{e}: {}", context()));
+    assert_eq!((message.kind.as_str(), &json!(message.id)), ("user.snapshot", &said["snapshot_id"]));
+    assert_eq!(read["node_id"], NODE);
+    for name in ["timestamp", "user_id", "metadata"] {
+        assert_eq!(read.get(name), said.get(name), "{name}: {}", context());
+    }
+    assert_eq!(read["vector_clock"].as_object(), Some(&without_unclocked(&said["vector_clock"])), "{}", context());
+    let list = |of: &Map<String, Value>, name: &str, id: &str| -> Vec<Value> {
+        of.get(name).and_then(Value::as_array).into_iter().flatten().map(|item| item[id].clone()).collect()
+    };
+    assert_eq!(list(&read, "memories", "id"), list(said, "memories", "memory_id"));
+    assert_eq!(list(&read, "memories", "content"), list(said, "memories", "content"));
+    assert_eq!(list(&read, "entities", "id"), list(said, "entities", "id"));
+    assert_eq!(list(&read, "relationships", "id"), list(said, "relationships", "id"));
+    let ends = |name: &str| {
+        list(said, "relationships", name).into_iter().map(|end| if end.is_string() { end } else { Value::Null })
+    };
+    assert_eq!(list(&read, "relationships", "source_id"), ends("from_entity").collect::<Vec<_>>());
+    assert_eq!(list(&read, "relationships", "target_id"), ends("to_entity").collect::<Vec<_>>());
 }
 
 fn without_unclocked(clock: &Value) -> Map<String, Value> {
@@ -125,17 +154,21 @@ fn conflict(said: &Map<String, Value>, out: &Out) {
 #[test]
 fn nodes_read_and_apply_what_comes_of_generated_streams() {
     let schemas = Schemas::new();
-    let (mut memories, mut conflicts) = (0, 0);
+    let mut counts = [0; 3];
+    let add = |counts: &mut [usize; 3], more: [usize; 3]| counts.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
     for seed in 0..400 {
         let stream = generate::stream(seed, 12, true);
-        let (m, c) = hold(&stream.records, &stream.settings.as_set_pairs(), &schemas);
-        (memories, conflicts) = (memories + m, conflicts + c);
+        add(&mut counts, hold(&stream.records, &stream.settings.as_set_pairs(), &schemas));
+        let (stream, interval_ms) = generate_time::of_users(seed, 12);
+        let pairs = [stream.settings.as_set_pairs(), vec![format!("snapshot_interval={interval_ms}ms")]].concat();
+        add(&mut counts, hold(&stream.records, &pairs, &schemas));
     }
-    assert!(memories > 500 && conflicts > 100, "{memories} memories, {conflicts} conflicts");
+    let [memories, conflicts, users] = counts;
+    assert!(memories > 500 && conflicts > 100 && users > 200, "{counts:?}");
 }
 
 #[test]
 fn nodes_read_and_apply_what_comes_of_the_samples() {
-    let (memories, conflicts) = hold(&samples(), &[], &Schemas::new());
+    let [memories, conflicts, _] = hold(&samples(), &[], &Schemas::new());
     assert!(memories > 100 && conflicts > 10, "{memories} memories, {conflicts} conflicts");
 }

@@ -43,7 +43,7 @@ fn sample(schema: &Schema) -> Avro {
 #[test]
 fn every_version_reads_every_other_and_the_next_to_come() {
     let kinds: BTreeSet<&str> = VERSIONS.iter().map(|v| v.name).collect();
-    assert_eq!(kinds, ["conflict-record", "event", "resolved-memory"].into());
+    assert_eq!(kinds, ["conflict-record", "event", "resolved-memory", "user-snapshot"].into());
     for kind in kinds {
         let all: Vec<_> = VERSIONS.iter().filter(|v| v.name == kind).collect();
         assert!(all.iter().zip(1..).all(|(v, n)| v.version == n), "{kind}: versions count from 1");

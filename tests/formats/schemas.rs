@@ -16,6 +16,7 @@ pub struct Schemas {
     message: Validator,
     event: Validator,
     report: Validator,
+    snapshot: Validator,
 }
 
 impl Schemas {
@@ -28,6 +29,7 @@ impl Schemas {
             message: validator("helixagent-message"),
             event: validator("helixagent-event"),
             report: validator("helixagent-conflict-report"),
+            snapshot: validator("helixagent-snapshot"),
         }
     }
 
@@ -36,8 +38,12 @@ impl Schemas {
     pub fn check(&self, out: &Out) {
         one(&self.message, &out.value);
         let message = go::message(&out.value).unwrap();
-        let is_report = message.kind == "memory.conflict";
-        one(if is_report { &self.report } else { &self.event }, &message.payload);
+        let schema = match message.kind.as_str() {
+            "memory.conflict" => &self.report,
+            "user.snapshot" => &self.snapshot,
+            _ => &self.event,
+        };
+        one(schema, &message.payload);
     }
 }
 
