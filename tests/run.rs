@@ -112,9 +112,9 @@ fn the_samples_come_out_as_replay_has_them() {
     let trial = Trial::new();
     assert_eq!(trial.topics("check").code, Some(1));
     let created = trial.topics("create");
-    assert_eq!((created.code, created.stdout.matches("created").count()), (Some(0), 6), "{created:?}");
+    assert_eq!((created.code, created.stdout.matches("created").count()), (Some(0), 8), "{created:?}");
     assert_eq!(trial.topics("check").code, Some(0));
-    assert_eq!(trial.topics("create").stdout.matches("exists").count(), 6);
+    assert_eq!(trial.topics("create").stdout.matches("exists").count(), 8);
     trial.produce_samples();
     let http = format!("127.0.0.1:{}", ports::free_port());
     let database = Postgres::shared().create_database();
@@ -143,7 +143,7 @@ fn the_samples_come_out_as_replay_has_them() {
     for part in [
         "helixstream_records_total ",
         "helixstream_commit_seconds_bucket",
-        "helixstream_tasks{state=\"running\"} 24.0",
+        "helixstream_tasks{state=\"running\"} 36.0",
         "helixstream_lag{topic=",
         &format!("helixstream_mirror_rows_total{{topic=\"{}\"}} 305", trial.topic("events")),
         &format!("helixstream_mirror_lag{{topic=\"{}\"}} 0.0", trial.topic("snapshots")),

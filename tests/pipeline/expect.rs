@@ -3,7 +3,7 @@
 use crate::support::{Record, records, wait_until};
 use crate::trial::Trial;
 use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::record::{InRecord, Origin, RecordBatch};
+use helixstream::streams::record::{InRecord, Origin, RecordBatch, TaskId};
 use helixstream::{app, config};
 use std::collections::BTreeMap;
 
@@ -14,17 +14,49 @@ pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
     let events = trial.read("events");
     let replayed = trial.replay(&events);
     let (snapshots, conflicts) = (trial.read("snapshots"), trial.read("conflicts"));
-    assert_last_resolved(&replayed.snapshots, &snapshots);
+    let (users, memories): (Vec<Record>, Vec<Record>) = snapshots.into_iter().partition(is_user);
+    assert_last_resolved(&memories_of(&replayed.snapshots), &memories);
+    let (answers, snapshots): (Vec<Record>, Vec<Record>) = memories.into_iter().partition(is_answer);
+    assert_answers(&answers, &snapshots);
     // A broker that has just come back may show the end of a log a moment late; what is lost stays away.
     let expected = replayed.dead_letters.len();
     wait_until("as many dead letters as replay has", || trial.read("dead-letters").len() >= expected);
     assert_dead_letters(&replayed.dead_letters, &trial.read("dead-letters"));
-    let repartition = records::read_committed(trial.broker(), &trial.repartition());
-    let driven = Driven::run(trial, &repartition);
+    let driven = Driven::run(trial, &trial.repartition());
     assert!(!driven.snapshots.is_empty());
+    let of_users = Driven::run(trial, &trial.by_user());
+    assert_record_by_record("user snapshots", &of_users.snapshots, &users);
     assert_record_by_record("snapshots", &driven.snapshots, &snapshots);
     assert_record_by_record("conflicts", &driven.conflicts, &conflicts);
     events
+}
+
+fn header<'r>(record: &'r Record, name: &str) -> Option<&'r [u8]> {
+    record.headers.iter().find(|(found, _)| found == name).and_then(|(_, value)| value.as_deref())
+}
+
+/// Whether it is the snapshot of a user.
+pub fn is_user(record: &Record) -> bool {
+    header(record, "type") == Some(b"user.snapshot")
+}
+
+/// Whether it answers a sync request.
+pub fn is_answer(record: &Record) -> bool {
+    header(record, "sync_for").is_some()
+}
+
+/// Of the snapshots, those of memories.
+pub fn memories_of(snapshots: &[Record]) -> Vec<Record> {
+    snapshots.iter().filter(|record| !is_user(record)).cloned().collect()
+}
+
+/// An answer is a memory as it was resolved at some time.
+#[track_caller]
+fn assert_answers(answers: &[Record], resolved: &[Record]) {
+    let known: std::collections::BTreeSet<_> = resolved.iter().map(|record| (&record.key, &record.value)).collect();
+    for answer in answers {
+        assert!(known.contains(&(&answer.key, &answer.value)), "an answer that never was: {answer:?}");
+    }
 }
 
 /// The last value of each key is the same, byte for byte.
@@ -58,40 +90,57 @@ pub fn assert_dead_letters(expected: &[Record], found: &[Record]) {
     }
 }
 
-/// What the second sub-topology makes of the repartition topic as it stands, with the partition of it that each record comes from.
-struct Driven {
-    snapshots: Vec<(i32, Record)>,
+/// What a sub-topology makes of its repartition topic as it stands, with the partition of it that each record comes from; without what goes on to
+/// another, and without answers, whose place in the order is no one's to say.
+pub struct Driven {
+    pub snapshots: Vec<(i32, Record)>,
     conflicts: Vec<(i32, Record)>,
+    pub dead_letters: Vec<Record>,
+    /// The rows of the memories, by partition.
+    pub state: BTreeMap<(i32, Vec<u8>), Vec<u8>>,
 }
 
 impl Driven {
-    fn run(trial: &Trial, repartition: &[Record]) -> Driven {
+    pub fn run(trial: &Trial, topic: &str) -> Driven {
+        let repartition = records::read_committed(trial.broker(), topic);
         let text = std::fs::read_to_string(trial.topology()).unwrap();
-        let file = config::parse("topology.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut file = config::parse("topology.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        trial.settings().iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
         let engine = app::topology::build(&file, &None).unwrap();
         let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology::sizes(&file));
-        let mut driven = Driven { snapshots: Vec::new(), conflicts: Vec::new() };
-        let topic = trial.repartition();
+        let mut driven =
+            Driven { snapshots: Vec::new(), conflicts: Vec::new(), dead_letters: Vec::new(), state: BTreeMap::new() };
         let mut batch = RecordBatch::new();
-        for record in repartition {
+        for record in &repartition {
             let Record { partition, offset, timestamp_ms, .. } = *record;
             batch.clear();
             let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-            let origin = Origin { topic: &topic, partition, offset, timestamp_ms };
+            let origin = Origin { topic, partition, offset, timestamp_ms };
             batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
             batch.iter().for_each(|input| driver.pipe(&input).unwrap());
             for output in driver.outputs().iter() {
-                let output_topic = output.origin.topic;
+                let (output_topic, record) = (output.origin.topic, owned(&output));
+                if is_answer(&record) || (is_user(&record) && topic != trial.by_user()) {
+                    continue;
+                }
+                if output_topic == trial.topic("dead-letters") {
+                    driven.dead_letters.push(record);
+                    continue;
+                }
                 let to = if output_topic == trial.topic("snapshots") {
                     &mut driven.snapshots
                 } else {
                     assert_eq!(output_topic, trial.topic("conflicts"));
                     &mut driven.conflicts
                 };
-                to.push((partition, owned(&output)));
+                to.push((partition, record));
             }
             driver.clear_outputs();
         }
+        let keep = |task: TaskId, key: &[u8], value: &[u8]| {
+            driven.state.insert((task.partition, key.to_vec()), value.to_vec());
+        };
+        driver.scan_store("memories", keep).unwrap();
         driven
     }
 }
@@ -111,7 +160,7 @@ fn owned(record: &InRecord<'_>) -> Record {
 /// Each task wrote the records expected of it into each partition, in this order, and none besides. Records of several tasks may come in any
 /// order among themselves; whose a record is, its key tells.
 #[track_caller]
-fn assert_record_by_record(what: &str, expected: &[(i32, Record)], found: &[Record]) {
+pub fn assert_record_by_record(what: &str, expected: &[(i32, Record)], found: &[Record]) {
     let task_of: BTreeMap<&Option<Vec<u8>>, i32> = expected.iter().map(|(task, record)| (&record.key, *task)).collect();
     let mut by_task: BTreeMap<(i32, i32), (Vec<String>, Vec<String>)> = BTreeMap::new();
     // Offsets count transaction markers and other tasks' records, which the driver does not have.

@@ -17,6 +17,7 @@ mod instance;
 mod kills;
 mod lost;
 mod mirrored;
+mod passing;
 mod postgres;
 mod restore;
 mod samples;

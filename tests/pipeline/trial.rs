@@ -67,6 +67,11 @@ impl Trial {
         &self.name
     }
 
+    /// What `--set` gets in every run and replay.
+    pub fn settings(&self) -> &[String] {
+        &self.settings
+    }
+
     /// The topology file.
     pub fn topology(&self) -> String {
         self.path("topology.toml")
@@ -85,6 +90,11 @@ impl Trial {
     /// The repartition topic.
     pub fn repartition(&self) -> String {
         format!("{}-by-memory-repartition", self.name)
+    }
+
+    /// The repartition topic of users' changes.
+    pub fn by_user(&self) -> String {
+        format!("{}-by-user-repartition", self.name)
     }
 
     /// The changelog topic.
@@ -188,7 +198,7 @@ impl Trial {
         let consumer: BaseConsumer = config.create().unwrap();
         let mut lag = 0;
         // In the order of the flow: what the first commits, the second gets.
-        for topic in [self.topic("events"), self.repartition()] {
+        for topic in [self.topic("events"), self.repartition(), self.by_user()] {
             let mut partitions = TopicPartitionList::new();
             partitions.add_partition_range(&topic, 0, PARTITIONS - 1);
             let committed = consumer.committed_offsets(partitions, TIMEOUT).ok()?;
@@ -217,7 +227,7 @@ impl Trial {
         for topic in ["snapshots", "conflicts", "dead-letters"]
             .map(|what| self.topic(what))
             .into_iter()
-            .chain([self.repartition()])
+            .chain([self.repartition(), self.by_user()])
         {
             wait_until(&format!("the transactions over {topic} to be over"), || {
                 let stable = end("read_committed", &topic);
