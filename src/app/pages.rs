@@ -155,13 +155,16 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
 }
 
 /// Counters of processors: label and help of those that are known. Each is shown from the start, without samples.
-const COUNTERS: [(&str, &str, &str); 7] = [
+const COUNTERS: [(&str, &str, &str); 10] = [
     ("dead_letters", "class", "Records that could not be processed, by class"),
     ("unknown_event_types", "", "Events of a type that changes no state"),
     ("stateless_events", "reason", "Events that change no memory, by reason"),
     ("resolved_memories", "status", "Resolved memories emitted, by status"),
     ("conflicts", "type", "Conflict records that announce a conflict, by type"),
     ("conflicts_superseded", "type", "Conflict records that end one, by type"),
+    ("forgotten_memories", "", "Deleted memories that were forgotten"),
+    ("sync_requests", "state", "Sync requests, by partition: asked, answered whole"),
+    ("user_snapshots", "", "User snapshots emitted, each part of one"),
     ("unchanged_events", "", "Events that changed nothing"),
 ];
 

@@ -52,6 +52,7 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     let mut other = trial.start("other", &["--no-mirror"]);
     wait_until("the second answer", || answers(&trial, "second").len() >= whole.len());
     trial.wait_until_done(&mut [&mut instance, &mut other]);
+    assert_eq!(printed_by_the_example(&trial), 500);
     instance.stop();
     other.stop();
     assert!(answers(&trial, "first") == whole, "each memory once");
@@ -60,6 +61,16 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     second.remove(&format!("m{MEMORIES}"));
     assert!(second == whole, "each memory once");
     expect::assert_outputs(&trial);
+}
+
+/// How many memories `examples/sync_request.rs` prints, which has seen all but the last 500.
+fn printed_by_the_example(trial: &Trial) -> usize {
+    let release = std::path::Path::new(env!("CARGO_BIN_EXE_helixstream")).parent().unwrap();
+    let mut command = std::process::Command::new(release.join("examples/sync_request"));
+    command.args([&trial.broker().bootstrap(), "example", &json!({"n": MEMORIES - 499}).to_string()]);
+    let output = command.args([trial.topic("events"), trial.topic("snapshots")]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().count()
 }
 
 /// Keys that a changelog holds after compaction.
