@@ -110,6 +110,12 @@ impl Status for Pages {
             Kind::Counter,
             Value::Count(self.metrics.restored_records()),
         ));
+        families.push(Family::one(
+            "memory_store_bytes",
+            "Bytes that stores in memory take",
+            Kind::Gauge,
+            Value::Level(self.metrics.memory_store_bytes() as f64),
+        ));
         families.extend(counters(&self.metrics.counters()));
         let mirrors: Vec<(&str, Figures)> =
             self.mirrors.iter().map(|(topic, status)| (topic.as_str(), status.figures())).collect();

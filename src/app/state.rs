@@ -1,6 +1,6 @@
 //! `helixstream state`: looks into the stores of a stopped instance, read-only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::ops::ControlFlow;
 
@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow};
 use super::{Custom, Resolver, Stop, resolvers, settings, topology};
 use crate::config::keys::SCRIPT;
 use crate::config::script::{Script, names};
+use crate::config::store::Store;
 use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
 use crate::domain::resolve::Reading;
@@ -20,6 +21,7 @@ use crate::memories::inspect;
 use crate::streams::ports::TaskStore;
 use crate::streams::record::TaskId;
 use crate::streams::store::cut::Position;
+use crate::streams::topology::StoreKind;
 
 /// The texts that a run keeps in its slot, so that its state can be read as it was resolved.
 pub const KEPT_TOPOLOGY: &str = "topology.toml";
@@ -86,19 +88,22 @@ impl Rows for StoreRows<'_> {
 }
 
 fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
-    for open in open_all(target, custom)? {
+    let found = open_all(target, custom)?;
+    for open in &found.open {
         if let Some(json) = open.show(id)? {
             print(&json)?;
             return Ok(());
         }
     }
+    found.all_lies_on_disk()?;
     let dir = target.state_dir.display();
     Err(anyhow!("the state under {dir} holds no memory `{id}`: it may be another instance's, or never have been")
         .into())
 }
 
 fn dump(target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
-    for open in open_all(target, custom)? {
+    let found = open_all(target, custom)?;
+    for open in &found.open {
         let mut ids = Vec::new();
         open.db.scan(0, b"", &mut |key, _| {
             ids.extend(inspect::memory_of(key).map(str::to_owned));
@@ -111,7 +116,7 @@ fn dump(target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
             }
         }
     }
-    Ok(())
+    found.all_lies_on_disk()
 }
 
 /// Writes a line; whether anybody still reads.
@@ -124,8 +129,25 @@ fn print(json: &[u8]) -> anyhow::Result<bool> {
     }
 }
 
+/// What there is of memories.
+struct Found {
+    open: Vec<Open>,
+    /// Stores that are kept in memory.
+    in_memory: BTreeSet<String>,
+}
+
+impl Found {
+    fn all_lies_on_disk(&self) -> Result<(), Stop> {
+        let Some(store) = self.in_memory.first() else { return Ok(()) };
+        let why = "its `[[store]]` has kind = \"memory\", so nothing of it lies on disk";
+        let fix = "read what it resolves from the snapshots' topic, or keep it in rocksdb";
+        Err(anyhow!("the store `{store}` cannot be looked into: {why}; {fix}").into())
+    }
+}
+
 /// Every store of memories, by task; where two slots have one of the same task (it has moved), the one further on.
-fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
+fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, Stop> {
+    let mut in_memory = BTreeSet::new();
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
     // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
     let slots = Slot::read_all(&target.state_dir)?;
@@ -133,13 +155,18 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
         let file = std::sync::Arc::new(topology_of(slot, target, custom)?);
         let custom = resolvers::join(&file, custom)?;
         let engine = topology::build(&file, &custom)?;
+        let of_memories = |store: &&Store| file.graph.keeper(&store.name).is_some_and(|(_, op)| op == "resolve");
+        let (memory, disk): (Vec<&Store>, Vec<&Store>) =
+            file.graph.stores.iter().filter(of_memories).partition(|store| store.kind == StoreKind::Memory);
+        in_memory.extend(memory.iter().map(|store| store.name.clone()));
         if !slot.tasks.is_dir() {
             continue;
         }
         let stores = RocksStores::new(&slot.tasks, &StoreMemory::default())?;
         for task in stores.tasks()? {
             let subtopology = usize::try_from(task.subtopology).ok().and_then(|at| engine.subtopologies().get(at));
-            for store in subtopology.iter().flat_map(|sub| &sub.stores) {
+            let is_readable = |name: &&String| disk.iter().any(|store| store.name == **name);
+            for store in subtopology.iter().flat_map(|sub| &sub.stores).filter(is_readable) {
                 let db = stores.open_read_only(task, &[store])?;
                 let position = db.position(0)?.map(|bytes| Position::decode(task, &bytes)).transpose();
                 let next_offset = position
@@ -152,7 +179,7 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Vec<Open>, Stop> {
             }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(Found { open: found.into_values().collect(), in_memory })
 }
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.

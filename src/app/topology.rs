@@ -50,6 +50,9 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
             builder = builder.punctuate(&node.name, file.values.snapshots.interval);
         }
     }
+    for store in &file.graph.stores {
+        builder = builder.keep(&store.name, store.options());
+    }
     if let Some(dead) = &file.graph.dead_letters {
         builder = builder.dead_letters(&dead.topic);
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::flow;
 use super::graph::{Graph, Input, Kind, Node};
-use super::operator::{OPERATORS, operator};
+use super::operator::{OPERATORS, RETAINED, operator};
 use super::problem::{line, nearest};
+use super::store::Store;
 use super::table::Doc;
 use crate::streams::topology::{TopicRef, changelog_topic};
 
@@ -258,10 +259,27 @@ fn stores(doc: &Doc<'_>, graph: &Graph) {
             }
         }
     }
+    for store in graph.stores.iter().filter(|s| s.retention.is_some()) {
+        retention(doc, graph, store);
+    }
     let idle = |name: &str| !owner.contains_key(name) && !meant.contains(name);
     for store in graph.stores.iter().filter(|s| idle(&s.name) && !graph.hidden.kept && !graph.hidden.nodes) {
         let message = format!("nobody keeps the store `{}`", store.name);
         let fix = format!("remove it, or name it in a processor: `stores = [\"{}\"]`", store.name);
         doc.wrong(&store.span, message, fix);
     }
+}
+
+/// A key that is gone must mean nothing to the operator that keeps the store.
+fn retention(doc: &Doc<'_>, graph: &Graph, store: &Store) {
+    let Some((_, name)) = graph.keeper(&store.name) else { return };
+    if operator(name).is_none() || RETAINED.contains(&name) {
+        return;
+    }
+    let message = format!("the store `{}` has a `retention`, which its operator `{name}` knows nothing of", store.name);
+    let fix = match name {
+        "resolve" => "remove it: with `tombstone_retention` in `[resolver]` deleted memories are forgotten".to_owned(),
+        _ => format!("remove it: it is for stores of {}", RETAINED.join(", ")),
+    };
+    doc.wrong(&store.retention_span, message, fix);
 }

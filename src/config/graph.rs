@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::flow;
 use super::format::Format;
 use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
+use super::store::Store;
 use super::table::{At, Doc, Table};
 
 /// What `from` of a node names: a node, and which of its outputs.
@@ -71,15 +72,6 @@ pub struct Node {
     pub kind: Kind,
 }
 
-/// A named store, kept in RocksDB, logged to `<application id>-<name>-changelog`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// Its name.
-    pub name: String,
-    /// Where the name stands.
-    pub span: Range<usize>,
-}
-
 /// The topic of records that cannot be processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetters {
@@ -143,8 +135,8 @@ impl Graph {
         let (stores, is_whole) = root.sections(&STORE);
         graph.hidden.stores |= !is_whole;
         for t in stores {
-            match t.text("name") {
-                Some(name) => graph.stores.push(Store { name: name.value.to_owned(), span: name.span }),
+            match Store::read(&t) {
+                Some(store) => graph.stores.push(store),
                 None => graph.hidden.stores = true,
             }
         }
@@ -180,6 +172,16 @@ impl Graph {
     /// Whether several nodes have the name, so that nothing can be said of who takes from it.
     pub fn is_ambiguous(&self, name: &str) -> bool {
         self.nodes.iter().filter(|n| n.name == name).count() > 1
+    }
+
+    /// The processor that keeps a store, and its operator.
+    pub fn keeper(&self, store: &str) -> Option<(&Node, &str)> {
+        self.nodes.iter().find_map(|node| match &node.kind {
+            Kind::Processor { operator, stores } if stores.iter().any(|s| s.value == store) => {
+                Some((node, operator.as_str()))
+            }
+            _ => None,
+        })
     }
 
     /// How many partitions a source or a repartition gets.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::format::Format;
+use super::store;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,8 +229,22 @@ pub const PROCESSOR: Section = Section {
 pub const STORE: Section = Section {
     name: "store",
     is_list: true,
-    what: "State of a processor in RocksDB, logged to the topic `<application_id>-<name>-changelog`.",
-    keys: &[needed("name", Takes::Name, "\"memories\"", "What its processor calls it; part of the topic's name.")],
+    what: "State of a processor, logged to the topic `<application_id>-<name>-changelog`.",
+    keys: &[
+        needed("name", Takes::Name, "\"memories\"", "What its processor calls it; part of the topic's name."),
+        optional(
+            "kind",
+            Takes::Choice(store::KINDS),
+            "\"rocksdb\"",
+            "Where it lies: in RocksDB, or in memory, read whole from its topic when a task is taken.",
+        ),
+        optional(
+            "retention",
+            Takes::DurationOrOff(store::RETENTION_MIN, store::RETENTION_MAX),
+            "\"30d\"",
+            "A key that is not written for so much stream time is forgotten, in its topic too. off keeps all.",
+        ),
+    ],
 };
 
 /// A topic that records go to.

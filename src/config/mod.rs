@@ -11,6 +11,7 @@ pub mod problem;
 pub mod schema;
 pub mod script;
 pub mod setting;
+pub mod store;
 pub mod table;
 pub mod value;
 pub mod variables;
@@ -26,7 +27,7 @@ use graph::Graph;
 use problem::{Problem, Problems};
 use script::Script;
 use setting::{SPECS, Values, check_path};
-use table::{Doc, Table, integer, kind};
+use table::{Doc, Table, kind, raw};
 use value::Raw;
 use variables::Variables;
 
@@ -189,15 +190,6 @@ pub fn check_application_id(id: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn raw<'a>(doc: &Doc<'_>, v: &'a Spanned<DeValue<'_>>) -> Raw<'a> {
-    match v.get_ref() {
-        DeValue::String(s) if doc.filled.contains(&v.span().start) => Raw::Text(s),
-        DeValue::String(s) => Raw::String(s),
-        DeValue::Boolean(b) => Raw::Boolean(*b),
-        other => integer(other).map_or(Raw::Other(kind(other)), Raw::Integer),
-    }
 }
 
 /// The settings while they are read.

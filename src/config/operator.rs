@@ -86,6 +86,9 @@ pub const OPERATORS: &[Operator] = &[
     },
 ];
 
+/// Those whose stores may have a `retention`.
+pub const RETAINED: &[&str] = &["aggregate"];
+
 /// The operator of that name.
 pub fn operator(name: &str) -> Option<&'static Operator> {
     OPERATORS.iter().find(|o| o.name == name)

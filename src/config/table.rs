@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Key, Section, Takes};
 use super::problem::{Problem, nearest};
+use super::value::Raw;
 
 /// A value and the bytes of the file that it stands in.
 #[derive(Clone, Debug)]
@@ -172,6 +173,19 @@ impl<'d, 't> Table<'d, 't> {
         good.map(|value| At { value, span: v.span() })
     }
 
+    /// A value that is read as settings are, if the key is there; what is wrong with it is noted.
+    pub fn setting<T>(&self, name: &str, read: impl FnOnce(Raw<'_>) -> Result<T, String>) -> Option<At<T>> {
+        let (key, v) = (self.key(name)?, self.value(name)?);
+        match read(raw(self.doc, v)) {
+            Ok(value) => Some(At { value, span: v.span() }),
+            Err(e) => {
+                let fix = format!("as in `{name} = {}`", key.example);
+                self.doc.wrong(&v.span(), format!("`{name}` of {}: {e}", self.what), fix);
+                None
+            }
+        }
+    }
+
     /// A list of strings, and whether all of it could be read; one string alone is a list of one, an absent key an empty list.
     pub fn strings(&self, name: &str) -> (Vec<At<&'t str>>, bool) {
         let (Some(key), Some(v)) = (self.key(name), self.value(name)) else {
@@ -278,6 +292,16 @@ fn complaint(takes: Takes, text: &str) -> Option<(String, String)> {
             super::check_application_id(text).err().map(|e| (e, "as in `application_id = \"helixstream\"`".to_owned()))
         }
         _ => None,
+    }
+}
+
+/// A value as settings are read: one that a variable had a part in may be meant as anything.
+pub fn raw<'a>(doc: &Doc<'_>, v: &'a Spanned<DeValue<'_>>) -> Raw<'a> {
+    match v.get_ref() {
+        DeValue::String(s) if doc.filled.contains(&v.span().start) => Raw::Text(s),
+        DeValue::String(s) => Raw::String(s),
+        DeValue::Boolean(b) => Raw::Boolean(*b),
+        other => integer(other).map_or(Raw::Other(kind(other)), Raw::Integer),
     }
 }
 

@@ -69,6 +69,7 @@ impl Diff {
                     false => format!(": restored from it, since its sub-topology {} is {} now", part.id, now_part.id),
                 };
                 self.lines.push(("kept", format!("{}{moved}", named(now))));
+                self.lines.extend(ways(store, now).into_iter().map(|text| ("changed", text)));
             }
             (why, _) => {
                 let why = why.unwrap_or_default();
@@ -101,6 +102,20 @@ impl Diff {
             self.lines.push(("new", format!("{what} {} ({} partitions)", topic.topic, topic.partitions)));
         }
     }
+}
+
+/// What changes about how a store is kept. Its changelog stays, so its content does.
+fn ways(store: &Store, now: &Store) -> Vec<String> {
+    let mut found = Vec::new();
+    if store.kind != now.kind {
+        found.push(format!("store {}: kind {} -> {}; restored from its changelog", now.name, store.kind, now.kind));
+    }
+    if store.retention != now.retention {
+        let show = |time: &Option<String>| time.clone().unwrap_or_else(|| "off".to_owned());
+        let (was, is) = (show(&store.retention), show(&now.retention));
+        found.push(format!("store {}: retention {was} -> {is}; it is that of each key's last write", now.name));
+    }
+    found
 }
 
 /// Why a store that is gone is lost; if another one stands in its place, that was probably a rename.

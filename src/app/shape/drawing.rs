@@ -62,7 +62,8 @@ impl Drawing {
                 drawing.node(shape, part.id, &part.nodes, node);
             }
             for store in &part.stores {
-                drawing.vertex(&store.name, vec![store.name.clone()], Look::Store, Some(part.id));
+                let label = [vec![store.name.clone()], store.notes()].concat();
+                drawing.vertex(&store.name, label, Look::Store, Some(part.id));
                 let changelog = drawing.topic(&store.changelog, "changelog");
                 drawing.edge(&store.processor, &store.name, None, Arrow::State);
                 drawing.edge(&store.name, &changelog, None, Arrow::Aside);

@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use super::{Stop, topology};
 use crate::config::Topology as File;
-use crate::config::graph::{Kind, Node as FileNode};
-use crate::streams::topology::{NodeKind, SubTopology, TopicRef, Topology, changelog_topic};
+use crate::config::graph::Kind;
+use crate::config::store::kind_name;
+use crate::config::value::show_duration;
+use crate::streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topology, changelog_topic};
 
 /// A topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -107,6 +109,19 @@ pub struct Store {
     pub processor: String,
     /// Its changelog topic.
     pub changelog: Topic,
+    /// Where it lies, as a file says it.
+    pub kind: &'static str,
+    /// After how much stream time a key is forgotten that is not written, as a file says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<String>,
+}
+
+impl Store {
+    /// What a person is told of how it is kept, where that is not as by default.
+    pub fn notes(&self) -> Vec<String> {
+        let place = (self.kind != kind_name(StoreKind::default())).then(|| format!("in {}", self.kind));
+        place.into_iter().chain(self.retention.iter().map(|time| format!("retention {time}"))).collect()
+    }
 }
 
 impl Part {
@@ -216,17 +231,17 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
         let to = node.children.iter().map(|child| sub.nodes[*child].name.clone());
         Node { name: node.name.clone(), role, from: from.collect(), to: to.collect() }
     });
-    let keeper = |store: &str| file.graph.nodes.iter().find(|node| keeps(node, store)).map(|node| node.name.clone());
-    let stores = sub.stores.iter().map(|name| Store {
-        name: name.clone(),
-        processor: keeper(name).unwrap_or_default(),
-        changelog: Topic { topic: changelog_topic(application_id, name), partitions: source.partitions },
+    let stores = sub.stores.iter().map(|name| {
+        let described = file.graph.stores.iter().find(|store| store.name == *name);
+        Store {
+            name: name.clone(),
+            processor: file.graph.keeper(name).map(|(node, _)| node.name.clone()).unwrap_or_default(),
+            changelog: Topic { topic: changelog_topic(application_id, name), partitions: source.partitions },
+            kind: kind_name(described.map_or(StoreKind::default(), |store| store.kind)),
+            retention: described.and_then(|store| store.retention).map(show_duration),
+        }
     });
     Part { id, nodes: nodes.collect(), stores: stores.collect() }
-}
-
-fn keeps(node: &FileNode, store: &str) -> bool {
-    matches!(&node.kind, Kind::Processor { stores, .. } if stores.iter().any(|s| s.value == store))
 }
 
 fn topic(file: &File, topic: &TopicRef) -> Topic {

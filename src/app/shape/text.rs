@@ -20,7 +20,8 @@ pub fn describe(shape: &Shape) -> String {
     shape.sources().into_iter().for_each(|topic| line("source", topic, ""));
     shape.repartitions().into_iter().for_each(|topic| line("repartition", topic, ""));
     for (part, store) in shape.stores() {
-        line("changelog", &store.changelog, &format!("  (store {} of sub-topology {})", store.name, part.id));
+        let notes: String = store.notes().iter().map(|note| format!(", {note}")).collect();
+        line("changelog", &store.changelog, &format!("  (store {} of sub-topology {}{notes})", store.name, part.id));
     }
     shape.sinks().into_iter().for_each(|topic| line("sink", topic, ""));
     line("dead letters", &shape.dead_letters, "");

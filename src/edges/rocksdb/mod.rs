@@ -161,6 +161,10 @@ impl StoreEngine for RocksStores {
         // A file from the future (the machine's clock was set back) counts as written now.
         Ok(newest.map(|written| written.elapsed().unwrap_or_default()))
     }
+
+    fn make_room(&self, bytes: usize) {
+        self.shared.make_room(bytes);
+    }
 }
 
 /// The task whose folder has this name.

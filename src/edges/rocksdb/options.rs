@@ -41,6 +41,12 @@ impl Shared {
         Ok(Shared { cache, buffers, env, memory: *memory })
     }
 
+    /// The cache gives way to what else takes memory of the stores' share, but never below half of itself: memtables lie in it.
+    pub fn make_room(&self, bytes: usize) {
+        let whole = self.memory.cache_bytes;
+        self.cache.clone().set_capacity(whole.saturating_sub(bytes).max(whole / 2));
+    }
+
     /// Settings of a database.
     pub fn database(&self) -> Options {
         let mut options = self.family();

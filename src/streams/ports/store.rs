@@ -61,6 +61,16 @@ pub trait StoreEngine: Send + Sync {
 
     /// How long ago a task's database was last written, from its files' times; `None` when there is none. Asked before `open`.
     fn idle(&self, task: TaskId) -> Result<Option<Duration>>;
+
+    /// The task is another's now: what of it lies in memory alone may go. Until then it outlives the closing of its database.
+    fn forget(&self, task: TaskId) {
+        let _ = task;
+    }
+
+    /// Others take so many bytes of the memory that all stores have together: leaves them that room, as far as it can.
+    fn make_room(&self, bytes: usize) {
+        let _ = bytes;
+    }
 }
 
 /// An open database of one task. Dropping it closes it.

@@ -1,6 +1,6 @@
 //! What the threads of a process share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,8 +13,9 @@ use super::owners::Owners;
 use super::setup;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Admin, Clock, RestoreClient, StoreEngine};
-use crate::streams::task::Plan;
-use crate::streams::topology::Topology;
+use crate::streams::store::mixed::MixedStores;
+use crate::streams::task::{Plan, PlanStore};
+use crate::streams::topology::{StoreKind, Topology};
 
 /// The world of an instance, as its threads share it.
 #[derive(Clone)]
@@ -54,10 +55,17 @@ impl Instance {
         topology: &Topology,
         config: RuntimeConfig,
         threads: usize,
-        ports: InstancePorts,
+        mut ports: InstancePorts,
     ) -> Result<Arc<Instance>> {
+        let metrics = Arc::new(Metrics::new(threads));
         let sizes = setup::prepare(&*ports.admin, topology, &config)?;
         let plans = Plan::all(topology, &config.application_id, &sizes);
+        let in_memory = |store: &&PlanStore| store.options.kind == StoreKind::Memory;
+        let in_memory: BTreeSet<String> =
+            plans.iter().flat_map(|plan| &plan.stores).filter(in_memory).map(|store| store.name.clone()).collect();
+        if !in_memory.is_empty() {
+            ports.stores = Arc::new(MixedStores::new(ports.stores, in_memory, metrics.memory_stores()));
+        }
         let mut changelog_memory = BTreeMap::new();
         for store in plans.iter().flat_map(|plan| &plan.stores) {
             let settings = ports.admin.topic_config(&store.changelog)?;
@@ -73,7 +81,7 @@ impl Instance {
             };
             changelog_memory.insert(store.changelog.clone(), Duration::from_millis(millis));
         }
-        let (owners, metrics) = (Owners::default(), Arc::new(Metrics::new(threads)));
+        let owners = Owners::default();
         Ok(Arc::new(Instance {
             config,
             plans,

@@ -1,8 +1,8 @@
 //! What the threads tell of themselves, readable from any other thread: for `/metrics`, `/ready` and the live line.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::streams::record::{TaskId, TopicPartition};
@@ -115,6 +115,7 @@ pub struct Metrics {
     threads: Vec<ThreadMetrics>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     restored: AtomicU64,
+    memory_stores: Arc<AtomicUsize>,
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
 }
 
@@ -129,6 +130,7 @@ impl Metrics {
             threads: (0..threads.max(1)).map(|_| ThreadMetrics::default()).collect(),
             tasks: Mutex::default(),
             restored: AtomicU64::new(0),
+            memory_stores: Arc::default(),
             counters: Mutex::default(),
         }
     }
@@ -174,6 +176,16 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Bytes that stores in memory take, about.
+    pub fn memory_store_bytes(&self) -> usize {
+        self.memory_stores.load(Ordering::Relaxed)
+    }
+
+    /// Where those bytes are counted.
+    pub(super) fn memory_stores(&self) -> Arc<AtomicUsize> {
+        self.memory_stores.clone()
     }
 
     /// Changelog records restored since the start, of all tasks that ever were here.

@@ -70,6 +70,9 @@ impl StreamThread {
     fn close_slots(&self, slots: Vec<Slot>) -> Result<()> {
         for mut slot in slots {
             slot.enter(TaskState::Closed)?;
+            // Before the ownership ends: another thread of ours may be waiting for it.
+            slot.task = None;
+            self.instance.ports.stores.forget(slot.id);
             self.instance.metrics().remove_task(slot.id, self.index);
         }
         Ok(())

@@ -4,6 +4,7 @@
 pub mod contract;
 pub mod cut;
 pub mod memory;
+pub mod mixed;
 mod overlay;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::partitioner::partition_for;
 use crate::streams::record::Record;
-use crate::streams::topology::{NodeKind, ProcessorFactory, TopicRef, Topology, changelog_topic};
+use crate::streams::topology::{NodeKind, ProcessorFactory, StoreOptions, TopicRef, Topology, changelog_topic};
 
 /// A topic to send to.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct PlanStore {
     pub name: String,
     /// Its changelog topic; the task's partition of it is the task's own.
     pub changelog: Arc<str>,
+    /// How it is kept.
+    pub options: StoreOptions,
 }
 
 /// Partition counts and size limits of topics, by full name.
@@ -122,6 +124,7 @@ impl Plan {
             let store = |name: &String| PlanStore {
                 name: name.clone(),
                 changelog: changelog_topic(application_id, name).into(),
+                options: topology.store_options(name),
             };
             Arc::new(Plan {
                 subtopology: at as u32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{self, TopologyError};
-use super::{ProcessorFactory, Topology};
+use super::{ProcessorFactory, StoreOptions, Topology};
 use crate::streams::processor::Processor;
 
 /// A node as it was named, before it is checked.
@@ -38,6 +38,7 @@ pub struct TopologyBuilder {
     pub(super) stores: Vec<StoreDraft>,
     pub(super) intervals: Vec<(String, Duration)>,
     pub(super) dead_letters: Vec<String>,
+    pub(super) store_options: Vec<(String, StoreOptions)>,
 }
 
 fn names<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Vec<String> {
@@ -73,10 +74,17 @@ impl TopologyBuilder {
         self.node(name, DraftKind::Repartition, parents)
     }
 
-    /// A persistent store with a changelog topic, for the processors named, which all read the same source.
+    /// A store with a changelog topic, on disk unless [`TopologyBuilder::keep`] says otherwise, for the processors named, which all read the same source.
     #[must_use]
     pub fn store<S: AsRef<str>>(mut self, name: &str, processors: impl IntoIterator<Item = S>) -> Self {
         self.stores.push(StoreDraft { name: name.to_owned(), users: names(processors) });
+        self
+    }
+
+    /// How a store is kept.
+    #[must_use]
+    pub fn keep(mut self, store: &str, options: StoreOptions) -> Self {
+        self.store_options.push((store.to_owned(), options));
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builder::{Draft, DraftKind, TopologyBuilder};
-use super::{Node, NodeKind, SubTopology, TopicRef, Topology};
+use super::{Node, NodeKind, StoreOptions, SubTopology, TopicRef, Topology};
 
 /// Why a topology cannot be run, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,10 @@ pub enum TopologyError {
         "store `{store}` is used below `{first}` and below `{second}`: a store belongs to one task; keep its users under one source"
     )]
     SharedStore { store: String, first: String, second: String },
+    #[error(
+        "it is said how store `{store}` is kept, which does not exist or of which it was said before: define it, and say it once"
+    )]
+    StoreOptions { store: String },
     #[error("`{node}` is punctuated but is no processor: name a processor")]
     PunctuatedNode { node: String },
     #[error("`{node}` is punctuated every {millis} ms: the interval must be at least 1 ms and set once")]
@@ -233,6 +237,18 @@ fn place_stores(draft: &TopologyBuilder, root: &[usize]) -> Result<Vec<usize>> {
     draft.stores.iter().map(place).collect()
 }
 
+/// How each store is kept of which that was said.
+fn store_options(draft: &TopologyBuilder) -> Result<BTreeMap<String, StoreOptions>> {
+    let mut all = BTreeMap::new();
+    for (store, options) in &draft.store_options {
+        let is_there = draft.stores.iter().any(|known| known.name == *store);
+        if !is_there || all.insert(store.clone(), *options).is_some() {
+            return Err(TopologyError::StoreOptions { store: store.clone() });
+        }
+    }
+    Ok(all)
+}
+
 /// The whole graph, resolved.
 struct Graph<'a> {
     draft: &'a TopologyBuilder,
@@ -299,11 +315,12 @@ pub(super) fn check(mut draft: TopologyBuilder) -> Result<Topology> {
     check_sinks(&draft.nodes, &root)?;
     check_dead_ends(&draft.nodes, &parents)?;
     let store_home = place_stores(&draft, &root)?;
+    let store_options = store_options(&draft)?;
     let graph = Graph { draft: &draft, parents, order, root, store_home };
     let is_root = |at: &usize| matches!(draft.nodes[*at].kind, DraftKind::Source(_) | DraftKind::Repartition);
     let subtopologies: Vec<SubTopology> = (0..draft.nodes.len()).filter(is_root).map(|at| graph.cut(at)).collect();
     if subtopologies.is_empty() {
         return Err(TopologyError::NoSource);
     }
-    Ok(Topology { subtopologies, dead_letters: draft.dead_letters.first().cloned() })
+    Ok(Topology { subtopologies, dead_letters: draft.dead_letters.first().cloned(), store_options })
 }

@@ -5,15 +5,18 @@
 
 mod builder;
 mod check;
+mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::TopologyBuilder;
 pub use check::TopologyError;
+pub use store::{StoreKind, StoreOptions};
 
 use super::processor::Processor;
 
@@ -101,6 +104,8 @@ pub struct SubTopology {
 pub struct Topology {
     pub(crate) subtopologies: Vec<SubTopology>,
     pub(crate) dead_letters: Option<String>,
+    /// Of the stores that are not kept as by default.
+    pub(crate) store_options: BTreeMap<String, StoreOptions>,
 }
 
 impl Topology {
@@ -117,6 +122,11 @@ impl Topology {
     /// The topic for records that cannot be processed, if one was named.
     pub fn dead_letters(&self) -> Option<&str> {
         self.dead_letters.as_deref()
+    }
+
+    /// How a store is kept.
+    pub fn store_options(&self, store: &str) -> StoreOptions {
+        self.store_options.get(store).copied().unwrap_or_default()
     }
 
     /// The topics of the world that it reads.

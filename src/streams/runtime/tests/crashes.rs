@@ -38,9 +38,11 @@ const WORDS: usize = 15;
 
 #[test]
 fn a_kill_at_any_step_of_a_commit_loses_and_doubles_nothing() {
-    for step in COMMIT_STEPS {
+    for (step, make) in
+        COMMIT_STEPS.into_iter().flat_map(|step| [(step, World::new as fn() -> World), (step, World::in_memory)])
+    {
         for at in 1..=3 {
-            let mut world = World::new();
+            let mut world = make();
             world.publish(&LINES[..4]);
             world.observer = Arc::new(Killer { step, at, seen: AtomicUsize::new(0) });
             let running = world.start_all();
@@ -136,7 +138,7 @@ fn random_fault(schedule: &mut Schedule, world: &World) {
 
 fn soak(number: u64) {
     let mut schedule = Schedule(number * 0x9e37_79b9 + 1);
-    let mut world = World::new();
+    let mut world = if number % 3 == 2 { World::in_memory() } else { World::new() };
     world.config.commit_interval = Duration::from_millis(1 + schedule.below(40) as u64);
     world.config.task_timeout = Duration::from_secs(3600);
     let (mut words, letters) = (0, ["a", "b", "c", "d", "e"]);

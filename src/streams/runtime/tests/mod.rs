@@ -21,7 +21,7 @@ use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::{Headers, InRecord, Origin, Record, TopicPartition};
 use crate::streams::store::memory::MemoryStores;
 use crate::streams::task::Sizes;
-use crate::streams::topology::Topology;
+use crate::streams::topology::{StoreKind, StoreOptions, Topology};
 
 thread_local! {
     /// What a line with a `~` needs of others is not to be had.
@@ -126,6 +126,11 @@ impl Processor for Count {
 }
 
 fn topology() -> Topology {
+    topology_kept(StoreOptions::default())
+}
+
+/// Its store kept in another way.
+fn topology_kept(options: StoreOptions) -> Topology {
     let built = Topology::builder()
         .source("lines", "lines")
         .process("words", ["lines"], || Box::new(Words))
@@ -133,6 +138,7 @@ fn topology() -> Topology {
         .process("count", ["by-word"], || Box::new(Count::default()))
         .punctuate("count", Duration::from_secs(10))
         .store("counts", ["count"])
+        .keep("counts", options)
         .sink("out", "out", ["count"])
         .dead_letters("bad")
         .build();
@@ -148,6 +154,8 @@ const PARTITIONS: i32 = 2;
 struct World {
     broker: Broker,
     stores: MemoryStores,
+    /// How the store of counts is kept.
+    options: StoreOptions,
     config: RuntimeConfig,
     observer: Arc<dyn StepObserver>,
     /// The next position read from a store is another's.
@@ -167,7 +175,19 @@ impl World {
             purge_interval: None,
             ..RuntimeConfig::default()
         };
-        World { broker, stores: MemoryStores::new(), config, observer: Arc::new(NoObserver), meddle: Arc::default() }
+        World {
+            broker,
+            stores: MemoryStores::new(),
+            options: StoreOptions::default(),
+            config,
+            observer: Arc::new(NoObserver),
+            meddle: Arc::default(),
+        }
+    }
+
+    /// One whose store of counts lies in memory.
+    fn in_memory() -> World {
+        World { options: StoreOptions { kind: StoreKind::Memory }, ..World::new() }
     }
 
     fn publish(&self, lines: &[&str]) {
@@ -195,7 +215,7 @@ impl World {
             executor: Arc::new(Inline),
             observer: self.observer.clone(),
         };
-        let instance = Instance::new(&topology(), self.config.clone(), 1, ports).unwrap();
+        let instance = Instance::new(&topology_kept(self.options), self.config.clone(), 1, ports).unwrap();
         let group = Group::new(&self.broker);
         let ports = ThreadPorts {
             membership: Box::new(group.clone()),

@@ -342,3 +342,39 @@ fn repartition_topics_are_purged_below_the_commit_only() {
     }
     assert_eq!(state.deleted_below.len(), repartition.len(), "no other topic is touched");
 }
+
+/// Records of the changelog, without markers.
+fn changes(world: &World) -> u64 {
+    (0..PARTITIONS).map(|partition| world.broker.read(CHANGELOG, partition).len() as u64).sum()
+}
+
+#[test]
+fn a_store_in_memory_is_restored_whole_and_lies_nowhere_else() {
+    let world = World::in_memory();
+    run_once_through(&world);
+    assert!(COUNT_TASKS.iter().all(|task| world.stores.idle(*task).unwrap().is_none()), "nothing is opened on disk");
+    let whole = changes(&world);
+    world.publish(&["a b c d e f", "g"]);
+    let mut running = world.start_all();
+    running.finish();
+    let metrics = running.instance.metrics();
+    assert_eq!(metrics.restored_records(), whole);
+    assert!(metrics.memory_store_bytes() > 0);
+    running.stop();
+    assert_eq!(metrics.memory_store_bytes(), 0, "it goes with its tasks");
+    world.assert_exactly_once(WORDS + 7);
+}
+
+#[test]
+fn a_task_that_begins_again_at_its_last_commit_keeps_what_lies_in_memory() {
+    let world = World::in_memory();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.finish();
+    world.broker.fault("commit", crate::streams::error::Error::ProducerLost("fenced".to_owned()));
+    world.publish(&["a b c d e f", "g"]);
+    running.finish();
+    assert_eq!(running.instance.metrics().restored_records(), 0);
+    running.stop();
+    world.assert_exactly_once(WORDS + 7);
+}
