@@ -23,4 +23,5 @@ mod restore;
 mod samples;
 mod scale;
 mod settled;
+mod stores;
 mod trial;

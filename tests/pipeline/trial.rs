@@ -42,9 +42,26 @@ impl Trial {
         Trial::make(stem, settings, None, make)
     }
 
+    /// The same, with the store of memories described by these keys besides its name.
+    pub fn with_store(stem: &str, keys: &str) -> Trial {
+        let text = memory_toml();
+        let store = "[[store]]\nname = \"memories\"";
+        assert!(text.contains(store), "memory.toml has a store");
+        Trial::of(&text.replace(store, &format!("{store}\n{keys}\n#")), stem, &[], None, |_| {})
+    }
+
     fn make(stem: &str, settings: &[&str], own_broker: Option<Arc<Broker>>, make: impl FnOnce(&str)) -> Trial {
+        Trial::of(&memory_toml(), stem, settings, own_broker, make)
+    }
+
+    fn of(
+        text: &str,
+        stem: &str,
+        settings: &[&str],
+        own_broker: Option<Arc<Broker>>,
+        make: impl FnOnce(&str),
+    ) -> Trial {
         let (dir, name) = (temp_dir(stem), unique(stem));
-        let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
         let text = text.replace("\"helixstream\"", &format!("\"{name}\"")).replace("helixagent.memory", &name);
         std::fs::write(dir.join("topology.toml"), text).unwrap();
         // Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
@@ -256,6 +273,10 @@ impl Trial {
         let read = |name: &str| records::read_file(output.join(format!("{name}.jsonl")));
         Replayed { snapshots: read("snapshots"), dead_letters: read("dead-letters") }
     }
+}
+
+fn memory_toml() -> String {
+    std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap()
 }
 
 /// What `replay` wrote.

@@ -56,6 +56,13 @@ fn a_source_may_grow_behind_a_repartition() {
 }
 
 #[test]
+fn a_store_keeps_its_state_wherever_it_lies() {
+    let kind = "changed  store memories: kind rocksdb -> memory; restored from its changelog\n";
+    let parts = [("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"")];
+    assert_survives(&parts, &[STORE, kind, REPARTITION, SOURCE, OUTPUTS]);
+}
+
+#[test]
 fn fewer_partitions_lose_state() {
     let lines = [
         "lost     store memories (changelog helixstream-memories-changelog, 12 partitions): its partitions are 6 now and were 12: keys lie elsewhere\n",

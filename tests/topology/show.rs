@@ -27,6 +27,18 @@ fn json_is_for_programs() {
 }
 
 #[test]
+fn how_a_store_is_kept_is_shown() {
+    let dir = crate::support::process::temp_dir("topology");
+    let text = crate::changed(&[("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"")]);
+    std::fs::write(dir.join("t.toml"), text).unwrap();
+    let describe = |format| topology(&dir, &["describe", "t.toml", "--format", format]).stdout;
+    assert!(describe("text").contains("(store memories of sub-topology 1, in memory)\n"));
+    assert!(describe("json").contains("\"kind\": \"memory\""));
+    assert!(describe("mermaid").contains("[(\"memories<br>in memory\")]"));
+    assert!(describe("dot").contains("[label=\"memories\\nin memory\", shape=cylinder]"));
+}
+
+#[test]
 fn mermaid_is_a_well_formed_flowchart() {
     let text = describe("mermaid");
     assert_kept("shown/memory.mmd", &text);

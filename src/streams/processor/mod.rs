@@ -2,12 +2,14 @@
 
 mod context;
 mod dead_letter;
+mod retained;
 
 pub use context::{Context, StoreRef};
 pub use dead_letter::{
     HEADER_CLASS, HEADER_DIGEST, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_SIZE, HEADER_TIMESTAMP,
     HEADER_TOPIC,
 };
+pub use retained::Retained;
 
 use super::error::Error;
 use super::record::Record;
