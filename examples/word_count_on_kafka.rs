@@ -42,9 +42,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let admin = ClusterAdmin::new(&settings, &reader)?;
     admin.wait_for_brokers(Duration::from_secs(60))?;
     let workers = Arc::new(Workers::start(2)?);
+    let reader = Arc::new(reader);
     let ports = InstancePorts {
         admin: Arc::new(admin),
-        restore: Arc::new(reader),
+        restore: reader.clone(),
+        standby: reader,
         stores: Arc::new(RocksStores::new(Path::new(state), &StoreMemory::default())?),
         clock: Arc::new(MachineClock::new()),
         executor: workers.clone(),

@@ -116,6 +116,7 @@ impl Status for Pages {
             Kind::Gauge,
             Value::Level(self.metrics.memory_store_bytes() as f64),
         ));
+        families.extend(of_standbys(&self.metrics));
         families.extend(counters(&self.metrics.counters()));
         let mirrors: Vec<(&str, Figures)> =
             self.mirrors.iter().map(|(topic, status)| (topic.as_str(), status.figures())).collect();
@@ -157,6 +158,18 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
         Family { name: "lag", help: "Records behind, by partition", kind: Kind::Gauge, samples: lags },
         Family::by("tasks", "Tasks assigned, by state", Kind::Gauge, "state", states),
         level("restore_records_left", "Changelog offsets still to be restored for the tasks assigned", left),
+    ]
+}
+
+/// Those of a topology without standbys are shown as well, at 0.
+fn of_standbys(metrics: &Metrics) -> Vec<Family> {
+    let standbys = metrics.standbys();
+    let lags = standbys.iter().map(|(task, status)| (task.to_string(), Value::Level(status.lag as f64)));
+    let (count, records) = (standbys.len() as f64, metrics.standby_records());
+    vec![
+        Family::one("standby_tasks", "Tasks of other instances stood by for", Kind::Gauge, Value::Level(count)),
+        Family::by("standby_lag", "Changelog offsets that a standby is behind", Kind::Gauge, "task", lags),
+        Family::one("standby_records", "Changelog records read by standbys", Kind::Counter, Value::Count(records)),
     ]
 }
 

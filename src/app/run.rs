@@ -30,7 +30,7 @@ use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::slots::Slot;
 use crate::streams::error::Error;
 use crate::streams::runtime::{
-    Instance, InstancePorts, NoObserver, RuntimeConfig, StepObserver, StreamThread, ThreadPorts, Workers,
+    Instance, InstancePorts, NoObserver, RuntimeConfig, Standby, StepObserver, StreamThread, ThreadPorts, Workers,
 };
 use crate::streams::topology::Topology;
 
@@ -94,6 +94,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let pages = Arc::new(Pages::new(instance.metrics(), status));
     let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
     let threads = Threads::start(&instance, &kafka, plan.threads)?;
+    let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
     let failure = threads.watch(&signalled, &mut Watch::new(pages));
     tracing::info!("stopping: what is processed is committed first");
@@ -101,6 +102,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let mirrors_end = mirrors.map_or(Vec::new(), Mirrors::stop);
     let deadline = Instant::now() + STOP_LIMIT;
     let stopped = threads.join(deadline);
+    standby.iter().for_each(|standby| _ = wait_for(standby, deadline));
     // What was being restored is given up by now, and closes its store.
     workers.finish(deadline.saturating_duration_since(Instant::now()));
     let mirrors_limit = Instant::now() + Duration::from_secs(1);
@@ -154,12 +156,14 @@ fn start(
     };
     let stores = Arc::new(RocksStores::new(&slot.tasks, &stores)?);
     let restore = Arc::new(ChangelogReader::new(kafka)?);
+    let has_standbys = plan.file.graph.stores.iter().any(|store| store.standby > 0);
+    let standby = if has_standbys { Arc::new(ChangelogReader::for_standbys(kafka)?) } else { restore.clone() };
     let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
     let (patience, threads) = (runtime.broker_timeout, plan.threads);
     unless_signalled(signalled, move || {
         admin.wait_for_brokers(patience)?;
         let clock = Arc::new(MachineClock::default());
-        let ports = InstancePorts { admin, restore, stores, clock, executor, observer };
+        let ports = InstancePorts { admin, restore, standby, stores, clock, executor, observer };
         prepare(&engine, &config, threads, &ports, patience)
     })
 }
@@ -241,6 +245,16 @@ impl Threads {
         }
         Ok(())
     }
+}
+
+/// The thread that keeps stores of others' tasks warm, where any store is to be.
+fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<()>>> {
+    if !instance.has_standbys() {
+        return Ok(None);
+    }
+    let standby = Standby::new(instance);
+    let thread = thread::Builder::new().name("standby".to_owned()).spawn(move || standby.run());
+    thread.context("start the thread of the standbys").map(Some)
 }
 
 fn stream_thread(instance: &Arc<Instance>, kafka: &KafkaSettings, index: usize) -> anyhow::Result<()> {

@@ -71,8 +71,13 @@ fn text(pages: &Pages) -> String {
         Some(figures) if figures.down => "mirror down".to_owned(),
         Some(figures) => figures.lag.map_or("mirror lag unknown".to_owned(), |lag| format!("mirror lag {lag}")),
     };
+    let standbys = pages.metrics().standbys();
+    let standby = match standbys.len() {
+        0 => String::new(),
+        count => format!(" · {count} standbys, lag {}", standbys.values().map(|status| status.lag).sum::<u64>()),
+    };
     format!(
-        "{:.0}/s · lag {} · {} memories · {} conflicts · {} dead letters · {mirror}",
+        "{:.0}/s · lag {} · {} memories · {} conflicts · {} dead letters · {mirror}{standby}",
         pages.rate(),
         pages.metrics().lag(),
         pages.counted(RESOLVED),

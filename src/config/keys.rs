@@ -239,6 +239,12 @@ pub const STORE: Section = Section {
             "Where it lies: in RocksDB, or in memory, read whole from its topic when a task is taken.",
         ),
         optional(
+            "standby",
+            Takes::Number(0, store::STANDBY_MAX),
+            "1",
+            "How many instances besides a task's owner keep its store warm, so that one of them goes on with a tail.",
+        ),
+        optional(
             "retention",
             Takes::DurationOrOff(store::RETENTION_MIN, store::RETENTION_MAX),
             "\"30d\"",

@@ -58,8 +58,9 @@ fn a_source_may_grow_behind_a_repartition() {
 #[test]
 fn a_store_keeps_its_state_wherever_it_lies() {
     let kind = "changed  store memories: kind rocksdb -> memory; restored from its changelog\n";
-    let parts = [("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"")];
-    assert_survives(&parts, &[STORE, kind, REPARTITION, SOURCE, OUTPUTS]);
+    let standby = "changed  store memories: standbys 0 -> 2\n";
+    let parts = [("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"\nstandby = 2")];
+    assert_survives(&parts, &[STORE, kind, standby, REPARTITION, SOURCE, OUTPUTS]);
 }
 
 #[test]

@@ -29,13 +29,13 @@ fn json_is_for_programs() {
 #[test]
 fn how_a_store_is_kept_is_shown() {
     let dir = crate::support::process::temp_dir("topology");
-    let text = crate::changed(&[("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"")]);
+    let text = crate::changed(&[("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"\nstandby = 1")]);
     std::fs::write(dir.join("t.toml"), text).unwrap();
     let describe = |format| topology(&dir, &["describe", "t.toml", "--format", format]).stdout;
-    assert!(describe("text").contains("(store memories of sub-topology 1, in memory)\n"));
-    assert!(describe("json").contains("\"kind\": \"memory\""));
-    assert!(describe("mermaid").contains("[(\"memories<br>in memory\")]"));
-    assert!(describe("dot").contains("[label=\"memories\\nin memory\", shape=cylinder]"));
+    assert!(describe("text").contains("(store memories of sub-topology 1, in memory, 1 standby)\n"));
+    assert!(describe("json").contains("\"kind\": \"memory\",\n          \"standby\": 1\n"));
+    assert!(describe("mermaid").contains("[(\"memories<br>in memory<br>1 standby\")]"));
+    assert!(describe("dot").contains("[label=\"memories\\nin memory\\n1 standby\", shape=cylinder]"));
 }
 
 #[test]

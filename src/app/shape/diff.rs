@@ -110,6 +110,9 @@ fn ways(store: &Store, now: &Store) -> Vec<String> {
     if store.kind != now.kind {
         found.push(format!("store {}: kind {} -> {}; restored from its changelog", now.name, store.kind, now.kind));
     }
+    if store.standby != now.standby {
+        found.push(format!("store {}: standbys {} -> {}", now.name, store.standby, now.standby));
+    }
     if store.retention != now.retention {
         let show = |time: &Option<String>| time.clone().unwrap_or_else(|| "off".to_owned());
         let (was, is) = (show(&store.retention), show(&now.retention));

@@ -111,6 +111,9 @@ pub struct Store {
     pub changelog: Topic,
     /// Where it lies, as a file says it.
     pub kind: &'static str,
+    /// How many instances besides a task's owner keep it warm.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub standby: u32,
     /// After how much stream time a key is forgotten that is not written, as a file says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<String>,
@@ -120,8 +123,18 @@ impl Store {
     /// What a person is told of how it is kept, where that is not as by default.
     pub fn notes(&self) -> Vec<String> {
         let place = (self.kind != kind_name(StoreKind::default())).then(|| format!("in {}", self.kind));
-        place.into_iter().chain(self.retention.iter().map(|time| format!("retention {time}"))).collect()
+        let standby = match self.standby {
+            0 => None,
+            1 => Some("1 standby".to_owned()),
+            n => Some(format!("{n} standbys")),
+        };
+        let retention = self.retention.iter().map(|time| format!("retention {time}"));
+        place.into_iter().chain(standby).chain(retention).collect()
     }
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Part {
@@ -237,6 +250,7 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
             name: name.clone(),
             processor: file.graph.keeper(name).map(|(node, _)| node.name.clone()).unwrap_or_default(),
             changelog: Topic { topic: changelog_topic(application_id, name), partitions: source.partitions },
+            standby: described.map_or(0, |store| store.standby),
             kind: kind_name(described.map_or(StoreKind::default(), |store| store.kind)),
             retention: described.and_then(|store| store.retention).map(show_duration),
         }

@@ -13,12 +13,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::error::{Call, Failure};
+use super::group;
 use super::messages::{Buffer, Queue};
 use super::native::{Native, log_line};
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Admin, Committed, LogRange, NewTopic, TopicInfo};
+use crate::streams::ports::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicInfo};
 use crate::streams::record::TopicPartition;
 
 /// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
@@ -33,6 +34,7 @@ pub struct ClusterAdmin {
     reader: Arc<Native>,
     common: Queue,
     servers: String,
+    group: String,
 }
 
 /// Hands the client's log lines to `tracing`.
@@ -64,7 +66,13 @@ impl ClusterAdmin {
         let reader = reader.client().clone();
         let common = Queue::of_consumer(&reader);
         let common = common.ok_or_else(|| Error::Fatal("make the admin client: it has no group id".to_owned()))?;
-        Ok(ClusterAdmin { admin, reader, common, servers: settings.bootstrap_servers.clone() })
+        Ok(ClusterAdmin {
+            admin,
+            reader,
+            common,
+            servers: settings.bootstrap_servers.clone(),
+            group: settings.application_id.clone(),
+        })
     }
 
     /// Waits until a broker answers; logs a line every 5 s that none does.
@@ -238,6 +246,11 @@ impl Admin for ClusterAdmin {
             Ok((entry.offset >= 0).then(committed))
         };
         partitions.iter().map(one).collect()
+    }
+
+    fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
+        let found = self.admin.inner().fetch_group_list(Some(&self.group), REQUEST);
+        group::members(&found.map_err(|error| failed("describe the group", &error))?, &self.group)
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

@@ -5,10 +5,10 @@
 //! | [`settings`] | what each client is told, what a user may add |
 //! | [`consumer`] | the group consumer of a stream thread: membership and fetching |
 //! | [`producer`] | the transactional producer of a stream thread |
-//! | [`restore`] | reads of changelogs, a queue a partition |
+//! | [`restore`] | reads of changelogs, a queue a partition, for restores and standbys |
 //! | [`mirror`] | the log source of the mirror |
 //! | [`range`] | a range of one partition, for `mirror verify` |
-//! | [`admin`] | topics, their settings, committed offsets |
+//! | [`admin`] | topics, their settings, committed offsets, the group's members |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
 //! What exactly once rests on, and what librdkafka does that one would not expect, stands at the place that deals with it.
@@ -16,6 +16,7 @@
 pub mod admin;
 pub mod consumer;
 mod error;
+mod group;
 mod list;
 mod messages;
 pub mod mirror;

@@ -1,4 +1,4 @@
-//! Reads of changelogs for restores: one client an instance, a queue of its own for each partition.
+//! Reads of changelogs for restores and standbys: one client an instance for each, a queue of its own for each partition.
 //!
 //! The client is in no group: it is given partitions one by one. It carries the group's id only since committed offsets are
 //! asked for with it, read committed, so that an open transaction over them is waited for.
@@ -12,7 +12,7 @@ use super::error::{Call, Failure};
 use super::messages::{Buffer, Queue};
 use super::native::{Kind, Native};
 use super::partitions::{Partitions, hand_out};
-use super::settings::KafkaSettings;
+use super::settings::{KafkaSettings, Properties};
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{RestoreClient, RestoreReader};
 use crate::streams::record::{RecordBatch, TopicPartition};
@@ -30,7 +30,19 @@ impl ChangelogReader {
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
     pub fn new(settings: &KafkaSettings) -> Result<ChangelogReader> {
-        let client = Arc::new(Native::new(Kind::Consumer, &settings.restore())?);
+        ChangelogReader::with(settings.restore())
+    }
+
+    /// One for standbys, which read for as long as the instance lives.
+    ///
+    /// # Errors
+    /// As for [`ChangelogReader::new`].
+    pub fn for_standbys(settings: &KafkaSettings) -> Result<ChangelogReader> {
+        ChangelogReader::with(settings.standby())
+    }
+
+    fn with(properties: Properties) -> Result<ChangelogReader> {
+        let client = Arc::new(Native::new(Kind::Consumer, &properties)?);
         let common = Queue::of_consumer(&client).map(Arc::new);
         let common = common.ok_or_else(|| Error::Fatal("make the restore client: it has no group id".to_owned()))?;
         Ok(ChangelogReader { client, common })

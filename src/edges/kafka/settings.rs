@@ -130,6 +130,9 @@ pub struct KafkaSettings {
 /// The largest record that any producer sends: 16 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// Bytes of fetched records that are held for a changelog that a standby follows.
+const STANDBY_QUEUE_BYTES: usize = 256 << 10;
+
 /// Settings of one client, in the order in which they are set.
 pub(super) type Properties = Vec<(String, String)>;
 
@@ -215,6 +218,14 @@ impl KafkaSettings {
         // is fetched when nothing is restored.
         let mut all = pairs(&[("fetch.wait.max.ms", "5")]);
         all.extend(self.reader(&client, &self.application_id, self.restore_queue_bytes));
+        all
+    }
+
+    /// Of the client that reads for standbys: it waits at the ends of changelogs most of the time, and there are many of them.
+    pub(super) fn standby(&self) -> Properties {
+        let client = format!("{}-{}-standby", self.application_id, self.instance_id);
+        let mut all = pairs(&[("fetch.wait.max.ms", "100")]);
+        all.extend(self.reader(&client, &self.application_id, STANDBY_QUEUE_BYTES));
         all
     }
 

@@ -34,6 +34,15 @@ pub struct Committed {
     pub metadata: String,
 }
 
+/// A member of the group, as the broker describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Its client's id.
+    pub client_id: String,
+    /// What is assigned to it.
+    pub partitions: Vec<TopicPartition>,
+}
+
 /// The offsets that a partition's log holds, whatever the isolation level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
@@ -59,6 +68,9 @@ pub trait Admin: Send + Sync {
 
     /// The group's committed offsets (stable ones: an open transaction that covers them is waited for), in the order asked for.
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
+
+    /// The members of the group and what each has; `None` while that is being settled.
+    fn group_members(&self) -> Result<Option<Vec<GroupMember>>>;
 
     /// What a partition's log holds.
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange>;

@@ -11,7 +11,7 @@ pub mod log;
 mod producer;
 mod store;
 
-pub use admin::{Admin, Committed, LogRange, NewTopic, TopicInfo};
+pub use admin::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicInfo};
 pub use clock::Clock;
 pub use codec::{Codec, CodecError};
 pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};

@@ -29,6 +29,8 @@ pub struct RuntimeConfig {
     pub replication: Option<i32>,
     /// The record limit of topics that we make, and the most that is sent to any topic.
     pub max_record_bytes: usize,
+    /// How often the group is asked who has what, so that each instance knows which tasks it stands by for.
+    pub standby_interval: Duration,
     /// How long a stop waits for the group to let go.
     pub stop_timeout: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for RuntimeConfig {
             purge_interval: Some(Duration::from_secs(30)),
             replication: None,
             max_record_bytes: 16 << 20,
+            standby_interval: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(6),
         }
     }

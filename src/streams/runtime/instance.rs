@@ -22,8 +22,10 @@ use crate::streams::topology::{StoreKind, Topology};
 pub struct InstancePorts {
     /// Topics and committed offsets.
     pub admin: Arc<dyn Admin>,
-    /// Reads changelogs.
+    /// Reads changelogs for tasks that are taken.
     pub restore: Arc<dyn RestoreClient>,
+    /// Reads changelogs for standbys: for long, and with little memory.
+    pub standby: Arc<dyn RestoreClient>,
     /// Opens stores.
     pub stores: Arc<dyn StoreEngine>,
     /// Time for intervals and back-off.
@@ -96,6 +98,16 @@ impl Instance {
     /// What the threads tell of themselves.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// Whether any store is to be kept warm by others than its owner.
+    pub fn has_standbys(&self) -> bool {
+        self.plans.iter().flat_map(|plan| &plan.stores).any(|store| store.options.standby > 0)
+    }
+
+    /// How long the changelogs of all stores of a task still tell a deleted key; `None` where it has no store.
+    pub(super) fn changelog_memory_of(&self, plan: &Plan) -> Option<Duration> {
+        plan.stores.iter().filter_map(|store| self.changelog_memory.get(&store.changelog)).min().copied()
     }
 
     pub(super) fn thread_metrics(&self, index: usize) -> &ThreadMetrics {

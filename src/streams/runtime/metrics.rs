@@ -109,6 +109,13 @@ pub struct TaskStatus {
     pub restored: (u64, u64),
 }
 
+/// How a task is stood by for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandbyStatus {
+    /// Changelog offsets behind, of all its stores: 0 at their committed ends, else up to the end last heard of.
+    pub lag: u64,
+}
+
 /// All that an instance tells of itself.
 #[derive(Debug)]
 pub struct Metrics {
@@ -116,6 +123,8 @@ pub struct Metrics {
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     restored: AtomicU64,
     memory_stores: Arc<AtomicUsize>,
+    standbys: Mutex<BTreeMap<TaskId, StandbyStatus>>,
+    standby_records: AtomicU64,
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
 }
 
@@ -131,6 +140,8 @@ impl Metrics {
             tasks: Mutex::default(),
             restored: AtomicU64::new(0),
             memory_stores: Arc::default(),
+            standbys: Mutex::default(),
+            standby_records: AtomicU64::new(0),
             counters: Mutex::default(),
         }
     }
@@ -181,6 +192,28 @@ impl Metrics {
     /// Bytes that stores in memory take, about.
     pub fn memory_store_bytes(&self) -> usize {
         self.memory_stores.load(Ordering::Relaxed)
+    }
+
+    /// The tasks that this instance stands by for.
+    pub fn standbys(&self) -> BTreeMap<TaskId, StandbyStatus> {
+        lock(&self.standbys).clone()
+    }
+
+    /// Changelog records that went into standbys since the start.
+    pub fn standby_records(&self) -> u64 {
+        self.standby_records.load(Ordering::Relaxed)
+    }
+
+    /// Notes how a task is stood by for; `None`: no more.
+    pub(super) fn set_standby(&self, task: TaskId, status: Option<StandbyStatus>) {
+        match status {
+            Some(status) => lock(&self.standbys).insert(task, status),
+            None => lock(&self.standbys).remove(&task),
+        };
+    }
+
+    pub(super) fn stood_by(&self, records: u64) {
+        add(&self.standby_records, records);
     }
 
     /// Where those bytes are counted.

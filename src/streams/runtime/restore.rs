@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::take::Take;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{PartitionStart, Put, StoreBatch, TaskStore};
-use crate::streams::record::{RecordBatch, TopicPartition};
+use crate::streams::record::{RecordBatch, TaskId, TopicPartition};
 use crate::streams::store::cut::Position;
 use crate::streams::store::{Checksum, entry_hash};
 use crate::streams::task::Cut;
@@ -53,13 +53,16 @@ pub(super) fn restore(
     Ok(None)
 }
 
-struct Work {
-    task: crate::streams::record::TaskId,
-    store: usize,
+/// A store that is brought along its changelog.
+pub(super) struct Work {
+    pub task: TaskId,
+    pub store: usize,
     /// The last changelog offset in the store.
-    at: i64,
-    goal: i64,
-    checksum: Option<Checksum>,
+    pub at: i64,
+    /// The last one that it is to have.
+    pub goal: i64,
+    /// The checksum of what it holds, where it is known.
+    pub checksum: Option<Checksum>,
 }
 
 fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i64) -> Result<()> {
@@ -103,7 +106,7 @@ fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i
 }
 
 /// Writes the last value of each key in the batch, up to the goal, and the position that it brings the store to.
-fn apply(db: &mut dyn TaskStore, work: &mut Work, batch: &RecordBatch, end: i64) -> Result<()> {
+pub(super) fn apply(db: &mut dyn TaskStore, work: &mut Work, batch: &RecordBatch, end: i64) -> Result<()> {
     let mut last: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
     for read in batch.iter() {
         work.at = work.at.max(read.origin.offset.min(work.goal));
@@ -147,7 +150,7 @@ fn changed(
 }
 
 /// The checksum of all that a store holds.
-fn sum_of(db: &dyn TaskStore, store: usize) -> Result<Checksum> {
+pub(super) fn sum_of(db: &dyn TaskStore, store: usize) -> Result<Checksum> {
     let mut sum: Checksum = 0;
     db.scan(store, b"", &mut |key, value| {
         sum = sum.wrapping_add(entry_hash(key, value));

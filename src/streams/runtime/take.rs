@@ -10,7 +10,7 @@ use super::owners::Ownership;
 use super::restore;
 use super::slot::Taking;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Committed, PartitionStart, TaskStore};
+use crate::streams::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::streams::record::{RecordBatch, TaskId, TopicPartition};
 use crate::streams::store::cut::{Position, StoreCut, decode_metadata};
 use crate::streams::task::{Cut, NO_STREAM_TIME, Plan};
@@ -165,7 +165,7 @@ impl Take {
     /// The task's stores at the cut: as they lie on disk, with the changelogs' tails, or built anew.
     fn restored(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
         let stores = &self.instance.ports.stores;
-        if rebuild || self.is_stale()? {
+        if rebuild || is_stale(&self.instance, self.id, &self.plan)? {
             stores.destroy(self.id)?;
         }
         let opened = match stores.open(self.id, &self.plan.store_names()) {
@@ -220,29 +220,12 @@ impl Take {
                 false => Gap::Unusable("its checksum is not the committed one".to_owned()),
             });
         }
-        if has >= 0 {
-            let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
-            let range = self.instance.ports.admin.log_range(&changelog)?;
-            if has + 1 < range.start || has >= range.end {
-                return Ok(Gap::Unusable(format!(
-                    "its position {has} lies outside the changelog ({} to {})",
-                    range.start, range.end
-                )));
-            }
+        let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
+        if let Some(what) = outside(&self.instance, &changelog, has)? {
+            return Ok(Gap::Unusable(what));
         }
         // An empty store at offset -1 has the checksum 0, but a restore from the beginning is faster when it computes the sum at its end.
         Ok(Gap::Tail { after: has, checksum: if has < 0 { None } else { position.checksum } })
-    }
-
-    /// Whether the store was away for so long that the changelog may have forgotten deletes since.
-    fn is_stale(&self) -> Result<bool> {
-        let Some(idle) = self.instance.ports.stores.idle(self.id)? else { return Ok(false) };
-        let memory = self.plan.stores.iter().filter_map(|store| self.instance.changelog_memory.get(&store.changelog));
-        let Some(memory) = memory.min() else { return Ok(false) };
-        if idle > *memory {
-            tracing::warn!(task = %self.id, "its store was not used for {} s and is rebuilt: the changelog may have forgotten deletes", idle.as_secs());
-        }
-        Ok(idle > *memory)
     }
 
     /// Tells how far a restore is: `new` more records, `restored` in all.
@@ -251,4 +234,24 @@ impl Take {
         metrics.restored(new);
         metrics.change_task(self.id, self.thread, |status| status.restored = (restored, of));
     }
+}
+
+/// What is wrong with a position that the changelog does not go on from.
+pub(super) fn outside(instance: &Instance, changelog: &TopicPartition, position: i64) -> Result<Option<String>> {
+    if position < 0 {
+        return Ok(None);
+    }
+    let LogRange { start, end } = instance.ports.admin.log_range(changelog)?;
+    let is_outside = position + 1 < start || position >= end;
+    Ok(is_outside.then(|| format!("its position {position} lies outside the changelog ({start} to {end})")))
+}
+
+/// Whether a task's store was away for so long that the changelog may have forgotten deletes since.
+pub(super) fn is_stale(instance: &Instance, task: TaskId, plan: &Plan) -> Result<bool> {
+    let Some(idle) = instance.ports.stores.idle(task)? else { return Ok(false) };
+    let Some(memory) = instance.changelog_memory_of(plan) else { return Ok(false) };
+    if idle > memory {
+        tracing::warn!(%task, "its store was not used for {} s and is rebuilt: the changelog may have forgotten deletes", idle.as_secs());
+    }
+    Ok(idle > memory)
 }

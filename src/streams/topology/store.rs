@@ -15,4 +15,6 @@ pub enum StoreKind {
 pub struct StoreOptions {
     /// Where it lies.
     pub kind: StoreKind,
+    /// So many instances besides the owner of a task keep its store warm from the changelog, if there are as many.
+    pub standby: u32,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::streams::error::Error;
-use crate::streams::ports::Committed;
+use crate::streams::ports::{Committed, GroupMember};
 use crate::streams::record::{Record, TopicPartition};
 
 /// A record as it lies in a log.
@@ -57,6 +57,8 @@ pub struct State {
     pub aborted: BTreeSet<u64>,
     pub next_transaction: u64,
     pub deleted_below: BTreeMap<TopicPartition, i64>,
+    /// What the group says of itself.
+    pub members: Option<Vec<GroupMember>>,
     /// Faults, each used up by the first call of its name.
     pub faults: Vec<(&'static str, Error)>,
     /// Records whose value contains this are refused by the broker, on these topics.

@@ -5,6 +5,7 @@ mod crashes;
 mod errors;
 mod ports;
 mod setup;
+mod standbys;
 mod states;
 
 use std::sync::Arc;
@@ -187,7 +188,7 @@ impl World {
 
     /// One whose store of counts lies in memory.
     fn in_memory() -> World {
-        World { options: StoreOptions { kind: StoreKind::Memory }, ..World::new() }
+        World { options: StoreOptions { kind: StoreKind::Memory, standby: 0 }, ..World::new() }
     }
 
     fn publish(&self, lines: &[&str]) {
@@ -209,7 +210,8 @@ impl World {
         let client = Arc::new(Client(self.broker.clone()));
         let ports = InstancePorts {
             admin: client.clone(),
-            restore: client,
+            restore: client.clone(),
+            standby: client,
             stores: Arc::new(MeddledStores { inner: self.stores.clone(), meddle: self.meddle.clone() }),
             clock: Arc::new(TickingClock::default()),
             executor: Arc::new(Inline),

@@ -363,6 +363,10 @@ impl Admin for Client {
         Ok(partitions.iter().map(|partition| state.committed.get(partition).cloned()).collect())
     }
 
+    fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
+        Ok(self.0.lock().members.clone())
+    }
+
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let state = self.0.lock();
         Ok(LogRange { start: state.deleted_below.get(partition).copied().unwrap_or(0), end: state.end(partition) })
