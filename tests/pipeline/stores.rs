@@ -92,3 +92,35 @@ fn a_standby_goes_on_with_a_tail_where_its_owner_was_killed() {
     first.stop();
     second.stop();
 }
+
+#[test]
+fn killed_in_turn_beside_standbys() {
+    let trial = Trial::with_store("in-turn", "standby = 1");
+    let mut events = Events::new(24, 40);
+    let feeder = trial.feed_on(move || events.take(20));
+    let mut instances = ["0", "1"].map(|state| one_thread(&trial, state));
+    for round in 0..4 {
+        for instance in &mut instances {
+            instance.wait_for("its tasks and those that it stands by for", |instance| {
+                (instance.records() > 0 && instance.metric("standby_records", "") > 0.0).then_some(())
+            });
+        }
+        let at = round % 2;
+        // Its slot is free once it is dead.
+        let [one, other] = instances;
+        let (dead, left) = if at == 0 { (one, other) } else { (other, one) };
+        dead.kill();
+        let again = one_thread(&trial, &at.to_string());
+        instances = if at == 0 { [again, left] } else { [left, again] };
+    }
+    feeder.stop();
+    let [first, second] = &mut instances;
+    trial.wait_until_done(&mut [first, second]);
+    expect::assert_outputs(&trial);
+    for instance in instances {
+        let is_rebuilt =
+            |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("rebuilt"));
+        assert_eq!(instance.log().into_iter().find(is_rebuilt), None, "what a standby left is as it was committed");
+        instance.stop();
+    }
+}

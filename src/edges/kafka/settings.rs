@@ -130,7 +130,7 @@ pub struct KafkaSettings {
 /// The largest record that any producer sends: 16 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// Bytes of fetched records that are held for a changelog that a standby follows.
+/// Bytes of fetched records that are held for a changelog that a standby follows, and that one fetch brings of it.
 const STANDBY_QUEUE_BYTES: usize = 256 << 10;
 
 /// Settings of one client, in the order in which they are set.
@@ -226,6 +226,7 @@ impl KafkaSettings {
         let client = format!("{}-{}-standby", self.application_id, self.instance_id);
         let mut all = pairs(&[("fetch.wait.max.ms", "100")]);
         all.extend(self.reader(&client, &self.application_id, STANDBY_QUEUE_BYTES));
+        all.extend(pairs(&[("fetch.message.max.bytes", &STANDBY_QUEUE_BYTES.to_string())]));
         all
     }
 

@@ -1,5 +1,7 @@
 //! RocksDB's settings, for point reads and writes of a task's store within a small, bounded memory.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ::rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, Env, LogLevel, Options,
     WriteBufferManager,
@@ -28,6 +30,8 @@ pub(super) struct Shared {
     buffers: WriteBufferManager,
     env: Env,
     memory: StoreMemory,
+    /// Whether it was told that others take more than there is.
+    is_tight: AtomicBool,
 }
 
 impl Shared {
@@ -38,13 +42,19 @@ impl Shared {
         let mut env = Env::new()?;
         env.set_background_threads(i32::try_from(memory.threads.max(1)).unwrap_or(i32::MAX));
         env.set_high_priority_background_threads(1);
-        Ok(Shared { cache, buffers, env, memory: *memory })
+        Ok(Shared { cache, buffers, env, memory: *memory, is_tight: AtomicBool::new(false) })
     }
 
     /// The cache gives way to what else takes memory of the stores' share, but never below half of itself: memtables lie in it.
     pub fn make_room(&self, bytes: usize) {
         let whole = self.memory.cache_bytes;
         self.cache.clone().set_capacity(whole.saturating_sub(bytes).max(whole / 2));
+        if bytes > whole / 2 && !self.is_tight.swap(true, Ordering::Relaxed) {
+            let (has, share) = (bytes >> 20, whole >> 21);
+            tracing::warn!(
+                "stores in memory take {has} MiB, more than the {share} MiB that [runtime] memory leaves for them: raise it, or keep them in rocksdb"
+            );
+        }
     }
 
     /// Settings of a database.

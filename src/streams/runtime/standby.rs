@@ -127,8 +127,12 @@ impl Standby {
                 let plans = self.instance.plans.iter().map(|plan| &**plan);
                 self.wanted = placement::standbys(&self.own, &members, plans);
                 let is_ours = |member: &GroupMember| placement::instance_of(&member.client_id) == Some(&*self.own);
-                let is_known = members.is_empty() || members.iter().any(is_ours);
-                (!is_known).then(|| format!("no member of the group has a client id like {}-0", self.own))
+                // Before it has joined the group cannot know it.
+                let has_joined = self.instance.metrics().threads().iter().any(|thread| thread.snapshot().joined);
+                let is_known = !has_joined || members.iter().any(is_ours);
+                (!is_known).then(|| {
+                    format!("no member of the group has a client id like {}-0 (is one set with -X?)", self.own)
+                })
             }
             Ok(None) => self.complaint.clone(),
             Err(error) => Some(error.to_string()),

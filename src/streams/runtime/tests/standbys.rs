@@ -206,7 +206,7 @@ impl Dice {
 /// Owners die in mid-transaction, in turn; the other machine's standby is somewhere on its way, and the group tells of it sooner or later.
 fn soak(number: u64) {
     let (mut dice, mut words) = (Dice(number * 0x9e37_79b9 + 1), 0);
-    let mut pair = Pair::new(if number % 3 == 0 { StoreKind::Memory } else { StoreKind::Disk });
+    let mut pair = Pair::new(if number.is_multiple_of(3) { StoreKind::Memory } else { StoreKind::Disk });
     for world in &mut pair.worlds {
         world.config.commit_interval = Duration::from_millis(1 + dice.below(30) as u64);
         world.config.task_timeout = Duration::from_secs(3600);
