@@ -87,7 +87,7 @@ pub const OPERATORS: &[Operator] = &[
 ];
 
 /// Those whose stores may have a `retention`.
-pub const RETAINED: &[&str] = &["aggregate"];
+pub const RETAINED: &[&str] = &["aggregate", "count"];
 
 /// The operator of that name.
 pub fn operator(name: &str) -> Option<&'static Operator> {

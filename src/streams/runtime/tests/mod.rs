@@ -157,6 +157,7 @@ struct World {
     stores: MemoryStores,
     /// How the store of counts is kept.
     options: StoreOptions,
+    topology: fn(StoreOptions) -> Topology,
     config: RuntimeConfig,
     observer: Arc<dyn StepObserver>,
     /// The next position read from a store is another's.
@@ -180,6 +181,7 @@ impl World {
             broker,
             stores: MemoryStores::new(),
             options: StoreOptions::default(),
+            topology: topology_kept,
             config,
             observer: Arc::new(NoObserver),
             meddle: Arc::default(),
@@ -217,7 +219,7 @@ impl World {
             executor: Arc::new(Inline),
             observer: self.observer.clone(),
         };
-        let instance = Instance::new(&topology_kept(self.options), self.config.clone(), 1, ports).unwrap();
+        let instance = Instance::new(&(self.topology)(self.options), self.config.clone(), 1, ports).unwrap();
         let group = Group::new(&self.broker);
         let ports = ThreadPorts {
             membership: Box::new(group.clone()),

@@ -378,3 +378,63 @@ fn a_task_that_begins_again_at_its_last_commit_keeps_what_lies_in_memory() {
     running.stop();
     world.assert_exactly_once(WORDS + 7);
 }
+
+/// Counts words in two stores at once, and tells both counts.
+struct Twice;
+
+impl Processor for Twice {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let word = record.key.unwrap_or_default();
+        let mut text = String::new();
+        for name in ["fast", "counts"] {
+            let mut store = ctx.store(name)?;
+            let count = store.get(word)?.map_or(0, |v| u64::from_be_bytes(v[..].try_into().unwrap())) + 1;
+            store.put(word, count.to_be_bytes().to_vec())?;
+            text.push_str(&format!("{count} "));
+        }
+        ctx.forward(&Record { value: Some(text.trim_end().as_bytes()), headers: Headers::NONE, ..*record })
+    }
+}
+
+fn in_two_places(options: StoreOptions) -> Topology {
+    let built = Topology::builder()
+        .source("lines", "lines")
+        .process("words", ["lines"], || Box::new(Words))
+        .repartition("by-word", ["words"])
+        .process("twice", ["by-word"], || Box::new(Twice))
+        .store("fast", ["twice"])
+        .keep("fast", StoreOptions { kind: StoreKind::Memory, ..options })
+        .store("counts", ["twice"])
+        .sink("out", "out", ["twice"])
+        .dead_letters("bad")
+        .build();
+    built.unwrap()
+}
+
+#[test]
+fn a_store_in_memory_and_one_on_disk_go_together() {
+    let world = World { topology: in_two_places, ..World::new() };
+    run_once_through(&world);
+    assert_eq!(content(&world), CONTENT, "the one lies on disk");
+    world.publish(&["a b c d e f", "g"]);
+    let mut running = world.start_all();
+    running.finish();
+    assert_eq!(running.instance.metrics().restored_records(), changes(&world) - 7, "the other alone is restored");
+    // It is given up in mid-transaction and comes again.
+    world.broker.fault("send_offsets", crate::streams::error::Error::Migrated("as asked".to_owned()));
+    world.publish(&["a", "b"]);
+    running.turns(30);
+    running.event(GroupEvent::Assigned(all_partitions()));
+    running.finish();
+    running.stop();
+    let mut counts: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+    for text in world.outputs() {
+        let (word, both) = text.split_once('=').unwrap();
+        counts.entry(word.to_owned()).or_default().push(both.to_owned());
+    }
+    for (word, found) in counts {
+        let expected: Vec<String> = (1..=found.len()).map(|n| format!("{n} {n}")).collect();
+        assert_eq!(found, expected, "{word}");
+    }
+    assert_eq!(world.outputs().len(), WORDS + 7 + 2);
+}
