@@ -2,11 +2,8 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::trial::{PARTITIONS, Trial, assert_mirrored, database};
+use crate::trial::{TASKS, Trial, assert_mirrored, database};
 use rustix::process::Signal;
-
-/// Both sub-topologies have a task for each partition.
-const TASKS: usize = 2 * PARTITIONS as usize;
 
 #[test]
 fn an_instance_that_wakes_up_to_a_lost_assignment_doubles_nothing_and_rejoins() {

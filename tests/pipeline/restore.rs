@@ -14,9 +14,9 @@ fn one_thread(trial: &Trial, state: &str) -> Instance {
     trial.start(state, &["--threads", "1", "--no-mirror"])
 }
 
-/// Committed records of the changelog.
-fn changelog(trial: &Trial) -> u64 {
-    records::read_committed(Broker::shared(), &trial.changelog()).len() as u64
+/// Committed records of the changelogs.
+pub fn changelog(trial: &Trial) -> u64 {
+    trial.changelogs().iter().map(|topic| records::read_committed(Broker::shared(), topic).len() as u64).sum()
 }
 
 #[test]

@@ -3,10 +3,7 @@
 use crate::events::Events;
 use crate::expect;
 use crate::support::wait_until;
-use crate::trial::{PARTITIONS, Trial};
-
-/// Both sub-topologies have a task for each partition.
-const TASKS: usize = 2 * PARTITIONS as usize;
+use crate::trial::{TASKS, Trial};
 
 #[test]
 fn from_one_instance_to_three_and_back() {

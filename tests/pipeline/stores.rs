@@ -3,21 +3,17 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::{Broker, Helix, records, wait_until};
-use crate::trial::{PARTITIONS, Trial};
+use crate::restore::changelog;
+use crate::support::{Helix, wait_until};
+use crate::trial::{KEEPERS, TASKS, Trial};
 
 fn one_thread(trial: &Trial, state: &str) -> Instance {
     trial.start(state, &["--threads", "1", "--no-mirror"])
 }
 
-/// Committed records of the changelog.
-fn changelog(trial: &Trial) -> u64 {
-    records::read_committed(Broker::shared(), &trial.changelog()).len() as u64
-}
-
 #[test]
 fn a_store_in_memory_is_restored_whole_after_a_kill() {
-    let trial = Trial::with_store("in-memory", "kind = \"memory\"");
+    let trial = Trial::with_stores("in-memory", "kind = \"memory\"");
     let mut events = Events::new(21, 40);
     let feeder = trial.feed_on(move || events.take(20));
     for step in ["changelog:2", "commit:2", "store:3"] {
@@ -53,7 +49,7 @@ fn wait_until_warm(instance: &mut Instance, count: usize) {
 
 #[test]
 fn a_standby_goes_on_with_a_tail_where_its_owner_was_killed() {
-    let trial = Trial::with_store("standby", "standby = 1");
+    let trial = Trial::with_stores("standby", "standby = 1");
     let mut events = Events::new(22, 40);
     trial.feed(&events.take(1500));
     let mut first = one_thread(&trial, "first");
@@ -61,13 +57,13 @@ fn a_standby_goes_on_with_a_tail_where_its_owner_was_killed() {
     let mut second = one_thread(&trial, "second");
     wait_until("every task to run somewhere", || {
         let running = [&first, &second].map(|instance| instance.running_tasks());
-        running.iter().all(|count| *count > 0) && running.iter().sum::<usize>() == 2 * PARTITIONS as usize
+        running.iter().all(|count| *count > 0) && running.iter().sum::<usize>() == TASKS
     });
     trial.wait_until_done(&mut [&mut first, &mut second]);
     // Those of each stand by for all that the other has a store for.
-    let stores = |instance: &Instance| PARTITIONS as usize - instance.metric("standby_tasks", "") as usize;
-    wait_until("each to stand by for the other", || stores(&first) + stores(&second) == PARTITIONS as usize);
-    let count = PARTITIONS as usize - stores(&second);
+    let stores = |instance: &Instance| KEEPERS - instance.metric("standby_tasks", "") as usize;
+    wait_until("each to stand by for the other", || stores(&first) + stores(&second) == KEEPERS);
+    let count = KEEPERS - stores(&second);
     wait_until_warm(&mut second, count);
     let (whole, before) = (changelog(&trial), second.metric("restored_records", ""));
     // What comes in between is the tail at most: the standby goes on reading meanwhile.
@@ -76,7 +72,7 @@ fn a_standby_goes_on_with_a_tail_where_its_owner_was_killed() {
     first.wait_for("it to work on it", |instance| (instance.records() > worked).then_some(()));
     first.kill();
     second.wait_for("all tasks to run in the one that is left", |instance| {
-        (instance.running_tasks() == 2 * PARTITIONS as usize).then_some(())
+        (instance.running_tasks() == TASKS).then_some(())
     });
     trial.wait_until_done(&mut [&mut second]);
     let (restored, tail) = (second.metric("restored_records", "") - before, (changelog(&trial) - whole) as f64);
@@ -95,7 +91,7 @@ fn a_standby_goes_on_with_a_tail_where_its_owner_was_killed() {
 
 #[test]
 fn killed_in_turn_beside_standbys() {
-    let trial = Trial::with_store("in-turn", "standby = 1");
+    let trial = Trial::with_stores("in-turn", "standby = 1");
     let mut events = Events::new(24, 40);
     let feeder = trial.feed_on(move || events.take(20));
     let mut instances = ["0", "1"].map(|state| one_thread(&trial, state));

@@ -15,6 +15,10 @@ use std::time::Duration;
 
 /// Partitions of the events topic, and so of the internal ones.
 pub const PARTITIONS: i32 = 12;
+/// Tasks of the topology: each sub-topology has one for each partition.
+pub const TASKS: usize = 3 * PARTITIONS as usize;
+/// Those of them that keep a store.
+pub const KEEPERS: usize = 2 * PARTITIONS as usize;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The memory topology with topics of its own.
@@ -42,12 +46,10 @@ impl Trial {
         Trial::make(stem, settings, None, make)
     }
 
-    /// The same, with the store of memories described by these keys besides its name.
-    pub fn with_store(stem: &str, keys: &str) -> Trial {
-        let text = memory_toml();
-        let store = "[[store]]\nname = \"memories\"";
-        assert!(text.contains(store), "memory.toml has a store");
-        Trial::of(&text.replace(store, &format!("{store}\n{keys}\n#")), stem, &[], None, |_| {})
+    /// The same, with these keys besides its name for each store.
+    pub fn with_stores(stem: &str, keys: &str) -> Trial {
+        let text = memory_toml().replace("\n[[store]]\n", &format!("\n[[store]]\n{keys}\n"));
+        Trial::of(&text, stem, &[], None, |_| {})
     }
 
     fn make(stem: &str, settings: &[&str], own_broker: Option<Arc<Broker>>, make: impl FnOnce(&str)) -> Trial {
@@ -112,6 +114,11 @@ impl Trial {
     /// The repartition topic of users' changes.
     pub fn by_user(&self) -> String {
         format!("{}-by-user-repartition", self.name)
+    }
+
+    /// The changelog topics of all stores.
+    pub fn changelogs(&self) -> [String; 2] {
+        [self.changelog(), format!("{}-users-changelog", self.name)]
     }
 
     /// The changelog topic.
