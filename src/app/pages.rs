@@ -234,6 +234,9 @@ pub fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
         count("mirror_failures", "Failed calls of the mirror to Postgres", |f| f.failures),
         level("mirror_down", "1 while Postgres does not take rows", |f| Some(u64::from(f.down))),
         level("mirror_partitions", "Partitions that this mirror writes", |f| Some(f.partitions)),
+        level("mirror_resting_partitions", "Partitions whose next record waits for the schema registry", |f| {
+            Some(f.resting)
+        }),
         level("mirror_lag", "Records that are not mirrored yet", |f| f.lag),
     ]
 }

@@ -29,8 +29,25 @@ fn shared(file: &File) -> Option<&str> {
     avro.into_iter().find(|topic| !seen.insert(*topic))
 }
 
-/// What reads and writes Avro; `None` where no registry is named and nothing needs one.
-pub fn codec(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Arc<dyn Codec>>, Stop> {
+/// How long a mirror does before the partition rests: it serves its group on the same thread.
+const MIRROR_WAIT: Duration = Duration::from_millis(50);
+
+/// What reads and writes Avro, for the stream and for the mirror: of one registry's answers, so that both know the same.
+pub struct Codecs {
+    /// Of the stream, or the replay.
+    pub stream: Option<Arc<dyn Codec>>,
+    /// Of the mirror.
+    pub mirror: Option<Arc<dyn Codec>>,
+}
+
+/// The codecs, without any where no registry is named and nothing needs one; `wait` is the stream's.
+pub fn codecs(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Codecs, Stop> {
+    let Some(avro) = avro(args, file, wait)? else { return Ok(Codecs { stream: None, mirror: None }) };
+    let mirror = Arc::new(avro.with_wait(MIRROR_WAIT));
+    Ok(Codecs { stream: Some(Arc::new(avro)), mirror: Some(mirror) })
+}
+
+fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>, Stop> {
     let set = &file.schema_registry;
     let url = args.schema_registry_url.as_ref().or(set.url.as_ref()).filter(|url| !url.is_empty());
     let Some(url) = url else {
@@ -62,6 +79,5 @@ pub fn codec(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<
         identity_file: set.identity_file.as_ref().map(PathBuf::from),
         wait,
     };
-    let codec = Avro::new(settings).map_err(|e| Stop::Usage(format!("--schema-registry-url: {e}")))?;
-    Ok(Some(Arc::new(codec)))
+    Avro::new(settings).map(Some).map_err(|e| Stop::Usage(format!("--schema-registry-url: {e}")))
 }

@@ -19,7 +19,7 @@ const PROGRESS_RECORDS: u64 = 256;
 /// Replays `args.input` into files under `args.output`, one for each sink and one for the dead letters.
 pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), Stop> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
-    let codec = registry::codec(&args.registry, &file, registry::REPLAY_WAIT)?;
+    let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
     let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
     let mut driver = TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology::sizes(&file));
     let mut reader = RecordReader::open(&args.input)?;

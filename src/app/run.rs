@@ -29,6 +29,7 @@ use crate::edges::postgres::Database;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::slots::Slot;
 use crate::streams::error::Error;
+use crate::streams::ports::Codec;
 use crate::streams::runtime::{
     Instance, InstancePorts, NoObserver, RuntimeConfig, Standby, StepObserver, StreamThread, ThreadPorts, Workers,
 };
@@ -48,6 +49,7 @@ struct Plan {
     threads: usize,
     state_dir: PathBuf,
     database: Option<Database>,
+    mirror_codec: Option<Arc<dyn Codec>>,
 }
 
 /// Runs until a signal or a failure.
@@ -57,7 +59,8 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
-    let mirror_sinks = plan.database.as_ref().map(|database| mirror::sinks(database, &plan.file)).transpose()?;
+    let sinks = |database| mirror::sinks(database, &plan.file, plan.mirror_codec.as_ref());
+    let mirror_sinks = plan.database.as_ref().map(sinks).transpose()?;
     let observer = KillAt::from_environment().map_err(Stop::Usage)?;
     let listener = listen(args.http_listen)?;
     if let Some(database) = &plan.database {
@@ -115,8 +118,8 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
 
 fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
-    let codec = registry::codec(&args.registry, &file, registry::THREAD_WAIT)?;
-    let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
+    let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
+    let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
     let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));
@@ -124,7 +127,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     if database.is_none() && !args.mirror.no_mirror {
         tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
     }
-    Ok(Plan { file, engine, threads, state_dir, database })
+    Ok(Plan { file, engine, threads, state_dir, database, mirror_codec: codecs.mirror })
 }
 
 /// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.

@@ -1,9 +1,13 @@
-//! Avro in and out, by whatever codec the program has: what its errors mean to a processor.
+//! Avro in and out, by whatever codec the program has: how an event of any encoding is read, and what the codec's errors mean
+//! to a processor and to the mirror.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::encode::{Encoder, Output};
+use crate::domain::event::{self, Event, Limits};
 use crate::streams::error::Error;
+use crate::streams::ports::log::{NoCells, NotYet, Unreadable};
 use crate::streams::ports::{Codec, CodecError};
 use crate::streams::processor::ProcessorError;
 
@@ -18,12 +22,70 @@ pub struct AvroOutputs {
 impl Encoder for AvroOutputs {
     fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
         let Some(codec) = &self.codec else { return Err(ProcessorError::Failed(no_registry(&self.topic))) };
-        let schema = match output {
-            Output::Resolved => "resolved-memory",
-            Output::Conflict => "conflict-record",
-            Output::UserSnapshot => "user-snapshot",
-        };
-        codec.encode(schema, &self.topic, json).map_err(stopped)
+        codec.encode(schema(output), &self.topic, json).map_err(stopped)
+    }
+}
+
+/// Our schema of an output.
+fn schema(output: Output) -> &'static str {
+    match output {
+        Output::Resolved => "resolved-memory",
+        Output::Conflict => "conflict-record",
+        Output::UserSnapshot => "user-snapshot",
+    }
+}
+
+/// Our schema of an event.
+const EVENT: &str = "event";
+
+/// Avro, told by its first byte, which begins no JSON.
+fn is_avro(value: &[u8]) -> bool {
+    value.first() == Some(&0)
+}
+
+/// The event of a value of any encoding; without a codec Avro is of an unknown schema.
+///
+/// # Errors
+/// Those of a codec; bad input is [`CodecError::Bad`], of whatever encoding.
+pub(super) fn event(
+    value: Option<&[u8]>,
+    timestamp_ms: i64,
+    limits: &Limits,
+    codec: Option<&dyn Codec>,
+) -> Result<Event, CodecError> {
+    let avro = value.filter(|value| is_avro(value) && value.len() <= limits.max_value_bytes);
+    let read = match (avro, codec) {
+        (Some(avro), Some(codec)) => {
+            let json = codec.decode(EVENT, avro)?;
+            // The limit is that of the value; as JSON an event is longer.
+            event::decode(Some(&json), timestamp_ms, &Limits { max_value_bytes: usize::MAX, ..*limits })
+        }
+        _ => event::decode(value, timestamp_ms, limits),
+    };
+    read.map_err(|bad| CodecError::Bad { class: bad.class.as_str(), message: bad.message })
+}
+
+/// The JSON of an output's value; what is no Avro is given as it is.
+///
+/// # Errors
+/// Those of a codec.
+pub(super) fn output<'v>(
+    output: Output,
+    value: &'v [u8],
+    codec: Option<&dyn Codec>,
+) -> Result<Cow<'v, [u8]>, CodecError> {
+    match codec {
+        Some(codec) if is_avro(value) => codec.decode(schema(output), value).map(Cow::Owned),
+        _ => Ok(Cow::Borrowed(value)),
+    }
+}
+
+/// What the mirror makes of a record that the codec cannot read. A registry that refuses us is waited for like one that is
+/// down: only the stream can stop, and a row that said what is not so would stay.
+pub(super) fn unread(error: CodecError) -> NoCells {
+    match error {
+        CodecError::Unavailable(why) | CodecError::Fatal(why) => NoCells::NotYet(NotYet(why)),
+        CodecError::Bad { class, message } => NoCells::Unreadable(Unreadable { class, message }),
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::avro::stopped;
+use super::avro::{self, stopped};
 use super::original::Carried;
 use crate::domain::event::wire::{self, Source};
-use crate::domain::event::{self, Event, Kind, Limits};
+use crate::domain::event::{Event, Kind, Limits};
 use crate::domain::sync;
 use crate::streams::ports::{Codec, CodecError};
 use crate::streams::processor::{Context, Processor, ProcessorError};
@@ -42,20 +42,11 @@ impl Decode {
         value: Option<&[u8]>,
         timestamp_ms: i64,
     ) -> Result<Result<Event, (&'static str, String)>, ProcessorError> {
-        let avro = value.filter(|value| value.first() == Some(&0) && value.len() <= self.limits.max_value_bytes);
-        let event = match (avro, &self.codec) {
-            (Some(avro), Some(codec)) => match codec.decode(avro) {
-                // The limit is that of the value; as JSON an event is longer.
-                Ok(json) => {
-                    let limits = Limits { max_value_bytes: usize::MAX, ..self.limits };
-                    event::decode(Some(&json), timestamp_ms, &limits)
-                }
-                Err(CodecError::Bad { class, message }) => return Ok(Err((class, message))),
-                Err(other) => return Err(stopped(other)),
-            },
-            _ => event::decode(value, timestamp_ms, &self.limits),
-        };
-        Ok(event.map_err(|bad| (bad.class.as_str(), bad.message)))
+        match avro::event(value, timestamp_ms, &self.limits, self.codec.as_deref()) {
+            Ok(event) => Ok(Ok(event)),
+            Err(CodecError::Bad { class, message }) => Ok(Err((class, message))),
+            Err(other) => Err(stopped(other)),
+        }
     }
 
     fn forward(

@@ -24,12 +24,12 @@ fn settings(registry: &Registry) -> RegistrySettings {
     }
 }
 
-fn codec(registry: &Registry) -> Arc<dyn Codec> {
+pub fn codec(registry: &Registry) -> Arc<dyn Codec> {
     Arc::new(avro::Avro::new(settings(registry)).unwrap())
 }
 
 /// The text of the newest schema of a kind.
-fn newest(name: &str) -> &'static str {
+pub fn newest(name: &str) -> &'static str {
     VERSIONS.iter().rfind(|v| v.name == name).unwrap().text
 }
 
@@ -78,7 +78,7 @@ fn what_is_cleared_is_cleared() {
     let schema = Schema::parse_str(newest("event")).unwrap();
     let json = r#"{"event_id":"e","event_type":"memory.updated","memory_id":"m","content":null,"metadata":{"a":null,"b":"x"}}"#;
     let body = to_avro::event(&schema, Some(json.as_bytes())).unwrap();
-    let read: Value = serde_json::from_slice(&codec.decode(&framed(id, &body)).unwrap()).unwrap();
+    let read: Value = serde_json::from_slice(&codec.decode("event", &framed(id, &body)).unwrap()).unwrap();
     assert_eq!(read["content"], Value::Null);
     assert!(read.as_object().unwrap().contains_key("content"));
     assert_eq!(read["metadata"], json!({ "a": null, "b": "x" }));
@@ -133,7 +133,7 @@ fn a_recursive_schema_is_refused_and_references_are_followed() {
     let node = r#"{"type":"record","name":"N","fields":[{"name":"next","type":["null","N"],"default":null}]}"#;
     let id = registry.register(&unique("recursive"), node);
     let deep = [vec![2; 100_000], vec![0]].concat();
-    let refused = codec.decode(&framed(id, &deep)).unwrap_err();
+    let refused = codec.decode("event", &framed(id, &deep)).unwrap_err();
     assert!(
         matches!(&refused, CodecError::Bad { class: "unknown_schema", message } if message.contains("itself")),
         "{refused}"
@@ -183,7 +183,7 @@ fn outputs_in_avro_are_read_back_as_they_were() {
 }
 
 /// The memory topology with sinks in Avro; user snapshots on a topic of their own, since a subject has one schema.
-fn avro_toml(registry: &str) -> String {
+pub fn avro_toml(registry: &str) -> String {
     let text = std::fs::read_to_string(crate::support::repo_path("topologies/memory.toml")).unwrap();
     let text = text.replace("from = [\"resolve.snapshots\"]", "from = [\"resolve.snapshots\"]\nformat = \"avro\"");
     let text = text.replace("from = [\"resolve.conflicts\"]", "from = [\"resolve.conflicts\"]\nformat = \"avro\"");
@@ -267,7 +267,7 @@ fn a_registry_that_wants_a_password_gets_it_and_a_wrong_one_stops_with_what_it_s
     let with = |url: &str, user: Option<(&str, &str)>| {
         let user = user.map(|(user, password)| (user.to_owned(), Some(password.to_owned())));
         let settings = RegistrySettings { url: url.to_owned(), user, ..settings(Registry::shared()) };
-        avro::Avro::new(settings).unwrap().decode(&value)
+        avro::Avro::new(settings).unwrap().decode("event", &value)
     };
     assert!(with(&url, Some(("me", "geheim"))).is_ok());
     assert!(with(&url.replace("//", "//me:geheim@"), None).is_ok());

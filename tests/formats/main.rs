@@ -13,6 +13,7 @@ mod helixagent;
 mod kafka;
 mod matrix;
 mod outage;
+mod rows;
 mod schemas;
 mod tls;
 mod to_avro;

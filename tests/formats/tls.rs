@@ -57,7 +57,7 @@ fn ask(settings: RegistrySettings) -> Result<Vec<u8>, CodecError> {
     let text = VERSIONS.iter().rfind(|v| v.name == "event").unwrap().text;
     let json = br#"{"event_id":"e","event_type":"memory.updated","memory_id":"m"}"#;
     let body = to_avro::event(&Schema::parse_str(text).unwrap(), Some(json)).unwrap();
-    Avro::new(settings).unwrap().decode(&framed(9, &body))
+    Avro::new(settings).unwrap().decode("event", &framed(9, &body))
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn keep(mut sink: PostgresSink, topic: &str, records: &[Record]) {
         let headers: Vec<_> = record.headers.iter().map(header).collect();
         let headers: Vec<Header<'_>> =
             headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect();
-        batch.push(&LogRecord {
+        let pushed = batch.push(&LogRecord {
             partition: &partition,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
@@ -60,6 +60,7 @@ fn keep(mut sink: PostgresSink, topic: &str, records: &[Record]) {
             headers: &headers,
             value: record.value.as_deref(),
         });
+        assert_eq!(pushed, Ok(()));
         ends.insert(partition, record.offset + 1);
     }
     let claimed = sink.claim(&ends.keys().cloned().collect::<Vec<_>>()).unwrap();

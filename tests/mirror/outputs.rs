@@ -27,7 +27,7 @@ pub fn samples(what: &str) -> Log {
 }
 
 fn rows_of(what: &str) -> Arc<dyn RowMapper> {
-    if what == "snapshots" { Arc::new(SnapshotRows) } else { Arc::new(ConflictRows) }
+    if what == "snapshots" { Arc::new(SnapshotRows::default()) } else { Arc::new(ConflictRows::default()) }
 }
 
 pub fn sink(what: &str, url: &str, stop: &Stop) -> PostgresSink {

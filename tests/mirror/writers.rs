@@ -14,7 +14,7 @@ fn batch<S: LogSink>(sink: &S, offsets: std::ops::Range<i64>) -> S::Batch {
     for offset in offsets {
         let record = event(0, &offset.to_string(), "x");
         let at = partition(0);
-        batch.push(&LogRecord {
+        let pushed = batch.push(&LogRecord {
             partition: &at,
             offset,
             timestamp_ms: record.timestamp_ms,
@@ -22,6 +22,7 @@ fn batch<S: LogSink>(sink: &S, offsets: std::ops::Range<i64>) -> S::Batch {
             headers: &[],
             value: record.value.as_deref(),
         });
+        assert_eq!(pushed, Ok(()));
     }
     batch
 }

@@ -63,7 +63,7 @@ impl Database {
                 .iter()
                 .map(|(name, value)| Header { name: name.as_bytes(), value: Some(value) })
                 .collect();
-            batch.push(&LogRecord {
+            let pushed = batch.push(&LogRecord {
                 partition: &partition,
                 offset: record.offset,
                 timestamp_ms: record.timestamp_ms,
@@ -71,6 +71,7 @@ impl Database {
                 headers: &headers,
                 value: record.value.as_deref(),
             });
+            assert_eq!(pushed, Ok(()));
             let (offset, rows) = next.entry(partition).or_default();
             (*offset, *rows) = (record.offset + 1, *rows + 1);
         }
@@ -116,5 +117,6 @@ impl Database {
 }
 
 fn sink(url: &str, schema: &str, limits: Limits) -> PostgresSink {
-    PostgresSink::new(&Target::new(url, schema).unwrap(), Arc::new(EventRows::new(limits)), Stop::default()).unwrap()
+    PostgresSink::new(&Target::new(url, schema).unwrap(), Arc::new(EventRows::new(limits, None)), Stop::default())
+        .unwrap()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
 use crate::app::pages::of_mirrors;
 use crate::app::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, kafka};
+use crate::app::{Custom, Stop, kafka, registry};
 use crate::edges::cli::MirrorRunArgs;
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::http::{Family, Status};
@@ -25,12 +25,13 @@ const SHOW: Duration = Duration::from_secs(1);
 pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let signalled = watch_signals()?;
     let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
-    let sinks = sinks(&database, &file)?;
+    let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
+    let sinks = sinks(&database, &file, codec.as_ref())?;
     let listener = listen(args.http_listen)?;
     refuse_foreign_tables(&database)?;
     tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
-    let topics: Vec<String> = kept(&file).into_iter().flat_map(|kept| kept.topics).collect();
+    let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
     let ready = unless_signalled(&signalled, move || {
         let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
         admin.wait_for_brokers(patience)?;
@@ -73,7 +74,11 @@ impl Pages {
     fn text(&self) -> String {
         let one = |(topics, figures): (&str, Figures)| {
             let lag = figures.lag.map_or("lag unknown".to_owned(), |lag| format!("lag {lag}"));
-            let state = if figures.down { "Postgres down".to_owned() } else { lag };
+            let state = match figures {
+                Figures { down: true, .. } => "Postgres down".to_owned(),
+                Figures { resting: 1.., .. } => format!("{} partitions wait for the schema registry", figures.resting),
+                _ => lag,
+            };
             format!("{topics}: {} rows, {state}", figures.rows)
         };
         self.figures().into_iter().map(one).collect::<Vec<_>>().join(" · ")
@@ -85,6 +90,7 @@ impl Status for Pages {
         let why = |(topics, figures): (&str, Figures)| match figures {
             Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),
             Figures { joined: false, .. } => Some(format!("mirror of {topics}: waits for its first assignment")),
+            Figures { resting: 1.., .. } => Some(format!("mirror of {topics}: the schema registry is not to be had")),
             Figures { lag: None, .. } => Some(format!("mirror of {topics}: waits for a partition")),
             _ => None,
         };

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::{Alone, Mirrors, kept, require_topics, sinks};
+use super::{Alone, Mirrors, kept, require_topics, reread, sinks};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, kafka};
+use crate::app::{Custom, Stop, kafka, registry};
 use crate::edges::cli::terminal::Progress;
 use crate::edges::cli::{BackfillArgs, BackfillFrom};
 use crate::edges::kafka::KafkaSettings;
@@ -35,8 +35,12 @@ struct Goal {
 pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
     let signalled = watch_signals()?;
     let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
-    let topics: Vec<String> = kept(&file).into_iter().flat_map(|kept| kept.topics).collect();
-    let sinks = sinks(&database, &file)?;
+    if args.from == BackfillFrom::Unread {
+        return reread::reread(&args.target.registry, &file, &database);
+    }
+    let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
+    let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
+    let sinks = sinks(&database, &file, codec.as_ref())?;
     database.check(CONNECT_LIMIT)?;
     let mut tables = MirrorTables::new(&database)?;
     let before = tables.progress(&topics)?;

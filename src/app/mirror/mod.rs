@@ -4,6 +4,7 @@
 mod alone;
 mod backfill;
 mod compare;
+mod reread;
 mod verify;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::edges::postgres::mirror::{Mirror, Settings, Status};
 use crate::edges::postgres::{Database, DatabaseError, PostgresSink};
 use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
 use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
-use crate::streams::ports::{Admin, TopicInfo};
+use crate::streams::ports::{Admin, Codec, TopicInfo};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
 const GROUP: &str = "mirror";
@@ -106,15 +107,23 @@ struct Kept {
     rows: Arc<dyn RowMapper>,
 }
 
-/// All that is mirrored, the events first.
-fn kept(file: &File) -> Vec<Kept> {
+/// All that is mirrored, the events first; the codec is for those who make rows of it.
+fn kept(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Kept> {
     let events = file.graph.sources().map(|(_, topic, _)| topic.to_owned()).collect();
-    let rows = Arc::new(EventRows::new(file.values.limits));
+    let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()));
     let mut all = vec![Kept { group: GROUP.to_owned(), topics: events, rows }];
-    let outputs: [(&str, Arc<dyn RowMapper>); 2] =
-        [("snapshots", Arc::new(SnapshotRows)), ("conflicts", Arc::new(ConflictRows))];
+    let outputs: [(&str, Arc<dyn RowMapper>); 2] = [
+        ("snapshots", Arc::new(SnapshotRows::new(codec.cloned()))),
+        ("conflicts", Arc::new(ConflictRows::new(codec.cloned()))),
+    ];
     for (output, rows) in outputs {
-        let topics = topics(file, output);
+        let mut topics = topics(file, ("resolve", output));
+        if output == "snapshots" {
+            // Told from the others by their header, so that they may have the same topic.
+            topics.extend(self::topics(file, ("user_snapshots", output)));
+            topics.sort();
+            topics.dedup();
+        }
         if !topics.is_empty() {
             all.push(Kept { group: format!("{GROUP}-{output}"), topics, rows });
         }
@@ -134,7 +143,7 @@ struct Sink {
 pub struct Sinks(Vec<Sink>);
 
 /// Makes them; a database that is down is no error.
-pub fn sinks(database: &Database, file: &File) -> Result<Sinks, Stop> {
+pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -> Result<Sinks, Stop> {
     let settings: Arc<ResolverSettings> = Arc::new(ResolverSettings {
         resolver: file.values.resolver.clone(),
         limits: file.values.limits,
@@ -151,34 +160,38 @@ pub fn sinks(database: &Database, file: &File) -> Result<Sinks, Stop> {
         }
         Ok(Sink { group: kept.group, topics: kept.topics, sink, stop })
     };
-    Ok(Sinks(kept(file).into_iter().map(sink).collect::<Result<_, Stop>>()?))
+    Ok(Sinks(kept(file, codec).into_iter().map(sink).collect::<Result<_, Stop>>()?))
 }
 
-/// The topics that take an output of `resolve`, and nothing else of it: records of both on one topic have no place in one
-/// table.
-fn topics(file: &File, output: &str) -> Vec<String> {
-    let is_resolver = |name: &str| {
+/// The topics that take an output of an operator, and nothing else of it: records of both on one topic have no place in one
+/// table. Those in Avro where there is none in JSON, which say the same; what HelixAgent's nodes read says less than a row has.
+fn topics(file: &File, (of, output): (&str, &str)) -> Vec<String> {
+    let is_it = |name: &str| {
         let mut nodes = file.graph.nodes.iter().filter(|node| node.name == name);
-        nodes.any(|node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == "resolve"))
+        nodes.any(|node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == of))
     };
-    let mut topics = Vec::new();
+    let (mut json, mut avro) = (Vec::new(), Vec::new());
     for (node, topic, _) in file.graph.sinks() {
-        let of_resolvers = || node.from.iter().filter(|input| is_resolver(&input.node));
+        let of_operator = || node.from.iter().filter(|input| is_it(&input.node));
         let takes = |input: &crate::config::graph::Input| input.output.as_deref() == Some(output);
-        if !of_resolvers().any(takes) {
+        if !of_operator().any(takes) {
             continue;
         }
-        if !matches!(&node.kind, Kind::Sink { format: Format::Json, .. }) {
-            tracing::warn!("topic {topic} is not written as JSON: its {output} are not mirrored");
-            continue;
-        }
-        if of_resolvers().all(takes) {
+        let topics = match &node.kind {
+            Kind::Sink { format: Format::Json, .. } => &mut json,
+            Kind::Sink { format: Format::Avro, .. } => &mut avro,
+            _ => {
+                tracing::warn!("topic {topic} is written for HelixAgent's nodes: its {output} are not mirrored");
+                continue;
+            }
+        };
+        if of_operator().all(takes) {
             topics.push(topic.to_owned());
         } else {
-            tracing::warn!("topic {topic} takes several outputs of `resolve`: its {output} are not mirrored");
+            tracing::warn!("topic {topic} takes several outputs of `{of}`: its {output} are not mirrored");
         }
     }
-    topics
+    if json.is_empty() { avro } else { json }
 }
 
 /// A running mirror.

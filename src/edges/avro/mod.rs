@@ -7,12 +7,16 @@ pub mod schemas;
 pub mod settings;
 mod write;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 
 use crate::domain::event::Class;
 use crate::streams::ports::{Codec, CodecError};
 use registry::{Registry, Writer};
-use schemas::Schemas;
+use schemas::{EVENT, Schemas};
 use settings::{RegistrySettings, SettingsError};
 
 /// The first byte of the wire format.
@@ -20,10 +24,10 @@ const MAGIC: u8 = 0;
 /// Memory that one value may ask for while it is read; its bytes come from anyone.
 const MAX_ALLOCATION_BYTES: usize = 256 << 20;
 
-/// Reads events and writes outputs by the schemas of a registry.
+/// Reads events, reads and writes outputs, by the schemas of a registry.
 pub struct Avro {
-    registry: Registry,
-    schemas: Schemas,
+    registry: Arc<Registry>,
+    schemas: Arc<Schemas>,
     settings: RegistrySettings,
 }
 
@@ -36,12 +40,22 @@ impl Avro {
         apache_avro::util::max_allocation_bytes(MAX_ALLOCATION_BYTES);
         let schemas =
             Schemas::new().map_err(|e| SettingsError(format!("read the Avro schemas of this program: {e}")))?;
-        Ok(Avro { registry: Registry::new(&settings)?, schemas, settings })
+        Ok(Avro { registry: Arc::new(Registry::new(&settings)?), schemas: Arc::new(schemas), settings })
+    }
+
+    /// The same codec, with the same answers of the registry, of which a call waits so long for one.
+    #[must_use]
+    pub fn with_wait(&self, wait: Duration) -> Avro {
+        let settings = RegistrySettings { wait, ..self.settings.clone() };
+        Avro { registry: self.registry.clone(), schemas: self.schemas.clone(), settings }
     }
 }
 
 impl Codec for Avro {
-    fn decode(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
+    fn decode(&self, schema: &str, value: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let Some(own) = self.schemas.named(schema) else {
+            return Err(CodecError::Fatal(format!("read `{schema}` in Avro: there is no such schema")));
+        };
         let malformed = |message: String| bad(Class::MalformedAvro, message);
         let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
         let Some((id, mut body)) = framed else {
@@ -49,21 +63,22 @@ impl Codec for Avro {
             return Err(malformed(text));
         };
         let id = u32::from_be_bytes(*id);
-        let writer = self.registry.schema(id)?;
-        let read = event(&writer, &self.schemas, &mut body);
-        let event = read.map_err(|e| malformed(format!("the value is no event in Avro of schema id {id}: {e}")))?;
+        let writer = self.registry.schema(id, self.settings.wait)?;
+        let read = datum(&writer, &own.schema, &mut body);
+        let read = read.map_err(|e| malformed(format!("the value is no {schema} in Avro of schema id {id}: {e}")))?;
         if !body.is_empty() {
             let left = body.len();
-            return Err(malformed(format!("{left} bytes are left behind the event in Avro of schema id {id}")));
+            return Err(malformed(format!("{left} bytes are left behind the {schema} in Avro of schema id {id}")));
         }
-        read::event(&self.schemas.event, event).map_err(malformed)
+        let json = if schema == EVENT { read::event } else { read::output };
+        json(&own.schema, read).map_err(malformed)
     }
 
     fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
         let fatal = |e: &dyn std::fmt::Display| CodecError::Fatal(format!("write `{schema}` in Avro for {topic}: {e}"));
         let own = self.schemas.named(schema).ok_or_else(|| fatal(&"there is no such schema"))?;
         let subject = self.settings.subject_names.subject(topic, own.record_name());
-        let id = self.registry.id(&subject, own.text)?;
+        let id = self.registry.id(&subject, own.text, self.settings.wait)?;
         let mut out = Vec::with_capacity(json.len() + 5);
         out.push(MAGIC);
         out.extend_from_slice(&id.to_be_bytes());
@@ -72,10 +87,10 @@ impl Codec for Avro {
     }
 }
 
-fn event(writer: &Writer, schemas: &Schemas, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
+fn datum(writer: &Writer, own: &Schema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
     let all = std::iter::once(&writer.schema).chain(&writer.others).collect();
     let reader = GenericDatumReader::builder(&writer.schema).writer_schemata(all)?;
-    reader.reader_schema(&schemas.event).build()?.read_value(body)
+    reader.reader_schema(own).build()?.read_value(body)
 }
 
 /// Bad input of a class; a message may repeat what a writer sent, so it is cut.

@@ -1,5 +1,5 @@
-//! An event as our schema resolves it, as the bare JSON that it stands for: what is null is not written, what `cleared`
-//! lists is written as null, and text that holds JSON is that JSON.
+//! A record as our schema resolves it, as the bare JSON that it stands for: what is null is absent, and text that holds JSON
+//! is that JSON. In an event, what `cleared` lists is written as null.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,6 +14,19 @@ use crate::domain::resolve::ObjectWriter;
 
 /// Paths that can be cleared, besides those of metadata.
 const CLEARABLE: [&str; 7] = ["content", "embedding", "importance", "session_id", "user_id", "tags", "merged_from"];
+
+/// What an output writes as null, and never leaves out.
+const ALWAYS_THERE: &str = "winner_event_id";
+
+/// The JSON of an output of ours.
+///
+/// # Errors
+/// What of it no output has.
+pub(super) fn output(schema: &Schema, output: Value) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(1024);
+    write(schema, &output, &mut out)?;
+    Ok(out)
+}
 
 /// The JSON of an event.
 ///
@@ -130,16 +143,17 @@ fn write(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), String
             o.end();
         }
         (Schema::Record(schema), Value::Record(fields)) => record(schema, fields, out)?,
-        _ => return Err("a value is of a type that no event has".to_owned()),
+        _ => return Err("a value is of a type that no record of ours has".to_owned()),
     }
     Ok(())
 }
 
-/// An entity or a relationship: what is null is absent, the rest stands beside the members that have a name.
+/// A record: what is null is absent, the rest stands beside the members that have a name.
 fn record(schema: &RecordSchema, fields: &[(String, Value)], out: &mut Vec<u8>) -> Result<(), String> {
     let mut o = ObjectWriter::new(out);
     for (field, (name, value)) in schema.fields.iter().zip(fields) {
         match plain(value) {
+            Value::Null if name == ALWAYS_THERE => o.raw(name, b"null"),
             Value::Null => {}
             Value::Map(rest) if is_marked(field, "rest") => {
                 for (key, value) in sorted(rest) {
@@ -149,6 +163,11 @@ fn record(schema: &RecordSchema, fields: &[(String, Value)], out: &mut Vec<u8>) 
                     }
                     text_json(o.key(key), value)?;
                 }
+            }
+            Value::Map(entries) if is_marked(field, "json") => {
+                let mut members = ObjectWriter::new(o.key(name));
+                sorted(entries).into_iter().try_for_each(|(key, item)| text_json(members.key(key), item))?;
+                members.end();
             }
             value if is_marked(field, "json") => text_json(o.key(name), value)?,
             value => write(&field.schema, value, o.key(name))?,

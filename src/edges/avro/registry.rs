@@ -80,7 +80,6 @@ pub(super) struct Registry {
     client: client::SrSettings,
     address: String,
     register: bool,
-    wait: Duration,
     answers: Arc<Answers>,
 }
 
@@ -120,13 +119,12 @@ impl Registry {
             .map_err(|e| wrong(&e))?;
         let port = url.port().map_or(String::new(), |port| format!(":{port}"));
         let address = format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default());
-        let (register, wait) = (settings.register, settings.wait);
-        Ok(Registry { runtime, client, address, register, wait, answers: Arc::default() })
+        Ok(Registry { runtime, client, address, register: settings.register, answers: Arc::default() })
     }
 
-    /// The schema of an id that stands in a value.
-    pub fn schema(&self, id: u32) -> Result<Arc<Writer>, CodecError> {
-        match self.answer(Question::Schema(id))? {
+    /// The schema of an id that stands in a value; `wait`, here and below: how long the call may take.
+    pub fn schema(&self, id: u32, wait: Duration) -> Result<Arc<Writer>, CodecError> {
+        match self.answer(Question::Schema(id), wait)? {
             Answer::Schema(writer) => Ok(writer),
             Answer::Unusable(why) => {
                 Err(bad(Class::UnknownSchema, format!("the value is Avro of schema id {id}: {why}")))
@@ -137,16 +135,16 @@ impl Registry {
     }
 
     /// The id of one of our schemas under a subject.
-    pub fn id(&self, subject: &str, schema: &'static str) -> Result<u32, CodecError> {
-        match self.answer(Question::Id { subject: subject.to_owned(), schema })? {
+    pub fn id(&self, subject: &str, schema: &'static str, wait: Duration) -> Result<u32, CodecError> {
+        match self.answer(Question::Id { subject: subject.to_owned(), schema }, wait)? {
             Answer::Id(id) => Ok(id),
             Answer::Unusable(why) | Answer::Refused(why) => Err(CodecError::Fatal(why)),
             Answer::Schema(_) => Err(CodecError::Fatal(format!("a schema was answered for the id under {subject}"))),
         }
     }
 
-    fn answer(&self, question: Question) -> Result<Answer, CodecError> {
-        let deadline = Instant::now() + self.wait;
+    fn answer(&self, question: Question, wait: Duration) -> Result<Answer, CodecError> {
+        let deadline = Instant::now() + wait;
         let mut all = self.answers.lock();
         loop {
             let now = Instant::now();

@@ -1,6 +1,8 @@
 //! Our Avro schemas, as `schemas/` keeps them: for each kind of record its versions, of which the last one is written and
 //! read by. Older and newer ones are read by Avro's resolution rules.
 
+use std::collections::BTreeSet;
+
 use apache_avro::Schema;
 
 /// A version of a schema that was ever written.
@@ -22,7 +24,10 @@ pub const VERSIONS: &[Version] = &[
     Version { name: "conflict-record", version: 1, text: include_str!("../../../schemas/conflict-record.v1.avsc") },
 ];
 
-/// A schema that is written.
+/// The schema of events, which have rules of their own.
+pub(super) const EVENT: &str = "event";
+
+/// The newest version of a schema.
 pub(super) struct Own {
     pub name: &'static str,
     pub text: &'static str,
@@ -37,10 +42,7 @@ impl Own {
 }
 
 /// The schemas, parsed.
-pub(super) struct Schemas {
-    pub event: Schema,
-    outputs: Vec<Own>,
-}
+pub(super) struct Schemas(Vec<Own>);
 
 impl Schemas {
     pub fn new() -> apache_avro::AvroResult<Schemas> {
@@ -48,12 +50,12 @@ impl Schemas {
             let text = VERSIONS.iter().rfind(|v| v.name == name).map_or("", |v| v.text);
             Schema::parse_str(text).map(|schema| Own { name, text, schema })
         };
-        let outputs = vec![own("resolved-memory")?, own("conflict-record")?, own("user-snapshot")?];
-        Ok(Schemas { event: own("event")?.schema, outputs })
+        let kinds: BTreeSet<&'static str> = VERSIONS.iter().map(|v| v.name).collect();
+        Ok(Schemas(kinds.into_iter().map(own).collect::<Result<_, _>>()?))
     }
 
     pub fn named(&self, name: &str) -> Option<&Own> {
-        self.outputs.iter().find(|own| own.name == name)
+        self.0.iter().find(|own| own.name == name)
     }
 }
 

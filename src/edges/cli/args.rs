@@ -299,6 +299,9 @@ pub struct MirrorTarget {
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
+    /// Schema registry.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// Name before the consumer groups [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
@@ -345,7 +348,7 @@ pub struct BackfillArgs {
     #[command(flatten)]
     pub target: MirrorTarget,
     /// Where to begin: `earliest` fills an empty database from the first record that Kafka has; `checkpoint` goes on where
-    /// the tables are.
+    /// the tables are; `unread` reads rows again whose schema was unknown, and needs no Kafka.
     #[arg(long, value_name = "WHERE", env = "HELIXSTREAM_FROM", value_enum, default_value_t = BackfillFrom::Earliest)]
     pub from: BackfillFrom,
 }
@@ -357,6 +360,8 @@ pub enum BackfillFrom {
     Earliest,
     /// Where the tables' checkpoints are.
     Checkpoint,
+    /// At rows of events whose schema was unknown when they were mirrored, by their own bytes.
+    Unread,
 }
 
 /// `helixstream state`.

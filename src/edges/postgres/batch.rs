@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::streams::ports::log::{Cells, LogBatch, LogRecord, RowMapper};
+use crate::streams::ports::log::{Cells, LogBatch, LogRecord, NoCells, NotYet, RowMapper, Unreadable};
 
 use super::copy::{CellWriter, cell_count};
 
@@ -99,14 +99,15 @@ impl Batch {
     }
 
     /// Writes the decoded columns; what is wrong when there are none.
-    fn write_decoded(&mut self, record: &LogRecord<'_>) -> Result<(), (&'static str, String)> {
+    fn write_decoded(&mut self, record: &LogRecord<'_>) -> Result<(), NoCells> {
+        let rejected = |message| Unreadable { class: REJECTED, message };
         let mut cells = CellWriter::new(&mut self.bytes);
-        self.mapper.cells(record, &mut cells).map_err(|bad| (bad.class, bad.message))?;
+        self.mapper.cells(record, &mut cells)?;
         if let Some(misfit) = cells.misfit {
-            return Err((REJECTED, misfit));
+            return Err(rejected(misfit).into());
         }
         if cells.count != self.mapper.columns().len() {
-            return Err((REJECTED, format!("the row has {} cells instead of its columns'", cells.count)));
+            return Err(rejected(format!("the row has {} cells instead of its columns'", cells.count)).into());
         }
         cells.null();
         cells.null();
@@ -115,17 +116,25 @@ impl Batch {
 }
 
 impl LogBatch for Batch {
-    fn push(&mut self, record: &LogRecord<'_>) {
+    fn push(&mut self, record: &LogRecord<'_>) -> Result<(), NotYet> {
         let start = self.bytes.len();
         self.write_raw(record);
         let raw_end = self.bytes.len();
-        if let Err((class, message)) = self.write_decoded(record) {
-            self.bytes.truncate(raw_end);
-            let mut bytes = std::mem::take(&mut self.bytes);
-            self.write_error(&mut bytes, class, &message);
-            self.bytes = bytes;
+        match self.write_decoded(record) {
+            Ok(()) => {}
+            Err(NoCells::Unreadable(Unreadable { class, message })) => {
+                self.bytes.truncate(raw_end);
+                let mut bytes = std::mem::take(&mut self.bytes);
+                self.write_error(&mut bytes, class, &message);
+                self.bytes = bytes;
+            }
+            Err(NoCells::NotYet(why)) => {
+                self.bytes.truncate(start);
+                return Err(why);
+            }
         }
         self.rows.push(Row { start, raw_end, end: self.bytes.len() });
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

@@ -5,6 +5,7 @@
 //! | [`mirror`] | the mirror itself: reads a log, writes it here, waits out what fails |
 //! | `sink` | rows and checkpoints in one transaction, under compare-and-set |
 //! | `rows` | the rows of a batch on their way into its transaction; what Postgres refuses |
+//! | `reread` | rows of events whose schema was unknown, read again |
 //! | `notice` | the row that says who writes, and with which settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
 //! | `session` | connections and migrations |
@@ -18,10 +19,12 @@ mod look;
 pub mod mirror;
 mod notice;
 mod numeric;
+mod reread;
 mod rows;
 mod session;
 mod sink;
 
 pub use look::{MirrorTables, Progress};
+pub use reread::{Reread, RereadError, Rereader};
 pub use session::{Database, DatabaseError};
 pub use sink::PostgresSink;

@@ -1,15 +1,28 @@
 //! What a record of a conflicts topic becomes in `memory_conflicts`.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind};
-use crate::streams::ports::log::{Cells, Keeps, LogRecord, RowMapper, Unreadable};
+use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind, value};
+use crate::memories::encode::Output;
+use crate::streams::ports::Codec;
+use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
 
 /// Reads records of the conflicts topic into rows, each its own.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ConflictRows;
+#[derive(Clone, Default)]
+pub struct ConflictRows {
+    codec: Option<Arc<dyn Codec>>,
+}
+
+impl ConflictRows {
+    /// Rows of records in JSON and, by the codec, in Avro.
+    pub fn new(codec: Option<Arc<dyn Codec>>) -> ConflictRows {
+        ConflictRows { codec }
+    }
+}
 
 const COLUMNS: &[&str] = &[
     "conflict_id",
@@ -64,11 +77,12 @@ impl RowMapper for ConflictRows {
         COLUMNS
     }
 
-    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable> {
+    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), NoCells> {
         if kind(record) != "memory.conflict" {
-            return Err(unknown_kind(record));
+            return Err(unknown_kind(record).into());
         }
-        let conflict: Conflict<'_> = read(record)?;
+        let json = value(record, Output::Conflict, self.codec.as_deref())?;
+        let conflict: Conflict<'_> = read(&json)?;
         let id = Uuid::try_parse(&conflict.conflict_id)
             .map_err(|e| Unreadable { class: "wrong_type", message: format!("`conflict_id`: {e}") })?;
         let times = (instant("detected_at", &conflict.detected_at)?, instant("resolved_at", &conflict.resolved_at)?);
@@ -104,7 +118,7 @@ mod tests {
     use super::*;
 
     fn row(kind: &str, value: &str) -> Result<Vec<(&'static str, String)>, &'static str> {
-        row_of(&ConflictRows, &[("type", kind)], Some("m"), Some(value))
+        row_of(&ConflictRows::default(), &[("type", kind)], Some("m"), Some(value))
     }
 
     const ID: &str = "6ba7b811-9dad-51d1-80b4-00c04fd430c8";

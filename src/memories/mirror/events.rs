@@ -1,21 +1,27 @@
 //! What a record of the events topic becomes in the mirror: the columns of `memory_events` (migrations/), for good and
 //! unknown events alike, or the class and message of what is wrong with it.
 
+use std::sync::Arc;
+
 use super::outputs::text_or_null;
 use crate::domain::clock::Clock;
-use crate::domain::event::{self, Event, Limits, Write};
-use crate::streams::ports::log::{Cells, Keeps, LogRecord, RowMapper, Unreadable};
+use crate::domain::event::{Event, Limits, Write};
+use crate::memories::avro;
+use crate::streams::ports::Codec;
+use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
 
 /// Decodes records of the events topic into rows.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct EventRows {
     limits: Limits,
+    codec: Option<Arc<dyn Codec>>,
 }
 
 impl EventRows {
-    /// Rows of events within `limits`, which must be the resolver's: a record is bad here iff it is a dead letter there.
-    pub fn new(limits: Limits) -> EventRows {
-        EventRows { limits }
+    /// Rows of events within `limits`, which must be the resolver's, as the codec must be one like its own: a record is bad
+    /// here iff it is a dead letter there.
+    pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> EventRows {
+        EventRows { limits, codec }
     }
 }
 
@@ -54,11 +60,11 @@ impl RowMapper for EventRows {
         COLUMNS
     }
 
-    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable> {
-        let event = event::decode(record.value, record.timestamp_ms, &self.limits)
-            .map_err(|bad| Unreadable { class: bad.class.as_str(), message: bad.message })?;
-        write(&event, to)
-            .map_err(|e| Unreadable { class: "mirror_rejected", message: format!("a decoded field is no JSON: {e}") })
+    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), NoCells> {
+        let event = avro::event(record.value, record.timestamp_ms, &self.limits, self.codec.as_deref());
+        write(&event.map_err(avro::unread)?, to).map_err(|e| {
+            Unreadable { class: "mirror_rejected", message: format!("a decoded field is no JSON: {e}") }.into()
+        })
     }
 }
 

@@ -2,8 +2,13 @@
 
 use serde::Deserialize;
 
+use std::borrow::Cow;
+
 use crate::domain::time;
-use crate::streams::ports::log::{Cells, LogRecord, Unreadable};
+use crate::memories::avro;
+use crate::memories::encode::Output;
+use crate::streams::ports::Codec;
+use crate::streams::ports::log::{Cells, LogRecord, NoCells, Unreadable};
 
 /// What the header `type` says; the last of several.
 pub(super) fn kind<'r>(record: &LogRecord<'r>) -> &'r str {
@@ -17,11 +22,20 @@ pub(super) fn unknown_kind(record: &LogRecord<'_>) -> Unreadable {
     Unreadable { class: "unknown_record_type", message }
 }
 
-/// Reads the value. What is not asked for is skipped, however deep it is.
-pub(super) fn read<'r, T: Deserialize<'r>>(record: &LogRecord<'r>) -> Result<T, Unreadable> {
-    let unreadable = |class, message| Unreadable { class, message };
+/// The value as JSON, whether it is that or Avro.
+pub(super) fn value<'r>(
+    record: &LogRecord<'r>,
+    output: Output,
+    codec: Option<&dyn Codec>,
+) -> Result<Cow<'r, [u8]>, NoCells> {
     let value = record.value.filter(|value| !value.is_empty());
-    let value = value.ok_or_else(|| unreadable("empty_value", "the record has no value".to_owned()))?;
+    let empty = || Unreadable { class: "empty_value", message: "the record has no value".to_owned() };
+    avro::output(output, value.ok_or_else(empty)?, codec).map_err(avro::unread)
+}
+
+/// Reads JSON. What is not asked for is skipped, however deep it is.
+pub(super) fn read<'r, T: Deserialize<'r>>(value: &'r [u8]) -> Result<T, Unreadable> {
+    let unreadable = |class, message| Unreadable { class, message };
     let text = std::str::from_utf8(value).map_err(|e| unreadable("malformed_json", e.to_string()))?;
     serde_json::from_str(text).map_err(|e| {
         let class = match e.classify() {

@@ -1,15 +1,28 @@
 //! What a record of a snapshots topic becomes in `memory_snapshots`: a resolved memory, or the snapshot of a user.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind};
-use crate::streams::ports::log::{Cells, Keeps, LogRecord, RowMapper, Unreadable};
+use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind, value};
+use crate::memories::encode::Output;
+use crate::streams::ports::Codec;
+use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
 
 /// Reads records of the snapshots topic into rows, of which the last of each key stands.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SnapshotRows;
+#[derive(Clone, Default)]
+pub struct SnapshotRows {
+    codec: Option<Arc<dyn Codec>>,
+}
+
+impl SnapshotRows {
+    /// Rows of records in JSON and, by the codec, in Avro.
+    pub fn new(codec: Option<Arc<dyn Codec>>) -> SnapshotRows {
+        SnapshotRows { codec }
+    }
+}
 
 const COLUMNS: &[&str] = &[
     "record_type",
@@ -75,17 +88,23 @@ impl RowMapper for SnapshotRows {
         COLUMNS
     }
 
-    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable> {
+    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), NoCells> {
         match kind(record) {
-            "memory.resolved" => resolved(record, to),
-            "user.snapshot" => of_user(record, to),
-            _ => Err(unknown_kind(record)),
+            "memory.resolved" => {
+                let json = value(record, Output::Resolved, self.codec.as_deref())?;
+                Ok(resolved(record, &json, to)?)
+            }
+            "user.snapshot" => {
+                let json = value(record, Output::UserSnapshot, self.codec.as_deref())?;
+                Ok(of_user(record, &json, to)?)
+            }
+            _ => Err(unknown_kind(record).into()),
         }
     }
 }
 
-fn resolved(record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable> {
-    let memory: Resolved<'_> = read(record)?;
+fn resolved(record: &LogRecord<'_>, json: &[u8], to: &mut dyn Cells) -> Result<(), Unreadable> {
+    let memory: Resolved<'_> = read(json)?;
     check_key(record, &memory.memory_id)?;
     let updated_at = instant("updated_at", &memory.updated_at)?;
     to.text("memory.resolved");
@@ -94,13 +113,13 @@ fn resolved(record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable
     to.instant(updated_at);
     to.json(memory.vector_clock.get().as_bytes());
     to.text(&memory.status);
-    json_or_null(record.value, to);
+    to.json(json);
     (0..OF_USERS).for_each(|_| to.null());
     Ok(())
 }
 
-fn of_user(record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable> {
-    let snapshot: OfUser<'_> = read(record)?;
+fn of_user(record: &LogRecord<'_>, json: &[u8], to: &mut dyn Cells) -> Result<(), Unreadable> {
+    let snapshot: OfUser<'_> = read(json)?;
     check_key(record, &format!("user:{}", snapshot.user_id))?;
     let timestamp = instant("timestamp", &snapshot.timestamp)?;
     let lists = [snapshot.memories, snapshot.entities, snapshot.relationships];
@@ -146,7 +165,7 @@ mod tests {
     use super::*;
 
     fn row(kind: &str, key: &str, value: &str) -> Result<Vec<(&'static str, String)>, &'static str> {
-        row_of(&SnapshotRows, &[("type", kind)], Some(key), Some(value))
+        row_of(&SnapshotRows::default(), &[("type", kind)], Some(key), Some(value))
     }
 
     #[test]

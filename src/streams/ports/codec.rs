@@ -22,11 +22,11 @@ pub enum CodecError {
 /// Reads and writes values by the schemas of a registry, which it asks and whose answers it keeps. A call may wait for an
 /// answer, shorter than a consumer may stay away.
 pub trait Codec: Send + Sync {
-    /// The value as JSON, in the members that we know of it.
+    /// The value as JSON, in the members that we know of it; `schema` names which of our schemas it is read by.
     ///
     /// # Errors
     /// [`CodecError`]
-    fn decode(&self, value: &[u8]) -> Result<Vec<u8>, CodecError>;
+    fn decode(&self, schema: &str, value: &[u8]) -> Result<Vec<u8>, CodecError>;
 
     /// JSON of ours as a value for a topic; `schema` names which of our schemas it has.
     ///

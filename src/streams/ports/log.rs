@@ -144,7 +144,10 @@ pub enum Written {
 /// Rows on their way into a sink, in the sink's own form.
 pub trait LogBatch: Send {
     /// Adds a record, decoded or not: either becomes a row.
-    fn push(&mut self, record: &LogRecord<'_>);
+    ///
+    /// # Errors
+    /// [`NotYet`]: nothing was added.
+    fn push(&mut self, record: &LogRecord<'_>) -> Result<(), NotYet>;
 
     /// Bytes held.
     fn bytes(&self) -> usize;
@@ -213,7 +216,7 @@ pub trait RowMapper: Send + Sync {
     ///
     /// # Errors
     /// The reason why the record has no cells; what was written of it is dropped.
-    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), Unreadable>;
+    fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), NoCells>;
 }
 
 /// Which records of a log have a row.
@@ -260,6 +263,26 @@ pub struct Unreadable {
     pub class: &'static str,
     /// What is wrong, for people.
     pub message: String,
+}
+
+/// A record cannot be read now, for want of something other than the record, and why: the same record again later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotYet(pub String);
+
+/// Why a record has no cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCells {
+    /// It never will; its row says so.
+    Unreadable(Unreadable),
+    /// It has no row either, for now.
+    NotYet(NotYet),
+}
+
+impl From<Unreadable> for NoCells {
+    fn from(unreadable: Unreadable) -> NoCells {
+        NoCells::Unreadable(unreadable)
+    }
 }
 
 /// Takes the cells of a row, left to right. NUL in text and JSON is replaced by U+FFFD, since SQL's text holds none.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::streams::digest::Digest;
-use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogReceiver, LogRecord, TopicPartition};
+use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogReceiver, LogRecord, NotYet, TopicPartition};
 
 /// A partition that the group gave us.
 #[derive(Debug)]
@@ -39,6 +39,17 @@ pub(super) struct Position {
     pub(super) handed: i64,
     /// The offset that comes next.
     pub(super) next: i64,
+    /// Nothing is read before this time: the record that comes next could not be read yet.
+    pub(super) rest: Option<Instant>,
+    /// How often in a row it could not.
+    pub(super) rests: u32,
+}
+
+impl Position {
+    /// Where a claim begins.
+    pub(super) fn new(epoch: i64, next: i64) -> Position {
+        Position { epoch, kept: next, handed: next, next, rest: None, rests: 0 }
+    }
 }
 
 /// The batch being filled, and what keeping it means for the checkpoints.
@@ -71,6 +82,9 @@ pub(super) struct Intake<B> {
     pub(super) tracks: BTreeMap<TopicPartition, Track>,
     pub(super) pending: Pending<B>,
     pub(super) bytes_cap: usize,
+    /// The partition that has come to a record which cannot be read yet in the poll that goes on, and why. Each such record may
+    /// have taken the time of a call, so the poll ends there.
+    pub(super) halted: Option<(TopicPartition, NotYet)>,
     /// The group has given us partitions once, be it none.
     pub(super) joined: bool,
     /// No record is taken any more: we are stopping.
@@ -78,17 +92,22 @@ pub(super) struct Intake<B> {
 }
 
 impl<B: LogBatch> Intake<B> {
-    /// Moves the end of the pending batch for a partition to `to`, and gives what it is to the checkpoint; `None` when the
-    /// partition is not ours or already further.
-    fn advance(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Advance> {
-        let Some(Track { state: State::Active(at), .. }) = self.tracks.get_mut(partition) else { return None };
-        if to <= at.next {
-            return None;
+    /// Our position in a partition that is read and not yet as far as `to`.
+    fn before(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Position> {
+        match &mut self.tracks.get_mut(partition)?.state {
+            State::Active(at) if at.rest.is_none() && at.next < to => Some(at),
+            _ => None,
         }
-        at.next = to;
+    }
+
+    /// Moves the end of the pending batch for a partition to `to`, and gives what it is to the checkpoint; `None` when the
+    /// partition is not ours, rests, or is already further.
+    fn advance(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Advance> {
+        let at = self.before(partition, to)?;
+        (at.next, at.rests) = (to, 0);
+        let (from, epoch) = (at.handed, at.epoch);
         let advances = &mut self.pending.advances;
         if !advances.contains_key(partition) {
-            let (from, epoch) = (at.handed, at.epoch);
             let advance = Advance { partition: partition.clone(), epoch, from, to, rows: 0, checksum: 0 };
             advances.insert(partition.clone(), advance);
             self.pending.since.get_or_insert_with(Instant::now);
@@ -101,14 +120,25 @@ impl<B: LogBatch> Intake<B> {
 
 impl<B: LogBatch> LogReceiver for Intake<B> {
     fn is_full(&self) -> bool {
-        self.closed || self.pending.batch.bytes() >= self.bytes_cap
+        self.closed || self.halted.is_some() || self.pending.batch.bytes() >= self.bytes_cap
     }
 
     fn record(&mut self, record: &LogRecord<'_>) {
-        if let Some(advance) = self.advance(record.partition, record.offset + 1) {
+        let partition = record.partition;
+        if self.before(partition, record.offset + 1).is_none() {
+            return;
+        }
+        if let Err(why) = self.pending.batch.push(record) {
+            // Until it is known for how long: what the poll still says of the partition must not move it.
+            if let Some(at) = self.before(partition, record.offset + 1) {
+                at.rest = Some(Instant::now());
+            }
+            self.halted.get_or_insert_with(|| (partition.clone(), why));
+            return;
+        }
+        if let Some(advance) = self.advance(partition, record.offset + 1) {
             advance.rows += 1;
             advance.checksum = advance.checksum.wrapping_add(Digest::of(record).checksum());
-            self.pending.batch.push(record);
         }
     }
 

@@ -4,6 +4,9 @@
 //! is the only one that waits for the sink, for as long as that is down. So at most two batches are in memory, the group
 //! never misses a heartbeat, and nothing here can hold up the stream.
 //!
+//! A record that cannot be read for want of something else (the schema registry is down) gets no row: its partition rests before
+//! it, and is read on from there; the others go on.
+//!
 //! Once-ness does not rest on the group, nor on who believes to own what: each write carries the checkpoint that it
 //! expects (offset and epoch) and is refused as a whole where that is another. A refused writer drops what it has and
 //! starts again from the checkpoint as it stands.

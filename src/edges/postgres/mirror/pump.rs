@@ -16,6 +16,10 @@ use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogError, LogSou
 /// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long a partition rests before a record that cannot be read yet is tried again; doubled each time in a row.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
 /// Longest pause after a poll that failed; the group must be served meanwhile.
 const SOURCE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -43,6 +47,7 @@ impl<B: LogBatch> Pump<B> {
             tracks: BTreeMap::new(),
             pending: Pending::new(batches.0),
             bytes_cap: pace.bytes(),
+            halted: None,
             joined: false,
             closed: false,
         };
@@ -71,6 +76,7 @@ impl<B: LogBatch> Pump<B> {
         let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.intake.bytes_cap;
         let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
         self.poll(wait);
+        self.rest();
         // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
         let answer = if wait.is_zero() && self.busy { results.recv_timeout(POLL) } else { try_recv(results) };
         match answer {
@@ -101,6 +107,32 @@ impl<B: LogBatch> Pump<B> {
             tracing::warn!(reason = %e, times = self.failed_polls, "the mirror cannot read the log and tries again; the stream goes on");
         }
         std::thread::sleep((POLL * self.failed_polls).min(SOURCE_PAUSE));
+    }
+
+    /// Has the partition rest that has come to a record which cannot be read yet, and those go on that have rested.
+    fn rest(&mut self) {
+        if let Some((partition, why)) = self.intake.halted.take() {
+            if let Err(e) = self.source.stop(&partition) {
+                tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
+            }
+            if let Some(at) = self.reading(&partition) {
+                let pause = FIRST_REST.saturating_mul(1 << at.rests.min(16)).min(LONGEST_REST);
+                let (offset, is_news) = (at.next, at.rests.is_power_of_two() || at.rests == 0);
+                (at.rest, at.rests) = (Some(Instant::now() + pause), at.rests.saturating_add(1));
+                if is_news {
+                    tracing::warn!(%partition, offset, reason = %why, "the mirror cannot read a record yet and waits; other partitions go on");
+                }
+            }
+        }
+        let now = Instant::now();
+        let rested =
+            |state: &State| matches!(state, State::Active(Position { rest: Some(until), .. }) if *until <= now);
+        for partition in self.partitions_where(rested) {
+            if let Some(at) = self.reading(&partition) {
+                let next = at.next;
+                self.read_from(&partition, next);
+            }
+        }
     }
 
     /// What the writer should do next. The pending batch goes before any claim: it may hold rows of an earlier claim.
@@ -160,14 +192,16 @@ impl<B: LogBatch> Pump<B> {
             return;
         }
         let next = at.next_offset;
-        let position = Position { epoch: at.epoch, kept: next, handed: next, next };
-        self.set(&at.partition, State::Active(position));
+        self.set(&at.partition, State::Active(Position::new(at.epoch, next)));
         tracing::info!(partition = %at.partition, offset = next, epoch = at.epoch, "the mirror writes this partition");
         self.read_from(&at.partition, next);
     }
 
     /// Has the source read an active partition from `offset`, or from the log's begin where that has moved past it.
     fn read_from(&mut self, partition: &TopicPartition, offset: i64) {
+        if let Some(at) = self.reading(partition) {
+            at.rest = None;
+        }
         let mut started = self.source.start(partition, offset);
         if let Err(LogError::OutOfRange { begin, .. }) = started
             && begin > offset
@@ -270,8 +304,13 @@ impl<B: LogBatch> Pump<B> {
 
     /// Our position in a partition, if it is still active under this epoch.
     fn active(&mut self, partition: &TopicPartition, epoch: i64) -> Option<&mut Position> {
+        self.reading(partition).filter(|at| at.epoch == epoch)
+    }
+
+    /// Our position in a partition, if it is active.
+    fn reading(&mut self, partition: &TopicPartition) -> Option<&mut Position> {
         match &mut self.intake.tracks.get_mut(partition)?.state {
-            State::Active(at) if at.epoch == epoch => Some(at),
+            State::Active(at) => Some(at),
             _ => None,
         }
     }
@@ -283,6 +322,8 @@ impl<B: LogBatch> Pump<B> {
 
     fn tell_lag(&mut self) {
         let (mut lag, mut active) = (0, 0);
+        let resting = self.partitions_where(|state| matches!(state, State::Active(Position { rests: 1.., .. })));
+        self.status.resting.store(resting.len() as u64, Relaxed);
         for (partition, end) in self.source.ends() {
             if let Some(track) = self.intake.tracks.get(&partition)
                 && let State::Active(at) = &track.state

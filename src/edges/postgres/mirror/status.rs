@@ -15,6 +15,7 @@ pub struct Status {
     pub(super) failures: AtomicU64,
     pub(super) lag: AtomicU64,
     pub(super) partitions: AtomicU64,
+    pub(super) resting: AtomicU64,
     pub(super) down: AtomicBool,
     pub(super) joined: AtomicBool,
 }
@@ -37,6 +38,8 @@ pub struct Figures {
     pub lag: Option<u64>,
     /// Partitions that we write.
     pub partitions: u64,
+    /// Partitions whose next record cannot be read yet: what it takes (a schema registry) is not to be had.
+    pub resting: u64,
     /// Whether the sink failed when it was last asked.
     pub down: bool,
     /// Whether the group has given us partitions once, be it none.
@@ -54,6 +57,7 @@ impl Status {
             failures: self.failures.load(Relaxed),
             lag: Some(self.lag.load(Relaxed)).filter(|lag| *lag != UNKNOWN),
             partitions: self.partitions.load(Relaxed),
+            resting: self.resting.load(Relaxed),
             down: self.down.load(Relaxed),
             joined: self.joined.load(Relaxed),
         }

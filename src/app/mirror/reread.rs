@@ -1,0 +1,41 @@
+//! `helixstream mirror backfill --from unread`: events that were mirrored while nobody knew their schema, set right in place.
+
+use anyhow::{Context as _, anyhow};
+
+use super::{GROUP, kept};
+use crate::app::{Stop, registry};
+use crate::config::Topology as File;
+use crate::edges::cli::RegistryArgs;
+use crate::edges::cli::terminal::Progress;
+use crate::edges::postgres::{Database, Reread, RereadError, Rereader};
+
+/// Reads the rows again, and says how many are set right.
+pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> Result<(), Stop> {
+    let codec = registry::codecs(args, file, registry::REPLAY_WAIT)?.stream;
+    let codec = codec.ok_or_else(|| {
+        Stop::Usage("--from unread: name the registry that knows the schemas with --schema-registry-url".to_owned())
+    })?;
+    let events = kept(file, Some(&codec)).into_iter().find(|kept| kept.group == GROUP);
+    let events = events.context("the topology has no events topic")?;
+    let mut rows = Rereader::new(database, events.rows, events.topics)?;
+    let (bar, mut all) = (Progress::new("reread", None, false), Reread::default());
+    loop {
+        match rows.part() {
+            Ok(None) => break,
+            Ok(Some(part)) => {
+                all = Reread { rows: all.rows + part.rows, replaced: all.replaced + part.replaced };
+                bar.set(all.rows, None);
+            }
+            Err(RereadError::NotYet(why)) => {
+                let done = all.replaced;
+                return Err(
+                    anyhow!("{why}; {done} rows are set right, the same command goes on with the others").into()
+                );
+            }
+            Err(RereadError::Database(e)) => return Err(e.into()),
+        }
+    }
+    drop(bar);
+    println!("{} of {} rows of an unknown schema are set right", all.replaced, all.rows);
+    Ok(())
+}
