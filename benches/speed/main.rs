@@ -1,14 +1,20 @@
 //! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams can be measured on as well.
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream, one run for each number
-//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay mirror stream restore limit), `ANCHOR=1` to run Kafka Streams beside it.
+//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay formats scripts mirror stream restore limit), `ANCHOR=1` to run Kafka Streams beside it.
 //! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+/// How the tests make Avro of an event; they do more with it.
+#[allow(dead_code)]
+#[path = "../../tests/formats/to_avro.rs"]
+mod to_avro;
+
 mod anchor;
 mod apply;
+mod formats;
 mod generator;
 mod input;
 mod limit;
@@ -58,7 +64,7 @@ impl Settings {
             seed: number("SEED", "1")?,
             threads: threads.split_whitespace().map(|count| parse("THREADS", count)).collect::<Result<_>>()?,
             strategy: text("STRATEGY", "last_write_wins").parse().context("read STRATEGY")?,
-            steps: text("STEPS", "apply replay mirror stream restore limit")
+            steps: text("STEPS", "apply replay formats scripts mirror stream restore limit")
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
@@ -92,6 +98,14 @@ fn main() -> Result<()> {
     if settings.has("replay") {
         say("replay");
         table.add(stream::replay(&settings, &input)?);
+    }
+    if settings.has("formats") {
+        say("the formats, in the driver");
+        formats::formats(&input.first, &mut table)?;
+    }
+    if settings.has("scripts") {
+        say("a script as a resolver, in the driver");
+        formats::scripts(&input.first, &mut table)?;
     }
     if ["mirror", "stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
         on_kafka(&settings, &input, &mut table)?;
