@@ -102,7 +102,8 @@ fn events<'r>(partitions: &'r [TopicPartition], records: &'r [model::Record]) ->
 
 /// What the stream resolves each memory to.
 fn resolved(outs: &[Out]) -> BTreeMap<String, String> {
-    let snapshots = outs.iter().filter(|out| out.topic.ends_with("snapshots"));
+    let is_memory = |out: &&Out| out.headers.contains(&("type".to_owned(), "memory.resolved".to_owned()));
+    let snapshots = outs.iter().filter(is_memory);
     snapshots.map(|out| (out.key.clone(), String::from_utf8(out.value.clone()).unwrap())).collect()
 }
 
@@ -150,7 +151,8 @@ fn an_output_has_the_same_row_in_json_and_in_avro() {
     for (topic, sql) in [
         (
             "snapshots",
-            "select kafka_offset, record_type, memory_id, user_id, timestamp, vector_clock, status, resolved, error_class
+            "select kafka_offset, record_type, memory_id, user_id, timestamp, vector_clock, status, resolved, snapshot_id, node_id,
+            memories, entities, relationships, metadata, memory_count, error_class
             from memory_snapshots order by 1",
         ),
         (

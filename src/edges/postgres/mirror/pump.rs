@@ -117,7 +117,8 @@ impl<B: LogBatch> Pump<B> {
             }
             if let Some(at) = self.reading(&partition) {
                 let pause = FIRST_REST.saturating_mul(1 << at.rests.min(16)).min(LONGEST_REST);
-                let (offset, is_news) = (at.next, at.rests.is_power_of_two() || at.rests == 0);
+                // The first time it is but the registry's answer that is not there yet.
+                let (offset, is_news) = (at.next, at.rests.is_power_of_two());
                 (at.rest, at.rests) = (Some(Instant::now() + pause), at.rests.saturating_add(1));
                 if is_news {
                     tracing::warn!(%partition, offset, reason = %why, "the mirror cannot read a record yet and waits; other partitions go on");
