@@ -61,7 +61,9 @@ pub fn formats(first: &[Generated], table: &mut Table) -> Result<()> {
     let plain = topology("")?;
     let mut run = |name: &str, file: &Topology, events: &[Event]| -> Result<()> {
         table.add(drive(name, file, Some(codec.clone()), events)?);
-        table.compare(name, JSON);
+        if name != JSON {
+            table.compare(name, JSON);
+        }
         Ok(())
     };
     run(JSON, &plain, &bare)?;
