@@ -117,7 +117,7 @@ fn an_event_has_the_same_row_and_rebuild_in_each_encoding() {
     let id = registry.register(&unique("rows"), newest("event"));
     let (codec, schema, records) = (codec(registry), Schema::parse_str(newest("event")).unwrap(), log());
     let partitions: Vec<_> = (0..12).map(|n| TopicPartition::new("helixagent.memory.events", n)).collect();
-    let mut first: Option<(Vec<Vec<String>>, BTreeMap<String, String>)> = None;
+    let mut first = None;
     for turn in 0..3 {
         let (records, counts) = encoded(&records, turn, id, &schema);
         assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
