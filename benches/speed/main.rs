@@ -1,7 +1,7 @@
 //! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams can be measured on as well.
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream, one run for each number
-//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay formats scripts mirror stream restore limit), `ANCHOR=1` to run Kafka Streams beside it.
+//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay formats scripts mirror stream users restore limit), `ANCHOR=1` to run Kafka Streams beside it.
 //! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
@@ -64,7 +64,7 @@ impl Settings {
             seed: number("SEED", "1")?,
             threads: threads.split_whitespace().map(|count| parse("THREADS", count)).collect::<Result<_>>()?,
             strategy: text("STRATEGY", "last_write_wins").parse().context("read STRATEGY")?,
-            steps: text("STEPS", "apply replay formats scripts mirror stream restore limit")
+            steps: text("STEPS", "apply replay formats scripts mirror stream users restore limit")
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
@@ -107,7 +107,7 @@ fn main() -> Result<()> {
         say("a script as a resolver, in the driver");
         formats::scripts(&input.first, &mut table)?;
     }
-    if ["mirror", "stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
+    if ["mirror", "stream", "users", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
         on_kafka(&settings, &input, &mut table)?;
     }
     println!("\n{table}");
@@ -124,11 +124,16 @@ fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Res
         table.compare(mirror::NAME, mirror::BARE);
     }
     let mut volumes = None;
-    let runs = ["stream", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor;
+    let runs = ["stream", "users", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor;
     for &threads in settings.threads.iter().filter(|_| runs) {
         say(&format!("the pipeline, {threads} stream threads"));
-        let run = stream::run(settings, &broker, threads)?;
+        let run = stream::run(settings, &broker, threads, stream::Job::Resolve)?;
         table.add(run.row);
+        if settings.has("users") {
+            say("the pipeline with user snapshots");
+            table.add(stream::run(settings, &broker, threads, stream::Job::WithUsers)?.row);
+            table.compare(&stream::users_name(threads), &stream::name(threads));
+        }
         if settings.has("restore") {
             say("restore");
             table.add(stream::restore(settings, &broker, threads)?);

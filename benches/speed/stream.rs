@@ -24,6 +24,48 @@ const LOOK: Duration = Duration::from_millis(20);
 const LOOK_AT_OFFSETS: Duration = Duration::from_millis(100);
 const LIMIT_S: f64 = 3600.0;
 
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Resolving alone, which is what the anchor does.
+    Resolve,
+    /// The whole of `memory.toml`: user snapshots too.
+    WithUsers,
+}
+
+impl Job {
+    /// A topology file, in a folder.
+    fn topology(self, folder: &std::path::Path) -> Result<std::path::PathBuf> {
+        let text = std::fs::read_to_string(TOPOLOGY)?;
+        let (resolving, _) =
+            text.split_once("# What follows makes the user snapshots").context("memory.toml lacks its mark")?;
+        let path = folder.join("bench.toml");
+        std::fs::write(&path, if self == Job::Resolve { resolving } else { &text })?;
+        Ok(path)
+    }
+
+    fn application(self, threads: u64) -> String {
+        match self {
+            Job::Resolve => format!("bench{threads}"),
+            Job::WithUsers => format!("benchusers{threads}"),
+        }
+    }
+
+    /// The internal topics between its sub-topologies.
+    fn repartitions(self, threads: u64) -> Vec<String> {
+        let topic = |name: &str| format!("{}-{name}-repartition", self.application(threads));
+        match self {
+            Job::Resolve => vec![topic("by-memory")],
+            Job::WithUsers => vec![topic("by-memory"), topic("by-user")],
+        }
+    }
+}
+
+/// The line of the pipeline with user snapshots.
+pub fn users_name(threads: u64) -> String {
+    format!("helixstream run with user snapshots, {threads} thread(s)")
+}
+
 /// The line of the pipeline.
 pub fn name(threads: u64) -> String {
     format!("helixstream run, {threads} thread(s)")
@@ -34,16 +76,14 @@ pub fn restore_name(threads: u64) -> String {
     format!("helixstream restore, {threads} thread(s)")
 }
 
-fn application(threads: u64) -> String {
-    format!("bench{threads}")
-}
-
 /// `replay` of the record file.
 pub fn replay(settings: &Settings, input: &Input) -> Result<Row> {
     let output = temp_dir("replay");
+    let topology = Job::Resolve.topology(&output)?;
     let strategy = format!("strategy={}", settings.strategy);
     let (from, to) = (text(&input.file)?, text(&output)?);
-    let helix = Helix::spawn(&["replay", "--topology", TOPOLOGY, "--input", from, "--output", to, "--set", &strategy]);
+    let helix =
+        Helix::spawn(&["replay", "--topology", text(&topology)?, "--input", from, "--output", to, "--set", &strategy]);
     let (watch, mut peak) = (Watch::start(helix.pid())?, None);
     while !has_ended(helix.pid())? {
         peak = peak_mib(helix.pid())?.or(peak);
@@ -79,17 +119,17 @@ pub struct Run {
     pub volumes: Volumes,
 }
 
-/// The pipeline: from the first record processed until all input and all of the repartition topic is committed.
-pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
+/// The pipeline: from the first record processed until all input and all of the repartition topics is committed.
+pub fn run(settings: &Settings, broker: &Broker, threads: u64, job: Job) -> Result<Run> {
     let state = temp_dir("state");
     let before = volume(broker, SNAPSHOTS)?;
     let conflicts_before = volume(broker, CONFLICTS)?;
-    let instance = Instance::start(settings, broker, &state, threads)?;
+    let instance = Instance::start(settings, broker, &state, threads, job)?;
     let begun = instance.until(LOOK, |pages| Ok(pages.metrics().is_ok_and(|now| now.sum("records_total") > 0)))?;
     let broker_watch = Watch::start(broker.pid())?;
-    let group: BaseConsumer = broker.client().set("group.id", application(threads)).create()?;
-    let repartition = format!("{}-by-memory-repartition", application(threads));
-    for topic in [EVENTS, &repartition] {
+    let group: BaseConsumer = broker.client().set("group.id", job.application(threads)).create()?;
+    let repartitions = job.repartitions(threads);
+    for topic in [EVENTS].into_iter().chain(repartitions.iter().map(String::as_str)) {
         instance.until(LOOK_AT_OFFSETS, |_| is_done(broker, &group, topic))?;
     }
     let (end, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
@@ -97,10 +137,10 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
     let (peak, count, metrics) = (peak_mib(instance.pid())?, threads_of(instance.pid())?, instance.pages.metrics()?);
     instance.stop()?;
     std::fs::remove_dir_all(&state)?;
-    let changelog = format!("{}-memories-changelog", application(threads));
+    let changelog = format!("{}-memories-changelog", job.application(threads));
     let volumes = Volumes {
         events: volume(broker, EVENTS)?,
-        repartition: volume(broker, &repartition)?,
+        repartition: volume(broker, &repartitions[0])?,
         outputs: vec![
             (12, volume(broker, &changelog)?),
             (6, volume(broker, SNAPSHOTS)?.since(before)),
@@ -111,7 +151,7 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
         snapshots: Some(volumes.outputs[1].1.records),
         broker_cpu_s: Some(broker_cpu_s),
         peak_mib: peak,
-        ..Row::new(name(threads), settings.events, spent)
+        ..Row::new(if job == Job::Resolve { name(threads) } else { users_name(threads) }, settings.events, spent)
     };
     let row = row
         .note(metrics.commit_times())
@@ -125,7 +165,7 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64) -> Result<Run> {
 /// The state of a lost disk, from the changelog: from the first record restored until every task runs.
 pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
-    let instance = Instance::start(settings, broker, &state, threads)?;
+    let instance = Instance::start(settings, broker, &state, threads, Job::Resolve)?;
     let is_begun =
         |pages: &Pages| pages.metrics().is_ok_and(|now| now.sum("restored_records_total") > 0) || pages.is_ready();
     let begun = instance.until(LOOK, |pages| Ok(is_begun(pages)))?;
@@ -136,7 +176,7 @@ pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row
     let peak = peak_mib(instance.pid())?;
     instance.stop()?;
     std::fs::remove_dir_all(&state)?;
-    let changelog = volume(broker, &format!("{}-memories-changelog", application(threads)))?;
+    let changelog = volume(broker, &format!("{}-memories-changelog", Job::Resolve.application(threads)))?;
     let row = Row::new(restore_name(threads), changelog.records, spent)
         .note(format!("start to ready {:.2} s, {:.2} CPU s in all", end.wall_s, end.cpu_s))
         .note(format!("{} MB/s", (changelog.bytes as f64 / spent.wall_s / 1e6) as u64));
@@ -151,12 +191,26 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(settings: &Settings, broker: &Broker, state: &std::path::Path, threads: u64) -> Result<Instance> {
+    fn start(
+        settings: &Settings,
+        broker: &Broker,
+        state: &std::path::Path,
+        threads: u64,
+        job: Job,
+    ) -> Result<Instance> {
+        let (topology, application) = (job.topology(&temp_dir("topology"))?, job.application(threads));
         let http = format!("127.0.0.1:{}", free_port());
         let (count, strategy) = (threads.to_string(), format!("strategy={}", settings.strategy));
         let mut command = Helix::command();
-        command.args(["run", "--topology", TOPOLOGY, "--bootstrap-servers", &broker.bootstrap(), "--no-mirror"]);
-        command.args(["--application-id", &application(threads), "--state-dir", text(state)?, "--threads", &count]);
+        command.args([
+            "run",
+            "--topology",
+            text(&topology)?,
+            "--bootstrap-servers",
+            &broker.bootstrap(),
+            "--no-mirror",
+        ]);
+        command.args(["--application-id", &application, "--state-dir", text(state)?, "--threads", &count]);
         // Purged records could not be counted afterwards.
         command.args(["--http-listen", &http, "--set", &strategy, "--set", "purge=false"]);
         let helix = Helix::spawn_command(command);
