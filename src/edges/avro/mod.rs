@@ -1,11 +1,14 @@
 //! Avro in Confluent's wire format: magic byte 0, a schema id of four bytes, the body. The one edge of `apache-avro` and of
 //! the schema registry's client.
 
+mod plain;
 mod read;
 mod registry;
 pub mod schemas;
 pub mod settings;
 mod write;
+
+use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;
 
@@ -42,21 +45,23 @@ impl Avro {
 
 impl Codec for Avro {
     fn decode(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let malformed = |message: String| bad(Class::MalformedAvro, message);
-        let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
-        let Some((id, mut body)) = framed else {
-            let text = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
-            return Err(malformed(text));
-        };
-        let id = u32::from_be_bytes(*id);
-        let writer = self.registry.schema(id)?;
-        let read = event(&writer, &self.schemas, &mut body);
-        let event = read.map_err(|e| malformed(format!("the value is no event in Avro of schema id {id}: {e}")))?;
-        if !body.is_empty() {
-            let left = body.len();
-            return Err(malformed(format!("{left} bytes are left behind the event in Avro of schema id {id}")));
+        let (writer, id, body) = self.framed(value)?;
+        self.event(&writer, id, body)
+    }
+
+    fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let (writer, id, mut body) = self.framed(value)?;
+        if writer.schema.name().is_some_and(|name| self.schemas.event.name() == Some(name)) {
+            return self.event(&writer, id, body);
         }
-        read::event(&self.schemas.event, event).map_err(malformed)
+        let malformed = |e: &dyn std::fmt::Display| {
+            bad(Class::MalformedAvro, format!("the value cannot be read by Avro's schema id {id}: {e}"))
+        };
+        let datum = any(&writer, &mut body).map_err(|e| malformed(&e))?;
+        nothing_left(body, id)?;
+        let mut out = Vec::with_capacity(value.len() * 2);
+        plain::write(&datum, &mut out).map_err(|e| malformed(&e))?;
+        Ok(out)
     }
 
     fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -70,6 +75,42 @@ impl Codec for Avro {
         write::datum(&own.schema, json, &mut out).map_err(|e| fatal(&e))?;
         Ok(out)
     }
+}
+
+impl Avro {
+    /// The schema that a value names, its id, and the body.
+    fn framed<'v>(&self, value: &'v [u8]) -> Result<(Arc<Writer>, u32, &'v [u8]), CodecError> {
+        let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
+        let Some((id, body)) = framed else {
+            let text = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
+            return Err(bad(Class::MalformedAvro, text));
+        };
+        let id = u32::from_be_bytes(*id);
+        Ok((self.registry.schema(id)?, id, body))
+    }
+
+    fn event(&self, writer: &Writer, id: u32, mut body: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let malformed = |message: String| bad(Class::MalformedAvro, message);
+        let read = event(writer, &self.schemas, &mut body);
+        let event = read.map_err(|e| malformed(format!("the value is no event in Avro of schema id {id}: {e}")))?;
+        nothing_left(body, id)?;
+        read::event(&self.schemas.event, event).map_err(malformed)
+    }
+}
+
+fn nothing_left(body: &[u8], id: u32) -> Result<(), CodecError> {
+    match body.len() {
+        0 => Ok(()),
+        left => {
+            Err(bad(Class::MalformedAvro, format!("{left} bytes are left behind the record in Avro of schema id {id}")))
+        }
+    }
+}
+
+/// A value by its writer's schema alone.
+fn any(writer: &Writer, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
+    let all = std::iter::once(&writer.schema).chain(&writer.others).collect();
+    GenericDatumReader::builder(&writer.schema).writer_schemata(all)?.build()?.read_value(body)
 }
 
 fn event(writer: &Writer, schemas: &Schemas, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {

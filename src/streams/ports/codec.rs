@@ -22,11 +22,17 @@ pub enum CodecError {
 /// Reads and writes values by the schemas of a registry, which it asks and whose answers it keeps. A call may wait for an
 /// answer, shorter than a consumer may stay away.
 pub trait Codec: Send + Sync {
-    /// The value as JSON, in the members that we know of it.
+    /// The event that a value holds as JSON, in the members that we know of it.
     ///
     /// # Errors
     /// [`CodecError`]
     fn decode(&self, value: &[u8]) -> Result<Vec<u8>, CodecError>;
+
+    /// A value of any schema as JSON: an event as [`Codec::decode`] reads it, all else as its writer's schema says.
+    ///
+    /// # Errors
+    /// [`CodecError`]
+    fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError>;
 
     /// JSON of ours as a value for a topic; `schema` names which of our schemas it has.
     ///
