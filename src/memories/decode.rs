@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::avro::stopped;
 use super::original::Carried;
 use crate::domain::event::wire::{self, Source};
-use crate::domain::event::{self, Event, Kind, Limits};
+use crate::domain::event::{self, BadInput, Encoding, Event, Kind, Limits};
 use crate::domain::sync;
 use crate::streams::ports::{Codec, CodecError};
 use crate::streams::processor::{Context, Processor, ProcessorError};
@@ -20,6 +20,7 @@ pub const STATELESS_EVENTS: &str = "stateless_events";
 /// Decodes events and re-keys them by memory.
 pub struct Decode {
     limits: Limits,
+    encoding: Encoding,
     codec: Option<Arc<dyn Codec>>,
     carries_original: bool,
     buffer: Vec<u8>,
@@ -28,12 +29,18 @@ pub struct Decode {
 impl Decode {
     /// A decoder with these limits; without a codec Avro is of an unknown schema.
     pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> Decode {
-        Decode { limits, codec, carries_original: false, buffer: Vec::new() }
+        Decode { limits, encoding: Encoding::Auto, codec, carries_original: false, buffer: Vec::new() }
     }
 
     /// The same, which sends each event's source record along: where tombstones are forgotten, what comes too late is to be a dead letter as it came.
     pub fn carrying(self, carries_original: bool) -> Decode {
         Decode { carries_original, ..self }
+    }
+
+    /// The same of values of this encoding alone.
+    #[must_use]
+    pub fn of(self, encoding: Encoding) -> Decode {
+        Decode { encoding, ..self }
     }
 
     /// The event of a value of any encoding; or the class of a dead letter, and what is wrong.
@@ -42,7 +49,10 @@ impl Decode {
         value: Option<&[u8]>,
         timestamp_ms: i64,
     ) -> Result<Result<Event, (&'static str, String)>, ProcessorError> {
-        let avro = value.filter(|value| value.first() == Some(&0) && value.len() <= self.limits.max_value_bytes);
+        let avro = value.filter(|value| Encoding::is_avro(value) && value.len() <= self.limits.max_value_bytes);
+        if let Err(bad) = self.admit(value) {
+            return Ok(Err((bad.class.as_str(), bad.message)));
+        }
         let event = match (avro, &self.codec) {
             (Some(avro), Some(codec)) => match codec.decode(avro) {
                 // The limit is that of the value; as JSON an event is longer.
@@ -56,6 +66,14 @@ impl Decode {
             _ => event::decode(value, timestamp_ms, &self.limits),
         };
         Ok(event.map_err(|bad| (bad.class.as_str(), bad.message)))
+    }
+
+    /// Whether the source takes a value of this encoding. One that is empty or too large is told so.
+    fn admit(&self, value: Option<&[u8]>) -> Result<(), BadInput> {
+        let value = value.filter(|value| !value.is_empty() && value.len() <= self.limits.max_value_bytes);
+        let Some(value) = value.filter(|_| self.encoding != Encoding::Auto) else { return Ok(()) };
+        self.encoding.admit_first_byte(value)?;
+        self.encoding.admit_json(value)
     }
 
     fn forward(

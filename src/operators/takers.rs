@@ -38,30 +38,44 @@ pub struct Takers {
     pub buries_source: bool,
 }
 
+impl Taker {
+    /// A value as this node takes it.
+    ///
+    /// # Errors
+    /// As for [`Writer::write`].
+    pub fn value<'j>(&self, json: &'j [u8]) -> Result<Cow<'j, [u8]>, ProcessorError> {
+        match &self.writer {
+            Some(writer) => Ok(Cow::Owned(writer.write(json)?)),
+            None => Ok(Cow::Borrowed(json)),
+        }
+    }
+}
+
 impl Takers {
     /// Hands a record to each of them; its value is canonical JSON.
     ///
     /// # Errors
     /// What they answered.
     pub fn give(&self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        for taker in &self.list {
-            let own = match &taker.key {
-                None => record.key.map(Cow::Borrowed),
-                Some(expression) => match one(&**expression, &given(record)).and_then(|json| key(&json)) {
-                    Ok(key) => key.map(Cow::Owned),
-                    Err(failure) => {
-                        let message = format!("the key of `{}`: {}", taker.node, failure.message);
-                        bury(self.buries_source, failure.class, &message, record, ctx)?;
-                        continue;
-                    }
-                },
-            };
-            let value = match (&taker.writer, record.value) {
-                (Some(writer), Some(json)) => Some(Cow::Owned(writer.write(json)?)),
-                (_, value) => value.map(Cow::Borrowed),
-            };
-            ctx.forward_to(&taker.node, &Record { key: own.as_deref(), value: value.as_deref(), ..*record })?;
-        }
-        Ok(())
+        self.list.iter().try_for_each(|taker| self.give_one(taker, record, ctx))
+    }
+
+    /// Hands a record to one of them.
+    ///
+    /// # Errors
+    /// What it answered.
+    pub fn give_one(&self, taker: &Taker, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let own = match &taker.key {
+            None => record.key.map(Cow::Borrowed),
+            Some(expression) => match one(&**expression, &given(record)).and_then(|json| key(&json)) {
+                Ok(key) => key.map(Cow::Owned),
+                Err(failure) => {
+                    let message = format!("the key of `{}`: {}", taker.node, failure.message);
+                    return bury(self.buries_source, failure.class, &message, record, ctx);
+                }
+            },
+        };
+        let value = record.value.map(|json| taker.value(json)).transpose()?;
+        ctx.forward_to(&taker.node, &Record { key: own.as_deref(), value: value.as_deref(), ..*record })
     }
 }

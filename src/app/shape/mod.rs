@@ -230,7 +230,7 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
                 Role::Sink { topic: topic(file, to), internal: matches!(to, TopicRef::Repartition(_)) }
             }
             NodeKind::Process { .. } => match here.map(|node| &node.kind) {
-                Some(Kind::Processor { operator, stores }) => Role::Processor {
+                Some(Kind::Processor { operator, stores, .. }) => Role::Processor {
                     operator: operator.clone(),
                     stores: stores.iter().map(|store| store.value.clone()).collect(),
                 },
