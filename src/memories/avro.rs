@@ -17,7 +17,7 @@ pub struct AvroOutputs {
 
 impl Encoder for AvroOutputs {
     fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
-        let Some(codec) = &self.codec else { return Err(ProcessorError::Failed(no_registry(&self.topic))) };
+        let Some(codec) = &self.codec else { return Err(ProcessorError::Failed(no_registry(&self.topic, "written"))) };
         let schema = match output {
             Output::Resolved => "resolved-memory",
             Output::Conflict => "conflict-record",
@@ -27,10 +27,10 @@ impl Encoder for AvroOutputs {
     }
 }
 
-/// What is said where a topic is to be written in Avro and there is no registry.
-pub fn no_registry(topic: &str) -> String {
+/// What is said where a topic is to be `written` or `read` in Avro and there is no registry.
+pub fn no_registry(topic: &str, what: &str) -> String {
     format!(
-        "topic {topic} is written in Avro, and no schema registry is set: name one with --schema-registry-url, or as `url` \
+        "topic {topic} is {what} in Avro, and no schema registry is set: name one with --schema-registry-url, or as `url` \
          in [schema_registry] of the topology file"
     )
 }
