@@ -166,3 +166,100 @@ fn failed(why: &str) -> ExpressionFailure {
     let more = if shown.len() < why.len() { "…" } else { "" };
     ExpressionFailure { class: SCRIPT_FAILED, message: format!("the expression failed: {shown}{more}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::record::Headers;
+
+    const BUDGET: Budget = Budget { operations: 1_000, bytes: 1 << 10, items: 100, depth: 8 };
+
+    fn asked(texts: &[&str], value: &str) -> Vec<Result<String, String>> {
+        let compiled =
+            ExpressionCompiler::new(BUDGET).compile(texts, true).unwrap_or_else(|(at, flaw)| panic!("{at}: {flaw:?}"));
+        let given = Given {
+            key: Some(b"k"),
+            value: value.as_bytes(),
+            headers: Headers::List(&[("h", Some(b"x"))]),
+            timestamp_ms: 7,
+            aggregate: Some(b"[1]"),
+        };
+        let mut all = Vec::new();
+        compiled.each(&given, &mut |at, made| {
+            assert_eq!(at, all.len());
+            all.push(
+                made.map(|json| String::from_utf8(json).unwrap()).map_err(|e| format!("{}: {}", e.class, e.message)),
+            );
+            ControlFlow::Continue(())
+        });
+        all
+    }
+
+    fn one(text: &str) -> Result<String, String> {
+        asked(&[text], r#"{"a":{"b":[1,2.5,18446744073709551615]},"n":3}"#).remove(0)
+    }
+
+    #[test]
+    fn an_expression_gives_canonical_json() {
+        for (text, expected) in [
+            ("value.n + 1", "4"),
+            ("#{ z: key, a: headers.h, t: timestamp }", r#"{"a":"x","t":7,"z":"k"}"#),
+            ("value.a.b", "[1,2.5,18446744073709551615]"),
+            ("if value.n > 2 { \"big\" } else { () }", "\"big\""),
+            ("switch value.n { 1 => false, _ => true }", "true"),
+            ("value.none ?? 5", "5"),
+            ("value?.none?.deeper", "null"),
+            ("aggregate.with(value.n)", "[1,3]"),
+            ("value.with(\"n\", 1).without(\"a\")", r#"{"n":1}"#),
+            ("sum([1, 2]) + sum(#{ a: 4 })", "7"),
+            ("sum([1, 0.5])", "1.5"),
+            ("\"a\" in value && value.contains(\"n\") && value.keys().len == 2", "true"),
+        ] {
+            assert_eq!(one(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_fails_by_itself() {
+        let all = asked(&["value.x.y", "value.n", "1 / 0"], "{\"n\":1}");
+        assert!(all[0].as_ref().unwrap_err().starts_with("script_failed: the expression failed: "), "{all:?}");
+        assert_eq!(all[1].as_deref(), Ok("1"));
+        assert!(all[2].is_err() && one("sum([\"x\"])").is_err() && one("9223372036854775807 + 1").is_err());
+        let big = format!("[{}1]", "1,".repeat(200));
+        assert!(asked(&["value"], &big)[0].as_ref().unwrap_err().contains("`script_items`"));
+        assert_eq!(asked(&["key"], &big), [Ok("\"k\"".to_owned())], "what is not looked at takes no budget");
+        assert!(asked(&["key"], "no")[0].as_ref().unwrap_err().starts_with("malformed_json: "));
+        let long: String = (0..9).fold("\"xxxxxxxxxx\"".to_owned(), |text, _| format!("({text} + {text})"));
+        assert!(one(&long).unwrap_err().contains("too large"), "{:?}", one(&long));
+    }
+
+    #[test]
+    fn what_is_no_expression_is_told_with_its_place() {
+        let flaw = |text: &str| ExpressionCompiler::new(BUDGET).check(text, false).unwrap_err();
+        for (text, part) in [
+            ("let x = 1; x", "let"),
+            ("while true {}", "while"),
+            ("fn f() { 1 }", "fn"),
+            ("value.x = 1", "="),
+            ("1; 2", ";"),
+            ("valu.x", "valu"),
+            ("aggregate", "aggregate"),
+            ("eval(\"1\")", "eval"),
+            ("|x| x", "|"),
+        ] {
+            let found = flaw(text);
+            assert_eq!(found.at, text.find(part).unwrap(), "{text}: {found:?}");
+        }
+        assert!(flaw("").fix.contains("over key, value, headers, timestamp,"));
+    }
+
+    #[test]
+    fn nothing_changes_a_value_in_its_place() {
+        for text in
+            ["value.a.b.push(1)", "value.clear()", "value.remove(\"n\")", "value.a.set(\"b\", 1)", "value += #{}"]
+        {
+            let is_refused = ExpressionCompiler::new(BUDGET).check(text, false).is_err() || one(text).is_err();
+            assert!(is_refused, "{text}");
+        }
+    }
+}
