@@ -23,7 +23,7 @@ fn record(user: &str, n: i64) -> Record {
 #[test]
 fn an_aggregate_is_given_out_when_it_changes() {
     let mut run = Run::new(&keyed(
-        "operator = \"aggregate\"\ninitial = '#{ of: key, sum: 0 }'\nadd = 'aggregate.with(\"sum\", aggregate.sum + value.n)'",
+        "operator = \"aggregate\"\ninitial = '#{ of: key, sum: 0 }'\nadd = 'aggregate.put(\"sum\", aggregate.sum + value.n)'",
     ));
     let mut one = |user: &str, n| -> Vec<String> { run.pipe("in", &record(user, n)).iter().map(Out::text).collect() };
     assert_eq!(one("a", 2), [r#"a={"of":"a","sum":2}"#]);

@@ -81,7 +81,7 @@ fn a_map_keeps_drops_and_sets_fields() {
         one("set = { n = 'value.b.x + 1.5', \"b.z.w\" = 'key', c = '()' }"),
         [r#"k={"a":"éé","b":{"x":1,"y":[2],"z":{"w":"k"}},"c":null,"n":2.5}"#]
     );
-    assert_eq!(one("set.b.y = 'value.b.y.with(3)'"), [r#"k={"a":"éé","b":{"x":1,"y":[2,3]},"c":null}"#]);
+    assert_eq!(one("set.b.y = 'value.b.y.put(3)'"), [r#"k={"a":"éé","b":{"x":1,"y":[2,3]},"c":null}"#]);
     assert_eq!(one("drop = [\"b.x\", \"a\", \"nothing.here\"]"), [r#"k={"b":{"y":[2]},"c":null}"#]);
     assert_eq!(one("keep = [\"b.y\", \"c\", \"d\"]"), [r#"k={"b":{"y":[2]},"c":null}"#]);
     assert_eq!(one("keep = \"b\"\ndrop = \"b.y\"\nset = { a = 'value.a + \"!\"' }"), [r#"k={"a":"éé!","b":{"x":1}}"#]);

@@ -138,6 +138,7 @@ impl Compiled {
 /// As much of a value as is looked at.
 fn value(json: Value<'_>, part: &Part, left: &mut Left) -> Result<Dynamic, ResolverFailure> {
     let members = match part {
+        Part::Members(members) if members.is_empty() => return Ok(Dynamic::UNIT),
         Part::Members(members) if json.kind() == Kind::Object => members,
         _ => return values::value(json, left),
     };
@@ -209,8 +210,8 @@ mod tests {
             ("switch value.n { 1 => false, _ => true }", "true"),
             ("value.none ?? 5", "5"),
             ("value?.none?.deeper", "null"),
-            ("aggregate.with(value.n)", "[1,3]"),
-            ("value.with(\"n\", 1).without(\"a\")", r#"{"n":1}"#),
+            ("aggregate.put(value.n)", "[1,3]"),
+            ("value.put(\"n\", 1).without(\"a\")", r#"{"n":1}"#),
             ("sum([1, 2]) + sum(#{ a: 4 })", "7"),
             ("sum([1, 0.5])", "1.5"),
             ("\"a\" in value && value.contains(\"n\") && value.keys().len == 2", "true"),

@@ -23,7 +23,7 @@ pub fn of_expressions(engine: &mut Engine) {
     engine.register_fn("contains", |m: &mut Map, key: &str| m.contains_key(key));
     engine.register_fn("keys", |m: &mut Map| m.keys().map(|key| key.as_str().into()).collect::<Array>());
     engine.register_fn("values", |m: &mut Map| m.values().cloned().collect::<Array>());
-    engine.register_fn("with", |mut m: Map, key: &str, value: Dynamic| {
+    engine.register_fn("put", |mut m: Map, key: &str, value: Dynamic| {
         m.insert(key.into(), value);
         m
     });
@@ -31,7 +31,7 @@ pub fn of_expressions(engine: &mut Engine) {
         m.remove(key);
         m
     });
-    engine.register_fn("with", |mut a: Array, item: Dynamic| {
+    engine.register_fn("put", |mut a: Array, item: Dynamic| {
         a.push(item);
         a
     });

@@ -47,7 +47,7 @@ fn places<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + use
 fn member(behind: &str) -> Option<String> {
     let rest = behind.strip_prefix("?.").or_else(|| behind.strip_prefix('.'))?;
     let name = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
-    // A function of the whole value: `value.with(…)`.
+    // A function of the whole value: `value.put(…)`.
     let is_call = rest[name.len()..].trim_start().starts_with('(');
     (!name.is_empty() && !is_call).then(|| name.to_owned())
 }
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(of("value.status == \"deleted\" || value?.a.b > 1"), members(&["a", "status"]));
         assert_eq!(of("key"), members(&[]));
         assert_eq!(of("timestamp > 3 && my_value + value2 == x.value"), members(&[]));
-        for whole in ["value", "value[\"a\"]", "value.with(\"a\", 1)", "value.len ()", "\"a\" in value", "value .a"] {
+        for whole in ["value", "value[\"a\"]", "value.put(\"a\", 1)", "value.len ()", "\"a\" in value", "value .a"] {
             assert_eq!(of(whole), Part::Whole, "{whole}");
         }
         let uses = Uses::of(&["headers.type == key", "aggregate + value.n"]);
