@@ -19,7 +19,7 @@ use crate::operators::{
     Aggregate, Branch, Filter, Fold, Input, Map, MapFields, Rekey, SourceInput, Taker, Takers, Writer,
 };
 use crate::streams::ports::{Codec, Expressions};
-use crate::streams::processor::Processor;
+use crate::streams::processor::{Processor, Retained};
 
 /// Makes a processor, once a task.
 pub type Factory = Box<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
@@ -147,9 +147,11 @@ impl<'f> Parts<'f> {
             }
         };
         let (name, input, aggregates) = (node.name.clone(), self.input(node)?, self.takers(node, "aggregates")?);
+        let retention = self.file.graph.stores.iter().find(|known| known.name == store).and_then(|s| s.retention);
         Ok(Box::new(move || {
-            let (name, input, fold) = (name.clone(), input.clone(), fold.clone());
-            Box::new(Aggregate { name, input, fold, store: store.clone(), aggregates: aggregates.clone() })
+            let (name, input, fold, aggregates) = (name.clone(), input.clone(), fold.clone(), aggregates.clone());
+            let rows = Retained::new(&store, retention);
+            Box::new(Aggregate { name, input, fold, rows, forgets: retention.is_some(), aggregates })
         }))
     }
 

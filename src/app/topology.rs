@@ -7,6 +7,7 @@ use super::{Resolver, Stop};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
 use crate::streams::ports::Codec;
+use crate::streams::processor::Retained;
 use crate::streams::task::Sizes;
 use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
 
@@ -46,6 +47,9 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
     }
     for store in &file.graph.stores {
         builder = builder.keep(&store.name, store.options());
+        if let (Some(retention), Some((keeper, _))) = (store.retention, file.graph.keeper(&store.name)) {
+            builder = builder.punctuate(&keeper.name, Retained::interval(retention));
+        }
     }
     if let Some(dead) = &file.graph.dead_letters {
         builder = builder.dead_letters(&dead.topic);

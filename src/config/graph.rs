@@ -233,7 +233,7 @@ impl Graph {
     /// The processor that keeps a store, and its operator.
     pub fn keeper(&self, store: &str) -> Option<(&Node, &str)> {
         self.nodes.iter().find_map(|node| match &node.kind {
-            Kind::Processor { operator, stores } if stores.iter().any(|s| s.value == store) => {
+            Kind::Processor { operator, stores, .. } if stores.iter().any(|s| s.value == store) => {
                 Some((node, operator.as_str()))
             }
             _ => None,

@@ -8,14 +8,9 @@ use super::{Input, LEFT_OUT, MISSING_KEY, Takers};
 use crate::domain::json;
 use crate::domain::number::Number;
 use crate::domain::resolve::ObjectWriter;
-use crate::streams::ports::{Evaluated, Expressions, Given};
-use crate::streams::processor::{Context, Processor, ProcessorError};
+use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
+use crate::streams::processor::{Context, Processor, ProcessorError, Retained};
 use crate::streams::record::{Headers, Record};
-
-/// How a row begins: what follows is the aggregate as canonical JSON.
-const ROW_VERSION: u8 = 1;
-/// What the key of a row begins with, since a store takes no empty key.
-const ROW_KEY: u8 = b'k';
 
 /// How a record comes to what was there.
 #[derive(Clone)]
@@ -42,8 +37,10 @@ pub struct Aggregate {
     pub input: Input,
     /// How records come together.
     pub fold: Fold,
-    /// The name of its store.
-    pub store: String,
+    /// Its store.
+    pub rows: Retained,
+    /// Whether keys are forgotten that no record came for.
+    pub forgets: bool,
     /// Who takes the aggregates.
     pub aggregates: Takers,
 }
@@ -56,22 +53,7 @@ impl Processor for Aggregate {
             let message = "the record has no key, and state is kept by key: give it one (operator `rekey`)";
             return self.input.bury(MISSING_KEY, message, record, ctx);
         };
-        let row_key = [&[ROW_KEY], key].concat();
-        let task = ctx.task();
-        let old = match ctx.store(&self.store)?.get(&row_key)? {
-            None => None,
-            Some(row) => match row.split_first() {
-                Some((&ROW_VERSION, json)) => Some(json.to_vec()),
-                version => {
-                    let version = version.map_or("none".to_owned(), |(version, _)| version.to_string());
-                    let message = format!(
-                        "a row of store `{}` in task {task} has the unknown version {version}: run the program that wrote it",
-                        self.store
-                    );
-                    return Err(ProcessorError::Failed(message));
-                }
-            },
-        };
+        let old = self.rows.get(ctx, key)?;
         let new = match self.add(old.as_deref(), &given(&taken)) {
             Ok(Some(new)) => new,
             Ok(None) => {
@@ -80,23 +62,25 @@ impl Processor for Aggregate {
             }
             Err(failure) => return self.input.bury(failure.class, &failure.message, record, ctx),
         };
-        if old.as_deref() == Some(&new) {
+        let is_same = old.as_deref() == Some(&new);
+        if !is_same || self.forgets {
+            self.rows.put(ctx, key, &new)?;
+        }
+        if is_same {
             return Ok(());
         }
-        let row = [&[ROW_VERSION], new.as_slice()].concat();
-        ctx.store(&self.store)?.put(&row_key, row)?;
         // What a record says of itself in its headers does not hold for an aggregate.
         self.aggregates.give(&Record { value: Some(&new), headers: Headers::NONE, ..taken }, ctx)
+    }
+
+    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        self.rows.punctuate(ctx)
     }
 }
 
 impl Aggregate {
     /// What there is with a record more; `None` where it does not count.
-    fn add(
-        &self,
-        old: Option<&[u8]>,
-        given: &Given<'_>,
-    ) -> Result<Option<Vec<u8>>, crate::streams::ports::ExpressionFailure> {
+    fn add(&self, old: Option<&[u8]>, given: &Given<'_>) -> Result<Option<Vec<u8>>, ExpressionFailure> {
         match &self.fold {
             Fold::Expressions { initial, add } => {
                 let first: Evaluated = old.map_or_else(|| one(&**initial, given), |json| Ok(json.to_vec()));

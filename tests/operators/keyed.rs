@@ -74,3 +74,18 @@ fn a_record_without_a_key_has_no_aggregate() {
     assert_eq!(out[0].reason().0, "missing_key", "{out:?}");
     assert_eq!(run.pipe("in", &record("a", 1))[0].text(), r#"any={"all":1}"#);
 }
+
+#[test]
+fn a_store_with_a_retention_forgets_keys_that_no_record_came_for() {
+    let node = "operator = \"aggregate\"\ninitial = '0'\nadd = 'if value.n > aggregate { value.n } else { aggregate }'";
+    let text = keyed(node).replace("name = \"s\"\n", "name = \"s\"\nretention = \"10s\"\n");
+    let mut run = Run::new(&text);
+    let mut at = |user: &str, n, seconds: i64| -> Vec<String> {
+        run.pipe("in", &record(user, n).at_ms(seconds * 1000)).iter().map(Out::text).collect()
+    };
+    assert_eq!([at("a", 7, 100), at("b", 8, 100)], [["a=7"], ["b=8"]]);
+    assert!(at("a", 1, 108).is_empty(), "it changes nothing, but it came");
+    assert!(at("a", 2, 117).is_empty());
+    assert_eq!(at("b", 3, 118), ["b=3"], "what it was before is forgotten");
+    assert_eq!(at("a", 4, 130), ["a=4"]);
+}
