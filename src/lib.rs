@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`domain`] | what an event means and what a memory is: pure functions over bytes | std, small pure crates |
 //! | [`streams`] | the engine: topology, tasks, stores, commits, restore; knows no memories | std, small pure crates |
-//! | [`memories`] | where the two meet: processors, codecs, the operators that topology files name | `domain`, `streams` |
+//! | [`operators`] | the operators of topology files that know records and JSON, no memories | `domain`, `streams` |
+//! | [`memories`] | where domain and engine meet: the operators that know memories, the formats of sinks | `domain`, `streams`, `operators` |
 //! | [`edges`] | Kafka, RocksDB, Postgres, HTTP, the command line: one technology each | `streams::ports`, domain values |
 //! | [`config`] | typed settings, checked once | `domain`, `streams` |
 //! | [`app`] | the one place that puts the parts together | everything |
@@ -16,4 +17,5 @@ pub mod config;
 pub mod domain;
 pub mod edges;
 pub mod memories;
+pub mod operators;
 pub mod streams;

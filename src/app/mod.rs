@@ -5,12 +5,14 @@ mod guard;
 mod kafka;
 pub mod kill;
 mod mirror;
+mod operators;
 mod pages;
 mod produce;
 mod registry;
 mod replay;
 pub mod resolvers;
 mod run;
+mod scripting;
 mod settings;
 mod shape;
 mod signals;
@@ -37,9 +39,8 @@ pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     match started.and_then(|()| command(cli, custom)) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(stop) => {
-            if let Stop::Topology(files) = &stop {
-                let colours = terminal::has_colours();
-                files.iter().for_each(|problems| eprintln!("{}\n", problems.render(colours)));
+            if let Stop::Topology(problems) = &stop {
+                eprintln!("{}\n", problems.render(terminal::has_colours()));
             }
             eprintln!("helixstream: {stop}");
             ExitCode::from(stop.code())

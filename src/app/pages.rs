@@ -174,7 +174,7 @@ fn of_standbys(metrics: &Metrics) -> Vec<Family> {
 }
 
 /// Counters of processors: label and help of those that are known. Each is shown from the start, without samples.
-const COUNTERS: [(&str, &str, &str); 10] = [
+const COUNTERS: [(&str, &str, &str); 11] = [
     ("dead_letters", "class", "Records that could not be processed, by class"),
     ("unknown_event_types", "", "Events of a type that changes no state"),
     ("stateless_events", "reason", "Events that change no memory, by reason"),
@@ -185,6 +185,7 @@ const COUNTERS: [(&str, &str, &str); 10] = [
     ("sync_requests", "state", "Sync requests, by partition: asked, answered whole"),
     ("user_snapshots", "", "User snapshots emitted, each part of one"),
     ("unchanged_events", "", "Events that changed nothing"),
+    ("left_out_records", "operator", "Records that an operator left out as it was told to, by its name"),
 ];
 
 fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {

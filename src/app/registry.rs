@@ -8,6 +8,7 @@ use super::Stop;
 use crate::config::Topology as File;
 use crate::config::format::Format;
 use crate::config::graph::Kind;
+use crate::domain::event::Encoding;
 use crate::edges::avro::Avro;
 use crate::edges::avro::settings::{RegistrySettings, SubjectNames};
 use crate::edges::cli::RegistryArgs;
@@ -55,7 +56,15 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
             Kind::Sink { topic, format: Format::Avro, .. } => Some(topic),
             _ => None,
         });
-        return writes_avro.map_or(Ok(None), |topic| Err(Stop::Usage(no_registry(topic))));
+        let reads_avro = file.graph.nodes.iter().find_map(|node| match &node.kind {
+            Kind::Source { topic, format: Encoding::Avro, .. } => Some(topic),
+            _ => None,
+        });
+        return match (writes_avro, reads_avro) {
+            (Some(topic), _) => Err(Stop::Usage(no_registry(topic, "written"))),
+            (None, Some(topic)) => Err(Stop::Usage(no_registry(topic, "read"))),
+            (None, None) => Ok(None),
+        };
     };
     if set.subject_names.as_deref().is_none_or(|names| names == "TopicNameStrategy")
         && let Some(topic) = shared(file)

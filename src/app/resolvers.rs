@@ -2,16 +2,15 @@
 //! them decides for which field.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Stop;
+use super::scripting::budget;
 use crate::config::Topology as File;
-use crate::config::problem::{Problem, Problems};
 use crate::config::script::names;
 use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
 use crate::domain::settings::Settings;
-use crate::edges::script::{Budget, Script};
+use crate::edges::script::Script;
 
 /// The resolvers that a program registers, by the name that `custom:<name>` calls them by.
 #[derive(Clone, Default)]
@@ -34,45 +33,14 @@ impl Custom {
 /// What decides the fields of a topology whose strategy is `custom`, if any is.
 pub type Resolver = Option<Arc<dyn CustomResolver>>;
 
-/// Reads the files of a topology's scripts.
-///
-/// # Errors
-/// Which cannot be read, at its place in the topology file, whose text is `text`.
-pub fn read(file: &mut File, text: &str) -> Result<(), Stop> {
-    let mut list = Vec::new();
-    for at in 0..file.scripts.len() {
-        let Some(path) = file.scripts[at].file.as_ref() else { continue };
-        let (place, span) = (beside(file, &path.value), path.span.clone());
-        match std::fs::read_to_string(&place) {
-            Ok(text) => file.scripts[at].text = text,
-            Err(e) => {
-                let message = format!("the script {} cannot be read: {e}", place.display());
-                list.push(Problem::at(text, span, message, "name a file, from the folder of this one"));
-            }
-        }
-    }
-    if list.is_empty() {
-        return Ok(());
-    }
-    Err(Stop::Topology(vec![Problems { file: file.file.clone(), text: text.to_owned(), list }]))
-}
-
-fn beside(file: &File, script: &str) -> PathBuf {
-    Path::new(&file.file).parent().unwrap_or(Path::new("")).join(script)
-}
-
 /// Compiles the scripts of a topology and joins them with the program's own.
 ///
 /// # Errors
-/// What is wrong with scripts, all of it at once, or which resolver is not there.
+/// What is wrong with a script, or which resolver is not there.
 pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
     let mut all = custom.0.clone();
-    let mut wrong = Vec::new();
-    let limits = file.values.scripts;
-    let budget =
-        Budget { operations: limits.operations, bytes: limits.bytes, items: limits.items, depth: limits.depth };
     for script in &file.scripts {
-        match Script::compile(&script.name, &script.text, budget) {
+        match Script::compile(&script.name, &script.text, budget(&file.values.scripts)) {
             Ok(compiled) if !custom.0.contains_key(&script.name) => {
                 all.insert(script.name.clone(), Arc::new(compiled));
             }
@@ -83,16 +51,12 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
                     file.file
                 )));
             }
+            // Its text is checked with the file's: what is wrong by now is the budget that a flag has set.
             Err(flaw) => {
-                let place = script.file.as_ref().map(|path| beside(file, &path.value).display().to_string());
-                let list = vec![Problem::at(&script.text, flaw.at..flaw.at + 1, flaw.message, flaw.fix)];
-                let place = place.unwrap_or_else(|| format!("{} (source of script `{}`)", file.file, script.name));
-                wrong.push(Problems { file: place, text: script.text.clone(), list });
+                let name = &script.name;
+                return Err(Stop::Usage(format!("{}: the script `{name}`: {}; {}", file.file, flaw.message, flaw.fix)));
             }
         }
-    }
-    if !wrong.is_empty() {
-        return Err(Stop::Topology(wrong));
     }
     let known = names(&file.scripts, &custom.names());
     let mut by_path = ByPath { settings: file.values.resolver.clone(), whole: None, fields: BTreeMap::new() };

@@ -124,7 +124,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
     let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));
     let database = if args.mirror.no_mirror { None } else { mirror::database(&args.mirror.postgres, &file)? };
-    if database.is_none() && !args.mirror.no_mirror {
+    if database.is_none() && !args.mirror.no_mirror && !mirror::event_sources(&file).is_empty() {
         tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
     }
     Ok(Plan { file, engine, threads, state_dir, database, mirror_codec: codecs.mirror })

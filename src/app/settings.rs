@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use super::{Custom, Stop, resolvers};
+use super::scripting::Rhai;
+use super::{Custom, Stop};
+use crate::config::expression::Scripting;
 use crate::config::script::names;
-use crate::config::{self, Topology, setting::Values};
+use crate::config::variables::{self, Variables};
+use crate::config::{self, Reading, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
 
 /// Reads the topology file and lays variables and flags over it.
@@ -27,17 +30,21 @@ pub fn text(path: &Path) -> Result<String, Stop> {
     })
 }
 
-/// Reads and checks a topology file.
-pub fn read(path: &Path) -> Result<Topology, Stop> {
-    let (file, text) = (path.display().to_string(), text(path)?);
-    config::parse(&file, &text).map_err(|problems| Stop::Topology(vec![problems]))
+/// How a topology file is read, with the variables of this process.
+pub fn reading<'r>(scripting: &'r dyn Scripting, alone: Option<&'r [&'r str]>) -> Reading<'r> {
+    Reading { variables: Variables::From(&variables::of_process), alone, scripting: Some(scripting) }
 }
 
-/// Reads and checks a topology file, and reads its scripts.
+/// Reads and checks a topology file, but for the files of its scripts.
+pub fn read(path: &Path) -> Result<Topology, Stop> {
+    let (file, text) = (path.display().to_string(), text(path)?);
+    reading(&Rhai { reads_files: false }, None).read(&file, &text).map_err(Stop::Topology)
+}
+
+/// Reads and checks a topology file, the files of its scripts too.
 pub fn read_whole(path: &Path) -> Result<Topology, Stop> {
-    let mut file = read(path)?;
-    resolvers::read(&mut file, &text(path)?)?;
-    Ok(file)
+    let (file, text) = (path.display().to_string(), text(path)?);
+    reading(&Rhai { reads_files: true }, None).read(&file, &text).map_err(Stop::Topology)
 }
 
 /// Lays `HELIXSTREAM_SET`, then the flags, over the settings.

@@ -42,7 +42,7 @@ pub fn keep_settings(slot: &Slot, args: &TopologyArgs, file: &File) -> Result<()
 /// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have no place beside the state. Variables are filled in,
 /// since the state was resolved with what they were, and so are the texts of scripts.
 fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, Stop> {
-    let mut table = config::filled(file, text).map_err(|problems| Stop::Topology(vec![problems]))?;
+    let mut table = config::filled(file, text).map_err(Stop::Topology)?;
     table.remove("run");
     table.remove("kafka");
     table.remove("schema_registry");
@@ -184,11 +184,10 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, Stop> {
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
 fn topology_of(slot: &Slot, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
-    let wrong = |problems| Stop::Topology(vec![problems]);
     let mut file = match (&target.topology, slot.kept(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read_whole(path)?,
-        (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(wrong)?,
-        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(wrong)?,
+        (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(Stop::Topology)?,
+        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(Stop::Topology)?,
     };
     if target.topology.is_none() {
         for assignment in slot.kept(KEPT_SETTINGS)?.unwrap_or_default().lines() {

@@ -11,7 +11,7 @@ pub enum Stop {
     /// The command line or a variable is wrong; nothing was started.
     Usage(String),
     /// The topology file or scripts of it are wrong, here and here; nothing was started.
-    Topology(Vec<Problems>),
+    Topology(Problems),
     /// It was started and failed, or found something missing.
     Failure(anyhow::Error),
 }
@@ -30,9 +30,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stop::Usage(message) => f.write_str(message),
-            Stop::Topology(problems) => {
-                f.write_str(&problems.iter().map(Problems::summary).collect::<Vec<_>>().join(", "))
-            }
+            Stop::Topology(problems) => f.write_str(&problems.summary()),
             // One line: what was being done, then why it failed.
             Stop::Failure(e) => write!(f, "{e:#}"),
         }

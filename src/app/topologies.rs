@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
+use super::scripting::Rhai;
 use super::shape::{Shape, diff, dot, mermaid, text};
 use super::{Custom, Stop, resolvers, settings};
-use crate::config::{self, schema};
+use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
 
 /// Does what is asked for.
@@ -24,9 +25,9 @@ pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), Stop> {
 
 fn check(path: &Path, custom: &Custom) -> Result<(), Stop> {
     let (name, text) = (path.display().to_string(), settings::text(path)?);
-    let file = config::parse_alone(&name, &text, &custom.names());
-    let mut file = file.map_err(|problems| Stop::Topology(vec![problems]))?;
-    resolvers::read(&mut file, &text)?;
+    let names = custom.names();
+    let file = settings::reading(&Rhai { reads_files: true }, Some(&names)).read(&name, &text);
+    let file = file.map_err(Stop::Topology)?;
     resolvers::join(&file, custom)?;
     let shape = Shape::of(&file)?;
     println!(

@@ -73,7 +73,7 @@ fn names(doc: &Doc<'_>, graph: &Graph) {
 
 fn operators(doc: &Doc<'_>, graph: &Graph) {
     for node in &graph.nodes {
-        let Kind::Processor { operator: name, stores } = &node.kind else { continue };
+        let Kind::Processor { operator: name, stores, .. } = &node.kind else { continue };
         let Some(op) = operator(name) else {
             if !name.is_empty() {
                 let known: Vec<String> = OPERATORS.iter().map(|o| format!("{} ({})", o.name, o.what)).collect();
@@ -146,15 +146,20 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             doc.wrong(&input.span, format!("{me} takes from `{}`, a sink, which gives no records", parent.name), fix);
         }
         (Kind::Processor { operator: name, .. }, output) => {
-            let Some(op) = operator(name) else { return };
-            let outputs: Vec<String> = op.outputs.iter().map(|(o, _)| format!("\"{}.{o}\"", parent.name)).collect();
+            if operator(name).is_none() || parent.has_hidden_outputs() {
+                return;
+            }
+            let known = parent.outputs();
+            let outputs: Vec<String> = known.iter().map(|o| format!("\"{}.{}\"", parent.name, o.name)).collect();
             let fix = format!("outputs of `{}`: {}", parent.name, outputs.join(", "));
             match output {
                 None => {
                     doc.wrong(&input.span, format!("{me} does not say which output of `{}` it takes", parent.name), fix)
                 }
-                Some(o) if op.output(o).is_none() => {
-                    doc.wrong(&input.span, format!("`{}` has no output `{o}`", parent.name), fix);
+                Some(o) if !known.iter().any(|known| known.name == o) => {
+                    let near = nearest(o, known.iter().map(|known| known.name));
+                    let hint = near.map_or(String::new(), |n| format!("did you mean `{}.{n}`? ", parent.name));
+                    doc.wrong(&input.span, format!("`{}` has no output `{o}`", parent.name), format!("{hint}{fix}"));
                 }
                 Some(_) => {}
             }

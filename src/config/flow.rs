@@ -1,22 +1,24 @@
 //! What flows where in a topology, and what must hold of it: no rounds, nothing that no source reaches, outputs that somebody
 //! takes, records that their takers can read, and one log a task (exactly-once.md, "Shapes").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{meant, shown};
+use super::format::Format;
 use super::graph::{Graph, Input, Kind, Node};
-use super::operator::{Form, operator};
+use super::operator::{Form, Gives, Operator, operator};
 use super::table::Doc;
 
 /// Notes all that is wrong with the paths through the graph.
 pub fn check(doc: &Doc<'_>, graph: &Graph) {
+    let known = Forms::of(graph);
     if !graph.hidden.nodes && !graph.hidden.inputs {
-        outputs(doc, graph);
+        outputs(doc, graph, &known);
     }
     let round = rounds(doc, graph);
     unreached(doc, graph, &round);
     logs(doc, graph);
-    forms(doc, graph);
+    forms(doc, graph, &known);
 }
 
 fn parents<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g Node> {
@@ -25,13 +27,13 @@ fn parents<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g Nod
 
 /// Every output must be taken, and every source and repartition read. An input that no node answers to counts for the node
 /// that it probably means.
-fn outputs(doc: &Doc<'_>, graph: &Graph) {
+fn outputs(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
     let mut taken: BTreeSet<(&str, Option<&str>)> = BTreeSet::new();
     let mut touched: BTreeSet<&str> = BTreeSet::new();
     for node in &graph.nodes {
         for input in &node.from {
             let parent = graph.node(&input.node);
-            let is_exact = parent.is_some_and(|p| matches!(form(graph, p, input), Given::One(_) | Given::Unknown));
+            let is_exact = parent.is_some_and(|p| matches!(forms.given(p, input), Given::One(_) | Given::Unknown));
             let is_exact = is_exact && !graph.is_ambiguous(&input.node);
             taken.insert((input.node.as_str(), input.output.as_deref()));
             touched.extend(meant(graph, node, input).filter(|_| !is_exact));
@@ -47,10 +49,10 @@ fn outputs(doc: &Doc<'_>, graph: &Graph) {
                     doc.wrong(&node.span, message, format!("remove it, or take from it: `from = [\"{}\"]`", node.name));
                 }
             }
-            Kind::Processor { operator: name, .. } => {
-                let (all, optional) = operator(name).map_or((&[][..], &[][..]), |o| (o.outputs, o.optional));
-                let all = all.iter().filter(|(o, _)| !optional.contains(o));
-                for (output, _) in all.filter(|(o, _)| !taken.contains(&(node.name.as_str(), Some(o)))) {
+            Kind::Processor { .. } => {
+                let is_taken = |output: &str| taken.contains(&(node.name.as_str(), Some(output)));
+                for output in node.outputs().iter().filter(|o| !o.is_optional && !is_taken(o.name)) {
+                    let output = output.name;
                     let message = format!("nobody takes the output `{output}` of `{}`", node.name);
                     doc.wrong(&node.span, message, format!("add a sink with `from = [\"{}.{output}\"]`", node.name));
                 }
@@ -190,7 +192,8 @@ fn logs(doc: &Doc<'_>, graph: &Graph) {
 }
 
 /// What an input gives.
-enum Given {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
     /// Records of one form.
     One(Form),
     /// What cannot be said, since something above it is wrong.
@@ -199,67 +202,159 @@ enum Given {
     Nothing,
 }
 
-fn form(graph: &Graph, parent: &Node, input: &Input) -> Given {
-    match (&parent.kind, &input.output) {
-        (Kind::Source { .. }, None) => Given::One(Form::Message),
-        (Kind::Processor { operator: name, .. }, Some(output)) => match operator(name) {
-            Some(op) => op.output(output).map_or(Given::Nothing, Given::One),
-            None => Given::Unknown,
-        },
-        (Kind::Processor { operator: name, .. }, None) if operator(name).is_none() => Given::Unknown,
-        (Kind::Repartition, None) => repartitioned(graph, parent),
-        _ => Given::Nothing,
+/// What goes along the edges of a graph.
+pub struct Forms<'g> {
+    graph: &'g Graph,
+    /// What processors and repartitions take; nothing where it is not known.
+    taken: BTreeMap<&'g str, Form>,
+}
+
+impl<'g> Forms<'g> {
+    /// Of a graph, even one with rounds: what is known of a node is passed on until nothing new is.
+    pub fn of(graph: &'g Graph) -> Forms<'g> {
+        let mut forms = Forms { graph, taken: BTreeMap::new() };
+        let takers = || graph.nodes.iter().filter(|n| !matches!(n.kind, Kind::Source { .. } | Kind::Sink { .. }));
+        loop {
+            let all = takers().filter_map(|node| Some((node.name.as_str(), forms.taken_by(node)?)));
+            let taken: BTreeMap<&str, Form> = all.collect();
+            if taken == forms.taken {
+                return forms;
+            }
+            forms.taken = taken;
+        }
+    }
+
+    /// What a processor takes: where its inputs differ just JSON. What goes through a repartition is what its first processor
+    /// gives; it takes from nothing else.
+    fn taken_by(&self, node: &Node) -> Option<Form> {
+        let is_repartition = node.kind == Kind::Repartition;
+        let mut known = node.from.iter().filter_map(|input| {
+            let parent = self.graph.node(&input.node)?;
+            match self.given(parent, input) {
+                Given::One(form) if !is_repartition || matches!(parent.kind, Kind::Processor { .. }) => Some(form),
+                _ => None,
+            }
+        });
+        let first = known.next()?;
+        Some(if is_repartition || known.all(|form| form == first) { first } else { Form::Json })
+    }
+
+    /// What the input of a node gives, which comes from `parent`.
+    pub fn given(&self, parent: &Node, input: &Input) -> Given {
+        let taken = || self.taken.get(parent.name.as_str()).copied();
+        match (&parent.kind, &input.output) {
+            (Kind::Source { .. }, None) => Given::One(Form::Message),
+            (Kind::Processor { operator: name, .. }, Some(output)) if operator(name).is_some() => {
+                match parent.outputs().into_iter().find(|o| o.name == output).map(|o| o.gives) {
+                    Some(Gives::Always(form)) => Given::One(form),
+                    Some(Gives::Same) => match taken() {
+                        Some(Form::Message) => Given::One(Form::Json),
+                        form => form.map_or(Given::Unknown, Given::One),
+                    },
+                    None if parent.has_hidden_outputs() => Given::Unknown,
+                    None => Given::Nothing,
+                }
+            }
+            (Kind::Processor { operator: name, .. }, _) if operator(name).is_none() => Given::Unknown,
+            (Kind::Repartition, None) => taken().map_or(Given::Unknown, Given::One),
+            _ => Given::Nothing,
+        }
+    }
+
+    /// What a node gives under the name of an output.
+    pub fn output(&self, node: &Node, output: &str) -> Given {
+        let input = Input { node: node.name.clone(), output: Some(output.to_owned()), span: 0..0 };
+        self.given(node, &input)
+    }
+
+    /// Whether records of this form go through a processor or a repartition.
+    pub fn takes(&self, node: &Node, form: Form) -> bool {
+        self.taken.get(node.name.as_str()) == Some(&form)
     }
 }
 
-/// What goes through a repartition: what its first processor gives. A repartition takes from nothing else.
-fn repartitioned(graph: &Graph, node: &Node) -> Given {
-    let first = node.from.iter().find_map(|input| match graph.node(&input.node) {
-        Some(parent) if matches!(parent.kind, Kind::Processor { .. }) => match form(graph, parent, input) {
-            Given::One(form) => Some(form),
-            _ => None,
-        },
-        _ => None,
-    });
-    first.map_or(Given::Unknown, Given::One)
-}
-
 /// Operators must be able to read what they take, and nothing internal goes to the world.
-fn forms(doc: &Doc<'_>, graph: &Graph) {
+fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
     for node in &graph.nodes {
         let mut first: Option<(&Input, Form)> = None;
         for input in &node.from {
-            let Some(Given::One(gives)) = graph.node(&input.node).map(|parent| form(graph, parent, input)) else {
-                continue;
-            };
-            let gives_what = gives.what();
-            let from = input.output.as_ref().map_or(input.node.clone(), |o| format!("{}.{o}", input.node));
+            let Some(parent) = graph.node(&input.node) else { continue };
+            let Given::One(gives) = forms.given(parent, input) else { continue };
             match &node.kind {
                 Kind::Processor { operator: name, .. } => {
-                    let Some(op) = operator(name).filter(|op| op.takes != gives) else { continue };
-                    let message = format!("`{from}` gives {gives_what}, which the operator `{name}` cannot read");
-                    doc.wrong(&input.span, message, format!("take from a node that gives {}", op.takes.what()));
-                }
-                Kind::Sink { .. } if !gives.is_public() && !input_is_log(graph, input) => {
-                    let message = format!("`{from}` gives {gives_what}, in a form that is no one's but ours");
-                    doc.wrong(&input.span, message, "take from an operator whose outputs are for the world");
-                }
-                Kind::Repartition => match first {
-                    Some((other, form)) if form != gives => {
-                        let message = format!("{} mixes {} with {gives_what}", shown(node), form.what());
-                        let fix = format!("give the records of `{}` a repartition of their own", other.node);
-                        doc.wrong(&input.span, message, fix);
+                    let Some(op) = operator(name) else { continue };
+                    if op.takes.contains(&gives) {
+                        processor(doc, (node, op), (parent, input), gives, &first);
+                        first.get_or_insert((input, gives));
+                    } else {
+                        let message = format!(
+                            "`{}` gives {}, which the operator `{name}` cannot read",
+                            from(input),
+                            gives.what()
+                        );
+                        let takes: Vec<&str> = op.takes.iter().map(|form| form.what()).collect();
+                        doc.wrong(&input.span, message, format!("take from a node that gives {}", takes.join(", or ")));
                     }
+                }
+                Kind::Sink { format, .. } if !is_log(parent) => sink(doc, node, input, gives, *format),
+                Kind::Repartition => match first {
+                    Some((other, form)) if form != gives => mixed(doc, node, input, gives, (other, form)),
                     Some(_) => {}
                     None => first = Some((input, gives)),
                 },
                 Kind::Sink { .. } | Kind::Source { .. } => {}
             }
         }
+        if let Kind::Processor { operator: name, .. } = &node.kind {
+            let is_of_source = operator(name).is_some_and(|op| op.of_source);
+            let log = logs_of(graph, node).into_iter().find(|log| is_of_source && log.kind == Kind::Repartition);
+            if let (Some(log), Some(_)) = (log, first) {
+                let message = format!("{} reads what comes through {}", shown(node), shown(log));
+                let fix = format!("put it before: `{name}` says of each record where in its source's log it stood");
+                doc.wrong(&node.span, message, fix);
+            }
+        }
     }
 }
 
-/// Whether an input is a log, from which a sink must not take anyway.
-fn input_is_log(graph: &Graph, input: &Input) -> bool {
-    graph.node(&input.node).is_some_and(is_log)
+fn from(input: &Input) -> String {
+    input.output.as_ref().map_or(input.node.clone(), |o| format!("{}.{o}", input.node))
+}
+
+/// What must hold of an input whose form a processor can read.
+fn processor(
+    doc: &Doc<'_>,
+    (node, op): (&Node, &Operator),
+    (parent, input): (&Node, &Input),
+    gives: Form,
+    first: &Option<(&Input, Form)>,
+) {
+    // Encodings are told apart by the bytes, so one that is told apart already must not be looked at again.
+    if let Some((other, form)) = first.filter(|(_, form)| (*form == Form::Message) != (gives == Form::Message)) {
+        mixed(doc, node, input, gives, (other, form));
+    }
+    if let (Kind::Source { key: Some(key), .. }, true) = (&parent.kind, op.of_source) {
+        let message = format!("`{}` has a `key`, and {} gives its events keys of its own", parent.name, shown(node));
+        doc.wrong(&key.span, message, "remove it, or take from a source of its own");
+    }
+}
+
+fn mixed(doc: &Doc<'_>, node: &Node, input: &Input, gives: Form, (other, form): (&Input, Form)) {
+    let message = format!("{} mixes {} with {}", shown(node), form.what(), gives.what());
+    let what = if node.kind == Kind::Repartition { "repartition" } else { "processor" };
+    let fix = format!("give the records of `{}` a {what} of their own", other.node);
+    doc.wrong(&input.span, message, fix);
+}
+
+fn sink(doc: &Doc<'_>, node: &Node, input: &Input, gives: Form, format: Format) {
+    let (from, what) = (from(input), gives.what());
+    if !gives.is_public() {
+        let message = format!("`{from}` gives {what}, in a form that is no one's but ours");
+        doc.wrong(&input.span, message, "take from an operator whose outputs are for the world");
+    } else if format != Format::Json && !gives.has_formats() {
+        let format = format.as_str();
+        let message = format!("`{from}` gives {what}, which the format `{format}` of {} has no place for", shown(node));
+        let fix = "set `format = \"json\"`, or take resolved memories or conflict records that nothing has changed";
+        doc.wrong(&input.span, message, fix);
+    }
 }

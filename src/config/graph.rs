@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
+use super::expression::{self, Checker, Expression, Told};
 use super::flow;
 use super::format::Format;
 use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
+use super::operator::{Gives, operator};
 use super::store::Store;
 use super::table::{At, Doc, Table};
+use crate::domain::event::Encoding;
 
 /// What `from` of a node names: a node, and which of its outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub enum Kind {
         topic: String,
         /// How many partitions `topics create` gives it.
         partitions: i32,
+        /// What its values may be.
+        format: Encoding,
+        /// The key of its records, where it is not their own.
+        key: Option<Expression>,
     },
     /// An internal topic `<application id>-<name>-repartition`, which opens a new sub-topology. It gets the source's partitions.
     Repartition,
@@ -37,6 +44,8 @@ pub enum Kind {
         operator: String,
         /// Names of the stores that it owns.
         stores: Vec<At<String>>,
+        /// What it is told.
+        told: Told,
     },
     /// A topic that records go to.
     Sink {
@@ -46,7 +55,20 @@ pub enum Kind {
         partitions: i32,
         /// What its records are written as.
         format: Format,
+        /// The key of its records, where it is not their own.
+        key: Option<Expression>,
     },
+}
+
+/// An output of a node of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeOutput<'g> {
+    /// Its name.
+    pub name: &'g str,
+    /// What it holds.
+    pub gives: Gives,
+    /// Whether nobody need take it.
+    pub is_optional: bool,
 }
 
 impl PartialEq for At<String> {
@@ -70,6 +92,23 @@ pub struct Node {
     pub from: Vec<Input>,
     /// What it is.
     pub kind: Kind,
+}
+
+impl Node {
+    /// The outputs of a processor whose operator is known.
+    pub fn outputs(&self) -> Vec<NodeOutput<'_>> {
+        let Kind::Processor { operator: name, told, .. } = &self.kind else { return Vec::new() };
+        let Some(op) = operator(name) else { return Vec::new() };
+        let named = told.outputs.iter().map(|name| NodeOutput { name, gives: Gives::Same, is_optional: false });
+        let own = op.outputs.iter();
+        let own = own.map(|o| NodeOutput { name: o.name, gives: o.gives, is_optional: o.is_optional });
+        named.chain(own).collect()
+    }
+
+    /// Whether there may be outputs that could not be read.
+    pub fn has_hidden_outputs(&self) -> bool {
+        matches!(&self.kind, Kind::Processor { told, .. } if told.is_hidden)
+    }
 }
 
 /// The topic of records that cannot be processed.
@@ -117,7 +156,9 @@ impl Graph {
         graph.hidden.nodes = root.misspells(&["source", "repartition", "processor", "sink"]);
         graph.hidden.stores = root.misspells(&[STORE.name]);
         for t in graph.open(root, &SOURCE) {
-            graph.add(&t, "topic", |topic, partitions| Kind::Source { topic, partitions });
+            let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
+            let key = expression_of(&t);
+            graph.add(&t, "topic", |topic, partitions| Kind::Source { topic, partitions, format, key });
         }
         for t in graph.open(root, &REPARTITION) {
             graph.add(&t, "", |_, _| Kind::Repartition);
@@ -126,11 +167,13 @@ impl Graph {
             let (stores, is_whole) = t.strings("stores");
             graph.hidden.kept |= !is_whole;
             let stores = stores.into_iter().map(|s| At { value: s.value.to_owned(), span: s.span }).collect();
-            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores });
+            let told = expression::read(doc, &t, t.peek("operator").unwrap_or_default());
+            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores, told });
         }
         for t in graph.open(root, &SINK) {
             let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
-            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions, format });
+            let key = expression_of(&t);
+            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions, format, key });
         }
         let (stores, is_whole) = root.sections(&STORE);
         graph.hidden.stores |= !is_whole;
@@ -142,6 +185,19 @@ impl Graph {
         }
         graph.dead_letters = dead_letters(doc, root);
         graph
+    }
+
+    /// Notes what is wrong with the expressions of all nodes.
+    pub fn check_expressions(&self, checker: &Checker<'_>) {
+        for node in &self.nodes {
+            match &node.kind {
+                Kind::Source { key: Some(key), .. } | Kind::Sink { key: Some(key), .. } => {
+                    checker.expression(key, false)
+                }
+                Kind::Processor { operator, told, .. } => checker.operator(operator, told),
+                _ => {}
+            }
+        }
     }
 
     fn open<'d, 't>(&mut self, root: &Table<'d, 't>, section: &'static Section) -> Vec<Table<'d, 't>> {
@@ -177,7 +233,7 @@ impl Graph {
     /// The processor that keeps a store, and its operator.
     pub fn keeper(&self, store: &str) -> Option<(&Node, &str)> {
         self.nodes.iter().find_map(|node| match &node.kind {
-            Kind::Processor { operator, stores } if stores.iter().any(|s| s.value == store) => {
+            Kind::Processor { operator, stores, .. } if stores.iter().any(|s| s.value == store) => {
                 Some((node, operator.as_str()))
             }
             _ => None,
@@ -192,7 +248,7 @@ impl Graph {
     /// Sources, in the file's order.
     pub fn sources(&self) -> impl Iterator<Item = (&Node, &str, i32)> {
         self.nodes.iter().filter_map(|n| match &n.kind {
-            Kind::Source { topic, partitions } => Some((n, topic.as_str(), *partitions)),
+            Kind::Source { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
             _ => None,
         })
     }
@@ -204,6 +260,10 @@ impl Graph {
             _ => None,
         })
     }
+}
+
+fn expression_of(t: &Table<'_, '_>) -> Option<Expression> {
+    t.text("key").map(|key| At { value: key.value.to_owned(), span: key.span })
 }
 
 fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetters> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::format::Format;
 use super::store;
+use crate::domain::event::Encoding;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub enum Takes {
     Stores,
     /// Nodes that records are taken from, or outputs of nodes: a list, or one alone.
     Inputs,
+    /// An expression over a record.
+    Expression,
+    /// A table of expressions by the paths of fields.
+    Expressions,
+    /// Paths of fields: a list, or one alone.
+    Fields,
+    /// A list of [`BRANCH`].
+    Branches,
     /// A whole number from 1 to this.
     Count(u32),
     /// One of these, separated by `, `.
@@ -195,6 +204,20 @@ pub const SOURCE: Section = Section {
         needed("name", Takes::Name, "\"events\"", "What other nodes call it."),
         needed("topic", Takes::Topic, "\"helixagent.memory.events\"", "The topic."),
         PARTITIONS,
+        optional(
+            "format",
+            Takes::Choice(Encoding::NAMES),
+            "\"auto\"",
+            "What its values are: bare JSON, HelixAgent's envelope and Avro side by side, told apart by their bytes, or one of them \
+             alone; then what is encoded otherwise is dead-lettered.",
+        ),
+        optional(
+            "key",
+            Takes::Expression,
+            "\"value.user_id\"",
+            "The key of its records, in place of their own: a string, or `()` for none. It sees `key`, `value`, `headers` and \
+             `timestamp`.",
+        ),
     ],
 };
 
@@ -222,6 +245,62 @@ pub const PROCESSOR: Section = Section {
             "[\"memories\"]",
             "The stores that it keeps, each described by a `[[store]]`.",
         ),
+        optional(
+            "when",
+            Takes::Expression,
+            "'value.status == \"deleted\"'",
+            "filter: which records pass: true or false.",
+        ),
+        optional("value", Takes::Expression, "\"#{ user: value.user_id }\"", "map: the new value as a whole."),
+        optional("keep", Takes::Fields, "[\"user_id\", \"metadata.lang\"]", "map: the only fields that stay."),
+        optional("drop", Takes::Fields, "[\"embedding\"]", "map: fields that go."),
+        optional(
+            "set",
+            Takes::Expressions,
+            "{ \"origin.key\" = \"key\" }",
+            "map: fields that are made, by their paths. All expressions see the record as it came.",
+        ),
+        optional(
+            "key",
+            Takes::Expression,
+            "\"value.user_id\"",
+            "rekey: the new key: a string, or `()` to leave the record out.",
+        ),
+        optional(
+            "branch",
+            Takes::Branches,
+            "[{ name = \"deletes\", when = 'value.status == \"deleted\"' }]",
+            "branch: the outputs, in order; a record goes to the first whose `when` is true, else to `otherwise`.",
+        ),
+        optional(
+            "initial",
+            Takes::Expression,
+            "\"0\"",
+            "aggregate: what stands before the first record of a key. It sees that record.",
+        ),
+        optional(
+            "add",
+            Takes::Expression,
+            "\"aggregate + value.amount\"",
+            "aggregate: what stands after a record. Beside the record it sees `aggregate`.",
+        ),
+        optional(
+            "by",
+            Takes::Expression,
+            "\"value.conflict_type\"",
+            "count: the member that counts one more; `()` counts nowhere.",
+        ),
+    ],
+};
+
+/// A branch of the operator `branch`.
+pub const BRANCH: Section = Section {
+    name: "branch",
+    is_list: true,
+    what: "An output of the operator `branch`.",
+    keys: &[
+        needed("name", Takes::Name, "\"deletes\"", "The output's name: others take from `processor.name`."),
+        needed("when", Takes::Expression, "'value.status == \"deleted\"'", "Which records go there: true or false."),
     ],
 };
 
@@ -269,6 +348,12 @@ pub const SINK: Section = Section {
             "\"json\"",
             "What its records are written as: bare JSON, what HelixAgent's Go nodes read and can apply, or Avro by the \
              schema registry.",
+        ),
+        optional(
+            "key",
+            Takes::Expression,
+            "\"value.user_id\"",
+            "The key of its records, in place of their own: a string, or `()` for none. It sees the record before it is written.",
         ),
     ],
 };

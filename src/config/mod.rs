@@ -1,6 +1,7 @@
 //! Typed settings, checked once: the topology file, the variables, the flags. A flag beats a variable, which beats the file.
 
 pub mod check;
+pub mod expression;
 pub mod flow;
 pub mod format;
 pub mod graph;
@@ -23,6 +24,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use expression::{Checker, Scripting};
 use graph::Graph;
 use problem::{Problem, Problems};
 use script::Script;
@@ -98,7 +100,7 @@ impl fmt::Debug for SchemaRegistry {
 /// # Errors
 /// All that is wrong with it, each with its place and fix.
 pub fn parse(file: &str, text: &str) -> Result<Topology, Problems> {
-    read(file, text, Variables::From(&variables::of_process), None)
+    parse_with(file, text, Variables::From(&variables::of_process))
 }
 
 /// Reads a text as [`parse`] does, with these variables.
@@ -106,16 +108,18 @@ pub fn parse(file: &str, text: &str) -> Result<Topology, Problems> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_with(file: &str, text: &str, variables: Variables<'_>) -> Result<Topology, Problems> {
-    read(file, text, variables, None)
+    Reading { variables, alone: None, scripting: None }.read(file, text)
 }
 
-/// Reads a text that no flag will override: settings that do not go together are wrong as well, and `custom` is where there
-/// is no such resolver among the scripts and those `registered`.
-///
-/// # Errors
-/// As [`parse`].
-pub fn parse_alone(file: &str, text: &str, registered: &[&str]) -> Result<Topology, Problems> {
-    read(file, text, Variables::From(&variables::of_process), Some(registered))
+/// How a text is read.
+pub struct Reading<'r> {
+    /// Where variables have their values from.
+    pub variables: Variables<'r>,
+    /// Where no flag will override the text, the resolvers that the program has registered: settings that do not go together are wrong
+    /// as well, and `custom` is where there is no such resolver among the scripts and these.
+    pub alone: Option<&'r [&'r str]>,
+    /// What looks into expressions and scripts; without it they count as sound.
+    pub scripting: Option<&'r dyn Scripting>,
 }
 
 /// The text with values in the place of variables, for [`Variables::Filled`] to read.
@@ -134,14 +138,24 @@ pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
     serde::Deserialize::deserialize(deserializer).map_err(|e| problems(vec![not_toml(text, &e)]))
 }
 
-fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<&[&str]>) -> Result<Topology, Problems> {
+impl Reading<'_> {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn read(&self, file: &str, text: &str) -> Result<Topology, Problems> {
+        read(file, text, self)
+    }
+}
+
+fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Problems> {
     let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(problems(errors.iter().map(|e| not_toml(text, e)).collect()));
     }
     let mut doc = Doc::new(text);
-    variables::fill(&mut doc, root.get_mut(), variables);
+    variables::fill(&mut doc, root.get_mut(), reading.variables);
     let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
     let mut settings = Settings { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };
     if let Some(id) = table.text("application_id") {
@@ -156,10 +170,14 @@ fn read(file: &str, text: &str, variables: Variables<'_>, alone: Option<&[&str]>
     let run = table.section(&keys::RUN).map(|t| read_run(&t)).unwrap_or_default();
     let kafka = table.table(keys::KAFKA.0).map(|t| read_kafka(&doc, &t)).unwrap_or_default();
     let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t)).unwrap_or_default();
-    let scripts = script::read(&doc, &table);
+    let mut scripts = script::read(&doc, &table);
     let graph = Graph::read(&doc, &table);
+    if let Some(scripting) = reading.scripting {
+        script::check(&doc, file, &mut scripts, scripting, &values.scripts);
+    }
+    graph.check_expressions(&Checker { doc: &doc, scripting: reading.scripting, limits: values.scripts });
     check::check(&doc, &graph, &values.resolver.application_id);
-    for misfit in alone.iter().flat_map(|registered| values.misfits(&script::names(&scripts, registered))) {
+    for misfit in reading.alone.iter().flat_map(|registered| values.misfits(&script::names(&scripts, registered))) {
         doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.message, misfit.fix);
     }
     if doc.is_clean() {

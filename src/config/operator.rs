@@ -1,10 +1,12 @@
-//! The operators that a topology file can name, and how they may be joined.
+//! The operators that a topology file can name, what each is told by its keys, and how they may be joined.
 
 /// What records are, so that an operator gets what it can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// As they come from a topic of the world.
     Message,
+    /// JSON of any kind: messages that an operator has read, or what one has made.
+    Json,
     /// Events in the compact form of the repartition topic, which only operators read.
     Event,
     /// Resolved memories, for the world.
@@ -22,6 +24,7 @@ impl Form {
     pub fn what(self) -> &'static str {
         match self {
             Form::Message => "messages as a source reads them",
+            Form::Json => "JSON as an operator reads or makes it",
             Form::Event => "decoded events",
             Form::Memory => "resolved memories",
             Form::Conflict => "conflict records",
@@ -34,6 +37,31 @@ impl Form {
     pub fn is_public(self) -> bool {
         !matches!(self, Form::Event | Form::UserChange)
     }
+
+    /// Whether they are told apart from others by a format of ours: `helixagent` and `avro` hold no other JSON.
+    pub fn has_formats(self) -> bool {
+        matches!(self, Form::Memory | Form::Conflict | Form::UserSnapshot)
+    }
+}
+
+/// What an output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gives {
+    /// Always this.
+    Always(Form),
+    /// What the operator takes, where messages are JSON once they are read.
+    Same,
+}
+
+/// An output of an operator.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub gives: Gives,
+    /// Whether nobody need take it.
+    pub is_optional: bool,
 }
 
 /// What an operator takes and gives.
@@ -43,60 +71,127 @@ pub struct Operator {
     pub name: &'static str,
     /// What a person reads of it.
     pub what: &'static str,
-    /// What it reads.
-    pub takes: Form,
-    /// Its outputs, each of which something must take: nothing is dropped in silence.
-    pub outputs: &'static [(&'static str, Form)],
-    /// Those of them that need not be taken: they are made where they are.
-    pub optional: &'static [&'static str],
+    /// What it reads: all of one of these.
+    pub takes: &'static [Form],
+    /// Its outputs. Something must take each that is not optional: nothing is dropped in silence.
+    pub outputs: &'static [Output],
+    /// The key of `[[processor]]` whose tables name further outputs, each of what it takes.
+    pub named_outputs: Option<&'static str>,
+    /// The keys of `[[processor]]` that it is told by, and whether each must be there.
+    pub keys: &'static [(&'static str, bool)],
     /// How many stores it keeps.
     pub stores: usize,
     /// Whether it must read a repartition topic, since its state hangs on the key.
     pub keyed: bool,
+    /// Whether it must stand on a source's log, since it says where in it each record stood.
+    pub of_source: bool,
+}
+
+const fn output(name: &'static str, gives: Gives) -> Output {
+    Output { name, gives, is_optional: false }
+}
+
+const RECORDS: &[Output] = &[output("records", Gives::Same)];
+const ANY_JSON: &[Form] = &[Form::Message, Form::Json, Form::Memory, Form::Conflict, Form::UserSnapshot];
+const MADE: Gives = Gives::Always(Form::Json);
+
+/// An operator without state that reads any JSON.
+const fn plain(name: &'static str, what: &'static str, keys: &'static [(&'static str, bool)]) -> Operator {
+    Operator {
+        name,
+        what,
+        takes: ANY_JSON,
+        outputs: RECORDS,
+        named_outputs: None,
+        keys,
+        stores: 0,
+        keyed: false,
+        of_source: false,
+    }
 }
 
 /// All operators.
 pub const OPERATORS: &[Operator] = &[
     Operator {
-        name: "decode",
-        what: "events of every encoding into one compact form, keyed by memory",
-        takes: Form::Message,
-        outputs: &[("events", Form::Event)],
-        optional: &[],
-        stores: 0,
-        keyed: false,
+        takes: &[Form::Message, Form::Json],
+        outputs: &[output("events", Gives::Always(Form::Event))],
+        of_source: true,
+        ..plain("decode", "events of every encoding into one compact form, keyed by memory", &[])
     },
     Operator {
-        name: "resolve",
-        what: "applies events to memories",
-        takes: Form::Event,
-        outputs: &[("snapshots", Form::Memory), ("conflicts", Form::Conflict), ("users", Form::UserChange)],
-        optional: &["users"],
+        takes: &[Form::Event],
+        outputs: &[
+            output("snapshots", Gives::Always(Form::Memory)),
+            output("conflicts", Gives::Always(Form::Conflict)),
+            Output { name: "users", gives: Gives::Always(Form::UserChange), is_optional: true },
+        ],
         stores: 1,
         keyed: true,
+        ..plain("resolve", "applies events to memories", &[])
     },
     Operator {
-        name: "user_snapshots",
-        what: "keeps users' memories, and emits users that have changed",
-        takes: Form::UserChange,
-        outputs: &[("snapshots", Form::UserSnapshot)],
-        optional: &[],
+        takes: &[Form::UserChange],
+        outputs: &[output("snapshots", Gives::Always(Form::UserSnapshot))],
         stores: 1,
         keyed: true,
+        ..plain("user_snapshots", "keeps users' memories, and emits users that have changed", &[])
+    },
+    plain("filter", "hands on the records of which `when` is true", &[("when", true)]),
+    Operator {
+        outputs: &[output("records", MADE)],
+        ..plain(
+            "map",
+            "gives records another value: `value` as a whole, then only `keep`, without `drop`, with `set`",
+            &[("value", false), ("keep", false), ("drop", false), ("set", false)],
+        )
+    },
+    plain("rekey", "gives records another `key`; `()` leaves one out", &[("key", true)]),
+    Operator {
+        outputs: &[Output { name: OTHERWISE, gives: Gives::Same, is_optional: true }],
+        named_outputs: Some("branch"),
+        ..plain("branch", "each record to the first `branch` whose `when` is true", &[("branch", true)])
+    },
+    Operator {
+        outputs: &[output("aggregates", MADE)],
+        stores: 1,
+        keyed: true,
+        ..plain(
+            "aggregate",
+            "keeps for each key what its records come to: `initial`, then `add` for each",
+            &[("initial", true), ("add", true)],
+        )
+    },
+    Operator {
+        outputs: &[output("aggregates", MADE)],
+        stores: 1,
+        keyed: true,
+        ..plain("count", "keeps for each key an object of counts, by what `by` says of each record", &[("by", true)])
     },
 ];
 
 /// Those whose stores may have a `retention`.
 pub const RETAINED: &[&str] = &["aggregate", "count"];
 
+/// The output of `branch` that its file does not name.
+pub const OTHERWISE: &str = "otherwise";
+
 /// The operator of that name.
 pub fn operator(name: &str) -> Option<&'static Operator> {
     OPERATORS.iter().find(|o| o.name == name)
 }
 
-impl Operator {
-    /// What an output of it is; `None` where it has none of that name.
-    pub fn output(&self, name: &str) -> Option<Form> {
-        self.outputs.iter().find(|(output, _)| *output == name).map(|(_, form)| *form)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::PROCESSOR;
+
+    #[test]
+    fn operators_are_told_by_keys_that_are_there() {
+        for (op, key) in OPERATORS.iter().flat_map(|op| op.keys.iter().map(move |(key, _)| (op.name, *key))) {
+            assert!(PROCESSOR.keys.iter().any(|known| known.name == key && !known.needed), "{op}: {key}");
+        }
+        for op in OPERATORS {
+            assert!(op.outputs.iter().all(|o| !o.name.contains('.')) && operator(op.name) == Some(op));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -14,16 +15,24 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub fix: String,
+    /// The path and the text of the file that is meant, where it is not the topology file but one that this names.
+    pub elsewhere: Option<Arc<(String, String)>>,
 }
 
 impl Problem {
+    /// The same of another file.
+    #[must_use]
+    pub fn of(self, path: &str, text: &str) -> Problem {
+        Problem { elsewhere: Some(Arc::new((path.to_owned(), text.to_owned()))), ..self }
+    }
+
     /// A problem at the byte range `span` of `source`, of which the first line is meant.
     pub fn at(source: &str, span: Range<usize>, message: impl Into<String>, fix: impl Into<String>) -> Problem {
         let start = floor(source, span.start);
         let line_end = source[start..].find('\n').map_or(source.len(), |i| start + i);
         let end = floor(source, span.end).clamp(start, line_end);
         let end = start + source[start..end].trim_end().len();
-        Problem { span: start..end, message: message.into(), fix: fix.into() }
+        Problem { span: start..end, message: message.into(), fix: fix.into(), elsewhere: None }
     }
 }
 
@@ -52,8 +61,9 @@ impl Problems {
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let one = |p: &Problem| {
-            let snippet = Snippet::source(self.text.as_str())
-                .path(self.file.as_str())
+            let (file, text) = p.elsewhere.as_deref().map_or((&self.file, &self.text), |(file, text)| (file, text));
+            let snippet = Snippet::source(text.as_str())
+                .path(file.as_str())
                 .annotation(AnnotationKind::Primary.span(p.span.clone()));
             let fix = Level::HELP.with_name("fix").message(p.fix.as_str());
             renderer.render(&[Level::ERROR.primary_title(p.message.as_str()).element(snippet).element(fix)])

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KAFKA, Key, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
-use super::operator::OPERATORS;
+use super::keys::{BRANCH, KAFKA, Key, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
+use super::operator::{OPERATORS, Operator};
 use super::setting::{self, CONTAINERS, PLAIN, SPECS};
 use super::value::{BYTE_UNITS, TIME_UNITS};
 
@@ -55,6 +55,11 @@ pub fn schema() -> Value {
                 "additionalProperties": {
                     "anyOf": [{ "$ref": "#/definitions/strategy" }, { "$ref": "#/definitions/strategies" }]
                 }
+            },
+            "expressions": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": { "anyOf": [takes(Takes::Expression), { "$ref": "#/definitions/expressions" }] }
             }
         }
     })
@@ -87,7 +92,7 @@ fn table(section: &Section) -> Value {
             members.insert("required".to_owned(), required.into());
         }
         if section.name == PROCESSOR.name {
-            members.insert("allOf".to_owned(), keepers());
+            members.insert("allOf".to_owned(), operators());
         }
         if section.name == SCRIPT.name {
             members.insert("anyOf".to_owned(), json!([{ "required": ["file"] }, { "required": ["source"] }]));
@@ -99,15 +104,29 @@ fn table(section: &Section) -> Value {
     described(json!({ "type": "array", "minItems": 1, "items": one }), section.what, &[])
 }
 
-/// An operator that keeps stores must be given them.
-fn keepers() -> Value {
-    let keeps = OPERATORS.iter().filter(|op| op.stores > 0).map(|op| {
+/// An operator that keeps stores must be given them; each is told by its own keys and no other's.
+fn operators() -> Value {
+    let of_operators = || OPERATORS.iter().flat_map(|op| op.keys.iter().map(|(key, _)| *key));
+    let one = |op: &Operator| {
+        let needed = op.keys.iter().filter(|(_, needed)| *needed).map(|(key, _)| *key);
+        let required: Vec<&str> = needed.chain((op.stores > 0).then_some("stores")).collect();
+        let foreign = of_operators().filter(|key| !op.keys.iter().any(|(own, _)| own == key));
+        let foreign: Map<String, Value> = foreign.map(|key| (key.to_owned(), false.into())).collect();
+        let mut then = json!({ "properties": foreign });
+        if let Some(members) = then.as_object_mut() {
+            if !required.is_empty() {
+                members.insert("required".to_owned(), required.into());
+            } else if !op.keys.is_empty() {
+                let any: Vec<Value> = op.keys.iter().map(|(key, _)| json!({ "required": [key] })).collect();
+                members.insert("anyOf".to_owned(), any.into());
+            }
+        }
         json!({
             "if": { "required": ["operator"], "properties": { "operator": { "const": op.name } } },
-            "then": { "required": ["stores"] }
+            "then": then
         })
-    });
-    keeps.collect()
+    };
+    OPERATORS.iter().map(one).collect()
 }
 
 fn settings(section: &str, what: &str) -> Value {
@@ -170,6 +189,13 @@ fn takes(takes: Takes) -> Value {
         }
         Takes::Stores => one_or_list(or_variable(text_like(format!("^{name}$"))), 0),
         Takes::Inputs => one_or_list(or_variable(text_like(format!(r"^{name}(\.{name})?$"))), 1),
+        Takes::Expression => text_like(r"\S".to_owned()),
+        Takes::Expressions => json!({ "$ref": "#/definitions/expressions" }),
+        Takes::Fields => {
+            let path = text_like(r"^[^.]+(\.[^.]+)*$".to_owned());
+            json!({ "anyOf": [path, { "type": "array", "minItems": 1, "items": path }] })
+        }
+        Takes::Branches => table(&BRANCH),
         Takes::Count(max) => or_variable(json!({ "type": "integer", "minimum": 1, "maximum": max })),
         Takes::Strategy => {
             let known: Vec<&str> = setting::STRATEGIES.split(", ").collect();

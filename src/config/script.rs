@@ -1,6 +1,9 @@
 //! The resolvers of their own that a topology file names: scripts, each in a file beside it or in the file itself.
 
+use super::expression::Scripting;
 use super::keys::SCRIPT;
+use super::problem::Problem;
+use super::setting::ScriptLimits;
 use super::table::{At, Doc, Table};
 
 /// A script that strategies may name.
@@ -12,6 +15,36 @@ pub struct Script {
     pub file: Option<At<String>>,
     /// Its text; empty until the file is read.
     pub text: String,
+    /// Where its text stands in the topology file, if it stands there.
+    pub source: Option<std::ops::Range<usize>>,
+}
+
+/// Reads the files of scripts, and notes what is wrong with their texts.
+pub fn check(doc: &Doc<'_>, topology: &str, scripts: &mut [Script], scripting: &dyn Scripting, limits: &ScriptLimits) {
+    for script in scripts {
+        let mut place = None;
+        if let Some(file) = &script.file {
+            match scripting.file(topology, &file.value) {
+                None => continue,
+                Some(Ok((path, text))) => (place, script.text) = (Some(path), text),
+                Some(Err(why)) => {
+                    doc.wrong(&file.span, why, "name a file, from the folder of this one");
+                    continue;
+                }
+            }
+        } else if script.source.is_none() {
+            continue;
+        }
+        let Err(flaw) = scripting.resolver(&script.text, limits) else { continue };
+        match (place, &script.file, &script.source) {
+            (Some(path), Some(file), _) => {
+                let problem = Problem::at(&script.text, flaw.at..flaw.at + 1, flaw.message, flaw.fix);
+                doc.wrong_elsewhere(&file.span, problem.of(&path, &script.text));
+            }
+            (_, _, Some(span)) => doc.wrong(&doc.within(span, &script.text, flaw.at), flaw.message, flaw.fix),
+            _ => {}
+        }
+    }
 }
 
 /// Reads the scripts of a file; what is wrong with them is noted in `doc`.
@@ -39,7 +72,8 @@ pub fn read<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Vec<Script> {
         scripts.push(Script {
             name: name.value.to_owned(),
             file: file.map(|f| At { value: f.value.to_owned(), span: f.span }),
-            text: source.map_or(String::new(), |s| s.value.to_owned()),
+            text: source.as_ref().map_or(String::new(), |s| s.value.to_owned()),
+            source: source.map(|s| s.span),
         });
     }
     scripts

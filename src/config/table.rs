@@ -44,6 +44,22 @@ impl<'a> Doc<'a> {
         self.problems.borrow_mut().push((span.start, problem));
     }
 
+    /// Notes a problem of a file that this one names at `span`.
+    pub fn wrong_elsewhere(&self, span: &Range<usize>, problem: Problem) {
+        self.problems.borrow_mut().push((span.start, problem));
+    }
+
+    /// The word at a byte of a string's value, where the string that stands at `span` spells it out; else the whole string.
+    pub fn within(&self, span: &Range<usize>, value: &str, at: usize) -> Range<usize> {
+        let spelt = self.text.get(span.clone()).filter(|_| !value.is_empty() && !self.filled.contains(&span.start));
+        let Some(start) = spelt.and_then(|raw| raw.find(value)) else { return span.clone() };
+        let rest = value.get(at..).unwrap_or_default();
+        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let word = word.max(rest.chars().next().map_or(1, char::len_utf8));
+        let start = span.start + start + at.min(value.len());
+        start..start + word
+    }
+
     /// Whether anything was found wrong.
     pub fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
@@ -123,6 +139,11 @@ impl<'d, 't> Table<'d, 't> {
         self.table.get(key).filter(|v| !self.doc.unfilled.contains(&v.span().start))
     }
 
+    /// A value of one of its keys, as TOML.
+    pub fn example(&self, name: &str) -> &'static str {
+        self.key(name).map_or("…", |key| key.example)
+    }
+
     fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
@@ -148,6 +169,11 @@ impl<'d, 't> Table<'d, 't> {
             self.doc.wrong(&v.span(), message, fix);
         }
         Some(At { value, span: v.span() })
+    }
+
+    /// A string, if the key is there and holds one; nothing is noted.
+    pub fn peek(&self, name: &str) -> Option<&'t str> {
+        self.value(name)?.get_ref().as_str()
     }
 
     /// A whole number, if the key is there and holds one that may be.
@@ -242,15 +268,17 @@ impl<'d, 't> Table<'d, 't> {
     /// The tables of a section that there may be several of, in the file's order, and whether all could be read.
     pub fn sections(&self, section: &'static Section) -> (Vec<Table<'d, 't>>, bool) {
         let name = section.name;
+        let outer = self.what.strip_prefix("[[").and_then(|what| what.strip_suffix("]]"));
+        let what = outer.map_or(format!("[[{name}]]"), |outer| format!("[[{outer}.{name}]]"));
         let Some(v) = self.value(name) else { return (Vec::new(), !self.has(name)) };
         let DeValue::Array(list) = v.get_ref() else {
-            let fix = format!("open it with two brackets, `[[{name}]]`, and give it a `name`");
+            let fix = format!("open it with two brackets, `{what}`, and give it a `name`");
             self.doc.wrong(&v.span(), format!("`{name}` is {}, not a list of tables", kind(v.get_ref())), fix);
             return (Vec::new(), false);
         };
         let open = |v: &'t Spanned<DeValue<'t>>| match v.get_ref() {
             DeValue::Table(t) => {
-                let table = Table::new(self.doc, t, format!("[[{name}]]"), v.span());
+                let table = Table::new(self.doc, t, what.clone(), v.span());
                 Some(table.only(section.keys, names(section.keys)))
             }
             _ => {
@@ -284,6 +312,9 @@ fn complaint(takes: Takes, text: &str) -> Option<(String, String)> {
             format!("`{text}` is no name for a topic"),
             "Kafka takes up to 249 letters, digits, `.`, `_` and `-`".to_owned(),
         )),
+        Takes::Expression if text.trim().is_empty() => {
+            Some(("the expression is empty".to_owned(), "write one, or remove the key".to_owned()))
+        }
         Takes::Choice(known) if !known.split(", ").any(|choice| choice == text) => {
             let hint = nearest(text, known.split(", ")).map_or(String::new(), |n| format!("did you mean `{n}`? "));
             Some((format!("`{text}` is none of {known}"), format!("{hint}write one of: {known}")))

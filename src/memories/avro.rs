@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::encode::{Encoder, Output};
-use crate::domain::event::{self, Event, Limits};
+use crate::domain::event::{self, BadInput, Encoding, Event, Limits};
 use crate::streams::error::Error;
 use crate::streams::ports::log::{NoCells, NotYet, Unreadable};
 use crate::streams::ports::{Codec, CodecError};
@@ -21,7 +21,7 @@ pub struct AvroOutputs {
 
 impl Encoder for AvroOutputs {
     fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
-        let Some(codec) = &self.codec else { return Err(ProcessorError::Failed(no_registry(&self.topic))) };
+        let Some(codec) = &self.codec else { return Err(ProcessorError::Failed(no_registry(&self.topic, "written"))) };
         codec.encode(schema(output), &self.topic, json).map_err(stopped)
     }
 }
@@ -38,12 +38,7 @@ fn schema(output: Output) -> &'static str {
 /// Our schema of an event.
 const EVENT: &str = "event";
 
-/// Avro, told by its first byte, which begins no JSON.
-fn is_avro(value: &[u8]) -> bool {
-    value.first() == Some(&0)
-}
-
-/// The event of a value of any encoding; without a codec Avro is of an unknown schema.
+/// The event of a value, of any encoding that its source takes; without a codec Avro is of an unknown schema.
 ///
 /// # Errors
 /// Those of a codec; bad input is [`CodecError::Bad`], of whatever encoding.
@@ -51,9 +46,12 @@ pub(super) fn event(
     value: Option<&[u8]>,
     timestamp_ms: i64,
     limits: &Limits,
+    encoding: Encoding,
     codec: Option<&dyn Codec>,
 ) -> Result<Event, CodecError> {
-    let avro = value.filter(|value| is_avro(value) && value.len() <= limits.max_value_bytes);
+    let bad = |bad: BadInput| CodecError::Bad { class: bad.class.as_str(), message: bad.message };
+    admit(value, limits, encoding).map_err(bad)?;
+    let avro = value.filter(|value| Encoding::is_avro(value) && value.len() <= limits.max_value_bytes);
     let read = match (avro, codec) {
         (Some(avro), Some(codec)) => {
             let json = codec.decode(EVENT, avro)?;
@@ -62,7 +60,15 @@ pub(super) fn event(
         }
         _ => event::decode(value, timestamp_ms, limits),
     };
-    read.map_err(|bad| CodecError::Bad { class: bad.class.as_str(), message: bad.message })
+    read.map_err(bad)
+}
+
+/// Whether a source takes a value of this encoding. One that is empty or too large is told so.
+fn admit(value: Option<&[u8]>, limits: &Limits, encoding: Encoding) -> Result<(), BadInput> {
+    let value = value.filter(|value| !value.is_empty() && value.len() <= limits.max_value_bytes);
+    let Some(value) = value.filter(|_| encoding != Encoding::Auto) else { return Ok(()) };
+    encoding.admit_first_byte(value)?;
+    encoding.admit_json(value)
 }
 
 /// The JSON of an output's value; what is no Avro is given as it is.
@@ -75,7 +81,7 @@ pub(super) fn output<'v>(
     codec: Option<&dyn Codec>,
 ) -> Result<Cow<'v, [u8]>, CodecError> {
     match codec {
-        Some(codec) if is_avro(value) => codec.decode(schema(output), value).map(Cow::Owned),
+        Some(codec) if Encoding::is_avro(value) => codec.decode(schema(output), value).map(Cow::Owned),
         _ => Ok(Cow::Borrowed(value)),
     }
 }
@@ -89,10 +95,10 @@ pub(super) fn unread(error: CodecError) -> NoCells {
     }
 }
 
-/// What is said where a topic is to be written in Avro and there is no registry.
-pub fn no_registry(topic: &str) -> String {
+/// What is said where a topic is to be `written` or `read` in Avro and there is no registry.
+pub fn no_registry(topic: &str, what: &str) -> String {
     format!(
-        "topic {topic} is written in Avro, and no schema registry is set: name one with --schema-registry-url, or as `url` \
+        "topic {topic} is {what} in Avro, and no schema registry is set: name one with --schema-registry-url, or as `url` \
          in [schema_registry] of the topology file"
     )
 }

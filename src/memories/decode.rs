@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::avro::{self, stopped};
 use super::original::Carried;
 use crate::domain::event::wire::{self, Source};
-use crate::domain::event::{Event, Kind, Limits};
+use crate::domain::event::{Encoding, Event, Kind, Limits};
 use crate::domain::sync;
 use crate::streams::ports::{Codec, CodecError};
 use crate::streams::processor::{Context, Processor, ProcessorError};
@@ -20,6 +20,7 @@ pub const STATELESS_EVENTS: &str = "stateless_events";
 /// Decodes events and re-keys them by memory.
 pub struct Decode {
     limits: Limits,
+    encoding: Encoding,
     codec: Option<Arc<dyn Codec>>,
     carries_original: bool,
     buffer: Vec<u8>,
@@ -28,12 +29,18 @@ pub struct Decode {
 impl Decode {
     /// A decoder with these limits; without a codec Avro is of an unknown schema.
     pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> Decode {
-        Decode { limits, codec, carries_original: false, buffer: Vec::new() }
+        Decode { limits, encoding: Encoding::Auto, codec, carries_original: false, buffer: Vec::new() }
     }
 
     /// The same, which sends each event's source record along: where tombstones are forgotten, what comes too late is to be a dead letter as it came.
     pub fn carrying(self, carries_original: bool) -> Decode {
         Decode { carries_original, ..self }
+    }
+
+    /// The same of values of this encoding alone.
+    #[must_use]
+    pub fn of(self, encoding: Encoding) -> Decode {
+        Decode { encoding, ..self }
     }
 
     /// The event of a value of any encoding; or the class of a dead letter, and what is wrong.
@@ -42,7 +49,7 @@ impl Decode {
         value: Option<&[u8]>,
         timestamp_ms: i64,
     ) -> Result<Result<Event, (&'static str, String)>, ProcessorError> {
-        match avro::event(value, timestamp_ms, &self.limits, self.codec.as_deref()) {
+        match avro::event(value, timestamp_ms, &self.limits, self.encoding, self.codec.as_deref()) {
             Ok(event) => Ok(Ok(event)),
             Err(CodecError::Bad { class, message }) => Ok(Err((class, message))),
             Err(other) => Err(stopped(other)),

@@ -1,8 +1,8 @@
-//! Who takes the outputs of an operator, and what they are written as for each.
+//! What outputs are written as.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::operators::Writer;
 use crate::streams::processor::ProcessorError;
 
 /// What an output says.
@@ -25,24 +25,16 @@ pub trait Encoder: Send + Sync {
     fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError>;
 }
 
-/// A node that takes an output.
-#[derive(Clone)]
-pub struct Taker {
-    /// Its name.
-    pub node: String,
-    /// What writes its format; `None` for our JSON.
-    pub encoder: Option<Arc<dyn Encoder>>,
+/// Writes one kind of output, for those who take it.
+pub struct Written {
+    /// The format.
+    pub encoder: Arc<dyn Encoder>,
+    /// What the output says.
+    pub output: Output,
 }
 
-impl Taker {
-    /// The value of an output as this node takes it.
-    ///
-    /// # Errors
-    /// As for [`Encoder::encode`].
-    pub fn value<'j>(&self, output: Output, json: &'j [u8]) -> Result<Cow<'j, [u8]>, ProcessorError> {
-        match &self.encoder {
-            None => Ok(Cow::Borrowed(json)),
-            Some(encoder) => Ok(Cow::Owned(encoder.encode(output, json)?)),
-        }
+impl Writer for Written {
+    fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
+        self.encoder.encode(self.output, json)
     }
 }

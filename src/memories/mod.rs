@@ -22,7 +22,7 @@ mod users;
 
 pub use avro::{AvroOutputs, no_registry};
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
-pub use encode::{Encoder, Output, Taker};
+pub use encode::{Encoder, Output, Written};
 pub use helixagent::HelixAgent;
 pub use resolve::{CONFLICTS, FORGOTTEN, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, SYNCS, UNCHANGED};
 pub use users::{USER_SNAPSHOTS, UserOptions, UserSnapshots};

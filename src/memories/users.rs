@@ -7,9 +7,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::encode::{Output, Taker};
 use crate::domain::binary::{Reader, put_bytes, put_varint};
 use crate::domain::users::{Change, Heading, Snapshot};
+use crate::operators::Takers;
 use crate::streams::error::Error;
 use crate::streams::processor::{Context, Processor, ProcessorError, StoreRef};
 use crate::streams::record::{Header, Headers, Record};
@@ -34,7 +34,7 @@ pub struct UserOptions {
     /// A user that has changed so often since the last snapshot has one at once; 0: only at the end of an interval.
     pub changes: u64,
     /// Nodes that take the snapshots.
-    pub snapshots: Vec<Taker>,
+    pub snapshots: Takers,
 }
 
 /// Snapshots that are being emitted.
@@ -135,9 +135,9 @@ impl UserSnapshots {
             timestamp_ms: boundary_ms.max(1),
         };
         let mut bytes = 0;
-        for taker in &self.options.snapshots {
+        for taker in &self.options.snapshots.list {
             let mut failure = None;
-            let parts = snapshot.parts(|json| match taker.value(Output::UserSnapshot, json) {
+            let parts = snapshot.parts(|json| match taker.value(json) {
                 Ok(value) => ctx.fits_in(&taker.node, &Record { value: Some(&value), ..record }),
                 Err(error) => {
                     failure = Some(error);
@@ -146,10 +146,9 @@ impl UserSnapshots {
             });
             failure.map_or(Ok(()), Err)?;
             for part in &parts {
-                let value = taker.value(Output::UserSnapshot, part)?;
-                bytes += value.len();
+                bytes += part.len();
                 ctx.count(USER_SNAPSHOTS, "", 1);
-                ctx.forward_to(&taker.node, &Record { value: Some(&value), ..record })?;
+                self.options.snapshots.give_one(taker, &Record { value: Some(part), ..record }, ctx)?;
             }
         }
         Ok(bytes)

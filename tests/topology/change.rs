@@ -1,7 +1,7 @@
 //! `topology diff`: what a change does, in whole outputs.
 
-use crate::support::Finished;
 use crate::support::process::temp_dir;
+use crate::support::{Finished, repo_path};
 use crate::{changed, memory_toml, topology};
 
 fn diff(parts: &[(&str, &str)]) -> Finished {
@@ -130,6 +130,24 @@ fn outputs_change_without_loss() {
         "kept     dead-letter topic helixagent.memory.dead-letters (3 partitions)\n",
     ];
     assert_survives(&parts, &lines);
+}
+
+#[test]
+fn a_format_and_what_an_operator_is_told_change_without_loss_and_are_said() {
+    let conflicts = "topic = \"helixagent.memory.conflicts\"\npartitions = 3";
+    let finished = diff(&[(conflicts, &format!("{conflicts}\nformat = \"helixagent\""))]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let line = "changed  sink topic helixagent.memory.conflicts: format json -> helixagent; what is in it stays as it was written\n";
+    assert!(finished.stdout.contains(line) && finished.stdout.ends_with("state survives\n"), "{finished:?}");
+    let dir = temp_dir("topology");
+    let text = std::fs::read_to_string(repo_path("topologies/conflict-counts.toml")).unwrap();
+    std::fs::write(dir.join("old.toml"), &text).unwrap();
+    let new = text.replace("by = \"value.conflict_type\"", "by = \"value.status\"").replace("sum(value)", "0");
+    std::fs::write(dir.join("new.toml"), new).unwrap();
+    let finished = topology(&dir, &["diff", "old.toml", "new.toml"]);
+    let line = "changed  `by` of `counts`: value.conflict_type -> value.status; what is in store conflict-counts-store stays as it was made\n";
+    assert!(finished.stdout.contains(line) && finished.stdout.matches("changed").count() == 1, "{finished:?}");
+    assert_eq!(finished.code, Some(0), "{finished:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it refuses what the reader refuses.
 
 use helixstream::config::keys::{Key, SECTIONS, SETTINGS};
+use helixstream::config::operator::OPERATORS;
 use helixstream::config::setting::SPECS;
 use helixstream::config::{self, schema};
 use jsonschema::Validator;
@@ -126,6 +127,15 @@ fn missing_keys_are_refused_by_schema_and_reader_alike() {
     }
     let bare = changed(&[("stores = [\"memories\"]", "")]);
     assert_refused(&validator, "a resolver without a store", &bare.parse().unwrap());
+    for told in [
+        "operator = \"filter\"",
+        "operator = \"map\"",
+        "operator = \"branch\"\nbranch = []",
+        "operator = \"decode\"\nwhen = \"true\"",
+    ] {
+        let file = changed(&[("operator = \"decode\"", told)]);
+        assert_refused(&validator, told, &file.parse().unwrap());
+    }
 }
 
 #[test]
@@ -141,8 +151,18 @@ fn examples_and_defaults_satisfy_it() {
             let example: Table = format!("value = {}", key.example).parse().unwrap();
             let file = with(section.name, |table| {
                 table.insert(key.name.to_owned(), example["value"].clone());
-                // The example of an operator keeps a store.
+                // The example of an operator keeps a store; what tells one stands beside it.
                 if key.name == "operator" {
+                    table.insert("stores".to_owned(), "memories".into());
+                }
+                let told = OPERATORS.iter().find(|op| op.keys.iter().any(|(own, _)| *own == key.name));
+                if let Some(op) = told.filter(|_| section.name == "processor") {
+                    table.insert("operator".to_owned(), op.name.into());
+                    for (other, _) in op.keys.iter().filter(|(_, needed)| *needed) {
+                        let known = section.keys.iter().find(|key| key.name == *other).unwrap();
+                        let example: Table = format!("value = {}", known.example).parse().unwrap();
+                        table.insert((*other).to_owned(), example["value"].clone());
+                    }
                     table.insert("stores".to_owned(), "memories".into());
                 }
             });

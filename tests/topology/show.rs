@@ -19,6 +19,16 @@ fn text_is_as_kafka_streams_describes_a_topology() {
 }
 
 #[test]
+fn operators_are_shown_with_what_they_are_told() {
+    for (format, kept) in [("text", "txt"), ("json", "json"), ("mermaid", "mmd"), ("dot", "dot")] {
+        let finished = topology(&repo_path("topologies"), &["describe", "conflict-counts.toml", "--format", format]);
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+        assert_kept(&format!("shown/conflict-counts.{kept}"), &finished.stdout);
+        assert!(finished.stdout.contains("value.conflict_type") && finished.stdout.contains("superseded"));
+    }
+}
+
+#[test]
 fn json_is_for_programs() {
     let text = describe("json");
     assert_kept("shown/memory.json", &text);
@@ -109,5 +119,5 @@ fn dot_is_a_well_formed_graph() {
 fn assert_joined(boxes: &BTreeSet<String>, edges: &[(String, String)]) {
     let joined: BTreeSet<String> = edges.iter().flat_map(|(from, to)| [from.clone(), to.clone()]).collect();
     assert_eq!(&joined, boxes);
-    assert_eq!((boxes.len(), edges.len()), (12, 13));
+    assert_eq!((boxes.len(), edges.len()), (13, 15));
 }

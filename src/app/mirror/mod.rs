@@ -16,8 +16,9 @@ use anyhow::Context as _;
 use super::kafka::{self, Memory};
 use super::{Custom, Stop, settings};
 use crate::config::Topology as File;
+use crate::config::flow::logs_of;
 use crate::config::format::Format;
-use crate::config::graph::Kind;
+use crate::config::graph::{Kind, Node};
 use crate::edges::cli::{MirrorAction, MirrorTarget, PostgresArgs};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::mirror::MirrorSource;
@@ -47,6 +48,13 @@ pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), Stop> {
 pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Stop> {
     let url = args.postgres_url.as_ref().or(file.run.postgres_url.as_ref()).filter(|url| !url.is_empty());
     let Some(url) = url else { return Ok(None) };
+    if event_sources(file).is_empty() {
+        return Err(Stop::Usage(format!(
+            "{}: no source of this topology leads to `decode`, so there are no events to mirror: run it with --no-mirror, and \
+             without `postgres_url`",
+            file.file
+        )));
+    }
     let schema = args.postgres_schema.as_deref().or(file.run.postgres_schema.as_deref()).unwrap_or(SCHEMA);
     match Database::new(url, schema) {
         Ok(database) => Ok(Some(database)),
@@ -66,6 +74,14 @@ pub fn refuse_foreign_tables(database: &Database) -> Result<(), Stop> {
             Ok(())
         }
     }
+}
+
+/// The topics whose records are decoded as events.
+pub fn event_sources(file: &File) -> Vec<String> {
+    let is_decode = |node: &&Node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == "decode");
+    let decoded: Vec<&Node> = file.graph.nodes.iter().filter(is_decode).flat_map(|n| logs_of(&file.graph, n)).collect();
+    let sources = file.graph.sources().filter(|(node, ..)| decoded.iter().any(|log| log.name == node.name));
+    sources.map(|(_, topic, _)| topic.to_owned()).collect()
 }
 
 /// What commands that deal with the mirror alone begin with.
@@ -109,8 +125,12 @@ struct Kept {
 
 /// All that is mirrored, the events first; the codec is for those who make rows of it.
 fn kept(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Kept> {
-    let events = file.graph.sources().map(|(_, topic, _)| topic.to_owned()).collect();
-    let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()));
+    let events = event_sources(file);
+    let encodings = file.graph.nodes.iter().filter_map(|node| match &node.kind {
+        Kind::Source { topic, format, .. } => Some((topic.clone(), *format)),
+        _ => None,
+    });
+    let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()).of(encodings));
     let mut all = vec![Kept { group: GROUP.to_owned(), topics: events, rows }];
     let outputs: [(&str, Arc<dyn RowMapper>); 2] = [
         ("snapshots", Arc::new(SnapshotRows::new(codec.cloned()))),

@@ -46,6 +46,7 @@ pub fn compare(old: &Shape, new: &Shape) -> Diff {
     let gone = "nobody reads it any more";
     diff.topics("source topic", &old.sources(), &new.sources(), gone);
     diff.topics("sink topic", &old.sinks(), &new.sinks(), "nobody writes it any more");
+    diff.formats(old, new);
     diff.topics("dead-letter topic", &[&old.dead_letters], &[&new.dead_letters], "nobody writes it any more");
     diff
 }
@@ -70,12 +71,35 @@ impl Diff {
                 };
                 self.lines.push(("kept", format!("{}{moved}", named(now))));
                 self.lines.extend(ways(store, now).into_iter().map(|text| ("changed", text)));
+                self.told((part, store), (now_part, now));
             }
             (why, _) => {
                 let why = why.unwrap_or_default();
                 self.lines.push(("lost", format!("{}: {why}", named(store))));
                 let changelog = store.changelog.topic.clone();
                 self.losses.push(Loss { store: store.name.clone(), changelog, why });
+            }
+        }
+    }
+
+    /// What the operator of a store that is kept is told otherwise: the state is not lost by it, and not made anew.
+    fn told(&mut self, (part, store): (&Part, &Store), (now_part, now): (&Part, &Store)) {
+        let (Some((_, was)), Some((_, is))) = (part.keeper_of(store), now_part.keeper_of(now)) else { return };
+        for said in is.iter().filter(|said| !was.contains(said)) {
+            let before = was.iter().find(|other| other.key == said.key).map_or("nothing", |other| &other.text);
+            let text = format!("`{}` of `{}`: {before} -> {}", said.key, now.processor, said.text);
+            let note = format!("what is in store {} stays as it was made", now.name);
+            self.lines.push(("changed", format!("{text}; {note}")));
+        }
+    }
+
+    fn formats(&mut self, old: &Shape, new: &Shape) {
+        for topic in new.sinks() {
+            if let (Some(was), Some(is)) = (old.format_of(topic), new.format_of(topic))
+                && was != is
+            {
+                let text = format!("sink topic {}: format {was} -> {is}", topic.topic);
+                self.lines.push(("changed", format!("{text}; what is in it stays as it was written")));
             }
         }
     }

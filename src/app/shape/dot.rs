@@ -36,5 +36,11 @@ fn draw_vertex(indent: &str, vertex: &Vertex) -> String {
         Look::Processor => "shape=box, style=rounded",
         Look::Store => "shape=cylinder",
     };
-    format!("{indent}\"{}\" [label=\"{}\", {look}];\n", vertex.id, vertex.label.join("\\n"))
+    let label: Vec<String> = vertex.label.iter().map(|line| escaped(line)).collect();
+    format!("{indent}\"{}\" [label=\"{}\", {look}];\n", vertex.id, label.join("\\n"))
+}
+
+/// A line as a string of DOT's holds it.
+fn escaped(line: &str) -> String {
+    line.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ")
 }

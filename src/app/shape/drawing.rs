@@ -84,11 +84,15 @@ impl Drawing {
             Role::Processor { operator, .. } => {
                 let mut label = vec![node.name.clone()];
                 label.extend((*operator != node.name).then(|| format!("operator {operator}")));
+                label.extend(node.said().into_iter().map(|(key, text)| format!("{key}: {text}")));
                 self.vertex(&node.name, label, Look::Processor, Some(part));
             }
             Role::Sink { topic, .. } => {
                 let is_internal = shape.repartitions().contains(&topic);
-                self.topic(topic, if is_internal { "repartition" } else { "sink" });
+                match node.said().into_iter().find(|(key, _)| *key == "format") {
+                    Some((_, format)) if !is_internal => self.topic(topic, &format!("{format} sink")),
+                    _ => self.topic(topic, if is_internal { "repartition" } else { "sink" }),
+                };
             }
         }
         let to = match &node.role {

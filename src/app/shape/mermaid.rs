@@ -34,5 +34,12 @@ fn draw_vertex(indent: &str, drawing: &Drawing, vertex: &Vertex) -> String {
         Look::Processor => ("(", ")"),
         Look::Store => ("[(", ")]"),
     };
-    format!("{indent}n{}{open}\"{}\"{close}\n", drawing.number(&vertex.id), vertex.label.join("<br>"))
+    let label: Vec<String> = vertex.label.iter().map(|line| escaped(line)).collect();
+    format!("{indent}n{}{open}\"{}\"{close}\n", drawing.number(&vertex.id), label.join("<br>"))
+}
+
+/// A line as Mermaid has it in quotes, where some characters are written by name.
+fn escaped(line: &str) -> String {
+    let line = line.replace('#', "#35;").replace('"', "#quot;");
+    line.replace('<', "#lt;").replace('>', "#gt;").replace(['\n', '\r'], " ")
 }

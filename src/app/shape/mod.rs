@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::{Stop, topology};
 use crate::config::Topology as File;
-use crate::config::graph::Kind;
+use crate::config::graph::{Kind, Node as FileNode};
 use crate::config::store::kind_name;
 use crate::config::value::show_duration;
+use crate::domain::event::Encoding;
 use crate::streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topology, changelog_topic};
 
 /// A topology.
@@ -72,6 +73,12 @@ pub enum Role {
         topic: Topic,
         /// Whether it is a repartition topic.
         internal: bool,
+        /// What its values may be, where they may not be any.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<String>,
+        /// The expression of its records' key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// Runs an operator.
     Processor {
@@ -79,6 +86,9 @@ pub enum Role {
         operator: String,
         /// The stores that it keeps.
         stores: Vec<String>,
+        /// What it is told: keys and expressions.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        told: Vec<Said>,
     },
     /// Writes a topic.
     Sink {
@@ -87,7 +97,22 @@ pub enum Role {
         topic: Topic,
         /// Whether it is a repartition topic.
         internal: bool,
+        /// What its records are written as, on a topic of the world.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<String>,
+        /// The expression of its records' key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
+}
+
+/// What an operator is told by one of its keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// The key, with what it is told of: `when`, `set.a.b`, `branch.deletes`.
+    pub key: String,
+    /// The expression, or the fields.
+    pub text: String,
 }
 
 /// A node, and which of its outputs is taken.
@@ -137,22 +162,40 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+impl Node {
+    /// Formats, keys and what operators are told, by the names that files have for them.
+    pub fn said(&self) -> Vec<(&str, &str)> {
+        match &self.role {
+            Role::Source { format, key, .. } | Role::Sink { format, key, .. } => {
+                let all = [("format", format), ("key", key)];
+                all.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))).collect()
+            }
+            Role::Processor { told, .. } => told.iter().map(|said| (said.key.as_str(), said.text.as_str())).collect(),
+        }
+    }
+}
+
 impl Part {
     /// The topic that it reads, and whether that is a repartition topic.
     pub fn source(&self) -> Option<(&Topic, bool)> {
         self.nodes.iter().find_map(|node| match &node.role {
-            Role::Source { topic, internal } => Some((topic, *internal)),
+            Role::Source { topic, internal, .. } => Some((topic, *internal)),
             _ => None,
         })
     }
 
     /// The operator that keeps a store.
     pub fn operator_of(&self, store: &Store) -> &str {
-        let keeps = self.nodes.iter().find(|node| node.name == store.processor);
-        keeps.map_or("", |node| match &node.role {
-            Role::Processor { operator, .. } => operator,
-            _ => "",
-        })
+        self.keeper_of(store).map_or("", |(operator, _)| operator)
+    }
+
+    /// The operator that keeps a store, and what it is told.
+    pub fn keeper_of(&self, store: &Store) -> Option<(&str, &[Said])> {
+        let keeps = self.nodes.iter().find(|node| node.name == store.processor)?;
+        match &keeps.role {
+            Role::Processor { operator, told, .. } => Some((operator, told)),
+            _ => None,
+        }
     }
 }
 
@@ -189,7 +232,7 @@ impl Shape {
     /// Topics of the world that are read.
     pub fn sources(&self) -> Vec<&Topic> {
         self.topics(|node| match &node.role {
-            Role::Source { topic, internal: false } => Some(topic),
+            Role::Source { topic, internal: false, .. } => Some(topic),
             _ => None,
         })
     }
@@ -197,7 +240,7 @@ impl Shape {
     /// Repartition topics.
     pub fn repartitions(&self) -> Vec<&Topic> {
         self.topics(|node| match &node.role {
-            Role::Source { topic, internal: true } => Some(topic),
+            Role::Source { topic, internal: true, .. } => Some(topic),
             _ => None,
         })
     }
@@ -205,7 +248,15 @@ impl Shape {
     /// Topics of the world that are written, without the dead letters.
     pub fn sinks(&self) -> Vec<&Topic> {
         self.topics(|node| match &node.role {
-            Role::Sink { topic, internal: false } => Some(topic),
+            Role::Sink { topic, internal: false, .. } => Some(topic),
+            _ => None,
+        })
+    }
+
+    /// What a topic of the world is written as.
+    pub fn format_of(&self, written: &Topic) -> Option<&str> {
+        self.subtopologies.iter().flat_map(|part| &part.nodes).find_map(|node| match &node.role {
+            Role::Sink { topic, format, .. } if topic.topic == written.topic => format.as_deref(),
             _ => None,
         })
     }
@@ -223,19 +274,9 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
     let nodes = sub.nodes.iter().enumerate().map(|(at, node)| {
         let here = of_file(&node.name);
         let role = match &node.kind {
-            NodeKind::Source => {
-                Role::Source { topic: source.clone(), internal: matches!(sub.source, TopicRef::Repartition(_)) }
-            }
-            NodeKind::Sink(to) => {
-                Role::Sink { topic: topic(file, to), internal: matches!(to, TopicRef::Repartition(_)) }
-            }
-            NodeKind::Process { .. } => match here.map(|node| &node.kind) {
-                Some(Kind::Processor { operator, stores }) => Role::Processor {
-                    operator: operator.clone(),
-                    stores: stores.iter().map(|store| store.value.clone()).collect(),
-                },
-                _ => Role::Processor { operator: String::new(), stores: Vec::new() },
-            },
+            NodeKind::Source => source_role(here, source.clone(), matches!(sub.source, TopicRef::Repartition(_))),
+            NodeKind::Sink(to) => sink_role(here, topic(file, to), matches!(to, TopicRef::Repartition(_))),
+            NodeKind::Process { .. } => processor_role(here),
         };
         // What feeds a repartition lies in other sub-topologies, but for its sink.
         let is_member = |name: &str| sub.nodes.iter().any(|other| other.name == name);
@@ -256,6 +297,37 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
         }
     });
     Part { id, nodes: nodes.collect(), stores: stores.collect() }
+}
+
+fn source_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
+    match node.map(|node| &node.kind) {
+        Some(Kind::Source { format, key, .. }) => {
+            let format = (*format != Encoding::Auto).then(|| format.as_str().to_owned());
+            Role::Source { topic, internal, format, key: key.as_ref().map(|key| key.value.clone()) }
+        }
+        _ => Role::Source { topic, internal, format: None, key: None },
+    }
+}
+
+fn sink_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
+    match node.map(|node| &node.kind) {
+        Some(Kind::Sink { format, key, .. }) => {
+            let format = Some(format.as_str().to_owned());
+            Role::Sink { topic, internal, format, key: key.as_ref().map(|key| key.value.clone()) }
+        }
+        _ => Role::Sink { topic, internal, format: None, key: None },
+    }
+}
+
+fn processor_role(node: Option<&FileNode>) -> Role {
+    match node.map(|node| &node.kind) {
+        Some(Kind::Processor { operator, stores, told }) => Role::Processor {
+            operator: operator.clone(),
+            stores: stores.iter().map(|store| store.value.clone()).collect(),
+            told: told.shown().into_iter().map(|(key, text)| Said { key, text }).collect(),
+        },
+        _ => Role::Processor { operator: String::new(), stores: Vec::new(), told: Vec::new() },
+    }
 }
 
 fn topic(file: &File, topic: &TopicRef) -> Topic {

@@ -31,11 +31,14 @@ pub fn describe(shape: &Shape) -> String {
 fn describe_node(node: &Node) -> String {
     let mut lines = match &node.role {
         Role::Source { topic, .. } => format!("    Source: {} (topics: [{}])\n", node.name, topic.topic),
-        Role::Processor { operator, stores } => {
+        Role::Processor { operator, stores, .. } => {
             format!("    Processor: {} (stores: [{}])\n      operator: {operator}\n", node.name, stores.join(", "))
         }
         Role::Sink { topic, .. } => format!("    Sink: {} (topic: {})\n", node.name, topic.topic),
     };
+    for (key, text) in node.said() {
+        lines.push_str(&format!("      {key}: {text}\n"));
+    }
     if !matches!(node.role, Role::Sink { .. }) {
         let to = if node.to.is_empty() { "none".to_owned() } else { node.to.join(", ") };
         lines.push_str(&format!("      --> {to}\n"));

@@ -56,6 +56,15 @@ impl Class {
         Class::OutputTooLarge,
     ];
 
+    /// Of a text that should be JSON and is not.
+    pub fn of_json(fault: Fault) -> Class {
+        match fault {
+            Fault::Malformed => Class::MalformedJson,
+            Fault::TooDeep => Class::TooDeep,
+            Fault::TooLarge => Class::TooLarge,
+        }
+    }
+
     /// The name in headers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -117,12 +126,7 @@ impl BadInput {
 
     /// A text that should be JSON and is not; `place` names it.
     pub(super) fn json(place: &str, error: &JsonError) -> BadInput {
-        let class = match error.fault {
-            Fault::Malformed => Class::MalformedJson,
-            Fault::TooDeep => Class::TooDeep,
-            Fault::TooLarge => Class::TooLarge,
-        };
-        BadInput::new(class, format!("{place} can't be read as JSON: {error}"))
+        BadInput::new(Class::of_json(error.fault), format!("{place} can't be read as JSON: {error}"))
     }
 }
 

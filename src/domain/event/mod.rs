@@ -5,6 +5,7 @@ use super::{clock::Clock, number::Number};
 mod bad;
 mod decode;
 mod digest;
+mod encoding;
 mod envelope;
 mod fields;
 mod fieldwrites;
@@ -12,6 +13,7 @@ pub mod wire;
 
 pub use bad::{BadInput, Class};
 pub use decode::{Limits, decode};
+pub use encoding::Encoding;
 
 /// What an event does, by its `event_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Avro in Confluent's wire format: magic byte 0, a schema id of four bytes, the body. The one edge of `apache-avro` and of
 //! the schema registry's client.
 
+mod plain;
 mod read;
 mod registry;
 pub mod schemas;
@@ -53,25 +54,24 @@ impl Avro {
 
 impl Codec for Avro {
     fn decode(&self, schema: &str, value: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let Some(own) = self.schemas.named(schema) else {
-            return Err(CodecError::Fatal(format!("read `{schema}` in Avro: there is no such schema")));
-        };
-        let malformed = |message: String| bad(Class::MalformedAvro, message);
-        let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
-        let Some((id, mut body)) = framed else {
-            let text = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
-            return Err(malformed(text));
-        };
-        let id = u32::from_be_bytes(*id);
-        let writer = self.registry.schema(id, self.settings.wait)?;
-        let read = datum(&writer, &own.schema, &mut body);
-        let read = read.map_err(|e| malformed(format!("the value is no {schema} in Avro of schema id {id}: {e}")))?;
-        if !body.is_empty() {
-            let left = body.len();
-            return Err(malformed(format!("{left} bytes are left behind the {schema} in Avro of schema id {id}")));
+        let (writer, id, body) = self.framed(value)?;
+        self.ours(schema, &writer, id, body)
+    }
+
+    fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let (writer, id, mut body) = self.framed(value)?;
+        let event = self.schemas.named(EVENT).and_then(|own| own.schema.name());
+        if event.is_some_and(|event| writer.schema.name() == Some(event)) {
+            return self.ours(EVENT, &writer, id, body);
         }
-        let json = if schema == EVENT { read::event } else { read::output };
-        json(&own.schema, read).map_err(malformed)
+        let malformed = |e: &dyn std::fmt::Display| {
+            bad(Class::MalformedAvro, format!("the value cannot be read by Avro's schema id {id}: {e}"))
+        };
+        let datum = any(&writer, &mut body).map_err(|e| malformed(&e))?;
+        nothing_left(body, id)?;
+        let mut out = Vec::with_capacity(value.len() * 2);
+        plain::write(&datum, &mut out).map_err(|e| malformed(&e))?;
+        Ok(out)
     }
 
     fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -85,6 +85,47 @@ impl Codec for Avro {
         write::datum(&own.schema, json, &mut out).map_err(|e| fatal(&e))?;
         Ok(out)
     }
+}
+
+impl Avro {
+    /// The schema that a value names, its id, and the body.
+    fn framed<'v>(&self, value: &'v [u8]) -> Result<(Arc<Writer>, u32, &'v [u8]), CodecError> {
+        let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
+        let Some((id, body)) = framed else {
+            let text = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
+            return Err(bad(Class::MalformedAvro, text));
+        };
+        let id = u32::from_be_bytes(*id);
+        Ok((self.registry.schema(id, self.settings.wait)?, id, body))
+    }
+
+    /// A value read by a schema of ours.
+    fn ours(&self, schema: &str, writer: &Writer, id: u32, mut body: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let Some(own) = self.schemas.named(schema) else {
+            return Err(CodecError::Fatal(format!("read `{schema}` in Avro: there is no such schema")));
+        };
+        let malformed = |message: String| bad(Class::MalformedAvro, message);
+        let read = datum(writer, &own.schema, &mut body);
+        let read = read.map_err(|e| malformed(format!("the value is no {schema} in Avro of schema id {id}: {e}")))?;
+        nothing_left(body, id)?;
+        let json = if schema == EVENT { read::event } else { read::output };
+        json(&own.schema, read).map_err(malformed)
+    }
+}
+
+fn nothing_left(body: &[u8], id: u32) -> Result<(), CodecError> {
+    match body.len() {
+        0 => Ok(()),
+        left => {
+            Err(bad(Class::MalformedAvro, format!("{left} bytes are left behind the record in Avro of schema id {id}")))
+        }
+    }
+}
+
+/// A value by its writer's schema alone.
+fn any(writer: &Writer, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
+    let all = std::iter::once(&writer.schema).chain(&writer.others).collect();
+    GenericDatumReader::builder(&writer.schema).writer_schemata(all)?.build()?.read_value(body)
 }
 
 fn datum(writer: &Writer, own: &Schema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {

@@ -1,18 +1,23 @@
-//! Custom resolvers written in Rhai: compiled once, then asked for each field in conflict.
+//! What users write in Rhai: custom resolvers, compiled once, then asked for each field in conflict; and the expressions of
+//! topology files, asked for each record.
 //!
 //! A script is `fn resolve(path, contenders)`. It is a function of these two alone: the engine has no clock, no chance, no
 //! files, no modules, no `eval`, no `print`, and of floats only what IEEE 754 says to the last bit. Each call has a [`Budget`].
 //!
 //! | file | what it is |
 //! |---|---|
+//! | `expression` | expressions over a record |
+//! | `uses` | what of a record an expression looks at |
 //! | `sandbox` | the engine: what a script may do, and how much of it |
 //! | `functions` | what a script may call |
 //! | `values` | JSON to values of the engine, and back |
 
+mod expression;
 mod functions;
 mod sandbox;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +28,7 @@ use std::thread;
 use rhai::Dynamic;
 
 use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
+pub use expression::{Compiled, ExpressionCompiler};
 use sandbox::Sandbox;
 
 /// What a script may take at most, each time that it is asked.
@@ -96,6 +102,14 @@ impl Script {
             fix: "give the process room for another thread, or lower `script_items`".to_owned(),
         })?;
         Ok(Script { name: name.to_owned(), budget, worker: Mutex::new(Worker { questions, answers }) })
+    }
+
+    /// Whether a text is a script, without running it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn check(text: &str, budget: Budget) -> Result<(), Flaw> {
+        Sandbox::new(text, budget).map(|_| ())
     }
 
     fn ask(&self, path: &str, contenders: &[Contender<'_>]) -> Answer {

@@ -33,7 +33,10 @@ impl Sandbox {
     /// # Errors
     /// What is wrong with it.
     pub fn new(text: &str, budget: Budget) -> Result<Sandbox, Flaw> {
-        let engine = engine(&budget);
+        let mut engine = engine(&budget);
+        BasicMapPackage::new().register_into_engine(&mut engine);
+        BasicIteratorPackage::new().register_into_engine(&mut engine);
+        functions::of_resolvers(&mut engine);
         let script = engine.compile(text).map_err(|e| Flaw {
             at: byte_of(text, e.position()),
             message: e.err_type().to_string(),
@@ -73,14 +76,12 @@ impl Sandbox {
     }
 }
 
-fn engine(budget: &Budget) -> Engine {
+/// An engine within a budget that has operators and texts, and no functions yet.
+pub(super) fn engine(budget: &Budget) -> Engine {
     let mut engine = Engine::new_raw();
     ArithmeticPackage::new().register_into_engine(&mut engine);
     LogicPackage::new().register_into_engine(&mut engine);
     BasicStringPackage::new().register_into_engine(&mut engine);
-    BasicMapPackage::new().register_into_engine(&mut engine);
-    BasicIteratorPackage::new().register_into_engine(&mut engine);
-    functions::register(&mut engine);
     for symbol in FORBIDDEN {
         engine.disable_symbol(*symbol);
     }
@@ -101,12 +102,12 @@ fn engine(budget: &Budget) -> Engine {
 }
 
 /// The innermost error, in the engine's words: where a function was called from says little more.
-fn failure(error: EvalAltResult) -> ResolverFailure {
+pub(super) fn failure(error: EvalAltResult) -> ResolverFailure {
     ResolverFailure(error.unwrap_inner().to_string())
 }
 
 /// The byte of a text that a position of the engine means.
-fn byte_of(text: &str, position: Position) -> usize {
+pub(super) fn byte_of(text: &str, position: Position) -> usize {
     let Some(line) = position.line() else { return text.trim_end().len() };
     let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let column = position.position().unwrap_or(1).saturating_sub(1);

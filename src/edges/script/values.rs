@@ -23,26 +23,30 @@ pub struct Cleared;
 pub struct Wide(pub u64);
 
 /// What is left of the budget for what a script is given.
-struct Left {
+pub(super) struct Left {
     bytes: usize,
     items: usize,
 }
 
 impl Left {
+    pub fn of(budget: &Budget) -> Left {
+        Left { bytes: budget.bytes, items: budget.items }
+    }
+
     fn bytes(&mut self, text: &str) -> Result<(), ResolverFailure> {
         let left = self.bytes.checked_sub(text.len());
-        self.bytes = left.ok_or_else(|| over("the contenders' texts are longer than `script_bytes`"))?;
+        self.bytes = left.ok_or_else(|| over("the texts that it is given are longer than `script_bytes`"))?;
         Ok(())
     }
 
-    fn text(&mut self, text: &str) -> Result<Dynamic, ResolverFailure> {
+    pub fn text(&mut self, text: &str) -> Result<Dynamic, ResolverFailure> {
         self.bytes(text)?;
         Ok(text.into())
     }
 
-    fn item(&mut self) -> Result<(), ResolverFailure> {
+    pub fn item(&mut self) -> Result<(), ResolverFailure> {
         let left = self.items.checked_sub(1);
-        self.items = left.ok_or_else(|| over("the contenders have more items than `script_items`"))?;
+        self.items = left.ok_or_else(|| over("what it is given has more items than `script_items`"))?;
         Ok(())
     }
 }
@@ -69,7 +73,7 @@ fn number(n: Number) -> Dynamic {
 /// # Errors
 /// They are more than the budget has.
 pub fn contenders(all: &[Contender<'_>], budget: &Budget) -> Result<Dynamic, ResolverFailure> {
-    let mut left = Left { bytes: budget.bytes, items: budget.items };
+    let mut left = Left::of(budget);
     let one = |contender: &Contender<'_>| contender_value(contender, &mut left);
     Ok(Dynamic::from(all.iter().map(one).collect::<Result<Array, _>>()?))
 }
@@ -102,7 +106,8 @@ fn contender_value(contender: &Contender<'_>, left: &mut Left) -> Result<Dynamic
     Ok(Dynamic::from(map))
 }
 
-fn value(json: Value<'_>, left: &mut Left) -> Result<Dynamic, ResolverFailure> {
+/// A value of JSON as scripts have it: integers exact.
+pub(super) fn value(json: Value<'_>, left: &mut Left) -> Result<Dynamic, ResolverFailure> {
     Ok(match json.kind() {
         Kind::Null => Dynamic::UNIT,
         Kind::Bool => Dynamic::from(json.canonical() == b"true"),

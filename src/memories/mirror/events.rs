@@ -1,11 +1,12 @@
 //! What a record of the events topic becomes in the mirror: the columns of `memory_events` (migrations/), for good and
 //! unknown events alike, or the class and message of what is wrong with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outputs::text_or_null;
 use crate::domain::clock::Clock;
-use crate::domain::event::{Event, Limits, Write};
+use crate::domain::event::{Encoding, Event, Limits, Write};
 use crate::memories::avro;
 use crate::streams::ports::Codec;
 use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
@@ -15,13 +16,20 @@ use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Un
 pub struct EventRows {
     limits: Limits,
     codec: Option<Arc<dyn Codec>>,
+    encodings: BTreeMap<String, Encoding>,
 }
 
 impl EventRows {
     /// Rows of events within `limits`, which must be the resolver's, as the codec must be one like its own: a record is bad
     /// here iff it is a dead letter there.
     pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> EventRows {
-        EventRows { limits, codec }
+        EventRows { limits, codec, encodings: BTreeMap::new() }
+    }
+
+    /// The same, where some topics take values of one encoding alone.
+    #[must_use]
+    pub fn of(self, encodings: impl IntoIterator<Item = (String, Encoding)>) -> EventRows {
+        EventRows { encodings: encodings.into_iter().collect(), ..self }
     }
 }
 
@@ -61,7 +69,8 @@ impl RowMapper for EventRows {
     }
 
     fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), NoCells> {
-        let event = avro::event(record.value, record.timestamp_ms, &self.limits, self.codec.as_deref());
+        let encoding = self.encodings.get(&*record.partition.topic).copied().unwrap_or_default();
+        let event = avro::event(record.value, record.timestamp_ms, &self.limits, encoding, self.codec.as_deref());
         write(&event.map_err(avro::unread)?, to).map_err(|e| {
             Unreadable { class: "mirror_rejected", message: format!("a decoded field is no JSON: {e}") }.into()
         })

@@ -6,7 +6,6 @@ mod sync;
 
 use std::sync::Arc;
 
-use super::encode::{Output, Taker};
 use super::original::Original;
 use crate::domain::binary::BinaryError;
 use crate::domain::event::wire;
@@ -18,6 +17,7 @@ use crate::domain::state::{ReadFailure, Rows, StateError};
 use crate::domain::step::{Outcome, step, step_with_users};
 use crate::domain::sync::{Request, is_request};
 use crate::domain::users::Change;
+use crate::operators::Takers;
 use crate::streams::error::Error;
 use crate::streams::processor::{Context, Processor, ProcessorError, StoreRef};
 use crate::streams::record::{Header, Headers, Origin, Record, TaskId};
@@ -50,11 +50,11 @@ pub struct ResolveOptions {
     /// Name of the store of memories.
     pub store: String,
     /// Nodes that take resolved memories.
-    pub snapshots: Vec<Taker>,
+    pub snapshots: Takers,
     /// Nodes that take conflict records.
-    pub conflicts: Vec<Taker>,
+    pub conflicts: Takers,
     /// Nodes that take what becomes of users' memories.
-    pub users: Vec<String>,
+    pub users: Takers,
 }
 
 /// Resolves memories.
@@ -96,7 +96,7 @@ impl Resolve {
         let reading = Reading { settings: &options.settings, custom: options.custom.as_deref() };
         let (task, now) = (ctx.task(), ctx.stream_time_ms());
         let mut store = ctx.store(&options.store)?;
-        let step = if options.users.is_empty() { step } else { step_with_users };
+        let step = if options.users.list.is_empty() { step } else { step_with_users };
         let mut outcome = step(&StoreRows(&store), key, &event, &reading).map_err(|error| state_error(task, error))?;
         for (key, value) in outcome.puts.drain(..) {
             match value {
@@ -131,9 +131,7 @@ impl Resolve {
             self.buffer.clear();
             Change { memory, resolved }.encode(&mut self.buffer);
             let (key, value) = (Some(user.as_bytes()), Some(&self.buffer[..]));
-            for node in &self.options.users {
-                ctx.forward_to(node, &Record { key, value, headers: Headers::NONE, ..*record })?;
-            }
+            self.options.users.give(&Record { key, value, headers: Headers::NONE, ..*record }, ctx)?;
         }
         Ok(())
     }
@@ -147,11 +145,7 @@ impl Resolve {
     ) -> Result<(), ProcessorError> {
         ctx.count(RESOLVED, if resolved.is_active { "active" } else { "inactive" }, 1);
         let headers = Headers::List(headers);
-        for taker in &self.options.snapshots {
-            let value = taker.value(Output::Resolved, &resolved.json)?;
-            ctx.forward_to(&taker.node, &Record { value: Some(&value), headers, ..*record })?;
-        }
-        Ok(())
+        self.options.snapshots.give(&Record { value: Some(&resolved.json), headers, ..*record }, ctx)
     }
 
     /// Sends one resolved memory to the node that asked.
@@ -176,10 +170,7 @@ impl Resolve {
             let is_end = conflict.status == crate::domain::conflict::Status::Superseded;
             ctx.count(if is_end { SUPERSEDED } else { CONFLICTS }, conflict.conflict_type.as_str(), 1);
             let headers = Headers::List(CONFLICT_HEADERS);
-            for taker in &self.options.conflicts {
-                let value = taker.value(Output::Conflict, &conflict.json)?;
-                ctx.forward_to(&taker.node, &Record { value: Some(&value), headers, ..*record })?;
-            }
+            self.options.conflicts.give(&Record { value: Some(&conflict.json), headers, ..*record }, ctx)?;
         }
         Ok(())
     }

@@ -28,6 +28,12 @@ pub trait Codec: Send + Sync {
     /// [`CodecError`]
     fn decode(&self, schema: &str, value: &[u8]) -> Result<Vec<u8>, CodecError>;
 
+    /// A value of any schema as JSON: an event as [`Codec::decode`] reads it, all else as its writer's schema says.
+    ///
+    /// # Errors
+    /// [`CodecError`]
+    fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError>;
+
     /// JSON of ours as a value for a topic; `schema` names which of our schemas it has.
     ///
     /// # Errors

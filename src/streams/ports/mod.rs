@@ -6,6 +6,7 @@
 mod admin;
 mod clock;
 mod codec;
+mod expression;
 mod group;
 pub mod log;
 mod producer;
@@ -14,6 +15,7 @@ mod store;
 pub use admin::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicInfo};
 pub use clock::Clock;
 pub use codec::{Codec, CodecError};
+pub use expression::{Evaluated, ExpressionFailure, Expressions, Given};
 pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
 pub use producer::{DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
 pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

@@ -1,0 +1,75 @@
+//! Rhai behind the configuration's [`Scripting`]: so what is wrong with expressions and scripts is told with all else that is wrong
+//! in a topology file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Stop;
+use crate::config::Topology as File;
+use crate::config::expression::{Flaw, Scripting};
+use crate::config::setting::ScriptLimits;
+use crate::edges::script::{self, Budget, ExpressionCompiler, Script};
+use crate::streams::ports::Expressions;
+
+/// The engine of scripts.
+pub struct Rhai {
+    /// Whether files of scripts are read.
+    pub reads_files: bool,
+}
+
+/// The budget that settings say.
+pub fn budget(limits: &ScriptLimits) -> Budget {
+    Budget { operations: limits.operations, bytes: limits.bytes, items: limits.items, depth: limits.depth }
+}
+
+fn told(flaw: script::Flaw) -> Flaw {
+    Flaw { at: flaw.at, message: flaw.message, fix: flaw.fix }
+}
+
+impl Scripting for Rhai {
+    fn file(&self, beside: &str, path: &str) -> Option<Result<(String, String), String>> {
+        if !self.reads_files {
+            return None;
+        }
+        let place = Path::new(beside).parent().unwrap_or(Path::new("")).join(path);
+        let shown = place.display().to_string();
+        let read = std::fs::read_to_string(&place);
+        Some(read.map(|text| (shown.clone(), text)).map_err(|e| format!("the script {shown} cannot be read: {e}")))
+    }
+
+    fn resolver(&self, text: &str, limits: &ScriptLimits) -> Result<(), Flaw> {
+        Script::check(text, budget(limits)).map_err(told)
+    }
+
+    fn expression(&self, text: &str, has_aggregate: bool, limits: &ScriptLimits) -> Result<(), Flaw> {
+        ExpressionCompiler::new(budget(limits)).check(text, has_aggregate).map_err(told)
+    }
+}
+
+/// Compiles the expressions of a file's nodes.
+pub struct Compiler<'f> {
+    file: &'f File,
+    compiler: ExpressionCompiler,
+}
+
+impl<'f> Compiler<'f> {
+    /// Within the file's limits.
+    pub fn of(file: &'f File) -> Compiler<'f> {
+        Compiler { file, compiler: ExpressionCompiler::new(budget(&file.values.scripts)) }
+    }
+
+    /// Expressions that look at the same record, and at an aggregate if there is one.
+    ///
+    /// # Errors
+    /// Which is wrong, and how: of a file that was checked none is.
+    pub fn compile(&self, node: &str, texts: &[&str], has_aggregate: bool) -> Result<Arc<dyn Expressions>, Stop> {
+        let compiled = self.compiler.compile(texts, has_aggregate).map_err(|(at, flaw)| {
+            let text = texts.get(at).copied().unwrap_or_default();
+            Stop::Usage(format!(
+                "{}: the expression `{text}` of `{node}`: {}; {}",
+                self.file.file, flaw.message, flaw.fix
+            ))
+        })?;
+        Ok(Arc::new(compiled))
+    }
+}

@@ -1,0 +1,240 @@
+//! What the operators of a file are told in its own words: expressions and fields. Whether an expression is one is for the
+//! engine to say that runs it ([`Scripting`]); it says so while the file is read, so that it is told with all else.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::keys::BRANCH;
+use super::operator::{OTHERWISE, Operator, operator};
+use super::setting::ScriptLimits;
+use super::table::{At, Doc, Table, kind};
+
+/// What is wrong with the text of an expression or a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The byte of the text that is meant.
+    pub at: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// What knows the language of expressions and scripts, and finds the files of scripts.
+pub trait Scripting {
+    /// The text of a script's file, by how the topology file `beside` it names it, and the path that it was found by; nothing
+    /// where files of scripts are not looked at.
+    fn file(&self, beside: &str, path: &str) -> Option<Result<(String, String), String>>;
+
+    /// Whether a text is a resolver.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn resolver(&self, text: &str, limits: &ScriptLimits) -> Result<(), Flaw>;
+
+    /// Whether a text is an expression over a record, or over one and an aggregate.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn expression(&self, text: &str, has_aggregate: bool, limits: &ScriptLimits) -> Result<(), Flaw>;
+}
+
+/// An expression and where it stands.
+pub type Expression = At<String>;
+
+/// What an operator is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its expressions, in the order in which it uses them, by what they are for: `when`, `set.a.b`, `branch.deletes`.
+    pub expressions: Vec<(String, Expression)>,
+    /// The fields that `keep` names; paths with dots.
+    pub keep: Vec<String>,
+    /// The fields that `drop` names.
+    pub drop: Vec<String>,
+    /// The fields that `set` makes, in the order of their expressions.
+    pub set: Vec<Vec<String>>,
+    /// The names of outputs that the file makes, in its order.
+    pub outputs: Vec<String>,
+    /// Whether there may be more than could be read, and so outputs that are not known.
+    pub is_hidden: bool,
+}
+
+impl Told {
+    /// The text of an expression.
+    pub fn expression(&self, name: &str) -> Option<&str> {
+        self.expressions.iter().find(|(label, _)| label == name).map(|(_, text)| text.value.as_str())
+    }
+
+    /// The labels of all expressions with their texts, and the other keys as they stand.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let list = |name: &str, of: &[String]| (!of.is_empty()).then(|| (name.to_owned(), of.join(", ")));
+        let fields = [list("keep", &self.keep), list("drop", &self.drop)];
+        let (whole, rest): (Vec<_>, Vec<_>) = self.expressions.iter().partition(|(label, _)| label == "value");
+        let text = |(label, text): &(String, Expression)| (label.clone(), text.value.clone());
+        let whole = whole.into_iter().map(text);
+        whole.chain(fields.into_iter().flatten()).chain(rest.into_iter().map(text)).collect()
+    }
+}
+
+/// Reads what the operator of a `[[processor]]` is told; what is wrong is noted in `doc`.
+pub fn read(doc: &Doc<'_>, t: &Table<'_, '_>, name: &str) -> Told {
+    let mut told = Told::default();
+    let Some(op) = operator(name) else {
+        told.is_hidden = true;
+        return told;
+    };
+    only_own_keys(doc, t, op);
+    for (key, _) in op.keys {
+        match *key {
+            "branch" => branches(doc, t, &mut told),
+            "set" => set(doc, t, &mut told),
+            "keep" => told.keep = fields(doc, t, key),
+            "drop" => told.drop = fields(doc, t, key),
+            key => told.expressions.extend(t.text(key).map(|text| (key.to_owned(), owned(text)))),
+        }
+    }
+    if op.name == "map" && told == Told::default() && !op.keys.iter().any(|(key, _)| t.has(key) || t.misspells(&[key]))
+    {
+        let fix = "say what becomes of the value: `value`, `keep`, `drop` or `set`";
+        doc.wrong(&t.span, format!("{} changes nothing", t.what), fix);
+    }
+    told
+}
+
+fn owned(text: At<&str>) -> Expression {
+    At { value: text.value.to_owned(), span: text.span }
+}
+
+/// Notes keys that another operator is told by, and those of this one that are missing.
+fn only_own_keys(doc: &Doc<'_>, t: &Table<'_, '_>, op: &Operator) {
+    let is_of_operators = |key: &str| super::operator::OPERATORS.iter().any(|o| o.keys.iter().any(|(k, _)| *k == key));
+    for (key, _) in t.entries() {
+        if is_of_operators(key.value) && !op.keys.iter().any(|(own, _)| *own == key.value) {
+            let fix = match op.keys {
+                [] => format!("remove it: `{}` is told by no key of its own", op.name),
+                keys => {
+                    let keys: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
+                    format!("remove it: `{}` is told by {}", op.name, keys.join(", "))
+                }
+            };
+            doc.wrong(&key.span, format!("`{}` tells the operator `{}` nothing", key.value, op.name), fix);
+        }
+    }
+    for (key, _) in op.keys.iter().filter(|(key, needed)| *needed && !t.has(key) && !t.misspells(&[key])) {
+        let fix = format!("add it: `{key} = {}`", t.example(key));
+        doc.wrong(&t.span, format!("the operator `{}` has no `{key}`", op.name), fix);
+    }
+}
+
+fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
+    let (tables, is_whole) = t.sections(&BRANCH);
+    told.is_hidden |= !is_whole;
+    if is_whole && tables.is_empty() && t.has(BRANCH.name) {
+        doc.wrong(&t.span, format!("`branch` of {} is empty", t.what), "name one branch at least, or use a filter");
+    }
+    for branch in tables {
+        let (name, when) = (branch.text("name"), branch.text("when"));
+        let Some(name) = name else {
+            told.is_hidden = true;
+            continue;
+        };
+        if name.value == OTHERWISE {
+            let fix = "give it another name: what goes to no branch comes out there";
+            doc.wrong(&name.span, format!("the name `{OTHERWISE}` is taken"), fix);
+        } else if told.outputs.iter().any(|other| other == name.value) {
+            doc.wrong(&name.span, format!("two branches are named `{}`", name.value), "give one of them another name");
+        } else {
+            told.outputs.push(name.value.to_owned());
+            told.expressions.extend(when.map(|when| (format!("branch.{}", name.value), owned(when))));
+        }
+    }
+}
+
+/// Fields by their paths; an empty name in one is noted.
+fn fields(doc: &Doc<'_>, t: &Table<'_, '_>, key: &str) -> Vec<String> {
+    let (found, is_whole) = t.strings(key);
+    if is_whole && found.is_empty() && t.has(key) {
+        doc.wrong(&t.span, format!("`{key}` of {} is empty", t.what), "name a field, or remove it");
+    }
+    found.into_iter().filter(|path| is_path(doc, path.value, &path.span)).map(|path| path.value.to_owned()).collect()
+}
+
+fn is_path(doc: &Doc<'_>, path: &str, span: &Range<usize>) -> bool {
+    let is_path = !path.split('.').any(str::is_empty);
+    if !is_path {
+        doc.wrong(span, format!("`{path}` is no path to a field"), "write names with dots between: \"metadata.lang\"");
+    }
+    is_path
+}
+
+/// `set = { "a.b" = "…" }`; without quotes it is a table in TOML, which is read as the path that it spells.
+fn set(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
+    let Some(table) = t.table("set") else { return };
+    let before = told.set.len();
+    set_within(doc, &table, "", told);
+    if told.set.len() == before && table.entries().next().is_none() {
+        doc.wrong(&table.span, "`set` is empty", "write `set = { field = \"expression\" }`, or remove it");
+    }
+    let at = |path: &[String], other: &[String]| path.len() < other.len() && other.starts_with(path);
+    if let Some((outer, inner)) = told.set.iter().find_map(|a| Some((a, told.set.iter().find(|b| at(a, b))?))) {
+        let message = format!("`set` makes `{}`, and `{}` within it", outer.join("."), inner.join("."));
+        doc.wrong(&table.span, message, "make one of the two");
+    }
+}
+
+fn set_within(doc: &Doc<'_>, table: &Table<'_, '_>, prefix: &str, told: &mut Told) {
+    for (key, value) in table.entries() {
+        let path = if prefix.is_empty() { key.value.to_owned() } else { format!("{prefix}.{}", key.value) };
+        if let DeValue::Table(inner) = value.get_ref() {
+            set_within(doc, &Table::new(doc, inner, table.what.clone(), value.span()), &path, told);
+        } else if is_path(doc, &path, &key.span) {
+            set_one(doc, path, value, told);
+        }
+    }
+}
+
+fn set_one(doc: &Doc<'_>, path: String, value: &Spanned<DeValue<'_>>, told: &mut Told) {
+    let Some(text) = value.get_ref().as_str() else {
+        let message = format!("`set.{path}` is {}, not an expression", kind(value.get_ref()));
+        let fix = "write an expression as a string; a text within it has quotes of its own: \"'text'\" is wrong, '\"text\"' right";
+        doc.wrong(&value.span(), message, fix);
+        return;
+    };
+    let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+    if told.set.contains(&names) {
+        doc.wrong(&value.span(), format!("`set` makes `{path}` twice"), "make it once");
+        return;
+    }
+    told.set.push(names);
+    told.expressions.push((format!("set.{path}"), At { value: text.to_owned(), span: value.span() }));
+}
+
+/// Notes what is wrong with expressions, if there is something that knows.
+pub struct Checker<'c> {
+    /// The file.
+    pub doc: &'c Doc<'c>,
+    /// What knows.
+    pub scripting: Option<&'c dyn Scripting>,
+    /// What they may take.
+    pub limits: ScriptLimits,
+}
+
+impl Checker<'_> {
+    /// Of an operator's.
+    pub fn operator(&self, operator: &str, told: &Told) {
+        for (label, expression) in &told.expressions {
+            self.expression(expression, operator == "aggregate" && label == "add");
+        }
+    }
+
+    /// Of one alone.
+    pub fn expression(&self, expression: &Expression, has_aggregate: bool) {
+        let check = |scripting: &dyn Scripting| scripting.expression(&expression.value, has_aggregate, &self.limits);
+        if let Some(Err(flaw)) = self.scripting.map(check) {
+            let span = self.doc.within(&expression.span, &expression.value, flaw.at);
+            self.doc.wrong(&span, flaw.message, flaw.fix);
+        }
+    }
+}

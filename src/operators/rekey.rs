@@ -1,0 +1,36 @@
+//! The operator `rekey`: gives each record the key that an expression says, and leaves out those that it says have none.
+
+use std::sync::Arc;
+
+use super::expressions::{given, key, one};
+use super::{Input, LEFT_OUT, Takers};
+use crate::streams::ports::Expressions;
+use crate::streams::processor::{Context, Processor, ProcessorError};
+use crate::streams::record::Record;
+
+/// Changes keys.
+pub struct Rekey {
+    /// Its name in the file.
+    pub name: String,
+    /// What it reads.
+    pub input: Input,
+    /// The new key.
+    pub key: Arc<dyn Expressions>,
+    /// Who takes the records.
+    pub records: Takers,
+}
+
+impl Processor for Rekey {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let taken = taken.record();
+        match one(&*self.key, &given(&taken)).and_then(|json| key(&json)) {
+            Ok(Some(key)) => self.records.give(&Record { key: Some(&key), ..taken }, ctx),
+            Ok(None) => {
+                ctx.count(LEFT_OUT, &self.name, 1);
+                Ok(())
+            }
+            Err(failure) => self.input.bury(failure.class, &failure.message, record, ctx),
+        }
+    }
+}
