@@ -78,8 +78,8 @@ impl Map {
             class: Class::of_json(e.fault).as_str(),
             message: format!("the value can't be read as JSON: {e}"),
         })?;
-        let is_object = document.root().kind() == Kind::Object;
-        if !is_object && !(keep.is_empty() && drop.is_empty() && set.is_empty()) {
+        let has_fields = [keep, drop, set].iter().any(|paths| !paths.is_empty());
+        if has_fields && document.root().kind() != Kind::Object {
             let what = if *has_value { "what `value` gives" } else { "the value" };
             return Err(wrong_type(format!("{what} is no object, so it has no fields to keep, drop or set")));
         }

@@ -5,6 +5,7 @@ mod model;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod any_avro;
 mod avro;
 mod drive;
 mod extremes;
