@@ -13,7 +13,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use helixstream::edges::avro::schemas::VERSIONS;
 use serde_json::{Value, json};
 
-const KINDS: [&str; 3] = ["conflict-record", "event", "resolved-memory"];
+const KINDS: [&str; 4] = ["conflict-record", "event", "resolved-memory", "user-snapshot"];
 
 fn fixture(kind: &str, age: &str) -> String {
     std::fs::read_to_string(repo_path("tests/fixtures/avro").join(format!("{kind}.{age}.avsc"))).unwrap()
@@ -142,6 +142,23 @@ fn conflict_records_of_older_and_newer_writers_are_read() {
     text["fields"][0]["contenders"][0]["region"] = json!("eu");
     expected["fields"][0]["winner_event_id"] = json!("a");
     assert_read("conflict-record", "newer", &text, &with(&expected, json!({"superseded_by": "d"})));
+}
+
+#[test]
+fn user_snapshots_of_older_and_newer_writers_are_read() {
+    let snapshot = json!({"snapshot_id": "s", "timestamp": "t", "node_id": "app", "user_id": "u", "memories": [resolved()], "vector_clock": {"n": 3}});
+    assert_read("user-snapshot", "older", &snapshot, &snapshot);
+    let mut new = with(&snapshot, json!({"priority": 9, "metadata": {"part": "1", "parts": "2"}}));
+    new["entities"] = json!([{"id": "x", "aliases": ["z"], "confidence": 1, "extra": {}}]);
+    new["relationships"] = json!([{"id": "r", "strength": 0.5, "extra": {}}]);
+    new["memories"][0]["entities"][0]["aliases"] = json!(["z"]);
+    new["memories"][0]["entities"][0]["extra"] = json!({});
+    let entities = json!([{"id": "x", "confidence": 1}]);
+    let expected = with(
+        &snapshot,
+        json!({"metadata": {"part": 1, "parts": 2}, "entities": entities, "relationships": [{"id": "r", "strength": 0.5}]}),
+    );
+    assert_read("user-snapshot", "newer", &new, &expected);
 }
 
 /// Asks the registry to take a schema under a subject; the status that it answers with.
