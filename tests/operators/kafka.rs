@@ -14,10 +14,13 @@ struct Trial {
 
 impl Trial {
     fn new(file: &str, id: &str) -> Trial {
+        Trial::of(&text(file), id)
+    }
+
+    fn of(text: &str, id: &str) -> Trial {
         let (dir, name) = (temp_dir("operators"), unique("operators"));
-        let text = text(file)
-            .replace(&format!("\"{id}\""), &format!("\"{name}\""))
-            .replace("helixagent.", &format!("{name}."));
+        let text =
+            text.replace(&format!("\"{id}\""), &format!("\"{name}\"")).replace("helixagent.", &format!("{name}."));
         std::fs::write(dir.join("t.toml"), text).unwrap();
         let trial = Trial { dir, name };
         Helix::run_ok(&["topics", "create", "--topology", &trial.path("t.toml"), "--bootstrap-servers", &broker()]);
@@ -104,6 +107,45 @@ fn conflicts_are_counted_once_over_a_kill() {
     let last = |texts: Vec<(String, Value)>| texts.into_iter().collect::<std::collections::BTreeMap<String, Value>>();
     assert_eq!(last(told), last(expected.iter().map(split).collect()));
     assert!(trial.read("helixagent.memory.conflict-counts.dead-letters").is_empty());
+}
+
+/// A conflict of a user, of its record's time.
+fn conflict(n: usize, user: &str, second: i64) -> Record {
+    let json = format!(r#"{{"conflict_type":"equivocation","status":"auto_resolved","user_id":"{user}","n":{n}}}"#);
+    Record { timestamp_ms: 1_700_000_000_000 + second * 1000, ..Record::new("m", json) }
+}
+
+#[test]
+fn a_count_not_written_for_the_stores_retention_begins_anew_over_a_kill() {
+    let store = "name = \"conflict-counts-store\"\n";
+    let kept = text("conflict-counts.toml").replace(store, &format!("{store}retention = \"10s\"\n"));
+    let trial = Trial::of(&kept, "helixstream-conflict-counts");
+    let topic = "helixagent.memory.conflict-counts";
+    // Time passes in each of the tasks, whichever partition a user is in.
+    let others = |second: i64| (0..30).map(move |n| conflict(n, &format!("other{n}"), second));
+    let mut helix = trial.start();
+    trial.feed(CONFLICTS, &[conflict(0, "a", 1), conflict(1, "a", 2), conflict(2, "gone", 2)]);
+    trial.wait(&mut helix, topic, 3);
+    helix.kill();
+    trial.feed(CONFLICTS, &others(5).chain(others(20)).collect::<Vec<_>>());
+    let mut helix = trial.start();
+    trial.wait(&mut helix, topic, 63);
+    trial.feed(CONFLICTS, &[conflict(3, "a", 21)]);
+    let found = trial.wait(&mut helix, topic, 64);
+    stop(helix);
+    let totals: Vec<u64> =
+        found.iter().filter(|r| r.key_text() == "a").map(|r| r.value_json()["total"].as_u64().unwrap()).collect();
+    assert_eq!(totals, [1, 2, 1]);
+    let changelog = format!("{}-conflict-counts-store-changelog", trial.name);
+    let mut last = std::collections::BTreeMap::new();
+    for record in records::read_committed(Broker::shared(), &changelog) {
+        last.insert(record.key, record.value);
+    }
+    let of = |user: &str| {
+        let names = |key: &Option<Vec<u8>>| key.as_ref().is_some_and(|key| key.ends_with(user.as_bytes()));
+        last.iter().filter(|(key, value)| names(key) && value.is_some()).count()
+    };
+    assert!(of("gone") == 0 && of("a") > 0 && of("other1") > 0, "it is forgotten in the changelog too");
 }
 
 #[test]
