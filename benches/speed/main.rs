@@ -7,8 +7,8 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-/// How the tests make Avro of an event; they do more with it.
-#[allow(dead_code)]
+/// How the tests make Avro of an event.
+#[allow(dead_code, reason = "the tests do more with it than the bench")]
 #[path = "../../tests/formats/to_avro.rs"]
 mod to_avro;
 

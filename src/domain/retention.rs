@@ -4,7 +4,7 @@
 //! what is due is found without a look at what is not. Forgetting costs what is forgotten. A memory that is due counts as forgotten at once,
 //! whenever its rows are taken away.
 
-use super::state::{Row, prefix};
+use super::state::prefix;
 
 /// What begins the keys of the index: no memory has the empty id, so no row of one begins so.
 pub const INDEX: [u8; 2] = [0, b'x'];
@@ -62,11 +62,6 @@ pub fn last_of(row: &[u8]) -> Option<i64> {
     row.strip_prefix(&[1])?.try_into().ok().map(i64::from_be_bytes)
 }
 
-/// The key by which it is known whether a memory is known.
-pub fn head_key(memory: &str) -> Vec<u8> {
-    Row::Head.key(memory)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +71,7 @@ mod tests {
         let keys = [(0, "z"), (5, "a"), (5, "b"), (256, "a"), (i64::MAX, "")].map(|(ms, id)| index_key(ms, id));
         assert!(keys.is_sorted());
         assert_eq!(indexed(&keys[2]), Some((5, "b")));
-        assert_eq!(indexed(&head_key("a")), None);
+        assert_eq!(indexed(&last_key("a")), None);
         assert_eq!(last_of(&last_row(77)), Some(77));
         assert_eq!(last_of(&[2, 0]), None);
     }

@@ -1,9 +1,7 @@
 //! The source record of an event on the repartition topic, carried along in that record's headers: what comes too late is known only behind the hop,
 //! and goes to the dead letters as it came. It is carried where tombstones are forgotten, and only there: it doubles the topic.
 
-use xxhash_rust::xxh3::xxh3_128;
-
-use crate::streams::processor::{HEADER_DIGEST, HEADER_SIZE};
+use crate::streams::processor::{HEADER_DIGEST, HEADER_SIZE, size_and_digest};
 use crate::streams::record::{Header, Headers, Record};
 
 /// Header: the source record's key; absent where it has none.
@@ -31,8 +29,7 @@ impl<'r> Carried<'r> {
     /// The same, without the value: its size and digest in its place.
     pub fn without_value(self) -> Carried<'r> {
         let value = self.record.value.unwrap_or_default();
-        let instead = (value.len().to_string(), format!("xxh3-128:{:032x}", xxh3_128(value)));
-        Carried { instead: Some(instead), ..self }
+        Carried { instead: Some(size_and_digest(value)), ..self }
     }
 
     /// The headers of the record on the repartition topic.

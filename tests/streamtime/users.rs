@@ -78,6 +78,27 @@ fn more_users_than_a_slice_holds_are_all_emitted_once() {
 }
 
 #[test]
+fn a_memory_that_no_part_can_hold_is_a_dead_letter_wherever_its_user_is_emitted() {
+    let settings = Settings::default();
+    let mut driven = Driven::new(&settings, &["max_output_bytes=64KiB"]);
+    // A memory of its own fits, and in a snapshot it does not; there are more users than are emitted at once.
+    let long = format!(r#","content":"{}""#, "x".repeat(65_000));
+    for n in 0..1200 {
+        let more = if n % 600 == 599 { &long } else { "" };
+        let came = driven.pipe(&created(&settings, n, &format!("u{n:04}"), more));
+        assert_eq!((came.outputs.snapshots.len(), came.outputs.dead_letters.len()), (1, 0));
+    }
+    let came = driven.pipe(&Record { timestamp_ms: 120_000, ..created(&settings, 1200, "u1200", "") });
+    assert_eq!(came.users.len(), 1199);
+    let mut letters = came.outputs.dead_letters;
+    letters.sort_by(|a, b| a.key.cmp(&b.key));
+    let told: Vec<_> = letters.iter().map(|l| (l.key.as_deref(), l.class.as_str(), l.topic.as_str())).collect();
+    let log = format!("{}-by-user-repartition", settings.application_id);
+    let expected = [&b"user:u0599"[..], b"user:u1199"].map(|key| (Some(key), "output_too_large", log.as_str()));
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_snapshot_above_the_record_limit_goes_in_numbered_parts() {
     let settings = Settings::default();
     let mut driven = Driven::new(&settings, &["max_output_bytes=64KiB"]);

@@ -2,9 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::domain::retention::{INDEX, Retention, head_key, index_key, indexed, last_key, last_of, last_row};
-use crate::domain::state::prefix;
-use crate::streams::error::Error;
+use crate::domain::retention::{INDEX, Retention, index_key, indexed, last_key, last_of, last_row};
+use crate::domain::state::{Row, prefix};
 use crate::streams::processor::{Context, ProcessorError, StoreRef};
 
 /// How many memories are forgotten between two commits at most.
@@ -72,7 +71,7 @@ impl Tombstones {
         let (before, now) = (ctx.stream_time_before_ms(), ctx.stream_time_ms());
         let store = &mut ctx.store(name)?;
         let mut last_ms = last(store, memory)?;
-        let mut is_known = last_ms.is_some() || store.get(&head_key(memory))?.is_some();
+        let mut is_known = last_ms.is_some() || store.get(&Row::Head.key(memory))?.is_some();
         if let Some(due) = last_ms.filter(|last_ms| self.retention.is_over(*last_ms, before)) {
             forget(store, memory, due)?;
             (last_ms, is_known) = (None, false);
@@ -152,9 +151,4 @@ fn forget(store: &mut StoreRef<'_>, memory: &str, last_ms: i64) -> Result<(), Pr
     })?;
     rows.push(index_key(last_ms, memory));
     rows.iter().try_for_each(|key| store.delete(key))
-}
-
-/// What a stored form that this program cannot read asks for.
-pub(super) fn damaged(task: crate::streams::record::TaskId, what: String) -> ProcessorError {
-    Error::Corrupted { task, what }.into()
 }

@@ -9,6 +9,7 @@ use crate::domain::binary::{Reader, put_bytes};
 use crate::domain::resolve::{Reading, Resolved};
 use crate::domain::state::{Row, memory_of_head};
 use crate::domain::sync::{self, Request};
+use crate::streams::error::Error;
 use crate::streams::processor::{Context, ProcessorError, StoreRef};
 
 /// What begins the keys of requests: no memory has the empty id.
@@ -116,8 +117,8 @@ impl Syncs {
     ) -> Result<(), ProcessorError> {
         let Some((offset, mut pending)) = self.pending.pop_first() else { return Ok(()) };
         let request = sync::decode(&pending.request);
-        let request = request.map_err(|e| super::retention::damaged(ctx.task(), format!("a sync request {e}")))?;
         let (task, mut bytes) = (ctx.task(), 0);
+        let request = request.map_err(|e| Error::Corrupted { task, what: format!("a sync request {e}") })?;
         let memories = next(&mut ctx.store(slice.store)?, &pending.cursor)?;
         for memory in &memories {
             let store = ctx.store(slice.store)?;

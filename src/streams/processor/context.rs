@@ -196,7 +196,7 @@ impl<'a> Context<'a> {
 
     /// An output that its topic would not take: its key goes to the dead letters with its source, not its bytes.
     fn refused(&mut self, class: &str, message: &str, key: Option<&[u8]>) -> Result<()> {
-        let declared = self.core.origin.get().map_or(1, |origin| origin.timestamp_ms);
+        let declared = self.core.origin.get().map_or(self.core.stream_time_ms, |origin| origin.timestamp_ms);
         let timestamp_ms = self.source.map_or(declared, |source| source.record.timestamp_ms);
         self.bury(
             class,
@@ -207,10 +207,15 @@ impl<'a> Context<'a> {
 
     fn bury(&mut self, class: &str, message: &str, record: Record<'_>) -> Result<()> {
         self.core.counts.add("dead_letters", class, 1);
-        let origin = self.core.origin.get().or(self.source.map(|source| source.origin));
-        let (Some(target), Some(origin), Some(out)) = (&self.plan.dead_letters, origin, &mut self.out) else {
-            return Ok(());
+        let (Some(target), Some(out)) = (&self.plan.dead_letters, &mut self.out) else { return Ok(()) };
+        // What comes of work, and of no record that was declared, comes of the log so far.
+        let so_far = Origin {
+            topic: &self.plan.source,
+            partition: self.core.id.partition,
+            offset: self.core.last_offset,
+            timestamp_ms: self.core.stream_time_ms,
         };
+        let origin = self.core.origin.get().or(self.source.map(|source| source.origin)).unwrap_or(so_far);
         Ok(dead_letter::send(*out, target, &record, &origin, class, message)?)
     }
 

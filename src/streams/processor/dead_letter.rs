@@ -23,6 +23,11 @@ pub const HEADER_SIZE: &str = "__streams.errors.value.size";
 /// Header, beside [`HEADER_SIZE`]: `xxh3-128:` and the value's digest in hex.
 pub const HEADER_DIGEST: &str = "__streams.errors.value.digest";
 
+/// What stands in [`HEADER_SIZE`] and [`HEADER_DIGEST`] in the place of a value.
+pub fn size_and_digest(value: &[u8]) -> (String, String) {
+    (value.len().to_string(), format!("xxh3-128:{:032x}", xxh3_128(value)))
+}
+
 /// Sends a record to the dead letters; without its value (size and digest instead) when it is too large for the topic or was refused there.
 pub(super) fn send(
     out: &mut dyn Collector,
@@ -49,7 +54,7 @@ pub(super) fn send(
         return Ok(());
     }
     let value = record.value.unwrap_or_default();
-    let (size, digest) = (value.len().to_string(), format!("xxh3-128:{:032x}", xxh3_128(value)));
+    let (size, digest) = size_and_digest(value);
     headers.push((HEADER_SIZE, Some(size.as_bytes())));
     headers.push((HEADER_DIGEST, Some(digest.as_bytes())));
     let bare = Record { value: None, headers: Headers::List(&headers), timestamp_ms, ..*record };

@@ -7,7 +7,7 @@ mod retained;
 pub use context::{Context, StoreRef};
 pub use dead_letter::{
     HEADER_CLASS, HEADER_DIGEST, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_SIZE, HEADER_TIMESTAMP,
-    HEADER_TOPIC,
+    HEADER_TOPIC, size_and_digest,
 };
 pub use retained::Retained;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::slot::Slot;
+use super::slot::{Slot, WORK};
 use super::thread::StreamThread;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{GroupMetadata, OffsetCommit};
@@ -64,9 +64,6 @@ pub struct NoObserver;
 impl StepObserver for NoObserver {
     fn before(&self, _thread: usize, _step: Step) {}
 }
-
-/// In the place of an offset: a task is stuck in work of its own, and at no record.
-const WORK: i64 = i64::MAX;
 
 /// What one step hands to the next.
 #[derive(Default)]

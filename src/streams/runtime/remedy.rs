@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::commit::retried;
-use super::slot::{Fetch, Stuck};
+use super::slot::{Fetch, Stuck, WORK};
 use super::thread::{FIRST_BACKOFF, MAX_BACKOFF, StreamThread};
 use crate::streams::error::{Error, Result};
 use crate::streams::record::TaskId;
@@ -64,7 +64,8 @@ impl StreamThread {
         let (now, slot) = (self.instance.now(), &mut self.slots[at]);
         let stuck = slot.stuck.get_or_insert(Stuck { offset, since: now, wait: Duration::ZERO });
         if now.saturating_sub(stuck.since) > self.instance.config.task_timeout {
-            return Error::Fatal(format!("task {} cannot get past offset {offset}: {what}", slot.id));
+            let place = if offset == WORK { "on with its work".to_owned() } else { format!("past offset {offset}") };
+            return Error::Fatal(format!("task {} cannot get {place}: {what}", slot.id));
         }
         stuck.wait = (stuck.wait * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
         slot.rests = true;

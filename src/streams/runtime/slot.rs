@@ -40,6 +40,9 @@ impl Drop for Taking {
     }
 }
 
+/// In the place of an offset: a task is stuck in work of its own, and at no record.
+pub(super) const WORK: i64 = i64::MAX;
+
 /// A record that what a task needs of others is not there for yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stuck {

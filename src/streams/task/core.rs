@@ -48,6 +48,8 @@ pub(crate) struct Core {
     pub stream_time_ms: i64,
     /// Stream time before the record at hand.
     pub stream_time_before_ms: i64,
+    /// The offset of the last record of the log.
+    pub last_offset: i64,
     pub origin: DeclaredOrigin,
     pub counts: Counts,
 }
@@ -104,6 +106,7 @@ impl Task {
             db,
             stream_time_ms: cut.stream_time_ms,
             stream_time_before_ms: cut.stream_time_ms,
+            last_offset: cut.next_offset.saturating_sub(1),
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
         };
@@ -161,6 +164,7 @@ impl Task {
         }
         self.init()?;
         self.next_offset = record.origin.offset + 1;
+        self.core.last_offset = record.origin.offset;
         out.begin(self.core.id, record.origin.offset);
         self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
         let before = self.core.stream_time_ms;
@@ -294,6 +298,7 @@ impl Task {
         self.core.processors = make_processors(&self.plan);
         self.core.stream_time_ms = self.committed.stream_time_ms;
         self.core.stream_time_before_ms = self.committed.stream_time_ms;
+        self.core.last_offset = self.committed.next_offset.saturating_sub(1);
         self.is_initialised = false;
         self.core.counts.reset();
         self.next_offset = self.committed.next_offset;

@@ -234,6 +234,83 @@ fn a_task_that_cannot_get_past_a_record_rests_and_the_others_go_on() {
     world.assert_exactly_once(9);
 }
 
+/// Has all tasks list their words, and gives what is listed when nothing is left to do.
+fn listed(world: &World, running: &mut Running) -> Vec<String> {
+    running.finish();
+    // A task on its way back to its last commit has no work for the moment.
+    let mut idle = 0;
+    for _ in 0..4000 {
+        let is_idle = running.instance.metrics().ready() && !running.thread.has_work().unwrap();
+        idle = if is_idle { idle + 1 } else { 0 };
+        if idle == 50 {
+            return words_listed(world);
+        }
+        running.turns(1);
+    }
+    panic!("the work does not end");
+}
+
+fn words_listed(world: &World) -> Vec<String> {
+    let mut listed = world.outputs();
+    listed.retain(|text| text.ends_with("=listed"));
+    listed
+}
+
+#[test]
+fn work_that_needs_others_waits_for_them_and_records_go_on() {
+    let world = World::new();
+    world.publish(&["a b c"]);
+    let mut running = world.start_all();
+    running.finish();
+    OUTAGE.set(true);
+    world.publish(&["?"]);
+    running.turns(60);
+    assert!(words_listed(&world).is_empty());
+    world.publish(&["x", "d"]);
+    running.turns(60);
+    OUTAGE.set(false);
+    // A task that had no word yet had nothing to list, so what comes there later is not asked for.
+    let mut listed = listed(&world, &mut running);
+    listed.retain(|text| text != "d=listed" && text != "x=listed");
+    assert_eq!(listed, ["a=listed", "b=listed", "c=listed"]);
+    running.stop();
+    let one = |word: &str| world.outputs().iter().filter(|text| **text == format!("{word}=1")).count();
+    assert_eq!(["a", "b", "c", "d", "x"].map(one), [1; 5], "each counts once");
+}
+
+#[test]
+fn work_that_others_do_not_answer_for_too_long_stops_with_the_reason() {
+    let world = World::new();
+    world.publish(&["a", "?"]);
+    OUTAGE.set(true);
+    let mut running = world.start_all();
+    let stopped = (0..100_000).find_map(|_| running.thread.run_once().err());
+    OUTAGE.set(false);
+    assert!(
+        matches!(&stopped, Some(Error::Fatal(what)) if what.contains("on with its work: nobody answers")),
+        "{stopped:?}"
+    );
+}
+
+#[test]
+fn an_output_of_work_that_the_broker_refuses_becomes_a_dead_letter_with_its_log_as_the_origin() {
+    let world = World::new();
+    world.publish(&["a b c d"]);
+    let mut running = world.start_all();
+    running.finish();
+    world.broker.lock().refused = Some((text("out"), b"listed".to_vec()));
+    world.publish(&["?"]);
+    assert!(listed(&world, &mut running).is_empty());
+    running.stop();
+    let letters = world.broker.read("bad", 0);
+    let mut keys: Vec<String> = letters.iter().map(broker::Stored::text).collect();
+    keys.sort();
+    assert_eq!(keys, ["a=-", "b=-", "c=-", "d=-"]);
+    let header = |name: &str| letters[0].headers.iter().find(|(found, _)| found == name).unwrap().1.clone().unwrap();
+    assert_eq!(header("__streams.errors.exception"), b"output_refused");
+    assert_eq!(header("__streams.errors.topic"), REPARTITION.as_bytes());
+}
+
 #[test]
 fn a_task_that_cannot_get_past_a_record_for_too_long_stops_with_the_reason() {
     let world = World::new();

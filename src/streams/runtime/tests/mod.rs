@@ -80,6 +80,9 @@ impl Processor for Count {
             if next.is_some() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
         })?;
         let Some(word) = next else { return store.delete(b"?") };
+        if OUTAGE.get() {
+            return Err(crate::streams::error::Error::Retry("nobody answers".to_owned()).into());
+        }
         store.put(b"?", word.clone())?;
         let timestamp_ms = ctx.stream_time_ms();
         let (key, value) = (Some(&word[..]), Some(&b"listed"[..]));
