@@ -113,7 +113,9 @@ fn what_is_forgotten_is_forgotten_in_the_changelog_too_whatever_is_killed() {
     }
     let mut second = start("second");
     second.wait_for("work", |instance: &Instance| (instance.records() > 0).then_some(()));
-    feeder.stop();
+    // However little was fed between the kills, half a minute passes after them.
+    let pieces = feeder.stop() / 22;
+    trial.feed(&(4 * (pieces + 1)..).map(dated).take(300).collect::<Vec<_>>());
     trial.wait_until_done(&mut [&mut first, &mut second]);
     let driven = expect::Driven::run(&trial, &trial.repartition());
     wait_until("what is due to be forgotten", || kept(&trial) == driven.state);
