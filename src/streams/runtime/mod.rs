@@ -6,6 +6,7 @@
 mod commit;
 mod config;
 mod executor;
+mod hidden;
 mod instance;
 mod metrics;
 mod outbox;

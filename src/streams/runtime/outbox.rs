@@ -97,6 +97,12 @@ impl Outbox {
         }
     }
 
+    /// Forgets the failures of a transaction that is aborted: each told later would have the tasks read again once more, and a consumer that is sent back at
+    /// each turn never gets to reading.
+    pub fn forget_failures(&mut self) {
+        while self.producer.as_mut().and_then(|producer| producer.take_failure()).is_some() {}
+    }
+
     /// Notes which outputs were refused (all that are known by now), so that they go to the dead letters when they come again.
     fn refuse(&mut self, token: u64, why: String) -> Error {
         let mut next = Some((token, why.clone()));

@@ -80,7 +80,10 @@ impl StreamThread {
             let timeout = instance.config.call_timeout;
             let aborted = retried(&instance, || outbox.producer()?.abort(timeout));
             match aborted {
-                Ok(()) => self.in_transaction = false,
+                Ok(()) => {
+                    self.in_transaction = false;
+                    self.outbox.forget_failures();
+                }
                 Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
                 // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
                 Err(error) => return self.lose_producer(&error.to_string()),

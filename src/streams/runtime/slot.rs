@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::hidden::Hidden;
 use super::metrics::{Metrics, TaskStatus};
 use super::owners::Ownership;
 use super::take::Taken;
@@ -80,6 +81,8 @@ pub(super) struct Slot {
     pub end: Option<i64>,
     /// The last record seen.
     pub last_seen: i64,
+    /// What lies behind the end that was reached.
+    pub hidden: Option<Hidden>,
 }
 
 impl Slot {
@@ -102,6 +105,7 @@ impl Slot {
             rests: false,
             end: None,
             last_seen: -1,
+            hidden: None,
         }
     }
 

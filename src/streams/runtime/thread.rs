@@ -57,6 +57,7 @@ pub struct StreamThread {
     pub(super) phase: Phase,
     pub(super) last_commit: Duration,
     pub(super) last_purge: Duration,
+    pub(super) last_look: Duration,
     /// No producer is made before.
     pub(super) producer_at: Duration,
     /// When producers were lost lately.
@@ -95,6 +96,7 @@ impl StreamThread {
             phase: Phase::New,
             last_commit: now,
             last_purge: now,
+            last_look: now,
             producer_at: now,
             losses: Vec::new(),
             failing_since: None,
@@ -202,6 +204,7 @@ impl StreamThread {
         let committed = self.commit();
         self.remedied(committed)?;
         self.purge_if_due();
+        self.look_for_hidden();
         Ok(())
     }
 

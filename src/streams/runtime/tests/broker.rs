@@ -86,6 +86,17 @@ impl Broker {
         self.lock().logs.entry(at).or_default().push(Entry::Record { record, transaction: None });
     }
 
+    /// A record of an open transaction.
+    pub fn append(&self, at: &TopicPartition, transaction: u64, key: &str, value: &str) {
+        self.publish(&at.topic, at.partition, Some(key), value, 1);
+        let mut state = self.lock();
+        state.open.get_mut(&transaction).expect("it is open").1.partitions.insert(at.clone());
+        let last = state.logs.get_mut(at).and_then(|log| log.last_mut());
+        if let Some(Entry::Record { transaction: of, .. }) = last {
+            *of = Some(transaction);
+        }
+    }
+
     /// The committed records of a partition.
     pub fn read(&self, topic: &str, partition: i32) -> Vec<Stored> {
         let state = self.lock();

@@ -42,6 +42,54 @@ fn a_failed_transaction_goes_back_to_the_last_commit() {
 }
 
 #[test]
+fn many_failed_deliveries_are_one_failed_transaction() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    (0..2).for_each(|_| world.broker.fault("deliver", Error::Aborted(text("timed out"))));
+    let aborts = |running: &Running| running.instance.metrics().threads()[0].snapshot().aborts;
+    while aborts(&running) == 0 {
+        running.turns(1);
+    }
+    assert!(world.broker.lock().faults.is_empty(), "all failed in one transaction");
+    // While nothing is read, as in a client that seeks: a failure told now would take the tasks back once more.
+    assert_eq!(running.thread.outbox.serve(Duration::ZERO), Ok(()));
+    running.finish();
+    assert_eq!(aborts(&running), 1);
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
+fn a_transaction_that_nobody_ends_is_told_of() {
+    let world = World::new();
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.finish();
+    let at = TopicPartition::new(REPARTITION, 1);
+    let number = world.broker.lock().begin("stranger");
+    let from = world.broker.lock().end(&at);
+    world.broker.append(&at, number, "b", "1");
+    let told = |running: &Running| {
+        let slots = running.thread.slots.iter();
+        let hidden = slots.filter_map(|slot| Some((slot.source.clone(), slot.hidden?)));
+        hidden.map(|(source, hidden)| (source, hidden.from, hidden.is_told)).collect::<Vec<_>>()
+    };
+    for wanted in [false, true] {
+        while told(&running) != [(at.clone(), from, wanted)] {
+            running.turns(1);
+        }
+    }
+    world.broker.lock().end_transaction(number, false);
+    running.finish();
+    while !told(&running).is_empty() {
+        running.turns(1);
+    }
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
 fn a_lost_producer_is_made_anew() {
     for call in ["begin", "send", "deliver", "send_offsets", "commit"] {
         assert_eq!(survives(call, Error::ProducerLost(text("fenced"))).producers_lost, 1, "{call}");

@@ -1,0 +1,53 @@
+//! A transaction that nobody ends hides all that comes after it from those who read committed. A partition where that lasts is told of, since only an
+//! operator can end it.
+
+use std::time::Duration;
+
+use super::thread::StreamThread;
+
+/// What lies ahead of a task and cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hidden {
+    /// The first offset of the open transaction.
+    pub from: i64,
+    /// Since when it stands there.
+    pub since: Duration,
+    /// Whether it was told.
+    pub is_told: bool,
+}
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A transaction of ours is over in far less, also when its producer is dead: the broker ends it within 20 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl StreamThread {
+    /// Looks, if it is time, for tasks at the end of what can be read with more behind it.
+    pub(super) fn look_for_hidden(&mut self) {
+        let now = self.instance.now();
+        if now < self.last_look + LOOK_EVERY {
+            return;
+        }
+        self.last_look = now;
+        for slot in &mut self.slots {
+            let next = slot.running().map(|task| task.next_offset()).filter(|next| slot.end == Some(*next));
+            let end = self.fetching.end_offset(&slot.source);
+            let (Some(from), Some(end)) = (next, end.filter(|end| next.is_some_and(|next| *end > next))) else {
+                slot.hidden = None;
+                continue;
+            };
+            let known = slot.hidden.filter(|hidden| hidden.from == from);
+            let mut hidden = known.unwrap_or(Hidden { from, since: now, is_told: false });
+            if !hidden.is_told && now.saturating_sub(hidden.since) >= PATIENCE {
+                hidden.is_told = true;
+                let (topic, partition) = (&slot.source.topic, slot.source.partition);
+                tracing::warn!(
+                    task = %slot.id,
+                    "{topic}-{partition}: a transaction has been open at offset {from} for {PATIENCE:?}, and the log up to {end} cannot be read before it ends; \
+                     `kafka-transactions.sh find-hanging --topic {topic} --partition {partition}` tells whose it is and how to abort it \
+                     (brokers of Kafka 4.3.0 to 4.4.0 forget to end some when they start again: KAFKA-20734)"
+                );
+            }
+            slot.hidden = Some(hidden);
+        }
+    }
+}
