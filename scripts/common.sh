@@ -6,7 +6,9 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/helixstream
-KAFKA_VERSION=4.3.0
+# Not 4.3.0, 4.3.1 or 4.4.0: a broker of these that starts again may forget to end transactions, and what comes after them in a partition is hidden for
+# ever (KAFKA-20734; about half of the runs of tests/pipeline's killed broker on a busy machine).
+KAFKA_VERSION=4.2.2
 KAFKA_LOG4J_VERSION=2.24.3
 KAFKA_LIBS=$CACHE/kafka/libs
 REGISTRY_VERSION=3.0.9

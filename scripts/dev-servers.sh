@@ -89,12 +89,15 @@ start_kafka() {
     port=$(free_port 19092)
     controller=$(free_port $((port + 1)))
     kafka_properties "$port" "$controller" >"$DEV/kafka/server.properties"
+    if [ -f "$DEV/kafka/formatted" ] && [ "$(cat "$DEV/kafka/formatted")" != "$KAFKA_VERSION" ]; then
+        die "the data of 'make run' is that of another Kafka than $KAFKA_VERSION: run 'make clean', then 'make run' again"
+    fi
     if [ ! -f "$DEV/kafka/formatted" ]; then
         rm -rf "$DEV/kafka/data"
         id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '=')
         java_tool 256m kafka.tools.StorageTool format -t "$id" -c "$DEV/kafka/server.properties" >"$DEV/kafka/log" 2>&1 ||
             die "Kafka's data folder cannot be made: see $DEV/kafka/log"
-        touch "$DEV/kafka/formatted"
+        echo "$KAFKA_VERSION" >"$DEV/kafka/formatted"
     fi
     start_child "Kafka" TERM "$DEV/kafka/log" setpriv --pdeathsig KILL \
         java -Xmx512m -Dlog4j2.configurationFile="$KAFKA_LOG4J" -cp "$KAFKA_LIBS/*" kafka.Kafka "$DEV/kafka/server.properties"
