@@ -134,5 +134,5 @@ pub fn dump_log(broker: &Broker, topic: &str, partition: i32) -> String {
         .filter(|path| path.ends_with(".log"))
         .collect();
     files.sort();
-    run("org.apache.kafka.tools.DumpLogSegments", &["--files", &files.join(","), "--print-data-log"])
+    run("kafka.tools.DumpLogSegments", &["--files", &files.join(","), "--print-data-log"])
 }
