@@ -13,6 +13,7 @@ mod disk;
 mod events;
 mod expect;
 mod extremes;
+mod hidden;
 mod instance;
 mod kills;
 mod lost;

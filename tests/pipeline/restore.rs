@@ -8,7 +8,8 @@ use crate::trial::{PARTITIONS, Trial};
 use rdkafka::producer::{BaseProducer, Producer};
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// Of a call of a stranger.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn one_thread(trial: &Trial, state: &str) -> Instance {
     trial.start(state, &["--threads", "1", "--no-mirror"])
@@ -103,8 +104,8 @@ fn restored_behind_aborted_pending_and_just_committed_transactions() {
     instance.stop();
 }
 
-/// Another producer on the changelog, whose transactions live for as long as the test may take.
-fn stranger(trial: &Trial) -> BaseProducer {
+/// Another producer, whose transactions live for as long as the test may take.
+pub fn stranger(trial: &Trial) -> BaseProducer {
     let mut config = Broker::shared().client();
     config.set("transactional.id", format!("{}-stranger", trial.application_id()));
     config.set("transaction.timeout.ms", "900000");
@@ -115,8 +116,13 @@ fn stranger(trial: &Trial) -> BaseProducer {
 
 /// Writes to each partition of the changelog, in a transaction that stays open.
 fn write_garbage(stranger: &BaseProducer, trial: &Trial) {
-    stranger.begin_transaction().unwrap();
     let garbage = |partition| Record::new("garbage", "garbage").in_partition(partition);
-    records::send(stranger, &trial.changelog(), &(0..PARTITIONS).map(garbage).collect::<Vec<_>>());
+    write(stranger, &trial.changelog(), &(0..PARTITIONS).map(garbage).collect::<Vec<_>>());
+}
+
+/// Writes to a topic in a transaction that stays open.
+pub fn write(stranger: &BaseProducer, topic: &str, records: &[Record]) {
+    stranger.begin_transaction().unwrap();
+    records::send(stranger, topic, records);
     stranger.flush(TIMEOUT).unwrap();
 }
