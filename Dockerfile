@@ -1,6 +1,6 @@
 # helixstream in an image of its own: built with the toolchain that Cargo.toml names, run on a bare Debian 12.
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends libclang-dev && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends libclang-dev libssl-dev libcurl4-openssl-dev pkg-config && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The cache mounts keep RocksDB and librdkafka compiled from one build to the next.
@@ -8,8 +8,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     CARGO_TARGET_DIR=/target cargo build --release --locked --bin helixstream && cp /target/release/helixstream /helixstream
 
 FROM debian:bookworm-slim
-# curl asks /ready for the health check.
-RUN apt-get update && apt-get install -y --no-install-recommends curl libstdc++6 && rm -rf /var/lib/apt/lists/* \
+# curl asks /ready for the health check; librdkafka uses the distribution's OpenSSL and libcurl, and its list of authorities.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl libcurl4 libssl3 libstdc++6 && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/helixstream --no-create-home helixstream \
     && install -d -o helixstream /var/lib/helixstream
 COPY --from=build /helixstream /usr/local/bin/helixstream
