@@ -1,0 +1,40 @@
+//! What the project is built with: ARCHITECTURE.md says of each direct dependency what it is for, and one toolchain is named everywhere.
+
+use super::{none, root};
+use std::collections::BTreeSet;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn manifest() -> toml::Table {
+    read("Cargo.toml").parse().unwrap()
+}
+
+/// The crates of the first column of the table under "## Dependencies".
+fn described() -> BTreeSet<String> {
+    let page = read("ARCHITECTURE.md");
+    let (_, section) = page.split_once("\n## Dependencies\n").expect("ARCHITECTURE.md has a section on dependencies");
+    let section = section.split("\n## ").next().unwrap();
+    let names = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_direct_dependency_is_described() {
+    let direct: BTreeSet<String> = manifest()["dependencies"].as_table().unwrap().keys().cloned().collect();
+    let described = described();
+    let missing = direct.difference(&described).map(|name| format!("{name}: ARCHITECTURE.md does not say what it is for"));
+    let gone = described.difference(&direct).map(|name| format!("{name}: ARCHITECTURE.md describes it, Cargo.toml has it not"));
+    none("each direct dependency has one line in ARCHITECTURE.md", &missing.chain(gone).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_toolchain_is_named_everywhere() {
+    let toolchain: toml::Table = read("rust-toolchain.toml").parse().unwrap();
+    let channel = toolchain["toolchain"]["channel"].as_str().unwrap().to_owned();
+    let rust_version = manifest()["package"]["rust-version"].as_str().unwrap().to_owned();
+    assert!(channel == rust_version || channel.starts_with(&format!("{rust_version}.")), "{channel}, {rust_version}");
+    let image = format!("FROM rust:{rust_version}-");
+    assert!(read("Dockerfile").contains(&image), "the Dockerfile does not build with {image}");
+}
