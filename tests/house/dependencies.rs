@@ -24,8 +24,11 @@ fn described() -> BTreeSet<String> {
 fn every_direct_dependency_is_described() {
     let direct: BTreeSet<String> = manifest()["dependencies"].as_table().unwrap().keys().cloned().collect();
     let described = described();
-    let missing = direct.difference(&described).map(|name| format!("{name}: ARCHITECTURE.md does not say what it is for"));
-    let gone = described.difference(&direct).map(|name| format!("{name}: ARCHITECTURE.md describes it, Cargo.toml has it not"));
+    let missing =
+        direct.difference(&described).map(|name| format!("{name}: ARCHITECTURE.md does not say what it is for"));
+    let gone = described
+        .difference(&direct)
+        .map(|name| format!("{name}: ARCHITECTURE.md describes it, Cargo.toml has it not"));
     none("each direct dependency has one line in ARCHITECTURE.md", &missing.chain(gone).collect::<Vec<_>>());
 }
 
@@ -37,4 +40,17 @@ fn one_toolchain_is_named_everywhere() {
     assert!(channel == rust_version || channel.starts_with(&format!("{rust_version}.")), "{channel}, {rust_version}");
     let image = format!("FROM rust:{rust_version}-");
     assert!(read("Dockerfile").contains(&image), "the Dockerfile does not build with {image}");
+}
+
+/// The packages that the project's owner chose: replacing one of them is a decision of the owner's.
+const CHOSEN: &[&str] =
+    &["rdkafka", "tokio", "futures", "serde", "apache-avro", "schema_registry_converter", "sqlx", "rocksdb", "tracing"];
+
+#[test]
+fn the_packages_that_the_owner_chose_stay() {
+    let manifest = manifest();
+    let direct = manifest["dependencies"].as_table().unwrap();
+    let gone =
+        CHOSEN.iter().filter(|name| !direct.contains_key(**name)).map(|name| format!("{name} is not in Cargo.toml"));
+    none("the owner of the project chose these packages: keep them, and use them", &gone.collect::<Vec<_>>());
 }
