@@ -21,6 +21,19 @@ pub struct Broker {
     ports: Mutex<Ports>,
     process: Mutex<Option<Process>>,
     disk: Option<SmallDisk>,
+    more: More,
+}
+
+/// What a broker has beside the settings of all of them.
+#[derive(Debug, Default)]
+pub struct More {
+    /// Further settings, in the form of `server.properties`; `{client}` and `{controller}` stand for the broker's own ports. They win over
+    /// the settings of all brokers.
+    pub properties: String,
+    /// Arguments of the JVM.
+    pub jvm: Vec<String>,
+    /// Arguments of `StorageTool format`: with any, the data folder is made for this broker alone.
+    pub format: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +57,17 @@ impl Broker {
 
     /// The same with another heap (`1g`), for much data.
     pub fn start_with_heap(heap: &'static str) -> Broker {
-        Broker::start_with(heap, None)
+        Broker::start_with(heap, None, More::default())
     }
 
     /// The same with its data on a small disk.
     pub fn start_on(disk: SmallDisk) -> Broker {
-        Broker::start_with("384m", Some(disk))
+        Broker::start_with("384m", Some(disk), More::default())
+    }
+
+    /// The same with further settings.
+    pub fn start_with_more(more: More) -> Broker {
+        Broker::start_with("384m", None, more)
     }
 
     /// The disk that it was started on.
@@ -57,12 +75,16 @@ impl Broker {
         self.disk.as_ref().expect("it was started on a small disk")
     }
 
-    fn start_with(heap: &'static str, disk: Option<SmallDisk>) -> Broker {
+    fn start_with(heap: &'static str, disk: Option<SmallDisk>, more: More) -> Broker {
         let dir = temp_dir("kafka");
         let ports = Ports { client: ports::free_port(), controller: ports::free_port() };
-        let broker = Broker { dir, heap, ports: Mutex::new(ports), process: Mutex::new(None), disk };
+        let broker = Broker { dir, heap, ports: Mutex::new(ports), process: Mutex::new(None), disk, more };
         broker.write_properties();
-        copy_folder(formatted_data(), &broker.data_dir());
+        if broker.more.format.is_empty() {
+            copy_folder(formatted_data(), &broker.data_dir());
+        } else {
+            format(&broker.dir.join("server.properties"), &broker.more.format);
+        }
         for attempt in 1.. {
             if broker.try_restart() {
                 break;
@@ -197,13 +219,15 @@ impl Broker {
     fn write_properties(&self) {
         let ports = *self.ports.lock().unwrap();
         let data = self.disk.as_ref().map_or(&*self.dir, SmallDisk::path).join("data");
-        std::fs::write(self.dir.join("server.properties"), properties(ports, &data)).unwrap();
+        let more = self.more.properties.replace("{client}", &ports.client.to_string());
+        let more = more.replace("{controller}", &ports.controller.to_string());
+        std::fs::write(self.dir.join("server.properties"), properties(ports, &data) + &more).unwrap();
     }
 
     /// Whether it came up; `false` when the process ended, as it does when somebody else took its port.
     fn try_restart(&self) -> bool {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let mut command = tools::java(self.heap, "kafka.Kafka");
+        let mut command = tools::java_with(self.heap, &self.more.jvm, "kafka.Kafka");
         command.arg(self.dir.join("server.properties")).current_dir(&self.dir);
         if let Some(disk) = &self.disk {
             command = disk.inside(&command);
@@ -265,10 +289,16 @@ fn formatted_data() -> &'static Path {
         let dir = temp_dir("kafka-format");
         let config = dir.join("server.properties");
         std::fs::write(&config, properties(Ports { client: 1, controller: 2 }, &dir.join("data"))).unwrap();
-        let config = config.to_str().unwrap();
-        tools::run("kafka.tools.StorageTool", &["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config]);
+        format(&config, &[]);
         dir.join("data")
     })
+}
+
+/// Makes the data folder that a configuration names.
+fn format(config: &Path, more: &[String]) {
+    let fixed = ["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config.to_str().unwrap()];
+    let arguments: Vec<&str> = fixed.into_iter().chain(more.iter().map(String::as_str)).collect();
+    tools::run("kafka.tools.StorageTool", &arguments);
 }
 
 fn copy_folder(from: &Path, to: &Path) {

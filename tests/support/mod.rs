@@ -3,6 +3,7 @@
 //! | item | what it gives |
 //! |---|---|
 //! | [`Broker`] | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
+//! | [`SecureBroker`] | the same with listeners that ask for TLS, client certificates, passwords and OAuth tokens |
 //! | [`Postgres`] | PostgreSQL on a free port, the same way |
 //! | [`Registry`] | a schema registry on a free port, the same way |
 //! | [`SmallDisk`] | a disk that can be full |
@@ -17,6 +18,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod broker;
+pub mod certificates;
 pub mod disk;
 pub mod helix;
 pub mod ports;
@@ -24,6 +26,8 @@ pub mod postgres;
 pub mod process;
 pub mod records;
 pub mod registry;
+pub mod secure;
+pub mod token_server;
 pub mod tools;
 pub mod wait;
 
@@ -33,6 +37,7 @@ pub use helix::{Finished, Helix};
 pub use postgres::Postgres;
 pub use records::Record;
 pub use registry::Registry;
+pub use secure::{Connection, SecureBroker};
 pub use wait::{LIMIT, wait_for, wait_until};
 
 use std::sync::atomic::{AtomicU32, Ordering};

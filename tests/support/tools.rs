@@ -36,7 +36,13 @@ pub fn libs() -> PathBuf {
 
 /// A command that runs a class of Kafka's jars; arguments are still to be added.
 pub fn java(heap: &str, class: &str) -> Command {
+    java_with(heap, &[], class)
+}
+
+/// The same with more arguments for the JVM.
+pub fn java_with(heap: &str, jvm: &[String], class: &str) -> Command {
     let mut command = Command::new("java");
+    command.args(jvm);
     let log4j = repo_path("scripts/kafka-log4j2.properties");
     command.arg(format!("-Xmx{heap}")).args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
     command.arg(format!("-Dlog4j2.configurationFile={}", log4j.display()));

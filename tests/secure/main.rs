@@ -1,0 +1,6 @@
+//! Kafka that asks for encryption and for a name: each way in connects, and refuses whom it should with a message that helps.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connect;
