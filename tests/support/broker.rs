@@ -221,7 +221,7 @@ impl Broker {
         let data = self.disk.as_ref().map_or(&*self.dir, SmallDisk::path).join("data");
         let more = self.more.properties.replace("{client}", &ports.client.to_string());
         let more = more.replace("{controller}", &ports.controller.to_string());
-        std::fs::write(self.dir.join("server.properties"), properties(ports, &data) + &more).unwrap();
+        std::fs::write(self.dir.join("server.properties"), format!("{}{more}", properties(ports, &data))).unwrap();
     }
 
     /// Whether it came up; `false` when the process ended, as it does when somebody else took its port.
