@@ -276,7 +276,7 @@ impl Connection {
     }
 
     /// The same as another user.
-    pub fn as_user(self, name: &str, password: &str) -> Connection {
+    pub fn for_user(self, name: &str, password: &str) -> Connection {
         self.with("sasl.username", name).with("sasl.password", password)
     }
 
