@@ -12,7 +12,7 @@ use helixstream::edges::kafka::producer::TransactionalProducers;
 use helixstream::edges::kafka::restore::ChangelogReader;
 use helixstream::streams::error::Error;
 use helixstream::streams::ports::{
-    Admin, Fetching, GroupEvent, Membership, NewTopic, OffsetCommit, OutRecord, PartitionStart, Producer,
+    Admin, BatchLimit, Fetching, GroupEvent, Membership, NewTopic, OffsetCommit, OutRecord, PartitionStart, Producer,
     ProducerFactory, RestoreClient,
 };
 use helixstream::streams::record::{Headers, Record as Out, RecordBatch, TopicPartition};
@@ -106,7 +106,8 @@ impl Member {
 }
 
 fn producer(settings: &KafkaSettings) -> Box<dyn Producer> {
-    let mut producer = TransactionalProducers::new(settings, 0).create().unwrap();
+    let mut producer =
+        TransactionalProducers::new(settings, 0).create(BatchLimit::Bytes(BatchLimit::DEFAULT_BYTES)).unwrap();
     producer.init(MINUTE).unwrap();
     producer
 }

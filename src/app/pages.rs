@@ -88,6 +88,9 @@ impl Status for Pages {
             .filter(|(_, thread)| !thread.snapshot().joined)
             .map(|(at, _)| format!("stream thread {at}: waits for its first assignment"))
             .collect();
+        let out = self.metrics.threads().iter().enumerate().filter(|(_, thread)| thread.snapshot().is_out);
+        waiting.extend(out.map(|(at, _)| format!("stream thread {at}: is not a member of its group just now")));
+        waiting.extend(self.metrics.troubles());
         for (id, task) in self.metrics.tasks() {
             if task.state != TaskState::Running {
                 let (done, of) = task.restored;

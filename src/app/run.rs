@@ -22,6 +22,7 @@ use crate::edges::cli::RunArgs;
 use crate::edges::clock::MachineClock;
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::client_log::tell_repeated_lines;
 use crate::edges::kafka::consumer::group_consumer;
 use crate::edges::kafka::producer::TransactionalProducers;
 use crate::edges::kafka::restore::ChangelogReader;
@@ -31,7 +32,7 @@ use crate::edges::slots::Slot;
 use crate::streams::error::Error;
 use crate::streams::ports::Codec;
 use crate::streams::runtime::{
-    Instance, InstancePorts, NoObserver, RuntimeConfig, Standby, StepObserver, StreamThread, ThreadPorts, Workers,
+    self, Instance, InstancePorts, NoObserver, RuntimeConfig, Standby, StepObserver, StreamThread, ThreadPorts, Workers,
 };
 use crate::streams::topology::Topology;
 
@@ -99,7 +100,13 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let threads = Threads::start(&instance, &kafka, plan.threads)?;
     let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
-    let failure = threads.watch(&signalled, &mut Watch::new(pages));
+    let mut health = runtime::Watch::new(&instance);
+    let mut status = Watch::new(pages);
+    let failure = threads.watch(&signalled, &mut || {
+        health.look();
+        tell_repeated_lines();
+        status.look();
+    });
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
     let mirrors_end = mirrors.map_or(Vec::new(), Mirrors::stop);
@@ -150,6 +157,8 @@ fn start(
         purge_interval: runtime.purge.then_some(runtime.purge_interval),
         replication: i32::try_from(runtime.replication_factor).ok().filter(|n| *n > 0),
         stop_timeout: LEAVE_LIMIT,
+        batch_bytes: kafka.batch_bytes(),
+        contact_timeout: runtime.session_timeout.max(runtime.transaction_timeout),
         ..RuntimeConfig::default()
     };
     let stores = StoreMemory {
@@ -217,7 +226,7 @@ impl Threads {
     }
 
     /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
-    fn watch(&self, signalled: &AtomicBool, watch: &mut Watch) -> Option<Stop> {
+    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut()) -> Option<Stop> {
         loop {
             match self.ends.recv_timeout(LOOK) {
                 Ok(Err(e)) => return Some(e.into()),
@@ -231,7 +240,7 @@ impl Threads {
             if signalled.load(Ordering::Relaxed) {
                 return None;
             }
-            watch.look();
+            look();
         }
     }
 

@@ -11,8 +11,8 @@ use crate::config::Topology as File;
 use crate::edges::cli::TopicsAction;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
-use crate::streams::ports::{Admin, NewTopic};
-use crate::streams::runtime::{RuntimeConfig, internal_topics};
+use crate::streams::ports::{Admin, BatchLimit, NewTopic};
+use crate::streams::runtime::{RuntimeConfig, batch_limit, internal_topics};
 use crate::streams::topology::Topology;
 
 /// What a topic is for, which decides how it may be set.
@@ -27,6 +27,8 @@ enum Role {
 struct Wanted {
     topic: NewTopic,
     role: Role,
+    /// Whether dead letters go there.
+    is_dead_letters: bool,
 }
 
 /// How long `plan` waits for a broker, which it can do without.
@@ -81,7 +83,8 @@ fn world(file: &File) -> Vec<Wanted> {
         if role == Role::Sink {
             config.push(("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()));
         }
-        Wanted { topic: NewTopic { name: name.to_owned(), partitions, replication, config }, role }
+        let is_dead_letters = file.graph.dead_letters.as_ref().is_some_and(|dead| dead.topic == name);
+        Wanted { topic: NewTopic { name: name.to_owned(), partitions, replication, config }, role, is_dead_letters }
     };
     let event_bytes = file.values.limits.max_value_bytes + EVENT_ROOM;
     let output_bytes = file.values.runtime.max_output_bytes;
@@ -119,7 +122,7 @@ fn wanted(file: &File, engine: &Topology, existing: &BTreeMap<String, i32>) -> R
     let replication = i32::try_from(file.values.runtime.replication_factor).ok().filter(|n| *n > 0);
     for topic in internal_topics(engine, &runtime_config(file), &counts)? {
         let topic = NewTopic { name: topic.name, partitions: topic.partitions, replication, config: topic.config };
-        all.push(Wanted { topic, role: Role::Internal });
+        all.push(Wanted { topic, role: Role::Internal, is_dead_letters: false });
     }
     Ok(all)
 }
@@ -191,7 +194,8 @@ fn check(admin: &dyn Admin, file: &File, wanted: &[Wanted], existing: &BTreeMap<
             println!("warning  {name}: has {has} partitions, the topology file says {}", w.topic.partitions);
         }
         let config: BTreeMap<String, String> = admin.topic_config(name)?.into_iter().collect();
-        let remarks = remarks(file, w, &config);
+        let mut remarks = remarks(file, w, &config);
+        remarks.extend(size_remarks(w, &config));
         wrong += remarks.iter().filter(|(is_wrong, _)| *is_wrong).count();
         for (is_wrong, text) in &remarks {
             println!("{}  {name}: {text}", if *is_wrong { "wrong  " } else { "warning" });
@@ -204,6 +208,40 @@ fn check(admin: &dyn Admin, file: &File, wanted: &[Wanted], existing: &BTreeMap<
         return Err(anyhow!("{wrong} topics are missing or set so that records are lost: see above").into());
     }
     Ok(())
+}
+
+/// What a topic that is written to takes, against what is sent to it.
+fn size_remarks(wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool, String)> {
+    let sent = wanted.topic.config.iter().find(|(name, _)| name == "max.message.bytes");
+    let sent = sent.and_then(|(_, bytes)| bytes.parse::<usize>().ok());
+    let (Some(sent), Some((setting, limit))) = (sent, batch_limit(config)) else { return Vec::new() };
+    let mut remarks = Vec::new();
+    let after = match wanted.role {
+        // The events' own limit is looked at by itself.
+        Role::Source => return remarks,
+        Role::Sink if wanted.is_dead_letters => "larger dead letters go without their value",
+        Role::Sink => "larger outputs become dead letters (`output_too_large`)",
+        Role::Internal => "a larger record stops the instance",
+    };
+    if limit < sent {
+        remarks.push((
+            // `run` refuses an internal topic whose max.message.bytes is less than it needs.
+            wanted.role == Role::Internal && setting == "max.message.bytes",
+            format!(
+                "takes records of at most {limit} bytes, and up to {sent} may be sent: {after}; raise its {setting}"
+            ),
+        ));
+    }
+    if limit < BatchLimit::DEFAULT_BYTES {
+        remarks.push((
+            false,
+            format!(
+                "takes batches of at most {limit} bytes, so all batches of an instance are made that small, which is slow: raise its {setting} to {} or more",
+                BatchLimit::DEFAULT_BYTES
+            ),
+        ));
+    }
+    remarks
 }
 
 /// What is wrong (`true`) or remarkable about a topic's settings.

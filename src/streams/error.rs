@@ -17,6 +17,13 @@ pub enum Error {
     /// The producer is fenced, failed for good, or the outcome of a commit is unknown: a new producer, offsets from the broker.
     #[error("the producer is lost: {0}")]
     ProducerLost(String),
+    /// Another producer with the same transactional id has started, or the transaction took longer than its timeout: a new producer, as for one that is lost.
+    #[error("the producer is fenced: {0}")]
+    Fenced(String),
+    /// The broker refuses a batch for its size, and which of its records is too large by itself, if any, is not known: a new producer, which sends them again
+    /// in smaller batches.
+    #[error("a batch of records was refused: {0}")]
+    BatchTooLarge(String),
     /// The membership is lost: close without a write and rejoin.
     #[error("the membership is lost: {0}")]
     Migrated(String),

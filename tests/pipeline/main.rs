@@ -16,6 +16,7 @@ mod extremes;
 mod hidden;
 mod instance;
 mod kills;
+mod limits;
 mod lost;
 mod mirrored;
 mod passing;

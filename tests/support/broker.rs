@@ -3,7 +3,9 @@
 use super::process::{Process, temp_dir};
 use super::{SmallDisk, ports, tools, wait_for};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
@@ -183,6 +185,18 @@ impl Broker {
             answer.unwrap_or_else(|(topic, error)| panic!("grow topic {topic}: {error}"));
         }
         wait_for("the leaders of new partitions", || (self.partition_count(name) == Some(partitions)).then_some(()));
+    }
+
+    /// Gives a topic these settings in place of all that it had.
+    pub fn set_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in settings {
+            change = change.set(key, value);
+        }
+        let answers = futures::executor::block_on(self.admin().alter_configs([&change], &admin_options())).unwrap();
+        for answer in answers {
+            answer.unwrap_or_else(|(topic, error)| panic!("set topic {topic:?}: {error}"));
+        }
     }
 
     /// Deletes a topic and waits until it is gone.

@@ -12,10 +12,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::client_log::log_line;
 use super::error::{Call, Failure};
 use super::group;
 use super::messages::{Buffer, Queue};
-use super::native::{Native, log_line};
+use super::native::Native;
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
 use crate::streams::error::{Error, Result};
@@ -24,6 +25,9 @@ use crate::streams::record::TopicPartition;
 
 /// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
 const REQUEST: Duration = Duration::from_secs(30);
+
+/// How long the group's coordinator may take to answer when it is only asked whether it is there.
+const REACH: Duration = Duration::from_secs(5);
 
 /// A line is logged each time that no broker answered for this long.
 const WAITING: Duration = Duration::from_secs(5);
@@ -251,6 +255,18 @@ impl Admin for ClusterAdmin {
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
         let found = self.admin.inner().fetch_group_list(Some(&self.group), REQUEST);
         group::members(&found.map_err(|error| failed("describe the group", &error))?, &self.group)
+    }
+
+    fn reach_group(&self, topic: &str) -> Result<()> {
+        // A partition that nobody commits: no open transaction stands over it, so the answer comes at once.
+        let list = self.reader.list(std::iter::once((topic, c_int::MAX, 0)));
+        // SAFETY: a live client and a live list, which the call fills in.
+        let code = unsafe { sys::rd_kafka_committed(self.reader.as_ptr(), list.as_ptr(), millis(REACH)) };
+        let Some(failure) = Failure::of(code) else { return Ok(()) };
+        // The client's own errors, which say more, come when its queue is served.
+        self.common.take(Buffer::CAPACITY, &mut Buffer::new());
+        let failure = self.reader.take_error().unwrap_or(failure);
+        Err(failure.remedy(Call::Admin, &format!("ask the coordinator of group {} at {}", self.group, self.servers)))
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

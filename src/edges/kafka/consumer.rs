@@ -176,7 +176,13 @@ impl Shared {
     fn change(&self, call: AssignCall, list: &List, doing: &str) -> Result<()> {
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { call(self.client.as_ptr(), list.as_ptr()) };
-        Failure::take(error).map_or(Ok(()), |failure| Err(failure.remedy(Call::Consumer, doing)))
+        match Failure::take(error) {
+            Some(failure) => Err(failure.remedy(Call::Consumer, doing)),
+            None => {
+                self.client.answered();
+                Ok(())
+            }
+        }
     }
 
     fn is_lost(&self) -> bool {

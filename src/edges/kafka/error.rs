@@ -41,12 +41,16 @@ const MIGRATED: &[Code] = &[
 /// Codes that say: this producer is nobody any more.
 const PRODUCER_LOST: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__FATAL,
-    Code::RD_KAFKA_RESP_ERR__FENCED,
-    Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
-    Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
     Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING,
     Code::RD_KAFKA_RESP_ERR_TRANSACTION_COORDINATOR_FENCED,
     Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
+];
+
+/// Codes that say: another producer with this transactional id has started, or the broker has ended a transaction that took too long.
+const FENCED: &[Code] = &[
+    Code::RD_KAFKA_RESP_ERR__FENCED,
+    Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
+    Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
 ];
 
 /// Codes that say: nothing but a person can help.
@@ -76,14 +80,16 @@ const HOPELESS: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE,
 ];
 
-/// Codes of a delivery that concern the one record: sent again it would be refused again.
+/// Codes of a delivery that concern the one record: sent again it would be refused again. A broker that names the records at fault (KIP-467) refuses the
+/// whole batch all the same; librdkafka gives the others of the batch the code `_INVALID_DIFFERENT_RECORD`, so they only fail with their transaction.
 const RECORD: &[Code] = &[
-    Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-    Code::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE,
     Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
     Code::RD_KAFKA_RESP_ERR_INVALID_RECORD,
     Code::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE,
 ];
+
+/// Codes of a delivery that concern the batch: it is above the topic's `max.message.bytes` or `segment.bytes`. Every record in it gets the code.
+const BATCH: &[Code] = &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, Code::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE];
 
 fn is_one_of(code: i32, codes: &[Code]) -> bool {
     codes.iter().any(|known| *known as i32 == code)
@@ -133,6 +139,7 @@ impl Failure {
             return Error::Migrated(text);
         }
         match call {
+            Call::Transaction if is_one_of(self.code, FENCED) => Error::Fenced(text),
             Call::Transaction if self.fatal || is_one_of(self.code, PRODUCER_LOST) => Error::ProducerLost(text),
             Call::Transaction if self.requires_abort => Error::Aborted(text),
             Call::Transaction if self.retriable => Error::Retry(text),
@@ -157,8 +164,12 @@ impl Failure {
         let text = format!("deliver to {topic}: {}", self.text);
         if is_one_of(self.code, RECORD) {
             Error::Record(text)
+        } else if is_one_of(self.code, BATCH) {
+            Error::BatchTooLarge(text)
         } else if is_one_of(self.code, HOPELESS) {
             Error::Fatal(format!("{text}; {}", advice(self.code)))
+        } else if is_one_of(self.code, FENCED) {
+            Error::Fenced(text)
         } else if self.fatal || is_one_of(self.code, PRODUCER_LOST) {
             Error::ProducerLost(text)
         } else {
@@ -231,7 +242,8 @@ mod tests {
         use Code::*;
         let remedy = |code, call| failure(code).remedy(call, "do it");
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR__TIMED_OUT, Call::Transaction), Error::Retry(_)));
-        assert!(matches!(remedy(RD_KAFKA_RESP_ERR__FENCED, Call::Transaction), Error::ProducerLost(_)));
+        assert!(matches!(remedy(RD_KAFKA_RESP_ERR__FENCED, Call::Transaction), Error::Fenced(_)));
+        assert!(matches!(remedy(RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, Call::Transaction), Error::ProducerLost(_)));
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, Call::Transaction), Error::Migrated(_)));
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Call::Consumer), Error::Fatal(_)));
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR__TRANSPORT, Call::Consumer), Error::Retry(_)));
@@ -243,6 +255,15 @@ mod tests {
     fn a_record_of_its_own_fault_is_told_from_a_failed_transaction() {
         assert!(matches!(failure(Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP).delivery("t"), Error::Record(_)));
         assert!(matches!(failure(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE).delivery("t"), Error::Aborted(_)));
+        let other_record = Code::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD;
+        assert!(matches!(failure(other_record).delivery("t"), Error::Aborted(_)));
+    }
+
+    #[test]
+    fn a_batch_above_a_limit_says_nothing_of_its_records() {
+        for code in BATCH {
+            assert!(matches!(failure(*code).delivery("t"), Error::BatchTooLarge(_)));
+        }
     }
 
     #[test]

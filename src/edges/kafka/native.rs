@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
+use super::client_log::log_line;
 use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::messages::{Message, Queue};
@@ -55,6 +56,8 @@ pub(super) struct Mailbox {
     rebalances: Mutex<VecDeque<Rebalance>>,
     deliveries: Mutex<Vec<Delivery>>,
     last_error: Mutex<Option<Failure>>,
+    /// Whether a rebalance was announced that was not answered by an assign or unassign yet.
+    is_unanswered: AtomicBool,
     /// Whether a rebalance may end the poll that announces it. Not in a batch poll: librdkafka 2.12.1 drops the record that
     /// it has in its hand when a callback yields there (rd_kafka_q_serve_rkmessages).
     may_yield: AtomicBool,
@@ -121,6 +124,11 @@ impl Native {
     /// The oldest rebalance that was announced in a poll and not taken yet.
     pub fn next_rebalance(&self) -> Option<Rebalance> {
         lock(&self.mailbox.rebalances).pop_front()
+    }
+
+    /// The rebalance that was announced last is answered.
+    pub fn answered(&self) {
+        self.mailbox.is_unanswered.store(false, Ordering::Relaxed);
     }
 
     /// Whether a rebalance waits to be taken.
@@ -213,39 +221,59 @@ impl Ending {
         drop(ManuallyDrop::into_inner(self.mailbox));
     }
 
-    /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A rebalance that nobody answers,
-    /// announced or still in the queue, would keep rd_kafka_destroy waiting for ever, with or without its flag (librdkafka
-    /// 2.12.1 takes back the wait for an unassign, not the one for an assign, and none of a close that has begun). To a consumer
-    /// that closes every answer is an unassign of all, so it is given until none is waited for. `false`: it is not closed in time.
+    /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A rebalance that nobody answers, announced or still in the
+    /// queue, would keep rd_kafka_destroy waiting for ever, with or without its flag (librdkafka 2.12.1 takes back the wait for an unassign, not the one for an
+    /// assign, and none of a close that has begun). So the queue is served, and what is waited for is answered: to a consumer that closes every answer is
+    /// an unassign of all.
+    ///
+    /// Nothing else is called meanwhile. A call that comes to the group just when it has ended is thrown away without an answer (rd_kafka_cgrp_op_serve),
+    /// and its caller waits for ever. Where an answer is waited for the group cannot have ended.
+    ///
+    /// `false`: it is not closed in time.
     fn let_go(&self) -> bool {
-        let (client, empty, deadline) = (self.client.as_ptr(), List::new(0), Instant::now() + LET_GO);
-        // SAFETY: a live client, its own queue and a live list. An error is that it was closed, is closing, or has failed for
-        // good, in which case the answer alone is what it waits for.
+        let (client, deadline) = (self.client.as_ptr(), Instant::now() + LET_GO);
+        // SAFETY: a live client and its own queue, whose messages are ours. An error of the closing is that it was closed, is closing, or has failed for good,
+        // in which case the answer alone is what it waits for.
         unsafe {
             let queue = sys::rd_kafka_queue_get_consumer(client);
             let failed_for_good = sys::rd_kafka_fatal_error(client, std::ptr::null_mut(), 0) as i32 != 0;
             if !queue.is_null() {
                 drop(Failure::take(sys::rd_kafka_consumer_close_queue(client, queue)));
-                sys::rd_kafka_queue_destroy(queue);
             }
-            loop {
+            let closed = loop {
                 if sys::rd_kafka_consumer_closed(client) != 0 {
-                    return true;
+                    break true;
                 }
-                drop(Failure::take(sys::rd_kafka_incremental_assign(client, empty.as_ptr())));
+                self.answer();
                 if failed_for_good || queue.is_null() {
-                    return true;
+                    break true;
                 }
                 if Instant::now() >= deadline {
-                    return false;
+                    break false;
                 }
-                std::thread::sleep(LOOK);
+                let message = sys::rd_kafka_consume_queue(queue, LOOK.as_millis() as c_int);
+                if !message.is_null() {
+                    sys::rd_kafka_message_destroy(message);
+                }
+            };
+            if !queue.is_null() {
+                sys::rd_kafka_queue_destroy(queue);
             }
+            closed
+        }
+    }
+
+    /// Answers the rebalance that was announced last, if nobody has.
+    fn answer(&self) {
+        if self.mailbox.is_unanswered.swap(false, Ordering::Relaxed) {
+            let empty = List::new(0);
+            // SAFETY: a live client and a live list, which the call copies.
+            drop(Failure::take(unsafe { sys::rd_kafka_incremental_assign(self.client.as_ptr(), empty.as_ptr()) }));
         }
     }
 }
 
-/// How often a closing consumer is looked at.
+/// How long a closing consumer's queue is waited for before it is looked at again.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A configuration, ours until a client takes it over.
@@ -300,18 +328,6 @@ unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *
     log_line(level, &facility, &text);
 }
 
-/// One line of librdkafka's log; `level` is syslog's.
-pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
-    match level {
-        // The user's settings go to every client, also those that one kind of client has no use for.
-        _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{text}"),
-        0..=3 => tracing::error!(target: "librdkafka", facility, "{text}"),
-        4 => tracing::warn!(target: "librdkafka", facility, "{text}"),
-        5 | 6 => tracing::info!(target: "librdkafka", facility, "{text}"),
-        _ => tracing::debug!(target: "librdkafka", facility, "{text}"),
-    }
-}
-
 unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
     // SAFETY: the opaque is the mailbox, which outlives the client; the reason is an ended string.
     let (mailbox, reason) = unsafe { (&*opaque.cast::<Mailbox>(), CStr::from_ptr(reason).to_string_lossy()) };
@@ -333,6 +349,7 @@ unsafe extern "C" fn on_rebalance(
         let mailbox = &*opaque.cast::<Mailbox>();
         let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let lost = !assigned && sys::rd_kafka_assignment_lost(client) != 0;
+        mailbox.is_unanswered.store(true, Ordering::Relaxed);
         lock(&mailbox.rebalances).push_back(Rebalance { assigned, lost, partitions: read(partitions) });
         if mailbox.may_yield.load(Ordering::Relaxed) {
             sys::rd_kafka_yield(client);

@@ -13,6 +13,16 @@ use super::settings::KafkaSettings;
 use crate::streams::error::{Error, Result};
 use crate::streams::record::Record;
 
+/// A refused batch is for the user to mend: records behind it may be in the log already, so that sending it again would change their order.
+fn advised(error: Error) -> Error {
+    match error {
+        Error::BatchTooLarge(what) => Error::Fatal(format!(
+            "{what}; raise the topic's max.message.bytes and segment.bytes, or send smaller batches (-X batch.size=BYTES, less than both)"
+        )),
+        other => other,
+    }
+}
+
 /// Publishes records in order.
 pub struct PlainProducer {
     sender: Sender,
@@ -62,7 +72,7 @@ impl PlainProducer {
                 None => self.delivered += 1,
                 Some(failure) => {
                     let topic = self.sender.topic_name(delivery.topic as usize);
-                    self.failed.get_or_insert_with(|| failure.delivery(topic));
+                    self.failed.get_or_insert_with(|| advised(failure.delivery(topic)));
                 }
             }
         }

@@ -14,7 +14,9 @@ use super::native::{Delivery, Kind, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory};
+use crate::streams::ports::{
+    BatchLimit, DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory,
+};
 use crate::streams::record::TopicPartition;
 
 /// Makes the producer of one stream thread, as often as it is lost.
@@ -31,8 +33,8 @@ impl TransactionalProducers {
 }
 
 impl ProducerFactory for TransactionalProducers {
-    fn create(&mut self) -> Result<Box<dyn Producer>> {
-        let client = Arc::new(Native::new(Kind::Producer, &self.settings.transactional(self.thread))?);
+    fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
+        let client = Arc::new(Native::new(Kind::Producer, &self.settings.transactional(self.thread, batches))?);
         Ok(Box::new(TransactionalProducer {
             sender: Sender::new(client),
             deliveries: Vec::new(),
@@ -210,7 +212,7 @@ impl Producer for TransactionalProducer {
         self.transactional("abort", error)
     }
 
-    fn fatal_error(&self) -> Option<String> {
-        self.client().fatal_error().map(|failure| failure.text)
+    fn fatal_error(&self) -> Option<Error> {
+        self.client().fatal_error().map(|failure| failure.remedy_of_dead_producer("the client failed for good"))
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::streams::ports::BatchLimit;
+
 /// Settings that a user may not pass through: name (aliases are names of their own) and the reason.
 const REFUSED: &[(&str, &str)] = &[
     ("isolation.level", "exactly once reads committed records only"),
@@ -240,7 +242,7 @@ impl KafkaSettings {
     fn writer(&self, client: &str) -> Properties {
         // Nothing is visible before the commit, and that does not wait for the linger: so it may be long, which keeps the
         // sending thread from waking for every few records.
-        let mut all = pairs(&[("linger.ms", "50"), ("batch.size", "262144")]);
+        let mut all = pairs(&[("linger.ms", "50"), ("batch.size", &BatchLimit::DEFAULT_BYTES.to_string())]);
         all.extend(self.common(client));
         all.extend(pairs(&[
             ("enable.idempotence", "true"),
@@ -255,9 +257,19 @@ impl KafkaSettings {
         all
     }
 
-    pub(super) fn transactional(&self, thread: usize) -> Properties {
+    /// What a producer puts into one batch at most, in bytes: the user's own `-X batch.size` or our default.
+    pub fn batch_bytes(&self) -> usize {
+        let set = self.pass_through.0.iter().rfind(|(key, _)| key == "batch.size");
+        set.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(BatchLimit::DEFAULT_BYTES)
+    }
+
+    pub(super) fn transactional(&self, thread: usize, batches: BatchLimit) -> Properties {
         let id = self.transactional_id(thread);
         let mut all = self.writer(&id);
+        match batches {
+            BatchLimit::Bytes(bytes) => all.extend(pairs(&[("batch.size", &bytes.to_string())])),
+            BatchLimit::OneRecord => all.extend(pairs(&[("batch.num.messages", "1")])),
+        }
         all.extend(pairs(&[
             ("transactional.id", &id),
             ("transaction.timeout.ms", &self.transaction_timeout.as_millis().to_string()),
@@ -297,7 +309,12 @@ mod tests {
     fn the_rest_passes_through_and_the_guarantee_is_set_after_it() {
         let mut settings = KafkaSettings::new("localhost:1", "app", "i");
         settings.pass_through = PassThrough::parse(["compression.type=lz4", "sasl.password=a=b"]).unwrap();
-        for all in [settings.consumer(0), settings.transactional(0), settings.admin(), settings.plain_producer()] {
+        for all in [
+            settings.consumer(0),
+            settings.transactional(0, BatchLimit::OneRecord),
+            settings.admin(),
+            settings.plain_producer(),
+        ] {
             assert!(all.contains(&("compression.type".into(), "lz4".into())));
             assert!(all.contains(&("sasl.password".into(), "a=b".into())));
             let last_user = all.iter().rposition(|(key, _)| key == "sasl.password").unwrap();
@@ -305,6 +322,20 @@ mod tests {
                 assert!(at > last_user || key == "bootstrap.servers", "{key} could be overridden");
             }
         }
+    }
+
+    #[test]
+    fn batches_follow_the_user_and_the_limit() {
+        let mut settings = KafkaSettings::new("localhost:1", "app", "i");
+        let last = |settings: &KafkaSettings, limit, name: &str| {
+            let all = settings.transactional(0, limit);
+            all.into_iter().rfind(|(key, _)| key == name).map(|(_, value)| value)
+        };
+        assert_eq!(settings.batch_bytes(), BatchLimit::DEFAULT_BYTES);
+        settings.pass_through = PassThrough::parse(["batch.size=1000000"]).unwrap();
+        assert_eq!(settings.batch_bytes(), 1_000_000);
+        assert_eq!(last(&settings, BatchLimit::Bytes(5000), "batch.size").as_deref(), Some("5000"));
+        assert_eq!(last(&settings, BatchLimit::OneRecord, "batch.num.messages").as_deref(), Some("1"));
     }
 
     #[test]

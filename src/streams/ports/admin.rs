@@ -72,6 +72,9 @@ pub trait Admin: Send + Sync {
     /// The members of the group and what each has; `None` while that is being settled.
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>>;
 
+    /// Exchanges a request with the group's coordinator, about a topic that the group reads, and waits a few seconds for the answer at most.
+    fn reach_group(&self, topic: &str) -> Result<()>;
+
     /// What a partition's log holds.
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange>;
 }

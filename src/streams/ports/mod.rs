@@ -17,5 +17,5 @@ pub use clock::Clock;
 pub use codec::{Codec, CodecError};
 pub use expression::{Evaluated, ExpressionFailure, Expressions, Given};
 pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
-pub use producer::{DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
+pub use producer::{BatchLimit, DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
 pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

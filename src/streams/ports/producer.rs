@@ -1,5 +1,6 @@
 //! The transactional producer. One a stream thread.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ pub struct OutRecord<'a> {
 pub struct DeliveryFailure {
     /// The token it was sent with.
     pub token: u64,
-    /// Why, by remedy: [`Error::Record`] when the broker refuses this record and would refuse it again.
+    /// Why, by remedy: [`Error::Record`] when the broker refuses this record and would refuse it again; [`Error::BatchTooLarge`] when it refuses
+    /// the batch that the record was in, for its size.
     pub error: Error,
 }
 
@@ -40,10 +42,61 @@ pub struct OffsetCommit {
     pub metadata: String,
 }
 
+/// How much a producer puts into one batch. A broker takes or refuses a batch as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchLimit {
+    /// At most so many bytes, with Kafka's framing. A record that is larger than that is a batch by itself.
+    Bytes(usize),
+    /// Each record is a batch by itself.
+    OneRecord,
+}
+
+impl BatchLimit {
+    /// What a producer puts into one batch unless a topic takes less: 256 KiB.
+    pub const DEFAULT_BYTES: usize = 256 << 10;
+    /// Batches that are to be smaller than this have one record.
+    const LEAST_BYTES: usize = 1 << 10;
+
+    /// The next smaller limit.
+    #[must_use]
+    pub fn halved(self) -> BatchLimit {
+        match self {
+            BatchLimit::Bytes(bytes) if bytes / 2 >= BatchLimit::LEAST_BYTES => BatchLimit::Bytes(bytes / 2),
+            _ => BatchLimit::OneRecord,
+        }
+    }
+
+    /// The smaller one of two limits.
+    #[must_use]
+    pub fn min(self, other: BatchLimit) -> BatchLimit {
+        match (self, other) {
+            (BatchLimit::Bytes(one), BatchLimit::Bytes(two)) => BatchLimit::Bytes(one.min(two)),
+            _ => BatchLimit::OneRecord,
+        }
+    }
+
+    /// Whether a record whose key and value have so many bytes is the only one of its batch, for certain.
+    pub fn is_alone(self, bytes: usize) -> bool {
+        match self {
+            BatchLimit::Bytes(limit) => bytes > limit,
+            BatchLimit::OneRecord => true,
+        }
+    }
+}
+
+impl fmt::Display for BatchLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BatchLimit::Bytes(bytes) => write!(f, "at most {bytes} bytes"),
+            BatchLimit::OneRecord => f.write_str("one record each"),
+        }
+    }
+}
+
 /// Makes a thread's producer, again after it was lost. The transactional id is the thread's and stays the same.
 pub trait ProducerFactory {
-    /// A new producer, not yet initialised.
-    fn create(&mut self) -> Result<Box<dyn Producer>>;
+    /// A new producer with batches of that size, not yet initialised.
+    fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>>;
 }
 
 /// A transactional producer.
@@ -92,6 +145,6 @@ pub trait Producer {
     /// Aborts: purges the queue, waits for what is in flight. Waits at most `timeout`.
     fn abort(&mut self, timeout: Duration) -> Result<()>;
 
-    /// The error that ended this producer for good, if there is one. Asked before each transactional call.
-    fn fatal_error(&self) -> Option<String>;
+    /// The error that ended this producer for good, if there is one: [`Error::ProducerLost`] or [`Error::Fenced`]. Asked before each transactional call.
+    fn fatal_error(&self) -> Option<Error>;
 }

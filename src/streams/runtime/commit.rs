@@ -83,6 +83,10 @@ impl StreamThread {
     pub(super) fn commit(&mut self) -> Result<()> {
         let is_dirty = self.slots.iter_mut().any(|slot| slot.running().is_some_and(|task| task.is_dirty()));
         if !is_dirty && !self.in_transaction && !self.has_work()? {
+            // Not while a task goes back to its last commit: what it has to do again comes only then.
+            if self.slots.iter().all(|slot| slot.end.is_some()) {
+                self.metrics().is_idle();
+            }
             return Ok(());
         }
         let started = self.instance.now();
@@ -93,7 +97,7 @@ impl StreamThread {
         }
         let now = self.instance.now();
         self.last_commit = now;
-        self.metrics().committed(now.saturating_sub(started));
+        self.metrics().committed(now, now.saturating_sub(started));
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::streams::ports::BatchLimit;
+
 /// Settings of an instance.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -29,8 +31,13 @@ pub struct RuntimeConfig {
     pub replication: Option<i32>,
     /// The record limit of topics that we make, and the most that is sent to any topic.
     pub max_record_bytes: usize,
+    /// What a producer puts into one batch at most, unless a topic takes less.
+    pub batch_bytes: usize,
     /// How often the group is asked who has what, so that each instance knows which tasks it stands by for.
     pub standby_interval: Duration,
+    /// Kafka counts as unreachable when it was not heard of for so long, and a thread as stuck that could not commit for so long. After the session timeout the
+    /// group gives a silent member's partitions to others, and after the transaction timeout a broker ends an open transaction.
+    pub contact_timeout: Duration,
     /// How long a stop waits for the group to let go.
     pub stop_timeout: Duration,
 }
@@ -50,7 +57,9 @@ impl Default for RuntimeConfig {
             purge_interval: Some(Duration::from_secs(30)),
             replication: None,
             max_record_bytes: 16 << 20,
+            batch_bytes: BatchLimit::DEFAULT_BYTES,
             standby_interval: Duration::from_secs(2),
+            contact_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(6),
         }
     }

@@ -20,9 +20,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A transaction of ours is over in far less, also when its producer is dead: the broker ends it within 20 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a thread looks whether it is still a member of its group.
+const MEMBER_EVERY: Duration = Duration::from_secs(1);
+
 impl StreamThread {
+    /// Looks, if it is time, how the thread stands in the world: whether the group has it, and whether its tasks can read on.
+    pub(super) fn look_around(&mut self) {
+        let now = self.instance.now();
+        if now >= self.last_member + MEMBER_EVERY {
+            self.last_member = now;
+            let is_member = self.membership.metadata().is_ok_and(|group| group.generation >= 0);
+            self.metrics().set_out(!is_member);
+        }
+        self.look_for_hidden();
+    }
+
     /// Looks, if it is time, for tasks at the end of what can be read with more behind it.
-    pub(super) fn look_for_hidden(&mut self) {
+    fn look_for_hidden(&mut self) {
         let now = self.instance.now();
         if now < self.last_look + LOOK_EVERY {
             return;
@@ -32,7 +46,9 @@ impl StreamThread {
             let next = slot.running().map(|task| task.next_offset()).filter(|next| slot.end == Some(*next));
             let end = self.fetching.end_offset(&slot.source);
             let (Some(from), Some(end)) = (next, end.filter(|end| next.is_some_and(|next| *end > next))) else {
-                slot.hidden = None;
+                if slot.hidden.take().is_some() {
+                    self.instance.metrics().set_hidden(slot.id, None);
+                }
                 continue;
             };
             let known = slot.hidden.filter(|hidden| hidden.from == from);
@@ -40,6 +56,11 @@ impl StreamThread {
             if !hidden.is_told && now.saturating_sub(hidden.since) >= PATIENCE {
                 hidden.is_told = true;
                 let (topic, partition) = (&slot.source.topic, slot.source.partition);
+                let what = format!(
+                    "task {} reads nothing behind offset {from} of {topic}-{partition}: a transaction has been open there for more than {PATIENCE:?}",
+                    slot.id
+                );
+                self.instance.metrics().set_hidden(slot.id, Some(what));
                 tracing::warn!(
                     task = %slot.id,
                     "{topic}-{partition}: a transaction has been open at offset {from} for {PATIENCE:?}, and the log up to {end} cannot be read before it ends; \

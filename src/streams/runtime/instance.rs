@@ -1,8 +1,8 @@
 //! What the threads of a process share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::commit::StepObserver;
@@ -12,7 +12,7 @@ use super::metrics::{Metrics, ThreadMetrics};
 use super::owners::Owners;
 use super::setup;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Admin, Clock, RestoreClient, StoreEngine};
+use crate::streams::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
 use crate::streams::store::mixed::MixedStores;
 use crate::streams::task::{Plan, PlanStore};
 use crate::streams::topology::{StoreKind, Topology};
@@ -45,6 +45,9 @@ pub struct Instance {
     /// How long a deleted key is still told by its changelog, by topic: a store idle for longer is rebuilt (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     metrics: Arc<Metrics>,
+    topics: Vec<String>,
+    /// What producers put into one batch. It only ever becomes less.
+    batches: Mutex<BatchLimit>,
     stopping: AtomicBool,
 }
 
@@ -60,8 +63,8 @@ impl Instance {
         mut ports: InstancePorts,
     ) -> Result<Arc<Instance>> {
         let metrics = Arc::new(Metrics::new(threads));
-        let sizes = setup::prepare(&*ports.admin, topology, &config)?;
-        let plans = Plan::all(topology, &config.application_id, &sizes);
+        let prepared = setup::prepare(&*ports.admin, topology, &config)?;
+        let plans = Plan::all(topology, &config.application_id, &prepared.sizes);
         let in_memory = |store: &&PlanStore| store.options.kind == StoreKind::Memory;
         let in_memory: BTreeSet<String> =
             plans.iter().flat_map(|plan| &plan.stores).filter(in_memory).map(|store| store.name.clone()).collect();
@@ -91,6 +94,8 @@ impl Instance {
             owners,
             changelog_memory,
             metrics,
+            topics: prepared.topics,
+            batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -108,6 +113,23 @@ impl Instance {
     /// How long the changelogs of all stores of a task still tell a deleted key; `None` where it has no store.
     pub(super) fn changelog_memory_of(&self, plan: &Plan) -> Option<Duration> {
         plan.stores.iter().filter_map(|store| self.changelog_memory.get(&store.changelog)).min().copied()
+    }
+
+    /// All topics that are read or written, each once.
+    pub(super) fn topics(&self) -> Vec<String> {
+        self.topics.clone()
+    }
+
+    /// What a new producer may put into one batch.
+    pub(super) fn batches(&self) -> BatchLimit {
+        *self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch of a producer with the limit `refused` was refused: halves the limit, unless another thread has lowered it already.
+    pub(super) fn lower_batches(&self, refused: BatchLimit) -> BatchLimit {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        *batches = batches.min(refused.halved());
+        *batches
     }
 
     pub(super) fn thread_metrics(&self, index: usize) -> &ThreadMetrics {

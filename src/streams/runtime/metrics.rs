@@ -23,6 +23,20 @@ pub struct ThreadMetrics {
     commit_micros: AtomicU64,
     buckets: [AtomicU64; COMMIT_BUCKETS_MS.len() + 1],
     joined: AtomicBool,
+    /// Whether it is no member of the group just now, though it has been one.
+    is_out: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+/// How a thread gets on.
+#[derive(Debug, Default)]
+struct Progress {
+    /// When it last committed.
+    committed: Option<Duration>,
+    /// Since when something waits for a commit; not ended by an abort, after which it is to be done again.
+    uncommitted: Option<Duration>,
+    /// Why that was taken back the last time.
+    why: Option<String>,
 }
 
 /// One thread's counters at a moment.
@@ -44,6 +58,8 @@ pub struct ThreadSnapshot {
     pub buckets: [u64; COMMIT_BUCKETS_MS.len() + 1],
     /// Whether the group has given the thread an assignment (perhaps an empty one).
     pub joined: bool,
+    /// Whether it has been a member of the group and is none just now.
+    pub is_out: bool,
 }
 
 fn add(counter: &AtomicU64, by: u64) {
@@ -56,7 +72,8 @@ impl ThreadMetrics {
         add(&self.bytes, bytes);
     }
 
-    pub(super) fn committed(&self, took: Duration) {
+    pub(super) fn committed(&self, now: Duration, took: Duration) {
+        *lock(&self.progress) = Progress { committed: Some(now), ..Progress::default() };
         let millis = took.as_micros().div_ceil(1000) as u64;
         let bucket = COMMIT_BUCKETS_MS.iter().position(|bound| millis <= *bound).unwrap_or(COMMIT_BUCKETS_MS.len());
         add(&self.commits, 1);
@@ -76,6 +93,37 @@ impl ThreadMetrics {
         self.joined.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn set_out(&self, is_out: bool) {
+        self.is_out.store(is_out, Ordering::Relaxed);
+    }
+
+    /// Something waits for a commit from now on.
+    pub(super) fn begun(&self, now: Duration) {
+        lock(&self.progress).uncommitted.get_or_insert(now);
+    }
+
+    /// What waits for a commit was taken back, and is to be done again.
+    pub(super) fn set_back(&self, why: &str) {
+        lock(&self.progress).why = Some(why.to_owned());
+    }
+
+    /// Nothing waits for a commit any more.
+    pub(super) fn is_idle(&self) {
+        let mut progress = lock(&self.progress);
+        (progress.uncommitted, progress.why) = (None, None);
+    }
+
+    /// When the thread last committed, by the instance's clock.
+    pub fn last_commit(&self) -> Option<Duration> {
+        lock(&self.progress).committed
+    }
+
+    /// Since when something waits for a commit, by the instance's clock, and why it was taken back the last time.
+    pub fn uncommitted(&self) -> Option<(Duration, Option<String>)> {
+        let progress = lock(&self.progress);
+        progress.uncommitted.map(|since| (since, progress.why.clone()))
+    }
+
     /// The counters now.
     pub fn snapshot(&self) -> ThreadSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -88,6 +136,7 @@ impl ThreadMetrics {
             commit_micros: read(&self.commit_micros),
             buckets: std::array::from_fn(|at| read(&self.buckets[at])),
             joined: self.joined.load(Ordering::Relaxed),
+            is_out: self.is_out.load(Ordering::Relaxed),
         }
     }
 }
@@ -126,6 +175,8 @@ pub struct Metrics {
     standbys: Mutex<BTreeMap<TaskId, StandbyStatus>>,
     standby_records: AtomicU64,
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
+    troubles: Mutex<Vec<String>>,
+    hidden: Mutex<BTreeMap<TaskId, String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -143,6 +194,8 @@ impl Metrics {
             standbys: Mutex::default(),
             standby_records: AtomicU64::new(0),
             counters: Mutex::default(),
+            troubles: Mutex::default(),
+            hidden: Mutex::default(),
         }
     }
 
@@ -170,6 +223,26 @@ impl Metrics {
     pub fn ready(&self) -> bool {
         let joined = self.threads.iter().all(|thread| thread.joined.load(Ordering::Relaxed));
         joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running)
+    }
+
+    /// What is wrong and lasts, one sentence each: Kafka cannot be reached, a topic is gone, a thread cannot commit, records cannot be read. Empty while all is
+    /// well.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut all = lock(&self.troubles).clone();
+        all.extend(lock(&self.hidden).values().cloned());
+        all
+    }
+
+    pub(super) fn set_troubles(&self, troubles: Vec<String>) {
+        *lock(&self.troubles) = troubles;
+    }
+
+    /// Notes why a task cannot read on; `None`: it can.
+    pub(super) fn set_hidden(&self, task: TaskId, what: Option<String>) {
+        match what {
+            Some(what) => lock(&self.hidden).insert(task, what),
+            None => lock(&self.hidden).remove(&task),
+        };
     }
 
     /// Records behind, of all assigned tasks.
@@ -245,6 +318,7 @@ impl Metrics {
         let mut tasks = lock(&self.tasks);
         if tasks.get(&task).is_some_and(|status| status.thread == thread) {
             tasks.remove(&task);
+            lock(&self.hidden).remove(&task);
         }
     }
 }
@@ -257,7 +331,7 @@ mod tests {
     fn a_commit_falls_into_the_bucket_of_its_time() {
         let thread = ThreadMetrics::default();
         for micros in [900, 1000, 1001, 7_000_000] {
-            thread.committed(Duration::from_micros(micros));
+            thread.committed(Duration::ZERO, Duration::from_micros(micros));
         }
         let snapshot = thread.snapshot();
         assert_eq!((snapshot.buckets[0], snapshot.buckets[1], snapshot.buckets[10]), (2, 1, 1));

@@ -23,12 +23,14 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod watch;
 
 pub use commit::{COMMIT_STEPS, NoObserver, Step, StepObserver};
 pub use config::{RuntimeConfig, transactional_id};
 pub use executor::{Executor, Inline, Job, Workers};
 pub use instance::{Instance, InstancePorts};
 pub use metrics::{COMMIT_BUCKETS_MS, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
-pub use setup::{InternalKind, InternalTopic, internal_topics};
+pub use setup::{InternalKind, InternalTopic, batch_limit, internal_topics};
 pub use standby::Standby;
 pub use thread::{Status, StreamThread, ThreadPorts};
+pub use watch::Watch;

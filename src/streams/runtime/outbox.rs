@@ -7,13 +7,20 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Clock, OutRecord, Producer};
+use crate::streams::ports::{BatchLimit, Clock, DeliveryFailure, OutRecord, Producer};
 use crate::streams::record::{Record, TaskId};
 use crate::streams::task::{Collector, Sent};
 
 /// An output: the how-manieth of which record of which task. Processing the record again makes the same output again. One of a slice of work, which
 /// may be cut otherwise the next time, goes by its digest instead of an offset.
 type Output = (TaskId, i64, u32);
+
+/// An output that was sent.
+struct Entry {
+    output: Output,
+    /// Bytes of its key and value.
+    bytes: usize,
+}
 
 /// The token of changelog records, which stand in no journal.
 const CHANGELOG: u64 = u64::MAX;
@@ -24,11 +31,13 @@ const DRAIN: Duration = Duration::from_millis(5);
 /// Sends a thread's outputs.
 pub(super) struct Outbox {
     pub producer: Option<Box<dyn Producer>>,
+    /// What the producer puts into one batch.
+    pub batches: BatchLimit,
     clock: Arc<dyn Clock>,
     /// For how long a full queue is drained.
     patience: Duration,
     /// The outputs of this transaction, by token.
-    journal: Vec<Output>,
+    journal: Vec<Entry>,
     current: Output,
     /// Whether the outputs come of no record.
     is_work: bool,
@@ -43,6 +52,7 @@ impl Outbox {
         let current = (TaskId { subtopology: 0, partition: 0 }, 0, 0);
         Outbox {
             producer: None,
+            batches: BatchLimit::Bytes(BatchLimit::DEFAULT_BYTES),
             clock,
             patience,
             journal: Vec::new(),
@@ -58,9 +68,20 @@ impl Outbox {
         match &mut self.producer {
             None => Err(Error::ProducerLost("there is no producer".to_owned())),
             Some(producer) => match producer.fatal_error() {
-                Some(what) => Err(Error::ProducerLost(what)),
+                Some(error) => Err(error),
                 None => Ok(producer.as_mut()),
             },
+        }
+    }
+
+    /// What lies behind an error of the transaction or the producer: where a delivery says more than the error does, that.
+    pub fn cause_of(&mut self, error: Error) -> Error {
+        if !matches!(error, Error::Aborted(_) | Error::ProducerLost(_) | Error::Fenced(_)) {
+            return error;
+        }
+        match self.serve(Duration::ZERO) {
+            Err(found) if rank(&found) > rank(&error) => found,
+            _ => error,
         }
     }
 
@@ -88,13 +109,16 @@ impl Outbox {
         self.check_deliveries()
     }
 
+    /// Looks at all deliveries that have failed so far, and says what is to be done first.
     fn check_deliveries(&mut self) -> Result<()> {
-        let Some(producer) = &mut self.producer else { return Ok(()) };
-        let Some(failure) = producer.take_failure() else { return Ok(()) };
-        match failure.error {
-            Error::Record(why) => Err(self.refuse(failure.token, why)),
-            error => Err(error),
+        let mut worst: Option<Error> = None;
+        while let Some(failure) = self.producer.as_mut().and_then(|producer| producer.take_failure()) {
+            let error = self.judged(failure);
+            if worst.as_ref().is_none_or(|known| rank(&error) > rank(known)) {
+                worst = Some(error);
+            }
         }
+        worst.map_or(Ok(()), Err)
     }
 
     /// Forgets the failures of a transaction that is aborted: each told later would have the tasks read again once more, and a consumer that is sent back at
@@ -103,27 +127,23 @@ impl Outbox {
         while self.producer.as_mut().and_then(|producer| producer.take_failure()).is_some() {}
     }
 
-    /// Notes which outputs were refused (all that are known by now), so that they go to the dead letters when they come again.
-    fn refuse(&mut self, token: u64, why: String) -> Error {
-        let mut next = Some((token, why.clone()));
-        while let Some((token, why)) = next {
-            match self.journal.get(token as usize) {
-                Some(output) => {
-                    self.refused.insert(*output, why);
-                }
-                None => {
-                    return Error::Fatal(format!(
-                        "the broker refuses a changelog record: {why}; correct the settings of the changelog topic"
-                    ));
-                }
-            }
-            let failure = self.producer.as_mut().and_then(|producer| producer.take_failure());
-            next = failure.and_then(|failure| match failure.error {
-                Error::Record(why) => Some((failure.token, why)),
-                _ => None,
-            });
-        }
-        Error::Aborted(format!("a record was refused: {why}"))
+    /// What a failed delivery means. A record that would be refused again is noted, so that it goes to the dead letters when it comes again. A batch that is
+    /// too large says so of each record in it; that is true of a record only if it was alone in its batch.
+    fn judged(&mut self, failure: DeliveryFailure) -> Error {
+        let sent = self.journal.get(failure.token as usize);
+        let (why, is_too_large) = match failure.error {
+            Error::Record(why) => (why, false),
+            Error::BatchTooLarge(why) if self.batches.is_alone(sent.map_or(0, |entry| entry.bytes)) => (why, true),
+            other => return other,
+        };
+        let Some(entry) = sent else {
+            let settings =
+                if is_too_large { "raise its max.message.bytes and segment.bytes" } else { "correct its settings" };
+            return Error::Fatal(format!("a changelog topic refuses a record: {why}; {settings}"));
+        };
+        let error = Error::Aborted(format!("a record was refused: {why}"));
+        self.refused.insert(entry.output, why);
+        error
     }
 
     /// Waits until every record was delivered.
@@ -152,7 +172,7 @@ impl Outbox {
         match self.queue(&OutRecord { topic, partition, record: *record, token: CHANGELOG })? {
             Sent::Queued => Ok(()),
             Sent::Refused(why) => Err(Error::Fatal(format!(
-                "changelog `{topic}` cannot take a record: {why}; raise its max.message.bytes"
+                "changelog `{topic}` cannot take a record: {why}; raise its max.message.bytes and segment.bytes"
             ))),
         }
     }
@@ -178,6 +198,18 @@ impl Outbox {
                 return Err(Error::Aborted("the producer's queue stays full".to_owned()));
             }
         }
+    }
+}
+
+/// Of several errors at once the one of the highest rank is remedied: its remedy covers the others'.
+fn rank(error: &Error) -> u8 {
+    match error {
+        Error::Fatal(_) => 4,
+        // A refused batch breaks the sequence of those behind it, and the client may fail for good over that.
+        Error::BatchTooLarge(_) => 3,
+        Error::ProducerLost(_) | Error::Fenced(_) => 2,
+        Error::Migrated(_) => 1,
+        _ => 0,
     }
 }
 
@@ -232,7 +264,8 @@ impl Outbox {
             return Ok(Sent::Refused(why.clone()));
         }
         let token = self.journal.len() as u64;
-        self.journal.push(output);
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        self.journal.push(Entry { output, bytes });
         self.queue(&OutRecord { topic, partition, record: *record, token })
     }
 }

@@ -24,7 +24,7 @@ impl StreamThread {
         let admin = self.instance.ports.admin.clone();
         self.instance.ports.executor.run_at_once(Box::new(move || {
             if let Err(error) = admin.delete_records(&below) {
-                tracing::warn!("repartition topics are not purged this time: {error}");
+                tracing::info!("repartition topics are not purged this time: {error}");
             }
         }));
     }

@@ -27,7 +27,7 @@ impl StreamThread {
                 self.remove_slots(&partitions)
             }
             GroupEvent::Lost(partitions) => {
-                tracing::warn!(thread = self.index, partitions = partitions.len(), "lost");
+                tracing::info!(thread = self.index, partitions = partitions.len(), "lost");
                 self.remedied(Err(Error::Aborted("partitions were lost".to_owned())))?;
                 self.remove_slots(&partitions)
             }

@@ -26,16 +26,21 @@ impl StreamThread {
     /// [`Error::Fatal`] alone.
     pub(super) fn remedied(&mut self, result: Result<()>) -> Result<()> {
         let Err(error) = result else { return Ok(()) };
-        match error {
+        match self.outbox.cause_of(error) {
             Error::Fatal(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.wait_out(what),
             Error::Aborted(what) | Error::Record(what) => {
-                tracing::warn!(thread = self.index, "back to the last commit: {what}");
+                // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
+                tracing::info!(thread = self.index, "back to the last commit: {what}");
+                self.metrics().set_back(&what);
                 self.abort()
             }
-            Error::ProducerLost(what) => self.lose_producer(&what),
+            Error::ProducerLost(what) => self.lose_producer(&what, false),
+            Error::Fenced(what) => self.lose_producer(&what, true),
+            Error::BatchTooLarge(what) => self.send_smaller(&what),
             Error::Migrated(what) => {
-                tracing::warn!(thread = self.index, "{what}");
+                tracing::info!(thread = self.index, "{what}");
+                self.metrics().set_back(&what);
                 self.abort()?;
                 self.take_all_again(MIGRATED_WAIT)
             }
@@ -86,7 +91,10 @@ impl StreamThread {
                 }
                 Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
                 // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
-                Err(error) => return self.lose_producer(&error.to_string()),
+                Err(error) => {
+                    let is_fenced = matches!(error, Error::Fenced(_));
+                    return self.lose_producer(&error.to_string(), is_fenced);
+                }
             }
             self.metrics().aborted();
         }
@@ -108,7 +116,7 @@ impl StreamThread {
     }
 
     /// The producer is fenced or failed, or nobody knows how its last commit ended: every task is taken anew, at what the broker has.
-    fn lose_producer(&mut self, what: &str) -> Result<()> {
+    fn lose_producer(&mut self, what: &str, is_fenced: bool) -> Result<()> {
         let now = self.instance.now();
         self.losses.retain(|at| now.saturating_sub(*at) < LOSS_WINDOW);
         self.losses.push(now);
@@ -116,15 +124,39 @@ impl StreamThread {
         let count = self.losses.len();
         let config = &self.instance.config;
         let id = super::config::transactional_id(&config.application_id, &config.instance_id, self.index);
-        if count >= MANY_LOSSES {
-            tracing::error!(
-                "the producer `{id}` was lost {count} times within a minute (is another using this id?): {what}"
-            );
-            self.producer_at = now + LONG_WAIT * (count - MANY_LOSSES + 1) as u32;
-        } else {
-            tracing::warn!("the producer `{id}` is made anew: {what}");
-            self.producer_at = now + FIRST_WAIT;
+        self.metrics().set_back(what);
+        if count < MANY_LOSSES {
+            tracing::info!("the producer `{id}` is made anew: {what}");
+            return self.replace_producer(FIRST_WAIT);
         }
+        let advice = match is_fenced {
+            true => {
+                "; either another process uses this transactional id (was the state folder copied?), or transactions take longer than transaction_timeout"
+            }
+            false => "",
+        };
+        tracing::error!(
+            "the producer `{id}` was lost {count} times within a minute, the last time since: {what}{advice}"
+        );
+        self.replace_producer(LONG_WAIT * (count - MANY_LOSSES + 1) as u32)
+    }
+
+    /// A topic takes smaller batches than were sent: a new producer sends the records again, in batches of half the size. A record that is refused in a
+    /// batch of its own is a dead letter, so this comes to an end.
+    fn send_smaller(&mut self, what: &str) -> Result<()> {
+        let refused = self.outbox.batches;
+        let batches = self.instance.lower_batches(refused);
+        tracing::warn!(
+            thread = self.index,
+            "a batch of records was refused for its size ({what}); its records are sent again, and from now on batches have {batches} (before: {refused}). \
+             Nothing is lost, but small batches are slow: raise max.message.bytes and segment.bytes of that topic and start again"
+        );
+        self.replace_producer(Duration::ZERO)
+    }
+
+    /// A new producer, whose first act ends the transaction of this one; then every task is taken anew, at what the broker has.
+    fn replace_producer(&mut self, wait: Duration) -> Result<()> {
+        self.producer_at = self.instance.now() + wait;
         self.outbox.producer = None;
         self.is_ready = false;
         self.in_transaction = false;

@@ -127,8 +127,7 @@ fn describe(admin: &dyn Admin, names: &BTreeSet<String>) -> Result<Counts> {
     Ok(asked.iter().zip(found).filter_map(|(name, info)| Some(((*name).to_owned(), info?.partitions))).collect())
 }
 
-fn check_settings(admin: &dyn Admin, topic: &InternalTopic) -> Result<()> {
-    let has: BTreeMap<String, String> = admin.topic_config(&topic.name)?.into_iter().collect();
+fn check_settings(has: &Settings, topic: &InternalTopic) -> Result<()> {
     for (name, needs) in topic.config.iter().filter(|(name, _)| BINDING.contains(&name.as_str())) {
         let Some(value) = has.get(name) else { continue };
         let is_large_enough = name == "max.message.bytes"
@@ -143,11 +142,25 @@ fn check_settings(admin: &dyn Admin, topic: &InternalTopic) -> Result<()> {
     Ok(())
 }
 
+/// Settings of a topic, by name.
+type Settings = BTreeMap<String, String>;
+
+/// What was found out about the topics at the start.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// How large each topic is, and what it takes.
+    pub sizes: Sizes,
+    /// What a producer may put into one batch, so that every topic takes it.
+    pub batch_bytes: usize,
+    /// All topics that are read or written, each once.
+    pub topics: Vec<String>,
+}
+
 /// Checks the topics of the world, makes and checks our own, and says how large each is.
 ///
 /// # Errors
 /// A topic is missing or is not as it must be; the message says which, what it has, what it needs and what to do.
-pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeConfig) -> Result<Sizes> {
+pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeConfig) -> Result<Prepared> {
     let app = &config.application_id;
     let external: BTreeSet<String> =
         topology.source_topics().into_iter().chain(topology.sink_topics()).map(str::to_owned).collect();
@@ -179,24 +192,36 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
     let partitions = describe(admin, &names)?;
     for topic in &ours {
         match partitions.get(&topic.name) {
-            Some(has) if *has == topic.partitions => check_settings(admin, topic)?,
+            Some(has) if *has == topic.partitions => {}
             Some(has) => return Err(wrong_count(&topic.name, *has, topic.partitions)),
             None => return Err(Error::Retry(format!("topic `{}` was made but is not there yet", topic.name))),
         }
     }
-    Ok(Sizes { max_bytes: limits(admin, &external, config)?, partitions, default_max_bytes: config.max_record_bytes })
-}
-
-/// What each topic of the world takes, where that is less than our own limit.
-fn limits(admin: &dyn Admin, topics: &BTreeSet<String>, config: &RuntimeConfig) -> Result<BTreeMap<String, usize>> {
-    let mut limits = BTreeMap::new();
-    for topic in topics {
-        let settings = admin.topic_config(topic)?;
-        let limit =
-            settings.iter().find(|(name, _)| name == "max.message.bytes").and_then(|(_, value)| value.parse().ok());
-        if let Some(limit) = limit {
-            limits.insert(topic.clone(), config.max_record_bytes.min(limit));
+    let sinks: BTreeSet<&str> = topology.sink_topics().into_iter().collect();
+    let (mut max_bytes, mut batch_bytes) = (BTreeMap::new(), config.batch_bytes);
+    for name in sinks.iter().copied().chain(ours.iter().map(|topic| topic.name.as_str())) {
+        let settings: Settings = admin.topic_config(name)?.into_iter().collect();
+        if let Some(topic) = ours.iter().find(|topic| topic.name == name) {
+            check_settings(&settings, topic)?;
+        }
+        let Some((setting, limit)) = batch_limit(&settings) else { continue };
+        max_bytes.insert(name.to_owned(), limit.min(config.max_record_bytes));
+        if limit < batch_bytes {
+            tracing::info!(
+                "topic `{name}` takes batches of at most {limit} bytes ({setting}), so this instance makes its batches that small; they would have \
+                 {batch_bytes} bytes otherwise"
+            );
+            batch_bytes = limit;
         }
     }
-    Ok(limits)
+    let sizes = Sizes { max_bytes, partitions, default_max_bytes: config.max_record_bytes };
+    Ok(Prepared { sizes, batch_bytes, topics: names.into_iter().collect() })
+}
+
+/// The most that a topic takes in one batch, and the setting that says so. A broker refuses a batch above `max.message.bytes` with
+/// MESSAGE_TOO_LARGE, and one above `segment.bytes` with RECORD_LIST_TOO_LARGE.
+pub fn batch_limit(settings: &Settings) -> Option<(&'static str, usize)> {
+    let number = |name: &'static str| Some((name, settings.get(name)?.parse::<usize>().ok()?));
+    let limits = ["max.message.bytes", "segment.bytes"].into_iter().filter_map(number);
+    limits.min_by_key(|(_, limit)| *limit)
 }

@@ -58,6 +58,8 @@ pub struct StreamThread {
     pub(super) last_commit: Duration,
     pub(super) last_purge: Duration,
     pub(super) last_look: Duration,
+    /// When it was last looked whether the thread is a member.
+    pub(super) last_member: Duration,
     /// No producer is made before.
     pub(super) producer_at: Duration,
     /// When producers were lost lately.
@@ -97,6 +99,7 @@ impl StreamThread {
             last_commit: now,
             last_purge: now,
             last_look: now,
+            last_member: now,
             producer_at: now,
             losses: Vec::new(),
             failing_since: None,
@@ -204,7 +207,7 @@ impl StreamThread {
         let committed = self.commit();
         self.remedied(committed)?;
         self.purge_if_due();
-        self.look_for_hidden();
+        self.look_around();
         Ok(())
     }
 
@@ -237,6 +240,7 @@ impl StreamThread {
             if !self.in_transaction {
                 self.outbox.begin_transaction()?;
                 self.in_transaction = true;
+                self.instance.thread_metrics(self.index).begun(self.instance.now());
             }
             match task.process(&record, &mut self.outbox) {
                 Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset <= origin.offset) => slot.stuck = None,
@@ -282,6 +286,7 @@ impl StreamThread {
         if !self.in_transaction {
             self.outbox.begin_transaction()?;
             self.in_transaction = true;
+            self.metrics().begun(self.instance.now());
         }
         Ok(())
     }
@@ -302,6 +307,7 @@ impl StreamThread {
                 Ok(())
             }
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(Error::Fenced(what)) => self.remedied(Err(Error::Fenced(what))),
             Err(error) => self.remedied(Err(Error::ProducerLost(error.to_string()))),
         }
     }
@@ -309,7 +315,12 @@ impl StreamThread {
     fn make_producer(&mut self) -> Result<()> {
         let producer = match &mut self.outbox.producer {
             Some(producer) => producer,
-            none => none.insert(self.producers.create()?),
+            none => {
+                let batches = self.instance.batches();
+                let producer = none.insert(self.producers.create(batches)?);
+                self.outbox.batches = batches;
+                producer
+            }
         };
         producer.init(INIT_WAIT)?;
         let stores = self.instance.plans.iter().flat_map(|plan| &plan.stores);
@@ -394,7 +405,8 @@ impl StreamThread {
         if now.saturating_sub(since) > self.instance.config.task_timeout {
             return Err(Error::Fatal(format!("task {} cannot be taken: {error}", slot.id)));
         }
-        tracing::warn!(task = %slot.id, "not taken yet, tried again: {error}");
+        // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
+        tracing::info!(task = %slot.id, "not taken yet, tried again: {error}");
         slot.backoff = (slot.backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
         slot.retry_at = now + slot.backoff;
         slot.release(matches!(error, Error::Corrupted { .. }))

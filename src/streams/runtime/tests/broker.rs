@@ -57,12 +57,18 @@ pub struct State {
     pub aborted: BTreeSet<u64>,
     pub next_transaction: u64,
     pub deleted_below: BTreeMap<TopicPartition, i64>,
+    /// Whether the group's coordinator does not answer.
+    pub is_down: bool,
     /// What the group says of itself.
     pub members: Option<Vec<GroupMember>>,
     /// Faults, each used up by the first call of its name.
     pub faults: Vec<(&'static str, Error)>,
     /// Records whose value contains this are refused by the broker, on these topics.
     pub refused: Option<(String, Vec<u8>)>,
+    /// The largest batch that a topic takes, as the broker has it; a producer learns of it by a refusal.
+    pub batch_limits: BTreeMap<String, usize>,
+    /// The records of each batch that was appended to a topic with such a limit.
+    pub batches: Vec<usize>,
 }
 
 /// The broker; clones share it.

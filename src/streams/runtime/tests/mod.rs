@@ -1,5 +1,6 @@
 //! The whole runtime on ports in memory: commits, restores, rebalances, and every class of error.
 
+mod batches;
 mod broker;
 mod crashes;
 mod errors;
@@ -7,6 +8,7 @@ mod ports;
 mod setup;
 mod standbys;
 mod states;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -176,7 +176,7 @@ pub struct Producers {
 }
 
 impl ProducerFactory for Producers {
-    fn create(&mut self) -> Result<Box<dyn Producer>> {
+    fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
         self.broker.trip("create")?;
         Ok(Box::new(MemoryProducer {
             broker: self.broker.clone(),
@@ -187,6 +187,8 @@ impl ProducerFactory for Producers {
             last: BTreeMap::new(),
             tracked: Vec::new(),
             in_flight: 0,
+            batches,
+            queued: Vec::new(),
         }))
     }
 }
@@ -200,6 +202,22 @@ struct MemoryProducer {
     last: BTreeMap<TopicPartition, i64>,
     tracked: Vec<Arc<str>>,
     in_flight: usize,
+    batches: BatchLimit,
+    /// What goes with the next poll: records for topics that limit their batches, in order.
+    queued: Vec<Queued>,
+}
+
+struct Queued {
+    at: TopicPartition,
+    record: Stored,
+    token: u64,
+}
+
+impl Queued {
+    /// Its bytes in a batch.
+    fn bytes(&self) -> usize {
+        self.record.key.as_ref().map_or(0, Vec::len) + self.record.value.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// The queue takes so many records between two polls, so that a full queue is met all the time.
@@ -208,12 +226,56 @@ const QUEUE: usize = 3;
 impl MemoryProducer {
     fn alive(&self) -> Result<()> {
         let current = self.broker.lock().epochs.get(&self.id).copied();
-        if current == Some(self.epoch) { Ok(()) } else { Err(Error::ProducerLost("fenced".to_owned())) }
+        if current == Some(self.epoch) { Ok(()) } else { Err(Error::Fenced("another has started".to_owned())) }
     }
 
     fn number(&self) -> Result<u64> {
         self.alive()?;
         self.transaction.ok_or_else(|| Error::ProducerLost("no transaction was begun".to_owned()))
+    }
+
+    fn append(&mut self, number: u64, at: TopicPartition, record: Stored) {
+        let mut state = self.broker.lock();
+        state.open.get_mut(&number).expect("the transaction is open").1.partitions.insert(at.clone());
+        let log = state.logs.entry(at.clone()).or_default();
+        log.push(Entry::Record { record, transaction: Some(number) });
+        let offset = log.len() as i64 - 1;
+        if self.tracked.contains(&at.topic) {
+            self.last.insert(at, offset);
+        }
+    }
+
+    /// Sends what is queued, as batches of a partition each, as librdkafka makes them: a record that is larger than a batch may be goes alone.
+    fn send_batches(&mut self) {
+        let Some(number) = self.transaction.filter(|number| self.broker.lock().open.contains_key(number)) else {
+            return self.queued.clear();
+        };
+        while let Some(first) = self.queued.first() {
+            let at = first.at.clone();
+            let (mut batch, mut bytes): (Vec<Queued>, usize) = (Vec::new(), 0);
+            while let Some(next) = self.queued.iter().position(|queued| queued.at == at) {
+                let fits = match self.batches {
+                    BatchLimit::Bytes(limit) => bytes + self.queued[next].bytes() <= limit,
+                    BatchLimit::OneRecord => false,
+                };
+                if !batch.is_empty() && !fits {
+                    break;
+                }
+                bytes += self.queued[next].bytes();
+                batch.push(self.queued.remove(next));
+            }
+            let limit = self.broker.lock().batch_limits[&*at.topic];
+            if bytes > limit {
+                let refused = |queued: Queued| DeliveryFailure {
+                    token: queued.token,
+                    error: Error::BatchTooLarge("message too large".to_owned()),
+                };
+                self.failures.extend(batch.into_iter().map(refused));
+                continue;
+            }
+            self.broker.lock().batches.push(batch.len());
+            batch.into_iter().for_each(|queued| self.append(number, queued.at, queued.record));
+        }
     }
 }
 
@@ -231,6 +293,7 @@ impl Producer for MemoryProducer {
         self.transaction = Some(self.broker.lock().begin(&self.id));
         self.failures.clear();
         self.last.clear();
+        self.queued.clear();
         Ok(())
     }
 
@@ -246,7 +309,7 @@ impl Producer for MemoryProducer {
             self.failures.push_back(DeliveryFailure { token: out.token, error });
             return Ok(true);
         }
-        let mut state = self.broker.lock();
+        let state = self.broker.lock();
         let (at, record) = (TopicPartition::new(out.topic.clone(), out.partition), Stored::of(&out.record));
         if let Some((topic, bytes)) = &state.refused
             && **topic == **out.topic
@@ -257,17 +320,18 @@ impl Producer for MemoryProducer {
             return Ok(true);
         }
         assert!(out.partition < state.counts[&*at.topic], "the partition exists");
-        state.open.get_mut(&number).expect("the transaction is open").1.partitions.insert(at.clone());
-        let log = state.logs.entry(at.clone()).or_default();
-        log.push(Entry::Record { record, transaction: Some(number) });
-        let offset = log.len() as i64 - 1;
-        if self.tracked.contains(out.topic) {
-            self.last.insert(at, offset);
+        let is_queued = state.batch_limits.contains_key(&*at.topic);
+        drop(state);
+        if is_queued {
+            self.queued.push(Queued { at, record, token: out.token });
+        } else {
+            self.append(number, at, record);
         }
         Ok(true)
     }
 
     fn poll(&mut self, _timeout: Duration) {
+        self.send_batches();
         self.in_flight = 0;
     }
 
@@ -319,10 +383,11 @@ impl Producer for MemoryProducer {
         self.broker.lock().end_transaction(number, false);
         self.transaction = None;
         self.in_flight = 0;
+        self.queued.clear();
         Ok(())
     }
 
-    fn fatal_error(&self) -> Option<String> {
+    fn fatal_error(&self) -> Option<Error> {
         None
     }
 }
@@ -365,6 +430,10 @@ impl Admin for Client {
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
         Ok(self.0.lock().members.clone())
+    }
+
+    fn reach_group(&self, _topic: &str) -> Result<()> {
+        if self.0.lock().is_down { Err(Error::Retry("connection refused".to_owned())) } else { Ok(()) }
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
