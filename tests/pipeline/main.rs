@@ -19,6 +19,7 @@ mod kills;
 mod limits;
 mod lost;
 mod mirrored;
+mod outage;
 mod passing;
 mod postgres;
 mod restore;

@@ -23,11 +23,18 @@ fn from_one_instance_to_three_and_back() {
         first.running_tasks() + others.iter().map(|other| other.running_tasks()).sum::<usize>() == TASKS
     });
     for other in others {
-        other.stop();
+        assert_quiet(&other.stop().stderr);
     }
     first.wait_for("all tasks to come back", |instance| (instance.running_tasks() == TASKS).then_some(()));
     feeder.stop();
     trial.wait_until_done(&mut [&mut first]);
     expect::assert_outputs(&trial);
-    first.stop();
+    assert_quiet(&first.stop().stderr);
+}
+
+/// No line is a warning or an error: in ordinary rebalances nobody has to act.
+fn assert_quiet(log: &str) {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let loud: Vec<_> = lines.filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").collect();
+    assert!(loud.is_empty(), "{loud:#?}");
 }

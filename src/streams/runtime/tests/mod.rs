@@ -5,6 +5,7 @@ mod broker;
 mod crashes;
 mod errors;
 mod ports;
+mod producer;
 mod setup;
 mod standbys;
 mod states;
@@ -15,7 +16,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use broker::Broker;
-use ports::{Client, Group, MeddledStores, Producers, TickingClock};
+use ports::{Client, Group, MeddledStores, TickingClock};
+use producer::Producers;
 
 use super::*;
 use crate::streams::driver::TopologyDriver;
