@@ -24,5 +24,5 @@ impl CustomResolver for Shortest {
 }
 
 fn main() -> ExitCode {
-    app::main(&Cli::from_environment(), &Custom::default().with("shortest", Shortest))
+    app::main(&Cli::from_environment(app::long_version()), &Custom::default().with("shortest", Shortest))
 }

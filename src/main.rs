@@ -17,5 +17,5 @@ fn main() -> ExitCode {
     // What is free goes back to the system at once: kept for later, as by default, it is a fifth of our memory.
     // SAFETY: sets a number, before there is a second thread.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
-    app::main(&Cli::from_environment(), &Custom::default())
+    app::main(&Cli::from_environment(app::long_version()), &Custom::default())
 }

@@ -51,14 +51,14 @@ const SECRET_PARTS: &[&str] =
 /// Settings whose values may hold a secret although their names do not say so: librdkafka takes options there of which some are
 /// secrets (`sasl.oauthbearer.config`), or a command line.
 const SECRET_NAMES: &[&str] = &["sasl.oauthbearer.config", "sasl.kerberos.kinit.cmd"];
-/// Ends of names whose values are paths of files or addresses, which are no secrets themselves.
-const PLACE_ENDS: &[&str] = &["_file", ".file", ".location", "_url", ".url"];
+/// Ends of names whose values are paths of files, addresses or functions, which are no secrets themselves.
+const OPEN_ENDS: &[&str] = &["_file", ".file", ".location", "_url", ".url", "_cb"];
 
 /// Whether the value of a setting of this name is a secret, as its name tells: librdkafka's properties and our own keys.
 pub fn names_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let is_place = PLACE_ENDS.iter().any(|end| name.ends_with(end));
-    !is_place && (SECRET_NAMES.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part)))
+    let is_open = OPEN_ENDS.iter().any(|end| name.ends_with(end));
+    !is_open && (SECRET_NAMES.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part)))
 }
 
 /// Where a secret comes from.

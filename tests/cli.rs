@@ -29,8 +29,21 @@ fn line_of(text: &str, part: &str) -> usize {
 
 #[test]
 fn version_and_help_are_told() {
-    let version = Helix::run_ok(&["--version"]);
-    assert_eq!(version.stdout, format!("helixstream {}\n", env!("CARGO_PKG_VERSION")));
+    let own = format!("helixstream {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(Helix::run_ok(&["-V"]).stdout, own);
+    let version = Helix::run_ok(&["--version"]).stdout;
+    let Some(libraries) = version.strip_prefix(&own) else { panic!("{version}") };
+    let lines: Vec<&str> = libraries.lines().collect();
+    let mechanisms = match cfg!(feature = "gssapi") {
+        true => "SASL mechanisms: GSSAPI, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+        false => "SASL mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+    };
+    for (line, begin) in
+        lines.iter().zip(["librdkafka 2.", "OpenSSL 3.", "RocksDB ", mechanisms, "librdkafka features: "])
+    {
+        assert!(line.starts_with(begin), "{version}");
+    }
+    assert!(lines.len() == 5 && lines[4].contains("ssl") && lines[4].contains("oidc"), "{version}");
     let help = Helix::run_ok(&["--help"]);
     for command in ["run", "replay", "produce", "topics", "topology", "conflicts", "state"] {
         assert!(help.stdout.contains(&format!("  {command}")), "{}", help.stdout);

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::Stop;
-use super::settings::variable_list;
+use super::{Stop, kafka_layers};
 use crate::config::Topology as File;
 use crate::edges::cli::KafkaArgs;
-use crate::edges::kafka::{KafkaSettings, PassThrough};
+use crate::edges::kafka::KafkaSettings;
 
 /// The brokers that are asked first where nobody names any.
 const BOOTSTRAP_SERVERS: &str = "localhost:9092";
@@ -63,23 +62,8 @@ pub fn settings(
     }
     settings.fetch_queue_bytes = memory.fetch_bytes;
     settings.send_queue_bytes = memory.send_bytes;
-    settings.pass_through = pass_through(args, file)?;
+    settings.pass_through = kafka_layers::settings(args, file)?;
     Ok(settings)
-}
-
-/// The file's `[kafka]`, then `HELIXSTREAM_X`, then `-X`: a later one of the same key wins.
-fn pass_through(args: &KafkaArgs, file: Option<&File>) -> Result<PassThrough, Stop> {
-    let in_file = file.map(|f| f.kafka.iter().map(|(k, v)| format!("{k}={v}")).collect()).unwrap_or_default();
-    let all: [(&str, Vec<String>); 3] = [
-        (file.map_or("the file", |f| f.file.as_str()), in_file),
-        ("HELIXSTREAM_X", variable_list("HELIXSTREAM_X")),
-        ("the command line", args.client.clone()),
-    ];
-    for (place, pairs) in &all {
-        PassThrough::parse(pairs.iter().map(String::as_str)).map_err(|e| Stop::Usage(format!("{place}: {e}")))?;
-    }
-    let pairs = all.iter().flat_map(|(_, pairs)| pairs).map(String::as_str);
-    PassThrough::parse(pairs).map_err(|e| Stop::Usage(e.to_string()))
 }
 
 /// How long commands other than `run` wait for a broker.

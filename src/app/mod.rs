@@ -3,6 +3,7 @@
 mod conflicts;
 mod guard;
 mod kafka;
+mod kafka_layers;
 pub mod kill;
 mod mirror;
 mod operators;
@@ -22,6 +23,7 @@ mod stop;
 mod topics;
 mod topologies;
 pub mod topology;
+mod version;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,7 @@ use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
 pub use resolvers::{Custom, Resolver};
 pub use stop::Stop;
+pub use version::long_version;
 
 /// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. A program with
 /// resolvers of its own registers them in `custom` (see `examples/custom_resolver.rs`).

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::format::Format;
+use super::kafka::KAFKA;
 use super::store;
 use crate::domain::event::Encoding;
 
@@ -12,6 +13,8 @@ use crate::domain::event::Encoding;
 pub enum Takes {
     /// Any string.
     Text,
+    /// A string that no message shows: a secret, or a URL that may hold one.
+    Secret,
     /// A string that internal topics and metrics are named after.
     Name,
     /// The name of a topic, by Kafka's rule.
@@ -85,7 +88,7 @@ const fn needed(name: &'static str, takes: Takes, example: &'static str, what: &
     Key { name, takes, example, needed: true, what }
 }
 
-const fn optional(name: &'static str, takes: Takes, example: &'static str, what: &'static str) -> Key {
+pub(super) const fn optional(name: &'static str, takes: Takes, example: &'static str, what: &'static str) -> Key {
     Key { name, takes, example, needed: false, what }
 }
 
@@ -125,9 +128,6 @@ pub const STRATEGIES: (&str, &str) = (
     "Strategies by field path, or by container for all its keys. `--set strategy.<path>=…` overrides it.",
 );
 
-/// The table of librdkafka's own settings, and what it is for.
-pub const KAFKA: (&str, &str) = ("kafka", "Settings of librdkafka, as behind `-X`.");
-
 /// What the flags of `helixstream run` default to.
 pub const RUN: Section = Section {
     name: "run",
@@ -140,7 +140,7 @@ pub const RUN: Section = Section {
         optional("http_listen", Takes::Text, "\"127.0.0.1:8080\"", "Where /live, /ready and /metrics are served."),
         optional(
             "postgres_url",
-            Takes::Text,
+            Takes::Secret,
             "\"postgres://user@localhost/helixstream\"",
             "Postgres of the mirror; without it there is none.",
         ),
@@ -154,7 +154,7 @@ pub const SCHEMA_REGISTRY: Section = Section {
     is_list: false,
     what: "The schema registry (Confluent's REST API), by which Avro is read and written.",
     keys: &[
-        optional("url", Takes::Text, "\"http://localhost:8081\"", "Its address; without one Avro is not read."),
+        optional("url", Takes::Secret, "\"http://localhost:8081\"", "Its address; without one Avro is not read."),
         optional(
             "subject_names",
             Takes::Choice(SUBJECT_NAMES),
@@ -168,7 +168,7 @@ pub const SCHEMA_REGISTRY: Section = Section {
             "Whether our schemas are registered where they are missing, or only looked up.",
         ),
         optional("user", Takes::Text, "\"${REGISTRY_USER}\"", "User of basic authentication."),
-        optional("password", Takes::Text, "\"${REGISTRY_PASSWORD}\"", "Password of basic authentication."),
+        optional("password", Takes::Secret, "\"${REGISTRY_PASSWORD}\"", "Password of basic authentication."),
         optional(
             "ca_file",
             Takes::Text,
@@ -384,5 +384,5 @@ pub const SECTIONS: &[&Section] =
 pub fn top() -> Vec<&'static str> {
     let keys = ROOT.iter().map(|k| k.name);
     let settings = SETTINGS.iter().map(|(name, _)| *name);
-    keys.chain([RUN.name]).chain(settings).chain([KAFKA.0]).chain(SECTIONS.iter().skip(1).map(|s| s.name)).collect()
+    keys.chain([RUN.name]).chain(settings).chain([KAFKA.name]).chain(SECTIONS.iter().skip(1).map(|s| s.name)).collect()
 }

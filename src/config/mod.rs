@@ -6,6 +6,8 @@ pub mod flow;
 pub mod format;
 pub mod graph;
 pub mod groups;
+pub mod hidden;
+pub mod kafka;
 pub mod keys;
 pub mod operator;
 pub mod problem;
@@ -26,11 +28,12 @@ use toml::de::{DeTable, DeValue};
 
 use expression::{Checker, Scripting};
 use graph::Graph;
+use hidden::Hidden;
+use kafka::KafkaTable;
 use problem::{Problem, Problems};
 use script::Script;
 use setting::{SPECS, Values, check_path};
-use table::{Doc, Table, kind, raw};
-use value::Raw;
+use table::{Doc, Table, raw};
 use variables::Variables;
 
 /// What a topology file says.
@@ -42,8 +45,8 @@ pub struct Topology {
     pub values: Values,
     /// What the flags of `run` default to.
     pub run: RunDefaults,
-    /// Settings of librdkafka, as behind `-X`.
-    pub kafka: BTreeMap<String, String>,
+    /// How Kafka is reached.
+    pub kafka: KafkaTable,
     /// The schema registry.
     pub schema_registry: SchemaRegistry,
     /// Resolvers of the user's own.
@@ -127,15 +130,15 @@ pub struct Reading<'r> {
 /// # Errors
 /// It is no TOML, or a variable has no value.
 pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
-    let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
-    let mut root = DeTable::parse(text).map_err(|e| problems(vec![not_toml(text, &e)]))?;
-    let mut doc = Doc::new(text);
+    let wrong = |e: &toml::de::Error| Hidden::in_lines(text).problems(file, text, vec![not_toml(text, e)]);
+    let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
+    let mut doc = Doc::new(text, Hidden::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), Variables::From(&variables::of_process));
     if !doc.is_clean() {
-        return Err(problems(doc.into_problems()));
+        return Err(doc.into_problems(file));
     }
     let deserializer = toml::de::Deserializer::from(root);
-    serde::Deserialize::deserialize(deserializer).map_err(|e| problems(vec![not_toml(text, &e)]))
+    serde::Deserialize::deserialize(deserializer).map_err(|e| wrong(&e))
 }
 
 impl Reading<'_> {
@@ -149,12 +152,12 @@ impl Reading<'_> {
 }
 
 fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Problems> {
-    let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(problems(errors.iter().map(|e| not_toml(text, e)).collect()));
+        let list = errors.iter().map(|e| not_toml(text, e)).collect();
+        return Err(Hidden::in_lines(text).problems(file, text, list));
     }
-    let mut doc = Doc::new(text);
+    let mut doc = Doc::new(text, Hidden::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), reading.variables);
     let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
     let mut settings = Settings { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };
@@ -168,7 +171,7 @@ fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Probl
     }
     let Settings { values, places, .. } = settings;
     let run = table.section(&keys::RUN).map(|t| read_run(&t)).unwrap_or_default();
-    let kafka = table.table(keys::KAFKA.0).map(|t| read_kafka(&doc, &t)).unwrap_or_default();
+    let kafka = kafka::read(&doc, file, &table);
     let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t)).unwrap_or_default();
     let mut scripts = script::read(&doc, &table);
     let graph = Graph::read(&doc, &table);
@@ -183,7 +186,7 @@ fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Probl
     if doc.is_clean() {
         return Ok(Topology { file: file.to_owned(), values, run, kafka, schema_registry, scripts, graph });
     }
-    Err(problems(doc.into_problems()))
+    Err(doc.into_problems(file))
 }
 
 fn not_toml(text: &str, e: &toml::de::Error) -> Problem {
@@ -283,26 +286,4 @@ fn read_registry(t: &Table<'_, '_>) -> SchemaRegistry {
         ca_file: owned("ca_file"),
         identity_file: owned("identity_file"),
     }
-}
-
-fn read_kafka<'d>(doc: &'d Doc<'d>, t: &Table<'d, '_>) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    for (key, value) in t.entries() {
-        let text = match raw(doc, value) {
-            Raw::String(s) | Raw::Text(s) => s.to_owned(),
-            Raw::Boolean(b) => b.to_string(),
-            Raw::Integer(n) => n.to_string(),
-            _ => {
-                let message = format!("`{}` of [kafka] is {}", key.value, kind(value.get_ref()));
-                doc.wrong(
-                    &value.span(),
-                    message,
-                    "write librdkafka's key in quotes and a plain value: \"security.protocol\" = \"SSL\"",
-                );
-                continue;
-            }
-        };
-        all.insert(key.value.to_owned(), text);
-    }
-    all
 }

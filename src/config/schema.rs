@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{BRANCH, KAFKA, Key, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
+use super::kafka::KAFKA;
+use super::keys::{BRANCH, Key, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
 use super::operator::{OPERATORS, Operator};
 use super::setting::{self, CONTAINERS, PLAIN, SPECS};
 use super::value::{BYTE_UNITS, TIME_UNITS};
@@ -30,8 +31,11 @@ pub fn schema() -> Value {
     for (name, what) in SETTINGS {
         properties.insert((*name).to_owned(), settings(name, what));
     }
-    let plain = json!({ "type": "object", "additionalProperties": { "type": ["string", "integer", "boolean"] } });
-    properties.insert(KAFKA.0.to_owned(), described(plain, KAFKA.1, &[]));
+    let mut kafka = table(&KAFKA);
+    if let Some(members) = kafka.as_object_mut() {
+        members.insert("additionalProperties".to_owned(), json!({ "type": ["string", "integer", "boolean"] }));
+    }
+    properties.insert(KAFKA.name.to_owned(), kafka);
     let required: Vec<&str> = ROOT.iter().filter(|key| key.needed).map(|key| key.name).collect();
     let required: Vec<&str> = required.into_iter().chain(["dead_letters", "source"]).collect();
     json!({
@@ -179,7 +183,7 @@ fn one_or_list(one: Value, least: usize) -> Value {
 fn takes(takes: Takes) -> Value {
     let name = "[A-Za-z0-9_-]+";
     match takes {
-        Takes::Text => json!({ "type": "string" }),
+        Takes::Text | Takes::Secret => json!({ "type": "string" }),
         Takes::Name => or_variable(text_like(format!("^{name}$"))),
         Takes::Topic => or_variable(text_like("^[A-Za-z0-9._-]{1,249}$".to_owned())),
         Takes::Id(most) => or_variable(text_like(format!("^[A-Za-z0-9._-]{{1,{most}}}$"))),

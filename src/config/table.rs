@@ -4,13 +4,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::hidden::Hidden;
 use super::keys::{Key, Section, Takes};
-use super::problem::{Problem, nearest};
+use super::problem::{Problem, Problems, line, nearest};
 use super::value::Raw;
+use crate::secret::SecretSource;
 
 /// A value and the bytes of the file that it stands in.
 #[derive(Clone, Debug)]
@@ -30,12 +33,14 @@ pub struct Doc<'a> {
     pub filled: BTreeSet<usize>,
     /// Where the strings begin whose variables have no value: nothing more is said of them.
     pub unfilled: BTreeSet<usize>,
+    /// Where secrets stand: no message shows them.
+    pub hidden: Hidden,
 }
 
 impl<'a> Doc<'a> {
     /// A text of which nothing is known yet.
-    pub fn new(text: &'a str) -> Doc<'a> {
-        Doc { text, problems: RefCell::default(), filled: BTreeSet::new(), unfilled: BTreeSet::new() }
+    pub fn new(text: &'a str, hidden: Hidden) -> Doc<'a> {
+        Doc { text, problems: RefCell::default(), filled: BTreeSet::new(), unfilled: BTreeSet::new(), hidden }
     }
 
     /// Notes a problem.
@@ -65,11 +70,11 @@ impl<'a> Doc<'a> {
         self.problems.borrow().is_empty()
     }
 
-    /// All problems in the file's order.
-    pub fn into_problems(self) -> Vec<Problem> {
+    /// All problems in the file's order, with its text as it may be shown.
+    pub fn into_problems(self, file: &str) -> Problems {
         let mut all = self.problems.into_inner();
         all.sort_by_key(|(at, _)| *at);
-        all.into_iter().map(|(_, p)| p).collect()
+        self.hidden.problems(file, self.text, all.into_iter().map(|(_, p)| p).collect())
     }
 }
 
@@ -93,9 +98,14 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// Notes every key that is none of `known`, and what is missing of those of `keys` that must be there.
-    pub fn only(mut self, keys: &'static [Key], known: Vec<&'static str>) -> Self {
+    pub fn only(self, keys: &'static [Key], known: Vec<&'static str>) -> Self {
+        self.only_or(keys, known, |_| false)
+    }
+
+    /// The same, where some keys have no name of ours: `others` knows them.
+    pub fn only_or(mut self, keys: &'static [Key], known: Vec<&'static str>, others: fn(&str) -> bool) -> Self {
         (self.keys, self.known) = (keys, known);
-        for key in self.unknown() {
+        for key in self.unknown().filter(|key| !others(key.get_ref())) {
             let name: &str = key.get_ref();
             let hint = self.meant(name).map_or(String::new(), |k| format!("did you mean `{k}`? "));
             let fix = format!("{hint}known keys of {}: {}", self.what, self.known.join(", "));
@@ -174,6 +184,36 @@ impl<'d, 't> Table<'d, 't> {
     /// A string, if the key is there and holds one; nothing is noted.
     pub fn peek(&self, name: &str) -> Option<&'t str> {
         self.value(name)?.get_ref().as_str()
+    }
+
+    /// Where the value of a key stands, if the key is there.
+    pub fn place(&self, name: &str) -> Option<Range<usize>> {
+        self.value(name).map(Spanned::span)
+    }
+
+    /// The secret of the key `name`, or of the file that the key `<name>_file` names, and where it stands; an empty one is none. A
+    /// path is taken from the folder of the topology file `file`.
+    pub fn secret(&self, name: &str, file: &str) -> Option<(SecretSource, usize)> {
+        let file_key = format!("{name}_file");
+        let [value, path] = [name, file_key.as_str()].map(|key| self.text(key).filter(|at| !at.value.is_empty()));
+        match (value, path) {
+            (Some(_), Some(path)) => {
+                let message = format!("`{name}` and `{file_key}` of {} are both set", self.what);
+                self.doc.wrong(
+                    &path.span,
+                    message,
+                    format!("keep one of them: `{file_key}` keeps the secret out of this file"),
+                );
+                None
+            }
+            (Some(value), None) => Some((SecretSource::value(value.value), value.span.start)),
+            (None, Some(path)) => {
+                let at = line(self.doc.text, path.span.start);
+                let named_by = format!("`{file_key}` of {} ({file}:{at})", self.what);
+                Some((SecretSource::file(beside(file, path.value), named_by), path.span.start))
+            }
+            (None, None) => None,
+        }
     }
 
     /// A whole number, if the key is there and holds one that may be.
@@ -292,7 +332,12 @@ impl<'d, 't> Table<'d, 't> {
     }
 }
 
-fn names(keys: &[Key]) -> Vec<&'static str> {
+/// A path of a topology file, which is taken from the folder of that file.
+pub fn beside(file: &str, path: &str) -> PathBuf {
+    Path::new(file).parent().unwrap_or(Path::new("")).join(path)
+}
+
+pub(super) fn names(keys: &[Key]) -> Vec<&'static str> {
     keys.iter().map(|key| key.name).collect()
 }
 
@@ -316,7 +361,9 @@ fn complaint(takes: Takes, text: &str) -> Option<(String, String)> {
             Some(("the expression is empty".to_owned(), "write one, or remove the key".to_owned()))
         }
         Takes::Choice(known) if !known.split(", ").any(|choice| choice == text) => {
-            let hint = nearest(text, known.split(", ")).map_or(String::new(), |n| format!("did you mean `{n}`? "));
+            let in_other_letters = known.split(", ").find(|choice| choice.eq_ignore_ascii_case(text));
+            let meant = in_other_letters.or_else(|| nearest(text, known.split(", ")));
+            let hint = meant.map_or(String::new(), |n| format!("did you mean `{n}`? "));
             Some((format!("`{text}` is none of {known}"), format!("{hint}write one of: {known}")))
         }
         Takes::Id(_) => {

@@ -46,6 +46,7 @@ fn fill_text(doc: &mut Doc<'_>, text: &mut Cow<'_, str>, span: &Range<usize>, lo
     if !text.contains("${") {
         return;
     }
+    let is_hidden = doc.hidden.covers(span.start);
     let (mut filled, mut from_variable, mut wrong) = (String::new(), false, Vec::new());
     for piece in pieces(text) {
         match piece {
@@ -63,7 +64,7 @@ fn fill_text(doc: &mut Doc<'_>, text: &mut Cow<'_, str>, span: &Range<usize>, lo
             }
             Piece::Broken(whole) => wrong.push((
                 whole,
-                format!("`{whole}` is no variable"),
+                format!("`{}` is no variable", if is_hidden { "${" } else { whole }),
                 "write `${NAME}` or `${NAME:-default}`; write `$${` where `${` itself is meant".to_owned(),
             )),
         }

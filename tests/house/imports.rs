@@ -22,6 +22,7 @@ const HOUSES: &[(&str, &[&str])] = &[
 const ONE_EDGE: &[(&str, &str)] = &[
     ("rdkafka", "kafka"),
     ("rdkafka_sys", "kafka"),
+    ("openssl_sys", "kafka"),
     ("rocksdb", "rocksdb"),
     ("sqlx", "postgres"),
     ("apache_avro", "avro"),

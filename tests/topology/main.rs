@@ -5,6 +5,7 @@ mod support;
 
 mod change;
 mod guard;
+mod reach;
 mod schema;
 mod show;
 mod variables;

@@ -46,12 +46,12 @@ fn numbers_booleans_and_names_are_read_from_strings_with_variables() {
         ("threads = 2", "threads = \"${THREADS:-5}\""),
         ("commit_interval = \"100ms\"", "commit_interval = \"${COMMIT:-20}ms\""),
         ("from = [\"resolve.conflicts\"]", "from = \"${FROM:-resolve}.conflicts\""),
-        ("# \"security.protocol\" = \"SSL\"", "\"client.id\" = \"${SET}-$${SET}-$SET\""),
+        ("# \"compression.type\" = \"lz4\"", "\"client.id\" = \"${SET}-$${SET}-$SET\""),
     ]));
     assert!(file.values.resolver.trust_clocks);
     assert_eq!((file.values.resolver.max_contenders, file.run.threads), (7, Some(5)));
     assert_eq!(file.values.runtime.commit_interval.as_millis(), 20);
-    assert_eq!(file.kafka["client.id"], "set-${SET}-$SET");
+    assert_eq!(file.kafka.pass_through["client.id"].expose(), "set-${SET}-$SET");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::conflicts::ConflictsCommand;
+use super::kafka::KafkaArgs;
 use super::topology::TopologyCommand;
 
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
@@ -102,18 +103,6 @@ pub struct TopologyArgs {
     /// (commit_interval, …) or of the mirror (retention, partitions_ahead). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub set: Vec<String>,
-}
-
-/// Where Kafka is.
-#[derive(Args, Clone, Debug)]
-pub struct KafkaArgs {
-    /// Brokers to ask first, separated by commas [default: the file's, else localhost:9092]
-    #[arg(long, value_name = "H:P", env = "HELIXSTREAM_BOOTSTRAP_SERVERS")]
-    pub bootstrap_servers: Option<String>,
-    /// A setting of librdkafka, such as security.protocol=SSL. Repeatable. What would break exactly once is refused.
-    /// HELIXSTREAM_X holds several, separated by `;` or new lines.
-    #[arg(short = 'X', value_name = "KEY=VALUE", action = ArgAction::Append)]
-    pub client: Vec<String>,
 }
 
 /// Where the schema registry is.
@@ -408,8 +397,10 @@ pub struct StateTarget {
 impl Cli {
     /// Reads the command line and the variables; ends the process with a message where they are wrong (exit 2), or after
     /// `--help` and `--version` (exit 0).
-    pub fn from_environment() -> Cli {
-        let mut command = without_empty_variables(Cli::command());
+    ///
+    /// `long_version` is what `--version` prints behind the name; `-V` prints this program's own version alone.
+    pub fn from_environment(long_version: &'static str) -> Cli {
+        let mut command = without_empty_variables(Cli::command()).long_version(long_version);
         let matches = command.get_matches_mut();
         let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
         if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {

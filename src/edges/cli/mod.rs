@@ -3,15 +3,17 @@
 mod args;
 mod conflicts;
 pub mod exit;
+mod kafka;
 pub mod terminal;
 mod topology;
 
 pub use args::{
-    BackfillArgs, BackfillFrom, Cli, Command, KafkaArgs, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
+    BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget,
     TopicsAction, TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
 };
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,
 };
+pub use kafka::{KafkaArgs, KafkaSecurityArgs};
 pub use topology::{DescribeFormat, TopologyAction, TopologyCommand};

@@ -61,8 +61,8 @@ impl ClusterAdmin {
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
     pub fn new(settings: &KafkaSettings, reader: &ChangelogReader) -> Result<ClusterAdmin> {
         let mut config = ClientConfig::new();
-        for (key, value) in settings.admin() {
-            config.set(key, value);
+        for (key, value) in &settings.admin() {
+            config.set(key, value.read()?);
         }
         let admin = config.create_with_context(Logged);
         let admin =

@@ -2,7 +2,9 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`settings`] | what each client is told, what a user may add |
+//! | [`settings`] | what each client is told |
+//! | `pass_through` | what a user may add |
+//! | [`version`] | the versions of librdkafka and OpenSSL, and what they were built with |
 //! | [`consumer`] | the group consumer of a stream thread: membership and fetching |
 //! | [`producer`] | the transactional producer of a stream thread |
 //! | [`restore`] | reads of changelogs, a queue a partition, for restores and standbys |
@@ -24,11 +26,14 @@ mod messages;
 pub mod mirror;
 mod native;
 mod partitions;
+mod pass_through;
 pub mod plain;
 pub mod producer;
 pub mod range;
 pub mod restore;
 mod send;
 pub mod settings;
+pub mod version;
 
-pub use settings::{KafkaSettings, PassThrough, RefusedSetting};
+pub use pass_through::{PassThrough, RefusedSetting, Value};
+pub use settings::KafkaSettings;

@@ -18,7 +18,8 @@ use super::client_log::log_line;
 use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::messages::{Message, Queue};
-use super::settings::{Properties, shown};
+use super::pass_through::Value;
+use super::settings::Properties;
 use crate::streams::error::{Error, Result};
 
 /// What a client does.
@@ -290,11 +291,10 @@ impl Conf {
         Ok(conf)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<()> {
-        let refused =
-            |why: &str| Error::Fatal(format!("set {key}={}: {why}; correct or drop this -X", shown(key, value)));
+    fn set(&self, key: &str, value: &Value) -> Result<()> {
+        let refused = |why: &str| Error::Fatal(format!("set {key}={value}: {why}; correct or drop this -X"));
         let name = CString::new(key).map_err(|_| refused("a NUL in the name"))?;
-        let setting = CString::new(value).map_err(|_| refused("a NUL in the value"))?;
+        let setting = CString::new(value.read()?.as_ref()).map_err(|_| refused("a NUL in the value"))?;
         let mut text = [0 as c_char; 512];
         // SAFETY: a live configuration, ended strings, a buffer of the length told.
         let outcome = unsafe {
@@ -302,8 +302,10 @@ impl Conf {
         };
         match outcome {
             sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-            _ if shown(key, value) == value => Err(refused(&c_text(&text))),
-            _ => Err(refused("librdkafka does not take this value")),
+            _ => match value {
+                Value::Text(_) => Err(refused(&c_text(&text))),
+                Value::Secret(_) => Err(refused("librdkafka does not take this value")),
+            },
         }
     }
 }
@@ -374,4 +376,37 @@ unsafe extern "C" fn on_delivery(
         };
         lock(&(*opaque.cast::<Mailbox>()).deliveries).push(delivery);
     }
+}
+
+/// Every setting of librdkafka in its own order, and what each is for, as the library itself lists them.
+#[cfg(test)]
+fn properties() -> Vec<(String, String)> {
+    use std::io::{Read as _, Seek as _};
+    use std::os::fd::AsRawFd as _;
+    let mut file = tempfile::tempfile().unwrap();
+    // SAFETY: a stream over a copy of the file's descriptor, closed once; librdkafka writes text to it.
+    unsafe {
+        let stream = libc::fdopen(libc::dup(file.as_raw_fd()), c"w".as_ptr());
+        sys::rd_kafka_conf_properties_show(stream.cast());
+        libc::fclose(stream);
+    }
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    let rows = text.lines().filter_map(|line| line.split_once('|'));
+    let rows = rows.map(|(name, rest)| (name.trim().to_owned(), rest.to_owned()));
+    rows.filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_lowercase())).collect()
+}
+
+/// The names of all settings of librdkafka.
+#[cfg(test)]
+pub(super) fn property_names() -> Vec<String> {
+    properties().into_iter().map(|(name, _)| name).collect()
+}
+
+/// The settings of librdkafka that are another name for one, and that one.
+#[cfg(test)]
+pub(super) fn aliases() -> Vec<(String, String)> {
+    let of = |what: &str| Some(what.split_once("Alias for `")?.1.split('`').next()?.to_owned());
+    properties().into_iter().filter_map(|(name, what)| Some((name, of(&what)?))).collect()
 }

@@ -3,106 +3,8 @@
 
 use std::time::Duration;
 
+use super::pass_through::{PassThrough, Value};
 use crate::streams::ports::BatchLimit;
-
-/// Settings that a user may not pass through: name (aliases are names of their own) and the reason.
-const REFUSED: &[(&str, &str)] = &[
-    ("isolation.level", "exactly once reads committed records only"),
-    ("enable.auto.commit", "offsets are committed in the transaction of what they produced"),
-    ("auto.commit.enable", "offsets are committed in the transaction of what they produced"),
-    ("auto.commit.interval.ms", "offsets are committed in the transaction of what they produced"),
-    ("enable.auto.offset.store", "offsets are committed in the transaction of what they produced"),
-    ("offset.store.method", "offsets are committed in the transaction of what they produced"),
-    ("enable.idempotence", "a transaction needs an idempotent producer"),
-    ("acks", "a committed record must be on all in-sync replicas"),
-    ("request.required.acks", "a committed record must be on all in-sync replicas"),
-    ("transactional.id", "it is made of the application id, the instance id and the thread; it must not change"),
-    ("group.id", "it is the application id (--application-id)"),
-    ("group.instance.id", "it is the state slot's instance id (--set static_membership=true)"),
-    ("group.protocol", "the cooperative classic protocol is what rebalances are written for"),
-    ("group.remote.assignor", "the cooperative classic protocol is what rebalances are written for"),
-    ("partition.assignment.strategy", "a moved task is committed before it goes only by cooperative-sticky"),
-    ("auto.offset.reset", "a position outside the log is an error, never a silent jump"),
-    ("partitioner", "a record's partition decides which task keeps its key; it is computed here"),
-    ("partitioner_cb", "a record's partition decides which task keeps its key; it is computed here"),
-    ("enable.partition.eof", "ends of partitions carry the offsets to commit"),
-    ("delivery.report.only.error", "the offsets of changelog records come with their deliveries"),
-    ("allow.auto.create.topics", "topics are created with their settings by `helixstream topics create`"),
-    ("enabled_events", "the client's events are wired here"),
-    ("bootstrap.servers", "use --bootstrap-servers"),
-    ("metadata.broker.list", "use --bootstrap-servers"),
-    ("max.poll.interval.ms", "it follows the transaction timeout (--set transaction_timeout)"),
-    ("transaction.timeout.ms", "use --set transaction_timeout"),
-    ("session.timeout.ms", "use --set session_timeout"),
-    ("queued.max.messages.kbytes", "queues come out of the memory budget (--set memory)"),
-    ("queue.buffering.max.kbytes", "queues come out of the memory budget (--set memory)"),
-];
-
-/// Settings whose values are never shown.
-const SECRETS: &[&str] = &[
-    "sasl.password",
-    "ssl.key.password",
-    "ssl.key.pem",
-    "ssl.keystore.password",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.client.credentials.client.secret",
-    "sasl.oauthbearer.config",
-    "sasl.oauthbearer.assertion.private.key.passphrase",
-    "sasl.oauthbearer.assertion.private.key.pem",
-];
-
-/// A `-X` that is not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RefusedSetting {
-    /// It would break the guarantee, or has a flag of its own.
-    #[error("-X {key} is not taken: {reason}")]
-    Reserved {
-        /// The setting.
-        key: String,
-        /// Why.
-        reason: &'static str,
-    },
-    /// It is not of the form `KEY=VALUE`.
-    #[error("-X takes KEY=VALUE, as in `-X compression.type=lz4`")]
-    Malformed,
-}
-
-/// A user's own settings of librdkafka, checked against the table of what may not be changed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct PassThrough(Vec<(String, String)>);
-
-impl std::fmt::Debug for PassThrough {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(key, value)| (key, shown(key, value)))).finish()
-    }
-}
-
-impl PassThrough {
-    /// Reads `KEY=VALUE` pairs; a later one of the same key wins.
-    ///
-    /// # Errors
-    /// [`RefusedSetting`] for the first pair that would break the guarantee, or is no pair.
-    pub fn parse<'a>(pairs: impl IntoIterator<Item = &'a str>) -> Result<PassThrough, RefusedSetting> {
-        let mut kept = Vec::new();
-        for pair in pairs {
-            let (key, value) = pair.split_once('=').ok_or(RefusedSetting::Malformed)?;
-            let key = key.trim().strip_prefix("topic.").unwrap_or(key.trim());
-            if key.is_empty() {
-                return Err(RefusedSetting::Malformed);
-            }
-            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
-                return Err(RefusedSetting::Reserved { key: key.to_owned(), reason });
-            }
-            kept.push((key.to_owned(), value.to_owned()));
-        }
-        Ok(PassThrough(kept))
-    }
-}
-
-/// A value as it may be shown: secrets are hidden.
-pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
-    if SECRETS.contains(&key) { "[hidden]" } else { value }
-}
 
 /// How this application's clients reach and use Kafka.
 #[derive(Clone, Debug)]
@@ -136,7 +38,7 @@ pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 const STANDBY_QUEUE_BYTES: usize = 256 << 10;
 
 /// Settings of one client, in the order in which they are set.
-pub(super) type Properties = Vec<(String, String)>;
+pub(super) type Properties = Vec<(String, Value)>;
 
 impl KafkaSettings {
     /// Settings with the defaults of this program: 10 s session and transaction timeouts, 16 MiB queues.
@@ -168,7 +70,7 @@ impl KafkaSettings {
             ("reconnect.backoff.max.ms", "2000"),
             ("statistics.interval.ms", "0"),
         ]);
-        all.extend(self.pass_through.0.iter().cloned());
+        all.extend(self.pass_through.entries().iter().cloned());
         all
     }
 
@@ -259,8 +161,8 @@ impl KafkaSettings {
 
     /// What a producer puts into one batch at most, in bytes: the user's own `-X batch.size` or our default.
     pub fn batch_bytes(&self) -> usize {
-        let set = self.pass_through.0.iter().rfind(|(key, _)| key == "batch.size");
-        set.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(BatchLimit::DEFAULT_BYTES)
+        let set = self.pass_through.entries().iter().rfind(|(key, _)| key == "batch.size");
+        set.and_then(|(_, value)| value.to_string().trim().parse().ok()).unwrap_or(BatchLimit::DEFAULT_BYTES)
     }
 
     pub(super) fn transactional(&self, thread: usize, batches: BatchLimit) -> Properties {
@@ -288,22 +190,14 @@ fn fetch_bytes(queue_bytes: usize) -> String {
 }
 
 fn pairs(list: &[(&str, &str)]) -> Properties {
-    list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    list.iter().map(|(key, value)| ((*key).to_owned(), Value::Text((*value).to_owned()))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pass_through::REFUSED;
     use super::*;
-
-    #[test]
-    fn what_would_break_the_guarantee_is_refused_with_its_reason() {
-        for (key, reason) in REFUSED {
-            for spelling in [format!("{key}=x"), format!(" {key} =x"), format!("topic.{key}=x")] {
-                let refused = PassThrough::parse([spelling.as_str()]).unwrap_err();
-                assert!(refused.to_string().contains(key) && refused.to_string().contains(reason));
-            }
-        }
-    }
+    use crate::secret::SecretSource;
 
     #[test]
     fn the_rest_passes_through_and_the_guarantee_is_set_after_it() {
@@ -315,8 +209,8 @@ mod tests {
             settings.admin(),
             settings.plain_producer(),
         ] {
-            assert!(all.contains(&("compression.type".into(), "lz4".into())));
-            assert!(all.contains(&("sasl.password".into(), "a=b".into())));
+            assert!(all.contains(&("compression.type".into(), Value::Text("lz4".into()))));
+            assert!(all.contains(&("sasl.password".into(), Value::Secret(SecretSource::value("a=b")))));
             let last_user = all.iter().rposition(|(key, _)| key == "sasl.password").unwrap();
             for (at, (key, _)) in all.iter().enumerate().filter(|(_, (key, _))| REFUSED.iter().any(|(r, _)| r == key)) {
                 assert!(at > last_user || key == "bootstrap.servers", "{key} could be overridden");
@@ -329,25 +223,12 @@ mod tests {
         let mut settings = KafkaSettings::new("localhost:1", "app", "i");
         let last = |settings: &KafkaSettings, limit, name: &str| {
             let all = settings.transactional(0, limit);
-            all.into_iter().rfind(|(key, _)| key == name).map(|(_, value)| value)
+            all.into_iter().rfind(|(key, _)| key == name).map(|(_, value)| value.to_string())
         };
         assert_eq!(settings.batch_bytes(), BatchLimit::DEFAULT_BYTES);
         settings.pass_through = PassThrough::parse(["batch.size=1000000"]).unwrap();
         assert_eq!(settings.batch_bytes(), 1_000_000);
         assert_eq!(last(&settings, BatchLimit::Bytes(5000), "batch.size").as_deref(), Some("5000"));
         assert_eq!(last(&settings, BatchLimit::OneRecord, "batch.num.messages").as_deref(), Some("1"));
-    }
-
-    #[test]
-    fn no_secret_is_shown() {
-        let settings = PassThrough::parse(["sasl.password=hunter2", "sasl.username=u"]).unwrap();
-        let shown = format!("{settings:?}");
-        assert!(!shown.contains("hunter2") && shown.contains('u'));
-    }
-
-    #[test]
-    fn a_pair_without_a_value_sign_is_refused() {
-        assert_eq!(PassThrough::parse(["compression.type"]), Err(RefusedSetting::Malformed));
-        assert_eq!(PassThrough::parse(["=x"]), Err(RefusedSetting::Malformed));
     }
 }

@@ -20,6 +20,9 @@ use options::Shared;
 pub use options::StoreMemory;
 use task::RocksTask;
 
+/// The version of RocksDB that is compiled in; its C interface does not tell it.
+pub const VERSION: &str = env!("HELIXSTREAM_ROCKSDB_VERSION");
+
 /// The databases of an instance's tasks, under one folder.
 pub struct RocksStores {
     folder: PathBuf,
@@ -244,6 +247,17 @@ mod tests {
         assert_eq!(db.position(0).unwrap().as_deref(), Some(&b"1"[..]));
         assert!(db.apply(&batch(b"k", b"w", b"2")).is_err());
         assert!(engine.open_read_only(TASK, &["other"]).is_err());
+    }
+
+    #[test]
+    fn the_version_is_the_one_that_rocksdb_writes_into_its_options() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(stores(folder.path()).open(TASK, &["s"]).unwrap());
+        let files = fs::read_dir(folder.path().join("2_11")).unwrap().map(|file| file.unwrap().path());
+        let options =
+            files.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("OPTIONS-"));
+        let text = fs::read_to_string(options.unwrap()).unwrap();
+        assert!(text.contains(&format!("rocksdb_version={VERSION}\n")), "{VERSION}\n{text}");
     }
 
     #[test]

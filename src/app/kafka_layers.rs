@@ -1,0 +1,212 @@
+//! How Kafka is reached, laid together from the topology file, the variables and the flags: a flag beats a variable, which beats
+//! the file. A named key (`user`) and the setting of librdkafka that says the same (`sasl.username`) count as one; given twice in
+//! one place, nothing says which is meant, and that is an error.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Once;
+
+use super::Stop;
+use super::settings::variable_list;
+use crate::config::Topology as File;
+use crate::config::kafka::{Given, Holds, NAMED, Named, NamedValue, View, contradictions, missing, of_key};
+use crate::edges::cli::KafkaArgs;
+use crate::edges::kafka::{PassThrough, Value};
+use crate::secret::SecretSource;
+
+/// Settings of librdkafka that say how OAUTHBEARER gets its tokens, where they do not come by client credentials.
+const OTHER_TOKENS: [&str; 2] = ["sasl.oauthbearer.", "enable.sasl.oauthbearer.unsecure.jwt"];
+const METHOD: &str = "sasl.oauthbearer.method";
+
+/// What one place says.
+struct Layer {
+    place: String,
+    named: Vec<NamedValue>,
+    pass_through: PassThrough,
+}
+
+/// A setting in effect.
+struct Setting {
+    property: String,
+    value: Value,
+    /// The named key that it comes from.
+    named: Option<NamedValue>,
+}
+
+/// The settings of librdkafka that file, variables and flags come to, checked as a whole.
+///
+/// # Errors
+/// What does not go together, is missing, is refused, or names a file that cannot be read.
+pub fn settings(args: &KafkaArgs, file: Option<&File>) -> Result<PassThrough, Stop> {
+    let layers = [of_file(file)?, of_variables()?, of_flags(args)?];
+    let mut settings: Vec<Setting> = Vec::new();
+    for layer in layers {
+        lay_over(&mut settings, layer);
+    }
+    check(&settings)?;
+    let has = |settings: &[Setting], property: &str| settings.iter().any(|setting| setting.property == property);
+    if has(&settings, "sasl.oauthbearer.token.endpoint.url") && !has(&settings, METHOD) {
+        settings.push(Setting { property: METHOD.to_owned(), value: Value::Text("oidc".to_owned()), named: None });
+    }
+    let mut all = PassThrough::default();
+    for setting in settings {
+        all.add(&setting.property, setting.value).map_err(|e| Stop::Usage(e.to_string()))?;
+    }
+    Ok(all)
+}
+
+fn of_file(file: Option<&File>) -> Result<Layer, Stop> {
+    let place = file.map_or("the file", |file| &file.file).to_owned();
+    let pairs = file.iter().flat_map(|f| f.kafka.pass_through.iter().map(|(k, v)| format!("{k}={}", v.expose())));
+    let pass_through = pass_through(&place, &pairs.collect::<Vec<_>>())?;
+    Ok(Layer { place, named: file.map(|file| file.kafka.named.clone()).unwrap_or_default(), pass_through })
+}
+
+fn of_variables() -> Result<Layer, Stop> {
+    let mut named_values = Vec::new();
+    for named in NAMED {
+        let variable = named.variable();
+        let given = match named.holds {
+            Holds::Secret => {
+                let source = SecretSource::from_variables(&variable).map_err(|e| Stop::Usage(e.to_string()))?;
+                source.map(Given::Secret)
+            }
+            Holds::Text | Holds::File => match std::env::var_os(&variable).filter(|value| !value.is_empty()) {
+                Some(value) => Some(given(named, value, &variable)?),
+                None => None,
+            },
+        };
+        named_values.extend(given.map(|given| NamedValue { named, given, place: variable }));
+    }
+    let pass_through = pass_through("HELIXSTREAM_X", &variable_list("HELIXSTREAM_X"))?;
+    one_way_each(Layer { place: "HELIXSTREAM_X".to_owned(), named: named_values, pass_through })
+}
+
+fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
+    let mut named_values = Vec::new();
+    for (key, value) in args.security.given().into_iter().filter(|(_, value)| !value.is_empty()) {
+        let place = format!("--kafka-{}", key.replace('_', "-"));
+        let secret = key.strip_suffix("_file").and_then(of_key).filter(|named| named.holds == Holds::Secret);
+        let value = match (secret, of_key(key)) {
+            (Some(named), _) => {
+                let source = SecretSource::file(PathBuf::from(value), place.clone());
+                NamedValue { named, given: Given::Secret(source), place }
+            }
+            (None, Some(named)) => NamedValue { named, given: given(named, value, &place)?, place },
+            (None, None) => return Err(Stop::Usage(format!("{place} stands for no key of [kafka]"))),
+        };
+        named_values.push(value);
+    }
+    let place = "the command line".to_owned();
+    let pass_through = pass_through(&place, &args.client)?;
+    let secret = pass_through.entries().iter().find(|(_, value)| matches!(value, Value::Secret(_)));
+    if let Some((key, _)) = secret {
+        warn_of_command_line(key);
+    }
+    one_way_each(Layer { place: "-X".to_owned(), named: named_values, pass_through })
+}
+
+/// Settings are joined more than once in a run, and it is told once.
+fn warn_of_command_line(key: &str) {
+    static TOLD: Once = Once::new();
+    let twin = NAMED.iter().find(|named| named.is_said_by(key)).map(Named::variable);
+    let instead = twin.map_or("HELIXSTREAM_X".to_owned(), |variable| format!("{variable}_FILE"));
+    TOLD.call_once(|| {
+        tracing::warn!(
+            "-X {key} puts a secret on the command line, where every user of this machine can read it; give it by {instead} instead"
+        );
+    });
+}
+
+fn pass_through(place: &str, pairs: &[String]) -> Result<PassThrough, Stop> {
+    PassThrough::parse(pairs.iter().map(String::as_str)).map_err(|e| Stop::Usage(format!("{place}: {e}")))
+}
+
+fn given(named: &Named, value: OsString, place: &str) -> Result<Given, Stop> {
+    let text = value.into_string().map_err(|_| Stop::Usage(format!("{place} is not UTF-8 text")))?;
+    named.check(&text).map_err(|e| Stop::Usage(format!("{place}: {e}")))?;
+    Ok(if named.holds == Holds::File { Given::File(PathBuf::from(text)) } else { Given::Text(text) })
+}
+
+/// A layer in which nothing is said twice. (In a file that is told with its line.)
+fn one_way_each(layer: Layer) -> Result<Layer, Stop> {
+    for value in &layer.named {
+        if let Some((property, _)) = layer.pass_through.entries().iter().find(|(key, _)| value.named.is_said_by(key)) {
+            return Err(Stop::Usage(format!(
+                "{} and {property} of {} set the same: give one of them",
+                value.place, layer.place
+            )));
+        }
+    }
+    Ok(layer)
+}
+
+/// Lays a layer over those below it: what it says in one way is no longer said in another.
+fn lay_over(settings: &mut Vec<Setting>, layer: Layer) {
+    let is_said = |named: &Named| {
+        layer.named.iter().any(|value| value.named == named)
+            || layer.pass_through.entries().iter().any(|(property, _)| named.is_said_by(property))
+    };
+    let said: Vec<&Named> = NAMED.iter().filter(|named| is_said(named)).collect();
+    let repeated = |property: &str| layer.pass_through.entries().iter().any(|(key, _)| key == property);
+    settings.retain(|below| !said.iter().any(|named| named.is_said_by(&below.property)) && !repeated(&below.property));
+    for value in layer.named {
+        let setting = match &value.given {
+            Given::Text(text) => Value::Text(text.clone()),
+            Given::File(path) => Value::Text(path.display().to_string()),
+            Given::Secret(source) => Value::Secret(source.clone()),
+        };
+        settings.push(Setting { property: value.named.property.to_owned(), value: setting, named: Some(value) });
+    }
+    let others = layer.pass_through.entries().iter().cloned();
+    settings.extend(others.map(|(property, value)| Setting { property, value, named: None }));
+}
+
+/// Checks what goes together, and that every file is there.
+fn check(settings: &[Setting]) -> Result<(), Stop> {
+    let named: Vec<NamedValue> = settings.iter().filter_map(|setting| setting.named.clone()).collect();
+    let text_of = |key: &str| {
+        let named = of_key(key)?;
+        let setting = settings.iter().rev().find(|setting| named.is_said_by(&setting.property))?;
+        Some(setting.value.to_string())
+    };
+    // What passes through contradicts nothing: librdkafka does as it always did with that.
+    let mut ours = View::of(&named);
+    ours.set("security", text_of("security").unwrap_or_else(|| "plaintext".to_owned()));
+    let mut all = ours.clone();
+    let passed = |named: &&Named| settings.iter().any(|setting| named.is_said_by(&setting.property));
+    for named in NAMED.iter().filter(passed) {
+        all.set(named.key, text_of(named.key).unwrap_or_default());
+    }
+    let other_tokens = settings.iter().any(|setting| {
+        let is_token = OTHER_TOKENS.iter().any(|begin| setting.property.starts_with(begin));
+        is_token && !NAMED.iter().any(|named| named.is_said_by(&setting.property))
+    });
+    let place = |key: &str| {
+        let value = named.iter().find(|value| value.named.key == key);
+        value.map_or("Kafka".to_owned(), |value| value.place.clone())
+    };
+    let misfits = contradictions(&ours).into_iter().chain(missing(&all, other_tokens));
+    let mut wrong: Vec<String> = misfits.map(|m| format!("{}: {}; {}", place(m.key), m.message, m.fix)).collect();
+    for value in &named {
+        wrong.extend(unreadable(value));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Stop::Usage(wrong.join("\nhelixstream: "))) }
+}
+
+/// Why the file of a named key is of no use.
+fn unreadable(value: &NamedValue) -> Option<String> {
+    match &value.given {
+        Given::Text(_) => None,
+        Given::Secret(source) => source.read().err().map(|e| e.to_string()),
+        // An authority's certificates may lie in a folder.
+        Given::File(path) => {
+            let read = std::fs::metadata(path).and_then(|found| match found.is_dir() {
+                true => Ok(()),
+                false => std::fs::File::open(path).map(|_| ()),
+            });
+            let (key, place) = (value.named.key, &value.place);
+            read.err().map(|e| format!("{place}: the file {} of `{key}` cannot be read: {e}", path.display()))
+        }
+    }
+}
