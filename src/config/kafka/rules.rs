@@ -166,6 +166,9 @@ mod tests {
         view
     }
 
+    /// Keys with their values, and the keys that are told of.
+    type Case<'c> = (&'c [(&'static str, &'c str)], &'c [&'c str]);
+
     fn keys(found: &[Misfit]) -> Vec<&'static str> {
         found.iter().map(|misfit| misfit.key).collect()
     }
@@ -200,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_told() {
-        let wrong: [(&[(&str, &str)], &[&str]); 7] = [
+        let wrong: [Case; 7] = [
             (&[("security", "ssl"), ("mechanism", "PLAIN")], &["mechanism"]),
             (&[("security", "plaintext"), ("user", "u"), ("password", "")], &["user"]),
             (&[("security", "plaintext"), ("ca_file", "")], &["ca_file"]),
@@ -216,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_with_every_way_to_give_it() {
-        let wrong: [(&[(&str, &str)], &[&str]); 6] = [
+        let wrong: [Case; 6] = [
             (&[("security", "sasl_ssl")], &["mechanism"]),
             (&[("security", "SASL_SSL"), ("mechanism", "PLAIN"), ("user", "u")], &["password"]),
             (&[("security", "sasl_ssl"), ("mechanism", "SCRAM-SHA-256"), ("password", "")], &["user"]),
