@@ -185,6 +185,34 @@ fn missing_topics_are_named_with_what_makes_them() {
 }
 
 #[test]
+fn a_topic_that_takes_less_than_is_sent_is_told_by_the_check() {
+    let trial = Trial::new();
+    assert_eq!(trial.topics("create").code, Some(0));
+    let common = [("retention.ms", "-1"), ("message.timestamp.after.max.ms", "9223372036854775807")];
+    for (topic, setting, bytes) in
+        [("snapshots", "max.message.bytes", "100000"), ("dead-letters", "segment.bytes", "1048576")]
+    {
+        let settings = [&common[..], &[(setting, bytes)][..]].concat();
+        Broker::shared().set_topic(&trial.topic(topic), &settings);
+    }
+    // A broker tells of new settings a moment after it has taken them.
+    let checked = wait_for("warnings about both topics", || {
+        let checked = trial.topics("check");
+        assert_eq!(checked.code, Some(0), "nothing is lost: {checked:?}");
+        (checked.stdout.matches("warning").count() >= 3).then_some(checked)
+    });
+    for (topic, parts) in [
+        ("snapshots", ["takes records of at most 100000 bytes", "`output_too_large`", "raise its max.message.bytes"]),
+        ("snapshots", ["takes batches of at most 100000 bytes", "slow", "raise its max.message.bytes"]),
+        ("dead-letters", ["takes records of at most 1048576 bytes", "without their value", "raise its segment.bytes"]),
+    ] {
+        let topic = format!("warning  {}: ", trial.topic(topic));
+        let told = |line: &str| line.starts_with(&topic) && parts.iter().all(|part| line.contains(part));
+        assert!(checked.stdout.lines().any(told), "{parts:?} is not told: {}", checked.stdout);
+    }
+}
+
+#[test]
 fn a_wrong_partition_count_is_told() {
     let trial = Trial::new();
     assert_eq!(trial.topics("create").code, Some(0));

@@ -15,9 +15,21 @@ const FOLD: Duration = Duration::from_secs(60);
 const KINDS: usize = 1000;
 
 /// Lines about what the engine remedies by itself, or tells in its own words: a connection that failed or ended, brokers that are all away, a request without an
-/// answer, a session that ended, a producer id that is not to be had yet, a transaction that failed, a client that failed for good.
-const TOLD_BY_THE_ENGINE: [&str; 8] =
-    ["FAIL", "ERROR", "REQTMOUT", "SESSTMOUT", "GETPID", "TXNERR", "FATAL", "METADATA"];
+/// answer, a session that ended, a producer id that is not to be had yet, a transaction that failed or one of its requests, a client that failed for good. And
+/// offsets that a mirror could not commit: they are for display, and the next commit brings them.
+const TOLD_BY_THE_ENGINE: [&str; 11] = [
+    "FAIL",
+    "ERROR",
+    "REQTMOUT",
+    "SESSTMOUT",
+    "GETPID",
+    "TXNERR",
+    "ADDPARTS",
+    "ADDOFFSETS",
+    "FATAL",
+    "METADATA",
+    "COMMITFAIL",
+];
 
 /// Where a line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

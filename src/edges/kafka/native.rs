@@ -335,7 +335,11 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *con
     let (mailbox, reason) = unsafe { (&*opaque.cast::<Mailbox>(), CStr::from_ptr(reason).to_string_lossy()) };
     tracing::debug!(target: "librdkafka", code, "{reason}");
     if let Some(failure) = Failure::of_number(code, Some(reason.into_owned())) {
-        *lock(&mailbox.last_error) = Some(failure);
+        let mut last = lock(&mailbox.last_error);
+        // That all brokers are away is told right after why the last of them is.
+        if last.is_none() || code != Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32 {
+            *last = Some(failure);
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Watch {
     next_ask: Duration,
     /// When Kafka was last heard of.
     contact: Duration,
+    /// When the last outage was over.
+    back: Duration,
     /// Why the last question got no answer.
     why: String,
     /// Topics that were gone at the last look.
@@ -58,6 +60,7 @@ impl Watch {
             asking: None,
             next_ask: now,
             contact: now,
+            back: now,
             why: "no answer".to_owned(),
             missing: Vec::new(),
             troubles: Vec::new(),
@@ -67,10 +70,13 @@ impl Watch {
     /// Looks once; waits for nothing. To be called several times a second.
     pub fn look(&mut self) {
         let now = self.instance.now();
+        let (metrics, before) = (self.instance.metrics(), self.contact);
         self.take_answer(now);
-        let metrics = self.instance.metrics();
         let committed = metrics.threads().iter().filter_map(|thread| thread.last_commit()).max();
         self.contact = self.contact.max(committed.unwrap_or_default());
+        if self.contact.saturating_sub(before) > self.instance.config.contact_timeout {
+            self.back = now;
+        }
         self.ask(now);
         let found = self.found(now);
         self.tell(now, &found);
@@ -154,14 +160,21 @@ impl Watch {
         if !found.is_empty() {
             return found;
         }
+        // What waits for Kafka to answer is no trouble of a thread's own.
+        let answers = now.saturating_sub(self.contact) <= limit / ASK_PART * 2;
         let metrics = self.instance.metrics();
         for (at, thread) in metrics.threads().iter().enumerate() {
-            if let Some((since, why)) = thread.uncommitted().filter(|(since, _)| is_late(*since)) {
+            let name = format!("stream thread {at}");
+            let is_known = self.troubles.iter().any(|trouble| trouble.name == name);
+            if let Some((since, why)) = thread.uncommitted()
+                && is_late(self.back.max(since))
+                && (answers || is_known)
+            {
                 let what = format!(
                     "stream thread {at} could not commit ({}); it goes back to its last commit and tries again, and nothing is lost",
                     why.as_deref().unwrap_or("its transaction is still open")
                 );
-                found.insert(format!("stream thread {at}"), (since, what));
+                found.insert(name, (since, what));
             }
         }
         found
