@@ -199,7 +199,7 @@ fn a_reader_of_changelogs_ends_at_once_whenever_it_is_dropped() {
     let settings = KafkaSettings::new(&Broker::shared().bootstrap(), &unique("ends"), "i");
     let partition = TopicPartition::new(topic.as_str(), 0);
     // A question to a client's group that met the end of the group had no answer: about one drop in thirty.
-    for _ in 0..150 {
+    for _ in 0..100 {
         let reader = ChangelogReader::new(&settings).unwrap();
         let one = reader.open(&partition, PartitionStart::BEGINNING).unwrap();
         let dropping = std::thread::spawn(move || drop((one, reader)));
