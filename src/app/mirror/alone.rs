@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
 use crate::app::pages::of_mirrors;
 use crate::app::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, kafka, registry};
-use crate::edges::cli::MirrorRunArgs;
+use crate::app::{Custom, Stop, kafka, registry, rights};
 use crate::edges::cli::terminal::LiveLine;
+use crate::edges::cli::{MirrorRunArgs, Purpose};
 use crate::edges::http::{Family, Status};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
@@ -32,9 +32,11 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
+    let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
         let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
         admin.wait_for_brokers(patience)?;
+        rights::require(&admin, &clients, "mirror run", &needs)?;
         require_topics(&admin, &topics)
     })?;
     if ready.is_none() {
@@ -44,8 +46,10 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let pages = Arc::new(Pages(mirrors.status()));
     let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
     let (line, mut shown) = (LiveLine::new(), Instant::now());
-    while !signalled.load(Ordering::Relaxed) {
+    let mut outcome = Ok(());
+    while !signalled.load(Ordering::Relaxed) && outcome.is_ok() {
         thread::sleep(LOOK);
+        outcome = mirrors.check();
         if let Some(line) = &line
             && shown.elapsed() >= SHOW
         {
@@ -58,6 +62,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let deadline = Instant::now() + STOP_LIMIT;
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
     drop(http);
+    outcome?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -5,15 +5,17 @@ mod conflicts;
 pub mod exit;
 mod kafka;
 pub mod terminal;
+mod topics;
 mod topology;
 
 pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAction, StateArgs, StateTarget,
-    TopicsAction, TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
+    TopologyArgs, VerifyArgs,
 };
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,
 };
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
+pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};
 pub use topology::{DescribeFormat, TopologyAction, TopologyCommand};
