@@ -295,7 +295,7 @@ impl Admin for ClusterAdmin {
         let Some(failure) = Failure::of(code) else { return Ok(()) };
         // The client's own errors, which say more, come when its queue is served.
         self.common.take(Buffer::CAPACITY, &mut Buffer::new());
-        let failure = self.reader.take_error().unwrap_or(failure);
+        let failure = self.reader.take_error().unwrap_or(failure).taking([Right::group(&self.group)]);
         Err(failure.remedy(Call::Admin, &format!("ask the coordinator of group {} at {}", self.group, self.servers)))
     }
 
