@@ -1,5 +1,7 @@
 //! `run`, `topics` and `state` on a real broker: what a person gets when something is missing, and what comes out when all is there.
 
+#[path = "run/leaks.rs"]
+mod leaks;
 mod support;
 
 use std::collections::BTreeMap;

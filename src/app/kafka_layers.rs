@@ -186,7 +186,7 @@ fn check(settings: &[Setting]) -> Result<(), Stop> {
         let value = named.iter().find(|value| value.named.key == key);
         value.map_or("Kafka".to_owned(), |value| value.place.clone())
     };
-    let misfits = contradictions(&ours).into_iter().chain(missing(&all, other_tokens));
+    let misfits = contradictions(&ours).into_iter().chain(missing(&all, &ours, other_tokens));
     let mut wrong: Vec<String> = misfits.map(|m| format!("{}: {}; {}", place(m.key), m.message, m.fix)).collect();
     for value in &named {
         wrong.extend(unreadable(value));

@@ -113,8 +113,9 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
 }
 
 /// What is not there although the rest of the settings needs it: asked when file, variables and flags are joined.
+/// `view` is all that is set in effect, `named` what named keys say alone: a certificate that passes through is librdkafka's matter.
 /// `other_tokens`: librdkafka's own settings say how a token is got, so the keys for it need not be there.
-pub fn missing(view: &View, other_tokens: bool) -> Vec<Misfit> {
+pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
     let mut found = Vec::new();
     let mut needs = |key: &'static str, why: String| {
         if !view.has(key) {
@@ -145,13 +146,12 @@ pub fn missing(view: &View, other_tokens: bool) -> Vec<Misfit> {
             _ => {}
         }
     }
-    match (view.has("certificate_file"), view.has("key_file")) {
-        (true, false) => needs("key_file", "`certificate_file` is of no use without its private key".to_owned()),
-        (false, true) => needs("certificate_file", "`key_file` is of no use without its certificate".to_owned()),
-        (false, false) if view.has("key_password") => {
-            needs("key_file", "`key_password` is the password of that private key".to_owned())
-        }
-        _ => {}
+    if named.has("certificate_file") {
+        needs("key_file", "`certificate_file` is of no use without its private key".to_owned());
+    } else if named.has("key_file") {
+        needs("certificate_file", "`key_file` is of no use without its certificate".to_owned());
+    } else if named.has("key_password") {
+        needs("key_file", "`key_password` is the password of that private key".to_owned());
     }
     found
 }
@@ -197,7 +197,7 @@ mod tests {
         ];
         for keys in sound {
             let view = view(keys);
-            assert_eq!((contradictions(&view), missing(&view, false)), (Vec::new(), Vec::new()), "{keys:?}");
+            assert_eq!((contradictions(&view), missing(&view, &view, false)), (Vec::new(), Vec::new()), "{keys:?}");
         }
     }
 
@@ -231,12 +231,16 @@ mod tests {
             (&[("security", "ssl"), ("key_file", ""), ("key_password", "")], &["certificate_file"]),
         ];
         for (given, told) in wrong {
-            assert_eq!(keys(&missing(&view(given), false)), told, "{given:?}");
+            let view = view(given);
+            assert_eq!(keys(&missing(&view, &view, false)), told, "{given:?}");
         }
-        let found = missing(&view(&[("security", "sasl_ssl"), ("mechanism", "PLAIN"), ("user", "u")]), false);
+        let plain = view(&[("security", "sasl_ssl"), ("mechanism", "PLAIN"), ("user", "u")]);
+        let found = missing(&plain, &plain, false);
         let fix = "give `password_file` in [kafka], HELIXSTREAM_KAFKA_PASSWORD_FILE or HELIXSTREAM_KAFKA_PASSWORD";
         assert_eq!(found.first().map(|misfit| misfit.fix.as_str()), Some(fix));
         let oauth = view(&[("security", "sasl_ssl"), ("mechanism", "OAUTHBEARER")]);
-        assert_eq!(missing(&oauth, true), Vec::new());
+        assert_eq!(missing(&oauth, &oauth, true), Vec::new());
+        let certificate = view(&[("certificate_file", "")]);
+        assert_eq!(missing(&certificate, &View::default(), false), Vec::new());
     }
 }
