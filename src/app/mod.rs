@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod guard;
+mod http;
 mod kafka;
 mod kafka_layers;
 pub mod kill;
@@ -12,7 +13,6 @@ mod produce;
 mod registry;
 mod replay;
 pub mod resolvers;
-mod rights;
 mod run;
 mod scripting;
 mod settings;
@@ -60,6 +60,7 @@ fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
         Command::Topics(args) => topics::topics(&args.action, custom),
         Command::Topology(args) => topologies::topology(&args.action, custom),
         Command::Conflicts(args) => conflicts::conflicts(&args.action),
+        Command::Http(args) => http::http(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, custom),
         Command::State(args) => state::state(&args.action, custom),
     }

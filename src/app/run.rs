@@ -14,11 +14,12 @@ use super::kafka::{self, Memory};
 use super::kill::KillAt;
 use super::mirror::Mirrors;
 use super::pages::Pages;
-use super::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
+use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, guard, mirror, registry, resolvers, rights, settings, state, topology};
+use super::{Custom, Stop, guard, http, mirror, registry, resolvers, settings, state, topology};
 use crate::config::Topology as File;
-use crate::edges::cli::{Purpose, RunArgs};
+use crate::config::keys::STATE_ACCESS;
+use crate::edges::cli::{self, RunArgs};
 use crate::edges::clock::MachineClock;
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
@@ -28,7 +29,7 @@ use crate::edges::kafka::producer::TransactionalProducers;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::postgres::Database;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
-use crate::edges::slots::Slot;
+use crate::edges::slots::{Slot, StateAccess};
 use crate::streams::error::Error;
 use crate::streams::ports::Codec;
 use crate::streams::runtime::{
@@ -49,6 +50,7 @@ struct Plan {
     engine: Topology,
     threads: usize,
     state_dir: PathBuf,
+    state_access: StateAccess,
     database: Option<Database>,
     mirror_codec: Option<Arc<dyn Codec>>,
 }
@@ -63,11 +65,12 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let sinks = |database| mirror::sinks(database, &plan.file, plan.mirror_codec.as_ref());
     let mirror_sinks = plan.database.as_ref().map(sinks).transpose()?;
     let observer = KillAt::from_environment().map_err(Stop::Usage)?;
-    let listener = listen(args.http_listen)?;
+    let server = http::bind(&args.http, plan.file.run.http_listen.as_deref(), &plan.file.run)?;
     if let Some(database) = &plan.database {
         mirror::refuse_foreign_tables(database)?;
     }
-    let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id)?;
+    plan.state_access.apply();
+    let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
     guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
     state::keep_settings(&slot, &args.topology, &plan.file)?;
     let kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
@@ -96,7 +99,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;
     let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
     let pages = Arc::new(Pages::new(instance.metrics(), status));
-    let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
+    let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let threads = Threads::start(&instance, &kafka, plan.threads)?;
     let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
@@ -106,7 +109,6 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         health.look();
         tell_repeated_lines();
         status.look();
-        mirrors.as_ref().map_or(Ok(()), Mirrors::check)
     });
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
@@ -135,7 +137,15 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     if database.is_none() && !args.mirror.no_mirror && !mirror::event_sources(&file).is_empty() {
         tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
     }
-    Ok(Plan { file, engine, threads, state_dir, database, mirror_codec: codecs.mirror })
+    let state_access = match (args.state_access, file.run.state_access.as_deref()) {
+        (Some(cli::StateAccess::Owner), _) | (None, None | Some("owner")) => StateAccess::Owner,
+        (Some(cli::StateAccess::GroupRead), _) | (None, Some("group_read")) => StateAccess::GroupRead,
+        (Some(cli::StateAccess::GroupWrite), _) | (None, Some("group_write")) => StateAccess::GroupWrite,
+        (None, Some(other)) => {
+            return Err(Stop::Usage(format!("`state_access` of [run]: `{other}` is not one of {STATE_ACCESS}")));
+        }
+    };
+    Ok(Plan { file, engine, threads, state_dir, state_access, database, mirror_codec: codecs.mirror })
 }
 
 /// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.
@@ -173,20 +183,11 @@ fn start(
     let standby = if has_standbys { Arc::new(ChangelogReader::for_standbys(kafka)?) } else { restore.clone() };
     let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
     let (patience, threads) = (runtime.broker_timeout, plan.threads);
-    let purposes = if plan.database.is_some() { &[Purpose::Run, Purpose::Mirror][..] } else { &[Purpose::Run] };
-    let needs = rights::needs_of(&plan.file, purposes);
-    let kafka = kafka.clone();
     unless_signalled(signalled, move || {
         admin.wait_for_brokers(patience)?;
-        let asked = rights::require(&admin, &kafka, "run", &needs)?;
         let clock = Arc::new(MachineClock::default());
-        let ports = InstancePorts { admin: admin.clone(), restore, standby, stores, clock, executor, observer };
-        let instance = prepare(&engine, &config, threads, &ports, patience)?;
-        if !asked.absent.is_empty() {
-            // On topics that it has just made.
-            rights::require(&admin, &kafka, "run", &needs)?;
-        }
-        Ok(instance)
+        let ports = InstancePorts { admin, restore, standby, stores, clock, executor, observer };
+        prepare(&engine, &config, threads, &ports, patience)
     })
 }
 
@@ -236,9 +237,7 @@ impl Threads {
     }
 
     /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
-    ///
-    /// What is looked at meanwhile may end the wait, too.
-    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut() -> anyhow::Result<()>) -> Option<Stop> {
+    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut()) -> Option<Stop> {
         loop {
             match self.ends.recv_timeout(LOOK) {
                 Ok(Err(e)) => return Some(e.into()),
@@ -252,9 +251,7 @@ impl Threads {
             if signalled.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Err(failure) = look() {
-                return Some(failure.into());
-            }
+            look();
         }
     }
 

@@ -1,6 +1,5 @@
-//! What commands that go on until a signal share: the signal itself, work that it may cut short, and the HTTP pages.
+//! What commands that go on until a signal share: the signal itself, and work that it may cut short.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -11,7 +10,6 @@ use anyhow::{Context as _, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Stop;
-use crate::edges::http::Status;
 
 /// How often signals are looked at.
 pub const LOOK: Duration = Duration::from_millis(100);
@@ -56,52 +54,4 @@ pub fn wait_for<T>(handle: &JoinHandle<T>, deadline: Instant) -> bool {
         thread::sleep(Duration::from_millis(5));
     }
     true
-}
-
-/// Takes the address of the HTTP pages, before anything is started.
-pub fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
-    let listen = |addr| {
-        TcpListener::bind(addr)
-            .with_context(|| format!("serve HTTP at {addr}: choose another --http-listen, or stop what listens there"))
-    };
-    address.map(listen).transpose()
-}
-
-/// The HTTP pages on a thread of their own; dropping it stops them.
-pub struct Http {
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Http {
-    /// Serves the pages.
-    pub fn start(listener: TcpListener, pages: Arc<impl Status + 'static>) -> anyhow::Result<Http> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start HTTP")?;
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        tracing::info!("/live, /ready and /metrics at http://{}", listener.local_addr().context("serve HTTP")?);
-        let body = move || {
-            let wait = async {
-                // An error means that the sender is gone, which stops it as well.
-                let _ = stopped.await;
-            };
-            if let Err(e) = runtime.block_on(crate::edges::http::serve(listener, pages, wait)) {
-                tracing::error!("serve HTTP: {e}");
-            }
-        };
-        let thread = thread::Builder::new().name("http".to_owned()).spawn(body).context("start HTTP")?;
-        Ok(Http { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Http {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // The thread may have ended already.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            // An open connection may hold it; the process ends anyway.
-            wait_for(&thread, Instant::now() + Duration::from_millis(200));
-        }
-    }
 }

@@ -128,6 +128,9 @@ pub const STRATEGIES: (&str, &str) = (
     "Strategies by field path, or by container for all its keys. `--set strategy.<path>=…` overrides it.",
 );
 
+/// Who may use the state folders.
+pub const STATE_ACCESS: &str = "owner, group_read, group_write";
+
 /// What the flags of `helixstream run` default to.
 pub const RUN: Section = Section {
     name: "run",
@@ -137,7 +140,21 @@ pub const RUN: Section = Section {
         optional("bootstrap_servers", Takes::Text, "\"localhost:9092\"", "Brokers to ask first, separated by commas."),
         optional("state_dir", Takes::Text, "\"state\"", "Folder of the state."),
         optional("threads", Takes::Count(1024), "2", "Stream threads."),
-        optional("http_listen", Takes::Text, "\"127.0.0.1:8080\"", "Where /live, /ready and /metrics are served."),
+        optional(
+            "state_access",
+            Takes::Choice(STATE_ACCESS),
+            "\"group_write\"",
+            "Who may use the state folders that are made: this user (0700), its group to read (0750), or its group (0770).",
+        ),
+        optional(
+            "http_listen",
+            Takes::Text,
+            "\"8080\"",
+            "Where /live, /ready and /metrics are served; a port alone means 127.0.0.1.",
+        ),
+        optional("http_token_file", Takes::Text, "\"tokens\"", "Tokens that everything but /live and /ready asks for."),
+        optional("http_tls_cert", Takes::Text, "\"server.pem\"", "Certificate that HTTPS is served with."),
+        optional("http_tls_key", Takes::Text, "\"server.key\"", "Private key of the certificate."),
         optional(
             "postgres_url",
             Takes::Secret,

@@ -64,8 +64,16 @@ pub struct RunDefaults {
     pub state_dir: Option<String>,
     /// `--threads`.
     pub threads: Option<usize>,
+    /// `--state-access`: one of [`keys::STATE_ACCESS`].
+    pub state_access: Option<String>,
     /// `--http-listen`.
     pub http_listen: Option<String>,
+    /// `--http-token-file`.
+    pub http_token_file: Option<String>,
+    /// `--http-tls-cert`.
+    pub http_tls_cert: Option<String>,
+    /// `--http-tls-key`.
+    pub http_tls_key: Option<String>,
     /// `--postgres-url`.
     pub postgres_url: Option<String>,
     /// `--postgres-schema`.
@@ -269,7 +277,11 @@ fn read_run(t: &Table<'_, '_>) -> RunDefaults {
         bootstrap_servers: owned("bootstrap_servers"),
         state_dir: owned("state_dir"),
         threads: t.count("threads").and_then(|n| usize::try_from(n.value).ok()),
+        state_access: owned("state_access"),
         http_listen: owned("http_listen"),
+        http_token_file: owned("http_token_file"),
+        http_tls_cert: owned("http_tls_cert"),
+        http_tls_key: owned("http_tls_key"),
         postgres_url: owned("postgres_url"),
         postgres_schema: owned("postgres_schema"),
     }

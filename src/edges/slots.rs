@@ -3,12 +3,17 @@
 //!
 //! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside), `instance` (a random id, written
 //! once), `application` (whose state it is), texts that the application keeps there, and the tasks' databases under `tasks/`.
+//!
+//! State holds what the records hold, so folders that are made here are for this user alone (0700, files 0600) unless a setting says
+//! otherwise. That is done by the process's umask, since RocksDB makes its files by it and by nothing else. Folders that are there already
+//! keep their modes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, flock};
 use uuid::Uuid;
 
 /// What kept a slot from being taken.
@@ -76,6 +81,51 @@ fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SlotErro
     move |why| SlotError::Io { verb, path, why }
 }
 
+/// Who may use the folders and files of the state that this process makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateAccess {
+    /// This user alone: 0700 and 0600.
+    #[default]
+    Owner,
+    /// The group may read: 0750 and 0640. Enough to read the state of a stopped instance.
+    GroupRead,
+    /// The group may write as well: 0770 and 0660, for volumes that instances of different users share.
+    GroupWrite,
+}
+
+impl StateAccess {
+    /// Sets the umask of this process, before it makes any file of the state.
+    pub fn apply(self) {
+        let kept_away = match self {
+            StateAccess::Owner => Mode::RWXG | Mode::RWXO,
+            StateAccess::GroupRead => Mode::WGRP | Mode::RWXO,
+            StateAccess::GroupWrite => Mode::RWXO,
+        };
+        rustix::process::umask(kept_away);
+    }
+
+    /// Warns where somebody else could change the state: by the mode of a folder, or because it is another user's.
+    fn warn_of_others(self, dir: &Path) -> Result<(), SlotError> {
+        let data = fs::metadata(dir).map_err(failed("look at the folder", dir))?;
+        let (mode, owner) = (data.mode() & 0o7777, data.uid());
+        let ours = rustix::process::geteuid().as_raw();
+        let who = if mode & 0o002 != 0 {
+            "every user".to_owned()
+        } else if mode & 0o020 != 0 && self != StateAccess::GroupWrite {
+            format!("group {}", data.gid())
+        } else if owner != ours && owner != 0 && self != StateAccess::GroupWrite {
+            format!("its owner, user {owner},")
+        } else {
+            return Ok(());
+        };
+        tracing::warn!(
+            "{who} can write to the state folder {} (mode {mode:04o}) and so change the state: take that right away (chmod go-w), or say that it              is meant (--state-access group_write, for a group)",
+            dir.display()
+        );
+        Ok(())
+    }
+}
+
 /// A slot that this process holds until it is dropped.
 #[derive(Debug)]
 pub struct Slot {
@@ -91,17 +141,27 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes slot `insist`, or the lowest free one, for `application_id`. Folders are made where missing.
+    /// Takes slot `insist`, or the lowest free one, for `application_id`. Folders are made where missing; those that are there keep their
+    /// modes, and a warning tells where `access` does not let others write to them and their modes do.
     ///
     /// # Errors
     /// The slot insisted on is held, a slot holds another application's state, or files fail.
-    pub fn take(state_dir: &Path, insist: Option<u32>, application_id: &str) -> Result<Slot, SlotError> {
+    pub fn take(
+        state_dir: &Path,
+        insist: Option<u32>,
+        application_id: &str,
+        access: StateAccess,
+    ) -> Result<Slot, SlotError> {
         let mut number = insist.unwrap_or(0);
         loop {
             let dir = state_dir.join(number.to_string());
             fs::create_dir_all(&dir).map_err(failed("make the slot's folder", &dir))?;
             match lock(&dir)? {
-                Some(lock) => return Slot::open(state_dir, number, application_id, lock),
+                Some(lock) => {
+                    let slot = Slot::open(state_dir, number, application_id, lock)?;
+                    [state_dir, &dir, &slot.tasks].into_iter().try_for_each(|dir| access.warn_of_others(dir))?;
+                    return Ok(slot);
+                }
                 None if insist.is_some() => {
                     return Err(SlotError::Taken { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
                 }
@@ -174,10 +234,15 @@ impl Slot {
     }
 }
 
-/// The lock of a slot's folder; `None` when another process holds it.
+/// The lock of a slot's folder; `None` when another process holds it. Whoever may only read the folder may hold the lock all the same, to
+/// read the state meanwhile.
 fn lock(dir: &Path) -> Result<Option<File>, SlotError> {
     let path = dir.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let open = match open {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => File::open(&path).map_err(|_| e),
+        open => open,
+    };
     let file = open.map_err(failed("open the lock", &path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
@@ -228,21 +293,21 @@ mod tests {
     #[test]
     fn the_lowest_free_slot_is_taken_and_keeps_its_id() {
         let dir = tempfile::tempdir().unwrap();
-        let a = Slot::take(dir.path(), None, "app").unwrap();
-        let b = Slot::take(dir.path(), None, "app").unwrap();
+        let a = Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap();
+        let b = Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap();
         assert_eq!((a.number, b.number), (0, 1));
         assert_ne!(a.instance_id, b.instance_id);
         let id = a.instance_id.clone();
         drop(a);
-        let again = Slot::take(dir.path(), None, "app").unwrap();
+        let again = Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap();
         assert_eq!((again.number, again.instance_id), (0, id));
     }
 
     #[test]
     fn a_taken_slot_names_its_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let _held = Slot::take(dir.path(), Some(3), "app").unwrap();
-        let e = Slot::take(dir.path(), Some(3), "app").unwrap_err().to_string();
+        let _held = Slot::take(dir.path(), Some(3), "app", StateAccess::Owner).unwrap();
+        let e = Slot::take(dir.path(), Some(3), "app", StateAccess::Owner).unwrap_err().to_string();
         assert!(e.contains(&format!("held by process {}", std::process::id())), "{e}");
         assert!(Slot::read_all(dir.path()).is_err());
     }
@@ -250,16 +315,16 @@ mod tests {
     #[test]
     fn another_applications_slot_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Slot::take(dir.path(), None, "one").unwrap());
-        let e = Slot::take(dir.path(), None, "two").unwrap_err().to_string();
+        drop(Slot::take(dir.path(), None, "one", StateAccess::Owner).unwrap());
+        let e = Slot::take(dir.path(), None, "two", StateAccess::Owner).unwrap_err().to_string();
         assert!(e.contains("application `one`"), "{e}");
     }
 
     #[test]
     fn slots_of_a_stopped_instance_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        Slot::take(dir.path(), Some(2), "app").unwrap().keep("note", "kept").unwrap();
-        drop(Slot::take(dir.path(), None, "app").unwrap());
+        Slot::take(dir.path(), Some(2), "app", StateAccess::Owner).unwrap().keep("note", "kept").unwrap();
+        drop(Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap());
         let slots = Slot::read_all(dir.path()).unwrap();
         let kept: Vec<_> = slots.iter().map(|s| (s.number, s.kept("note").unwrap())).collect();
         assert_eq!(kept, [(0, None), (2, Some("kept".to_owned()))]);

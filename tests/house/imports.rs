@@ -29,7 +29,13 @@ const ONE_EDGE: &[(&str, &str)] = &[
     ("schema_registry_converter", "avro"),
     ("reqwest", "avro"),
     ("rustls", "avro"),
+    // Through it the HTTP edge has rustls, too.
+    ("tokio_rustls", "http"),
     ("axum", "http"),
+    ("hyper", "http"),
+    ("hyper_util", "http"),
+    ("ring", "http"),
+    ("subtle", "http"),
     ("clap", "cli"),
     ("indicatif", "cli"),
     ("rhai", "script"),

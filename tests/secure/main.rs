@@ -3,7 +3,4 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod acl;
-mod acl_missing;
-mod acl_taken;
 mod connect;

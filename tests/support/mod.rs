@@ -17,7 +17,6 @@
 // Each test binary uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
-pub mod authorizer;
 pub mod broker;
 pub mod certificates;
 pub mod disk;
@@ -32,7 +31,6 @@ pub mod token_server;
 pub mod tools;
 pub mod wait;
 
-pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
 pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};

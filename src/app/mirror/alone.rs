@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
 use crate::app::pages::of_mirrors;
-use crate::app::signals::{Http, LOOK, listen, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, kafka, registry, rights};
+use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
+use crate::app::{Custom, Stop, http, kafka, registry};
+use crate::edges::cli::MirrorRunArgs;
 use crate::edges::cli::terminal::LiveLine;
-use crate::edges::cli::{MirrorRunArgs, Purpose};
 use crate::edges::http::{Family, Status};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
@@ -27,16 +27,15 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
     let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
-    let listener = listen(args.http_listen)?;
+    // The file's address is that of `run`, which may well run on this machine with the same file.
+    let server = http::bind(&args.http, None, &file.run)?;
     refuse_foreign_tables(&database)?;
     tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
-    let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
         let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
         admin.wait_for_brokers(patience)?;
-        rights::require(&admin, &clients, "mirror run", &needs)?;
         require_topics(&admin, &topics)
     })?;
     if ready.is_none() {
@@ -44,12 +43,10 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     }
     let mirrors = Mirrors::start(sinks, &kafka)?;
     let pages = Arc::new(Pages(mirrors.status()));
-    let http = listener.map(|listener| Http::start(listener, pages.clone())).transpose()?;
+    let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let (line, mut shown) = (LiveLine::new(), Instant::now());
-    let mut outcome = Ok(());
-    while !signalled.load(Ordering::Relaxed) && outcome.is_ok() {
+    while !signalled.load(Ordering::Relaxed) {
         thread::sleep(LOOK);
-        outcome = mirrors.check();
         if let Some(line) = &line
             && shown.elapsed() >= SHOW
         {
@@ -62,7 +59,6 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let deadline = Instant::now() + STOP_LIMIT;
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
     drop(http);
-    outcome?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Commands and flags. Every flag has a variable `HELIXSTREAM_<FLAG>`; a flag beats its variable, which beats the topology file.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
@@ -10,8 +9,8 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::conflicts::ConflictsCommand;
+use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
-use super::topics::TopicsArgs;
 use super::topology::TopologyCommand;
 
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
@@ -79,7 +78,7 @@ pub enum Command {
     /// A record goes to the partition that its line names; where the line names none, or the topic has no such
     /// partition, to the one that Java's default partitioner picks by its key.
     Produce(ProduceArgs),
-    /// Plan, create or check a topology's topics, and list the rights that each command needs
+    /// Plan, create or check a topology's topics
     Topics(TopicsArgs),
     /// Check, show and compare topology files, with no broker
     Topology(TopologyCommand),
@@ -87,6 +86,8 @@ pub enum Command {
     Conflicts(ConflictsCommand),
     /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it with Kafka
     Mirror(MirrorCommand),
+    /// Make tokens for the HTTP pages of `run` and `mirror run`
+    Http(HttpCommand),
     /// Look into the state of a stopped instance, read-only
     ///
     /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the state keeps.
@@ -156,6 +157,10 @@ pub struct RunArgs {
     /// Folder of the state; instances on one machine may share it, each takes a slot [default: the file's, else ./state]
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Who may use the state folders that are made here: `owner` (mode 0700), `group_read` (0750: a second user runs
+    /// `state get`) or `group_write` (0770: shared volumes, Kubernetes' fsGroup) [default: the file's, else owner]
+    #[arg(long, value_name = "WHO", env = "HELIXSTREAM_STATE_ACCESS", value_enum)]
+    pub state_access: Option<StateAccess>,
     /// Insist on this slot of the state folder; exit 1 at once when another process holds it [default: the lowest free]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
     pub slot: Option<u32>,
@@ -165,13 +170,25 @@ pub struct RunArgs {
     /// Mirror.
     #[command(flatten)]
     pub mirror: MirrorArgs,
-    /// Serve /live, /ready and /metrics here.
-    #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
-    pub http_listen: Option<SocketAddr>,
+    /// HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// Run although the topology has changed so that the state of this store is left behind (`helixstream topology diff`
     /// says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds several, separated by `;` or new lines.
     #[arg(long, value_name = "STORE", action = ArgAction::Append)]
     pub accept_reset: Vec<String>,
+}
+
+/// Who may use the folders of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum StateAccess {
+    /// This user alone.
+    Owner,
+    /// This user; the group of the folder may read.
+    GroupRead,
+    /// This user and the group of the folder.
+    GroupWrite,
 }
 
 /// `helixstream replay`.
@@ -209,6 +226,48 @@ pub struct ProduceArgs {
     /// Records a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_RATE", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
+}
+
+/// `helixstream topics`.
+#[derive(Args, Debug)]
+pub struct TopicsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: TopicsAction,
+}
+
+/// What to do with a topology's topics.
+#[derive(Debug, Subcommand)]
+pub enum TopicsAction {
+    /// Print what `create` would make, and change nothing
+    Plan(TopicsTarget),
+    /// Make the source, sink and internal topics that are missing; those that exist are left as they are
+    Create(TopicsTarget),
+    /// Say what is missing or set in a way that loses records; exit 1 when something is
+    Check(TopicsTarget),
+}
+
+impl TopicsAction {
+    /// The flags, which are the same for all.
+    pub fn target(&self) -> &TopicsTarget {
+        match self {
+            TopicsAction::Plan(t) | TopicsAction::Create(t) | TopicsAction::Check(t) => t,
+        }
+    }
+}
+
+/// Flags of `topics plan`, `create` and `check`.
+#[derive(Args, Clone, Debug)]
+pub struct TopicsTarget {
+    /// Topology and settings.
+    #[command(flatten)]
+    pub topology: TopologyArgs,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// Prefix of the internal topics [default: the file's]
+    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
+    pub application_id: Option<String>,
 }
 
 /// `helixstream mirror`.
@@ -264,9 +323,9 @@ pub struct MirrorRunArgs {
     /// From where to where.
     #[command(flatten)]
     pub target: MirrorTarget,
-    /// Serve /live, /ready and /metrics here.
-    #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
-    pub http_listen: Option<SocketAddr>,
+    /// HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
 }
 
 /// `helixstream mirror verify`.

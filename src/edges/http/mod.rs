@@ -1,59 +1,33 @@
-//! The HTTP edge: `/live`, `/ready` and `/metrics`, for health checks and Prometheus. It knows no engine: it asks a [`Status`].
+//! The HTTP edge: one server for every command that serves HTTP. It takes a port, speaks TLS where it is asked to, asks for tokens, limits
+//! what clients may take, and shows what a [`Status`] says. It knows no engine. docs/http.md tells what a user sees of it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`listen`] | the address, as people write it |
+//! | [`server`] | connections, TLS, the thread |
+//! | `connections` | the table of connections, with their limits |
+//! | `access` | who may ask for what: bearer tokens, sessions, forms |
+//! | [`tokens`] | the token file |
+//! | `sessions`, `login` | browsers that have logged in |
+//! | `tls`, `watched` | certificate and key; files that are read again when they change |
+//! | `status`, `metrics` | the pages |
 
+mod access;
+mod connections;
+mod html;
+pub mod listen;
+mod login;
 mod metrics;
+mod random;
+pub mod server;
+mod sessions;
+mod status;
+mod throttle;
+mod tls;
+pub mod tokens;
+mod watched;
 
-use std::future::Future;
-use std::io;
-use std::net::TcpListener;
-use std::sync::Arc;
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-
+pub use connections::Limits;
 pub use metrics::{Family, Kind, Sample, Value};
-
-/// What the pages show, asked anew at each request.
-pub trait Status: Send + Sync + 'static {
-    /// What is not running yet, one line each; empty when all is ready.
-    fn waiting(&self) -> Vec<String>;
-
-    /// All metrics.
-    fn metrics(&self) -> Vec<Family>;
-}
-
-/// Serves until `stop` resolves.
-///
-/// # Errors
-/// The listener cannot be used.
-pub async fn serve(
-    listener: TcpListener,
-    status: Arc<dyn Status>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let app = Router::new()
-        .route("/live", get(|| async { "live\n" }))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics_page))
-        .with_state(status);
-    axum::serve(listener, app).with_graceful_shutdown(stop).await
-}
-
-async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
-    let waiting = status.waiting();
-    if waiting.is_empty() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n").into_response()
-}
-
-async fn metrics_page(State(status): State<Arc<dyn Status>>) -> Response {
-    match metrics::text(status.metrics()) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("write the metrics: {e}\n")).into_response(),
-    }
-}
+pub use status::Status;
+pub use tls::{TlsError, TlsFiles};

@@ -6,7 +6,7 @@ mod options;
 mod task;
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -124,6 +124,15 @@ impl RocksStores {
     }
 }
 
+/// Makes the file by which RocksDB locks a database, as the umask has it. RocksDB itself makes every file with mode 0644, less the umask,
+/// and opens this one for writing: on a volume that users of a group share, another one of them could then not take the task over.
+fn make_lock_file(database: &Path) {
+    let made = fs::create_dir_all(database)
+        .and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).open(database.join("LOCK")));
+    // Where it cannot be made, RocksDB fails at the same and says why.
+    drop(made);
+}
+
 /// The column family that every database has; no store lies in it.
 const DEFAULT_FAMILY: &str = "default";
 
@@ -132,6 +141,7 @@ impl StoreEngine for RocksStores {
         let Some(open) = OpenTask::begin(&self.open, task) else {
             return Err(Error::Retry(format!("open the store of task {task}: it is open already")));
         };
+        make_lock_file(&self.path(task));
         let db = self.database(task, stores).map_err(|error| task::remedy(task, "open", error))?;
         Ok(Box::new(RocksTask::new(db, task, stores, self.shared.family(), Some(open))))
     }

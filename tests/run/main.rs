@@ -1,8 +1,13 @@
 //! `run`, `topics` and `state` on a real broker: what a person gets when something is missing, and what comes out when all is there.
 
-#[path = "run/leaks.rs"]
-mod leaks;
+#[path = "../support/mod.rs"]
 mod support;
+
+mod crowd;
+mod folders;
+mod http;
+mod https;
+mod leaks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,18 +75,23 @@ impl Trial {
         std::fs::write(self.path("t.toml"), text.replacen(old, new, 1)).unwrap();
     }
 
+    /// Whether an instance is ready, and has processed so many records at least and all that there are.
+    fn is_through(&self, http: &str, records: f64) -> Option<()> {
+        page(http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))?;
+        let metrics = page(http, "/metrics")?;
+        let total = metrics.lines().find_map(|line| line.strip_prefix("helixstream_records_total "))?;
+        (total.parse::<f64>().unwrap() >= records).then_some(())?;
+        let mut lags = metrics.lines().filter(|line| line.starts_with("helixstream_lag{")).peekable();
+        (lags.peek().is_some() && lags.all(|line| line.ends_with(" 0.0"))).then_some(())
+    }
+
     /// Runs until so many records at least, and all that there are, are processed; what is resolved then, and what was said.
     fn run_through(&self, records: f64, more: &[&str]) -> (String, String) {
         let http = format!("127.0.0.1:{}", ports::free_port());
         let mut helix = self.run(&[&["--http-listen", &http], more].concat());
         wait_for("the instance to be ready and at the end", || {
             assert!(helix.is_running(), "{}", helix.stderr());
-            page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))?;
-            let metrics = page(&http, "/metrics")?;
-            let total = metrics.lines().find_map(|line| line.strip_prefix("helixstream_records_total "))?;
-            (total.parse::<f64>().unwrap() >= records).then_some(())?;
-            let mut lags = metrics.lines().filter(|line| line.starts_with("helixstream_lag{")).peekable();
-            (lags.peek().is_some() && lags.all(|line| line.ends_with(" 0.0"))).then_some(())
+            self.is_through(&http, records)
         });
         let finished = helix.terminate();
         assert_eq!(finished.code, Some(0), "{finished:?}");

@@ -1,0 +1,136 @@
+//! HTTP of the commands that serve it: from flags and the topology file to a server, and `helixstream http`.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::Stop;
+use crate::config::RunDefaults;
+use crate::edges::cli::{HttpAction, HttpArgs, TokenArgs, TokenRight};
+use crate::edges::http::listen::parse_address;
+use crate::edges::http::server::{HttpError, HttpSettings, RunningServer, Server};
+use crate::edges::http::tokens::{Right, Token, Tokens};
+use crate::edges::http::{Limits, Status, TlsFiles};
+
+/// Takes the address of the HTTP pages and reads their files, before anything is started. `None` when no address is given. `address`
+/// is the file's, for a command that takes it from there.
+pub fn bind(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<Server>, Stop> {
+    let Some(settings) = settings(args, address, file)? else { return Ok(None) };
+    let server = Server::bind(&settings).map_err(|e| match e {
+        HttpError::Bind { .. } => Stop::Failure(e.into()),
+        HttpError::Tokens(e) => Stop::Usage(format!("--http-token-file: {e}")),
+        HttpError::Tls(e) => Stop::Usage(format!("--http-tls-cert, --http-tls-key: {e}")),
+    })?;
+    warn(&server, &settings);
+    Ok(Some(server))
+}
+
+fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<HttpSettings>, Stop> {
+    let path = |flag: &Option<PathBuf>, file: &Option<String>| flag.clone().or(file.as_deref().map(PathBuf::from));
+    let token_file = path(&args.http_token_file, &file.http_token_file);
+    let certificate = path(&args.http_tls_cert, &file.http_tls_cert);
+    let key = path(&args.http_tls_key, &file.http_tls_key);
+    let (address, from) = match (&args.http_listen, address) {
+        (Some(text), _) => (text.as_str(), "--http-listen"),
+        (None, Some(text)) => (text, "`http_listen` of [run]"),
+        (None, None) => {
+            if args.http_token_file.is_some() || args.http_tls_cert.is_some() || args.http_tls_key.is_some() {
+                tracing::warn!("no --http-listen: HTTP is not served, and its other settings have no effect");
+            }
+            return Ok(None);
+        }
+    };
+    let address = parse_address(address).map_err(|e| Stop::Usage(format!("{from}: {e}")))?;
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(Stop::Usage("--http-tls-cert needs --http-tls-key, its private key".to_owned())),
+        (None, Some(_)) => return Err(Stop::Usage("--http-tls-key needs --http-tls-cert, its certificate".to_owned())),
+    };
+    Ok(Some(HttpSettings { address, token_file, tls, limits: Limits::default() }))
+}
+
+/// Tells what lets strangers in.
+fn warn(server: &Server, settings: &HttpSettings) {
+    let (url, port, reaches_out) = (server.url(), server.address().port(), !settings.address.ip().is_loopback());
+    if let Some(file) = &settings.token_file {
+        let file = file.display();
+        if server.tokens() == Some(0) {
+            tracing::warn!(
+                "the token file {file} holds no token, so only /live and /ready answer: `helixstream http token` makes one"
+            );
+        }
+        if settings.tls.is_none() && reaches_out {
+            tracing::warn!(
+                "tokens reach {url} unencrypted: give --http-tls-cert and --http-tls-key, or let a proxy before it speak TLS"
+            );
+        }
+    } else if reaches_out {
+        tracing::warn!(
+            "everybody who reaches {url} may read its pages: --http-token-file asks for tokens, and `--http-listen {port}` lets only this \
+             machine in"
+        );
+    }
+}
+
+/// Serves the pages of a status.
+pub fn serve(server: Server, status: Arc<dyn Status>) -> anyhow::Result<RunningServer> {
+    tracing::info!("/live, /ready and /metrics at {}", server.url());
+    server.start(status).context("start the thread that serves HTTP")
+}
+
+/// `helixstream http`.
+pub fn http(action: &HttpAction) -> Result<(), Stop> {
+    match action {
+        HttpAction::Token(args) => token(args),
+    }
+}
+
+fn token(args: &TokenArgs) -> Result<(), Stop> {
+    let right = |right: &TokenRight| match right {
+        TokenRight::Read => Right::Read,
+        TokenRight::Act => Right::Act,
+    };
+    let rights: Vec<Right> = args.rights.iter().map(right).collect();
+    let (text, token) = Token::make(&args.name, &rights, args.users.as_deref()).map_err(Stop::Usage)?;
+    match &args.append {
+        Some(file) => {
+            append(file, &token)?;
+            println!("{text}");
+        }
+        None => println!("{text}\n{}", token.line()),
+    }
+    Ok(())
+}
+
+/// Adds a line to a token file, which stays one that can be read.
+fn append(file: &Path, token: &Token) -> Result<(), Stop> {
+    if file.exists() {
+        let tokens = Tokens::read(file).map_err(|e| Stop::Usage(e.to_string()))?;
+        if tokens.has(&token.name) {
+            let name = &token.name;
+            return Err(Stop::Usage(format!(
+                "{} has a token of the name {name}: remove its line, or choose another --name",
+                file.display()
+            )));
+        }
+    }
+    let write = || -> std::io::Result<()> {
+        let mut open = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+        // The last line may lack its end.
+        let mut last = [b'\n'];
+        if open.metadata()?.len() > 0 {
+            open.seek(SeekFrom::End(-1))?;
+            open.read_exact(&mut last)?;
+        }
+        let before = if last == [b'\n'] { "" } else { "\n" };
+        open.write_all(format!("{before}{}\n", token.line()).as_bytes())?;
+        open.sync_all()
+    };
+    write().with_context(|| format!("write the token file {}", file.display()))?;
+    Ok(())
+}

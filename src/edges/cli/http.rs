@@ -1,0 +1,76 @@
+//! Flags of HTTP: how commands serve it, and `helixstream http`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// How HTTP is served.
+#[derive(Args, Clone, Debug)]
+pub struct HttpArgs {
+    /// Serve /live, /ready, /metrics and a page for people here: a port alone (8080) means 127.0.0.1, another address is written
+    /// out (0.0.0.0:8080) [default: for `run` the file's]
+    #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
+    pub http_listen: Option<String>,
+    /// Ask for a bearer token of this file on everything but /live and /ready; `helixstream http token` makes its lines. It is
+    /// read again when it changes [default: the file's]
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_HTTP_TOKEN_FILE")]
+    pub http_token_file: Option<PathBuf>,
+    /// Serve HTTPS with this certificate: PEM, followed by those up to the authority. It is read again when it changes
+    /// [default: the file's]
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_HTTP_TLS_CERT")]
+    pub http_tls_cert: Option<PathBuf>,
+    /// The certificate's private key: PEM, not encrypted [default: the file's]
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_HTTP_TLS_KEY")]
+    pub http_tls_key: Option<PathBuf>,
+}
+
+/// `helixstream http`.
+#[derive(Args, Debug)]
+pub struct HttpCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: HttpAction,
+}
+
+/// What to do about HTTP.
+#[derive(Debug, Subcommand)]
+pub enum HttpAction {
+    /// Make a token and its line of the token file
+    ///
+    /// Prints the token, which is kept nowhere else, and below it the line for --http-token-file, which holds the token's
+    /// SHA-256 only. With --append the line goes into the file, and only the token is printed.
+    Token(TokenArgs),
+}
+
+/// `helixstream http token`.
+#[derive(Args, Debug)]
+pub struct TokenArgs {
+    /// Who the token is for, as logs name it: letters, digits, `.`, `_`, `-` and `@`
+    #[arg(long, value_name = "NAME", env = "HELIXSTREAM_NAME")]
+    pub name: String,
+    /// What it allows: `read` pages, `act` (change something)
+    #[arg(
+        long,
+        value_name = "RIGHTS",
+        env = "HELIXSTREAM_RIGHTS",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "read"
+    )]
+    pub rights: Vec<TokenRight>,
+    /// Ids of the users that it may see, separated by commas [default: all]
+    #[arg(long, value_name = "USERS", env = "HELIXSTREAM_USERS", value_delimiter = ',')]
+    pub users: Option<Vec<String>>,
+    /// Append the line to this token file; made with mode 0600 if missing
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_APPEND")]
+    pub append: Option<PathBuf>,
+}
+
+/// A right of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TokenRight {
+    /// See pages.
+    Read,
+    /// Change something.
+    Act,
+}

@@ -1,0 +1,267 @@
+//! Who may ask for what. With a token file every request but `/live`, `/ready` and the login form needs a bearer token or a session;
+//! GET and HEAD need its right `read`, everything else `act`. A form that a session sends needs the session's form token as well.
+//!
+//! A token in a URL is never looked at: URLs end up in logs and histories.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{Extensions, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Redirect, Response};
+
+use super::connections::Slot;
+use super::sessions::{Session, Sessions};
+use super::throttle::Throttle;
+use super::tokens::{Right, Token, Tokens};
+use super::watched::Watched;
+
+/// Paths that ask for nothing. `/login` is where one shows a token.
+const OPEN: [&str; 3] = ["/live", "/ready", "/login"];
+/// Ends a session; any session may.
+pub(super) const LOGOUT: &str = "/logout";
+/// The field of a form that holds the form token.
+pub(super) const FORM_TOKEN: &str = "csrf_token";
+/// The header that a script sends the form token in.
+const FORM_TOKEN_HEADER: &str = "x-csrf-token";
+/// How long a refused token keeps its bearer waiting.
+pub(super) const REFUSAL_DELAY: Duration = Duration::from_millis(500);
+const CHALLENGE: &str = "Bearer realm=\"helixstream\"";
+
+/// Who asks.
+#[derive(Clone)]
+pub(super) enum Caller {
+    /// There is no token file: everybody who can connect.
+    Anyone,
+    /// A program that showed this token.
+    Bearer(Arc<Token>),
+    /// A browser that has logged in.
+    Browser(Session),
+}
+
+impl Caller {
+    /// The token that it showed, now or when it logged in.
+    pub fn token(&self) -> Option<&Token> {
+        match self {
+            Caller::Anyone => None,
+            Caller::Bearer(token) => Some(token),
+            Caller::Browser(session) => Some(&session.token),
+        }
+    }
+}
+
+/// What a server knows of who may ask.
+pub(super) struct Access {
+    /// The token file; `None` when everybody who can connect may ask.
+    pub tokens: Option<Arc<Watched<Tokens>>>,
+    /// Browsers that have logged in.
+    pub sessions: Sessions,
+    /// The cookie's name, with the port: browsers send cookies to every port of a host.
+    pub cookie: String,
+    /// Whether we serve TLS, so that the cookie never goes over anything else.
+    pub secure: bool,
+    /// Bytes of a body at most.
+    pub body_bytes: usize,
+    /// Lines about refused tokens.
+    pub refusals: Throttle,
+}
+
+/// Lets a request through, or says why not; adds what a browser is to know of every answer.
+pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let mut response = match admit(&access, request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal,
+    };
+    // Pages hold no scripts and nothing of other sites, and nobody keeps or frames them.
+    let headers = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn admit(access: &Access, mut request: Request) -> Result<Request, Response> {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if OPEN.contains(&request.uri().path()) {
+        return if is_safe || is_same_origin(request.headers()) { Ok(request) } else { Err(cross_site()) };
+    }
+    let Some(tokens) = &access.tokens else {
+        if !is_safe && !is_same_origin(request.headers()) {
+            return Err(cross_site());
+        }
+        request.extensions_mut().insert(Caller::Anyone);
+        return Ok(request);
+    };
+    let (mut parts, mut body) = request.into_parts();
+    let caller = caller(access, &tokens.current(), &parts).await?;
+    let needed = if is_safe { Right::Read } else { Right::Act };
+    if parts.uri.path() != LOGOUT && !caller.token().is_some_and(|token| token.rights.contains(&needed)) {
+        return Err(forbidden(needed));
+    }
+    if let (Caller::Browser(session), false) = (&caller, is_safe) {
+        body = with_form_token(access, session, &parts.headers, body).await?;
+    }
+    parts.extensions.insert(caller);
+    Ok(Request::from_parts(parts, body))
+}
+
+async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Caller, Response> {
+    let headers = &request.headers;
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        if let Some(token) = value.to_str().ok().and_then(bearer).and_then(|shown| tokens.find(shown)) {
+            return Ok(Caller::Bearer(token));
+        }
+        refuse(access, &request.extensions).await;
+        return Err(unauthorized("the token is not one of the token file\n", ", error=\"invalid_token\""));
+    }
+    if let Some(session) = cookie(headers, &access.cookie).and_then(|id| access.sessions.find(id, tokens)) {
+        return Ok(Caller::Browser(session));
+    }
+    if let Some(slot) = request.extensions.get::<Arc<Slot>>() {
+        slot.count_unauthorized();
+    }
+    let wants_page = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"));
+    if wants_page && request.method == Method::GET {
+        let whole = request.uri.path_and_query().map_or("/", |path| path.as_str());
+        let next: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", whole).finish();
+        return Err(Redirect::to(&format!("/login?{next}")).into_response());
+    }
+    Err(unauthorized("send a token: `Authorization: Bearer TOKEN`; a browser logs in at /login\n", ""))
+}
+
+/// Counts a wrong token, tells of it now and then, and takes its time.
+pub(super) async fn refuse(access: &Access, request: &Extensions) {
+    if let Some(count) = access.refusals.count() {
+        let peer = request.get::<SocketAddr>();
+        let from = peer.map_or_else(|| "an unknown address".to_owned(), ToString::to_string);
+        tracing::warn!(
+            "HTTP: a token that is not in the token file was refused, from {from} ({count} since the last such line)"
+        );
+    }
+    if let Some(slot) = request.get::<Arc<Slot>>() {
+        slot.count_unauthorized();
+        slot.hold_back(REFUSAL_DELAY).await;
+    }
+}
+
+/// The token of an `Authorization` header.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// A cookie of the request.
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Whether a request that changes something was sent by a page of ours, or by no page at all. Browsers say where a request comes from;
+/// a program that is no browser need not.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return matches!(site, "same-origin" | "none");
+    }
+    // Browsers leave Sec-Fetch-Site out where the page came by plain HTTP from another machine.
+    let Some(origin) = text(header::ORIGIN) else { return true };
+    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    host.is_some() && host == text(header::HOST)
+}
+
+/// Looks for the form token in the header or the form, and gives the body back for whom it is for.
+async fn with_form_token(
+    access: &Access,
+    session: &Session,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Body, Response> {
+    let refusal =
+        || (StatusCode::FORBIDDEN, "the form token is missing or wrong: load the page again\n").into_response();
+    if let Some(shown) = headers.get(FORM_TOKEN_HEADER) {
+        let is_right = shown.to_str().is_ok_and(|shown| session.is_form_token(shown));
+        return if is_right { Ok(body) } else { Err(refusal()) };
+    }
+    let bytes = read_body(access, body).await?;
+    let field = form_urlencoded::parse(&bytes).find(|(key, _)| key == FORM_TOKEN);
+    let is_right = field.is_some_and(|(_, shown)| session.is_form_token(&shown));
+    if is_right { Ok(Body::from(bytes)) } else { Err(refusal()) }
+}
+
+/// The whole body of a request.
+pub(super) async fn read_body(access: &Access, body: Body) -> Result<axum::body::Bytes, Response> {
+    let most = access.body_bytes;
+    to_bytes(body, most).await.map_err(|_| {
+        (StatusCode::PAYLOAD_TOO_LARGE, format!("the body was not whole or has more than {most} bytes\n"))
+            .into_response()
+    })
+}
+
+fn unauthorized(text: &'static str, error: &str) -> Response {
+    let challenge = format!("{CHALLENGE}{error}");
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
+}
+
+fn forbidden(needed: Right) -> Response {
+    let needed = needed.name();
+    let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needed}\"");
+    let text = format!("this token lacks the right `{needed}`\n");
+    (StatusCode::FORBIDDEN, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
+}
+
+fn cross_site() -> Response {
+    (StatusCode::FORBIDDEN, "a page of another site sent this request: it is refused\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_str(v).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_known() {
+        for (pairs, expected) in [
+            (&[][..], true),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("sec-fetch-site", "cross-site")], false),
+            // Another port of this host is the same site, and not the same origin.
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("origin", "http://a:1"), ("host", "a:1")], true),
+            (&[("origin", "https://a"), ("host", "a")], true),
+            (&[("origin", "http://a:2"), ("host", "a:1")], false),
+            (&[("origin", "null"), ("host", "a:1")], false),
+            (&[("origin", "null")], false),
+        ] {
+            assert_eq!(is_same_origin(&headers(pairs)), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_and_bearer_tokens_are_read() {
+        let all = headers(&[("cookie", "a=1; name=x=y ;b=2")]);
+        assert_eq!((cookie(&all, "name"), cookie(&all, "am")), (Some("x=y"), None));
+        for (value, expected) in
+            [("Bearer t", Some("t")), ("bearer  t ", Some("t")), ("Basic t", None), ("Bearer", None), ("t", None)]
+        {
+            assert_eq!(bearer(value), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What every server shows of its instance: `/live` and `/ready` for health checks, `/metrics` for Prometheus, `/` for people.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::access::{Caller, FORM_TOKEN, LOGOUT};
+use super::connections::Slot;
+use super::html::escape;
+use super::metrics::{self, Family};
+use super::tokens::Token;
+
+/// What the pages show, asked anew at each request.
+pub trait Status: Send + Sync + 'static {
+    /// What is not running yet, one line each; empty when all is ready.
+    fn waiting(&self) -> Vec<String>;
+
+    /// All metrics.
+    fn metrics(&self) -> Vec<Family>;
+}
+
+/// The routes of a status.
+pub(super) fn routes(status: Arc<dyn Status>) -> Router {
+    Router::new()
+        .route("/", get(overview))
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics_page))
+        .with_state(status)
+}
+
+async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
+    let waiting = status.waiting();
+    if waiting.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n").into_response()
+}
+
+async fn metrics_page(State(status): State<Arc<dyn Status>>, Extension(slot): Extension<Arc<Slot>>) -> Response {
+    let mut families = status.metrics();
+    families.extend(slot.metrics());
+    match metrics::text(families) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("write the metrics: {e}\n")).into_response(),
+    }
+}
+
+async fn overview(State(status): State<Arc<dyn Status>>, Extension(caller): Extension<Caller>) -> Html<String> {
+    let waiting = status.waiting();
+    let state = if waiting.is_empty() { "Ready." } else { "Not ready:" };
+    let lines: String = waiting.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
+    let bearer = caller.token().map(|token| format!("<p>{}</p>\n", escape(&described(token)))).unwrap_or_default();
+    let log_out = match &caller {
+        Caller::Browser(session) => format!(
+            "<form method=\"post\" action=\"{LOGOUT}\"><input type=\"hidden\" name=\"{FORM_TOKEN}\" value=\"{}\">\
+             <button>Log out</button></form>\n",
+            escape(session.form_token())
+        ),
+        Caller::Anyone | Caller::Bearer(_) => String::new(),
+    };
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>helixstream</title></head>\n<body>\n\
+         <h1>helixstream</h1>\n<p>{state}</p>\n<ul>\n{lines}</ul>\n\
+         <p><a href=\"/metrics\">Metrics</a> <a href=\"/ready\">Readiness</a></p>\n{bearer}{log_out}</body></html>\n"
+    ))
+}
+
+/// A token as its bearer reads it.
+fn described(token: &Token) -> String {
+    let rights: Vec<&str> = token.rights.iter().map(|right| right.name()).collect();
+    let users = token.users.as_ref().map_or_else(
+        || "all users".to_owned(),
+        |users| format!("users {}", users.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    );
+    format!("Token {}: rights {}; {users}.", token.name, rights.join(", "))
+}

@@ -1,0 +1,163 @@
+//! Thousands of clients that send nothing, send a byte at a time or never read, while records flow: health checks are answered at the
+//! first try, memory and file descriptors are bounded, and the stream goes on.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::folders::assert_modes;
+use crate::support::{ports, wait_for};
+use crate::{Trial, page};
+
+/// Clients at a time.
+const CLIENTS: usize = 2000;
+/// Clients that come back a second, after they were cut off.
+const RETURNING: usize = 200;
+/// What the server lets in at a time, by docs/http.md, and a few for those that are just being closed.
+const MOST: usize = 256 + 64;
+
+/// A client that takes its time.
+struct Slow {
+    stream: Option<TcpStream>,
+    kind: usize,
+    sent: usize,
+}
+
+/// What a client that never reads asks for, again and again.
+const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+
+impl Slow {
+    fn connect(address: &str, kind: usize) -> Slow {
+        let stream = TcpStream::connect(address).ok();
+        let stream = stream.filter(|stream| stream.set_nonblocking(true).is_ok());
+        Slow { stream, kind, sent: 0 }
+    }
+
+    /// Does what it does; afterwards it may have been cut off.
+    fn go_on(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let done = match self.kind % 3 {
+            // Sends nothing: sees whether it is still wanted.
+            0 => match stream.read(&mut [0]) {
+                Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+                read => read,
+            },
+            // A byte at a time of a header that does not end.
+            1 => {
+                let byte = [ASK.get(self.sent).copied().filter(|_| self.sent < 30).unwrap_or(b'a')];
+                stream.write(&byte)
+            }
+            // Reads no answer.
+            _ => stream.write(ASK),
+        };
+        match done {
+            Ok(count) => self.sent += count,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.stream = None,
+        }
+    }
+}
+
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    /// Connections made so far.
+    made: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn start(address: String) -> Crowd {
+        let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, count) = (stop.clone(), made.clone());
+        let body = move || {
+            let connect = |kind| {
+                count.fetch_add(1, Ordering::Relaxed);
+                Slow::connect(&address, kind)
+            };
+            let mut all: Vec<Slow> = (0..CLIENTS).map(connect).collect();
+            while !stopped.load(Ordering::Relaxed) {
+                all.iter_mut().for_each(Slow::go_on);
+                let gone = all.iter_mut().filter(|slow| slow.stream.is_none());
+                gone.take(RETURNING / 20).for_each(|slow| *slow = connect(slow.kind));
+                // The pace of the crowd, not a wait for anything.
+                thread::sleep(Duration::from_millis(50));
+            }
+        };
+        Crowd { stop, made, thread: Some(thread::spawn(body)) }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "the crowd failed");
+        }
+    }
+}
+
+fn value(text: &str, name: &str) -> f64 {
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
+}
+
+/// Resident memory of a process, in MiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// Sockets of a process; the stream's own files come and go with its databases.
+fn sockets(pid: u32) -> usize {
+    let links =
+        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| entry.ok()?.path().read_link().ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[test]
+fn two_thousand_slow_clients_cost_the_stream_nothing() {
+    let trial = Trial::new();
+    assert_eq!(trial.topics("create").code, Some(0));
+    trial.produce_samples();
+    let http = format!("127.0.0.1:{}", ports::free_port());
+    let mut helix = trial.run(&["--http-listen", &http]);
+    let metrics = || page(&http, "/metrics").filter(|text| text.starts_with("HTTP/1.1 200"));
+    // The 305 records as they come, and from the repartition topic what is good of them.
+    wait_for("the first records", || metrics().filter(|text| value(text, "helixstream_records_total") >= 603.0));
+    let (memory, before) = (resident(helix.pid()), sockets(helix.pid()));
+
+    let crowd = Crowd::start(http.clone());
+    wait_for("the crowd to be there", || (crowd.made.load(Ordering::Relaxed) > CLIENTS).then_some(()));
+    trial.produce_samples();
+    let mut seen = 0.0;
+    for round in 0.. {
+        // Each at the first try.
+        let ready = page(&http, "/ready").unwrap_or_else(|| panic!("round {round}: /ready was cut off"));
+        assert!(ready.starts_with("HTTP/1.1 200") || ready.contains("task"), "round {round}: {ready:?}");
+        let text = metrics().unwrap_or_else(|| panic!("round {round}: /metrics was cut off"));
+        seen = value(&text, "helixstream_records_total").max(seen);
+        assert!(value(&text, "helixstream_http_connections") <= 256.0, "{text}");
+        let (more, open) = (resident(helix.pid()).saturating_sub(memory), sockets(helix.pid()));
+        assert!(more < 128, "{more} MiB more than before the crowd came");
+        assert!(open < before + MOST, "{open} sockets, {before} before the crowd came");
+        if round >= 50 && seen >= 2.0 * 603.0 {
+            break;
+        }
+        assert!(round < 20_000, "the stream stands: {seen} records");
+    }
+    let text = metrics().expect("the server goes on");
+    let closed = value(&text, "helixstream_http_connections_closed_total{reason=\"crowded\"}");
+    assert!(closed >= (CLIENTS - 256) as f64, "{text}");
+    assert!(helix.stderr().contains("256 connections are open, which is the limit"), "{}", helix.stderr());
+    drop(crowd);
+    assert!(helix.is_running());
+    let finished = helix.terminate();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_modes(Path::new(&trial.path("state")), 0o700, 0o600);
+}
