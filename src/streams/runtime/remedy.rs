@@ -125,9 +125,12 @@ impl StreamThread {
         let config = &self.instance.config;
         let id = super::config::transactional_id(&config.application_id, &config.instance_id, self.index);
         self.metrics().set_back(what);
-        if count < MANY_LOSSES {
+        // While Kafka is away or a topic is gone, producers are lost for that, and the instance's watch has said so.
+        let is_explained = !self.instance.metrics().troubles().is_empty();
+        let wait = if count < MANY_LOSSES { FIRST_WAIT } else { LONG_WAIT * (count - MANY_LOSSES + 1) as u32 };
+        if count < MANY_LOSSES || is_explained {
             tracing::info!("the producer `{id}` is made anew: {what}");
-            return self.replace_producer(FIRST_WAIT);
+            return self.replace_producer(wait);
         }
         let advice = match is_fenced {
             true => {
@@ -138,7 +141,7 @@ impl StreamThread {
         tracing::error!(
             "the producer `{id}` was lost {count} times within a minute, the last time since: {what}{advice}"
         );
-        self.replace_producer(LONG_WAIT * (count - MANY_LOSSES + 1) as u32)
+        self.replace_producer(wait)
     }
 
     /// A topic takes smaller batches than were sent: a new producer sends the records again, in batches of half the size. A record that is refused in a

@@ -206,5 +206,8 @@ impl Watch {
 }
 
 fn text(now: Duration, since: Duration, what: &str) -> String {
-    format!("for {} s: {what}", now.saturating_sub(since).as_secs())
+    match now.saturating_sub(since).as_secs() {
+        0 => what.to_owned(),
+        seconds => format!("for {seconds} s: {what}"),
+    }
 }
