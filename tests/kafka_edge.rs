@@ -464,9 +464,9 @@ fn a_fenced_producer_is_lost_and_a_nobody_commits_nothing() {
     assert!(nobody.generation < 0, "{nobody:?}");
     assert!(matches!(old.send_offsets(&[commit()], &nobody, MINUTE), Err(Error::Migrated(_))));
     let mut new = producer(&settings);
-    assert!(matches!(old.commit(MINUTE), Err(Error::ProducerLost(_))));
-    assert!(old.fatal_error().is_some());
-    assert!(matches!(old.begin(), Err(Error::ProducerLost(_))), "a dead producer answers and does not wait");
+    assert!(matches!(old.commit(MINUTE), Err(Error::Fenced(_))));
+    assert!(matches!(old.fatal_error(), Some(Error::Fenced(_))));
+    assert!(matches!(old.begin(), Err(Error::Fenced(_))), "a dead producer answers and does not wait");
     transaction(&mut *new, &topic, &["new"], true);
     let values: Vec<_> = records::read_committed(Broker::shared(), &topic).into_iter().map(|one| one.value).collect();
     assert_eq!(values, [Some(b"new".to_vec())], "init ended the predecessor's transaction");
