@@ -42,7 +42,7 @@ struct MemoryProducer {
     tracked: Vec<Arc<str>>,
     in_flight: usize,
     batches: BatchLimit,
-    /// What goes with the next poll: records for topics that limit their batches, in order.
+    /// What goes with the next poll: records for topics that limit their batches or refuse records, in order.
     queued: Vec<Queued>,
 }
 
@@ -84,6 +84,13 @@ impl MemoryProducer {
         }
     }
 
+    fn is_refused(&self, queued: &Queued) -> bool {
+        let state = self.broker.lock();
+        let Some((topic, bytes)) = &state.refused else { return false };
+        let value = queued.record.value.as_deref().unwrap_or_default();
+        **topic == *queued.at.topic && value.windows(bytes.len()).any(|part| part == &bytes[..])
+    }
+
     /// Sends what is queued, as batches of a partition each, as librdkafka makes them: a record that is larger than a batch may be goes alone.
     fn send_batches(&mut self) {
         let Some(number) = self.transaction.filter(|number| self.broker.lock().open.contains_key(number)) else {
@@ -103,7 +110,18 @@ impl MemoryProducer {
                 bytes += self.queued[next].bytes();
                 batch.push(self.queued.remove(next));
             }
-            let limit = self.broker.lock().batch_limits[&*at.topic];
+            let limit = self.broker.lock().batch_limits.get(&*at.topic).copied().unwrap_or(usize::MAX);
+            if batch.iter().any(|queued| self.is_refused(queued)) {
+                // The broker names the records at fault (KIP-467), and takes none of the batch.
+                for queued in batch {
+                    let error = match self.is_refused(&queued) {
+                        true => Error::Record("its timestamp is out of range".to_owned()),
+                        false => Error::Aborted("it was part of a batch with an invalid record".to_owned()),
+                    };
+                    self.failures.push_back(DeliveryFailure { token: queued.token, error });
+                }
+                continue;
+            }
             if bytes > limit {
                 let refused = |queued: Queued| DeliveryFailure {
                     token: queued.token,
@@ -150,16 +168,9 @@ impl Producer for MemoryProducer {
         }
         let state = self.broker.lock();
         let (at, record) = (TopicPartition::new(out.topic.clone(), out.partition), Stored::of(&out.record));
-        if let Some((topic, bytes)) = &state.refused
-            && **topic == **out.topic
-            && record.value.as_ref().is_some_and(|value| value.windows(bytes.len()).any(|part| part == &bytes[..]))
-        {
-            let error = Error::Record("its timestamp is out of range".to_owned());
-            self.failures.push_back(DeliveryFailure { token: out.token, error });
-            return Ok(true);
-        }
         assert!(out.partition < state.counts[&*at.topic], "the partition exists");
-        let is_queued = state.batch_limits.contains_key(&*at.topic);
+        let refuses = state.refused.as_ref().is_some_and(|(topic, _)| **topic == *at.topic);
+        let is_queued = refuses || state.batch_limits.contains_key(&*at.topic);
         drop(state);
         if is_queued {
             self.queued.push(Queued { at, record, token: out.token });
