@@ -9,6 +9,7 @@
 //! | [`edges`] | Kafka, RocksDB, Postgres, HTTP, the command line: one technology each | `streams::ports`, domain values |
 //! | [`config`] | typed settings, checked once | `domain`, `streams` |
 //! | [`app`] | the one place that puts the parts together | everything |
+//! | [`escape`] | foreign text made fit for a terminal | std |
 //! | [`secret`] | passwords and private keys: read from a file, never shown; `config`, `edges` and `app` use it | std |
 //!
 //! `ARCHITECTURE.md` tells how a record flows through them and what commits when.
@@ -17,6 +18,7 @@ pub mod app;
 pub mod config;
 pub mod domain;
 pub mod edges;
+pub mod escape;
 pub mod memories;
 pub mod operators;
 pub mod secret;

@@ -333,7 +333,8 @@ fn null_and_empty_are_not_the_same_and_headers_keep_their_order() {
     let settings = settings(&app, "i");
     let mut producer = producer(&settings);
     producer.begin().unwrap();
-    let list = [("a", Some(&b"1"[..])), ("a", None), ("b", Some(&b""[..]))];
+    // A NUL ends no name: Kafka counts its bytes.
+    let list = [("a", Some(&b"1"[..])), ("a", None), ("b", Some(&b""[..])), ("n\0ul", Some(&b"2"[..])), ("\0", None)];
     for (key, value) in [(None, Some(&b""[..])), (Some(&b""[..]), None)] {
         let record = Out { key, value, headers: Headers::List(&list), timestamp_ms: 1 };
         send(&mut *producer, &topic, 0, record, 0);

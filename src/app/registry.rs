@@ -10,9 +10,10 @@ use crate::config::format::Format;
 use crate::config::graph::Kind;
 use crate::domain::event::Encoding;
 use crate::edges::avro::Avro;
-use crate::edges::avro::settings::{RegistrySettings, SubjectNames};
+use crate::edges::avro::settings::{Authentication, RegistrySettings, SubjectNames};
 use crate::edges::cli::RegistryArgs;
 use crate::memories::no_registry;
+use crate::secret::SecretSource;
 use crate::streams::ports::Codec;
 
 /// How long a stream thread waits for the registry before its task is paused: no longer than its consumer may stay away.
@@ -83,9 +84,15 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
             _ => SubjectNames::Topic,
         },
         register: !set.is_read_only,
-        user: set.user.clone().map(|user| (user, set.password.clone())),
+        authentication: match &set.user {
+            Some(user) => {
+                Authentication::Basic { user: user.clone(), password: set.password.clone().map(SecretSource::value) }
+            }
+            None => Authentication::None,
+        },
         ca_file: set.ca_file.as_ref().map(PathBuf::from),
-        identity_file: set.identity_file.as_ref().map(PathBuf::from),
+        certificate_file: set.identity_file.as_ref().map(PathBuf::from),
+        key_file: None,
         wait,
     };
     Avro::new(settings).map(Some).map_err(|e| Stop::Usage(format!("--schema-registry-url: {e}")))

@@ -9,6 +9,7 @@ use super::{Custom, Stop, registry, resolvers, settings, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
+use crate::edges::outputs::OutputFolder;
 use crate::edges::recordfile::{FileRecord, RecordReader, RecordView, RecordWriter};
 use crate::streams::driver::TopologyDriver;
 use crate::streams::record::{Header, Origin, RecordBatch};
@@ -62,6 +63,7 @@ fn fill(batch: &mut RecordBatch, topic: &str, record: &FileRecord) {
 
 /// The files that a replay writes, by topic. Sinks that share a topic share the file that is named after the first of them.
 struct Outputs {
+    folder: OutputFolder,
     files: BTreeMap<String, Output>,
 }
 
@@ -73,7 +75,7 @@ struct Output {
 
 impl Outputs {
     fn create(dir: &Path, file: &File) -> anyhow::Result<Outputs> {
-        std::fs::create_dir_all(dir).with_context(|| format!("make the folder {}", dir.display()))?;
+        let mut folder = OutputFolder::open(dir)?;
         let sinks = file.graph.sinks().map(|(node, topic, _)| (node.name.as_str(), topic));
         let dead = file.graph.dead_letters.iter().map(|d| ("dead-letters", d.topic.as_str()));
         let mut files = BTreeMap::new();
@@ -81,10 +83,10 @@ impl Outputs {
             if files.contains_key(topic) {
                 continue;
             }
-            let file = RecordWriter::create(&dir.join(format!("{name}.jsonl")))?;
+            let file = RecordWriter::create(&folder.part(&format!("{name}.jsonl")))?;
             files.insert(topic.to_owned(), Output { name: name.to_owned(), file, records: 0 });
         }
-        Ok(Outputs { files })
+        Ok(Outputs { folder, files })
     }
 
     fn write(&mut self, outputs: &RecordBatch) -> anyhow::Result<()> {
@@ -104,13 +106,14 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all out; how many records each file got, by the file's name.
+    /// Writes all out and gives the files their names; how many records each file got, by the file's name.
     fn finish(self) -> anyhow::Result<Vec<(String, u64)>> {
         let mut written = Vec::new();
         for output in self.files.into_values() {
             output.file.finish()?;
             written.push((output.name, output.records));
         }
+        self.folder.publish()?;
         written.sort();
         Ok(written)
     }

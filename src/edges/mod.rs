@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod kafka;
+pub mod outputs;
 pub mod postgres;
 pub mod recordfile;
 pub mod rocksdb;

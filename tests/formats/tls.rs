@@ -20,7 +20,7 @@ fn openssl(dir: &Path, arguments: &str) {
 }
 
 /// An authority, and a server and a client that it vouches for.
-fn certificates() -> PathBuf {
+pub fn certificates() -> PathBuf {
     let dir = temp_dir("tls");
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2";
     openssl(&dir, &format!("req -x509 {key} -subj /CN=authority -keyout ca.key -out ca.pem"));
@@ -66,7 +66,7 @@ fn certificates_are_checked_both_ways() {
     let settings = |url: &str, ca: &str, identity: Option<&str>, wait: u64| RegistrySettings {
         url: url.to_owned(),
         ca_file: Some(dir.join(ca)),
-        identity_file: identity.map(|name| dir.join(name)),
+        certificate_file: identity.map(|name| dir.join(name)),
         wait: Duration::from_secs(wait),
         ..RegistrySettings::default()
     };

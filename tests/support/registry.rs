@@ -91,7 +91,12 @@ impl Registry {
 
     /// Registers a schema of Avro and tells its id.
     pub fn register(&self, subject: &str, schema: &str) -> u32 {
-        let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
+        self.register_with(subject, schema, &serde_json::json!([]))
+    }
+
+    /// The same of a schema that refers to others: each with its `name`, `subject` and `version`.
+    pub fn register_with(&self, subject: &str, schema: &str, references: &serde_json::Value) -> u32 {
+        let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO", "references": references }).to_string();
         let (status, answer) = self.call("POST", &format!("/subjects/{subject}/versions"), &body).expect("it answers");
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str::<serde_json::Value>(&answer).unwrap()["id"].as_u64().unwrap().try_into().unwrap()

@@ -1,12 +1,17 @@
 //! Avro in Confluent's wire format: magic byte 0, a schema id of four bytes, the body. The one edge of `apache-avro` and of
-//! the schema registry's client.
+//! the schema registry.
 
+mod access;
+mod ask;
+mod client;
 mod plain;
 mod read;
 mod registry;
 pub mod schemas;
 pub mod settings;
+mod tls;
 mod write;
+mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +21,10 @@ use apache_avro::reader::datum::GenericDatumReader;
 
 use crate::domain::event::Class;
 use crate::streams::ports::{Codec, CodecError};
-use registry::{Registry, Writer};
+use registry::Registry;
 use schemas::{EVENT, Schemas};
 use settings::{RegistrySettings, SettingsError};
+use writer::Writer;
 
 /// The first byte of the wire format.
 const MAGIC: u8 = 0;
@@ -60,8 +66,8 @@ impl Codec for Avro {
 
     fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
         let (writer, id, mut body) = self.framed(value)?;
-        let event = self.schemas.named(EVENT).and_then(|own| own.schema.name());
-        if event.is_some_and(|event| writer.schema.name() == Some(event)) {
+        let event = self.schemas.named(EVENT).map(schemas::Own::record_name);
+        if event.is_some() && writer.name == event {
             return self.ours(EVENT, &writer, id, body);
         }
         let malformed = |e: &dyn std::fmt::Display| {
@@ -124,14 +130,11 @@ fn nothing_left(body: &[u8], id: u32) -> Result<(), CodecError> {
 
 /// A value by its writer's schema alone.
 fn any(writer: &Writer, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
-    let all = std::iter::once(&writer.schema).chain(&writer.others).collect();
-    GenericDatumReader::builder(&writer.schema).writer_schemata(all)?.build()?.read_value(body)
+    GenericDatumReader::builder(&writer.shown).build()?.read_value(body)
 }
 
 fn datum(writer: &Writer, own: &Schema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
-    let all = std::iter::once(&writer.schema).chain(&writer.others).collect();
-    let reader = GenericDatumReader::builder(&writer.schema).writer_schemata(all)?;
-    reader.reader_schema(own).build()?.read_value(body)
+    GenericDatumReader::builder(&writer.schema).reader_schema(own).build()?.read_value(body)
 }
 
 /// Bad input of a class; a message may repeat what a writer sent, so it is cut.

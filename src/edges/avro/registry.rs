@@ -4,50 +4,39 @@
 //! answered by then is there when the record comes again.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use apache_avro::Schema;
-use schema_registry_converter::async_impl::schema_registry as client;
-use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{
-    RawError, RegisteredReference, SchemaType, SrCall, SuppliedSchema,
-};
 use tokio::runtime::Runtime;
 
+use super::ask::{self, Asked};
 use super::bad;
+use super::client::Client;
 use super::settings::{RegistrySettings, SettingsError};
+use super::writer::Writer;
 use crate::domain::event::Class;
 use crate::streams::ports::CodecError;
 
-/// One call of the registry.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// How long an id counts as unknown before it is asked for again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
-/// Schemas that lead to others that they name.
-const MAX_REFERENCES: usize = 100;
-/// Codes of the registry: no such schema, no such subject, no such version of it.
-const NOT_FOUND: [u32; 3] = [40403, 40401, 40402];
-
-/// The schema that a value was written by.
-pub(super) struct Writer {
-    pub schema: Schema,
-    /// Those that it names.
-    pub others: Vec<Schema>,
-}
+/// How many unknown ids are kept: anyone can write records with ids that nobody has given out.
+const MAX_UNKNOWN: usize = 10_000;
+/// How long the registry may fail (5xx) at one id, while it serves us otherwise, before the id counts as unknown.
+const SERVER_FAULT_FOR: Duration = Duration::from_secs(60);
+/// How often the log repeats why the registry is not to be had.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// What the registry is asked.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Question {
+pub(super) enum Question {
     Schema(u32),
     Id { subject: String, schema: &'static str },
 }
 
 #[derive(Clone)]
-enum Answer {
+pub(super) enum Answer {
     Schema(Arc<Writer>),
     Id(u32),
     /// There is none, or none that can be used.
@@ -59,67 +48,50 @@ enum Answer {
 enum Entry {
     Asked,
     Known { answer: Answer, until: Option<Instant> },
-    Failed { why: String, again: Instant, backoff: Duration },
+    Failed { why: String, again: Instant },
+}
+
+/// What is known of a question.
+struct Kept {
+    entry: Entry,
+    /// The last pause before it is asked again.
+    backoff: Duration,
+    /// Since when the registry fails at it while it serves us otherwise.
+    failing_since: Option<Instant>,
 }
 
 /// The answers, by question.
 #[derive(Default)]
 struct Answers {
-    all: Mutex<BTreeMap<Question, (Entry, Duration)>>,
+    all: Mutex<BTreeMap<Question, Kept>>,
+    /// The last warning, and when it was given.
+    warned: Mutex<Option<(Instant, String)>>,
     came: Condvar,
 }
 
 impl Answers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Question, (Entry, Duration)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Question, Kept>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub(super) struct Registry {
     runtime: Runtime,
-    client: client::SrSettings,
-    address: String,
+    client: Arc<Client>,
     register: bool,
     answers: Arc<Answers>,
 }
 
 impl Registry {
     pub fn new(settings: &RegistrySettings) -> Result<Registry, SettingsError> {
-        let wrong = |e: &dyn std::fmt::Display| SettingsError(format!("the schema registry's client: {e}"));
-        let url = reqwest::Url::parse(&settings.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = url else {
-            let what = "the schema registry's address is no URL such as http://localhost:8081";
-            return Err(SettingsError(what.to_owned()));
-        };
-        // Another part of the process may have chosen already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let file = |path: &std::path::Path| {
-            std::fs::read(path).map_err(|e| SettingsError(format!("read {}: {e}", path.display())))
-        };
-        let mut http = reqwest::Client::builder();
-        if let Some(path) = &settings.ca_file {
-            let of_file = |e| SettingsError(format!("{}: no certificates in PEM: {e}", path.display()));
-            http = http.tls_certs_only(reqwest::Certificate::from_pem_bundle(&file(path)?).map_err(of_file)?);
-        }
-        if let Some(path) = &settings.identity_file {
-            let of_file = |e| SettingsError(format!("{}: no certificate with its key in PEM: {e}", path.display()));
-            http = http.identity(reqwest::Identity::from_pem(&file(path)?).map_err(of_file)?);
-        }
-        let mut client = client::SrSettings::new_builder(settings.url.trim_end_matches('/').to_owned());
-        client.set_timeout(CALL_LIMIT);
-        if let Some((user, password)) = &settings.user {
-            client.set_basic_authorization(user, password.as_deref());
-        }
-        let client = client.build_with(http).map_err(|e| wrong(&e))?;
+        let client = Arc::new(Client::new(settings)?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("schema-registry")
             .enable_all()
             .build()
-            .map_err(|e| wrong(&e))?;
-        let port = url.port().map_or(String::new(), |port| format!(":{port}"));
-        let address = format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default());
-        Ok(Registry { runtime, client, address, register: settings.register, answers: Arc::default() })
+            .map_err(|e| SettingsError(format!("start the thread of the schema registry's client: {e}")))?;
+        Ok(Registry { runtime, client, register: settings.register, answers: Arc::default() })
     }
 
     /// The schema of an id that stands in a value; `wait`, here and below: how long the call may take.
@@ -148,11 +120,11 @@ impl Registry {
         let mut all = self.answers.lock();
         loop {
             let now = Instant::now();
-            let until = match all.get(&question).map(|(entry, _)| entry) {
+            let until = match all.get(&question).map(|kept| &kept.entry) {
                 Some(Entry::Known { answer, until }) if until.is_none_or(|until| now < until) => {
                     return Ok(answer.clone());
                 }
-                Some(Entry::Failed { why, again, .. }) if now < *again => {
+                Some(Entry::Failed { why, again }) if now < *again => {
                     if deadline < *again {
                         return Err(CodecError::Unavailable(why.clone()));
                     }
@@ -160,15 +132,17 @@ impl Registry {
                 }
                 Some(Entry::Asked) if now < deadline => deadline,
                 Some(Entry::Asked) => {
-                    let what = format!("the schema registry at {} has not answered yet", self.address);
+                    let what = format!("the schema registry at {} has not answered yet", self.client.address());
                     return Err(CodecError::Unavailable(what));
                 }
                 Some(Entry::Known { .. } | Entry::Failed { .. }) | None => {
-                    let backoff = match all.get(&question) {
-                        Some((Entry::Failed { backoff, .. }, _)) => *backoff,
-                        _ => Duration::ZERO,
+                    let (backoff, failing_since) = match all.get(&question) {
+                        Some(Kept { entry: Entry::Failed { .. }, backoff, failing_since }) => {
+                            (*backoff, *failing_since)
+                        }
+                        _ => (Duration::ZERO, None),
                     };
-                    all.insert(question.clone(), (Entry::Asked, backoff));
+                    all.insert(question.clone(), Kept { entry: Entry::Asked, backoff, failing_since });
                     self.ask(question.clone());
                     continue;
                 }
@@ -180,128 +154,113 @@ impl Registry {
 
     fn ask(&self, question: Question) {
         let (client, answers, register) = (self.client.clone(), self.answers.clone(), self.register);
-        let address = self.address.clone();
         self.runtime.spawn(async move {
-            let asked = ask(&client, &question, register).await;
-            let mut all = answers.lock();
-            let backoff = all.get(&question).map_or(Duration::ZERO, |(_, backoff)| *backoff);
-            let entry = match asked {
-                Ok(answer) => {
-                    let is_final = matches!(answer, Answer::Schema(_) | Answer::Id(_));
-                    Entry::Known { answer, until: (!is_final).then(|| Instant::now() + UNKNOWN_FOR) }
-                }
-                Err(why) => {
-                    let backoff = (backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
-                    let why = format!("the schema registry at {address} is not to be had: {why}");
-                    tracing::warn!("{why}; asked again in {backoff:?}");
-                    Entry::Failed { why, again: Instant::now() + backoff, backoff }
-                }
-            };
-            all.insert(question, (entry, Duration::ZERO));
-            answers.came.notify_all();
+            let asked = ask::ask(&client, &question, register).await;
+            answers.keep(question, asked);
         });
     }
 }
 
-/// Asks once. An error is one that may pass.
-async fn ask(client: &client::SrSettings, question: &Question, register: bool) -> Result<Answer, String> {
-    let answer = match question {
-        Question::Schema(id) => writer(client, *id).await,
-        Question::Id { subject, schema } => {
-            let name = Schema::parse_str(schema).ok().and_then(|schema| schema.name().map(ToString::to_string));
-            let supplied = SuppliedSchema::new(name, SchemaType::Avro, (*schema).to_owned());
-            let found = if register {
-                client::post_schema(client, subject.clone(), supplied).await.map(|found| Some(found.id))
-            } else {
-                let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
-                client::perform_sr_call(client, SrCall::PostForVersion(subject, &body)).await.map(|found| found.id)
-            };
-            found.map(|id| match id {
-                Some(id) => Answer::Id(id),
-                None => Answer::Refused(format!("the schema registry tells no id of our schema under {subject}")),
-            })
-        }
-    };
-    answer.or_else(|e| judged(&e, question, register))
-}
-
-/// What an error of the client's means: there is none, we may not, or nobody answered.
-fn judged(error: &SRCError, question: &Question, register: bool) -> Result<Answer, String> {
-    let said = error.source().and_then(|source| source.downcast_ref::<RawError>());
-    let text = match (said, &error.cause) {
-        (Some(said), _) => format!("{} ({}, code {})", error.error, said.message, said.error_code),
-        (None, Some(cause)) => format!("{} ({cause})", error.error),
-        (None, None) => error.error.clone(),
-    };
-    if said.is_some_and(|said| NOT_FOUND.contains(&said.error_code)) {
-        return Ok(match question {
-            Question::Schema(_) => Answer::Unusable("the schema registry knows no such schema".to_owned()),
-            Question::Id { subject, .. } => Answer::Refused(format!(
-                "the schema registry has not our schema under {subject}: register it, or set `schemas = \"register\"` \
-                 in [schema_registry]"
-            )),
-        });
-    }
-    let has_status = |first: &str| error.error.contains(&format!("status {first}"));
-    let may_pass = error.retriable || !has_status("4") || has_status("408") || has_status("429");
-    if may_pass {
-        return Err(text);
-    }
-    Ok(Answer::Refused(match question {
-        Question::Schema(id) => format!("the schema registry will not tell schema {id}: {text}"),
-        Question::Id { subject, .. } if register => {
-            format!("the schema registry will not register our schema under {subject}: {text}")
-        }
-        Question::Id { subject, .. } => {
-            format!("the schema registry will not look our schema up under {subject}: {text}")
-        }
-    }))
-}
-
-/// The schema of an id, with those that it names.
-async fn writer(client: &client::SrSettings, id: u32) -> Result<Answer, SRCError> {
-    let found = client::get_schema_by_id(id, client).await?;
-    if found.schema_type != SchemaType::Avro {
-        return Ok(Answer::Unusable("the schema registry has no schema of Avro by that id".to_owned()));
-    }
-    let mut open: Vec<RegisteredReference> = found.references;
-    let mut named: BTreeMap<(String, u32), String> = BTreeMap::new();
-    while let Some(reference) = open.pop() {
-        let key = (reference.subject.clone(), reference.version);
-        if named.len() > MAX_REFERENCES || named.contains_key(&key) {
-            continue;
-        }
-        let other = client::get_referenced_schema(client, &reference).await?;
-        named.insert(key, other.schema);
-        open.extend(other.references);
-    }
-    let parsed = Schema::parse_str_with_list(&found.schema, named.values());
-    Ok(match parsed {
-        Ok((schema, others)) if std::iter::once(&schema).chain(&others).any(contains_itself) => {
-            drop(others);
-            Answer::Unusable("its schema contains itself, which no event does".to_owned())
-        }
-        Ok((schema, others)) => Answer::Schema(Arc::new(Writer { schema, others })),
-        Err(e) => Answer::Unusable(format!("its schema cannot be read: {e}")),
-    })
-}
-
-/// Whether a type contains itself. Values of such a type nest as deep as their writer likes.
-fn contains_itself(schema: &Schema) -> bool {
-    fn walk(schema: &Schema, open: &mut Vec<String>) -> bool {
-        match schema {
-            Schema::Ref { name } => open.contains(&name.to_string()),
-            Schema::Array(array) => walk(&array.items, open),
-            Schema::Map(map) => walk(&map.types, open),
-            Schema::Union(union) => union.variants().iter().any(|one| walk(one, open)),
-            Schema::Record(record) => {
-                open.push(record.name.to_string());
-                let found = record.fields.iter().any(|field| walk(&field.schema, open));
-                open.pop();
-                found
+impl Answers {
+    fn keep(&self, question: Question, asked: Asked) {
+        let mut all = self.lock();
+        let before = all.get(&question).map(|kept| (kept.backoff, kept.failing_since));
+        let (backoff, failing_since) = before.unwrap_or_default();
+        let now = Instant::now();
+        let known = |answer: Answer| {
+            let is_final = matches!(answer, Answer::Schema(_) | Answer::Id(_));
+            let until = (!is_final).then(|| now + UNKNOWN_FOR);
+            Kept { entry: Entry::Known { answer, until }, backoff: Duration::ZERO, failing_since: None }
+        };
+        let failed = |why: String, failing_since| {
+            let backoff = (backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
+            let why = format!("the schema registry is not to be had: {why}");
+            Kept { entry: Entry::Failed { why, again: now + backoff }, backoff, failing_since }
+        };
+        let kept = match asked {
+            Asked::Answer(answer) => known(answer),
+            Asked::FailsAt(why) if failing_since.is_some_and(|since| now - since >= SERVER_FAULT_FOR) => {
+                known(Answer::Unusable(format!(
+                    "the schema registry has failed at it for {SERVER_FAULT_FOR:?}, and at nothing else: {why}"
+                )))
             }
-            _ => false,
+            Asked::FailsAt(why) => failed(why, Some(failing_since.unwrap_or(now))),
+            Asked::Outage(why) => failed(why, None),
+        };
+        self.tell(&kept.entry, now);
+        all.insert(question, kept);
+        forget_unknown(&mut all, now);
+        self.came.notify_all();
+    }
+
+    /// Warns of a registry that is not to be had, once a minute, and tells when it is back.
+    fn tell(&self, entry: &Entry, now: Instant) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        match entry {
+            Entry::Failed { why, .. } => {
+                let is_told = warned.as_ref().is_some_and(|(at, told)| told == why && now - *at < WARN_EVERY);
+                if !is_told {
+                    tracing::warn!("{why}; what needs it waits, and it is asked again");
+                    *warned = Some((now, why.clone()));
+                }
+            }
+            Entry::Known { .. } if warned.take().is_some() => tracing::info!("the schema registry answers again"),
+            Entry::Known { .. } | Entry::Asked => {}
         }
     }
-    walk(schema, &mut Vec::new())
+}
+
+/// Drops unknown ids beyond those that may be kept: those first whose time is over, then any.
+fn forget_unknown(all: &mut BTreeMap<Question, Kept>, now: Instant) {
+    let is_unknown = |kept: &Kept| matches!(kept.entry, Entry::Known { until: Some(_), .. });
+    if all.len() <= MAX_UNKNOWN || all.values().filter(|kept| is_unknown(kept)).count() <= MAX_UNKNOWN {
+        return;
+    }
+    all.retain(|_, kept| !matches!(kept.entry, Entry::Known { until: Some(until), .. } if until <= now));
+    let mut left = all.values().filter(|kept| is_unknown(kept)).count().saturating_sub(MAX_UNKNOWN / 2);
+    all.retain(|_, kept| {
+        let goes = left > 0 && is_unknown(kept);
+        left -= usize::from(goes);
+        !goes
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(answers: &Answers, id: u32) -> &'static str {
+        match &answers.lock()[&Question::Schema(id)].entry {
+            Entry::Asked => "asked",
+            Entry::Known { .. } => "known",
+            Entry::Failed { .. } => "failed",
+        }
+    }
+
+    #[test]
+    fn unknown_ids_are_kept_in_bounds_and_schemas_for_ever() {
+        let answers = Answers::default();
+        answers.keep(Question::Schema(0), Asked::Answer(Answer::Id(0)));
+        for id in 1..30_000 {
+            answers.keep(Question::Schema(id), Asked::Answer(Answer::Unusable(String::new())));
+        }
+        assert!(answers.lock().len() <= MAX_UNKNOWN + 1);
+        assert_eq!(entry(&answers, 0), "known");
+    }
+
+    #[test]
+    fn an_id_that_the_registry_always_fails_at_becomes_unknown_and_an_outage_never_does() {
+        let answers = Answers::default();
+        answers.keep(Question::Schema(1), Asked::FailsAt("500".to_owned()));
+        assert_eq!(entry(&answers, 1), "failed");
+        let long_ago = Instant::now().checked_sub(SERVER_FAULT_FOR).unwrap();
+        answers.lock().get_mut(&Question::Schema(1)).unwrap().failing_since = Some(long_ago);
+        answers.keep(Question::Schema(1), Asked::Outage("refused".to_owned()));
+        assert_eq!(entry(&answers, 1), "failed");
+        answers.keep(Question::Schema(1), Asked::FailsAt("500".to_owned()));
+        assert_eq!(entry(&answers, 1), "failed");
+        answers.lock().get_mut(&Question::Schema(1)).unwrap().failing_since = Some(long_ago);
+        answers.keep(Question::Schema(1), Asked::FailsAt("500".to_owned()));
+        assert_eq!(entry(&answers, 1), "known");
+    }
 }

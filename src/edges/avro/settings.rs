@@ -1,7 +1,9 @@
-//! Where the schema registry is and how it is asked.
+//! Where the schema registry is, how it is asked, and how the program proves to it who it is.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::secret::SecretSource;
 
 /// How the subject of a schema is named, as Confluent's serializers do it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,21 +28,55 @@ impl SubjectNames {
     }
 }
 
+/// How the program authenticates itself with the registry. Secrets in files are read anew for each request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// It does not, or a user and password stand in the URL.
+    #[default]
+    None,
+    /// HTTP basic authentication (RFC 7617). Confluent Cloud's API key and secret are such a user and password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Option<SecretSource>,
+    },
+    /// A fixed bearer token (RFC 6750).
+    Bearer(SecretSource),
+    /// Bearer tokens that a token endpoint issues for client credentials (RFC 6749, section 4.4).
+    OAuth(OAuth),
+}
+
+/// Where access tokens are issued, and for which client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The token endpoint.
+    pub token_url: String,
+    /// The client.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretSource,
+    /// The scope that is asked for, where the issuer wants one.
+    pub scope: Option<String>,
+}
+
 /// A schema registry.
 #[derive(Clone, Default)]
 pub struct RegistrySettings {
-    /// Its address: `http://localhost:8081`, with `user:password@` before the host where it wants that.
+    /// Its address, `http://localhost:8081`, or several with commas between them: where one does not answer, the next is asked.
     pub url: String,
     /// How subjects are named.
     pub subject_names: SubjectNames,
     /// Whether schemas are registered; else they must be there.
     pub register: bool,
-    /// User and password of basic authentication.
-    pub user: Option<(String, Option<String>)>,
-    /// Certificates (PEM) of those who may sign the registry's; without it, the system's.
+    /// How the program authenticates itself.
+    pub authentication: Authentication,
+    /// Certificates (PEM) of the authorities that may sign the registry's certificate; without it, the system's.
     pub ca_file: Option<PathBuf>,
-    /// Our certificate and its key (PEM, in one file), where the registry asks for one.
-    pub identity_file: Option<PathBuf>,
+    /// The program's certificate (PEM), with the chain to its authority, where the registry asks for one.
+    pub certificate_file: Option<PathBuf>,
+    /// The private key (PEM) of that certificate; without it the certificate's file holds the key too.
+    pub key_file: Option<PathBuf>,
     /// How long a call waits for the registry before it says that it is unavailable.
     pub wait: Duration,
 }

@@ -1,6 +1,6 @@
 //! Messages as librdkafka hands them out, owned until dropped, and the queues that they come from.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -242,9 +242,42 @@ impl<'a> HeaderIter<'a> {
                 return None;
             }
             self.at += 1;
-            Some((CStr::from_ptr(name).to_bytes(), bytes(value.cast_mut(), len)))
+            let value = bytes(value.cast_mut(), len);
+            Some((whole_name(name, value), value))
         }
     }
+}
+
+/// What librdkafka keeps before a header's name (`rd_kafka_header_t` of rdkafka_header.h). Its API gives the name as a C string, which
+/// ends at the first NUL, while Kafka counts a name's bytes and allows any; so the count is read where librdkafka keeps it.
+#[repr(C)]
+struct BeforeName {
+    _serialized_size: usize,
+    value_size: usize,
+    name_size: usize,
+    value: *const u8,
+}
+
+// The layout is that of the librdkafka that is linked; with another version, compare it again.
+const _: () = assert!(sys::RD_KAFKA_VERSION == 0x020c_01ff);
+
+/// A header's name with what stands behind a NUL in it.
+///
+/// # Safety
+/// Name and value are those of a header of librdkafka's list, which outlives `'a`.
+unsafe fn whole_name<'a>(name: *const c_char, value: Option<&[u8]>) -> &'a [u8] {
+    // SAFETY: librdkafka ends each name with a NUL.
+    let short = unsafe { CStr::from_ptr(name) }.to_bytes();
+    // SAFETY: the name is the last member of one allocation, and these are the members before it.
+    let before = unsafe { &*name.cast::<BeforeName>().sub(1) };
+    let is_the_layout = before.value_size == value.map_or(0, <[u8]>::len)
+        && before.value == value.map_or(std::ptr::null(), <[u8]>::as_ptr)
+        && before.name_size >= short.len();
+    if !is_the_layout || before.name_size == short.len() {
+        return short;
+    }
+    // SAFETY: so many bytes have been copied there, before the NUL at the end.
+    unsafe { std::slice::from_raw_parts(name.cast(), before.name_size) }
 }
 
 impl<'a> Iterator for HeaderIter<'a> {
@@ -253,5 +286,35 @@ impl<'a> Iterator for HeaderIter<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         // Kafka holds header names to UTF-8, some clients do not: such a name is of no use to anyone and shown as unreadable.
         self.next_raw().map(|(name, value)| (std::str::from_utf8(name).unwrap_or("\u{fffd}"), value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_headers_are_whole_whatever_stands_in_them() {
+        let headers: [(&[u8], Option<&[u8]>); 7] = [
+            (b"plain", Some(b"1")),
+            (b"a\0b", Some(b"2")),
+            (b"a\0b", None),
+            (b"\0", Some(b"")),
+            (b"", None),
+            (b"\xff\0\xfe", Some(b"\0\0")),
+            (b"a", None),
+        ];
+        // SAFETY: the list is ours, and destroyed when nothing of it is used any more.
+        unsafe {
+            let list = sys::rd_kafka_headers_new(8);
+            for (name, value) in headers {
+                let (at, len) = value.map_or((std::ptr::null(), 0), |value| (value.as_ptr(), value.len()));
+                sys::rd_kafka_header_add(list, name.as_ptr().cast(), name.len() as isize, at.cast(), len as isize);
+            }
+            let mut found = HeaderIter { headers: list, at: 0, message: PhantomData };
+            let found: Vec<_> = std::iter::from_fn(|| found.next_raw()).collect();
+            assert_eq!(found, headers);
+            sys::rd_kafka_headers_destroy(list);
+        }
     }
 }
