@@ -34,6 +34,36 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split('\n').map(line).collect::<Vec<_>>().join("\n"))
 }
 
+/// JSON whose strings hold nothing that a terminal obeys: such characters are written as `\u001b`, and white space between members
+/// as a space. It means the same as before and stands on one line.
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_command) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            // Within strings JSON allows none of them as it is.
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if is_command(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string does not fail.
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A log line: as [`line()`] shows it, with the colours and the line end that the logger itself has put there.
+pub fn log_line(text: &str) -> Cow<'_, str> {
+    let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
+    let escaped: Vec<Cow<'_, str>> = text.split('\u{1b}').map(line).collect();
+    Cow::Owned(escaped.join("\u{1b}") + end)
+}
+
 /// A text as [`line()`] shows it, cut after so many characters; `…` stands where it was cut.
 pub fn cell(text: &str, longest: usize) -> Cow<'_, str> {
     // Of a long text only the part that can be shown is looked at.
@@ -84,6 +114,22 @@ mod tests {
     fn lines_stay_lines() {
         assert_eq!(lines("a\nb"), "a\nb");
         assert_eq!(lines("a\n\u{1b}b\r\n"), "a\n\\x1bb\\r\n");
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let strange = serde_json::json!({ "a": "\u{9b}2J\u{202e}\u{e0001}\u{7f}", "b": ["\u{1b}\n", 1] });
+        let text = serde_json::to_string_pretty(&strange).unwrap();
+        let shown = json(&text);
+        assert!(!shown.chars().any(is_command), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), strange);
+        assert!(matches!(json(r#"{"a":"ü"}"#), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_log_line_stays_one_line_and_keeps_the_loggers_colours() {
+        let colours = "\u{1b}[32m INFO\u{1b}[0m ";
+        assert_eq!(log_line(&format!("{colours}a\nb\u{202e}c\r\n")), format!("{colours}a\\nb\\u{{202e}}c\\r\n"));
     }
 
     #[test]

@@ -132,3 +132,33 @@ fn the_standard_input_is_a_file_too() {
         assert_eq!(std::fs::read(dir.join("a").join(name)).unwrap(), std::fs::read(dir.join("b").join(name)).unwrap());
     }
 }
+
+#[test]
+fn two_replays_into_one_folder_do_not_mix() {
+    let dir = temp_dir("replay");
+    let (fifo, out) = (dir.join("in.jsonl"), dir.join("out"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let topology = repo_path("topologies/memory.toml").display().to_string();
+    let path = |p: &Path| p.display().to_string();
+    // The first waits for the end of its input, which stays open until the second has been refused.
+    let first = Helix::spawn(&["replay", "--topology", &topology, "--input", &path(&fifo), "--output", &path(&out)]);
+    let mut input = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    std::io::Write::write_all(&mut input, &std::fs::read(samples()).unwrap()).unwrap();
+    support::wait_for("the first replay's files", || out.join(".snapshots.jsonl.part").exists().then_some(()));
+    replay(&samples(), &out).assert_failed(1, &["another replay is writing into", "--output"]);
+    drop(input);
+    assert_eq!(first.finish().code, Some(0));
+    replay(&samples(), &dir.join("alone"));
+    for name in OUTPUTS {
+        assert_eq!(
+            std::fs::read(out.join(name)).unwrap(),
+            std::fs::read(dir.join("alone").join(name)).unwrap(),
+            "{name}"
+        );
+    }
+    // One that fails leaves the files of the one before.
+    let before = std::fs::read(out.join("snapshots.jsonl")).unwrap();
+    std::fs::write(dir.join("wrong.jsonl"), "not json\n").unwrap();
+    replay(&dir.join("wrong.jsonl"), &out).assert_failed(1, &["not a record"]);
+    assert_eq!(std::fs::read(out.join("snapshots.jsonl")).unwrap(), before);
+}

@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use crate::edges::cli::terminal::{self, LogWriter};
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
+use crate::escape;
 pub use resolvers::{Custom, Resolver};
 pub use stop::Stop;
 pub use version::long_version;
@@ -46,7 +47,7 @@ pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
             if let Stop::Topology(problems) = &stop {
                 eprintln!("{}\n", problems.render(terminal::has_colours()));
             }
-            eprintln!("helixstream: {stop}");
+            eprintln!("helixstream: {}", escape::lines(&stop.to_string()));
             ExitCode::from(stop.code())
         }
     }

@@ -1,7 +1,7 @@
 //! `helixstream state`: looks into the stores of a stopped instance, read-only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, anyhow};
@@ -17,6 +17,7 @@ use crate::domain::state::{ReadFailure, Rows};
 use crate::edges::cli::{StateAction, StateTarget, TopologyArgs};
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::slots::Slot;
+use crate::escape;
 use crate::memories::inspect;
 use crate::streams::ports::TaskStore;
 use crate::streams::record::TaskId;
@@ -122,7 +123,9 @@ fn dump(target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
 /// Writes a line; whether anybody still reads.
 fn print(json: &[u8]) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(json).and_then(|()| out.write_all(b"\n")) {
+    let text = String::from_utf8_lossy(json);
+    let shown = if out.is_terminal() { escape::json(&text) } else { text };
+    match out.write_all(shown.as_bytes()).and_then(|()| out.write_all(b"\n")) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(e).context("write to the standard output"),

@@ -186,6 +186,24 @@ pub const SCHEMA_REGISTRY: Section = Section {
         ),
         optional("user", Takes::Text, "\"${REGISTRY_USER}\"", "User of basic authentication."),
         optional("password", Takes::Secret, "\"${REGISTRY_PASSWORD}\"", "Password of basic authentication."),
+        optional("password_file", Takes::Text, "\"/run/secrets/registry-password\"", "File that holds the password."),
+        optional("token", Takes::Secret, "\"${REGISTRY_TOKEN}\"", "Bearer token, in place of user and password."),
+        optional("token_file", Takes::Text, "\"/run/secrets/registry-token\"", "File that holds the bearer token."),
+        optional(
+            "oauth_token_url",
+            Takes::Text,
+            "\"https://login.example.com/oauth2/token\"",
+            "Token endpoint of OAuth, which issues tokens for client credentials.",
+        ),
+        optional("oauth_client_id", Takes::Text, "\"helixstream\"", "Client of OAuth."),
+        optional("oauth_client_secret", Takes::Secret, "\"${REGISTRY_CLIENT_SECRET}\"", "Secret of the OAuth client."),
+        optional(
+            "oauth_client_secret_file",
+            Takes::Text,
+            "\"/run/secrets/registry-client-secret\"",
+            "File that holds the secret of the OAuth client.",
+        ),
+        optional("oauth_scope", Takes::Text, "\"schema-registry\"", "Scope of OAuth, where the issuer wants one."),
         optional(
             "ca_file",
             Takes::Text,
@@ -193,13 +211,38 @@ pub const SCHEMA_REGISTRY: Section = Section {
             "Certificates (PEM) that sign the registry's, in place of the system's.",
         ),
         optional(
+            "certificate_file",
+            Takes::Text,
+            "\"client.pem\"",
+            "Our certificate (PEM), where the registry asks for one.",
+        ),
+        optional("key_file", Takes::Text, "\"client.key\"", "The private key (PEM) of our certificate."),
+        optional(
             "identity_file",
             Takes::Text,
             "\"client.pem\"",
-            "Our certificate and its key (PEM, one file), where the registry asks for one.",
+            "Our certificate and its key in one file, in place of `certificate_file` and `key_file`.",
         ),
     ],
 };
+
+/// The keys of [`SCHEMA_REGISTRY`] that say who we are and whom we trust. Each has a variable `HELIXSTREAM_SCHEMA_REGISTRY_<KEY>`.
+pub const REGISTRY_ACCESS: &[&str] = &[
+    "user",
+    "password",
+    "password_file",
+    "token",
+    "token_file",
+    "oauth_token_url",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_client_secret_file",
+    "oauth_scope",
+    "ca_file",
+    "certificate_file",
+    "key_file",
+    "identity_file",
+];
 
 /// How subjects are named, by Confluent's names.
 pub const SUBJECT_NAMES: &str = "TopicNameStrategy, RecordNameStrategy, TopicRecordNameStrategy";

@@ -89,14 +89,8 @@ pub struct SchemaRegistry {
     pub subject_names: Option<String>,
     /// Whether schemas are only looked up.
     pub is_read_only: bool,
-    /// User of basic authentication.
-    pub user: Option<String>,
-    /// Its password.
-    pub password: Option<String>,
-    /// Certificates of those who sign the registry's.
-    pub ca_file: Option<String>,
-    /// Our certificate and its key.
-    pub identity_file: Option<String>,
+    /// What says who we are and whom we trust: keys other than those above, with their values.
+    pub access: BTreeMap<&'static str, String>,
 }
 
 impl fmt::Debug for SchemaRegistry {
@@ -293,9 +287,6 @@ fn read_registry(t: &Table<'_, '_>) -> SchemaRegistry {
         url: owned("url"),
         subject_names: owned("subject_names"),
         is_read_only: t.text("schemas").is_some_and(|v| v.value == "look_up"),
-        user: owned("user"),
-        password: owned("password"),
-        ca_file: owned("ca_file"),
-        identity_file: owned("identity_file"),
+        access: keys::REGISTRY_ACCESS.iter().filter_map(|key| Some((*key, owned(key)?))).collect(),
     }
 }

@@ -102,7 +102,7 @@ fn bad_avro_is_a_dead_letter_that_says_why() {
     let cases = [
         (vec![0], "malformed_avro", "ends after 1 bytes"),
         (vec![0, 0, 0, 1], "malformed_avro", "ends after 4 bytes"),
-        (framed(0x7fff_0001, &body), "unknown_schema", "knows no such schema"),
+        (framed(0x7fff_0001, &body), "unknown_schema", "the schema registry does not know it"),
         (framed(id, &body[..body.len() - 3]), "malformed_avro", "no event"),
         (framed(id, &[&body[..], b"x"].concat()), "malformed_avro", "1 bytes are left"),
         (framed(text, b"\x02x"), "malformed_avro", "no event"),

@@ -75,7 +75,7 @@ fn any_answer_about_an_id_makes_a_dead_letter() {
         );
         assert_outcome(&found, unknown, &status.to_string());
     }
-    assert_outcome(&outcome(7, about_id(|| Reply::Answer(200, "{}".to_owned()))), unknown, "no schema");
+    assert_outcome(&outcome(7, about_id(|| Reply::Answer(200, "{}".to_owned()))), unknown, "no schema of Avro");
     assert_outcome(&outcome(7, about_id(|| Reply::Answer(200, "<html>".to_owned()))), unknown, "cannot be read");
     let escapes = outcome(7, about_id(|| error(404, 1, "\u{1b}[2J\nfalse line")));
     assert_outcome(&escapes, unknown, r"\x1b[2J\nfalse line");
@@ -112,7 +112,7 @@ fn an_answer_about_us_and_an_outage_pause() {
     assert_outcome(
         &outcome(7, |_| Reply::Answer(200, "<html>welcome</html>".to_owned())),
         "waits",
-        "not as a schema registry",
+        "so it is no schema registry",
     );
     for status in [408, 429, 500, 502, 503] {
         assert_outcome(&outcome(7, all(status)), "waits", &status.to_string());

@@ -26,6 +26,7 @@ const ONE_EDGE: &[(&str, &str)] = &[
     ("rocksdb", "rocksdb"),
     ("sqlx", "postgres"),
     ("apache_avro", "avro"),
+    ("schema_registry_converter", "avro"),
     ("reqwest", "avro"),
     ("rustls", "avro"),
     // Through it the HTTP edge has rustls, too.

@@ -16,6 +16,7 @@ use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::plain::PlainProducer;
 use crate::edges::kafka::restore::ChangelogReader;
+use crate::escape::line;
 use crate::memories::settle::{self, Decision, Settlement};
 use crate::streams::ports::Admin as _;
 use crate::streams::record::{Headers, Record};
@@ -71,7 +72,7 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), Stop> {
     let settled = settle::event_id(id);
     if let Some(by) = read::parse(&last)?.superseded_by {
         if by == settled {
-            println!("conflict {id} is settled already, by {by}");
+            println!("conflict {} is settled already, by {}", line(id), line(&by));
             return Ok(());
         }
         return Err(anyhow!("conflict {id} stands no more: {by} superseded it").into());
@@ -81,9 +82,9 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), Stop> {
     let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits).map_err(Stop::Usage)?;
     let topic = topics.file.graph.sources().next().map_or("", |(_, topic, _)| topic);
     publish(topics, topic, &conflict.memory_id, &settlement)?;
-    println!("published {} on {topic}: memory {}", settlement.event_id, conflict.memory_id);
+    println!("published {} on {topic}: memory {}", settlement.event_id, line(&conflict.memory_id));
     for (path, value) in &settlement.fields {
-        println!("  {path} = {}", String::from_utf8_lossy(value));
+        println!("  {} = {}", line(path), line(&String::from_utf8_lossy(value)));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Conflicts for people and for programs.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 
@@ -9,7 +9,13 @@ use super::read::{self, Found};
 use crate::app::Stop;
 use crate::domain::time;
 use crate::edges::cli::{ConflictFormat, ListArgs, ShowArgs, StatusFilter};
+use crate::escape;
 use crate::memories::settle::Conflict;
+
+/// The most of an id or a path that a line shows, in characters; as JSON all of it is printed.
+const CELL: usize = 100;
+/// The most of a value.
+const VALUE: usize = 2_000;
 
 /// Lists conflicts, the oldest first.
 pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), Stop> {
@@ -35,7 +41,7 @@ pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), Stop> {
     let mut out = String::new();
     for (_, _, found) in &rows {
         match args.format {
-            ConflictFormat::Json => out.push_str(&found.last),
+            ConflictFormat::Json => out.push_str(&shown(&found.last)),
             ConflictFormat::Text => out.push_str(&line(found)?),
         }
         out.push('\n');
@@ -47,10 +53,21 @@ pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), Stop> {
 fn line(Found { first, last }: &Found) -> anyhow::Result<String> {
     let (first, last) = (read::parse(first)?, read::parse(last)?);
     let Conflict { conflict_id, status, conflict_type, detected_at, memory_id, .. } = &last;
-    let user = last.user_id.as_deref().map_or(String::new(), |user| format!("  user {user}"));
-    let paths: Vec<&str> = first.fields.iter().map(|f| f.path.as_str()).collect();
+    let user = last.user_id.as_deref().map_or(String::new(), |user| format!("  user {}", cell(user)));
+    let paths: Vec<_> = first.fields.iter().map(|f| cell(&f.path)).collect();
     let paths = if paths.is_empty() { "delete against update".to_owned() } else { paths.join(", ") };
-    Ok(format!("{conflict_id}  {status}  {conflict_type}  {detected_at}  memory {memory_id}{user}  {paths}"))
+    let [id, status, kind, at, memory] =
+        [conflict_id, status, conflict_type, detected_at, memory_id].map(|text| cell(text));
+    Ok(format!("{id}  {status}  {kind}  {at}  memory {memory}{user}  {paths}"))
+}
+
+fn cell(text: &str) -> std::borrow::Cow<'_, str> {
+    escape::cell(text, CELL)
+}
+
+/// JSON as it is, but on a terminal without what a terminal obeys.
+fn shown(json: &str) -> std::borrow::Cow<'_, str> {
+    if std::io::stdout().is_terminal() { escape::json(json) } else { json.into() }
 }
 
 /// Shows one conflict.
@@ -59,10 +76,10 @@ pub fn show(topics: &Topics, args: &ShowArgs) -> Result<(), Stop> {
     let mut out = String::new();
     match args.format {
         ConflictFormat::Json => {
-            out.push_str(&found.first);
+            out.push_str(&shown(&found.first));
             out.push('\n');
             if found.last != found.first {
-                out.push_str(&found.last);
+                out.push_str(&shown(&found.last));
                 out.push('\n');
             }
         }
@@ -79,29 +96,33 @@ fn text(found: &Found, out: &mut String) -> anyhow::Result<()> {
     };
     say(line(found)?);
     for field in &first.fields {
-        say(format!("{}: {}", field.path, field.reason));
-        say(format!("  shows  {}", field.value.get()));
+        say(format!("{}: {}", cell(&field.path), cell(&field.reason)));
+        say(format!("  shows  {}", value(field.value.get())));
         for c in &field.contenders {
-            let node = c.node_id.as_deref().map_or(String::new(), |node| format!("  {node}"));
-            let version = c.version;
-            say(format!("  {}{node}  {}  version {version}  {}", c.event_id, c.timestamp, c.value.get()));
+            let node = c.node_id.as_deref().map_or(String::new(), |node| format!("  {}", cell(node)));
+            let (event, at, version) = (cell(&c.event_id), cell(&c.timestamp), c.version);
+            say(format!("  {event}{node}  {at}  version {version}  {}", value(c.value.get())));
         }
         if let Some(total) = field.contenders_total {
             say(format!("  {total} contend, of which these are the last"));
         }
     }
     if let Some(against) = first.delete_update {
-        say(format!("delete against update: {}", against.get()));
+        say(format!("delete against update: {}", value(against.get())));
     }
     match &last.superseded_by {
-        Some(by) => say(format!("superseded by {by}")),
+        Some(by) => say(format!("superseded by {}", cell(by))),
         None if first.fields.is_empty() => {}
         None => say(format!(
             "settle it: helixstream conflicts resolve {} --winner EVENT_ID, or --path PATH --value JSON",
-            last.conflict_id
+            cell(&last.conflict_id)
         )),
     }
     Ok(())
+}
+
+fn value(text: &str) -> std::borrow::Cow<'_, str> {
+    escape::cell(text, VALUE)
 }
 
 /// Writes it all; that nobody reads on is no failure.
@@ -111,5 +132,31 @@ fn print(text: &str) -> Result<(), Stop> {
             Err(e).context("write to the standard output").map_err(Stop::from)
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_makes_no_line_and_no_command_and_is_cut() {
+        let long = "x".repeat(3_000);
+        let record = serde_json::json!({
+            "conflict_id": "c\u{1b}[2J", "memory_id": format!("m\nfalse  line{long}"), "user_id": "u\u{202e}", "conflict_type": "t\u{9b}",
+            "local_event_id": "a", "remote_event_id": "b", "status": "pending\r", "resolution_strategy": "merge_all",
+            "detected_at": "d\u{7}", "resolved_at": "r", "resolved_by": "app", "resolved_version": null,
+            "fields": [{ "path": "p\n", "value": long, "reason": "r\u{1b}", "winner_event_id": null,
+                "contenders": [{ "event_id": "e\u{1b}", "timestamp": "t\n", "version": 1, "value": "\u{9b}", "vector_clock": {} }] }],
+        });
+        let text = record.to_string();
+        let found = Found { first: text.clone(), last: text };
+        let row = line(&found).unwrap();
+        assert!(row.starts_with(r"c\x1b[2J  pending\r  t\u{9b}  d\x07  memory m\nfalse  line"), "{row}");
+        assert!(row.contains(r"user u\u{202e}  p\n") && row.chars().count() < 400, "{row}");
+        let mut all = String::new();
+        super::text(&found, &mut all).unwrap();
+        assert!(!all.chars().any(|c| c.is_control() && c != '\n') && all.lines().count() == 5, "{all}");
+        assert!(all.lines().all(|line| line.chars().count() < 2_100));
     }
 }

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::settings::{Authentication, OAuth, SettingsError};
-use super::tls::{Clients, Peer, explained};
-use crate::secret::Secret;
+use super::tls::{Certificates, Peer, explained, whole};
+use crate::secret::{Secret, SecretSource};
 
 /// How long a token is used whose issuer does not say how long it lives.
 const UNSAID_LIFETIME: Duration = Duration::from_secs(300);
@@ -28,6 +28,14 @@ pub(super) struct Access {
 struct Token {
     secret: Secret,
     until: Instant,
+}
+
+/// What a request carries.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credential {
+    None,
+    Basic(String, Option<Secret>),
+    Bearer(Secret),
 }
 
 /// What a token endpoint answers (RFC 6749, sections 5.1 and 5.2).
@@ -48,7 +56,7 @@ impl Access {
     /// # Errors
     /// A secret cannot be read, or the token endpoint's address is no URL.
     pub fn new(authentication: &Authentication) -> Result<Access, SettingsError> {
-        let readable = |source: &crate::secret::SecretSource| source.read().map_err(|e| SettingsError(e.to_string()));
+        let readable = |source: &SecretSource| source.read().map_err(|e| SettingsError(e.to_string()));
         match authentication {
             Authentication::None | Authentication::Basic { password: None, .. } => {}
             Authentication::Basic { password: Some(secret), .. } | Authentication::Bearer(secret) => {
@@ -77,30 +85,28 @@ impl Access {
         !matches!(self.authentication, Authentication::None)
     }
 
-    /// The request with what proves who we are.
+    /// What proves who we are, as it is now.
     ///
     /// # Errors
     /// A secret cannot be read, or no token is to be had: why, and what to do.
-    pub async fn authenticate(&self, request: RequestBuilder, clients: &Clients) -> Result<RequestBuilder, String> {
+    pub async fn credential(&self, certificates: &Certificates) -> Result<Credential, String> {
         Ok(match &self.authentication {
-            Authentication::None => request,
+            Authentication::None => Credential::None,
             Authentication::Basic { user, password } => {
-                let password = password.as_ref().map(crate::secret::SecretSource::read).transpose();
-                request.basic_auth(user, password.map_err(|e| e.to_string())?.as_ref().map(Secret::expose))
+                let password = password.as_ref().map(SecretSource::read).transpose().map_err(|e| e.to_string())?;
+                Credential::Basic(user.clone(), password)
             }
-            Authentication::Bearer(token) => {
-                request.bearer_auth(token.read().map_err(|e| e.to_string())?.expose().trim())
-            }
-            Authentication::OAuth(oauth) => request.bearer_auth(self.token(oauth, clients).await?.expose()),
+            Authentication::Bearer(token) => Credential::Bearer(token.read().map_err(|e| e.to_string())?),
+            Authentication::OAuth(oauth) => Credential::Bearer(self.token(oauth, certificates).await?),
         })
     }
 
-    async fn token(&self, oauth: &OAuth, clients: &Clients) -> Result<Secret, String> {
+    async fn token(&self, oauth: &OAuth, certificates: &Certificates) -> Result<Secret, String> {
         let mut kept = self.token.lock().await;
         if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
             return Ok(token.secret.clone());
         }
-        let token = issued(oauth, clients).await?;
+        let token = issued(oauth, certificates).await?;
         let secret = token.secret.clone();
         *kept = Some(token);
         Ok(secret)
@@ -153,7 +159,7 @@ pub(super) fn shown(url: &str) -> String {
 }
 
 /// Asks the token endpoint for a token.
-async fn issued(oauth: &OAuth, clients: &Clients) -> Result<Token, String> {
+async fn issued(oauth: &OAuth, certificates: &Certificates) -> Result<Token, String> {
     let url = token_url(oauth).map_err(|e| e.to_string())?;
     let (asked, at) = (Instant::now(), shown(&oauth.token_url));
     let failed = |why: &dyn std::fmt::Display| format!("the token endpoint at {at} gives no token: {why}");
@@ -162,13 +168,15 @@ async fn issued(oauth: &OAuth, clients: &Clients) -> Result<Token, String> {
     let encoded = |text: &str| form(&[("", text)]).trim_start_matches('=').to_owned();
     let mut fields = vec![("grant_type", "client_credentials")];
     fields.extend(oauth.scope.as_deref().map(|scope| ("scope", scope)));
-    let client = clients.client(Peer::TokenEndpoint).map_err(|e| failed(&e))?;
+    let files = certificates.read(Peer::TokenEndpoint).map_err(|e| failed(&e))?;
+    let client = certificates.builder(Peer::TokenEndpoint, &files).map_err(|e| failed(&e))?;
+    let client = client.build().map_err(|e| failed(&whole(&e)))?;
     let request = client.post(url.clone()).basic_auth(encoded(&oauth.client_id), Some(encoded(secret.expose())));
     let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").header(ACCEPT, "application/json");
     let host = url.host_str().unwrap_or_default();
-    let reply = request.body(form(&fields)).send().await.map_err(|e| failed(&explained(e, host)))?;
+    let reply = request.body(form(&fields)).send().await.map_err(|e| failed(&explained(&e, host)))?;
     let status = reply.status();
-    let body = super::client::bounded(reply).await.map_err(|e| failed(&e))?;
+    let body = reply.bytes().await.map_err(|e| failed(&e.without_url()))?;
     let issued: Option<Issued> = serde_json::from_slice(&body).ok();
     match issued {
         Some(Issued { access_token: Some(token), token_type, expires_in, .. }) if status.is_success() => {

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reqwest::StatusCode;
-use serde::Deserialize;
+use schema_registry_converter::schema_registry_common::{RawRegisteredSchema, RegisteredReference, SrCall};
 
 use super::access::cut;
-use super::client::{Client, Outage, Reply};
+use super::client::{Client, Failed, Outage, Refusal, in_path};
 use super::registry::{Answer, Question};
 use super::writer::Writer;
 
@@ -17,6 +16,8 @@ use super::writer::Writer;
 const MAX_REFERENCES: usize = 100;
 /// Codes of the registry: no such subject, no such version of it, no such schema.
 const NOT_FOUND: [u32; 3] = [40401, 40402, 40403];
+/// Left out where it is this one.
+const AVRO: &str = "AVRO";
 
 /// What came of a question.
 pub(super) enum Asked {
@@ -25,27 +26,6 @@ pub(super) enum Asked {
     FailsAt(String),
     /// It is not to be had, or does not serve us: why.
     Outage(String),
-}
-
-/// A schema as the registry answers it.
-#[derive(Deserialize)]
-struct Registered {
-    #[serde(default)]
-    id: Option<u32>,
-    #[serde(default)]
-    schema: Option<String>,
-    /// Left out where it is Avro.
-    #[serde(default, rename = "schemaType")]
-    kind: Option<String>,
-    #[serde(default)]
-    references: Option<Vec<Reference>>,
-}
-
-/// A schema that another one names.
-#[derive(Deserialize)]
-struct Reference {
-    subject: String,
-    version: i64,
 }
 
 /// Asks once.
@@ -65,29 +45,32 @@ async fn by_id(client: &Client, id: u32) -> Asked {
     if i32::try_from(id).is_err() {
         return unusable("no schema registry gives out such an id: ids end at 2147483647".to_owned());
     }
-    let id = id.to_string();
-    let found = match about(client, &["schemas", "ids", &id], "deleted=true", "it").await {
+    let found = match about(client, SrCall::GetById(id), "it").await {
         Ok(found) => found,
         Err(asked) => return asked,
     };
-    if found.kind.as_deref().is_some_and(|kind| kind != "AVRO") {
+    let Some(schema) = avro(&found) else {
         return unusable("the schema registry has no schema of Avro by that id".to_owned());
-    }
-    let Some(schema) = found.schema else { return unusable("the schema registry's answer holds no schema".to_owned()) };
-    let others = match references(client, found.references.unwrap_or_default()).await {
+    };
+    let others = match references(client, found.references.clone().unwrap_or_default()).await {
         Ok(others) => others,
         Err(asked) => return asked,
     };
-    match Writer::new(&schema, &others) {
+    match Writer::new(schema, &others) {
         Ok(writer) => Asked::Answer(Answer::Schema(Arc::new(writer))),
         Err(why) => unusable(format!("its schema cannot be used: {}", cut(&why))),
     }
 }
 
+/// The text of a schema, if it is one of Avro.
+fn avro(found: &RawRegisteredSchema) -> Option<&str> {
+    found.schema.as_deref().filter(|_| found.schema_type.as_deref().is_none_or(|kind| kind == AVRO))
+}
+
 /// The texts of the schemas that a schema refers to, and of those that they refer to.
-async fn references(client: &Client, mut open: Vec<Reference>) -> Result<Vec<String>, Asked> {
-    let mut found: BTreeMap<(String, i64), String> = BTreeMap::new();
-    while let Some(Reference { subject, version }) = open.pop() {
+async fn references(client: &Client, mut open: Vec<RegisteredReference>) -> Result<Vec<String>, Asked> {
+    let mut found: BTreeMap<(String, u32), String> = BTreeMap::new();
+    while let Some(RegisteredReference { subject, version, .. }) = open.pop() {
         let key = (subject, version);
         if found.contains_key(&key) {
             continue;
@@ -96,64 +79,55 @@ async fn references(client: &Client, mut open: Vec<Reference>) -> Result<Vec<Str
             return Err(unusable(format!("its schema refers to more than {MAX_REFERENCES} others")));
         }
         let what = format!("version {version} of subject {}, which its schema refers to", cut(&key.0));
-        let path = ["subjects", &key.0, "versions", &version.to_string()];
-        let other = about(client, &path, "deleted=true", &what).await?;
-        let Some(text) = other.schema.filter(|_| other.kind.as_deref().is_none_or(|kind| kind == "AVRO")) else {
+        let other = about(client, SrCall::GetBySubjectAndVersion(&in_path(&key.0), version), &what).await?;
+        let Some(text) = avro(&other) else {
             return Err(unusable(format!("the schema registry has no schema of Avro for {what}")));
         };
-        found.insert(key, text);
+        found.insert(key, text.to_owned());
         open.extend(other.references.unwrap_or_default());
     }
     Ok(found.into_values().collect())
 }
 
 /// What the registry says about what an id leads to; `what` names it. Everything but the schema is what the question comes to.
-async fn about(client: &Client, path: &[&str], query: &str, what: &str) -> Result<Registered, Asked> {
+async fn about(client: &Client, call: SrCall<'_>, what: &str) -> Result<RawRegisteredSchema, Asked> {
     let mut is_second = false;
     loop {
-        let reply = match client.get(path, query).await {
-            Ok(reply) => reply,
-            Err(Outage { why, is_server_fault }) => {
+        let refusal = match client.call(call).await {
+            Ok(found) => return Ok(found),
+            Err(Failed::Refused(refusal)) => refusal,
+            Err(Failed::Outage(Outage { why, is_server_fault })) => {
                 // A registry may fail at one schema alone.
-                let serves =
-                    is_server_fault && client.get(&["subjects"], "").await.is_ok_and(|r| r.status.is_success());
+                let serves = is_server_fault && client.serves_us(None).await.is_ok();
                 return Err(if serves { Asked::FailsAt(why) } else { Asked::Outage(why) });
             }
         };
-        if reply.status.is_success() {
-            return match serde_json::from_slice(&reply.body) {
-                Ok(found) => Ok(found),
-                Err(_) => Err(match client.serves_us(&reply).await {
-                    Ok(()) => unusable(format!("the schema registry's answer about {what} cannot be read")),
-                    Err(outage) => Asked::Outage(outage.why),
-                }),
-            };
-        }
-        if NOT_FOUND.contains(&reply.code()) {
+        if NOT_FOUND.contains(&refusal.code) {
             return Err(unusable(format!("the schema registry does not know {what}")));
         }
-        if let Err(outage) = client.serves_us(&reply).await {
+        if let Err(outage) = client.serves_us(Some(&refusal)).await {
             return Err(Asked::Outage(outage.why));
         }
         // It serves us. It may do so only since now, with another password; asked again, it speaks of the id alone.
         if is_second {
-            return Err(unusable(refused(&reply, what)));
+            return Err(unusable(refused(&refusal, what)));
         }
         is_second = true;
     }
 }
 
 /// What a registry that serves us says of one thing that it does not give.
-fn refused(reply: &Reply, what: &str) -> String {
-    match reply.status {
-        StatusCode::NOT_FOUND => format!("the schema registry does not know {what} ({})", reply.words()),
-        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+fn refused(refusal: &Refusal, what: &str) -> String {
+    let words = refusal.words();
+    match refusal.status {
+        200 => format!("the schema registry's answer about {what} cannot be read"),
+        404 => format!("the schema registry does not know {what} ({words})"),
+        401 | 403 => {
             format!(
-                "the schema registry denies {what} to us, and not other requests ({}): grant the right to read it",
-                reply.words()
+                "the schema registry denies {what} to us, and not other requests ({words}): grant the right to read it"
             )
         }
-        _ => format!("the schema registry refuses {what} ({})", reply.words()),
+        _ => format!("the schema registry refuses {what} ({words})"),
     }
 }
 
@@ -163,34 +137,31 @@ fn unusable(why: String) -> Asked {
 
 /// The id of one of our schemas under a subject.
 async fn id_of(client: &Client, subject: &str, schema: &str, register: bool) -> Result<Answer, Outage> {
-    let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
-    let reply = if register {
-        client.post(&["subjects", subject, "versions"], "", &body).await?
-    } else {
-        client.post(&["subjects", subject], "deleted=false", &body).await?
+    let body = serde_json::json!({ "schema": schema, "schemaType": AVRO }).to_string();
+    let in_path = in_path(subject);
+    let call = if register { SrCall::PostNew(&in_path, &body) } else { SrCall::PostForVersion(&in_path, &body) };
+    let refusal = match client.call(call).await {
+        Ok(found) => {
+            return Ok(found.id.map_or_else(
+                || Answer::Refused(format!("the schema registry tells no id of our schema under {subject}")),
+                Answer::Id,
+            ));
+        }
+        Err(Failed::Outage(outage)) => return Err(outage),
+        Err(Failed::Refused(refusal)) => refusal,
     };
+    if matches!(refusal.status, 401 | 403) {
+        return Err(client.refusal(&refusal));
+    }
+    if !NOT_FOUND.contains(&refusal.code) {
+        client.serves_us(Some(&refusal)).await?;
+    }
     let does = if register { "register our schema" } else { "look our schema up" };
-    if reply.status.is_success() {
-        return match serde_json::from_slice::<Registered>(&reply.body) {
-            Ok(Registered { id: Some(id), .. }) => Ok(Answer::Id(id)),
-            _ => {
-                client.serves_us(&reply).await?;
-                Ok(Answer::Refused(format!("the schema registry tells no id of our schema under {subject}")))
-            }
-        };
-    }
-    if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return Err(client.refusal(&reply));
-    }
-    let is_missing = reply.status == StatusCode::NOT_FOUND;
-    if !NOT_FOUND.contains(&reply.code()) {
-        client.serves_us(&reply).await?;
-    }
-    Ok(Answer::Refused(if is_missing && !register {
+    Ok(Answer::Refused(if refusal.status == 404 && !register {
         format!(
             "the schema registry has not our schema under {subject}: register it, or set `schemas = \"register\"` in [schema_registry]"
         )
     } else {
-        format!("the schema registry will not {does} under {subject}: it answers {}", reply.words())
+        format!("the schema registry will not {does} under {subject}: it answers {}", refusal.words())
     }))
 }

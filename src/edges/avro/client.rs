@@ -1,37 +1,74 @@
 //! Calls the schema registry by Confluent's REST API: which of its addresses is asked, and what an answer says about us.
 
+use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Response, StatusCode, Url};
-use serde::Deserialize;
+use reqwest::Url;
+use schema_registry_converter::async_impl::schema_registry as library;
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{RawError, RawRegisteredSchema, SrCall};
 
-use super::access::{Access, cut, shown};
+use super::access::{Access, Credential, cut, shown};
 use super::settings::{Authentication, RegistrySettings, SettingsError};
-use super::tls::{Clients, Peer, explained};
+use super::tls::{CALL_LIMIT, Certificates, Files, Peer, explained, whole};
 
-/// The most that an answer may hold, in bytes: the list of all subjects is the longest.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
-const CONTENT: &str = "application/vnd.schemaregistry.v1+json";
+/// The library's words before the status of an answer that is no success; it keeps the status nowhere else.
+const STATUS: &str = "failed with status ";
+/// Its words for a successful answer that it cannot read.
+const UNREADABLE: &str = "could not parse";
 
 /// Asks a registry that has one address or several.
 pub(super) struct Client {
-    urls: Vec<Url>,
+    addresses: Vec<Address>,
     /// The address that answered last; it is asked first.
     current: AtomicUsize,
     access: Access,
-    clients: Clients,
+    certificates: Certificates,
 }
 
-/// An answer of the registry, of whatever status below 500.
-pub(super) struct Reply {
-    pub status: StatusCode,
-    pub body: Vec<u8>,
+struct Address {
+    /// Without a slash at its end.
+    url: Url,
+    /// The library's settings, and what they were made of.
+    made: Mutex<Option<(Files, Credential, library::SrSettings)>>,
+}
+
+/// An answer of the registry that does not give what was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The status of HTTP; 200 where what came with it cannot be read.
+    pub status: u16,
+    /// The registry's own code of an error, such as 40403; 0 where it gives none.
+    pub code: u32,
+    message: String,
     /// The address that gave it.
-    pub at: String,
+    at: String,
 }
 
-/// The registry gave no answer that says anything about what was asked.
+/// What is asked of an address.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Schema(SrCall<'a>),
+    Subjects,
+}
+
+/// What it gives.
+enum Found {
+    Schema(Box<RawRegisteredSchema>),
+    Subjects(Vec<String>),
+}
+
+/// What comes of a request that gives nothing.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The registry has answered, and not with what was asked for.
+    Refused(Refusal),
+    /// It gave no answer that says anything about what was asked.
+    Outage(Outage),
+}
+
+/// The registry is not to be had, or does not serve us.
 #[derive(Debug)]
 pub(super) struct Outage {
     /// Why, and what to do.
@@ -46,35 +83,20 @@ impl Outage {
     }
 }
 
-/// What the registry says with an error (Confluent's API).
-#[derive(Default, Deserialize)]
-struct Said {
-    #[serde(default)]
-    error_code: u32,
-    #[serde(default)]
-    message: String,
-}
-
-impl Reply {
-    /// The registry's own code of an error, such as 40403; 0 where it gives none.
-    pub fn code(&self) -> u32 {
-        self.said().error_code
-    }
-
+impl Refusal {
     /// The status, and what the registry says.
     pub fn words(&self) -> String {
-        let said = self.said();
-        let status = self.status.as_u16();
-        if said.error_code == 0 && said.message.is_empty() {
-            return self.status.to_string();
+        match (self.status, self.code) {
+            (200, _) => "200 with what no schema registry says".to_owned(),
+            (status, 0) => format!("HTTP {status}"),
+            (status, code) if code == u32::from(status) => format!("{status}, {}", cut(&self.message)),
+            (status, code) => format!("{status}, code {code}, {}", cut(&self.message)),
         }
-        let code =
-            if said.error_code == u32::from(status) { String::new() } else { format!(", code {}", said.error_code) };
-        format!("{status}{code}, {}", cut(&said.message))
     }
 
-    fn said(&self) -> Said {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+    /// Whether the same request may be answered otherwise later, or by another address.
+    fn may_pass(&self) -> bool {
+        self.status >= 500 || matches!(self.status, 408 | 429)
     }
 }
 
@@ -82,115 +104,136 @@ impl Client {
     /// # Errors
     /// An address is no URL, or a file of the settings cannot be used.
     pub fn new(settings: &RegistrySettings) -> Result<Client, SettingsError> {
-        let mut urls = Vec::new();
+        let mut addresses = Vec::new();
         for text in settings.url.split(',').map(str::trim) {
             let url = Url::parse(text.trim_end_matches('/')).ok();
-            let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            urls.push(url.ok_or_else(|| {
+            let url =
+                url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none());
+            let url = url.ok_or_else(|| {
                 let what = "the schema registry's address is no URL such as http://localhost:8081; several stand with commas between them";
                 SettingsError(what.to_owned())
-            })?);
+            })?;
+            addresses.push(Address { url, made: Mutex::default() });
         }
         if settings.key_file.is_some() && settings.certificate_file.is_none() {
             return Err(SettingsError("`key_file` is set without `certificate_file`: set both".to_owned()));
         }
-        let has_user_in_url = urls.iter().any(|url| !url.username().is_empty() || url.password().is_some());
-        if has_user_in_url && settings.authentication != Authentication::None {
+        let has_user = |a: &Address| !a.url.username().is_empty() || a.url.password().is_some();
+        if addresses.iter().any(has_user) && settings.authentication != Authentication::None {
             let what = "a user stands in the schema registry's URL, and another way to authenticate is set: leave one of them out";
             return Err(SettingsError(what.to_owned()));
         }
-        let (access, clients) = (Access::new(&settings.authentication)?, Clients::new(settings));
-        clients.client(Peer::Registry)?;
+        let (access, certificates) = (Access::new(&settings.authentication)?, Certificates::new(settings));
+        let mut peers = vec![Peer::Registry];
         if matches!(settings.authentication, Authentication::OAuth(_)) {
-            clients.client(Peer::TokenEndpoint)?;
+            peers.push(Peer::TokenEndpoint);
         }
-        let is_open = |url: &&Url| url.scheme() == "http" && !is_loopback(url);
-        if (access.has_secret() || has_user_in_url)
-            && let Some(url) = urls.iter().find(is_open)
-        {
+        for peer in peers {
+            let made = certificates.builder(peer, &certificates.read(peer)?)?.build();
+            made.map_err(|e| {
+                SettingsError(format!("the schema registry's HTTP client cannot be made: {}", whole(&e)))
+            })?;
+        }
+        let is_open = |a: &&Address| a.url.scheme() == "http" && !is_loopback(&a.url);
+        let open = addresses.iter().find(is_open).filter(|a| access.has_secret() || has_user(a));
+        if let Some(open) = open {
             tracing::warn!(
                 "the schema registry at {} is asked over plain HTTP, so everyone on the way can read the credentials: use https://",
-                shown(url.as_str())
+                shown(open.url.as_str())
             );
         }
-        Ok(Client { urls, current: AtomicUsize::new(0), access, clients })
+        Ok(Client { addresses, current: AtomicUsize::new(0), access, certificates })
     }
 
     /// The address that is asked first, without a password.
     pub fn address(&self) -> String {
-        self.urls.get(self.current.load(Ordering::Relaxed)).map_or_else(String::new, |url| shown(url.as_str()))
+        self.addresses.get(self.current.load(Ordering::Relaxed)).map_or_else(String::new, |a| shown(a.url.as_str()))
     }
 
-    /// Gets what stands at a path.
+    /// Makes one call for a schema or an id.
     ///
     /// # Errors
-    /// No address answers.
-    pub async fn get(&self, path: &[&str], query: &str) -> Result<Reply, Outage> {
-        self.call(path, query, None).await
-    }
-
-    /// Posts a body.
-    ///
-    /// # Errors
-    /// No address answers.
-    pub async fn post(&self, path: &[&str], query: &str, body: &str) -> Result<Reply, Outage> {
-        self.call(path, query, Some(body)).await
+    /// The registry refuses it, or no address answers.
+    pub async fn call(&self, call: SrCall<'_>) -> Result<RawRegisteredSchema, Failed> {
+        match self.at_each(Asked::Schema(call)).await? {
+            Found::Schema(found) => Ok(*found),
+            Found::Subjects(_) => Err(Failed::Outage(Outage::new("subjects were answered for a schema".to_owned()))),
+        }
     }
 
     /// Asks the addresses in turn, from the one that answered last.
-    async fn call(&self, path: &[&str], query: &str, body: Option<&str>) -> Result<Reply, Outage> {
+    async fn at_each(&self, ask: Asked<'_>) -> Result<Found, Failed> {
         let first = self.current.load(Ordering::Relaxed);
         let (mut whys, mut is_server_fault) = (Vec::new(), false);
-        for step in 0..self.urls.len() {
-            let at = (first + step) % self.urls.len();
-            let Some(url) = self.urls.get(at) else { continue };
-            match self.call_one(url, path, query, body).await {
-                Ok(reply) if !may_pass(reply.status) => {
+        for step in 0..self.addresses.len() {
+            let number = (first + step) % self.addresses.len();
+            let Some(address) = self.addresses.get(number) else { continue };
+            let at = shown(address.url.as_str());
+            let asked = self.at_one(address, ask).await;
+            match asked {
+                Err(Failed::Outage(Outage { why, .. })) => whys.push(format!("{at}: {why}")),
+                Err(Failed::Refused(refusal)) if refusal.may_pass() => {
+                    is_server_fault = is_server_fault || refusal.status >= 500;
+                    whys.push(format!("{at} answers {}", refusal.words()));
+                }
+                Ok(_) | Err(Failed::Refused(_)) => {
                     if step > 0 {
-                        self.current.store(at, Ordering::Relaxed);
-                        tracing::warn!(
-                            "the schema registry is asked at {} from now on: {}",
-                            shown(url.as_str()),
-                            whys.join("; ")
-                        );
+                        self.current.store(number, Ordering::Relaxed);
+                        tracing::warn!("the schema registry is asked at {at} from now on: {}", whys.join("; "));
                     }
-                    return Ok(reply);
+                    return asked;
                 }
-                Ok(reply) => {
-                    is_server_fault = is_server_fault || reply.status.is_server_error();
-                    whys.push(format!("{} answers {}", shown(url.as_str()), reply.words()));
-                }
-                Err(why) => whys.push(format!("{}: {why}", shown(url.as_str()))),
             }
         }
-        Err(Outage { why: whys.join("; "), is_server_fault })
+        Err(Failed::Outage(Outage { why: whys.join("; "), is_server_fault }))
     }
 
-    async fn call_one(&self, base: &Url, path: &[&str], query: &str, body: Option<&str>) -> Result<Reply, String> {
-        let mut url = base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        url.set_query(Some(query).filter(|query| !query.is_empty()));
-        let host = base.host_str().unwrap_or_default();
+    async fn at_one(&self, address: &Address, ask: Asked<'_>) -> Result<Found, Failed> {
         let mut has_renewed = false;
         loop {
-            let client = self.clients.client(Peer::Registry).map_err(|e| e.to_string())?;
-            let request = match body {
-                None => client.get(url.clone()),
-                Some(body) => client.post(url.clone()).header(CONTENT_TYPE, CONTENT).body(body.to_owned()),
+            let settings = self.settings(address).await.map_err(|why| Failed::Outage(Outage::new(why)))?;
+            let asked = match ask {
+                Asked::Schema(call) => {
+                    library::perform_sr_call(&settings, call).await.map(|found| Found::Schema(Box::new(found)))
+                }
+                Asked::Subjects => library::get_all_subjects(&settings).await.map(Found::Subjects),
             };
-            let request = self.access.authenticate(request.header(ACCEPT, CONTENT), &self.clients).await?;
-            let reply = request.send().await.map_err(|e| explained(e, host))?;
-            let status = reply.status();
-            if status == StatusCode::UNAUTHORIZED && self.access.is_renewable() && !has_renewed {
-                has_renewed = true;
-                self.access.forget_token().await;
-                continue;
+            let failed = match asked {
+                Ok(found) => return Ok(found),
+                Err(e) => failed(&e, &address.url),
+            };
+            let is_over = matches!(&failed, Failed::Refused(Refusal { status: 401, .. }));
+            if !is_over || !self.access.is_renewable() || has_renewed {
+                return Err(failed);
             }
-            let body = bounded(reply).await?;
-            return Ok(Reply { status, body, at: shown(base.as_str()) });
+            has_renewed = true;
+            self.access.forget_token().await;
         }
+    }
+
+    /// The library's settings for one address, made anew where a secret or a certificate has changed.
+    async fn settings(&self, address: &Address) -> Result<library::SrSettings, String> {
+        let files = self.certificates.read(Peer::Registry).map_err(|e| e.to_string())?;
+        let credential = self.access.credential(&self.certificates).await?;
+        let mut made = address.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, by, settings)) = made.as_ref()
+            && (from, by) == (&files, &credential)
+        {
+            return Ok(settings.clone());
+        }
+        let http = self.certificates.builder(Peer::Registry, &files).map_err(|e| e.to_string())?;
+        let mut builder = library::SrSettings::new_builder(address.url.as_str().trim_end_matches('/').to_owned());
+        builder.set_timeout(CALL_LIMIT);
+        match &credential {
+            Credential::None => {}
+            Credential::Basic(user, password) => {
+                builder.set_basic_authorization(user, password.as_ref().map(crate::secret::Secret::expose));
+            }
+            Credential::Bearer(token) => _ = builder.set_token_authorization(token.expose().trim()),
+        }
+        let settings = builder.build_with(http).map_err(|e| format!("the HTTP client cannot be made: {}", e.error))?;
+        *made = Some((files, credential, settings.clone()));
+        Ok(settings)
     }
 
     /// Whether the registry serves us at all. It is asked after it has refused one request, so that a refusal which concerns what
@@ -198,63 +241,70 @@ impl Client {
     ///
     /// # Errors
     /// It does not: why, and what to do.
-    pub async fn serves_us(&self, refused: &Reply) -> Result<(), Outage> {
-        let reply = self.get(&["subjects"], "").await?;
-        if !reply.status.is_success() {
-            return Err(self.refusal(&reply));
-        }
-        match serde_json::from_slice::<Vec<String>>(&reply.body) {
-            Err(_) => Err(Outage::new(format!(
-                "{} answers, but not as a schema registry does: check the path of `url` in [schema_registry] (of Apicurio it ends with \
-                 /apis/ccompat/v7)",
-                reply.at
-            ))),
+    pub async fn serves_us(&self, refused: Option<&Refusal>) -> Result<(), Outage> {
+        match self.at_each(Asked::Subjects).await {
+            Err(Failed::Outage(outage)) => Err(outage),
+            Err(Failed::Refused(refusal)) => Err(self.refusal(&refusal)),
+            Ok(Found::Schema(_)) => Err(Outage::new("a schema was answered for the list of subjects".to_owned())),
             // One that shows nobody's subjects to us has not denied this one request.
-            Ok(subjects) if subjects.is_empty() && refused.status == StatusCode::FORBIDDEN => {
-                Err(self.refusal(refused))
+            Ok(Found::Subjects(subjects)) => {
+                match refused.filter(|refused| subjects.is_empty() && refused.status == 403) {
+                    Some(refused) => Err(self.refusal(refused)),
+                    None => Ok(()),
+                }
             }
-            Ok(_) => Ok(()),
         }
     }
 
     /// What an answer that refuses us means.
-    pub fn refusal(&self, reply: &Reply) -> Outage {
-        let (at, words, who) = (&reply.at, reply.words(), self.access.name());
-        Outage::new(match reply.status {
-            StatusCode::UNAUTHORIZED => format!("{at} does not know us ({words}): {}", self.access.remedy()),
-            StatusCode::FORBIDDEN => format!(
+    pub fn refusal(&self, refusal: &Refusal) -> Outage {
+        let (at, words, who) = (&refusal.at, refusal.words(), self.access.name());
+        Outage::new(match refusal.status {
+            401 => format!("{at} does not know us ({words}): {}", self.access.remedy()),
+            403 => format!(
                 "{at} knows {who} and denies the request ({words}): give {who} the right to read schemas and subjects there, and to write \
                  the subjects of our outputs unless `schemas = \"look_up\"` is set"
             ),
-            _ => format!("{at} answers {words}, which no schema registry does: check `url` in [schema_registry]"),
+            _ => format!(
+                "{at} answers {words}, so it is no schema registry: check `url` in [schema_registry] (of Apicurio it ends with \
+                 /apis/ccompat/v7)"
+            ),
         })
     }
 }
 
-/// Whether the same request may be answered otherwise later, or by another address.
-fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+/// What an error of the library's means.
+fn failed(error: &SRCError, url: &Url) -> Failed {
+    let at = shown(url.as_str());
+    let http = error.source().and_then(|source| source.downcast_ref::<reqwest::Error>());
+    if error.error.contains(UNREADABLE) {
+        return Failed::Refused(Refusal { status: 200, code: 0, message: String::new(), at });
+    }
+    if let Some(http) = http {
+        return Failed::Outage(Outage::new(explained(http, url.host_str().unwrap_or_default())));
+    }
+    let status = error.error.split_once(STATUS).and_then(|(_, rest)| rest.get(..3)?.parse().ok());
+    let Some(status) = status else { return Failed::Outage(Outage::new(error.error.clone())) };
+    let said = error.source().and_then(|source| source.downcast_ref::<RawError>());
+    let (code, message) = said.map_or((0, String::new()), |said| (said.error_code, said.message.clone()));
+    Failed::Refused(Refusal { status, code, message, at })
+}
+
+/// A subject as it stands in a path. The library itself writes out the slash alone.
+pub(super) fn in_path(subject: &str) -> String {
+    let url = Url::parse("http://path/").map(|mut url| {
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(subject);
+        }
+        url
+    });
+    url.map_or_else(|_| subject.to_owned(), |url| url.path().trim_start_matches('/').to_owned())
 }
 
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || literal.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// The body of an answer.
-///
-/// # Errors
-/// It breaks off, or is too long.
-pub(super) async fn bounded(mut reply: Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    while let Some(chunk) = reply.chunk().await.map_err(|e| format!("its answer breaks off: {}", e.without_url()))? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(format!("its answer is longer than {} MiB", MAX_ANSWER_BYTES >> 20));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 #[cfg(test)]
@@ -267,9 +317,14 @@ mod tests {
 
     #[test]
     fn several_addresses_are_taken_and_none_that_is_no_url() {
-        assert_eq!(client("http://a:1/x/, https://b").unwrap().urls.len(), 2);
+        assert_eq!(client("http://a:1/x/, https://b").unwrap().addresses.len(), 2);
         for wrong in ["localhost:8081", "http://a,", "ftp://a", "http://"] {
             assert!(client(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_subject_is_one_part_of_a_path() {
+        assert_eq!(in_path("a/b?c#d e%20-value"), "a%2Fb%3Fc%23d%20e%2520-value");
     }
 }

@@ -1,9 +1,8 @@
 //! The HTTP clients of the schema registry and of its token endpoint, with the certificates that they trust and show. The files
-//! are read for each request, and a client is made anew when one of them has changed, so that a renewed certificate needs no restart.
+//! are read for each request, so that a renewed certificate needs no restart.
 
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
@@ -11,7 +10,7 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use super::settings::{RegistrySettings, SettingsError};
 
 /// One request to one address, from the connection to the end of the answer.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The connection alone, so that a dead address leaves time for the next one.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -24,50 +23,36 @@ pub(super) enum Peer {
     TokenEndpoint,
 }
 
-/// The clients, made of the files as they are.
-pub(super) struct Clients {
+/// The files that say whom we trust and who we are.
+pub(super) struct Certificates {
     ca_file: Option<PathBuf>,
     certificate_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
-    made: Mutex<Vec<(Peer, Files, reqwest::Client)>>,
 }
 
-/// What the files held when a client was made.
-#[derive(PartialEq, Eq)]
-struct Files {
+/// What the files hold.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Files {
     authorities: Option<Vec<u8>>,
     identity: Option<Vec<u8>>,
 }
 
-impl Clients {
-    pub fn new(settings: &RegistrySettings) -> Clients {
+impl Certificates {
+    pub fn new(settings: &RegistrySettings) -> Certificates {
         // Another part of the process may have chosen already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Clients {
+        Certificates {
             ca_file: settings.ca_file.clone(),
             certificate_file: settings.certificate_file.clone(),
             key_file: settings.key_file.clone(),
-            made: Mutex::default(),
         }
     }
 
-    /// The client for a peer.
+    /// What the files hold now.
     ///
     /// # Errors
-    /// A file cannot be read, or does not hold what it should.
-    pub fn client(&self, peer: Peer) -> Result<reqwest::Client, SettingsError> {
-        let files = self.files(peer)?;
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., client)) = made.iter().find(|(of, from, _)| *of == peer && *from == files) {
-            return Ok(client.clone());
-        }
-        let client = self.make(peer, &files)?;
-        made.retain(|(of, ..)| *of != peer);
-        made.push((peer, files, client.clone()));
-        Ok(client)
-    }
-
-    fn files(&self, peer: Peer) -> Result<Files, SettingsError> {
+    /// One cannot be read.
+    pub fn read(&self, peer: Peer) -> Result<Files, SettingsError> {
         let authorities = self.ca_file.as_deref().map(read).transpose()?;
         let mut identity = None;
         if peer == Peer::Registry
@@ -83,7 +68,11 @@ impl Clients {
         Ok(Files { authorities, identity })
     }
 
-    fn make(&self, peer: Peer, files: &Files) -> Result<reqwest::Client, SettingsError> {
+    /// What makes an HTTP client for a peer.
+    ///
+    /// # Errors
+    /// A file does not hold what it should.
+    pub fn builder(&self, peer: Peer, files: &Files) -> Result<reqwest::ClientBuilder, SettingsError> {
         let shown = |path: &Option<PathBuf>| path.as_deref().map_or_else(String::new, |p| p.display().to_string());
         let mut http = reqwest::Client::builder().timeout(CALL_LIMIT).connect_timeout(CONNECT_LIMIT);
         if let Some(pem) = &files.authorities {
@@ -109,8 +98,7 @@ impl Clients {
             })?;
             http = http.identity(identity);
         }
-        http.build()
-            .map_err(|e| SettingsError(format!("the schema registry's HTTP client cannot be made: {}", whole(&e))))
+        Ok(http)
     }
 }
 
@@ -118,17 +106,18 @@ fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
     std::fs::read(path).map_err(|e| SettingsError(format!("{} cannot be read: {e}", path.display())))
 }
 
-/// Why a request had no answer, and what to do where that is known. No address stands in it, which may hold a password.
-pub(super) fn explained(error: reqwest::Error, host: &str) -> String {
-    let error = error.without_url();
-    let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
+/// Why a request had no answer, and what to do where that is known. The address, which may hold a password, stands in the outermost
+/// error alone, and is left out with it.
+pub(super) fn explained(error: &reqwest::Error, host: &str) -> String {
+    let Some(cause) = error.source() else { return "the request failed".to_owned() };
+    let mut next: Option<&(dyn StdError + 'static)> = Some(cause);
     while let Some(cause) = next {
         if let Some(tls) = tls_in(cause) {
             return tls_explained(tls, host);
         }
         next = cause.source();
     }
-    let text = whole(&error);
+    let text = whole(cause);
     // What a TLS server answers to a request without TLS is no HTTP; hyper says so in words alone.
     let hint = if text.contains("invalid HTTP") || text.contains("connection closed before message completed") {
         ", so it may speak TLS on this port: is the URL meant to begin with https://?"
@@ -145,7 +134,7 @@ fn tls_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e TlsError> {
 }
 
 /// An error with all its causes.
-fn whole(error: &dyn StdError) -> String {
+pub(super) fn whole(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
