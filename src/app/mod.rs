@@ -13,6 +13,7 @@ mod produce;
 mod registry;
 mod replay;
 pub mod resolvers;
+mod rights;
 mod run;
 mod scripting;
 mod settings;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
-use super::Stop;
 use super::kafka::{self, Memory};
+use super::{Stop, rights};
 use crate::edges::cli::ProduceArgs;
 use crate::edges::cli::terminal::Progress;
 use crate::edges::kafka::admin::ClusterAdmin;
@@ -28,6 +28,7 @@ pub fn produce(args: &ProduceArgs) -> Result<(), Stop> {
     let mut reader = RecordReader::open(&args.input)?;
     let admin = ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)?;
     admin.wait_for_brokers(kafka::patience(None))?;
+    rights::require(&admin, &settings, "produce", &rights::produce(&args.topic))?;
     let found = admin.topics(&[&args.topic])?.into_iter().flatten().next();
     let info = found.ok_or_else(|| {
         anyhow!(

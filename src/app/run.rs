@@ -16,10 +16,10 @@ use super::mirror::Mirrors;
 use super::pages::Pages;
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, guard, http, mirror, registry, resolvers, settings, state, topology};
+use super::{Custom, Stop, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
 use crate::config::Topology as File;
 use crate::config::keys::STATE_ACCESS;
-use crate::edges::cli::{self, RunArgs};
+use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
@@ -109,6 +109,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         health.look();
         tell_repeated_lines();
         status.look();
+        mirrors.as_ref().map_or(Ok(()), Mirrors::check)
     });
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
@@ -183,11 +184,20 @@ fn start(
     let standby = if has_standbys { Arc::new(ChangelogReader::for_standbys(kafka)?) } else { restore.clone() };
     let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
     let (patience, threads) = (runtime.broker_timeout, plan.threads);
+    let purposes = if plan.database.is_some() { &[Purpose::Run, Purpose::Mirror][..] } else { &[Purpose::Run] };
+    let needs = rights::needs_of(&plan.file, purposes);
+    let kafka = kafka.clone();
     unless_signalled(signalled, move || {
         admin.wait_for_brokers(patience)?;
+        let asked = rights::require(&admin, &kafka, "run", &needs)?;
         let clock = Arc::new(MachineClock::default());
-        let ports = InstancePorts { admin, restore, standby, stores, clock, executor, observer };
-        prepare(&engine, &config, threads, &ports, patience)
+        let ports = InstancePorts { admin: admin.clone(), restore, standby, stores, clock, executor, observer };
+        let instance = prepare(&engine, &config, threads, &ports, patience)?;
+        if !asked.absent.is_empty() {
+            // On topics that it has just made.
+            rights::require(&admin, &kafka, "run", &needs)?;
+        }
+        Ok(instance)
     })
 }
 
@@ -237,7 +247,9 @@ impl Threads {
     }
 
     /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
-    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut()) -> Option<Stop> {
+    ///
+    /// What is looked at meanwhile may end the wait, too.
+    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut() -> anyhow::Result<()>) -> Option<Stop> {
         loop {
             match self.ends.recv_timeout(LOOK) {
                 Ok(Err(e)) => return Some(e.into()),
@@ -251,7 +263,9 @@ impl Threads {
             if signalled.load(Ordering::Relaxed) {
                 return None;
             }
-            look();
+            if let Err(failure) = look() {
+                return Some(failure.into());
+            }
         }
     }
 

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
-use super::{Custom, Stop, settings, topology};
+use super::{Custom, Stop, rights, settings, topology};
 use crate::config::Topology as File;
-use crate::edges::cli::TopicsAction;
+use crate::edges::cli::{AclsArgs, Purpose, TopicsAction};
+use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
+use crate::streams::ports::rights::{Commands, Operation};
 use crate::streams::ports::{Admin, BatchLimit, NewTopic};
 use crate::streams::runtime::{RuntimeConfig, batch_limit, internal_topics};
 use crate::streams::topology::Topology;
@@ -46,12 +48,19 @@ pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
     let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
     let engine = topology::build(&file, &None)?;
     let clients = kafka::settings(&target.kafka, Some(&file), "topics", Memory::share(file.values.runtime.memory, 1))?;
+    if let TopicsAction::Acls(args) = action {
+        acls(args, &file, &clients);
+        return Ok(());
+    }
     let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
     let is_plan = matches!(action, TopicsAction::Plan(_));
     let patience = kafka::patience(Some(&file));
     let mut existing = BTreeMap::new();
     match admin.wait_for_brokers(if is_plan { patience.min(PLAN_PATIENCE) } else { patience }) {
-        Ok(()) => existing = find(&admin, &file, &engine)?,
+        Ok(()) => {
+            require(action, &admin, &clients, &file)?;
+            existing = find(&admin, &file, &engine)?;
+        }
         Err(e) if is_plan => eprintln!("{e}\nshown as if no topic existed:"),
         Err(e) => return Err(e.into()),
     }
@@ -62,7 +71,57 @@ pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
             Ok(())
         }
         TopicsAction::Create(_) => create(&admin, &wanted, &existing),
-        TopicsAction::Check(_) => check(&admin, &file, &wanted, &existing),
+        TopicsAction::Check(args) => {
+            let report = rights_report(&args.purposes, &admin, &clients, &file)?;
+            check(&admin, &file, (&wanted, &existing), &report, &clients)
+        }
+        TopicsAction::Acls(_) => Ok(()),
+    }
+}
+
+/// The rights without which the command itself would see less than there is, or fail half-way.
+fn require(action: &TopicsAction, admin: &ClusterAdmin, clients: &KafkaSettings, file: &File) -> Result<(), Stop> {
+    let (command, needs) = match action {
+        TopicsAction::Create(_) => ("topics create", rights::needs(file, Purpose::TopicsCreate)),
+        TopicsAction::Plan(_) => {
+            let needs = rights::needs(file, Purpose::TopicsCheck).into_iter();
+            ("topics plan", needs.filter(|need| need.right.operation == Operation::Describe).collect())
+        }
+        // Says itself what it cannot see.
+        TopicsAction::Check(_) | TopicsAction::Acls(_) => return Ok(()),
+    };
+    rights::require(admin, clients, command, &needs)?;
+    Ok(())
+}
+
+/// What the principal lacks for these purposes; for those of `run` where none is named.
+fn rights_report(
+    purposes: &[Purpose],
+    admin: &ClusterAdmin,
+    clients: &KafkaSettings,
+    file: &File,
+) -> Result<rights::Report, Stop> {
+    let of_run = [Purpose::Run, Purpose::Mirror];
+    let has_mirror = file.run.postgres_url.as_ref().is_some_and(|url| !url.is_empty());
+    let default = if has_mirror { &of_run[..] } else { &of_run[..1] };
+    let needs = rights::needs_of(file, if purposes.is_empty() { default } else { purposes });
+    let mut report = rights::ask(admin, &needs)?;
+    report.try_transactions(clients, &needs)?;
+    Ok(report)
+}
+
+/// Prints the ACLs that each purpose needs.
+fn acls(args: &AclsArgs, file: &File, clients: &KafkaSettings) {
+    let (principal, connection) = (args.principal.clone().or_else(|| clients.principal()), rights::connection(clients));
+    let all = Purpose::all();
+    for purpose in if args.purposes.is_empty() { all } else { &args.purposes } {
+        let needs = rights::needs(file, *purpose);
+        let of = needs.iter().map(|need| &need.right).collect();
+        println!("# {}: {}", purpose.name(), purpose.text());
+        for line in (Commands { of, principal: principal.as_deref(), connection: &connection }).lines() {
+            println!("{line}");
+        }
+        println!();
     }
 }
 
@@ -176,13 +235,21 @@ fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), Stop> {
 }
 
 /// What is wrong loses records and fails the check; what is only remarkable is a warning.
-fn check(admin: &dyn Admin, file: &File, wanted: &[Wanted], existing: &BTreeMap<String, i32>) -> Result<(), Stop> {
+fn check(
+    admin: &dyn Admin,
+    file: &File,
+    (wanted, existing): (&[Wanted], &BTreeMap<String, i32>),
+    report: &rights::Report,
+    clients: &KafkaSettings,
+) -> Result<(), Stop> {
     let mut wrong = 0;
     for w in wanted {
         let name = &w.topic.name;
         let Some(has) = existing.get(name) else {
-            // `run` makes internal topics itself.
-            if w.role == Role::Internal {
+            if report.hidden.contains(name) {
+                println!("hidden   {name}: it is not there, or this principal may not know it");
+            } else if w.role == Role::Internal {
+                // `run` makes internal topics itself.
                 println!("ok       {name}: will be made by `run`");
             } else {
                 wrong += 1;
@@ -192,6 +259,12 @@ fn check(admin: &dyn Admin, file: &File, wanted: &[Wanted], existing: &BTreeMap<
         };
         if *has != w.topic.partitions {
             println!("warning  {name}: has {has} partitions, the topology file says {}", w.topic.partitions);
+        }
+        if report.closed.contains(name) {
+            println!(
+                "warning  {name}: its settings are not checked: this principal may not read them (DescribeConfigs)"
+            );
+            continue;
         }
         let config: BTreeMap<String, String> = admin.topic_config(name)?.into_iter().collect();
         let mut remarks = remarks(file, w, &config);
@@ -204,10 +277,29 @@ fn check(admin: &dyn Admin, file: &File, wanted: &[Wanted], existing: &BTreeMap<
             println!("ok       {name}: {has} partitions");
         }
     }
-    if wrong > 0 {
-        return Err(anyhow!("{wrong} topics are missing or set so that records are lost: see above").into());
+    let lacking = report.missing.len();
+    report.lines(clients).iter().for_each(|line| println!("denied   {line}"));
+    report.unknown.iter().for_each(|why| println!("unknown  rights of this principal: {why}"));
+    if lacking == 0 && report.unknown.is_empty() {
+        println!("ok       rights: {} are needed and allowed{}", report.asked, not_asked(report));
     }
-    Ok(())
+    match (wrong, lacking) {
+        (0, 0) => Ok(()),
+        (wrong, 0) => Err(anyhow!("{wrong} topics are missing or set so that records are lost: see above").into()),
+        (0, lacking) => Err(anyhow!("{lacking} rights are missing: see above").into()),
+        (wrong, lacking) => Err(anyhow!(
+            "{wrong} topics are missing or set so that records are lost, and {lacking} rights are missing: see above"
+        )
+        .into()),
+    }
+}
+
+/// What no broker tells the rights on.
+fn not_asked(report: &rights::Report) -> String {
+    match report.absent.len() {
+        0 => String::new(),
+        count => format!(" (those on {count} topics are not known before the topics are made)"),
+    }
 }
 
 /// What a topic that is written to takes, against what is sent to it.

@@ -3,4 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
+mod acl_missing;
+mod acl_taken;
 mod connect;

@@ -17,6 +17,7 @@
 // Each test binary uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub mod authorizer;
 pub mod broker;
 pub mod certificates;
 pub mod disk;
@@ -31,6 +32,7 @@ pub mod token_server;
 pub mod tools;
 pub mod wait;
 
+pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
 pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
-use super::{Stop, settings};
+use super::{Stop, rights, settings};
 use crate::config::Topology as File;
-use crate::edges::cli::{ConflictsAction, ConflictsTarget, ResolveArgs};
+use crate::edges::cli::{ConflictsAction, ConflictsTarget, Purpose, ResolveArgs};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::plain::PlainProducer;
@@ -31,10 +31,15 @@ const FINISH: Duration = Duration::from_secs(60);
 /// Lists, shows or settles.
 pub fn conflicts(action: &ConflictsAction) -> Result<(), Stop> {
     match action {
-        ConflictsAction::List(args) => show::list(&Topics::of(&args.target)?, args),
-        ConflictsAction::Show(args) => show::show(&Topics::of(&args.target)?, args),
-        ConflictsAction::Resolve(args) => resolve(&Topics::of(&args.target)?, args),
+        ConflictsAction::List(args) => show::list(&Topics::of(&args.target, "list")?, args),
+        ConflictsAction::Show(args) => show::show(&Topics::of(&args.target, "show")?, args),
+        ConflictsAction::Resolve(args) => resolve(&Topics::of(&args.target, "resolve")?, args),
     }
+}
+
+/// The topics that conflict records go to.
+pub fn topics(file: &File) -> Vec<String> {
+    read::names(file)
 }
 
 /// The topology's topics, on Kafka.
@@ -46,12 +51,14 @@ struct Topics {
 }
 
 impl Topics {
-    fn of(target: &ConflictsTarget) -> Result<Topics, Stop> {
+    fn of(target: &ConflictsTarget, action: &str) -> Result<Topics, Stop> {
         let file = settings::read(&target.topology)?;
         let kafka = kafka::settings(&target.kafka, Some(&file), "conflicts", Memory::share(MEMORY, 1))?;
         let reader = ChangelogReader::new(&kafka)?;
         let admin = ClusterAdmin::new(&kafka, &reader)?;
         admin.wait_for_brokers(kafka::patience(Some(&file)))?;
+        let purpose = if action == "resolve" { Purpose::ConflictsResolve } else { Purpose::ConflictsList };
+        rights::require(&admin, &kafka, &format!("conflicts {action}"), &rights::needs(&file, purpose))?;
         Ok(Topics { file, kafka, reader, admin })
     }
 

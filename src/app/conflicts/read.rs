@@ -76,7 +76,7 @@ pub fn all(topics: &Topics, keeps: &dyn Fn(&Conflict<'_>) -> bool) -> anyhow::Re
 }
 
 /// The topics that conflict records go to.
-fn names(file: &File) -> Vec<String> {
+pub fn names(file: &File) -> Vec<String> {
     let is_resolver = |name: &str| {
         let node = file.graph.node(name).map(|node| &node.kind);
         matches!(node, Some(Kind::Processor { operator, .. }) if operator == "resolve")

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
 use crate::app::pages::of_mirrors;
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, http, kafka, registry};
-use crate::edges::cli::MirrorRunArgs;
+use crate::app::{Custom, Stop, http, kafka, registry, rights};
 use crate::edges::cli::terminal::LiveLine;
+use crate::edges::cli::{MirrorRunArgs, Purpose};
 use crate::edges::http::{Family, Status};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
@@ -33,9 +33,11 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
+    let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
         let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
         admin.wait_for_brokers(patience)?;
+        rights::require(&admin, &clients, "mirror run", &needs)?;
         require_topics(&admin, &topics)
     })?;
     if ready.is_none() {
@@ -45,8 +47,10 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let pages = Arc::new(Pages(mirrors.status()));
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let (line, mut shown) = (LiveLine::new(), Instant::now());
-    while !signalled.load(Ordering::Relaxed) {
+    let mut outcome = Ok(());
+    while !signalled.load(Ordering::Relaxed) && outcome.is_ok() {
         thread::sleep(LOOK);
+        outcome = mirrors.check();
         if let Some(line) = &line
             && shown.elapsed() >= SHOW
         {
@@ -59,6 +63,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let deadline = Instant::now() + STOP_LIMIT;
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
     drop(http);
+    outcome?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -8,9 +8,9 @@ use anyhow::anyhow;
 
 use super::{Alone, Mirrors, kept, require_topics, reread, sinks};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, kafka, registry};
+use crate::app::{Custom, Stop, kafka, registry, rights};
 use crate::edges::cli::terminal::Progress;
-use crate::edges::cli::{BackfillArgs, BackfillFrom};
+use crate::edges::cli::{BackfillArgs, BackfillFrom, Purpose};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
@@ -48,7 +48,8 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
         refuse_rows(&before)?;
     }
     let (clients, patience, names) = (kafka.clone(), kafka::patience(Some(&file)), topics.clone());
-    let Some(mut goals) = unless_signalled(&signalled, move || goals(&clients, patience, &names))? else {
+    let needs = rights::needs(&file, Purpose::Mirror);
+    let Some(mut goals) = unless_signalled(&signalled, move || goals(&clients, patience, &names, &needs))? else {
         return Ok(());
     };
     for goal in &mut goals {
@@ -57,7 +58,7 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
     let total: u64 = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
     tracing::info!("{total} offsets of {} partitions to mirror into {database}", goals.len());
     let mirrors = Mirrors::start(sinks, &kafka)?;
-    let done = follow(&mut tables, &topics, &goals, &signalled);
+    let done = follow(&mut tables, &topics, &goals, (&mirrors, &signalled));
     let deadline = Instant::now() + STOP_LIMIT;
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
     if !done? {
@@ -93,10 +94,16 @@ fn next_offset(of: &[Kept], partition: &TopicPartition) -> i64 {
 }
 
 /// What each partition's log holds.
-fn goals(kafka: &KafkaSettings, patience: Duration, topics: &[String]) -> anyhow::Result<Vec<Goal>> {
+fn goals(
+    kafka: &KafkaSettings,
+    patience: Duration,
+    topics: &[String],
+    needs: &[rights::Need],
+) -> anyhow::Result<Vec<Goal>> {
     let reader = ChangelogReader::new(kafka)?;
     let admin = ClusterAdmin::new(kafka, &reader)?;
     admin.wait_for_brokers(patience)?;
+    rights::require(&admin, kafka, "mirror backfill", needs)?;
     let mut goals = Vec::new();
     for topic in require_topics(&admin, topics)? {
         for number in 0..topic.partitions {
@@ -117,7 +124,7 @@ fn follow(
     tables: &mut MirrorTables,
     topics: &[String],
     goals: &[Goal],
-    signalled: &AtomicBool,
+    (mirrors, signalled): (&Mirrors, &AtomicBool),
 ) -> anyhow::Result<bool> {
     let total = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
     let (bar, started, mut told) = (Progress::new("backfill", Some(total), false), Instant::now(), Instant::now());
@@ -148,6 +155,7 @@ fn follow(
             if signalled.load(Ordering::Relaxed) {
                 return Ok(false);
             }
+            mirrors.check()?;
             thread::sleep(LOOK.min(ASK));
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
 use super::{Custom, Stop, settings};
@@ -29,7 +29,7 @@ use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
 use crate::streams::ports::{Admin, Codec, TopicInfo};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
-const GROUP: &str = "mirror";
+pub const GROUP: &str = "mirror";
 /// Where the tables lie when nobody says.
 const SCHEMA: &str = "public";
 /// How long a start waits for a Postgres that does not answer, before it goes on without.
@@ -151,6 +151,11 @@ fn kept(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Kept> {
     all
 }
 
+/// The group of each mirror, without the application id, and its topics.
+pub fn mirrored(file: &File) -> Vec<(String, Vec<String>)> {
+    kept(file, None).into_iter().map(|kept| (kept.group, kept.topics)).collect()
+}
+
 /// What one mirror reads, and Postgres behind it, not asked for anything yet.
 struct Sink {
     group: String,
@@ -239,6 +244,15 @@ impl Mirrors {
     /// Where each stands, by its topics; that of the events first.
     pub fn status(&self) -> Vec<(String, Arc<Status>)> {
         self.0.iter().map(|running| (running.topics.clone(), running.mirror.status())).collect()
+    }
+
+    /// Fails when a broker refuses one of them what it reads, which no waiting mends.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let refusal = |running: &Running| running.mirror.status().refusal().map(str::to_owned);
+        match self.0.iter().find_map(|running| Some((&running.topics, refusal(running)?))) {
+            Some((topics, why)) => Err(anyhow!("the mirror of {topics} cannot go on: {why}")),
+            None => Ok(()),
+        }
     }
 
     /// Ends all at once, each on a thread.

@@ -6,9 +6,9 @@ use anyhow::{Context as _, anyhow};
 
 use super::compare::{Difference, LastOfKey, each};
 use super::{Alone, Kept, kept, require_topics};
-use crate::app::{Custom, Stop, kafka};
-use crate::edges::cli::VerifyArgs;
+use crate::app::{Custom, Stop, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
+use crate::edges::cli::{Purpose, VerifyArgs};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::postgres::{MirrorTables, Progress};
@@ -82,6 +82,9 @@ pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), Stop> {
     let reader = ChangelogReader::new(&kafka)?;
     let admin = ClusterAdmin::new(&kafka, &reader)?;
     admin.wait_for_brokers(kafka::patience(Some(&file)))?;
+    let needs = rights::needs(&file, Purpose::MirrorVerify).into_iter();
+    let needs: Vec<_> = needs.filter(|need| topics.contains(&need.right.name)).collect();
+    rights::require(&admin, &kafka, "mirror verify", &needs)?;
     require_topics(&admin, &topics)?;
     let dropped_before = tables.dropped_before()?;
     let mut ranges = Vec::new();

@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use super::conflicts::ConflictsCommand;
 use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
+use super::topics::TopicsArgs;
 use super::topology::TopologyCommand;
 
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
@@ -78,7 +79,7 @@ pub enum Command {
     /// A record goes to the partition that its line names; where the line names none, or the topic has no such
     /// partition, to the one that Java's default partitioner picks by its key.
     Produce(ProduceArgs),
-    /// Plan, create or check a topology's topics
+    /// Plan, create or check a topology's topics, and list the rights that each command needs
     Topics(TopicsArgs),
     /// Check, show and compare topology files, with no broker
     Topology(TopologyCommand),
@@ -226,48 +227,6 @@ pub struct ProduceArgs {
     /// Records a second [default: as fast as the broker takes them]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_RATE", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
-}
-
-/// `helixstream topics`.
-#[derive(Args, Debug)]
-pub struct TopicsArgs {
-    /// What to do with them.
-    #[command(subcommand)]
-    pub action: TopicsAction,
-}
-
-/// What to do with a topology's topics.
-#[derive(Debug, Subcommand)]
-pub enum TopicsAction {
-    /// Print what `create` would make, and change nothing
-    Plan(TopicsTarget),
-    /// Make the source, sink and internal topics that are missing; those that exist are left as they are
-    Create(TopicsTarget),
-    /// Say what is missing or set in a way that loses records; exit 1 when something is
-    Check(TopicsTarget),
-}
-
-impl TopicsAction {
-    /// The flags, which are the same for all.
-    pub fn target(&self) -> &TopicsTarget {
-        match self {
-            TopicsAction::Plan(t) | TopicsAction::Create(t) | TopicsAction::Check(t) => t,
-        }
-    }
-}
-
-/// Flags of `topics plan`, `create` and `check`.
-#[derive(Args, Clone, Debug)]
-pub struct TopicsTarget {
-    /// Topology and settings.
-    #[command(flatten)]
-    pub topology: TopologyArgs,
-    /// Kafka.
-    #[command(flatten)]
-    pub kafka: KafkaArgs,
-    /// Prefix of the internal topics [default: the file's]
-    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
-    pub application_id: Option<String>,
 }
 
 /// `helixstream mirror`.

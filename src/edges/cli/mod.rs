@@ -6,16 +6,18 @@ pub mod exit;
 mod http;
 mod kafka;
 pub mod terminal;
+mod topics;
 mod topology;
 
 pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAccess, StateAction, StateArgs,
-    StateTarget, TopicsAction, TopicsArgs, TopicsTarget, TopologyArgs, VerifyArgs,
+    StateTarget, TopologyArgs, VerifyArgs,
 };
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,
 };
 pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
+pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};
 pub use topology::{DescribeFormat, TopologyAction, TopologyCommand};

@@ -13,18 +13,19 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::client_log::log_line;
-use super::error::{Call, Failure};
+use super::error::{Call, Failure, refused};
 use super::group;
 use super::messages::{Buffer, Queue};
 use super::native::Native;
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::rights::{Operation, Right};
 use crate::streams::ports::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicInfo};
 use crate::streams::record::TopicPartition;
 
 /// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
-const REQUEST: Duration = Duration::from_secs(30);
+pub(super) const REQUEST: Duration = Duration::from_secs(30);
 
 /// How long the group's coordinator may take to answer when it is only asked whether it is there.
 const REACH: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ pub struct ClusterAdmin {
 }
 
 /// Hands the client's log lines to `tracing`.
-struct Logged;
+pub(super) struct Logged;
 
 impl ClientContext for Logged {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -77,6 +78,14 @@ impl ClusterAdmin {
             servers: settings.bootstrap_servers.clone(),
             group: settings.application_id.clone(),
         })
+    }
+
+    pub(super) fn client(&self) -> &AdminClient<Logged> {
+        &self.admin
+    }
+
+    pub(super) fn reader(&self) -> &Native {
+        &self.reader
     }
 
     /// Waits until a broker answers; logs a line every 5 s that none does.
@@ -148,17 +157,32 @@ impl ClusterAdmin {
     }
 }
 
-fn millis(timeout: Duration) -> c_int {
+pub(super) fn millis(timeout: Duration) -> c_int {
     c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1)
 }
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST))
 }
 
-fn failed(doing: &str, error: &KafkaError) -> Error {
+pub(super) fn failed(doing: &str, error: &KafkaError) -> Error {
     match error.rdkafka_error_code().and_then(|code| Failure::of_number(code as i32, None)) {
         Some(failure) => failure.remedy(Call::Admin, doing),
+        None => Error::Retry(format!("{doing}: {error}")),
+    }
+}
+
+/// The request for a topic.
+pub(super) fn creation(topic: &NewTopic) -> ClientTopic<'_> {
+    let replication = TopicReplication::Fixed(topic.replication.unwrap_or(BROKER_DEFAULT));
+    let new = ClientTopic::new(&topic.name, topic.partitions, replication);
+    topic.config.iter().fold(new, |new, (key, value)| new.set(key, value))
+}
+
+/// As [`failed`], of a call that takes a right.
+fn failed_for(right: Right, doing: &str, error: &KafkaError) -> Error {
+    match error.rdkafka_error_code().and_then(|code| Failure::of_number(code as i32, None)) {
+        Some(failure) => failure.taking([right]).remedy(Call::Admin, doing),
         None => Error::Retry(format!("{doing}: {error}")),
     }
 }
@@ -179,12 +203,7 @@ impl Admin for ClusterAdmin {
     }
 
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
-        let request = topics.iter().map(|topic| {
-            let replication = TopicReplication::Fixed(topic.replication.unwrap_or(BROKER_DEFAULT));
-            let new = ClientTopic::new(&topic.name, topic.partitions, replication);
-            topic.config.iter().fold(new, |new, (key, value)| new.set(key, value))
-        });
-        let request: Vec<_> = request.collect();
+        let request: Vec<_> = topics.iter().map(creation).collect();
         if request.is_empty() {
             return Ok(());
         }
@@ -196,7 +215,8 @@ impl Admin for ClusterAdmin {
                 continue;
             }
             if let Some(failure) = Failure::of_number(code as i32, None) {
-                return Err(failure.remedy(Call::Admin, &format!("create topic {name}")));
+                let right = Right::topic(Operation::Create, &name);
+                return Err(failure.taking([right]).remedy(Call::Admin, &format!("create topic {name}")));
             }
         }
         self.wait_for_topics(topics)
@@ -206,9 +226,10 @@ impl Admin for ClusterAdmin {
         let doing = format!("read the settings of topic {topic}");
         let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options()));
         let mut all = Vec::new();
+        let right = Right::topic(Operation::DescribeConfigs, topic);
         for answer in answers.map_err(|error| failed(&doing, &error))? {
             let resource = answer.map_err(|code| match Failure::of_number(code as i32, None) {
-                Some(failure) => failure.remedy(Call::Admin, &doing),
+                Some(failure) => failure.taking([right.clone()]).remedy(Call::Admin, &doing),
                 None => Error::Retry(doing.clone()),
             })?;
             all.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
@@ -228,7 +249,13 @@ impl Admin for ClusterAdmin {
         let answer = block_on(self.admin.delete_records(&list, &options()));
         for element in answer.map_err(|error| failed("delete records", &error))?.elements() {
             let doing = format!("delete records of {}-{}", element.topic(), element.partition());
-            element.error().map_err(|error| failed(&doing, &error))?;
+            let Err(error) = element.error() else { continue };
+            let right = Right::topic(Operation::Delete, element.topic());
+            match error.rdkafka_error_code().is_some_and(|code| refused(code as i32).is_some()) {
+                true => return Err(failed_for(right, &doing, &error)),
+                // The leader may be moving: purging comes again.
+                false => return Err(Error::Retry(format!("{doing}: {error}"))),
+            }
         }
         Ok(())
     }
@@ -238,13 +265,15 @@ impl Admin for ClusterAdmin {
         // SAFETY: a live client and a live list, which the call fills in.
         let code = unsafe { sys::rd_kafka_committed(self.reader.as_ptr(), list.as_ptr(), millis(REQUEST)) };
         if let Some(failure) = Failure::of(code) {
-            return Err(failure.remedy(Call::Admin, "read committed offsets"));
+            return Err(failure.taking([Right::group(&self.group)]).remedy(Call::Admin, "read committed offsets"));
         }
         let found = list.entries();
         let one = |partition: &TopicPartition| -> Result<Option<Committed>> {
             let Some(entry) = found.iter().find(|entry| entry.is(partition)) else { return Ok(None) };
             if let Some(failure) = Failure::of_number(entry.error, None) {
-                return Err(failure.remedy(Call::Admin, &format!("read the committed offset of {partition}")));
+                let takes = [Right::topic(Operation::Read, &partition.topic), Right::group(&self.group)];
+                let doing = format!("read the committed offset of {partition}");
+                return Err(failure.taking(takes).remedy(Call::Admin, &doing));
             }
             let committed = || Committed { offset: entry.offset, metadata: entry.metadata.clone() };
             Ok((entry.offset >= 0).then(committed))
@@ -254,7 +283,8 @@ impl Admin for ClusterAdmin {
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
         let found = self.admin.inner().fetch_group_list(Some(&self.group), REQUEST);
-        group::members(&found.map_err(|error| failed("describe the group", &error))?, &self.group)
+        let doing = format!("describe the group {}", self.group);
+        group::members(&found.map_err(|error| failed_for(Right::group(&self.group), &doing, &error))?, &self.group)
     }
 
     fn reach_group(&self, topic: &str) -> Result<()> {
@@ -265,7 +295,7 @@ impl Admin for ClusterAdmin {
         let Some(failure) = Failure::of(code) else { return Ok(()) };
         // The client's own errors, which say more, come when its queue is served.
         self.common.take(Buffer::CAPACITY, &mut Buffer::new());
-        let failure = self.reader.take_error().unwrap_or(failure);
+        let failure = self.reader.take_error().unwrap_or(failure).taking([Right::group(&self.group)]);
         Err(failure.remedy(Call::Admin, &format!("ask the coordinator of group {} at {}", self.group, self.servers)))
     }
 
@@ -273,7 +303,8 @@ impl Admin for ClusterAdmin {
         let doing = format!("read the log's range of {partition}");
         // Not through the reader: a client that reads committed is told the last stable offset as the end.
         let range = self.admin.inner().fetch_watermarks(&partition.topic, partition.partition, REQUEST);
-        range.map(|(start, end)| LogRange { start, end }).map_err(|error| failed(&doing, &error))
+        let right = Right::topic(Operation::Read, &partition.topic);
+        range.map(|(start, end)| LogRange { start, end }).map_err(|error| failed_for(right, &doing, &error))
     }
 }
 

@@ -323,7 +323,7 @@ impl Fetching for GroupFetching {
             let taken = self.buffer.len();
             for message in self.buffer.iter() {
                 left = left.saturating_sub(1);
-                hand_out(&message, &mut self.partitions, batch, &mut self.failed);
+                hand_out(&self.shared.client, &message, &mut self.partitions, batch, &mut self.failed);
             }
             self.learn_size(batch);
             if self.shared.client.has_rebalance() || left == 0 || batch.byte_len() >= max_bytes {
@@ -336,7 +336,7 @@ impl Fetching for GroupFetching {
                 waited = true;
                 let Some(message) = self.queue.wait(timeout) else { break };
                 left = left.saturating_sub(1);
-                hand_out(&message.view(), &mut self.partitions, batch, &mut self.failed);
+                hand_out(&self.shared.client, &message.view(), &mut self.partitions, batch, &mut self.failed);
             }
         }
         self.check_client(batch)
@@ -362,7 +362,8 @@ impl GroupFetching {
     fn check_client(&mut self, batch: &RecordBatch) -> Result<()> {
         if let Some(failure) = self.shared.client.take_error() {
             let fatal = self.shared.client.fatal_error();
-            let error = fatal.unwrap_or(failure).remedy(Call::Consumer, "poll");
+            let failure = fatal.unwrap_or(failure).taking(self.shared.client.rights_to_read(""));
+            let error = failure.remedy(Call::Consumer, "poll");
             match error {
                 Error::Retry(text) => tracing::debug!("{text}"),
                 other => self.failed = Some(other),

@@ -7,6 +7,7 @@ use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use crate::streams::error::Error;
+use crate::streams::ports::rights::{Operation, Resource, Right};
 
 /// An error as librdkafka tells it. The code is the bare number: a broker newer than the client may answer one that the
 /// client has no name for.
@@ -17,6 +18,8 @@ pub(super) struct Failure {
     pub fatal: bool,
     pub retriable: bool,
     pub requires_abort: bool,
+    /// Rights that the call takes. Where the broker refuses the principal, one of them is missing.
+    pub takes: Vec<Right>,
 }
 
 /// What the remedies turn on beside the code.
@@ -107,6 +110,7 @@ impl Failure {
                 fatal: sys::rd_kafka_error_is_fatal(error.as_ptr()) != 0,
                 retriable: sys::rd_kafka_error_is_retriable(error.as_ptr()) != 0,
                 requires_abort: sys::rd_kafka_error_txn_requires_abort(error.as_ptr()) != 0,
+                takes: Vec::new(),
             };
             sys::rd_kafka_error_destroy(error.as_ptr());
             Some(failure)
@@ -126,14 +130,46 @@ impl Failure {
             fatal: code == Code::RD_KAFKA_RESP_ERR__FATAL as i32,
             retriable: is_one_of(code, RETRIABLE),
             requires_abort: false,
+            takes: Vec::new(),
         })
+    }
+
+    /// Says which rights the call takes, so that a refusal can name the one that is missing and the ACL to add.
+    pub fn taking(mut self, rights: impl IntoIterator<Item = Right>) -> Failure {
+        self.takes.extend(rights);
+        self
+    }
+
+    /// Whether the broker refused the principal.
+    pub fn is_refusal(&self) -> bool {
+        refused(self.code).is_some()
+    }
+
+    /// What to do about an error that nothing but a person can help with.
+    fn advice(&self) -> String {
+        let Some(resource) = refused(self.code) else { return advice(self.code).to_owned() };
+        let is_it = |right: &&Right| {
+            right.resource == resource || resource == Resource::Cluster && right.operation == Operation::Write
+        };
+        let missing: Vec<&Right> = self.takes.iter().filter(is_it).collect();
+        match missing.as_slice() {
+            [] => format!(
+                "the principal of this client lacks a right on the {}: `helixstream topics check` says which, and                  `helixstream topics acls` lists all that are needed",
+                resource.word()
+            ),
+            [right] => format!("the principal of this client lacks {right}; add the ACL: {}", right.command(None)),
+            several => {
+                let each: Vec<String> = several.iter().map(|r| format!("{r} ({})", r.command(None))).collect();
+                format!("the principal of this client lacks one of these; add its ACL: {}", each.join(", "))
+            }
+        }
     }
 
     /// The remedy, with a message that begins with what was being done.
     pub fn remedy(self, call: Call, doing: &str) -> Error {
         let text = format!("{doing}: {}", self.text);
         if is_one_of(self.code, HOPELESS) {
-            return Error::Fatal(format!("{text}; {}", advice(self.code)));
+            return Error::Fatal(format!("{text}; {}", self.advice()));
         }
         if is_one_of(self.code, MIGRATED) {
             return Error::Migrated(text);
@@ -167,7 +203,10 @@ impl Failure {
         } else if is_one_of(self.code, BATCH) {
             Error::BatchTooLarge(text)
         } else if is_one_of(self.code, HOPELESS) {
-            Error::Fatal(format!("{text}; {}", advice(self.code)))
+            // Brokers before Kafka 2.8 want a right on the cluster of an idempotent producer; later ones refuse it the same way where it may write to no topic.
+            let write = Right::topic(Operation::Write, topic);
+            let or_older = Right::cluster(Operation::IdempotentWrite);
+            Error::Fatal(format!("{text}; {}", self.taking([write, or_older]).advice()))
         } else if is_one_of(self.code, FENCED) {
             Error::Fenced(text)
         } else if self.fatal || is_one_of(self.code, PRODUCER_LOST) {
@@ -197,6 +236,17 @@ pub(super) fn describe(code: i32) -> String {
     }
 }
 
+/// The kind of resource that a broker refuses the principal; `None` for any other error.
+pub(super) fn refused(code: i32) -> Option<Resource> {
+    let refusals = [
+        (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Resource::Topic),
+        (Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, Resource::Group),
+        (Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, Resource::Cluster),
+        (Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Resource::TransactionalId),
+    ];
+    refusals.iter().find(|(refusal, _)| *refusal as i32 == code).map(|(_, resource)| *resource)
+}
+
 fn advice(code: i32) -> &'static str {
     let is = |codes: &[Code]| is_one_of(code, codes);
     if is(&[
@@ -204,20 +254,13 @@ fn advice(code: i32) -> &'static str {
         Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
         Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
     ]) {
-        "create the topic (helixstream topics create) and start again"
+        "create the topic (helixstream topics create) and start again; a broker says the same of a topic that the principal has no right to Describe"
     } else if is(&[
         Code::RD_KAFKA_RESP_ERR__AUTHENTICATION,
         Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
         Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM,
     ]) {
         "check the security settings given with -X"
-    } else if is(&[
-        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-        Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
-        Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
-        Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    ]) {
-        "grant the user of this application access to it"
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT]) {
         "lower transaction_timeout or raise the broker's transaction.max.timeout.ms"
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT]) {
@@ -249,6 +292,26 @@ mod tests {
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR__TRANSPORT, Call::Consumer), Error::Retry(_)));
         let aborted = Failure { requires_abort: true, ..failure(RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION) };
         assert!(matches!(aborted.remedy(Call::Transaction, "do it"), Error::Aborted(_)));
+    }
+
+    #[test]
+    fn a_refusal_names_the_right_and_the_acl_to_add() {
+        let refused = failure(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+        let takes = [Right::group("g"), Right::topic(Operation::Read, "t")];
+        let Error::Fatal(text) = refused.clone().taking(takes).remedy(Call::Consumer, "read t-0") else {
+            panic!("a refusal ends the instance")
+        };
+        assert!(text.contains("lacks Read on topic t; add the ACL: kafka-acls.sh --add"), "{text}");
+        assert!(text.ends_with("--operation Read --topic t"), "{text}");
+        let Error::Fatal(text) = refused.clone().delivery("out") else { panic!("a refusal ends the instance") };
+        assert!(text.contains("lacks Write on topic out"), "{text}");
+        let takes = ["a", "b"].map(|topic| Right::topic(Operation::Read, topic));
+        let text = refused.clone().taking(takes).advice();
+        assert!(
+            text.contains("one of these") && text.contains("Read on topic a (") && text.contains("--topic b"),
+            "{text}"
+        );
+        assert!(refused.advice().contains("on the topic: `helixstream topics check`"));
     }
 
     #[test]

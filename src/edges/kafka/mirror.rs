@@ -93,14 +93,14 @@ impl MirrorSource {
     }
 
     /// Takes and hands over until nothing is left, the receiver is full, or the group wants something.
-    fn read(&mut self, wait: Duration, to: &mut dyn LogReceiver) -> Result<()> {
+    fn read(&mut self, wait: Duration, to: &mut dyn LogReceiver) -> std::result::Result<(), LogError> {
         if self.paused {
             self.paused = false;
             if let Err(error) = self.fetching.resume(&self.started) {
                 tracing::warn!("the mirror goes back to its checkpoints: {error}");
                 let started = std::mem::take(&mut self.started);
                 started.iter().for_each(|partition| to.out_of_range(partition));
-                return self.fetching.unassign_from_client(&started);
+                return self.fetching.unassign_from_client(&started).map_err(unavailable);
             }
         }
         let mut waited = false;
@@ -124,7 +124,7 @@ impl MirrorSource {
     }
 
     /// Hands over what is taken; false when the receiver is full before its end.
-    fn hand_over(&mut self, to: &mut dyn LogReceiver) -> Result<bool> {
+    fn hand_over(&mut self, to: &mut dyn LogReceiver) -> std::result::Result<bool, LogError> {
         let Taken { buffer, done, .. } = &self.taken;
         let (mut done, mut failed) = (*done, Ok(()));
         for message in buffer.iter().skip(done) {
@@ -141,9 +141,9 @@ impl MirrorSource {
     }
 
     /// Serves the group without taking a record: all is held back, and what comes nevertheless is dropped, but for errors.
-    fn serve(&mut self, to: &mut dyn LogReceiver) -> Result<()> {
+    fn serve(&mut self, to: &mut dyn LogReceiver) -> std::result::Result<(), LogError> {
         if !self.paused {
-            self.fetching.pause(&self.started)?;
+            self.fetching.pause(&self.started).map_err(unavailable)?;
             self.paused = true;
         }
         self.taken.clear();
@@ -194,7 +194,10 @@ impl MirrorSource {
             sys::rd_kafka_query_watermark_offsets(client, name.as_ptr(), number, &mut begin, &mut end, limit)
         };
         match Failure::of(code) {
-            Some(failure) => Err(LogError::Unavailable(format!("ask for the log of {partition}: {}", failure.text))),
+            Some(failure) => {
+                let rights = self.fetching.shared.client.rights_to_read(&partition.topic);
+                Err(told(failure.taking(rights), &format!("ask for the log of {partition}")))
+            }
             None => Ok((begin, end)),
         }
     }
@@ -218,7 +221,11 @@ impl MirrorSource {
 }
 
 /// Gives one message to the receiver: a record, the end of its partition, or what is wrong.
-fn deliver(message: &View<'_>, fetching: &mut GroupFetching, to: &mut dyn LogReceiver) -> Result<()> {
+fn deliver(
+    message: &View<'_>,
+    fetching: &mut GroupFetching,
+    to: &mut dyn LogReceiver,
+) -> std::result::Result<(), LogError> {
     if message.is_end() {
         if let Some(partition) = fetching.partitions.admit(message) {
             to.position(partition, message.offset());
@@ -231,11 +238,11 @@ fn deliver(message: &View<'_>, fetching: &mut GroupFetching, to: &mut dyn LogRec
             let partition = TopicPartition::new(message.topic(), message.partition());
             tracing::warn!(%partition, reason = failure.text, "the mirror lost its place in the log");
             to.out_of_range(&partition);
-            fetching.unassign_from_client(&[partition])?;
-            return Ok(());
+            return fetching.unassign_from_client(&[partition]).map_err(unavailable);
         }
-        let doing = format!("read {}-{}", message.topic(), message.partition());
-        return Err(failure.remedy(Call::Consumer, &doing));
+        let client = &fetching.shared.client;
+        let doing = client.doing_of(message);
+        return Err(told(failure.taking(client.rights_to_read(message.topic())), &doing));
     }
     let Some(partition) = fetching.partitions.admit(message) else { return Ok(()) };
     let mut found = message.headers();
@@ -250,6 +257,13 @@ fn deliver(message: &View<'_>, fetching: &mut GroupFetching, to: &mut dyn LogRec
         value: message.value(),
     });
     Ok(())
+}
+
+/// What a failure of the client means for who reads the log.
+fn told(failure: Failure, doing: &str) -> LogError {
+    let is_refusal = failure.is_refusal();
+    let text = failure.remedy(Call::Consumer, doing).to_string();
+    if is_refusal { LogError::Refused(text) } else { LogError::Unavailable(text) }
 }
 
 fn unavailable(error: Error) -> LogError {
@@ -270,14 +284,18 @@ impl LogSource for MirrorSource {
         } else {
             return Ok(());
         };
-        self.answer_group(to).and(outcome).map_err(unavailable)?;
-        match self.fetching.shared.client.take_error().map(|failure| failure.remedy(Call::Consumer, "poll")) {
-            None => Ok(()),
-            Some(Error::Retry(text)) => {
+        self.answer_group(to).map_err(unavailable).and(outcome)?;
+        let client = &self.fetching.shared.client;
+        let Some(failure) = client.take_error() else { return Ok(()) };
+        if failure.is_refusal() {
+            return Err(told(failure.taking(client.rights_to_read("")), "poll"));
+        }
+        match failure.remedy(Call::Consumer, "poll") {
+            Error::Retry(text) => {
                 tracing::debug!("{text}");
                 Ok(())
             }
-            Some(error) => Err(unavailable(error)),
+            error => Err(unavailable(error)),
         }
     }
 

@@ -12,11 +12,13 @@
 //! | [`range`] | a range of one partition, for `mirror verify` |
 //! | [`admin`] | topics, their settings, committed offsets, the group's members |
 //! | [`client_log`] | librdkafka's own log lines, folded |
+//! | [`allowed`] | what the brokers allow this principal |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
 //! What exactly once rests on, and what librdkafka does that one would not expect, stands at the place that deals with it.
 
 pub mod admin;
+pub mod allowed;
 pub mod client_log;
 pub mod consumer;
 mod error;

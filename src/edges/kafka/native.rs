@@ -17,10 +17,11 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::client_log::log_line;
 use super::error::Failure;
 use super::list::{Entry, List, read};
-use super::messages::{Message, Queue};
+use super::messages::{Message, Queue, View};
 use super::pass_through::Value;
 use super::settings::Properties;
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::rights::{Operation, Right};
 
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub(super) struct Mailbox {
 pub(super) struct Native {
     client: NonNull<sys::rd_kafka_t>,
     kind: Kind,
+    /// The consumer group, where it is a member of one or asks for its offsets.
+    group: Option<String>,
     mailbox: Box<Mailbox>,
 }
 
@@ -115,7 +118,23 @@ impl Native {
             // SAFETY: a live client. The main queue's events are then served by the consumer's own poll.
             unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
         }
-        Ok(Native { client, kind, mailbox })
+        let group = properties.iter().rev().find(|(key, _)| key == "group.id").map(|(_, value)| value.to_string());
+        Ok(Native { client, kind, group, mailbox })
+    }
+
+    /// The rights that reading takes: that on the group, and that on the topic where one is named.
+    pub fn rights_to_read(&self, topic: &str) -> Vec<Right> {
+        let topic = (!topic.is_empty()).then(|| Right::topic(Operation::Read, topic));
+        self.group.as_deref().map(Right::group).into_iter().chain(topic).collect()
+    }
+
+    /// What a consumer was doing that told an error in place of a record.
+    pub fn doing_of(&self, message: &View<'_>) -> String {
+        match (message.topic(), message.partition(), &self.group) {
+            ("", _, Some(group)) => format!("read with the group {group}"),
+            (topic, partition, _) if partition < 0 => format!("read {topic}"),
+            (topic, partition, _) => format!("read {topic}-{partition}"),
+        }
     }
 
     pub fn as_ptr(&self) -> *mut sys::rd_kafka_t {

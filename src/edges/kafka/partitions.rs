@@ -7,7 +7,9 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::error::{Call, Failure};
 use super::messages::View;
+use super::native::Native;
 use crate::streams::error::Error;
+use crate::streams::ports::rights::{Operation, Right};
 use crate::streams::record::{RecordBatch, TopicPartition};
 
 /// One partition of librdkafka's assignment.
@@ -92,8 +94,14 @@ impl Partitions {
     }
 }
 
-/// Puts a message where it belongs: a record or an end into the batch, an error into `failed`.
+/// The right that reading a topic takes.
+pub(super) fn reading(topic: &str) -> Right {
+    Right::topic(Operation::Read, topic)
+}
+
+/// Puts a message where it belongs: a record or an end into the batch, an error of `client` into `failed`.
 pub(super) fn hand_out(
+    client: &Native,
     message: &View<'_>,
     partitions: &mut Partitions,
     batch: &mut RecordBatch,
@@ -104,12 +112,12 @@ pub(super) fn hand_out(
             batch.push_end(message.topic(), message.partition(), message.offset());
         }
     } else if let Some(failure) = message.failure() {
-        let doing = format!("read {}-{}", message.topic(), message.partition());
+        let doing = client.doing_of(message);
         if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
             *failed = Some(outside_the_log(message, &failure));
             return;
         }
-        match failure.remedy(Call::Consumer, &doing) {
+        match failure.taking(client.rights_to_read(message.topic())).remedy(Call::Consumer, &doing) {
             Error::Retry(text) | Error::Migrated(text) => tracing::warn!("{text}"),
             error => *failed = Some(error),
         }

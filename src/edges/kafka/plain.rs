@@ -72,6 +72,8 @@ impl PlainProducer {
                 None => self.delivered += 1,
                 Some(failure) => {
                     let topic = self.sender.topic_name(delivery.topic as usize);
+                    // The client failed for good: why, it says apart.
+                    let failure = self.sender.client().fatal_error().unwrap_or(failure);
                     self.failed.get_or_insert_with(|| advised(failure.delivery(topic)));
                 }
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
+use super::allowed::narrowed;
 use super::consumer::GroupHandle;
 use super::error::{Call, Failure};
 use super::list::List;
@@ -14,6 +15,7 @@ use super::native::{Delivery, Kind, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::rights::{Operation, Right};
 use crate::streams::ports::{
     BatchLimit, DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory,
 };
@@ -37,6 +39,7 @@ impl ProducerFactory for TransactionalProducers {
         let client = Arc::new(Native::new(Kind::Producer, &self.settings.transactional(self.thread, batches))?);
         Ok(Box::new(TransactionalProducer {
             sender: Sender::new(client),
+            application_id: self.settings.application_id.clone(),
             deliveries: Vec::new(),
             failures: VecDeque::new(),
             tracked: Vec::new(),
@@ -48,6 +51,8 @@ impl ProducerFactory for TransactionalProducers {
 /// A transactional producer over librdkafka.
 struct TransactionalProducer {
     sender: Sender,
+    /// What group and transactional ids are named after.
+    application_id: String,
     deliveries: Vec<Delivery>,
     failures: VecDeque<DeliveryFailure>,
     tracked: Vec<Arc<str>>,
@@ -67,13 +72,44 @@ impl TransactionalProducer {
     /// librdkafka waits for ever in some transactional calls once it has failed for good (librdkafka#4420), so each asks first.
     fn alive(&self, doing: &str) -> Result<()> {
         match self.client().fatal_error() {
-            Some(failure) => Err(failure.remedy_of_dead_producer(doing)),
+            Some(failure) => {
+                Err(failure.taking([Right::transactions_of(&self.application_id)]).remedy_of_dead_producer(doing))
+            }
             None => Ok(()),
         }
     }
 
     fn transactional(&self, doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
-        Failure::take(error).map_or(Ok(()), |failure| Err(failure.remedy(Call::Transaction, doing)))
+        self.transactional_with(&[], doing, error)
+    }
+
+    /// As [`Self::transactional`], of a call that commits the offsets of these topics. A refusal may concern any part of the transaction, and
+    /// librdkafka does not tell which, so the brokers are asked.
+    fn transactional_with(&self, read: &[&str], doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
+        let Some(failure) = Failure::take(error) else { return Ok(()) };
+        Err(self.explained(failure, read).remedy(Call::Transaction, doing))
+    }
+
+    fn explained(&self, failure: Failure, read: &[&str]) -> Failure {
+        if !failure.is_refusal() {
+            return failure;
+        }
+        let own = [Right::transactions_of(&self.application_id), Right::group(&self.application_id)];
+        let written = self.sender.topic_names().map(|topic| Right::topic(Operation::Write, topic));
+        let read = read.iter().map(|topic| Right::topic(Operation::Read, topic));
+        narrowed(self.client(), failure.taking(own.into_iter().chain(written).chain(read)))
+    }
+
+    /// Looks whether the transaction was refused. librdkafka keeps the records of a partition that it may not add to the transaction until they time
+    /// out, and tells why only in answer to a call: to begin a transaction is the one that changes nothing while one is under way.
+    fn refusal(&self) -> Option<Error> {
+        if self.sender.in_flight() == 0 {
+            return None;
+        }
+        // SAFETY: a live client.
+        let failure = Failure::take(unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) })?;
+        let is_refusal = failure.requires_abort && failure.is_refusal();
+        is_refusal.then(|| self.explained(failure, &[]).remedy(Call::Transaction, "add partitions to the transaction"))
     }
 
     /// Sorts the deliveries that the last poll brought.
@@ -126,9 +162,12 @@ impl Producer for TransactionalProducer {
     }
 
     fn send(&mut self, record: &OutRecord<'_>) -> Result<bool> {
-        match self.sender.send(record.topic, record.partition, &record.record, record.token as usize)? {
-            Outcome::Queued => Ok(true),
-            Outcome::Full => Ok(false),
+        match self.sender.send(record.topic, record.partition, &record.record, record.token as usize) {
+            Ok(Outcome::Queued) => Ok(true),
+            Ok(Outcome::Full) => Ok(false),
+            Err(error @ Error::Record(_)) => Err(error),
+            // Nothing can be sent in a transaction that has failed; why it has, is said elsewhere.
+            Err(error) => Err(self.refusal().unwrap_or(error)),
         }
     }
 
@@ -143,6 +182,10 @@ impl Producer for TransactionalProducer {
         // asked by `in_flight`.
         unsafe { sys::rd_kafka_flush(self.client().as_ptr(), millis(timeout)) };
         self.sort_deliveries();
+        if let Some(error) = self.refusal() {
+            // Of no record alone.
+            self.failures.push_front(DeliveryFailure { token: u64::MAX, error });
+        }
     }
 
     fn in_flight(&self) -> usize {
@@ -193,7 +236,8 @@ impl Producer for TransactionalProducer {
                 millis(timeout),
             )
         };
-        self.transactional(doing, error)
+        let topics: Vec<&str> = offsets.iter().map(|commit| &*commit.partition.topic).collect();
+        self.transactional_with(&topics, doing, error)
     }
 
     fn commit(&mut self, timeout: Duration) -> Result<()> {
@@ -213,6 +257,7 @@ impl Producer for TransactionalProducer {
     }
 
     fn fatal_error(&self) -> Option<Error> {
-        self.client().fatal_error().map(|failure| failure.remedy_of_dead_producer("the client failed for good"))
+        let failure = self.client().fatal_error()?.taking([Right::transactions_of(&self.application_id)]);
+        Some(failure.remedy_of_dead_producer("the client failed for good"))
     }
 }

@@ -8,6 +8,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::error::{Call, Failure};
 use super::messages::View;
+use super::partitions::reading;
 use super::restore::{ChangelogReader, Single, TAKE_RECORDS};
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::log::{Header, LogRecord};
@@ -39,7 +40,7 @@ impl ChangelogReader {
             sys::rd_kafka_query_watermark_offsets(client, name.as_ptr(), number, &mut begin, &mut end, limit)
         };
         match Failure::of(code) {
-            Some(failure) => Err(failure.remedy(Call::Consumer, &doing)),
+            Some(failure) => Err(failure.taking([reading(&partition.topic)]).remedy(Call::Consumer, &doing)),
             None => Ok((begin, end)),
         }
     }
@@ -99,7 +100,7 @@ fn error_of(view: &View<'_>) -> Option<Error> {
     if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
         return Some(Error::Fatal(format!("{doing}: records were deleted while they were read ({})", failure.text)));
     }
-    match failure.remedy(Call::Consumer, &doing) {
+    match failure.taking([reading(view.topic())]).remedy(Call::Consumer, &doing) {
         Error::Retry(text) | Error::Migrated(text) => {
             tracing::warn!("{text}");
             // Not the end: this one is tried again by the client.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
-use super::error::{Call, Failure};
+use super::error::{Call, Failure, refused};
 use super::messages::{Buffer, Queue};
 use super::native::{Kind, Native};
 use super::partitions::{Partitions, hand_out};
 use super::settings::{KafkaSettings, Properties};
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::rights::Resource;
 use crate::streams::ports::{RestoreClient, RestoreReader};
 use crate::streams::record::{RecordBatch, TopicPartition};
 
@@ -101,7 +102,7 @@ impl RestoreReader for PartitionReader {
             one.queue.take(TAKE_RECORDS, &mut one.buffer);
             let taken = one.buffer.len();
             for message in one.buffer.iter() {
-                hand_out(&message, &mut one.partitions, batch, &mut self.error);
+                hand_out(one.queue.client(), &message, &mut one.partitions, batch, &mut self.error);
             }
             if taken > 0 {
                 continue;
@@ -112,7 +113,7 @@ impl RestoreReader for PartitionReader {
             waited = true;
             self.error = self.error.take().or(one.common_error());
             let Some(message) = one.queue.wait(timeout) else { break };
-            hand_out(&message.view(), &mut one.partitions, batch, &mut self.error);
+            hand_out(one.queue.client(), &message.view(), &mut one.partitions, batch, &mut self.error);
         }
         match self.error.take() {
             Some(error) if batch.is_empty() && batch.ends().is_empty() => Err(error),
@@ -132,6 +133,11 @@ impl Single {
     pub(super) fn common_error(&mut self) -> Option<Error> {
         self.common.take(TAKE_RECORDS, &mut self.buffer);
         for failure in self.buffer.iter().filter_map(|message| message.failure()) {
+            // The group is only asked for its offsets, which says itself what it lacks; commands that read alone need no right on it.
+            if refused(failure.code) == Some(Resource::Group) {
+                tracing::debug!("read {}: {}", self.partition, failure.text);
+                continue;
+            }
             tracing::warn!("read {}: {}", self.partition, failure.text);
         }
         match self.queue.client().take_error()?.remedy(Call::Consumer, &format!("read {}", self.partition)) {

@@ -67,6 +67,11 @@ impl Sender {
         self.topics.iter().find(|topic| *topic.name == *name).map(|topic| topic.handle.as_ptr() as usize)
     }
 
+    /// The names of all topics that records were sent to.
+    pub fn topic_names(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(|topic| &*topic.name)
+    }
+
     pub fn topic_name(&self, handle: usize) -> &str {
         self.topics.iter().find(|topic| topic.handle.as_ptr() as usize == handle).map_or("", |topic| &*topic.name)
     }

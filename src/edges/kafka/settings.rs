@@ -62,6 +62,14 @@ impl KafkaSettings {
         format!("{}-{}-{thread}", self.application_id, self.instance_id)
     }
 
+    /// Who the brokers take these clients for, where the settings say so: the user of SASL PLAIN and SCRAM.
+    pub fn principal(&self) -> Option<String> {
+        let entries = self.pass_through.entries();
+        let of = |name: &str| entries.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.to_string());
+        let uses_sasl = of("security.protocol").is_some_and(|value| value.to_ascii_uppercase().starts_with("SASL"));
+        of("sasl.username").filter(|_| uses_sasl).map(|user| format!("User:{user}"))
+    }
+
     fn common(&self, client: &str) -> Properties {
         let mut all = pairs(&[
             ("bootstrap.servers", &self.bootstrap_servers),
@@ -166,14 +174,19 @@ impl KafkaSettings {
     }
 
     pub(super) fn transactional(&self, thread: usize, batches: BatchLimit) -> Properties {
-        let id = self.transactional_id(thread);
-        let mut all = self.writer(&id);
+        let mut all = self.transactional_as(&self.transactional_id(thread));
         match batches {
             BatchLimit::Bytes(bytes) => all.extend(pairs(&[("batch.size", &bytes.to_string())])),
             BatchLimit::OneRecord => all.extend(pairs(&[("batch.num.messages", "1")])),
         }
+        all
+    }
+
+    /// Of a producer with this transactional id.
+    pub(super) fn transactional_as(&self, id: &str) -> Properties {
+        let mut all = self.writer(id);
         all.extend(pairs(&[
-            ("transactional.id", &id),
+            ("transactional.id", id),
             ("transaction.timeout.ms", &self.transaction_timeout.as_millis().to_string()),
         ]));
         all

@@ -96,6 +96,9 @@ pub enum LogError {
         /// The offset after its last.
         end: i64,
     },
+    /// A broker refuses the principal: nothing but a person can help.
+    #[error("{0}")]
+    Refused(String),
     /// Anything else; asked again after a while.
     #[error("{0}")]
     Unavailable(String),

@@ -10,6 +10,7 @@ mod expression;
 mod group;
 pub mod log;
 mod producer;
+pub mod rights;
 mod store;
 
 pub use admin::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicInfo};

@@ -49,6 +49,8 @@ pub struct Instance {
     /// What producers put into one batch. It only ever becomes less.
     batches: Mutex<BatchLimit>,
     stopping: AtomicBool,
+    /// Why the threads are to end, where it came up in none of them.
+    failure: Mutex<Option<Error>>,
 }
 
 impl Instance {
@@ -97,6 +99,7 @@ impl Instance {
             topics: prepared.topics,
             batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),
             stopping: AtomicBool::new(false),
+            failure: Mutex::new(None),
         }))
     }
 
@@ -139,6 +142,17 @@ impl Instance {
     /// Asks all threads to commit and stop. Their `run_once` says when they have.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Has a thread end with this error, which came up in work that no thread waits for.
+    pub(super) fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+    }
+
+    /// The error that a thread is to end with, once.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether the threads were asked to stop.

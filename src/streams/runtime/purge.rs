@@ -1,16 +1,23 @@
 //! Repartition topics keep only what is not committed yet: what lies below the committed offset is deleted now and then, never beyond it.
 
 use super::thread::StreamThread;
+use crate::streams::error::{Error, Result};
 use crate::streams::record::TopicPartition;
 use crate::streams::topology::TopicRef;
 
 impl StreamThread {
     /// Deletes the committed records of the repartition topics that the thread reads, if it is time. It waits for the broker, so it runs as a job.
-    pub(super) fn purge_if_due(&mut self) {
-        let Some(interval) = self.instance.config.purge_interval else { return };
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where the last purge found that it is not allowed.
+    pub(super) fn purge_if_due(&mut self) -> Result<()> {
+        let Some(interval) = self.instance.config.purge_interval else { return Ok(()) };
+        if let Some(error) = self.instance.failure() {
+            return Err(error);
+        }
         let now = self.instance.now();
         if now < self.last_purge + interval {
-            return;
+            return Ok(());
         }
         self.last_purge = now;
         let ours = self.slots.iter().filter(|slot| matches!(slot.plan.source_ref, TopicRef::Repartition(_)));
@@ -19,13 +26,14 @@ impl StreamThread {
             .filter(|(_, offset)| *offset > 0)
             .collect();
         if below.is_empty() {
-            return;
+            return Ok(());
         }
-        let admin = self.instance.ports.admin.clone();
-        self.instance.ports.executor.run_at_once(Box::new(move || {
-            if let Err(error) = admin.delete_records(&below) {
-                tracing::info!("repartition topics are not purged this time: {error}");
-            }
+        let (instance, admin) = (self.instance.clone(), self.instance.ports.admin.clone());
+        self.instance.ports.executor.run_at_once(Box::new(move || match admin.delete_records(&below) {
+            Ok(()) => {}
+            Err(error @ Error::Fatal(_)) => instance.fail(error),
+            Err(error) => tracing::info!("repartition topics are not purged this time: {error}"),
         }));
+        Ok(())
     }
 }

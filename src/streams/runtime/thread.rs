@@ -206,7 +206,7 @@ impl StreamThread {
         }
         let committed = self.commit();
         self.remedied(committed)?;
-        self.purge_if_due();
+        self.purge_if_due()?;
         self.look_around();
         Ok(())
     }

@@ -102,11 +102,20 @@ impl<B: LogBatch> Pump<B> {
             self.failed_polls = 0;
             return;
         };
+        self.note_refusal(&e);
         self.failed_polls = self.failed_polls.saturating_add(1);
         if self.failed_polls.is_power_of_two() {
             tracing::warn!(reason = %e, times = self.failed_polls, "the mirror cannot read the log and tries again; the stream goes on");
         }
         std::thread::sleep((POLL * self.failed_polls).min(SOURCE_PAUSE));
+    }
+
+    /// Tells the mirror's owner that a person has to help.
+    fn note_refusal(&self, error: &LogError) {
+        if let LogError::Refused(why) = error {
+            // The first one counts.
+            _ = self.status.refusal.set(why.clone());
+        }
     }
 
     /// Has the partition rest that has come to a record which cannot be read yet, and those go on that have rested.
@@ -223,6 +232,7 @@ impl<B: LogBatch> Pump<B> {
                 self.wait(partition, None);
             }
             Err(e) => {
+                self.note_refusal(&e);
                 tracing::warn!(%partition, reason = %e, "the mirror cannot read the partition and tries again");
                 self.wait(partition, None);
             }

@@ -1,5 +1,6 @@
 //! What a mirror tells about itself: counters that any thread may read.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// A lag that nobody knows.
@@ -18,6 +19,7 @@ pub struct Status {
     pub(super) resting: AtomicU64,
     pub(super) down: AtomicBool,
     pub(super) joined: AtomicBool,
+    pub(super) refusal: OnceLock<String>,
 }
 
 /// The counters of [`Status`] at one moment.
@@ -47,6 +49,11 @@ pub struct Figures {
 }
 
 impl Status {
+    /// Why the mirror can never read on: a broker refuses the principal. It keeps trying; its owner is to stop.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
     /// The counters now.
     pub fn figures(&self) -> Figures {
         Figures {
