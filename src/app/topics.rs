@@ -102,7 +102,7 @@ fn rights_report(
     file: &File,
 ) -> Result<rights::Report, Stop> {
     let of_run = [Purpose::Run, Purpose::Mirror];
-    let has_mirror = file.run.postgres_url.as_ref().is_some_and(|url| !url.is_empty());
+    let has_mirror = file.run.postgres_url.is_some();
     let default = if has_mirror { &of_run[..] } else { &of_run[..1] };
     let needs = rights::needs_of(file, if purposes.is_empty() { default } else { purposes });
     let mut report = rights::ask(admin, &needs)?;

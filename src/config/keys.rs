@@ -161,6 +161,24 @@ pub const RUN: Section = Section {
             "\"postgres://user@localhost/helixstream\"",
             "Postgres of the mirror; without it there is none.",
         ),
+        optional(
+            "postgres_url_file",
+            Takes::Text,
+            "\"/run/secrets/postgres-url\"",
+            "File that holds the URL alone, instead of `postgres_url`.",
+        ),
+        optional(
+            "postgres_password",
+            Takes::Secret,
+            "\"${POSTGRES_PASSWORD}\"",
+            "Password of the user whom the URL names.",
+        ),
+        optional(
+            "postgres_password_file",
+            Takes::Text,
+            "\"/run/secrets/postgres-password\"",
+            "File that holds the password alone; it is read for each connection.",
+        ),
         optional("postgres_schema", Takes::Text, "\"public\"", "Schema of the mirror's tables."),
     ],
 };

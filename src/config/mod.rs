@@ -36,6 +36,8 @@ use setting::{SPECS, Values, check_path};
 use table::{Doc, Table, raw};
 use variables::Variables;
 
+use crate::secret::SecretSource;
+
 /// What a topology file says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
@@ -74,8 +76,10 @@ pub struct RunDefaults {
     pub http_tls_cert: Option<String>,
     /// `--http-tls-key`.
     pub http_tls_key: Option<String>,
-    /// `--postgres-url`.
-    pub postgres_url: Option<String>,
+    /// `--postgres-url`, or `--postgres-url-file`.
+    pub postgres_url: Option<SecretSource>,
+    /// `--postgres-password-file`, or the password itself.
+    pub postgres_password: Option<SecretSource>,
     /// `--postgres-schema`.
     pub postgres_schema: Option<String>,
 }
@@ -172,7 +176,7 @@ fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Probl
         }
     }
     let Settings { values, places, .. } = settings;
-    let run = table.section(&keys::RUN).map(|t| read_run(&t)).unwrap_or_default();
+    let run = table.section(&keys::RUN).map(|t| read_run(&t, file)).unwrap_or_default();
     let kafka = kafka::read(&doc, file, &table);
     let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t)).unwrap_or_default();
     let mut scripts = script::read(&doc, &table);
@@ -265,7 +269,7 @@ impl<'d> Settings<'_, 'd> {
     }
 }
 
-fn read_run(t: &Table<'_, '_>) -> RunDefaults {
+fn read_run(t: &Table<'_, '_>, file: &str) -> RunDefaults {
     let owned = |key| t.text(key).map(|v| v.value.to_owned());
     RunDefaults {
         bootstrap_servers: owned("bootstrap_servers"),
@@ -276,7 +280,8 @@ fn read_run(t: &Table<'_, '_>) -> RunDefaults {
         http_token_file: owned("http_token_file"),
         http_tls_cert: owned("http_tls_cert"),
         http_tls_key: owned("http_tls_key"),
-        postgres_url: owned("postgres_url"),
+        postgres_url: t.secret("postgres_url", file).map(|(source, _)| source),
+        postgres_password: t.secret("postgres_password", file).map(|(source, _)| source),
         postgres_schema: owned("postgres_schema"),
     }
 }

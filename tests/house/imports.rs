@@ -25,6 +25,8 @@ const ONE_EDGE: &[(&str, &str)] = &[
     ("openssl_sys", "kafka"),
     ("rocksdb", "rocksdb"),
     ("sqlx", "postgres"),
+    ("openssl", "postgres"),
+    ("tokio_openssl", "postgres"),
     ("apache_avro", "avro"),
     ("schema_registry_converter", "avro"),
     ("reqwest", "avro"),

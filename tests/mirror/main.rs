@@ -3,8 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certificates;
+mod connections;
 mod documents;
 mod faults;
+mod guests;
 mod kafka;
 mod killed;
 mod log;
@@ -12,6 +15,8 @@ mod migrations;
 mod nodes;
 mod outputs;
 mod partitions;
+mod pooler;
+mod roles;
 mod rows;
 mod settings;
 mod writers;

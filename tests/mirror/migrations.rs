@@ -150,6 +150,17 @@ fn each_earlier_version_with_rows_becomes_what_a_new_database_is() {
     }
 }
 
+/// Under `standard_conforming_strings = off` a backslash in a function of version 5 meant something else: retention saw no bounds.
+#[test]
+fn what_was_migrated_under_odd_settings_is_set_right() {
+    let url = Postgres::shared().create_database();
+    migrate_to(6, &format!("{url}&options=-c%20standard_conforming_strings%3Doff"));
+    let has_no_bound = "select memory_upper_bound('memory_events_past') is null";
+    assert_eq!(query(&url, has_no_bound), [["t"]]);
+    sink(&url, &Stop::default()).claim(&[]).unwrap();
+    assert_eq!(query(&url, has_no_bound), [["f"]]);
+}
+
 fn compare(version: usize, expected: &[Seen], found: &[Seen]) {
     for ((what, expected), (_, found)) in expected.iter().zip(found) {
         let lacking: Vec<_> = expected.iter().filter(|row| !found.contains(row)).take(3).collect();

@@ -21,6 +21,7 @@ mod lost;
 mod mirrored;
 mod outage;
 mod passing;
+mod pooled;
 mod postgres;
 mod restore;
 mod samples;

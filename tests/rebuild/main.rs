@@ -14,6 +14,7 @@ mod database;
 mod equal;
 mod history;
 mod names;
+mod odd_roles;
 mod plans;
 mod retention;
 mod settings;

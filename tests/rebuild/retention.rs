@@ -106,3 +106,23 @@ fn partitions_below_the_bound_are_gone_and_the_past_begins_anew() {
     let bound = "SELECT (dropped_before = memory_month(now()))::text FROM memory_retention";
     assert_eq!(database.text(bound).unwrap(), "true");
 }
+
+#[test]
+fn no_number_is_too_large_for_the_upkeep() {
+    let mut database = Database::create();
+    database.mirror(
+        &dated(&[(1, update("a", "m", json!({}))), (2, update("b", "m", json!({}))), (3, update("c", "m", json!({})))]),
+        Limits::default(),
+    );
+    // Counted in part: what is left must not be added to the most that a count may take.
+    assert_eq!(database.text("SELECT count_memory_nodes(1)::text").unwrap(), "1");
+    assert_eq!(database.text("SELECT count_memory_nodes(-1)::text").unwrap(), "0");
+    assert_eq!(database.text("SELECT drop_memory_events_after(9223372036854775807)::text").unwrap(), "0");
+    assert_eq!(database.text("SELECT drop_memory_events('4714-11-24 00:00:00+00 BC')::text").unwrap(), "0");
+    assert_eq!(database.text("SELECT drop_memory_events(now())::text").unwrap(), "3");
+    let counted = "SELECT sum(event_count)::text FROM memory_node_checkpoints";
+    assert_eq!(database.text(counted), None);
+    let progress = "SELECT counted_offset::text FROM memory_node_progress";
+    assert_eq!(database.text(progress).unwrap(), "3");
+    assert_eq!(database.text("SELECT make_memory_event_partitions('-9223372036854775808')::text").unwrap(), "1");
+}

@@ -5,6 +5,7 @@
 //! | [`Broker`] | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
 //! | [`SecureBroker`] | the same with listeners that ask for TLS, client certificates, passwords and OAuth tokens |
 //! | [`Postgres`] | PostgreSQL on a free port, the same way |
+//! | [`PgBouncer`] | a pooler in front of one |
 //! | [`Registry`] | a schema registry on a free port, the same way |
 //! | [`SmallDisk`] | a disk that can be full |
 //! | [`tools`] | Kafka's own Java tools, as a second opinion on what we did |
@@ -22,6 +23,7 @@ pub mod broker;
 pub mod certificates;
 pub mod disk;
 pub mod helix;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -36,6 +38,7 @@ pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
 pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use records::Record;
 pub use registry::Registry;

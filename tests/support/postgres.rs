@@ -63,6 +63,16 @@ impl Postgres {
         postgres
     }
 
+    /// The folder of its data, configuration and socket.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        *self.port.lock().unwrap()
+    }
+
     /// The URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port.lock().unwrap())
@@ -132,7 +142,8 @@ impl Postgres {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let mut command = server_command("postgres");
         command.arg("-D").arg(self.dir.join("data")).args(["-p", &port, "-k"]).arg(&self.dir);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "synchronous_commit=off", "full_page_writes=off"] {
+        for setting in ["listen_addresses=127.0.0.1,::1", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+        {
             command.args(["-c", setting]);
         }
         if let (Some(disk), Some(user)) = (&self.disk, server_user()) {
@@ -159,8 +170,13 @@ pub fn query(url: &str, sql: &str) -> Vec<Vec<String>> {
 
 /// [`query`], with psql's message when it fails.
 pub fn try_query(url: &str, sql: &str) -> Result<Vec<Vec<String>>, String> {
+    try_query_with(&[], url, sql)
+}
+
+/// [`try_query`], with variables for psql.
+pub fn try_query_with(variables: &[(&str, &str)], url: &str, sql: &str) -> Result<Vec<Vec<String>>, String> {
     let mut command = Command::new("psql");
-    command.args([
+    command.envs(variables.iter().copied()).args([
         "-X",
         "-q",
         "-A",
@@ -207,7 +223,7 @@ fn server_folder() -> &'static Path {
     })
 }
 
-fn server_user() -> Option<(u32, u32)> {
+pub(super) fn server_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }

@@ -42,6 +42,8 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
     let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     database.check(CONNECT_LIMIT)?;
+    // Before it waits for anything: a role that may not migrate would let it wait for ever.
+    database.migrate()?;
     let mut tables = MirrorTables::new(&database)?;
     let before = tables.progress(&topics)?;
     if args.from == BackfillFrom::Earliest {

@@ -4,6 +4,7 @@
 mod alone;
 mod backfill;
 mod compare;
+mod place;
 mod reread;
 mod verify;
 
@@ -12,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+pub use place::database;
 
 use super::kafka::{self, Memory};
 use super::{Custom, Stop, settings};
@@ -19,19 +21,17 @@ use crate::config::Topology as File;
 use crate::config::flow::logs_of;
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
-use crate::edges::cli::{MirrorAction, MirrorTarget, PostgresArgs};
+use crate::edges::cli::{MigrateArgs, MirrorAction, MirrorTarget};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::mirror::MirrorSource;
 use crate::edges::postgres::mirror::{Mirror, Settings, Status};
-use crate::edges::postgres::{Database, DatabaseError, PostgresSink};
+use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
 use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
 use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
 use crate::streams::ports::{Admin, Codec, TopicInfo};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
 pub const GROUP: &str = "mirror";
-/// Where the tables lie when nobody says.
-const SCHEMA: &str = "public";
 /// How long a start waits for a Postgres that does not answer, before it goes on without.
 const CHECK_LIMIT: Duration = Duration::from_secs(3);
 
@@ -41,26 +41,27 @@ pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), Stop> {
         MirrorAction::Run(args) => alone::run(args, custom),
         MirrorAction::Verify(args) => verify::verify(args, custom),
         MirrorAction::Backfill(args) => backfill::backfill(args, custom),
+        MirrorAction::Migrate(args) => migrate(args, custom),
     }
 }
 
-/// The database that flags, variables or the file name, if they name one.
-pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Stop> {
-    let url = args.postgres_url.as_ref().or(file.run.postgres_url.as_ref()).filter(|url| !url.is_empty());
-    let Some(url) = url else { return Ok(None) };
-    if event_sources(file).is_empty() {
-        return Err(Stop::Usage(format!(
-            "{}: no source of this topology leads to `decode`, so there are no events to mirror: run it with --no-mirror, and \
-             without `postgres_url`",
-            file.file
-        )));
+/// `helixstream mirror migrate`: what a mirror does when it starts, for those whose mirror may not.
+fn migrate(args: &MigrateArgs, custom: &Custom) -> Result<(), Stop> {
+    let file = settings::load(&args.topology, None, custom)?;
+    let database = named(database(&args.postgres, &file)?)?;
+    let Migrated { from, to, run } = database.migrate()?;
+    match run {
+        0 => println!("{database} is at version {to} already"),
+        _ => println!("{database} is at version {to}, from version {from}: {run} migrations were run"),
     }
-    let schema = args.postgres_schema.as_deref().or(file.run.postgres_schema.as_deref()).unwrap_or(SCHEMA);
-    match Database::new(url, schema) {
-        Ok(database) => Ok(Some(database)),
-        Err(e @ DatabaseError::Schema(_)) => Err(Stop::Usage(format!("--postgres-schema: {e}"))),
-        Err(e) => Err(Stop::Usage(format!("--postgres-url: {e}"))),
-    }
+    Ok(())
+}
+
+/// The database, for commands that are nothing without one.
+fn named(database: Option<Database>) -> Result<Database, Stop> {
+    database.ok_or_else(|| {
+        Stop::Usage("--postgres-url is missing: say which database the mirror's tables are in".to_owned())
+    })
 }
 
 /// Fails when tables are in the way that are not ours. A database that does not answer is for the mirrors to wait for: they
@@ -94,9 +95,7 @@ struct Alone {
 impl Alone {
     fn new(target: &MirrorTarget, custom: &Custom) -> Result<Alone, Stop> {
         let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
-        let database = database(&target.postgres, &file)?.ok_or_else(|| {
-            Stop::Usage("--postgres-url is missing: say which database the mirror's tables are in".to_owned())
-        })?;
+        let database = named(database(&target.postgres, &file)?)?;
         // Names the clients in the broker's logs; members that come and go share no identity over a restart.
         let instance = format!("mirror-{}", uuid::Uuid::new_v4().simple());
         let memory = Memory::share(file.values.runtime.memory, 1);

@@ -11,7 +11,7 @@ use crate::edges::cli::terminal::Progress as Bar;
 use crate::edges::cli::{Purpose, VerifyArgs};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
-use crate::edges::postgres::{MirrorTables, Progress};
+use crate::edges::postgres::{MirrorTables, Progress, Unclaimed};
 use crate::streams::digest::Digest;
 use crate::streams::ports::log::Keeps;
 use crate::streams::record::TopicPartition;
@@ -91,9 +91,32 @@ pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), Stop> {
     for at in mirrored.into_iter().filter(|at| args.partition.is_none_or(|only| at.partition.partition == only)) {
         ranges.push(range(at, &chosen, args, &reader)?);
     }
+    let unclaimed = unclaimed(&mut tables, &chosen, args)?;
+    if args.topic.is_none() {
+        for other in tables.other_topics(&topics)? {
+            tracing::warn!(
+                "{database} has records of topic {other} too, which this topology does not mirror: they are not compared. Two \
+                 applications need a schema each (--postgres-schema)"
+            );
+        }
+    }
     let total = ranges.iter().map(|range| u64::try_from(range.to - range.from).unwrap_or(0)).sum();
     let verifier = Verifier { reader, tables, dropped_before, bar: Bar::new("verify", Some(total), false), done: 0 };
-    verifier.all(&ranges)
+    verifier.all(&ranges, &unclaimed)
+}
+
+/// What the tables hold and no checkpoint claims, of that which is asked for.
+fn unclaimed(tables: &mut MirrorTables, chosen: &[Kept], args: &VerifyArgs) -> anyhow::Result<Vec<Unclaimed>> {
+    let mut all = Vec::new();
+    for kept in chosen {
+        all.extend(tables.unclaimed(kept.rows.table())?);
+    }
+    let is_asked_for = |rows: &Unclaimed| {
+        args.topic.as_ref().is_none_or(|only| *rows.partition.topic == **only)
+            && args.partition.is_none_or(|only| rows.partition.partition == only)
+    };
+    all.retain(is_asked_for);
+    Ok(all)
 }
 
 /// The kinds of rows that are asked for.
@@ -136,7 +159,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn all(mut self, ranges: &[Range]) -> Result<(), Stop> {
+    fn all(mut self, ranges: &[Range], unclaimed: &[Unclaimed]) -> Result<(), Stop> {
         let (mut all, mut different) = (Tally::default(), 0);
         for range in ranges {
             let place = format!("{}  offsets {} to {}", range.partition, range.from, range.to);
@@ -157,8 +180,21 @@ impl Verifier {
                 Err(Failed::Other(e)) => return Err(e.context(format!("compare {}", range.partition)).into()),
             }
         }
+        for Unclaimed { partition, rows, first_offset } in unclaimed {
+            self.bar.print(&format!(
+                "{partition}  DIFFERS: {rows} rows, from offset {first_offset} on, are claimed by no checkpoint: another program wrote \
+                 them, or the checkpoint was set back"
+            ));
+        }
         drop(self.bar);
         match different {
+            0 if !unclaimed.is_empty() => {
+                return Err(anyhow!(
+                    "the tables have rows of {} partitions that no checkpoint claims: see above",
+                    unclaimed.len()
+                )
+                .into());
+            }
             0 => println!("same: {} records of {} partitions", all.records, ranges.len()),
             n => return Err(anyhow!("{n} of {} partitions differ from Kafka: see above", ranges.len()).into()),
         }

@@ -124,6 +124,13 @@ pub struct PostgresArgs {
     /// does without a mirror where nobody names one]
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,
+    /// The same, in a file that holds the URL alone (Docker and Kubernetes mount secrets so)
+    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_URL_FILE")]
+    pub postgres_url_file: Option<PathBuf>,
+    /// File with the password, instead of one in the URL; it is read for each connection. HELIXSTREAM_POSTGRES_PASSWORD
+    /// holds the password itself; without either it is taken from where psql takes it (PGPASSWORD, PGPASSFILE, ~/.pgpass)
+    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_PASSWORD_FILE")]
+    pub postgres_password_file: Option<PathBuf>,
     /// Schema of the tables; made if missing [default: the file's, else public]
     #[arg(long, value_name = "NAME", env = "HELIXSTREAM_POSTGRES_SCHEMA")]
     pub postgres_schema: Option<String>,
@@ -254,6 +261,19 @@ pub enum MirrorAction {
     ///
     /// It may be stopped at any time: `--from checkpoint` goes on where it was.
     Backfill(BackfillArgs),
+    /// Make the mirror's tables, or bring them up to date, and end; for a role that owns the schema (docs/postgres.md)
+    Migrate(MigrateArgs),
+}
+
+/// `helixstream mirror migrate`.
+#[derive(Args, Debug)]
+pub struct MigrateArgs {
+    /// Topology and settings.
+    #[command(flatten)]
+    pub topology: TopologyArgs,
+    /// Its tables.
+    #[command(flatten)]
+    pub postgres: PostgresArgs,
 }
 
 /// What each `helixstream mirror` needs to know.
@@ -382,7 +402,7 @@ impl Cli {
         let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
         if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {
             let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
-            match (typed("postgres_url"), typed("no_mirror")) {
+            match (typed("postgres_url") || typed("postgres_url_file"), typed("no_mirror")) {
                 (true, true) => {
                     let message = "--postgres-url asks for a mirror and --no-mirror for none: give one of them";
                     command.error(ErrorKind::ArgumentConflict, message).exit()

@@ -10,7 +10,7 @@ mod topics;
 mod topology;
 
 pub use args::{
-    BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MirrorAction, MirrorArgs, MirrorRunArgs,
+    BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MigrateArgs, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAccess, StateAction, StateArgs,
     StateTarget, TopologyArgs, VerifyArgs,
 };

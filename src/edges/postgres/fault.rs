@@ -1,15 +1,14 @@
 //! What an error of Postgres calls for: another try later, or a look at the rows.
 
 use sqlx::error::DatabaseError;
-use sqlx::migrate::MigrateError;
 
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// A row is not to Postgres' liking; the reason.
     Row(String),
-    /// A row with that key is there already.
-    Duplicate,
+    /// A row with that key is there already: one of ours, or in an index that somebody has added. The reason names the index.
+    Duplicate(String),
     /// Another session holds what we need, longer than we wait for it.
     Locked(String),
     /// Tables are in our way that are not ours.
@@ -25,8 +24,11 @@ impl Fault {
     /// The reason, for people.
     pub(super) fn reason(self) -> String {
         match self {
-            Fault::Row(reason) | Fault::Locked(reason) | Fault::Foreign(reason) | Fault::Down(reason) => reason,
-            Fault::Duplicate => "a row of this record is there already".to_owned(),
+            Fault::Row(reason)
+            | Fault::Duplicate(reason)
+            | Fault::Locked(reason)
+            | Fault::Foreign(reason)
+            | Fault::Down(reason) => reason,
         }
     }
 }
@@ -36,7 +38,7 @@ impl From<sqlx::Error> for Fault {
         let sqlx::Error::Database(refusal) = &error else { return Fault::Down(error.to_string()) };
         let code = refusal.code().unwrap_or_default();
         match code.as_ref() {
-            "23505" => Fault::Duplicate,
+            "23505" => Fault::Duplicate(told(refusal.as_ref())),
             "55P03" => Fault::Locked(told(refusal.as_ref())),
             // Bad data, a constraint, a limit of the program, a trigger's exception, and "internal" ones, among them "out of
             // memory for one value". Should one of these be about more than a row, the raw row fails too: then it is `Down`.
@@ -48,38 +50,31 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-impl From<MigrateError> for Fault {
-    fn from(error: MigrateError) -> Fault {
-        let cause = match &error {
-            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => Some(cause),
-            _ => None,
-        };
-        match cause {
-            // Tables are looked for before; a function, a type or an index may still be there.
-            Some(sqlx::Error::Database(refusal))
-                if ["42P07", "42710", "42723"].contains(&refusal.code().unwrap_or_default().as_ref()) =>
-            {
-                Fault::Foreign(format!(
-                    "{}, and our migrations did not make it: give the mirror a schema of its own with --postgres-schema, \
-                     or rename what is there",
-                    told(refusal.as_ref())
-                ))
-            }
-            Some(sqlx::Error::Database(refusal)) => {
-                Fault::Down(format!("a migration failed: {}", told(refusal.as_ref())))
-            }
-            _ if matches!(error, MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
-                Fault::Foreign(format!(
-                    "the schema has migrations that are not those of this helixstream ({error}): run the version that made \
-                     them or a later one, or give the mirror a schema of its own with --postgres-schema"
-                ))
-            }
-            _ => Fault::Down(format!("a migration failed: {error}")),
-        }
+/// What an error of a migration calls for.
+pub(super) fn of_migration(error: sqlx::Error) -> Fault {
+    let sqlx::Error::Database(refusal) = &error else { return Fault::Down(format!("a migration failed: {error}")) };
+    // Tables are looked for before; a function, a type or an index may still be there.
+    if ["42P07", "42710", "42723"].contains(&refusal.code().unwrap_or_default().as_ref()) {
+        return Fault::Foreign(format!(
+            "{}, and our migrations did not make it: give the mirror a schema of its own with --postgres-schema, \
+             or rename what is there",
+            told(refusal.as_ref())
+        ));
     }
+    Fault::Down(format!("a migration failed: {}", told(refusal.as_ref())))
 }
 
+/// What Postgres says, cut to a length, with its code and what to do where that is known.
 fn told(refusal: &dyn DatabaseError) -> String {
     let message: String = refusal.message().chars().take(REASON_CHARS).collect();
-    format!("{message} (SQLSTATE {})", refusal.code().unwrap_or_default())
+    let code = refusal.code().unwrap_or_default();
+    let remedy = match code.as_ref() {
+        "42501" => "; docs/postgres.md lists the GRANTs that the mirror's role needs",
+        "28P01" | "28000" => "; docs/postgres.md says where user and password are taken from",
+        "42P05" | "26000" => {
+            "; a pooler between us and Postgres mixes up sessions: docs/postgres.md says which are supported"
+        }
+        _ => "",
+    };
+    format!("{message} (SQLSTATE {code}){remedy}")
 }

@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::fault::Fault;
 use super::session::{Database, DatabaseError};
+use super::transaction::{Purpose, begin};
 use crate::streams::digest::{Digest, hash, hash_headers};
 use crate::streams::record::TopicPartition;
 
@@ -19,6 +20,20 @@ const CHECKPOINTS: &str = "SELECT kafka_topic, kafka_partition, next_offset, row
     FROM memory_event_checkpoints WHERE kafka_topic = ANY ($1) ORDER BY 1, 2";
 const DROPPED_BEFORE: &str = "SELECT max((extract(epoch FROM dropped_before) * 1000)::int8) FROM memory_retention";
 const IS_THERE: &str = "SELECT to_regclass('memory_event_checkpoints') IS NOT NULL";
+
+const OTHER_TOPICS: &str = "SELECT kafka_topic FROM memory_event_checkpoints WHERE row_count > 0 AND kafka_topic <> ALL ($1) \
+    GROUP BY 1 ORDER BY 1";
+
+/// Rows of a partition that no checkpoint claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// The partition that they say they are of.
+    pub partition: TopicPartition,
+    /// How many there are.
+    pub rows: u64,
+    /// The least of their offsets.
+    pub first_offset: i64,
+}
 
 /// How far a partition is mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +70,11 @@ impl MirrorTables {
     /// # Errors
     /// [`DatabaseError::Unavailable`].
     pub fn progress(&mut self, topics: &[String]) -> Result<Vec<Progress>, DatabaseError> {
-        let rows = self.call(async |connection| {
-            if !sqlx::query_scalar::<_, bool>(IS_THERE).fetch_one(&mut *connection).await? {
+        let rows = self.call(async |open| {
+            if !sqlx::query_scalar::<_, bool>(IS_THERE).persistent(false).fetch_one(&mut *open).await? {
                 return Ok(Vec::new());
             }
-            Ok(sqlx::query(CHECKPOINTS).bind(topics).fetch_all(connection).await?)
+            Ok(sqlx::query(CHECKPOINTS).bind(topics).persistent(false).fetch_all(open).await?)
         })?;
         let progress = |row: &PgRow| {
             let checksum: Option<i64> = row.try_get(4)?;
@@ -90,9 +105,9 @@ impl MirrorTables {
              FROM {table} WHERE kafka_topic = $1 AND kafka_partition = $2 AND kafka_offset >= $3 AND kafka_offset < $4 \
              ORDER BY kafka_offset"
         );
-        self.call(async |connection| {
+        self.call(async |open| {
             let query = sqlx::query(AssertSqlSafe(sql)).bind(&*partition.topic).bind(partition.partition);
-            let mut rows = query.bind(from).bind(to).fetch(connection);
+            let mut rows = query.bind(from).bind(to).persistent(false).fetch(open);
             while let Some(row) = rows.try_next().await? {
                 take(digest(&row)?);
             }
@@ -105,7 +120,37 @@ impl MirrorTables {
     /// # Errors
     /// [`DatabaseError::Unavailable`].
     pub fn dropped_before(&mut self) -> Result<Option<i64>, DatabaseError> {
-        self.call(async |connection| Ok(sqlx::query_scalar(DROPPED_BEFORE).fetch_one(connection).await?))
+        self.call(async |open| Ok(sqlx::query_scalar(DROPPED_BEFORE).persistent(false).fetch_one(open).await?))
+    }
+
+    /// Rows of a table that no checkpoint claims: of partitions that have none, and from where a checkpoint stands on. They are none of
+    /// ours, or the checkpoint was set back. Checkpoints and rows are read as they stand together.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`].
+    pub fn unclaimed(&mut self, table: &'static str) -> Result<Vec<Unclaimed>, DatabaseError> {
+        let sql = format!(
+            "SELECT kafka_topic, kafka_partition, count(*), min(kafka_offset) FROM {table} AS kept WHERE NOT EXISTS ( \
+                SELECT FROM memory_event_checkpoints AS at WHERE at.kafka_topic = kept.kafka_topic \
+                AND at.kafka_partition = kept.kafka_partition AND at.next_offset > kept.kafka_offset) \
+             GROUP BY 1, 2 ORDER BY 1, 2"
+        );
+        let found: Vec<(String, i32, i64, i64)> =
+            self.call(async |open| Ok(sqlx::query_as(AssertSqlSafe(sql)).persistent(false).fetch_all(open).await?))?;
+        let unclaimed = |(topic, partition, rows, first_offset): (String, i32, i64, i64)| Unclaimed {
+            partition: TopicPartition::new(topic, partition),
+            rows: u64::try_from(rows).unwrap_or(0),
+            first_offset,
+        };
+        Ok(found.into_iter().map(unclaimed).collect())
+    }
+
+    /// Topics that something was mirrored of, but for these.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`].
+    pub fn other_topics(&mut self, but: &[String]) -> Result<Vec<String>, DatabaseError> {
+        self.call(async |open| Ok(sqlx::query_scalar(OTHER_TOPICS).bind(but).persistent(false).fetch_all(open).await?))
     }
 
     fn call<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>) -> Result<T, DatabaseError> {
@@ -116,7 +161,9 @@ impl MirrorTables {
                     Some(connection) => connection,
                     None => database.connect().await?,
                 };
-                let value = work(&mut connection).await?;
+                let mut open = begin(&mut connection, database.schema(), Purpose::Look).await?;
+                let value = work(&mut open).await?;
+                open.rollback().await?;
                 Ok::<_, Fault>((value, connection))
             })
             .await

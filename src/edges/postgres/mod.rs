@@ -8,14 +8,19 @@
 //! | `reread` | rows of events whose schema was unknown, read again |
 //! | `notice` | the row that says who writes, and with which settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
-//! | `session` | connections and migrations |
+//! | `connect` | connections as libpq makes them: URLs, passwords, TLS, several hosts |
+//! | `session` | the connection of a writer |
+//! | `transaction` | transactions that lean on nothing in their session |
+//! | `migrate` | the migrations |
 //! | `look` | the tables as they stand, for those who compare or watch |
 //! | `fault` | what an error of Postgres calls for |
 
 mod batch;
+mod connect;
 mod copy;
 mod fault;
 mod look;
+mod migrate;
 pub mod mirror;
 mod notice;
 mod numeric;
@@ -23,8 +28,10 @@ mod reread;
 mod rows;
 mod session;
 mod sink;
+mod transaction;
 
-pub use look::{MirrorTables, Progress};
+pub use connect::UrlError;
+pub use look::{MirrorTables, Progress, Unclaimed};
 pub use reread::{Reread, RereadError, Rereader};
-pub use session::{Database, DatabaseError};
+pub use session::{Database, DatabaseError, Migrated};
 pub use sink::PostgresSink;

@@ -1,7 +1,7 @@
 //! The row that a writer leaves when it starts, in place of the one of its key.
 
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::postgres::Postgres;
+use sqlx::{AssertSqlSafe, Executor, Transaction};
 
 use crate::streams::ports::log::{Cells, Notice};
 
@@ -10,12 +10,11 @@ use super::fault::Fault;
 use super::rows::copy_in;
 
 /// Writes the row. Who starts at the same time waits: a table of notices is small, and readers are not held up.
-pub(super) async fn leave(notice: &dyn Notice, connection: &mut PgConnection) -> Result<(), Fault> {
+pub(super) async fn leave(notice: &dyn Notice, mut open: Transaction<'_, Postgres>) -> Result<(), Fault> {
     let (table, (column, key)) = (notice.table(), notice.key());
-    let mut open = connection.begin().await?;
     open.execute(AssertSqlSafe(format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))).await?;
     let replaced = AssertSqlSafe(format!("DELETE FROM {table} WHERE {column} = $1"));
-    sqlx::query(replaced).bind(key).execute(&mut *open).await?;
+    sqlx::query(replaced).bind(key).persistent(false).execute(&mut *open).await?;
     let columns = [&[column], notice.columns()].concat();
     let mut row = cell_count(columns.len()).to_vec();
     let mut cells = CellWriter::new(&mut row);

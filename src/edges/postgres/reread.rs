@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Connection, Executor, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 use tokio::runtime::{Builder, Runtime};
 
 use super::batch::{Batch, column_list};
 use super::fault::Fault;
 use super::rows::copy_in;
 use super::session::{Database, DatabaseError};
+use super::transaction::{Purpose, begin};
 use crate::streams::ports::log::{Header, LogBatch, LogRecord, NotYet, RowMapper};
 use crate::streams::record::TopicPartition;
 
@@ -24,15 +25,18 @@ const UNREAD: &str = "SELECT kafka_topic, kafka_partition, kafka_offset, record_
     ORDER BY kafka_topic, kafka_partition, kafka_offset LIMIT 1000";
 /// Nodes are counted up to an offset: who counts on waits, and then passes over what is counted here.
 const HOLD_COUNTS: &str = "SELECT FROM memory_node_progress FOR UPDATE";
-const STAGE: &str = "CREATE TEMP TABLE IF NOT EXISTS reread_staging (LIKE memory_events INCLUDING DEFAULTS) ON COMMIT DELETE ROWS; \
-    DELETE FROM reread_staging";
-const REMOVE: &str = "DELETE FROM memory_events AS old USING reread_staging AS new \
+/// Where rows wait for those in whose place they go, within a transaction.
+const STAGING: &str = "pg_temp.helixstream_staging";
+const REMOVE: &str = "DELETE FROM memory_events AS old USING pg_temp.helixstream_staging AS new \
     WHERE old.kafka_topic = new.kafka_topic AND old.kafka_partition = new.kafka_partition AND old.kafka_offset = new.kafka_offset \
     AND old.record_time = new.record_time AND old.error_class = 'unknown_schema' AND new.error_class IS DISTINCT FROM 'unknown_schema'";
-/// Inserts what is not there, and counts the nodes of it that a count has passed already.
-const INSERT: &str = "WITH inserted AS ( \
-        INSERT INTO memory_events SELECT * FROM reread_staging WHERE error_class IS DISTINCT FROM 'unknown_schema' \
-        ON CONFLICT DO NOTHING RETURNING * \
+/// Inserts what is not there, and counts the nodes of it that a count has passed already; behind it the columns that are inserted.
+const INSERT: [&str; 3] = [
+    "WITH inserted AS (INSERT INTO memory_events (",
+    ") SELECT ",
+    " FROM pg_temp.helixstream_staging WHERE error_class IS DISTINCT FROM 'unknown_schema' \
+        ON CONFLICT ON CONSTRAINT memory_events_pkey DO NOTHING \
+        RETURNING kafka_topic, kafka_partition, kafka_offset, node_id, event_id, event_time, event_time_ns, version, vector_clock \
     ), counted AS ( \
         SELECT i.*, count(*) OVER of_node AS records, row_number() OVER (of_node ORDER BY i.kafka_offset DESC) AS from_last \
         FROM inserted AS i JOIN memory_node_progress AS p USING (kafka_topic, kafka_partition) \
@@ -46,9 +50,13 @@ const INSERT: &str = "WITH inserted AS ( \
         ON CONFLICT (kafka_topic, kafka_partition, node_digest) DO UPDATE SET \
             event_count = at.event_count + excluded.event_count, updated_at = now(), \
             (last_offset, last_event_id, last_event_time, last_event_time_ns, last_version, vector_clock) = ( \
-                SELECT last_offset, last_event_id, last_event_time, last_event_time_ns, last_version, vector_clock \
-                FROM (SELECT (at).* UNION ALL SELECT (excluded).*) AS either ORDER BY last_offset DESC LIMIT 1) \
-    ) SELECT count(*) FROM inserted";
+                SELECT either.* FROM (SELECT at.last_offset, at.last_event_id, at.last_event_time, at.last_event_time_ns, \
+                    at.last_version, at.vector_clock \
+                UNION ALL SELECT excluded.last_offset, excluded.last_event_id, excluded.last_event_time, excluded.last_event_time_ns, \
+                    excluded.last_version, excluded.vector_clock) AS either (at_offset, id, time, time_ns, version, clock) \
+                ORDER BY at_offset DESC LIMIT 1) \
+    ) SELECT count(*) FROM inserted",
+];
 
 /// Why rows could not be read again.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +93,7 @@ struct Raw {
 pub struct Rereader {
     runtime: Runtime,
     connection: PgConnection,
+    schema: String,
     columns: String,
     batch: Batch,
     topics: Vec<String>,
@@ -106,7 +115,8 @@ impl Rereader {
         let connection = runtime.block_on(database.connect())?;
         let columns = column_list(mapper.as_ref());
         let last = (String::new(), -1, -1);
-        Ok(Rereader { runtime, connection, columns, batch: Batch::new(mapper), topics, last })
+        let schema = database.schema().to_owned();
+        Ok(Rereader { runtime, connection, schema, columns, batch: Batch::new(mapper), topics, last })
     }
 
     /// The next part; `None` behind the last row. A record is read before anything of its part is written, and outside of a
@@ -115,7 +125,12 @@ impl Rereader {
     /// # Errors
     /// [`RereadError`]
     pub fn part(&mut self) -> Result<Option<Reread>, RereadError> {
-        let rows = self.runtime.block_on(unread(&mut self.connection, &self.topics, &self.last));
+        let rows = self.runtime.block_on(async {
+            let mut open = begin(&mut self.connection, &self.schema, Purpose::Look).await?;
+            let rows = unread(&mut open, &self.topics, &self.last).await?;
+            open.rollback().await?;
+            Ok::<_, Fault>(rows)
+        });
         let rows = rows.map_err(DatabaseError::from)?;
         let Some(last) = rows.last() else { return Ok(None) };
         let last = (last.partition.topic.to_string(), last.partition.partition, last.offset);
@@ -133,7 +148,8 @@ impl Rereader {
                 value: row.value.as_deref(),
             })?;
         }
-        let replaced = self.runtime.block_on(replace_what_fits(&mut self.connection, &self.columns, &self.batch));
+        let replaced =
+            self.runtime.block_on(replace_what_fits(&mut self.connection, &self.schema, &self.columns, &self.batch));
         let replaced = replaced.map_err(DatabaseError::from)?;
         self.last = last;
         Ok(Some(Reread { rows: rows.len() as u64, replaced }))
@@ -145,7 +161,8 @@ async fn unread(
     topics: &[String],
     (topic, partition, offset): &(String, i32, i64),
 ) -> Result<Vec<Raw>, Fault> {
-    let mut found = sqlx::query(UNREAD).bind(topics).bind(topic).bind(partition).bind(offset).fetch(connection);
+    let mut found =
+        sqlx::query(UNREAD).bind(topics).bind(topic).bind(partition).bind(offset).persistent(false).fetch(connection);
     let (mut rows, mut bytes) = (Vec::new(), 0);
     while bytes < PART_BYTES
         && let Some(row) = found.try_next().await?
@@ -171,15 +188,22 @@ fn raw(row: &PgRow) -> Result<Raw, sqlx::Error> {
 
 /// Puts all rows in their places at once, or where Postgres refuses one of them each by itself: raw, as the mirror would have
 /// kept it.
-async fn replace_what_fits(connection: &mut PgConnection, columns: &str, batch: &Batch) -> Result<u64, Fault> {
-    match replace(connection, columns, batch.slice(0..batch.len())).await {
-        Err(Fault::Row(_)) => {}
+async fn replace_what_fits(
+    connection: &mut PgConnection,
+    schema: &str,
+    columns: &str,
+    batch: &Batch,
+) -> Result<u64, Fault> {
+    match replace(connection, schema, columns, batch.slice(0..batch.len())).await {
+        Err(Fault::Row(_) | Fault::Duplicate(_)) => {}
         done => return done,
     }
     let mut replaced = 0;
     for row in 0..batch.len() {
-        replaced += match replace(connection, columns, batch.slice(row..row + 1)).await {
-            Err(Fault::Row(reason)) => replace(connection, columns, &batch.raw(row, &reason)).await?,
+        replaced += match replace(connection, schema, columns, batch.slice(row..row + 1)).await {
+            Err(Fault::Row(reason) | Fault::Duplicate(reason)) => {
+                replace(connection, schema, columns, &batch.raw(row, &reason)).await?
+            }
             done => done?,
         };
     }
@@ -187,13 +211,25 @@ async fn replace_what_fits(connection: &mut PgConnection, columns: &str, batch: 
 }
 
 /// Puts rows in the place of those of the same records, in one transaction; gives their number.
-async fn replace(connection: &mut PgConnection, columns: &str, rows: &[u8]) -> Result<u64, Fault> {
-    let mut open = connection.begin().await?;
+async fn replace(connection: &mut PgConnection, schema: &str, columns: &str, rows: &[u8]) -> Result<u64, Fault> {
+    let mut open = begin(connection, schema, Purpose::Write).await?;
     open.execute(HOLD_COUNTS).await?;
-    open.execute(STAGE).await?;
-    copy_in(&mut open, "reread_staging", columns, rows).await?;
-    open.execute(REMOVE).await?;
-    let replaced: i64 = sqlx::query_scalar(INSERT).fetch_one(&mut *open).await?;
+    let stage = format!(
+        "CREATE TEMP TABLE helixstream_staging ON COMMIT DROP AS SELECT {columns} FROM memory_events WITH NO DATA"
+    );
+    open.execute(AssertSqlSafe(stage)).await?;
+    copy_in(&mut open, STAGING, columns, rows).await?;
+    let removed = open.execute(REMOVE).await?.rows_affected();
+    let insert = AssertSqlSafe(INSERT.join(columns));
+    let replaced: i64 = sqlx::query_scalar(insert).persistent(false).fetch_one(&mut *open).await?;
+    let replaced = u64::try_from(replaced).unwrap_or(0);
+    if replaced < removed {
+        let reason =
+            format!("a trigger or rule that somebody has put on memory_events left out {} rows", removed - replaced);
+        return Err(Fault::Down(format!(
+            "{reason}; nothing was changed (docs/postgres.md says what may be added to the tables)"
+        )));
+    }
     open.commit().await?;
-    Ok(u64::try_from(replaced).unwrap_or(0))
+    Ok(replaced)
 }

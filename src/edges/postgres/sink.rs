@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::postgres::{PgConnection, PgRow, Postgres};
+use sqlx::{AssertSqlSafe, Row, Transaction};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::streams::ports::log::{
@@ -99,7 +99,7 @@ impl PostgresSink {
         let (tables, stop) = (&mut self.tables, &self.stop);
         let limited = async {
             // Apart from the call's own limit: the first connection migrates, which may take as long as the rows are many.
-            within(LONG_LIMIT, async { tables.session.connection().await.map(drop) }).await?;
+            within(LONG_LIMIT, async { tables.session.prepare().await }).await?;
             within(limit, work(tables)).await
         };
         let outcome = self.runtime.block_on(async {
@@ -133,22 +133,25 @@ impl LogSink for PostgresSink {
 
     fn begin(&mut self) -> Result<(), SinkError> {
         let Some(notice) = self.notice.clone() else { return Ok(()) };
-        self.call(CALL_LIMIT, async |tables| leave(notice.as_ref(), tables.session.connection().await?).await)
+        self.call(CALL_LIMIT, async |tables| leave(notice.as_ref(), tables.session.begin().await?).await)
     }
 
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
-        self.call(CALL_LIMIT, async |tables| claim(tables.session.connection().await?, partitions).await)
+        self.call(CALL_LIMIT, async |tables| claim(&mut tables.session, partitions).await)
     }
 
     fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
         self.call(CALL_LIMIT, async |tables| {
-            checkpoints(tables.session.connection().await?, READ, partitions.iter()).await.map(standing)
+            let mut open = tables.session.begin().await?;
+            let found = checkpoints(&mut open, READ, partitions.iter()).await.map(standing)?;
+            open.rollback().await?;
+            Ok(found)
         })
     }
 
     fn write(&mut self, batch: &Batch, advances: &[Advance]) -> Result<Written, SinkError> {
         self.call(CALL_LIMIT, async |tables| match tables.attempt(batch, advances, false).await {
-            Err(Fault::Row(_) | Fault::Duplicate) => tables.attempt(batch, advances, true).await,
+            Err(Fault::Row(_) | Fault::Duplicate(_)) => tables.attempt(batch, advances, true).await,
             outcome => outcome,
         })
     }
@@ -160,7 +163,7 @@ impl LogSink for PostgresSink {
             if *next > Instant::now() {
                 continue;
             }
-            let done = self.call(LONG_LIMIT, async |tables| run(*chore, tables.session.connection().await?).await);
+            let done = self.call(LONG_LIMIT, async |tables| run(*chore, tables.session.begin().await?).await);
             *next = Instant::now() + if done.is_ok() { chore.every } else { chore.every.min(AGAIN) };
             match done {
                 Ok(0) => {}
@@ -199,7 +202,7 @@ struct Tables {
 impl Tables {
     /// One transaction. With `row_by_row` rows that Postgres refuses are found and kept raw, else they are an error.
     async fn attempt(&mut self, batch: &Batch, advances: &[Advance], row_by_row: bool) -> Result<Written, Fault> {
-        let mut open = self.session.connection().await?.begin().await?;
+        let mut open = self.session.begin().await?;
         let found = checkpoints(&mut open, LOCK, advances.iter().map(|advance| &advance.partition)).await?;
         let stands = |advance: &Advance| {
             let at = found.iter().find(|at| at.at.partition == advance.partition);
@@ -238,16 +241,26 @@ impl Tables {
 
 /// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in mid-transaction (its
 /// process is frozen, its machine suspended) would hold it for ever, so its session is ended.
-async fn claim(connection: &mut PgConnection, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, Fault> {
-    let claimed = checkpoints(connection, CLAIM, partitions.iter()).await.map(standing);
-    if let Err(Fault::Locked(_)) = claimed {
-        let ended: i64 = sqlx::query_scalar(END_SLEEPERS).fetch_one(connection).await?;
-        tracing::warn!(
-            ended,
-            "another writer holds the mirror's checkpoints; sessions that waited for their client were ended"
-        );
+async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, Fault> {
+    let mut open = session.begin().await?;
+    match checkpoints(&mut open, CLAIM, partitions.iter()).await {
+        Ok(claimed) => {
+            open.commit().await?;
+            Ok(standing(claimed))
+        }
+        Err(Fault::Locked(why)) => {
+            open.rollback().await?;
+            let mut open = session.begin().await?;
+            let ended: i64 = sqlx::query_scalar(END_SLEEPERS).persistent(false).fetch_one(&mut *open).await?;
+            open.commit().await?;
+            tracing::warn!(
+                ended,
+                "another writer holds the mirror's checkpoints; sessions that waited for their client were ended"
+            );
+            Err(Fault::Locked(why))
+        }
+        Err(fault) => Err(fault),
     }
-    claimed
 }
 
 fn standing(found: Vec<Found>) -> Vec<Checkpoint> {
@@ -255,9 +268,11 @@ fn standing(found: Vec<Found>) -> Vec<Checkpoint> {
 }
 
 /// Does a chore, in a transaction of its own; gives what it says of what it did.
-async fn run(chore: Chore, connection: &mut PgConnection) -> Result<i64, Fault> {
+async fn run(chore: Chore, mut open: Transaction<'_, Postgres>) -> Result<i64, Fault> {
     let call = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}($1)", chore.function)));
-    Ok(call.bind(chore.argument).fetch_one(connection).await?)
+    let done = call.bind(chore.argument).persistent(false).fetch_one(&mut *open).await?;
+    open.commit().await?;
+    Ok(done)
 }
 
 /// Moves the checkpoints, which are locked and compared.
@@ -271,7 +286,15 @@ async fn step(open: &mut PgConnection, advances: &[Advance], found: &[Found]) ->
         Some(before.wrapping_add(advance.checksum as i64))
     };
     let sums: Vec<Option<i64>> = advances.iter().map(sum).collect();
-    sqlx::query(MOVE).bind(topics).bind(numbers).bind(next).bind(rows).bind(sums).execute(open).await?;
+    let moved = sqlx::query(MOVE).bind(topics).bind(numbers).bind(next).bind(rows).bind(sums).persistent(false);
+    let moved = moved.execute(open).await?.rows_affected();
+    if moved != advances.len() as u64 {
+        return Err(Fault::Down(format!(
+            "{moved} of {} checkpoints could be moved: a trigger, rule or policy that somebody has put on memory_event_checkpoints \
+             keeps the others as they are, and has to go",
+            advances.len()
+        )));
+    }
     Ok(())
 }
 
@@ -287,7 +310,7 @@ async fn checkpoints<'p>(
     partitions: impl Iterator<Item = &'p TopicPartition>,
 ) -> Result<Vec<Found>, Fault> {
     let (topics, numbers) = columns(partitions);
-    let rows = sqlx::query(statement).bind(topics).bind(numbers).fetch_all(connection).await?;
+    let rows = sqlx::query(statement).bind(topics).bind(numbers).persistent(false).fetch_all(connection).await?;
     rows.iter().map(found).collect::<Result<_, sqlx::Error>>().map_err(Fault::from)
 }
 

@@ -1,0 +1,71 @@
+//! Which database the mirror's tables are in, and with which password: by flags, variables and the topology file, in this order.
+
+use std::path::Path;
+
+use super::event_sources;
+use crate::app::Stop;
+use crate::config::Topology as File;
+use crate::edges::cli::PostgresArgs;
+use crate::edges::postgres::{Database, DatabaseError};
+use crate::secret::SecretSource;
+
+/// Where the tables lie when nobody says.
+const SCHEMA: &str = "public";
+const URL: &str = "HELIXSTREAM_POSTGRES_URL";
+const URL_FILE: &str = "HELIXSTREAM_POSTGRES_URL_FILE";
+const PASSWORD: &str = "HELIXSTREAM_POSTGRES_PASSWORD";
+const PASSWORD_FILE: &str = "HELIXSTREAM_POSTGRES_PASSWORD_FILE";
+
+/// The database that flags, variables or the file name, if they name one.
+pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Stop> {
+    let Some(url) = url(args, file)? else { return Ok(None) };
+    if event_sources(file).is_empty() {
+        return Err(Stop::Usage(format!(
+            "{}: no source of this topology leads to `decode`, so there are no events to mirror: run it with --no-mirror, and \
+             without `postgres_url`",
+            file.file
+        )));
+    }
+    let url = url.read().map_err(|e| Stop::Usage(e.to_string()))?;
+    let schema = args.postgres_schema.as_deref().or(file.run.postgres_schema.as_deref()).unwrap_or(SCHEMA);
+    let database = match Database::new(url.expose(), schema) {
+        Ok(database) => database,
+        Err(e @ DatabaseError::Schema(_)) => return Err(Stop::Usage(format!("--postgres-schema: {e}"))),
+        Err(e) => return Err(Stop::Usage(format!("--postgres-url: {e}"))),
+    };
+    Ok(Some(match password(args, file)? {
+        Some(password) => database.with_password(password),
+        None => database,
+    }))
+}
+
+fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Stop> {
+    let typed = args.postgres_url.clone().filter(|url| !url.is_empty() && !is_variable(URL, Path::new(url)));
+    let typed_file = args.postgres_url_file.clone().filter(|file| !is_variable(URL_FILE, file));
+    match (typed, typed_file) {
+        (Some(_), Some(_)) => {
+            return Err(Stop::Usage(
+                "--postgres-url and --postgres-url-file are both given: give one of them".to_owned(),
+            ));
+        }
+        (Some(url), None) => return Ok(Some(SecretSource::value(url))),
+        (None, Some(file)) => return Ok(Some(SecretSource::file(file, "--postgres-url-file"))),
+        (None, None) => {}
+    }
+    let variable = SecretSource::from_variables(URL).map_err(|e| Stop::Usage(e.to_string()))?;
+    Ok(variable.or_else(|| file.run.postgres_url.clone()))
+}
+
+fn password(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Stop> {
+    let typed = args.postgres_password_file.clone().filter(|file| !is_variable(PASSWORD_FILE, file));
+    if let Some(file) = typed {
+        return Ok(Some(SecretSource::file(file, "--postgres-password-file")));
+    }
+    let variable = SecretSource::from_variables(PASSWORD).map_err(|e| Stop::Usage(e.to_string()))?;
+    Ok(variable.or_else(|| file.run.postgres_password.clone()))
+}
+
+/// Whether a flag has its value from its variable: then it does not go before other variables.
+fn is_variable(name: &str, value: &Path) -> bool {
+    std::env::var_os(name).is_some_and(|variable| variable == value.as_os_str())
+}
