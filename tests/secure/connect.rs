@@ -22,8 +22,12 @@ fn publish(connection: &Connection, topic: &str) -> Vec<Record> {
 #[test]
 fn each_way_in_connects() {
     use Login::{MutualTls, OAuth, Plain, Scram256, Scram512, ScramPlaintext, Tls};
-    for login in [Tls, MutualTls, Plain, Scram256, Scram512, ScramPlaintext, OAuth] {
-        let found = publish(&SecureBroker::shared().login(login), &unique("connects"));
-        assert_eq!(found.len(), 2, "{login:?}: {found:?}");
-    }
+    std::thread::scope(|scope| {
+        for login in [Tls, MutualTls, Plain, Scram256, Scram512, ScramPlaintext, OAuth] {
+            scope.spawn(move || {
+                let found = publish(&SecureBroker::shared().login(login), &unique("connects"));
+                assert_eq!(found.len(), 2, "{login:?}: {found:?}");
+            });
+        }
+    });
 }

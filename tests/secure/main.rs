@@ -7,3 +7,4 @@ mod acl;
 mod acl_missing;
 mod acl_taken;
 mod connect;
+mod refusals;

@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::client_log::log_line;
+use super::contact;
 use super::error::{Call, Failure, refused};
 use super::group;
 use super::messages::{Buffer, Queue};
@@ -30,15 +31,12 @@ pub(super) const REQUEST: Duration = Duration::from_secs(30);
 /// How long the group's coordinator may take to answer when it is only asked whether it is there.
 const REACH: Duration = Duration::from_secs(5);
 
-/// A line is logged each time that no broker answered for this long.
-const WAITING: Duration = Duration::from_secs(5);
-
 /// An instance's administration client.
 pub struct ClusterAdmin {
     admin: AdminClient<Logged>,
     reader: Arc<Native>,
     common: Queue,
-    servers: String,
+    settings: KafkaSettings,
     group: String,
 }
 
@@ -71,13 +69,7 @@ impl ClusterAdmin {
         let reader = reader.client().clone();
         let common = Queue::of_consumer(&reader);
         let common = common.ok_or_else(|| Error::Fatal("make the admin client: it has no group id".to_owned()))?;
-        Ok(ClusterAdmin {
-            admin,
-            reader,
-            common,
-            servers: settings.bootstrap_servers.clone(),
-            group: settings.application_id.clone(),
-        })
+        Ok(ClusterAdmin { admin, reader, common, settings: settings.clone(), group: settings.application_id.clone() })
     }
 
     pub(super) fn client(&self) -> &AdminClient<Logged> {
@@ -88,37 +80,12 @@ impl ClusterAdmin {
         &self.reader
     }
 
-    /// Waits until a broker answers; logs a line every 5 s that none does.
+    /// Waits until a broker answers; logs a line every few seconds that none does.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when none answered within `patience`, or when one refuses us.
+    /// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection.
     pub fn wait_for_brokers(&self, patience: Duration) -> Result<()> {
-        let (started, mut buffer) = (Instant::now(), Buffer::new());
-        loop {
-            let left = patience.saturating_sub(started.elapsed());
-            let failure = match self.metadata(left.min(WAITING), |_| ()) {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            // The client's own errors, which say more, come when its queue is served.
-            self.common.take(Buffer::CAPACITY, &mut buffer);
-            let failure = self.reader.take_error().unwrap_or(failure);
-            let why = failure.text.clone();
-            if let Error::Fatal(text) = failure.remedy(Call::Admin, "reach Kafka") {
-                return Err(Error::Fatal(text));
-            }
-            let servers = &self.servers;
-            if started.elapsed() >= patience {
-                let waited = patience.as_secs();
-                let todo = "start Kafka, or correct --bootstrap-servers";
-                return Err(Error::Fatal(format!("no Kafka broker at {servers} within {waited} s ({why}); {todo}")));
-            }
-            let waited = started.elapsed().as_secs();
-            tracing::warn!(
-                "no Kafka broker at {servers} for {waited} s ({why}); giving up after {} s",
-                patience.as_secs()
-            );
-        }
+        contact::wait_for_brokers(&self.settings, patience)
     }
 
     /// A topic that was made is known to the brokers a moment later.
@@ -141,19 +108,32 @@ impl ClusterAdmin {
         timeout: Duration,
         read: impl FnOnce(&sys::rd_kafka_metadata) -> T,
     ) -> std::result::Result<T, Failure> {
-        let mut found = std::ptr::null();
-        // SAFETY: a live client; what is found is ours to free, once, after it was read.
-        unsafe {
-            let all = 1;
-            let code =
-                sys::rd_kafka_metadata(self.reader.as_ptr(), all, std::ptr::null_mut(), &mut found, millis(timeout));
-            if let Some(failure) = Failure::of(code) {
-                return Err(failure);
-            }
-            let answer = read(&*found);
-            sys::rd_kafka_metadata_destroy(found);
-            Ok(answer)
+        let answer = read_metadata(&self.reader, timeout, read);
+        if answer.is_err() {
+            // Nobody polls this client: the errors that it queued meanwhile are thrown away.
+            self.common.take(Buffer::CAPACITY, &mut Buffer::new());
         }
+        answer
+    }
+}
+
+/// Asks a client for all topics, and hands them to `read`.
+pub(super) fn read_metadata<T>(
+    client: &Native,
+    timeout: Duration,
+    read: impl FnOnce(&sys::rd_kafka_metadata) -> T,
+) -> std::result::Result<T, Failure> {
+    let mut found = std::ptr::null();
+    // SAFETY: a live client; what is found is ours to free, once, after it was read.
+    unsafe {
+        let all = 1;
+        let code = sys::rd_kafka_metadata(client.as_ptr(), all, std::ptr::null_mut(), &mut found, millis(timeout));
+        if let Some(failure) = Failure::of(code) {
+            return Err(client.cause(failure));
+        }
+        let answer = read(&*found);
+        sys::rd_kafka_metadata_destroy(found);
+        Ok(answer)
     }
 }
 
@@ -295,8 +275,11 @@ impl Admin for ClusterAdmin {
         let Some(failure) = Failure::of(code) else { return Ok(()) };
         // The client's own errors, which say more, come when its queue is served.
         self.common.take(Buffer::CAPACITY, &mut Buffer::new());
-        let failure = self.reader.take_error().unwrap_or(failure).taking([Right::group(&self.group)]);
-        Err(failure.remedy(Call::Admin, &format!("ask the coordinator of group {} at {}", self.group, self.servers)))
+        let failure = self.reader.cause(failure).taking([Right::group(&self.group)]);
+        Err(failure.remedy(
+            Call::Admin,
+            &format!("ask the coordinator of group {} at {}", self.group, self.settings.bootstrap_servers),
+        ))
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

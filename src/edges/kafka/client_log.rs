@@ -9,6 +9,8 @@ use std::ffi::c_int;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::contact;
+
 /// The same line is logged again after this time at the earliest, with how often it came meanwhile.
 const FOLD: Duration = Duration::from_secs(60);
 /// Lines of so many kinds are folded; those of further kinds are logged as they come.
@@ -16,8 +18,8 @@ const KINDS: usize = 1000;
 
 /// Lines about what the engine remedies by itself, or tells in its own words: a connection that failed or ended, brokers that are all away, a request without an
 /// answer, a session that ended, a producer id that is not to be had yet, a transaction that failed or one of its requests, a client that failed for good. And
-/// offsets that a mirror could not commit: they are for display, and the next commit brings them.
-const TOLD_BY_THE_ENGINE: [&str; 11] = [
+/// offsets that a mirror could not commit: they are for display, and the next commit brings them. And a token that is not to be had.
+const TOLD_BY_THE_ENGINE: [&str; 13] = [
     "FAIL",
     "ERROR",
     "REQTMOUT",
@@ -29,7 +31,11 @@ const TOLD_BY_THE_ENGINE: [&str; 11] = [
     "FATAL",
     "METADATA",
     "COMMITFAIL",
+    "OIDC",
+    "JWT",
 ];
+/// Lines in OpenSSL's own words: what they come to is said of the connection that fails.
+const TOLD_BY_THE_CONNECTION: [&str; 2] = ["SSL", "SSLCERTVRFY"];
 
 /// Where a line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +61,11 @@ static TOLD: Mutex<BTreeMap<String, Told>> = Mutex::new(BTreeMap::new());
 
 /// One line of librdkafka's log; `level` is syslog's.
 pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
-    let level = level_of(level, facility);
+    let level = match level_of(level, facility) {
+        // Until the first contact the command itself says why there is none.
+        Level::Info if TOLD_BY_THE_ENGINE.contains(&facility) && !contact::is_made() => Level::Debug,
+        level => level,
+    };
     // What somebody debugs is shown as it is.
     if level == Level::Debug || is_new(&mut TOLD.lock().unwrap_or_else(PoisonError::into_inner), level, facility, text)
     {
@@ -79,7 +89,7 @@ pub fn tell_repeated_lines() {
 fn level_of(level: c_int, facility: &str) -> Level {
     match level {
         // The user's settings go to every client, also those that one kind of client has no use for.
-        _ if facility == "CONFWARN" => Level::Debug,
+        _ if facility == "CONFWARN" || TOLD_BY_THE_CONNECTION.contains(&facility) => Level::Debug,
         0..=6 if TOLD_BY_THE_ENGINE.contains(&facility) => Level::Info,
         0..=3 => Level::Error,
         4 => Level::Warn,
@@ -184,5 +194,6 @@ mod tests {
         assert_eq!(level_of(4, "MAXPOLL"), Level::Warn);
         assert_eq!(level_of(3, "ASSIGNOR"), Level::Error);
         assert_eq!(level_of(7, "FAIL"), Level::Debug);
+        assert_eq!(level_of(3, "SSL"), Level::Debug);
     }
 }

@@ -57,10 +57,10 @@ const FENCED: &[Code] = &[
 ];
 
 /// Codes that say: nothing but a person can help.
+///
+/// A refused login or certificate is none of them: an instance that runs waits for its mending, as for a broker that is away. At the start
+/// [`contact`](super::contact) ends on it.
 const HOPELESS: &[Code] = &[
-    Code::RD_KAFKA_RESP_ERR__AUTHENTICATION,
-    Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
-    Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM,
     Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
     Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
     Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
@@ -165,6 +165,11 @@ impl Failure {
         }
     }
 
+    /// Whether it only says that no broker is connected, which has causes of its own.
+    pub fn is_of_all_brokers(&self) -> bool {
+        self.code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32
+    }
+
     /// The remedy, with a message that begins with what was being done.
     pub fn remedy(self, call: Call, doing: &str) -> Error {
         let text = format!("{doing}: {}", self.text);
@@ -255,12 +260,6 @@ fn advice(code: i32) -> &'static str {
         Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
     ]) {
         "create the topic (helixstream topics create) and start again; a broker says the same of a topic that the principal has no right to Describe"
-    } else if is(&[
-        Code::RD_KAFKA_RESP_ERR__AUTHENTICATION,
-        Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
-        Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM,
-    ]) {
-        "check the security settings given with -X"
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT]) {
         "lower transaction_timeout or raise the broker's transaction.max.timeout.ms"
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT]) {
@@ -312,6 +311,20 @@ mod tests {
             "{text}"
         );
         assert!(refused.advice().contains("on the topic: `helixstream topics check`"));
+    }
+
+    #[test]
+    fn a_refused_login_is_waited_out() {
+        use Code::*;
+        for code in
+            [RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR__SSL, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED]
+        {
+            assert!(matches!(failure(code).remedy(Call::Consumer, "do it"), Error::Retry(_)));
+            assert!(matches!(failure(code).remedy(Call::Admin, "do it"), Error::Retry(_)));
+            assert!(matches!(failure(code).delivery("t"), Error::Aborted(_)));
+            // What became of a commit is not known.
+            assert!(matches!(failure(code).remedy(Call::Transaction, "do it"), Error::ProducerLost(_)));
+        }
     }
 
     #[test]

@@ -13,14 +13,20 @@
 //! | [`admin`] | topics, their settings, committed offsets, the group's members |
 //! | [`client_log`] | librdkafka's own log lines, folded |
 //! | [`allowed`] | what the brokers allow this principal |
+//! | `certificate` | why the certificate of a broker is refused |
+//! | `contact` | the first contact with the brokers: who is waited for, who is not |
+//! | `connection_error` | why a connection is refused, in words that say what to do |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
 //! What exactly once rests on, and what librdkafka does that one would not expect, stands at the place that deals with it.
 
 pub mod admin;
 pub mod allowed;
+mod certificate;
 pub mod client_log;
+mod connection_error;
 pub mod consumer;
+mod contact;
 mod error;
 mod group;
 mod list;

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
+use super::certificate::{checks_certificates, on_certificate};
 use super::client_log::log_line;
+use super::connection_error::{Diagnosis, of_files};
 use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::messages::{Message, Queue, View};
@@ -28,6 +30,8 @@ use crate::streams::ports::rights::{Operation, Right};
 pub(super) enum Kind {
     Consumer,
     Producer,
+    /// Asks whether the brokers let this client in. What its connections come to is read from its log lines, which nobody else is shown.
+    Probe,
 }
 
 /// A change of the assignment as librdkafka announced it.
@@ -60,6 +64,10 @@ pub(super) struct Mailbox {
     last_error: Mutex<Option<Failure>>,
     /// Whether a rebalance was announced that was not answered by an assign or unassign yet.
     is_unanswered: AtomicBool,
+    /// What the log lines say of refused connections, and when they last did.
+    diagnosis: Mutex<(Diagnosis, Option<Instant>)>,
+    /// Whether log lines are for the diagnosis alone.
+    is_probe: bool,
     /// Whether a rebalance may end the poll that announces it. Not in a batch poll: librdkafka 2.12.1 drops the record that
     /// it has in its hand when a callback yields there (rd_kafka_q_serve_rkmessages).
     may_yield: AtomicBool,
@@ -90,12 +98,12 @@ impl Native {
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a secret's value).
     pub fn new(kind: Kind, properties: &Properties) -> Result<Native> {
-        let mailbox = Box::<Mailbox>::default();
+        let mailbox = Box::new(Mailbox { is_probe: kind == Kind::Probe, ..Mailbox::default() });
         let conf = Conf::new(properties)?;
         let opaque = std::ptr::from_ref::<Mailbox>(&mailbox).cast_mut().cast::<c_void>();
         let kind_native = match kind {
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
-            Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+            Kind::Producer | Kind::Probe => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
         // SAFETY: the configuration is live; the mailbox lives in a box that is dropped after the client; on success the
@@ -104,14 +112,21 @@ impl Native {
             sys::rd_kafka_conf_set_opaque(conf.0.as_ptr(), opaque);
             sys::rd_kafka_conf_set_log_cb(conf.0.as_ptr(), Some(on_log));
             sys::rd_kafka_conf_set_error_cb(conf.0.as_ptr(), Some(on_error));
+            if checks_certificates(properties) {
+                // Without OpenSSL in the build this is refused, and so is a protocol that would need it.
+                sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0.as_ptr(), Some(on_certificate));
+            }
             match kind {
                 Kind::Consumer => sys::rd_kafka_conf_set_rebalance_cb(conf.0.as_ptr(), Some(on_rebalance)),
                 Kind::Producer => sys::rd_kafka_conf_set_dr_msg_cb(conf.0.as_ptr(), Some(on_delivery)),
+                Kind::Probe => {}
             }
             sys::rd_kafka_new(kind_native, conf.0.as_ptr(), text.as_mut_ptr(), text.len())
         };
         let Some(client) = NonNull::new(client) else {
-            return Err(Error::Fatal(format!("make a Kafka client: {}; check -X and --set", c_text(&text))));
+            let text = c_text(&text);
+            let why = of_files(&text).unwrap_or_else(|| format!("{text}; check -X and --set"));
+            return Err(Error::Fatal(format!("make a Kafka client: {why}")));
         };
         std::mem::forget(conf);
         if kind == Kind::Consumer {
@@ -170,6 +185,27 @@ impl Native {
         to.append(&mut lock(&self.mailbox.deliveries));
     }
 
+    /// The same failure, or the cause of it, as far as the client has told one: that a broker refuses the connection says more than that a request timed out.
+    pub fn cause(&self, failure: Failure) -> Failure {
+        let told = self.take_error().filter(|told| !told.is_of_all_brokers());
+        match self.refusal() {
+            Some((text, _)) => Failure { text, ..told.unwrap_or(failure) },
+            None => told.unwrap_or(failure),
+        }
+    }
+
+    /// Why the last try to connect was refused, and whether one side has said so; `None` when it was not, or long ago.
+    pub fn refusal(&self) -> Option<(String, bool)> {
+        let diagnosis = lock(&self.mailbox.diagnosis);
+        let refusal = diagnosis.0.last().filter(|_| diagnosis.1.is_some_and(|at| at.elapsed() < REFUSAL_LASTS))?;
+        Some((refusal.message.clone(), refusal.is_certain))
+    }
+
+    /// What the last failed try to connect came to, as the log told it.
+    pub fn last_failure(&self) -> Option<String> {
+        lock(&self.mailbox.diagnosis).0.failure().map(str::to_owned)
+    }
+
     /// The last error that concerns the client as a whole (no broker reached, refused credentials), once.
     pub fn take_error(&self) -> Option<Failure> {
         lock(&self.mailbox.last_error).take()
@@ -197,7 +233,7 @@ impl Drop for Native {
     fn drop(&mut self) {
         let mailbox = ManuallyDrop::new(std::mem::take(&mut self.mailbox));
         let ending = Ending { client: self.client, mailbox };
-        if self.kind == Kind::Producer {
+        if self.kind != Kind::Consumer {
             ending.destroy();
             return;
         }
@@ -220,6 +256,9 @@ impl Drop for Native {
         }
     }
 }
+
+/// A refusal is the cause of a failure for so long: librdkafka logs the same error of a connection again after 30 s.
+const REFUSAL_LASTS: Duration = Duration::from_secs(45);
 
 /// How long a consumer that is dropped may take to leave its group. librdkafka gives its own request to leave 5 s.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -342,18 +381,41 @@ fn c_text(buffer: &[c_char]) -> String {
 }
 
 /// librdkafka's log lines, at their own level. May be called from any of its threads, and before the client exists.
-unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+unsafe extern "C" fn on_log(
+    client: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    text: *const c_char,
+) {
     // SAFETY: librdkafka passes two ended strings.
     let (facility, text) =
         unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
+    let mut level = level;
+    if !client.is_null() {
+        // SAFETY: a live client, or one that is being made: its configuration is set first, and with it the mailbox.
+        let mailbox = unsafe { sys::rd_kafka_opaque(client).cast::<Mailbox>().as_ref() };
+        if let Some(mailbox) = mailbox {
+            let mut diagnosis = lock(&mailbox.diagnosis);
+            if diagnosis.0.note(&facility, &text).is_some() {
+                diagnosis.1 = Some(Instant::now());
+            }
+            if mailbox.is_probe {
+                level = LOG_DEBUG;
+            }
+        }
+    }
     log_line(level, &facility, &text);
 }
+
+/// syslog's level for lines that only somebody who debugs is shown.
+const LOG_DEBUG: c_int = 7;
 
 unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
     // SAFETY: the opaque is the mailbox, which outlives the client; the reason is an ended string.
     let (mailbox, reason) = unsafe { (&*opaque.cast::<Mailbox>(), CStr::from_ptr(reason).to_string_lossy()) };
     tracing::debug!(target: "librdkafka", code, "{reason}");
-    if let Some(failure) = Failure::of_number(code, Some(reason.into_owned())) {
+    let reason = lock(&mailbox.diagnosis).0.explain(&reason).map_or(reason.into_owned(), |refusal| refusal.message);
+    if let Some(failure) = Failure::of_number(code, Some(reason)) {
         let mut last = lock(&mailbox.last_error);
         // That all brokers are away is told right after why the last of them is.
         if last.is_none() || code != Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32 {

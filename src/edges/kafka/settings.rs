@@ -142,6 +142,14 @@ impl KafkaSettings {
         all
     }
 
+    /// Of the client that finds out whether brokers let us in.
+    pub(super) fn probe(&self) -> Properties {
+        let mut all = self.common(&format!("{}-{}-probe", self.application_id, self.instance_id));
+        // A connection that is cut off is all that a wrong protocol shows.
+        all.extend(pairs(&[("log.connection.close", "true")]));
+        all
+    }
+
     pub(super) fn admin(&self) -> Properties {
         let mut all = self.common(&format!("{}-{}-admin", self.application_id, self.instance_id));
         // It asks where logs end, whatever is still open in them.

@@ -1,0 +1,65 @@
+//! The first contact: at the start a broker that is away is waited for, and a refused connection ends the command at once with what to do about it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::admin::read_metadata;
+use super::native::{Kind, Native};
+use super::settings::KafkaSettings;
+use crate::streams::error::{Error, Result};
+
+/// A line is logged each time that no broker answered for this long.
+const WAITING: Duration = Duration::from_secs(5);
+/// The first question waits so long for its answer, each further one a second longer, up to [`WAITING`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// A connection that is cut off each time for so long is cut off on purpose: a broker that just stops does it once.
+const CUT_OFF: Duration = Duration::from_secs(5);
+
+static IS_MADE: AtomicBool = AtomicBool::new(false);
+
+/// Whether a broker has answered this process.
+pub(super) fn is_made() -> bool {
+    IS_MADE.load(Ordering::Relaxed)
+}
+
+/// Waits until a broker answers; logs a line every 5 s or so that none does.
+///
+/// # Errors
+/// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection.
+pub(super) fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<()> {
+    let probe = Native::new(Kind::Probe, &settings.probe())?;
+    let servers = &settings.bootstrap_servers;
+    let (started, mut wait, mut told, mut cut_since) = (Instant::now(), FIRST_WAIT, Instant::now(), None);
+    loop {
+        let left = patience.saturating_sub(started.elapsed());
+        let failure = match read_metadata(&probe, wait.min(left), |_| ()) {
+            Ok(()) => {
+                IS_MADE.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let why = probe.last_failure().unwrap_or(failure.text);
+        match probe.refusal() {
+            Some((message, true)) => return Err(Error::Fatal(format!("connect to Kafka: {message}"))),
+            Some((message, false)) => {
+                let since = *cut_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= CUT_OFF {
+                    return Err(Error::Fatal(format!("connect to Kafka: {message}")));
+                }
+            }
+            None => cut_since = None,
+        }
+        if started.elapsed() >= patience {
+            let waited = patience.as_secs();
+            let todo = "start Kafka, or correct --bootstrap-servers";
+            return Err(Error::Fatal(format!("no Kafka broker at {servers} within {waited} s ({why}); {todo}")));
+        }
+        if told.elapsed() >= WAITING {
+            told = Instant::now();
+            let (waited, patience) = (started.elapsed().as_secs(), patience.as_secs());
+            tracing::warn!("no Kafka broker at {servers} for {waited} s ({why}); giving up after {patience} s");
+        }
+        wait = (wait + FIRST_WAIT).min(WAITING);
+    }
+}
