@@ -44,3 +44,34 @@ java_tool() {
     shift 2
     java -Xmx"$heap" -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$KAFKA_LOG4J" -cp "$KAFKA_LIBS/*" "$class" "$@"
 }
+
+# java_client_config FILE: writes what Kafka's Java tools need to connect as helixstream does by its variables HELIXSTREAM_KAFKA_...; FILE holds a
+# secret, and only its owner may read it. Nothing is written where the connection is in plain text. Fails for OAUTHBEARER, which these tools are not
+# given tokens for.
+java_client_config() {
+    local file=$1 security=${HELIXSTREAM_KAFKA_SECURITY:-plaintext} mechanism=${HELIXSTREAM_KAFKA_MECHANISM:-} module password
+    (umask 077 && : >"$file")
+    [ "${security,,}" != plaintext ] || return 0
+    printf 'security.protocol=%s\n' "${security^^}" >>"$file"
+    if [ -n "${HELIXSTREAM_KAFKA_CA_FILE:-}" ]; then
+        printf 'ssl.truststore.type=PEM\nssl.truststore.location=%s\n' "$(realpath "$HELIXSTREAM_KAFKA_CA_FILE")" >>"$file"
+    fi
+    if [ -n "${HELIXSTREAM_KAFKA_CERTIFICATE_FILE:-}" ]; then
+        (umask 077 && cat "$HELIXSTREAM_KAFKA_KEY_FILE" "$HELIXSTREAM_KAFKA_CERTIFICATE_FILE" >"$file.pem")
+        printf 'ssl.keystore.type=PEM\nssl.keystore.location=%s\n' "$file.pem" >>"$file"
+    fi
+    case ${mechanism^^} in
+        "") return 0 ;;
+        PLAIN) module=plain.PlainLoginModule ;;
+        SCRAM-*) module=scram.ScramLoginModule ;;
+        *) return 1 ;;
+    esac
+    password=${HELIXSTREAM_KAFKA_PASSWORD:-}
+    [ -z "${HELIXSTREAM_KAFKA_PASSWORD_FILE:-}" ] || password=$(cat "$HELIXSTREAM_KAFKA_PASSWORD_FILE")
+    # Escaped twice: as a string of JAAS, and as a value of a properties file.
+    password=${password//\\/\\\\}
+    password=${password//\"/\\\"}
+    password=${password//\\/\\\\}
+    printf 'sasl.mechanism=%s\nsasl.jaas.config=org.apache.kafka.common.security.%s required username="%s" password="%s";\n' \
+        "${mechanism^^}" "$module" "${HELIXSTREAM_KAFKA_USER:-}" "$password" >>"$file"
+}

@@ -26,6 +26,7 @@ mod postgres;
 mod restore;
 mod samples;
 mod scale;
+mod secure;
 mod settled;
 mod stores;
 mod trial;

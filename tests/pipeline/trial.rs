@@ -3,7 +3,7 @@
 use crate::instance::{Instance, Launch};
 use crate::support::process::temp_dir;
 use crate::support::{
-    Broker, Finished, Helix, Postgres, Record, SmallDisk, postgres, records, repo_path, unique, wait_until,
+    Broker, Connection, Finished, Helix, Postgres, Record, SmallDisk, postgres, records, repo_path, unique, wait_until,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -28,6 +28,8 @@ pub struct Trial {
     settings: Vec<String>,
     /// A broker of the trial's own; the shared one otherwise.
     own_broker: Option<Arc<Broker>>,
+    /// How all commands connect; in plain text otherwise.
+    connection: Option<Connection>,
 }
 
 impl Trial {
@@ -41,6 +43,11 @@ impl Trial {
         Trial::make(stem, &[], Some(broker), |_| {})
     }
 
+    /// The same, and every command of helixstream connects in this way.
+    pub fn by_connection(stem: &str, broker: Arc<Broker>, connection: Connection) -> Trial {
+        Trial::of(&memory_toml(), stem, &[], Some(broker), Some(connection), |_| {})
+    }
+
     /// The same, with an events topic that the test may make by itself.
     pub fn on_topic(stem: &str, settings: &[&str], make: impl FnOnce(&str)) -> Trial {
         Trial::make(stem, settings, None, make)
@@ -49,11 +56,11 @@ impl Trial {
     /// The same, with these keys besides its name for each store.
     pub fn with_stores(stem: &str, keys: &str) -> Trial {
         let text = memory_toml().replace("\n[[store]]\n", &format!("\n[[store]]\n{keys}\n"));
-        Trial::of(&text, stem, &[], None, |_| {})
+        Trial::of(&text, stem, &[], None, None, |_| {})
     }
 
     fn make(stem: &str, settings: &[&str], own_broker: Option<Arc<Broker>>, make: impl FnOnce(&str)) -> Trial {
-        Trial::of(&memory_toml(), stem, settings, own_broker, make)
+        Trial::of(&memory_toml(), stem, settings, own_broker, None, make)
     }
 
     fn of(
@@ -61,6 +68,7 @@ impl Trial {
         stem: &str,
         settings: &[&str],
         own_broker: Option<Arc<Broker>>,
+        connection: Option<Connection>,
         make: impl FnOnce(&str),
     ) -> Trial {
         let (dir, name) = (temp_dir(stem), unique(stem));
@@ -69,9 +77,10 @@ impl Trial {
         // Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
         let fixed = ["purge=false", "session_timeout=4s"];
         let settings = fixed.iter().chain(settings).map(|text| (*text).to_owned()).collect();
-        let trial = Trial { dir, name, settings, own_broker };
+        let trial = Trial { dir, name, settings, own_broker, connection };
         make(&trial.topic("events"));
-        let created = trial.helix(&["topics", "create"], &["--bootstrap-servers", &trial.broker().bootstrap()]);
+        let kafka = trial.kafka_arguments();
+        let created = trial.helix(&["topics", "create"], &kafka.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(created.code, Some(0), "{created:?}");
         trial
     }
@@ -131,6 +140,12 @@ impl Trial {
         records::read_committed(self.broker(), &self.topic(what))
     }
 
+    /// What every command is told of Kafka.
+    fn kafka_arguments(&self) -> Vec<String> {
+        let plain = || vec!["--bootstrap-servers".to_owned(), self.broker().bootstrap()];
+        self.connection.as_ref().map_or_else(plain, Connection::arguments)
+    }
+
     fn helix(&self, command: &[&str], more: &[&str]) -> Finished {
         let topology = self.topology();
         Helix::run(&[command, &["--topology", &topology], more].concat())
@@ -139,7 +154,7 @@ impl Trial {
     /// The arguments of `run` that all instances of the trial have.
     pub fn run_arguments(&self) -> Vec<String> {
         let mut arguments = vec!["run".to_owned(), "--topology".to_owned(), self.topology()];
-        arguments.extend(["--bootstrap-servers".to_owned(), self.broker().bootstrap()]);
+        arguments.extend(self.kafka_arguments());
         arguments.extend(self.settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         arguments
     }
@@ -163,14 +178,7 @@ impl Trial {
     /// A command of the mirror: `run`, `verify`, `backfill`, with what it needs to know of Kafka.
     fn mirror_command(&self, action: &str, more: &[&str]) -> std::process::Command {
         let mut command = Helix::command();
-        command.args([
-            "mirror",
-            action,
-            "--topology",
-            &self.topology(),
-            "--bootstrap-servers",
-            &self.broker().bootstrap(),
-        ]);
+        command.args(["mirror", action, "--topology", &self.topology()]).args(self.kafka_arguments());
         command.args(more);
         command
     }
@@ -187,8 +195,9 @@ impl Trial {
 
     /// Publishes a record file on the events topic with `helixstream produce`.
     pub fn produce(&self, file: &str, records: usize) {
-        let (topic, broker) = (self.topic("events"), self.broker().bootstrap());
-        let done = Helix::run_ok(&["produce", "--input", file, "--topic", &topic, "--bootstrap-servers", &broker]);
+        let (topic, kafka) = (self.topic("events"), self.kafka_arguments());
+        let command = ["produce", "--input", file, "--topic", &topic];
+        let done = Helix::run_ok(&command.into_iter().chain(kafka.iter().map(String::as_str)).collect::<Vec<_>>());
         assert!(done.stdout.contains(&format!("{records} records")), "{done:?}");
     }
 

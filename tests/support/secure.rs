@@ -180,14 +180,18 @@ impl SecureBroker {
     /// Adds a user for SCRAM, or gives it another password, and returns its name: `stem-1`, `stem-2`, … when `name` ends in `-`.
     pub fn set_password(&self, name: &str, password: &str) -> String {
         let name = if name.ends_with('-') { unique(name.trim_end_matches('-')) } else { name.to_owned() };
-        let config = format!("SCRAM-SHA-256=[password={password}],SCRAM-SHA-512=[password={password}]");
-        self.alter_user(&name, &["--add-config", &config]);
+        // One at a time: a KRaft broker takes one mechanism of a user in a request.
+        for mechanism in [256, 512] {
+            self.alter_user(&name, &["--add-config", &format!("SCRAM-SHA-{mechanism}=[password={password}]")]);
+        }
         name
     }
 
     /// Takes a SCRAM user away.
     pub fn delete_user(&self, name: &str) {
-        self.alter_user(name, &["--delete-config", "SCRAM-SHA-256,SCRAM-SHA-512"]);
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            self.alter_user(name, &["--delete-config", mechanism]);
+        }
     }
 
     fn alter_user(&self, name: &str, change: &[&str]) {
