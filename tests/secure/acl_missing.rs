@@ -22,12 +22,12 @@ fn all_but_one(acls: &[Acl]) -> Vec<(User, Acl)> {
     users
 }
 
-/// Does something for each, a few at a time.
-pub fn for_each<T: Send>(all: Vec<T>, act: impl Fn(T) + Sync) {
+/// Does something for each, so many at a time.
+pub fn for_each<T: Send>(at_once: usize, all: Vec<T>, act: impl Fn(T) + Sync) {
     let left = Mutex::new(all);
     let next = || left.lock().unwrap().pop();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some(one) = next() {
                     act(one);
@@ -54,7 +54,7 @@ fn each_right_of_run_and_its_mirror_is_missed_by_check_and_by_run() {
     let database = Postgres::shared().create_database();
     let acls = trial.acls(&["run", "mirror"]);
     assert!(acls.len() > 15, "{acls:?}");
-    for_each(all_but_one(&acls), |(user, missing)| {
+    for_each(AT_ONCE, all_but_one(&acls), |(user, missing)| {
         let checked = trial.run(&user, &["topics", "check"], &["--for", "run", "--for", "mirror"]);
         assert_names(&checked, &checked.stdout, &user, &missing);
         let state = trial.path(&format!("state-{}", user.name));
@@ -93,7 +93,7 @@ fn each_right_of_the_other_commands_is_missed() {
         let users = all_but_one(&trial.acls(&[purpose]));
         cases.extend(users.into_iter().map(|(user, missing)| (user, missing, command, more)));
     }
-    for_each(cases, |(user, missing, command, more)| {
+    for_each(AT_ONCE, cases, |(user, missing, command, more)| {
         let finished = match command {
             ["produce"] => trial.produce(&user),
             _ => trial.run(&user, command, more),
@@ -109,7 +109,7 @@ fn each_right_of_topics_create_and_plan_is_missed_before_anything_is_made() {
     let planned = trial.acls(&["topics-check"]).into_iter().filter(|acl| acl.operation == "Describe");
     let planners = all_but_one(&planned.collect::<Vec<_>>());
     let cases = users.into_iter().map(|case| (case, "create")).chain(planners.into_iter().map(|case| (case, "plan")));
-    for_each(cases.collect(), |((user, missing), action)| {
+    for_each(AT_ONCE, cases.collect(), |((user, missing), action)| {
         let finished = trial.run(&user, &["topics", action], &[]);
         assert_names(&finished, &finished.stderr, &user, &missing);
     });

@@ -4,6 +4,9 @@ use crate::acl::{Trial, page};
 use crate::acl_missing::for_each;
 use crate::support::{Acl, AclBroker, Postgres, Record, ports, records, wait_for};
 
+/// So many instances run at a time: they wait most of it, such as for the end of a session.
+const AT_ONCE: usize = 8;
+
 /// Whether a running instance uses a right again and again. The settings of topics are read at its start alone.
 fn is_used(acl: &Acl) -> bool {
     acl.operation != "DescribeConfigs"
@@ -15,7 +18,7 @@ fn an_acl_that_is_taken_from_a_running_instance_stops_it() {
     // As many as there are ACLs, each in a topology of its own.
     let count = Trial::new(1).acls(&purposes).iter().filter(|acl| is_used(acl)).count();
     assert!(count > 10, "{count}");
-    for_each((0..count).collect(), |number| {
+    for_each(AT_ONCE, (0..count).collect(), |number| {
         let trial = Trial::new(1);
         let taken = trial.acls(&purposes).into_iter().filter(is_used).nth(number).unwrap();
         stops_without(&trial, &purposes, &taken);

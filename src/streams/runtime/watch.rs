@@ -153,7 +153,7 @@ impl Watch {
             // While it is gone nobody can commit, so there is nothing to be said of the threads.
             let what = format!(
                 "topic `{topic}` does not exist any more; make it again with `helixstream topics create`, or correct the topology. Its records \
-                 cannot be processed until then"
+                 cannot be processed until then (a broker says the same of a topic that this principal has lost the right to Describe)"
             );
             found.insert(topic.clone(), (known.map_or(now, |trouble| trouble.since), what));
         }

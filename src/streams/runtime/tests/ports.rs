@@ -196,6 +196,7 @@ impl Admin for Client {
     }
 
     fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()> {
+        self.0.trip("delete_records")?;
         self.0.lock().deleted_below.extend(below.iter().cloned());
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! State over restarts and rebalances: restores, rebuilds, what goes and comes.
 
 use super::*;
+use crate::streams::error::Error;
 use crate::streams::ports::{Put, StoreBatch, StoreEngine};
 use crate::streams::record::TaskId;
 use crate::streams::task::state::TaskState;
@@ -341,6 +342,20 @@ fn repartition_topics_are_purged_below_the_commit_only() {
         assert_eq!(state.deleted_below.get(at), Some(&state.committed[at].offset));
     }
     assert_eq!(state.deleted_below.len(), repartition.len(), "no other topic is touched");
+}
+
+#[test]
+fn a_purge_that_is_not_allowed_ends_the_thread_and_any_other_failure_does_not() {
+    let mut world = World::new();
+    world.config.purge_interval = Some(Duration::from_millis(30));
+    world.publish(&LINES);
+    let mut running = world.start_all();
+    running.finish();
+    world.broker.fault("delete_records", Error::Retry("the leader moves".to_owned()));
+    running.turns(100);
+    let refused = Error::Fatal("the principal lacks Delete on topic t".to_owned());
+    world.broker.fault("delete_records", refused.clone());
+    assert_eq!(running.thread.run(), Err(refused));
 }
 
 /// Records of the changelog, without markers.
