@@ -7,4 +7,5 @@ mod acl;
 mod acl_missing;
 mod acl_taken;
 mod connect;
+mod named;
 mod refusals;
