@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 use super::Stop;
-use super::settings::variable_list;
 use crate::config::Topology as File;
 use crate::config::kafka::{Given, Holds, NAMED, Named, NamedValue, View, contradictions, missing, of_key};
 use crate::edges::cli::KafkaArgs;
@@ -78,8 +77,19 @@ fn of_variables() -> Result<Layer, Stop> {
         };
         named_values.extend(given.map(|given| NamedValue { named, given, place: variable }));
     }
-    let pass_through = pass_through("HELIXSTREAM_X", &variable_list("HELIXSTREAM_X"))?;
+    let pass_through = pass_through("HELIXSTREAM_X", &passed_by_variable()?)?;
     one_way_each(Layer { place: "HELIXSTREAM_X".to_owned(), named: named_values, pass_through })
+}
+
+/// The settings of `HELIXSTREAM_X`, separated by `;` or new lines, or of the file that `HELIXSTREAM_X_FILE` names, one a line: some of
+/// them are secrets that have no named key.
+fn passed_by_variable() -> Result<Vec<String>, Stop> {
+    let source = SecretSource::from_variables("HELIXSTREAM_X").map_err(|e| Stop::Usage(e.to_string()))?;
+    let Some(source) = source else { return Ok(Vec::new()) };
+    let text = source.read().map_err(|e| Stop::Usage(e.to_string()))?;
+    let separators: &[char] = if matches!(source, SecretSource::File { .. }) { &['\n'] } else { &[';', '\n'] };
+    let settings = text.expose().split(separators).map(str::trim);
+    Ok(settings.filter(|setting| !setting.is_empty() && !setting.starts_with('#')).map(str::to_owned).collect())
 }
 
 fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
@@ -110,7 +120,7 @@ fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
 fn warn_of_command_line(key: &str) {
     static TOLD: Once = Once::new();
     let twin = NAMED.iter().find(|named| named.is_said_by(key)).map(Named::variable);
-    let instead = twin.map_or("HELIXSTREAM_X".to_owned(), |variable| format!("{variable}_FILE"));
+    let instead = twin.map_or("HELIXSTREAM_X_FILE".to_owned(), |variable| format!("{variable}_FILE"));
     TOLD.call_once(|| {
         tracing::warn!(
             "-X {key} puts a secret on the command line, where every user of this machine can read it; give it by {instead} instead"

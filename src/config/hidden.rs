@@ -215,6 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn no_debug_output_of_a_file_shows_a_secret() {
+        let memory = include_str!("../../topologies/memory.toml");
+        let text = memory
+            .replace("[kafka] ", "[kafka]\nkey_password = \"hunter2\"\n\"sasl.password\" = \"hunter2\"\n#")
+            .replace("[schema_registry] ", "[schema_registry]\nurl = \"http://u:hunter2@h\"\npassword = \"hunter2\"\n#")
+            .replace("[run] ", "[run]\npostgres_url = \"postgres://u:hunter2@h/d\"\n#");
+        assert_eq!(text.matches(MARKER).count(), 5);
+        let file = crate::config::parse("t", &text).unwrap();
+        assert!(!format!("{file:?}").contains(MARKER), "a panic or a log line may show it");
+    }
+
+    #[test]
     fn what_is_no_secret_is_shown_as_it_stands() {
         let told = complaints("[kafka]\npassword = \"${NOWHERE_SET}\"\nsecurity = \"tls\"");
         assert!(told.contains("password = \"${NOWHERE_SET}\"") && told.contains("security = \"tls\""), "{told}");

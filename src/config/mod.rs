@@ -58,7 +58,7 @@ pub struct Topology {
 }
 
 /// What a file may set for `helixstream run`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RunDefaults {
     /// `--bootstrap-servers`.
     pub bootstrap_servers: Option<String>,
@@ -82,6 +82,19 @@ pub struct RunDefaults {
     pub postgres_password: Option<SecretSource>,
     /// `--postgres-schema`.
     pub postgres_schema: Option<String>,
+}
+
+impl fmt::Debug for RunDefaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("RunDefaults")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("state_dir", &self.state_dir)
+            .field("threads", &self.threads)
+            .field("http_listen", &self.http_listen)
+            .field("postgres_schema", &self.postgres_schema)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a file says of the schema registry.

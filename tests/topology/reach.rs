@@ -151,6 +151,19 @@ fn a_secret_on_the_command_line_is_taken_with_a_warning() {
 }
 
 #[test]
+fn secrets_without_a_named_key_may_stand_in_a_file_of_settings() {
+    let dir = folder("");
+    let file = dir.join("settings").display().to_string();
+    std::fs::write(&file, "# one a line\nsasl.oauthbearer.config=hunter2;hunter3\n\nsocket.timeout.ms=7000\n").unwrap();
+    let finished = plan(&dir, &[("HELIXSTREAM_X_FILE", &file)], &[]);
+    assert_eq!(told(&finished, "sasl.oauthbearer.config").as_deref(), Some("[redacted]"), "{finished:?}");
+    assert_eq!(told(&finished, "socket.timeout.ms").as_deref(), Some("7000"));
+    assert!(!finished.stderr.contains("hunter"), "{}", finished.stderr);
+    let both = plan(&dir, &[("HELIXSTREAM_X_FILE", &file), ("HELIXSTREAM_X", "retries=1")], &[]);
+    both.assert_failed(2, &["HELIXSTREAM_X and HELIXSTREAM_X_FILE are both set"]);
+}
+
+#[test]
 fn librdkafkas_settings_that_begin_with_topic_are_told_to_it() {
     let finished = plan(&folder(""), &[], &["-X", "topic.metadata.refresh.interval.ms=5000"]);
     assert_eq!(told(&finished, "topic.metadata.refresh.interval.ms").as_deref(), Some("5000"), "{finished:?}");

@@ -19,8 +19,9 @@ pub struct KafkaArgs {
     #[arg(long, value_name = "H:P", env = "HELIXSTREAM_BOOTSTRAP_SERVERS")]
     pub bootstrap_servers: Option<String>,
     /// A setting of librdkafka, such as compression.type=lz4. Repeatable. What would break exactly once is refused.
-    /// HELIXSTREAM_X holds several, separated by `;` or new lines. Passwords do not belong here, where other users of
-    /// the machine can read them: use HELIXSTREAM_KAFKA_PASSWORD_FILE.
+    /// HELIXSTREAM_X holds several, separated by `;` or new lines; HELIXSTREAM_X_FILE names a file of them, one a line.
+    /// Passwords do not belong on a command line, where other users of the machine can read them: use
+    /// HELIXSTREAM_KAFKA_PASSWORD_FILE.
     #[arg(short = 'X', value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub client: Vec<String>,
     /// Encryption and authentication.
