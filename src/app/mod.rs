@@ -1,6 +1,7 @@
 //! The one place that puts the parts together: start and shutdown.
 
 mod conflicts;
+mod digest;
 mod guard;
 mod http;
 mod kafka;

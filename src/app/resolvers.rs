@@ -14,14 +14,34 @@ use crate::edges::script::Script;
 
 /// The resolvers that a program registers, by the name that `custom:<name>` calls them by.
 #[derive(Clone, Default)]
-pub struct Custom(BTreeMap<String, Arc<dyn CustomResolver>>);
+pub struct Custom(BTreeMap<String, Registered>);
+
+/// A resolver of the program's own.
+#[derive(Clone)]
+struct Registered {
+    resolver: Arc<dyn CustomResolver>,
+    version: String,
+}
 
 impl Custom {
-    /// With one more; of two that have one name the later counts.
+    /// With one more, as [`Custom::with_version`] of the empty version.
     #[must_use]
-    pub fn with(mut self, name: &str, resolver: impl CustomResolver + 'static) -> Custom {
-        self.0.insert(name.to_owned(), Arc::new(resolver));
+    pub fn with(self, name: &str, resolver: impl CustomResolver + 'static) -> Custom {
+        self.with_version(name, "", resolver)
+    }
+
+    /// With one more; of two that have one name the later counts. The instances of an application compare what they resolve with, and a
+    /// function cannot be compared: give it another version when it comes to decide otherwise, so that old and new programs never
+    /// resolve side by side.
+    #[must_use]
+    pub fn with_version(mut self, name: &str, version: &str, resolver: impl CustomResolver + 'static) -> Custom {
+        self.0.insert(name.to_owned(), Registered { resolver: Arc::new(resolver), version: version.to_owned() });
         self
+    }
+
+    /// The version of a resolver; empty where there is none of that name, or it has none.
+    pub fn version(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |registered| registered.version.as_str())
     }
 
     /// Their names.
@@ -38,7 +58,8 @@ pub type Resolver = Option<Arc<dyn CustomResolver>>;
 /// # Errors
 /// What is wrong with a script, or which resolver is not there.
 pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
-    let mut all = custom.0.clone();
+    let registered = custom.0.iter().map(|(name, registered)| (name.clone(), registered.resolver.clone()));
+    let mut all: BTreeMap<String, Arc<dyn CustomResolver>> = registered.collect();
     for script in &file.scripts {
         match Script::compile(&script.name, &script.text, budget(&file.values.scripts)) {
             Ok(compiled) if !custom.0.contains_key(&script.name) => {

@@ -1,6 +1,7 @@
 //! `helixstream run`: start, watch, shut down. Stream threads block in librdkafka and so are threads of the system; the
 //! mirror and HTTP have threads of their own, and this one waits for a signal or a failure.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use super::mirror::Mirrors;
 use super::pages::Pages;
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
+use super::{Custom, Stop, digest, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
 use crate::config::Topology as File;
 use crate::config::keys::STATE_ACCESS;
 use crate::edges::cli::{self, Purpose, RunArgs};
@@ -35,7 +36,7 @@ use crate::streams::ports::Codec;
 use crate::streams::runtime::{
     self, Instance, InstancePorts, NoObserver, RuntimeConfig, Standby, StepObserver, StreamThread, ThreadPorts, Workers,
 };
-use crate::streams::topology::Topology;
+use crate::streams::topology::{Topology, TopologyDigest};
 
 /// From the signal to the exit, at most; the engine leaves its group well within it.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
@@ -53,6 +54,11 @@ struct Plan {
     state_access: StateAccess,
     database: Option<Database>,
     mirror_codec: Option<Arc<dyn Codec>>,
+    /// What the instances of the application compare.
+    digest: TopologyDigest,
+    accepted_change: Option<String>,
+    /// Topics of which what is gone is skipped.
+    earliest_available: BTreeSet<String>,
 }
 
 /// Runs until a signal or a failure.
@@ -72,14 +78,16 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     plan.state_access.apply();
     let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
     guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
-    state::keep_settings(&slot, &args.topology, &plan.file)?;
-    let kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
+    let former = state::keep_settings(&slot, &args.topology, &plan.file)?;
+    let mut kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
+    kafka.topology = Some(plan.digest.clone());
     tracing::info!(
-        "slot {} of {}, instance {}, application {}, brokers {}, mirror {}",
+        "slot {} of {}, instance {}, application {}, topology digest {}, brokers {}, mirror {}",
         slot.number,
         plan.state_dir.display(),
         slot.instance_id,
         kafka.application_id,
+        plan.digest,
         kafka.bootstrap_servers,
         plan.database.as_ref().map_or("none".to_owned(), ToString::to_string),
     );
@@ -94,8 +102,11 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         None => Arc::new(NoObserver),
     };
     let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
-    let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
-    let Some(instance) = started else { return Ok(()) };
+    let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled);
+    if let Err(refused) = &started {
+        forget_refused(refused, former, &slot)?;
+    }
+    let Some(instance) = started? else { return Ok(()) };
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;
     let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
     let pages = Arc::new(Pages::new(instance.metrics(), status));
@@ -127,9 +138,20 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     Ok(())
 }
 
+/// A topology that was refused is not that of the slot's last run.
+fn forget_refused(refused: &Stop, former: state::Former, slot: &Slot) -> Result<(), Stop> {
+    match refused {
+        Stop::Failure(why) if matches!(why.downcast_ref(), Some(Error::Disagreement(_) | Error::Retry(_))) => {
+            former.bring_back(slot)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
     let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
+    let digest = digest::of(&file, custom, codecs.stream.is_some())?;
     let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
@@ -146,7 +168,21 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
             return Err(Stop::Usage(format!("`state_access` of [run]: `{other}` is not one of {STATE_ACCESS}")));
         }
     };
-    Ok(Plan { file, engine, threads, state_dir, state_access, database, mirror_codec: codecs.mirror })
+    let (mirror_codec, accepted_change) = (codecs.mirror, args.accept_topology_change.clone());
+    let earliest_available = settings::variable_list("HELIXSTREAM_FROM_EARLIEST_AVAILABLE").into_iter();
+    let earliest_available = earliest_available.chain(args.from_earliest_available.iter().cloned()).collect();
+    Ok(Plan {
+        file,
+        engine,
+        threads,
+        state_dir,
+        state_access,
+        database,
+        mirror_codec,
+        digest,
+        accepted_change,
+        earliest_available,
+    })
 }
 
 /// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.
@@ -171,6 +207,10 @@ fn start(
         stop_timeout: LEAVE_LIMIT,
         batch_bytes: kafka.batch_bytes(),
         contact_timeout: runtime.session_timeout.max(runtime.transaction_timeout),
+        digest: Some(plan.digest.clone()),
+        accepted_change: plan.accepted_change.clone(),
+        earliest_available: plan.earliest_available.clone(),
+        check_interval: runtime.check_interval,
         ..RuntimeConfig::default()
     };
     let stores = StoreMemory {

@@ -19,6 +19,8 @@ pub struct Runtime {
     pub task_timeout: Duration,
     /// How long to wait for a broker at start.
     pub broker_timeout: Duration,
+    /// How often a running instance looks whether its sources or the application's topology have changed.
+    pub check_interval: Duration,
     /// Time between purges of the repartition topics.
     pub purge_interval: Duration,
     /// Whether repartition topics are purged below the committed offset.

@@ -45,6 +45,7 @@ impl Default for Values {
                 session_timeout: Duration::from_secs(10),
                 task_timeout: Duration::from_secs(300),
                 broker_timeout: Duration::from_secs(60),
+                check_interval: Duration::from_secs(10),
                 purge_interval: Duration::from_secs(30),
                 purge: true,
                 static_membership: false,
@@ -190,6 +191,9 @@ pub const SPECS: &[Spec] = settings! {
     "runtime" "broker_timeout" "\"60s\"" duration(SECOND, DAY)
         "How long to wait for a broker at start."
         |v, found| v.runtime.broker_timeout = found;
+    "runtime" "check_interval" "\"10s\"" duration(SECOND, DAY)
+        "How often a running instance looks whether its sources have grown or were made anew, and whether the application's topology was changed."
+        |v, found| v.runtime.check_interval = found;
     "runtime" "purge_interval" "\"30s\"" duration(SECOND, DAY)
         "Time between purges of the repartition topics."
         |v, found| v.runtime.purge_interval = found;

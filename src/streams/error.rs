@@ -38,6 +38,9 @@ pub enum Error {
     /// The broker or the client refuses one record (timestamp, size): it goes to the dead letters with topic, key and size.
     #[error("a record was refused: {0}")]
     Record(String),
+    /// The group's instances run another topology than this one, which has not joined it: do not start.
+    #[error("{0}")]
+    Disagreement(String),
     /// Authorisation, a topic gone, a setting refused: stop. The message says what is wrong and what to do.
     #[error("{0}")]
     Fatal(String),

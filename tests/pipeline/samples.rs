@@ -1,5 +1,6 @@
 //! The samples end to end: published, run, mirrored.
 
+use crate::changed::change_of;
 use crate::expect;
 use crate::mirrored::assert_outputs_mirrored;
 use crate::support::{postgres, records, repo_path, wait_until};
@@ -28,9 +29,10 @@ fn the_samples_come_out_and_each_is_mirrored_once() {
         "select application_id, strategy, overrides, delete_policy, max_contenders from memory_resolver_settings";
     assert_eq!(postgres::query(&url, settings), [[trial.application_id(), "merge_all", "{}", "update_wins", "100"]]);
     instance.stop();
-    // Started again with other settings, it says so.
+    // Started again with other settings, on purpose, it says so.
     let other = ["--postgres-url", &url, "--set", "strategy=importance", "--set", "strategy.content=vector_clock"];
-    let instance = trial.start("state", &other);
+    let change = change_of(&trial.start("state", &other).finish());
+    let instance = trial.start("state", &[&other[..], &["--accept-topology-change", &change]].concat());
     let changed = [[trial.application_id(), "importance", r#"{"content": "vector_clock"}"#, "update_wins", "100"]];
     wait_until("the settings of the second start", || postgres::query(&url, settings) == changed);
     instance.stop();

@@ -185,6 +185,15 @@ pub struct RunArgs {
     /// says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds several, separated by `;` or new lines.
     #[arg(long, value_name = "STORE", action = ArgAction::Append)]
     pub accept_reset: Vec<String>,
+    /// Change the topology of the application to that of this instance: its graph, or a setting or script that decides outputs. The refusal
+    /// of such a change names its CHANGE; stop all other instances before. One that is made already changes nothing.
+    #[arg(long, value_name = "CHANGE", env = "HELIXSTREAM_ACCEPT_TOPOLOGY_CHANGE")]
+    pub accept_topology_change: Option<String>,
+    /// Where records of this source or repartition topic were deleted before they were processed, or the topic was made anew, go on with the first
+    /// record that it has; the state is kept. For the one start that an error asks it for. Repeatable. HELIXSTREAM_FROM_EARLIEST_AVAILABLE
+    /// holds several, separated by `;` or new lines.
+    #[arg(long, value_name = "TOPIC", action = ArgAction::Append)]
+    pub from_earliest_available: Vec<String>,
 }
 
 /// Who may use the folders of the state.

@@ -15,14 +15,14 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::client_log::log_line;
 use super::contact;
 use super::error::{Call, Failure, refused};
-use super::group;
 use super::messages::{Buffer, Queue};
 use super::native::Native;
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
+use super::{ask, group};
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::rights::{Operation, Right};
-use crate::streams::ports::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicInfo};
+use crate::streams::ports::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
 use crate::streams::record::TopicPartition;
 
 /// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
@@ -182,6 +182,10 @@ impl Admin for ClusterAdmin {
         Ok(names.iter().map(|name| all.iter().find(|topic| topic.name == *name).cloned()).collect())
     }
 
+    fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        ask::identities(self.admin.inner().native_ptr(), names)
+    }
+
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
         let request: Vec<_> = topics.iter().map(creation).collect();
         if request.is_empty() {
@@ -259,6 +263,14 @@ impl Admin for ClusterAdmin {
             Ok((entry.offset >= 0).then(committed))
         };
         partitions.iter().map(one).collect()
+    }
+
+    fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
+        ask::all_committed(self.admin.inner().native_ptr(), &self.group)
+    }
+
+    fn member_ids(&self) -> Result<Vec<String>> {
+        ask::member_ids(self.admin.inner().native_ptr(), &self.group)
     }
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {

@@ -21,6 +21,9 @@ use crate::streams::record::{RecordBatch, TopicPartition};
 /// In a list of partitions: the topic as a whole.
 const WHOLE_TOPIC: i32 = -1;
 
+/// How long a look at the subscribed topics may take: the thread does not poll meanwhile.
+const REFRESH_LIMIT: Duration = Duration::from_secs(1);
+
 /// What both halves of a consumer hold.
 pub(super) struct Shared {
     pub(super) client: Arc<Native>,
@@ -103,6 +106,22 @@ impl Membership for GroupMembership {
         let code = unsafe { sys::rd_kafka_subscribe(client.as_ptr(), list.as_ptr()) };
         let doing = format!("subscribe to {}", topics.join(", "));
         Failure::of(code).map_or(Ok(()), |failure| Err(failure.remedy(Call::Consumer, &doing)))
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        let mut found = std::ptr::null();
+        let limit = REFRESH_LIMIT.as_millis() as i32;
+        // SAFETY: a live client; what is found is ours to free, once. librdkafka looks at the subscription only when all topics were asked for
+        // (rd_kafka_metadata), since an answer for some of them would make the others seem to be gone.
+        let code = unsafe {
+            let client = self.shared.client.as_ptr();
+            let code = sys::rd_kafka_metadata(client, 1, std::ptr::null_mut(), &mut found, limit);
+            if !found.is_null() {
+                sys::rd_kafka_metadata_destroy(found);
+            }
+            code
+        };
+        Failure::of(code).map_or(Ok(()), |failure| Err(failure.remedy(Call::Consumer, "look at the subscribed topics")))
     }
 
     fn event(&mut self) -> Option<GroupEvent> {

@@ -10,7 +10,7 @@
 //! | [`restore`] | reads of changelogs, a queue a partition, for restores and standbys |
 //! | [`mirror`] | the log source of the mirror |
 //! | [`range`] | a range of one partition, for `mirror verify` |
-//! | [`admin`] | topics, their settings, committed offsets, the group's members |
+//! | [`admin`], `ask` | topics, their settings, committed offsets, the group's members |
 //! | [`client_log`] | librdkafka's own log lines, folded |
 //! | [`allowed`] | what the brokers allow this principal |
 //! | `certificate` | why the certificate of a broker is refused |
@@ -22,6 +22,7 @@
 
 pub mod admin;
 pub mod allowed;
+mod ask;
 mod certificate;
 pub mod client_log;
 mod connection_error;

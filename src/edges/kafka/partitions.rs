@@ -128,8 +128,8 @@ pub(super) fn hand_out(
 
 fn outside_the_log(message: &View<'_>, failure: &Failure) -> Error {
     Error::Fatal(format!(
-        "read {}-{}: the offset to go on at is not in the log any more ({}); records were deleted before they were \
-         processed, or the topic was made anew: reset the group's offsets and remove the state, knowing what is lost",
+        "read {}-{}: the offset to go on at is not in the log any more ({}): records were deleted before they were processed, or the topic was \
+         deleted and made anew. Start this instance again: it says which of the two it is, what is lost and how to go on with the state kept",
         message.topic(),
         message.partition(),
         failure.text

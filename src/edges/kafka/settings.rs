@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::pass_through::{PassThrough, Value};
 use crate::streams::ports::BatchLimit;
+use crate::streams::topology::{TopologyDigest, client_id_with};
 
 /// How this application's clients reach and use Kafka.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct KafkaSettings {
     pub restore_queue_bytes: usize,
     /// The user's own settings.
     pub pass_through: PassThrough,
+    /// The topology that the group's members run, shown in their client ids.
+    pub topology: Option<TopologyDigest>,
 }
 
 /// The largest record that any producer sends: 16 MiB.
@@ -54,6 +57,7 @@ impl KafkaSettings {
             send_queue_bytes: 32 << 20,
             restore_queue_bytes: 4 << 20,
             pass_through: PassThrough::default(),
+            topology: None,
         }
     }
 
@@ -116,7 +120,8 @@ impl KafkaSettings {
     }
 
     pub(super) fn consumer(&self, thread: usize) -> Properties {
-        let client = self.transactional_id(thread);
+        let id = self.transactional_id(thread);
+        let client = self.topology.as_ref().map_or(id.clone(), |digest| client_id_with(&id, digest));
         let mut all = self.reader(&client, &self.application_id, self.fetch_queue_bytes);
         if self.static_membership {
             all.extend(pairs(&[("group.instance.id", &format!("{}-{thread}", self.instance_id))]));

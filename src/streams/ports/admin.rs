@@ -12,6 +12,15 @@ pub struct TopicInfo {
     pub partitions: i32,
 }
 
+/// What a topic is told apart by from one of the same name that was made after it was deleted, and how far it has grown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicIdentity {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// The id that the cluster gave it when it was made (KIP-516).
+    pub id: String,
+}
+
 /// A topic to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
@@ -57,6 +66,9 @@ pub trait Admin: Send + Sync {
     /// What is known of each topic, `None` where it does not exist; in the order asked for.
     fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicInfo>>>;
 
+    /// The identity of each topic, `None` where it does not exist; in the order asked for.
+    fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>>;
+
     /// Makes topics. One that exists already is no error (another instance was faster): the caller checks afterwards.
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()>;
 
@@ -68,6 +80,12 @@ pub trait Admin: Send + Sync {
 
     /// The group's committed offsets (stable ones: an open transaction that covers them is waited for), in the order asked for.
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
+
+    /// All committed offsets of the group, of whatever topics, as they are now: an open transaction is not waited for.
+    fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>>;
+
+    /// The client ids of all members of the group, in whatever state it is; asked of the group's coordinator. None where there is no group.
+    fn member_ids(&self) -> Result<Vec<String>>;
 
     /// The members of the group and what each has; `None` while that is being settled.
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>>;

@@ -50,6 +50,10 @@ pub trait Membership {
     /// the runtime has answered it with `assign` or `unassign` no further one is made.
     fn event(&mut self) -> Option<GroupEvent>;
 
+    /// Looks at once at the topics that are subscribed to: where one has more partitions than before, the group is joined anew for them. Waits a
+    /// second at most.
+    fn refresh(&mut self) -> Result<()>;
+
     /// The membership as it is now. The runtime asks once a commit, after the last poll that the transaction's records came from.
     fn metadata(&mut self) -> Result<GroupMetadata>;
 

@@ -185,6 +185,7 @@ impl StreamThread {
     }
 
     fn send_offsets(&mut self, work: &mut Work) -> Result<()> {
+        let stamp = self.instance.agreement.stamp();
         let producer = self.outbox.producer()?;
         if let Some(unknown) = work.changed.iter().find(|changelog| producer.last_offset(changelog).is_none()) {
             return Err(Error::Aborted(format!("the offset of the last record of changelog {unknown} is not known")));
@@ -199,7 +200,7 @@ impl StreamThread {
                 producer.last_offset(&TopicPartition::new(changelog, slot.id.partition))
             };
             *cut = task.cut(delivered);
-            let metadata = encode_metadata(slot.id, cut, &slot.plan.store_names())?;
+            let metadata = encode_metadata(slot.id, cut, &slot.plan.store_names(), stamp.as_ref())?;
             offsets.push(OffsetCommit { partition: slot.source.clone(), offset: cut.next_offset, metadata });
         }
         let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };

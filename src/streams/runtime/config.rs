@@ -1,8 +1,10 @@
 //! Settings of the runtime. Each has the default that exactly once was designed with.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::streams::ports::BatchLimit;
+use crate::streams::topology::TopologyDigest;
 
 /// Settings of an instance.
 #[derive(Clone, Debug)]
@@ -40,6 +42,14 @@ pub struct RuntimeConfig {
     pub contact_timeout: Duration,
     /// How long a stop waits for the group to let go.
     pub stop_timeout: Duration,
+    /// What the topology is, so that instances with another one are refused; `None`: nothing is compared.
+    pub digest: Option<TopologyDigest>,
+    /// The change of the topology that is meant, as the refusal of it has named it.
+    pub accepted_change: Option<String>,
+    /// Topics of which what was deleted before it was processed is skipped, with the state kept.
+    pub earliest_available: BTreeSet<String>,
+    /// How often an instance looks whether the group's topology or its sources have changed.
+    pub check_interval: Duration,
 }
 
 impl Default for RuntimeConfig {
@@ -61,6 +71,10 @@ impl Default for RuntimeConfig {
             standby_interval: Duration::from_secs(2),
             contact_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(6),
+            digest: None,
+            accepted_change: None,
+            earliest_available: BTreeSet::new(),
+            check_interval: Duration::from_secs(10),
         }
     }
 }

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::agreement::Agreement;
 use super::commit::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
+use super::look::Sources;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::owners::Owners;
 use super::setup;
@@ -44,6 +46,10 @@ pub struct Instance {
     pub(super) owners: Owners,
     /// How long a deleted key is still told by its changelog, by topic: a store idle for longer is rebuilt (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
+    /// The topology that the group's instances agree on.
+    pub(super) agreement: Agreement,
+    /// The topics that tasks read, as they were last seen.
+    pub(super) sources: Sources,
     metrics: Arc<Metrics>,
     topics: Vec<String>,
     /// What producers put into one batch. It only ever becomes less.
@@ -54,10 +60,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Checks and makes the topics, and looks everything up that the threads need. Blocks.
+    /// Compares the topology with the group's, checks and makes the topics, and looks everything up that the threads need. Blocks.
     ///
     /// # Errors
-    /// A topic is missing or not as it must be, or the broker does not answer.
+    /// Other instances run another topology, a topic is missing or not as it must be, or the broker does not answer.
     pub fn new(
         topology: &Topology,
         config: RuntimeConfig,
@@ -65,6 +71,10 @@ impl Instance {
         mut ports: InstancePorts,
     ) -> Result<Arc<Instance>> {
         let metrics = Arc::new(Metrics::new(threads));
+        let reads = topology.source_topics().into_iter().map(str::to_owned).collect();
+        let agreement = Agreement::new(&config, reads);
+        // Before the topics are looked at: those of another program would only seem to be wrong.
+        agreement.at_start(&*ports.admin)?;
         let prepared = setup::prepare(&*ports.admin, topology, &config)?;
         let plans = Plan::all(topology, &config.application_id, &prepared.sizes);
         let in_memory = |store: &&PlanStore| store.options.kind == StoreKind::Memory;
@@ -88,6 +98,7 @@ impl Instance {
             };
             changelog_memory.insert(store.changelog.clone(), Duration::from_millis(millis));
         }
+        let sources = Sources::of(&*ports.admin, &plans)?;
         let owners = Owners::default();
         Ok(Arc::new(Instance {
             config,
@@ -95,6 +106,8 @@ impl Instance {
             ports,
             owners,
             changelog_memory,
+            agreement,
+            sources,
             metrics,
             topics: prepared.topics,
             batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),

@@ -3,11 +3,14 @@
 //! An [`Instance`] is what the threads of a process share; a [`StreamThread`] has one consumer, one producer and its tasks, and lives by
 //! [`StreamThread::run_once`]. How a commit, a restore and a rebalance go, and why, is told in ARCHITECTURE.md.
 
+mod agreement;
 mod commit;
 mod config;
 mod executor;
+mod gone;
 mod hidden;
 mod instance;
+mod look;
 mod metrics;
 mod outbox;
 mod owners;

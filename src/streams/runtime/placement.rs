@@ -10,10 +10,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::streams::ports::GroupMember;
 use crate::streams::record::TaskId;
 use crate::streams::task::Plan;
+use crate::streams::topology::split_client_id;
 
-/// The instance of a member, by its client id (`<application id>-<instance id>-<thread>`); `None` where that is not of this form.
+/// The instance of a member, by its client id (`<application id>-<instance id>-<thread>`, with the digest of its topology behind a dot or
+/// without); `None` where that is not of this form.
 pub(super) fn instance_of(client_id: &str) -> Option<&str> {
-    let (instance, thread) = client_id.rsplit_once('-')?;
+    let (instance, thread) = split_client_id(client_id).0.rsplit_once('-')?;
     let is_thread = !thread.is_empty() && thread.bytes().all(|byte| byte.is_ascii_digit());
     is_thread.then_some(instance)
 }
@@ -135,6 +137,7 @@ mod tests {
         assert!(standbys("app-a", &group(&["app-a"]), plans()).is_empty());
         assert!(standbys("app-a", &[], plans()).is_empty());
         assert_eq!(instance_of("app-with-dashes-1a2b-12"), Some("app-with-dashes-1a2b"));
+        assert_eq!(instance_of("app-with-dashes-1a2b-12.0123456789abcdef"), Some("app-with-dashes-1a2b"));
         assert_eq!((instance_of("rdkafka"), instance_of("app-b-"), instance_of("app-b-x")), (None, None, None));
     }
 }

@@ -11,6 +11,8 @@ impl StreamThread {
     /// Answers an event. The whole transaction is committed first, or aborted where nothing can be committed any more; then, and only then, the
     /// consumer is told.
     pub(super) fn answer(&mut self, event: GroupEvent) -> Result<()> {
+        // Who else is there may have changed with it.
+        self.instance.agreement.question();
         match event {
             GroupEvent::Assigned(partitions) => {
                 tracing::info!(thread = self.index, partitions = partitions.len(), "assigned");

@@ -27,7 +27,7 @@ impl StreamThread {
     pub(super) fn remedied(&mut self, result: Result<()>) -> Result<()> {
         let Err(error) = result else { return Ok(()) };
         match self.outbox.cause_of(error) {
-            Error::Fatal(what) => Err(Error::Fatal(what)),
+            Error::Fatal(what) | Error::Disagreement(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.wait_out(what),
             Error::Aborted(what) | Error::Record(what) => {
                 // In a rebalance this is in order. If it happens again and again, the instance's watch says so.

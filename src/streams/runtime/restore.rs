@@ -10,7 +10,7 @@ use crate::streams::ports::{PartitionStart, Put, StoreBatch, TaskStore};
 use crate::streams::record::{RecordBatch, TaskId, TopicPartition};
 use crate::streams::store::cut::Position;
 use crate::streams::store::{Checksum, entry_hash};
-use crate::streams::task::Cut;
+use crate::streams::task::{Cut, NO_STREAM_TIME};
 
 /// Bytes of changelog that are written to the store as one batch, about.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
@@ -34,7 +34,7 @@ pub(super) fn restore(
     checksum: Option<Checksum>,
 ) -> Result<Option<String>> {
     let goal = cut.stores[store];
-    let mut work = Work { task: take.id, store, at: after, goal: goal.changelog_offset, checksum };
+    let mut work = Work::new(take.id, store, after, goal.changelog_offset, checksum);
     if work.at < work.goal {
         db.restoring(true)?;
         let read = read_changelog(take, db, &mut work, after);
@@ -63,9 +63,17 @@ pub(super) struct Work {
     pub goal: i64,
     /// The checksum of what it holds, where it is known.
     pub checksum: Option<Checksum>,
+    /// The greatest timestamp among the records that were read; -1 before the first one.
+    pub latest_ms: i64,
 }
 
-fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i64) -> Result<()> {
+impl Work {
+    pub fn new(task: TaskId, store: usize, at: i64, goal: i64, checksum: Option<Checksum>) -> Work {
+        Work { task, store, at, goal, checksum, latest_ms: NO_STREAM_TIME }
+    }
+}
+
+pub(super) fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i64) -> Result<()> {
     let instance = &take.instance;
     let changelog = TopicPartition::new(take.plan.stores[work.store].changelog.clone(), take.id.partition);
     let start = if after < 0 { PartitionStart::BEGINNING } else { after + 1 };
@@ -111,6 +119,7 @@ pub(super) fn apply(db: &mut dyn TaskStore, work: &mut Work, batch: &RecordBatch
     for read in batch.iter() {
         work.at = work.at.max(read.origin.offset.min(work.goal));
         if read.origin.offset <= work.goal {
+            work.latest_ms = work.latest_ms.max(read.record.timestamp_ms);
             // The empty key is the position's place and is never written to a changelog.
             let key = read.record.key.filter(|key| !key.is_empty());
             let key = key.ok_or_else(|| {

@@ -245,7 +245,7 @@ impl Standby {
         let start = if at < 0 { PartitionStart::BEGINNING } else { at + 1 };
         let reader = ports.standby.open(&changelog, start)?;
         let end = ports.admin.log_range(&changelog)?.end;
-        let work = Work { task: id, store, at, goal: i64::MAX, checksum: Some(checksum) };
+        let work = Work::new(id, store, at, i64::MAX, Some(checksum));
         Ok(Followed { work, reader, end, is_at_end: false })
     }
 

@@ -14,11 +14,20 @@ use crate::streams::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::streams::record::{RecordBatch, TaskId, TopicPartition};
 use crate::streams::store::cut::{Position, StoreCut, decode_metadata};
 use crate::streams::task::{Cut, NO_STREAM_TIME, Plan};
+use crate::streams::topology::Stamp;
 
 /// A task that was taken, or why not. Fields are dropped in their order: the store before the ownership.
 pub(super) struct Taken {
-    pub result: Result<(Option<Box<dyn TaskStore>>, Cut)>,
+    pub result: Result<Prepared>,
     pub ownership: Ownership,
+}
+
+/// What a task is made of.
+pub(super) struct Prepared {
+    pub db: Option<Box<dyn TaskStore>>,
+    pub cut: Cut,
+    /// Whether it is to be committed at once: the last commit carries another stamp than ours, or lies at another offset.
+    pub is_uncommitted: bool,
 }
 
 /// What a job works on.
@@ -72,27 +81,46 @@ impl Take {
         result
     }
 
-    fn run(&self, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
-        let admin = &self.instance.ports.admin;
+    fn run(&self, rebuild: bool) -> Result<Prepared> {
+        let (admin, agreement) = (&self.instance.ports.admin, &self.instance.agreement);
         // It may have stood in the queue for long.
         self.check_cancelled()?;
+        self.waiting(|| agreement.ensure(&**admin))?;
         // A transaction over the offset is waited for, up to its timeout where its owner is dead.
         let committed = self.waiting(|| admin.committed(std::slice::from_ref(&self.source)))?;
         let committed = committed.into_iter().next().flatten();
         self.check_cancelled()?;
+        let metadata = committed.as_ref().map(|committed| committed.metadata.as_str());
+        self.waiting(|| agreement.admit(&**admin, metadata.unwrap_or_default()))?;
+        let stamp = agreement.stamp();
+        let is_unstamped = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
+        let (db, cut) = self.prepare(committed.as_ref(), rebuild)?;
+        // What was skipped or taken over is committed, so that the next start need not be told again.
+        let is_moved =
+            cut.next_offset >= 0 && committed.as_ref().map(|committed| committed.offset) != Some(cut.next_offset);
+        let is_untold = !self.plan.stores.is_empty() && metadata == Some("");
+        Ok(Prepared { db, cut, is_uncommitted: is_unstamped || is_moved || is_untold })
+    }
+
+    fn prepare(&self, committed: Option<&Committed>, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
         let names = self.plan.store_names();
-        let cut = match &committed {
+        let cut = match committed {
             None => None,
             Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
         };
         if names.is_empty() {
             let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
             let fresh = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
-            return Ok((None, cut.unwrap_or(fresh)));
+            return Ok((None, self.within_the_log(cut.unwrap_or(fresh))?));
         }
         let cut = match cut {
-            Some(cut) => cut,
-            None => self.fresh_cut(committed.as_ref())?,
+            Some(cut) => self.within_the_log(cut)?,
+            None if self.may_skip() && self.state_in_changelogs()?.is_some() => {
+                let mut db = self.opened(true)?;
+                let cut = self.adopted(db.as_mut(), committed.map(|committed| committed.offset))?;
+                return Ok((Some(db), cut));
+            }
+            None => self.fresh_cut(committed)?,
         };
         self.check_changelogs(&cut)?;
         let db = self.restored(&cut, rebuild)?;
@@ -101,24 +129,37 @@ impl Take {
 
     /// The cut of a task that has never committed. A coordinator in trouble may answer "none" too, so it is believed only when there is no state.
     fn fresh_cut(&self, committed: Option<&Committed>) -> Result<Cut> {
-        for changelog in self.changelogs() {
-            if self.holds_records(&changelog)? {
-                let (source, app) = (&self.source, &self.instance.config.application_id);
-                return match committed {
-                    None => Err(Error::Retry(format!(
-                        "group `{app}` has no committed offset for {source}, but changelog {changelog} holds records: if the group was deleted, \
-                         delete its changelog and repartition topics too, or take another --application-id"
-                    ))),
-                    Some(committed) => Err(Error::Fatal(format!(
-                        "offset {} of {source} was set in group `{app}` from outside, so nothing tells the state that belongs to it, and \
-                         changelog {changelog} holds records: delete the group and its internal topics, or take another --application-id",
-                        committed.offset
-                    ))),
-                };
-            }
+        if let Some(changelog) = self.state_in_changelogs()? {
+            let (source, app) = (&self.source, &self.instance.config.application_id);
+            let advice = format!(
+                "to keep the state as the changelogs have it, start with --from-earliest-available {}; to begin with nothing, delete the group and \
+                 its changelog and repartition topics, or take another --application-id",
+                source.topic
+            );
+            return match committed {
+                None => Err(Error::Retry(format!(
+                    "group `{app}` has no committed offset for {source}, but changelog {changelog} holds records: the topic was deleted and made \
+                     anew, or the group's offsets were deleted or have expired; {advice}"
+                ))),
+                Some(committed) => Err(Error::Fatal(format!(
+                    "offset {} of {source} was set in group `{app}` from outside, so nothing tells the state that belongs to it, and \
+                     changelog {changelog} holds records; {advice}",
+                    committed.offset
+                ))),
+            };
         }
         let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
         Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
+    }
+
+    /// The first changelog of the task that holds a committed record.
+    fn state_in_changelogs(&self) -> Result<Option<TopicPartition>> {
+        for changelog in self.changelogs() {
+            if self.holds_records(&changelog)? {
+                return Ok(Some(changelog));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a changelog holds a committed record. One whose transactions were all aborted is empty, though its offsets have moved.
@@ -164,23 +205,27 @@ impl Take {
 
     /// The task's stores at the cut: as they lie on disk, with the changelogs' tails, or built anew.
     fn restored(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
-        let stores = &self.instance.ports.stores;
-        if rebuild || is_stale(&self.instance, self.id, &self.plan)? {
-            stores.destroy(self.id)?;
-        }
-        let opened = match stores.open(self.id, &self.plan.store_names()) {
-            Err(Error::Corrupted { what, .. }) => {
-                tracing::warn!(task = %self.id, "its store cannot be opened and is rebuilt: {what}");
-                stores.destroy(self.id)?;
-                stores.open(self.id, &self.plan.store_names())?
-            }
-            other => other?,
-        };
-        let mut db = opened;
+        let mut db = self.opened(rebuild || is_stale(&self.instance, self.id, &self.plan)?)?;
         for store in 0..cut.stores.len() {
             self.bring(db.as_mut(), store, cut)?;
         }
         Ok(db)
+    }
+
+    /// The task's stores as they lie on disk, or new ones.
+    fn opened(&self, anew: bool) -> Result<Box<dyn TaskStore>> {
+        let stores = &self.instance.ports.stores;
+        if anew {
+            stores.destroy(self.id)?;
+        }
+        match stores.open(self.id, &self.plan.store_names()) {
+            Err(Error::Corrupted { what, .. }) => {
+                tracing::warn!(task = %self.id, "its store cannot be opened and is rebuilt: {what}");
+                stores.destroy(self.id)?;
+                stores.open(self.id, &self.plan.store_names())
+            }
+            other => other,
+        }
     }
 
     /// Brings one store to the cut, over again from nothing where what it holds cannot be believed.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::commit::as_abort;
 use super::instance::Instance;
+use super::look::Look;
 use super::metrics::ThreadMetrics;
 use super::outbox::Outbox;
 use super::slot::{Fetch, Slot};
-use super::take::{Take, Taken, job};
+use super::take::{Prepared, Take, Taken, job};
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
 use crate::streams::record::RecordBatch;
@@ -66,6 +67,7 @@ pub struct StreamThread {
     pub(super) losses: Vec<Duration>,
     /// Since when polling fails.
     pub(super) failing_since: Option<Duration>,
+    pub(super) around: Look,
     batch: RecordBatch,
 }
 
@@ -103,6 +105,7 @@ impl StreamThread {
             producer_at: now,
             losses: Vec::new(),
             failing_since: None,
+            around: Look::default(),
             batch: RecordBatch::new(),
         }
     }
@@ -145,6 +148,7 @@ impl StreamThread {
             }
             Phase::Running if self.instance.is_stopping() => self.begin_leaving()?,
             Phase::Running => {
+                self.check_group_and_sources()?;
                 self.ensure_producer()?;
                 self.advance_slots()?;
                 let settled = self.settle();
@@ -383,7 +387,13 @@ impl StreamThread {
     fn taken(&mut self, at: usize, taken: Taken) -> Result<()> {
         let slot = &mut self.slots[at];
         slot.taking = None;
-        let ready = taken.result.and_then(|(db, cut)| Task::new(slot.plan.clone(), slot.id, db, cut));
+        let ready = taken.result.and_then(|Prepared { db, cut, is_uncommitted }| {
+            let mut task = Task::new(slot.plan.clone(), slot.id, db, cut)?;
+            if is_uncommitted {
+                task.commit_anyway();
+            }
+            Ok(task)
+        });
         match ready {
             Ok(task) => {
                 slot.task = Some(task);

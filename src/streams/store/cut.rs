@@ -1,11 +1,13 @@
 //! What a commit knows about the state: in the committed offset's metadata, and at each store's own position. Both are short texts with a version.
 //!
-//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> …`. Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
+//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … #topology:<generation>:<digest> #<part>:<generation>:<digest> …`; releases
+//! that know no digests of topologies pass over what begins with `#`. Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
 
 use super::Checksum;
 use crate::streams::error::{Error, Result};
 use crate::streams::record::TaskId;
 use crate::streams::task::{Cut, NO_STREAM_TIME};
+use crate::streams::topology::Stamp;
 
 /// The one version that this release reads and writes.
 const VERSION: &str = "1";
@@ -34,14 +36,15 @@ fn unknown_version(what: &str, found: &str) -> Error {
     ))
 }
 
-/// The metadata that goes with a task's committed offset.
-pub fn encode_metadata(task: TaskId, cut: &Cut, stores: &[&str]) -> Result<String> {
+/// The metadata that goes with a task's committed offset; `stamp` tells which topology made the commit.
+pub fn encode_metadata(task: TaskId, cut: &Cut, stores: &[&str], stamp: Option<&Stamp>) -> Result<String> {
     use std::fmt::Write;
     let mut text = format!("{VERSION} {}", cut.stream_time_ms);
     for (name, store) in stores.iter().zip(&cut.stores) {
         // Writing to a string does not fail.
         let _ = write!(text, " {name}:{}:{:x}", store.changelog_offset, store.checksum);
     }
+    text.extend(stamp.map(Stamp::words));
     if text.len() > METADATA_MAX_BYTES {
         return Err(Error::Fatal(format!(
             "task {task} has too many stores for an offset's metadata ({} bytes of at most {METADATA_MAX_BYTES}): use fewer stores or shorter names",
@@ -75,7 +78,7 @@ pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<
     };
     let stream_time_ms = parts.next().and_then(|part| part.parse().ok()).ok_or_else(bad)?;
     let mut cut = Cut { next_offset, stream_time_ms, stores: vec![StoreCut::EMPTY; stores.len()] };
-    for part in parts {
+    for part in parts.filter(|part| !Stamp::is_word(part)) {
         let (name, store) = parse_store(part).ok_or_else(bad)?;
         if let Some(at) = stores.iter().position(|known| *known == name) {
             cut.stores[at] = store;
@@ -151,6 +154,7 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::streams::topology::TopologyDigest;
 
     const TASK: TaskId = TaskId { subtopology: 1, partition: 4 };
 
@@ -161,12 +165,22 @@ mod tests {
 
     #[test]
     fn metadata_round_trips_and_a_new_store_is_empty() {
-        let text = encode_metadata(TASK, &cut(), &["a", "b"]).unwrap();
+        let text = encode_metadata(TASK, &cut(), &["a", "b"], None).unwrap();
         assert_eq!(text, "1 1795441887515 a:17:fffffffffffffffffffffffffffffffe b:-1:0");
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
         let moved = decode_metadata(42, &text, &["new", "a"]).unwrap().unwrap();
         assert_eq!(moved.stores, [StoreCut::EMPTY, cut().stores[0]]);
         assert_eq!(decode_metadata(42, "", &["a"]).unwrap(), None);
+    }
+
+    #[test]
+    fn metadata_tells_which_topology_made_the_commit() {
+        let stamp = Stamp { generation: 3, digest: TopologyDigest::of(&[("graph", "g".to_owned())]) };
+        let text = encode_metadata(TASK, &cut(), &["a", "b"], Some(&stamp)).unwrap();
+        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
+        assert_eq!(Stamp::find(&text), Some(stamp));
+        // The release before digests reads every word as a store, and passes over those that its topology lacks.
+        assert!(text.split(' ').skip(2).all(|word| parse_store(word).is_some()), "{text}");
     }
 
     #[test]
@@ -183,7 +197,7 @@ mod tests {
         let names: Vec<String> = (0..30).map(|n| format!("{n:0>150}")).collect();
         let cut = Cut { stores: vec![StoreCut::EMPTY; 30], ..cut() };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert!(matches!(encode_metadata(TASK, &cut, &names), Err(Error::Fatal(_))));
+        assert!(matches!(encode_metadata(TASK, &cut, &names, None), Err(Error::Fatal(_))));
     }
 
     #[test]

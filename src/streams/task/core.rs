@@ -61,6 +61,8 @@ pub struct Task {
     next_offset: i64,
     /// Whether the processors have looked into their stores.
     is_initialised: bool,
+    /// The next commit is to bear it, moved or not.
+    is_to_be_committed: bool,
     /// What a rollback goes back to.
     committed: Cut,
     /// The position bytes of each store as this task read or last wrote them; a commit finds just these, or the store is another's.
@@ -110,7 +112,9 @@ impl Task {
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
         };
-        Ok(Task { plan, core, next_offset: cut.next_offset, is_initialised: false, committed: cut, positions })
+        let next_offset = cut.next_offset;
+        let (is_initialised, is_to_be_committed) = (false, false);
+        Ok(Task { plan, core, next_offset, is_initialised, is_to_be_committed, committed: cut, positions })
     }
 
     /// Which task it is.
@@ -249,9 +253,16 @@ impl Task {
         self.core.overlays[store].changes()
     }
 
-    /// Whether anything moved since the last commit.
+    /// The task takes part in the next commit, nothing may have moved in it.
+    pub fn commit_anyway(&mut self) {
+        self.is_to_be_committed = true;
+    }
+
+    /// Whether anything moved since the last commit, or is to be committed all the same.
     pub fn is_dirty(&self) -> bool {
-        self.next_offset != self.committed.next_offset || self.core.overlays.iter().any(|overlay| !overlay.is_empty())
+        self.is_to_be_committed
+            || self.next_offset != self.committed.next_offset
+            || self.core.overlays.iter().any(|overlay| !overlay.is_empty())
     }
 
     /// The cut as of now; `changelog` answers the offset of the last changelog record sent for a store since the last commit.
@@ -289,6 +300,7 @@ impl Task {
             overlay.committed(store.checksum);
         }
         self.committed = cut;
+        self.is_to_be_committed = false;
         Ok(())
     }
 

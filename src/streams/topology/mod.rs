@@ -5,6 +5,7 @@
 
 mod builder;
 mod check;
+mod digest;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use builder::TopologyBuilder;
 pub use check::TopologyError;
+pub use digest::{Stamp, TopologyDigest, client_id_with, split_client_id};
 pub use store::{StoreKind, StoreOptions};
 
 use super::processor::Processor;

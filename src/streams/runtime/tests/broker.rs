@@ -51,6 +51,7 @@ pub struct State {
     pub logs: BTreeMap<TopicPartition, Vec<Entry>>,
     pub counts: BTreeMap<String, i32>,
     pub configs: BTreeMap<String, Vec<(String, String)>>,
+    pub topic_ids: BTreeMap<String, String>,
     pub committed: BTreeMap<TopicPartition, Committed>,
     pub epochs: BTreeMap<String, u64>,
     pub open: BTreeMap<u64, (String, Transaction)>,
@@ -61,6 +62,8 @@ pub struct State {
     pub is_down: bool,
     /// What the group says of itself.
     pub members: Option<Vec<GroupMember>>,
+    /// The client ids of all members.
+    pub member_ids: Vec<String>,
     /// Faults, each used up by the first call of its name.
     pub faults: Vec<(&'static str, Error)>,
     /// Records whose value contains this are refused by the broker, on these topics.

@@ -233,6 +233,7 @@ fn offsets_that_were_set_by_hand_are_refused() {
     let mut running = world.start_all();
     let error = running.thread.run().unwrap_err().to_string();
     assert!(error.contains("was set in group `app` from outside"), "{error}");
+    assert!(error.contains("--from-earliest-available app-by-word-repartition"), "{error}");
 }
 
 #[test]

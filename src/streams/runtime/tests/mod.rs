@@ -1,9 +1,11 @@
 //! The whole runtime on ports in memory: commits, restores, rebalances, and every class of error.
 
+mod agreements;
 mod batches;
 mod broker;
 mod crashes;
 mod errors;
+mod logs;
 mod ports;
 mod producer;
 mod setup;
@@ -215,9 +217,9 @@ impl World {
         World { stores: MemoryStores::new(), ..self.clone() }.start_as("app-1-0")
     }
 
-    fn start_as(&self, transactional_id: &str) -> Running {
+    fn ports(&self) -> InstancePorts {
         let client = Arc::new(Client(self.broker.clone()));
-        let ports = InstancePorts {
+        InstancePorts {
             admin: client.clone(),
             restore: client.clone(),
             standby: client,
@@ -225,7 +227,11 @@ impl World {
             clock: Arc::new(TickingClock::default()),
             executor: Arc::new(Inline),
             observer: self.observer.clone(),
-        };
+        }
+    }
+
+    fn start_as(&self, transactional_id: &str) -> Running {
+        let ports = self.ports();
         let instance = Instance::new(&(self.topology)(self.options), self.config.clone(), 1, ports).unwrap();
         let group = Group::new(&self.broker);
         let ports = ThreadPorts {

@@ -41,6 +41,8 @@ pub struct Consumer {
     pub is_leaving: bool,
     left: bool,
     pub is_member: bool,
+    /// How often the subscribed topics were looked at.
+    pub refreshes: usize,
 }
 
 /// Both consumer ports of one thread.
@@ -59,6 +61,11 @@ impl Group {
 
 impl Membership for Group {
     fn subscribe(&mut self, _topics: &[&str]) -> Result<()> {
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.consumer.borrow_mut().refreshes += 1;
         Ok(())
     }
 
@@ -182,6 +189,15 @@ impl Admin for Client {
         Ok(names.iter().map(info).collect())
     }
 
+    fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        let state = self.0.lock();
+        let identity = |name: &&str| {
+            let id = state.topic_ids.get(*name).cloned().unwrap_or_default();
+            state.counts.get(*name).map(|count| TopicIdentity { partitions: *count, id })
+        };
+        Ok(names.iter().map(identity).collect())
+    }
+
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
         let mut state = self.0.lock();
         for topic in topics {
@@ -205,6 +221,15 @@ impl Admin for Client {
         self.0.trip("committed")?;
         let state = self.0.lock();
         Ok(partitions.iter().map(|partition| state.committed.get(partition).cloned()).collect())
+    }
+
+    fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
+        let state = self.0.lock();
+        Ok(state.committed.iter().map(|(partition, committed)| (partition.clone(), committed.clone())).collect())
+    }
+
+    fn member_ids(&self) -> Result<Vec<String>> {
+        Ok(self.0.lock().member_ids.clone())
     }
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {

@@ -1,0 +1,112 @@
+//! A task whose log does not go on where its last commit ended: records were deleted before they were processed, or the topic was made anew. It goes on
+//! with what is there only where its operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is kept either way.
+
+use super::restore::{self, Work};
+use super::take::Take;
+use crate::streams::error::{Error, Result};
+use crate::streams::ports::{LogRange, StoreBatch, TaskStore};
+use crate::streams::store::cut::{NO_CHANGELOG, Position, StoreCut};
+use crate::streams::task::{Cut, NO_STREAM_TIME};
+use crate::streams::topology::TopicRef;
+
+impl Take {
+    /// Moves a cut that lies outside of the task's log to the log's first record, where that is accepted. What the state is at the cut stays: it
+    /// is that of the records before it.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do.
+    pub fn within_the_log(&self, cut: Cut) -> Result<Cut> {
+        let LogRange { start, end } = self.instance.ports.admin.log_range(&self.source)?;
+        let next = cut.next_offset;
+        if next < 0 || (start..=end).contains(&next) {
+            return Ok(cut);
+        }
+        if !self.may_skip() {
+            return Err(Error::Fatal(self.refusal(next, start, end)));
+        }
+        let source = &self.source;
+        if next < start {
+            tracing::warn!(
+                task = %self.id,
+                lost = start - next,
+                "{source}: the {} offsets from {next} to {start} were deleted before they were processed and are skipped, as accepted",
+                start - next
+            );
+        } else {
+            tracing::warn!(
+                task = %self.id,
+                "{source}: the log ends at {end}, before the committed offset {next}, and is read from its first record at {start}, as accepted"
+            );
+        }
+        Ok(Cut { next_offset: start, ..cut })
+    }
+
+    /// Whether the operator has said that what is gone of the task's log is to be skipped.
+    pub fn may_skip(&self) -> bool {
+        self.instance.config.earliest_available.contains(&*self.source.topic)
+    }
+
+    fn refusal(&self, next: i64, start: i64, end: i64) -> String {
+        let (source, topic, task) = (&self.source, &self.source.topic, self.id);
+        let is_internal = matches!(self.plan.source_ref, TopicRef::Repartition(_));
+        let flag = format!("start with --from-earliest-available {topic}");
+        match (next < start, is_internal) {
+            (true, false) => format!(
+                "task {task} cannot go on: the records of source partition {source} from offset {next} to {start} ({} offsets, transaction markers \
+                 among them) were deleted before they were processed, by the topic's retention or by DeleteRecords. They are lost unless they are \
+                 published again. To go on with the first record that is there, {flag}; the state is kept",
+                start - next
+            ),
+            (true, true) => format!(
+                "task {task} cannot go on: the records of internal topic partition {source} from offset {next} to {start} ({} offsets, \
+                 transaction markers among them) were deleted from outside before they were processed. What they would have changed is missing \
+                 until the records of the sources that they came from are published again. To go on without them, {flag}; the state is kept",
+                start - next
+            ),
+            (false, false) => format!(
+                "task {task} cannot go on: source partition {source} ends at offset {end}, before the committed offset {next}: the topic was deleted \
+                 and made anew, or its log was truncated. To read it from its first record, {flag}; the state is kept"
+            ),
+            (false, true) => format!(
+                "task {task} cannot go on: internal topic partition {source} ends at offset {end}, before the committed offset {next}: the topic \
+                 was deleted and made anew, or its log was truncated. Records that were in it and not processed yet are missing until the \
+                 records of the sources that they came from are published again. To go on with what is there, {flag}; the state is kept"
+            ),
+        }
+    }
+
+    /// The state as the changelogs tell it, for a task of whose last commit nothing is known: its offset went with its topic, or was set from outside.
+    /// There is nothing to hold the state against. `next` is the offset to go on at, if there is one.
+    ///
+    /// # Errors
+    /// A changelog or the store cannot be read or written.
+    pub fn adopted(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Cut> {
+        let admin = &self.instance.ports.admin;
+        let LogRange { start, end } = admin.log_range(&self.source)?;
+        let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
+        let mut cut = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+        for (store, changelog) in self.changelogs().enumerate() {
+            let goal = admin.log_range(&changelog)?.end - 1;
+            db.clear(store)?;
+            let mut work = Work::new(self.id, store, NO_CHANGELOG, goal, None);
+            if goal >= 0 {
+                db.restoring(true)?;
+                let read = restore::read_changelog(self, db, &mut work, NO_CHANGELOG);
+                db.restoring(false)?;
+                read?;
+            }
+            cut.stream_time_ms = cut.stream_time_ms.max(work.latest_ms);
+            cut.stores.push(StoreCut { changelog_offset: goal, checksum: restore::sum_of(db, store)? });
+        }
+        let encoded: Vec<Vec<u8>> = cut.stores.iter().map(|store| Position::at(&cut, store).encode()).collect();
+        let positions = encoded.iter().enumerate().map(|(store, position)| (store, &**position)).collect();
+        db.apply(&StoreBatch { puts: Vec::new(), positions })?;
+        tracing::warn!(
+            task = %self.id,
+            "nothing is known of the last commit for {}: the state is taken from the changelogs as they are, and the log is read on from offset \
+             {next_offset}, as accepted",
+            self.source
+        );
+        Ok(cut)
+    }
+}

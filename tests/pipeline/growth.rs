@@ -1,0 +1,102 @@
+//! The events topic grows while records flow, loses records before they are read, and is made anew: what is seen, and how it goes on.
+
+use crate::events::Events;
+use crate::expect;
+use crate::support::{Record, wait_until};
+use crate::trial::{PARTITIONS, TASKS, Trial};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
+
+/// An event of a memory of its own, in a partition of the events topic.
+fn event(memory: &str, partition: i32) -> Record {
+    let value = serde_json::json!({"event_id": memory, "event_type": "memory.created", "memory_id": memory, "user_id": "u",
+        "node_id": "n", "timestamp": "2023-11-14T22:13:20Z", "content": "new", "version": 1, "vector_clock": {"n": 1}});
+    Record { timestamp_ms: 1_700_000_000_000, ..Record::new(memory, value.to_string()).in_partition(partition) }
+}
+
+#[track_caller]
+fn wait_for_memories(trial: &Trial, memories: &[String]) {
+    wait_until("the memories to be resolved", || {
+        let keys: Vec<String> = trial.read("snapshots").iter().map(Record::key_text).collect();
+        memories.iter().all(|memory| keys.contains(memory))
+    });
+}
+
+#[test]
+fn partitions_that_the_events_topic_grows_by_are_taken_under_load() {
+    let trial = Trial::new("growth", &["check_interval=1s"]);
+    let mut events = Events::new(31, 20);
+    let feeder = trial.feed_on(move || events.take(10));
+    let mut instance = trial.start("state", &["--threads", "2", "--no-mirror"]);
+    instance.wait_for("all tasks to run", |instance| (instance.running_tasks() == TASKS).then_some(()));
+    trial.broker().grow_topic(&trial.topic("events"), PARTITIONS as usize + 3);
+    let grown: Vec<i32> = (PARTITIONS..PARTITIONS + 3).collect();
+    let memories: Vec<String> = grown.iter().map(|partition| format!("grown-{partition}")).collect();
+    let records: Vec<Record> =
+        memories.iter().zip(&grown).map(|(memory, partition)| event(memory, *partition)).collect();
+    trial.feed(&records);
+    wait_for_memories(&trial, &memories);
+    instance.assert_running();
+    assert!(instance.log().iter().any(|line| line["message"].to_string().contains("has grown from 12 to 15")));
+    feeder.stop();
+    trial.wait_until_done(&mut [&mut instance]);
+    expect::assert_outputs(&trial);
+    instance.stop();
+}
+
+#[test]
+fn events_that_were_deleted_unread_are_skipped_once_that_is_accepted() {
+    let trial = Trial::new("gone", &[]);
+    let mut events = Events::new(32, 20);
+    trial.feed(&events.take(60));
+    let mut instance = trial.start("state", &["--no-mirror"]);
+    trial.wait_until_done(&mut [&mut instance]);
+    instance.stop();
+    let topic = trial.topic("events");
+    let of_0 = || trial.read("events").iter().filter(|record| record.partition == 0).count() as i64;
+    trial.feed(&[event("lost-1", 0), event("lost-2", 0), event("kept", 0)]);
+    let admin: AdminClient<DefaultClientContext> = trial.broker().client().create().unwrap();
+    let mut below = TopicPartitionList::new();
+    below.add_partition_offset(&topic, 0, Offset::Offset(of_0() - 1)).unwrap();
+    futures::executor::block_on(admin.delete_records(&below, &AdminOptions::new())).unwrap();
+
+    let refused = trial.start("state", &["--no-mirror"]).finish();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("(2 offsets, transaction markers among them) were deleted before"), "{refused:?}");
+    assert!(refused.stderr.contains(&format!("start with --from-earliest-available {topic}")), "{refused:?}");
+    let mut instance = trial.start("state", &["--no-mirror", "--from-earliest-available", &topic]);
+    wait_for_memories(&trial, &["kept".to_owned()]);
+    trial.wait_until_done(&mut [&mut instance]);
+    instance.stop();
+    let keys: Vec<String> = trial.read("snapshots").iter().map(Record::key_text).collect();
+    assert!(!keys.iter().any(|key| key.starts_with("lost")), "they are lost");
+    // The flag is for one start.
+    let mut instance = trial.start("state", &["--no-mirror"]);
+    trial.feed(&[event("later", 0)]);
+    wait_for_memories(&trial, &["later".to_owned()]);
+    instance.assert_running();
+    instance.stop();
+}
+
+#[test]
+fn an_events_topic_that_is_made_anew_stops_the_instance_and_is_read_after_a_restart() {
+    let trial = Trial::new("anew", &["check_interval=1s"]);
+    trial.feed(&Events::new(33, 20).take(40));
+    let mut instance = trial.start("state", &["--no-mirror"]);
+    trial.wait_until_done(&mut [&mut instance]);
+    let topic = trial.topic("events");
+    trial.broker().delete_topic(&topic);
+    wait_until("the topic to be gone", || trial.broker().partition_count(&topic).is_none());
+    trial.broker().create_topic(&topic, PARTITIONS as usize, &[]);
+    let stopped = instance.finish();
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    // By the look at the topic, or by the read that fails first: either says what to do.
+    let last = stopped.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains(&topic) && last.to_lowercase().contains("start") && last.contains("again"), "{stopped:?}");
+    let mut instance = trial.start("state", &["--no-mirror"]);
+    trial.feed(&[event("anew", 3)]);
+    wait_for_memories(&trial, &["anew".to_owned()]);
+    instance.assert_running();
+    instance.stop();
+}
