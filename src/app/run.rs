@@ -91,12 +91,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         kafka.bootstrap_servers,
         plan.database.as_ref().map_or("none".to_owned(), ToString::to_string),
     );
-    if plan.file.values.resolver.tombstone_retention_ns.is_some() {
-        tracing::warn!(
-            "tombstone_retention is set: deleted memories are forgotten, and older events for memories that are not known become dead letters \
-             (`expired`); resolved memories hang on the order of arrival for events that are later than the retention, and SQL rebuilds nothing"
-        );
-    }
+    warn_of_retention(&plan.file);
     let observer: Arc<dyn StepObserver> = match observer {
         Some(kill) => Arc::new(kill),
         None => Arc::new(NoObserver),
@@ -136,6 +131,16 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     failure.map_or(stopped, Err)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What a retention of tombstones costs.
+fn warn_of_retention(file: &File) {
+    if file.values.resolver.tombstone_retention_ns.is_some() {
+        tracing::warn!(
+            "tombstone_retention is set: deleted memories are forgotten, and older events for memories that are not known become dead letters \
+             (`expired`); resolved memories hang on the order of arrival for events that are later than the retention, and SQL rebuilds nothing"
+        );
+    }
 }
 
 /// A topology that was refused is not that of the slot's last run.

@@ -224,7 +224,7 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             let mut partitions = 0;
             sys::rd_kafka_TopicDescription_partitions(one, &mut partitions);
             let id = sys::rd_kafka_TopicDescription_topic_id(one);
-            let id = (!id.is_null()).then(|| text(sys::rd_kafka_Uuid_base64str(id))).unwrap_or_default();
+            let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
             let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
             for place in (0..topics.len()).filter(|place| topics[*place] == topic) {
                 found[place] = Some(TopicIdentity { partitions, id: id.clone() });

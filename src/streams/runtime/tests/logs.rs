@@ -17,7 +17,7 @@ fn counted() -> World {
 }
 
 impl World {
-    fn from_earliest_available(&self, topic: &str) -> World {
+    fn skipping_what_is_gone_of(&self, topic: &str) -> World {
         let config = RuntimeConfig { earliest_available: [topic.to_owned()].into(), ..self.config.clone() };
         World { config, ..self.clone() }
     }
@@ -54,7 +54,7 @@ fn source_records_that_were_deleted_unread_are_skipped_only_when_that_is_accepte
     let error = world.refused();
     assert!(error.contains("the records of source partition lines-0 from offset 2 to 4 (2 offsets"), "{error}");
     assert!(error.contains("start with --from-earliest-available lines; the state is kept"), "{error}");
-    world.from_earliest_available("lines").assert_next_a_is(5);
+    world.skipping_what_is_gone_of("lines").assert_next_a_is(5);
     let outputs = world.outputs();
     assert!(outputs.contains(&"x=1".to_owned()) && !outputs.iter().any(|text| text.starts_with("lost")), "{outputs:?}");
     // Once is enough: the offsets are those of what is there.
@@ -68,7 +68,7 @@ fn a_source_that_ends_before_the_commit_is_read_from_its_first_record_when_that_
     let error = world.refused();
     assert!(error.contains("ends at offset 0, before the committed offset 2"), "{error}");
     assert!(error.contains("deleted and made anew, or its log was truncated"), "{error}");
-    world.from_earliest_available("lines").assert_next_a_is(5);
+    world.skipping_what_is_gone_of("lines").assert_next_a_is(5);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_repartition_topic_that_was_truncated_goes_on_with_the_state() {
     let error = world.refused();
     assert!(error.contains(&format!("internal topic partition {REPARTITION}-")), "{error}");
     assert!(error.contains(&format!("start with --from-earliest-available {REPARTITION}")), "{error}");
-    world.from_earliest_available(REPARTITION).assert_next_a_is(5);
+    world.skipping_what_is_gone_of(REPARTITION).assert_next_a_is(5);
     world.assert_next_a_is(6);
 }
 
@@ -94,7 +94,7 @@ fn a_repartition_topic_that_was_made_anew_takes_its_offsets_with_it_and_the_stat
         if is_disk_lost {
             world.stores = MemoryStores::new();
         }
-        world.from_earliest_available(REPARTITION).assert_next_a_is(5);
+        world.skipping_what_is_gone_of(REPARTITION).assert_next_a_is(5);
         // What it has committed is what it restores again.
         world.stores = MemoryStores::new();
         world.assert_next_a_is(6);
@@ -105,7 +105,7 @@ fn a_repartition_topic_that_was_made_anew_takes_its_offsets_with_it_and_the_stat
 fn an_offset_that_was_set_from_outside_goes_on_with_the_state_of_the_changelogs() {
     let world = counted();
     world.broker.lock().committed.values_mut().for_each(|committed| committed.metadata.clear());
-    world.from_earliest_available(REPARTITION).assert_next_a_is(5);
+    world.skipping_what_is_gone_of(REPARTITION).assert_next_a_is(5);
     world.assert_next_a_is(6);
 }
 
