@@ -187,6 +187,7 @@ mod tests {
             "[kafka]\nPassword = 'hunter2'",
             "[kafka]\npassword = [\"hunter2\"]",
             "[kafka]\n\"sasl.password\" = { a = \"hunter2\" }",
+            "[kafka]\npassword = \"a${hunter2\"",
             "[kafka]\npassword = \"hunter2${\"",
             "[kafka]\npassword = \"${A:-hunter2}${\"",
             "kafka = { password = \"hunter2\", securty = \"ssl\" }",
