@@ -1,7 +1,7 @@
 //! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams can be measured on as well.
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream, one run for each number
-//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay formats scripts mirror stream users restore limit), `ANCHOR=1` to run Kafka Streams beside it.
+//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay formats scripts mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams beside it.
 //! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
@@ -28,6 +28,8 @@ mod table;
 use anyhow::{Context as _, Result};
 use helixstream::domain::settings as domain;
 use std::path::PathBuf;
+use stream::Job;
+use support::secure::{self, Login, SecureBroker};
 use table::Table;
 
 /// What is measured, from the variables.
@@ -64,7 +66,7 @@ impl Settings {
             seed: number("SEED", "1")?,
             threads: threads.split_whitespace().map(|count| parse("THREADS", count)).collect::<Result<_>>()?,
             strategy: text("STRATEGY", "last_write_wins").parse().context("read STRATEGY")?,
-            steps: text("STEPS", "apply replay formats scripts mirror stream users restore limit")
+            steps: text("STEPS", "apply replay formats scripts mirror stream tls users restore limit")
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
@@ -107,7 +109,9 @@ fn main() -> Result<()> {
         say("a script as a resolver, in the driver");
         formats::scripts(&input.first, &mut table)?;
     }
-    if ["mirror", "stream", "users", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor {
+    if ["mirror", "stream", "tls", "users", "limit", "restore"].iter().any(|step| settings.has(step))
+        || settings.with_anchor
+    {
         on_kafka(&settings, &input, &mut table)?;
     }
     println!("\n{table}");
@@ -116,39 +120,48 @@ fn main() -> Result<()> {
 
 fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Result<()> {
     say("starting Kafka, publishing the events");
-    let broker = support::Broker::start_with_heap("1g");
-    stream::prepare(settings, &broker, input)?;
+    // One broker for all rows: it listens without encryption, and with TLS.
+    let secure = SecureBroker::start(secure::Options { heap: Some("1g"), ..secure::Options::default() });
+    let broker: &support::Broker = secure.open();
+    let (plain, tls) = (stream::plain(broker), secure.login(Login::Tls).arguments());
+    stream::prepare(settings, broker, input)?;
     if settings.has("mirror") {
         say("the mirror of the events, and a bare COPY");
-        mirror::measure(settings, &broker)?.into_iter().for_each(|row| table.add(row));
+        mirror::measure(settings, broker)?.into_iter().for_each(|row| table.add(row));
         table.compare(mirror::NAME, mirror::BARE);
     }
     let mut volumes = None;
-    let runs = ["stream", "users", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor;
+    let runs =
+        ["stream", "tls", "users", "limit", "restore"].iter().any(|step| settings.has(step)) || settings.with_anchor;
     for &threads in settings.threads.iter().filter(|_| runs) {
         say(&format!("the pipeline, {threads} stream threads"));
-        let run = stream::run(settings, &broker, threads, stream::Job::Resolve)?;
+        let run = stream::run(settings, broker, &plain, threads, Job::Resolve)?;
         table.add(run.row);
+        if settings.has("tls") {
+            say("the pipeline over TLS");
+            table.add(stream::run(settings, broker, &tls, threads, Job::ResolveOverTls)?.row);
+            table.compare(&Job::ResolveOverTls.row_name(threads), &Job::Resolve.row_name(threads));
+        }
         if settings.has("users") {
             say("the pipeline with user snapshots");
-            table.add(stream::run(settings, &broker, threads, stream::Job::WithUsers)?.row);
-            table.compare(&stream::users_name(threads), &stream::name(threads));
+            table.add(stream::run(settings, broker, &plain, threads, Job::WithUsers)?.row);
+            table.compare(&Job::WithUsers.row_name(threads), &Job::Resolve.row_name(threads));
         }
         if settings.has("restore") {
             say("restore");
-            table.add(stream::restore(settings, &broker, threads)?);
+            table.add(stream::restore(settings, broker, threads)?);
         }
         volumes.get_or_insert(run.volumes);
     }
     if let Some(volumes) = volumes.filter(|_| settings.has("limit")) {
         say("the same bytes by librdkafka alone");
-        table.add(limit::measure(&broker, &volumes)?);
+        table.add(limit::measure(broker, &volumes)?);
     }
     if settings.with_anchor {
         for &threads in &settings.threads {
             say(&format!("Kafka Streams, {threads} stream threads"));
-            anchor::measure(settings, &broker, threads)?.into_iter().for_each(|row| table.add(row));
-            table.compare(&stream::name(threads), &anchor::name(threads));
+            anchor::measure(settings, broker, threads)?.into_iter().for_each(|row| table.add(row));
+            table.compare(&Job::Resolve.row_name(threads), &anchor::name(threads));
             table.compare(&stream::restore_name(threads), &anchor::restore_name(threads));
         }
     }

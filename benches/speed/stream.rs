@@ -29,6 +29,8 @@ const LIMIT_S: f64 = 3600.0;
 pub enum Job {
     /// Resolving alone, which is what the anchor does.
     Resolve,
+    /// The same over TLS.
+    ResolveOverTls,
     /// The whole of `memory.toml`: user snapshots too.
     WithUsers,
 }
@@ -40,14 +42,24 @@ impl Job {
         let (resolving, _) =
             text.split_once("# What follows makes the user snapshots").context("memory.toml lacks its mark")?;
         let path = folder.join("bench.toml");
-        std::fs::write(&path, if self == Job::Resolve { resolving } else { &text })?;
+        std::fs::write(&path, if self == Job::WithUsers { &text } else { resolving })?;
         Ok(path)
     }
 
     fn application(self, threads: u64) -> String {
         match self {
             Job::Resolve => format!("bench{threads}"),
+            Job::ResolveOverTls => format!("benchtls{threads}"),
             Job::WithUsers => format!("benchusers{threads}"),
+        }
+    }
+
+    /// Its line of the table.
+    pub fn row_name(self, threads: u64) -> String {
+        match self {
+            Job::Resolve => format!("helixstream run, {threads} thread(s)"),
+            Job::ResolveOverTls => format!("helixstream run over TLS, {threads} thread(s)"),
+            Job::WithUsers => format!("helixstream run with user snapshots, {threads} thread(s)"),
         }
     }
 
@@ -55,20 +67,10 @@ impl Job {
     fn repartitions(self, threads: u64) -> Vec<String> {
         let topic = |name: &str| format!("{}-{name}-repartition", self.application(threads));
         match self {
-            Job::Resolve => vec![topic("by-memory")],
+            Job::Resolve | Job::ResolveOverTls => vec![topic("by-memory")],
             Job::WithUsers => vec![topic("by-memory"), topic("by-user")],
         }
     }
-}
-
-/// The line of the pipeline with user snapshots.
-pub fn users_name(threads: u64) -> String {
-    format!("helixstream run with user snapshots, {threads} thread(s)")
-}
-
-/// The line of the pipeline.
-pub fn name(threads: u64) -> String {
-    format!("helixstream run, {threads} thread(s)")
 }
 
 /// The line of the restore.
@@ -119,12 +121,13 @@ pub struct Run {
     pub volumes: Volumes,
 }
 
-/// The pipeline: from the first record processed until all input and all of the repartition topics is committed.
-pub fn run(settings: &Settings, broker: &Broker, threads: u64, job: Job) -> Result<Run> {
+/// The pipeline: from the first record processed until all input and all of the repartition topics is committed. It reaches the broker by the flags
+/// `connection`.
+pub fn run(settings: &Settings, broker: &Broker, connection: &[String], threads: u64, job: Job) -> Result<Run> {
     let state = temp_dir("state");
     let before = volume(broker, SNAPSHOTS)?;
     let conflicts_before = volume(broker, CONFLICTS)?;
-    let instance = Instance::start(settings, broker, &state, threads, job)?;
+    let instance = Instance::start(settings, connection, &state, threads, job)?;
     let begun = instance.until(LOOK, |pages| Ok(pages.metrics().is_ok_and(|now| now.sum("records_total") > 0)))?;
     let broker_watch = Watch::start(broker.pid())?;
     let group: BaseConsumer = broker.client().set("group.id", job.application(threads)).create()?;
@@ -151,7 +154,7 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64, job: Job) -> Resu
         snapshots: Some(volumes.outputs[1].1.records),
         broker_cpu_s: Some(broker_cpu_s),
         peak_mib: peak,
-        ..Row::new(if job == Job::Resolve { name(threads) } else { users_name(threads) }, settings.events, spent)
+        ..Row::new(job.row_name(threads), settings.events, spent)
     };
     let row = row
         .note(metrics.commit_times())
@@ -162,10 +165,15 @@ pub fn run(settings: &Settings, broker: &Broker, threads: u64, job: Job) -> Resu
     Ok(Run { row, volumes })
 }
 
+/// The flags by which a broker is reached without encryption.
+pub fn plain(broker: &Broker) -> Vec<String> {
+    vec!["--bootstrap-servers".to_owned(), broker.bootstrap()]
+}
+
 /// The state of a lost disk, from the changelog: from the first record restored until every task runs.
 pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
-    let instance = Instance::start(settings, broker, &state, threads, Job::Resolve)?;
+    let instance = Instance::start(settings, &plain(broker), &state, threads, Job::Resolve)?;
     let is_begun =
         |pages: &Pages| pages.metrics().is_ok_and(|now| now.sum("restored_records_total") > 0) || pages.is_ready();
     let begun = instance.until(LOOK, |pages| Ok(is_begun(pages)))?;
@@ -193,7 +201,7 @@ struct Instance {
 impl Instance {
     fn start(
         settings: &Settings,
-        broker: &Broker,
+        connection: &[String],
         state: &std::path::Path,
         threads: u64,
         job: Job,
@@ -202,14 +210,7 @@ impl Instance {
         let http = format!("127.0.0.1:{}", free_port());
         let (count, strategy) = (threads.to_string(), format!("strategy={}", settings.strategy));
         let mut command = Helix::command();
-        command.args([
-            "run",
-            "--topology",
-            text(&topology)?,
-            "--bootstrap-servers",
-            &broker.bootstrap(),
-            "--no-mirror",
-        ]);
+        command.args(["run", "--topology", text(&topology)?, "--no-mirror"]).args(connection);
         command.args(["--application-id", &application, "--state-dir", text(state)?, "--threads", &count]);
         // Purged records could not be counted afterwards.
         command.args(["--http-listen", &http, "--set", &strategy, "--set", "purge=false"]);

@@ -84,6 +84,8 @@ pub struct Options {
     pub authorizer: bool,
     /// After this many milliseconds a SCRAM client must show its password again, or it is cut off; 0: never.
     pub reauthenticate_ms: u32,
+    /// The greatest heap of its JVM, as `-Xmx` takes it; that of every test broker where none is named.
+    pub heap: Option<&'static str>,
 }
 
 /// A broker with a listener for each way in.
@@ -117,7 +119,10 @@ impl SecureBroker {
         let scram = |mechanism| format!("SCRAM-SHA-{mechanism}=[name={USER},password={PASSWORD}]");
         let more = More {
             properties: properties(&dir, ports, &tokens, options),
-            jvm: vec![format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", tokens.keys_url())],
+            // Of two options -Xmx the JVM takes the last one.
+            jvm: std::iter::once(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", tokens.keys_url()))
+                .chain(options.heap.map(|heap| format!("-Xmx{heap}")))
+                .collect(),
             format: ["--add-scram".to_owned(), scram(256), "--add-scram".to_owned(), scram(512)].to_vec(),
         };
         SecureBroker { broker: Arc::new(Broker::start_with_more(more)), ports, authority, tokens, dir }
