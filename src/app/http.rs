@@ -39,7 +39,7 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
         (None, Some(text)) => (text, "`http_listen` of [run]"),
         (None, None) => {
             if args.http_token_file.is_some() || args.http_tls_cert.is_some() || args.http_tls_key.is_some() {
-                tracing::warn!("no --http-listen: HTTP is not served, and its other settings have no effect");
+                tracing::warn!("--http-listen is missing: HTTP is not served, and other --http flags do nothing");
             }
             return Ok(None);
         }

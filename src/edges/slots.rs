@@ -119,7 +119,7 @@ impl StateAccess {
             return Ok(());
         };
         tracing::warn!(
-            "{who} can write to the state folder {} (mode {mode:04o}) and so change the state: take that right away (chmod go-w), or say that it              is meant (--state-access group_write, for a group)",
+            "{who} can write to the state folder {} (mode {mode:04o}) and so change the state: take that right away (chmod go-w), or say that it is meant (--state-access group_write, for a group)",
             dir.display()
         );
         Ok(())

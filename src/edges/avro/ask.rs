@@ -159,7 +159,7 @@ async fn id_of(client: &Client, subject: &str, schema: &str, register: bool) -> 
     let does = if register { "register our schema" } else { "look our schema up" };
     Ok(Answer::Refused(if refusal.status == 404 && !register {
         format!(
-            "the schema registry has not our schema under {subject}: register it, or set `schemas = \"register\"` in [schema_registry]"
+            "the schema registry does not have our schema under {subject}: register it, or set `schemas = \"register\"` in [schema_registry]"
         )
     } else {
         format!("the schema registry will not {does} under {subject}: it answers {}", refusal.words())

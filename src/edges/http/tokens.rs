@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! # name:sha256:hash of the token:rights[:users]
-//! grafana:sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08:read
-//! support:sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752:read,act:u-17,u-18
+//! grafana:sha256:<64 hexadecimal digits>:read
+//! support:sha256:<64 hexadecimal digits>:read,act:u-17,u-18
 //! ```
 //!
 //! A token is 256 random bits, so SHA-256 is the right hash: there is nothing to guess that a slow one (bcrypt, Argon2) would protect,

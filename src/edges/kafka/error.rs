@@ -154,7 +154,7 @@ impl Failure {
         let missing: Vec<&Right> = self.takes.iter().filter(is_it).collect();
         match missing.as_slice() {
             [] => format!(
-                "the principal of this client lacks a right on the {}: `helixstream topics check` says which, and                  `helixstream topics acls` lists all that are needed",
+                "the principal of this client lacks a right on the {}: `helixstream topics check` says which, and `helixstream topics acls` lists all that are needed",
                 resource.word()
             ),
             [right] => format!("the principal of this client lacks {right}; add the ACL: {}", right.command(None)),

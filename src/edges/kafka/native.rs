@@ -350,7 +350,7 @@ impl Conf {
     }
 
     fn set(&self, key: &str, value: &Value) -> Result<()> {
-        let refused = |why: &str| Error::Fatal(format!("set {key}={value}: {why}; correct or drop this -X"));
+        let refused = |why: &str| Error::Fatal(format!("set {key}={value}: {why}; correct or drop this setting"));
         let name = CString::new(key).map_err(|_| refused("a NUL in the name"))?;
         let setting = CString::new(value.read()?.as_ref()).map_err(|_| refused("a NUL in the value"))?;
         let mut text = [0 as c_char; 512];

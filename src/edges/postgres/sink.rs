@@ -255,7 +255,7 @@ async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<V
             open.commit().await?;
             tracing::warn!(
                 ended,
-                "another writer holds the mirror's checkpoints; sessions that waited for their client were ended"
+                "another mirror holds the locks on the checkpoints; its database sessions that were idle in a transaction were terminated"
             );
             Err(Fault::Locked(why))
         }

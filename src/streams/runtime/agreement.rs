@@ -143,7 +143,7 @@ impl Agreement {
             [] => Ok(()),
             [stranger, ..] if is_recorded => {
                 tracing::warn!(
-                    "a member of group `{}` runs another topology and should stop by itself: {stranger}",
+                    "a member of group `{}` runs another topology and should stop by itself; stop it if it stays: {stranger}",
                     self.application_id
                 );
                 Ok(())

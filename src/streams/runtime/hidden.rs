@@ -64,7 +64,7 @@ impl StreamThread {
                 tracing::warn!(
                     task = %slot.id,
                     "{topic}-{partition}: a transaction has been open at offset {from} for {PATIENCE:?}, and the log up to {end} cannot be read before it ends; \
-                     `kafka-transactions.sh find-hanging --topic {topic} --partition {partition}` tells whose it is and how to abort it \
+                     `kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --topic {topic} --partition {partition}` finds it, `abort` ends it \
                      (brokers of Kafka 4.3.0 to 4.4.0 forget to end some when they start again: KAFKA-20734)"
                 );
             }

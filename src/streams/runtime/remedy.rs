@@ -31,7 +31,7 @@ impl StreamThread {
             Error::Retry(what) => self.wait_out(what),
             Error::Aborted(what) | Error::Record(what) => {
                 // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
-                tracing::info!(thread = self.index, "back to the last commit: {what}");
+                tracing::info!(thread = self.index, "aborted, processing again: {what}");
                 self.metrics().set_back(&what);
                 self.abort()
             }

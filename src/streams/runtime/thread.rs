@@ -416,7 +416,7 @@ impl StreamThread {
             return Err(Error::Fatal(format!("task {} cannot be taken: {error}", slot.id)));
         }
         // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
-        tracing::info!(task = %slot.id, "not taken yet, tried again: {error}");
+        tracing::info!(task = %slot.id, "the task cannot be restored yet and is tried again: {error}");
         slot.backoff = (slot.backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
         slot.retry_at = now + slot.backoff;
         slot.release(matches!(error, Error::Corrupted { .. }))

@@ -216,7 +216,7 @@ fn hosts(
     let (names, addresses, ports) = (listed(&names), listed(&addresses), listed(&ports));
     let count = names.len().max(addresses.len()).max(1);
     if [&names, &addresses].iter().any(|list| !list.is_empty() && list.len() != count) {
-        return Err(UrlError::new("it has another number of hosts than of hostaddr"));
+        return Err(UrlError::new("`host` and `hostaddr` list different numbers of servers"));
     }
     if ports.len() > 1 && ports.len() != count {
         return Err(UrlError::new(format!(

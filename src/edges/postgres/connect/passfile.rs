@@ -30,7 +30,7 @@ pub(super) fn password(file: &Path, login: Login<'_>) -> Option<String> {
 fn read(file: &Path) -> io::Result<String> {
     let metadata = std::fs::metadata(file)?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no plain file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(io::Error::other("group or others have access to it; its mode must be 0600 or less (chmod 0600)"));

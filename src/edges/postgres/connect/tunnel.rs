@@ -57,7 +57,7 @@ impl Tunnel {
             match socket.read_u8().await.map_err(unreachable)? {
                 b'S' => {}
                 b'N' => return Err(NoTunnel::Plain),
-                _ => return Err(NoTunnel::Unreachable("what answers there is no Postgres".to_owned())),
+                _ => return Err(NoTunnel::Unreachable("what answers there is not PostgreSQL".to_owned())),
             }
             let stream = tls::greet(socket, &ssl, &host.name).await.map_err(NoTunnel::Refused)?;
             let name = format!("helixstream-{}", uuid::Uuid::new_v4().simple());
