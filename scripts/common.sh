@@ -45,11 +45,18 @@ java_tool() {
     java -Xmx"$heap" -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$KAFKA_LOG4J" -cp "$KAFKA_LIBS/*" "$class" "$@"
 }
 
+# jaas_text TEXT: prints it as it stands between the quotes of a JAAS string in a properties file, so escaped twice.
+jaas_text() {
+    local text=${1//\\/\\\\}
+    text=${text//\"/\\\"}
+    printf %s "${text//\\/\\\\}"
+}
+
 # java_client_config FILE: writes what Kafka's Java tools need to connect as helixstream does by its variables HELIXSTREAM_KAFKA_...; FILE holds a
 # secret, and only its owner may read it. Nothing is written where the connection is in plain text. Fails for OAUTHBEARER, which these tools are not
 # given tokens for.
 java_client_config() {
-    local file=$1 security=${HELIXSTREAM_KAFKA_SECURITY:-plaintext} mechanism=${HELIXSTREAM_KAFKA_MECHANISM:-} module password
+    local file=$1 security=${HELIXSTREAM_KAFKA_SECURITY:-plaintext} mechanism=${HELIXSTREAM_KAFKA_MECHANISM:-} module user password
     (umask 077 && : >"$file")
     [ "${security,,}" != plaintext ] || return 0
     printf 'security.protocol=%s\n' "${security^^}" >>"$file"
@@ -68,10 +75,8 @@ java_client_config() {
     esac
     password=${HELIXSTREAM_KAFKA_PASSWORD:-}
     [ -z "${HELIXSTREAM_KAFKA_PASSWORD_FILE:-}" ] || password=$(cat "$HELIXSTREAM_KAFKA_PASSWORD_FILE")
-    # Escaped twice: as a string of JAAS, and as a value of a properties file.
-    password=${password//\\/\\\\}
-    password=${password//\"/\\\"}
-    password=${password//\\/\\\\}
+    user=$(jaas_text "${HELIXSTREAM_KAFKA_USER:-}")
+    password=$(jaas_text "$password")
     printf 'sasl.mechanism=%s\nsasl.jaas.config=org.apache.kafka.common.security.%s required username="%s" password="%s";\n' \
-        "${mechanism^^}" "$module" "${HELIXSTREAM_KAFKA_USER:-}" "$password" >>"$file"
+        "${mechanism^^}" "$module" "$user" "$password" >>"$file"
 }

@@ -133,6 +133,12 @@ impl Access {
         }
     }
 
+    /// The token endpoint, where it is asked over plain HTTP: everyone on the way can read the client's secret.
+    pub fn plain_token_url(&self) -> Option<Url> {
+        let Authentication::OAuth(oauth) = &self.authentication else { return None };
+        token_url(oauth).ok().filter(|url| url.scheme() == "http")
+    }
+
     /// Who we are, as a message calls us.
     pub fn name(&self) -> String {
         match &self.authentication {

@@ -136,6 +136,12 @@ impl Client {
         }
         let is_open = |a: &&Address| a.url.scheme() == "http" && !is_loopback(&a.url);
         let open = addresses.iter().find(is_open).filter(|a| access.has_secret() || has_user(a));
+        if let Some(url) = access.plain_token_url().filter(|url| !is_loopback(url)) {
+            tracing::warn!(
+                "the token endpoint at {} is asked over plain HTTP, so everyone on the way can read the client secret: use https://",
+                shown(url.as_str())
+            );
+        }
         if let Some(open) = open {
             tracing::warn!(
                 "the schema registry at {} is asked over plain HTTP, so everyone on the way can read the credentials: use https://",

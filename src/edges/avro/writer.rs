@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use apache_avro::Schema;
 use serde_json::{Map, Value, json};
 
-/// How deep types may stand in each other.
-const MAX_DEPTH: usize = 200;
+/// How deep types of every kind may stand in each other, those of other subjects counted in: reading a schema and its values takes
+/// stack for each level, and anyone who can register schemas decides how many there are.
+const MAX_DEPTH: usize = 128;
 const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
 /// What all types of a schema are called once they have been put together; readers find fields by name, and types by structure.
 const SPACE: &str = "writer";
@@ -42,7 +43,8 @@ impl Writer {
             collect(one, "", 0, &mut types)?;
         }
         let built = |keeps_logical| {
-            let mut builder = Builder { types: &types, keeps_logical, numbers: BTreeMap::new(), open: Vec::new() };
+            let mut builder =
+                Builder { types: &types, keeps_logical, numbers: BTreeMap::new(), open: Vec::new(), depth: 0 };
             let whole = builder.build(&root, "")?;
             Schema::parse(&whole).map_err(|e| e.to_string())
         };
@@ -129,10 +131,22 @@ struct Builder<'v> {
     numbers: BTreeMap<String, usize>,
     /// Those that are being put in.
     open: Vec<String>,
+    /// How many types stand around the one at hand.
+    depth: usize,
 }
 
 impl Builder<'_> {
     fn build(&mut self, schema: &Value, space: &str) -> Result<Value, String> {
+        if self.depth > MAX_DEPTH {
+            return Err(format!("its types stand more than {MAX_DEPTH} deep in each other"));
+        }
+        self.depth += 1;
+        let built = self.build_one(schema, space);
+        self.depth -= 1;
+        built
+    }
+
+    fn build_one(&mut self, schema: &Value, space: &str) -> Result<Value, String> {
         match schema {
             Value::String(name) if PRIMITIVES.contains(&name.as_str()) => Ok(schema.clone()),
             Value::String(name) => self.named(name, space),
@@ -180,9 +194,6 @@ impl Builder<'_> {
         if let Some(number) = self.numbers.get(name) {
             return Ok(json!(format!("{SPACE}.t{number}")));
         }
-        if self.open.len() > MAX_DEPTH {
-            return Err(format!("its types stand more than {MAX_DEPTH} deep in each other"));
-        }
         let number = self.numbers.len();
         self.numbers.insert(name.to_owned(), number);
         let Some((object, around)) = self.types.get(name) else {
@@ -228,6 +239,23 @@ mod tests {
 
     fn refused(schema: &str, others: &[&str]) -> String {
         Writer::new(schema, &others.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_err()
+    }
+
+    #[test]
+    fn types_that_stand_deep_in_each_other_are_refused_also_over_many_subjects() {
+        let arrays = |inner: &str, levels: usize| {
+            format!("{}{inner}{}", "{\"type\":\"array\",\"items\":".repeat(levels), "}".repeat(levels))
+        };
+        let record = |number: usize, levels: usize| {
+            let next = arrays(&format!("\"R{}\"", number + 1), levels);
+            format!("{{\"type\":\"record\",\"name\":\"R{number}\",\"fields\":[{{\"name\":\"x\",\"type\":{next}}}]}}")
+        };
+        let last = |number| format!("{{\"type\":\"record\",\"name\":\"R{number}\",\"fields\":[]}}");
+        let deep: Vec<String> = (1..100).map(|number| record(number, 100)).chain([last(100)]).collect();
+        let why = Writer::new(&record(0, 100), &deep).unwrap_err();
+        assert!(why.contains("deep in each other"), "{why}");
+        let shallow: Vec<String> = (1..30).map(|number| record(number, 2)).chain([last(30)]).collect();
+        assert!(Writer::new(&record(0, 2), &shallow).is_ok());
     }
 
     #[test]

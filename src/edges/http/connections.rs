@@ -57,8 +57,10 @@ impl Default for Limits {
 enum Phase {
     /// Its first request has not come yet.
     Opened,
-    /// A request is being answered.
+    /// A request is being answered, all of which is there.
     Handling,
+    /// A request with a body is being answered; whether the body ever comes whole is for the client to say.
+    Receiving,
     /// A refusal is held back for a moment, so that guessing is slow.
     HeldBack,
     /// The client has an answer of so many bytes to read.
@@ -168,7 +170,7 @@ impl Connections {
         let is_slow = |entry: &Entry| {
             let limit = match entry.phase {
                 Phase::Opened => first_request,
-                Phase::Handling | Phase::HeldBack => handling,
+                Phase::Handling | Phase::Receiving | Phase::HeldBack => handling,
                 Phase::Answered(_) => next_request,
             };
             entry.since.elapsed() > limit
@@ -228,9 +230,10 @@ impl Slot {
         }
     }
 
-    /// A request's head has come.
-    pub fn begin(&self) {
-        self.enter(Phase::Handling);
+    /// A request's head has come. Only a request that is whole is sure to be answered soon: one with a body may lose its place to
+    /// another client, or clients that never send the rest of theirs would keep health checks out.
+    pub fn begin(&self, has_body: bool) {
+        self.enter(if has_body { Phase::Receiving } else { Phase::Handling });
     }
 
     /// Its answer is given to the client, so many bytes.
@@ -277,13 +280,13 @@ mod tests {
     fn a_new_connection_takes_the_place_of_the_one_that_waited_longest() {
         let all = connections(Limits { connections: 3, ..Limits::default() });
         let [first, second, third] = [(); 3].map(|()| all.admit().unwrap());
-        first.begin();
+        first.begin(false);
         second.answered(1);
         // The first is at work, the third has waited longest.
         let fourth = all.admit().unwrap();
         assert_eq!(open(&all), [first.id, second.id, fourth.id]);
-        second.begin();
-        fourth.begin();
+        second.begin(false);
+        fourth.begin(false);
         assert!(all.admit().is_none(), "all are at work");
         first.answered(1);
         assert!(all.admit().is_some());
@@ -293,11 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn a_client_whose_body_does_not_come_keeps_nobody_out() {
+        let all = connections(Limits { connections: 2, ..Limits::default() });
+        let [first, second] = [(); 2].map(|()| all.admit().unwrap());
+        first.begin(true);
+        second.begin(true);
+        let check = all.admit().unwrap();
+        check.begin(false);
+        assert_eq!(open(&all), [second.id, check.id]);
+    }
+
+    #[test]
     fn answers_that_nobody_reads_are_bounded() {
         let all = connections(Limits { answer_bytes: 100, ..Limits::default() });
         let slots: Vec<Slot> = (0..5).map(|_| all.admit().unwrap()).collect();
         for slot in &slots {
-            slot.begin();
+            slot.begin(false);
             slot.answered(40);
         }
         assert_eq!(open(&all), [slots[3].id, slots[4].id]);
@@ -310,7 +324,7 @@ mod tests {
         let zero = Duration::ZERO;
         let all = connections(Limits { first_request: zero, handling: zero, ..Limits::default() });
         let [opened, handled, answered] = [(); 3].map(|()| all.admit().unwrap());
-        handled.begin();
+        handled.begin(false);
         answered.answered(1);
         all.close_slow();
         assert_eq!(open(&all), [answered.id]);

@@ -338,7 +338,7 @@ async fn requests(
 ) {
     let routes = TowerToHyperService::new(serving.router.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        slot.begin();
+        slot.begin(!hyper::body::Body::is_end_stream(request.body()));
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(slot.clone());

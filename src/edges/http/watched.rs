@@ -17,7 +17,15 @@ pub(super) struct Watched<T> {
     what: &'static str,
     files: Vec<PathBuf>,
     read: Box<Read<T>>,
-    kept: Mutex<(Vec<Mark>, Arc<T>)>,
+    kept: Mutex<Kept<T>>,
+}
+
+struct Kept<T> {
+    /// The files when they were last read.
+    marks: Vec<Mark>,
+    value: Arc<T>,
+    /// The files when it was last warned that they cannot be used.
+    warned: Option<Vec<Mark>>,
 }
 
 impl<T> Watched<T> {
@@ -34,29 +42,33 @@ impl<T> Watched<T> {
         let marks = marks(&files);
         let first = read()?;
         let read = Box::new(move || read().map_err(|e| e.to_string()));
-        Ok(Watched { what, files, read, kept: Mutex::new((marks, Arc::new(first))) })
+        Ok(Watched { what, files, read, kept: Mutex::new(Kept { marks, value: Arc::new(first), warned: None }) })
     }
 
     /// What the files said when they could last be read.
     pub fn current(&self) -> Arc<T> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).value.clone()
     }
 
     /// Reads the files again if one of them has changed. What cannot be used is warned about once, and what was read before stays.
     pub fn refresh(&self) {
         let marks = marks(&self.files);
-        if self.kept.lock().unwrap_or_else(PoisonError::into_inner).0 == marks {
+        if self.kept.lock().unwrap_or_else(PoisonError::into_inner).marks == marks {
             return;
         }
         let read = (self.read)();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0 = marks;
         match read {
             Ok(new) => {
-                kept.1 = Arc::new(new);
+                *kept = Kept { marks, value: Arc::new(new), warned: None };
                 tracing::info!("HTTP: the {} changed and was read again", self.what);
             }
+            // It is tried again at the next look: the file may be right, and only the process out of descriptors for a moment.
+            Err(why) if kept.warned.as_ref() == Some(&marks) => {
+                tracing::debug!("HTTP: the {} cannot be used yet: {why}", self.what);
+            }
             Err(why) => {
+                kept.warned = Some(marks);
                 tracing::warn!("HTTP: the {} changed but cannot be used, the former one stays in use: {why}", self.what)
             }
         }

@@ -49,6 +49,17 @@ const FIXED: &[(&str, &[&str])] = &[
     ("sslnegotiation", &["postgres"]),
     ("load_balance_hosts", &["disable"]),
 ];
+/// Variables of libpq that ask for more than a connection of ours gives, with the values that ask for nothing. One that is ignored
+/// would let a server in that psql refuses.
+const REFUSED_VARIABLES: &[(&str, &[&str])] = &[
+    ("PGCHANNELBINDING", &["disable", "prefer"]),
+    ("PGGSSENCMODE", &["disable", "prefer"]),
+    ("PGREQUIREAUTH", &[]),
+    ("PGREQUIREPEER", &[]),
+    ("PGSERVICE", &[]),
+    ("PGSSLCRL", &[]),
+    ("PGSSLCRLDIR", &[]),
+];
 const PORT: u16 = 5432;
 /// Folders in which a server's socket lies: Debian's, and PostgreSQL's own default.
 const SOCKET_FOLDERS: &[&str] = &["/var/run/postgresql", "/tmp"];
@@ -156,6 +167,14 @@ impl Options {
     /// Of a URL and its surroundings.
     pub(super) fn read(url: &str, at: &Surroundings<'_>) -> Result<Options, UrlError> {
         let given = given(url)?;
+        for (variable, harmless) in REFUSED_VARIABLES {
+            let set = (at.variable)(variable).filter(|value| !value.is_empty() && !harmless.contains(&value.as_str()));
+            if set.is_some() {
+                return Err(UrlError::new(format!(
+                    "{variable} is set, which is not supported here: unset it for this program"
+                )));
+            }
+        }
         let value = |name: &str| {
             let told = given.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.clone());
             let variable = KNOWN.iter().find(|(known, _)| *known == name).map_or("", |(_, variable)| variable);
