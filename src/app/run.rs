@@ -98,8 +98,9 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     };
     let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
     let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled);
-    if let Err(refused) = &started {
-        forget_refused(refused, former, &slot)?;
+    if !matches!(started, Ok(Some(_))) {
+        // This topology has processed nothing, so it is not that of the slot's last run.
+        former.bring_back(&slot)?;
     }
     let Some(instance) = started? else { return Ok(()) };
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;
@@ -140,16 +141,6 @@ fn warn_of_retention(file: &File) {
             "tombstone_retention is set: deleted memories are forgotten, and older events for memories that are not known become dead letters \
              (`expired`); resolved memories hang on the order of arrival for events that are later than the retention, and SQL rebuilds nothing"
         );
-    }
-}
-
-/// A topology that was refused is not that of the slot's last run.
-fn forget_refused(refused: &Stop, former: state::Former, slot: &Slot) -> Result<(), Stop> {
-    match refused {
-        Stop::Failure(why) if matches!(why.downcast_ref(), Some(Error::Disagreement(_) | Error::Retry(_))) => {
-            former.bring_back(slot)
-        }
-        _ => Ok(()),
     }
 }
 

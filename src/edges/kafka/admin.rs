@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as ClientTopic, Resourc
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::client_log::log_line;
@@ -297,10 +297,35 @@ impl Admin for ClusterAdmin {
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let doing = format!("read the log's range of {partition}");
         // Not through the reader: a client that reads committed is told the last stable offset as the end.
-        let range = self.admin.inner().fetch_watermarks(&partition.topic, partition.partition, REQUEST);
+        let ask = || self.admin.inner().fetch_watermarks(&partition.topic, partition.partition, REQUEST);
+        let mut range = ask();
+        if range.as_ref().is_err_and(is_unknown_partition) {
+            // The client answers so from what it remembers, also when the partition is new or its leader was on a broker that went away. To
+            // describe the topic makes it learn anew.
+            if let [Some(_)] = self.identities(&[&partition.topic])?[..] {
+                range = ask();
+                if let Some(error) = range.as_ref().err().filter(|error| is_unknown_partition(error)) {
+                    return Err(Error::Retry(format!(
+                        "{doing}: {error}; its topic exists, so its leader may be moving"
+                    )));
+                }
+            }
+        }
         let right = Right::topic(Operation::Read, &partition.topic);
         range.map(|(start, end)| LogRange { start, end }).map_err(|error| failed_for(right, &doing, &error))
     }
+}
+
+/// Whether a partition is called unknown, by the client or by a broker.
+fn is_unknown_partition(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    )
 }
 
 /// As a replication factor: what the broker does by itself.

@@ -225,6 +225,8 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             sys::rd_kafka_TopicDescription_partitions(one, &mut partitions);
             let id = sys::rd_kafka_TopicDescription_topic_id(one);
             let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
+            // A broker that knows no ids of topics (before Kafka 2.8) answers with zeros.
+            let id = if id.bytes().all(|byte| byte == b'A') { String::new() } else { id };
             let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
             for place in (0..topics.len()).filter(|place| topics[*place] == topic) {
                 found[place] = Some(TopicIdentity { partitions, id: id.clone() });

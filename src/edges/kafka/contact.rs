@@ -12,7 +12,10 @@ use crate::streams::error::{Error, Result};
 const WAITING: Duration = Duration::from_secs(5);
 /// The first question waits so long for its answer, each further one a second longer, up to [`WAITING`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// A connection that is cut off each time for so long is cut off on purpose: a broker that just stops does it once.
+/// No question waits for less.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// A connection that is cut off each time for so long is cut off on purpose: a broker that just stops does it once. So long the other
+/// brokers of a list have time to answer, too, when one of them refuses the connection.
 const CUT_OFF: Duration = Duration::from_secs(5);
 
 static IS_MADE: AtomicBool = AtomicBool::new(false);
@@ -25,14 +28,18 @@ pub(super) fn is_made() -> bool {
 /// Waits until a broker answers; logs a line every 5 s or so that none does.
 ///
 /// # Errors
-/// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection.
+/// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection to the only broker that is named; of
+/// several brokers the others have 5 s more to answer.
 pub(super) fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<()> {
     let probe = Native::new(Kind::Probe, &settings.probe())?;
     let servers = &settings.bootstrap_servers;
-    let (started, mut wait, mut told, mut cut_since) = (Instant::now(), FIRST_WAIT, Instant::now(), None);
+    let is_one_broker = !servers.contains(',');
+    let (started, mut wait, mut told, mut refused_since) = (Instant::now(), FIRST_WAIT, Instant::now(), None);
     loop {
         let left = patience.saturating_sub(started.elapsed());
-        let failure = match read_metadata(&probe, wait.min(left), |_| ()) {
+        // No longer than until the next line is due.
+        let until_line = WAITING.saturating_sub(told.elapsed()).max(SHORTEST_WAIT);
+        let failure = match read_metadata(&probe, wait.min(left).min(until_line), |_| ()) {
             Ok(()) => {
                 IS_MADE.store(true, Ordering::Relaxed);
                 return Ok(());
@@ -41,14 +48,13 @@ pub(super) fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> 
         };
         let why = probe.last_failure().unwrap_or(failure.text);
         match probe.refusal() {
-            Some((message, true)) => return Err(Error::Fatal(format!("connect to Kafka: {message}"))),
-            Some((message, false)) => {
-                let since = *cut_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= CUT_OFF {
+            Some((message, is_certain)) => {
+                let since = *refused_since.get_or_insert_with(Instant::now);
+                if (is_certain && is_one_broker) || since.elapsed() >= CUT_OFF {
                     return Err(Error::Fatal(format!("connect to Kafka: {message}")));
                 }
             }
-            None => cut_since = None,
+            None => refused_since = None,
         }
         if started.elapsed() >= patience {
             let waited = patience.as_secs();

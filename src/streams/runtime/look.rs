@@ -66,8 +66,11 @@ impl Sources {
             match now {
                 None if was.is_missing => return Err(deleted(plan)),
                 None => was.is_missing = true,
-                Some(now) if now.id != was.identity.id => return Err(made_anew(plan)),
-                Some(now) => {
+                Some(now) if is_another(&was.identity, &now) => return Err(made_anew(plan)),
+                Some(mut now) => {
+                    if now.id.is_empty() {
+                        now.id.clone_from(&was.identity.id);
+                    }
                     has_grown |= grown(plan, was.identity.partitions, now.partitions)?;
                     *was = Seen { identity: now, is_missing: false };
                 }
@@ -75,6 +78,11 @@ impl Sources {
         }
         Ok(has_grown)
     }
+}
+
+/// Whether a topic has been made anew under its name. A broker that knows no ids does not tell.
+fn is_another(was: &TopicIdentity, is: &TopicIdentity) -> bool {
+    !was.id.is_empty() && !is.id.is_empty() && was.id != is.id
 }
 
 fn is_internal(plan: &Plan) -> bool {
@@ -198,5 +206,18 @@ impl Sources {
     /// Whether a topic was not there at the last look.
     pub fn is_missing(&self, topic: &str) -> bool {
         self.seen().get(topic).is_some_and(|seen| seen.is_missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_knows_no_ids_makes_no_topic_another_one() {
+        let topic = |id: &str| TopicIdentity { partitions: 1, id: id.to_owned() };
+        assert!(is_another(&topic("a"), &topic("b")));
+        assert!(!is_another(&topic("a"), &topic("a")));
+        assert!(!is_another(&topic("a"), &topic("")) && !is_another(&topic(""), &topic("a")));
     }
 }
