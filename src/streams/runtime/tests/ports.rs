@@ -192,7 +192,7 @@ impl Admin for Client {
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
         let state = self.0.lock();
         let identity = |name: &&str| {
-            let id = state.topic_ids.get(*name).cloned().unwrap_or_default();
+            let id = state.topic_ids.get(*name).cloned().unwrap_or_else(|| "first".to_owned());
             state.counts.get(*name).map(|count| TopicIdentity { partitions: *count, id })
         };
         Ok(names.iter().map(identity).collect())
