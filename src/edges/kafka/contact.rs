@@ -61,7 +61,8 @@ pub(super) fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> 
             let todo = "start Kafka, or correct --bootstrap-servers";
             return Err(Error::Fatal(format!("no Kafka broker at {servers} within {waited} s ({why}); {todo}")));
         }
-        if told.elapsed() >= WAITING {
+        // A refusal is not waited for: it is told at the end, which is near.
+        if told.elapsed() >= WAITING && refused_since.is_none() {
             told = Instant::now();
             let (waited, patience) = (started.elapsed().as_secs(), patience.as_secs());
             tracing::warn!("no Kafka broker at {servers} for {waited} s ({why}); giving up after {patience} s");
