@@ -99,8 +99,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
     let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled);
     if !matches!(started, Ok(Some(_))) {
-        // This topology has processed nothing, so it is not that of the slot's last run.
-        former.bring_back(&slot)?;
+        former.bring_back(&slot)?; // This topology has processed nothing, so it is not that of the slot's last run.
     }
     let Some(instance) = started? else { return Ok(()) };
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;

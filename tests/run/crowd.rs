@@ -130,6 +130,7 @@ fn two_thousand_slow_clients_cost_the_stream_nothing() {
     let metrics = || page(&http, "/metrics").filter(|text| text.starts_with("HTTP/1.1 200"));
     // The 305 records as they come, and from the repartition topic what is good of them.
     wait_for("the first records", || metrics().filter(|text| value(text, "helixstream_records_total") >= 603.0));
+    wait_for("every thread to be ready", || page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200")));
     let (memory, before) = (resident(helix.pid()), sockets(helix.pid()));
 
     let crowd = Crowd::start(http.clone());

@@ -103,8 +103,7 @@ impl TransactionalProducer {
     /// Looks whether the transaction was refused. librdkafka keeps the records of a partition that it may not add to the transaction until they time
     /// out, and tells why only in answer to a call: to begin a transaction is the one that changes nothing while one is under way.
     fn refusal(&self) -> Option<Error> {
-        // A client that has failed for good may never answer this call (librdkafka#4420).
-        if self.sender.in_flight() == 0 || self.client().fatal_error().is_some() {
+        if self.sender.in_flight() == 0 {
             return None;
         }
         // SAFETY: a live client.
