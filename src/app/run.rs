@@ -78,7 +78,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     plan.state_access.apply();
     let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
     guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
-    let former = state::keep_settings(&slot, &args.topology, &plan.file)?;
+    let kept = state::KeptSettings::read(&args.topology, &plan.file)?;
     let mut kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
     kafka.topology = Some(plan.digest.clone());
     tracing::info!(
@@ -97,11 +97,10 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         None => Arc::new(NoObserver),
     };
     let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
-    let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled);
-    if !matches!(started, Ok(Some(_))) {
-        former.bring_back(&slot)?; // This topology has processed nothing, so it is not that of the slot's last run.
-    }
-    let Some(instance) = started? else { return Ok(()) };
+    let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
+    let Some(instance) = started else { return Ok(()) };
+    // A topology that processes nothing, since it was refused or no broker answered, is not that of the slot's last run.
+    kept.keep(&slot)?;
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;
     let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
     let pages = Arc::new(Pages::new(instance.metrics(), status));

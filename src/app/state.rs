@@ -31,30 +31,26 @@ const KEPT_SETTINGS: &str = "settings";
 /// What is shown where a slot keeps no topology.
 const MEMORY_TOPOLOGY: &str = include_str!("../../topologies/memory.toml");
 
-/// What a slot kept of the run before.
-pub struct Former([Option<String>; 2]);
-
-impl Former {
-    /// Keeps it again, in place of a run that was refused.
-    pub fn bring_back(self, slot: &Slot) -> Result<(), Stop> {
-        for (name, text) in [KEPT_TOPOLOGY, KEPT_SETTINGS].into_iter().zip(self.0) {
-            match text {
-                Some(text) => slot.keep(name, &text)?,
-                None => slot.forget(name)?,
-            }
-        }
-        Ok(())
-    }
+/// The texts of a run, which its slot keeps beside the state.
+pub struct KeptSettings {
+    topology: String,
+    overrides: String,
 }
 
-/// Keeps the topology file and what overrides it beside the state; what was kept before is given back.
-pub fn keep_settings(slot: &Slot, args: &TopologyArgs, file: &File) -> Result<Former, Stop> {
-    let former = Former([slot.kept(KEPT_TOPOLOGY)?, slot.kept(KEPT_SETTINGS)?]);
-    let text = without_connections(&file.file, &settings::text(&args.topology)?, &file.scripts)?;
-    let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
-    slot.keep(KEPT_TOPOLOGY, &text)?;
-    slot.keep(KEPT_SETTINGS, &overrides.collect::<Vec<_>>().join("\n"))?;
-    Ok(former)
+impl KeptSettings {
+    /// Reads the topology file once more, and the settings that override it.
+    pub fn read(args: &TopologyArgs, file: &File) -> Result<KeptSettings, Stop> {
+        let topology = without_connections(&file.file, &settings::text(&args.topology)?, &file.scripts)?;
+        let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
+        Ok(KeptSettings { topology, overrides: overrides.collect::<Vec<_>>().join("\n") })
+    }
+
+    /// Writes them into the slot, in place of those of the run before.
+    pub fn keep(&self, slot: &Slot) -> Result<(), Stop> {
+        slot.keep(KEPT_TOPOLOGY, &self.topology)?;
+        slot.keep(KEPT_SETTINGS, &self.overrides)?;
+        Ok(())
+    }
 }
 
 /// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have no place beside the state. Variables are filled in,

@@ -209,18 +209,6 @@ impl Slot {
         read(&self.dir.join(name))
     }
 
-    /// Removes a text that [`Slot::keep`] wrote; one that is not there is no error.
-    ///
-    /// # Errors
-    /// It cannot be removed.
-    pub fn forget(&self, name: &str) -> Result<(), SlotError> {
-        let path = self.dir.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
-            _ => Ok(()),
-        }
-    }
-
     /// The slots of a state folder, to be read: each held by this process meanwhile, without a change to it.
     ///
     /// # Errors

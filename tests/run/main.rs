@@ -130,6 +130,7 @@ fn page(address: &str, path: &str) -> Option<String> {
 #[test]
 fn the_samples_come_out_as_replay_has_them() {
     let trial = Trial::new();
+    trial.change("strategy = \"merge_all\"", "strategy = \"${T_STRATEGY:-merge_all}\"");
     assert_eq!(trial.topics("check").code, Some(1));
     let created = trial.topics("create");
     assert_eq!((created.code, created.stdout.matches("created").count()), (Some(0), 8), "{created:?}");
@@ -177,6 +178,8 @@ fn the_samples_come_out_as_replay_has_them() {
     let finished = helix.finish();
     assert_eq!(finished.code, Some(0), "{finished:?}");
 
+    let kept = std::fs::read_to_string(Path::new(&state).join("0/topology.toml")).unwrap();
+    assert!(!kept.contains("${") && kept.contains("strategy = \"merge_all\""), "{kept}");
     let dump = Helix::run_ok(&["state", "dump", "--state-dir", &state]).stdout;
     let resolved: BTreeMap<String, serde_json::Value> = dump
         .lines()

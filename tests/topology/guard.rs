@@ -1,4 +1,5 @@
-//! `run` leaves no state behind unasked. No broker is there: what matters is decided before one is asked for.
+//! `run` leaves no state behind unasked. No broker is there: what matters is decided before one is asked for. That a run keeps
+//! its topology, and which text it keeps, is in `tests/run`.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use crate::changed;
 use crate::support::process::temp_dir;
 use crate::support::{Finished, Helix};
 
-/// A state folder, with runs on it that end since there is no broker.
+/// A folder of state, and starts on it that end since there is no broker.
 struct Trial(PathBuf);
 
 const STORE: [(&str, &str); 2] = [
@@ -15,12 +16,17 @@ const STORE: [(&str, &str); 2] = [
 ];
 
 impl Trial {
-    /// A run has kept the memory topology, and there is state of a task.
+    /// The memory topology has run here and has left the state of a task.
     fn with_state() -> Trial {
         let trial = Trial(temp_dir("topology"));
-        trial.assert_starts(&[], &[]);
-        std::fs::create_dir(trial.0.join("state/0/tasks/1_0")).unwrap();
+        trial.has_run(&[]);
         trial
+    }
+
+    /// What is there after a run with this topology.
+    fn has_run(&self, parts: &[(&str, &str)]) {
+        std::fs::create_dir_all(self.0.join("state/0/tasks/1_0")).unwrap();
+        std::fs::write(self.0.join("state/0/topology.toml"), changed(parts)).unwrap();
     }
 
     fn run(&self, parts: &[(&str, &str)], more: &[&str], variable: Option<&str>) -> Finished {
@@ -55,11 +61,12 @@ fn a_store_that_is_gone_is_refused_until_its_loss_is_accepted() {
         )
     );
     trial.run(&STORE, &["--accept-reset", "mems"], None).assert_failed(2, &["--accept-reset memories"]);
-    // What was refused is not kept as the topology of the last run.
+    // What was refused, or never ran since no broker answered, is not kept as the topology of the last run.
     trial.assert_starts(&[], &[]);
     let accepted = trial.assert_starts(&STORE, &["--accept-reset", "other", "--accept-reset", "memories"]);
     assert!(accepted.stderr.contains("the state of store `memories`"), "{accepted:?}");
-    // From now on this is the topology of the last run.
+    trial.run(&STORE, &[], None).assert_failed(2, &["--accept-reset memories"]);
+    trial.has_run(&STORE);
     trial.assert_starts(&STORE, &[]);
     trial.run(&[], &[], Some("spare; mems")).assert_failed(1, &["no Kafka broker"]);
 }
@@ -81,18 +88,4 @@ fn where_no_state_is_nothing_can_be_lost() {
     let trial = Trial(temp_dir("topology"));
     trial.assert_starts(&[], &[]);
     trial.assert_starts(&STORE, &[]);
-}
-
-#[test]
-fn what_a_run_keeps_has_its_variables_filled_in() {
-    let trial = Trial(temp_dir("topology"));
-    let parts = [
-        ("partitions = 12", "partitions = \"${T_PARTITIONS:-12}\""),
-        ("strategy = \"merge_all\"", "strategy = \"${T_STRATEGY:-importance}\""),
-    ];
-    trial.assert_starts(&parts, &[]);
-    std::fs::create_dir(trial.0.join("state/0/tasks/1_0")).unwrap();
-    let kept = std::fs::read_to_string(trial.0.join("state/0/topology.toml")).unwrap();
-    assert!(!kept.contains("${") && kept.contains("strategy = \"importance\""), "{kept}");
-    trial.run(&[("partitions = 12", "partitions = 6")], &[], None).assert_failed(2, &["are 6 now and were 12"]);
 }
