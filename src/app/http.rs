@@ -30,7 +30,7 @@ pub fn bind(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
 }
 
 fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<HttpSettings>, Stop> {
-    let path = |flag: &Option<PathBuf>, file: &Option<String>| flag.clone().or(file.as_deref().map(PathBuf::from));
+    let path = |flag: &Option<PathBuf>, file: &Option<PathBuf>| flag.clone().or_else(|| file.clone());
     let token_file = path(&args.http_token_file, &file.http_token_file);
     let certificate = path(&args.http_tls_cert, &file.http_tls_cert);
     let key = path(&args.http_tls_key, &file.http_tls_key);

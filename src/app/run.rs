@@ -148,8 +148,8 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
     let digest = digest::of(&file, custom, codecs.stream.is_some())?;
     let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
-    let from_file = file.run.state_dir.as_deref().map(PathBuf::from);
-    let state_dir = args.state_dir.clone().or(from_file).unwrap_or_else(|| PathBuf::from("state"));
+    let state_dir =
+        args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));
     let database = if args.mirror.no_mirror { None } else { mirror::database(&args.mirror.postgres, &file)? };
     if database.is_none() && !args.mirror.no_mirror && !mirror::event_sources(&file).is_empty() {
         tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");

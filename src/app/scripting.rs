@@ -1,13 +1,13 @@
 //! Rhai behind the configuration's [`Scripting`]: so what is wrong with expressions and scripts is told with all else that is wrong
 //! in a topology file.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Stop;
 use crate::config::Topology as File;
 use crate::config::expression::{Flaw, Scripting};
 use crate::config::setting::ScriptLimits;
+use crate::config::table::beside;
 use crate::edges::script::{self, Budget, ExpressionCompiler, Script};
 use crate::streams::ports::Expressions;
 
@@ -27,11 +27,11 @@ fn told(flaw: script::Flaw) -> Flaw {
 }
 
 impl Scripting for Rhai {
-    fn file(&self, beside: &str, path: &str) -> Option<Result<(String, String), String>> {
+    fn file(&self, topology: &str, path: &str) -> Option<Result<(String, String), String>> {
         if !self.reads_files {
             return None;
         }
-        let place = Path::new(beside).parent().unwrap_or(Path::new("")).join(path);
+        let place = beside(topology, path);
         let shown = place.display().to_string();
         let read = std::fs::read_to_string(&place);
         Some(read.map(|text| (shown.clone(), text)).map_err(|e| format!("the script {shown} cannot be read: {e}")))

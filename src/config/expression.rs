@@ -24,9 +24,9 @@ pub struct Flaw {
 
 /// What knows the language of expressions and scripts, and finds the files of scripts.
 pub trait Scripting {
-    /// The text of a script's file, by how the topology file `beside` it names it, and the path that it was found by; nothing
+    /// The text of a script's file, by how the file `topology` names it, and the path that it was found by; nothing
     /// where files of scripts are not looked at.
-    fn file(&self, beside: &str, path: &str) -> Option<Result<(String, String), String>>;
+    fn file(&self, topology: &str, path: &str) -> Option<Result<(String, String), String>>;
 
     /// Whether a text is a resolver.
     ///

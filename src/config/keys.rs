@@ -15,6 +15,8 @@ pub enum Takes {
     Text,
     /// A string that no message shows: a secret, or a URL that may hold one.
     Secret,
+    /// The path of a file or folder. A relative one starts at the folder of the topology file.
+    Path,
     /// A string that internal topics and metrics are named after.
     Name,
     /// The name of a topic, by Kafka's rule.
@@ -138,7 +140,12 @@ pub const RUN: Section = Section {
     what: "What the flags of `helixstream run` default to.",
     keys: &[
         optional("bootstrap_servers", Takes::Text, "\"localhost:9092\"", "Brokers to ask first, separated by commas."),
-        optional("state_dir", Takes::Text, "\"state\"", "Folder of the state."),
+        optional(
+            "state_dir",
+            Takes::Path,
+            "\"/var/lib/helixstream\"",
+            "Folder of the state. Without it: `state` in the working folder.",
+        ),
         optional("threads", Takes::Count(1024), "2", "Stream threads."),
         optional(
             "state_access",
@@ -152,9 +159,9 @@ pub const RUN: Section = Section {
             "\"8080\"",
             "Where /live, /ready and /metrics are served; a port alone means 127.0.0.1.",
         ),
-        optional("http_token_file", Takes::Text, "\"tokens\"", "Tokens that everything but /live and /ready asks for."),
-        optional("http_tls_cert", Takes::Text, "\"server.pem\"", "Certificate that HTTPS is served with."),
-        optional("http_tls_key", Takes::Text, "\"server.key\"", "Private key of the certificate."),
+        optional("http_token_file", Takes::Path, "\"tokens\"", "Tokens that everything but /live and /ready asks for."),
+        optional("http_tls_cert", Takes::Path, "\"server.pem\"", "Certificate that HTTPS is served with."),
+        optional("http_tls_key", Takes::Path, "\"server.key\"", "Private key of the certificate."),
         optional(
             "postgres_url",
             Takes::Secret,
@@ -163,7 +170,7 @@ pub const RUN: Section = Section {
         ),
         optional(
             "postgres_url_file",
-            Takes::Text,
+            Takes::Path,
             "\"/run/secrets/postgres-url\"",
             "File that holds the URL alone, instead of `postgres_url`.",
         ),
@@ -175,7 +182,7 @@ pub const RUN: Section = Section {
         ),
         optional(
             "postgres_password_file",
-            Takes::Text,
+            Takes::Path,
             "\"/run/secrets/postgres-password\"",
             "File that holds the password alone; it is read for each connection.",
         ),
@@ -204,9 +211,9 @@ pub const SCHEMA_REGISTRY: Section = Section {
         ),
         optional("user", Takes::Text, "\"${REGISTRY_USER}\"", "User of basic authentication."),
         optional("password", Takes::Secret, "\"${REGISTRY_PASSWORD}\"", "Password of basic authentication."),
-        optional("password_file", Takes::Text, "\"/run/secrets/registry-password\"", "File that holds the password."),
+        optional("password_file", Takes::Path, "\"/run/secrets/registry-password\"", "File that holds the password."),
         optional("token", Takes::Secret, "\"${REGISTRY_TOKEN}\"", "Bearer token, in place of user and password."),
-        optional("token_file", Takes::Text, "\"/run/secrets/registry-token\"", "File that holds the bearer token."),
+        optional("token_file", Takes::Path, "\"/run/secrets/registry-token\"", "File that holds the bearer token."),
         optional(
             "oauth_token_url",
             Takes::Text,
@@ -217,27 +224,27 @@ pub const SCHEMA_REGISTRY: Section = Section {
         optional("oauth_client_secret", Takes::Secret, "\"${REGISTRY_CLIENT_SECRET}\"", "Secret of the OAuth client."),
         optional(
             "oauth_client_secret_file",
-            Takes::Text,
+            Takes::Path,
             "\"/run/secrets/registry-client-secret\"",
             "File that holds the secret of the OAuth client.",
         ),
         optional("oauth_scope", Takes::Text, "\"schema-registry\"", "Scope of OAuth, where the issuer wants one."),
         optional(
             "ca_file",
-            Takes::Text,
+            Takes::Path,
             "\"ca.pem\"",
             "Certificates (PEM) that sign the registry's, in place of the system's.",
         ),
         optional(
             "certificate_file",
-            Takes::Text,
+            Takes::Path,
             "\"client.pem\"",
             "Our certificate (PEM), where the registry asks for one.",
         ),
-        optional("key_file", Takes::Text, "\"client.key\"", "The private key (PEM) of our certificate."),
+        optional("key_file", Takes::Path, "\"client.key\"", "The private key (PEM) of our certificate."),
         optional(
             "identity_file",
-            Takes::Text,
+            Takes::Path,
             "\"client.pem\"",
             "Our certificate and its key in one file, in place of `certificate_file` and `key_file`.",
         ),
@@ -444,7 +451,7 @@ pub const SCRIPT: Section = Section {
            by it.",
     keys: &[
         needed("name", Takes::Name, "\"longest\"", "What strategies call it."),
-        optional("file", Takes::Text, "\"scripts/longest.rhai\"", "Its file, from the folder of this one."),
+        optional("file", Takes::Path, "\"scripts/longest.rhai\"", "Its file."),
         optional(
             "source",
             Takes::Text,

@@ -22,6 +22,7 @@ pub mod variables;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -30,10 +31,11 @@ use expression::{Checker, Scripting};
 use graph::Graph;
 use hidden::Hidden;
 use kafka::KafkaTable;
+use keys::Takes;
 use problem::{Problem, Problems};
 use script::Script;
 use setting::{SPECS, Values, check_path};
-use table::{Doc, Table, raw};
+use table::{Doc, Table, beside, raw};
 use variables::Variables;
 
 use crate::secret::SecretSource;
@@ -57,13 +59,13 @@ pub struct Topology {
     pub graph: Graph,
 }
 
-/// What a file may set for `helixstream run`.
+/// What a file may set for `helixstream run`. Relative paths of the file start at its folder already.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RunDefaults {
     /// `--bootstrap-servers`.
     pub bootstrap_servers: Option<String>,
     /// `--state-dir`.
-    pub state_dir: Option<String>,
+    pub state_dir: Option<PathBuf>,
     /// `--threads`.
     pub threads: Option<usize>,
     /// `--state-access`: one of [`keys::STATE_ACCESS`].
@@ -71,11 +73,11 @@ pub struct RunDefaults {
     /// `--http-listen`.
     pub http_listen: Option<String>,
     /// `--http-token-file`.
-    pub http_token_file: Option<String>,
+    pub http_token_file: Option<PathBuf>,
     /// `--http-tls-cert`.
-    pub http_tls_cert: Option<String>,
+    pub http_tls_cert: Option<PathBuf>,
     /// `--http-tls-key`.
-    pub http_tls_key: Option<String>,
+    pub http_tls_key: Option<PathBuf>,
     /// `--postgres-url`, or `--postgres-url-file`.
     pub postgres_url: Option<SecretSource>,
     /// `--postgres-password-file`, or the password itself.
@@ -106,7 +108,8 @@ pub struct SchemaRegistry {
     pub subject_names: Option<String>,
     /// Whether schemas are only looked up.
     pub is_read_only: bool,
-    /// What says who we are and whom we trust: keys other than those above, with their values.
+    /// What says who we are and whom we trust: keys other than those above, with their values. Relative paths start at the file's
+    /// folder already.
     pub access: BTreeMap<&'static str, String>,
 }
 
@@ -191,7 +194,7 @@ fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Probl
     let Settings { values, places, .. } = settings;
     let run = table.section(&keys::RUN).map(|t| read_run(&t, file)).unwrap_or_default();
     let kafka = kafka::read(&doc, file, &table);
-    let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t)).unwrap_or_default();
+    let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t, file)).unwrap_or_default();
     let mut scripts = script::read(&doc, &table);
     let graph = Graph::read(&doc, &table);
     if let Some(scripting) = reading.scripting {
@@ -286,25 +289,32 @@ fn read_run(t: &Table<'_, '_>, file: &str) -> RunDefaults {
     let owned = |key| t.text(key).map(|v| v.value.to_owned());
     RunDefaults {
         bootstrap_servers: owned("bootstrap_servers"),
-        state_dir: owned("state_dir"),
+        state_dir: t.path("state_dir", file),
         threads: t.count("threads").and_then(|n| usize::try_from(n.value).ok()),
         state_access: owned("state_access"),
         http_listen: owned("http_listen"),
-        http_token_file: owned("http_token_file"),
-        http_tls_cert: owned("http_tls_cert"),
-        http_tls_key: owned("http_tls_key"),
+        http_token_file: t.path("http_token_file", file),
+        http_tls_cert: t.path("http_tls_cert", file),
+        http_tls_key: t.path("http_tls_key", file),
         postgres_url: t.secret("postgres_url", file).map(|(source, _)| source),
         postgres_password: t.secret("postgres_password", file).map(|(source, _)| source),
         postgres_schema: owned("postgres_schema"),
     }
 }
 
-fn read_registry(t: &Table<'_, '_>) -> SchemaRegistry {
+fn read_registry(t: &Table<'_, '_>, file: &str) -> SchemaRegistry {
     let owned = |key| t.text(key).map(|v| v.value.to_owned());
+    let access = |key: &'static str| {
+        let value = owned(key)?;
+        let is_path = keys::SCHEMA_REGISTRY.keys.iter().any(|known| known.name == key && known.takes == Takes::Path);
+        // An empty value counts as none.
+        let value = if is_path && !value.is_empty() { beside(file, &value).display().to_string() } else { value };
+        Some((key, value))
+    };
     SchemaRegistry {
         url: owned("url"),
         subject_names: owned("subject_names"),
         is_read_only: t.text("schemas").is_some_and(|v| v.value == "look_up"),
-        access: keys::REGISTRY_ACCESS.iter().filter_map(|key| Some((*key, owned(key)?))).collect(),
+        access: keys::REGISTRY_ACCESS.iter().copied().filter_map(access).collect(),
     }
 }

@@ -87,7 +87,13 @@ fn of_toml(text: &str) -> Option<Value> {
 }
 
 fn table(section: &Section) -> Value {
-    let key = |key: &Key| (key.name.to_owned(), described(takes(key.takes), key.what, &[key.example]));
+    let key = |key: &Key| {
+        let what = match key.takes {
+            Takes::Path => format!("{} A relative path starts at the folder of this file.", key.what),
+            _ => key.what.to_owned(),
+        };
+        (key.name.to_owned(), described(takes(key.takes), &what, &[key.example]))
+    };
     let properties: Map<String, Value> = section.keys.iter().map(key).collect();
     let required: Vec<&str> = section.keys.iter().filter(|key| key.needed).map(|key| key.name).collect();
     let mut one = json!({ "type": "object", "additionalProperties": false, "properties": properties });
@@ -183,7 +189,7 @@ fn one_or_list(one: Value, least: usize) -> Value {
 fn takes(takes: Takes) -> Value {
     let name = "[A-Za-z0-9_-]+";
     match takes {
-        Takes::Text | Takes::Secret => json!({ "type": "string" }),
+        Takes::Text | Takes::Secret | Takes::Path => json!({ "type": "string" }),
         Takes::Name => or_variable(text_like(format!("^{name}$"))),
         Takes::Topic => or_variable(text_like("^[A-Za-z0-9._-]{1,249}$".to_owned())),
         Takes::Id(most) => or_variable(text_like(format!("^[A-Za-z0-9._-]{{1,{most}}}$"))),

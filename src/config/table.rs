@@ -181,6 +181,18 @@ impl<'d, 't> Table<'d, 't> {
         Some(At { value, span: v.span() })
     }
 
+    /// A path, if the key is there, from the folder of the topology file `file`. An empty one is noted: nobody would know which file is
+    /// meant, and a token file that is left out in silence would let everybody in.
+    pub fn path(&self, name: &str, file: &str) -> Option<PathBuf> {
+        let at = self.text(name)?;
+        if at.value.is_empty() {
+            let fix = format!("name the file or folder, as in `{name} = {}`, or remove the key", self.example(name));
+            self.doc.wrong(&at.span, format!("`{name}` of {} is empty", self.what), fix);
+            return None;
+        }
+        Some(beside(file, at.value))
+    }
+
     /// A string, if the key is there and holds one; nothing is noted.
     pub fn peek(&self, name: &str) -> Option<&'t str> {
         self.value(name)?.get_ref().as_str()

@@ -3,6 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use helixstream::config;
+use helixstream::config::kafka::KAFKA;
+use helixstream::config::keys::{self, Takes};
+
 use crate::changed;
 use crate::support::process::temp_dir;
 use crate::support::{Finished, Helix};
@@ -70,6 +74,66 @@ fn paths_of_the_file_start_at_its_folder() {
     let dir = folder("security = \"sasl_ssl\"\nmechanism = \"PLAIN\"\nuser = \"u\"\npassword_file = \"nowhere\"");
     let named = format!("the secret file `{}`, which `password_file` of [kafka] (", dir.join("nowhere").display());
     plan(&dir, &[], &[]).assert_failed(2, &[&named, "cannot be read: No such file"]);
+}
+
+#[test]
+fn every_path_of_the_file_starts_at_its_folder_whichever_key_holds_it() {
+    for section in [&keys::RUN, &keys::SCHEMA_REGISTRY, &KAFKA] {
+        let paths = section.keys.iter().filter(|key| key.takes == Takes::Path);
+        let names: Vec<&str> = paths.map(|key| key.name).collect();
+        let ends = |name: &str| name.ends_with("_file") || name.ends_with("_dir") || name.starts_with("http_tls");
+        assert!(section.keys.iter().all(|key| ends(key.name) == names.contains(&key.name)), "{names:?}");
+        for name in names {
+            let text =
+                changed(&[(&format!("[{}] ", section.name), &format!("[{}]\n{name} = \"p/q\"\n#", section.name))]);
+            // What does not go together is another matter: a certificate needs its key.
+            let more = match name {
+                "certificate_file" => "key_file = \"k\"",
+                "key_file" => "certificate_file = \"c\"",
+                "key_password_file" => "key_file = \"k\"\ncertificate_file = \"c\"",
+                _ => "",
+            };
+            let security = if name.starts_with("password") || name.starts_with("oauth") { "sasl_ssl" } else { "ssl" };
+            let more =
+                if section.name == "kafka" { format!("{more}\nsecurity = \"{security}\"") } else { String::new() };
+            let line = format!("{name} = \"p/q\"");
+            let file = config::parse("some/folder/t.toml", &text.replacen(&line, &format!("{line}\n{more}"), 1));
+            let file = file.unwrap_or_else(|problems| panic!("{name}: {problems}"));
+            let shown = [
+                format!(
+                    "{:?}",
+                    (&file.run.state_dir, &file.run.http_token_file, &file.run.http_tls_cert, &file.run.http_tls_key)
+                ),
+                format!("{:?}", (&file.run.postgres_url, &file.run.postgres_password)),
+                format!("{:?}{:?}", file.schema_registry.access, file.kafka.named),
+            ];
+            assert!(shown.concat().contains("\"some/folder/p/q\""), "{name}: {shown:?}");
+        }
+    }
+}
+
+#[test]
+fn files_of_http_and_of_the_registry_are_looked_for_beside_the_topology_file() {
+    let dir = folder("");
+    let run = |http: &str, registry: &str| {
+        let text = changed(&[
+            ("[run] ", &format!("[run]\nhttp_listen = \"0\"\n{http}\n#")),
+            ("[schema_registry] ", &format!("[schema_registry]\n{registry}\n#")),
+        ]);
+        std::fs::write(dir.join("t.toml"), text).unwrap();
+        let mut command = Helix::command();
+        command
+            .args(["run", "--no-mirror", "--bootstrap-servers", "localhost:1", "--topology"])
+            .arg(dir.join("t.toml"));
+        command.current_dir(temp_dir("elsewhere"));
+        Helix::spawn_command(command).finish()
+    };
+    let path = |name: &str| dir.join(name).display().to_string();
+    run("http_token_file = \"no-tokens\"", "").assert_failed(2, &[&path("no-tokens")]);
+    run("http_tls_cert = \"no-cert\"\nhttp_tls_key = \"no-key\"", "").assert_failed(2, &[&path("no-cert")]);
+    run("http_token_file = \"\"", "").assert_failed(2, &["`http_token_file` of [run] is empty"]);
+    let registry = "url = \"https://localhost:1\"\nca_file = \"no-ca\"";
+    run("", registry).assert_failed(2, &[&path("no-ca")]);
 }
 
 #[test]
