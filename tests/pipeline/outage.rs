@@ -6,7 +6,7 @@ use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
 use crate::support::Broker;
-use crate::trial::Trial;
+use crate::trial::{Trial, database};
 
 /// Short enough for a test: after so long without an answer Kafka counts as unreachable.
 const QUICK: [&str; 4] = ["--no-mirror", "--set", "transaction_timeout=4s", "--threads=2"];
@@ -33,13 +33,19 @@ fn an_idle_instance_says_that_kafka_is_away_and_that_it_is_back() {
     instance.wait_until_ready();
     trial.feed(&events.take(50));
     trial.wait_until_done(&mut [&mut instance]);
+    // A mirror alone has nobody else to say it.
+    let mut mirror = trial.start_mirror(&["--postgres-url", &database(), "--set", "session_timeout=4s"]);
+    mirror.wait_until_ready();
     let told = "Kafka has not been reachable";
 
     // Connections stay open, and nothing answers.
     trial.broker().pause();
     wait_until_told(&mut instance, told);
+    wait_until_told(&mut mirror, told);
     trial.broker().resume();
     instance.wait_until_ready();
+    mirror.wait_until_ready();
+    mirror.stop();
 
     // Nobody is there at all.
     trial.broker().kill();

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::contact::{Contact, Outage};
 use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
 use crate::app::pages::of_mirrors;
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
@@ -33,6 +34,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
+    let first_topic = topics.first().cloned().unwrap_or_default();
     let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
         let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
@@ -44,7 +46,8 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
         return Ok(());
     }
     let mirrors = Mirrors::start(sinks, &kafka)?;
-    let pages = Arc::new(Pages(mirrors.status()));
+    let contact = Contact::watch(&kafka, first_topic, file.values.runtime.session_timeout)?;
+    let pages = Arc::new(Pages { mirrors: mirrors.status(), outage: contact.outage() });
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let (line, mut shown) = (LiveLine::new(), Instant::now());
     let mut outcome = Ok(());
@@ -61,19 +64,24 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     drop(line);
     tracing::info!("stopping: what is read is written first");
     let deadline = Instant::now() + STOP_LIMIT;
+    let contact = contact.stop();
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
+    wait_for(&contact, deadline);
     drop(http);
     outcome?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// The mirrors' figures, by their topics.
-struct Pages(Vec<(String, Arc<MirrorStatus>)>);
+/// The mirrors' figures, by their topics, and whether Kafka is away.
+struct Pages {
+    mirrors: Vec<(String, Arc<MirrorStatus>)>,
+    outage: Outage,
+}
 
 impl Pages {
     fn figures(&self) -> Vec<(&str, Figures)> {
-        self.0.iter().map(|(topics, status)| (topics.as_str(), status.figures())).collect()
+        self.mirrors.iter().map(|(topics, status)| (topics.as_str(), status.figures())).collect()
     }
 
     /// The live line.
@@ -87,7 +95,8 @@ impl Pages {
             };
             format!("{topics}: {} rows, {state}", figures.rows)
         };
-        self.figures().into_iter().map(one).collect::<Vec<_>>().join(" · ")
+        let mirrors = self.figures().into_iter().map(one);
+        mirrors.chain(self.outage.text()).collect::<Vec<_>>().join(" · ")
     }
 }
 
@@ -100,7 +109,11 @@ impl Status for Pages {
             Figures { lag: None, .. } => Some(format!("mirror of {topics}: waits for a partition")),
             _ => None,
         };
-        self.figures().into_iter().filter_map(why).collect()
+        // While Kafka is away, all else follows from that.
+        match self.outage.text() {
+            Some(outage) => vec![outage],
+            None => self.figures().into_iter().filter_map(why).collect(),
+        }
     }
 
     fn metrics(&self) -> Vec<Family> {

@@ -4,6 +4,7 @@
 mod alone;
 mod backfill;
 mod compare;
+mod contact;
 mod place;
 mod reread;
 mod verify;
