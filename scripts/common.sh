@@ -13,6 +13,10 @@ KAFKA_LOG4J_VERSION=2.24.3
 KAFKA_LIBS=$CACHE/kafka/libs
 REGISTRY_VERSION=3.0.9
 REGISTRY_LIBS=$CACHE/registry/libs
+# Taken from Go's module proxy where the machine has none that is new enough: see scripts/go-toolchain.
+GO_VERSION=1.24.11
+GO_SHA256=8a9685c09d449928863152512648530dafde05e7d41fcbb21baba3a852e84ef4
+GO_HOME=$CACHE/go
 # Kafka's own log4j configuration is not part of its jars: this one goes to standard output, warnings and up.
 KAFKA_LOG4J=$ROOT/scripts/kafka-log4j2.properties
 

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::process::{Process, temp_dir};
-use support::{Broker, Helix, LIMIT, Postgres, postgres, wait_for};
+use support::{Broker, Helix, LIMIT, Postgres, postgres, skip, wait_for};
 
 /// The compose file as `docker compose` resolves it, with a profile or none; `None` where no Go toolchain is to build the check with.
 fn compose(profiles: &[&str]) -> Option<Value> {
@@ -21,7 +21,10 @@ fn compose(profiles: &[&str]) -> Option<Value> {
 /// Builds the check (a small Go program over the library that `docker compose` itself is made of) into the target folder.
 fn checker() -> Option<PathBuf> {
     if Command::new("go").arg("version").output().is_err() {
-        eprintln!("SKIPPED: there is no Go toolchain here, so nobody checks docker-compose.yml");
+        skip::allow(
+            "go",
+            "there is no Go toolchain here to check docker-compose.yml with: scripts/go-toolchain fetches one",
+        );
         return None;
     }
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compose-check");

@@ -1,7 +1,7 @@
 //! A disk that can be full: a small file system in memory, in a mount namespace of its own, so that nobody else sees it.
 
 use super::process::{Process, temp_dir};
-use super::wait_for;
+use super::{skip, wait_for};
 use rustix::process::Signal;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,11 @@ pub struct SmallDisk {
 const BALLAST: &str = "ballast";
 
 impl SmallDisk {
-    /// A disk of so many MiB that belongs to a user and group. `None`, with the reason on standard error, where the system does not let us.
+    /// A disk of so many MiB that belongs to a user and group. `None` where the system does not let us and
+    /// that is allowed: see [`skip`].
     pub fn new(mib: usize, (user, group): (u32, u32)) -> Option<SmallDisk> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: only root may mount the small disk that this test fills");
+            skip::allow("small-disk", "only root may mount the small disk that this test fills");
             return None;
         }
         let dir = temp_dir("disk");
@@ -39,9 +40,7 @@ impl SmallDisk {
             false => holder.poll().map(|_| false),
         });
         if !mounted {
-            eprintln!(
-                "SKIPPED: the system does not let us mount the small disk that this test fills: see the message above"
-            );
+            skip::allow("small-disk", "the system does not let us mount the small disk that this test fills");
             return None;
         }
         Some(SmallDisk { holder, path })

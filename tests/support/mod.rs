@@ -8,6 +8,7 @@
 //! | [`PgBouncer`] | a pooler in front of one |
 //! | [`Registry`] | a schema registry on a free port, the same way |
 //! | [`SmallDisk`] | a disk that can be full |
+//! | [`skip`] | how a test says that it cannot check anything on this machine |
 //! | [`tools`] | Kafka's own Java tools, as a second opinion on what we did |
 //! | [`records`] | record files, raw records in and out of topics |
 //! | [`Helix`] | the built binary: run it, signal it, read what it said |
@@ -30,6 +31,7 @@ pub mod process;
 pub mod records;
 pub mod registry;
 pub mod secure;
+pub mod skip;
 pub mod token_server;
 pub mod tools;
 pub mod wait;
