@@ -1,4 +1,5 @@
-//! The reference model holds the clear-cut sentences of semantics.md: a model that is wrong proves nothing.
+//! The reference model holds the clear-cut sentences of docs/semantics.md: a model that is wrong
+//! proves nothing.
 
 mod model;
 

@@ -210,7 +210,8 @@ fn a_sync_request_is_answered_with_what_its_clock_has_not_seen() {
     assert_eq!(keys(&records, r#""vector_clock":{"n2":9}"#), "k m");
 }
 
-/// Section 2's `~` in place of an absent clock would say that all before the request has been seen.
+/// The `~` of docs/semantics.md, section 2, in place of an absent clock would say that all before
+/// the request has been seen.
 #[test]
 fn a_request_without_a_clock_has_seen_nothing() {
     let records = [

@@ -14,7 +14,7 @@ use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
 /// What a record on the dead-letter topic may have above an event: its headers.
 const DEAD_LETTER_ROOM: usize = 64 << 10;
 
-/// Limit of a record on topics of ours (exactly-once.md, "Settings").
+/// Limit of a record on topics of ours (docs/exactly-once.md, "Settings").
 const TOPIC_MAX_BYTES: usize = 16 << 20;
 
 /// The engine's topology of a checked file.

@@ -1,5 +1,5 @@
 //! What flows where in a topology, and what must hold of it: no rounds, nothing that no source reaches, outputs that somebody
-//! takes, records that their takers can read, and one log a task (exactly-once.md, "Shapes").
+//! takes, records that their takers can read, and one log a task (docs/exactly-once.md, "Shapes").
 
 use std::collections::{BTreeMap, BTreeSet};
 

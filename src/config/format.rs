@@ -1,4 +1,4 @@
-//! The formats that a sink can be set to (semantics.md, section 5, "Formats").
+//! The formats that a sink can be set to (docs/semantics.md, section 5, "Formats").
 
 use std::str::FromStr;
 

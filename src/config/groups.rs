@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How the engine runs a topology (exactly-once.md, "Settings").
+/// How the engine runs a topology (docs/exactly-once.md, "Settings").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
     /// Bytes of an output record; a larger one is dead-lettered as `output_too_large`.

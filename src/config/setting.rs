@@ -372,7 +372,7 @@ pub const PLAIN: [&str; 7] = ["content", "embedding", "importance", "session_id"
 /// Fields that hold others, each by its key; a strategy may be named for one of them or for all.
 pub const CONTAINERS: [&str; 3] = ["metadata", "entities", "relationships"];
 
-/// Whether `path` is a field path of semantics.md, section 3, or the container of some.
+/// Whether `path` is a field path of docs/semantics.md, section 3, or the container of some.
 ///
 /// # Errors
 /// Names the paths there are.

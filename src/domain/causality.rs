@@ -1,4 +1,5 @@
-//! Which of two events happened before the other, for certain or presumably (semantics.md, section 2).
+//! Which of two events happened before the other, for certain or presumably (docs/semantics.md,
+//! section 2).
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,5 @@
-//! Which deleted memories are forgotten, and when (semantics.md, section 3, "Tombstones"): by stream time, so that the same log decides the same.
+//! Which deleted memories are forgotten, and when (docs/semantics.md, section 3, "Tombstones"): by
+//! stream time, so that the same log decides the same.
 //!
 //! A memory that is not active has two rows beside its own: one that says when its last event was, and one in an index by that time, so that
 //! what is due is found without a look at what is not. Forgetting costs what is forgotten. A memory that is due counts as forgotten at once,

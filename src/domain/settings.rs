@@ -1,10 +1,11 @@
-//! What a topology sets about resolution (semantics.md, sections 2 to 5): strategies, delete policy, how far clocks are trusted.
+//! What a topology sets about resolution (docs/semantics.md, sections 2 to 5): strategies, delete
+//! policy, how far clocks are trusted.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// How the winner among concurrent writes of a field is picked (semantics.md, section 4).
+/// How the winner among concurrent writes of a field is picked (docs/semantics.md, section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// Greatest in last-write order.

@@ -1,5 +1,6 @@
-//! Sync requests (semantics.md, section 5): a node tells by its clock what it has seen, and gets what it has not. Every partition
-//! answers for its own memories, so the request goes to all of them.
+//! Sync requests (docs/semantics.md, section 5): a node tells by its clock what it has seen, and
+//! gets what it has not. Every partition answers for its own memories, so the request goes to all
+//! of them.
 //!
 //! Version 1 of its form on the repartition topic, numbers as LEB128 varints unless said otherwise:
 //!

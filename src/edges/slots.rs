@@ -1,5 +1,5 @@
 //! Slots of the state folder: each instance holds one by a file lock, so that two never share state, and a restarted one
-//! finds its own again (exactly-once.md, "Slots").
+//! finds its own again (docs/exactly-once.md, "Slots").
 //!
 //! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside), `instance` (a random id, written
 //! once), `application` (whose state it is), texts that the application keeps there, and the tasks' databases under `tasks/`.

@@ -3,6 +3,7 @@
 //! Each rule is one test; its message lists every offence as `file:line: what`, so that one run shows all there is to mend.
 
 mod budgets;
+mod citations;
 mod dependencies;
 mod imports;
 mod paths;

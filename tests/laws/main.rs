@@ -1,5 +1,5 @@
-//! The laws of semantics.md, each by its name, against the naive reference in `tests/model`, on streams over a tiny domain
-//! in which everything collides.
+//! The laws of docs/semantics.md, each by its name, against the naive reference in `tests/model`,
+//! on streams over a tiny domain in which everything collides.
 
 #[path = "../model/mod.rs"]
 mod model;

@@ -1,5 +1,6 @@
-//! Section 1: from a record's bytes to an event, or to the class of what is wrong with it.
-//! Fields are checked in the order of the page's table, and the first thing wrong is the one reported.
+//! From a record's bytes to an event, or to the class of what is wrong with it (docs/semantics.md,
+//! section 1). Fields are checked in the order of the table of that section, and the first thing
+//! wrong is the one reported.
 
 use super::json::{self, Json, ParseError};
 use super::{Record, Settings, time};
@@ -7,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A refused record: section 1's class, and a message for people.
+/// A refused record: its class (docs/semantics.md, section 1), and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
     pub class: &'static str,
@@ -41,7 +42,8 @@ pub struct Event {
     pub relationships: BTreeMap<String, Json>,
     pub metadata: BTreeMap<String, Json>,
     pub version: u64,
-    /// As section 2 has it: with the synthetic `~` when the record named nobody.
+    /// As docs/semantics.md, section 2, has it: with the synthetic `~` when the record named
+    /// nobody.
     pub clock: BTreeMap<String, u64>,
     /// Whether the record named anybody; where not, `clock` is the synthetic one. Only a sync request asks.
     pub clock_written: bool,

@@ -1,4 +1,5 @@
-//! Bad input of every class, one thing wrong at a time: the page does not say which class wins when several fit.
+//! Bad input of every class, one thing wrong at a time: docs/semantics.md, section 1, does not say
+//! which class wins when several fit.
 
 use super::Settings;
 use super::generate::{Members, Rng, encode, envelope, event, render};

@@ -1,5 +1,6 @@
-//! A small JSON reader and the canonical printer, written for this model alone: section 1 asks of numbers, repeated keys,
-//! depth and surrogates what general libraries do otherwise, and a reference must not share its reader with the code.
+//! A small JSON reader and the canonical printer, written for this model alone: docs/semantics.md,
+//! section 1, asks of numbers, repeated keys, depth and surrogates what general libraries do
+//! otherwise, and a reference must not share its reader with the code.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -36,7 +37,8 @@ impl Json {
         Json::Obj(members.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
     }
 
-    /// The value printed canonically (section 4): this text decides equality and order of values.
+    /// The value printed canonically (docs/semantics.md, section 4): this text decides equality and
+    /// order of values.
     pub fn canonical(&self) -> String {
         let mut out = String::new();
         self.print(&mut out);

@@ -1,6 +1,7 @@
-//! The naive reference: `semantics.md` sections 1 to 5 written out as they are defined, over all events of a memory at once.
-//! It keeps no state and prunes nothing, so whatever the real code keeps, prunes or caches can be held against it.
-//! It shares no code with the crate. Clarity before speed: everything is recomputed from the set of events.
+//! The naive reference: docs/semantics.md, sections 1 to 5, written out as they are defined, over
+//! all events of a memory at once. It keeps no state and prunes nothing, so whatever the real code
+//! keeps, prunes or caches can be held against it. It shares no code with the crate. Clarity before
+//! speed: everything is recomputed from the set of events.
 //!
 //! `task` forgets tombstones by stream time, `sync` answers sync requests, `users` makes snapshots of users.
 //! `generate` makes streams in which everything collides, `generate_time` such in which time passes; `files` reads and writes record files, to compare with `replay`.
@@ -51,7 +52,7 @@ pub struct Contender {
     pub value: Json,
 }
 
-/// Section 4's table.
+/// The strategies of docs/semantics.md, section 4.
 #[derive(Clone, Copy, Debug)]
 pub enum Strategy {
     LastWriteWins,
@@ -87,7 +88,7 @@ pub enum Unclocked {
     Concurrent,
 }
 
-/// The resolver's settings, with the page's defaults.
+/// The resolver's settings, with the defaults of docs/semantics.md.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub strategy: Strategy,

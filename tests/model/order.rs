@@ -1,4 +1,5 @@
-//! Section 2: which event comes before which, for certain and presumed; and section 4's last-write order.
+//! Which event comes before which, for certain and presumed (docs/semantics.md, section 2); and the
+//! last-write order (docs/semantics.md, section 4, "Last-write order").
 
 use super::event::Event;
 use super::json::Json;

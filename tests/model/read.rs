@@ -1,4 +1,5 @@
-//! Sections 3 and 4: what a memory is, read from the set of all its events by definition.
+//! What a memory is, read from the set of all its events by definition (docs/semantics.md, sections
+//! 3 and 4).
 
 use super::event::{Event, clock_json};
 use super::json::Json;
@@ -230,7 +231,7 @@ impl Memory {
         }
     }
 
-    /// Section 5's resolved memory.
+    /// The resolved memory (docs/semantics.md, section 5, "Resolved memory").
     pub fn resolved(&self, settings: &Settings) -> Option<Json> {
         if self.entries.is_empty() {
             return None;

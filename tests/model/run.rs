@@ -1,4 +1,5 @@
-//! Section 5: what a stream of records emits, each event's outputs computed from all events up to it.
+//! What a stream of records emits, each event's outputs computed from all events up to it
+//! (docs/semantics.md, section 5).
 
 use super::event::{Event, clock_json};
 use super::json::{self, Json};
@@ -77,7 +78,8 @@ impl Outputs {
 }
 
 /// A conflict record without the free text (`reason`), and with contenders that are equal in all of last-write order in
-/// the order of their JSON: the page leaves both open. Text that is no conflict record stays as it is.
+/// the order of their JSON: docs/semantics.md leaves both open. Text that is no conflict record
+/// stays as it is.
 pub fn normalise_conflict(text: &str) -> String {
     let Ok(Json::Obj(mut record)) = json::parse(text.as_bytes(), 1000) else {
         return text.to_owned();

@@ -1,4 +1,5 @@
-//! Section 4's table: how a strategy picks among the contenders of one field.
+//! How a strategy picks among the contenders of one field (docs/semantics.md, section 4,
+//! "Strategies").
 
 use super::event::{Event, union};
 use super::json::{Json, compare_numbers};

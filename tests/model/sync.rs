@@ -1,4 +1,5 @@
-//! Section 5, "Sync request": the resolved memories that a node has not seen, asked of all that is known.
+//! The resolved memories that a node has not seen, asked of all that is known
+//! (docs/semantics.md, section 5, "Sync request").
 
 use super::event::Event;
 use super::read::Memory;
@@ -36,7 +37,8 @@ pub fn answers_of(task: &Task, request: &Record, settings: &Settings) -> Vec<Emi
 }
 
 /// Some entry of the memory's clock, `~` included, is above the request's; a request without a clock has seen nothing.
-/// (The synthetic `~` that section 2 gives to an event without a clock would say that it has seen all until its time.)
+/// (The synthetic `~` that docs/semantics.md, section 2, gives to an event without a clock would
+/// say that it has seen all until its time.)
 fn has_not_seen(request: &Event, memory: &Memory) -> bool {
     let seen = |node: &str| request.clock.get(node).copied().unwrap_or(0);
     let entries = memory.entries.iter().flat_map(|entry| &entry.event.clock);

@@ -18,8 +18,8 @@ pub struct LogRecord {
     pub source: Record,
 }
 
-/// The record timestamp of what an event causes (section 5): the earlier of the event's time and its source record's,
-/// in milliseconds and at least 1.
+/// The record timestamp of what an event causes (docs/semantics.md, section 5): the earlier of the
+/// event's time and its source record's, in milliseconds and at least 1.
 pub fn record_time(event: &Event, source: &Record) -> i64 {
     (event.timestamp_ns / 1_000_000).min(source.timestamp_ms).max(1)
 }

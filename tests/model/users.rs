@@ -1,4 +1,5 @@
-//! Section 5, "User snapshot": all of a user's active memories, at the ends of intervals of stream time.
+//! All of a user's active memories, at the ends of intervals of stream time
+//! (docs/semantics.md, section 5, "User snapshot").
 
 use super::event::clock_json;
 use super::json::{self, Json};

@@ -234,7 +234,8 @@ fn helixagents_own_streams_resolve_as_the_stream_does() {
         .collect();
     let memories: Vec<String> = memories.into_iter().collect();
     let mut compared = Compared::default();
-    // An empty settings table means the page's defaults, which are those of the shipped topology.
+    // An empty settings table means the defaults of docs/semantics.md, which are those of the
+    // shipped topology.
     let mut expected = Vec::new();
     resolve(&samples, &memories, &defaults, &mut expected);
     compared.add(&mut database, &expected, "rebuild_memory_from_events(memory_id)", "the defaults");

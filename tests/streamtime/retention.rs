@@ -1,4 +1,4 @@
-//! Section 3, "Tombstones".
+//! Tombstones: docs/semantics.md, section 3, "Tombstones".
 
 use crate::drive::Driven;
 use crate::model::run::DeadLetter;

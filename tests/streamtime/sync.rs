@@ -1,4 +1,5 @@
-//! Section 5, "Sync request": how an answer goes in slices. That it holds the right memories is held by `retention`.
+//! How the answer to a sync request goes in slices (docs/semantics.md, section 5, "Sync request").
+//! That it holds the right memories is held by `retention`.
 
 use crate::drive::Driven;
 use crate::model::{Record, Settings};

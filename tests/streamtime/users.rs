@@ -1,4 +1,4 @@
-//! Section 5, "User snapshot".
+//! User snapshots: docs/semantics.md, section 5, "User snapshot".
 
 use crate::drive::Driven;
 use crate::model::run::Emitted;

@@ -1,5 +1,5 @@
 //! Conflicts: when an event makes one, what of it the state keeps while it stands, and when it is superseded
-//! (semantics.md, section 5, "Conflict record").
+//! (docs/semantics.md, section 5, "Conflict record").
 
 mod arise;
 mod open;

@@ -1,4 +1,4 @@
-//! The JSON of conflict records (semantics.md, section 5).
+//! The JSON of conflict records (docs/semantics.md, section 5).
 
 use uuid::Uuid;
 

@@ -4,12 +4,13 @@ use std::fmt;
 
 use super::super::json::{Fault, JsonError, Kind, Value};
 
-/// The classes of dead letters (semantics.md, section 1): the header `__streams.errors.exception`.
+/// The classes of dead letters (docs/semantics.md, section 1): the header
+/// `__streams.errors.exception`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The record has no value, or one of no bytes.
     EmptyValue,
-    /// Not JSON, or JSON that the page refuses.
+    /// Not JSON, or JSON that docs/semantics.md, section 1, refuses.
     MalformedJson,
     /// Nested deeper than 128.
     TooDeep,
@@ -38,7 +39,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Every class, in the order of the page.
+    /// Every class, in the order of docs/semantics.md, section 1.
     pub const ALL: [Class; 14] = [
         Class::EmptyValue,
         Class::MalformedJson,

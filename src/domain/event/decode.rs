@@ -1,4 +1,5 @@
-//! From a record's value to an [`Event`], or to the reason why it is a dead letter: section 1 of semantics.md.
+//! From a record's value to an [`Event`], or to the reason why it is a dead letter:
+//! docs/semantics.md, section 1.
 
 use super::super::clock::Clock;
 use super::super::json::{self, Document, Kind, Value};
@@ -26,7 +27,8 @@ impl Default for Limits {
 /// timestamp that the event does not tell.
 ///
 /// # Errors
-/// [`BadInput`]: of several faults malformed JSON comes first, then the fields in the order of the page's table.
+/// [`BadInput`]: of several faults malformed JSON comes first, then the fields in the order of
+/// the table in docs/semantics.md, section 1.
 pub fn decode(value: Option<&[u8]>, record_timestamp_ms: i64, limits: &Limits) -> Result<Event, BadInput> {
     let value = value.ok_or_else(|| BadInput::new(Class::EmptyValue, "the record has no value"))?;
     if value.len() > limits.max_value_bytes {
@@ -75,7 +77,8 @@ fn object<'d>(place: &str, value: Value<'d>) -> Result<Value<'d>, BadInput> {
     if value.kind() == Kind::Object { Ok(value) } else { Err(BadInput::wrong_root(place, value)) }
 }
 
-/// Checks the fields in the order of the page's table, so that the class of an event with several faults is one.
+/// Checks the fields in the order of the table in docs/semantics.md, section 1, so that the class
+/// of an event with several faults is one.
 fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result<Event, BadInput> {
     let fields = Fields::of(object);
     let event_id = fields::required(|| "event_id".to_owned(), fields.event_id)?;

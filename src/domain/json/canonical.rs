@@ -1,4 +1,4 @@
-//! Canonical JSON (semantics.md, section 4): equal values have equal bytes.
+//! Canonical JSON (docs/semantics.md, section 4): equal values have equal bytes.
 
 use super::super::number::Number;
 use super::{ARRAY, FALSE, INTEGER, NULL, OBJECT, PLAIN, REAL, TRUE, Value, number, scan};

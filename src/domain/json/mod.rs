@@ -1,7 +1,8 @@
-//! JSON as the events mean it. No library keeps all of semantics.md's rules (integers within 64 bits exact, any other number
-//! the nearest double, lone surrogates and doubles out of range refused, the last of a repeated key counts), so the parser
-//! and the canonical writer are our own. Events come from anyone, so both are bounded: the tree is a flat list of 8-byte
-//! nodes over the source text, and nesting ends at [`MAX_DEPTH`].
+//! JSON as the events mean it. No library keeps all of docs/semantics.md's rules (integers within
+//! 64 bits exact, any other number the nearest double, lone surrogates and doubles out of range
+//! refused, the last of a repeated key counts), so the parser and the canonical writer are our own.
+//! Events come from anyone, so both are bounded: the tree is a flat list of 8-byte nodes over the
+//! source text, and nesting ends at [`MAX_DEPTH`].
 
 mod canonical;
 mod number;
@@ -206,7 +207,7 @@ impl<'d> Value<'d> {
         self.members().filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 
-    /// Appends its canonical form (semantics.md, section 4).
+    /// Appends its canonical form (docs/semantics.md, section 4).
     pub fn write_canonical(self, out: &mut Vec<u8>) {
         canonical::Writer::new(out).value(self);
     }

@@ -1,4 +1,5 @@
-//! The strict parser (RFC 8259 and the page's rules) in one pass, without recursion.
+//! The strict parser (RFC 8259 and the rules of docs/semantics.md, section 1) in one pass, without
+//! recursion.
 
 use super::{
     ARRAY, Document, ESCAPED, FALSE, Fault, INTEGER, JsonError, MAX_BYTES, MAX_DEPTH, NULL, Node, OBJECT, PLAIN, REAL,

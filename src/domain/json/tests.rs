@@ -1,4 +1,5 @@
-//! The parser and the writer against the page's rules, against `serde_json`, and by property.
+//! The parser and the writer against the rules of docs/semantics.md, sections 1 and 4, against
+//! `serde_json`, and by property.
 
 use proptest::prelude::*;
 
@@ -240,7 +241,8 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// Numbers as the page reads them, from `serde_json`'s: only its integers are exact, so doubles are read again from their text.
+/// Numbers as docs/semantics.md, section 1, reads them, from `serde_json`'s: only its integers are
+/// exact, so doubles are read again from their text.
 fn same(ours: Value<'_>, theirs: &serde_json::Value) -> bool {
     match theirs {
         serde_json::Value::Null => ours.is_null(),

@@ -1,5 +1,5 @@
 //! Reads a memory's state: who contends for a field, what the frontier shows, what the resolved memory is
-//! (semantics.md, sections 3 to 5). Reading changes nothing and depends on the state alone.
+//! (docs/semantics.md, sections 3 to 5). Reading changes nothing and depends on the state alone.
 
 mod record;
 mod text;

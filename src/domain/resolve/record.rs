@@ -1,4 +1,4 @@
-//! The resolved memory: the record that other teams read (semantics.md, section 5).
+//! The resolved memory: the record that other teams read (docs/semantics.md, section 5).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! The strategies that pick among the contenders of a field (semantics.md, section 4), one a file. A strategy sees
-//! contenders alone: causality has spoken before.
+//! The strategies that pick among the contenders of a field (docs/semantics.md, section 4), one a
+//! file. A strategy sees contenders alone: causality has spoken before.
 
 mod custom;
 mod importance;

@@ -1,5 +1,6 @@
-//! Lets one event into a memory (semantics.md, section 3): joins, frontier, deletes, registers. What it costs, reads and
-//! writes follows what the event touches; only a delete touches everything.
+//! Lets one event into a memory (docs/semantics.md, section 3): joins, frontier, deletes,
+//! registers. What it costs, reads and writes follows what the event touches; only a delete touches
+//! everything.
 
 use super::super::binary::BinaryError;
 use super::super::causality::{Header, Relation};

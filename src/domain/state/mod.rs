@@ -1,6 +1,7 @@
-//! The state of one memory: a join-semilattice kept as what is causally maximal (semantics.md, section 3), read from and
-//! written to rows of a store so that the cost of an event follows what it touches. Every event touches the frontier, which
-//! lies in the head row: many concurrent writers that nobody has seen together make each event dearer, a long history does not.
+//! The state of one memory: a join-semilattice kept as what is causally maximal (docs/semantics.md,
+//! section 3), read from and written to rows of a store so that the cost of an event follows what
+//! it touches. Every event touches the frontier, which lies in the head row: many concurrent
+//! writers that nobody has seen together make each event dearer, a long history does not.
 //!
 //! [`Memory::open`] reads the head row, [`Memory::apply`] lets an event in and says what happened, [`Memory::close`] gives
 //! the rows that changed. Reading the state (contenders, the resolved memory, conflict records) is [`crate::domain::resolve`]'s.

@@ -1,5 +1,6 @@
-//! The format `helixagent` (semantics.md, section 5): outputs as HelixAgent's Go nodes read and can apply them. A resolved
-//! memory becomes an event, a conflict record their report of a conflict, each in the envelope that they put on Kafka.
+//! The format `helixagent` (docs/semantics.md, section 5): outputs as HelixAgent's Go nodes read
+//! and can apply them. A resolved memory becomes an event, a conflict record their report of a
+//! conflict, each in the envelope that they put on Kafka.
 //!
 //! What they cannot read is left out rather than sent: one member of a wrong type makes Go's decoder refuse the record whole.
 

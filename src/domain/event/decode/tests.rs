@@ -1,4 +1,5 @@
-//! Every row of the page's table, and every class of bad input that a value can have.
+//! Every row of the table in docs/semantics.md, section 1, and every class of bad input that a
+//! value can have.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -160,7 +161,7 @@ fn every_type_of_event_is_known() {
     }
     let other = read(&with("memory.archived", "")).unwrap();
     assert_eq!((&other.kind, other.target()), (&Kind::Other("memory.archived".into()), None));
-    // Required, but not to be non-empty, as the page says of the ids.
+    // Required, but not to be non-empty, as docs/semantics.md, section 1, says of the ids.
     assert_eq!(read(&with("", "")).map(|e| e.kind), Ok(Kind::Other(String::new())));
 }
 
