@@ -1,5 +1,6 @@
 //! Every page that a source or another page cites is there, and so is the section: `docs/semantics.md, section 5`,
-//! `docs/exactly-once.md, "Slots"`, `docs/postgres.md#poolers`, and the links of Markdown pages.
+//! `docs/exactly-once.md, "Slots"`, `docs/postgres.md#poolers`, and the links of Markdown pages. So are the files of the
+//! repository that a page names, and the types that the glossary says are in them.
 
 use super::{files, none, root};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,10 +101,12 @@ fn citations(text: &str) -> Vec<Citation> {
     found.collect()
 }
 
-/// The beginning of a text as one line, without the marks of comments.
+/// The rest of a line, and the next one without the marks of a comment.
 fn unwrapped(text: &str) -> String {
-    let lines = text.lines().take(2).map(|line| line.trim_start().trim_start_matches(['/', '!', '#', '-', '*']));
-    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+    let mut lines = text.lines();
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let second = second.trim_start().trim_start_matches(['/', '!', '#', '-', '*']).trim();
+    format!("{} {second}", first.trim_end())
 }
 
 /// What is wrong with the section that a citation names, if it names one.
@@ -185,6 +188,60 @@ fn cited_pages_and_their_sections_are_there() {
     let paths = paths.filter(|path| is_text(path) && !is_frozen(path) && path != "tests/house/citations.rs");
     let found: Vec<String> = paths.flat_map(|path| offences(&path, &read(&path), &pages)).collect();
     none("a page or a section that is cited is not there", &found);
+}
+
+/// The files and folders that a page names between backticks, and are not there; and the types that it says are in a file
+/// (`Type` in `src/file.rs`), and are not.
+fn missing_files(page: &str, text: &str, exists: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for (index, line) in text.lines().enumerate() {
+        in_code ^= line.trim_start().starts_with("```");
+        let parts: Vec<&str> = line.split('`').collect();
+        for at in (1..parts.len()).step_by(2).filter(|_| !in_code) {
+            let path = parts[at];
+            let is_path = path.split_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
+            if !is_path || path.contains(['*', '{', '<', '…', ' ']) {
+                continue;
+            }
+            let Some(source) = exists(path) else {
+                found.push(format!("{page}:{}: there is no {path}", index + 1));
+                continue;
+            };
+            if parts[at - 1] == " in " && at > 2 && !defines(&source, parts[at - 2]) {
+                found.push(format!("{page}:{}: {path} has no {}", index + 1, parts[at - 2]));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a Rust source has an item of this name.
+fn defines(source: &str, name: &str) -> bool {
+    let items = ["struct", "enum", "trait", "fn", "type", "mod", "const"];
+    let words: Vec<&str> =
+        source.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
+    words.windows(2).any(|pair| items.contains(&pair[0]) && pair[1] == name)
+}
+
+#[test]
+fn files_and_types_that_pages_name_are_there() {
+    let exists = |path: &str| {
+        let path = root().join(path);
+        path.exists().then(|| std::fs::read_to_string(path).unwrap_or_default())
+    };
+    let paths = pages().into_keys().filter(|path| !path.starts_with("benches/"));
+    let found: Vec<String> = paths.flat_map(|path| missing_files(&path, &read(&path), &exists)).collect();
+    none("a page names a file that is not there, or a type that is not in it", &found);
+}
+
+#[test]
+fn files_and_types_that_are_gone_are_found() {
+    let exists = |path: &str| (path == "src/a.rs").then(|| "pub struct Task {\n}\n".to_owned());
+    let missing = |text: &str| missing_files("p.md", text, &exists);
+    assert_eq!(missing("`Task` in `src/a.rs`; `src/a.rs`; `src/x/{a,b}.rs`\n```\n`src/c.rs`\n```\n"), [""; 0]);
+    assert_eq!(missing("\nA `Thread` in `src/a.rs`"), ["p.md:2: src/a.rs has no Thread"]);
+    assert_eq!(missing("`Task` in `src/b.rs`"), ["p.md:1: there is no src/b.rs"]);
 }
 
 #[test]
