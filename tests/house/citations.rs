@@ -121,7 +121,7 @@ fn wrong_section(page: &Page, rest: &str) -> Option<String> {
     let mut rest = rest;
     if let Some(numbers) = rest.strip_prefix("sections ").or_else(|| rest.strip_prefix("section ")) {
         let end = numbers.find([',', ')', ':', ';', '.', '"', '`']).unwrap_or(numbers.len());
-        let cited: Vec<&str> = numbers[..end].split([' ', '-']).filter(|word| is_number(word)).collect();
+        let cited: Vec<&str> = numbers[..end].split([' ', '-']).filter(is_number).collect();
         if cited.is_empty() {
             return Some(format!("is cited without a number: section {}", &numbers[..end]));
         }
