@@ -88,18 +88,14 @@ fn answered(document: &str, url: &str) -> (String, usize) {
 
 #[test]
 fn the_ten_queries_give_what_the_document_says() {
-    let readme = std::fs::read_to_string(repo_path("README.md")).unwrap();
-    let document = ten_queries(&readme);
-    let (truth, queries) = answered(document, &mirrored());
-    assert_eq!(queries, 10);
-    let lines = document.lines().zip(truth.lines()).find(|(is, should)| is != should);
-    assert!(document == truth, "README.md should read:\n{truth}\nIt differs first in {lines:#?}");
-}
-
-/// The README's section of them.
-fn ten_queries(readme: &str) -> &str {
-    let (_, section) = readme.split_once("\n## Ten queries worth knowing\n").unwrap();
-    section.split_once("\n## ").unwrap().0
+    let url = mirrored();
+    for (page, count) in [("docs/queries.md", 10), ("README.md", 1)] {
+        let document = std::fs::read_to_string(repo_path(page)).unwrap();
+        let (truth, queries) = answered(&document, &url);
+        assert_eq!(queries, count, "{page}");
+        let lines = document.lines().zip(truth.lines()).find(|(is, should)| is != should);
+        assert!(document == truth, "{page} should read:\n{truth}\nIt differs first in {lines:#?}");
+    }
 }
 
 /// The block of a document that follows a line.
@@ -112,8 +108,8 @@ fn block_after<'d>(document: &'d str, line: &str) -> &'d str {
 #[test]
 fn the_role_that_only_reads_reads_all_and_changes_nothing() {
     let url = mirrored();
-    let readme = std::fs::read_to_string(repo_path("README.md")).unwrap();
-    let grants = block_after(&readme, "A role that only reads");
+    let page = std::fs::read_to_string(repo_path("docs/mirror.md")).unwrap();
+    let grants = block_after(&page, "A role that only reads");
     psql(&url, grants).unwrap();
     // What comes later it may read too.
     sink(&url, &Stop::default()).claim(&[]).unwrap();
@@ -129,8 +125,8 @@ fn the_role_that_only_reads_reads_all_and_changes_nothing() {
         psql(&reader, &format!("select count(*) from {relation}"))
             .unwrap_or_else(|error| panic!("{relation}: {error}"));
     }
-    let document = ten_queries(&readme);
-    assert_eq!(answered(document, &reader).0, document);
+    let document = std::fs::read_to_string(repo_path("docs/queries.md")).unwrap();
+    assert_eq!(answered(&document, &reader).0, document);
     for change in [
         "delete from memory_events",
         "set default_transaction_read_only = off; delete from memory_snapshots",
