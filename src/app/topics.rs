@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
-use super::{Custom, Stop, rights, settings, topology};
+use super::{Custom, Stop, digest, rights, settings, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::{AclsArgs, Purpose, TopicsAction};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
+use crate::streams::error::Error;
 use crate::streams::ports::rights::{Commands, Operation};
 use crate::streams::ports::{Admin, BatchLimit, NewTopic};
-use crate::streams::runtime::{RuntimeConfig, batch_limit, internal_topics};
+use crate::streams::runtime::{RuntimeConfig, batch_limit, check_metadata, internal_topics};
 use crate::streams::topology::Topology;
 
 /// What a topic is for, which decides how it may be set.
@@ -73,7 +74,12 @@ pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
         TopicsAction::Create(_) => create(&admin, &wanted, &existing),
         TopicsAction::Check(args) => {
             let report = rights_report(&args.purposes, &admin, &clients, &file)?;
-            check(&admin, &file, (&wanted, &existing), &report, &clients)
+            let has_room = has_room(&admin, &file, &engine, custom)?;
+            check(&admin, &file, (&wanted, &existing), &report, &clients)?;
+            match has_room {
+                true => Ok(()),
+                false => Err(anyhow!("the brokers would refuse the commits of this topology: see above").into()),
+            }
         }
         TopicsAction::Acls(_) => Ok(()),
     }
@@ -122,6 +128,20 @@ fn acls(args: &AclsArgs, file: &File, clients: &KafkaSettings) {
             println!("{line}");
         }
         println!();
+    }
+}
+
+/// Whether the brokers take what commits tell of the state; prints what is wrong.
+fn has_room(admin: &dyn Admin, file: &File, engine: &Topology, custom: &Custom) -> Result<bool, Stop> {
+    // The registry changes the digest and not its length.
+    let config = RuntimeConfig { digest: Some(digest::of(file, custom, false)?), ..runtime_config(file) };
+    match check_metadata(admin, engine, &config) {
+        Ok(_) => Ok(true),
+        Err(Error::Fatal(what)) => {
+            println!("wrong    committed offsets: {what}");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

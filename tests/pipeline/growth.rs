@@ -9,14 +9,15 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 
 /// An event of a memory of its own, in a partition of the events topic.
-fn event(memory: &str, partition: i32) -> Record {
+pub fn event(memory: &str, partition: i32) -> Record {
     let value = serde_json::json!({"event_id": memory, "event_type": "memory.created", "memory_id": memory, "user_id": "u",
         "node_id": "n", "timestamp": "2023-11-14T22:13:20Z", "content": "new", "version": 1, "vector_clock": {"n": 1}});
     Record { timestamp_ms: 1_700_000_000_000, ..Record::new(memory, value.to_string()).in_partition(partition) }
 }
 
+/// Waits until all of these memories are resolved.
 #[track_caller]
-fn wait_for_memories(trial: &Trial, memories: &[String]) {
+pub fn wait_for_memories(trial: &Trial, memories: &[String]) {
     wait_until("the memories to be resolved", || {
         let keys: Vec<String> = trial.read("snapshots").iter().map(Record::key_text).collect();
         memories.iter().all(|memory| keys.contains(memory))

@@ -90,3 +90,28 @@ fn a_record_above_the_segments_of_a_topic_takes_no_other_with_it() {
     assert_eq!(dead_letters(&trial), [letter("output_too_large", "huge")]);
     instance.stop();
 }
+
+/// The batch of one record alone is above the segment: the broker's error is another one than above the record limit.
+#[test]
+fn segments_that_are_lowered_while_an_instance_runs_take_only_the_record_that_is_too_large() {
+    let record_limit = ("max.message.bytes", "4000000");
+    let trial = trial("lowered", "2000000", &[record_limit]);
+    trial.feed(&events("a", 100, 1000));
+    let mut instance = trial.start("state", &["--no-mirror", "--threads", "1"]);
+    trial.wait_until_done(&mut [&mut instance]);
+    let lowered = [&[("segment.bytes", "1048576"), record_limit], &TIMES[..]].concat();
+    Broker::shared().set_topic(&trial.topic("snapshots"), &lowered);
+    trial.feed(&events("b", 100, 1000));
+    trial.feed(&[event("huge", 1_200_000)]);
+    trial.feed(&events("c", 100, 1000));
+    trial.wait_until_done(&mut [&mut instance]);
+    assert_eq!(dead_letters(&trial), [letter("output_refused", "huge")]);
+    let letter = &trial.read("dead-letters")[0];
+    let why = letter.headers.iter().find(|(name, _)| name == "__streams.errors.message").unwrap().1.clone();
+    let why = String::from_utf8(why.unwrap()).unwrap();
+    assert!(why.contains("segment size"), "{why}");
+    let snapshots = trial.read("snapshots");
+    let of = |stem: &str| snapshots.iter().filter(|record| record.key_text().starts_with(stem)).count();
+    assert_eq!((of("a"), of("b"), of("c")), (100, 100, 100), "each once");
+    instance.stop();
+}

@@ -1,9 +1,16 @@
-//! An instance that is frozen for longer than its session: what it had is lost to it, others go on with it, and it comes back.
+//! What is lost to an instance: its assignment, while it is frozen for longer than its session; or the place in a log that its last commit names,
+//! because the log was made anew, truncated, or the offset was set by hand.
 
 use crate::events::Events;
 use crate::expect;
-use crate::trial::{TASKS, Trial, assert_mirrored, database};
+use crate::growth::{event, wait_for_memories};
+use crate::support::{Record, wait_for, wait_until};
+use crate::trial::{PARTITIONS, TASKS, Trial, assert_mirrored, database};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
 use rustix::process::Signal;
+use std::time::Duration;
 
 #[test]
 fn an_instance_that_wakes_up_to_a_lost_assignment_doubles_nothing_and_rejoins() {
@@ -36,4 +43,137 @@ fn an_instance_that_wakes_up_to_a_lost_assignment_doubles_nothing_and_rejoins() 
     assert_mirrored(&url, &events);
     first.stop();
     second.stop();
+}
+
+impl Trial {
+    fn group(&self) -> BaseConsumer {
+        self.broker().client().set("group.id", self.application_id()).create().unwrap()
+    }
+
+    /// The group's committed offsets of a topic, with their metadata, as `change` leaves them.
+    fn offsets(&self, topic: &str, change: impl Fn(&mut TopicPartitionListElem<'_>)) -> TopicPartitionList {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(topic, 0, PARTITIONS - 1);
+        let found = self.group().committed_offsets(asked, Duration::from_secs(30)).unwrap();
+        let mut offsets = TopicPartitionList::new();
+        for one in found.elements().iter().filter(|one| matches!(one.offset(), Offset::Offset(_))) {
+            let mut offset = offsets.add_partition(topic, one.partition());
+            offset.set_offset(one.offset()).unwrap();
+            offset.set_metadata(one.metadata());
+            change(&mut offset);
+        }
+        offsets
+    }
+
+    /// Sets offsets from outside, as tools do and as an instance does that has not seen yet what became of the topic.
+    fn set_offsets(&self, offsets: &TopicPartitionList) {
+        // Only once the last member has left.
+        wait_until("the group to be empty", || self.group().commit(offsets, CommitMode::Sync).is_ok());
+    }
+
+    /// Takes all tasks, processes these events and stops.
+    fn process(&self, events: &[Record], more: &[&str]) {
+        self.feed(events);
+        let mut instance = self.start("state", &[&["--no-mirror"], more].concat());
+        instance.wait_for("all tasks to run", |instance| (instance.running_tasks() == TASKS).then_some(()));
+        self.wait_until_done(&mut [&mut instance]);
+        instance.stop();
+    }
+
+    /// What the start says that is refused.
+    fn refused(&self) -> String {
+        let refused = self.start("state", &["--no-mirror"]).finish();
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        refused.stderr
+    }
+
+    #[track_caller]
+    fn assert_refused(&self, why: &str, topic: &str) {
+        let said = self.refused();
+        let last = said.lines().last().unwrap_or_default();
+        assert!(
+            last.contains(why) && last.contains(&format!("start with --from-earliest-available {topic}")),
+            "{said}"
+        );
+    }
+
+    /// Gives `memory` an importance, and finds the content in it that it got before: the state was kept.
+    fn assert_state_kept(&self, memory: &str, at: i64) {
+        let value = serde_json::json!({"event_id": format!("{memory}-{at}"), "event_type": "memory.updated", "memory_id": memory,
+            "user_id": "u", "node_id": "n", "timestamp": "2023-11-14T22:13:21Z", "importance": at, "version": at, "vector_clock": {"n": at}});
+        self.process(
+            &[Record { timestamp_ms: 1_700_000_001_000, ..Record::new(memory, value.to_string()).in_partition(0) }],
+            &[],
+        );
+        let resolved = wait_for("the memory to be resolved", || {
+            let of = |record: &Record| serde_json::from_slice::<serde_json::Value>(record.value.as_deref()?).ok();
+            let all = self.read("snapshots").into_iter().filter(|record| record.key_text() == memory);
+            all.filter_map(|record| of(&record)).find(|value| value["importance"] == at)
+        });
+        assert_eq!(resolved["content"], "new", "{resolved}");
+    }
+}
+
+/// Further than any of these logs.
+const FAR: i64 = 1000;
+
+fn far_on(offset: &mut TopicPartitionListElem<'_>) {
+    let Offset::Offset(at) = offset.offset() else { panic!("{offset:?}") };
+    offset.set_offset(Offset::Offset(at + FAR)).unwrap();
+}
+
+#[test]
+fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_record_when_accepted() {
+    let trial = Trial::new("ends", &[]);
+    let topic = trial.topic("events");
+    trial.process(&[&[event("kept", 0)], &Events::new(34, 20).take(40)[..]].concat(), &[]);
+    let flag = ["--from-earliest-available", &topic];
+    trial.set_offsets(&trial.offsets(&topic, far_on));
+    trial.assert_refused("before the committed offset", &topic);
+    trial.process(&[], &flag);
+    trial.assert_state_kept("kept", 2);
+    expect::assert_outputs(&trial);
+
+    // The topic is made anew and has more records than before; a commit of the former topic comes late.
+    let committed = trial.offsets(&topic, |_| {});
+    trial.broker().delete_topic(&topic);
+    trial.broker().create_topic(&topic, PARTITIONS as usize, &[]);
+    let mut anew = vec![event("first", 0)];
+    anew.extend((0..60).map(|n| event(&format!("anew-{n}"), n % PARTITIONS)));
+    trial.feed(&anew);
+    trial.set_offsets(&committed);
+    trial.assert_refused("was deleted and made anew since the last commit (its id is", &topic);
+    trial.process(&[], &flag);
+    wait_for_memories(&trial, &["first".to_owned()]);
+    trial.assert_state_kept("kept", 3);
+}
+
+#[test]
+fn a_repartition_topic_that_was_truncated_or_made_anew_goes_on_with_the_state_when_accepted() {
+    let trial = Trial::new("internal", &["task_timeout=5s"]);
+    let topic = trial.repartition();
+    trial.process(&[&[event("kept", 0)], &Events::new(35, 20).take(40)[..]].concat(), &[]);
+    let flag = ["--from-earliest-available", &topic];
+    trial.set_offsets(&trial.offsets(&topic, far_on));
+    trial.assert_refused(&format!("internal topic partition {topic}-"), &topic);
+    trial.process(&[], &flag);
+    trial.assert_state_kept("kept", 2);
+
+    // Its committed offsets go with it, and the start makes it again.
+    trial.broker().delete_topic(&topic);
+    trial.assert_refused(&format!("has no committed offset for {topic}-"), &topic);
+    trial.process(&[], &flag);
+    trial.assert_state_kept("kept", 3);
+}
+
+#[test]
+fn offsets_that_were_set_by_hand_go_on_with_the_state_of_the_changelogs_when_accepted() {
+    let trial = Trial::new("by-hand", &[]);
+    let topic = trial.repartition();
+    trial.process(&[&[event("kept", 0)], &Events::new(36, 20).take(40)[..]].concat(), &[]);
+    trial.set_offsets(&trial.offsets(&topic, |offset| offset.set_metadata("")));
+    trial.assert_refused("from outside, so nothing tells the state that belongs to it", &topic);
+    trial.process(&[], &["--from-earliest-available", &topic]);
+    trial.assert_state_kept("kept", 2);
+    expect::assert_outputs(&trial);
 }

@@ -22,7 +22,7 @@ use super::settings::KafkaSettings;
 use super::{ask, group};
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::rights::{Operation, Right};
-use crate::streams::ports::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
+use crate::streams::ports::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
 use crate::streams::record::TopicPartition;
 
 /// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
@@ -221,27 +221,62 @@ impl Admin for ClusterAdmin {
         Ok(all)
     }
 
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()> {
+    fn offset_metadata_limit(&self) -> Result<Option<usize>> {
+        let doing = "read the settings of a broker";
+        let broker = self.metadata(REQUEST, first_broker).map_err(|failure| failure.remedy(Call::Admin, doing))?;
+        let Some(broker) = broker else { return Err(Error::Retry(format!("{doing}: the cluster has none"))) };
+        let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Broker(broker)], &options()));
+        let answer = answers.map(|all| all.into_iter().next());
+        let code = match answer {
+            Ok(Some(Ok(resource))) => {
+                let value = resource.get("offset.metadata.max.bytes").and_then(|entry| entry.value.as_ref());
+                return Ok(value.and_then(|value| value.parse().ok()));
+            }
+            Ok(Some(Err(code))) => Some(code),
+            Ok(None) => None,
+            Err(error) => error.rdkafka_error_code(),
+        };
+        // It takes a right of its own, which `run` does not need, and some services do not answer it at all.
+        match code {
+            Some(code) if refused(code as i32).is_none() && !is_unsupported(code as i32) => {
+                Err(Error::Retry(format!("{doing}: {code}")))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion> {
         let mut list = TopicPartitionList::with_capacity(below.len());
         for (partition, offset) in below {
             let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
             added.map_err(|error| failed("delete records", &error))?;
         }
         if below.is_empty() {
-            return Ok(());
+            return Ok(Deletion::Done);
         }
         let answer = block_on(self.admin.delete_records(&list, &options()));
-        for element in answer.map_err(|error| failed("delete records", &error))?.elements() {
+        let is = |error: &KafkaError, check: fn(i32) -> bool| {
+            error.rdkafka_error_code().is_some_and(|code| check(code as i32))
+        };
+        let answer = match answer {
+            Err(error) if is(&error, is_unsupported) => return Ok(Deletion::Unsupported(error.to_string())),
+            Err(error) if is(&error, |code| refused(code).is_some()) => return Err(failed("delete records", &error)),
+            // Whatever else it is, no record is lost or kept wrongly for it: purging comes again.
+            Err(error) => return Err(Error::Retry(format!("delete records: {error}"))),
+            Ok(answer) => answer,
+        };
+        for element in answer.elements() {
             let doing = format!("delete records of {}-{}", element.topic(), element.partition());
             let Err(error) = element.error() else { continue };
             let right = Right::topic(Operation::Delete, element.topic());
             match error.rdkafka_error_code().is_some_and(|code| refused(code as i32).is_some()) {
                 true => return Err(failed_for(right, &doing, &error)),
                 // The leader may be moving: purging comes again.
+                false if is(&error, is_unsupported) => return Ok(Deletion::Unsupported(error.to_string())),
                 false => return Err(Error::Retry(format!("{doing}: {error}"))),
             }
         }
-        Ok(())
+        Ok(Deletion::Done)
     }
 
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
@@ -316,6 +351,21 @@ impl Admin for ClusterAdmin {
     }
 }
 
+/// Whether a server says that it does not know a request, or librdkafka knows that from the versions that the server has named.
+fn is_unsupported(code: i32) -> bool {
+    let codes = [
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE,
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION,
+    ];
+    codes.iter().any(|known| *known as i32 == code)
+}
+
+fn first_broker(metadata: &sys::rd_kafka_metadata) -> Option<i32> {
+    // SAFETY: librdkafka's array of `broker_cnt` brokers, live while the metadata is.
+    let brokers = unsafe { std::slice::from_raw_parts(metadata.brokers, metadata.broker_cnt.max(0) as usize) };
+    brokers.first().map(|broker| broker.id)
+}
+
 /// Whether a partition is called unknown, by the client or by a broker.
 fn is_unknown_partition(error: &KafkaError) -> bool {
     matches!(
@@ -330,3 +380,22 @@ fn is_unknown_partition(error: &KafkaError) -> bool {
 
 /// As a replication factor: what the broker does by itself.
 const BROKER_DEFAULT: i32 = -1;
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_knows_no_administration_of_records_and_settings_ends_nothing() {
+        // librdkafka's mock cluster names neither request among those that it knows, as an old broker or a proxy does.
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let admin = ClusterAdmin::new(&settings, &ChangelogReader::new(&settings).unwrap()).unwrap();
+        let deletion = admin.delete_records(&[(TopicPartition::new("t", 0), 1)]);
+        assert!(matches!(&deletion, Ok(Deletion::Unsupported(_))), "{deletion:?}");
+        assert_eq!(admin.offset_metadata_limit(), Ok(None));
+    }
+}

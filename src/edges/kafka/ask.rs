@@ -12,7 +12,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::error::{Call, Failure};
 use super::list::read;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Committed, TopicIdentity};
+use crate::streams::ports::{Committed, TopicId, TopicIdentity};
 use crate::streams::record::TopicPartition;
 
 /// How long a request may take. librdkafka answers it with an error at that time, so that the wait for the event ends.
@@ -223,15 +223,30 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             }
             let mut partitions = 0;
             sys::rd_kafka_TopicDescription_partitions(one, &mut partitions);
-            let id = sys::rd_kafka_TopicDescription_topic_id(one);
-            let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
-            // A broker that knows no ids of topics (before Kafka 2.8) answers with zeros.
-            let id = if id.bytes().all(|byte| byte == b'A') { String::new() } else { id };
+            if partitions == 0 {
+                // It is just being made: nobody can read it yet, and it has not grown from nothing later.
+                continue;
+            }
+            let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(one));
             let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
             for place in (0..topics.len()).filter(|place| topics[*place] == topic) {
-                found[place] = Some(TopicIdentity { partitions, id: id.clone() });
+                found[place] = Some(TopicIdentity { partitions, id });
             }
         }
     }
     Ok(found)
+}
+
+/// # Safety
+/// `id` is null or a live id.
+unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> Option<TopicId> {
+    if id.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let (high, low) =
+        unsafe { (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id)) };
+    let id = (u128::from(high as u64) << 64) | u128::from(low as u64);
+    // A broker that knows no ids of topics (before Kafka 2.8) answers with zeros.
+    (id != 0).then_some(TopicId(id))
 }

@@ -36,15 +36,7 @@ impl TransactionalProducers {
 
 impl ProducerFactory for TransactionalProducers {
     fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
-        let client = Arc::new(Native::new(Kind::Producer, &self.settings.transactional(self.thread, batches))?);
-        Ok(Box::new(TransactionalProducer {
-            sender: Sender::new(client),
-            application_id: self.settings.application_id.clone(),
-            deliveries: Vec::new(),
-            failures: VecDeque::new(),
-            tracked: Vec::new(),
-            last: Vec::new(),
-        }))
+        Ok(Box::new(TransactionalProducer::new(&self.settings, self.thread, batches)?))
     }
 }
 
@@ -65,6 +57,18 @@ fn millis(timeout: Duration) -> c_int {
 }
 
 impl TransactionalProducer {
+    fn new(settings: &KafkaSettings, thread: usize, batches: BatchLimit) -> Result<TransactionalProducer> {
+        let client = Arc::new(Native::new(Kind::Producer, &settings.transactional(thread, batches))?);
+        Ok(TransactionalProducer {
+            sender: Sender::new(client),
+            application_id: settings.application_id.clone(),
+            deliveries: Vec::new(),
+            failures: VecDeque::new(),
+            tracked: Vec::new(),
+            last: Vec::new(),
+        })
+    }
+
     fn client(&self) -> &Native {
         self.sender.client()
     }
@@ -102,6 +106,12 @@ impl TransactionalProducer {
 
     /// Looks whether the transaction was refused. librdkafka keeps the records of a partition that it may not add to the transaction until they time
     /// out, and tells why only in answer to a call: to begin a transaction is the one that changes nothing while one is under way.
+    ///
+    /// Unlike the other transactional calls this one does not ask for a fatal error first. In librdkafka 2.12.1 a client that has failed for good
+    /// answers it at once (`rd_kafka_txn_op_begin_transaction` answers in every state; a test holds this), and librdkafka#4420 was about an
+    /// error that comes up during the call, which no question before it prevents. The question would also hide the refusal: one that fails the
+    /// transaction can be followed by a fatal error that only says that the client could not get a new epoch, and begin still
+    /// answers with the first of the two.
     fn refusal(&self) -> Option<Error> {
         if self.sender.in_flight() == 0 {
             return None;
@@ -259,5 +269,42 @@ impl Producer for TransactionalProducer {
     fn fatal_error(&self) -> Option<Error> {
         let failure = self.client().fatal_error()?.taking([Right::transactions_of(&self.application_id)]);
         Some(failure.remedy_of_dead_producer("the client failed for good"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::streams::record::{Headers, Record};
+
+    #[test]
+    fn a_client_that_has_failed_for_good_answers_whether_its_transaction_was_refused() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let (send, answer) = channel();
+        // On a thread of its own: what is feared is that it never answers.
+        std::thread::spawn(move || {
+            let mut producer = TransactionalProducer::new(&settings, 0, BatchLimit::Bytes(1 << 10)).unwrap();
+            producer.init(Duration::from_secs(60)).unwrap();
+            producer.begin().unwrap();
+            let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
+            let topic = Arc::from("out");
+            producer.send(&OutRecord { topic: &topic, partition: 0, record, token: 0 }).unwrap();
+            let reason = c"as a test wants it";
+            let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+            // SAFETY: a live client and an ended string.
+            unsafe { sys::rd_kafka_test_fatal_error(producer.client().as_ptr(), code, reason.as_ptr()) };
+            assert!(producer.fatal_error().is_some() && producer.sender.in_flight() > 0);
+            let refusal = producer.refusal();
+            _ = send.send((refusal, producer.begin()));
+        });
+        let (refusal, begun) = answer.recv_timeout(Duration::from_secs(120)).expect("it answers");
+        assert_eq!(refusal, None, "nobody was refused");
+        assert!(matches!(begun, Err(Error::ProducerLost(_))), "{begun:?}");
     }
 }

@@ -1,5 +1,10 @@
 //! Topics, their settings and records, and the group's committed offsets. One client an instance, shared by its threads.
 
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::streams::error::Result;
 use crate::streams::record::TopicPartition;
 
@@ -12,13 +17,33 @@ pub struct TopicInfo {
     pub partitions: i32,
 }
 
+/// The id that the cluster gave a topic when it was made (KIP-516). A topic that is deleted and made anew gets another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicId(pub u128);
+
+impl fmt::Display for TopicId {
+    /// As Kafka's tools show it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.to_be_bytes()))
+    }
+}
+
+/// What became of the wish to delete records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// They are deleted.
+    Done,
+    /// The server does not know the request, with the client's words for it. To ask again changes nothing before the server changes.
+    Unsupported(String),
+}
+
 /// What a topic is told apart by from one of the same name that was made after it was deleted, and how far it has grown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicIdentity {
     /// How many partitions it has.
     pub partitions: i32,
-    /// The id that the cluster gave it when it was made (KIP-516).
-    pub id: String,
+    /// Its id; `None` where the brokers know no ids of topics (before Kafka 2.8).
+    pub id: Option<TopicId>,
 }
 
 /// A topic to make.
@@ -75,8 +100,12 @@ pub trait Admin: Send + Sync {
     /// The effective settings of a topic, by name.
     fn topic_config(&self, topic: &str) -> Result<Vec<(String, String)>>;
 
+    /// The most that the brokers take as metadata of a committed offset, in bytes (`offset.metadata.max.bytes`); `None` where this principal may not
+    /// read the brokers' settings, or they do not tell.
+    fn offset_metadata_limit(&self) -> Result<Option<usize>>;
+
     /// Deletes the records below the offset of each partition.
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()>;
+    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion>;
 
     /// The group's committed offsets (stable ones: an open transaction that covers them is waited for), in the order asked for.
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;

@@ -13,7 +13,7 @@ mod producer;
 pub mod rights;
 mod store;
 
-pub use admin::{Admin, Committed, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
+pub use admin::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicId, TopicIdentity, TopicInfo};
 pub use clock::Clock;
 pub use codec::{Codec, CodecError};
 pub use expression::{Evaluated, ExpressionFailure, Expressions, Given};

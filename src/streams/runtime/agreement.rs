@@ -10,13 +10,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::backoff::Backoff;
 use super::config::{RuntimeConfig, transactional_id};
 use super::placement::instance_of;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Admin, Committed};
+use crate::streams::ports::{Admin, Clock, Committed};
 use crate::streams::record::TopicPartition;
 use crate::streams::topology::{Stamp, TopologyDigest, split_client_id};
 
@@ -28,6 +30,16 @@ struct Group {
     topics: Vec<String>,
     /// Client ids of members of other instances that show another digest than ours.
     strangers: Vec<String>,
+}
+
+/// The tries to ask a group whose coordinator could not answer.
+#[derive(Default)]
+struct Tries {
+    backoff: Backoff,
+    /// The group is not asked before.
+    next: Duration,
+    /// Why the last try failed.
+    why: String,
 }
 
 /// The agreement, as one instance knows it.
@@ -45,7 +57,7 @@ pub(super) struct Agreement {
     /// The last question that was answered.
     answered: AtomicU64,
     /// Held by who asks the group.
-    asking: Mutex<()>,
+    asking: Mutex<Tries>,
     /// The generation that our commits bear.
     generation: AtomicU64,
     has_waited: AtomicBool,
@@ -62,7 +74,7 @@ impl Agreement {
             reads,
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            asking: Mutex::new(()),
+            asking: Mutex::default(),
             generation: AtomicU64::new(1),
             has_waited: AtomicBool::new(false),
         }
@@ -102,19 +114,40 @@ impl Agreement {
         self.own.is_some() && self.answered.load(Ordering::SeqCst) < self.asked.load(Ordering::SeqCst)
     }
 
+    /// Whether the group has changed since it was last asked, and may be asked now: nobody is asking it, and the wait after the last try is over.
+    pub fn is_to_be_asked(&self, now: Duration) -> bool {
+        self.is_questioned() && self.asking.try_lock().is_ok_and(|tries| now >= tries.next)
+    }
+
     /// Asks the group unless that was done since the last assignment.
+    ///
+    /// A coordinator that loads or moves answers at once that it cannot tell, and every task that is to be taken asks. So after a failed try
+    /// nobody asks before the wait is over; meanwhile all have the answer of that try.
     ///
     /// # Errors
     /// As for [`Agreement::check`].
-    pub fn ensure(&self, admin: &dyn Admin) -> Result<()> {
+    pub fn ensure(&self, admin: &dyn Admin, clock: &dyn Clock) -> Result<()> {
         let asked = self.asked.load(Ordering::SeqCst);
         // One asks, and those who wait meanwhile have its answer.
-        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.answered.load(Ordering::SeqCst) < asked {
-            self.check(admin)?;
-            self.answered.store(asked, Ordering::SeqCst);
+        let mut tries = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.answered.load(Ordering::SeqCst) >= asked {
+            return Ok(());
         }
-        Ok(())
+        if clock.monotonic() < tries.next {
+            return Err(Error::Retry(tries.why.clone()));
+        }
+        match self.check(admin) {
+            Ok(()) => {
+                *tries = Tries::default();
+                self.answered.store(asked, Ordering::SeqCst);
+                Ok(())
+            }
+            Err(error) => {
+                tries.next = clock.monotonic() + tries.backoff.next();
+                tries.why = error.to_string();
+                Err(error)
+            }
+        }
     }
 
     /// Whether a task whose last commit carries this metadata may be taken. The listing of all commits does not wait for open transactions;

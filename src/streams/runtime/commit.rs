@@ -7,7 +7,7 @@ use super::thread::StreamThread;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{GroupMetadata, OffsetCommit};
 use crate::streams::record::{Headers, Record, TopicPartition};
-use crate::streams::store::cut::encode_metadata;
+use crate::streams::store::cut::{Told, encode_metadata};
 use crate::streams::task::Cut;
 
 /// A step of a commit.
@@ -200,7 +200,9 @@ impl StreamThread {
                 producer.last_offset(&TopicPartition::new(changelog, slot.id.partition))
             };
             *cut = task.cut(delivered);
-            let metadata = encode_metadata(slot.id, cut, &slot.plan.store_names(), stamp.as_ref())?;
+            let told = Told { topic: self.instance.sources.id(&slot.source.topic), stamp: stamp.as_ref() };
+            let metadata = encode_metadata(cut, &slot.plan.store_names(), told);
+            self.instance.check_metadata(slot.id, &metadata)?;
             offsets.push(OffsetCommit { partition: slot.source.clone(), offset: cut.next_offset, metadata });
         }
         let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };

@@ -1,29 +1,42 @@
 //! A task whose log does not go on where its last commit ended: records were deleted before they were processed, or the topic was made anew. It goes on
 //! with what is there only where its operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is kept either way.
 
+use super::findings::Finding;
 use super::restore::{self, Work};
 use super::take::Take;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{LogRange, StoreBatch, TaskStore};
+use crate::streams::ports::{LogRange, StoreBatch, TaskStore, TopicId};
 use crate::streams::store::cut::{NO_CHANGELOG, Position, StoreCut};
 use crate::streams::task::{Cut, NO_STREAM_TIME};
 use crate::streams::topology::TopicRef;
 
 impl Take {
     /// Moves a cut that lies outside of the task's log to the log's first record, where that is accepted. What the state is at the cut stays: it
-    /// is that of the records before it.
+    /// is that of the records before it. `topic` is the id of the topic that the commit was of, as far as it tells.
     ///
     /// # Errors
-    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do.
-    pub fn within_the_log(&self, cut: Cut) -> Result<Cut> {
+    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do. [`Error::Retry`] where one answer alone says that the log is
+    /// another one or ends before the cut: a leader that has just taken over may not know all yet.
+    pub fn within_the_log(&self, cut: Cut, topic: Option<TopicId>) -> Result<Cut> {
         let next = cut.next_offset;
         if next < 0 {
             // Nothing was committed: there is no place that the log could have lost.
             return Ok(cut);
         }
         let LogRange { start, end } = self.instance.ports.admin.log_range(&self.source)?;
+        if let Some(was) = topic
+            && let Some(is) = self.other_topic(was)?
+        {
+            return self.read_anew(cut, start, was, is);
+        }
         if (start..=end).contains(&next) {
             return Ok(cut);
+        }
+        if next > end && !self.is_found_again(Finding::EndsBefore(next)) {
+            return Err(Error::Retry(format!(
+                "{} ends at offset {end}, before the committed offset {next}, by the first answer: it is asked again",
+                self.source
+            )));
         }
         if !self.may_skip() {
             return Err(Error::Fatal(self.refusal(next, start, end)));
@@ -43,6 +56,51 @@ impl Take {
             );
         }
         Ok(Cut { next_offset: start, ..cut })
+    }
+
+    /// The id of the task's topic, where it is another one than was committed.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] until two answers say so.
+    fn other_topic(&self, was: TopicId) -> Result<Option<TopicId>> {
+        let topic = &*self.source.topic;
+        if self.instance.sources.id(topic).is_none_or(|known| known == was) {
+            return Ok(None);
+        }
+        // The id that is known is that of the last look.
+        let found = self.instance.ports.admin.identities(&[topic])?.into_iter().next().flatten();
+        match found.and_then(|identity| identity.id) {
+            Some(is) if is != was && self.is_found_again(Finding::AnotherTopic(was)) => Ok(Some(is)),
+            _ => Err(Error::Retry(format!(
+                "topic `{topic}` seems to have been made anew since the last commit: the brokers are asked again"
+            ))),
+        }
+    }
+
+    /// The committed offset is a place in the log of a topic that was deleted, whatever lies at that offset now.
+    fn read_anew(&self, cut: Cut, start: i64, was: TopicId, is: TopicId) -> Result<Cut> {
+        let (source, topic, task) = (&self.source, &self.source.topic, self.id);
+        if self.may_skip() {
+            tracing::warn!(
+                %task,
+                "{source}: the topic was made anew (id {is}, committed {was}) and is read from its first record at {start}, as accepted"
+            );
+            return Ok(Cut { next_offset: start, ..cut });
+        }
+        let missing = match self.plan.source_ref {
+            TopicRef::External(_) => {
+                "Records of the former topic that were not processed are lost unless they are published again"
+            }
+            TopicRef::Repartition(_) => {
+                "Records of the former topic that were not processed are missing until the records of the sources that they came from are published again"
+            }
+        };
+        Err(Error::Fatal(format!(
+            "task {task} cannot go on: topic `{topic}` was deleted and made anew since the last commit (its id is {is} now, and was {was}), so the \
+             committed offset {} of {source} is a place in a log that is gone. {missing}. To read the new topic from its first record, start with \
+             --from-earliest-available {topic}; the state is kept, and what was read of the new topic already is processed again",
+            cut.next_offset
+        )))
     }
 
     /// Whether the operator has said that what is gone of the task's log is to be skipped.

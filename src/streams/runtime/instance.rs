@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::agreement::Agreement;
+use super::backoff::Reminder;
 use super::commit::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
+use super::findings::Findings;
 use super::look::Sources;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::owners::Owners;
 use super::setup;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
+use crate::streams::record::TaskId;
 use crate::streams::store::mixed::MixedStores;
 use crate::streams::task::{Plan, PlanStore};
 use crate::streams::topology::{StoreKind, Topology};
@@ -50,6 +53,12 @@ pub struct Instance {
     pub(super) agreement: Agreement,
     /// The topics that tasks read, as they were last seen.
     pub(super) sources: Sources,
+    /// What was found of tasks that could not be taken.
+    pub(super) findings: Findings,
+    /// When it was last logged that nothing is purged.
+    pub(super) no_purge: Mutex<Reminder>,
+    /// The most that the brokers take as metadata of a committed offset, in bytes.
+    pub(super) metadata_bytes: usize,
     metrics: Arc<Metrics>,
     topics: Vec<String>,
     /// What producers put into one batch. It only ever becomes less.
@@ -108,6 +117,9 @@ impl Instance {
             changelog_memory,
             agreement,
             sources,
+            findings: Findings::default(),
+            no_purge: Mutex::default(),
+            metadata_bytes: prepared.metadata_bytes,
             metrics,
             topics: prepared.topics,
             batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),
@@ -157,7 +169,22 @@ impl Instance {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Has a thread end with this error, which came up in work that no thread waits for.
+    /// The start has made sure that there is room for any metadata; a larger one would be refused by the broker anyway.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`]
+    pub(super) fn check_metadata(&self, task: TaskId, metadata: &str) -> Result<()> {
+        if metadata.len() <= self.metadata_bytes {
+            return Ok(());
+        }
+        Err(Error::Fatal(format!(
+            "the metadata of a committed offset of task {task} has {} bytes, and the brokers take {} (offset.metadata.max.bytes)",
+            metadata.len(),
+            self.metadata_bytes
+        )))
+    }
+
+    /// Has a stream thread end with this error, which came up in work that none of them waits for; the instance ends with it.
     pub(super) fn fail(&self, error: Error) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);

@@ -1,15 +1,15 @@
 //! What may change under a running instance, looked at now and then by its first thread: the topology that the group agrees on, and the
 //! topics that it reads, which may grow, go, or be made anew.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::backoff::Reminder;
 use super::instance::Instance;
 use super::thread::StreamThread;
 use crate::streams::error::{Error, Result};
-use crate::streams::ports::{Admin, TopicIdentity};
+use crate::streams::ports::{Admin, TopicId, TopicIdentity};
 use crate::streams::task::Plan;
 use crate::streams::topology::TopicRef;
 
@@ -22,14 +22,17 @@ pub(super) struct Look {
     next: Duration,
     /// A source has grown, and the consumer has not looked at it since.
     has_grown: bool,
+    /// Since when no look has come to its end.
+    failing_since: Option<Duration>,
+    /// When that was last logged.
+    reminder: Reminder,
 }
 
 /// The topics that tasks read, as they were last seen.
-#[derive(Default)]
-pub(super) struct Sources(Mutex<BTreeMap<Arc<str>, Seen>>);
+pub(super) struct Sources(Mutex<Vec<Seen>>);
 
-#[derive(Clone)]
 struct Seen {
+    topic: Arc<str>,
     identity: TopicIdentity,
     /// It was not there at the last look. One look alone may have asked a broker that does not know it yet.
     is_missing: bool,
@@ -39,17 +42,25 @@ impl Sources {
     /// As they are now.
     ///
     /// # Errors
-    /// The broker does not answer, or refuses to describe them.
+    /// The broker does not answer, or refuses to describe them. [`Error::Retry`] where it does not know one of them: it was there a moment before, and
+    /// a topic that is left out here would never be watched.
     pub fn of(admin: &dyn Admin, plans: &[Arc<Plan>]) -> Result<Sources> {
         let names: Vec<&str> = plans.iter().map(|plan| &*plan.source).collect();
-        let found = plans.iter().zip(admin.identities(&names)?);
-        let seen = |identity| Seen { identity, is_missing: false };
-        let all = found.filter_map(|(plan, identity)| Some((plan.source.clone(), seen(identity?))));
-        Ok(Sources(Mutex::new(all.collect())))
+        let seen = |(plan, identity): (&Arc<Plan>, Option<TopicIdentity>)| match identity {
+            Some(identity) => Ok(Seen { topic: plan.source.clone(), identity, is_missing: false }),
+            None => Err(Error::Retry(format!("the broker does not know topic `{}`, or not yet", plan.source))),
+        };
+        let all: Result<Vec<Seen>> = plans.iter().zip(admin.identities(&names)?).map(seen).collect();
+        Ok(Sources(Mutex::new(all?)))
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Seen>> {
+    fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of a topic, as it was last seen; `None` where the brokers know no ids.
+    pub fn id(&self, topic: &str) -> Option<TopicId> {
+        self.seen().iter().find(|seen| *seen.topic == *topic)?.identity.id
     }
 
     /// Looks whether a source has grown.
@@ -61,18 +72,16 @@ impl Sources {
         let found = admin.identities(&names)?;
         let mut seen = self.seen();
         let mut has_grown = false;
-        for (plan, now) in plans.iter().zip(found) {
-            let Some(was) = seen.get_mut(&plan.source) else { continue };
+        // Both are in the order of the plans.
+        for ((plan, now), was) in plans.iter().zip(found).zip(seen.iter_mut()) {
             match now {
                 None if was.is_missing => return Err(deleted(plan)),
                 None => was.is_missing = true,
                 Some(now) if is_another(&was.identity, &now) => return Err(made_anew(plan)),
-                Some(mut now) => {
-                    if now.id.is_empty() {
-                        now.id.clone_from(&was.identity.id);
-                    }
+                Some(now) => {
                     has_grown |= grown(plan, was.identity.partitions, now.partitions)?;
-                    *was = Seen { identity: now, is_missing: false };
+                    let identity = TopicIdentity { id: now.id.or(was.identity.id), ..now };
+                    (was.identity, was.is_missing) = (identity, false);
                 }
             }
         }
@@ -82,7 +91,7 @@ impl Sources {
 
 /// Whether a topic has been made anew under its name. A broker that knows no ids does not tell.
 fn is_another(was: &TopicIdentity, is: &TopicIdentity) -> bool {
-    !was.id.is_empty() && !is.id.is_empty() && was.id != is.id
+    was.id.is_some() && is.id.is_some() && was.id != is.id
 }
 
 fn is_internal(plan: &Plan) -> bool {
@@ -147,7 +156,7 @@ impl StreamThread {
         let now = self.instance.now();
         let Some(under_way) = &self.around.under_way else {
             let is_due = now >= self.around.next;
-            if is_due || self.instance.agreement.is_questioned() {
+            if is_due || self.instance.agreement.is_to_be_asked(now) {
                 self.begin_look(is_due);
             }
             if is_due {
@@ -164,10 +173,30 @@ impl StreamThread {
         match found.and_then(|has_grown| self.refresh(has_grown)) {
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
             Err(error) => {
-                tracing::debug!("the group and the sources could not be looked at: {error}");
+                self.look_failed(now, &error);
                 Ok(())
             }
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.around.failing_since = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// A coordinator that loads or moves is in order and is asked again; only a failure that lasts is for somebody to act on.
+    fn look_failed(&mut self, now: Duration, error: &Error) {
+        tracing::debug!("the group and the sources could not be looked at: {error}");
+        let since = *self.around.failing_since.get_or_insert(now);
+        let lasted = now.saturating_sub(since);
+        // While Kafka is away, the watch has said so.
+        let is_explained = !self.instance.metrics().troubles().is_empty();
+        if lasted > self.instance.config.contact_timeout && !is_explained && self.around.reminder.is_due(now) {
+            tracing::warn!(
+                "for {} s: the group `{}` and the topics that are read cannot be looked at ({error}); it is tried again, and until then no new task is \
+                 taken, and growth of a topic is not seen",
+                lasted.as_secs(),
+                self.instance.config.application_id
+            );
         }
     }
 
@@ -193,10 +222,10 @@ impl StreamThread {
 }
 
 fn look(instance: &Instance, is_due: bool) -> Result<bool> {
-    let admin = &*instance.ports.admin;
+    let (admin, clock) = (&*instance.ports.admin, &*instance.ports.clock);
     match is_due {
         true => instance.agreement.check(admin)?,
-        false => instance.agreement.ensure(admin)?,
+        false => instance.agreement.ensure(admin, clock)?,
     }
     if is_due { instance.sources.look(admin, &instance.plans) } else { Ok(false) }
 }
@@ -205,7 +234,16 @@ fn look(instance: &Instance, is_due: bool) -> Result<bool> {
 impl Sources {
     /// Whether a topic was not there at the last look.
     pub fn is_missing(&self, topic: &str) -> bool {
-        self.seen().get(topic).is_some_and(|seen| seen.is_missing)
+        self.seen().iter().any(|seen| *seen.topic == *topic && seen.is_missing)
+    }
+}
+
+#[cfg(test)]
+impl Look {
+    /// Whether a warning was logged that looks fail.
+    pub fn has_warned(&self) -> bool {
+        let mut reminder = self.reminder;
+        !reminder.is_due(Duration::ZERO)
     }
 }
 
@@ -215,9 +253,9 @@ mod tests {
 
     #[test]
     fn a_broker_that_knows_no_ids_makes_no_topic_another_one() {
-        let topic = |id: &str| TopicIdentity { partitions: 1, id: id.to_owned() };
-        assert!(is_another(&topic("a"), &topic("b")));
-        assert!(!is_another(&topic("a"), &topic("a")));
-        assert!(!is_another(&topic("a"), &topic("")) && !is_another(&topic(""), &topic("a")));
+        let topic = |id: Option<u128>| TopicIdentity { partitions: 1, id: id.map(TopicId) };
+        assert!(is_another(&topic(Some(1)), &topic(Some(2))));
+        assert!(!is_another(&topic(Some(1)), &topic(Some(1))));
+        assert!(!is_another(&topic(Some(1)), &topic(None)) && !is_another(&topic(None), &topic(Some(1))));
     }
 }

@@ -4,9 +4,11 @@
 //! [`StreamThread::run_once`]. How a commit, a restore and a rebalance go, and why, is told in ARCHITECTURE.md.
 
 mod agreement;
+mod backoff;
 mod commit;
 mod config;
 mod executor;
+mod findings;
 mod gone;
 mod hidden;
 mod instance;
@@ -33,7 +35,7 @@ pub use config::{RuntimeConfig, transactional_id};
 pub use executor::{Executor, Inline, Job, Workers};
 pub use instance::{Instance, InstancePorts};
 pub use metrics::{COMMIT_BUCKETS_MS, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
-pub use setup::{InternalKind, InternalTopic, batch_limit, internal_topics};
+pub use setup::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
 pub use standby::Standby;
 pub use thread::{Status, StreamThread, ThreadPorts};
 pub use watch::Watch;

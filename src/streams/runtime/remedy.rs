@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::commit::retried;
 use super::slot::{Fetch, Stuck, WORK};
-use super::thread::{FIRST_BACKOFF, MAX_BACKOFF, StreamThread};
+use super::thread::StreamThread;
 use crate::streams::error::{Error, Result};
 use crate::streams::record::TaskId;
 
@@ -67,15 +68,15 @@ impl StreamThread {
     /// last commit on, and the others go on. The error is what is to be remedied first.
     pub(super) fn rest(&mut self, at: usize, offset: i64, what: &str) -> Error {
         let (now, slot) = (self.instance.now(), &mut self.slots[at]);
-        let stuck = slot.stuck.get_or_insert(Stuck { offset, since: now, wait: Duration::ZERO });
+        let stuck = slot.stuck.get_or_insert(Stuck { offset, since: now, backoff: Backoff::default() });
         if now.saturating_sub(stuck.since) > self.instance.config.task_timeout {
             let place = if offset == WORK { "on with its work".to_owned() } else { format!("past offset {offset}") };
             return Error::Fatal(format!("task {} cannot get {place}: {what}", slot.id));
         }
-        stuck.wait = (stuck.wait * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
+        let wait = stuck.backoff.next();
         slot.rests = true;
-        slot.retry_at = now + stuck.wait;
-        Error::Aborted(format!("task {} rests for {:?}: {what}", slot.id, stuck.wait))
+        slot.retry_at = now + wait;
+        Error::Aborted(format!("task {} rests for {wait:?}: {what}", slot.id))
     }
 
     /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.

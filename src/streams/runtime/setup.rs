@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::RuntimeConfig;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Admin, NewTopic};
+use crate::streams::store::cut::{METADATA_MAX_BYTES, greatest_metadata};
 use crate::streams::task::Sizes;
 use crate::streams::topology::{NodeKind, SubTopology, TopicRef, Topology, changelog_topic};
 
@@ -154,6 +155,36 @@ pub(super) struct Prepared {
     pub batch_bytes: usize,
     /// All topics that are read or written, each once.
     pub topics: Vec<String>,
+    /// The most that the brokers take as metadata of a committed offset, in bytes.
+    pub metadata_bytes: usize,
+}
+
+/// Checks that the brokers take what the commits of each sub-topology tell of its state, and how much they take, in bytes.
+///
+/// # Errors
+/// [`Error::Fatal`] with the sub-topology that has too many stores; the broker would refuse its first commit.
+pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeConfig) -> Result<usize> {
+    let (limit, whose) = match admin.offset_metadata_limit()? {
+        Some(limit) => (limit, "the brokers' offset.metadata.max.bytes"),
+        None => (
+            METADATA_MAX_BYTES,
+            "the default of offset.metadata.max.bytes; this principal may not read the brokers' own setting, which takes DescribeConfigs on the cluster",
+        ),
+    };
+    let sizes = topology.subtopologies().iter().map(|sub| {
+        let stores: Vec<&str> = sub.stores.iter().map(String::as_str).collect();
+        (greatest_metadata(&stores, config.digest.as_ref()), sub)
+    });
+    match sizes.max_by_key(|(bytes, _)| *bytes) {
+        Some((bytes, sub)) if bytes > limit => Err(Error::Fatal(format!(
+            "the part of the topology that reads `{}` has {} stores, whose state takes up to {bytes} bytes in the metadata of its committed offsets, and \
+             {limit} are allowed ({whose}): set offset.metadata.max.bytes of all brokers to {bytes} or more, give the stores shorter names, or \
+             spread them over several parts by a repartition",
+            sub.source.full_name(&config.application_id),
+            sub.stores.len()
+        ))),
+        _ => Ok(limit),
+    }
 }
 
 /// Checks the topics of the world, makes and checks our own, and says how large each is.
@@ -162,6 +193,7 @@ pub(super) struct Prepared {
 /// A topic is missing or is not as it must be; the message says which, what it has, what it needs and what to do.
 pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeConfig) -> Result<Prepared> {
     let app = &config.application_id;
+    let metadata_bytes = check_metadata(admin, topology, config)?;
     let external: BTreeSet<String> =
         topology.source_topics().into_iter().chain(topology.sink_topics()).map(str::to_owned).collect();
     let mut names = external.clone();
@@ -215,7 +247,7 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
         }
     }
     let sizes = Sizes { max_bytes, partitions, default_max_bytes: config.max_record_bytes };
-    Ok(Prepared { sizes, batch_bytes, topics: names.into_iter().collect() })
+    Ok(Prepared { sizes, batch_bytes, topics: names.into_iter().collect(), metadata_bytes })
 }
 
 /// The most that a topic takes in one batch, and the setting that says so. A broker refuses a batch above `max.message.bytes` with

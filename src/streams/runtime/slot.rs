@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::hidden::Hidden;
 use super::metrics::{Metrics, TaskStatus};
 use super::owners::Ownership;
@@ -49,8 +50,8 @@ pub(super) const WORK: i64 = i64::MAX;
 pub(super) struct Stuck {
     pub offset: i64,
     pub since: Duration,
-    /// The rest before it is tried again.
-    pub wait: Duration,
+    /// The rests between the tries.
+    pub backoff: Backoff,
 }
 
 /// An assigned task. Its fields are dropped in their order: first the work under way, then the store, then the ownership.
@@ -69,8 +70,8 @@ pub(super) struct Slot {
     pub rebuild: bool,
     /// Not taken again before.
     pub retry_at: Duration,
-    /// The wait before the next try.
-    pub backoff: Duration,
+    /// The waits between the tries.
+    pub backoff: Backoff,
     /// Since when it cannot be taken.
     pub failing_since: Option<Duration>,
     /// The record that it cannot get past.
@@ -99,7 +100,7 @@ impl Slot {
             ownership: None,
             rebuild: false,
             retry_at: Duration::ZERO,
-            backoff: Duration::ZERO,
+            backoff: Backoff::default(),
             failing_since: None,
             stuck: None,
             rests: false,

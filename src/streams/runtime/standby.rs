@@ -94,7 +94,7 @@ impl Standby {
     }
 
     /// One turn, which waits for nothing: looks who has what, lets go, begins, reads a little of each changelog. Whether anything came. What
-    /// fails is logged and tried again: the threads go on without standbys.
+    /// fails is logged and tried again: the threads go on without standbys, unless the brokers' answer is one that no later try changes.
     pub fn run_once(&mut self) -> bool {
         self.look();
         self.let_go();
@@ -119,7 +119,7 @@ impl Standby {
         let answer = match looking.try_recv() {
             Err(TryRecvError::Empty) => return,
             Err(TryRecvError::Disconnected) => Err(Error::Retry("the question ended without an answer".to_owned())),
-            Ok(answer) => answer,
+            Ok(answer) => told(&self.instance, answer),
         };
         self.looking = None;
         let complaint = match answer {
@@ -225,7 +225,8 @@ impl Standby {
             Err(Error::Corrupted { what, .. }) => Err(what),
             other => {
                 let position = other?.unwrap_or(Position::restoring(-1, Some(0)));
-                outside(&self.instance, &changelog, position.changelog_offset)?.map_or(Ok(position), Err)
+                told(&self.instance, outside(&self.instance, &changelog, position.changelog_offset))?
+                    .map_or(Ok(position), Err)
             }
         };
         let position = match position {
@@ -243,8 +244,8 @@ impl Standby {
         };
         let at = position.changelog_offset;
         let start = if at < 0 { PartitionStart::BEGINNING } else { at + 1 };
-        let reader = ports.standby.open(&changelog, start)?;
-        let end = ports.admin.log_range(&changelog)?.end;
+        let reader = told(&self.instance, ports.standby.open(&changelog, start))?;
+        let end = told(&self.instance, ports.admin.log_range(&changelog))?.end;
         let work = Work::new(id, store, at, i64::MAX, Some(checksum));
         Ok(Followed { work, reader, end, is_at_end: false })
     }
@@ -282,13 +283,23 @@ impl Standby {
     }
 }
 
+/// An answer of the brokers. One that nothing but a person can mend (a missing ACL, a topic that is gone) ends the instance, as it would end the
+/// task's owner: else it would only be found out when the task is taken, and by then every instance may lack it. What goes wrong with a
+/// standby's store ends nothing.
+fn told<T>(instance: &Instance, answer: Result<T>) -> Result<T> {
+    if let Err(error @ Error::Fatal(_)) = &answer {
+        instance.fail(error.clone());
+    }
+    answer
+}
+
 impl Warm {
     /// Reads what there is, a batch of each store at most; how many records.
     fn read(&mut self, instance: &Instance, batch: &mut RecordBatch) -> Result<u64> {
         let mut records = 0;
         for followed in &mut self.followed {
             batch.clear();
-            followed.reader.poll(BATCH_BYTES, Duration::ZERO, batch)?;
+            told(instance, followed.reader.poll(BATCH_BYTES, Duration::ZERO, batch))?;
             let end = batch.ends().iter().map(|end| end.offset).max();
             if !batch.is_empty() {
                 restore::apply(&mut *self.db, &mut followed.work, batch, end.unwrap_or(-1))?;

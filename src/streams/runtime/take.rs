@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use super::executor::Job;
+use super::findings::Finding;
 use super::instance::Instance;
 use super::owners::Ownership;
 use super::restore;
@@ -12,7 +13,7 @@ use super::slot::Taking;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::streams::record::{RecordBatch, TaskId, TopicPartition};
-use crate::streams::store::cut::{Position, StoreCut, decode_metadata};
+use crate::streams::store::cut::{Position, StoreCut, decode_metadata, topic_of};
 use crate::streams::task::{Cut, NO_STREAM_TIME, Plan};
 use crate::streams::topology::Stamp;
 
@@ -26,7 +27,7 @@ pub(super) struct Taken {
 pub(super) struct Prepared {
     pub db: Option<Box<dyn TaskStore>>,
     pub cut: Cut,
-    /// Whether it is to be committed at once: the last commit carries another stamp than ours, or lies at another offset.
+    /// Whether it is to be committed at once: the last commit carries another stamp or topic id than ours would, or lies at another offset.
     pub is_uncommitted: bool,
 }
 
@@ -85,7 +86,7 @@ impl Take {
         let (admin, agreement) = (&self.instance.ports.admin, &self.instance.agreement);
         // It may have stood in the queue for long.
         self.check_cancelled()?;
-        self.waiting(|| agreement.ensure(&**admin))?;
+        self.waiting(|| agreement.ensure(&**admin, &*self.instance.ports.clock))?;
         // A transaction over the offset is waited for, up to its timeout where its owner is dead.
         let committed = self.waiting(|| admin.committed(std::slice::from_ref(&self.source)))?;
         let committed = committed.into_iter().next().flatten();
@@ -94,12 +95,15 @@ impl Take {
         self.waiting(|| agreement.admit(&**admin, metadata.unwrap_or_default()))?;
         let stamp = agreement.stamp();
         let is_unstamped = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
+        let topic = self.instance.sources.id(&self.source.topic);
+        let is_unnamed = topic.is_some() && metadata.is_some_and(|metadata| topic_of(metadata) != topic);
         let (db, cut) = self.prepare(committed.as_ref(), rebuild)?;
         // What was skipped or taken over is committed, so that the next start need not be told again.
         let is_moved =
             cut.next_offset >= 0 && committed.as_ref().map(|committed| committed.offset) != Some(cut.next_offset);
         let is_untold = !self.plan.stores.is_empty() && metadata == Some("");
-        Ok(Prepared { db, cut, is_uncommitted: is_unstamped || is_moved || is_untold })
+        self.instance.findings.forget(self.id);
+        Ok(Prepared { db, cut, is_uncommitted: is_unstamped || is_unnamed || is_moved || is_untold })
     }
 
     fn prepare(&self, committed: Option<&Committed>, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
@@ -108,14 +112,21 @@ impl Take {
             None => None,
             Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
         };
+        let topic = committed.and_then(|committed| topic_of(&committed.metadata));
         if names.is_empty() {
+            if committed.is_none() {
+                self.check_no_offset()?;
+            }
             let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
             let fresh = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
-            return Ok((None, self.within_the_log(cut.unwrap_or(fresh))?));
+            return Ok((None, self.within_the_log(cut.unwrap_or(fresh), topic)?));
         }
         let cut = match cut {
-            Some(cut) => self.within_the_log(cut)?,
+            Some(cut) => self.within_the_log(cut, topic)?,
             None if self.may_skip() && self.state_in_changelogs()?.is_some() => {
+                if committed.is_none() {
+                    self.check_no_offset()?;
+                }
                 let mut db = self.opened(true)?;
                 let cut = self.adopted(db.as_mut(), committed.map(|committed| committed.offset))?;
                 return Ok((Some(db), cut));
@@ -148,8 +159,43 @@ impl Take {
                 ))),
             };
         }
+        if committed.is_none() {
+            self.check_no_offset()?;
+        }
         let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
         Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
+    }
+
+    /// Makes sure that the group has no committed offset for the task's partition, after the coordinator has answered so. A task whose offset is
+    /// there and is not seen would read its log once more from the first record.
+    ///
+    /// The offset counts as gone only where the coordinator's list of all offsets of the group lacks it too, which is asked for by another
+    /// client and another request. Where the operator has named the topic with `--from-earliest-available`, both have to answer so a second time,
+    /// a second or more later: the flag may have been left set, so it tells nothing of this very moment. (Without it, a task whose
+    /// changelogs hold state never starts without an offset.)
+    ///
+    /// # Errors
+    /// [`Error::Retry`] until it is certain.
+    fn check_no_offset(&self) -> Result<()> {
+        let (instance, source) = (&self.instance, &self.source);
+        let all = self.waiting(|| instance.ports.admin.all_committed())?;
+        if all.iter().any(|(partition, _)| partition == source) {
+            instance.findings.forget(self.id);
+            return Err(Error::Retry(format!(
+                "the group's coordinator has answered that {source} has no committed offset, and lists one: it is asked again"
+            )));
+        }
+        if self.may_skip() && !self.is_found_again(Finding::NoOffset) {
+            return Err(Error::Retry(format!(
+                "the group has no committed offset for {source}, by the first answer: it is asked again before that is believed"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the brokers have answered so before, a while ago; see [`super::findings`].
+    pub fn is_found_again(&self, finding: Finding) -> bool {
+        self.instance.findings.is_found_again(self.id, finding, self.instance.now())
     }
 
     /// The first changelog of the task that holds a committed record.
@@ -187,12 +233,18 @@ impl Take {
 
     /// The changelogs hold what was committed to them.
     fn check_changelogs(&self, cut: &Cut) -> Result<()> {
-        for (changelog, store) in self.changelogs().zip(&cut.stores) {
+        for (at, (changelog, store)) in self.changelogs().zip(&cut.stores).enumerate() {
             if store.changelog_offset < 0 {
                 continue;
             }
             let range = self.instance.ports.admin.log_range(&changelog)?;
             if store.changelog_offset >= range.end {
+                if !self.is_found_again(Finding::ChangelogEndsBefore(at, store.changelog_offset)) {
+                    return Err(Error::Retry(format!(
+                        "changelog {changelog} ends at offset {}, before the committed {}, by the first answer: it is asked again",
+                        range.end, store.changelog_offset
+                    )));
+                }
                 return Err(Error::Fatal(format!(
                     "changelog {changelog} ends at offset {} but state up to offset {} was committed: its records are lost; bring the topic back, \
                      or delete the group and its internal topics to begin anew",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::commit::as_abort;
 use super::instance::Instance;
 use super::look::Look;
@@ -76,9 +77,6 @@ const SERVE_RECORDS: u64 = 64;
 const SERVE_BYTES: usize = 256 << 10;
 /// How long a poll waits while something else is about to happen.
 const SHORT_POLL: Duration = Duration::from_millis(10);
-/// The longest wait between two tries to take a task.
-pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(5);
-pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// How long an initialisation of a producer waits at a time; polls come between.
 const INIT_WAIT: Duration = Duration::from_secs(1);
 
@@ -148,6 +146,9 @@ impl StreamThread {
             }
             Phase::Running if self.instance.is_stopping() => self.begin_leaving()?,
             Phase::Running => {
+                if let Some(error) = self.instance.failure() {
+                    return Err(error);
+                }
                 self.check_group_and_sources()?;
                 self.ensure_producer()?;
                 self.advance_slots()?;
@@ -210,7 +211,7 @@ impl StreamThread {
         }
         let committed = self.commit();
         self.remedied(committed)?;
-        self.purge_if_due()?;
+        self.purge_if_due();
         self.look_around();
         Ok(())
     }
@@ -400,7 +401,7 @@ impl StreamThread {
                 slot.ownership = Some(taken.ownership);
                 slot.enter(TaskState::Running)?;
                 slot.fetch = Fetch::Add;
-                (slot.failing_since, slot.backoff) = (None, Duration::ZERO);
+                (slot.failing_since, slot.backoff) = (None, Backoff::default());
                 slot.report(&self.instance.metrics(), self.index, None);
                 Ok(())
             }
@@ -417,8 +418,7 @@ impl StreamThread {
         }
         // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
         tracing::info!(task = %slot.id, "the task cannot be restored yet and is tried again: {error}");
-        slot.backoff = (slot.backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
-        slot.retry_at = now + slot.backoff;
+        slot.retry_at = now + slot.backoff.next();
         slot.release(matches!(error, Error::Corrupted { .. }))
     }
 

@@ -1,18 +1,22 @@
 //! What a commit knows about the state: in the committed offset's metadata, and at each store's own position. Both are short texts with a version.
 //!
-//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … #topology:<generation>:<digest> #<part>:<generation>:<digest> …`; releases
-//! that know no digests of topologies pass over what begins with `#`. Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
+//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … @topic:0:<topic id> #topology:<generation>:<digest> #<part>:<generation>:<digest> …`;
+//! a release that knows no topic ids or digests takes these words for stores that its topology lacks, and passes over them.
+//! Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
 
 use super::Checksum;
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::TopicId;
 use crate::streams::record::TaskId;
 use crate::streams::task::{Cut, NO_STREAM_TIME};
-use crate::streams::topology::Stamp;
+use crate::streams::topology::{Stamp, TopologyDigest};
 
 /// The one version that this release reads and writes.
 const VERSION: &str = "1";
 /// What a broker takes as metadata of an offset, by default (`offset.metadata.max.bytes`).
 pub const METADATA_MAX_BYTES: usize = 4096;
+/// What stands before the id of the topic that the offset is of, in hexadecimal digits. It has the form of a store, and no store is named so.
+const TOPIC: &str = "@topic:0:";
 /// As a changelog offset: nothing was ever written.
 pub const NO_CHANGELOG: i64 = -1;
 
@@ -36,22 +40,42 @@ fn unknown_version(what: &str, found: &str) -> Error {
     ))
 }
 
-/// The metadata that goes with a task's committed offset; `stamp` tells which topology made the commit.
-pub fn encode_metadata(task: TaskId, cut: &Cut, stores: &[&str], stamp: Option<&Stamp>) -> Result<String> {
+/// What a commit's metadata tells besides the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told<'t> {
+    /// The id of the topic whose offset is committed, where the brokers know ids.
+    pub topic: Option<TopicId>,
+    /// Which topology made the commit.
+    pub stamp: Option<&'t Stamp>,
+}
+
+/// The metadata that goes with a committed offset.
+pub fn encode_metadata(cut: &Cut, stores: &[&str], told: Told<'_>) -> String {
     use std::fmt::Write;
     let mut text = format!("{VERSION} {}", cut.stream_time_ms);
     for (name, store) in stores.iter().zip(&cut.stores) {
         // Writing to a string does not fail.
         let _ = write!(text, " {name}:{}:{:x}", store.changelog_offset, store.checksum);
     }
-    text.extend(stamp.map(Stamp::words));
-    if text.len() > METADATA_MAX_BYTES {
-        return Err(Error::Fatal(format!(
-            "task {task} has too many stores for an offset's metadata ({} bytes of at most {METADATA_MAX_BYTES}): use fewer stores or shorter names",
-            text.len()
-        )));
+    if let Some(TopicId(id)) = told.topic {
+        let _ = write!(text, " {TOPIC}{id:x}");
     }
-    Ok(text)
+    text.extend(told.stamp.map(Stamp::words));
+    text
+}
+
+/// The most bytes that the metadata of a task with these stores can have.
+pub fn greatest_metadata(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
+    let store = StoreCut { changelog_offset: i64::MAX, checksum: Checksum::MAX };
+    let cut = Cut { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
+    let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
+    encode_metadata(&cut, stores, Told { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
+}
+
+/// The id of the topic that a commit's metadata tells; `None` where an earlier release wrote it, or the brokers knew no ids.
+pub fn topic_of(metadata: &str) -> Option<TopicId> {
+    let digits = metadata.split(' ').find_map(|word| word.strip_prefix(TOPIC))?;
+    u128::from_str_radix(digits, 16).ok().map(TopicId)
 }
 
 fn parse_store(part: &str) -> Option<(&str, StoreCut)> {
@@ -154,8 +178,6 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::streams::topology::TopologyDigest;
-
     const TASK: TaskId = TaskId { subtopology: 1, partition: 4 };
 
     fn cut() -> Cut {
@@ -165,7 +187,7 @@ mod tests {
 
     #[test]
     fn metadata_round_trips_and_a_new_store_is_empty() {
-        let text = encode_metadata(TASK, &cut(), &["a", "b"], None).unwrap();
+        let text = encode_metadata(&cut(), &["a", "b"], Told::default());
         assert_eq!(text, "1 1795441887515 a:17:fffffffffffffffffffffffffffffffe b:-1:0");
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
         let moved = decode_metadata(42, &text, &["new", "a"]).unwrap().unwrap();
@@ -176,10 +198,12 @@ mod tests {
     #[test]
     fn metadata_tells_which_topology_made_the_commit() {
         let stamp = Stamp { generation: 3, digest: TopologyDigest::of(&[("graph", "g".to_owned())]) };
-        let text = encode_metadata(TASK, &cut(), &["a", "b"], Some(&stamp)).unwrap();
+        let told = Told { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
+        let text = encode_metadata(&cut(), &["a", "b"], told);
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
-        assert_eq!(Stamp::find(&text), Some(stamp));
-        // The release before digests reads every word as a store, and passes over those that its topology lacks.
+        assert_eq!((Stamp::find(&text).as_ref(), topic_of(&text)), (told.stamp, told.topic));
+        assert_eq!(topic_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
+        // The release before digests and topic ids reads every word as a store, and passes over those that its topology lacks.
         assert!(text.split(' ').skip(2).all(|word| parse_store(word).is_some()), "{text}");
     }
 
@@ -193,11 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn metadata_above_what_a_broker_takes_is_refused() {
-        let names: Vec<String> = (0..30).map(|n| format!("{n:0>150}")).collect();
-        let cut = Cut { stores: vec![StoreCut::EMPTY; 30], ..cut() };
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert!(matches!(encode_metadata(TASK, &cut, &names, None), Err(Error::Fatal(_))));
+    fn the_greatest_metadata_has_room_for_any() {
+        let digest = TopologyDigest::of(&[("graph", "g".to_owned())]);
+        let stamp = Stamp { generation: 3, digest: digest.clone() };
+        let text = encode_metadata(&cut(), &["a", "b"], Told { topic: Some(TopicId(1)), stamp: Some(&stamp) });
+        let most = greatest_metadata(&["a", "b"], Some(&digest));
+        assert!(text.len() < most && most < text.len() + 160, "{} of {most}", text.len());
     }
 
     #[test]

@@ -196,3 +196,34 @@ fn the_id_of_another_program_is_refused_with_its_topics() {
     assert!(error.contains("belongs to another program: its group has committed offsets of `other.events`"), "{error}");
     assert!(error.contains("Choose another application id") && !error.contains("delete"), "{error}");
 }
+
+#[test]
+fn a_coordinator_that_loads_is_asked_with_a_growing_wait_and_is_told_of_only_if_it_lasts() {
+    let mut world = World::new().with_graph("a");
+    world.config.contact_timeout = Duration::from_millis(1500);
+    world.config.task_timeout = Duration::from_secs(3600);
+    world.config.check_interval = Duration::from_secs(3600);
+    world.publish(&["a b", "c"]);
+    let mut running = world.start_all();
+    let loads = || Error::Retry("Broker: Coordinator load in progress".to_owned());
+    (0..1000).for_each(|_| world.broker.fault("member_ids", loads()));
+    world.broker.lock().asked_for_members = 0;
+    let started = running.instance.now();
+    while running.instance.now() < started + Duration::from_millis(1400) {
+        running.turns(1);
+    }
+    // After 100, 300, 700 and 1500 ms, whatever number of tasks waits for the answer; not once a turn.
+    let asked = world.broker.lock().asked_for_members;
+    assert!((2..=5).contains(&asked), "asked {asked} times");
+    assert!(!running.thread.around.has_warned());
+    while running.instance.now() < started + Duration::from_millis(9000) {
+        running.turns(1);
+    }
+    assert!(running.thread.around.has_warned());
+    let asked = world.broker.lock().asked_for_members;
+    assert!(asked <= 9, "asked {asked} times");
+    world.broker.lock().faults.clear();
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(3);
+}

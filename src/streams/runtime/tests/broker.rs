@@ -51,13 +51,26 @@ pub struct State {
     pub logs: BTreeMap<TopicPartition, Vec<Entry>>,
     pub counts: BTreeMap<String, i32>,
     pub configs: BTreeMap<String, Vec<(String, String)>>,
-    pub topic_ids: BTreeMap<String, String>,
+    pub topic_ids: BTreeMap<String, u128>,
+    /// Topics that the broker does not know for a moment: each is left out of one answer for each time that it stands here.
+    pub unknown: Vec<String>,
     pub committed: BTreeMap<TopicPartition, Committed>,
     pub epochs: BTreeMap<String, u64>,
     pub open: BTreeMap<u64, (String, Transaction)>,
     pub aborted: BTreeSet<u64>,
     pub next_transaction: u64,
     pub deleted_below: BTreeMap<TopicPartition, i64>,
+    /// So many answers to come say falsely that the group has no committed offset, and so many that its list of offsets is empty.
+    pub false_none: usize,
+    pub false_empty: usize,
+    /// So many answers to come say falsely that a log ends at its beginning.
+    pub false_ends: usize,
+    /// Whether the server does not know DeleteRecords.
+    pub cannot_delete: bool,
+    /// What `offset.metadata.max.bytes` is; `None`: it may not be read.
+    pub metadata_limit: Option<usize>,
+    /// How often the group was asked for its members.
+    pub asked_for_members: usize,
     /// Whether the group's coordinator does not answer.
     pub is_down: bool,
     /// What the group says of itself.

@@ -18,8 +18,9 @@ fn counted() -> World {
 
 impl World {
     fn skipping_what_is_gone_of(&self, topic: &str) -> World {
-        let config = RuntimeConfig { earliest_available: [topic.to_owned()].into(), ..self.config.clone() };
-        World { config, ..self.clone() }
+        let mut world = self.clone();
+        world.config.earliest_available.insert(topic.to_owned());
+        world
     }
 
     /// Why an instance that has all partitions stops.
@@ -173,7 +174,7 @@ fn a_source_that_is_deleted_or_made_anew_stops_the_instance_with_what_to_do() {
     let world = World::new().looking_often();
     let mut running = world.start_all();
     running.turns(50);
-    world.broker.lock().topic_ids.insert("lines".to_owned(), "another".to_owned());
+    world.broker.lock().topic_ids.insert("lines".to_owned(), 2);
     let error = end(&mut running);
     assert!(
         error.contains("topic `lines` was deleted and made anew while this instance ran: start it again"),
@@ -202,4 +203,102 @@ fn one_look_that_misses_a_topic_is_not_believed() {
     assert!(!is_missing(&running));
     assert!(matches!(running.thread.run_once(), Ok::<_, Error>(Status::Running)));
     running.stop();
+}
+
+#[test]
+fn a_topic_that_is_unknown_for_a_moment_at_the_start_is_asked_for_again_and_watched() {
+    let world = World::new().looking_often();
+    world.broker.lock().unknown.push("lines".to_owned());
+    let start = || Instance::new(&topology(), world.config.clone(), 1, world.ports());
+    let error = start().err().expect("nobody would watch it");
+    assert!(
+        matches!(&error, Error::Retry(what) if what.contains("does not know topic `lines`, or not yet")),
+        "{error}"
+    );
+    let mut running = world.start_all();
+    running.turns(50);
+    world.broker.create("lines", PARTITIONS + 1);
+    running.turns(400);
+    assert_eq!(running.group.consumer.borrow().refreshes, 1, "its growth is seen");
+    running.stop();
+}
+
+/// A flag that was left set tells nothing of the moment at which the coordinator gives a wrong answer.
+#[test]
+fn with_the_flag_left_set_a_false_answer_that_there_is_no_offset_moves_no_task() {
+    // By one request alone, and by both at once.
+    for (false_none, false_empty) in [(4, 0), (4, 4), (1, 1)] {
+        let world = counted();
+        let flagged = world.skipping_what_is_gone_of("lines").skipping_what_is_gone_of(REPARTITION);
+        flagged.broker.lock().false_none = false_none;
+        flagged.broker.lock().false_empty = false_empty;
+        flagged.assert_next_a_is(5);
+        world.assert_exactly_once(8);
+    }
+}
+
+#[test]
+fn a_false_answer_that_a_log_ends_before_the_commit_moves_and_stops_no_task() {
+    for is_flagged in [false, true] {
+        let world = counted();
+        let flagged = world.skipping_what_is_gone_of("lines").skipping_what_is_gone_of(REPARTITION);
+        let world = if is_flagged { flagged } else { world };
+        world.broker.lock().false_ends = 4;
+        world.assert_next_a_is(5);
+        world.assert_exactly_once(8);
+    }
+}
+
+#[test]
+fn a_new_partition_and_a_group_without_offsets_are_read_from_the_beginning() {
+    let world = World::new();
+    world.publish(&LINES);
+    world.broker.lock().false_none = 2;
+    let mut running = world.start_all();
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(7);
+}
+
+/// A topic that was made anew, and has grown past the committed offsets since, as a running instance commits to it before its next look.
+fn passed_by(topic: &str) -> World {
+    let world = counted();
+    world.broker.lock().topic_ids.insert(topic.to_owned(), 2);
+    world
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_not_read_from_its_middle() {
+    for topic in ["lines", REPARTITION] {
+        let world = passed_by(topic);
+        let error = world.refused();
+        assert!(error.contains(&format!("topic `{topic}` was deleted and made anew since the last commit")), "{error}");
+        assert!(error.contains("(its id is AAAAAAAAAAAAAAAAAAAAAg now, and was AAAAAAAAAAAAAAAAAAAAAQ)"), "{error}");
+        assert!(error.contains(&format!("start with --from-earliest-available {topic}; the state is kept")), "{error}");
+        // From the first record on, with the state of the four that came before.
+        let mut running = world.skipping_what_is_gone_of(topic).start_all();
+        running.finish();
+        running.stop();
+        assert!(world.outputs().contains(&"a=8".to_owned()), "{:?}", world.outputs());
+        // Once is enough: the commits are of the new topic.
+        world.assert_next_a_is(9);
+    }
+}
+
+#[test]
+fn commits_that_tell_no_topic_id_are_taken_over_and_tell_it_from_then_on() {
+    let world = counted();
+    let ids = || -> Vec<bool> {
+        let state = world.broker.lock();
+        state.committed.values().map(|of| of.metadata.contains(" @topic:0:1")).collect()
+    };
+    assert_eq!(ids(), [true; 4]);
+    for committed in world.broker.lock().committed.values_mut() {
+        committed.metadata = committed.metadata.replace(" @topic:0:1", "");
+    }
+    let mut running = world.start_all();
+    running.turns(400);
+    running.stop();
+    assert_eq!(ids(), [true; 4], "at once, though nothing came");
+    world.assert_next_a_is(5);
 }

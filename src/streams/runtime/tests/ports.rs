@@ -190,12 +190,16 @@ impl Admin for Client {
     }
 
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
-        let state = self.0.lock();
-        let identity = |name: &&str| {
-            let id = state.topic_ids.get(*name).cloned().unwrap_or_else(|| "first".to_owned());
+        let mut state = self.0.lock();
+        let mut identity = |name: &&str| {
+            if let Some(at) = state.unknown.iter().position(|unknown| unknown == name) {
+                state.unknown.remove(at);
+                return None;
+            }
+            let id = Some(TopicId(state.topic_ids.get(*name).copied().unwrap_or(1)));
             state.counts.get(*name).map(|count| TopicIdentity { partitions: *count, id })
         };
-        Ok(names.iter().map(identity).collect())
+        Ok(names.iter().map(&mut identity).collect())
     }
 
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
@@ -211,24 +215,42 @@ impl Admin for Client {
         Ok(self.0.lock().configs.get(topic).cloned().unwrap_or_default())
     }
 
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<()> {
+    fn offset_metadata_limit(&self) -> Result<Option<usize>> {
+        Ok(self.0.lock().metadata_limit)
+    }
+
+    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion> {
         self.0.trip("delete_records")?;
-        self.0.lock().deleted_below.extend(below.iter().cloned());
-        Ok(())
+        let mut state = self.0.lock();
+        if state.cannot_delete {
+            return Ok(Deletion::Unsupported("the proxy does not know it".to_owned()));
+        }
+        state.deleted_below.extend(below.iter().cloned());
+        Ok(Deletion::Done)
     }
 
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
         self.0.trip("committed")?;
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        if state.false_none > 0 {
+            state.false_none -= 1;
+            return Ok(vec![None; partitions.len()]);
+        }
         Ok(partitions.iter().map(|partition| state.committed.get(partition).cloned()).collect())
     }
 
     fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        if state.false_empty > 0 {
+            state.false_empty -= 1;
+            return Ok(Vec::new());
+        }
         Ok(state.committed.iter().map(|(partition, committed)| (partition.clone(), committed.clone())).collect())
     }
 
     fn member_ids(&self) -> Result<Vec<String>> {
+        self.0.lock().asked_for_members += 1;
+        self.0.trip("member_ids")?;
         Ok(self.0.lock().member_ids.clone())
     }
 
@@ -241,7 +263,11 @@ impl Admin for Client {
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        if state.false_ends > 0 {
+            state.false_ends -= 1;
+            return Ok(LogRange { start: 0, end: 0 });
+        }
         Ok(LogRange { start: state.deleted_below.get(partition).copied().unwrap_or(0), end: state.end(partition) })
     }
 }

@@ -75,3 +75,31 @@ fn a_setting_that_would_lose_state_is_refused() {
     });
     assert!(error.contains("cleanup.policy=delete and needs compact"), "{error}");
 }
+
+#[test]
+fn stores_whose_state_does_not_fit_into_an_offset_s_metadata_are_refused_at_the_start() {
+    let built = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("store-{n}")).collect();
+        let mut topology = Topology::builder().source("lines", "lines").process("count", ["lines"], || Box::new(Words));
+        for name in &names {
+            topology = topology.store(name, ["count"]);
+        }
+        topology.sink("out", "out", ["count"]).dead_letters("bad").build().unwrap()
+    };
+    let error = |limit: Option<usize>, count: usize| {
+        let world = World::new();
+        world.broker.lock().metadata_limit = limit;
+        Instance::new(&built(count), world.config.clone(), 1, world.ports()).err().map(|error| error.to_string())
+    };
+    assert_eq!(error(None, 60), None);
+    let told = error(None, 70).unwrap();
+    assert!(
+        told.contains("reads `lines` has 70 stores, whose state takes up to 4")
+            && told.contains("and 4096 are allowed"),
+        "{told}"
+    );
+    assert!(told.contains("the default of offset.metadata.max.bytes; this principal may not read"), "{told}");
+    assert_eq!(error(Some(8192), 70), None, "the brokers take more");
+    let told = error(Some(256), 4).unwrap();
+    assert!(told.contains("and 256 are allowed (the brokers' offset.metadata.max.bytes)"), "{told}");
+}

@@ -172,6 +172,23 @@ fn a_changelog_that_cannot_be_read_is_tried_again_later() {
 }
 
 #[test]
+fn a_standby_that_is_refused_its_changelog_ends_its_instance_with_the_right_that_is_missing() {
+    let pair = Pair::new(StoreKind::Disk);
+    let (mut other, mut standby) = idle(&pair, 1);
+    other.event(GroupEvent::Assigned(Vec::new()));
+    pair.worlds[0].publish(&LINES);
+    let mut owner = pair.start(0);
+    owner.finish();
+    turns(&mut standby, 20);
+    other.turns(10);
+    let refused = Error::Fatal("the principal of this client lacks Read on topic app-counts-changelog".to_owned());
+    pair.worlds[0].broker.fault("restore", refused.clone());
+    turns(&mut standby, 5);
+    assert_eq!(other.thread.run(), Err(refused));
+    owner.stop();
+}
+
+#[test]
 fn a_store_that_went_another_way_is_not_believed() {
     let pair = Pair::new(StoreKind::Disk);
     let (mut other, mut standby) = idle(&pair, 1);

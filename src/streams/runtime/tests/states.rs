@@ -358,6 +358,29 @@ fn a_purge_that_is_not_allowed_ends_the_thread_and_any_other_failure_does_not() 
     assert_eq!(running.thread.run(), Err(refused));
 }
 
+#[test]
+fn a_server_that_cannot_delete_records_is_told_of_and_the_stream_goes_on_without_purge() {
+    let mut world = World::new();
+    world.config.purge_interval = Some(Duration::from_millis(30));
+    world.publish(&LINES);
+    world.broker.lock().cannot_delete = true;
+    let mut running = world.start_all();
+    running.finish();
+    running.turns(200);
+    assert!(world.broker.lock().deleted_below.is_empty());
+    let is_told = |running: &Running| {
+        let mut reminder = *running.instance.no_purge.lock().unwrap();
+        !reminder.is_due(Duration::ZERO)
+    };
+    assert!(is_told(&running));
+    // A proxy that was mended is made use of.
+    world.broker.lock().cannot_delete = false;
+    running.turns(200);
+    assert!(!world.broker.lock().deleted_below.is_empty());
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
 /// Records of the changelog, without markers.
 fn changes(world: &World) -> u64 {
     (0..PARTITIONS).map(|partition| world.broker.read(CHANGELOG, partition).len() as u64).sum()

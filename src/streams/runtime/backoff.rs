@@ -1,0 +1,61 @@
+//! Waits between the tries of something that fails, and reminders of something that lasts.
+
+use std::time::Duration;
+
+/// The first wait.
+const FIRST: Duration = Duration::from_millis(100);
+/// No wait is longer.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How often a warning is logged again while its cause lasts.
+const REMIND_EVERY: Duration = Duration::from_secs(60);
+
+/// The waits between the tries of one thing: each is twice the last one, within bounds (KIP-580, without its random part: few clients
+/// wait for the same answer).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Backoff {
+    wait: Duration,
+}
+
+impl Backoff {
+    /// The wait before the next try.
+    pub fn next(&mut self) -> Duration {
+        self.wait = (self.wait * 2).clamp(FIRST, LONGEST);
+        self.wait
+    }
+}
+
+/// Says when a warning about something that lasts is due: at once, and then once a minute.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reminder {
+    last: Option<Duration>,
+}
+
+impl Reminder {
+    /// Whether the warning is due now; it is then taken to be logged.
+    pub fn is_due(&mut self, now: Duration) -> bool {
+        let is_due = self.last.is_none_or(|last| now.saturating_sub(last) >= REMIND_EVERY);
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_within_bounds() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<u128> = (0..8).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_warning_is_due_at_once_and_then_once_a_minute() {
+        let mut reminder = Reminder::default();
+        let due: Vec<u64> = (0..200).filter(|second| reminder.is_due(Duration::from_secs(*second))).collect();
+        assert_eq!(due, [0, 60, 120, 180]);
+    }
+}
