@@ -42,45 +42,155 @@ as_root() {
     fi
 }
 
-# java_tool HEAP CLASS ARGS...: runs a class of Kafka's jars.
-java_tool() {
-    local heap=$1 class=$2
-    shift 2
-    java -Xmx"$heap" -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$KAFKA_LOG4J" -cp "$KAFKA_LIBS/*" "$class" "$@"
+# secret NAME: prints what the variable NAME holds, or the file that NAME_FILE names, without the line end behind it. Nothing where neither is set.
+secret() {
+    local file=$1_FILE
+    if [ -n "${!1:-}" ]; then
+        [ -z "${!file:-}" ] || die "$1 and $file are both set: set one of them"
+        printf %s "${!1}"
+    elif [ -n "${!file:-}" ]; then
+        cat "${!file}" || die "the secret file ${!file}, which $file names, cannot be read: its message is above"
+    fi
 }
 
-# jaas_text TEXT: prints it as it stands between the quotes of a JAAS string in a properties file, so escaped twice.
+# java_tool HEAP CLASS ARGS...: runs a class of Kafka's jars. Kafka's clients ask no token endpoint that this property does not allow (since 4.0).
+java_tool() {
+    local heap=$1 class=$2 options=()
+    shift 2
+    [ -z "${HELIXSTREAM_KAFKA_OAUTH_TOKEN_ENDPOINT_URL:-}" ] ||
+        options=("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=$HELIXSTREAM_KAFKA_OAUTH_TOKEN_ENDPOINT_URL")
+    java -Xmx"$heap" -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$KAFKA_LOG4J" "${options[@]}" -cp "$KAFKA_LIBS/*" "$class" "$@"
+}
+
+# jaas_text TEXT: prints it as a string of a JAAS configuration, in quotes.
 jaas_text() {
     local text=${1//\\/\\\\}
-    text=${text//\"/\\\"}
-    printf %s "${text//\\/\\\\}"
+    printf '"%s"' "${text//\"/\\\"}"
 }
 
-# java_client_config FILE: writes what Kafka's Java tools need to connect as helixstream does by its variables HELIXSTREAM_KAFKA_...; FILE holds a
-# secret, and only its owner may read it. Nothing is written where the connection is in plain text. Fails for OAUTHBEARER, which these tools are not
-# given tokens for.
+# property NAME VALUE: prints a line of a Java properties file. Java reads such files as Latin-1, so all but plain characters are escaped.
+property() {
+    local LC_ALL=C.UTF-8 value=$2 index char code
+    printf '%s=' "$1"
+    for ((index = 0; index < ${#value}; index++)); do
+        char=${value:index:1}
+        case $char in
+            [A-Za-z0-9/._-]) printf %s "$char" ;;
+            *)
+                code=$(printf %d "'$char")
+                if [ "$code" -gt 65535 ]; then
+                    printf '\\u%04x\\u%04x' $((0xd800 + ((code - 0x10000) >> 10))) $((0xdc00 + ((code - 0x10000) & 0x3ff)))
+                else
+                    printf '\\u%04x' "$code"
+                fi
+                ;;
+        esac
+    done
+    echo
+}
+
+# java_client_config FILE: writes what Kafka's Java tools need to connect as helixstream does by its variables HELIXSTREAM_KAFKA_...; FILE holds
+# secrets, and only its owner may read it. Nothing is written where the connection is in plain text. Fails where tokens come by another way than
+# client credentials, which these tools do not know. What HELIXSTREAM_X sets is not looked at: that is librdkafka's.
 java_client_config() {
-    local file=$1 security=${HELIXSTREAM_KAFKA_SECURITY:-plaintext} mechanism=${HELIXSTREAM_KAFKA_MECHANISM:-} module user password
+    local file=$1 security=${HELIXSTREAM_KAFKA_SECURITY:-plaintext}
     (umask 077 && : >"$file")
     [ "${security,,}" != plaintext ] || return 0
-    printf 'security.protocol=%s\n' "${security^^}" >>"$file"
+    {
+        property security.protocol "${security^^}"
+        java_tls_config "$file" && java_sasl_config
+    } >>"$file"
+}
+
+java_tls_config() {
+    local file=$1 password
     if [ -n "${HELIXSTREAM_KAFKA_CA_FILE:-}" ]; then
-        printf 'ssl.truststore.type=PEM\nssl.truststore.location=%s\n' "$(realpath "$HELIXSTREAM_KAFKA_CA_FILE")" >>"$file"
+        property ssl.truststore.type PEM
+        property ssl.truststore.location "$(realpath "$HELIXSTREAM_KAFKA_CA_FILE")"
     fi
-    if [ -n "${HELIXSTREAM_KAFKA_CERTIFICATE_FILE:-}" ]; then
-        (umask 077 && cat "$HELIXSTREAM_KAFKA_KEY_FILE" "$HELIXSTREAM_KAFKA_CERTIFICATE_FILE" >"$file.pem")
-        printf 'ssl.keystore.type=PEM\nssl.keystore.location=%s\n' "$file.pem" >>"$file"
-    fi
-    case ${mechanism^^} in
-        "") return 0 ;;
-        PLAIN) module=plain.PlainLoginModule ;;
-        SCRAM-*) module=scram.ScramLoginModule ;;
+    [ -n "${HELIXSTREAM_KAFKA_CERTIFICATE_FILE:-}" ] || return 0
+    # Java 17 opens no key that OpenSSL has encrypted (PBES2), so it gets the key as it is; who can read this file can read a password in FILE, too.
+    password=$(secret HELIXSTREAM_KAFKA_KEY_PASSWORD)
+    (umask 077 && password=$password openssl pkey -passin env:password -in "$HELIXSTREAM_KAFKA_KEY_FILE" >"$file.pem") ||
+        die "the private key $HELIXSTREAM_KAFKA_KEY_FILE cannot be opened: the message of openssl is above"
+    cat "$HELIXSTREAM_KAFKA_CERTIFICATE_FILE" >>"$file.pem"
+    property ssl.keystore.type PEM
+    property ssl.keystore.location "$file.pem"
+}
+
+java_sasl_config() {
+    local mechanism=${HELIXSTREAM_KAFKA_MECHANISM:-} modules=org.apache.kafka.common.security password options
+    mechanism=${mechanism^^}
+    [ -n "$mechanism" ] || return 0
+    property sasl.mechanism "$mechanism"
+    case $mechanism in
+        PLAIN | SCRAM-*)
+            password=$(secret HELIXSTREAM_KAFKA_PASSWORD)
+            options="username=$(jaas_text "${HELIXSTREAM_KAFKA_USER:-}") password=$(jaas_text "$password")"
+            case $mechanism in
+                PLAIN) property sasl.jaas.config "$modules.plain.PlainLoginModule required $options;" ;;
+                *) property sasl.jaas.config "$modules.scram.ScramLoginModule required $options;" ;;
+            esac
+            ;;
+        OAUTHBEARER)
+            [ -n "${HELIXSTREAM_KAFKA_OAUTH_TOKEN_ENDPOINT_URL:-}" ] || return 1
+            password=$(secret HELIXSTREAM_KAFKA_OAUTH_CLIENT_SECRET)
+            property sasl.oauthbearer.client.credentials.client.id "${HELIXSTREAM_KAFKA_OAUTH_CLIENT_ID:-}"
+            property sasl.oauthbearer.client.credentials.client.secret "$password"
+            [ -z "${HELIXSTREAM_KAFKA_OAUTH_SCOPE:-}" ] || property sasl.oauthbearer.scope "$HELIXSTREAM_KAFKA_OAUTH_SCOPE"
+            options=required
+            [ -z "${HELIXSTREAM_KAFKA_OAUTH_CA_FILE:-}" ] ||
+                options+=" ssl.truststore.type=\"PEM\" ssl.truststore.location=$(jaas_text "$(realpath "$HELIXSTREAM_KAFKA_OAUTH_CA_FILE")")"
+            property sasl.login.callback.handler.class "$modules.oauthbearer.OAuthBearerLoginCallbackHandler"
+            property sasl.oauthbearer.token.endpoint.url "$HELIXSTREAM_KAFKA_OAUTH_TOKEN_ENDPOINT_URL"
+            property sasl.jaas.config "$modules.oauthbearer.OAuthBearerLoginModule $options;"
+            ;;
         *) return 1 ;;
     esac
-    password=${HELIXSTREAM_KAFKA_PASSWORD:-}
-    [ -z "${HELIXSTREAM_KAFKA_PASSWORD_FILE:-}" ] || password=$(cat "$HELIXSTREAM_KAFKA_PASSWORD_FILE")
-    user=$(jaas_text "${HELIXSTREAM_KAFKA_USER:-}")
-    password=$(jaas_text "$password")
-    printf 'sasl.mechanism=%s\nsasl.jaas.config=org.apache.kafka.common.security.%s required username="%s" password="%s";\n' \
-        "${mechanism^^}" "$module" "$user" "$password" >>"$file"
 }
+
+# percent_decoded TEXT: prints a part of a URL as it is meant.
+percent_decoded() {
+    local text=${1//\\/\\\\}
+    printf %b "${text//%/\\x}"
+}
+
+# take_passwords_out URL: sets OPEN_URL, which is the Postgres URL without its passwords, and URL_PASSWORD and URL_KEY_PASSWORD (`sslpassword`).
+# The URL is taken apart as libpq does it: what stands before the first @ is user and password, if no / comes before that.
+take_passwords_out() {
+    local rest=${1#*://} credentials pair pairs=() kept=
+    URL_PASSWORD='' URL_KEY_PASSWORD='' OPEN_URL=${1%%://*}://
+    credentials=${rest%%[@/]*}
+    if [ "${rest:${#credentials}:1}" = @ ]; then
+        rest=${rest:${#credentials}+1}
+        OPEN_URL+=${credentials%%:*}@
+        case $credentials in *:*) URL_PASSWORD=$(percent_decoded "${credentials#*:}") ;; esac
+    fi
+    OPEN_URL+=${rest%%\?*}
+    case $rest in *\?*) IFS='&' read -r -a pairs <<<"${rest#*\?}" ;; esac
+    for pair in "${pairs[@]}"; do
+        case $(percent_decoded "${pair%%=*}") in
+            password) URL_PASSWORD=$(percent_decoded "${pair#*=}") ;;
+            sslpassword) URL_KEY_PASSWORD=$(percent_decoded "${pair#*=}") ;;
+            *) kept+=${kept:+&}$pair ;;
+        esac
+    done
+    OPEN_URL+=${kept:+?$kept}
+}
+
+# psql_at URL ARGS...: psql in the database of a URL, with the password that HELIXSTREAM_POSTGRES_PASSWORD or its file gives before that of the URL.
+# Passwords go by the environment, and that of a key by a service file: every user of the machine can read the arguments of a process.
+psql_at() (
+    take_passwords_out "$1"
+    shift
+    password=$(secret HELIXSTREAM_POSTGRES_PASSWORD)
+    password=${password:-$URL_PASSWORD}
+    [ -z "$password" ] || export PGPASSWORD=$password
+    if [ -n "$URL_KEY_PASSWORD" ]; then
+        folder=$(mktemp -d)
+        trap 'rm -rf "$folder"' EXIT
+        printf '[helixstream]\nsslpassword=%s\n' "$URL_KEY_PASSWORD" >"$folder/services"
+        export PGSERVICEFILE=$folder/services PGSERVICE=helixstream
+    fi
+    psql -X -q -d "$OPEN_URL" "$@"
+)

@@ -8,7 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::process::{Process, temp_dir};
-use support::{Broker, Helix, LIMIT, Postgres, postgres, skip, wait_for};
+use support::secure::{Login, PASSWORD, SecureBroker};
+use support::{Helix, LIMIT, Postgres, postgres, skip, token_server, wait_for};
 
 /// The compose file as `docker compose` resolves it, with a profile or none; `None` where no Go toolchain is to build the check with.
 fn compose(profiles: &[&str]) -> Option<Value> {
@@ -214,20 +215,109 @@ fn make_install_puts_the_binary_below_the_prefix_and_make_clean_takes_away_what_
     assert!(jars.exists() && prefix.exists() && target.exists(), "and nothing else");
 }
 
-#[test]
-fn make_run_uses_the_servers_that_it_is_given() {
-    let (checkout, url) = (checkout(), Postgres::shared().create_database());
+/// A folder for `PATH` with programs that note their arguments in the file `arguments` beside it, and do their work.
+fn noting(checkout: &Path, programs: &[&str]) -> PathBuf {
+    let bin = checkout.join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let write = |name: &str, script: String| {
+        std::fs::write(bin.join(name), script).unwrap();
+        std::fs::set_permissions(bin.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    for name in programs {
+        let noted = checkout.join("arguments");
+        let script = format!("#!/bin/sh\nprintf '%s\\n' \"{name} $*\" >>'{}'\n", noted.display());
+        write(name, format!("{script}PATH=${{PATH#*:}} exec {name} \"$@\"\n"));
+    }
     // What is run is built already: beside the test binaries.
-    let nothing = checkout.join("bin/cargo");
-    std::fs::create_dir(checkout.join("bin")).unwrap();
-    std::fs::write(&nothing, "#!/bin/sh\n").unwrap();
-    std::fs::set_permissions(&nothing, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", checkout.join("bin").display(), std::env::var("PATH").unwrap());
+    write("cargo", "#!/bin/sh\n".to_owned());
+    bin
+}
+
+/// A database of its own, in which a user logs in with a password alone: its URL, with the password in it.
+fn secured_database(password: &str) -> (String, String) {
+    let url = Postgres::shared().create_database();
+    postgres::query(&url, &format!("create role secured login superuser password '{password}'"));
+    Postgres::shared().add_access_rules("host all secured all scram-sha-256");
+    (url.clone(), url.replacen("postgres@", &format!("secured:{}@", password.replace('@', "%40")), 1))
+}
+
+/// The variables by which helixstream, and with it `make run`, is told of a way in.
+fn variables(broker: &SecureBroker, login: Login, dir: &Path) -> Vec<(String, String)> {
+    let connection = broker.login(login);
+    let path = |name: &str| dir.join(name).display().to_string();
+    let mut found = vec![("BOOTSTRAP_SERVERS".to_owned(), connection.servers.clone())];
+    for (key, given) in &connection.settings {
+        let (name, value) = match key.as_str() {
+            "security.protocol" => ("SECURITY", given.to_lowercase()),
+            "ssl.ca.location" => ("CA_FILE", given.clone()),
+            "sasl.mechanism" => ("MECHANISM", given.clone()),
+            "sasl.username" => ("USER", given.clone()),
+            "sasl.password" => ("PASSWORD_FILE", path("password")),
+            "sasl.oauthbearer.client.id" => ("OAUTH_CLIENT_ID", given.clone()),
+            "sasl.oauthbearer.client.secret" => ("OAUTH_CLIENT_SECRET_FILE", path("client-secret")),
+            "sasl.oauthbearer.token.endpoint.url" => ("OAUTH_TOKEN_ENDPOINT_URL", given.clone()),
+            "https.ca.location" => ("OAUTH_CA_FILE", given.clone()),
+            "ssl.certificate.location" => ("CERTIFICATE_FILE", given.clone()),
+            "ssl.key.location" => ("KEY_FILE", path("locked.key")),
+            _ => continue,
+        };
+        if name == "KEY_FILE" {
+            let mut lock = Command::new("openssl");
+            lock.args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:key-password", "-in", given]);
+            lock.arg("-out").arg(dir.join("locked.key"));
+            succeeds(lock);
+            found.push(("HELIXSTREAM_KAFKA_KEY_PASSWORD".to_owned(), "key-password".to_owned()));
+        }
+        found.push((format!("HELIXSTREAM_KAFKA_{name}"), value));
+    }
+    found
+}
+
+/// Kafka's own tools, which `make run` counts and shows records with, log in by the variables that helixstream logs in by.
+#[test]
+fn kafkas_own_tools_log_in_as_the_variables_say() {
+    let (broker, dir) = (SecureBroker::shared(), temp_dir("tools"));
+    let topic = "of-the-tools";
+    broker.open().create_topic(topic, 1, &[]);
+    // What JAAS, properties files and URLs take for something else.
+    let password = "p\\\"a$s'w # ö";
+    let user = broker.set_password("odd-", password);
+    std::fs::write(dir.join("password"), format!("{password}\n")).unwrap();
+    std::fs::write(dir.join("client-secret"), token_server::SECRET).unwrap();
+    let script = "source scripts/common.sh; java_client_config \"$1\" && stat -c %a \"$1\" && java_tool 128m \
+        org.apache.kafka.tools.GetOffsetShell --bootstrap-server \"$BOOTSTRAP_SERVERS\" --command-config \"$1\" --topic \"$2\"";
+    std::thread::scope(|scope| {
+        for login in [Login::Scram256, Login::OAuth, Login::MutualTls] {
+            let (dir, user) = (&dir, &user);
+            scope.spawn(move || {
+                let config = dir.join(format!("{login:?}.properties"));
+                let mut command = Command::new("bash");
+                command.args(["-c", script, "bash"]).arg(&config).arg(topic).current_dir(root());
+                command.envs(variables(broker, login, dir));
+                if login == Login::Scram256 {
+                    command.env("HELIXSTREAM_KAFKA_USER", user);
+                }
+                let output = command.output().unwrap();
+                let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+                assert_eq!(said[0], format!("600\n{topic}:0:0\n"), "{login:?}: {said:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn make_run_reaches_secured_servers_by_variables_alone() {
+    let (checkout, broker) = (checkout(), SecureBroker::shared());
+    let (url, secured) = secured_database("postgres-s3cret@");
+    std::fs::write(checkout.join("url"), format!("{secured}\n")).unwrap();
+    std::fs::write(checkout.join("password"), PASSWORD).unwrap();
+    let path = format!("{}:{}", noting(&checkout, &["psql", "java"]).display(), std::env::var("PATH").unwrap());
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-    let servers = [format!("BOOTSTRAP_SERVERS={}", Broker::shared().bootstrap()), format!("POSTGRES_URL={url}")];
-    let mut run = make(&checkout, &["run", &servers[0], &servers[1]]);
+    let mut run = make(&checkout, &["run"]);
     let said = std::fs::File::create(checkout.join("said")).unwrap();
     run.env("PATH", path).env("CARGO_TARGET_DIR", target).stdin(std::process::Stdio::null());
+    run.envs(variables(broker, Login::Scram512, &checkout)).env("HELIXSTREAM_POSTGRES_URL_FILE", "url");
+    run.env("HELIXSTREAM_POSTGRES_SCHEMA", "the \"mirror\"");
     run.stdout(said.try_clone().unwrap()).stderr(said).process_group(0);
     let mut run = Process::start(run, Signal::TERM).unwrap();
     let said = || std::fs::read_to_string(checkout.join("said")).unwrap();
@@ -235,13 +325,24 @@ fn make_run_uses_the_servers_that_it_is_given() {
         assert!(run.poll().is_none(), "make run ended:\n{}", said());
         said().contains("== how to look further").then_some(())
     });
-    assert_eq!(postgres::query(&url, "select count(*) from memory_events"), [["305"]]);
+    let mirrored = "select count(*) from \"the \"\"mirror\"\"\".memory_events";
+    assert_eq!(postgres::query(&url, mirrored), [["305"]]);
+    // Each part shows rows: memories by their ids, users, conflicts, what the mirror holds.
+    for part in ["resolved memories (topic", "conflicts and why", "helixagent.memory.events", " active "] {
+        assert!(said().contains(part), "{part:?} is not shown:\n{}", said());
+    }
     for server in ["kafka", "postgres"] {
         assert!(!checkout.join(".dev").join(server).exists(), "it has started no {server} of its own:\n{}", said());
+    }
+    let noted = std::fs::read_to_string(checkout.join("arguments")).unwrap();
+    assert!(noted.contains("psql ") && noted.contains("java "), "{noted}");
+    for secret in ["s3cret", PASSWORD] {
+        assert!(!noted.contains(secret) && !said().contains(secret), "{noted}\n{}", said());
     }
     // Ctrl-C.
     kill_process_group(Pid::from_raw(run.pid().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
     run.wait(LIMIT).expect("make run ends after Ctrl-C");
+    assert!(!checkout.join(".dev/client.properties").exists(), "what held a password is gone");
     let state = checkout.join(".dev/state");
     wait_for("the instance's end", || {
         let dumped = Helix::run(&["state", "dump", "--state-dir", state.to_str().unwrap()]);

@@ -23,6 +23,7 @@ pub fn bind(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
     let server = Server::bind(&settings).map_err(|e| match e {
         HttpError::Bind { .. } => Stop::Failure(e.into()),
         HttpError::Tokens(e) => Stop::Usage(format!("--http-token-file: {e}")),
+        HttpError::Hosts(e) => Stop::Usage(format!("--http-hosts: {e}")),
         HttpError::Tls(e) => Stop::Usage(format!("--http-tls-cert, --http-tls-key: {e}")),
     })?;
     warn(&server, &settings);
@@ -38,7 +39,11 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
         (Some(text), _) => (text.as_str(), "--http-listen"),
         (None, Some(text)) => (text, "`http_listen` of [run]"),
         (None, None) => {
-            if args.http_token_file.is_some() || args.http_tls_cert.is_some() || args.http_tls_key.is_some() {
+            if args.http_token_file.is_some()
+                || args.http_tls_cert.is_some()
+                || args.http_tls_key.is_some()
+                || args.http_hosts.is_some()
+            {
                 tracing::warn!("--http-listen is missing: HTTP is not served, and other --http flags do nothing");
             }
             return Ok(None);
@@ -51,7 +56,10 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
         (Some(_), None) => return Err(Stop::Usage("--http-tls-cert needs --http-tls-key, its private key".to_owned())),
         (None, Some(_)) => return Err(Stop::Usage("--http-tls-key needs --http-tls-cert, its certificate".to_owned())),
     };
-    Ok(Some(HttpSettings { address, token_file, tls, limits: Limits::default() }))
+    let of_file =
+        || file.http_hosts.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect();
+    let hosts = args.http_hosts.clone().unwrap_or_else(of_file);
+    Ok(Some(HttpSettings { address, token_file, hosts, tls, limits: Limits::default() }))
 }
 
 /// Tells what lets strangers in.

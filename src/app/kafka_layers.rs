@@ -4,9 +4,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Once;
 
 use super::Stop;
+use super::settings::warn_of_command_line;
 use crate::config::Topology as File;
 use crate::config::kafka::{Given, Holds, NAMED, Named, NamedValue, View, contradictions, missing, of_key};
 use crate::edges::cli::KafkaArgs;
@@ -111,21 +111,11 @@ fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
     let pass_through = pass_through(&place, &args.client)?;
     let secret = pass_through.entries().iter().find(|(_, value)| matches!(value, Value::Secret(_)));
     if let Some((key, _)) = secret {
-        warn_of_command_line(key);
+        let twin = NAMED.iter().find(|named| named.is_said_by(key)).map(Named::variable);
+        let instead = twin.map_or("HELIXSTREAM_X_FILE".to_owned(), |variable| format!("{variable}_FILE"));
+        warn_of_command_line(&format!("-X {key}"), &instead);
     }
     one_way_each(Layer { place: "-X".to_owned(), named: named_values, pass_through })
-}
-
-/// Settings are joined more than once in a run, and it is told once.
-fn warn_of_command_line(key: &str) {
-    static TOLD: Once = Once::new();
-    let twin = NAMED.iter().find(|named| named.is_said_by(key)).map(Named::variable);
-    let instead = twin.map_or("HELIXSTREAM_X_FILE".to_owned(), |variable| format!("{variable}_FILE"));
-    TOLD.call_once(|| {
-        tracing::warn!(
-            "-X {key} puts a secret on the command line, where every user of this machine can read it; give it by {instead} instead"
-        );
-    });
 }
 
 fn pass_through(place: &str, pairs: &[String]) -> Result<PassThrough, Stop> {

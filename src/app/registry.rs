@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stop;
+use super::settings::warn_of_command_line;
 use crate::config::Topology as File;
 use crate::config::format::Format;
 use crate::config::graph::Kind;
 use crate::domain::event::Encoding;
-use crate::edges::avro::Avro;
 use crate::edges::avro::settings::{Authentication, OAuth, RegistrySettings, SubjectNames};
+use crate::edges::avro::{Avro, url_holds_password};
 use crate::edges::cli::RegistryArgs;
 use crate::memories::no_registry;
 use crate::secret::SecretSource;
@@ -68,6 +69,12 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
             (None, None) => Ok(None),
         };
     };
+    // A flag that has its value from its variable is no command line.
+    let is_typed =
+        args.schema_registry_url.is_some() && std::env::var("HELIXSTREAM_SCHEMA_REGISTRY_URL").as_ref() != Ok(url);
+    if is_typed && url_holds_password(url) {
+        warn_of_command_line("--schema-registry-url", "HELIXSTREAM_SCHEMA_REGISTRY_PASSWORD_FILE");
+    }
     if set.subject_names.as_deref().is_none_or(|names| names == "TopicNameStrategy")
         && let Some(topic) = shared(file)
     {

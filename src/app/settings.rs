@@ -1,6 +1,8 @@
 //! From topology file, variables and flags to settings: a flag beats a variable, which beats the file.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::scripting::Rhai;
 use super::{Custom, Stop};
@@ -62,4 +64,14 @@ pub fn overrides(values: &mut Values, flags: &[String]) -> Result<(), Stop> {
 pub fn variable_list(name: &str) -> Vec<String> {
     let text = std::env::var(name).unwrap_or_default();
     text.split([';', '\n']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+/// Warns that a flag puts a secret on the command line, once for each flag: settings are joined more than once in a run. `instead` is
+/// what takes the secret from a file.
+pub fn warn_of_command_line(flag: &str, instead: &str) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(flag.to_owned()) {
+        tracing::warn!(
+            "{flag} puts a secret on the command line, where every user of this machine can read it; give it by {instead} instead"
+        );
+    }
 }

@@ -160,6 +160,13 @@ pub const RUN: Section = Section {
             "Where /live, /ready and /metrics are served; a port alone means 127.0.0.1.",
         ),
         optional("http_token_file", Takes::Path, "\"tokens\"", "Tokens that everything but /live and /ready asks for."),
+        optional(
+            "http_hosts",
+            Takes::Text,
+            "\"helixstream-1,localhost\"",
+            "Hosts that requests may name, separated by commas, besides localhost and addresses. Without it every host, but on 127.0.0.1 without \
+             tokens.",
+        ),
         optional("http_tls_cert", Takes::Path, "\"server.pem\"", "Certificate that HTTPS is served with."),
         optional("http_tls_key", Takes::Path, "\"server.key\"", "Private key of the certificate."),
         optional(

@@ -74,6 +74,8 @@ pub struct RunDefaults {
     pub http_listen: Option<String>,
     /// `--http-token-file`.
     pub http_token_file: Option<PathBuf>,
+    /// `--http-hosts`, separated by commas.
+    pub http_hosts: Option<String>,
     /// `--http-tls-cert`.
     pub http_tls_cert: Option<PathBuf>,
     /// `--http-tls-key`.
@@ -294,6 +296,7 @@ fn read_run(t: &Table<'_, '_>, file: &str) -> RunDefaults {
         state_access: owned("state_access"),
         http_listen: owned("http_listen"),
         http_token_file: t.path("http_token_file", file),
+        http_hosts: owned("http_hosts"),
         http_tls_cert: t.path("http_tls_cert", file),
         http_tls_key: t.path("http_tls_key", file),
         postgres_url: t.secret("postgres_url", file).map(|(source, _)| source),

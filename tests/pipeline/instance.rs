@@ -39,7 +39,7 @@ impl Instance {
     /// The whole answer to a GET, or nothing while nobody serves it.
     pub fn page(&self, path: &str) -> Option<String> {
         let mut stream = std::net::TcpStream::connect(&self.http).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         Some(text)

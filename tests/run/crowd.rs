@@ -1,4 +1,4 @@
-//! Thousands of clients that send nothing, send a byte at a time or never read, while records flow: health checks are answered at the
+//! Thousands of clients that send nothing, send a byte at a time, send half a body or never read, while records flow: health checks are answered at the
 //! first try, memory and file descriptors are bounded, and the stream goes on.
 
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::folders::assert_modes;
+use crate::http::make_token;
 use crate::support::{ports, wait_for};
 use crate::{Trial, page};
 
@@ -20,6 +21,33 @@ const RETURNING: usize = 200;
 /// What the server lets in at a time, by docs/http.md, and a few for those that are just being closed.
 const MOST: usize = 256 + 64;
 
+/// The server, and what is sent to it.
+struct Target {
+    address: String,
+    /// Asks for the metrics, with a token.
+    ask: String,
+}
+
+/// A form of which half the body is sent: the server reads it to its end before it answers.
+const HALF: &[u8] = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+    Content-Length: 2000\r\n\r\nnext=%2F&token=";
+
+impl Target {
+    fn new(address: &str, token: &str) -> Target {
+        let ask = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+        Target { address: address.to_owned(), ask }
+    }
+
+    /// The metrics, if the server answers at the first try.
+    fn metrics(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.write_all(self.ask.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text).filter(|text| text.starts_with("HTTP/1.1 200"))
+    }
+}
+
 /// A client that takes its time.
 struct Slow {
     stream: Option<TcpStream>,
@@ -27,20 +55,18 @@ struct Slow {
     sent: usize,
 }
 
-/// What a client that never reads asks for, again and again.
-const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-
 impl Slow {
-    fn connect(address: &str, kind: usize) -> Slow {
-        let stream = TcpStream::connect(address).ok();
+    fn connect(target: &Target, kind: usize) -> Slow {
+        let stream = TcpStream::connect(&target.address).ok();
         let stream = stream.filter(|stream| stream.set_nonblocking(true).is_ok());
         Slow { stream, kind, sent: 0 }
     }
 
     /// Does what it does; afterwards it may have been cut off.
-    fn go_on(&mut self) {
+    fn go_on(&mut self, target: &Target) {
         let Some(stream) = &mut self.stream else { return };
-        let done = match self.kind % 3 {
+        let ask = target.ask.as_bytes();
+        let done = match self.kind % 4 {
             // Sends nothing: sees whether it is still wanted.
             0 => match stream.read(&mut [0]) {
                 Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -48,11 +74,18 @@ impl Slow {
             },
             // A byte at a time of a header that does not end.
             1 => {
-                let byte = [ASK.get(self.sent).copied().filter(|_| self.sent < 30).unwrap_or(b'a')];
+                let byte = [ask.get(self.sent).copied().filter(|_| self.sent < 30).unwrap_or(b'a')];
                 stream.write(&byte)
             }
+            // The head of a form and a byte at a time of half its body, then nothing more: sees whether it is still wanted.
+            2 if self.sent < HALF.len() => stream.write(&HALF[self.sent..]),
+            2 if self.sent < HALF.len() + 1000 => stream.write(b"a"),
+            2 => match stream.read(&mut [0]) {
+                Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+                read => read,
+            },
             // Reads no answer.
-            _ => stream.write(ASK),
+            _ => stream.write(ask),
         };
         match done {
             Ok(count) => self.sent += count,
@@ -70,17 +103,17 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn start(address: String) -> Crowd {
+    fn start(target: Target) -> Crowd {
         let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, count) = (stop.clone(), made.clone());
         let body = move || {
             let connect = |kind| {
                 count.fetch_add(1, Ordering::Relaxed);
-                Slow::connect(&address, kind)
+                Slow::connect(&target, kind)
             };
             let mut all: Vec<Slow> = (0..CLIENTS).map(connect).collect();
             while !stopped.load(Ordering::Relaxed) {
-                all.iter_mut().for_each(Slow::go_on);
+                all.iter_mut().for_each(|slow| slow.go_on(&target));
                 let gone = all.iter_mut().filter(|slow| slow.stream.is_none());
                 gone.take(RETURNING / 20).for_each(|slow| *slow = connect(slow.kind));
                 // The pace of the crowd, not a wait for anything.
@@ -126,14 +159,16 @@ fn two_thousand_slow_clients_cost_the_stream_nothing() {
     assert_eq!(trial.topics("create").code, Some(0));
     trial.produce_samples();
     let http = format!("127.0.0.1:{}", ports::free_port());
-    let mut helix = trial.run(&["--http-listen", &http]);
-    let metrics = || page(&http, "/metrics").filter(|text| text.starts_with("HTTP/1.1 200"));
+    let tokens = trial.path("tokens");
+    let target = Target::new(&http, &make_token(Path::new(&tokens), "crowd", &[]));
+    let mut helix = trial.run(&["--http-listen", &http, "--http-token-file", &tokens]);
+    let metrics = || target.metrics();
     // The 305 records as they come, and from the repartition topic what is good of them.
     wait_for("the first records", || metrics().filter(|text| value(text, "helixstream_records_total") >= 603.0));
     wait_for("every thread to be ready", || page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200")));
     let (memory, before) = (resident(helix.pid()), sockets(helix.pid()));
 
-    let crowd = Crowd::start(http.clone());
+    let crowd = Crowd::start(Target { address: http.clone(), ask: target.ask.clone() });
     wait_for("the crowd to be there", || (crowd.made.load(Ordering::Relaxed) > CLIENTS).then_some(()));
     trial.produce_samples();
     let mut seen = 0.0;

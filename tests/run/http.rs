@@ -33,8 +33,13 @@ pub struct Site {
 
 impl Site {
     pub fn start(token_file: Option<PathBuf>, tls: Option<TlsFiles>) -> Site {
+        Site::of_hosts(token_file, tls, &[])
+    }
+
+    fn of_hosts(token_file: Option<PathBuf>, tls: Option<TlsFiles>, hosts: &[String]) -> Site {
         let address = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(&HttpSettings { address, token_file, tls, limits: Limits::default() }).unwrap();
+        let settings = HttpSettings { address, token_file, hosts: hosts.to_vec(), tls, limits: Limits::default() };
+        let server = Server::bind(&settings).unwrap();
         let url = server.url().replace("127.0.0.1", "localhost");
         Site { _running: server.start(Arc::new(Restoring)).unwrap(), url, dir: temp_dir("site") }
     }
@@ -94,6 +99,13 @@ fn without_a_token_file_every_page_is_open() {
     assert!(metrics.body.contains("helixstream_records_total 305"), "{}", metrics.body);
     assert!(metrics.body.contains("helixstream_http_connections 1.0"), "{}", metrics.body);
     assert!(metrics.body.ends_with("# EOF\n"), "{}", metrics.body);
+    // A browser shows what it knows, and saves the rest to a file.
+    let shown = site.curl("/metrics", &["-H", "Accept: text/html,application/xhtml+xml,*/*;q=0.8"]);
+    assert_eq!((shown.code, shown.header("Content-Type")), (200, Some("text/plain; charset=utf-8")));
+    let prometheus =
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+    let scraped = site.curl("/metrics", &["-H", prometheus]);
+    assert_eq!(scraped.header("Content-Type"), metrics.header("Content-Type"));
     let page = site.curl("/", &[]);
     assert!(page.body.contains("task 0_1 (&lt;events&gt;): restoring") && !page.body.contains("Log out"), "{page:?}");
     assert_eq!(site.curl("/login?next=/metrics", &[]).header("Location"), Some("/metrics"));
@@ -101,6 +113,31 @@ fn without_a_token_file_every_page_is_open() {
     // A page of another site can send requests to a port of this machine.
     let foreign = site.curl("/metrics", &["-X", "POST", "-H", "Sec-Fetch-Site: cross-site"]);
     assert_eq!(foreign.code, 403, "{foreign:?}");
+    // And it can have its own host's name lead here, so that a browser takes this server for its own.
+    for path in ["/", "/live", "/ready", "/metrics", "/login", "/nowhere"] {
+        let rebound = site.curl(path, &["-H", "Host: rebound.example:8080"]);
+        assert_eq!(rebound.code, 403, "{path}: {rebound:?}");
+        assert!(rebound.body.contains("`rebound.example:8080` is not served here: use localhost"), "{rebound:?}");
+    }
+    for host in ["localhost", "127.0.0.1:1", "[::1]"] {
+        assert_eq!(site.curl("/metrics", &["-H", &format!("Host: {host}")]).code, 200, "{host}");
+    }
+}
+
+#[test]
+fn hosts_that_are_named_are_answered_and_no_others() {
+    let file = temp_dir("tokens").join("tokens");
+    make_token(&file, "me", &[]);
+    let named = ["helix-1".to_owned(), "helix.example".to_owned()];
+    let code = |site: &Site, host: &str| site.curl("/live", &["-H", &format!("Host: {host}")]).code;
+    // With tokens too, where the names are asked for; without tokens, besides those that are answered anyway.
+    for tokens in [None, Some(file.clone())] {
+        let site = Site::of_hosts(tokens, None, &named);
+        assert_eq!(["helix-1:8080", "HELIX.example", "localhost", "127.0.0.1"].map(|host| code(&site, host)), [200; 4]);
+        assert_eq!(["helix-2", "example", "helix-1.evil.example"].map(|host| code(&site, host)), [403; 3]);
+    }
+    let site = Site::start(Some(file), None);
+    assert_eq!(code(&site, "any.example"), 200, "who has no token learns nothing");
 }
 
 #[test]
@@ -298,6 +335,8 @@ fn the_command_line_makes_tokens_and_says_what_is_wrong() {
     run(&["--http-listen", "0", "--http-token-file", "/nowhere"]).assert_failed(2, &["read the token file /nowhere"]);
     run(&["--http-listen", "example.org:80"])
         .assert_failed(2, &["--http-listen: `example.org:80` is not", "0.0.0.0:8080"]);
+    run(&["--http-listen", "0", "--http-hosts", "a,http://b"])
+        .assert_failed(2, &["--http-hosts: `http://b` is not a host name"]);
     run(&["--http-listen", "0", "--http-tls-cert", "c"]).assert_failed(2, &["--http-tls-key"]);
     run(&["--http-listen", "0", "--http-tls-key", "c"]).assert_failed(2, &["--http-tls-cert"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

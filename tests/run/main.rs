@@ -121,7 +121,7 @@ fn last(records: impl IntoIterator<Item = Record>) -> BTreeMap<String, Record> {
 fn page(address: &str, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text)
@@ -131,6 +131,7 @@ fn page(address: &str, path: &str) -> Option<String> {
 fn the_samples_come_out_as_replay_has_them() {
     let trial = Trial::new();
     trial.change("strategy = \"merge_all\"", "strategy = \"${T_STRATEGY:-merge_all}\"");
+    trial.change("threads = 2", "threads = 2\nhttp_hosts = \"of-the-file, another\"");
     assert_eq!(trial.topics("check").code, Some(1));
     let created = trial.topics("create");
     assert_eq!((created.code, created.stdout.matches("created").count()), (Some(0), 8), "{created:?}");
@@ -144,6 +145,8 @@ fn the_samples_come_out_as_replay_has_them() {
         assert!(helix.is_running(), "{}", helix.stderr());
         page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))
     });
+    let by_host = |host: &str| http::curl(&format!("http://{http}/live"), &["-H", &format!("Host: {host}")]).code;
+    assert_eq!(["another", "of-the-file:80", "of-nobody"].map(by_host), [200, 200, 403]);
     assert!(page(&http, "/live").unwrap().starts_with("HTTP/1.1 200"));
 
     let (file, output) = (trial.path("t.toml"), trial.path("out"));

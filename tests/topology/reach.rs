@@ -215,6 +215,26 @@ fn a_secret_on_the_command_line_is_taken_with_a_warning() {
 }
 
 #[test]
+fn a_password_in_a_url_on_the_command_line_is_taken_with_a_warning_too() {
+    let dir = folder("");
+    let run = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = Helix::command();
+        command.args(["run", "--bootstrap-servers", "localhost:1", "--set", "broker_timeout=1s", "--topology"]);
+        command.arg(dir.join("t.toml")).args(flags).envs(variables.iter().copied()).current_dir(temp_dir("elsewhere"));
+        let finished = Helix::spawn_command(command).finish();
+        assert!(!finished.stderr.contains("hunter2"), "{finished:?}");
+        finished.stderr.matches("puts a secret on the command line").count()
+    };
+    let (postgres, registry) = ("postgres://u:hunter2@localhost:1/d", "http://u:hunter2@localhost:1");
+    let flags = ["--postgres-url", postgres, "--schema-registry-url", registry];
+    assert_eq!(run(&[], &flags), 2);
+    let variables = [("HELIXSTREAM_POSTGRES_URL", postgres), ("HELIXSTREAM_SCHEMA_REGISTRY_URL", registry)];
+    assert_eq!(run(&variables, &[]), 0);
+    let open = ["--postgres-url", "postgres://u@localhost:1/d", "--schema-registry-url", "http://localhost:1"];
+    assert_eq!(run(&[], &open), 0);
+}
+
+#[test]
 fn secrets_without_a_named_key_may_stand_in_a_file_of_settings() {
     let dir = folder("");
     let file = dir.join("settings").display().to_string();

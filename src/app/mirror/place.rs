@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::event_sources;
 use crate::app::Stop;
+use crate::app::settings::warn_of_command_line;
 use crate::config::Topology as File;
 use crate::edges::cli::PostgresArgs;
-use crate::edges::postgres::{Database, DatabaseError};
+use crate::edges::postgres::{Database, DatabaseError, url_holds_password};
 use crate::secret::SecretSource;
 
 /// Where the tables lie when nobody says.
@@ -48,7 +49,15 @@ fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Stop> {
                 "--postgres-url and --postgres-url-file are both given: give one of them".to_owned(),
             ));
         }
-        (Some(url), None) => return Ok(Some(SecretSource::value(url))),
+        (Some(url), None) => {
+            if url_holds_password(&url) {
+                warn_of_command_line(
+                    "--postgres-url",
+                    "HELIXSTREAM_POSTGRES_PASSWORD_FILE or HELIXSTREAM_POSTGRES_URL_FILE",
+                );
+            }
+            return Ok(Some(SecretSource::value(url)));
+        }
         (None, Some(file)) => return Ok(Some(SecretSource::file(file, "--postgres-url-file"))),
         (None, None) => {}
     }

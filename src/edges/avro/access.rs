@@ -216,6 +216,12 @@ fn form(fields: &[(&str, &str)]) -> String {
     url.as_mut().ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default()
 }
 
+/// Whether one of the registry's addresses, separated by commas, holds a password.
+pub fn url_holds_password(addresses: &str) -> bool {
+    let urls = addresses.split(',').filter_map(|text| Url::parse(text.trim()).ok());
+    urls.into_iter().any(|url| url.password().is_some_and(|password| !password.is_empty()))
+}
+
 /// What another program says, cut and without control characters.
 pub(super) fn cut(words: &str) -> String {
     crate::escape::cell(words, LONGEST_WORDS).into_owned()

@@ -13,6 +13,8 @@ mod tls;
 mod write;
 mod writer;
 
+pub use access::url_holds_password;
+
 use std::sync::Arc;
 use std::time::Duration;
 

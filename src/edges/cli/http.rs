@@ -15,6 +15,10 @@ pub struct HttpArgs {
     /// read again when it changes [default: the file's]
     #[arg(long, value_name = "F", env = "HELIXSTREAM_HTTP_TOKEN_FILE")]
     pub http_token_file: Option<PathBuf>,
+    /// Answer only requests for these hosts, separated by commas, besides `localhost` and IP addresses [default: the file's, else every
+    /// host; only `localhost` and addresses where 127.0.0.1 is listened on without --http-token-file]
+    #[arg(long, value_name = "NAMES", env = "HELIXSTREAM_HTTP_HOSTS", value_delimiter = ',')]
+    pub http_hosts: Option<Vec<String>>,
     /// Serve HTTPS with this certificate: PEM, followed by those up to the authority. It is read again when it changes
     /// [default: the file's]
     #[arg(long, value_name = "F", env = "HELIXSTREAM_HTTP_TLS_CERT")]

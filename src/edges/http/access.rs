@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::connections::Slot;
+use super::hosts::Hosts;
 use super::sessions::{Session, Sessions};
 use super::throttle::Throttle;
 use super::tokens::{Right, Token, Tokens};
@@ -59,6 +60,8 @@ impl Caller {
 pub(super) struct Access {
     /// The token file; `None` when everybody who can connect may ask.
     pub tokens: Option<Arc<Watched<Tokens>>>,
+    /// The hosts that requests may name.
+    pub hosts: Hosts,
     /// Browsers that have logged in.
     pub sessions: Sessions,
     /// The cookie's name, with the port: browsers send cookies to every port of a host.
@@ -73,9 +76,12 @@ pub(super) struct Access {
 
 /// Lets a request through, or says why not; adds what a browser is to know of every answer.
 pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let mut response = match admit(&access, request).await {
-        Ok(request) => next.run(request).await,
-        Err(refusal) => refusal,
+    let mut response = match access.hosts.refusal(&request) {
+        Some(refusal) => refusal,
+        None => match admit(&access, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal,
+        },
     };
     // Pages hold no scripts and nothing of other sites, and nobody keeps or frames them.
     let headers = [
@@ -133,13 +139,17 @@ async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Cal
     if let Some(slot) = request.extensions.get::<Arc<Slot>>() {
         slot.count_unauthorized();
     }
-    let wants_page = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"));
-    if wants_page && request.method == Method::GET {
+    if wants_page(headers) && request.method == Method::GET {
         let whole = request.uri.path_and_query().map_or("/", |path| path.as_str());
         let next: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", whole).finish();
         return Err(Redirect::to(&format!("/login?{next}")).into_response());
     }
     Err(unauthorized("send a token: `Authorization: Bearer TOKEN`; a browser logs in at /login\n", ""))
+}
+
+/// Whether a browser asks, which shows what it gets to somebody: only such a client asks for HTML.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"))
 }
 
 /// Counts a wrong token, tells of it now and then, and takes its time.

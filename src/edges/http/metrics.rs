@@ -11,6 +11,9 @@ use prometheus_client::registry::Registry;
 /// The type of the page, as OpenMetrics names it.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The type of the same page for a browser.
+pub(super) const SHOWN_TYPE: &str = "text/plain; charset=utf-8";
+
 /// How a family's values move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -7,6 +7,7 @@
 //! | [`server`] | connections, TLS, the thread |
 //! | `connections` | the table of connections, with their limits |
 //! | `access` | who may ask for what: bearer tokens, sessions, forms |
+//! | `hosts` | which host names requests may name |
 //! | [`tokens`] | the token file |
 //! | `sessions`, `login` | browsers that have logged in |
 //! | `tls`, `watched` | certificate and key; files that are read again when they change |
@@ -14,6 +15,7 @@
 
 mod access;
 mod connections;
+mod hosts;
 mod html;
 pub mod listen;
 mod login;

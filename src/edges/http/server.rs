@@ -30,6 +30,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::access::{self, Access};
 use super::connections::{Connections, Limits, Slot};
+use super::hosts::{self, Hosts};
 use super::login;
 use super::sessions::Sessions;
 use super::status::{self, Status};
@@ -58,6 +59,9 @@ pub struct HttpSettings {
     pub address: SocketAddr,
     /// Who may ask ([`Tokens`]); without it everybody who can connect.
     pub token_file: Option<PathBuf>,
+    /// Names of hosts that requests may name besides `localhost` and addresses. Without any, every name is taken, but where the
+    /// address is a loopback address and no token is asked for: there `localhost` and addresses alone are.
+    pub hosts: Vec<String>,
     /// Certificate and key; without them plain HTTP is spoken.
     pub tls: Option<TlsFiles>,
     /// What clients may take.
@@ -73,6 +77,9 @@ pub enum HttpError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A name in the list of hosts is none.
+    #[error("{0}")]
+    Hosts(String),
     /// The address cannot be taken.
     #[error("serve HTTP at {address}: {why}: choose another --http-listen, or stop what listens there")]
     Bind {
@@ -88,6 +95,7 @@ pub struct Server {
     runtime: Runtime,
     listener: TcpListener,
     address: SocketAddr,
+    hosts: Hosts,
     tokens: Option<Arc<Watched<Tokens>>>,
     tls: Option<Arc<Watched<ServerConfig>>>,
     limits: Limits,
@@ -97,8 +105,9 @@ impl Server {
     /// Reads the files and takes the address.
     ///
     /// # Errors
-    /// A file cannot be used, or the address is taken.
+    /// A file or the name of a host cannot be used, or the address is taken.
     pub fn bind(settings: &HttpSettings) -> Result<Server, HttpError> {
+        settings.hosts.iter().try_for_each(|name| hosts::check(name)).map_err(HttpError::Hosts)?;
         let tokens = settings.token_file.as_ref().map(|file| {
             let path = file.clone();
             Watched::new("token file", vec![file.clone()], move || Tokens::read(&path)).map(Arc::new)
@@ -115,7 +124,8 @@ impl Server {
             listen(settings.address, settings.limits.send_buffer).map_err(failed)?
         };
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Server { runtime, listener, address, tokens, tls, limits: settings.limits })
+        let hosts = Hosts::new(&settings.hosts, address.ip().is_loopback(), tokens.is_none());
+        Ok(Server { runtime, listener, address, hosts, tokens, tls, limits: settings.limits })
     }
 
     /// Where it listens; the port is the system's choice where none was named.
@@ -139,9 +149,10 @@ impl Server {
     /// # Errors
     /// The system starts no thread.
     pub fn start(self, status: Arc<dyn Status>) -> io::Result<RunningServer> {
-        let Server { runtime, listener, address, tokens, tls, limits } = self;
+        let Server { runtime, listener, address, hosts, tokens, tls, limits } = self;
         let access = Arc::new(Access {
             tokens: tokens.clone(),
+            hosts,
             sessions: Sessions::default(),
             cookie: format!("helixstream_session_{}", address.port()),
             secure: tls.is_some(),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use super::access::{Caller, FORM_TOKEN, LOGOUT};
+use super::access::{Caller, FORM_TOKEN, LOGOUT, wants_page};
 use super::connections::Slot;
 use super::html::escape;
 use super::metrics::{self, Family};
@@ -41,11 +41,17 @@ async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n").into_response()
 }
 
-async fn metrics_page(State(status): State<Arc<dyn Status>>, Extension(slot): Extension<Arc<Slot>>) -> Response {
+async fn metrics_page(
+    State(status): State<Arc<dyn Status>>,
+    Extension(slot): Extension<Arc<Slot>>,
+    headers: HeaderMap,
+) -> Response {
+    // Browsers save a type that they do not know to a file in place of showing it.
+    let content_type = if wants_page(&headers) { metrics::SHOWN_TYPE } else { metrics::CONTENT_TYPE };
     let mut families = status.metrics();
     families.extend(slot.metrics());
     match metrics::text(families) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, content_type), (header::VARY, "Accept")], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("write the metrics: {e}\n")).into_response(),
     }
 }

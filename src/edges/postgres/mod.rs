@@ -30,7 +30,7 @@ mod session;
 mod sink;
 mod transaction;
 
-pub use connect::UrlError;
+pub use connect::{UrlError, url_holds_password};
 pub use look::{MirrorTables, Progress, Unclaimed};
 pub use reread::{Reread, RereadError, Rereader};
 pub use session::{Database, DatabaseError, Migrated};

@@ -25,7 +25,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 use options::{Host, Options, SslMode, Surroundings, Target};
 use passfile::Login;
 use tunnel::{NoTunnel, Tunnel};
-pub use url::UrlError;
+pub use url::{UrlError, url_holds_password};
 
 use crate::secret::SecretSource;
 

@@ -62,6 +62,12 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, UrlError> {
     Ok(found)
 }
 
+/// Whether a URL holds a password: that of the user, or that of a private key. One that cannot be read counts as holding none.
+pub fn url_holds_password(url: &str) -> bool {
+    let is_secret = |(name, _): &(String, String)| matches!(name.as_str(), "password" | "sslpassword");
+    parameters(url).is_ok_and(|all| all.iter().any(is_secret))
+}
+
 fn without_scheme(url: &str) -> Result<&str, UrlError> {
     if let Some(rest) = url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://")) {
         return Ok(rest);
@@ -187,6 +193,20 @@ mod tests {
         for (url, says) in cases {
             let error = parameters(url).unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains("s3c") && !error.contains("ret@"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_known_wherever_it_stands() {
+        for (url, expected) in [
+            ("postgres://u:p@h/d", true),
+            ("postgres://h/d?password=p", true),
+            ("postgres://h/d?sslpassword=p", true),
+            ("postgres://u@h/d?sslmode=disable", false),
+            ("postgres://u:@h/d", false),
+            ("h:5432", false),
+        ] {
+            assert_eq!(url_holds_password(url), expected, "{url}");
         }
     }
 }
