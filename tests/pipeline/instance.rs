@@ -84,6 +84,16 @@ impl Instance {
         self.helix.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The random id of its state slot, which is part of its clients' ids.
+    pub fn id(&self) -> String {
+        let lines = self.log().into_iter().filter_map(|line| Some(line["message"].as_str()?.to_owned()));
+        let id = lines.filter(|line| line.starts_with("slot ")).find_map(|line| {
+            let (_, rest) = line.split_once(", instance ")?;
+            Some(rest.split_once(',')?.0.to_owned())
+        });
+        id.expect("an instance tells its id when it starts")
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.helix.is_running()

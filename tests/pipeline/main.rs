@@ -25,6 +25,7 @@ mod outage;
 mod passing;
 mod pooled;
 mod postgres;
+mod refused;
 mod restore;
 mod samples;
 mod scale;

@@ -1,15 +1,29 @@
-//! The whole topology on a Kafka that asks for encryption and for a name: the samples by SASL_SSL with kills, and an idle instance whose OAuth tokens run out.
+//! The whole topology on a Kafka that asks for encryption and for a name: the samples by SASL_SSL with kills, and idle instances whose OAuth tokens
+//! run out.
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::secure::{Login, Options, PASSWORD, SecureBroker, USER};
+use crate::support::secure::{Login, Options, SecureBroker};
 use crate::support::{repo_path, wait_until};
-use crate::trial::{Trial, assert_mirrored, database};
+use crate::trial::{Trial, assert_mirrored, database, memory_toml};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+/// How long a token is good for here: idle instances have to be waited for until each of them has expired. Below this the client's own
+/// timers are too coarse: it renews at four fifths of a token's life, and logs in anew at nine tenths of what is left of it.
+const TOKEN_LIFE: Duration = Duration::from_secs(10);
+
+/// The broker of these tests.
+fn broker() -> &'static SecureBroker {
+    static BROKER: OnceLock<SecureBroker> = OnceLock::new();
+    let options = Options { token_life: Some(TOKEN_LIFE), logs_requests: true, ..Options::default() };
+    BROKER.get_or_init(|| SecureBroker::start(options))
+}
 
 /// The samples and generated events by SASL_SSL and SCRAM, while one of two instances is killed again and again.
 #[test]
 fn the_samples_by_sasl_ssl_with_kills() {
-    let broker = SecureBroker::shared();
+    let broker = broker();
     let trial = Trial::by_connection("sasl-ssl", broker.open().clone(), broker.login(Login::Scram512));
     let url = database();
     let arguments = ["--threads", "2", "--postgres-url", &url];
@@ -33,29 +47,58 @@ fn the_samples_by_sasl_ssl_with_kills() {
     second.stop();
 }
 
-/// Clients of an instance: of its one thread a consumer and a producer, of all threads the one that reads changelogs and the one that
-/// administers, and a reader of each of the three mirrors.
-const CLIENTS: u64 = 7;
+/// The clients of an instance of one stream thread: what each is, its `client.id` with `APP` and `ID` for those of application and instance (that of a
+/// member of a group goes on with the topology's digest), and a request of those that it makes when there is something to do.
+const CLIENTS: [(&str, &str, &str); 7] = [
+    ("the consumer", "APP-ID-0.", "SYNC_GROUP"),
+    ("the producer", "APP-ID-0", "END_TXN"),
+    ("the admin client", "APP-ID-admin", "LIST_OFFSETS"),
+    ("the restore reader", "APP-ID-restore", "FETCH"),
+    ("the reader of events for the mirror", "APP-mirror-ID-0.", "OFFSET_COMMIT"),
+    ("the reader of resolved memories for the mirror", "APP-mirror-snapshots-ID-0.", "OFFSET_COMMIT"),
+    ("the reader of conflicts for the mirror", "APP-mirror-conflicts-ID-0.", "OFFSET_COMMIT"),
+];
+/// The one more that an instance has whose topology has standbys.
+const STANDBY: (&str, &str, &str) = ("the reader of standbys", "APP-ID-standby", "FETCH");
 
-/// Tokens are good for 30 s, and the broker ends the session of a client whose token has run out. So an instance that has had nothing to do for longer
-/// than that works on only if each of its clients, which nobody polls meanwhile, has got a new one.
+/// Whether the broker has done a request of this client since its log was so long.
+fn has_served(since: u64, trial: &Trial, instance: &str, (_, client, name): (&str, &str, &str)) -> bool {
+    let client = client.replace("APP", trial.application_id()).replace("ID", instance);
+    let is_it = |id: &str| id == client || (client.ends_with('.') && id.starts_with(&client));
+    broker().open().requests(since).iter().any(|request| request.name == name && is_it(&request.client))
+}
+
+/// The broker cuts a client off that makes a request in a session whose token has expired (KIP-368), and lets nobody in by an expired token. So when all
+/// tokens that were given out have expired while instances had nothing to do, a client whose requests are served afterwards has got a new one
+/// meanwhile.
 #[test]
-fn tokens_are_renewed_while_nothing_happens() {
-    let broker = SecureBroker::shared();
-    let trial = Trial::by_connection("tokens", broker.open().clone(), broker.login(Login::OAuth));
-    let url = database();
-    let arguments = ["--postgres-url", &url];
-    let mut events = Events::new(32, 40);
+fn each_client_renews_its_token_while_it_has_nothing_to_do() {
+    let (broker, url, mut events) = (broker(), database(), Events::new(32, 40));
+    // The admin client is left alone as well, for which an instance with standbys has a use again and again.
+    let make = |stem: &str, text: &str| {
+        let (open, connection) = (broker.open().clone(), broker.login(Login::OAuth));
+        Trial::by_connection_of(text, stem, &["check_interval=1h"], open, connection)
+    };
+    let trial = make("tokens", &memory_toml());
+    let kept_warm = memory_toml().replace("\n[[store]]\n", "\n[[store]]\nstandby = 1\n");
+    let standbys = make("standby-tokens", &kept_warm);
+    let (arguments, apart) = (["--postgres-url", &url], ["--no-mirror"]);
     trial.feed(&events.take(200));
-    let mut first = trial.start("first", &arguments);
-    trial.wait_until_done(&mut [&mut first]);
-    let before = broker.tokens().issued();
-    wait_until("every idle client to have renewed its token twice", || {
+    standbys.feed(&events.take(200));
+    let (mut first, mut warm) = (trial.start("first", &arguments), standbys.start("first", &apart));
+    trial.wait_until_done(&mut [&mut first, &mut warm]);
+    standbys.wait_until_done(&mut [&mut first, &mut warm]);
+    let (before, expiry) = (broker.tokens().issued(), broker.tokens().expiry());
+    wait_until("all tokens that were given out before to have expired", || {
         first.assert_running();
-        broker.tokens().issued() >= before + 2 * CLIENTS
+        warm.assert_running();
+        SystemTime::now() > expiry
     });
-    // A second instance takes tasks over, and gives them back: then the first reads changelogs again.
-    let mut second = trial.start("second", &arguments);
+    assert!(broker.tokens().issued() >= before + CLIENTS.len() as u64, "each client asks for a token of its own");
+
+    let since = broker.open().log_length();
+    // A second instance takes tasks over, and gives them back: then the first reads changelogs.
+    let (mut second, _other) = (trial.start("second", &arguments), standbys.start("second", &apart));
     second.wait_for("tasks to move", |instance| (instance.running_tasks() > 0).then_some(()));
     trial.feed(&events.take(200));
     trial.wait_until_done(&mut [&mut first, &mut second]);
@@ -64,33 +107,11 @@ fn tokens_are_renewed_while_nothing_happens() {
     trial.wait_until_done(&mut [&mut first]);
     let events = expect::assert_outputs(&trial);
     assert_mirrored(&url, &events);
+    let clients = CLIENTS.map(|client| (&trial, first.id(), client));
+    for (trial, id, client) in clients.into_iter().chain([(&standbys, warm.id(), STANDBY)]) {
+        let what = format!("a request of {} to be served", client.0);
+        wait_until(&what, || has_served(since, trial, &id, client));
+    }
     first.stop();
-}
-
-/// A broker that refuses the login of an instance that runs is an outage: the instance waits, says what to do, and goes on by itself when it is let in again.
-#[test]
-fn a_login_that_is_refused_for_a_while() {
-    let broker = SecureBroker::start(Options { reauthenticate_ms: 2_000, ..Options::default() });
-    let trial = Trial::by_connection("refused", broker.open().clone(), broker.login(Login::Scram256));
-    let url = database();
-    let mut events = Events::new(33, 40);
-    trial.feed(&events.take(100));
-    let mut instance = trial.start("state", &["--postgres-url", &url]);
-    trial.wait_until_done(&mut [&mut instance]);
-    broker.set_password(USER, "another-password");
-    trial.feed(&events.take(100));
-    instance.wait_for("a line that says what is refused", |instance| {
-        let says = |line: &serde_json::Value| {
-            let text = line["message"].as_str().unwrap_or_default();
-            text.contains("Kafka has not been reachable")
-                && text.contains("refuses the login")
-                && text.contains("`password`")
-        };
-        instance.log().iter().any(says).then_some(())
-    });
-    broker.set_password(USER, PASSWORD);
-    trial.wait_until_done(&mut [&mut instance]);
-    let events = expect::assert_outputs(&trial);
-    assert_mirrored(&url, &events);
-    instance.stop();
+    warm.stop();
 }

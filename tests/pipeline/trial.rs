@@ -45,7 +45,18 @@ impl Trial {
 
     /// The same, and every command of helixstream connects in this way.
     pub fn by_connection(stem: &str, broker: Arc<Broker>, connection: Connection) -> Trial {
-        Trial::of(&memory_toml(), stem, &[], Some(broker), Some(connection), |_| {})
+        Trial::by_connection_of(&memory_toml(), stem, &[], broker, connection)
+    }
+
+    /// The same with another text of the topology file, and further settings.
+    pub fn by_connection_of(
+        text: &str,
+        stem: &str,
+        settings: &[&str],
+        broker: Arc<Broker>,
+        connection: Connection,
+    ) -> Trial {
+        Trial::of(text, stem, settings, Some(broker), Some(connection), |_| {})
     }
 
     /// The same, with an events topic that the test may make by itself.
@@ -291,7 +302,8 @@ impl Trial {
     }
 }
 
-fn memory_toml() -> String {
+/// The topology file that is shipped.
+pub fn memory_toml() -> String {
     std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap()
 }
 

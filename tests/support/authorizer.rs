@@ -321,17 +321,18 @@ fn made(user: &User, acl: &Acl, make: Make) -> Binding {
 }
 
 /// A queue for one answer.
-struct Queue(*mut sys::rd_kafka_queue_t);
+pub(super) struct Queue(pub *mut sys::rd_kafka_queue_t);
 
 impl Queue {
     /// # Safety
     /// A live client, which outlives the queue.
-    unsafe fn new(client: *mut sys::rd_kafka_t) -> Queue {
+    pub unsafe fn new(client: *mut sys::rd_kafka_t) -> Queue {
         // SAFETY: the caller's promise.
         Queue(unsafe { sys::rd_kafka_queue_new(client) })
     }
 
-    fn answer(&self) -> Event {
+    /// The answer, which is no error as a whole.
+    pub fn answer(&self) -> Event {
         // SAFETY: a live queue; the event is ours.
         let event = Event(unsafe { sys::rd_kafka_queue_poll(self.0, 60_000) });
         assert!(!event.0.is_null(), "the broker does not answer");
@@ -349,7 +350,8 @@ impl Drop for Queue {
     }
 }
 
-struct Event(*mut sys::rd_kafka_event_t);
+/// An answer.
+pub(super) struct Event(pub *mut sys::rd_kafka_event_t);
 
 impl Drop for Event {
     fn drop(&mut self) {

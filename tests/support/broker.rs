@@ -9,7 +9,9 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -24,6 +26,23 @@ pub struct Broker {
     process: Mutex<Option<Process>>,
     disk: Option<SmallDisk>,
     more: More,
+    /// Settings that were changed while it ran.
+    dynamic: Mutex<BTreeMap<String, String>>,
+}
+
+/// The broker's number.
+const NODE: i32 = 1;
+
+/// An argument of the JVM with which a broker logs each request that it completes, for [`Broker::requests`].
+pub const LOG_REQUESTS: &str = "-Dhelixstream.requests=debug";
+
+/// A request that a broker has completed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// The `client.id` of the client that sent it.
+    pub client: String,
+    /// What was asked for, in Kafka's words (`FETCH`, `END_TXN`).
+    pub name: String,
 }
 
 /// What a broker has beside the settings of all of them.
@@ -36,12 +55,35 @@ pub struct More {
     pub jvm: Vec<String>,
     /// Arguments of `StorageTool format`: with any, the data folder is made for this broker alone.
     pub format: Vec<String>,
+    /// Its place in a cluster of several brokers.
+    pub node: Option<Node>,
 }
 
+/// The place of a broker in a cluster.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its number.
+    pub id: i32,
+    /// Its own ports.
+    pub ports: Ports,
+    /// `host:port` of all brokers, joined by commas: clients are told of all of them.
+    pub servers: String,
+}
+
+/// The ports of a broker.
 #[derive(Debug, Clone, Copy)]
-struct Ports {
-    client: u16,
-    controller: u16,
+pub struct Ports {
+    /// For clients, and for the other brokers.
+    pub client: u16,
+    /// For the controllers.
+    pub controller: u16,
+}
+
+impl Ports {
+    /// Ports that nobody has.
+    pub fn free() -> Ports {
+        Ports { client: ports::free_port(), controller: ports::free_port() }
+    }
 }
 
 impl Broker {
@@ -79,11 +121,15 @@ impl Broker {
 
     fn start_with(heap: &'static str, disk: Option<SmallDisk>, more: More) -> Broker {
         let dir = temp_dir("kafka");
-        let ports = Ports { client: ports::free_port(), controller: ports::free_port() };
-        let broker = Broker { dir, heap, ports: Mutex::new(ports), process: Mutex::new(None), disk, more };
+        let ports = more.node.as_ref().map_or_else(Ports::free, |node| node.ports);
+        let (process, dynamic) = (Mutex::new(None), Mutex::default());
+        let broker = Broker { dir, heap, ports: Mutex::new(ports), process, disk, more, dynamic };
         broker.write_properties();
         if broker.more.format.is_empty() {
             copy_folder(formatted_data(), &broker.data_dir());
+            if let Some(node) = &broker.more.node {
+                renumber(&broker.data_dir().join("meta.properties"), node.id);
+            }
         } else {
             format(&broker.dir.join("server.properties"), &broker.more.format);
         }
@@ -92,14 +138,21 @@ impl Broker {
                 break;
             }
             assert!(attempt < 3, "Kafka does not start:\n{}", broker.log());
-            *broker.ports.lock().unwrap() = Ports { client: ports::free_port(), controller: ports::free_port() };
-            broker.write_properties();
+            if broker.more.node.is_none() {
+                *broker.ports.lock().unwrap() = Ports::free();
+                broker.write_properties();
+            }
         }
         broker
     }
 
-    /// `host:port` for clients; the same after a restart.
+    /// `host:port` for clients; the same after a restart. Of a broker in a cluster those of all brokers, joined by commas.
     pub fn bootstrap(&self) -> String {
+        self.more.node.as_ref().map_or_else(|| self.address(), |node| node.servers.clone())
+    }
+
+    /// `host:port` of this very broker.
+    fn address(&self) -> String {
         format!("localhost:{}", self.ports.lock().unwrap().client)
     }
 
@@ -126,6 +179,19 @@ impl Broker {
     /// What the broker wrote to its log (warnings and errors).
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// How long its log is now: a place for [`Broker::requests`] to begin at.
+    pub fn log_length(&self) -> u64 {
+        std::fs::metadata(self.dir.join("log")).map_or(0, |file| file.len())
+    }
+
+    /// The kinds of requests that it has completed since its log was so long, each once. It was started with [`LOG_REQUESTS`].
+    pub fn requests(&self, since: u64) -> BTreeSet<Request> {
+        let mut log = File::open(self.dir.join("log")).unwrap();
+        log.seek(SeekFrom::Start(since)).unwrap();
+        let lines = BufReader::new(log).lines().map_while(Result::ok);
+        lines.filter_map(|line| completed(&line)).collect()
     }
 
     /// Stops it in good order (SIGTERM).
@@ -199,6 +265,19 @@ impl Broker {
         }
     }
 
+    /// Changes a setting of the broker while it runs (those whose update mode is `per-broker`). It holds over restarts.
+    pub fn set(&self, key: &str, value: &str) {
+        let mut dynamic = self.dynamic.lock().unwrap();
+        dynamic.insert(key.to_owned(), value.to_owned());
+        // The request takes away what it does not name.
+        let change = AlterConfig::new(ResourceSpecifier::Broker(NODE));
+        let change = dynamic.iter().fold(change, |change, (key, value)| change.set(key, value));
+        let answers = futures::executor::block_on(self.admin().alter_configs([&change], &admin_options())).unwrap();
+        for answer in answers {
+            answer.unwrap_or_else(|(_, error)| panic!("set {key} of the broker: {error}"));
+        }
+    }
+
     /// Deletes a topic and waits until it is gone.
     pub fn delete_topic(&self, name: &str) {
         let answers = futures::executor::block_on(self.admin().delete_topics(&[name], &admin_options())).unwrap();
@@ -226,7 +305,7 @@ impl Broker {
         names
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
+    pub(super) fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().unwrap()
     }
 
@@ -252,14 +331,22 @@ impl Broker {
             if process.poll().is_some() {
                 return Some(false);
             }
-            std::net::TcpStream::connect(self.bootstrap()).ok()?;
-            let consumer: BaseConsumer = self.client().create().unwrap();
+            std::net::TcpStream::connect(self.address()).ok()?;
+            let consumer: BaseConsumer = self.client().set("bootstrap.servers", self.address()).create().unwrap();
             let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).ok()?;
             (!metadata.brokers().is_empty()).then_some(true)
         });
         *self.process.lock().unwrap() = serves.then_some(process);
         serves
     }
+}
+
+/// The request that a line of the log tells of; `None` for other lines, and for one that is not yet written to its end.
+fn completed(line: &str) -> Option<Request> {
+    let (_, told) = line.split_once("Completed request:")?;
+    let told: serde_json::Value = serde_json::Deserializer::from_str(told).into_iter().next()?.ok()?;
+    let text = |name: &str| Some(told["requestHeader"][name].as_str()?.to_owned());
+    Some(Request { client: text("clientId")?, name: text("requestApiKeyName")? })
 }
 
 fn admin_options() -> AdminOptions {
@@ -313,6 +400,18 @@ fn format(config: &Path, more: &[String]) {
     let fixed = ["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config.to_str().unwrap()];
     let arguments: Vec<&str> = fixed.into_iter().chain(more.iter().map(String::as_str)).collect();
     tools::run("kafka.tools.StorageTool", &arguments);
+}
+
+/// Makes a copied data folder that of another node: its number, and the id of the folder, which no two brokers may share.
+fn renumber(meta: &Path, node: i32) {
+    let text = std::fs::read_to_string(meta).unwrap();
+    let lines = text.lines().map(|line| match line.split_once('=') {
+        Some(("node.id", _)) => format!("node.id={node}\n"),
+        // 16 bytes in base64.
+        Some(("directory.id", _)) => format!("directory.id=helixstreamTestNode{node:02}g\n"),
+        _ => format!("{line}\n"),
+    });
+    std::fs::write(meta, lines.collect::<String>()).unwrap();
 }
 
 fn copy_folder(from: &Path, to: &Path) {

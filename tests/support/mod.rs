@@ -3,6 +3,7 @@
 //! | item | what it gives |
 //! |---|---|
 //! | [`Broker`] | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
+//! | [`Cluster`] | three of them that hold every topic threefold |
 //! | [`SecureBroker`] | the same with listeners that ask for TLS, client certificates, passwords and OAuth tokens |
 //! | [`Postgres`] | PostgreSQL on a free port, the same way |
 //! | [`PgBouncer`] | a pooler in front of one |
@@ -22,6 +23,7 @@
 pub mod authorizer;
 pub mod broker;
 pub mod certificates;
+pub mod cluster;
 pub mod disk;
 pub mod helix;
 pub mod pgbouncer;
@@ -30,6 +32,7 @@ pub mod postgres;
 pub mod process;
 pub mod records;
 pub mod registry;
+mod scram;
 pub mod secure;
 pub mod skip;
 pub mod token_server;
@@ -38,6 +41,7 @@ pub mod wait;
 
 pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};
 pub use pgbouncer::PgBouncer;

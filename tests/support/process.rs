@@ -2,7 +2,7 @@
 //!
 //! - A child gets a signal from the kernel when its parent *thread* dies, so all are started by one thread that lives as long as the process.
 //! - Folders lie in one folder of this process. A small shell that sits on a pipe removes it when the process is gone, even by SIGKILL.
-//! - On an ordinary exit the children are killed and the folder removed before the process ends.
+//! - On an ordinary exit the children are killed before the process ends; that shell removes the folder after it.
 
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeMap;
@@ -184,7 +184,6 @@ extern "C" fn at_exit() {
         let _ = rustix::process::kill_process(pid, Signal::CONT);
         let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
     }
-    let mut watchdog = cleaner().watchdog.lock().unwrap_or_else(PoisonError::into_inner);
-    drop(watchdog.stdin.take());
-    let _ = watchdog.wait();
+    // The watchdog removes the folder by itself, which takes a while where there were many topics and databases.
+    drop(cleaner().watchdog.lock().unwrap_or_else(PoisonError::into_inner).stdin.take());
 }

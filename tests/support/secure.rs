@@ -13,14 +13,15 @@
 //!
 //! The PLAINTEXT listener of every [`Broker`] is there too, for the test itself: whoever comes by it is a super user (`User:ANONYMOUS`).
 
-use super::broker::More;
+use super::broker::{LOG_REQUESTS, More};
 use super::certificates::{Authority, Identity, Request};
 use super::token_server::{self, TokenServer};
-use super::{Broker, ports, process::temp_dir, tools, unique};
+use super::{Broker, ports, process::temp_dir, scram, unique};
 use rdkafka::ClientConfig;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A user that every secure broker knows, by PLAIN and by SCRAM.
 pub const USER: &str = "alice";
@@ -86,6 +87,10 @@ pub struct Options {
     pub reauthenticate_ms: u32,
     /// The greatest heap of its JVM, as `-Xmx` takes it; that of every test broker where none is named.
     pub heap: Option<&'static str>,
+    /// How long an OAuth token is good for; [`token_server::LIFE`] where nothing is said.
+    pub token_life: Option<Duration>,
+    /// Whether it logs each request that it completes: see [`Broker::requests`].
+    pub logs_requests: bool,
 }
 
 /// A broker with a listener for each way in.
@@ -109,7 +114,7 @@ impl SecureBroker {
     /// One of the test's own.
     pub fn start(options: Options) -> SecureBroker {
         let (authority, dir) = (Authority::new("authority"), temp_dir("secure"));
-        let tokens = TokenServer::start(&authority);
+        let tokens = TokenServer::start(&authority, options.token_life.unwrap_or(token_server::LIFE));
         let ports = LISTENERS.map(|_| ports::free_port());
         let write = |name: &str, identity: Identity| std::fs::write(dir.join(name), identity.key_store()).unwrap();
         write("broker.pem", authority.sign("broker"));
@@ -122,8 +127,10 @@ impl SecureBroker {
             // Of two options -Xmx the JVM takes the last one.
             jvm: std::iter::once(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", tokens.keys_url()))
                 .chain(options.heap.map(|heap| format!("-Xmx{heap}")))
+                .chain(options.logs_requests.then(|| LOG_REQUESTS.to_owned()))
                 .collect(),
             format: ["--add-scram".to_owned(), scram(256), "--add-scram".to_owned(), scram(512)].to_vec(),
+            node: None,
         };
         SecureBroker { broker: Arc::new(Broker::start_with_more(more)), ports, authority, tokens, dir }
     }
@@ -185,28 +192,34 @@ impl SecureBroker {
     /// Adds a user for SCRAM, or gives it another password, and returns its name: `stem-1`, `stem-2`, … when `name` ends in `-`.
     pub fn set_password(&self, name: &str, password: &str) -> String {
         let name = if name.ends_with('-') { unique(name.trim_end_matches('-')) } else { name.to_owned() };
-        // One at a time: a KRaft broker takes one mechanism of a user in a request.
-        for mechanism in [256, 512] {
-            self.alter_user(&name, &["--add-config", &format!("SCRAM-SHA-{mechanism}=[password={password}]")]);
-        }
+        scram::set_password(&self.broker, &name, password);
         name
     }
 
     /// Takes a SCRAM user away.
     pub fn delete_user(&self, name: &str) {
-        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-            self.alter_user(name, &["--delete-config", mechanism]);
-        }
+        scram::delete_user(&self.broker, name);
     }
 
-    fn alter_user(&self, name: &str, change: &[&str]) {
-        let server = self.broker.bootstrap();
-        let fixed = ["--bootstrap-server", &server, "--alter", "--entity-type", "users", "--entity-name", name];
-        tools::run("kafka.admin.ConfigCommand", &[&fixed[..], change].concat());
+    /// From now on a listener shows this certificate. It must be for the same names as the former one; connections that are open stay.
+    pub fn show(&self, login: Login, identity: &Identity) {
+        let file = temp_dir("key-store").join("broker.pem");
+        std::fs::write(&file, identity.key_store()).unwrap();
+        self.set_listener(login, "ssl.keystore.location", &file);
+    }
+
+    /// From now on a listener lets clients in whose certificates this authority has signed; connections that are open stay.
+    pub fn trust(&self, login: Login, authority: &Authority) {
+        self.set_listener(login, "ssl.truststore.location", &authority.certificate());
+    }
+
+    fn set_listener(&self, login: Login, setting: &str, file: &Path) {
+        let listener = LISTENERS[login.listener()].0.to_lowercase();
+        self.broker.set(&format!("listener.name.{listener}.{setting}"), file.to_str().unwrap());
     }
 }
 
-fn properties(dir: &std::path::Path, ports: [u16; LISTENERS.len()], tokens: &TokenServer, options: Options) -> String {
+fn properties(dir: &Path, ports: [u16; LISTENERS.len()], tokens: &TokenServer, options: Options) -> String {
     let mut listeners = "PLAINTEXT://localhost:{client}".to_owned();
     let mut map = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned();
     for ((name, protocol), port) in LISTENERS.iter().zip(ports) {
@@ -241,6 +254,7 @@ listener.name.oauth.oauthbearer.sasl.jaas.config={modules}.oauthbearer.OAuthBear
 unsecuredLoginStringClaim_sub=\"broker\" ssl.truststore.type=\"PEM\" ssl.truststore.location=\"{dir}/trusted.pem\";
 sasl.oauthbearer.jwks.endpoint.url={keys}
 sasl.oauthbearer.expected.audience=kafka
+sasl.oauthbearer.clock.skew.seconds=0
 listener.name.oauth.oauthbearer.connections.max.reauth.ms=3600000
 ",
         keys = tokens.keys_url(),

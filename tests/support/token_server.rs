@@ -21,14 +21,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const CLIENT: &str = "helix";
 /// The secret of [`CLIENT`].
 pub const SECRET: &str = "token-client-secret";
-/// How long a token is good for.
+/// How long a token is good for where a test does not ask for another time.
 pub const LIFE: Duration = Duration::from_secs(30);
 
 /// The server, on a thread of its own until the process ends.
 #[derive(Debug)]
 pub struct TokenServer {
     port: u16,
-    issued: Arc<AtomicU64>,
+    issued: Arc<Issued>,
+}
+
+/// What the server has given out.
+#[derive(Debug, Default)]
+struct Issued {
+    tokens: AtomicU64,
+    /// When the last of them expires, in seconds since 1970; clients that ask at the same time may overtake each other.
+    expiry: AtomicU64,
 }
 
 struct Service {
@@ -36,7 +44,9 @@ struct Service {
     dir: PathBuf,
     /// The answer to a request for the keys.
     keys: String,
-    issued: Arc<AtomicU64>,
+    /// How long a token is good for.
+    life: Duration,
+    issued: Arc<Issued>,
 }
 
 fn openssl(dir: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -50,8 +60,8 @@ fn openssl(dir: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 }
 
 impl TokenServer {
-    /// Starts it with a certificate of `authority`.
-    pub fn start(authority: &Authority) -> TokenServer {
+    /// Starts it with a certificate of `authority`; its tokens are good for `life`.
+    pub fn start(authority: &Authority, life: Duration) -> TokenServer {
         let dir = temp_dir("token-server");
         openssl(&dir, &["genrsa", "-out", "signing.key", "2048"], b"");
         let modulus = openssl(&dir, &["rsa", "-in", "signing.key", "-noout", "-modulus"], b"");
@@ -60,8 +70,9 @@ impl TokenServer {
         let bytes = (0..modulus.len() / 2).map(|at| u8::from_str_radix(&modulus[2 * at..2 * at + 2], 16).unwrap());
         let modulus = URL_SAFE_NO_PAD.encode(bytes.collect::<Vec<u8>>());
         let key = json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "1", "n": modulus, "e": "AQAB"});
-        let issued = Arc::new(AtomicU64::new(0));
-        let service = Arc::new(Service { dir, keys: json!({ "keys": [key] }).to_string(), issued: issued.clone() });
+        let issued = Arc::new(Issued::default());
+        let keys = json!({ "keys": [key] }).to_string();
+        let service = Arc::new(Service { dir, keys, life, issued: issued.clone() });
         let tls = Arc::new(tls(&authority.sign("token server")));
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen on a free port");
         let port = listener.local_addr().unwrap().port();
@@ -87,7 +98,12 @@ impl TokenServer {
 
     /// How many tokens it has given out.
     pub fn issued(&self) -> u64 {
-        self.issued.load(Ordering::Relaxed)
+        self.issued.tokens.load(Ordering::Relaxed)
+    }
+
+    /// When the last token that it has given out so far expires.
+    pub fn expiry(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.issued.expiry.load(Ordering::Relaxed))
     }
 }
 
@@ -138,15 +154,17 @@ impl Service {
         if authorization != expected || !body.contains("grant_type=client_credentials") {
             return ("401 Unauthorized", json!({"error": "invalid_client"}).to_string());
         }
-        self.issued.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let life = self.life.as_secs();
+        self.issued.tokens.fetch_add(1, Ordering::Relaxed);
+        self.issued.expiry.fetch_max(now + life, Ordering::Relaxed);
         let claims = json!({"sub": CLIENT, "iss": "helixstream-tests", "aud": "kafka", "scope": "kafka",
-            "iat": now, "exp": now + LIFE.as_secs()});
+            "iat": now, "exp": now + life});
         let encode = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
         let text = format!("{}.{}", encode(json!({"alg": "RS256", "typ": "JWT", "kid": "1"})), encode(claims));
         let signature = openssl(&self.dir, &["dgst", "-sha256", "-sign", "signing.key"], text.as_bytes());
         let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
-        let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFE.as_secs()});
+        let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": life});
         ("200 OK", answer.to_string())
     }
 }

@@ -42,10 +42,11 @@ pub fn java(heap: &str, class: &str) -> Command {
 /// The same with more arguments for the JVM.
 pub fn java_with(heap: &str, jvm: &[String], class: &str) -> Command {
     let mut command = Command::new("java");
-    command.args(jvm);
     let log4j = repo_path("scripts/kafka-log4j2.properties");
     command.arg(format!("-Xmx{heap}")).args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
     command.arg(format!("-Dlog4j2.configurationFile={}", log4j.display()));
+    // Of an argument that is given twice the JVM takes the last one.
+    command.args(jvm);
     command.arg("-cp").arg(libs().join("*")).arg(class);
     command
 }

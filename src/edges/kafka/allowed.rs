@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use futures::executor::block_on;
 use rdkafka::admin::ResourceSpecifier;
@@ -11,6 +12,7 @@ use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::admin::{ClusterAdmin, REQUEST, creation, failed, millis, options};
+use super::ask::{COORDINATOR_REQUEST, reach};
 use super::error::{Call, Failure, refused};
 use super::native::{Kind, Native};
 use super::settings::KafkaSettings;
@@ -116,6 +118,9 @@ impl ClusterAdmin {
 fn describe(client: &Native, question: &Question<'_>) -> Result<BTreeMap<String, Allowed>> {
     let doing = question.doing();
     let client = client.as_ptr();
+    if matches!(question, Question::Groups(_)) {
+        reach(client).map_err(|failure| failure.remedy(Call::Admin, &doing))?;
+    }
     let no_memory = || Error::Fatal(format!("{doing}: out of memory"));
     // SAFETY: a live client; queue and options are ours, used while they live, and destroyed once by their owners below.
     let (queue, options) = unsafe {
@@ -123,7 +128,7 @@ fn describe(client: &Native, question: &Question<'_>) -> Result<BTreeMap<String,
         let made = sys::rd_kafka_AdminOptions_new(client, question.operation());
         (queue, NonNull::new(made).map(DescribeOptions).ok_or_else(no_memory)?)
     };
-    options.ask_for_operations(&doing)?;
+    options.ask_for_operations(&doing, question.limit())?;
     question.send(client, &options, &queue)?;
     // SAFETY: a live queue; the event is ours and destroyed once, after it was read.
     let event = unsafe { sys::rd_kafka_queue_poll(queue.0.as_ptr(), millis(REQUEST)) };
@@ -208,6 +213,14 @@ impl Question<'_> {
             Question::Topics(_) => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
             Question::Groups(_) => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
             Question::Cluster => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
+        }
+    }
+
+    /// How long librdkafka may try to get the answer.
+    fn limit(&self) -> Duration {
+        match self {
+            Question::Topics(_) | Question::Cluster => REQUEST,
+            Question::Groups(_) => COORDINATOR_REQUEST,
         }
     }
 
@@ -382,13 +395,13 @@ impl Drop for Event {
 struct DescribeOptions(NonNull<sys::rd_kafka_AdminOptions_t>);
 
 impl DescribeOptions {
-    /// Asks for the authorised operations, and for an answer within the limit of a request.
-    fn ask_for_operations(&self, doing: &str) -> Result<()> {
+    /// Asks for the authorised operations, and gives librdkafka so long to get them.
+    fn ask_for_operations(&self, doing: &str, limit: Duration) -> Result<()> {
         let (options, mut why) = (self.0.as_ptr(), [0 as c_char; 256]);
         // SAFETY: live options, a buffer of the length told.
         unsafe {
             let code =
-                sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(REQUEST), why.as_mut_ptr(), why.len());
+                sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(limit), why.as_mut_ptr(), why.len());
             if let Some(failure) = Failure::of(code) {
                 return Err(failure.remedy(Call::Admin, doing));
             }

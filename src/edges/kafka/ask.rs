@@ -15,22 +15,31 @@ use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Committed, TopicId, TopicIdentity};
 use crate::streams::record::TopicPartition;
 
-/// How long a request may take. librdkafka answers it with an error at that time, so that the wait for the event ends.
+/// How long a request may take. librdkafka answers it with an error at that time, so that the wait for the event ends (but see
+/// [`COORDINATOR_REQUEST`]).
 const REQUEST: Duration = Duration::from_secs(30);
 /// How much longer the event is waited for.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long librdkafka may try to get an answer from a group's coordinator: as long as it accepts.
+///
+/// librdkafka 2.12.1 never takes back such a request whose time is over while it looks for the coordinator. When the coordinator is there again, it
+/// sends what it has freed and ends the process (`rd_kafka_enq_once_del_source_return: Assertion `eonce->refcnt > 0' failed`, confluentinc/librdkafka
+/// issue 4605). So the time must not be over in an outage: the answer is waited for as long as any, and one that comes later is thrown away.
+pub(super) const COORDINATOR_REQUEST: Duration = Duration::from_secs(3600);
+/// How long a broker may take to answer before the coordinator is asked at all. In an outage nothing is asked then, so that questions do not pile up.
+const REACH: Duration = Duration::from_secs(10);
 
 /// Options of a request, with its time limit.
 struct Options(*mut sys::rd_kafka_AdminOptions_t);
 
 impl Options {
-    fn new(client: *mut sys::rd_kafka_t, operation: Operation) -> Options {
+    fn new(client: *mut sys::rd_kafka_t, operation: Operation, limit: Duration) -> Options {
         let mut text = [0 as c_char; 256];
         // SAFETY: a live client; the options are ours to destroy; the text is as long as it is said to be. A limit that is refused leaves
         // librdkafka's default of a minute.
         unsafe {
             let options = sys::rd_kafka_AdminOptions_new(client, operation);
-            let limit = c_int::try_from(REQUEST.as_millis()).unwrap_or(c_int::MAX);
+            let limit = c_int::try_from(limit.as_millis()).unwrap_or(c_int::MAX);
             sys::rd_kafka_AdminOptions_set_request_timeout(options, limit, text.as_mut_ptr(), text.len());
             Options(options)
         }
@@ -64,14 +73,39 @@ impl Drop for Answer {
     }
 }
 
-/// Makes a request and waits for its answer; `send` gets the options and the queue.
-fn ask(
+/// Makes a request that a group's coordinator answers, and waits for the answer.
+fn ask_coordinator(
     client: *mut sys::rd_kafka_t,
     operation: Operation,
     doing: &str,
     send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
 ) -> Result<Answer> {
-    let options = Options::new(client, operation);
+    reach(client).map_err(|failure| failure.remedy(Call::Admin, doing))?;
+    ask(client, Options::new(client, operation, COORDINATOR_REQUEST), doing, send)
+}
+
+/// Waits until a broker answers this client.
+pub(super) fn reach(client: *mut sys::rd_kafka_t) -> std::result::Result<(), Failure> {
+    let (limit, mut found) = (c_int::try_from(REACH.as_millis()).unwrap_or(c_int::MAX), std::ptr::null());
+    // SAFETY: a live client; what is found is ours to free, once.
+    unsafe {
+        let no_further_topics = 0;
+        let code = sys::rd_kafka_metadata(client, no_further_topics, std::ptr::null_mut(), &raw mut found, limit);
+        if let Some(failure) = Failure::of(code) {
+            return Err(failure);
+        }
+        sys::rd_kafka_metadata_destroy(found);
+    }
+    Ok(())
+}
+
+/// Makes a request and waits for its answer; `send` gets the options and the queue.
+fn ask(
+    client: *mut sys::rd_kafka_t,
+    options: Options,
+    doing: &str,
+    send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+) -> Result<Answer> {
     // SAFETY: a live client; the queue is ours.
     let answers = Answers(unsafe { sys::rd_kafka_queue_new(client) });
     send(options.0, answers.0);
@@ -128,14 +162,15 @@ fn is(failure: &Failure, code: Code) -> bool {
 pub(super) fn all_committed(client: *mut sys::rd_kafka_t, group: &str) -> Result<Vec<(TopicPartition, Committed)>> {
     let doing = "list the committed offsets of the group";
     let id = name(group)?;
-    let answer = ask(client, Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, doing, |options, queue| {
-        // SAFETY: live client, options and queue; no partitions stand for all; the request is copied by the call and ours to destroy.
-        unsafe {
-            let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(id.as_ptr(), std::ptr::null());
-            sys::rd_kafka_ListConsumerGroupOffsets(client, &mut request, 1, options, queue);
-            sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
-        }
-    })?;
+    let answer =
+        ask_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, doing, |options, queue| {
+            // SAFETY: live client, options and queue; no partitions stand for all; the request is copied by the call and ours to destroy.
+            unsafe {
+                let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(id.as_ptr(), std::ptr::null());
+                sys::rd_kafka_ListConsumerGroupOffsets(client, &mut request, 1, options, queue);
+                sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
+            }
+        })?;
     let mut found = Vec::new();
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
     unsafe {
@@ -167,11 +202,12 @@ pub(super) fn all_committed(client: *mut sys::rd_kafka_t, group: &str) -> Result
 pub(super) fn member_ids(client: *mut sys::rd_kafka_t, group: &str) -> Result<Vec<String>> {
     let doing = "list the members of the group";
     let id = name(group)?;
-    let answer = ask(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, doing, |options, queue| {
-        let mut names = [id.as_ptr()];
-        // SAFETY: live client, options and queue; the one name is copied by the call.
-        unsafe { sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue) }
-    })?;
+    let answer =
+        ask_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, doing, |options, queue| {
+            let mut names = [id.as_ptr()];
+            // SAFETY: live client, options and queue; the one name is copied by the call.
+            unsafe { sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue) }
+        })?;
     let mut found = Vec::new();
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
     unsafe {
@@ -198,7 +234,8 @@ pub(super) fn member_ids(client: *mut sys::rd_kafka_t, group: &str) -> Result<Ve
 pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
     let doing = "describe topics";
     let names = topics.iter().map(|topic| name(topic)).collect::<Result<Vec<CString>>>()?;
-    let answer = ask(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, doing, |options, queue| {
+    let described = Options::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, REQUEST);
+    let answer = ask(client, described, doing, |options, queue| {
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         // SAFETY: live client, options and queue; the names are copied into the collection, which the call copies and we destroy.
         unsafe {
