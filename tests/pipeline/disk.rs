@@ -2,10 +2,13 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::{Record, SmallDisk, wait_until};
+use crate::support::{Record, SmallDisk};
 use crate::trial::Trial;
 
 const ADVICE: &[&str] = &["No space left on device", "free some space on the disk of the state folder"];
+
+/// Large events that are fed at a time.
+const PIECE: usize = 20;
 
 /// Events of one memory with texts that do not shrink, so that one task's store grows.
 fn large(from: usize) -> Vec<Record> {
@@ -17,7 +20,7 @@ fn large(from: usize) -> Vec<Record> {
             "content": text, "timestamp": "2026-01-01T00:00:00Z", "node_id": "n", "version": n, "vector_clock": {"n": n}});
         Record::new("large", value.to_string())
     };
-    (from..from + 10).map(event).collect()
+    (from..from + PIECE).map(event).collect()
 }
 
 #[test]
@@ -41,8 +44,8 @@ fn a_full_disk_ends_the_instance_and_a_restart_with_space_goes_on() {
         assert!(fed < 1000, "{fed} records of 320 KB went into a full disk");
         trial.feed(&large(fed));
         trial.feed(&events.take(10));
-        fed += 10;
-        wait_until("them to be processed, or the end", || !instance.is_running() || trial.lag() == Some(0));
+        fed += PIECE;
+        trial.wait_until_done_or_ended(&mut instance);
     }
     instance.finish().assert_failed(1, ADVICE);
     // And full at a restart: what RocksDB had put by is free again, so it takes filling.

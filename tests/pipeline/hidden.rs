@@ -11,7 +11,8 @@ use rdkafka::producer::Producer;
 fn a_transaction_that_nobody_ends_is_told_of_and_waited_for() {
     let trial = Trial::new("hidden", &[]);
     let mut events = Events::new(9, 40);
-    let mut instance = trial.start("state", &["--no-mirror"]);
+    // It is told of after six times the longer one of transaction and session timeout.
+    let mut instance = trial.start("state", &["--no-mirror", "--set", "transaction_timeout=4s"]);
     trial.feed(&events.take(200));
     trial.wait_until_done(&mut [&mut instance]);
     let stranger = restore::stranger(&trial);

@@ -6,6 +6,7 @@ use crate::support::{
     Broker, Connection, Finished, Helix, Postgres, Record, SmallDisk, postgres, records, repo_path, unique, wait_until,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -235,47 +236,40 @@ impl Trial {
         Feeder { stop, thread: Some(std::thread::spawn(feed)) }
     }
 
-    /// How many records the group has not committed; `None` while a partition has no committed offset. Transaction markers count.
-    pub fn lag(&self) -> Option<i64> {
-        let mut config = self.broker().client();
-        config.set("group.id", &self.name).set("isolation.level", "read_uncommitted");
-        let consumer: BaseConsumer = config.create().unwrap();
-        let mut lag = 0;
+    /// A client that reads offsets, of this isolation level. Each wait makes one: a new client for each look would cost more than the look.
+    fn onlooker(&self, isolation: &str) -> BaseConsumer {
+        self.broker().client().set("group.id", &self.name).set("isolation.level", isolation).create().unwrap()
+    }
+
+    /// Whether the group has committed everything. Transaction markers count.
+    fn is_done(&self, onlooker: &BaseConsumer) -> bool {
         // In the order of the flow: what the first commits, the second gets.
-        for topic in [self.topic("events"), self.repartition(), self.by_user()] {
+        [self.topic("events"), self.repartition(), self.by_user()].iter().all(|topic| {
             let mut partitions = TopicPartitionList::new();
-            partitions.add_partition_range(&topic, 0, PARTITIONS - 1);
-            let committed = consumer.committed_offsets(partitions, TIMEOUT).ok()?;
-            for element in committed.elements() {
-                let (_, end) = consumer.fetch_watermarks(&topic, element.partition(), TIMEOUT).ok()?;
-                match element.offset() {
-                    Offset::Offset(offset) => lag += end - offset,
-                    _ if end == 0 => {}
-                    _ => return None,
-                }
-            }
-        }
-        Some(lag)
+            partitions.add_partition_range(topic, 0, PARTITIONS - 1);
+            let Ok(committed) = onlooker.committed_offsets(partitions, TIMEOUT) else { return false };
+            let Some(ends) = ends(onlooker, topic, PARTITIONS) else { return false };
+            ends.into_iter().all(|(partition, end)| {
+                let committed = committed.find_partition(topic, partition).map(|element| element.offset());
+                end == 0 || committed == Some(Offset::Offset(end))
+            })
+        })
     }
 
     /// Waits until no transaction is open over the outputs: what a commit has ended is seen only once its markers are in the log, which
     /// the broker writes after it has answered.
     #[track_caller]
     pub fn wait_until_settled(&self) {
-        let end = |isolation: &str, topic: &str| -> Option<i64> {
-            let consumer: BaseConsumer = self.broker().client().set("isolation.level", isolation).create().unwrap();
-            let ends = (0..self.broker().partition_count(topic)? as i32)
-                .map(|partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).ok().map(|(_, end)| end));
-            ends.sum()
-        };
+        let [committed, uncommitted] = ["read_committed", "read_uncommitted"].map(|level| self.onlooker(level));
         for topic in ["snapshots", "conflicts", "dead-letters"]
             .map(|what| self.topic(what))
             .into_iter()
             .chain([self.repartition(), self.by_user()])
         {
             wait_until(&format!("the transactions over {topic} to be over"), || {
-                let stable = end("read_committed", &topic);
-                stable.is_some() && stable == end("read_uncommitted", &topic)
+                let Some(partitions) = self.broker().partition_count(&topic) else { return false };
+                let stable = ends(&committed, &topic, partitions as i32);
+                stable.is_some() && stable == ends(&uncommitted, &topic, partitions as i32)
             });
         }
     }
@@ -283,10 +277,18 @@ impl Trial {
     /// Waits until all that was published is processed and committed, and all instances still run.
     #[track_caller]
     pub fn wait_until_done(&self, instances: &mut [&mut Instance]) {
+        let onlooker = self.onlooker("read_uncommitted");
         wait_until("the group's lag to be 0", || {
             instances.iter_mut().for_each(|instance| instance.assert_running());
-            self.lag() == Some(0)
+            self.is_done(&onlooker)
         });
+    }
+
+    /// Waits until all that was published is processed and committed, or the instance has ended.
+    #[track_caller]
+    pub fn wait_until_done_or_ended(&self, instance: &mut Instance) {
+        let onlooker = self.onlooker("read_uncommitted");
+        wait_until("the group's lag to be 0, or the end", || !instance.is_running() || self.is_done(&onlooker));
     }
 
     /// `replay` of records as of the trial's topology, its outputs by file name.
@@ -300,6 +302,21 @@ impl Trial {
         let read = |name: &str| records::read_file(output.join(format!("{name}.jsonl")));
         Replayed { snapshots: read("snapshots"), dead_letters: read("dead-letters") }
     }
+}
+
+/// The end of each partition of a topic, as the client's isolation level has it, in one request; `None` where one is not known.
+fn ends(client: &BaseConsumer, topic: &str, partitions: i32) -> Option<Vec<(i32, i64)>> {
+    let mut asked = TopicPartitionList::new();
+    for partition in 0..partitions {
+        // In the place of a time: the end.
+        asked.add_partition_offset(topic, partition, Offset::End).ok()?;
+    }
+    let found = client.offsets_for_times(asked, TIMEOUT).ok()?;
+    let end = |element: TopicPartitionListElem<'_>| match (element.error(), element.offset()) {
+        (Ok(()), Offset::Offset(end)) => Some((element.partition(), end)),
+        _ => None,
+    };
+    found.elements().into_iter().map(end).collect()
 }
 
 /// The topology file that is shipped.

@@ -17,8 +17,9 @@ pub(super) struct Hidden {
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// A transaction of ours is over in far less, also when its producer is dead: the broker ends it within 20 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a transaction may stand in the way, in times of [`super::RuntimeConfig::contact_timeout`], which is no less than the transaction timeout. A
+/// transaction of ours is over in far less, also when its producer is dead: the broker ends it within its timeout and 10 s.
+const PATIENCE: u32 = 6;
 
 /// How often a thread looks whether it is still a member of its group.
 const MEMBER_EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +43,7 @@ impl StreamThread {
             return;
         }
         self.last_look = now;
+        let patience = self.instance.config.contact_timeout * PATIENCE;
         for slot in &mut self.slots {
             let next = slot.running().map(|task| task.next_offset()).filter(|next| slot.end == Some(*next));
             let end = self.fetching.end_offset(&slot.source);
@@ -53,17 +55,17 @@ impl StreamThread {
             };
             let known = slot.hidden.filter(|hidden| hidden.from == from);
             let mut hidden = known.unwrap_or(Hidden { from, since: now, is_told: false });
-            if !hidden.is_told && now.saturating_sub(hidden.since) >= PATIENCE {
+            if !hidden.is_told && now.saturating_sub(hidden.since) >= patience {
                 hidden.is_told = true;
                 let (topic, partition) = (&slot.source.topic, slot.source.partition);
                 let what = format!(
-                    "task {} reads nothing behind offset {from} of {topic}-{partition}: a transaction has been open there for more than {PATIENCE:?}",
+                    "task {} reads nothing behind offset {from} of {topic}-{partition}: a transaction has been open there for more than {patience:?}",
                     slot.id
                 );
                 self.instance.metrics().set_hidden(slot.id, Some(what));
                 tracing::warn!(
                     task = %slot.id,
-                    "{topic}-{partition}: a transaction has been open at offset {from} for {PATIENCE:?}, and the log up to {end} cannot be read before it ends; \
+                    "{topic}-{partition}: a transaction has been open at offset {from} for {patience:?}, and the log up to {end} cannot be read before it ends; \
                      `kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --topic {topic} --partition {partition}` finds it, `abort` ends it \
                      (brokers of Kafka 4.3.0 to 4.4.0 forget to end some when they start again: KAFKA-20734)"
                 );

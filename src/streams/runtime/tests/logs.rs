@@ -25,7 +25,7 @@ impl World {
 
     /// Why an instance that has all partitions stops.
     fn refused(&self) -> String {
-        self.start_all().thread.run().unwrap_err().to_string()
+        end(&mut self.start_all())
     }
 
     /// Publishes another `a`, and finds it to be this one of all that were counted.
