@@ -44,7 +44,7 @@ fn certificates() -> PathBuf {
         } else {
             std::fs::write(dir.join("index.txt"), "").unwrap();
             std::fs::write(dir.join("serial"), "01\n").unwrap();
-            let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
+            let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nunique_subject=no\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
             std::fs::write(dir.join("ca.cnf"), config).unwrap();
             openssl(
                 &dir,
@@ -52,6 +52,9 @@ fn certificates() -> PathBuf {
             );
         }
     }
+    // Which certificates the authority has revoked.
+    openssl(&dir, "ca -batch -config ca.cnf -cert ca.pem -keyfile ca.key -revoke common.pem");
+    openssl(&dir, "ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -crldays 2 -out revoked.crl");
     let authorities = ["stranger", "ca"].map(|name| std::fs::read_to_string(dir.join(format!("{name}.pem"))).unwrap());
     std::fs::write(dir.join("both.pem"), authorities.concat()).unwrap();
     dir
@@ -102,12 +105,15 @@ fn every_sslmode_says_of_every_certificate_what_psql_says() {
             show(&postgres, &dir, shown);
         }
         for mode in ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] {
-            for roots in ["", "ca", "both", "stranger", "alone"] {
+            for roots in ["", "ca", "both", "stranger", "alone", "ca.pem&sslcrl"] {
                 for (user, host) in [("encrypted", "localhost"), ("encrypted", "127.0.0.1"), ("plain", "localhost")] {
                     // What cannot differ from its neighbours is left out: the whole matrix takes a minute.
                     let differs = match (roots, user) {
                         ("both" | "stranger", "encrypted") => matches!(mode, "prefer" | "require" | "verify-ca"),
                         ("alone", "encrypted") => shown == "alone",
+                        ("ca.pem&sslcrl", "encrypted") => {
+                            matches!(shown, "signed" | "common" | "alone") && matches!(mode, "prefer" | "verify-ca")
+                        }
                         ("", _) | ("ca", "encrypted") => true,
                         _ => false,
                     };
@@ -116,6 +122,7 @@ fn every_sslmode_says_of_every_certificate_what_psql_says() {
                     }
                     let roots = match roots {
                         "" => String::new(),
+                        "ca.pem&sslcrl" => format!("&sslrootcert={0}/ca.pem&sslcrl={0}/revoked.crl", dir.display()),
                         name => format!("&sslrootcert={}/{name}.pem", dir.display()),
                     };
                     let url = format!("postgres://{user}@{host}:{}/postgres?sslmode={mode}{roots}", postgres.port());
@@ -142,6 +149,8 @@ fn every_sslmode_says_of_every_certificate_what_psql_says() {
     let ca = format!("sslrootcert={}/ca.pem", dir.display());
     says("alone", &format!("sslmode=require&{ca}"), &["certificate is refused", "self-signed", "sslrootcert"]);
     says("expired", &format!("sslmode=verify-ca&{ca}"), &["expired"]);
+    says("common", &format!("sslmode=verify-ca&{ca}&sslcrl={}/revoked.crl", dir.display()), &["revoked", "another"]);
+    says("common", &format!("sslmode=verify-ca&{ca}&sslcrl=/none.crl"), &["sslcrl /none.crl"]);
     says("elsewhere", &format!("sslmode=verify-full&{ca}"), &["db.example", "localhost"]);
     says("signed", "sslrootcert=system", &["certificate is refused"]);
     says("signed", "sslmode=require&sslrootcert=/none.pem", &["sslrootcert /none.pem", "No such file"]);

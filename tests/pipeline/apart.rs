@@ -4,7 +4,7 @@ use crate::events::Events;
 use crate::instance::Instance;
 use crate::mirrored::assert_outputs_mirrored;
 use crate::support::postgres::query;
-use crate::support::{Helix, Record, wait_until};
+use crate::support::{Helix, Record, repo_path, unique, wait_until};
 use crate::trial::{Trial, assert_mirrored, database};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -64,6 +64,17 @@ fn delete_records(trial: &Trial, topic: &str, partition: i32, below: i64) {
     futures::executor::block_on(admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
 }
 
+/// The URL of a role that only reads, made as docs/postgres.md says for the schema `helixstream`.
+fn reader(url: &str) -> String {
+    let page = std::fs::read_to_string(repo_path("docs/postgres.md")).unwrap();
+    let (_, section) = page.split_once("### A role that only reads").unwrap();
+    let sql = section.split_once("```sql\n").unwrap().1.split_once("```").unwrap().0;
+    let role = unique("reader").replace('-', "_");
+    let sql = sql.replace("helixstream_reader", &role).replace("helixstream_owner", "postgres");
+    query(url, &sql.replace("schema helixstream", "schema public"));
+    url.replacen("postgres@", &format!("{role}@"), 1)
+}
+
 #[test]
 fn an_empty_database_is_filled_compared_and_not_filled_twice() {
     let (trial, url) = (processed("backfill", 23, 600), database());
@@ -83,6 +94,9 @@ fn an_empty_database_is_filled_compared_and_not_filled_twice() {
     // Every partition of the three topics, and the sum.
     assert_eq!((lines.len(), lines.iter().filter(|line| line.ends_with("  same")).count()), (22, 21), "{same:?}");
     assert!(lines[21].starts_with("same: "), "{same:?}");
+    // A role that only reads, with the GRANTs of the page, is told the same.
+    let by_reader = trial.mirror("verify", &["--postgres-url", &reader(&url)]);
+    assert_eq!((by_reader.code, &by_reader.stdout), (Some(0), &same.stdout), "{by_reader:?}");
     let first = lines.iter().find(|line| line.starts_with(&format!("{events}-0 "))).unwrap();
     assert!(first.contains("offsets 3 to "), "{first}");
 

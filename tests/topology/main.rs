@@ -5,6 +5,7 @@ mod support;
 
 mod change;
 mod guard;
+mod names;
 mod reach;
 mod schema;
 mod show;

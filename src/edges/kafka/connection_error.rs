@@ -3,6 +3,8 @@
 //! Pure: lines come in, sentences come out. The texts are those of librdkafka 2.12.1 and OpenSSL 3; the tests hold what they were seen to say, and
 //! `tests/secure/refusals.rs` meets them on real brokers.
 
+use super::certificate_reason::remedy_of;
+
 /// A refused connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -81,15 +83,7 @@ impl Diagnosis {
             told.split_once("Certificate (").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(who, _)| who);
         let whose = if whose.is_empty() { String::new() } else { format!(" ({whose})") };
         let why = told.rsplit_once("callback failed: ").map_or("it cannot be verified", |(_, why)| why);
-        let remedy = if why.contains("expired") {
-            "Renew the certificate on the broker"
-        } else if why.contains("not yet valid") {
-            "Compare the clocks of both machines"
-        } else if why.contains("name") || why.contains("address") {
-            "Use a name of the broker that its certificate has (bootstrap servers, and advertised.listeners on the broker), or give the broker a certificate for this name"
-        } else {
-            "Set `ca_file` of [kafka] (ssl.ca.location) to the certificate of the authority that signed it"
-        };
+        let remedy = remedy_of(why);
         Refusal::certain(format!("this client refuses the TLS certificate of broker {broker}{whose}: {why}. {remedy}"))
     }
 
@@ -235,21 +229,6 @@ fn said_of(text: &str) -> &str {
     said.rsplit_once(" (after ").map_or(said, |(said, _)| said)
 }
 
-/// Why a certificate is refused, by OpenSSL's number (`X509_V_ERR_…` of openssl/x509_vfy.h).
-pub(super) fn certificate_reason(number: i32) -> String {
-    let reason = match number {
-        9 => "it is not yet valid",
-        10 => "it has expired",
-        18 => "it is self-signed and not known here",
-        2 | 19 | 20 | 21 => "the authority that signed it is not known here",
-        23 => "it is revoked",
-        62 => "the broker's host name is not in it",
-        64 => "the broker's IP address is not in it",
-        other => return format!("OpenSSL's verification error {other}"),
-    };
-    reason.to_owned()
-}
-
 /// Why a client could not be made, where a file of keys or certificates is the cause; `None` for other causes.
 pub(super) fn of_files(text: &str) -> Option<String> {
     let (setting, why) = text.split_once(" failed: ").filter(|(setting, _)| setting.starts_with("ssl."))?;
@@ -277,6 +256,7 @@ pub(super) fn of_files(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::certificate_reason::certificate_reason;
     use super::*;
 
     fn of(lines: &[(&str, &str)]) -> Option<Refusal> {
@@ -306,7 +286,7 @@ mod tests {
     #[test]
     fn a_broker_certificate_is_refused_for_its_reason() {
         let refused = |number: i32| {
-            let why = certificate_reason(number);
+            let why = certificate_reason(number, 0, "a word");
             let verify =
                 format!("Certificate (subject=/CN=broker, issuer=/CN=authority) verification callback failed: {why}");
             of(&[("SSLCERTVRFY", &line("ssl://", &verify)), ("FAIL", &line("ssl://", VERIFY))])
@@ -318,7 +298,7 @@ mod tests {
         );
         assert_told(refused(10), true, &["this client refuses", "it has expired", "Renew", "on the broker"]);
         assert_told(refused(62), true, &["this client refuses", "host name is not in it", "advertised.listeners"]);
-        assert_told(refused(79), true, &["verification error 79"]);
+        assert_told(refused(73), true, &["verification error 73", "openssl s_client"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod admin;
 pub mod allowed;
 mod ask;
 mod certificate;
+mod certificate_reason;
 pub mod client_log;
 mod connection_error;
 pub mod consumer;

@@ -20,6 +20,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("sslmode", "PGSSLMODE"),
     ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcrl", "PGSSLCRL"),
     ("sslcert", "PGSSLCERT"),
     ("sslkey", "PGSSLKEY"),
     ("sslpassword", ""),
@@ -57,7 +58,6 @@ const REFUSED_VARIABLES: &[(&str, &[&str])] = &[
     ("PGREQUIREAUTH", &[]),
     ("PGREQUIREPEER", &[]),
     ("PGSERVICE", &[]),
-    ("PGSSLCRL", &[]),
     ("PGSSLCRLDIR", &[]),
 ];
 const PORT: u16 = 5432;
@@ -105,6 +105,8 @@ pub(super) enum Roots {
 pub(super) struct Ssl {
     pub(super) mode: SslMode,
     pub(super) roots: Roots,
+    /// The authorities' lists of revoked certificates; none are asked for without it.
+    pub(super) revoked: Option<PathBuf>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
     pub(super) key_password: Option<String>,
@@ -296,6 +298,8 @@ fn ssl(value: &dyn Fn(&str) -> Option<String>, home: Option<&Path>, at: &Surroun
         ));
     }
     let file = |name: &str, default: &str| value(name).map(PathBuf::from).or_else(|| at_home(default));
+    // As in libpq, lists count where a file of authorities does.
+    let revoked = file("sslcrl", "root.crl").filter(|_| matches!(roots, Roots::File(_)));
     let certificate = file("sslcert", "postgresql.crt");
     let key = file("sslkey", "postgresql.key").filter(|_| certificate.is_some());
     if certificate.is_some() && key.is_none() {
@@ -304,6 +308,7 @@ fn ssl(value: &dyn Fn(&str) -> Option<String>, home: Option<&Path>, at: &Surroun
     Ok(Ssl {
         mode,
         roots,
+        revoked,
         certificate,
         key,
         key_password: value("sslpassword"),
@@ -429,6 +434,10 @@ mod tests {
         let home = [("HOME", "/h")];
         let options = read("postgres://h/d", &home, &["/h/.postgresql/root.crt"]).unwrap();
         assert_eq!(options.ssl.roots, Roots::File("/h/.postgresql/root.crt".into()));
+        assert_eq!(options.ssl.revoked, None);
+        let lists = read("postgres://h/d", &home, &["/h/.postgresql/root.crt", "/h/.postgresql/root.crl"]).unwrap();
+        assert_eq!(lists.ssl.revoked, Some("/h/.postgresql/root.crl".into()));
+        assert_eq!(good("postgres://h/d?sslrootcert=/r&sslcrl=/c").ssl.revoked, Some("/c".into()));
         let system = good("postgres://h/d?sslrootcert=system").ssl;
         assert_eq!((system.mode, system.roots), (SslMode::VerifyFull, Roots::System));
         let wrong = [
@@ -437,7 +446,7 @@ mod tests {
             ("postgres://h/d?sslmode=require&sslrootcert=system", "verify-full"),
             ("postgres://h/d?sslcert=/c", "sslkey"),
             ("postgres://h/d?channel_binding=require", "channel_binding"),
-            ("postgres://h/d?sslcrl=/c", "`sslcrl`"),
+            ("postgres://h/d?sslcrldir=/c", "`sslcrldir`"),
             ("postgres://h/d?target_session_attrs=best", "read-write"),
             ("postgres://h/d?connect_timeout=soon", "seconds"),
             ("postgres://h/d?options=fast", "-c name=value"),

@@ -8,7 +8,11 @@ use std::pin::Pin;
 
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{Ssl as Session, SslContext, SslContextBuilder, SslMethod, SslRef, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    Ssl as Session, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslRef, SslVerifyMode, SslVersion,
+};
+use openssl::x509::store::X509Lookup;
+use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509Ref, X509VerifyResult};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -51,10 +55,18 @@ fn refusal(session: &SslRef, error: &str) -> String {
         };
         return format!("TLS: {error}{ours}");
     }
-    format!(
-        "the server's certificate is refused: {}. sslrootcert must have the certificate of who signed it (or the certificate itself)",
-        verdict.error_string()
-    )
+    // By the numbers of openssl/x509_vfy.h.
+    let remedy = match verdict.as_raw() {
+        9 | 11 => "Compare the clocks of both machines",
+        10 => "Renew it on the server; if it is an authority's, in sslrootcert as well",
+        3 | 12 => {
+            "sslcrl (or ~/.postgresql/root.crl) must have the present list of revoked certificates of each authority"
+        }
+        23 => "Give the server another certificate",
+        26 | 66 | 68 => "Give the server a certificate that is made for servers, with a longer key and a newer digest",
+        _ => "sslrootcert must have the certificate of who signed it (or the certificate itself)",
+    };
+    format!("the server's certificate is refused: {}. {remedy}", verdict.error_string())
 }
 
 fn context(ssl: &Ssl) -> Result<SslContext, String> {
@@ -77,6 +89,14 @@ fn context(ssl: &Ssl) -> Result<SslContext, String> {
             std::fs::metadata(file).map_err(|e| failed(&format!("sslrootcert {}", file.display()), &e))?;
             builder.set_ca_file(file).map_err(|e| failed(&format!("sslrootcert {}", file.display()), &e))?;
         }
+    }
+    if let Some(lists) = &ssl.revoked {
+        let name = lists.display();
+        let store = builder.cert_store_mut();
+        let lookup = store.add_lookup(X509Lookup::file()).map_err(|e| failed("OpenSSL", &e))?;
+        lookup.load_crl_file(lists, SslFiletype::PEM).map_err(|e| failed(&format!("sslcrl {name}"), &e))?;
+        let flags = X509VerifyFlags::CRL_CHECK | X509VerifyFlags::CRL_CHECK_ALL;
+        store.set_flags(flags).map_err(|e| failed(&format!("sslcrl {name}"), &e))?;
     }
     if let (Some(certificate), Some(key)) = (&ssl.certificate, &ssl.key) {
         show(&mut builder, certificate, key, ssl.key_password.as_deref())?;
