@@ -92,6 +92,48 @@ fn verdicts(url: &str) -> (Result<(), String>, Result<(), String>) {
     (ours, try_query(url, "select 1").map(drop))
 }
 
+/// How many comparisons run at a time.
+const SIDE_BY_SIDE: usize = 8;
+
+/// The URLs that are compared while the server shows a certificate.
+fn urls(postgres: &Postgres, dir: &Path, shown: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for mode in ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] {
+        for roots in ["", "ca", "both", "stranger", "alone", "ca.pem&sslcrl"] {
+            for (user, host) in [("encrypted", "localhost"), ("encrypted", "127.0.0.1"), ("plain", "localhost")] {
+                // What cannot differ from its neighbours is left out.
+                let differs = match (roots, user) {
+                    ("both" | "stranger", "encrypted") => matches!(mode, "prefer" | "require" | "verify-ca"),
+                    ("alone", "encrypted") => shown == "alone",
+                    ("ca.pem&sslcrl", "encrypted") => {
+                        matches!(shown, "signed" | "common" | "alone") && matches!(mode, "prefer" | "verify-ca")
+                    }
+                    ("", _) | ("ca", "encrypted") => true,
+                    _ => false,
+                };
+                if !differs || host == "127.0.0.1" && (mode, roots) != ("verify-full", "ca") {
+                    continue;
+                }
+                let roots = match roots {
+                    "" => String::new(),
+                    "ca.pem&sslcrl" => format!("&sslrootcert={0}/ca.pem&sslcrl={0}/revoked.crl", dir.display()),
+                    name => format!("&sslrootcert={}/{name}.pem", dir.display()),
+                };
+                let port = postgres.port();
+                found.push(format!("postgres://{user}@{host}:{port}/postgres?sslmode={mode}{roots}"));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a URL leads to the server; we and psql must agree on it.
+fn is_good_to_both(url: &str, shown: &str) -> bool {
+    let (ours, psql) = verdicts(url);
+    assert_eq!(ours.is_ok(), psql.is_ok(), "the server shows {shown}; {url}\nwe: {ours:?}\npsql: {psql:?}");
+    ours.is_ok()
+}
+
 #[test]
 fn every_sslmode_says_of_every_certificate_what_psql_says() {
     let (postgres, dir) = (Postgres::start(), certificates());
@@ -104,39 +146,15 @@ fn every_sslmode_says_of_every_certificate_what_psql_says() {
         if shown != "none" {
             show(&postgres, &dir, shown);
         }
-        for mode in ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] {
-            for roots in ["", "ca", "both", "stranger", "alone", "ca.pem&sslcrl"] {
-                for (user, host) in [("encrypted", "localhost"), ("encrypted", "127.0.0.1"), ("plain", "localhost")] {
-                    // What cannot differ from its neighbours is left out: the whole matrix takes a minute.
-                    let differs = match (roots, user) {
-                        ("both" | "stranger", "encrypted") => matches!(mode, "prefer" | "require" | "verify-ca"),
-                        ("alone", "encrypted") => shown == "alone",
-                        ("ca.pem&sslcrl", "encrypted") => {
-                            matches!(shown, "signed" | "common" | "alone") && matches!(mode, "prefer" | "verify-ca")
-                        }
-                        ("", _) | ("ca", "encrypted") => true,
-                        _ => false,
-                    };
-                    if !differs || host == "127.0.0.1" && (mode, roots) != ("verify-full", "ca") {
-                        continue;
-                    }
-                    let roots = match roots {
-                        "" => String::new(),
-                        "ca.pem&sslcrl" => format!("&sslrootcert={0}/ca.pem&sslcrl={0}/revoked.crl", dir.display()),
-                        name => format!("&sslrootcert={}/{name}.pem", dir.display()),
-                    };
-                    let url = format!("postgres://{user}@{host}:{}/postgres?sslmode={mode}{roots}", postgres.port());
-                    let (ours, psql) = verdicts(&url);
-                    assert_eq!(
-                        ours.is_ok(),
-                        psql.is_ok(),
-                        "the server shows {shown}; {url}\nwe: {ours:?}\npsql: {psql:?}"
-                    );
-                    compared += 1;
-                    good += usize::from(ours.is_ok());
-                }
-            }
-        }
+        let urls = urls(&postgres, &dir, shown);
+        compared += urls.len();
+        // Side by side, since each waits for the server most of the time.
+        let good_of = |urls: &[String]| urls.iter().filter(|url| is_good_to_both(url, shown)).count();
+        good += std::thread::scope(|scope| {
+            let parts: Vec<_> = urls.chunks(urls.len().div_ceil(SIDE_BY_SIDE)).collect();
+            let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| good_of(part))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+        });
     }
     assert!(compared > 120 && good > 40 && good < compared - 40, "{good} of {compared}");
     // What is refused names what to look at.
