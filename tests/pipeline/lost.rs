@@ -4,7 +4,7 @@
 use crate::events::Events;
 use crate::expect;
 use crate::growth::{event, wait_for_memories};
-use crate::support::{Record, wait_for, wait_until};
+use crate::support::{Record, wait_until};
 use crate::trial::{PARTITIONS, TASKS, Trial, assert_mirrored, database};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -97,20 +97,18 @@ impl Trial {
         );
     }
 
-    /// Gives `memory` an importance, and finds the content in it that it got before: the state was kept.
-    fn assert_state_kept(&self, memory: &str, at: i64) {
+    /// Starts once with what is gone of `topic` accepted, gives `memory` an importance and finds the content in it that it got before: the state was
+    /// kept. Whatever start comes after that needs no flag.
+    #[track_caller]
+    fn assert_goes_on(&self, topic: &str, memory: &str, at: i64) {
         let value = serde_json::json!({"event_id": format!("{memory}-{at}"), "event_type": "memory.updated", "memory_id": memory,
             "user_id": "u", "node_id": "n", "timestamp": "2023-11-14T22:13:21Z", "importance": at, "version": at, "vector_clock": {"n": at}});
-        self.process(
-            &[Record { timestamp_ms: 1_700_000_001_000, ..Record::new(memory, value.to_string()).in_partition(0) }],
-            &[],
-        );
-        let resolved = wait_for("the memory to be resolved", || {
-            let of = |record: &Record| serde_json::from_slice::<serde_json::Value>(record.value.as_deref()?).ok();
-            let all = self.read("snapshots").into_iter().filter(|record| record.key_text() == memory);
-            all.filter_map(|record| of(&record)).find(|value| value["importance"] == at)
-        });
-        assert_eq!(resolved["content"], "new", "{resolved}");
+        let update = Record::new(memory, value.to_string()).in_partition(0);
+        self.process(&[Record { timestamp_ms: 1_700_000_001_000, ..update }], &["--from-earliest-available", topic]);
+        let of = |record: &Record| serde_json::from_slice::<serde_json::Value>(record.value.as_deref()?).ok();
+        let all = self.read("snapshots").into_iter().filter(|record| record.key_text() == memory);
+        let resolved = all.filter_map(|record| of(&record)).find(|value| value["importance"] == at);
+        assert_eq!(resolved.expect("the memory was resolved")["content"], "new");
     }
 }
 
@@ -127,11 +125,9 @@ fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_
     let trial = Trial::new("ends", &[]);
     let topic = trial.topic("events");
     trial.process(&[&[event("kept", 0)], &Events::new(34, 20).take(40)[..]].concat(), &[]);
-    let flag = ["--from-earliest-available", &topic];
     trial.set_offsets(&trial.offsets(&topic, far_on));
     trial.assert_refused("before the committed offset", &topic);
-    trial.process(&[], &flag);
-    trial.assert_state_kept("kept", 2);
+    trial.assert_goes_on(&topic, "kept", 2);
     expect::assert_outputs(&trial);
 
     // The topic is made anew and has more records than before; a commit of the former topic comes late.
@@ -143,27 +139,23 @@ fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_
     trial.feed(&anew);
     trial.set_offsets(&committed);
     trial.assert_refused("was deleted and made anew since the last commit (its id is", &topic);
-    trial.process(&[], &flag);
+    trial.assert_goes_on(&topic, "kept", 3);
     wait_for_memories(&trial, &["first".to_owned()]);
-    trial.assert_state_kept("kept", 3);
 }
 
 #[test]
 fn a_repartition_topic_that_was_truncated_or_made_anew_goes_on_with_the_state_when_accepted() {
-    let trial = Trial::new("internal", &["task_timeout=5s"]);
+    let trial = Trial::new("internal", &["task_timeout=8s"]);
     let topic = trial.repartition();
     trial.process(&[&[event("kept", 0)], &Events::new(35, 20).take(40)[..]].concat(), &[]);
-    let flag = ["--from-earliest-available", &topic];
     trial.set_offsets(&trial.offsets(&topic, far_on));
     trial.assert_refused(&format!("internal topic partition {topic}-"), &topic);
-    trial.process(&[], &flag);
-    trial.assert_state_kept("kept", 2);
+    trial.assert_goes_on(&topic, "kept", 2);
 
     // Its committed offsets go with it, and the start makes it again.
     trial.broker().delete_topic(&topic);
     trial.assert_refused(&format!("has no committed offset for {topic}-"), &topic);
-    trial.process(&[], &flag);
-    trial.assert_state_kept("kept", 3);
+    trial.assert_goes_on(&topic, "kept", 3);
 }
 
 #[test]
@@ -173,7 +165,6 @@ fn offsets_that_were_set_by_hand_go_on_with_the_state_of_the_changelogs_when_acc
     trial.process(&[&[event("kept", 0)], &Events::new(36, 20).take(40)[..]].concat(), &[]);
     trial.set_offsets(&trial.offsets(&topic, |offset| offset.set_metadata("")));
     trial.assert_refused("from outside, so nothing tells the state that belongs to it", &topic);
-    trial.process(&[], &["--from-earliest-available", &topic]);
-    trial.assert_state_kept("kept", 2);
+    trial.assert_goes_on(&topic, "kept", 2);
     expect::assert_outputs(&trial);
 }

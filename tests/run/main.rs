@@ -8,6 +8,7 @@ mod folders;
 mod http;
 mod https;
 mod leaks;
+mod metadata;
 
 use std::collections::BTreeMap;
 use std::path::Path;
