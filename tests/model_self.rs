@@ -7,6 +7,7 @@ use model::json::{self, Json};
 use model::{Decision, DeletePolicy, Event, Outputs, Record, Settings, Strategy, Unclocked};
 use model::{decode, generate, generate_bad, resolved, run};
 use std::collections::{BTreeMap, BTreeSet};
+use testkit::Random;
 
 const BASE: &str = "2023-11-14T22:13:2";
 
@@ -358,12 +359,12 @@ fn good_events(stream: &generate::Stream) -> Vec<Event> {
 /// The law above all others, and what `run` shows last is what the set of events says.
 #[test]
 fn resolved_is_a_function_of_the_set_and_run_ends_there() {
-    for seed in 0..3000 {
+    for seed in testkit::seeds(3000) {
         let stream = generate::stream(seed, 12, true);
         let out = run(&stream.records, &stream.settings);
         let mut events = good_events(&stream);
         assert_eq!(events.len() + out.dead_letters.len(), stream.records.len());
-        let mut rng = generate::Rng::new(seed);
+        let mut rng = Random::new(seed);
         for memory in generate::MEMORIES {
             let shown = out.snapshots.iter().rev().find(|s| s.key == memory).map(|s| s.value.clone());
             assert_eq!(resolved(memory, &events, &stream.settings), shown, "seed {seed}");
@@ -378,7 +379,7 @@ fn resolved_is_a_function_of_the_set_and_run_ends_there() {
 #[test]
 fn generated_streams_reach_every_corner() {
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    for seed in 0..6000 {
+    for seed in testkit::seeds(6000) {
         let stream = generate::stream(seed, 12, true);
         let out = run(&stream.records, &stream.settings);
         seen.extend(out.dead_letters.iter().map(|d| d.class.clone()));
@@ -410,9 +411,9 @@ fn generated_streams_reach_every_corner() {
 
 #[test]
 fn the_edges_of_the_limits_are_good() {
-    let mut rng = generate::Rng::new(1);
-    for seed in 0..50 {
-        let settings = generate::settings(&mut generate::Rng::new(seed));
+    let mut rng = Random::new(testkit::seed());
+    for seed in testkit::seeds(50) {
+        let settings = generate::settings(&mut Random::new(seed));
         for value in [generate_bad::deepest(&mut rng), generate_bad::render_padded(&mut rng, settings.max_value_bytes)]
         {
             let record = Record { value: Some(value), timestamp_ms: 1, ..Record::default() };
@@ -423,7 +424,7 @@ fn the_edges_of_the_limits_are_good() {
 
 #[test]
 fn record_files_come_back_as_they_were() {
-    for seed in 0..100 {
+    for seed in testkit::seeds(100) {
         let stream = generate::stream(seed, 12, true);
         let text = model::files::write_records(&stream.records);
         let back = model::files::read_records(&text, &stream.settings.events_topic);

@@ -278,7 +278,7 @@ fn what_is_forgotten_is_not_sent_and_a_request_moves_stream_time() {
 #[test]
 fn the_generator_reaches_every_edge() {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for seed in 0..600 {
+    for seed in testkit::seeds(600) {
         let stream = generate_time::aging(seed, 24);
         let mut task = Task::new(&stream.settings);
         let mut all: BTreeSet<String> = BTreeSet::new();
@@ -318,7 +318,7 @@ fn the_generator_reaches_every_edge() {
 /// A retention that nothing outlives changes nothing.
 #[test]
 fn a_long_retention_is_none() {
-    for seed in 0..300 {
+    for seed in testkit::seeds(300) {
         let stream = generate::stream(seed, 16, true);
         let long = Settings { tombstone_retention_ms: Some(i64::MAX / 2), ..stream.settings.clone() };
         assert_eq!(run(&stream.records, &long), run(&stream.records, &stream.settings), "{seed}");

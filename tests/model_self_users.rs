@@ -209,7 +209,7 @@ fn an_answer_to_a_sync_request_is_no_change() {
 #[test]
 fn the_last_snapshots_hold_every_active_memory_of_a_user() {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for seed in 0..400 {
+    for seed in testkit::seeds(400) {
         let (stream, interval_ms) = generate_time::of_users(seed, 20);
         let out = run(&stream.records, &stream.settings);
         let mut task = Users::new(interval_ms, &stream.settings);

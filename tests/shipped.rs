@@ -124,7 +124,7 @@ fn the_compose_file_and_the_scripts_take_the_same_kafka() {
 #[test]
 fn the_image_is_built_with_the_toolchain_of_the_manifest() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let version = manifest["package"]["rust-version"].as_str().unwrap();
+    let version = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
     assert!(
         read("Dockerfile").contains(&format!("FROM rust:{version}-bookworm ")),
         "Dockerfile: Rust is not {version}"
@@ -134,8 +134,17 @@ fn the_image_is_built_with_the_toolchain_of_the_manifest() {
 #[test]
 fn what_the_image_copies_is_let_through_by_dockerignore() {
     let let_through = read(".dockerignore");
-    let copied =
-        ["build.rs", "benches", "src", "Cargo.toml", "Cargo.lock", "topologies", "tests/fixtures", "migrations"];
+    let copied = [
+        "build.rs",
+        "benches",
+        "src",
+        "crates",
+        "Cargo.toml",
+        "Cargo.lock",
+        "topologies",
+        "tests/fixtures",
+        "migrations",
+    ];
     for path in copied {
         assert!(let_through.lines().any(|line| line == format!("!{path}")), ".dockerignore keeps {path} out");
     }

@@ -78,7 +78,7 @@ fn assert_same(ours: &Event, theirs: &model::Event, text: &str) {
 fn generated_streams_are_read_as_the_model_reads_them() {
     let mut seen = Seen::default();
     let (mut records, mut bad) = (0, 0);
-    for seed in 0..1500 {
+    for seed in testkit::seeds(1500) {
         let stream = generate::stream(seed, 30, true);
         let limits = Limits {
             max_clock_entries: stream.settings.max_clock_entries,

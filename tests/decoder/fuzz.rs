@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use helixstream::domain::event::{Class, Limits, decode, wire};
 use helixstream::domain::json;
+use testkit::Random;
 
 use super::agree::{Seen, assert_agreed};
 use super::memory::peak_of;
@@ -12,27 +13,6 @@ use super::model::Record;
 use super::samples::{assert_same_on_the_wire, payload, samples};
 
 const CASES: u64 = 120_000;
-
-/// SplitMix64 (Steele, Lea, Flood 2014): one number in, one stream out.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
 
 const FIELDS: [&str; 21] = [
     "event_id",
@@ -131,7 +111,7 @@ fn changed(random: &mut Random, mut value: Vec<u8>) -> Vec<u8> {
         let at = random.below(value.len() + 1);
         let until = (at + random.below(12)).min(value.len());
         match random.below(5) {
-            0 if at < value.len() => value[at] = random.next() as u8,
+            0 if at < value.len() => value[at] = random.number() as u8,
             1 => drop(value.drain(at..until)),
             2 => drop(value.splice(at..until, random.pick(&PIECES).bytes())),
             3 => {
@@ -180,7 +160,7 @@ fn case(random: &mut Random, bare: &[Vec<u8>]) -> Vec<u8> {
         4..7 => made_up(random),
         7 => nest(random),
         8 => digits(random),
-        _ => (0..random.below(200)).map(|_| random.next() as u8).collect(),
+        _ => (0..random.below(200)).map(|_| random.number() as u8).collect(),
     };
     match random.below(6) {
         0 => {
@@ -206,8 +186,8 @@ fn hostile_values_do_no_harm() {
     let limits = Limits::default();
     let (mut accepted, mut classes) = (0, std::collections::BTreeMap::<Class, u64>::new());
     let mut seen = Seen::default();
-    for seed in 0..CASES {
-        let value = case(&mut Random(seed), &bare);
+    for seed in testkit::seeds(CASES) {
+        let value = case(&mut Random::new(seed), &bare);
         let (result, peak) = peak_of(|| decode(Some(&value), 1, &limits));
         assert!(peak <= 24 * value.len() + 4096, "seed {seed}: {peak} bytes for {} of input", value.len());
         let record = Record { timestamp_ms: 1, value: Some(value.clone()), ..Record::default() };
@@ -252,7 +232,7 @@ fn a_damaged_internal_event_is_an_error_or_another_event() {
         let event = decode(Some(&sample.value), sample.timestamp_ms, &Limits::default()).unwrap();
         let mut bytes = Vec::new();
         wire::encode(&event, &source, 7, None, &mut bytes);
-        let damaged = changed(&mut Random(seed), bytes);
+        let damaged = changed(&mut Random::new(seed), bytes);
         let (result, peak) = peak_of(|| wire::decode(&damaged).map(|e| e.clock.len() + e.writes.len()));
         assert!(peak <= 64 * damaged.len() + 1024, "seed {seed}: {peak} bytes for {} of input", damaged.len());
         *if result.is_ok() { &mut read } else { &mut refused } += 1;

@@ -47,7 +47,9 @@ fn an_event_says_the_same_in_avro() {
     let id = registry.register(&unique("events"), newest("event"));
     let (codec, schema) = (codec(registry), Schema::parse_str(newest("event")).unwrap());
     let (mut turned, mut kept) = (0, 0);
-    let streams = (0..300).map(|seed| generate::stream(seed, 12, true)).map(|s| (s.settings.as_set_pairs(), s.records));
+    let streams = testkit::seeds(300)
+        .map(|seed| generate::stream(seed, 12, true))
+        .map(|s| (s.settings.as_set_pairs(), s.records));
     for (pairs, records) in streams.chain([(Vec::new(), samples())]) {
         let mut in_avro = records.clone();
         for (at, record) in in_avro.iter_mut().enumerate() {
@@ -147,9 +149,10 @@ fn outputs_in_avro_are_read_back_as_they_were() {
     let codec = codec(registry);
     let schema = |name: &str| Schema::parse_str(newest(name)).unwrap();
     let schemas = ["resolved-memory", "conflict-record", "user-snapshot"].map(schema);
-    let streams =
-        (0..200).map(|seed| generate::stream(seed, 12, false)).map(|s| (s.settings.as_set_pairs(), s.records));
-    let of_users = (0..100).map(|seed| generate_time::of_users(seed, 12)).map(|(s, interval_ms)| {
+    let streams = testkit::seeds(200)
+        .map(|seed| generate::stream(seed, 12, false))
+        .map(|s| (s.settings.as_set_pairs(), s.records));
+    let of_users = testkit::seeds(100).map(|seed| generate_time::of_users(seed, 12)).map(|(s, interval_ms)| {
         let pairs = [s.settings.as_set_pairs(), vec![format!("snapshot_interval={interval_ms}ms")]];
         (pairs.concat(), s.records)
     });

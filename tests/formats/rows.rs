@@ -36,7 +36,7 @@ fn is_good(value: Option<&[u8]>) -> bool {
 
 /// Records of one log in which much collides; without NUL, which SQL's text has not.
 fn log() -> Vec<model::Record> {
-    let streams = (0..30).flat_map(|seed| generate::stream(seed, 12, true).records).chain(samples());
+    let streams = testkit::seeds(60).flat_map(|seed| generate::stream(seed, 12, true).records).chain(samples());
     let has_nul = |r: &model::Record| {
         let inner = r.value.as_deref().and_then(|v| serde_json::from_slice::<Value>(v).ok());
         let payload = inner.and_then(|v| STANDARD.decode(v["payload"].as_str()?).ok());

@@ -36,7 +36,7 @@ fn every_direct_dependency_is_described() {
 fn one_toolchain_is_named_everywhere() {
     let toolchain: toml::Table = read("rust-toolchain.toml").parse().unwrap();
     let channel = toolchain["toolchain"]["channel"].as_str().unwrap().to_owned();
-    let rust_version = manifest()["package"]["rust-version"].as_str().unwrap().to_owned();
+    let rust_version = manifest()["workspace"]["package"]["rust-version"].as_str().unwrap().to_owned();
     assert!(channel == rust_version || channel.starts_with(&format!("{rust_version}.")), "{channel}, {rust_version}");
     let image = format!("FROM rust:{rust_version}-");
     assert!(read("Dockerfile").contains(&image), "the Dockerfile does not build with {image}");

@@ -62,7 +62,7 @@ fn theirs(path: &str, contenders: &[model::Contender]) -> Decision {
 #[test]
 fn a_custom_resolver_decides_as_the_page_says() {
     let (mut pending, mut failed) = (0, 0);
-    for seed in 0..4_000 {
+    for seed in testkit::seeds(4_000) {
         let mut stream = generate::stream(seed, 12, false);
         stream.settings.strategy = Strategy::Custom(theirs);
         let ours = ours::run_with(&stream.records, &stream.settings, Layout::default(), Some(&Ours));

@@ -24,14 +24,14 @@ fn compare(seed: u64, max_records: usize) {
 
 #[test]
 fn pruned_state_reads_as_the_definition_reads() {
-    for seed in 0..STREAMS {
+    for seed in testkit::seeds(STREAMS) {
         compare(seed, 12);
     }
 }
 
 #[test]
 fn long_streams_read_as_the_definition_reads() {
-    for seed in 0..200 {
+    for seed in testkit::seeds(200) {
         compare(1_000_000 + seed, 60);
     }
 }
@@ -48,7 +48,7 @@ fn the_layout_of_rows_does_not_show() {
         page_weight: 70,
         max_page_weight: 140,
     };
-    for seed in 0..5_000 {
+    for seed in testkit::seeds(5_000) {
         let stream = generate::stream(seed, 14, false);
         let wide = ours::run(&stream.records, &stream.settings);
         let cut = ours::run_in(&stream.records, &stream.settings, tiny);

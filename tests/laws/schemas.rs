@@ -28,7 +28,7 @@ fn check(validator: &Validator, json: &str) {
 #[test]
 fn outputs_are_as_their_schemas_say() {
     let (resolved, conflict) = (validator("resolved-memory"), validator("conflict-record"));
-    for seed in 0..2_000 {
+    for seed in testkit::seeds(2_000) {
         let stream = generate::stream(seed, 12, true);
         let run = ours::run(&stream.records, &stream.settings);
         run.snapshots.iter().for_each(|(_, json, _)| check(&resolved, json));

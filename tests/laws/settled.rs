@@ -31,7 +31,7 @@ fn pending(run: &ours::Run) -> Vec<&str> {
 #[test]
 fn a_settlement_supersedes_its_conflict() {
     let (mut settled, mut refused) = (0, 0);
-    for seed in 0..2_000 {
+    for seed in testkit::seeds(2_000) {
         let mut stream = generate::stream(seed, 14, false);
         stream.settings.strategy = Strategy::Custom(|_, _| model::Decision::Defer);
         stream.settings.overrides.clear();

@@ -138,14 +138,10 @@ fn an_event_of_eight_mebibytes_is_one_row_between_others() {
     assert_eq!(query(&url, "select error_class, length(memory_id) from memory_events"), [["", "100000"]]);
 }
 
-/// Text that does not shrink when compressed: digits of a linear congruential generator.
+/// Text that does not shrink when compressed.
 fn uncompressible(chars: usize) -> String {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap())
-    };
-    (0..chars).map(|_| next()).collect()
+    let mut random = testkit::Random::new(1);
+    (0..chars).map(|_| char::from(b'!' + u8::try_from(random.below(90)).unwrap())).collect()
 }
 
 #[test]

@@ -6,43 +6,7 @@ use super::{DeletePolicy, Record, Settings, Strategy, Unclocked};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-
-/// SplitMix64 (Steele, Lea, Flood 2014): a stream is a function of its seed, on every machine.
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64) -> Rng {
-        Rng(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// True once in `n` times.
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
-
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            items.swap(i, self.below(i + 1));
-        }
-    }
-}
+use testkit::Random;
 
 /// The memories of every stream; an absorb may name them too.
 pub const MEMORIES: [&str; 3] = ["a", "b", "\u{fc}"];
@@ -58,7 +22,7 @@ pub struct Stream {
 
 /// The stream of a seed: up to `max_records` records, of which about one in twelve is bad when `with_bad`.
 pub fn stream(seed: u64, max_records: usize, with_bad: bool) -> Stream {
-    let mut rng = Rng::new(seed);
+    let mut rng = Random::new(seed);
     let settings = settings(&mut rng);
     let count = 1 + rng.below(max_records);
     // Some streams live in one memory, some without clocks, some all with them: each reaches corners the mix does not.
@@ -96,7 +60,7 @@ pub fn stream(seed: u64, max_records: usize, with_bad: bool) -> Stream {
 }
 
 /// Settings of which each is as likely one way as the other; small limits, so that bad input of each class is cheap.
-pub fn settings(rng: &mut Rng) -> Settings {
+pub fn settings(rng: &mut Random) -> Settings {
     let built_in = [Strategy::LastWriteWins, Strategy::Importance, Strategy::VectorClock, Strategy::MergeAll];
     let paths = ["content", "embedding", "importance", "tags", "merged_from", "user_id", "metadata", "metadata.k"];
     let more = ["metadata.a.b", "entities", "entities.x", "relationships", "relationships.r"];
@@ -121,7 +85,7 @@ pub fn settings(rng: &mut Rng) -> Settings {
 }
 
 /// An event seen before: as it was, with another record time, or with one member changed (same id, other content).
-fn again(rng: &mut Rng, sent: &[(Members, i64)]) -> (Members, i64) {
+fn again(rng: &mut Random, sent: &[(Members, i64)]) -> (Members, i64) {
     let (mut members, timestamp_ms) = rng.pick(sent);
     match rng.below(5) {
         0 => return (members, record_time(rng)),
@@ -141,14 +105,14 @@ fn again(rng: &mut Rng, sent: &[(Members, i64)]) -> (Members, i64) {
 /// Where the times of all streams lie, in milliseconds since 1970: 2023-11-14T22:13:20Z.
 pub(super) const BASE_MS: i64 = 1_700_000_000_000;
 
-fn record_time(rng: &mut Rng) -> i64 {
+fn record_time(rng: &mut Random) -> i64 {
     if rng.one_in(20) {
         return rng.pick(&[0, 1, 9_223_372_036_854]);
     }
     BASE_MS + rng.pick(&[0, 500, 1000, 2000, 4000, 3_600_000])
 }
 
-fn timestamp(rng: &mut Rng) -> Option<String> {
+fn timestamp(rng: &mut Random) -> Option<String> {
     let near = [
         "2023-11-14T22:13:20Z",
         "2023-11-15T03:43:20+05:30",
@@ -175,12 +139,12 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-pub(super) fn memory_name(rng: &mut Rng, memories: usize) -> String {
+pub(super) fn memory_name(rng: &mut Random, memories: usize) -> String {
     rng.pick(&MEMORIES[..memories]).to_owned()
 }
 
 /// A good event of any type.
-pub fn event(rng: &mut Rng, memories: usize, mood: usize) -> Members {
+pub fn event(rng: &mut Random, memories: usize, mood: usize) -> Members {
     let updates = ["memory.created", "memory.updated", "memory.updated", "memory.updated", "entity.created"];
     let others = ["entity.updated", "entity.linked", "relationship.created", "relationship.updated"];
     let event_type = match rng.below(20) {
@@ -216,7 +180,7 @@ pub fn event(rng: &mut Rng, memories: usize, mood: usize) -> Members {
 }
 
 /// Members that any event may carry.
-fn add_fields(rng: &mut Rng, members: &mut Members, memories: usize, event_type: &str) {
+fn add_fields(rng: &mut Random, members: &mut Members, memories: usize, event_type: &str) {
     let mut put = |name: &str, text: String| members.push((name.to_owned(), text));
     if !rng.one_in(3) {
         put("node_id", rng.pick(&["\"n1\"", "\"n2\"", "\"\"", "null"]).to_owned());
@@ -261,7 +225,7 @@ fn add_fields(rng: &mut Rng, members: &mut Members, memories: usize, event_type:
     }
 }
 
-pub(super) fn content(rng: &mut Rng) -> String {
+pub(super) fn content(rng: &mut Random) -> String {
     let texts = [
         "\"\"",
         "\"x\"",
@@ -276,14 +240,14 @@ pub(super) fn content(rng: &mut Rng) -> String {
     if rng.one_in(6) { "null".to_owned() } else { rng.pick(&texts).to_owned() }
 }
 
-fn number(rng: &mut Rng) -> String {
+fn number(rng: &mut Random) -> String {
     let plain = ["0", "1", "1.0", "1e0", "0.5", "-1", "null", "-0.0"];
     let large =
         ["18446744073709551615", "18446744073709551616", "9007199254740993", "9007199254740992.0", "1e300", "-1e-7"];
     if rng.one_in(5) { rng.pick(&large).to_owned() } else { rng.pick(&plain).to_owned() }
 }
 
-fn merged_from(rng: &mut Rng, memories: usize) -> String {
+fn merged_from(rng: &mut Random, memories: usize) -> String {
     if rng.one_in(12) {
         return "null".to_owned();
     }
@@ -294,7 +258,7 @@ fn merged_from(rng: &mut Rng, memories: usize) -> String {
     format!("[{}]", ids.join(","))
 }
 
-fn keyed(rng: &mut Rng, ids: &[&str], weight: &str) -> String {
+fn keyed(rng: &mut Random, ids: &[&str], weight: &str) -> String {
     if rng.one_in(10) {
         return rng.pick(&["null", "[]"]).to_owned();
     }
@@ -318,7 +282,7 @@ fn keyed(rng: &mut Rng, ids: &[&str], weight: &str) -> String {
     format!("[{}]", items.join(","))
 }
 
-fn metadata(rng: &mut Rng) -> String {
+fn metadata(rng: &mut Random) -> String {
     if rng.one_in(8) {
         return rng.pick(&["null", "{}"]).to_owned();
     }
@@ -333,7 +297,7 @@ fn metadata(rng: &mut Rng) -> String {
 }
 
 /// A clock in one of its forms.
-pub(super) fn clock(rng: &mut Rng) -> String {
+pub(super) fn clock(rng: &mut Random) -> String {
     if rng.one_in(10) {
         return rng.pick(&["null", "\"\"", "{}", "\"{}\"", "{\"n1\":0}"]).to_owned();
     }
@@ -352,7 +316,7 @@ pub(super) fn clock(rng: &mut Rng) -> String {
 }
 
 /// The members as an object, in any order, with white space and repeated keys here and there (the last one counts).
-pub fn render(rng: &mut Rng, mut members: Members) -> String {
+pub fn render(rng: &mut Random, mut members: Members) -> String {
     // Of a key that is there twice already the last must stay the last.
     let mut seen: Vec<String> = Vec::new();
     let repeated = members.iter().any(|(name, _)| {
@@ -373,13 +337,13 @@ pub fn render(rng: &mut Rng, mut members: Members) -> String {
 }
 
 /// Bare JSON, or HelixAgent's envelope.
-pub fn encode(rng: &mut Rng, members: Members) -> Vec<u8> {
+pub fn encode(rng: &mut Random, members: Members) -> Vec<u8> {
     let bare = render(rng, members);
     if rng.one_in(2) { bare.into_bytes() } else { envelope(rng, &STANDARD.encode(bare)) }
 }
 
 /// An envelope around a payload's text.
-pub fn envelope(rng: &mut Rng, payload: &str) -> Vec<u8> {
+pub fn envelope(rng: &mut Random, payload: &str) -> Vec<u8> {
     let mut members = vec![("payload".to_owned(), quoted(payload)), ("id".to_owned(), quoted("20231114-x"))];
     members.push(("type".to_owned(), quoted("memory.updated")));
     if rng.one_in(3) {

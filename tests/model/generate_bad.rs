@@ -2,12 +2,13 @@
 //! which class wins when several fit.
 
 use super::Settings;
-use super::generate::{Members, Rng, encode, envelope, event, render};
+use super::generate::{Members, encode, envelope, event, render};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use testkit::Random;
 
 /// A value that must be dead-lettered, with its record's timestamp.
-pub fn bad_value(rng: &mut Rng, settings: &Settings) -> (Option<Vec<u8>>, i64) {
+pub fn bad_value(rng: &mut Random, settings: &Settings) -> (Option<Vec<u8>>, i64) {
     let time = rng.pick(&[0, -1, 1_700_000_000_000, i64::MAX / 1000]);
     let value = match rng.below(12) {
         0 => rng.pick(&[None, Some(Vec::new())]),
@@ -27,7 +28,7 @@ pub fn bad_value(rng: &mut Rng, settings: &Settings) -> (Option<Vec<u8>>, i64) {
     (value, time)
 }
 
-fn plain(rng: &mut Rng) -> Members {
+fn plain(rng: &mut Random) -> Members {
     let members = [("event_id", "\"e1\""), ("event_type", "\"memory.updated\""), ("memory_id", "\"a\"")];
     let mut members: Members = members.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     members.push(("timestamp".to_owned(), "\"2023-11-14T22:13:20Z\"".to_owned()));
@@ -38,7 +39,7 @@ fn plain(rng: &mut Rng) -> Members {
 }
 
 /// Text that is no JSON, bare or inside an envelope.
-fn malformed(rng: &mut Rng) -> Vec<u8> {
+fn malformed(rng: &mut Random) -> Vec<u8> {
     let mut members = plain(rng);
     if rng.one_in(2) {
         let texts = [
@@ -74,7 +75,7 @@ fn malformed(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// One level too many; the outermost object is the first.
-fn too_deep(rng: &mut Rng) -> Vec<u8> {
+fn too_deep(rng: &mut Random) -> Vec<u8> {
     let levels = rng.pick(&[128, 128, 129, 300]);
     let mut members = plain(rng);
     let (open, close) = rng.pick(&[("[", "]"), ("{\"a\":", "}")]);
@@ -84,7 +85,7 @@ fn too_deep(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// A value that nests exactly as deep as is allowed, which is good.
-pub fn deepest(rng: &mut Rng) -> Vec<u8> {
+pub fn deepest(rng: &mut Random) -> Vec<u8> {
     let mut members = plain(rng);
     members.push(("metadata".to_owned(), format!("{{\"deep\":{}{}}}", "[".repeat(126), "]".repeat(126))));
     encode(rng, members)
@@ -163,7 +164,7 @@ const BAD_TIMES: &[&str] = &[
 ];
 
 /// An event with one member of the wrong type, missing, or out of range.
-fn changed(rng: &mut Rng) -> Members {
+fn changed(rng: &mut Random) -> Members {
     let (name, text) = match rng.below(8) {
         0..=2 => rng.pick(WRONG_TYPE),
         3..=4 => rng.pick(MISSING),
@@ -183,19 +184,19 @@ fn changed(rng: &mut Rng) -> Members {
 }
 
 /// A plain event with one member replaced or added.
-fn with(rng: &mut Rng, name: &str, text: &str) -> Members {
+fn with(rng: &mut Random, name: &str, text: &str) -> Members {
     let mut members = plain(rng);
     members.retain(|(n, _)| n != name);
     members.push((name.to_owned(), text.to_owned()));
     members
 }
 
-fn no_object(rng: &mut Rng) -> Vec<u8> {
+fn no_object(rng: &mut Random) -> Vec<u8> {
     let text = rng.pick(&["null", "[]", "5", "\"x\"", " true "]);
     if rng.one_in(2) { text.as_bytes().to_vec() } else { envelope(rng, &STANDARD.encode(text)) }
 }
 
-fn bad_envelope(rng: &mut Rng) -> Vec<u8> {
+fn bad_envelope(rng: &mut Random) -> Vec<u8> {
     match rng.below(3) {
         0 => rng.pick(&["{\"payload\":null}", "{\"payload\":{},\"id\":\"x\"}", "{\"payload\":5}"]).as_bytes().to_vec(),
         1 => envelope(rng, "e30"),
@@ -203,20 +204,20 @@ fn bad_envelope(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-fn many_entries(rng: &mut Rng, settings: &Settings) -> Vec<u8> {
+fn many_entries(rng: &mut Random, settings: &Settings) -> Vec<u8> {
     let entries: Vec<String> = (0..=settings.max_clock_entries).map(|i| format!("\"n{i}\":{}", i + 1)).collect();
     let members = with(rng, "vector_clock", &format!("{{{}}}", entries.join(",")));
     encode(rng, members)
 }
 
-fn too_large(rng: &mut Rng, settings: &Settings) -> Vec<u8> {
+fn too_large(rng: &mut Random, settings: &Settings) -> Vec<u8> {
     let mut bytes = render_padded(rng, settings.max_value_bytes);
     bytes.resize(settings.max_value_bytes + 1 + rng.below(3), b' ');
     bytes
 }
 
 /// A good event that white space brings to exactly `size` bytes.
-pub fn render_padded(rng: &mut Rng, size: usize) -> Vec<u8> {
+pub fn render_padded(rng: &mut Random, size: usize) -> Vec<u8> {
     let members = plain(rng);
     let mut bytes = render(rng, members).into_bytes();
     bytes.resize(size, b' ');
@@ -224,7 +225,7 @@ pub fn render_padded(rng: &mut Rng, size: usize) -> Vec<u8> {
 }
 
 /// An event that takes its record's time, which no event time can be.
-fn out_of_time(rng: &mut Rng) -> (Option<Vec<u8>>, i64) {
+fn out_of_time(rng: &mut Random) -> (Option<Vec<u8>>, i64) {
     let mut members = event(rng, 1, 0);
     members.retain(|(name, _)| name != "timestamp");
     let time = rng.pick(&[-1, i64::MIN, 9_223_372_036_855, i64::MAX]);

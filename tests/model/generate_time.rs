@@ -1,10 +1,11 @@
 //! Seeded streams in which time passes: around a retention, and over the intervals of user snapshots; and sync requests.
 
-use super::generate::{BASE_MS, MEMORIES, Members, Rng, Stream, clock, encode, event, memory_name, quoted, settings};
+use super::generate::{BASE_MS, MEMORIES, Members, Stream, clock, encode, event, memory_name, quoted, settings};
 use super::{Record, Settings, time};
+use testkit::Random;
 
 /// A sync request, as a record with the position and time given; of a clock in any form, or none.
-pub fn sync_request(rng: &mut Rng, settings: &Settings, offset: i64, timestamp_ms: i64) -> Record {
+pub fn sync_request(rng: &mut Random, settings: &Settings, offset: i64, timestamp_ms: i64) -> Record {
     let mut members: Members = vec![
         ("event_id".to_owned(), quoted(rng.pick(&["s1", "s2"]))),
         ("event_type".to_owned(), quoted("memory.sync_request")),
@@ -30,7 +31,7 @@ pub fn sync_request(rng: &mut Rng, settings: &Settings, offset: i64, timestamp_m
 /// A stream for tombstone retention, which its settings have: deletes and merges, redeliveries, and events that are as old
 /// as the retention, a little less and a little more. A record in ten is a sync request.
 pub fn aging(seed: u64, max_records: usize) -> Stream {
-    let mut rng = Rng::new(seed);
+    let mut rng = Random::new(seed);
     let retention_ms = rng.pick(&[1000, 2500, 10_000]);
     let settings = Settings { tombstone_retention_ms: Some(retention_ms), ..settings(&mut rng) };
     let (memories, mood) = (1 + rng.below(MEMORIES.len()), rng.below(4));
@@ -67,7 +68,7 @@ pub fn aging(seed: u64, max_records: usize) -> Stream {
 /// A stream for user snapshots, and the interval in milliseconds: memories that change their user, lose it, are deleted
 /// and come back, while time passes by parts of the interval and by several of them.
 pub fn of_users(seed: u64, max_records: usize) -> (Stream, i64) {
-    let mut rng = Rng::new(seed);
+    let mut rng = Random::new(seed);
     let settings = settings(&mut rng);
     let interval_ms = rng.pick(&[1, 1000, 60_000]);
     let (memories, mood) = (1 + rng.below(MEMORIES.len()), rng.below(4));
@@ -101,7 +102,7 @@ fn set(members: &mut Members, name: &str, text: &str) {
     members.push((name.to_owned(), text.to_owned()));
 }
 
-fn record(rng: &mut Rng, settings: &Settings, members: Members, offset: i64, timestamp_ms: i64) -> Record {
+fn record(rng: &mut Random, settings: &Settings, members: Members, offset: i64, timestamp_ms: i64) -> Record {
     let value = Some(encode(rng, members));
     Record { topic: settings.events_topic.clone(), offset, timestamp_ms, value, ..Record::default() }
 }

@@ -2,9 +2,10 @@
 
 use crate::events::{Events, bad_record};
 use crate::expect;
-use crate::model::{self, Settings, files, generate::Rng};
+use crate::model::{self, Settings, files};
 use crate::support::{Broker, Record, records, tools, wait_until};
 use crate::trial::Trial;
+use testkit::Random;
 
 const RECORDS: usize = 10_000;
 
@@ -13,7 +14,7 @@ fn ten_thousand_records_of_which_one_in_ten_is_bad() {
     // Small limits, so that bad input of each class is cheap.
     let trial = Trial::new("bad", &["max_value_bytes=4000", "max_clock_entries=4"]);
     let settings = Settings { max_value_bytes: 4000, max_clock_entries: 4, ..Settings::default() };
-    let (mut events, mut rng) = (Events::new(9, 300), Rng::new(10));
+    let (mut events, mut rng) = (Events::new(9, 300), Random::new(!testkit::seed()));
     let record = |n: usize| if n % 10 == 7 { bad_record(&mut rng, &settings) } else { events.good(&settings) };
     let all: Vec<Record> = (0..RECORDS).map(record).collect();
     let file = trial.path("events.jsonl");

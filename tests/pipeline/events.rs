@@ -1,27 +1,28 @@
 //! Events in which much collides, spread over many memories: the model's generator with its three memories made many.
 
-use crate::model::generate::{self, Members, Rng};
+use crate::model::generate::{self, Members};
 use crate::model::generate_bad::bad_value;
 use crate::model::{self, Settings};
 use crate::support::Record;
 use crate::trial::PARTITIONS;
+use testkit::Random;
 
 /// Time of the records, 2023-11-14: around the events' own times.
 const RECORD_MS: i64 = 1_700_000_000_000;
 /// Events remembered, to be sent again.
 const MEMORY: usize = 64;
 
-/// An endless stream that is a function of its seed.
+/// An endless stream that is a function of its number and of the seed of this process.
 pub struct Events {
-    rng: Rng,
+    rng: Random,
     groups: usize,
     sent: Vec<Members>,
 }
 
 impl Events {
     /// Memories come in `groups` of three; events merge memories of one group only.
-    pub fn new(seed: u64, groups: usize) -> Events {
-        Events { rng: Rng::new(seed), groups, sent: Vec::new() }
+    pub fn new(number: u64, groups: usize) -> Events {
+        Events { rng: Random::new(testkit::seed().wrapping_add(number)), groups, sent: Vec::new() }
     }
 
     /// The next `count` records: redeliveries among them, each in any partition, since what is about one memory may well come by several.
@@ -82,7 +83,7 @@ fn rename(name: &str, text: &mut String, group: usize) {
 }
 
 /// A record that must be refused.
-pub fn bad_record(rng: &mut Rng, settings: &Settings) -> Record {
+pub fn bad_record(rng: &mut Random, settings: &Settings) -> Record {
     loop {
         let (value, _) = bad_value(rng, settings);
         let partition = rng.below(PARTITIONS as usize) as i32;

@@ -4,9 +4,9 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::model::generate::Rng;
 use crate::trial::{Trial, assert_mirrored, database};
 use helixstream::streams::runtime::COMMIT_STEPS;
+use testkit::Random;
 
 fn arguments(url: &str) -> [&str; 4] {
     ["--threads", "2", "--postgres-url", url]
@@ -42,7 +42,7 @@ fn killed_at_each_step_of_a_commit() {
 #[test]
 fn killed_at_random() {
     let (trial, url) = (Trial::new("random", &[]), database());
-    let (mut events, mut rng) = (Events::new(2, 40), Rng::new(3));
+    let (mut events, mut rng) = (Events::new(2, 40), Random::new(!testkit::seed()));
     let feeder = trial.feed_on(move || events.take(20));
     let start = |at: usize| trial.start(&at.to_string(), &arguments(&url));
     let mut instances = vec![start(0), start(1)];

@@ -51,7 +51,7 @@ fn differences(database: &mut Database, user: &str) -> Vec<Vec<Option<String>>> 
 #[test]
 fn a_mirror_that_has_caught_up_differs_in_nothing() {
     let mut compared = 0;
-    for seed in 0..10 {
+    for seed in testkit::seeds(10) {
         let stream = generate::stream(700_000 + seed, 40, true);
         let settings = model::Settings { max_clock_entries: 4, max_value_bytes: 4000, ..model::Settings::default() };
         let run = ours::run(&stream.records, &settings);

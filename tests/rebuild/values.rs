@@ -1,16 +1,16 @@
 //! How SQL reads single values: canonical JSON, times, ids of any length, and what of the log is no event of a memory.
 
 use super::database::{Database, sql};
-use super::model::generate::Rng;
 use super::{event, mirrored};
 use helixstream::domain::{json as canonical, time};
 use serde_json::json;
+use testkit::Random;
 
 /// A number of any size and spelling, within a double's range.
-fn number(rng: &mut Rng) -> String {
+fn number(rng: &mut Random) -> String {
     match rng.below(6) {
-        0 => rng.next().to_string(),
-        1 => rng.next().cast_signed().to_string(),
+        0 => rng.number().to_string(),
+        1 => rng.number().cast_signed().to_string(),
         2 => format!("{}.{}", rng.below(1000), rng.below(100_000)),
         3 => format!("{}e{}", rng.below(10_000), rng.below(60) as i32 - 30),
         4 => rng
@@ -27,14 +27,14 @@ fn number(rng: &mut Rng) -> String {
             ])
             .to_owned(),
         _ => {
-            let any = f64::from_bits(rng.next());
+            let any = f64::from_bits(rng.number());
             if any.is_finite() { format!("{any:e}") } else { "0".to_owned() }
         }
     }
 }
 
-fn value(rng: &mut Rng, depth: usize) -> String {
-    let text = |rng: &mut Rng| {
+fn value(rng: &mut Random, depth: usize) -> String {
+    let text = |rng: &mut Random| {
         rng.pick(&[
             "\"\"",
             "\"a\"",
@@ -62,7 +62,7 @@ fn value(rng: &mut Rng, depth: usize) -> String {
 
 #[test]
 fn canonical_json_is_the_streams() {
-    let mut rng = Rng::new(7);
+    let mut rng = Random::new(testkit::seed());
     let mut texts: Vec<String> = (0..20_000).map(|_| value(&mut rng, 4)).collect();
     texts.push(format!("{}1{}", "[".repeat(128), "]".repeat(128)));
     let expected: Vec<String> = texts
@@ -81,8 +81,8 @@ fn canonical_json_is_the_streams() {
 
 #[test]
 fn times_are_written_as_the_stream_writes_them() {
-    let mut rng = Rng::new(3);
-    let mut moments: Vec<i64> = (0..2000).map(|_| (rng.next() >> 1).cast_signed()).collect();
+    let mut rng = Random::new(testkit::seed());
+    let mut moments: Vec<i64> = (0..2000).map(|_| (rng.number() >> 1).cast_signed()).collect();
     moments.extend([
         0,
         1,
@@ -140,7 +140,7 @@ fn what_is_no_event_of_a_memory_changes_nothing() {
 
 #[test]
 fn ids_longer_than_an_index_takes_are_absorbed_too() {
-    let mut rng = Rng::new(5);
+    let mut rng = Random::new(testkit::seed());
     let long: String = (0..100_000).map(|_| char::from(b'!' + u8::try_from(rng.below(90)).unwrap())).collect();
     let merge =
         json!({"event_id": "e", "event_type": "memory.merged", "memory_id": "m", "merged_from": [long, "short"]});

@@ -19,7 +19,7 @@ fn expected(task: &mut Task<'_>, record: &Record, settings: &Settings) -> Output
 #[test]
 fn what_is_forgotten_expired_and_answered_follows_from_the_log() {
     let (mut expired, mut forgotten, mut answers) = (0, 0, 0);
-    for seed in 0..600 {
+    for seed in testkit::seeds(600) {
         let stream = generate_time::aging(seed, 40);
         let (mut driven, mut task) = (Driven::new(&stream.settings, &[]), Task::new(&stream.settings));
         for (at, record) in stream.records.iter().enumerate() {

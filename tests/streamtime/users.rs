@@ -15,7 +15,7 @@ fn schema() -> jsonschema::Validator {
 #[test]
 fn users_are_emitted_at_the_ends_of_intervals_in_which_they_changed() {
     let (schema, mut count, mut empty) = (schema(), 0, 0);
-    for seed in 0..600 {
+    for seed in testkit::seeds(600) {
         let (stream, interval_ms) = generate_time::of_users(seed, 40);
         let mut driven = Driven::new(&stream.settings, &[&format!("snapshot_interval={interval_ms}ms")]);
         let mut users = Users::new(interval_ms, &stream.settings);

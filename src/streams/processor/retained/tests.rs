@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use testkit::Random;
+
 use super::*;
 use crate::streams::driver::TopologyDriver;
 use crate::streams::processor::Processor;
@@ -117,26 +119,14 @@ fn a_slice_is_bounded_and_writes_take_away_more_than_they_add() {
     assert_eq!(trial.rows().len(), 200, "the new ones alone");
 }
 
-/// xorshift64*.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-}
-
 /// A record: its time, key and value.
 type Input = (i64, String, &'static str);
 
 fn inputs(seed: u64) -> Vec<Input> {
-    let (mut dice, mut time) = (Dice(seed * 77 + 1), 0_i64);
+    let (mut dice, mut time) = (Random::new(seed), 0_i64);
     let one = |_| {
         time += dice.below(120) as i64 - 20;
-        let value = ["x", "y", "", "-", "zz"][dice.below(5) as usize];
+        let value = ["x", "y", "", "-", "zz"][dice.below(5)];
         (time.max(0), format!("k{}", dice.below(12)), value)
     };
     (0..400).map(one).collect()
@@ -144,7 +134,7 @@ fn inputs(seed: u64) -> Vec<Input> {
 
 #[test]
 fn it_answers_as_a_naive_model_does() {
-    for seed in 0..40 {
+    for seed in testkit::seeds(40) {
         let (mut trial, mut now, retention) = (Trial::new(300), 0, 300);
         let mut model: BTreeMap<String, (i64, String)> = BTreeMap::new();
         for (time, key, value) in inputs(seed) {
@@ -169,8 +159,8 @@ fn it_answers_as_a_naive_model_does() {
 
 #[test]
 fn aborts_and_commits_leave_no_trace_in_the_rows() {
-    for seed in 0..20 {
-        let (mut plain, mut broken, mut dice) = (Trial::new(300), Trial::new(300), Dice(seed + 9));
+    for seed in testkit::seeds(20) {
+        let (mut plain, mut broken, mut dice) = (Trial::new(300), Trial::new(300), Random::new(!seed));
         let (all, mut committed) = (inputs(seed), 0);
         for (time, key, value) in &all {
             plain.pipe(*time, key, value);
@@ -218,9 +208,9 @@ fn another_retention_holds_for_what_was_written_under_it_or_before() {
     let topology = Topology::builder().source("in", "in").process("texts", ["in"], make).store("kept", ["texts"]);
     let driver = TopologyDriver::new(&topology.build().unwrap(), "app", &Sizes::default());
     let mut trial = Trial { driver, offset: 0 };
-    let mut dice = Dice(5);
+    let mut dice = Random::new(testkit::seed());
     for time in 0..2000 {
-        let which = ["0", "1", "2", "3"][dice.below(4) as usize];
+        let which = ["0", "1", "2", "3"][dice.below(4)];
         trial.pipe(time * 3, &format!("k{}", dice.below(30)), which);
         let rows = trial.rows();
         let indexed = rows.iter().filter(|(key, _)| key[0] == VALUES).filter_map(|(key, bytes)| {

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use testkit::Random;
+
 use super::*;
 use crate::streams::error::Error;
 
@@ -90,23 +92,7 @@ fn work_goes_on_commit_by_commit_over_kills_until_it_is_done() {
     }
 }
 
-/// xorshift64*: a schedule is replayed from its number.
-struct Schedule(u64);
-
-impl Schedule {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
-fn random_fault(schedule: &mut Schedule, world: &World) {
+fn random_fault(schedule: &mut Random, world: &World) {
     let calls = [
         "poll",
         "begin",
@@ -120,7 +106,7 @@ fn random_fault(schedule: &mut Schedule, world: &World) {
         "init",
         "create",
     ];
-    let call = *schedule.pick(&calls);
+    let call = schedule.pick(&calls);
     let errors = [
         Error::Retry("r".into()),
         Error::Aborted("a".into()),
@@ -131,13 +117,13 @@ fn random_fault(schedule: &mut Schedule, world: &World) {
         "poll" | "committed" | "create" => Error::Retry("r".into()),
         "after commit" => Error::ProducerLost("p".into()),
         "deliver" => Error::Aborted("a".into()),
-        _ => schedule.pick(&errors).clone(),
+        _ => schedule.pick(&errors),
     };
     world.broker.fault(call, error);
 }
 
 fn soak(number: u64) {
-    let mut schedule = Schedule(number * 0x9e37_79b9 + 1);
+    let mut schedule = Random::new(number);
     let mut world = if number % 3 == 2 { World::in_memory() } else { World::new() };
     world.config.commit_interval = Duration::from_millis(1 + schedule.below(40) as u64);
     world.config.task_timeout = Duration::from_secs(3600);
@@ -146,7 +132,7 @@ fn soak(number: u64) {
         world.observer = match schedule.below(2) {
             0 => Arc::new(NoObserver),
             _ => {
-                let (step, at) = (*schedule.pick(&COMMIT_STEPS), 1 + schedule.below(4));
+                let (step, at) = (schedule.pick(&COMMIT_STEPS), 1 + schedule.below(4));
                 Arc::new(Killer { step, at, seen: AtomicUsize::new(0) })
             }
         };
@@ -154,7 +140,7 @@ fn soak(number: u64) {
         let group = running.group.clone();
         for _ in 0..schedule.below(5) {
             let count = 1 + schedule.below(6);
-            let line: Vec<&str> = (0..count).map(|_| *schedule.pick(&letters)).collect();
+            let line: Vec<&str> = (0..count).map(|_| schedule.pick(&letters)).collect();
             world.broker.publish(
                 "lines",
                 schedule.below(2) as i32,
@@ -183,10 +169,5 @@ fn soak(number: u64) {
 
 #[test]
 fn random_schedules_lose_and_double_nothing() {
-    for number in 0..300 {
-        if let Err(payload) = catch_unwind(|| soak(number)) {
-            eprintln!("schedule {number}");
-            std::panic::resume_unwind(payload);
-        }
-    }
+    testkit::seeds(300).for_each(soak);
 }

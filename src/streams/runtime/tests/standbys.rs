@@ -1,5 +1,7 @@
 //! Standbys: what they keep warm, when they let go, and that nothing of theirs is believed that is not so.
 
+use testkit::Random;
+
 use super::*;
 use crate::streams::error::Error;
 use crate::streams::ports::{GroupMember, StoreEngine};
@@ -209,21 +211,9 @@ fn a_store_that_went_another_way_is_not_believed() {
     pair.worlds[0].assert_exactly_once(WORDS);
 }
 
-/// xorshift64*: a schedule is replayed from its number.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-}
-
 /// Owners die in mid-transaction, in turn; the other machine's standby is somewhere on its way, and the group tells of it sooner or later.
 fn soak(number: u64) {
-    let (mut dice, mut words) = (Dice(number * 0x9e37_79b9 + 1), 0);
+    let (mut dice, mut words) = (Random::new(number), 0);
     let mut pair = Pair::new(if number.is_multiple_of(3) { StoreKind::Memory } else { StoreKind::Disk });
     for world in &mut pair.worlds {
         world.config.commit_interval = Duration::from_millis(1 + dice.below(30) as u64);
@@ -268,11 +258,5 @@ fn soak(number: u64) {
 
 #[test]
 fn random_deaths_beside_standbys_lose_and_double_nothing() {
-    for number in 0..200 {
-        let outcome = std::panic::catch_unwind(|| soak(number));
-        if let Err(payload) = outcome {
-            eprintln!("schedule {number}");
-            std::panic::resume_unwind(payload);
-        }
-    }
+    testkit::seeds(200).for_each(soak);
 }

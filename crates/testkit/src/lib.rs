@@ -1,0 +1,13 @@
+//! The parts that the tests of all crates share.
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`Random`] | the one generator of random numbers: a stream of numbers is a function of its seed |
+//! | [`seeds`] | new seeds for each run of a randomised test; the variable `SEED` replays a run |
+//! | [`seed`] | one such seed |
+
+mod random;
+mod seeds;
+
+pub use random::Random;
+pub use seeds::{Seeds, seed, seeds};
