@@ -49,10 +49,11 @@ fn the_samples_by_sasl_ssl_with_kills() {
 
 /// The clients of an instance of one stream thread: what each is, its `client.id` with `APP` and `ID` for those of application and instance (that of a
 /// member of a group goes on with the topology's digest), and a request of those that it makes when there is something to do.
-const CLIENTS: [(&str, &str, &str); 7] = [
+const CLIENTS: [(&str, &str, &str); 8] = [
     ("the consumer", "APP-ID-0.", "SYNC_GROUP"),
     ("the producer", "APP-ID-0", "END_TXN"),
     ("the admin client", "APP-ID-admin", "LIST_OFFSETS"),
+    ("the client that asks the group's coordinator", "APP-ID-groups", "OFFSET_FETCH"),
     ("the restore reader", "APP-ID-restore", "FETCH"),
     ("the reader of events for the mirror", "APP-mirror-ID-0.", "OFFSET_COMMIT"),
     ("the reader of resolved memories for the mirror", "APP-mirror-snapshots-ID-0.", "OFFSET_COMMIT"),

@@ -55,33 +55,17 @@ pub struct More {
     pub jvm: Vec<String>,
     /// Arguments of `StorageTool format`: with any, the data folder is made for this broker alone.
     pub format: Vec<String>,
-    /// Its place in a cluster of several brokers.
-    pub node: Option<Node>,
 }
 
-/// The place of a broker in a cluster.
-#[derive(Debug, Clone)]
-pub struct Node {
-    /// Its number.
-    pub id: i32,
-    /// Its own ports.
-    pub ports: Ports,
-    /// `host:port` of all brokers, joined by commas: clients are told of all of them.
-    pub servers: String,
-}
-
-/// The ports of a broker.
 #[derive(Debug, Clone, Copy)]
-pub struct Ports {
-    /// For clients, and for the other brokers.
-    pub client: u16,
-    /// For the controllers.
-    pub controller: u16,
+struct Ports {
+    client: u16,
+    controller: u16,
 }
 
 impl Ports {
     /// Ports that nobody has.
-    pub fn free() -> Ports {
+    fn free() -> Ports {
         Ports { client: ports::free_port(), controller: ports::free_port() }
     }
 }
@@ -121,15 +105,12 @@ impl Broker {
 
     fn start_with(heap: &'static str, disk: Option<SmallDisk>, more: More) -> Broker {
         let dir = temp_dir("kafka");
-        let ports = more.node.as_ref().map_or_else(Ports::free, |node| node.ports);
+        let ports = Ports::free();
         let (process, dynamic) = (Mutex::new(None), Mutex::default());
         let broker = Broker { dir, heap, ports: Mutex::new(ports), process, disk, more, dynamic };
         broker.write_properties();
         if broker.more.format.is_empty() {
             copy_folder(formatted_data(), &broker.data_dir());
-            if let Some(node) = &broker.more.node {
-                renumber(&broker.data_dir().join("meta.properties"), node.id);
-            }
         } else {
             format(&broker.dir.join("server.properties"), &broker.more.format);
         }
@@ -138,21 +119,14 @@ impl Broker {
                 break;
             }
             assert!(attempt < 3, "Kafka does not start:\n{}", broker.log());
-            if broker.more.node.is_none() {
-                *broker.ports.lock().unwrap() = Ports::free();
-                broker.write_properties();
-            }
+            *broker.ports.lock().unwrap() = Ports::free();
+            broker.write_properties();
         }
         broker
     }
 
-    /// `host:port` for clients; the same after a restart. Of a broker in a cluster those of all brokers, joined by commas.
+    /// `host:port` for clients; the same after a restart.
     pub fn bootstrap(&self) -> String {
-        self.more.node.as_ref().map_or_else(|| self.address(), |node| node.servers.clone())
-    }
-
-    /// `host:port` of this very broker.
-    fn address(&self) -> String {
         format!("localhost:{}", self.ports.lock().unwrap().client)
     }
 
@@ -331,8 +305,8 @@ impl Broker {
             if process.poll().is_some() {
                 return Some(false);
             }
-            std::net::TcpStream::connect(self.address()).ok()?;
-            let consumer: BaseConsumer = self.client().set("bootstrap.servers", self.address()).create().unwrap();
+            std::net::TcpStream::connect(self.bootstrap()).ok()?;
+            let consumer: BaseConsumer = self.client().create().unwrap();
             let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).ok()?;
             (!metadata.brokers().is_empty()).then_some(true)
         });
@@ -400,18 +374,6 @@ fn format(config: &Path, more: &[String]) {
     let fixed = ["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config.to_str().unwrap()];
     let arguments: Vec<&str> = fixed.into_iter().chain(more.iter().map(String::as_str)).collect();
     tools::run("kafka.tools.StorageTool", &arguments);
-}
-
-/// Makes a copied data folder that of another node: its number, and the id of the folder, which no two brokers may share.
-fn renumber(meta: &Path, node: i32) {
-    let text = std::fs::read_to_string(meta).unwrap();
-    let lines = text.lines().map(|line| match line.split_once('=') {
-        Some(("node.id", _)) => format!("node.id={node}\n"),
-        // 16 bytes in base64.
-        Some(("directory.id", _)) => format!("directory.id=helixstreamTestNode{node:02}g\n"),
-        _ => format!("{line}\n"),
-    });
-    std::fs::write(meta, lines.collect::<String>()).unwrap();
 }
 
 fn copy_folder(from: &Path, to: &Path) {

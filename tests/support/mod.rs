@@ -3,7 +3,6 @@
 //! | item | what it gives |
 //! |---|---|
 //! | [`Broker`] | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
-//! | [`Cluster`] | three of them that hold every topic threefold |
 //! | [`SecureBroker`] | the same with listeners that ask for TLS, client certificates, passwords and OAuth tokens |
 //! | [`Postgres`] | PostgreSQL on a free port, the same way |
 //! | [`PgBouncer`] | a pooler in front of one |
@@ -23,7 +22,6 @@
 pub mod authorizer;
 pub mod broker;
 pub mod certificates;
-pub mod cluster;
 pub mod disk;
 pub mod helix;
 pub mod pgbouncer;
@@ -41,7 +39,6 @@ pub mod wait;
 
 pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
-pub use cluster::Cluster;
 pub use disk::SmallDisk;
 pub use helix::{Finished, Helix};
 pub use pgbouncer::PgBouncer;

@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::client_log::log_line;
 use super::contact;
+use super::coordinator::GroupClient;
 use super::error::{Call, Failure, refused};
 use super::messages::{Buffer, Queue};
 use super::native::Native;
@@ -35,6 +36,8 @@ const REACH: Duration = Duration::from_secs(5);
 pub struct ClusterAdmin {
     admin: AdminClient<Logged>,
     reader: Arc<Native>,
+    /// Asks coordinators.
+    groups: GroupClient,
     common: Queue,
     settings: KafkaSettings,
     group: String,
@@ -69,7 +72,15 @@ impl ClusterAdmin {
         let reader = reader.client().clone();
         let common = Queue::of_consumer(&reader);
         let common = common.ok_or_else(|| Error::Fatal("make the admin client: it has no group id".to_owned()))?;
-        Ok(ClusterAdmin { admin, reader, common, settings: settings.clone(), group: settings.application_id.clone() })
+        let groups = GroupClient::new(settings);
+        Ok(ClusterAdmin {
+            admin,
+            reader,
+            groups,
+            common,
+            settings: settings.clone(),
+            group: settings.application_id.clone(),
+        })
     }
 
     pub(super) fn client(&self) -> &AdminClient<Logged> {
@@ -78,6 +89,10 @@ impl ClusterAdmin {
 
     pub(super) fn reader(&self) -> &Native {
         &self.reader
+    }
+
+    pub(super) fn groups(&self) -> &GroupClient {
+        &self.groups
     }
 
     /// Waits until a broker answers; logs a line every few seconds that none does.
@@ -301,11 +316,11 @@ impl Admin for ClusterAdmin {
     }
 
     fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
-        ask::all_committed(self.admin.inner().native_ptr(), &self.group)
+        self.groups.ask(ask::LIST_COMMITTED, |client| ask::all_committed(client, &self.group))
     }
 
     fn member_ids(&self) -> Result<Vec<String>> {
-        ask::member_ids(self.admin.inner().native_ptr(), &self.group)
+        self.groups.ask(ask::LIST_MEMBERS, |client| ask::member_ids(client, &self.group))
     }
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {

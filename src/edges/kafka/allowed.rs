@@ -12,7 +12,7 @@ use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::admin::{ClusterAdmin, REQUEST, creation, failed, millis, options};
-use super::ask::{COORDINATOR_REQUEST, reach};
+use super::coordinator::{PATIENCE, REQUEST_LIMIT};
 use super::error::{Call, Failure, refused};
 use super::native::{Kind, Native};
 use super::settings::KafkaSettings;
@@ -110,17 +110,24 @@ impl ClusterAdmin {
 
     /// Asks one question; the answers by name (the cluster's is empty).
     fn describe(&self, question: &Question<'_>) -> Result<BTreeMap<String, Allowed>> {
-        describe(self.reader(), question)
+        match question {
+            Question::Groups(_) => self.groups().ask(&question.doing(), |client| describe(client, question)),
+            Question::Topics(_) | Question::Cluster => {
+                describe(self.reader(), question)?.ok_or_else(|| no_answer(question))
+            }
+        }
     }
 }
 
-/// Asks one question through any client.
-fn describe(client: &Native, question: &Question<'_>) -> Result<BTreeMap<String, Allowed>> {
+fn no_answer(question: &Question<'_>) -> Error {
+    Error::Retry(format!("{}: no answer within {} s", question.doing(), question.limits().1.as_secs()))
+}
+
+/// Asks one question through any client; of groups through a [`GroupClient`](super::coordinator::GroupClient) alone. `None`: no answer came.
+fn describe(client: &Native, question: &Question<'_>) -> Result<Option<BTreeMap<String, Allowed>>> {
     let doing = question.doing();
     let client = client.as_ptr();
-    if matches!(question, Question::Groups(_)) {
-        reach(client).map_err(|failure| failure.remedy(Call::Admin, &doing))?;
-    }
+    let (limit, patience) = question.limits();
     let no_memory = || Error::Fatal(format!("{doing}: out of memory"));
     // SAFETY: a live client; queue and options are ours, used while they live, and destroyed once by their owners below.
     let (queue, options) = unsafe {
@@ -128,13 +135,11 @@ fn describe(client: &Native, question: &Question<'_>) -> Result<BTreeMap<String,
         let made = sys::rd_kafka_AdminOptions_new(client, question.operation());
         (queue, NonNull::new(made).map(DescribeOptions).ok_or_else(no_memory)?)
     };
-    options.ask_for_operations(&doing, question.limit())?;
+    options.ask_for_operations(&doing, limit)?;
     question.send(client, &options, &queue)?;
     // SAFETY: a live queue; the event is ours and destroyed once, after it was read.
-    let event = unsafe { sys::rd_kafka_queue_poll(queue.0.as_ptr(), millis(REQUEST)) };
-    let Some(event) = NonNull::new(event).map(Event) else {
-        return Err(Error::Retry(format!("{doing}: no answer within {} s", REQUEST.as_secs())));
-    };
+    let event = unsafe { sys::rd_kafka_queue_poll(queue.0.as_ptr(), millis(patience)) };
+    let Some(event) = NonNull::new(event).map(Event) else { return Ok(None) };
     // SAFETY: a live event; the text lives as long as it.
     let failure = unsafe {
         let code = sys::rd_kafka_event_error(event.0.as_ptr());
@@ -145,7 +150,7 @@ fn describe(client: &Native, question: &Question<'_>) -> Result<BTreeMap<String,
     if let Some(failure) = failure {
         return Err(failure.remedy(Call::Admin, &doing));
     }
-    question.read(&event).map_err(|failure| failure.remedy(Call::Admin, &doing))
+    question.read(&event).map(Some).map_err(|failure| failure.remedy(Call::Admin, &doing))
 }
 
 /// A refusal of which only the kind of resource is known, with those of its rights left that the brokers indeed deny; as it was where they do not say.
@@ -157,7 +162,7 @@ pub(super) fn narrowed(client: &Native, mut failure: Failure) -> Failure {
     let mut names: Vec<&str> = on_topics.map(|right| right.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let Ok(told) = describe(client, &Question::Topics(&names)) else { return failure };
+    let Ok(Some(told)) = describe(client, &Question::Topics(&names)) else { return failure };
     let is_denied = |right: &Right| {
         right.resource == Resource::Topic
             && told.get(&right.name).and_then(|allowed| allowed.has(right.operation)) == Some(false)
@@ -216,11 +221,11 @@ impl Question<'_> {
         }
     }
 
-    /// How long librdkafka may try to get the answer.
-    fn limit(&self) -> Duration {
+    /// How long librdkafka may try to get the answer, and how long it is waited for.
+    fn limits(&self) -> (Duration, Duration) {
         match self {
-            Question::Topics(_) | Question::Cluster => REQUEST,
-            Question::Groups(_) => COORDINATOR_REQUEST,
+            Question::Topics(_) | Question::Cluster => (REQUEST, REQUEST),
+            Question::Groups(_) => (REQUEST_LIMIT, PATIENCE),
         }
     }
 

@@ -9,26 +9,19 @@ use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_admin_op_t as Operation;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
+use super::coordinator::{PATIENCE, REQUEST_LIMIT};
 use super::error::{Call, Failure};
 use super::list::read;
+use super::native::Native;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::{Committed, TopicId, TopicIdentity};
 use crate::streams::record::TopicPartition;
 
-/// How long a request may take. librdkafka answers it with an error at that time, so that the wait for the event ends (but see
-/// [`COORDINATOR_REQUEST`]).
+/// How long a request may take. librdkafka answers it with an error at that time, so that the wait for the event ends; of a coordinator
+/// see [`coordinator`](super::coordinator).
 const REQUEST: Duration = Duration::from_secs(30);
 /// How much longer the event is waited for.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long librdkafka may try to get an answer from a group's coordinator: as long as it accepts.
-///
-/// librdkafka 2.12.1 never takes back such a request whose time is over while it looks for the coordinator. When the coordinator is there again, it
-/// sends what it has freed and ends the process (`rd_kafka_enq_once_del_source_return: Assertion `eonce->refcnt > 0' failed`, confluentinc/librdkafka
-/// issue 4605). So the time must not be over in an outage: the answer is waited for as long as any, and one that comes later is thrown away.
-pub(super) const COORDINATOR_REQUEST: Duration = Duration::from_secs(3600);
-/// How long a broker may take to answer before the coordinator is asked at all. In an outage nothing is asked then, so that questions do not pile up.
-const REACH: Duration = Duration::from_secs(10);
-
 /// Options of a request, with its time limit.
 struct Options(*mut sys::rd_kafka_AdminOptions_t);
 
@@ -73,46 +66,31 @@ impl Drop for Answer {
     }
 }
 
-/// Makes a request that a group's coordinator answers, and waits for the answer.
+/// Makes a request that a group's coordinator answers. `None`: no answer came within its patience.
 fn ask_coordinator(
     client: *mut sys::rd_kafka_t,
     operation: Operation,
     doing: &str,
     send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
-) -> Result<Answer> {
-    reach(client).map_err(|failure| failure.remedy(Call::Admin, doing))?;
-    ask(client, Options::new(client, operation, COORDINATOR_REQUEST), doing, send)
+) -> Result<Option<Answer>> {
+    ask(client, Options::new(client, operation, REQUEST_LIMIT), PATIENCE, doing, send)
 }
 
-/// Waits until a broker answers this client.
-pub(super) fn reach(client: *mut sys::rd_kafka_t) -> std::result::Result<(), Failure> {
-    let (limit, mut found) = (c_int::try_from(REACH.as_millis()).unwrap_or(c_int::MAX), std::ptr::null());
-    // SAFETY: a live client; what is found is ours to free, once.
-    unsafe {
-        let no_further_topics = 0;
-        let code = sys::rd_kafka_metadata(client, no_further_topics, std::ptr::null_mut(), &raw mut found, limit);
-        if let Some(failure) = Failure::of(code) {
-            return Err(failure);
-        }
-        sys::rd_kafka_metadata_destroy(found);
-    }
-    Ok(())
-}
-
-/// Makes a request and waits for its answer; `send` gets the options and the queue.
+/// Makes a request and waits so long for its answer; `send` gets the options and the queue. `None`: none came.
 fn ask(
     client: *mut sys::rd_kafka_t,
     options: Options,
+    patience: Duration,
     doing: &str,
     send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
-) -> Result<Answer> {
+) -> Result<Option<Answer>> {
     // SAFETY: a live client; the queue is ours.
     let answers = Answers(unsafe { sys::rd_kafka_queue_new(client) });
     send(options.0, answers.0);
-    let limit = c_int::try_from((REQUEST + GRACE).as_millis()).unwrap_or(c_int::MAX);
+    let limit = c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: a live queue; the event is ours.
     let event = NonNull::new(unsafe { sys::rd_kafka_queue_poll(answers.0, limit) });
-    let Some(event) = event else { return Err(Error::Retry(format!("{doing}: no answer in time"))) };
+    let Some(event) = event else { return Ok(None) };
     let answer = Answer(event);
     // SAFETY: a live event; the text lives as long, and is read before it is dropped.
     let failure = unsafe {
@@ -121,7 +99,7 @@ fn ask(
     };
     match failure {
         Some(failure) => Err(failure.remedy(Call::Admin, doing)),
-        None => Ok(answer),
+        None => Ok(Some(answer)),
     }
 }
 
@@ -158,9 +136,14 @@ fn is(failure: &Failure, code: Code) -> bool {
     failure.code == code as i32
 }
 
-/// All committed offsets of a group. None where there is no such group.
-pub(super) fn all_committed(client: *mut sys::rd_kafka_t, group: &str) -> Result<Vec<(TopicPartition, Committed)>> {
-    let doing = "list the committed offsets of the group";
+/// What [`all_committed`] does, for messages.
+pub(super) const LIST_COMMITTED: &str = "list the committed offsets of the group";
+/// What [`member_ids`] does, for messages.
+pub(super) const LIST_MEMBERS: &str = "list the members of the group";
+
+/// All committed offsets of a group: an empty list where there is no such group, `None` where no answer came.
+pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(TopicPartition, Committed)>>> {
+    let (client, doing) = (client.as_ptr(), LIST_COMMITTED);
     let id = name(group)?;
     let answer =
         ask_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, doing, |options, queue| {
@@ -171,6 +154,7 @@ pub(super) fn all_committed(client: *mut sys::rd_kafka_t, group: &str) -> Result
                 sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
             }
         })?;
+    let Some(answer) = answer else { return Ok(None) };
     let mut found = Vec::new();
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
     unsafe {
@@ -195,12 +179,12 @@ pub(super) fn all_committed(client: *mut sys::rd_kafka_t, group: &str) -> Result
             }
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
-/// The client ids of a group's members. None where there is no such group.
-pub(super) fn member_ids(client: *mut sys::rd_kafka_t, group: &str) -> Result<Vec<String>> {
-    let doing = "list the members of the group";
+/// The client ids of a group's members: an empty list where there is no such group, `None` where no answer came.
+pub(super) fn member_ids(client: &Native, group: &str) -> Result<Option<Vec<String>>> {
+    let (client, doing) = (client.as_ptr(), LIST_MEMBERS);
     let id = name(group)?;
     let answer =
         ask_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, doing, |options, queue| {
@@ -208,6 +192,7 @@ pub(super) fn member_ids(client: *mut sys::rd_kafka_t, group: &str) -> Result<Ve
             // SAFETY: live client, options and queue; the one name is copied by the call.
             unsafe { sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue) }
         })?;
+    let Some(answer) = answer else { return Ok(None) };
     let mut found = Vec::new();
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
     unsafe {
@@ -227,7 +212,7 @@ pub(super) fn member_ids(client: *mut sys::rd_kafka_t, group: &str) -> Result<Ve
             }
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// How many partitions each topic has, and its id; `None` where it does not exist. No topic is made by asking for it.
@@ -235,7 +220,7 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
     let doing = "describe topics";
     let names = topics.iter().map(|topic| name(topic)).collect::<Result<Vec<CString>>>()?;
     let described = Options::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, REQUEST);
-    let answer = ask(client, described, doing, |options, queue| {
+    let answer = ask(client, described, REQUEST + GRACE, doing, |options, queue| {
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         // SAFETY: live client, options and queue; the names are copied into the collection, which the call copies and we destroy.
         unsafe {
@@ -244,6 +229,7 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             sys::rd_kafka_TopicCollection_destroy(request);
         }
     })?;
+    let Some(answer) = answer else { return Err(Error::Retry(format!("{doing}: no answer in time"))) };
     let mut found = vec![None; topics.len()];
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
     unsafe {

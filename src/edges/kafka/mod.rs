@@ -13,6 +13,7 @@
 //! | [`admin`], `ask` | topics, their settings, committed offsets, the group's members |
 //! | [`client_log`] | librdkafka's own log lines, folded |
 //! | [`allowed`] | what the brokers allow this principal |
+//! | `coordinator` | questions that a group's coordinator answers |
 //! | `certificate` | why the certificate of a broker is refused |
 //! | `contact` | the first contact with the brokers: who is waited for, who is not |
 //! | `connection_error` | why a connection is refused, in words that say what to do |
@@ -29,6 +30,7 @@ pub mod client_log;
 mod connection_error;
 pub mod consumer;
 mod contact;
+mod coordinator;
 mod error;
 mod group;
 mod list;

@@ -162,6 +162,11 @@ impl KafkaSettings {
         all
     }
 
+    /// Of the client that asks coordinators.
+    pub(super) fn groups(&self) -> Properties {
+        self.common(&format!("{}-{}-groups", self.application_id, self.instance_id))
+    }
+
     fn writer(&self, client: &str) -> Properties {
         // Nothing is visible before the commit, and that does not wait for the linger: so it may be long, which keeps the
         // sending thread from waking for every few records.
