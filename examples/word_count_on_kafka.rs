@@ -77,6 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 membership: Box::new(membership),
                 fetching: Box::new(fetching),
                 producers: Box::new(producers),
+                renewal: instance.renewals(),
             };
             StreamThread::new(&instance, index, ports).run()
         };

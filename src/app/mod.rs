@@ -15,6 +15,7 @@ mod registry;
 mod replay;
 pub mod resolvers;
 mod rights;
+mod rotation;
 mod run;
 mod scripting;
 mod settings;

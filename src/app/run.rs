@@ -15,6 +15,7 @@ use super::kafka::{self, Memory};
 use super::kill::KillAt;
 use super::mirror::Mirrors;
 use super::pages::Pages;
+use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
 use super::{Custom, Stop, digest, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
@@ -23,11 +24,10 @@ use crate::config::keys::STATE_ACCESS;
 use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
 use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::client_log::tell_repeated_lines;
 use crate::edges::kafka::consumer::group_consumer;
 use crate::edges::kafka::producer::TransactionalProducers;
-use crate::edges::kafka::restore::ChangelogReader;
+use crate::edges::kafka::renewal::{CurrentSettings, SharedClients};
 use crate::edges::postgres::Database;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::slots::{Slot, StateAccess};
@@ -79,8 +79,9 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
     guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
     let kept = state::KeptSettings::read(&args.topology, &plan.file)?;
-    let mut kafka = kafka::settings(&args.kafka, Some(&plan.file), &slot.instance_id, memory)?;
-    kafka.topology = Some(plan.digest.clone());
+    let read = settings_reader(args, &plan, &slot, memory);
+    let kafka = read()?;
+    let watched = Watched::of(&kafka)?;
     tracing::info!(
         "slot {} of {}, instance {}, application {}, topology digest {}, brokers {}, mirror {}",
         slot.number,
@@ -98,16 +99,18 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     };
     let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
     let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
-    let Some(instance) = started else { return Ok(()) };
+    let Some((instance, clients)) = started else { return Ok(()) };
     // A topology that processes nothing, since it was refused or no broker answered, is not that of the slot's last run.
     kept.keep(&slot)?;
-    let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &kafka)).transpose()?;
+    let current = CurrentSettings::new(kafka);
+    let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &current)).transpose()?;
     let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
     let pages = Arc::new(Pages::new(instance.metrics(), status));
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
-    let threads = Threads::start(&instance, &kafka, plan.threads)?;
+    let threads = Threads::start(&instance, &current, plan.threads)?;
     let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
+    let rotation = watch_files(watched, &current, read, &instance, clients)?;
     let mut health = runtime::Watch::new(&instance);
     let mut status = Watch::new(pages);
     let failure = threads.watch(&signalled, &mut || {
@@ -118,6 +121,21 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     });
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
+    let stopped = end(threads, standby, &workers, mirrors);
+    rotation.end();
+    drop(http);
+    failure.map_or(stopped, Err)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for the end of all that the stopped instance has started.
+fn end(
+    threads: Threads,
+    standby: Option<JoinHandle<()>>,
+    workers: &Workers,
+    mirrors: Option<Mirrors>,
+) -> Result<(), Stop> {
     let mirrors_end = mirrors.map_or(Vec::new(), Mirrors::stop);
     let deadline = Instant::now() + STOP_LIMIT;
     let stopped = threads.join(deadline);
@@ -126,10 +144,34 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     workers.finish(deadline.saturating_duration_since(Instant::now()));
     let mirrors_limit = Instant::now() + Duration::from_secs(1);
     mirrors_end.iter().for_each(|mirror| _ = wait_for(mirror, mirrors_limit));
-    drop(http);
-    failure.map_or(stopped, Err)?;
-    tracing::info!("stopped");
-    Ok(())
+    stopped
+}
+
+/// Reads how the instance reaches Kafka, as often as it is asked.
+fn settings_reader(args: &RunArgs, plan: &Plan, slot: &Slot, memory: Memory) -> ReadSettings {
+    let (args, file, digest) = (args.kafka.clone(), plan.file.clone(), plan.digest.clone());
+    let instance_id = slot.instance_id.clone();
+    Box::new(move || {
+        let settings = kafka::settings(&args, Some(&file), &instance_id, memory)?;
+        Ok(KafkaSettings { topology: Some(digest.clone()), ..settings })
+    })
+}
+
+/// Watches the files that Kafka's clients are made of. When they change, the threads get new clients, each after its next commit.
+fn watch_files(
+    watched: Watched,
+    current: &CurrentSettings,
+    read: ReadSettings,
+    instance: &Arc<Instance>,
+    clients: SharedClients,
+) -> anyhow::Result<Rotation> {
+    let instance = instance.clone();
+    let renew = move |settings: &KafkaSettings| {
+        clients.renew(settings)?;
+        instance.renew_clients();
+        Ok(())
+    };
+    Rotation::start(watched, current, read, Box::new(renew))
 }
 
 /// What a retention of tombstones costs.
@@ -187,7 +229,7 @@ fn start(
     memory: Memory,
     (executor, observer): (Arc<Workers>, Arc<dyn StepObserver>),
     signalled: &AtomicBool,
-) -> Result<Option<Arc<Instance>>, Stop> {
+) -> Result<Option<(Arc<Instance>, SharedClients)>, Stop> {
     let runtime = &plan.file.values.runtime;
     let engine = plan.engine.clone();
     let config = RuntimeConfig {
@@ -213,25 +255,24 @@ fn start(
         ..StoreMemory::default()
     };
     let stores = Arc::new(RocksStores::new(&slot.tasks, &stores)?);
-    let restore = Arc::new(ChangelogReader::new(kafka)?);
-    let has_standbys = plan.file.graph.stores.iter().any(|store| store.standby > 0);
-    let standby = if has_standbys { Arc::new(ChangelogReader::for_standbys(kafka)?) } else { restore.clone() };
-    let admin = Arc::new(ClusterAdmin::new(kafka, &restore)?);
+    let clients = SharedClients::new(kafka, plan.file.graph.stores.iter().any(|store| store.standby > 0))?;
     let (patience, threads) = (runtime.broker_timeout, plan.threads);
     let purposes = if plan.database.is_some() { &[Purpose::Run, Purpose::Mirror][..] } else { &[Purpose::Run] };
     let needs = rights::needs_of(&plan.file, purposes);
     let kafka = kafka.clone();
     unless_signalled(signalled, move || {
+        let admin = clients.admin.get();
         admin.wait_for_brokers(patience)?;
         let asked = rights::require(&admin, &kafka, "run", &needs)?;
         let clock = Arc::new(MachineClock::default());
-        let ports = InstancePorts { admin: admin.clone(), restore, standby, stores, clock, executor, observer };
+        let SharedClients { admin: shared, restore, standby } = clients.clone();
+        let ports = InstancePorts { admin: shared, restore, standby, stores, clock, executor, observer };
         let instance = prepare(&engine, &config, threads, &ports, patience)?;
         if !asked.absent.is_empty() {
             // On topics that it has just made.
             rights::require(&admin, &kafka, "run", &needs)?;
         }
-        Ok(instance)
+        Ok((instance, clients))
     })
 }
 
@@ -262,7 +303,7 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(instance: &Arc<Instance>, kafka: &KafkaSettings, count: usize) -> anyhow::Result<Threads> {
+    fn start(instance: &Arc<Instance>, kafka: &CurrentSettings, count: usize) -> anyhow::Result<Threads> {
         let (end, ends) = channel();
         let mut handles = Vec::new();
         for index in 0..count {
@@ -328,12 +369,25 @@ fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<(
     thread.context("start the thread of the standbys").map(Some)
 }
 
-fn stream_thread(instance: &Arc<Instance>, kafka: &KafkaSettings, index: usize) -> anyhow::Result<()> {
-    let (membership, fetching) = group_consumer(kafka, index)?;
-    let ports = ThreadPorts {
-        membership: Box::new(membership),
-        fetching: Box::new(fetching),
-        producers: Box::new(TransactionalProducers::new(kafka, index)),
-    };
-    StreamThread::new(instance, index, ports).run().with_context(|| format!("stream thread {index}"))
+/// A stream thread for as long as the instance runs: one after the other, each with clients of its own, where the clients are renewed.
+fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize) -> anyhow::Result<()> {
+    let name = format!("stream thread {index}");
+    while !instance.is_stopping() {
+        let (renewal, settings) = (instance.renewals(), kafka.get());
+        let made = once_made(&name, || instance.is_stopping(), || group_consumer(&settings, index));
+        let Some((membership, fetching)) = made? else { break };
+        if renewal > 0 {
+            tracing::info!("{name} has new Kafka clients");
+        }
+        let asked = instance.clone();
+        let is_outdated = Arc::new(move || asked.renewals() != renewal);
+        let ports = ThreadPorts {
+            membership: Box::new(membership),
+            fetching: Box::new(fetching),
+            producers: Box::new(TransactionalProducers::new(&settings, index).replaced_when(is_outdated)),
+            renewal,
+        };
+        StreamThread::new(instance, index, ports).run().with_context(|| name.clone())?;
+    }
+    Ok(())
 }

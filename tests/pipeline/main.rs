@@ -27,6 +27,7 @@ mod pooled;
 mod postgres;
 mod refused;
 mod restore;
+mod rotation;
 mod samples;
 mod scale;
 mod secure;

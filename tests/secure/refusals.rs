@@ -92,7 +92,7 @@ fn logins() {
 fn protocols() {
     let broker = SecureBroker::shared();
     let to = |login: Login, connection: Connection| Connection { servers: broker.address(login), ..connection };
-    let plain = |login: Login| Connection { servers: broker.address(login), settings: Vec::new() };
+    let plain = |login: Login| Connection { servers: broker.address(login), settings: Vec::new(), password_file: None };
     let open = Connection { servers: broker.open().bootstrap(), ..broker.login(Login::Tls) };
     let setting = "`security` of [kafka] (security.protocol)";
     all_refused(vec![

@@ -85,6 +85,8 @@ pub struct Options {
     pub authorizer: bool,
     /// After this many milliseconds a SCRAM client must show its password again, or it is cut off; 0: never.
     pub reauthenticate_ms: u32,
+    /// Whether the SASL_SSL listener of `Plain`, `Scram256` and `Scram512` asks for a client certificate, too.
+    pub asks_certificate: bool,
     /// The greatest heap of its JVM, as `-Xmx` takes it; that of every test broker where none is named.
     pub heap: Option<&'static str>,
     /// How long an OAuth token is good for; [`token_server::LIFE`] where nothing is said.
@@ -120,7 +122,9 @@ impl SecureBroker {
         write("broker.pem", authority.sign("broker"));
         write("expired.pem", authority.sign_request(Request { name: "broker", host: "localhost", days: -1 }));
         write("otherhost.pem", authority.sign_request(Request { name: "broker", host: "kafka.example", days: 2 }));
-        std::fs::copy(authority.certificate(), dir.join("trusted.pem")).unwrap();
+        for trusted in ["trusted.pem", "clients.pem"] {
+            std::fs::copy(authority.certificate(), dir.join(trusted)).unwrap();
+        }
         let scram = |mechanism| format!("SCRAM-SHA-{mechanism}=[name={USER},password={PASSWORD}]");
         let more = More {
             properties: properties(&dir, ports, &tokens, options),
@@ -154,6 +158,23 @@ impl SecureBroker {
         self.dir.join("trusted.pem")
     }
 
+    /// Stops it and starts it again, so that the listener that [`Options::asks_certificate`] is about takes client certificates of another authority, too.
+    pub fn restart_trusting(&self, authority: &Authority) {
+        self.broker.stop();
+        let both = [&self.authority, authority].map(|one| std::fs::read_to_string(one.certificate()).unwrap());
+        std::fs::write(self.dir.join("clients.pem"), both.concat()).unwrap();
+        self.broker.restart();
+    }
+
+    /// Stops it and starts it again with a certificate of another authority. Of that authority alone the listener that [`Options::asks_certificate`] is about takes
+    /// client certificates from now on.
+    pub fn restart_under(&self, authority: &Authority) {
+        self.broker.stop();
+        std::fs::write(self.dir.join("broker.pem"), authority.sign("broker").key_store()).unwrap();
+        std::fs::copy(authority.certificate(), self.dir.join("clients.pem")).unwrap();
+        self.broker.restart();
+    }
+
     /// `localhost:port` of a listener.
     pub fn address(&self, login: Login) -> String {
         format!("localhost:{}", self.ports[login.listener()])
@@ -161,7 +182,7 @@ impl SecureBroker {
 
     /// All that a client needs for a way in, in working order. [`USER`] logs in where a user is asked for.
     pub fn login(&self, login: Login) -> Connection {
-        let mut connection = Connection { servers: self.address(login), settings: Vec::new() };
+        let mut connection = Connection { servers: self.address(login), settings: Vec::new(), password_file: None };
         let protocol = LISTENERS[login.listener()].1;
         connection.set("security.protocol", protocol);
         if protocol.ends_with("SSL") {
@@ -262,6 +283,11 @@ listener.name.oauth.oauthbearer.connections.max.reauth.ms=3600000
         let limit = format!("connections.max.reauth.ms={}", options.reauthenticate_ms);
         writeln!(text, "listener.name.sasl.scram-sha-256.{limit}\nlistener.name.sasl.scram-sha-512.{limit}").unwrap();
     }
+    if options.asks_certificate {
+        writeln!(text, "listener.name.sasl.ssl.client.auth=required").unwrap();
+        writeln!(text, "listener.name.sasl.ssl.truststore.location={dir}/clients.pem").unwrap();
+        writeln!(text, "listener.name.sasl.ssl.truststore.type=PEM").unwrap();
+    }
     if options.authorizer {
         text += "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n";
         text += "super.users=User:ANONYMOUS\n";
@@ -276,6 +302,8 @@ pub struct Connection {
     pub servers: String,
     /// Name and value.
     pub settings: Vec<(String, String)>,
+    /// The file that holds the password, in place of the setting. Commands alone know it, no client of the test's own.
+    pub password_file: Option<PathBuf>,
 }
 
 impl Connection {
@@ -302,6 +330,11 @@ impl Connection {
         self.with("sasl.username", name).with("sasl.password", password)
     }
 
+    /// The same with the password in a file.
+    pub fn with_password_file(self, file: PathBuf) -> Connection {
+        Connection { password_file: Some(file), ..self.without("sasl.password") }
+    }
+
     /// Shows a client certificate.
     pub fn show(&mut self, identity: &Identity) {
         self.set("ssl.certificate.location", identity.certificate.to_str().unwrap());
@@ -312,6 +345,9 @@ impl Connection {
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--bootstrap-servers".to_owned(), self.servers.clone()];
         arguments.extend(self.settings.iter().flat_map(|(key, value)| ["-X".to_owned(), format!("{key}={value}")]));
+        if let Some(file) = &self.password_file {
+            arguments.extend(["--kafka-password-file".to_owned(), file.display().to_string()]);
+        }
         arguments
     }
 

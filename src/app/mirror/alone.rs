@@ -6,14 +6,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Outage};
-use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, sinks};
+use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, settings_alone, sinks};
 use crate::app::pages::of_mirrors;
+use crate::app::rotation::{Rotation, Watched};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{Custom, Stop, http, kafka, registry, rights};
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::cli::{MirrorRunArgs, Purpose};
 use crate::edges::http::{Family, Status};
 use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::renewal::CurrentSettings;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::postgres::mirror::{Figures, Status as MirrorStatus};
 
@@ -32,6 +34,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let server = http::bind(&args.http, None, &file.run)?;
     refuse_foreign_tables(&database)?;
     tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
+    let watched = Watched::of(&kafka)?;
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
     let first_topic = topics.first().cloned().unwrap_or_default();
@@ -45,9 +48,13 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     if ready.is_none() {
         return Ok(());
     }
-    let mirrors = Mirrors::start(sinks, &kafka)?;
-    let contact = Contact::watch(&kafka, first_topic, file.values.runtime.session_timeout)?;
+    let (args, instance) = (args.target.kafka.clone(), kafka.instance_id.clone());
+    let current = CurrentSettings::new(kafka);
+    let mirrors = Mirrors::start(sinks, &current)?;
+    let contact = Contact::watch(&current, first_topic, file.values.runtime.session_timeout)?;
     let pages = Arc::new(Pages { mirrors: mirrors.status(), outage: contact.outage() });
+    let read = Box::new(move || settings_alone(&args, &file, &instance));
+    let rotation = Rotation::start(watched, &current, read, Box::new(|_| Ok(())))?;
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let (line, mut shown) = (LiveLine::new(), Instant::now());
     let mut outcome = Ok(());
@@ -67,6 +74,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), Stop> {
     let contact = contact.stop();
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
     wait_for(&contact, deadline);
+    rotation.end();
     drop(http);
     outcome?;
     tracing::info!("stopped");

@@ -13,6 +13,7 @@ use crate::edges::cli::terminal::Progress;
 use crate::edges::cli::{BackfillArgs, BackfillFrom, Purpose};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::renewal::CurrentSettings;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::postgres::{MirrorTables, Progress as Kept};
 use crate::streams::record::TopicPartition;
@@ -59,7 +60,7 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
     }
     let total: u64 = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
     tracing::info!("{total} offsets of {} partitions to mirror into {database}", goals.len());
-    let mirrors = Mirrors::start(sinks, &kafka)?;
+    let mirrors = Mirrors::start(sinks, &CurrentSettings::new(kafka.clone()))?;
     let done = follow(&mut tables, &topics, &goals, (&mirrors, &signalled));
     let deadline = Instant::now() + STOP_LIMIT;
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));

@@ -13,6 +13,7 @@ use super::GROUP;
 use crate::app::signals::LOOK;
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
+use crate::edges::kafka::renewal::CurrentSettings;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::Admin;
@@ -42,16 +43,22 @@ impl Outage {
 
 impl Contact {
     /// Starts to watch. Kafka counts as unreachable after `limit` without an answer.
-    pub(super) fn watch(kafka: &KafkaSettings, topic: String, limit: Duration) -> anyhow::Result<Contact> {
-        // The group of the events' mirror, which the principal may read.
-        let application_id = format!("{}-{GROUP}", kafka.application_id);
-        let settings = KafkaSettings { application_id, ..kafka.clone() };
-        let admin = ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)?;
+    pub(super) fn watch(current: &CurrentSettings, topic: String, limit: Duration) -> anyhow::Result<Contact> {
+        let (current, mut renewal) = (current.clone(), current.renewals());
+        let mut admin = admin(&current)?;
         let (outage, stop) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let (told, asked) = (outage.clone(), stop.clone());
         let watch = move || {
             let mut heard = Heard::new(limit);
             while !asked.load(Ordering::Relaxed) {
+                let renewals = current.renewals();
+                if renewal != renewals {
+                    // One that cannot be made just now is made at the next turn.
+                    match self::admin(&current) {
+                        Ok(new) => (admin, renewal) = (new, renewals),
+                        Err(error) => tracing::debug!("the watch keeps its former Kafka client: {error}"),
+                    }
+                }
                 let text = heard.take(&admin.reach_group(&topic), Instant::now());
                 *told.lock().unwrap_or_else(PoisonError::into_inner) = text;
                 let next = Instant::now() + limit / ASK_PART;
@@ -74,6 +81,14 @@ impl Contact {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
     }
+}
+
+/// A client that asks for the group of the events' mirror, which the principal may read.
+fn admin(current: &CurrentSettings) -> Result<ClusterAdmin> {
+    let kafka = current.get();
+    let application_id = format!("{}-{GROUP}", kafka.application_id);
+    let settings = KafkaSettings { application_id, ..kafka };
+    ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)
 }
 
 /// What was heard of Kafka, and what was said about it.

@@ -22,9 +22,9 @@ use crate::config::Topology as File;
 use crate::config::flow::logs_of;
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
-use crate::edges::cli::{MigrateArgs, MirrorAction, MirrorTarget};
+use crate::edges::cli::{KafkaArgs, MigrateArgs, MirrorAction, MirrorTarget};
 use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::mirror::MirrorSource;
+use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
 use crate::edges::postgres::mirror::{Mirror, Settings, Status};
 use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
 use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
@@ -99,11 +99,17 @@ impl Alone {
         let database = named(database(&target.postgres, &file)?)?;
         // Names the clients in the broker's logs; members that come and go share no identity over a restart.
         let instance = format!("mirror-{}", uuid::Uuid::new_v4().simple());
-        let memory = Memory::share(file.values.runtime.memory, 1);
-        let mut kafka = kafka::settings(&target.kafka, Some(&file), &instance, memory)?;
-        kafka.static_membership = false;
+        let kafka = settings_alone(&target.kafka, &file, &instance)?;
         Ok(Alone { file, database, kafka })
     }
+}
+
+/// How the mirror alone reaches Kafka.
+fn settings_alone(args: &KafkaArgs, file: &File, instance: &str) -> Result<KafkaSettings, Stop> {
+    let memory = Memory::share(file.values.runtime.memory, 1);
+    let mut kafka = kafka::settings(args, Some(file), instance, memory)?;
+    kafka.static_membership = false;
+    Ok(kafka)
 }
 
 /// Fails when one of these topics is missing.
@@ -230,11 +236,10 @@ pub struct Mirrors(Vec<Running>);
 
 impl Mirrors {
     /// Starts them.
-    pub fn start(sinks: Sinks, kafka: &KafkaSettings) -> anyhow::Result<Mirrors> {
+    pub fn start(sinks: Sinks, kafka: &CurrentSettings) -> anyhow::Result<Mirrors> {
         let mut all = Vec::new();
         for Sink { group, topics, sink, stop } in sinks.0 {
-            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            let source = MirrorSource::new(kafka, &group, &names)?;
+            let source = RenewableMirror::new(kafka, &group, &topics)?;
             let mirror = Mirror::start(Box::new(source), sink, stop, Settings::default());
             all.push(Running { topics: topics.join(","), mirror: mirror.context("start a mirror")? });
         }

@@ -16,6 +16,7 @@ use super::client_log::log_line;
 use super::contact;
 use super::coordinator::GroupClient;
 use super::error::{Call, Failure, refused};
+use super::live::Live;
 use super::messages::{Buffer, Queue};
 use super::native::Native;
 use super::restore::ChangelogReader;
@@ -34,6 +35,8 @@ const REACH: Duration = Duration::from_secs(5);
 
 /// An instance's administration client.
 pub struct ClusterAdmin {
+    /// First, since fields are dropped in their order and only a live client may be listed.
+    _live: Live,
     admin: AdminClient<Logged>,
     reader: Arc<Native>,
     /// Asks coordinators.
@@ -67,13 +70,16 @@ impl ClusterAdmin {
             config.set(key, value.read()?);
         }
         let admin = config.create_with_context(Logged);
-        let admin =
+        let admin: AdminClient<Logged> =
             admin.map_err(|_| Error::Fatal("make the admin client: a setting given with -X is refused".to_owned()))?;
+        // SAFETY: a live client, which is dropped after its place in the list.
+        let live = unsafe { Live::new(admin.inner().native_ptr()) };
         let reader = reader.client().clone();
         let common = Queue::of_consumer(&reader);
         let common = common.ok_or_else(|| Error::Fatal("make the admin client: it has no group id".to_owned()))?;
         let groups = GroupClient::new(settings);
         Ok(ClusterAdmin {
+            _live: live,
             admin,
             reader,
             groups,

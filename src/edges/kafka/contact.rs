@@ -30,7 +30,7 @@ pub(super) fn is_made() -> bool {
 /// # Errors
 /// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection to the only broker that is named; of
 /// several brokers the others have 5 s more to answer.
-pub(super) fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<()> {
+pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<()> {
     let probe = Native::new(Kind::Probe, &settings.probe())?;
     let servers = &settings.bootstrap_servers;
     let is_one_broker = !servers.contains(',');

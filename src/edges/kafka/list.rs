@@ -26,6 +26,9 @@ impl Entry {
 /// An owned list.
 pub(super) struct List(*mut sys::rd_kafka_topic_partition_list_t);
 
+// SAFETY: owned, and used by one thread at a time.
+unsafe impl Send for List {}
+
 impl List {
     /// An empty list.
     pub fn new(capacity: usize) -> List {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
@@ -37,6 +38,8 @@ pub struct MirrorSource {
     membership: GroupMembership,
     fetching: GroupFetching,
     taken: Taken,
+    /// Partitions that the group has given to this member.
+    assigned: Vec<TopicPartition>,
     /// Partitions that are being read.
     started: Vec<TopicPartition>,
     /// Whether all of them are held back, since the receiver is full.
@@ -84,12 +87,33 @@ impl MirrorSource {
             membership,
             fetching,
             taken: Taken { buffer: Buffer::new(), done: 0, void: Vec::new() },
+            assigned: Vec::new(),
             started: Vec::new(),
             paused: false,
             served: now,
             kept: BTreeMap::new(),
             committed: now,
         })
+    }
+
+    /// Gives all partitions up, as if the group had revoked them, and leaves the group. What that takes longer than [`LEAVE_LIMIT`], as when the brokers
+    /// do not let this client in any more, is done in the background.
+    pub(super) fn give_up(mut self, to: &mut dyn LogReceiver) {
+        let assigned = std::mem::take(&mut self.assigned);
+        if !assigned.is_empty() {
+            to.revoked(&assigned);
+        }
+        let (done, left) = channel();
+        let end = move || {
+            drop(self);
+            // Who waited may have gone on.
+            _ = done.send(());
+        };
+        // Where the system gives no thread, the source was dropped here.
+        let started = std::thread::Builder::new().name("mirror-end".to_owned()).spawn(end);
+        if started.is_ok() {
+            _ = left.recv_timeout(LEAVE_LIMIT);
+        }
     }
 
     /// Takes and hands over until nothing is left, the receiver is full, or the group wants something.
@@ -162,12 +186,14 @@ impl MirrorSource {
                 GroupEvent::Assigned(partitions) => {
                     self.fetching.assign(&[])?;
                     to.assigned(&partitions);
+                    self.assigned.extend(partitions);
                 }
                 GroupEvent::Revoked(partitions) | GroupEvent::Lost(partitions) => {
                     for partition in &partitions {
                         self.forget(partition);
                         self.kept.remove(partition);
                     }
+                    self.assigned.retain(|assigned| !partitions.contains(assigned));
                     to.revoked(&partitions);
                     self.fetching.unassign(&partitions)?;
                 }

@@ -9,6 +9,7 @@
 //! | [`producer`] | the transactional producer of a stream thread |
 //! | [`restore`] | reads of changelogs, a queue a partition, for restores and standbys |
 //! | [`mirror`] | the log source of the mirror |
+//! | [`renewal`], `live` | clients that are renewed, or given another password, when files have changed on disk |
 //! | [`range`] | a range of one partition, for `mirror verify` |
 //! | [`admin`], `ask` | topics, their settings, committed offsets, the group's members |
 //! | [`client_log`] | librdkafka's own log lines, folded |
@@ -34,6 +35,7 @@ mod coordinator;
 mod error;
 mod group;
 mod list;
+mod live;
 mod messages;
 pub mod mirror;
 mod native;
@@ -41,11 +43,16 @@ mod partitions;
 mod pass_through;
 pub mod plain;
 pub mod producer;
+#[cfg(test)]
+mod property_names;
 pub mod range;
+pub mod renewal;
 pub mod restore;
 mod send;
 pub mod settings;
 pub mod version;
 
+pub use contact::wait_for_brokers;
+pub use live::give_password;
 pub use pass_through::{PassThrough, RefusedSetting, Value};
 pub use settings::KafkaSettings;

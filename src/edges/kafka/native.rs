@@ -17,8 +17,10 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::certificate::{checks_certificates, on_certificate};
 use super::client_log::log_line;
 use super::connection_error::{Diagnosis, of_files};
+use super::contact;
 use super::error::Failure;
 use super::list::{Entry, List, read};
+use super::live::Live;
 use super::messages::{Message, Queue, View};
 use super::pass_through::Value;
 use super::settings::Properties;
@@ -80,6 +82,8 @@ pub(super) struct Native {
     /// The consumer group, where it is a member of one or asks for its offsets.
     group: Option<String>,
     mailbox: Box<Mailbox>,
+    /// Until the client is destroyed.
+    live: Option<Live>,
 }
 
 // SAFETY: librdkafka's client is thread-safe, and the mailbox is made of mutexes.
@@ -96,7 +100,8 @@ impl Native {
     /// Makes a client. It does not connect yet.
     ///
     /// # Errors
-    /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a secret's value).
+    /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a secret's value); [`Error::Retry`] when a secret's file cannot be
+    /// read, and once a broker has answered this process also when a certificate or key cannot be used: such files are replaced while it runs.
     pub fn new(kind: Kind, properties: &Properties) -> Result<Native> {
         let mailbox = Box::new(Mailbox { is_probe: kind == Kind::Probe, ..Mailbox::default() });
         let conf = Conf::new(properties)?;
@@ -125,8 +130,11 @@ impl Native {
         };
         let Some(client) = NonNull::new(client) else {
             let text = c_text(&text);
-            let why = of_files(&text).unwrap_or_else(|| format!("{text}; check -X and --set"));
-            return Err(Error::Fatal(format!("make a Kafka client: {why}")));
+            return Err(match of_files(&text) {
+                Some(why) if contact::is_made() => Error::Retry(format!("make a Kafka client: {why}")),
+                Some(why) => Error::Fatal(format!("make a Kafka client: {why}")),
+                None => Error::Fatal(format!("make a Kafka client: {text}; check -X and --set")),
+            });
         };
         std::mem::forget(conf);
         if kind == Kind::Consumer {
@@ -134,7 +142,9 @@ impl Native {
             unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
         }
         let group = properties.iter().rev().find(|(key, _)| key == "group.id").map(|(_, value)| value.to_string());
-        Ok(Native { client, kind, group, mailbox })
+        // SAFETY: a live client, which is taken off the list before it is destroyed.
+        let live = Some(unsafe { Live::new(client.as_ptr()) });
+        Ok(Native { client, kind, group, mailbox, live })
     }
 
     /// The rights that reading takes: that on the group, and that on the topic where one is named.
@@ -231,27 +241,26 @@ impl Native {
 
 impl Drop for Native {
     fn drop(&mut self) {
+        self.live = None;
         let mailbox = ManuallyDrop::new(std::mem::take(&mut self.mailbox));
         let ending = Ending { client: self.client, mailbox };
-        if self.kind != Kind::Consumer {
-            ending.destroy();
-            return;
-        }
+        let is_consumer = self.kind == Kind::Consumer;
         // On a thread of its own: several calls of librdkafka that an end needs have no limit, and were seen to hang.
         let (done, ended) = channel();
         let end = move || {
-            let closed = ending.let_go();
-            if closed {
-                ending.destroy();
+            if is_consumer {
+                ending.let_go();
             }
+            ending.destroy();
             // Who waited may have given up.
-            let _ = done.send(closed);
+            let _ = done.send(());
         };
         let started = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(end);
         // Longer than the closing may take: to destroy what is closed takes a moment, too.
-        if started.is_err() || !ended.recv_timeout(LET_GO + LET_GO / 2).unwrap_or(false) {
-            tracing::error!(
-                "a Kafka consumer did not end and is left behind; its poll interval or session timeout ends its membership"
+        if started.is_err() || ended.recv_timeout(LET_GO).is_err() {
+            tracing::warn!(
+                "a Kafka client has not ended within {} s and is left to end in the background; timeouts of the brokers end what it was part of",
+                LET_GO.as_secs()
             );
         }
     }
@@ -260,8 +269,9 @@ impl Drop for Native {
 /// A refusal is the cause of a failure for so long: librdkafka logs the same error of a connection again after 30 s.
 const REFUSAL_LASTS: Duration = Duration::from_secs(45);
 
-/// How long a consumer that is dropped may take to leave its group. librdkafka gives its own request to leave 5 s.
-const LET_GO: Duration = Duration::from_secs(10);
+/// How long a consumer that is dropped is waited for. librdkafka gives its own request to leave the group 5 s, and commits that wait for a coordinator the
+/// session timeout.
+const LET_GO: Duration = Duration::from_secs(15);
 
 /// A client on its way out, and what its callbacks write to: that is freed behind the client alone, and left behind with it.
 struct Ending {
@@ -287,10 +297,8 @@ impl Ending {
     ///
     /// Nothing else is called meanwhile. A call that comes to the group just when it has ended is thrown away without an answer (rd_kafka_cgrp_op_serve),
     /// and its caller waits for ever. Where an answer is waited for the group cannot have ended.
-    ///
-    /// `false`: it is not closed in time.
-    fn let_go(&self) -> bool {
-        let (client, deadline) = (self.client.as_ptr(), Instant::now() + LET_GO);
+    fn let_go(&self) {
+        let client = self.client.as_ptr();
         // SAFETY: a live client and its own queue, whose messages are ours. An error of the closing is that it was closed, is closing, or has failed for good,
         // in which case the answer alone is what it waits for.
         unsafe {
@@ -299,26 +307,19 @@ impl Ending {
             if !queue.is_null() {
                 drop(Failure::take(sys::rd_kafka_consumer_close_queue(client, queue)));
             }
-            let closed = loop {
-                if sys::rd_kafka_consumer_closed(client) != 0 {
-                    break true;
-                }
+            while sys::rd_kafka_consumer_closed(client) == 0 {
                 self.answer();
                 if failed_for_good || queue.is_null() {
-                    break true;
-                }
-                if Instant::now() >= deadline {
-                    break false;
+                    break;
                 }
                 let message = sys::rd_kafka_consume_queue(queue, LOOK.as_millis() as c_int);
                 if !message.is_null() {
                     sys::rd_kafka_message_destroy(message);
                 }
-            };
+            }
             if !queue.is_null() {
                 sys::rd_kafka_queue_destroy(queue);
             }
-            closed
         }
     }
 
@@ -461,37 +462,4 @@ unsafe extern "C" fn on_delivery(
         };
         lock(&(*opaque.cast::<Mailbox>()).deliveries).push(delivery);
     }
-}
-
-/// Every setting of librdkafka in its own order, and what each is for, as the library itself lists them.
-#[cfg(test)]
-fn properties() -> Vec<(String, String)> {
-    use std::io::{Read as _, Seek as _};
-    use std::os::fd::AsRawFd as _;
-    let mut file = tempfile::tempfile().unwrap();
-    // SAFETY: a stream over a copy of the file's descriptor, closed once; librdkafka writes text to it.
-    unsafe {
-        let stream = libc::fdopen(libc::dup(file.as_raw_fd()), c"w".as_ptr());
-        sys::rd_kafka_conf_properties_show(stream.cast());
-        libc::fclose(stream);
-    }
-    let mut text = String::new();
-    file.rewind().unwrap();
-    file.read_to_string(&mut text).unwrap();
-    let rows = text.lines().filter_map(|line| line.split_once('|'));
-    let rows = rows.map(|(name, rest)| (name.trim().to_owned(), rest.to_owned()));
-    rows.filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_lowercase())).collect()
-}
-
-/// The names of all settings of librdkafka.
-#[cfg(test)]
-pub(super) fn property_names() -> Vec<String> {
-    properties().into_iter().map(|(name, _)| name).collect()
-}
-
-/// The settings of librdkafka that are another name for one, and that one.
-#[cfg(test)]
-pub(super) fn aliases() -> Vec<(String, String)> {
-    let of = |what: &str| Some(what.split_once("Alias for `")?.1.split('`').next()?.to_owned());
-    properties().into_iter().filter_map(|(name, what)| Some((name, of(&what)?))).collect()
 }

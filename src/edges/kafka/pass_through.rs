@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::secret::{HIDDEN, SecretSource, names_secret};
 use crate::streams::error::{Error, Result};
@@ -48,6 +49,19 @@ const TOPIC_NAMED: &[&str] = &[
     "topic.metadata.refresh.sparse",
     "topic.metadata.propagation.max.ms",
     "topic.blacklist",
+];
+
+/// Settings that name a file, or a folder of files, which librdkafka reads when a client is made.
+const FILES: &[&str] = &[
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+    "https.ca.location",
+    "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+    "sasl.oauthbearer.assertion.jwt.template.file",
 ];
 
 /// A `-X` that is not taken.
@@ -153,11 +167,29 @@ impl PassThrough {
     pub fn entries(&self) -> &[(String, Value)] {
         &self.0
     }
+
+    /// The files that each new client reads: certificates, keys, authorities, and secrets that stand in a file.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let file = |(key, value): &(String, Value)| match value {
+            Value::Secret(SecretSource::File { path, .. }) => Some(path.clone()),
+            Value::Text(text) if FILES.contains(&key.as_str()) => Some(PathBuf::from(text)),
+            Value::Secret(SecretSource::Value(_)) | Value::Text(_) => None,
+        };
+        self.0.iter().filter_map(file).collect()
+    }
+
+    /// The file that holds the password of PLAIN and SCRAM, where it stands in one.
+    pub fn password_file(&self) -> Option<PathBuf> {
+        self.0.iter().find_map(|(key, value)| match value {
+            Value::Secret(SecretSource::File { path, .. }) if key == "sasl.password" => Some(path.clone()),
+            Value::Secret(_) | Value::Text(_) => None,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::native::{aliases, property_names};
+    use super::super::property_names::{aliases, property_names};
     use super::*;
 
     #[test]
@@ -236,6 +268,22 @@ mod tests {
             std::fs::write(&path, password).unwrap();
             assert_eq!(value.read().unwrap(), password);
         }
+    }
+
+    #[test]
+    fn the_files_that_a_client_reads_are_known() {
+        let names = property_names();
+        let unknown: Vec<_> = FILES.iter().filter(|name| !names.iter().any(|known| known == *name)).collect();
+        assert!(unknown.is_empty(), "librdkafka has none of these: {unknown:?}");
+        let is_file = |name: &&String| name.ends_with(".location") || name.ends_with(".file");
+        let missing: Vec<_> = names.iter().filter(is_file).filter(|name| !FILES.contains(&name.as_str())).collect();
+        assert_eq!(missing, ["ssl.engine.location"], "a library, which no client can load anew");
+        let pairs = ["ssl.ca.location=/ca", "ssl.keystore.location=/store", "sasl.username=/u", "ssl.key.password=/p"];
+        let mut settings = PassThrough::parse(pairs).unwrap();
+        assert_eq!(settings.password_file(), None);
+        settings.add("sasl.password", Value::Secret(SecretSource::file("/password", "password_file"))).unwrap();
+        assert_eq!(settings.files(), ["/ca", "/store", "/password"].map(PathBuf::from));
+        assert_eq!(settings.password_file(), Some(PathBuf::from("/password")));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, SendError, channel};
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 
@@ -25,18 +26,29 @@ use crate::streams::record::TopicPartition;
 pub struct TransactionalProducers {
     settings: KafkaSettings,
     thread: usize,
+    is_outdated: IsOutdated,
 }
+
+/// Says whether a producer is to be replaced, since what it was made with has changed: the brokers may not let it in any more.
+pub type IsOutdated = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl TransactionalProducers {
     /// For the stream thread number `thread`.
     pub fn new(settings: &KafkaSettings, thread: usize) -> TransactionalProducers {
-        TransactionalProducers { settings: settings.clone(), thread }
+        TransactionalProducers { settings: settings.clone(), thread, is_outdated: Arc::new(|| false) }
+    }
+
+    /// The same, whose producers are given up in the midst of a call where this says that they are to be replaced.
+    pub fn replaced_when(self, is_outdated: IsOutdated) -> TransactionalProducers {
+        TransactionalProducers { is_outdated, ..self }
     }
 }
 
 impl ProducerFactory for TransactionalProducers {
     fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(TransactionalProducer::new(&self.settings, self.thread, batches)?))
+        let mut producer = TransactionalProducer::new(&self.settings, self.thread, batches)?;
+        producer.is_outdated = self.is_outdated.clone();
+        Ok(Box::new(producer))
     }
 }
 
@@ -50,7 +62,17 @@ struct TransactionalProducer {
     tracked: Vec<Arc<str>>,
     /// The last delivered offset of each tracked partition of this transaction, by topic handle and partition.
     last: Vec<(usize, i32, i64)>,
+    is_outdated: IsOutdated,
 }
+
+/// How often a call that is under way is asked after.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// An error of librdkafka on its way between threads.
+struct Answer(*mut sys::rd_kafka_error_t);
+
+// SAFETY: owned by whoever holds it, and used by one thread at a time.
+unsafe impl Send for Answer {}
 
 fn millis(timeout: Duration) -> c_int {
     c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
@@ -66,6 +88,7 @@ impl TransactionalProducer {
             failures: VecDeque::new(),
             tracked: Vec::new(),
             last: Vec::new(),
+            is_outdated: Arc::new(|| false),
         })
     }
 
@@ -92,6 +115,42 @@ impl TransactionalProducer {
     fn transactional_with(&self, read: &[&str], doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
         let Some(failure) = Failure::take(error) else { return Ok(()) };
         Err(self.explained(failure, read).remedy(Call::Transaction, doing))
+    }
+
+    /// Makes a transactional call that may last for `timeout`. librdkafka keeps to that limit in its own waits, but a request to a broker which it cannot reach may last for
+    /// socket.timeout.ms and longer (rd_kafka_send_offsets_to_transaction waits for its answer without a limit). A producer that is to be replaced is not waited for
+    /// past `timeout`: it is left to the thread that makes the call, and its successor's first act ends its transaction.
+    fn limited(
+        &self,
+        doing: &str,
+        timeout: Duration,
+        call: impl FnOnce(*mut sys::rd_kafka_t) -> Answer + Send + 'static,
+    ) -> Result<*mut sys::rd_kafka_error_t> {
+        let (client, (done, answer)) = (self.sender.shared(), channel());
+        let body = move || {
+            let error = call(client.as_ptr());
+            // Before who waits goes on, so that the client is dropped there, unless nobody waits any more.
+            drop(client);
+            if let Err(SendError(Answer(error))) = done.send(error) {
+                drop(Failure::take(error));
+            }
+        };
+        let started = Instant::now();
+        let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(body);
+        thread.map_err(|error| Error::Retry(format!("{doing}: the system gives no thread: {error}")))?;
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(Answer(error)) => return Ok(error),
+                Err(RecvTimeoutError::Timeout) if started.elapsed() > timeout && (self.is_outdated)() => {
+                    let what = format!("{doing}: no answer for {timeout:?}, and the client is to be replaced");
+                    return Err(Error::ProducerLost(what));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::ProducerLost(format!("{doing}: the call ended without an answer")));
+                }
+            }
+        }
     }
 
     fn explained(&self, failure: Failure, read: &[&str]) -> Failure {
@@ -227,9 +286,9 @@ impl Producer for TransactionalProducer {
     fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, timeout: Duration) -> Result<()> {
         let doing = "commit offsets in the transaction";
         self.alive(doing)?;
-        let Some(handle) = group.handle.downcast_ref::<GroupHandle>() else {
+        if !group.handle.is::<GroupHandle>() {
             return Err(Error::Migrated(format!("{doing}: the membership is not one of this client")));
-        };
+        }
         if group.generation < 0 || group.member_id.is_empty() {
             return Err(Error::Migrated(format!("{doing}: no member of the group (the broker would not fence this)")));
         }
@@ -237,31 +296,33 @@ impl Producer for TransactionalProducer {
         for commit in offsets {
             list.add(&commit.partition.topic, commit.partition.partition, commit.offset, &commit.metadata);
         }
-        // SAFETY: a live client, list and metadata object.
-        let error = unsafe {
-            sys::rd_kafka_send_offsets_to_transaction(
-                self.client().as_ptr(),
-                list.as_ptr(),
-                handle.as_ptr(),
-                millis(timeout),
-            )
-        };
+        let group = group.handle.clone();
+        let error = self.limited(doing, timeout, move |client| {
+            let Some(handle) = group.downcast_ref::<GroupHandle>() else { return Answer(std::ptr::null_mut()) };
+            let (list, group, limit) = (list.as_ptr(), handle.as_ptr(), millis(timeout));
+            // SAFETY: a live client, list and metadata object.
+            Answer(unsafe { sys::rd_kafka_send_offsets_to_transaction(client, list, group, limit) })
+        })?;
         let topics: Vec<&str> = offsets.iter().map(|commit| &*commit.partition.topic).collect();
         self.transactional_with(&topics, doing, error)
     }
 
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         self.alive("commit")?;
-        // SAFETY: a live client.
-        let error = unsafe { sys::rd_kafka_commit_transaction(self.client().as_ptr(), millis(timeout)) };
+        let error = self.limited("commit", timeout, move |client| {
+            // SAFETY: a live client.
+            Answer(unsafe { sys::rd_kafka_commit_transaction(client, millis(timeout)) })
+        })?;
         self.sort_deliveries();
         self.transactional("commit", error)
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
         self.alive("abort")?;
-        // SAFETY: a live client.
-        let error = unsafe { sys::rd_kafka_abort_transaction(self.client().as_ptr(), millis(timeout)) };
+        let error = self.limited("abort", timeout, move |client| {
+            // SAFETY: a live client.
+            Answer(unsafe { sys::rd_kafka_abort_transaction(client, millis(timeout)) })
+        })?;
         self.sort_deliveries();
         self.transactional("abort", error)
     }

@@ -49,6 +49,11 @@ impl Sender {
         &self.client
     }
 
+    /// The client, for a call that may outlive this.
+    pub fn shared(&self) -> Arc<Native> {
+        self.client.clone()
+    }
+
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }

@@ -9,7 +9,7 @@
 //! generation of the group each looks after both have joined, so two that differ cannot both go on to their first commit unseen.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -56,8 +56,8 @@ pub(super) struct Agreement {
     asked: AtomicU64,
     /// The last question that was answered.
     answered: AtomicU64,
-    /// Held by who asks the group.
-    asking: Mutex<Tries>,
+    /// Held by who asks the group; another one after each renewal of the clients.
+    asking: Mutex<Arc<Mutex<Tries>>>,
     /// The generation that our commits bear.
     generation: AtomicU64,
     has_waited: AtomicBool,
@@ -116,7 +116,7 @@ impl Agreement {
 
     /// Whether the group has changed since it was last asked, and may be asked now: nobody is asking it, and the wait after the last try is over.
     pub fn is_to_be_asked(&self, now: Duration) -> bool {
-        self.is_questioned() && self.asking.try_lock().is_ok_and(|tries| now >= tries.next)
+        self.is_questioned() && self.asking().try_lock().is_ok_and(|tries| now >= tries.next)
     }
 
     /// Asks the group unless that was done since the last assignment.
@@ -129,7 +129,8 @@ impl Agreement {
     pub fn ensure(&self, admin: &dyn Admin, clock: &dyn Clock) -> Result<()> {
         let asked = self.asked.load(Ordering::SeqCst);
         // One asks, and those who wait meanwhile have its answer.
-        let mut tries = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let asking = self.asking();
+        let mut tries = asking.lock().unwrap_or_else(PoisonError::into_inner);
         if self.answered.load(Ordering::SeqCst) >= asked {
             return Ok(());
         }
@@ -139,7 +140,7 @@ impl Agreement {
         match self.check(admin) {
             Ok(()) => {
                 *tries = Tries::default();
-                self.answered.store(asked, Ordering::SeqCst);
+                self.answered.fetch_max(asked, Ordering::SeqCst);
                 Ok(())
             }
             Err(error) => {
@@ -148,6 +149,21 @@ impl Agreement {
                 Err(error)
             }
         }
+    }
+
+    fn asking(&self) -> Arc<Mutex<Tries>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The clients were renewed: nobody waits any more for a question that was asked by a former one, which the brokers may not let in.
+    pub fn renewed(&self) {
+        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    }
+
+    /// Whether somebody asks the group just now.
+    #[cfg(test)]
+    pub fn is_being_asked(&self) -> bool {
+        self.asking().try_lock().is_err()
     }
 
     /// Whether a task whose last commit carries this metadata may be taken. The listing of all commits does not wait for open transactions;

@@ -207,13 +207,14 @@ impl StreamThread {
         }
         let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };
         let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
-        let result = retried(&self.instance, || outbox.producer()?.send_offsets(&offsets, group, timeout));
+        let result =
+            retried(&self.instance, self.renewal, || outbox.producer()?.send_offsets(&offsets, group, timeout));
         result.map_err(as_abort)
     }
 
     fn commit_transaction(&mut self) -> Result<()> {
         let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
-        let result = retried(&self.instance, || outbox.producer()?.commit(timeout));
+        let result = retried(&self.instance, self.renewal, || outbox.producer()?.commit(timeout));
         match result {
             Ok(()) => {
                 self.in_transaction = false;
@@ -260,11 +261,20 @@ pub(super) fn as_abort(error: Error) -> Error {
 }
 
 /// Makes a transactional call until it answers something else than "again", up to the task timeout. Each call waits by itself.
-pub(super) fn retried(instance: &super::instance::Instance, mut call: impl FnMut() -> Result<()>) -> Result<()> {
+///
+/// Once the clients of the thread, which were made in `renewal`, are to be renewed, it is not made again: the brokers may not let them in any more. "Again" means the same then as
+/// past the deadline: a commit whose outcome is unknown, or a transaction that is aborted by the new producer's first act.
+pub(super) fn retried(
+    instance: &super::instance::Instance,
+    renewal: u64,
+    mut call: impl FnMut() -> Result<()>,
+) -> Result<()> {
     let deadline = instance.now() + instance.config.task_timeout.min(RETRY_LIMIT);
     loop {
         match call() {
-            Err(Error::Retry(what)) if instance.now() < deadline => tracing::debug!("again: {what}"),
+            Err(Error::Retry(what)) if instance.now() < deadline && instance.renewals() == renewal => {
+                tracing::debug!("again: {what}")
+            }
             other => return other,
         }
     }

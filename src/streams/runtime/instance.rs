@@ -1,7 +1,7 @@
 //! What the threads of a process share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub struct Instance {
     /// What producers put into one batch. It only ever becomes less.
     batches: Mutex<BatchLimit>,
     stopping: AtomicBool,
+    /// How often the clients were renewed.
+    renewals: AtomicU64,
     /// Why the threads are to end, where it came up in none of them.
     failure: Mutex<Option<Error>>,
 }
@@ -124,6 +126,7 @@ impl Instance {
             topics: prepared.topics,
             batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),
             stopping: AtomicBool::new(false),
+            renewals: AtomicU64::new(0),
             failure: Mutex::new(None),
         }))
     }
@@ -182,6 +185,18 @@ impl Instance {
             metadata.len(),
             self.metadata_bytes
         )))
+    }
+
+    /// Asks each thread to commit, to leave the group and to end, since its clients were made with settings that have changed. Another thread with new clients is
+    /// to take its place; the instance stays.
+    pub fn renew_clients(&self) {
+        self.agreement.renewed();
+        self.renewals.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often [`Instance::renew_clients`] was called. To be read before the clients of a thread are made ([`super::ThreadPorts::renewal`]).
+    pub fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
     }
 
     /// Has a stream thread end with this error, which came up in work that none of them waits for; the instance ends with it.

@@ -21,6 +21,7 @@ impl StreamThread {
                 self.remedied(assigned)?;
                 partitions.into_iter().try_for_each(|partition| self.add_slot(partition))?;
                 self.metrics().set_joined();
+                self.metrics().set_out(false);
                 Ok(())
             }
             GroupEvent::Revoked(partitions) => {
@@ -100,6 +101,7 @@ impl StreamThread {
         if !self.membership.left() {
             tracing::warn!(thread = self.index, "the group did not let go in time; its session timeout will");
         }
+        self.metrics().set_out(true);
         self.close();
     }
 

@@ -84,7 +84,7 @@ impl StreamThread {
         if self.in_transaction {
             let (instance, outbox) = (self.instance.clone(), &mut self.outbox);
             let timeout = instance.config.call_timeout;
-            let aborted = retried(&instance, || outbox.producer()?.abort(timeout));
+            let aborted = retried(&instance, self.renewal, || outbox.producer()?.abort(timeout));
             match aborted {
                 Ok(()) => {
                     self.in_transaction = false;

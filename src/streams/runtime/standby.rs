@@ -42,6 +42,8 @@ pub struct Standby {
     /// Tasks to stand by for, and the rank of this instance among those that do.
     wanted: BTreeMap<TaskId, u32>,
     tasks: BTreeMap<TaskId, Warm>,
+    /// [`Instance::renewals`] when the tasks were begun at the earliest.
+    renewal: u64,
     /// Tasks that are not begun again before.
     rests: BTreeMap<TaskId, Duration>,
     batch: RecordBatch,
@@ -79,6 +81,7 @@ impl Standby {
             complaint: None,
             wanted: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            renewal: instance.renewals(),
             rests: BTreeMap::new(),
             batch: RecordBatch::new(),
         }
@@ -98,6 +101,7 @@ impl Standby {
     pub fn run_once(&mut self) -> bool {
         self.look();
         self.let_go();
+        self.renew();
         self.begin_one();
         self.read()
     }
@@ -157,6 +161,15 @@ impl Standby {
             .collect();
         for (id, is_own) in gone {
             self.end(id, !is_own && !self.wanted.contains_key(&id));
+        }
+    }
+
+    /// Ends all tasks when the clients were renewed, since they read with the former ones. They are begun again where they stand.
+    fn renew(&mut self) {
+        let renewals = self.instance.renewals();
+        if std::mem::replace(&mut self.renewal, renewals) != renewals {
+            let all: Vec<TaskId> = self.tasks.keys().copied().collect();
+            all.into_iter().for_each(|id| self.end(id, false));
         }
     }
 

@@ -25,6 +25,8 @@ pub struct ThreadPorts {
     pub fetching: Box<dyn Fetching>,
     /// Makes its producer.
     pub producers: Box<dyn ProducerFactory>,
+    /// [`Instance::renewals`] before these were made.
+    pub renewal: u64,
 }
 
 /// Whether a thread goes on.
@@ -32,7 +34,7 @@ pub struct ThreadPorts {
 pub enum Status {
     /// `run_once` is to be called again.
     Running,
-    /// It has committed, left the group and closed its tasks.
+    /// It has committed, left the group and closed its tasks: the instance stops, or the clients of the thread are to be renewed.
     Stopped,
 }
 
@@ -52,6 +54,8 @@ pub struct StreamThread {
     pub(super) membership: Box<dyn Membership>,
     pub(super) fetching: Box<dyn Fetching>,
     pub(super) producers: Box<dyn ProducerFactory>,
+    /// [`Instance::renewals`] before its clients were made.
+    pub(super) renewal: u64,
     pub(super) outbox: Outbox,
     /// Whether the producer is initialised.
     pub(super) is_ready: bool,
@@ -64,6 +68,8 @@ pub struct StreamThread {
     pub(super) last_member: Duration,
     /// No producer is made before.
     pub(super) producer_at: Duration,
+    /// When it was last logged that no producer can be made.
+    unmade_told: Option<Duration>,
     /// When producers were lost lately.
     pub(super) losses: Vec<Duration>,
     /// Since when polling fails.
@@ -79,6 +85,10 @@ const SERVE_BYTES: usize = 256 << 10;
 const SHORT_POLL: Duration = Duration::from_millis(10);
 /// How long an initialisation of a producer waits at a time; polls come between.
 const INIT_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits before a producer that could not be made is tried again.
+const MAKE_WAIT: Duration = Duration::from_secs(1);
+/// A line about a producer that cannot be made is logged again after this long.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl StreamThread {
     /// Thread number `index` of an instance.
@@ -92,6 +102,7 @@ impl StreamThread {
             membership: ports.membership,
             fetching: ports.fetching,
             producers: ports.producers,
+            renewal: ports.renewal,
             outbox,
             is_ready: false,
             in_transaction: false,
@@ -101,6 +112,7 @@ impl StreamThread {
             last_look: now,
             last_member: now,
             producer_at: now,
+            unmade_told: None,
             losses: Vec::new(),
             failing_since: None,
             around: Look::default(),
@@ -112,7 +124,7 @@ impl StreamThread {
         self.instance.thread_metrics(self.index)
     }
 
-    /// Runs until the instance is stopped.
+    /// Runs until the instance is stopped or its clients are renewed.
     ///
     /// # Errors
     /// As for [`StreamThread::run_once`]; the thread is closed then.
@@ -144,7 +156,7 @@ impl StreamThread {
                     failed => self.remedied(failed)?,
                 }
             }
-            Phase::Running if self.instance.is_stopping() => self.begin_leaving()?,
+            Phase::Running if self.is_to_leave() => self.begin_leaving()?,
             Phase::Running => {
                 if let Some(error) = self.instance.failure() {
                     return Err(error);
@@ -164,6 +176,10 @@ impl StreamThread {
         }
         self.turn()?;
         Ok(Status::Running)
+    }
+
+    fn is_to_leave(&self) -> bool {
+        self.instance.is_stopping() || self.instance.renewals() != self.renewal
     }
 
     fn turn(&mut self) -> Result<()> {
@@ -307,6 +323,10 @@ impl StreamThread {
                 self.is_ready = true;
                 Ok(())
             }
+            Err(Error::Retry(what)) if self.outbox.producer.is_none() => {
+                self.tell_unmade(&what);
+                Ok(())
+            }
             Err(Error::Retry(what)) => {
                 tracing::debug!("the producer is not initialised yet: {what}");
                 Ok(())
@@ -314,6 +334,19 @@ impl StreamThread {
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
             Err(Error::Fenced(what)) => self.remedied(Err(Error::Fenced(what))),
             Err(error) => self.remedied(Err(Error::ProducerLost(error.to_string()))),
+        }
+    }
+
+    /// A producer cannot be made: a file that it is made of cannot be used just now. Logged at first and once a minute.
+    fn tell_unmade(&mut self, what: &str) {
+        let now = self.instance.now();
+        self.producer_at = now + MAKE_WAIT;
+        if self.unmade_told.is_none_or(|told| now >= told + TELL_EVERY) {
+            self.unmade_told = Some(now);
+            tracing::warn!(
+                thread = self.index,
+                "the producer cannot be made and is tried again every second; the thread waits, and nothing is lost: {what}"
+            );
         }
     }
 

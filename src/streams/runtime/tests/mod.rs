@@ -8,6 +8,7 @@ mod errors;
 mod logs;
 mod ports;
 mod producer;
+mod renewals;
 mod setup;
 mod standbys;
 mod states;
@@ -238,6 +239,7 @@ impl World {
             membership: Box::new(group.clone()),
             fetching: Box::new(group.clone()),
             producers: Box::new(Producers { broker: self.broker.clone(), id: transactional_id.to_owned() }),
+            renewal: instance.renewals(),
         };
         Running { thread: StreamThread::new(&instance, 0, ports), instance, group }
     }

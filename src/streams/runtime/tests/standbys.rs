@@ -114,6 +114,26 @@ fn where_nothing_is_missing_nothing_is_restored() {
 }
 
 #[test]
+fn renewed_clients_go_on_where_the_former_ones_stopped() {
+    let pair = Pair::new(StoreKind::Disk);
+    let (other, mut standby) = idle(&pair, 1);
+    pair.worlds[0].publish(&LINES);
+    let mut owner = pair.start(0);
+    owner.finish();
+    turns(&mut standby, 50);
+    let metrics = other.instance.metrics();
+    assert_eq!(metrics.standbys().len(), 2);
+    let read = metrics.standby_records();
+    other.instance.renew_clients();
+    turns(&mut standby, 1);
+    assert!(metrics.standbys().len() < 2, "the readers of the former client are closed");
+    turns(&mut standby, 20);
+    assert_eq!(metrics.standbys().len(), 2);
+    assert_eq!(metrics.standby_records(), read, "nothing is read twice");
+    owner.stop();
+}
+
+#[test]
 fn what_was_not_committed_is_not_followed() {
     let pair = Pair::new(StoreKind::Disk);
     let (mut other, mut standby) = idle(&pair, 1);
