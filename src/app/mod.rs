@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod digest;
+mod end;
 mod guard;
 mod http;
 mod kafka;
@@ -44,16 +45,17 @@ pub use version::long_version;
 pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
     let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(Stop::Usage);
-    match started.and_then(|()| command(cli, custom)) {
-        Ok(()) => ExitCode::from(exit::OK),
+    let code = match started.and_then(|()| command(cli, custom)) {
+        Ok(()) => exit::OK,
         Err(stop) => {
             if let Stop::Topology(problems) = &stop {
                 eprintln!("{}\n", problems.render(terminal::has_colours()));
             }
             eprintln!("helixstream: {}", escape::lines(&stop.to_string()));
-            ExitCode::from(stop.code())
+            stop.code()
         }
-    }
+    };
+    end::within_limit(code)
 }
 
 fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {

@@ -18,7 +18,7 @@ use super::pages::Pages;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, digest, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
+use super::{Custom, Stop, digest, end, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
 use crate::config::Topology as File;
 use crate::config::keys::STATE_ACCESS;
 use crate::edges::cli::{self, Purpose, RunArgs};
@@ -121,16 +121,17 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     });
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
-    let stopped = end(threads, standby, &workers, mirrors);
+    let stopped = join_all(threads, standby, &workers, mirrors);
     rotation.end();
-    drop(http);
+    drop((http, health, status));
+    end::close((instance, workers, current));
     failure.map_or(stopped, Err)?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Waits for the end of all that the stopped instance has started.
-fn end(
+/// Waits for the end of all threads that the stopped instance has started.
+fn join_all(
     threads: Threads,
     standby: Option<JoinHandle<()>>,
     workers: &Workers,
