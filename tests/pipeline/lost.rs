@@ -4,6 +4,7 @@
 use crate::events::Events;
 use crate::expect;
 use crate::growth::{event, wait_for_memories};
+use crate::model::Settings;
 use crate::support::{Record, wait_until};
 use crate::trial::{PARTITIONS, TASKS, Trial, assert_mirrored, database};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -112,6 +113,12 @@ impl Trial {
     }
 }
 
+/// Forty events, all good: what is bad is a dead letter again each time that its log is read.
+fn good(number: u64) -> Vec<Record> {
+    let (mut events, settings) = (Events::new(number, 20), Settings::default());
+    (0..40).map(|_| events.good(&settings)).collect()
+}
+
 /// Further than any of these logs.
 const FAR: i64 = 1000;
 
@@ -124,7 +131,7 @@ fn far_on(offset: &mut TopicPartitionListElem<'_>) {
 fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_record_when_accepted() {
     let trial = Trial::new("ends", &[]);
     let topic = trial.topic("events");
-    trial.process(&[&[event("kept", 0)], &Events::new(34, 20).take(40)[..]].concat(), &[]);
+    trial.process(&[&[event("kept", 0)], &good(34)[..]].concat(), &[]);
     trial.set_offsets(&trial.offsets(&topic, far_on));
     trial.assert_refused("before the committed offset", &topic);
     trial.assert_goes_on(&topic, "kept", 2);
@@ -147,7 +154,7 @@ fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_
 fn a_repartition_topic_that_was_truncated_or_made_anew_goes_on_with_the_state_when_accepted() {
     let trial = Trial::new("internal", &["task_timeout=8s"]);
     let topic = trial.repartition();
-    trial.process(&[&[event("kept", 0)], &Events::new(35, 20).take(40)[..]].concat(), &[]);
+    trial.process(&[&[event("kept", 0)], &good(35)[..]].concat(), &[]);
     trial.set_offsets(&trial.offsets(&topic, far_on));
     trial.assert_refused(&format!("internal topic partition {topic}-"), &topic);
     trial.assert_goes_on(&topic, "kept", 2);
@@ -162,7 +169,7 @@ fn a_repartition_topic_that_was_truncated_or_made_anew_goes_on_with_the_state_wh
 fn offsets_that_were_set_by_hand_go_on_with_the_state_of_the_changelogs_when_accepted() {
     let trial = Trial::new("by-hand", &[]);
     let topic = trial.repartition();
-    trial.process(&[&[event("kept", 0)], &Events::new(36, 20).take(40)[..]].concat(), &[]);
+    trial.process(&[&[event("kept", 0)], &good(36)[..]].concat(), &[]);
     trial.set_offsets(&trial.offsets(&topic, |offset| offset.set_metadata("")));
     trial.assert_refused("from outside, so nothing tells the state that belongs to it", &topic);
     trial.assert_goes_on(&topic, "kept", 2);

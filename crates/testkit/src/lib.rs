@@ -5,9 +5,10 @@
 //! | [`Random`] | the one generator of random numbers: a stream of numbers is a function of its seed |
 //! | [`seeds`] | new seeds for each run of a randomised test; the variable `SEED` replays a run |
 //! | [`seed`] | one such seed |
+//! | [`given_seed`] | that of the variable, if it is set |
 
 mod random;
 mod seeds;
 
 pub use random::Random;
-pub use seeds::{Seeds, seed, seeds};
+pub use seeds::{Seeds, given_seed, seed, seeds};

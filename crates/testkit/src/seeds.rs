@@ -56,13 +56,20 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// The number of the variable `SEED`, if it is set.
+///
+/// # Panics
+/// It is not a number.
+#[must_use]
+pub fn given_seed() -> Option<u64> {
+    let text = std::env::var(VARIABLE).ok()?;
+    Some(text.trim().parse().unwrap_or_else(|error| panic!("{VARIABLE}={text} is not a number: {error}")))
+}
+
 fn drawn() -> u64 {
     static DRAWN: OnceLock<u64> = OnceLock::new();
-    *DRAWN.get_or_init(|| match std::env::var(VARIABLE) {
-        Ok(text) => text.trim().parse().unwrap_or_else(|error| panic!("{VARIABLE}={text} is not a number: {error}")),
-        // The standard library's hash maps draw their keys from the system's source of randomness. 32 bits are easy to type.
-        Err(_) => RandomState::new().build_hasher().finish() >> 32,
-    })
+    // The standard library's hash maps draw their keys from the system's source of randomness. 32 bits are easy to type.
+    *DRAWN.get_or_init(|| given_seed().unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32))
 }
 
 #[cfg(test)]
