@@ -42,6 +42,12 @@ use crate::streams::topology::{Topology, TopologyDigest};
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
+/// How long a thread waits before it makes a new consumer in place of one that has failed for good: twice as long each time, up to the second of these. Two
+/// processes with one instance id, which must not be, fence each other again and again.
+const CONSUMER_WAIT: Duration = Duration::from_secs(1);
+const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(60);
+/// A consumer that has lived so long was not fenced by such a process.
+const CONSUMER_STAYS: Duration = Duration::from_secs(300);
 /// Threads that open and restore stores.
 const WORKERS: usize = 2;
 
@@ -372,7 +378,7 @@ fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<(
 
 /// A stream thread for as long as the instance runs: one after the other, each with clients of its own, where the clients are renewed.
 fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize) -> anyhow::Result<()> {
-    let name = format!("stream thread {index}");
+    let (name, mut wait) = (format!("stream thread {index}"), CONSUMER_WAIT);
     while !instance.is_stopping() {
         let (renewal, settings) = (instance.renewals(), kafka.get());
         let made = once_made(&name, || instance.is_stopping(), || group_consumer(&settings, index));
@@ -388,7 +394,20 @@ fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize
             producers: Box::new(TransactionalProducers::new(&settings, index).replaced_when(is_outdated)),
             renewal,
         };
-        StreamThread::new(instance, index, ports).run().with_context(|| name.clone())?;
+        let (mut thread, started) = (StreamThread::new(instance, index, ports), Instant::now());
+        thread.run().with_context(|| name.clone())?;
+        if !thread.has_lost_consumer() {
+            continue;
+        }
+        drop(thread);
+        if started.elapsed() > CONSUMER_STAYS {
+            wait = CONSUMER_WAIT;
+        }
+        let next = Instant::now() + wait;
+        while Instant::now() < next && !instance.is_stopping() {
+            thread::sleep(LOOK);
+        }
+        wait = (wait * 2).min(CONSUMER_MAX_WAIT);
     }
     Ok(())
 }

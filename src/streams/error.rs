@@ -27,6 +27,10 @@ pub enum Error {
     /// The membership is lost: close without a write and rejoin.
     #[error("the membership is lost: {0}")]
     Migrated(String),
+    /// The consumer has failed for good, as a static member does that another one has fenced: it never joins the group again. Close without a write; another
+    /// thread with a new consumer takes the place of this one.
+    #[error("the consumer is lost: {0}")]
+    ConsumerLost(String),
     /// A store is unreadable, or its position or checksum is wrong: rebuild this task alone.
     #[error("the store of task {task} cannot be used: {what}")]
     Corrupted {

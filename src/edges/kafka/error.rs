@@ -176,6 +176,9 @@ impl Failure {
         if is_one_of(self.code, HOPELESS) {
             return Error::Fatal(format!("{text}; {}", self.advice()));
         }
+        if matches!(call, Call::Consumer) && self.fatal {
+            return Error::ConsumerLost(text);
+        }
         if is_one_of(self.code, MIGRATED) {
             return Error::Migrated(text);
         }
@@ -186,7 +189,6 @@ impl Failure {
             Call::Transaction if self.retriable => Error::Retry(text),
             // A call refused in the state that the transaction is in: only a new producer is sure to be in a known one.
             Call::Transaction => Error::ProducerLost(text),
-            Call::Consumer if self.fatal => Error::Fatal(format!("{text}; restart this instance")),
             Call::Consumer | Call::Admin => Error::Retry(text),
         }
     }
@@ -289,6 +291,11 @@ mod tests {
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, Call::Transaction), Error::Migrated(_)));
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Call::Consumer), Error::Fatal(_)));
         assert!(matches!(remedy(RD_KAFKA_RESP_ERR__TRANSPORT, Call::Consumer), Error::Retry(_)));
+        // A member that is fenced joins again, but for a client that has failed for good over it.
+        let fenced = failure(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+        assert!(matches!(fenced.clone().remedy(Call::Consumer, "do it"), Error::Migrated(_)));
+        let fenced = Failure { fatal: true, ..fenced };
+        assert!(matches!(fenced.remedy(Call::Consumer, "do it"), Error::ConsumerLost(_)));
         let aborted = Failure { requires_abort: true, ..failure(RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION) };
         assert!(matches!(aborted.remedy(Call::Transaction, "do it"), Error::Aborted(_)));
     }

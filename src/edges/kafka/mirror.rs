@@ -96,6 +96,11 @@ impl MirrorSource {
         })
     }
 
+    /// Whether the client has failed for good.
+    pub(super) fn is_dead(&self) -> bool {
+        self.fetching.shared.client.fatal_error().is_some()
+    }
+
     /// Gives all partitions up, as if the group had revoked them, and leaves the group. What that takes longer than [`LEAVE_LIMIT`], as when the brokers
     /// do not let this client in any more, is done in the background.
     pub(super) fn give_up(mut self, to: &mut dyn LogReceiver) {

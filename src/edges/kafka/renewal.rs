@@ -230,7 +230,15 @@ impl RenewableMirror {
 
 impl LogSource for RenewableMirror {
     fn poll(&mut self, wait: Duration, to: &mut dyn LogReceiver) -> std::result::Result<(), LogError> {
-        self.renewed(to)?.poll(wait, to)
+        let source = self.renewed(to)?;
+        let polled = source.poll(wait, to);
+        if source.is_dead()
+            && let Some(source) = self.source.take()
+        {
+            // A static member that another one has fenced never joins again: the next call makes a new client.
+            source.give_up(to);
+        }
+        polled
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> std::result::Result<(), LogError> {

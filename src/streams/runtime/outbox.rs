@@ -208,7 +208,7 @@ fn rank(error: &Error) -> u8 {
         // A refused batch breaks the sequence of those behind it, and the client may fail for good over that.
         Error::BatchTooLarge(_) => 3,
         Error::ProducerLost(_) | Error::Fenced(_) => 2,
-        Error::Migrated(_) => 1,
+        Error::Migrated(_) | Error::ConsumerLost(_) => 1,
         _ => 0,
     }
 }

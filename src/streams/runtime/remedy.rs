@@ -21,12 +21,27 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 const MIGRATED_WAIT: Duration = Duration::from_secs(1);
 
 impl StreamThread {
+    /// Whether it has ended, or is about to, because its consumer has failed for good ([`Error::ConsumerLost`]): another thread with new clients is to take
+    /// its place.
+    pub fn has_lost_consumer(&self) -> bool {
+        self.has_lost_consumer
+    }
+
     /// Does what an error asks for.
     ///
     /// # Errors
     /// [`Error::Fatal`] alone.
     pub(super) fn remedied(&mut self, result: Result<()>) -> Result<()> {
         let Err(error) = result else { return Ok(()) };
+        if let Error::ConsumerLost(what) = &error
+            && !std::mem::replace(&mut self.has_lost_consumer, true)
+        {
+            // Noted first: an error of the producer may come with it, and is remedied in its place.
+            tracing::warn!(
+                thread = self.index,
+                "{what}; this stream thread ends, and another one with a new consumer takes its place"
+            );
+        }
         match self.outbox.cause_of(error) {
             Error::Fatal(what) | Error::Disagreement(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.wait_out(what),
@@ -44,6 +59,10 @@ impl StreamThread {
                 self.metrics().set_back(&what);
                 self.abort()?;
                 self.take_all_again(MIGRATED_WAIT)
+            }
+            Error::ConsumerLost(what) => {
+                self.metrics().set_back(&what);
+                self.abort()
             }
             Error::Corrupted { task, what } => {
                 tracing::error!(%task, "its store is rebuilt: {what}");

@@ -70,6 +70,8 @@ pub struct StreamThread {
     pub(super) producer_at: Duration,
     /// When it was last logged that no producer can be made.
     unmade_told: Option<Duration>,
+    /// Its consumer has failed for good.
+    pub(super) has_lost_consumer: bool,
     /// When producers were lost lately.
     pub(super) losses: Vec<Duration>,
     /// Since when polling fails.
@@ -113,6 +115,7 @@ impl StreamThread {
             last_member: now,
             producer_at: now,
             unmade_told: None,
+            has_lost_consumer: false,
             losses: Vec::new(),
             failing_since: None,
             around: Look::default(),
@@ -124,7 +127,7 @@ impl StreamThread {
         self.instance.thread_metrics(self.index)
     }
 
-    /// Runs until the instance is stopped or its clients are renewed.
+    /// Runs until the instance is stopped, its clients are renewed, or its consumer has failed for good ([`StreamThread::has_lost_consumer`]).
     ///
     /// # Errors
     /// As for [`StreamThread::run_once`]; the thread is closed then.
@@ -179,7 +182,7 @@ impl StreamThread {
     }
 
     fn is_to_leave(&self) -> bool {
-        self.instance.is_stopping() || self.instance.renewals() != self.renewal
+        self.instance.is_stopping() || self.instance.renewals() != self.renewal || self.has_lost_consumer
     }
 
     fn turn(&mut self) -> Result<()> {

@@ -16,8 +16,13 @@ const WORDS: usize = 12;
 
 impl Running {
     /// Runs the thread to its end, and makes another one of the same instance with clients of its own.
-    fn renewed(mut self, world: &World) -> Running {
+    fn renewed(self, world: &World) -> Running {
         self.instance.renew_clients();
+        self.replaced(world)
+    }
+
+    /// Runs the thread to its end, which it has cause for, and makes another one as above.
+    fn replaced(mut self, world: &World) -> Running {
         let ended = (0..1000).any(|_| self.thread.run_once().unwrap() == Status::Stopped);
         assert!(ended, "it does not end");
         assert!(!self.instance.is_stopping());
@@ -50,6 +55,30 @@ fn a_thread_with_new_clients_goes_on_where_the_former_one_committed() {
         assert!(again > 0, "the counters go on");
         running.stop();
         world.assert_exactly_once(WORDS);
+    }
+}
+
+/// A static member that another one has fenced never joins its group again, whatever it is told.
+#[test]
+fn a_thread_whose_consumer_has_failed_for_good_is_replaced() {
+    let fenced = || Error::ConsumerLost("poll: fenced".to_owned());
+    for turns in [1, 5, 9, 40] {
+        // Alone, and together with a producer that is lost: that is remedied in its place.
+        for producer_too in [false, true] {
+            let world = World::new();
+            world.publish(&LINES);
+            let mut running = world.start_all();
+            running.turns(turns);
+            world.broker.fault("poll", fenced());
+            if producer_too {
+                world.broker.fault("deliver", Error::ProducerLost("p".to_owned()));
+            }
+            let mut running = running.replaced(&world);
+            running.event(GroupEvent::Assigned(all_partitions()));
+            running.finish();
+            running.stop();
+            world.assert_exactly_once(WORDS);
+        }
     }
 }
 
