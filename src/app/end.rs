@@ -13,16 +13,20 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Closes clients and stores, by dropping them on a thread of their own. One that does not come to its end within 3 s is left to the
-/// end of the process: what is committed is committed, and a store that is not closed is opened again as after a kill.
-pub fn close(held: impl Send + 'static) {
+/// end of the process: what is committed is committed, and a store that is not closed is opened again as after a kill. Says whether
+/// all was closed.
+pub fn close(held: impl Send + 'static) -> bool {
     let thread = thread::Builder::new().name("close".to_owned()).spawn(move || drop(held));
     // Without a thread what it was given is dropped already.
-    if let Ok(thread) = thread
-        && !wait_for(&thread, Instant::now() + CLOSE_LIMIT)
-    {
-        let limit = CLOSE_LIMIT.as_secs();
-        tracing::info!("a Kafka client or a store is not closed within {limit} s, and the process ends without it");
+    let is_closed = thread.map_or(true, |thread| wait_for(&thread, Instant::now() + CLOSE_LIMIT));
+    if !is_closed {
+        tracing::info!(
+            "a Kafka client or a store has not been closed within {} s; the process ends without waiting for it, and nothing that was \
+             committed is lost",
+            CLOSE_LIMIT.as_secs()
+        );
     }
+    is_closed
 }
 
 /// Ends the process with this code when its own end takes longer than 2 s: exit handlers of librdkafka and OpenSSL may wait for
@@ -54,8 +58,9 @@ mod tests {
             }
         }
         let (keeps, waits) = channel();
-        close(Waits(waits));
+        assert!(!close(Waits(waits)));
         drop(keeps);
+        assert!(close(Waits(channel().1)), "its sender is gone, so it does not wait");
     }
 
     #[test]

@@ -38,7 +38,7 @@ use crate::streams::runtime::{
 };
 use crate::streams::topology::{Topology, TopologyDigest};
 
-/// From the signal to the exit, at most; the engine leaves its group well within it.
+/// From the signal to the end of all stream threads, at most; the engine leaves its group well within it.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
@@ -376,16 +376,18 @@ fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<(
     thread.context("start the thread of the standbys").map(Some)
 }
 
-/// A stream thread for as long as the instance runs: one after the other, each with clients of its own, where the clients are renewed.
+/// A stream thread for as long as the instance runs: one after the other, each with clients of its own, where the clients are renewed or a consumer has failed
+/// for good.
 fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize) -> anyhow::Result<()> {
-    let (name, mut wait) = (format!("stream thread {index}"), CONSUMER_WAIT);
+    let (name, mut wait, mut is_first) = (format!("stream thread {index}"), CONSUMER_WAIT, true);
     while !instance.is_stopping() {
         let (renewal, settings) = (instance.renewals(), kafka.get());
         let made = once_made(&name, || instance.is_stopping(), || group_consumer(&settings, index));
         let Some((membership, fetching)) = made? else { break };
-        if renewal > 0 {
+        if !is_first {
             tracing::info!("{name} has new Kafka clients");
         }
+        is_first = false;
         let asked = instance.clone();
         let is_outdated = Arc::new(move || asked.renewals() != renewal);
         let ports = ThreadPorts {

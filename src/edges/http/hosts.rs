@@ -40,8 +40,8 @@ impl Hosts {
         let shown = crate::escape::cell(&shown, SHOWN);
         if let Some(count) = self.refusals.count() {
             tracing::warn!(
-                "HTTP: a request for the host `{shown}` was refused, because --http-hosts does not name it ({count} such requests since the \
-                 last such line)"
+                "HTTP: a request for the host `{shown}` was refused, because --http-hosts does not name it; add it there if these requests are \
+                 yours ({count} of them since the last such line)"
             );
         }
         let text = format!(

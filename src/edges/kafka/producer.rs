@@ -286,9 +286,9 @@ impl Producer for TransactionalProducer {
     fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, timeout: Duration) -> Result<()> {
         let doing = "commit offsets in the transaction";
         self.alive(doing)?;
-        if !group.handle.is::<GroupHandle>() {
+        let Ok(handle) = group.handle.clone().downcast::<GroupHandle>() else {
             return Err(Error::Migrated(format!("{doing}: the membership is not one of this client")));
-        }
+        };
         if group.generation < 0 || group.member_id.is_empty() {
             return Err(Error::Migrated(format!("{doing}: no member of the group (the broker would not fence this)")));
         }
@@ -296,9 +296,7 @@ impl Producer for TransactionalProducer {
         for commit in offsets {
             list.add(&commit.partition.topic, commit.partition.partition, commit.offset, &commit.metadata);
         }
-        let group = group.handle.clone();
         let error = self.limited(doing, timeout, move |client| {
-            let Some(handle) = group.downcast_ref::<GroupHandle>() else { return Answer(std::ptr::null_mut()) };
             let (list, group, limit) = (list.as_ptr(), handle.as_ptr(), millis(timeout));
             // SAFETY: a live client, list and metadata object.
             Answer(unsafe { sys::rd_kafka_send_offsets_to_transaction(client, list, group, limit) })

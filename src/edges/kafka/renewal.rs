@@ -219,12 +219,15 @@ impl RenewableMirror {
                 source.give_up(to);
             }
         }
-        if self.source.is_none() {
-            let made = self.make().map_err(|error: Error| LogError::Unavailable(error.to_string()))?;
-            tracing::info!("the mirror of {} has a new Kafka client", self.topics.join(", "));
-            self.source = Some(made);
-        }
-        self.source.as_mut().ok_or_else(|| LogError::Unavailable("there is no reader".to_owned()))
+        let source = match self.source.take() {
+            Some(source) => source,
+            None => {
+                let made = self.make().map_err(|error: Error| LogError::Unavailable(error.to_string()))?;
+                tracing::info!("the mirror of {} has a new Kafka client", self.topics.join(", "));
+                made
+            }
+        };
+        Ok(self.source.insert(source))
     }
 }
 
