@@ -60,7 +60,9 @@ mod tests {
         let (keeps, waits) = channel();
         assert!(!close(Waits(waits)));
         drop(keeps);
-        assert!(close(Waits(channel().1)), "its sender is gone, so it does not wait");
+        let (keeps, waits) = channel();
+        drop(keeps);
+        assert!(close(Waits(waits)), "its sender is gone, so it does not wait");
     }
 
     #[test]
