@@ -408,3 +408,32 @@ pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<
     };
     (Failure::of(code).is_none() && end >= 0).then_some(end)
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn a_static_member_that_is_fenced_for_good_is_a_lost_consumer() {
+        let cluster = MockCluster::new(1).unwrap();
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let (_membership, mut fetching) = group_consumer(&settings, 0).unwrap();
+        let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+        // SAFETY: a live client and an ended string.
+        unsafe {
+            sys::rd_kafka_test_fatal_error(fetching.shared.client.as_ptr(), code, c"as a test wants it".as_ptr())
+        };
+        let mut batch = RecordBatch::default();
+        let started = std::time::Instant::now();
+        let error = loop {
+            let polled = fetching.poll(10, 1 << 20, Duration::from_millis(10), &mut batch);
+            if let Err(error) = polled {
+                break error;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "it is not told");
+        };
+        assert!(matches!(error, Error::ConsumerLost(_)), "{error:?}");
+    }
+}

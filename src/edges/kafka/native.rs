@@ -226,7 +226,8 @@ impl Native {
         let mut text = [0 as c_char; 512];
         // SAFETY: a live client and a buffer of the length told.
         let code = unsafe { sys::rd_kafka_fatal_error(self.as_ptr(), text.as_mut_ptr(), text.len()) } as i32;
-        Failure::of_number(code, Some(c_text(&text)))
+        // The code is that of the cause, which does not tell by itself that the client has ended.
+        Failure::of_number(code, Some(c_text(&text))).map(|failure| Failure { fatal: true, ..failure })
     }
 
     /// A list of partitions with offsets (and no metadata).
