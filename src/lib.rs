@@ -22,4 +22,5 @@ pub mod escape;
 pub mod memories;
 pub mod operators;
 pub mod secret;
-pub mod streams;
+
+pub use ::streams;

@@ -6,7 +6,7 @@ use super::{files, none, root};
 use std::collections::{BTreeMap, BTreeSet};
 
 const FOLDERS: &[&str] =
-    &["src", "tests", "examples", "benches", "scripts", "topologies", "schemas", "migrations", "docs"];
+    &["src", "crates", "tests", "examples", "benches", "scripts", "topologies", "schemas", "migrations", "docs"];
 /// Folders whose files are data of tests, and hold what others wrote.
 const DATA: &[&str] = &["tests/fixtures/", "tests/topology/wrong/", "tests/topology/shown/"];
 /// The pages of the contract: each citation of them names their folder.

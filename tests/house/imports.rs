@@ -1,7 +1,8 @@
 //! Who may import whom. ARCHITECTURE.md says why; this holds it.
 
+use super::dependencies::external_dependencies;
 use super::paths::{Named, module_of, named};
-use super::{none, root, sources};
+use super::{none, sources};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Crates without I/O, clocks, threads or surprises, free for `domain` and `streams`.
@@ -48,7 +49,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 fn offences(rule: impl Fn(&[String], &Named) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    for source in sources(&["src"]) {
+    for source in sources(&["src", "crates"]) {
         let module = module_of(&source.path);
         for named in named(&source) {
             let path = named.segments.join("::");
@@ -67,10 +68,10 @@ fn house(segments: &[String]) -> Option<&str> {
     if is_ours { segments.get(1).map(String::as_str) } else { None }
 }
 
-/// The dependencies of Cargo.toml as they are named in code.
+/// The dependencies of all members of the workspace from elsewhere, as they are named in code.
 fn dependencies() -> BTreeSet<String> {
-    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
-    manifest["dependencies"].as_table().unwrap().keys().map(|name| name.replace('-', "_")).collect()
+    let names = external_dependencies();
+    names.into_iter().map(|name| name.replace('-', "_")).collect()
 }
 
 #[test]

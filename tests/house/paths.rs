@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
+/// The members of the workspace below `crates/`, as code names them.
+pub const MEMBERS: &[&str] = &["streams"];
+
 /// A path as the file means it, and where it stands.
 #[derive(Debug, Clone)]
 pub struct Named {
@@ -24,9 +27,10 @@ impl Named {
     }
 }
 
-/// All paths of a file below `src`.
+/// All paths of a file below `src` or below `crates/*/src`.
 pub fn named(source: &Source) -> Vec<Named> {
-    let mut collector = Collector { module: module_of(&source.path), in_test: source.is_test, found: Vec::new() };
+    let (module, member) = (module_of(&source.path), member_of(&source.path));
+    let mut collector = Collector { module, member, in_test: source.is_test, found: Vec::new() };
     collector.visit_file(&source.syntax);
     // The same name through two visits (a use tree and its path) is one.
     let mut seen = BTreeSet::new();
@@ -34,16 +38,24 @@ pub fn named(source: &Source) -> Vec<Named> {
     collector.found
 }
 
-/// `src/streams/ports/mod.rs` is `["crate", "streams", "ports"]`.
+/// The module of a file, as if all members of the workspace were modules of one crate: `src/app/run.rs` is
+/// `["crate", "app", "run"]`, and `crates/streams/src/ports/mod.rs` is `["crate", "streams", "ports"]`.
 pub fn module_of(path: &str) -> Vec<String> {
-    let inner = path.strip_prefix("src/").unwrap_or(path).trim_end_matches(".rs");
+    let path = path.strip_prefix("crates/").unwrap_or(path).replacen("/src/", "/", 1);
+    let inner = path.strip_prefix("src/").unwrap_or(&path).trim_end_matches(".rs");
     let inner = inner.strip_suffix("/mod").unwrap_or(inner);
     let parts = inner.split('/').filter(|part| !matches!(*part, "lib" | "main" | "mod"));
-    std::iter::once("crate").chain(parts).map(str::to_owned).collect()
+    std::iter::once("crate").chain(parts).map(|part| part.replace('-', "_")).collect()
+}
+
+/// The member of the workspace below `crates/` that a file belongs to.
+fn member_of(path: &str) -> Option<String> {
+    Some(path.strip_prefix("crates/")?.split_once('/')?.0.replace('-', "_"))
 }
 
 struct Collector {
     module: Vec<String>,
+    member: Option<String>,
     in_test: bool,
     found: Vec<Named>,
 }
@@ -57,6 +69,11 @@ impl Collector {
                 self.module.clone()
             }
             Some("super") => self.module.clone(),
+            Some("crate") => {
+                rest = &segments[1..];
+                std::iter::once("crate".to_owned()).chain(self.member.clone()).collect()
+            }
+            Some(first) if MEMBERS.contains(&first) => vec!["crate".to_owned()],
             _ => Vec::new(),
         };
         while rest.first().is_some_and(|segment| segment == "super") {
@@ -163,18 +180,29 @@ fn paths_are_found_wherever_they_stand() {
     let text = "use crate::{domain::Event, edges};\nuse super::ports::*;\nmod inner { use super::x; }\n\
         #[cfg(test)] mod tests { fn f() { assert!(tokio::time::x(1)); } }\nfn g() -> std::io::Result<()> { self::h::i() }";
     let syntax = syn::parse_file(text).unwrap();
-    let source = Source { path: "src/streams/task.rs".into(), text: text.into(), syntax, is_test: false };
+    let source = Source { path: "src/app/task.rs".into(), text: text.into(), syntax, is_test: false };
     let found = named(&source);
     let found: Vec<(String, bool)> = found.iter().map(|named| (named.segments.join("::"), named.in_test)).collect();
     for (path, in_test) in [
         ("crate::domain::Event", false),
         ("crate::edges", false),
-        ("crate::streams::ports", false),
-        ("crate::streams::task::x", false),
+        ("crate::app::ports", false),
+        ("crate::app::task::x", false),
         ("tokio::time::x", true),
         ("std::io::Result", false),
-        ("crate::streams::task::h::i", false),
+        ("crate::app::task::h::i", false),
     ] {
         assert!(found.contains(&(path.to_owned(), in_test)), "{path} is not in {found:?}");
+    }
+}
+
+#[test]
+fn members_of_the_workspace_count_as_modules_of_one_crate() {
+    let text = "use crate::record::TaskId; use super::task; fn f() { streams::ports::x() }";
+    let syntax = syn::parse_file(text).unwrap();
+    let source = Source { path: "crates/streams/src/ports/log.rs".into(), text: text.into(), syntax, is_test: false };
+    let found: Vec<String> = named(&source).iter().map(|named| named.segments.join("::")).collect();
+    for path in ["crate::streams::record::TaskId", "crate::streams::ports::task", "crate::streams::ports::x"] {
+        assert!(found.contains(&path.to_owned()), "{path} is not in {found:?}");
     }
 }

@@ -191,7 +191,7 @@ fn task_of_folder(name: &str) -> Option<TaskId> {
 mod tests {
     use super::*;
     use crate::streams::ports::{Put, StoreBatch};
-    use crate::streams::store::contract;
+    use crate::streams::testing::store_contract;
 
     const TASK: TaskId = TaskId { subtopology: 2, partition: 11 };
 
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn keeps_the_contract_of_stores() {
         let folders = Mutex::new(Vec::new());
-        contract::check(&|| {
+        store_contract::check(&|| {
             let folder = tempfile::tempdir().unwrap();
             let engine = stores(folder.path());
             folders.lock().unwrap().push(folder);

@@ -1,0 +1,39 @@
+//! Expressions of the user's over one record: whether it passes, what its key is, what a field of it becomes.
+
+use std::ops::ControlFlow;
+
+use crate::record::Headers;
+
+/// What an expression sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'r> {
+    /// `key`: nothing where the record has none.
+    pub key: Option<&'r [u8]>,
+    /// `value`: JSON.
+    pub value: &'r [u8],
+    /// `headers`: of a name that stands twice the last counts.
+    pub headers: Headers<'r>,
+    /// `timestamp`: milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// `aggregate`: JSON, where the operator keeps one.
+    pub aggregate: Option<&'r [u8]>,
+}
+
+/// Why an expression gives no value for a record: the record's class among dead letters, and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {message}")]
+pub struct ExpressionFailure {
+    /// The class.
+    pub class: &'static str,
+    /// What is wrong, for a person. Bounded, whatever the record.
+    pub message: String,
+}
+
+/// What an expression gives: canonical JSON.
+pub type Evaluated = Result<Vec<u8>, ExpressionFailure>;
+
+/// Expressions that look at the same record. Each is a function of what it is given alone, and ends within a budget.
+pub trait Expressions: Send + Sync {
+    /// Evaluates one after the other, until `visit` breaks, which is told the place of each. The record is read once for all.
+    fn each(&self, given: &Given<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>);
+}

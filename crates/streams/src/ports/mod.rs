@@ -1,0 +1,22 @@
+//! What the engine needs of the world, as small traits over plain values, so that the whole runtime can run on memory, on Kafka and RocksDB,
+//! or under a simulated broker and disk.
+//!
+//! Every call may answer any [`crate::error::Error`]; the edge picks the variant by what has to be done about it.
+
+mod admin;
+mod clock;
+mod codec;
+mod expression;
+mod group;
+pub mod log;
+mod producer;
+pub mod rights;
+mod store;
+
+pub use admin::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicId, TopicIdentity, TopicInfo};
+pub use clock::Clock;
+pub use codec::{Codec, CodecError};
+pub use expression::{Evaluated, ExpressionFailure, Expressions, Given};
+pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
+pub use producer::{BatchLimit, DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
+pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

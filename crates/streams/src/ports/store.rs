@@ -1,0 +1,105 @@
+//! The stores of a task: one database a task (folder = task), a column family a store, one atomic batch a commit.
+
+use std::ops::{ControlFlow, Deref};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::record::TaskId;
+
+/// A stored value: borrowed, pinned in the store's cache, or a copy.
+pub enum Value<'a> {
+    /// Borrowed from the overlay or from memory.
+    Borrowed(&'a [u8]),
+    /// Pinned by the store until dropped.
+    Pinned(Box<dyn Deref<Target = [u8]> + 'a>),
+    /// A copy.
+    Owned(Vec<u8>),
+}
+
+impl Deref for Value<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Value::Borrowed(bytes) => bytes,
+            Value::Pinned(bytes) => bytes,
+            Value::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// What a scan calls with each key and value; breaking ends the scan.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
+
+/// One change of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a> {
+    /// Index of the store, in the order given at open.
+    pub store: usize,
+    /// The key, never empty.
+    pub key: &'a [u8],
+    /// The new value; `None` deletes.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What is written as one: changes, and the position of each store that they bring it to.
+#[derive(Clone, Debug, Default)]
+pub struct StoreBatch<'a> {
+    /// Changes, in key order within a store, each key once.
+    pub puts: Vec<Put<'a>>,
+    /// The new position of stores, by index; bytes that only the engine reads.
+    pub positions: Vec<(usize, &'a [u8])>,
+}
+
+/// Opens, finds and removes task stores under one state folder; shares cache and memory budget among them.
+pub trait StoreEngine: Send + Sync {
+    /// Opens a task's database, made if missing, with these stores in this order. [`crate::error::Error::Corrupted`] when it cannot be read.
+    fn open(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>>;
+
+    /// Removes a task's database, open ones excepted; no error when there is none.
+    fn destroy(&self, task: TaskId) -> Result<()>;
+
+    /// How long ago a task's database was last written, from its files' times; `None` when there is none. Asked before `open`.
+    fn idle(&self, task: TaskId) -> Result<Option<Duration>>;
+
+    /// The task is another's now: what of it lies in memory alone may go. Until then it outlives the closing of its database.
+    fn forget(&self, task: TaskId) {
+        let _ = task;
+    }
+
+    /// Others take so many bytes of the memory that all stores have together: leaves them that room, as far as it can.
+    fn make_room(&self, bytes: usize) {
+        let _ = bytes;
+    }
+}
+
+/// An open database of one task. Dropping it closes it.
+///
+/// The empty key is the position's own place in each store: callers never read or write it as data, and scans leave it out.
+pub trait TaskStore: Send {
+    /// The value of a key.
+    fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>>;
+
+    /// The values of several keys, in their order.
+    fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>>;
+
+    /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key order, until it breaks.
+    fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.scan_from(store, prefix, prefix, visit)
+    }
+
+    /// As [`TaskStore::scan`], of the keys from `start` on, which starts with `prefix` itself.
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()>;
+
+    /// Writes a batch, all or nothing, also over a kill of the process.
+    fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()>;
+
+    /// The position of a store, as last written; `None` when it never was.
+    fn position(&self, store: usize) -> Result<Option<Vec<u8>>>;
+
+    /// Enters (`true`) or leaves restore mode. While restoring batches skip the write-ahead log; leaving it flushes all to disk.
+    fn restoring(&mut self, on: bool) -> Result<()>;
+
+    /// Empties a store, its position included (before a rebuild).
+    fn clear(&mut self, store: usize) -> Result<()>;
+}

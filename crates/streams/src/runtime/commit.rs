@@ -1,0 +1,284 @@
+//! A commit, as a row of named steps: the order is the protocol. A test can look on, or kill the process, before any of them.
+
+use std::time::Duration;
+
+use super::slot::{Slot, WORK};
+use super::thread::StreamThread;
+use crate::error::{Error, Result};
+use crate::ports::{GroupMetadata, OffsetCommit};
+use crate::record::{Headers, Record, TopicPartition};
+use crate::store::cut::{Told, encode_metadata};
+use crate::task::Cut;
+
+/// A step of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Processors write back what they keep.
+    Flush,
+    /// The last value of each changed key goes to the changelogs, in key order.
+    Changelog,
+    /// All records are delivered.
+    Drain,
+    /// The membership is taken, after the last poll that the records came from.
+    Membership,
+    /// The offsets join the transaction, with what the state is at this cut.
+    Offsets,
+    /// The transaction is committed.
+    Commit,
+    /// Overlay and position go to the stores, one batch a task.
+    Store,
+    /// All is done.
+    Done,
+}
+
+/// The order of a commit.
+pub const COMMIT_STEPS: [Step; 8] =
+    [Step::Flush, Step::Changelog, Step::Drain, Step::Membership, Step::Offsets, Step::Commit, Step::Store, Step::Done];
+
+impl Step {
+    /// The step's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Flush => "flush",
+            Step::Changelog => "changelog",
+            Step::Drain => "drain",
+            Step::Membership => "membership",
+            Step::Offsets => "offsets",
+            Step::Commit => "commit",
+            Step::Store => "store",
+            Step::Done => "done",
+        }
+    }
+}
+
+/// Is told each step of a commit just before it is made.
+pub trait StepObserver: Send + Sync {
+    /// `thread` is about to make `step`.
+    fn before(&self, thread: usize, step: Step);
+}
+
+/// Looks away.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl StepObserver for NoObserver {
+    fn before(&self, _thread: usize, _step: Step) {}
+}
+
+/// What one step hands to the next.
+#[derive(Default)]
+struct Work {
+    /// The slots that take part, and the cut of each.
+    cuts: Vec<(usize, Cut)>,
+    /// The changelog partitions that got a record.
+    changed: Vec<TopicPartition>,
+    group: Option<GroupMetadata>,
+}
+
+impl StreamThread {
+    /// Commits everything that the thread did since its last commit, if anything.
+    ///
+    /// # Errors
+    /// By remedy. Once the transaction is committed none but [`Error::Fatal`] comes: a store that then cannot be written is taken anew.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        let is_dirty = self.slots.iter_mut().any(|slot| slot.running().is_some_and(|task| task.is_dirty()));
+        if !is_dirty && !self.in_transaction && !self.has_work()? {
+            // Not while a task goes back to its last commit: what it has to do again comes only then.
+            if self.slots.iter().all(|slot| slot.end.is_some()) {
+                self.metrics().is_idle();
+            }
+            return Ok(());
+        }
+        let started = self.instance.now();
+        let mut work = Work::default();
+        for step in COMMIT_STEPS {
+            self.instance.ports.observer.before(self.index, step);
+            self.make(step, &mut work)?;
+        }
+        let now = self.instance.now();
+        self.last_commit = now;
+        self.metrics().committed(now, now.saturating_sub(started));
+        Ok(())
+    }
+
+    fn make(&mut self, step: Step, work: &mut Work) -> Result<()> {
+        match step {
+            Step::Flush => self.flush_tasks(work),
+            Step::Changelog => self.send_changes(work),
+            Step::Drain => self.outbox.drain(),
+            Step::Membership => {
+                let group = self.membership.metadata()?;
+                // A broker does not fence a commit of such a member at all.
+                if group.generation < 0 || group.member_id.is_empty() {
+                    return Err(Error::Migrated("the thread is no member of its group".to_owned()));
+                }
+                work.group = Some(group);
+                Ok(())
+            }
+            Step::Offsets => self.send_offsets(work),
+            Step::Commit => self.commit_transaction(),
+            Step::Store => self.write_stores(work),
+            Step::Done => Ok(()),
+        }
+    }
+
+    fn flush_tasks(&mut self, work: &mut Work) -> Result<()> {
+        self.begin_transaction()?;
+        self.work()?;
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let Some(task) = slot.running().filter(|task| task.is_dirty()) else { continue };
+            task.flush().map_err(as_abort)?;
+            let cut = task.last_commit().clone();
+            work.cuts.push((at, cut));
+        }
+        Ok(())
+    }
+
+    /// Whether a task has work that no record brings about.
+    ///
+    /// # Errors
+    /// A store cannot be read.
+    pub(super) fn has_work(&mut self) -> Result<bool> {
+        for task in self.slots.iter_mut().filter_map(Slot::running) {
+            if task.has_work()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives each task that has work of its own one slice of it.
+    fn work(&mut self) -> Result<()> {
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            let Some(task) = slot.running() else { continue };
+            if !task.has_work().map_err(as_abort)? {
+                continue;
+            }
+            match task.work(&mut self.outbox) {
+                Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset == WORK) => slot.stuck = None,
+                Ok(()) => {}
+                Err(Error::Retry(what)) => return Err(self.rest(at, WORK, &what)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_changes(&mut self, work: &mut Work) -> Result<()> {
+        for (at, _) in &work.cuts {
+            let slot = &self.slots[*at];
+            let Some(task) = &slot.task else { continue };
+            for (index, store) in slot.plan.stores.iter().enumerate() {
+                let changes = task.changes(index);
+                if !changes.is_empty() {
+                    work.changed.push(TopicPartition::new(store.changelog.clone(), slot.id.partition));
+                }
+                for change in changes {
+                    let (key, timestamp_ms) = (Some(change.key), change.timestamp_ms);
+                    let record = Record { key, value: change.value, headers: Headers::NONE, timestamp_ms };
+                    self.outbox.send_change(&store.changelog, slot.id.partition, &record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_offsets(&mut self, work: &mut Work) -> Result<()> {
+        let stamp = self.instance.agreement.stamp();
+        let producer = self.outbox.producer()?;
+        if let Some(unknown) = work.changed.iter().find(|changelog| producer.last_offset(changelog).is_none()) {
+            return Err(Error::Aborted(format!("the offset of the last record of changelog {unknown} is not known")));
+        }
+        let mut offsets = Vec::with_capacity(work.cuts.len());
+        for (at, cut) in &mut work.cuts {
+            let slot = &self.slots[*at];
+            let Some(task) = &slot.task else { continue };
+            let producer = self.outbox.producer()?;
+            let delivered = |index: usize| {
+                let changelog = slot.plan.stores[index].changelog.clone();
+                producer.last_offset(&TopicPartition::new(changelog, slot.id.partition))
+            };
+            *cut = task.cut(delivered);
+            let told = Told { topic: self.instance.sources.id(&slot.source.topic), stamp: stamp.as_ref() };
+            let metadata = encode_metadata(cut, &slot.plan.store_names(), told);
+            self.instance.check_metadata(slot.id, &metadata)?;
+            offsets.push(OffsetCommit { partition: slot.source.clone(), offset: cut.next_offset, metadata });
+        }
+        let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };
+        let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
+        let result =
+            retried(&self.instance, self.renewal, || outbox.producer()?.send_offsets(&offsets, group, timeout));
+        result.map_err(as_abort)
+    }
+
+    fn commit_transaction(&mut self) -> Result<()> {
+        let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
+        let result = retried(&self.instance, self.renewal, || outbox.producer()?.commit(timeout));
+        match result {
+            Ok(()) => {
+                self.in_transaction = false;
+                Ok(())
+            }
+            // Its outcome is unknown: only a new producer, and the offsets that the broker then has, can tell.
+            Err(Error::Retry(what)) => Err(Error::ProducerLost(what)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The transaction is committed: whatever happens to one store, the others are written.
+    fn write_stores(&mut self, work: &mut Work) -> Result<()> {
+        let mut fatal = None;
+        for (at, cut) in work.cuts.drain(..) {
+            let slot = &mut self.slots[at];
+            let Some(task) = &mut slot.task else { continue };
+            self.outbox.settle(slot.id, cut.next_offset);
+            let written = task.apply(cut);
+            self.instance.metrics().add(task.counts());
+            task.counts().reset();
+            match written {
+                Ok(()) => {
+                    let high = self.fetching.end_offset(&slot.source);
+                    slot.report(&self.instance.metrics(), self.index, high);
+                }
+                Err(Error::Fatal(what)) => fatal = Some(Error::Fatal(what)),
+                Err(error) => {
+                    tracing::warn!(task = %slot.id, "its store was not written and is taken anew: {error}");
+                    slot.release(matches!(error, Error::Corrupted { .. }))?;
+                }
+            }
+        }
+        fatal.map_or(Ok(()), Err)
+    }
+}
+
+/// A transient error where nothing can be tried again in place: the transaction is aborted and its records come again.
+pub(super) fn as_abort(error: Error) -> Error {
+    match error {
+        Error::Retry(what) => Error::Aborted(what),
+        other => other,
+    }
+}
+
+/// Makes a transactional call until it answers something else than "again", up to the task timeout. Each call waits by itself.
+///
+/// Once the clients of the thread, which were made in `renewal`, are to be renewed, it is not made again: the brokers may not let them in any more. "Again" means the same then as
+/// past the deadline: a commit whose outcome is unknown, or a transaction that is aborted by the new producer's first act.
+pub(super) fn retried(
+    instance: &super::instance::Instance,
+    renewal: u64,
+    mut call: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let deadline = instance.now() + instance.config.task_timeout.min(RETRY_LIMIT);
+    loop {
+        match call() {
+            Err(Error::Retry(what)) if instance.now() < deadline && instance.renewals() == renewal => {
+                tracing::debug!("again: {what}")
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Transactional calls are made again for so long; past the transaction's own timeout the broker has ended it.
+const RETRY_LIMIT: Duration = Duration::from_secs(30);

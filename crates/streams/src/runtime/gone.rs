@@ -1,0 +1,174 @@
+//! A task whose log does not go on where its last commit ended: records were deleted before they were processed, or the topic was made anew. It goes on
+//! with what is there only where its operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is kept either way.
+
+use super::findings::Finding;
+use super::restore::{self, Work};
+use super::take::Take;
+use crate::error::{Error, Result};
+use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
+use crate::store::cut::{NO_CHANGELOG, Position, StoreCut};
+use crate::task::{Cut, NO_STREAM_TIME};
+use crate::topology::TopicRef;
+
+impl Take {
+    /// Moves a cut that lies outside of the task's log to the log's first record, where that is accepted. What the state is at the cut stays: it
+    /// is that of the records before it. `topic` is the id of the topic that the commit was of, as far as it tells.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do. [`Error::Retry`] where one answer alone says that the log is
+    /// another one or ends before the cut: a leader that has just taken over may not know all yet.
+    pub fn within_the_log(&self, cut: Cut, topic: Option<TopicId>) -> Result<Cut> {
+        let next = cut.next_offset;
+        if next < 0 {
+            // Nothing was committed: there is no place that the log could have lost.
+            return Ok(cut);
+        }
+        let LogRange { start, end } = self.instance.ports.admin.log_range(&self.source)?;
+        if let Some(was) = topic
+            && let Some(is) = self.other_topic(was)?
+        {
+            return self.read_anew(cut, start, was, is);
+        }
+        if (start..=end).contains(&next) {
+            return Ok(cut);
+        }
+        if next > end && !self.is_found_again(Finding::EndsBefore(next)) {
+            return Err(Error::Retry(format!(
+                "{} ends at offset {end}, before the committed offset {next}, by the first answer: it is asked again",
+                self.source
+            )));
+        }
+        if !self.may_skip() {
+            return Err(Error::Fatal(self.refusal(next, start, end)));
+        }
+        let source = &self.source;
+        if next < start {
+            tracing::warn!(
+                task = %self.id,
+                lost = start - next,
+                "{source}: the {} offsets from {next} to {start} were deleted before they were processed and are skipped, as accepted",
+                start - next
+            );
+        } else {
+            tracing::warn!(
+                task = %self.id,
+                "{source}: the log ends at {end}, before the committed offset {next}, and is read from its first record at {start}, as accepted"
+            );
+        }
+        Ok(Cut { next_offset: start, ..cut })
+    }
+
+    /// The id of the task's topic, where it is another one than was committed.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] until two answers say so.
+    fn other_topic(&self, was: TopicId) -> Result<Option<TopicId>> {
+        let topic = &*self.source.topic;
+        if self.instance.sources.id(topic).is_none_or(|known| known == was) {
+            return Ok(None);
+        }
+        // The id that is known is that of the last look.
+        let found = self.instance.ports.admin.identities(&[topic])?.into_iter().next().flatten();
+        match found.and_then(|identity| identity.id) {
+            Some(is) if is != was && self.is_found_again(Finding::AnotherTopic(was)) => Ok(Some(is)),
+            _ => Err(Error::Retry(format!(
+                "topic `{topic}` seems to have been made anew since the last commit: the brokers are asked again"
+            ))),
+        }
+    }
+
+    /// The committed offset is a place in the log of a topic that was deleted, whatever lies at that offset now.
+    fn read_anew(&self, cut: Cut, start: i64, was: TopicId, is: TopicId) -> Result<Cut> {
+        let (source, topic, task) = (&self.source, &self.source.topic, self.id);
+        if self.may_skip() {
+            tracing::warn!(
+                %task,
+                "{source}: the topic was made anew (id {is}, committed {was}) and is read from its first record at {start}, as accepted"
+            );
+            return Ok(Cut { next_offset: start, ..cut });
+        }
+        let missing = match self.plan.source_ref {
+            TopicRef::External(_) => {
+                "Records of the former topic that were not processed are lost unless they are published again"
+            }
+            TopicRef::Repartition(_) => {
+                "Records of the former topic that were not processed are missing until the records of the sources that they came from are published again"
+            }
+        };
+        Err(Error::Fatal(format!(
+            "task {task} cannot go on: topic `{topic}` was deleted and made anew since the last commit (its id is {is} now, and was {was}), so the \
+             committed offset {} of {source} is a place in a log that is gone. {missing}. To read the new topic from its first record, start with \
+             --from-earliest-available {topic}; the state is kept, and what was read of the new topic already is processed again",
+            cut.next_offset
+        )))
+    }
+
+    /// Whether the operator has said that what is gone of the task's log is to be skipped.
+    pub fn may_skip(&self) -> bool {
+        self.instance.config.earliest_available.contains(&*self.source.topic)
+    }
+
+    fn refusal(&self, next: i64, start: i64, end: i64) -> String {
+        let (source, topic, task) = (&self.source, &self.source.topic, self.id);
+        let is_internal = matches!(self.plan.source_ref, TopicRef::Repartition(_));
+        let flag = format!("start with --from-earliest-available {topic}");
+        match (next < start, is_internal) {
+            (true, false) => format!(
+                "task {task} cannot go on: the records of source partition {source} from offset {next} to {start} ({} offsets, transaction markers \
+                 among them) were deleted before they were processed, by the topic's retention or by DeleteRecords. They are lost unless they are \
+                 published again. To go on with the first record that is there, {flag}; the state is kept",
+                start - next
+            ),
+            (true, true) => format!(
+                "task {task} cannot go on: the records of internal topic partition {source} from offset {next} to {start} ({} offsets, \
+                 transaction markers among them) were deleted from outside before they were processed. What they would have changed is missing \
+                 until the records of the sources that they came from are published again. To go on without them, {flag}; the state is kept",
+                start - next
+            ),
+            (false, false) => format!(
+                "task {task} cannot go on: source partition {source} ends at offset {end}, before the committed offset {next}: the topic was deleted \
+                 and made anew, or its log was truncated. To read it from its first record, {flag}; the state is kept"
+            ),
+            (false, true) => format!(
+                "task {task} cannot go on: internal topic partition {source} ends at offset {end}, before the committed offset {next}: the topic \
+                 was deleted and made anew, or its log was truncated. Records that were in it and not processed yet are missing until the \
+                 records of the sources that they came from are published again. To go on with what is there, {flag}; the state is kept"
+            ),
+        }
+    }
+
+    /// The state as the changelogs tell it, for a task of whose last commit nothing is known: its offset went with its topic, or was set from outside.
+    /// There is nothing to hold the state against. `next` is the offset to go on at, if there is one.
+    ///
+    /// # Errors
+    /// A changelog or the store cannot be read or written.
+    pub fn adopted(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Cut> {
+        let admin = &self.instance.ports.admin;
+        let LogRange { start, end } = admin.log_range(&self.source)?;
+        let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
+        let mut cut = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+        for (store, changelog) in self.changelogs().enumerate() {
+            let goal = admin.log_range(&changelog)?.end - 1;
+            db.clear(store)?;
+            let mut work = Work::new(self.id, store, NO_CHANGELOG, goal, None);
+            if goal >= 0 {
+                db.restoring(true)?;
+                let read = restore::read_changelog(self, db, &mut work, NO_CHANGELOG);
+                db.restoring(false)?;
+                read?;
+            }
+            cut.stream_time_ms = cut.stream_time_ms.max(work.latest_ms);
+            cut.stores.push(StoreCut { changelog_offset: goal, checksum: restore::sum_of(db, store)? });
+        }
+        let encoded: Vec<Vec<u8>> = cut.stores.iter().map(|store| Position::at(&cut, store).encode()).collect();
+        let positions = encoded.iter().enumerate().map(|(store, position)| (store, &**position)).collect();
+        db.apply(&StoreBatch { puts: Vec::new(), positions })?;
+        tracing::warn!(
+            task = %self.id,
+            "nothing is known of the last commit for {}: the state is taken from the changelogs as they are, and the log is read on from offset \
+             {next_offset}, as accepted",
+            self.source
+        );
+        Ok(cut)
+    }
+}

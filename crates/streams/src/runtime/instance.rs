@@ -1,0 +1,224 @@
+//! What the threads of a process share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::agreement::Agreement;
+use super::backoff::Reminder;
+use super::commit::StepObserver;
+use super::config::RuntimeConfig;
+use super::executor::Executor;
+use super::findings::Findings;
+use super::look::Sources;
+use super::metrics::{Metrics, ThreadMetrics};
+use super::owners::Owners;
+use super::setup;
+use crate::error::{Error, Result};
+use crate::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
+use crate::record::TaskId;
+use crate::store::mixed::MixedStores;
+use crate::task::{Plan, PlanStore};
+use crate::topology::{StoreKind, Topology};
+
+/// The world of an instance, as its threads share it.
+#[derive(Clone)]
+pub struct InstancePorts {
+    /// Topics and committed offsets.
+    pub admin: Arc<dyn Admin>,
+    /// Reads changelogs for tasks that are taken.
+    pub restore: Arc<dyn RestoreClient>,
+    /// Reads changelogs for standbys: for long, and with little memory.
+    pub standby: Arc<dyn RestoreClient>,
+    /// Opens stores.
+    pub stores: Arc<dyn StoreEngine>,
+    /// Time for intervals and back-off.
+    pub clock: Arc<dyn Clock>,
+    /// Runs what blocks.
+    pub executor: Arc<dyn Executor>,
+    /// Is told each step of a commit.
+    pub observer: Arc<dyn StepObserver>,
+}
+
+/// What the threads of a process share. One a process.
+pub struct Instance {
+    pub(super) config: RuntimeConfig,
+    pub(super) plans: Vec<Arc<Plan>>,
+    pub(super) ports: InstancePorts,
+    pub(super) owners: Owners,
+    /// How long a deleted key is still told by its changelog, by topic: a store idle for longer is rebuilt (KIP-1259).
+    pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
+    /// The topology that the group's instances agree on.
+    pub(super) agreement: Agreement,
+    /// The topics that tasks read, as they were last seen.
+    pub(super) sources: Sources,
+    /// What was found of tasks that could not be taken.
+    pub(super) findings: Findings,
+    /// When it was last logged that nothing is purged.
+    pub(super) no_purge: Mutex<Reminder>,
+    /// The most that the brokers take as metadata of a committed offset, in bytes.
+    pub(super) metadata_bytes: usize,
+    metrics: Arc<Metrics>,
+    topics: Vec<String>,
+    /// What producers put into one batch. It only ever becomes less.
+    batches: Mutex<BatchLimit>,
+    stopping: AtomicBool,
+    /// How often the clients were renewed.
+    renewals: AtomicU64,
+    /// Why the threads are to end, where it came up in none of them.
+    failure: Mutex<Option<Error>>,
+}
+
+impl Instance {
+    /// Compares the topology with the group's, checks and makes the topics, and looks everything up that the threads need. Blocks.
+    ///
+    /// # Errors
+    /// Other instances run another topology, a topic is missing or not as it must be, or the broker does not answer.
+    pub fn new(
+        topology: &Topology,
+        config: RuntimeConfig,
+        threads: usize,
+        mut ports: InstancePorts,
+    ) -> Result<Arc<Instance>> {
+        let metrics = Arc::new(Metrics::new(threads));
+        let reads = topology.source_topics().into_iter().map(str::to_owned).collect();
+        let agreement = Agreement::new(&config, reads);
+        // Before the topics are looked at: those of another program would only seem to be wrong.
+        agreement.at_start(&*ports.admin)?;
+        let prepared = setup::prepare(&*ports.admin, topology, &config)?;
+        let plans = Plan::all(topology, &config.application_id, &prepared.sizes);
+        let in_memory = |store: &&PlanStore| store.options.kind == StoreKind::Memory;
+        let in_memory: BTreeSet<String> =
+            plans.iter().flat_map(|plan| &plan.stores).filter(in_memory).map(|store| store.name.clone()).collect();
+        if !in_memory.is_empty() {
+            ports.stores = Arc::new(MixedStores::new(ports.stores, in_memory, metrics.memory_stores()));
+        }
+        let mut changelog_memory = BTreeMap::new();
+        for store in plans.iter().flat_map(|plan| &plan.stores) {
+            let settings = ports.admin.topic_config(&store.changelog)?;
+            let setting = settings.iter().find(|(name, _)| name == "delete.retention.ms");
+            let millis = match setting {
+                None => DELETE_RETENTION_MS,
+                Some((_, text)) => text.parse().map_err(|_| {
+                    Error::Fatal(format!(
+                        "topic `{}` has delete.retention.ms=`{text}`, which is no number",
+                        store.changelog
+                    ))
+                })?,
+            };
+            changelog_memory.insert(store.changelog.clone(), Duration::from_millis(millis));
+        }
+        let sources = Sources::of(&*ports.admin, &plans)?;
+        let owners = Owners::default();
+        Ok(Arc::new(Instance {
+            config,
+            plans,
+            ports,
+            owners,
+            changelog_memory,
+            agreement,
+            sources,
+            findings: Findings::default(),
+            no_purge: Mutex::default(),
+            metadata_bytes: prepared.metadata_bytes,
+            metrics,
+            topics: prepared.topics,
+            batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),
+            stopping: AtomicBool::new(false),
+            renewals: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        }))
+    }
+
+    /// What the threads tell of themselves.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Whether any store is to be kept warm by others than its owner.
+    pub fn has_standbys(&self) -> bool {
+        self.plans.iter().flat_map(|plan| &plan.stores).any(|store| store.options.standby > 0)
+    }
+
+    /// How long the changelogs of all stores of a task still tell a deleted key; `None` where it has no store.
+    pub(super) fn changelog_memory_of(&self, plan: &Plan) -> Option<Duration> {
+        plan.stores.iter().filter_map(|store| self.changelog_memory.get(&store.changelog)).min().copied()
+    }
+
+    /// All topics that are read or written, each once.
+    pub(super) fn topics(&self) -> Vec<String> {
+        self.topics.clone()
+    }
+
+    /// What a new producer may put into one batch.
+    pub(super) fn batches(&self) -> BatchLimit {
+        *self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch of a producer with the limit `refused` was refused: halves the limit, unless another thread has lowered it already.
+    pub(super) fn lower_batches(&self, refused: BatchLimit) -> BatchLimit {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        *batches = batches.min(refused.halved());
+        *batches
+    }
+
+    pub(super) fn thread_metrics(&self, index: usize) -> &ThreadMetrics {
+        self.metrics.thread(index)
+    }
+
+    /// Asks all threads to commit and stop. Their `run_once` says when they have.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The start has made sure that there is room for any metadata; a larger one would be refused by the broker anyway.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`]
+    pub(super) fn check_metadata(&self, task: TaskId, metadata: &str) -> Result<()> {
+        if metadata.len() <= self.metadata_bytes {
+            return Ok(());
+        }
+        Err(Error::Fatal(format!(
+            "the metadata of a committed offset of task {task} has {} bytes, and the brokers take {} (offset.metadata.max.bytes)",
+            metadata.len(),
+            self.metadata_bytes
+        )))
+    }
+
+    /// Asks each thread to commit, to leave the group and to end, since its clients were made with settings that have changed. Another thread with new clients is
+    /// to take its place; the instance stays.
+    pub fn renew_clients(&self) {
+        self.agreement.renewed();
+        self.renewals.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often [`Instance::renew_clients`] was called. To be read before the clients of a thread are made ([`super::ThreadPorts::renewal`]).
+    pub fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
+    }
+
+    /// Has a stream thread end with this error, which came up in work that none of them waits for; the instance ends with it.
+    pub(super) fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+    }
+
+    /// The error that a thread is to end with, once.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the threads were asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.ports.clock.monotonic()
+    }
+}
+
+/// Kafka's default for `delete.retention.ms`: a day.
+const DELETE_RETENTION_MS: u64 = 86_400_000;

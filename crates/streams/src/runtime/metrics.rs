@@ -1,0 +1,340 @@
+//! What the threads tell of themselves, readable from any other thread: for `/metrics`, `/ready` and the live line.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::record::{TaskId, TopicPartition};
+use crate::task::Counts;
+use crate::task::state::TaskState;
+
+/// Upper bounds of the commit-time histogram's buckets, in milliseconds; one more bucket has no bound.
+pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 250, 1000, 5000];
+
+/// One thread's counters. Records and bytes count what was processed, also when a transaction was aborted and they came again.
+#[derive(Debug, Default)]
+pub struct ThreadMetrics {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    commits: AtomicU64,
+    aborts: AtomicU64,
+    producers_lost: AtomicU64,
+    commit_micros: AtomicU64,
+    buckets: [AtomicU64; COMMIT_BUCKETS_MS.len() + 1],
+    joined: AtomicBool,
+    /// Whether it is no member of the group just now, though it has been one.
+    is_out: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+/// How a thread gets on.
+#[derive(Debug, Default)]
+struct Progress {
+    /// When it last committed.
+    committed: Option<Duration>,
+    /// Since when something waits for a commit; not ended by an abort, after which it is to be done again.
+    uncommitted: Option<Duration>,
+    /// Why that was taken back the last time.
+    why: Option<String>,
+}
+
+/// One thread's counters at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThreadSnapshot {
+    /// Records processed.
+    pub records: u64,
+    /// Their keys and values, in bytes.
+    pub bytes: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions aborted.
+    pub aborts: u64,
+    /// Producers lost and made anew.
+    pub producers_lost: u64,
+    /// Time spent in commits, microseconds.
+    pub commit_micros: u64,
+    /// Commits by time: one count for each of [`COMMIT_BUCKETS_MS`], and one for longer ones; not cumulative.
+    pub buckets: [u64; COMMIT_BUCKETS_MS.len() + 1],
+    /// Whether the group has given the thread an assignment (perhaps an empty one).
+    pub joined: bool,
+    /// Whether it has been a member of the group and is none just now.
+    pub is_out: bool,
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+impl ThreadMetrics {
+    pub(super) fn processed(&self, records: u64, bytes: u64) {
+        add(&self.records, records);
+        add(&self.bytes, bytes);
+    }
+
+    pub(super) fn committed(&self, now: Duration, took: Duration) {
+        *lock(&self.progress) = Progress { committed: Some(now), ..Progress::default() };
+        let millis = took.as_micros().div_ceil(1000) as u64;
+        let bucket = COMMIT_BUCKETS_MS.iter().position(|bound| millis <= *bound).unwrap_or(COMMIT_BUCKETS_MS.len());
+        add(&self.commits, 1);
+        add(&self.commit_micros, took.as_micros() as u64);
+        add(&self.buckets[bucket], 1);
+    }
+
+    pub(super) fn aborted(&self) {
+        add(&self.aborts, 1);
+    }
+
+    pub(super) fn producer_lost(&self) {
+        add(&self.producers_lost, 1);
+    }
+
+    pub(super) fn set_joined(&self) {
+        self.joined.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_out(&self, is_out: bool) {
+        self.is_out.store(is_out, Ordering::Relaxed);
+    }
+
+    /// Something waits for a commit from now on.
+    pub(super) fn begun(&self, now: Duration) {
+        lock(&self.progress).uncommitted.get_or_insert(now);
+    }
+
+    /// What waits for a commit was taken back, and is to be done again.
+    pub(super) fn set_back(&self, why: &str) {
+        lock(&self.progress).why = Some(why.to_owned());
+    }
+
+    /// Nothing waits for a commit any more.
+    pub(super) fn is_idle(&self) {
+        let mut progress = lock(&self.progress);
+        (progress.uncommitted, progress.why) = (None, None);
+    }
+
+    /// When the thread last committed, by the instance's clock.
+    pub fn last_commit(&self) -> Option<Duration> {
+        lock(&self.progress).committed
+    }
+
+    /// Since when something waits for a commit, by the instance's clock, and why it was taken back the last time.
+    pub fn uncommitted(&self) -> Option<(Duration, Option<String>)> {
+        let progress = lock(&self.progress);
+        progress.uncommitted.map(|since| (since, progress.why.clone()))
+    }
+
+    /// The counters now.
+    pub fn snapshot(&self) -> ThreadSnapshot {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ThreadSnapshot {
+            records: read(&self.records),
+            bytes: read(&self.bytes),
+            commits: read(&self.commits),
+            aborts: read(&self.aborts),
+            producers_lost: read(&self.producers_lost),
+            commit_micros: read(&self.commit_micros),
+            buckets: std::array::from_fn(|at| read(&self.buckets[at])),
+            joined: self.joined.load(Ordering::Relaxed),
+            is_out: self.is_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Where a task stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// The thread that has it.
+    pub thread: usize,
+    /// Its state.
+    pub state: TaskState,
+    /// The partition that it reads.
+    pub source: TopicPartition,
+    /// The committed next offset; below 0 when nothing was committed yet.
+    pub committed: i64,
+    /// Records behind: 0 at a committed end of the partition, else up to the last record known.
+    pub lag: u64,
+    /// Changelog records restored so far, and changelog offsets to restore in all.
+    pub restored: (u64, u64),
+}
+
+/// How a task is stood by for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandbyStatus {
+    /// Changelog offsets behind, of all its stores: 0 at their committed ends, else up to the end last heard of.
+    pub lag: u64,
+}
+
+/// All that an instance tells of itself.
+#[derive(Debug)]
+pub struct Metrics {
+    threads: Vec<ThreadMetrics>,
+    tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    restored: AtomicU64,
+    memory_stores: Arc<AtomicUsize>,
+    standbys: Mutex<BTreeMap<TaskId, StandbyStatus>>,
+    standby_records: AtomicU64,
+    counters: Mutex<BTreeMap<(&'static str, String), u64>>,
+    troubles: Mutex<Vec<String>>,
+    hidden: Mutex<BTreeMap<TaskId, String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Metrics {
+    /// Of an instance with this many threads.
+    pub fn new(threads: usize) -> Metrics {
+        Metrics {
+            threads: (0..threads.max(1)).map(|_| ThreadMetrics::default()).collect(),
+            tasks: Mutex::default(),
+            restored: AtomicU64::new(0),
+            memory_stores: Arc::default(),
+            standbys: Mutex::default(),
+            standby_records: AtomicU64::new(0),
+            counters: Mutex::default(),
+            troubles: Mutex::default(),
+            hidden: Mutex::default(),
+        }
+    }
+
+    /// The threads' counters, by thread.
+    pub fn threads(&self) -> &[ThreadMetrics] {
+        &self.threads
+    }
+
+    /// A thread's counters; those of an unknown thread are counted with the last one's.
+    pub(super) fn thread(&self, index: usize) -> &ThreadMetrics {
+        &self.threads[index.min(self.threads.len() - 1)]
+    }
+
+    /// All assigned tasks.
+    pub fn tasks(&self) -> BTreeMap<TaskId, TaskStatus> {
+        lock(&self.tasks).clone()
+    }
+
+    /// Processors' counters of committed transactions, by name and label: `dead_letters` by class among them.
+    pub fn counters(&self) -> BTreeMap<(&'static str, String), u64> {
+        lock(&self.counters).clone()
+    }
+
+    /// Whether every thread has joined the group and every assigned task runs.
+    pub fn ready(&self) -> bool {
+        let joined = self.threads.iter().all(|thread| thread.joined.load(Ordering::Relaxed));
+        joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running)
+    }
+
+    /// What is wrong and lasts, one sentence each: Kafka cannot be reached, a topic is gone, a thread cannot commit, records cannot be read. Empty while all is
+    /// well.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut all = lock(&self.troubles).clone();
+        all.extend(lock(&self.hidden).values().cloned());
+        all
+    }
+
+    pub(super) fn set_troubles(&self, troubles: Vec<String>) {
+        *lock(&self.troubles) = troubles;
+    }
+
+    /// Notes why a task cannot read on; `None`: it can.
+    pub(super) fn set_hidden(&self, task: TaskId, what: Option<String>) {
+        match what {
+            Some(what) => lock(&self.hidden).insert(task, what),
+            None => lock(&self.hidden).remove(&task),
+        };
+    }
+
+    /// Records behind, of all assigned tasks.
+    pub fn lag(&self) -> u64 {
+        lock(&self.tasks).values().map(|task| task.lag).sum()
+    }
+
+    pub(super) fn add(&self, counts: &Counts) {
+        let mut counters = lock(&self.counters);
+        for (name, label, by) in counts.iter() {
+            match counters.get_mut(&(name, label.to_owned())) {
+                Some(counter) => *counter += by,
+                None => {
+                    counters.insert((name, label.to_owned()), by);
+                }
+            }
+        }
+    }
+
+    /// Bytes that stores in memory take, about.
+    pub fn memory_store_bytes(&self) -> usize {
+        self.memory_stores.load(Ordering::Relaxed)
+    }
+
+    /// The tasks that this instance stands by for.
+    pub fn standbys(&self) -> BTreeMap<TaskId, StandbyStatus> {
+        lock(&self.standbys).clone()
+    }
+
+    /// Changelog records that went into standbys since the start.
+    pub fn standby_records(&self) -> u64 {
+        self.standby_records.load(Ordering::Relaxed)
+    }
+
+    /// Notes how a task is stood by for; `None`: no more.
+    pub(super) fn set_standby(&self, task: TaskId, status: Option<StandbyStatus>) {
+        match status {
+            Some(status) => lock(&self.standbys).insert(task, status),
+            None => lock(&self.standbys).remove(&task),
+        };
+    }
+
+    pub(super) fn stood_by(&self, records: u64) {
+        add(&self.standby_records, records);
+    }
+
+    /// Where those bytes are counted.
+    pub(super) fn memory_stores(&self) -> Arc<AtomicUsize> {
+        self.memory_stores.clone()
+    }
+
+    /// Changelog records restored since the start, of all tasks that ever were here.
+    pub fn restored_records(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn restored(&self, records: u64) {
+        add(&self.restored, records);
+    }
+
+    pub(super) fn set_task(&self, task: TaskId, status: TaskStatus) {
+        lock(&self.tasks).insert(task, status);
+    }
+
+    pub(super) fn change_task(&self, task: TaskId, thread: usize, change: impl FnOnce(&mut TaskStatus)) {
+        if let Some(status) = lock(&self.tasks).get_mut(&task).filter(|status| status.thread == thread) {
+            change(status);
+        }
+    }
+
+    /// Forgets a task, unless another thread has it by now.
+    pub(super) fn remove_task(&self, task: TaskId, thread: usize) {
+        let mut tasks = lock(&self.tasks);
+        if tasks.get(&task).is_some_and(|status| status.thread == thread) {
+            tasks.remove(&task);
+            lock(&self.hidden).remove(&task);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_falls_into_the_bucket_of_its_time() {
+        let thread = ThreadMetrics::default();
+        for micros in [900, 1000, 1001, 7_000_000] {
+            thread.committed(Duration::ZERO, Duration::from_micros(micros));
+        }
+        let snapshot = thread.snapshot();
+        assert_eq!((snapshot.buckets[0], snapshot.buckets[1], snapshot.buckets[10]), (2, 1, 1));
+        assert_eq!((snapshot.commits, snapshot.commit_micros), (4, 7_002_901));
+    }
+}

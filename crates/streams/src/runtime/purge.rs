@@ -1,0 +1,52 @@
+//! Repartition topics keep only what is not committed yet: what lies below the committed offset is deleted now and then, never beyond it.
+
+use std::sync::PoisonError;
+
+use super::instance::Instance;
+use super::thread::StreamThread;
+use crate::error::Error;
+use crate::ports::Deletion;
+use crate::record::TopicPartition;
+use crate::topology::TopicRef;
+
+impl StreamThread {
+    /// Deletes the committed records of the repartition topics that the thread reads, if it is time. It waits for the broker, so it runs as a job.
+    /// A purge that is not allowed ends the instance; one that the server cannot do is left out.
+    pub(super) fn purge_if_due(&mut self) {
+        let Some(interval) = self.instance.config.purge_interval else { return };
+        let now = self.instance.now();
+        if now < self.last_purge + interval {
+            return;
+        }
+        self.last_purge = now;
+        let ours = self.slots.iter().filter(|slot| matches!(slot.plan.source_ref, TopicRef::Repartition(_)));
+        let below: Vec<(TopicPartition, i64)> = ours
+            .filter_map(|slot| Some((slot.source.clone(), slot.task.as_ref()?.last_commit().next_offset)))
+            .filter(|(_, offset)| *offset > 0)
+            .collect();
+        if below.is_empty() {
+            return;
+        }
+        let (instance, admin) = (self.instance.clone(), self.instance.ports.admin.clone());
+        self.instance.ports.executor.run_at_once(Box::new(move || match admin.delete_records(&below) {
+            Ok(Deletion::Done) => {}
+            Ok(Deletion::Unsupported(what)) => instance.tell_of_no_purge(&what),
+            Err(error @ Error::Fatal(_)) => instance.fail(error),
+            Err(error) => tracing::info!("repartition topics are not purged this time: {error}"),
+        }));
+    }
+}
+
+impl Instance {
+    /// Logs that nothing is purged, once a minute at most however many threads find it out.
+    fn tell_of_no_purge(&self, what: &str) {
+        let now = self.now();
+        if self.no_purge.lock().unwrap_or_else(PoisonError::into_inner).is_due(now) {
+            tracing::warn!(
+                "repartition topics are not purged, since the server does not support DeleteRecords ({what}): they keep all their records and take more \
+                 and more disk space, and nothing else is affected. Use brokers of Kafka 0.11 or later and let a proxy in front of them pass \
+                 DeleteRecords on, or set `purge = false` to go on without"
+            );
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Answers to the group: what comes, goes and is lost; and the leaving of the group at the end.
+
+use super::slot::{Fetch, Slot};
+use super::thread::{Phase, StreamThread};
+use crate::error::{Error, Result};
+use crate::ports::GroupEvent;
+use crate::record::{TaskId, TopicPartition};
+use crate::task::state::TaskState;
+
+impl StreamThread {
+    /// Answers an event. The whole transaction is committed first, or aborted where nothing can be committed any more; then, and only then, the
+    /// consumer is told.
+    pub(super) fn answer(&mut self, event: GroupEvent) -> Result<()> {
+        // Who else is there may have changed with it.
+        self.instance.agreement.question();
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                tracing::info!(thread = self.index, partitions = partitions.len(), "assigned");
+                self.commit_for_event()?;
+                let assigned = self.fetching.assign(&[]);
+                self.remedied(assigned)?;
+                partitions.into_iter().try_for_each(|partition| self.add_slot(partition))?;
+                self.metrics().set_joined();
+                self.metrics().set_out(false);
+                Ok(())
+            }
+            GroupEvent::Revoked(partitions) => {
+                tracing::info!(thread = self.index, partitions = partitions.len(), "revoked");
+                self.commit_for_event()?;
+                self.remove_slots(&partitions)
+            }
+            GroupEvent::Lost(partitions) => {
+                tracing::info!(thread = self.index, partitions = partitions.len(), "lost");
+                self.remedied(Err(Error::Aborted("partitions were lost".to_owned())))?;
+                self.remove_slots(&partitions)
+            }
+        }
+    }
+
+    fn commit_for_event(&mut self) -> Result<()> {
+        let committed = self.commit();
+        self.remedied(committed)
+    }
+
+    fn add_slot(&mut self, partition: TopicPartition) -> Result<()> {
+        let Some(plan) = self.instance.plans.iter().find(|plan| plan.source == partition.topic).cloned() else {
+            return Err(Error::Fatal(format!(
+                "partition {partition} was assigned, whose topic this topology does not read"
+            )));
+        };
+        let id = TaskId { subtopology: plan.subtopology, partition: partition.partition };
+        if self.slots.iter().any(|slot| slot.id == id) {
+            return Ok(());
+        }
+        let slot = Slot::new(id, partition, plan);
+        slot.report(&self.instance.metrics(), self.index, None);
+        self.slots.push(slot);
+        Ok(())
+    }
+
+    /// Closes tasks, committed or not, and hands their partitions back: only those that were ever given to the consumer.
+    fn remove_slots(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let (gone, kept): (Vec<Slot>, Vec<Slot>) =
+            std::mem::take(&mut self.slots).into_iter().partition(|slot| partitions.contains(&slot.source));
+        self.slots = kept;
+        let added: Vec<TopicPartition> =
+            gone.iter().filter(|slot| slot.was_added).map(|slot| slot.source.clone()).collect();
+        self.close_slots(gone)?;
+        let unassigned = self.fetching.unassign(&added);
+        self.remedied(unassigned)
+    }
+
+    fn close_slots(&self, slots: Vec<Slot>) -> Result<()> {
+        for mut slot in slots {
+            slot.enter(TaskState::Closed)?;
+            // Before the ownership ends: another thread of ours may be waiting for it.
+            slot.task = None;
+            self.instance.ports.stores.forget(slot.id);
+            self.instance.metrics().remove_task(slot.id, self.index);
+        }
+        Ok(())
+    }
+
+    /// Commits what is done and leaves the group; the last revoke is served by the turns that follow.
+    pub(super) fn begin_leaving(&mut self) -> Result<()> {
+        self.commit_for_event()?;
+        let deadline = self.instance.now() + self.instance.config.stop_timeout;
+        self.phase = Phase::Leaving { deadline };
+        // From here on nothing is processed: what is still fetched comes again to the next owner.
+        for slot in &mut self.slots {
+            slot.fetch = match slot.fetch {
+                Fetch::Off | Fetch::Add => Fetch::Off,
+                Fetch::On | Fetch::Seek | Fetch::Remove => Fetch::Remove,
+            };
+        }
+        let left = self.membership.unsubscribe();
+        self.remedied(left)
+    }
+
+    pub(super) fn finish_leaving(&mut self) {
+        if !self.membership.left() {
+            tracing::warn!(thread = self.index, "the group did not let go in time; its session timeout will");
+        }
+        self.metrics().set_out(true);
+        self.close();
+    }
+
+    /// Closes everything without a further commit: aborts what is open, drops the tasks. For the end, good or bad.
+    pub fn close(&mut self) {
+        if self.in_transaction
+            && let Some(producer) = &mut self.outbox.producer
+            && producer.fatal_error().is_none()
+            && let Err(error) = producer.abort(self.instance.config.call_timeout)
+        {
+            tracing::debug!("the last transaction is left to its timeout: {error}");
+        }
+        self.in_transaction = false;
+        let slots = std::mem::take(&mut self.slots);
+        if let Err(error) = self.close_slots(slots) {
+            tracing::error!("{error}");
+        }
+        if self.phase != Phase::Stopped && !matches!(self.phase, Phase::Leaving { .. } | Phase::New) {
+            self.leave_quickly();
+        }
+        self.phase = Phase::Stopped;
+    }
+
+    /// Leaves the group after a failure, so that others take over at once. Each event is answered by giving everything back.
+    fn leave_quickly(&mut self) {
+        let deadline = self.instance.now() + self.instance.config.stop_timeout;
+        if self.membership.unsubscribe().is_err() {
+            return;
+        }
+        let mut batch = crate::record::RecordBatch::new();
+        while !self.membership.left() && self.instance.now() < deadline {
+            batch.clear();
+            let polled = self.fetching.poll(1, 1, std::time::Duration::from_millis(50), &mut batch);
+            let answered = match self.membership.event() {
+                Some(GroupEvent::Assigned(_)) => self.fetching.assign(&[]),
+                Some(GroupEvent::Revoked(partitions) | GroupEvent::Lost(partitions)) => {
+                    self.fetching.unassign(&partitions)
+                }
+                None => Ok(()),
+            };
+            if polled.is_err() && answered.is_err() {
+                return;
+            }
+        }
+    }
+}

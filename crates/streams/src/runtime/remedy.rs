@@ -1,0 +1,206 @@
+//! What is done about each class of error (the table "Errors by remedy" of ARCHITECTURE.md).
+//!
+//! Nothing here speaks to the consumer: what it has to do is noted in the slots and done once no event waits for its answer.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::commit::retried;
+use super::slot::{Fetch, Stuck, WORK};
+use super::thread::StreamThread;
+use crate::error::{Error, Result};
+use crate::record::TaskId;
+
+/// Losses of a producer are counted over this time.
+const LOSS_WINDOW: Duration = Duration::from_secs(60);
+/// From so many losses on they are an error, and the wait grows.
+const MANY_LOSSES: usize = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONG_WAIT: Duration = Duration::from_secs(2);
+/// A task whose membership was lost is not taken again before; until then its revocation is likely to come.
+const MIGRATED_WAIT: Duration = Duration::from_secs(1);
+
+impl StreamThread {
+    /// Whether it has ended, or is about to, because its consumer has failed for good ([`Error::ConsumerLost`]): another thread with new clients is to take
+    /// its place.
+    pub fn has_lost_consumer(&self) -> bool {
+        self.has_lost_consumer
+    }
+
+    /// Does what an error asks for.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] alone.
+    pub(super) fn remedied(&mut self, result: Result<()>) -> Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        if let Error::ConsumerLost(what) = &error
+            && !std::mem::replace(&mut self.has_lost_consumer, true)
+        {
+            // Noted first: an error of the producer may come with it, and is remedied in its place.
+            tracing::warn!(
+                thread = self.index,
+                "{what}; this stream thread ends, and another one with a new consumer takes its place"
+            );
+        }
+        match self.outbox.cause_of(error) {
+            Error::Fatal(what) | Error::Disagreement(what) => Err(Error::Fatal(what)),
+            Error::Retry(what) => self.wait_out(what),
+            Error::Aborted(what) | Error::Record(what) => {
+                // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
+                tracing::info!(thread = self.index, "aborted, processing again: {what}");
+                self.metrics().set_back(&what);
+                self.abort()
+            }
+            Error::ProducerLost(what) => self.lose_producer(&what, false),
+            Error::Fenced(what) => self.lose_producer(&what, true),
+            Error::BatchTooLarge(what) => self.send_smaller(&what),
+            Error::Migrated(what) => {
+                tracing::info!(thread = self.index, "{what}");
+                self.metrics().set_back(&what);
+                self.abort()?;
+                self.take_all_again(MIGRATED_WAIT)
+            }
+            Error::ConsumerLost(what) => {
+                self.metrics().set_back(&what);
+                self.abort()
+            }
+            Error::Corrupted { task, what } => {
+                tracing::error!(%task, "its store is rebuilt: {what}");
+                self.abort()?;
+                self.rebuild(task)
+            }
+        }
+    }
+
+    /// A transient error of the consumer: polls go on, for as long as the task timeout allows.
+    fn wait_out(&mut self, what: String) -> Result<()> {
+        let now = self.instance.now();
+        let since = *self.failing_since.get_or_insert(now);
+        if now.saturating_sub(since) > self.instance.config.task_timeout {
+            return Err(Error::Fatal(what));
+        }
+        tracing::debug!(thread = self.index, "again: {what}");
+        Ok(())
+    }
+
+    /// A record cannot be worked on yet, since what it needs of others is not to be had: its task rests for a while, from its
+    /// last commit on, and the others go on. The error is what is to be remedied first.
+    pub(super) fn rest(&mut self, at: usize, offset: i64, what: &str) -> Error {
+        let (now, slot) = (self.instance.now(), &mut self.slots[at]);
+        let stuck = slot.stuck.get_or_insert(Stuck { offset, since: now, backoff: Backoff::default() });
+        if now.saturating_sub(stuck.since) > self.instance.config.task_timeout {
+            let place = if offset == WORK { "on with its work".to_owned() } else { format!("past offset {offset}") };
+            return Error::Fatal(format!("task {} cannot get {place}: {what}", slot.id));
+        }
+        let wait = stuck.backoff.next();
+        slot.rests = true;
+        slot.retry_at = now + wait;
+        Error::Aborted(format!("task {} rests for {wait:?}: {what}", slot.id))
+    }
+
+    /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
+    fn abort(&mut self) -> Result<()> {
+        if self.in_transaction {
+            let (instance, outbox) = (self.instance.clone(), &mut self.outbox);
+            let timeout = instance.config.call_timeout;
+            let aborted = retried(&instance, self.renewal, || outbox.producer()?.abort(timeout));
+            match aborted {
+                Ok(()) => {
+                    self.in_transaction = false;
+                    self.outbox.forget_failures();
+                }
+                Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
+                // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
+                Err(error) => {
+                    let is_fenced = matches!(error, Error::Fenced(_));
+                    return self.lose_producer(&error.to_string(), is_fenced);
+                }
+            }
+            self.metrics().aborted();
+        }
+        for slot in &mut self.slots {
+            if let Some(task) = &mut slot.task {
+                task.rollback();
+                if slot.fetch == Fetch::On {
+                    slot.fetch = Fetch::Seek;
+                }
+                slot.last_seen = task.last_commit().next_offset - 1;
+                slot.end = None;
+            }
+            if slot.rests {
+                slot.release(false)?;
+                slot.report(&self.instance.metrics(), self.index, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// The producer is fenced or failed, or nobody knows how its last commit ended: every task is taken anew, at what the broker has.
+    fn lose_producer(&mut self, what: &str, is_fenced: bool) -> Result<()> {
+        let now = self.instance.now();
+        self.losses.retain(|at| now.saturating_sub(*at) < LOSS_WINDOW);
+        self.losses.push(now);
+        self.metrics().producer_lost();
+        let count = self.losses.len();
+        let config = &self.instance.config;
+        let id = super::config::transactional_id(&config.application_id, &config.instance_id, self.index);
+        self.metrics().set_back(what);
+        // While Kafka is away or a topic is gone, producers are lost for that, and the instance's watch has said so.
+        let is_explained = !self.instance.metrics().troubles().is_empty();
+        let wait = if count < MANY_LOSSES { FIRST_WAIT } else { LONG_WAIT * (count - MANY_LOSSES + 1) as u32 };
+        if count < MANY_LOSSES || is_explained {
+            tracing::info!("the producer `{id}` is made anew: {what}");
+            return self.replace_producer(wait);
+        }
+        let advice = match is_fenced {
+            true => {
+                "; either another process uses this transactional id (was the state folder copied?), or transactions take longer than transaction_timeout"
+            }
+            false => "",
+        };
+        tracing::error!(
+            "the producer `{id}` was lost {count} times within a minute, the last time since: {what}{advice}"
+        );
+        self.replace_producer(wait)
+    }
+
+    /// A topic takes smaller batches than were sent: a new producer sends the records again, in batches of half the size. A record that is refused in a
+    /// batch of its own is a dead letter, so this comes to an end.
+    fn send_smaller(&mut self, what: &str) -> Result<()> {
+        let refused = self.outbox.batches;
+        let batches = self.instance.lower_batches(refused);
+        tracing::warn!(
+            thread = self.index,
+            "a batch of records was refused for its size ({what}); its records are sent again, and from now on batches have {batches} (before: {refused}). \
+             Nothing is lost, but small batches are slow: raise max.message.bytes and segment.bytes of that topic and start again"
+        );
+        self.replace_producer(Duration::ZERO)
+    }
+
+    /// A new producer, whose first act ends the transaction of this one; then every task is taken anew, at what the broker has.
+    fn replace_producer(&mut self, wait: Duration) -> Result<()> {
+        self.producer_at = self.instance.now() + wait;
+        self.outbox.producer = None;
+        self.is_ready = false;
+        self.in_transaction = false;
+        self.take_all_again(Duration::ZERO)
+    }
+
+    fn take_all_again(&mut self, wait: Duration) -> Result<()> {
+        let retry_at = self.instance.now() + wait;
+        for slot in &mut self.slots {
+            slot.release(false)?;
+            slot.retry_at = retry_at;
+            slot.report(&self.instance.metrics(), self.index, None);
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, task: TaskId) -> Result<()> {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == task) {
+            slot.release(true)?;
+            slot.report(&self.instance.metrics(), self.index, None);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,354 @@
+//! Taking a task: its committed offset and what the state was there, its store opened and brought to just that state. It blocks, so it runs as a job.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use super::executor::Job;
+use super::findings::Finding;
+use super::instance::Instance;
+use super::owners::Ownership;
+use super::restore;
+use super::slot::Taking;
+use crate::error::{Error, Result};
+use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
+use crate::record::{RecordBatch, TaskId, TopicPartition};
+use crate::store::cut::{Position, StoreCut, decode_metadata, topic_of};
+use crate::task::{Cut, NO_STREAM_TIME, Plan};
+use crate::topology::Stamp;
+
+/// A task that was taken, or why not. Fields are dropped in their order: the store before the ownership.
+pub(super) struct Taken {
+    pub result: Result<Prepared>,
+    pub ownership: Ownership,
+}
+
+/// What a task is made of.
+pub(super) struct Prepared {
+    pub db: Option<Box<dyn TaskStore>>,
+    pub cut: Cut,
+    /// Whether it is to be committed at once: the last commit carries another stamp or topic id than ours would, or lies at another offset.
+    pub is_uncommitted: bool,
+}
+
+/// What a job works on.
+pub(super) struct Take {
+    pub instance: Arc<Instance>,
+    pub thread: usize,
+    pub id: TaskId,
+    pub plan: Arc<Plan>,
+    pub source: TopicPartition,
+    pub cancel: Arc<AtomicBool>,
+}
+
+/// Makes the job that takes a task, and the end at which its result comes out.
+pub(super) fn job(take: Take, ownership: Ownership, rebuild: bool) -> (Job, Taking) {
+    let (send, result): (Sender<Taken>, _) = channel();
+    let cancel = take.cancel.clone();
+    let job = Box::new(move || {
+        let result = take.run(rebuild);
+        // Nobody waits any more when the task was revoked meanwhile: what was taken is dropped, and with it released.
+        let _ = send.send(Taken { result, ownership });
+    });
+    (job, Taking { result, cancel })
+}
+
+/// How a store's content stands to the cut that it has to be brought to.
+enum Gap {
+    /// It is there.
+    None,
+    /// The changelog's records after this offset are missing; with the checksum of what there is, if that is known.
+    Tail { after: i64, checksum: Option<u128> },
+    /// It cannot be used.
+    Unusable(String),
+}
+
+impl Take {
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Retry("the task was given up meanwhile".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Makes a call that may wait for somebody else: the next task need not wait with it.
+    pub fn waiting<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        if self.plan.stores.is_empty() {
+            // It has no place that it could lend: see `StreamThread::start_taking`.
+            return call();
+        }
+        let mut result = Err(Error::Retry("nothing was asked".to_owned()));
+        self.instance.ports.executor.wait(&mut || result = call());
+        result
+    }
+
+    fn run(&self, rebuild: bool) -> Result<Prepared> {
+        let (admin, agreement) = (&self.instance.ports.admin, &self.instance.agreement);
+        // It may have stood in the queue for long.
+        self.check_cancelled()?;
+        self.waiting(|| agreement.ensure(&**admin, &*self.instance.ports.clock))?;
+        // A transaction over the offset is waited for, up to its timeout where its owner is dead.
+        let committed = self.waiting(|| admin.committed(std::slice::from_ref(&self.source)))?;
+        let committed = committed.into_iter().next().flatten();
+        self.check_cancelled()?;
+        let metadata = committed.as_ref().map(|committed| committed.metadata.as_str());
+        self.waiting(|| agreement.admit(&**admin, metadata.unwrap_or_default()))?;
+        let stamp = agreement.stamp();
+        let is_unstamped = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
+        let topic = self.instance.sources.id(&self.source.topic);
+        let is_unnamed = topic.is_some() && metadata.is_some_and(|metadata| topic_of(metadata) != topic);
+        let (db, cut) = self.prepare(committed.as_ref(), rebuild)?;
+        // What was skipped or taken over is committed, so that the next start need not be told again.
+        let is_moved =
+            cut.next_offset >= 0 && committed.as_ref().map(|committed| committed.offset) != Some(cut.next_offset);
+        let is_untold = !self.plan.stores.is_empty() && metadata == Some("");
+        self.instance.findings.forget(self.id);
+        Ok(Prepared { db, cut, is_uncommitted: is_unstamped || is_unnamed || is_moved || is_untold })
+    }
+
+    fn prepare(&self, committed: Option<&Committed>, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
+        let names = self.plan.store_names();
+        let cut = match committed {
+            None => None,
+            Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
+        };
+        let topic = committed.and_then(|committed| topic_of(&committed.metadata));
+        if names.is_empty() {
+            if committed.is_none() {
+                self.check_no_offset()?;
+            }
+            let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
+            let fresh = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+            return Ok((None, self.within_the_log(cut.unwrap_or(fresh), topic)?));
+        }
+        let cut = match cut {
+            Some(cut) => self.within_the_log(cut, topic)?,
+            None if self.may_skip() && self.state_in_changelogs()?.is_some() => {
+                if committed.is_none() {
+                    self.check_no_offset()?;
+                }
+                let mut db = self.opened(true)?;
+                let cut = self.adopted(db.as_mut(), committed.map(|committed| committed.offset))?;
+                return Ok((Some(db), cut));
+            }
+            None => self.fresh_cut(committed)?,
+        };
+        self.check_changelogs(&cut)?;
+        let db = self.restored(&cut, rebuild)?;
+        Ok((Some(db), cut))
+    }
+
+    /// The cut of a task that has never committed. A coordinator in trouble may answer "none" too, so it is believed only when there is no state.
+    fn fresh_cut(&self, committed: Option<&Committed>) -> Result<Cut> {
+        if let Some(changelog) = self.state_in_changelogs()? {
+            let (source, app) = (&self.source, &self.instance.config.application_id);
+            let advice = format!(
+                "to keep the state as the changelogs have it, start with --from-earliest-available {}; to begin with nothing, delete the group and \
+                 its changelog and repartition topics, or take another --application-id",
+                source.topic
+            );
+            return match committed {
+                None => Err(Error::Retry(format!(
+                    "group `{app}` has no committed offset for {source}, but changelog {changelog} holds records: the topic was deleted and made \
+                     anew, or the group's offsets were deleted or have expired; {advice}"
+                ))),
+                Some(committed) => Err(Error::Fatal(format!(
+                    "offset {} of {source} was set in group `{app}` from outside, so nothing tells the state that belongs to it, and \
+                     changelog {changelog} holds records; {advice}",
+                    committed.offset
+                ))),
+            };
+        }
+        if committed.is_none() {
+            self.check_no_offset()?;
+        }
+        let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
+        Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
+    }
+
+    /// Makes sure that the group has no committed offset for the task's partition, after the coordinator has answered so. A task whose offset is
+    /// there and is not seen would read its log once more from the first record.
+    ///
+    /// The offset counts as gone only where the coordinator's list of all offsets of the group lacks it too, which is asked for by another
+    /// client and another request. Where the operator has named the topic with `--from-earliest-available`, both have to answer so a second time,
+    /// a second or more later: the flag may have been left set, so it tells nothing of this very moment. (Without it, a task whose
+    /// changelogs hold state never starts without an offset.)
+    ///
+    /// # Errors
+    /// [`Error::Retry`] until it is certain.
+    fn check_no_offset(&self) -> Result<()> {
+        let (instance, source) = (&self.instance, &self.source);
+        let all = self.waiting(|| instance.ports.admin.all_committed())?;
+        if all.iter().any(|(partition, _)| partition == source) {
+            instance.findings.forget(self.id);
+            return Err(Error::Retry(format!(
+                "the group's coordinator has answered that {source} has no committed offset, and lists one: it is asked again"
+            )));
+        }
+        if self.may_skip() && !self.is_found_again(Finding::NoOffset) {
+            return Err(Error::Retry(format!(
+                "the group has no committed offset for {source}, by the first answer: it is asked again before that is believed"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the brokers have answered so before, a while ago; see [`super::findings`].
+    pub fn is_found_again(&self, finding: Finding) -> bool {
+        self.instance.findings.is_found_again(self.id, finding, self.instance.now())
+    }
+
+    /// The first changelog of the task that holds a committed record.
+    fn state_in_changelogs(&self) -> Result<Option<TopicPartition>> {
+        for changelog in self.changelogs() {
+            if self.holds_records(&changelog)? {
+                return Ok(Some(changelog));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a changelog holds a committed record. One whose transactions were all aborted is empty, though its offsets have moved.
+    fn holds_records(&self, changelog: &TopicPartition) -> Result<bool> {
+        let ports = &self.instance.ports;
+        if ports.admin.log_range(changelog)?.end == 0 {
+            return Ok(false);
+        }
+        let mut reader = ports.restore.open(changelog, PartitionStart::BEGINNING)?;
+        let deadline = self.instance.now() + self.instance.config.task_timeout;
+        let mut batch = RecordBatch::new();
+        while self.instance.now() < deadline {
+            self.check_cancelled()?;
+            reader.poll(restore::BATCH_BYTES, restore::POLL, &mut batch)?;
+            if !batch.is_empty() || !batch.ends().is_empty() {
+                return Ok(!batch.is_empty());
+            }
+        }
+        Err(Error::Retry(format!("nothing comes from changelog {changelog}")))
+    }
+
+    pub fn changelogs(&self) -> impl Iterator<Item = TopicPartition> {
+        self.plan.stores.iter().map(|store| TopicPartition::new(store.changelog.clone(), self.id.partition))
+    }
+
+    /// The changelogs hold what was committed to them.
+    fn check_changelogs(&self, cut: &Cut) -> Result<()> {
+        for (at, (changelog, store)) in self.changelogs().zip(&cut.stores).enumerate() {
+            if store.changelog_offset < 0 {
+                continue;
+            }
+            let range = self.instance.ports.admin.log_range(&changelog)?;
+            if store.changelog_offset >= range.end {
+                if !self.is_found_again(Finding::ChangelogEndsBefore(at, store.changelog_offset)) {
+                    return Err(Error::Retry(format!(
+                        "changelog {changelog} ends at offset {}, before the committed {}, by the first answer: it is asked again",
+                        range.end, store.changelog_offset
+                    )));
+                }
+                return Err(Error::Fatal(format!(
+                    "changelog {changelog} ends at offset {} but state up to offset {} was committed: its records are lost; bring the topic back, \
+                     or delete the group and its internal topics to begin anew",
+                    range.end, store.changelog_offset
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The task's stores at the cut: as they lie on disk, with the changelogs' tails, or built anew.
+    fn restored(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
+        let mut db = self.opened(rebuild || is_stale(&self.instance, self.id, &self.plan)?)?;
+        for store in 0..cut.stores.len() {
+            self.bring(db.as_mut(), store, cut)?;
+        }
+        Ok(db)
+    }
+
+    /// The task's stores as they lie on disk, or new ones.
+    fn opened(&self, anew: bool) -> Result<Box<dyn TaskStore>> {
+        let stores = &self.instance.ports.stores;
+        if anew {
+            stores.destroy(self.id)?;
+        }
+        match stores.open(self.id, &self.plan.store_names()) {
+            Err(Error::Corrupted { what, .. }) => {
+                tracing::warn!(task = %self.id, "its store cannot be opened and is rebuilt: {what}");
+                stores.destroy(self.id)?;
+                stores.open(self.id, &self.plan.store_names())
+            }
+            other => other,
+        }
+    }
+
+    /// Brings one store to the cut, over again from nothing where what it holds cannot be believed.
+    fn bring(&self, db: &mut dyn TaskStore, store: usize, cut: &Cut) -> Result<()> {
+        let found = match self.gap(db, store, &cut.stores[store])? {
+            Gap::None => None,
+            Gap::Tail { after, checksum } => restore::restore(self, db, store, cut, after, checksum)?,
+            Gap::Unusable(what) => Some(what),
+        };
+        let Some(what) = found else { return Ok(()) };
+        let name = &self.plan.stores[store].name;
+        tracing::warn!(task = %self.id, store = name, "the store is rebuilt: {what}");
+        db.clear(store)?;
+        match restore::restore(self, db, store, cut, -1, None)? {
+            None => Ok(()),
+            Some(what) => Err(Error::Fatal(format!(
+                "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
+                 Delete the group and its internal topics to begin anew",
+                self.id
+            ))),
+        }
+    }
+
+    fn gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCut) -> Result<Gap> {
+        let bytes = db.position(store)?;
+        let position = match bytes.as_deref().map(|bytes| Position::decode(self.id, bytes)).transpose() {
+            Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),
+            other => other?.unwrap_or(Position::restoring(-1, Some(0))),
+        };
+        let (has, needs) = (position.changelog_offset, goal.changelog_offset);
+        if has > needs {
+            return Ok(Gap::Unusable(format!("it holds changelog offset {has}, above the committed {needs}")));
+        }
+        if has == needs && position.checksum.is_some() {
+            return Ok(match position.checksum == Some(goal.checksum) {
+                true => Gap::None,
+                false => Gap::Unusable("its checksum is not the committed one".to_owned()),
+            });
+        }
+        let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
+        if let Some(what) = outside(&self.instance, &changelog, has)? {
+            return Ok(Gap::Unusable(what));
+        }
+        // An empty store at offset -1 has the checksum 0, but a restore from the beginning is faster when it computes the sum at its end.
+        Ok(Gap::Tail { after: has, checksum: if has < 0 { None } else { position.checksum } })
+    }
+
+    /// Tells how far a restore is: `new` more records, `restored` in all.
+    pub fn progress(&self, new: u64, restored: u64, of: u64) {
+        let metrics = self.instance.metrics();
+        metrics.restored(new);
+        metrics.change_task(self.id, self.thread, |status| status.restored = (restored, of));
+    }
+}
+
+/// What is wrong with a position that the changelog does not go on from.
+pub(super) fn outside(instance: &Instance, changelog: &TopicPartition, position: i64) -> Result<Option<String>> {
+    if position < 0 {
+        return Ok(None);
+    }
+    let LogRange { start, end } = instance.ports.admin.log_range(changelog)?;
+    let is_outside = position + 1 < start || position >= end;
+    Ok(is_outside.then(|| format!("its position {position} lies outside the changelog ({start} to {end})")))
+}
+
+/// Whether a task's store was away for so long that the changelog may have forgotten deletes since.
+pub(super) fn is_stale(instance: &Instance, task: TaskId, plan: &Plan) -> Result<bool> {
+    let Some(idle) = instance.ports.stores.idle(task)? else { return Ok(false) };
+    let Some(memory) = instance.changelog_memory_of(plan) else { return Ok(false) };
+    if idle > memory {
+        tracing::warn!(%task, "its store was not used for {} s and is rebuilt: the changelog may have forgotten deletes", idle.as_secs());
+    }
+    Ok(idle > memory)
+}

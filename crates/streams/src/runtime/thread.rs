@@ -1,0 +1,496 @@
+//! A stream thread: one consumer, one producer, and the tasks that the group gave it. It lives by [`StreamThread::run_once`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::commit::as_abort;
+use super::instance::Instance;
+use super::look::Look;
+use super::metrics::ThreadMetrics;
+use super::outbox::Outbox;
+use super::slot::{Fetch, Slot};
+use super::take::{Prepared, Take, Taken, job};
+use crate::error::{Error, Result};
+use crate::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
+use crate::record::RecordBatch;
+use crate::task::Task;
+use crate::task::state::TaskState;
+
+/// The world of one thread.
+pub struct ThreadPorts {
+    /// Its membership of the group.
+    pub membership: Box<dyn Membership>,
+    /// Its consumer.
+    pub fetching: Box<dyn Fetching>,
+    /// Makes its producer.
+    pub producers: Box<dyn ProducerFactory>,
+    /// [`Instance::renewals`] before these were made.
+    pub renewal: u64,
+}
+
+/// Whether a thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// `run_once` is to be called again.
+    Running,
+    /// It has committed, left the group and closed its tasks: the instance stops, or the clients of the thread are to be renewed.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    New,
+    Running,
+    Leaving { deadline: Duration },
+    Stopped,
+}
+
+/// A stream thread.
+pub struct StreamThread {
+    pub(super) instance: Arc<Instance>,
+    pub(super) index: usize,
+    pub(super) slots: Vec<Slot>,
+    pub(super) membership: Box<dyn Membership>,
+    pub(super) fetching: Box<dyn Fetching>,
+    pub(super) producers: Box<dyn ProducerFactory>,
+    /// [`Instance::renewals`] before its clients were made.
+    pub(super) renewal: u64,
+    pub(super) outbox: Outbox,
+    /// Whether the producer is initialised.
+    pub(super) is_ready: bool,
+    pub(super) in_transaction: bool,
+    pub(super) phase: Phase,
+    pub(super) last_commit: Duration,
+    pub(super) last_purge: Duration,
+    pub(super) last_look: Duration,
+    /// When it was last looked whether the thread is a member.
+    pub(super) last_member: Duration,
+    /// No producer is made before.
+    pub(super) producer_at: Duration,
+    /// When it was last logged that no producer can be made.
+    unmade_told: Option<Duration>,
+    /// Its consumer has failed for good.
+    pub(super) has_lost_consumer: bool,
+    /// When producers were lost lately.
+    pub(super) losses: Vec<Duration>,
+    /// Since when polling fails.
+    pub(super) failing_since: Option<Duration>,
+    pub(super) around: Look,
+    batch: RecordBatch,
+}
+
+/// Deliveries and memory are looked at each time that so many records or bytes were processed.
+const SERVE_RECORDS: u64 = 64;
+const SERVE_BYTES: usize = 256 << 10;
+/// How long a poll waits while something else is about to happen.
+const SHORT_POLL: Duration = Duration::from_millis(10);
+/// How long an initialisation of a producer waits at a time; polls come between.
+const INIT_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits before a producer that could not be made is tried again.
+const MAKE_WAIT: Duration = Duration::from_secs(1);
+/// A line about a producer that cannot be made is logged again after this long.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+impl StreamThread {
+    /// Thread number `index` of an instance.
+    pub fn new(instance: &Arc<Instance>, index: usize, ports: ThreadPorts) -> StreamThread {
+        let now = instance.now();
+        let outbox = Outbox::new(instance.ports.clock.clone(), instance.config.task_timeout);
+        StreamThread {
+            instance: instance.clone(),
+            index,
+            slots: Vec::new(),
+            membership: ports.membership,
+            fetching: ports.fetching,
+            producers: ports.producers,
+            renewal: ports.renewal,
+            outbox,
+            is_ready: false,
+            in_transaction: false,
+            phase: Phase::New,
+            last_commit: now,
+            last_purge: now,
+            last_look: now,
+            last_member: now,
+            producer_at: now,
+            unmade_told: None,
+            has_lost_consumer: false,
+            losses: Vec::new(),
+            failing_since: None,
+            around: Look::default(),
+            batch: RecordBatch::new(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &ThreadMetrics {
+        self.instance.thread_metrics(self.index)
+    }
+
+    /// Runs until the instance is stopped, its clients are renewed, or its consumer has failed for good ([`StreamThread::has_lost_consumer`]).
+    ///
+    /// # Errors
+    /// As for [`StreamThread::run_once`]; the thread is closed then.
+    pub fn run(&mut self) -> Result<()> {
+        loop {
+            match self.run_once() {
+                Ok(Status::Running) => {}
+                Ok(Status::Stopped) => return Ok(()),
+                Err(error) => {
+                    self.close();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// One turn: polls, processes what came, answers the group, commits when it is time.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] alone: all else is remedied. The thread is then to be closed.
+    pub fn run_once(&mut self) -> Result<Status> {
+        match self.phase {
+            Phase::Stopped => return Ok(Status::Stopped),
+            Phase::New => {
+                let instance = self.instance.clone();
+                let topics: Vec<&str> = instance.plans.iter().map(|plan| &*plan.source).collect();
+                match self.membership.subscribe(&topics) {
+                    Ok(()) => self.phase = Phase::Running,
+                    failed => self.remedied(failed)?,
+                }
+            }
+            Phase::Running if self.is_to_leave() => self.begin_leaving()?,
+            Phase::Running => {
+                if let Some(error) = self.instance.failure() {
+                    return Err(error);
+                }
+                self.check_group_and_sources()?;
+                self.ensure_producer()?;
+                self.advance_slots()?;
+                let settled = self.settle();
+                self.remedied(settled)?;
+            }
+            Phase::Leaving { deadline } => {
+                if self.membership.left() || self.instance.now() > deadline {
+                    self.finish_leaving();
+                    return Ok(Status::Stopped);
+                }
+            }
+        }
+        self.turn()?;
+        Ok(Status::Running)
+    }
+
+    fn is_to_leave(&self) -> bool {
+        self.instance.is_stopping() || self.instance.renewals() != self.renewal || self.has_lost_consumer
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        let timeout = self.poll_timeout();
+        let config = &self.instance.config;
+        let (records, bytes) = (config.max_poll_records, config.max_poll_bytes);
+        self.batch.clear();
+        let polled = self.fetching.poll(records, bytes, timeout, &mut self.batch);
+        let event = self.membership.event();
+        // What came of lost partitions must not be processed; the others' records come again after the abort.
+        if matches!(event, Some(GroupEvent::Lost(_))) {
+            self.batch.clear();
+        }
+        let worked = polled.and_then(|()| self.process_batch().map_err(as_abort));
+        if worked.is_ok() {
+            self.failing_since = None;
+        }
+        self.remedied(worked)?;
+        match event {
+            Some(event) => self.answer(event),
+            None => self.commit_if_due(),
+        }
+    }
+
+    /// Until when a poll may wait: nothing else is to be done before.
+    fn poll_timeout(&mut self) -> Duration {
+        let is_busy = |slot: &Slot| slot.taking.is_some() || slot.state() == TaskState::Created;
+        if !self.is_ready || self.phase != Phase::Running || self.slots.iter().any(is_busy) {
+            return SHORT_POLL;
+        }
+        // What went wrong in looking is told by the commit.
+        let has_work = self.has_work().unwrap_or(true);
+        let config = &self.instance.config;
+        if !self.in_transaction && !has_work {
+            return config.poll_timeout;
+        }
+        let due = self.last_commit + config.commit_interval;
+        due.saturating_sub(self.instance.now()).min(config.poll_timeout)
+    }
+
+    fn commit_if_due(&mut self) -> Result<()> {
+        if self.phase != Phase::Running || self.instance.now() < self.last_commit + self.instance.config.commit_interval
+        {
+            return Ok(());
+        }
+        let committed = self.commit();
+        self.remedied(committed)?;
+        self.purge_if_due();
+        self.look_around();
+        Ok(())
+    }
+
+    fn process_batch(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        let result = self.process_records(&batch);
+        if result.is_ok() {
+            self.note_ends(&batch);
+        }
+        self.batch = batch;
+        result
+    }
+
+    fn process_records(&mut self, batch: &RecordBatch) -> Result<()> {
+        let (mut at, mut bytes, mut count, mut unserved) = (0, 0, 0_u64, 0);
+        for record in batch.iter() {
+            let origin = &record.origin;
+            let is_of = |slot: &Slot| slot.source.partition == origin.partition && *slot.source.topic == *origin.topic;
+            if !self.slots.get(at).is_some_and(is_of) {
+                match self.slots.iter().position(is_of) {
+                    Some(found) => at = found,
+                    None => continue,
+                }
+            }
+            let slot = &mut self.slots[at];
+            if slot.fetch != Fetch::On {
+                continue;
+            }
+            let Some(task) = &mut slot.task else { continue };
+            if !self.in_transaction {
+                self.outbox.begin_transaction()?;
+                self.in_transaction = true;
+                self.instance.thread_metrics(self.index).begun(self.instance.now());
+            }
+            match task.process(&record, &mut self.outbox) {
+                Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset <= origin.offset) => slot.stuck = None,
+                Ok(()) => {}
+                Err(Error::Retry(what)) => return Err(self.rest(at, origin.offset, &what)),
+                Err(error) => return Err(error),
+            }
+            slot.last_seen = origin.offset;
+            let size = record.record.byte_len();
+            (bytes, unserved, count) = (bytes + size, unserved + size, count + 1);
+            if count.is_multiple_of(SERVE_RECORDS) || unserved > SERVE_BYTES {
+                unserved = 0;
+                self.outbox.serve(Duration::ZERO)?;
+                if self.uncommitted_bytes() > self.instance.config.uncommitted_bytes {
+                    self.commit()?;
+                }
+            }
+        }
+        self.metrics().processed(count, bytes as u64);
+        self.outbox.serve(Duration::ZERO)
+    }
+
+    fn uncommitted_bytes(&self) -> usize {
+        let tasks = self.slots.iter().filter_map(|slot| slot.task.as_ref());
+        self.outbox.in_flight_bytes() + tasks.map(Task::uncommitted_bytes).sum::<usize>()
+    }
+
+    /// All records of the batch are processed, so that nothing is buffered below the ends that it reached.
+    fn note_ends(&mut self, batch: &RecordBatch) {
+        for end in batch.ends() {
+            let slot = self.slots.iter_mut().find(|slot| slot.source == end.partition);
+            if let Some(slot) = slot
+                && let Some(task) = slot.running()
+            {
+                task.skip_to(end.offset);
+                slot.end = Some(end.offset);
+                slot.report(&self.instance.metrics(), self.index, self.fetching.end_offset(&end.partition));
+            }
+        }
+    }
+
+    pub(super) fn begin_transaction(&mut self) -> Result<()> {
+        if !self.in_transaction {
+            self.outbox.begin_transaction()?;
+            self.in_transaction = true;
+            self.metrics().begun(self.instance.now());
+        }
+        Ok(())
+    }
+
+    /// Makes and initialises the producer, as far as one turn allows. No task is taken before: init ends the predecessor's transaction.
+    fn ensure_producer(&mut self) -> Result<()> {
+        if self.is_ready || self.instance.now() < self.producer_at {
+            return Ok(());
+        }
+        let made = self.make_producer();
+        match made {
+            Ok(()) => {
+                self.is_ready = true;
+                Ok(())
+            }
+            Err(Error::Retry(what)) if self.outbox.producer.is_none() => {
+                self.tell_unmade(&what);
+                Ok(())
+            }
+            Err(Error::Retry(what)) => {
+                tracing::debug!("the producer is not initialised yet: {what}");
+                Ok(())
+            }
+            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(Error::Fenced(what)) => self.remedied(Err(Error::Fenced(what))),
+            Err(error) => self.remedied(Err(Error::ProducerLost(error.to_string()))),
+        }
+    }
+
+    /// A producer cannot be made: a file that it is made of cannot be used just now. Logged at first and once a minute.
+    fn tell_unmade(&mut self, what: &str) {
+        let now = self.instance.now();
+        self.producer_at = now + MAKE_WAIT;
+        if self.unmade_told.is_none_or(|told| now >= told + TELL_EVERY) {
+            self.unmade_told = Some(now);
+            tracing::warn!(
+                thread = self.index,
+                "the producer cannot be made and is tried again every second; the thread waits, and nothing is lost: {what}"
+            );
+        }
+    }
+
+    fn make_producer(&mut self) -> Result<()> {
+        let producer = match &mut self.outbox.producer {
+            Some(producer) => producer,
+            none => {
+                let batches = self.instance.batches();
+                let producer = none.insert(self.producers.create(batches)?);
+                self.outbox.batches = batches;
+                producer
+            }
+        };
+        producer.init(INIT_WAIT)?;
+        let stores = self.instance.plans.iter().flat_map(|plan| &plan.stores);
+        let changelogs: Vec<Arc<str>> = stores.map(|store| store.changelog.clone()).collect();
+        producer.track(&changelogs);
+        Ok(())
+    }
+
+    /// Takes tasks that wait, and lets those run that were taken.
+    fn advance_slots(&mut self) -> Result<()> {
+        for at in 0..self.slots.len() {
+            if let Some(taking) = &self.slots[at].taking {
+                match taking.result.try_recv() {
+                    Ok(taken) => self.taken(at, taken)?,
+                    Err(std::sync::mpsc::TryRecvError::Empty) => {}
+                    Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                        return Err(Error::Fatal(format!(
+                            "the work of taking task {} ended without a word",
+                            self.slots[at].id
+                        )));
+                    }
+                }
+            } else if self.slots[at].state() == TaskState::Created && self.is_ready {
+                self.start_taking(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_taking(&mut self, at: usize) -> Result<()> {
+        let slot = &mut self.slots[at];
+        if self.instance.now() < slot.retry_at {
+            return Ok(());
+        }
+        // Another thread of this process still has it; the others go on.
+        let Some(ownership) = self.instance.owners.take(slot.id, self.index) else { return Ok(()) };
+        let rebuild = std::mem::take(&mut slot.rebuild);
+        slot.enter(if rebuild { TaskState::Rebuilding } else { TaskState::Restoring })?;
+        slot.report(&self.instance.metrics(), self.index, None);
+        let take = Take {
+            instance: self.instance.clone(),
+            thread: self.index,
+            id: slot.id,
+            plan: slot.plan.clone(),
+            source: slot.source.clone(),
+            cancel: Arc::default(),
+        };
+        let only_asks = slot.plan.stores.is_empty();
+        let (work, taking) = job(take, ownership, rebuild);
+        slot.taking = Some(taking);
+        let executor = &self.instance.ports.executor;
+        if only_asks {
+            executor.run_at_once(work)
+        } else {
+            executor.run(work)
+        }
+        Ok(())
+    }
+
+    fn taken(&mut self, at: usize, taken: Taken) -> Result<()> {
+        let slot = &mut self.slots[at];
+        slot.taking = None;
+        let ready = taken.result.and_then(|Prepared { db, cut, is_uncommitted }| {
+            let mut task = Task::new(slot.plan.clone(), slot.id, db, cut)?;
+            if is_uncommitted {
+                task.commit_anyway();
+            }
+            Ok(task)
+        });
+        match ready {
+            Ok(task) => {
+                slot.task = Some(task);
+                slot.ownership = Some(taken.ownership);
+                slot.enter(TaskState::Running)?;
+                slot.fetch = Fetch::Add;
+                (slot.failing_since, slot.backoff) = (None, Backoff::default());
+                slot.report(&self.instance.metrics(), self.index, None);
+                Ok(())
+            }
+            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(error) => self.retry_taking(at, &error),
+        }
+    }
+
+    fn retry_taking(&mut self, at: usize, error: &Error) -> Result<()> {
+        let (now, slot) = (self.instance.now(), &mut self.slots[at]);
+        let since = *slot.failing_since.get_or_insert(now);
+        if now.saturating_sub(since) > self.instance.config.task_timeout {
+            return Err(Error::Fatal(format!("task {} cannot be taken: {error}", slot.id)));
+        }
+        // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
+        tracing::info!(task = %slot.id, "the task cannot be restored yet and is tried again: {error}");
+        slot.retry_at = now + slot.backoff.next();
+        slot.release(matches!(error, Error::Corrupted { .. }))
+    }
+
+    /// Brings the consumer in line with the slots. Never between an event and its answer: the consumer would take it for that.
+    fn settle(&mut self) -> Result<()> {
+        let of = |slots: &[Slot], wanted: Fetch| -> Vec<PartitionStart> {
+            let due = slots.iter().filter(|slot| slot.fetch == wanted);
+            due.map(|slot| PartitionStart {
+                partition: slot.source.clone(),
+                offset: slot.task.as_ref().map_or(PartitionStart::BEGINNING, Task::next_offset),
+            })
+            .collect()
+        };
+        let (add, seek, remove) =
+            (of(&self.slots, Fetch::Add), of(&self.slots, Fetch::Seek), of(&self.slots, Fetch::Remove));
+        if !remove.is_empty() {
+            let partitions: Vec<_> = remove.into_iter().map(|start| start.partition).collect();
+            self.fetching.unassign(&partitions)?;
+            self.settled(Fetch::Remove, Fetch::Off);
+        }
+        if !seek.is_empty() {
+            self.fetching.seek(&seek)?;
+            self.settled(Fetch::Seek, Fetch::On);
+        }
+        if !add.is_empty() {
+            self.fetching.assign(&add)?;
+            self.settled(Fetch::Add, Fetch::On);
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, from: Fetch, to: Fetch) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.fetch == from) {
+            slot.fetch = to;
+            slot.was_added |= to == Fetch::On;
+            slot.end = None;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Watches over the instance: whether Kafka can be reached, whether the topics are still there, whether the threads commit. It says so in one line when
+//! that changes and once a minute while it lasts, and leaves it in the metrics, where `/ready` finds it.
+//!
+//! The threads cannot say this of themselves: one that has nothing to do notices no outage, and one that has something to do sees a row of failed calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Duration;
+
+use super::instance::Instance;
+use crate::error::Result;
+
+/// How often a line is logged again about what lasts.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How often Kafka is asked, as a part of [`super::RuntimeConfig::contact_timeout`].
+const ASK_PART: u32 = 5;
+
+/// What was asked of Kafka.
+struct Answer {
+    /// Whether the group's coordinator answered.
+    group: Result<()>,
+    /// Topics that are gone; `None`: it was not asked.
+    missing: Option<Vec<String>>,
+}
+
+/// Something that is wrong and lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    /// What it is about: two of the same name are the same trouble.
+    name: String,
+    since: Duration,
+    what: String,
+    /// When it was last told.
+    told_at: Duration,
+}
+
+/// The watch over an instance. Driven by [`Watch::look`].
+pub struct Watch {
+    instance: Arc<Instance>,
+    asking: Option<Receiver<Answer>>,
+    next_ask: Duration,
+    /// When Kafka was last heard of.
+    contact: Duration,
+    /// When the last outage was over.
+    back: Duration,
+    /// Why the last question got no answer.
+    why: String,
+    /// Topics that were gone at the last look.
+    missing: Vec<String>,
+    troubles: Vec<Trouble>,
+}
+
+impl Watch {
+    /// Of an instance that has just been made, and so has just heard of Kafka.
+    pub fn new(instance: &Arc<Instance>) -> Watch {
+        let now = instance.now();
+        Watch {
+            instance: instance.clone(),
+            asking: None,
+            next_ask: now,
+            contact: now,
+            back: now,
+            why: "no answer".to_owned(),
+            missing: Vec::new(),
+            troubles: Vec::new(),
+        }
+    }
+
+    /// Looks once; waits for nothing. To be called several times a second.
+    pub fn look(&mut self) {
+        let now = self.instance.now();
+        let (metrics, before) = (self.instance.metrics(), self.contact);
+        self.take_answer(now);
+        let committed = metrics.threads().iter().filter_map(|thread| thread.last_commit()).max();
+        self.contact = self.contact.max(committed.unwrap_or_default());
+        if self.contact.saturating_sub(before) > self.instance.config.contact_timeout {
+            self.back = now;
+        }
+        self.ask(now);
+        let found = self.found(now);
+        self.tell(now, &found);
+        metrics.set_troubles(found.into_values().map(|(since, what)| text(now, since, &what)).collect());
+    }
+
+    fn take_answer(&mut self, now: Duration) {
+        let Some(asking) = &self.asking else { return };
+        match asking.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            // Whoever asked could not be started, or the instance stops.
+            Err(TryRecvError::Disconnected) => {}
+            Ok(answer) => {
+                match answer.group {
+                    Ok(()) => self.contact = now,
+                    Err(error) => self.why = error.to_string(),
+                }
+                if let Some(missing) = answer.missing {
+                    self.missing = missing;
+                }
+            }
+        }
+        self.asking = None;
+    }
+
+    /// Asks Kafka when it is time, on another thread. Who has just committed need not ask.
+    fn ask(&mut self, now: Duration) {
+        if self.asking.is_some() || now < self.next_ask {
+            return;
+        }
+        let interval = self.instance.config.contact_timeout / ASK_PART;
+        self.next_ask = now + interval;
+        let metrics = self.instance.metrics();
+        let is_late = |since: Duration| now.saturating_sub(since) > interval;
+        let waits =
+            metrics.threads().iter().any(|thread| thread.uncommitted().is_some_and(|(since, _)| is_late(since)));
+        let asks_topics = waits || !self.missing.is_empty();
+        if !asks_topics && !is_late(self.contact) {
+            return;
+        }
+        let (send, answer) = channel();
+        let admin = self.instance.ports.admin.clone();
+        let Some(source) = self.instance.plans.first().map(|plan| plan.source.clone()) else { return };
+        let topics = if asks_topics { self.instance.topics() } else { Vec::new() };
+        self.instance.ports.executor.run_at_once(Box::new(move || {
+            let group = admin.reach_group(&source);
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let found = if group.is_ok() && asks_topics { admin.topics(&names).ok() } else { None };
+            let missing = found.map(|found| {
+                let gone = names.iter().zip(found).filter(|(_, info)| info.is_none());
+                gone.map(|(name, _)| (*name).to_owned()).collect()
+            });
+            // Who asked may be gone by then.
+            _ = send.send(Answer { group, missing });
+        }));
+        self.asking = Some(answer);
+    }
+
+    /// What is wrong now, by its name: since when, and what.
+    fn found(&self, now: Duration) -> BTreeMap<String, (Duration, String)> {
+        let mut found = BTreeMap::new();
+        let limit = self.instance.config.contact_timeout;
+        let is_late = |since: Duration| now.saturating_sub(since) > limit;
+        if is_late(self.contact) {
+            let what = format!(
+                "Kafka has not been reachable ({}); the stream threads wait and go on by themselves when it is back, and nothing is lost",
+                self.why
+            );
+            found.insert("Kafka".to_owned(), (self.contact, what));
+            return found;
+        }
+        for topic in &self.missing {
+            let known = self.troubles.iter().find(|trouble| trouble.name == *topic);
+            // While it is gone nobody can commit, so there is nothing to be said of the threads.
+            let what = format!(
+                "topic `{topic}` does not exist any more; make it again with `helixstream topics create`, or correct the topology. Its records \
+                 cannot be processed until then (a broker says the same of a topic that this principal has lost the right to Describe)"
+            );
+            found.insert(topic.clone(), (known.map_or(now, |trouble| trouble.since), what));
+        }
+        if !found.is_empty() {
+            return found;
+        }
+        // What waits for Kafka to answer is no trouble of a thread's own.
+        let answers = now.saturating_sub(self.contact) <= limit / ASK_PART * 2;
+        let metrics = self.instance.metrics();
+        for (at, thread) in metrics.threads().iter().enumerate() {
+            let name = format!("stream thread {at}");
+            let is_known = self.troubles.iter().any(|trouble| trouble.name == name);
+            if let Some((since, why)) = thread.uncommitted()
+                && is_late(self.back.max(since))
+                && (answers || is_known)
+            {
+                let what = format!(
+                    "stream thread {at} could not commit ({}); it goes back to its last commit and tries again, and nothing is lost",
+                    why.as_deref().unwrap_or("its transaction is still open")
+                );
+                found.insert(name, (since, what));
+            }
+        }
+        found
+    }
+
+    /// Logs what is new, what still lasts after a minute, and what is over.
+    fn tell(&mut self, now: Duration, found: &BTreeMap<String, (Duration, String)>) {
+        for trouble in std::mem::take(&mut self.troubles) {
+            if found.contains_key(&trouble.name) {
+                self.troubles.push(trouble);
+            } else {
+                let lasted = now.saturating_sub(trouble.since).as_secs();
+                tracing::info!("over after {lasted} s: {}", trouble.what);
+            }
+        }
+        for (name, (since, what)) in found {
+            let at = self.troubles.iter().position(|trouble| trouble.name == *name);
+            if at.is_some_and(|at| now < self.troubles[at].told_at + TELL_EVERY) {
+                continue;
+            }
+            tracing::warn!("{}", text(now, *since, what));
+            let trouble = Trouble { name: name.clone(), since: *since, what: what.clone(), told_at: now };
+            match at {
+                Some(at) => self.troubles[at] = trouble,
+                None => self.troubles.push(trouble),
+            }
+        }
+    }
+}
+
+fn text(now: Duration, since: Duration, what: &str) -> String {
+    match now.saturating_sub(since).as_secs() {
+        0 => what.to_owned(),
+        seconds => format!("for {seconds} s: {what}"),
+    }
+}

@@ -1,0 +1,236 @@
+//! What a commit knows about the state: in the committed offset's metadata, and at each store's own position. Both are short texts with a version.
+//!
+//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … @topic:0:<topic id> #topology:<generation>:<digest> #<part>:<generation>:<digest> …`;
+//! a release that knows no topic ids or digests takes these words for stores that its topology lacks, and passes over them.
+//! Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
+
+use super::Checksum;
+use crate::error::{Error, Result};
+use crate::ports::TopicId;
+use crate::record::TaskId;
+use crate::task::{Cut, NO_STREAM_TIME};
+use crate::topology::{Stamp, TopologyDigest};
+
+/// The one version that this release reads and writes.
+const VERSION: &str = "1";
+/// What a broker takes as metadata of an offset, by default (`offset.metadata.max.bytes`).
+pub const METADATA_MAX_BYTES: usize = 4096;
+/// What stands before the id of the topic that the offset is of, in hexadecimal digits. It has the form of a store, and no store is named so.
+const TOPIC: &str = "@topic:0:";
+/// As a changelog offset: nothing was ever written.
+pub const NO_CHANGELOG: i64 = -1;
+
+/// A store at a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreCut {
+    /// The offset of its last changelog record; [`NO_CHANGELOG`] if there is none.
+    pub changelog_offset: i64,
+    /// The checksum of its content.
+    pub checksum: Checksum,
+}
+
+impl StoreCut {
+    /// A store that never had an entry.
+    pub const EMPTY: StoreCut = StoreCut { changelog_offset: NO_CHANGELOG, checksum: 0 };
+}
+
+fn unknown_version(what: &str, found: &str) -> Error {
+    Error::Fatal(format!(
+        "{what} has version `{found}`, this release reads version {VERSION}: run the release that wrote it, or a later one"
+    ))
+}
+
+/// What a commit's metadata tells besides the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told<'t> {
+    /// The id of the topic whose offset is committed, where the brokers know ids.
+    pub topic: Option<TopicId>,
+    /// Which topology made the commit.
+    pub stamp: Option<&'t Stamp>,
+}
+
+/// The metadata that goes with a committed offset.
+pub fn encode_metadata(cut: &Cut, stores: &[&str], told: Told<'_>) -> String {
+    use std::fmt::Write;
+    let mut text = format!("{VERSION} {}", cut.stream_time_ms);
+    for (name, store) in stores.iter().zip(&cut.stores) {
+        // Writing to a string does not fail.
+        let _ = write!(text, " {name}:{}:{:x}", store.changelog_offset, store.checksum);
+    }
+    if let Some(TopicId(id)) = told.topic {
+        let _ = write!(text, " {TOPIC}{id:x}");
+    }
+    text.extend(told.stamp.map(Stamp::words));
+    text
+}
+
+/// The most bytes that the metadata of a task with these stores can have.
+pub fn greatest_metadata(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
+    let store = StoreCut { changelog_offset: i64::MAX, checksum: Checksum::MAX };
+    let cut = Cut { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
+    let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
+    encode_metadata(&cut, stores, Told { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
+}
+
+/// The id of the topic that a commit's metadata tells; `None` where an earlier release wrote it, or the brokers knew no ids.
+pub fn topic_of(metadata: &str) -> Option<TopicId> {
+    let digits = metadata.split(' ').find_map(|word| word.strip_prefix(TOPIC))?;
+    u128::from_str_radix(digits, 16).ok().map(TopicId)
+}
+
+fn parse_store(part: &str) -> Option<(&str, StoreCut)> {
+    let (rest, checksum) = part.rsplit_once(':')?;
+    let (name, offset) = rest.rsplit_once(':')?;
+    let checksum = Checksum::from_str_radix(checksum, 16).ok()?;
+    Some((name, StoreCut { changelog_offset: offset.parse().ok()?, checksum }))
+}
+
+/// Reads the metadata back. A store that it does not name is new, and empty. Empty metadata (an offset set by hand) knows no store at all.
+pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<Option<Cut>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut parts = text.split(' ');
+    let version = parts.next().unwrap_or_default();
+    if version != VERSION {
+        return Err(unknown_version("a committed offset's metadata", version));
+    }
+    let bad = || {
+        Error::Fatal(format!(
+            "a committed offset's metadata cannot be read: `{text}`; reset the group's offsets or its application"
+        ))
+    };
+    let stream_time_ms = parts.next().and_then(|part| part.parse().ok()).ok_or_else(bad)?;
+    let mut cut = Cut { next_offset, stream_time_ms, stores: vec![StoreCut::EMPTY; stores.len()] };
+    for part in parts.filter(|part| !Stamp::is_word(part)) {
+        let (name, store) = parse_store(part).ok_or_else(bad)?;
+        if let Some(at) = stores.iter().position(|known| *known == name) {
+            cut.stores[at] = store;
+        }
+    }
+    Ok(Some(cut))
+}
+
+/// Where a store's content stands, kept in the store itself and written with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The next record of the task's source; -1 while restoring, when the content belongs to no commit yet.
+    pub next_offset: i64,
+    /// Stream time at that point.
+    pub stream_time_ms: i64,
+    /// The offset of the last changelog record that is in the store.
+    pub changelog_offset: i64,
+    /// The content's checksum; `None` in the midst of a restore from the beginning, which computes it at its end.
+    pub checksum: Option<Checksum>,
+}
+
+impl Position {
+    /// The position of a store at a cut.
+    pub fn at(cut: &Cut, store: &StoreCut) -> Position {
+        Position {
+            next_offset: cut.next_offset,
+            stream_time_ms: cut.stream_time_ms,
+            changelog_offset: store.changelog_offset,
+            checksum: Some(store.checksum),
+        }
+    }
+
+    /// The position in the midst of a restore.
+    pub fn restoring(changelog_offset: i64, checksum: Option<Checksum>) -> Position {
+        Position { next_offset: -1, stream_time_ms: NO_STREAM_TIME, changelog_offset, checksum }
+    }
+
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Position { next_offset, stream_time_ms, changelog_offset, checksum } = self;
+        let checksum = checksum.map_or("-".to_owned(), |sum| format!("{sum:x}"));
+        format!("{VERSION} {next_offset} {stream_time_ms} {changelog_offset} {checksum}").into_bytes()
+    }
+
+    /// Reads the bytes back. Other bytes than [`Position::encode`] makes mean a corrupted store; an unknown version stops the program.
+    pub fn decode(task: TaskId, bytes: &[u8]) -> Result<Position> {
+        let corrupted =
+            || Error::Corrupted { task, what: format!("its position reads `{}`", String::from_utf8_lossy(bytes)) };
+        let text = std::str::from_utf8(bytes).map_err(|_| corrupted())?;
+        let parts: Vec<&str> = text.split(' ').collect();
+        match parts[..] {
+            [VERSION, next, time, offset, checksum] => {
+                let number = |text: &str| text.parse::<i64>().map_err(|_| corrupted());
+                let checksum = match checksum {
+                    "-" => None,
+                    hex => Some(Checksum::from_str_radix(hex, 16).map_err(|_| corrupted())?),
+                };
+                Ok(Position {
+                    next_offset: number(next)?,
+                    stream_time_ms: number(time)?,
+                    changelog_offset: number(offset)?,
+                    checksum,
+                })
+            }
+            [version, ..] if version != VERSION && version.parse::<u32>().is_ok() => {
+                Err(unknown_version(&format!("the store of task {task}"), version))
+            }
+            _ => Err(corrupted()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const TASK: TaskId = TaskId { subtopology: 1, partition: 4 };
+
+    fn cut() -> Cut {
+        let store = StoreCut { changelog_offset: 17, checksum: u128::MAX - 1 };
+        Cut { next_offset: 42, stream_time_ms: 1_795_441_887_515, stores: vec![store, StoreCut::EMPTY] }
+    }
+
+    #[test]
+    fn metadata_round_trips_and_a_new_store_is_empty() {
+        let text = encode_metadata(&cut(), &["a", "b"], Told::default());
+        assert_eq!(text, "1 1795441887515 a:17:fffffffffffffffffffffffffffffffe b:-1:0");
+        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
+        let moved = decode_metadata(42, &text, &["new", "a"]).unwrap().unwrap();
+        assert_eq!(moved.stores, [StoreCut::EMPTY, cut().stores[0]]);
+        assert_eq!(decode_metadata(42, "", &["a"]).unwrap(), None);
+    }
+
+    #[test]
+    fn metadata_tells_which_topology_made_the_commit() {
+        let stamp = Stamp { generation: 3, digest: TopologyDigest::of(&[("graph", "g".to_owned())]) };
+        let told = Told { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
+        let text = encode_metadata(&cut(), &["a", "b"], told);
+        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
+        assert_eq!((Stamp::find(&text).as_ref(), topic_of(&text)), (told.stamp, told.topic));
+        assert_eq!(topic_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
+        // The release before digests and topic ids reads every word as a store, and passes over those that its topology lacks.
+        assert!(text.split(' ').skip(2).all(|word| parse_store(word).is_some()), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_version_stops_the_program() {
+        assert!(matches!(decode_metadata(0, "2 whatever", &[]), Err(Error::Fatal(_))));
+        assert!(matches!(decode_metadata(0, "1 x", &[]), Err(Error::Fatal(_))));
+        assert!(matches!(Position::decode(TASK, b"2 0"), Err(Error::Fatal(_))));
+        assert!(matches!(Position::decode(TASK, b"\xff"), Err(Error::Corrupted { .. })));
+        assert!(matches!(Position::decode(TASK, b"1 0 0 0 zz"), Err(Error::Corrupted { .. })));
+    }
+
+    #[test]
+    fn the_greatest_metadata_has_room_for_any() {
+        let digest = TopologyDigest::of(&[("graph", "g".to_owned())]);
+        let stamp = Stamp { generation: 3, digest: digest.clone() };
+        let text = encode_metadata(&cut(), &["a", "b"], Told { topic: Some(TopicId(1)), stamp: Some(&stamp) });
+        let most = greatest_metadata(&["a", "b"], Some(&digest));
+        assert!(text.len() < most && most < text.len() + 160, "{} of {most}", text.len());
+    }
+
+    #[test]
+    fn positions_round_trip() {
+        for position in
+            [Position::at(&cut(), &cut().stores[0]), Position::restoring(5, None), Position::restoring(5, Some(7))]
+        {
+            assert_eq!(Position::decode(TASK, &position.encode()).unwrap(), position);
+        }
+    }
+}

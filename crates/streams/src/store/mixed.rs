@@ -1,0 +1,266 @@
+//! Stores of one task in two places: some on disk, some in memory. Each call is routed by the store's index; a task that has stores in
+//! memory only opens nothing on disk.
+//!
+//! What lies in memory is as good as on disk for as long as the process lives: it outlives the closing of its task, so that one that goes back
+//! to its last commit need not be restored whole, and goes when the task does ([`StoreEngine::forget`]).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::memory::MemoryStores;
+use crate::error::{Error, Result};
+use crate::ports::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};
+use crate::record::TaskId;
+
+/// The engine of those on disk is told of the memory that the others take each time that it has changed by so many bytes.
+const TELL_BYTES: usize = 1 << 20;
+
+/// Stores on disk but for some, known by their names.
+pub struct MixedStores {
+    places: Arc<Places>,
+    in_memory: BTreeSet<String>,
+}
+
+struct Places {
+    disk: Arc<dyn StoreEngine>,
+    memory: MemoryStores,
+    told: AtomicUsize,
+}
+
+impl Places {
+    fn tell(&self) {
+        let now = self.memory.bytes();
+        if now.abs_diff(self.told.load(Ordering::Relaxed)) >= TELL_BYTES {
+            self.told.store(now, Ordering::Relaxed);
+            self.disk.make_room(now);
+        }
+    }
+}
+
+impl MixedStores {
+    /// Keeps the stores named `in_memory` in memory, whichever task's they are, and all others in `disk`. Bytes that those in memory take
+    /// are counted in `bytes`.
+    pub fn new(disk: Arc<dyn StoreEngine>, in_memory: BTreeSet<String>, bytes: Arc<AtomicUsize>) -> MixedStores {
+        let memory = MemoryStores::counted_in(bytes);
+        MixedStores { places: Arc::new(Places { disk, memory, told: AtomicUsize::new(0) }), in_memory }
+    }
+}
+
+impl StoreEngine for MixedStores {
+    fn open(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>> {
+        let (memory, disk): (Vec<&str>, Vec<&str>) = stores.iter().partition(|name| self.in_memory.contains(**name));
+        if memory.is_empty() {
+            return self.places.disk.open(task, stores);
+        }
+        let index = |names: &[&str], name: &str| names.iter().position(|other| *other == name).unwrap_or_default();
+        let place = |name: &&str| match self.in_memory.contains(*name) {
+            true => Place::Memory(index(&memory, name)),
+            false => Place::Disk(index(&disk, name)),
+        };
+        Ok(Box::new(MixedStore {
+            task,
+            stores: stores.iter().map(place).collect(),
+            disk: if disk.is_empty() { None } else { Some(self.places.disk.open(task, &disk)?) },
+            memory: self.places.memory.open(task, &memory)?,
+            places: self.places.clone(),
+        }))
+    }
+
+    fn destroy(&self, task: TaskId) -> Result<()> {
+        self.places.disk.destroy(task)?;
+        self.places.memory.destroy(task)
+    }
+
+    fn idle(&self, task: TaskId) -> Result<Option<Duration>> {
+        // What lies in memory is never idle for long: it goes with its task.
+        match self.places.disk.idle(task)? {
+            None => self.places.memory.idle(task),
+            some => Ok(some),
+        }
+    }
+
+    fn forget(&self, task: TaskId) {
+        self.places.disk.forget(task);
+        // Removing what lies in memory does not fail.
+        let _ = self.places.memory.destroy(task);
+        self.places.tell();
+    }
+}
+
+/// Where a store lies, and its index there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Disk(usize),
+    Memory(usize),
+}
+
+struct MixedStore {
+    task: TaskId,
+    stores: Vec<Place>,
+    /// `None` where all lie in memory.
+    disk: Option<Box<dyn TaskStore>>,
+    memory: Box<dyn TaskStore>,
+    places: Arc<Places>,
+}
+
+impl MixedStore {
+    fn place(&self, store: usize) -> Result<Place> {
+        let place = self.stores.get(store).copied();
+        place.ok_or_else(|| Error::Fatal(format!("task {} has no store number {store}", self.task)))
+    }
+
+    fn of(&self, store: usize) -> Result<(&dyn TaskStore, usize)> {
+        match (self.place(store)?, &self.disk) {
+            (Place::Disk(at), Some(disk)) => Ok((&**disk, at)),
+            (Place::Disk(at) | Place::Memory(at), _) => Ok((&*self.memory, at)),
+        }
+    }
+
+    /// The part of a batch that goes to one place: `at` gives a store's index there.
+    fn part<'a>(&self, batch: &StoreBatch<'a>, at: fn(Place) -> Option<usize>) -> Result<StoreBatch<'a>> {
+        let mut part = StoreBatch::default();
+        for put in &batch.puts {
+            part.puts.extend(at(self.place(put.store)?).map(|store| Put { store, ..*put }));
+        }
+        for (store, position) in &batch.positions {
+            part.positions.extend(at(self.place(*store)?).map(|store| (store, *position)));
+        }
+        Ok(part)
+    }
+}
+
+impl TaskStore for MixedStore {
+    fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>> {
+        let (part, at) = self.of(store)?;
+        part.get(at, key)
+    }
+
+    fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>> {
+        let (part, at) = self.of(store)?;
+        part.multi_get(at, keys)
+    }
+
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let (part, at) = self.of(store)?;
+        part.scan_from(at, prefix, start, visit)
+    }
+
+    fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
+        let disk = self.part(batch, |place| if let Place::Disk(at) = place { Some(at) } else { None })?;
+        let memory = self.part(batch, |place| if let Place::Memory(at) = place { Some(at) } else { None })?;
+        // The disk first: it may fail, memory does not, so both have the batch or neither has it. After a kill memory is empty.
+        if let Some(db) = &mut self.disk
+            && !(disk.puts.is_empty() && disk.positions.is_empty())
+        {
+            db.apply(&disk)?;
+        }
+        self.memory.apply(&memory)?;
+        self.places.tell();
+        Ok(())
+    }
+
+    fn position(&self, store: usize) -> Result<Option<Vec<u8>>> {
+        let (part, at) = self.of(store)?;
+        part.position(at)
+    }
+
+    fn restoring(&mut self, on: bool) -> Result<()> {
+        self.disk.as_mut().map_or(Ok(()), |disk| disk.restoring(on))
+    }
+
+    fn clear(&mut self, store: usize) -> Result<()> {
+        match (self.place(store)?, &mut self.disk) {
+            (Place::Disk(at), Some(disk)) => disk.clear(at),
+            (Place::Disk(at) | Place::Memory(at), _) => self.memory.clear(at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::store_contract;
+
+    const TASK: TaskId = TaskId { subtopology: 1, partition: 7 };
+
+    /// Over a disk that is played.
+    fn over(disk: &MemoryStores, in_memory: &[&str]) -> MixedStores {
+        let names = in_memory.iter().map(|name| (*name).to_owned()).collect();
+        MixedStores::new(Arc::new(disk.clone()), names, Arc::default())
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_stores_wherever_they_lie() {
+        for in_memory in [&[][..], &["a"], &["b"], &["a", "b"]] {
+            store_contract::check(&|| Box::new(over(&MemoryStores::new(), in_memory)));
+        }
+    }
+
+    #[test]
+    fn each_store_lies_in_its_place_and_memory_goes_with_the_task() {
+        let disk = MemoryStores::new();
+        let stores = over(&disk, &["fast"]);
+        let mut db = stores.open(TASK, &["fast", "safe"]).unwrap();
+        let put = |store, key| Put { store, key, value: Some(&b"v"[..]) };
+        let batch = StoreBatch { puts: vec![put(0, b"f"), put(1, b"s")], positions: vec![(0, b"1"), (1, b"2")] };
+        db.apply(&batch).unwrap();
+        drop(db);
+        let on_disk = disk.open(TASK, &["fast", "safe"]).unwrap();
+        assert!(on_disk.get(0, b"f").unwrap().is_none() && on_disk.position(0).unwrap().is_none());
+        assert!(on_disk.get(1, b"s").unwrap().is_some() && on_disk.position(1).unwrap().is_some());
+        drop(on_disk);
+        let db = stores.open(TASK, &["safe", "fast"]).unwrap();
+        assert!(db.get(1, b"f").unwrap().is_some(), "closing alone does not empty it");
+        drop(db);
+        stores.forget(TASK);
+        let db = stores.open(TASK, &["safe", "fast"]).unwrap();
+        assert_eq!(db.position(0).unwrap().as_deref(), Some(&b"2"[..]));
+        assert!(db.get(1, b"f").unwrap().is_none() && db.position(1).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_task_with_memory_alone_opens_nothing_on_disk() {
+        let disk = MemoryStores::new();
+        let stores = over(&disk, &["fast"]);
+        let _db = stores.open(TASK, &["fast"]).unwrap();
+        assert!(disk.idle(TASK).unwrap().is_none());
+    }
+
+    /// Notes what it is told.
+    #[derive(Default)]
+    struct Narrow(AtomicUsize);
+
+    impl StoreEngine for Narrow {
+        fn open(&self, task: TaskId, _stores: &[&str]) -> Result<Box<dyn TaskStore>> {
+            Err(Error::Fatal(format!("nobody opens task {task} here")))
+        }
+
+        fn destroy(&self, _task: TaskId) -> Result<()> {
+            Ok(())
+        }
+
+        fn idle(&self, _task: TaskId) -> Result<Option<Duration>> {
+            Ok(None)
+        }
+
+        fn make_room(&self, bytes: usize) {
+            self.0.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_disk_makes_room_for_what_lies_in_memory() {
+        let (disk, bytes) = (Arc::new(Narrow::default()), Arc::new(AtomicUsize::new(0)));
+        let stores = MixedStores::new(disk.clone(), ["fast".to_owned()].into(), bytes.clone());
+        let mut db = stores.open(TASK, &["fast"]).unwrap();
+        let large = vec![0; 3 << 20];
+        let puts = vec![Put { store: 0, key: b"k", value: Some(&large) }];
+        db.apply(&StoreBatch { puts, positions: Vec::new() }).unwrap();
+        assert!(disk.0.load(Ordering::Relaxed) > 3 << 20 && bytes.load(Ordering::Relaxed) > 3 << 20);
+        drop(db);
+        stores.forget(TASK);
+        assert_eq!((disk.0.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed)), (0, 0));
+    }
+}

@@ -1,0 +1,346 @@
+//! The task itself: what runs a record through a sub-topology, whoever fetched it and wherever the outputs go.
+
+use std::sync::Arc;
+
+use super::Collector;
+use super::counts::Counts;
+use super::plan::{Plan, PlanKind};
+use crate::error::{Error, Result};
+use crate::ports::{Put, StoreBatch, TaskStore};
+use crate::processor::{Context, Processor, ProcessorError};
+use crate::record::{InRecord, Origin, TaskId};
+use crate::store::cut::{Position, StoreCut};
+use crate::store::{Change, Overlay};
+
+/// Stream time before the first record.
+pub const NO_STREAM_TIME: i64 = -1;
+
+/// The origin that a processor declared for the record at hand; its buffer is used again.
+#[derive(Default)]
+pub(crate) struct DeclaredOrigin {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    timestamp_ms: i64,
+    is_set: bool,
+}
+
+impl DeclaredOrigin {
+    pub fn set(&mut self, origin: Origin<'_>) {
+        self.topic.clear();
+        self.topic.push_str(origin.topic);
+        (self.partition, self.offset, self.timestamp_ms) = (origin.partition, origin.offset, origin.timestamp_ms);
+        self.is_set = true;
+    }
+
+    pub fn get(&self) -> Option<Origin<'_>> {
+        let (partition, offset, timestamp_ms) = (self.partition, self.offset, self.timestamp_ms);
+        self.is_set.then_some(Origin { topic: &self.topic, partition, offset, timestamp_ms })
+    }
+}
+
+/// What a context changes.
+pub(crate) struct Core {
+    pub id: TaskId,
+    pub processors: Vec<Option<Box<dyn Processor>>>,
+    pub overlays: Vec<Overlay>,
+    pub db: Option<Box<dyn TaskStore>>,
+    pub stream_time_ms: i64,
+    /// Stream time before the record at hand.
+    pub stream_time_before_ms: i64,
+    /// The offset of the last record of the log.
+    pub last_offset: i64,
+    pub origin: DeclaredOrigin,
+    pub counts: Counts,
+}
+
+/// A task that is ready to process: its stores stand where its log was last committed.
+pub struct Task {
+    plan: Arc<Plan>,
+    core: Core,
+    next_offset: i64,
+    /// Whether the processors have looked into their stores.
+    is_initialised: bool,
+    /// The next commit is to bear it, moved or not.
+    is_to_be_committed: bool,
+    /// What a rollback goes back to.
+    committed: Cut,
+    /// The position bytes of each store as this task read or last wrote them; a commit finds just these, or the store is another's.
+    positions: Vec<Option<Vec<u8>>>,
+}
+
+/// What a task's state is after some prefix of its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The next record of the source partition.
+    pub next_offset: i64,
+    /// Stream time; [`NO_STREAM_TIME`] before the first record.
+    pub stream_time_ms: i64,
+    /// Of each store: the offset of its last changelog record, and its checksum.
+    pub stores: Vec<StoreCut>,
+}
+
+fn make_processors(plan: &Plan) -> Vec<Option<Box<dyn Processor>>> {
+    let make = |kind: &PlanKind| match kind {
+        PlanKind::Process { factory, .. } => Some(factory()),
+        PlanKind::Source | PlanKind::Sink(_) => None,
+    };
+    plan.nodes.iter().map(|node| make(&node.kind)).collect()
+}
+
+impl Task {
+    /// A task at a cut. `db` holds the stores at that same cut and is absent when the sub-topology has none.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn new(plan: Arc<Plan>, id: TaskId, db: Option<Box<dyn TaskStore>>, cut: Cut) -> Result<Task> {
+        let mut positions = Vec::new();
+        if let Some(db) = &db {
+            for store in 0..plan.stores.len() {
+                positions.push(db.position(store)?);
+            }
+        }
+        let overlays = cut.stores.iter().map(|store| Overlay::new(store.checksum)).collect();
+        let core = Core {
+            id,
+            processors: make_processors(&plan),
+            overlays,
+            db,
+            stream_time_ms: cut.stream_time_ms,
+            stream_time_before_ms: cut.stream_time_ms,
+            last_offset: cut.next_offset.saturating_sub(1),
+            origin: DeclaredOrigin::default(),
+            counts: Counts::default(),
+        };
+        let next_offset = cut.next_offset;
+        let (is_initialised, is_to_be_committed) = (false, false);
+        Ok(Task { plan, core, next_offset, is_initialised, is_to_be_committed, committed: cut, positions })
+    }
+
+    /// Which task it is.
+    pub fn id(&self) -> TaskId {
+        self.core.id
+    }
+
+    /// Its sub-topology.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The offset of the next record that it takes.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// The greatest record timestamp that it has processed; [`NO_STREAM_TIME`] before the first record.
+    pub fn stream_time_ms(&self) -> i64 {
+        self.core.stream_time_ms
+    }
+
+    /// The cut that it last committed, and goes back to.
+    pub fn last_commit(&self) -> &Cut {
+        &self.committed
+    }
+
+    /// The next record is this one, whatever came before (of a driver, whose input need not be a log).
+    pub(crate) fn go_to(&mut self, offset: i64) {
+        self.next_offset = offset;
+    }
+
+    /// Nothing but transaction markers lies between the last record and this offset.
+    pub fn skip_to(&mut self, offset: i64) {
+        self.next_offset = self.next_offset.max(offset);
+    }
+
+    /// Memory that uncommitted state takes, about.
+    pub fn uncommitted_bytes(&self) -> usize {
+        let unflushed = self.core.processors.iter().flatten().map(|p| p.unflushed_bytes()).sum::<usize>();
+        unflushed + self.core.overlays.iter().map(Overlay::bytes).sum::<usize>()
+    }
+
+    /// Runs one record through, and the punctuation that it brings about. A record below the next offset was seen before and is left out.
+    ///
+    /// # Errors
+    /// The task cannot go on from here; it must be rolled back.
+    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Collector) -> Result<()> {
+        if record.origin.offset < self.next_offset {
+            return Ok(());
+        }
+        self.init()?;
+        self.next_offset = record.origin.offset + 1;
+        self.core.last_offset = record.origin.offset;
+        out.begin(self.core.id, record.origin.offset);
+        self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
+        let before = self.core.stream_time_ms;
+        let now = before.max(record.origin.timestamp_ms);
+        (self.core.stream_time_before_ms, self.core.stream_time_ms) = (before, now);
+        let (plan, core) = (&*self.plan, &mut self.core);
+        let mut ctx = Context { plan, core, out: Some(out), source: Some(*record), node: 0 };
+        let result = ctx
+            .forward(&record.record)
+            .and_then(|()| if now > before { punctuate(&mut ctx, before, now) } else { Ok(()) });
+        result.map_err(|error| self.failed(error, Some(record)))
+    }
+
+    /// Lets processors write back what they keep, before a commit.
+    ///
+    /// # Errors
+    /// As for [`Task::process`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.each_processor(None, |processor, ctx| processor.flush(ctx))
+    }
+
+    /// Lets processors look into their stores, once after each cut that the task begins at.
+    fn init(&mut self) -> Result<()> {
+        if !self.is_initialised {
+            self.each_processor(None, |processor, ctx| processor.init(ctx))?;
+            self.is_initialised = true;
+        }
+        Ok(())
+    }
+
+    /// Whether a processor has work that no record brings about.
+    ///
+    /// # Errors
+    /// As for [`Task::process`].
+    pub fn has_work(&mut self) -> Result<bool> {
+        self.init()?;
+        Ok(self.core.processors.iter().flatten().any(|processor| processor.has_work()))
+    }
+
+    /// One slice of the work of each processor that has some.
+    ///
+    /// # Errors
+    /// As for [`Task::process`].
+    pub fn work(&mut self, out: &mut dyn Collector) -> Result<()> {
+        self.init()?;
+        out.begin_work(self.core.id);
+        self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
+        self.each_processor(Some(out), |processor, ctx| if processor.has_work() { processor.work(ctx) } else { Ok(()) })
+    }
+
+    fn each_processor(
+        &mut self,
+        mut out: Option<&mut dyn Collector>,
+        call: impl Fn(&mut dyn Processor, &mut Context<'_>) -> std::result::Result<(), ProcessorError>,
+    ) -> Result<()> {
+        let plan = &*self.plan;
+        let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| matches!(node.kind, PlanKind::Process { .. }));
+        for (at, _) in nodes {
+            let out = out.as_mut().map(|out| &mut **out as &mut dyn Collector);
+            let mut ctx = Context { plan, core: &mut self.core, out, source: None, node: 0 };
+            let result = ctx.run(at, |processor, ctx| call(processor, ctx));
+            result.map_err(|error| self.failed(error, None))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: ProcessorError, record: Option<&InRecord<'_>>) -> Error {
+        match (error, record) {
+            (ProcessorError::Engine(error), _) => error,
+            (ProcessorError::Failed(what), Some(InRecord { origin, .. })) => Error::Fatal(format!(
+                "task {} failed at {}-{} offset {}: {what}",
+                self.core.id, origin.topic, origin.partition, origin.offset
+            )),
+            (ProcessorError::Failed(what), None) => {
+                Error::Fatal(format!("task {} failed at a commit: {what}", self.core.id))
+            }
+        }
+    }
+
+    /// The changes of a store since the last commit, in key order.
+    pub fn changes(&self, store: usize) -> Vec<Change<'_>> {
+        self.core.overlays[store].changes()
+    }
+
+    /// The task takes part in the next commit, nothing may have moved in it.
+    pub fn commit_anyway(&mut self) {
+        self.is_to_be_committed = true;
+    }
+
+    /// Whether anything moved since the last commit, or is to be committed all the same.
+    pub fn is_dirty(&self) -> bool {
+        self.is_to_be_committed
+            || self.next_offset != self.committed.next_offset
+            || self.core.overlays.iter().any(|overlay| !overlay.is_empty())
+    }
+
+    /// The cut as of now; `changelog` answers the offset of the last changelog record sent for a store since the last commit.
+    pub fn cut(&self, changelog: impl Fn(usize) -> Option<i64>) -> Cut {
+        let stores = self.core.overlays.iter().enumerate().map(|(at, overlay)| StoreCut {
+            changelog_offset: changelog(at).unwrap_or(self.committed.stores[at].changelog_offset),
+            checksum: overlay.checksum(),
+        });
+        Cut { next_offset: self.next_offset, stream_time_ms: self.core.stream_time_ms, stores: stores.collect() }
+    }
+
+    /// The transaction with this cut is committed: writes it to the stores in one batch and begins anew above it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] when a store stands elsewhere than where this task left it: another wrote it, so it is not overwritten.
+    pub fn apply(&mut self, cut: Cut) -> Result<()> {
+        if let Some(db) = &mut self.core.db {
+            let new: Vec<Vec<u8>> = cut.stores.iter().map(|store| Position::at(&cut, store).encode()).collect();
+            for (store, expected) in self.positions.iter().enumerate() {
+                if db.position(store)? != *expected {
+                    let what = format!("store `{}` was written by another", self.plan.stores[store].name);
+                    return Err(Error::Corrupted { task: self.core.id, what });
+                }
+            }
+            let mut batch = StoreBatch::default();
+            for (store, overlay) in self.core.overlays.iter().enumerate() {
+                let changes = overlay.changes().into_iter();
+                batch.puts.extend(changes.map(|change| Put { store, key: change.key, value: change.value }));
+                batch.positions.push((store, &new[store]));
+            }
+            db.apply(&batch)?;
+            self.positions = new.into_iter().map(Some).collect();
+        }
+        for (overlay, store) in self.core.overlays.iter_mut().zip(&cut.stores) {
+            overlay.committed(store.checksum);
+        }
+        self.committed = cut;
+        self.is_to_be_committed = false;
+        Ok(())
+    }
+
+    /// Goes back to the last commit: drops uncommitted state, stream time, counts and the processors with all that they keep.
+    pub fn rollback(&mut self) {
+        self.core.overlays.iter_mut().for_each(Overlay::discard);
+        self.core.processors = make_processors(&self.plan);
+        self.core.stream_time_ms = self.committed.stream_time_ms;
+        self.core.stream_time_before_ms = self.committed.stream_time_ms;
+        self.core.last_offset = self.committed.next_offset.saturating_sub(1);
+        self.is_initialised = false;
+        self.core.counts.reset();
+        self.next_offset = self.committed.next_offset;
+    }
+
+    /// Additions to counters since the last commit.
+    pub fn counts(&mut self) -> &mut Counts {
+        &mut self.core.counts
+    }
+
+    /// Its open stores, for reading; `None` when the sub-topology has none.
+    pub fn db(&self) -> Option<&dyn TaskStore> {
+        self.core.db.as_deref()
+    }
+}
+
+/// Calls the processors whose interval's multiple lies in `(before, now]`, in the order of the nodes. The first record of all only starts the
+/// count: before it there is no time to cross from. The schedule needs no state beside stream time.
+fn punctuate(ctx: &mut Context<'_>, before: i64, now: i64) -> std::result::Result<(), ProcessorError> {
+    if before == NO_STREAM_TIME {
+        return Ok(());
+    }
+    let plan = ctx.plan;
+    for (at, node) in plan.nodes.iter().enumerate() {
+        if let PlanKind::Process { punctuate_ms: Some(interval), .. } = node.kind {
+            let boundary = now.div_euclid(interval);
+            if boundary > before.div_euclid(interval) {
+                ctx.run(at, |processor, ctx| processor.punctuate(boundary * interval, ctx))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! For the tests of programs and of implementations of the ports.
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`store_contract`] | what each [`StoreEngine`](crate::ports::StoreEngine) has to keep, as checks that an implementation's tests run |
+//!
+//! The driver, which runs a topology without a broker, is [`crate::driver`], since `helixstream replay` runs on it as well.
+
+pub mod store_contract;
