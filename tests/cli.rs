@@ -45,7 +45,7 @@ fn version_and_help_are_told() {
     }
     assert!(lines.len() == 5 && lines[4].contains("ssl") && lines[4].contains("oidc"), "{version}");
     let help = Helix::run_ok(&["--help"]);
-    for command in ["run", "replay", "produce", "topics", "topology", "conflicts", "state"] {
+    for command in ["run", "replay", "produce", "topics", "topology", "conflicts", "state", "explain"] {
         assert!(help.stdout.contains(&format!("  {command}")), "{}", help.stdout);
         let own = Helix::run_ok(&[command, "--help"]);
         assert!(own.stdout.contains("Usage: helixstream"), "{}", own.stdout);
@@ -76,6 +76,15 @@ fn every_flag_has_its_variable() {
             assert!(help.contains(&variable), "{command:?}: --{flag} without {variable}:\n{help}");
         }
     }
+}
+
+#[test]
+fn a_code_is_explained() {
+    let list = Helix::run_ok(&["explain"]).stdout;
+    assert!(list.contains("\n  HS0099  this version has no such code\n"), "{list}");
+    let entry = Helix::run_ok(&["explain", "hs0099"]).stdout;
+    assert!(entry.starts_with("HS0099: this version has no such code\n\nWhat happened. "), "{entry}");
+    Helix::run(&["explain", "HS0999"]).assert_failed(2, &["no code `HS0999`", "The nearest code is", "[HS0099]"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod conflicts;
 mod digest;
 mod end;
+mod explain;
 mod guard;
 mod http;
 mod kafka;
@@ -69,5 +70,6 @@ fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
         Command::Http(args) => http::http(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, custom),
         Command::State(args) => state::state(&args.action, custom),
+        Command::Explain(args) => explain::explain(args.code.as_deref()),
     }
 }

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod citations;
+mod codes;
 mod dependencies;
 mod imports;
 mod paths;

@@ -93,6 +93,18 @@ pub enum Command {
     ///
     /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the state keeps.
     State(StateArgs),
+    /// Explain the code of a log line or an error, such as HS2004: what happened, why, and what to do
+    ///
+    /// Every log line of WARN and ERROR and every error has a code. It stands in square brackets at the end of an error,
+    /// and in the field `code` of a log line. Prints its entry of docs/operations.md, and needs nothing but this program.
+    Explain(ExplainArgs),
+}
+
+/// `helixstream explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The code: HS2004, hs2004 or 2004 [default: a list of all codes]
+    pub code: Option<String>,
 }
 
 /// Which topology, and what of its settings is overridden.
