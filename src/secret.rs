@@ -149,7 +149,7 @@ fn read_file(path: &Path) -> Result<Secret, FileFault> {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// Its file is of no use.
-    #[error("the secret file `{}`, which {named_by} names, {why}", path.display())]
+    #[error("the secret file `{}`, which {named_by} names, {why} [HS0026]", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -160,7 +160,7 @@ pub enum SecretError {
         why: FileFault,
     },
     /// The value and the file are both given, and nothing says which of them is meant.
-    #[error("{value} and {file} are both set: set one of them")]
+    #[error("{value} and {file} are both set: set only one of them [HS0021]")]
     Both {
         /// The variable that holds the value.
         value: String,
@@ -168,7 +168,7 @@ pub enum SecretError {
         file: String,
     },
     /// A variable holds bytes that are no text.
-    #[error("the variable {name} is not UTF-8 text")]
+    #[error("the environment variable {name} is not UTF-8 text [HS0004]")]
     VariableNotText {
         /// The variable.
         name: String,

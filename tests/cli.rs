@@ -91,12 +91,12 @@ fn a_code_is_explained() {
 fn usage_errors_exit_2() {
     let cases: [(&[&str], &str); 8] = [
         (&[], "Usage"),
-        (&["fly"], "unrecognized subcommand 'fly'"),
+        (&["fly"], "error[HS0001]: unrecognized subcommand 'fly'"),
         (&["replay"], "--topology"),
-        (&["run", "--topology", "nowhere.toml"], "read the topology file nowhere.toml"),
+        (&["run", "--topology", "nowhere.toml"], "cannot read the topology file nowhere.toml"),
         (&["run", "--topology", "t", "--threads", "0"], "--threads"),
         (&["run", "--topology", "t", "--slot=-1"], "--slot"),
-        (&["run", "--topology", "t", "--no-mirror", "--postgres-url", "postgres://u:geheim@h/d"], "give one of them"),
+        (&["run", "--topology", "t", "--no-mirror", "--postgres-url", "postgres://u:geheim@h/d"], "use one of the two"),
         (&["produce", "--input", "f", "--rate", "0"], "--rate"),
     ];
     for (arguments, part) in cases {
@@ -111,15 +111,24 @@ fn a_wrong_setting_exits_2_and_says_what_there_is() {
     let cases = [
         (
             "strategi=merge_all",
-            &["--set `strategi=merge_all`", "did you mean `strategy`?", "max_clock_skew", "strategy.<path>"][..],
+            &[
+                "--set `strategi=merge_all`",
+                "did you mean `strategy`?",
+                "max_clock_skew",
+                "strategy.<path>",
+                "[HS0014]",
+            ][..],
         ),
         ("strategy=newest", &["`newest` is not one of last_write_wins, importance, vector_clock, merge_all, custom"]),
-        ("strategy", &["not of the form KEY=VALUE"]),
-        ("strategy.contents=importance", &["`contents` is no field path; did you mean `content`?"]),
+        ("strategy", &["not of the form KEY=VALUE", "[HS0003]"]),
+        (
+            "strategy.contents=importance",
+            &["`contents` is not the path of a field; did you mean `content`?", "[HS0020]"],
+        ),
         ("max_clock_skew=2", &["`2` is not a duration", "like 2s"]),
         ("trust_clocks=yes", &["`yes` is not true or false"]),
-        ("max_value_bytes=0", &["max_value_bytes=0", "is not a size"]),
-        ("strategy=custom", &["--set: `strategy` is `custom`, but no custom resolver is registered"]),
+        ("max_value_bytes=0", &["max_value_bytes=0", "is not a size", "[HS0018]"]),
+        ("strategy=custom", &["--set: `strategy` is `custom`, but the topology file has no [[script]]", "[HS7005]"]),
     ];
     for (assignment, parts) in cases {
         replay_empty(&memory_toml(), &["--set", assignment]).assert_failed(2, parts);
@@ -160,12 +169,17 @@ const WRONG_FILES: &[Case] = &[
     ("strategy = \"merge_all\"", "strategy = \"merge\"", "strategy = \"merge\"", &["`merge` is not one of"]),
     ("trust_clocks = false", "trust_clocks = \"false\"", "trust_clocks = ", &["is not true or false"]),
     ("commit_interval = \"100ms\"", "commit_interval = 100", "commit_interval = ", &["is not a duration", "100ms"]),
-    ("# content = \"last", "contents = \"last", "contents = ", &["no field path; did you mean `content`?"]),
+    (
+        "# content = \"last",
+        "contents = \"last",
+        "contents = ",
+        &["error[HS0020]: ", "not the path of a field; did you mean `content`?"],
+    ),
     (
         "from = [\"events\"]",
         "from = [\"event\"]",
         "from = [\"event\"]",
-        &["takes from `event`, which no node is named", "did you mean `events`?"],
+        &["reads from `event`, but no node has that name", "did you mean `events`?"],
     ),
     (
         "\"resolve.conflicts\"",
@@ -177,10 +191,15 @@ const WRONG_FILES: &[Case] = &[
         "\"resolve.conflicts\"",
         "\"resolve\"",
         "from = [\"resolve\"]",
-        &["does not say which output of `resolve` it takes"],
+        &["reads from `resolve`, but does not say from which output"],
     ),
     ("from = [\"by-memory\"]", "from = []", "from = []", &["`from` of [[processor]] is empty"]),
-    ("from = [\"by-memory\"]", "from = [\"events\"]", "", &["must read a repartition, not `events`"]),
+    (
+        "from = [\"by-memory\"]",
+        "from = [\"events\"]",
+        "",
+        &["must read from a repartition, and not directly from `events`"],
+    ),
     (
         "operator = \"resolve\"",
         "operator = \"solve\"",
@@ -188,25 +207,30 @@ const WRONG_FILES: &[Case] = &[
         &["the operator `solve`, which does not exist", "decode"],
     ),
     ("[[store]]\nname = \"memories\"", "[[store]]", "[[store]]", &["[[store]] has no `name`"]),
-    ("stores = [\"memories\"]", "", "name = \"resolve\"", &["names no store, its operator `resolve` keeps 1 store"]),
-    ("name = \"conflicts\"", "name = \"snapshots\"", "", &["two sinks of one name, `snapshots`"]),
+    (
+        "stores = [\"memories\"]",
+        "",
+        "name = \"resolve\"",
+        &["names no store, but its operator `resolve` needs 1 store"],
+    ),
+    ("name = \"conflicts\"", "name = \"snapshots\"", "", &["two sinks have the name `snapshots`"]),
     (
         "topic = \"helixagent.memory.conflicts\"",
         "topic = \"helixagent.memory.events\"",
         "",
-        &["which source `events` reads", "a topic of its own"],
+        &["which source `events` reads", "choose another topic"],
     ),
     (
         "topic = \"helixagent.memory.conflicts\"",
         "topic = \"a b\"",
         "topic = \"a b\"",
-        &["`a b` is no name for a topic"],
+        &["`a b` is not a valid name of a topic"],
     ),
     (
         "from = [\"decode.events\"]",
         "from = [\"decode.events\", \"loop.events\"]\n[[processor]]\nname = \"loop\"\noperator = \"decode\"\nfrom = [\"by-memory\"]",
         "",
-        &["records would go round for ever"],
+        &["the nodes form a cycle"],
     ),
     (
         "[dead_letters]",
@@ -225,7 +249,7 @@ const WRONG_FILES: &[Case] = &[
         "application_id = \"helixstream\"",
         "application_id = \"a b\"",
         "application_id",
-        &["the application id `a b` is not"],
+        &["the application id `a b` does not consist of"],
     ),
     ("[[sink]]\nname = \"conflicts\"", "[sink]\nname = \"conflicts\"", "", &["duplicate key", "two brackets"]),
     ("name = \"by-memory\"", "name = by-memory", "name = by-memory", &["TOML"]),
@@ -256,13 +280,14 @@ fn all_that_is_wrong_is_told_at_once() {
 #[test]
 fn nodes_that_nothing_reaches_are_told() {
     let island = "\n[[repartition]]\nname = \"island\"\nfrom = [\"far.events\"]\n[[processor]]\nname = \"far\"\noperator = \"decode\"\nfrom = [\"island\"]\n";
-    replay_empty(&(memory_toml() + island), &[]).assert_failed(2, &["records would go round for ever", "island"]);
+    replay_empty(&(memory_toml() + island), &[]).assert_failed(2, &["the nodes form a cycle", "island"]);
     let unread = "\n[[source]]\nname = \"more\"\ntopic = \"more\"\npartitions = 1\n";
-    replay_empty(&(memory_toml() + unread), &[]).assert_failed(2, &["nobody takes the records of source `more`"]);
+    replay_empty(&(memory_toml() + unread), &[]).assert_failed(2, &["no node reads from source `more`"]);
     let idle = "\n[[store]]\nname = \"spare\"\n";
-    replay_empty(&(memory_toml() + idle), &[]).assert_failed(2, &["nobody keeps the store `spare`"]);
+    replay_empty(&(memory_toml() + idle), &[]).assert_failed(2, &["no processor uses the store `spare`"]);
     let both = memory_toml().replace("from = [\"by-memory\"]", "from = [\"by-memory\", \"events\"]");
-    replay_empty(&both, &[]).assert_failed(2, &["processor `resolve` reads 2 logs: by-memory, events"]);
+    replay_empty(&both, &[])
+        .assert_failed(2, &["processor `resolve` reads from 2 sources or repartitions: by-memory, events"]);
 }
 
 #[test]
@@ -300,7 +325,7 @@ fn an_empty_variable_counts_as_none() {
     command.args(["run", "--topology", "nowhere.toml"]);
     let flags = ["SLOT", "THREADS", "HTTP_LISTEN", "POSTGRES_URL", "NO_MIRROR", "SET", "X", "LOG_FORMAT", "STATE_DIR"];
     command.envs(flags.map(|flag| (format!("HELIXSTREAM_{flag}"), "")));
-    Helix::spawn_command(command).finish().assert_failed(2, &["read the topology file nowhere.toml"]);
+    Helix::spawn_command(command).finish().assert_failed(2, &["cannot read the topology file nowhere.toml"]);
 }
 
 #[test]

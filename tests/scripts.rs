@@ -215,12 +215,17 @@ fn what_is_wrong_with_scripts_is_told_at_the_start() {
     let strategies = "content = \"custom:mine\"";
     std::fs::write(dir.join("s/a.rhai"), "fn resolve(path, contenders) {\n    let x = ;\n}\n").unwrap();
     let file = topology("file = \"s/a.rhai\"", strategies);
-    check(&dir, &file)
-        .assert_failed(2, &["s/a.rhai:2:13", "let x = ;", "fix: mend the line so that it is Rhai", "1 problem"]);
+    check(&dir, &file).assert_failed(
+        2,
+        &["s/a.rhai:2:13", "let x = ;", "fix: correct the line so that it is valid Rhai", "1 problem"],
+    );
     std::fs::write(dir.join("in.jsonl"), "").unwrap();
-    Run::new(&file, &[]).done.assert_failed(2, &["t.toml:", "s/a.rhai cannot be read"]);
+    Run::new(&file, &[])
+        .done
+        .assert_failed(2, &["t.toml:", "error[HS7003]: cannot read the script", "s/a.rhai: No such file"]);
     std::fs::write(dir.join("s/a.rhai"), "fn other() {}").unwrap();
-    check(&dir, &file).assert_failed(2, &["s/a.rhai:1:1", "no function `resolve` of two parameters"]);
+    check(&dir, &file)
+        .assert_failed(2, &["s/a.rhai:1:1", "error[HS7004]: ", "no function `resolve` with two parameters"]);
     std::fs::write(dir.join("s/a.rhai"), "fn resolve(path, contenders) { defer() }").unwrap();
     assert_eq!(check(&dir, &file).code, Some(0));
     let unknown = topology("file = \"s/a.rhai\"", "content = \"custom:mime\"");
@@ -229,9 +234,10 @@ fn what_is_wrong_with_scripts_is_told_at_the_start() {
     let both = format!("file = \"s/a.rhai\"\n{}", inline("1"));
     check(&dir, &topology(&both, strategies)).assert_failed(2, &["both a `file` and a `source`"]);
     let twice = topology(&inline("defer()"), strategies) + "[[script]]\nname = \"mine\"\nsource = \"x\"\n";
-    check(&dir, &twice).assert_failed(2, &["two scripts are named `mine`"]);
+    check(&dir, &twice).assert_failed(2, &["two scripts have the name `mine`"]);
     let two = topology(&inline("defer()"), "content = \"custom\"") + "[[script]]\nname = \"b\"\nfile = \"s/a.rhai\"\n";
-    check(&dir, &two).assert_failed(2, &["does not say which of several resolvers", "there are: mine, b"]);
+    check(&dir, &two)
+        .assert_failed(2, &["error[HS7005]: ", "there are several custom resolvers", "one of these names: mine, b"]);
 }
 
 #[test]

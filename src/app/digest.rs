@@ -144,7 +144,7 @@ fn scripts(file: &File, custom: &Custom) -> Result<Value, Stop> {
     let mut all = Map::new();
     for key in file.values.custom_keys() {
         let name = file.values.resolver_of(&key, &known);
-        let name = name.map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix}")))?;
+        let name = name.map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix} [HS7005]")))?;
         let what = match file.scripts.iter().find(|script| script.name == name) {
             Some(script) => json!({ "script": script.text }),
             None => json!({ "function": name, "version": custom.version(&name) }),

@@ -103,7 +103,7 @@ fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
                 NamedValue { named, given: Given::Secret(source), place }
             }
             (None, Some(named)) => NamedValue { named, given: given(named, value, &place)?, place },
-            (None, None) => return Err(Stop::Usage(format!("{place} stands for no key of [kafka]"))),
+            (None, None) => return Err(Stop::Usage(format!("the flag {place} has no key of [kafka] [HS9000]"))),
         };
         named_values.push(value);
     }
@@ -123,8 +123,8 @@ fn pass_through(place: &str, pairs: &[String]) -> Result<PassThrough, Stop> {
 }
 
 fn given(named: &Named, value: OsString, place: &str) -> Result<Given, Stop> {
-    let text = value.into_string().map_err(|_| Stop::Usage(format!("{place} is not UTF-8 text")))?;
-    named.check(&text).map_err(|e| Stop::Usage(format!("{place}: {e}")))?;
+    let text = value.into_string().map_err(|_| Stop::Usage(format!("{place} is not UTF-8 text [HS0004]")))?;
+    named.check(&text).map_err(|e| Stop::Usage(format!("{place}: {e} [HS0018]")))?;
     Ok(if named.holds == Holds::File { Given::File(PathBuf::from(text)) } else { Given::Text(text) })
 }
 
@@ -133,7 +133,7 @@ fn one_way_each(layer: Layer) -> Result<Layer, Stop> {
     for value in &layer.named {
         if let Some((property, _)) = layer.pass_through.entries().iter().find(|(key, _)| value.named.is_said_by(key)) {
             return Err(Stop::Usage(format!(
-                "{} and {property} of {} set the same: give one of them",
+                "{} and {property} of {} set the same property: set only one of them [HS0021]",
                 value.place, layer.place
             )));
         }
@@ -187,7 +187,8 @@ fn check(settings: &[Setting]) -> Result<(), Stop> {
         value.map_or("Kafka".to_owned(), |value| value.place.clone())
     };
     let misfits = contradictions(&ours).into_iter().chain(missing(&all, &ours, other_tokens));
-    let mut wrong: Vec<String> = misfits.map(|m| format!("{}: {}; {}", place(m.key), m.message, m.fix)).collect();
+    let mut wrong: Vec<String> =
+        misfits.map(|m| format!("{}: {}; {} [{}]", place(m.key), m.message, m.fix, m.code)).collect();
     for value in &named {
         wrong.extend(unreadable(value));
     }
@@ -206,7 +207,7 @@ fn unreadable(value: &NamedValue) -> Option<String> {
                 false => std::fs::File::open(path).map(|_| ()),
             });
             let (key, place) = (value.named.key, &value.place);
-            read.err().map(|e| format!("{place}: the file {} of `{key}` cannot be read: {e}", path.display()))
+            read.err().map(|e| format!("{place}: the file {} of `{key}` cannot be read: {e} [HS0027]", path.display()))
         }
     }
 }

@@ -68,14 +68,18 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
             Ok(_) => {
                 let name = &script.name;
                 return Err(Stop::Usage(format!(
-                    "{}: the script `{name}` bears the name of a resolver of this program: give it another",
+                    "{}: the script `{name}` has the name of a custom resolver of this program; choose another name for the \
+                     script [HS0030]",
                     file.file
                 )));
             }
             // Its text is checked with the file's: what is wrong by now is the budget that a flag has set.
             Err(flaw) => {
                 let name = &script.name;
-                return Err(Stop::Usage(format!("{}: the script `{name}`: {}; {}", file.file, flaw.message, flaw.fix)));
+                return Err(Stop::Usage(format!(
+                    "{}: the script `{name}`: {}; {} [{}]",
+                    file.file, flaw.message, flaw.fix, flaw.code
+                )));
             }
         }
     }
@@ -83,8 +87,10 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
     let mut by_path = ByPath { settings: file.values.resolver.clone(), whole: None, fields: BTreeMap::new() };
     let keys = file.values.custom_keys();
     for key in &keys {
-        let name =
-            file.values.resolver_of(key, &known).map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix}")))?;
+        let name = file
+            .values
+            .resolver_of(key, &known)
+            .map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix} [HS7005]")))?;
         let Some(resolver) = all.get(&name).cloned() else { continue };
         match key.strip_prefix("strategy.") {
             Some(path) => _ = by_path.fields.insert(path.to_owned(), resolver),

@@ -22,8 +22,8 @@ pub fn budget(limits: &ScriptLimits) -> Budget {
     Budget { operations: limits.operations, bytes: limits.bytes, items: limits.items, depth: limits.depth }
 }
 
-fn told(flaw: script::Flaw) -> Flaw {
-    Flaw { at: flaw.at, message: flaw.message, fix: flaw.fix }
+fn flaw_of(flaw: script::Flaw) -> Flaw {
+    Flaw { code: flaw.code, at: flaw.at, message: flaw.message, fix: flaw.fix }
 }
 
 impl Scripting for Rhai {
@@ -34,15 +34,15 @@ impl Scripting for Rhai {
         let place = beside(topology, path);
         let shown = place.display().to_string();
         let read = std::fs::read_to_string(&place);
-        Some(read.map(|text| (shown.clone(), text)).map_err(|e| format!("the script {shown} cannot be read: {e}")))
+        Some(read.map(|text| (shown.clone(), text)).map_err(|e| format!("cannot read the script {shown}: {e}")))
     }
 
     fn resolver(&self, text: &str, limits: &ScriptLimits) -> Result<(), Flaw> {
-        Script::check(text, budget(limits)).map_err(told)
+        Script::check(text, budget(limits)).map_err(flaw_of)
     }
 
     fn expression(&self, text: &str, has_aggregate: bool, limits: &ScriptLimits) -> Result<(), Flaw> {
-        ExpressionCompiler::new(budget(limits)).check(text, has_aggregate).map_err(told)
+        ExpressionCompiler::new(budget(limits)).check(text, has_aggregate).map_err(flaw_of)
     }
 }
 
@@ -66,8 +66,8 @@ impl<'f> Compiler<'f> {
         let compiled = self.compiler.compile(texts, has_aggregate).map_err(|(at, flaw)| {
             let text = texts.get(at).copied().unwrap_or_default();
             Stop::Usage(format!(
-                "{}: the expression `{text}` of `{node}`: {}; {}",
-                self.file.file, flaw.message, flaw.fix
+                "{}: the expression `{text}` of `{node}`: {}; {} [{}]",
+                self.file.file, flaw.message, flaw.fix, flaw.code
             ))
         })?;
         Ok(Arc::new(compiled))

@@ -17,7 +17,7 @@ pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) 
     let mut topology = read_whole(&args.topology)?;
     overrides(&mut topology.values, &args.set)?;
     if let Some(id) = application_id {
-        config::check_application_id(id).map_err(|e| Stop::Usage(format!("--application-id: {e}")))?;
+        config::check_application_id(id).map_err(|e| Stop::Usage(format!("--application-id: {e} [HS0019]")))?;
         topology.values.resolver.application_id = id.to_owned();
     }
     topology.values.check(&names(&topology.scripts, &custom.names())).map_err(Stop::Usage)?;
@@ -28,7 +28,9 @@ pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) 
 pub fn text(path: &Path) -> Result<String, Stop> {
     std::fs::read_to_string(path).map_err(|e| {
         let file = path.display();
-        Stop::Usage(format!("read the topology file {file}: {e}; name one, like topologies/memory.toml"))
+        Stop::Usage(format!(
+            "cannot read the topology file {file}: {e}; name a topology file, for example topologies/memory.toml [HS0010]"
+        ))
     })
 }
 

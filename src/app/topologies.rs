@@ -63,5 +63,9 @@ fn compare(old: &Path, new: &Path) -> Result<(), Stop> {
         println!("state survives");
         return Ok(());
     }
-    Err(anyhow!("state does not survive: {}", lost.join(", ")).into())
+    Err(anyhow!(
+        "the state of these stores does not survive the change: {}; `helixstream run` refuses to start without --accept-reset for \
+         each of them [HS0061]",
+        lost.join(", ")
+    ).into())
 }

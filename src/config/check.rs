@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::codes;
 use super::flow;
 use super::graph::{Graph, Input, Kind, Node};
 use super::operator::{OPERATORS, RETAINED, operator};
@@ -24,7 +25,8 @@ pub fn check(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
     internal_topics(doc, graph, application_id);
     stores(doc, graph);
     if graph.sources().next().is_none() && !graph.hidden.nodes {
-        doc.wrong(&(0..0), "the topology has no source", "add `[[source]]` with `name`, `topic` and `partitions`");
+        let fix = "add `[[source]]` with `name`, `topic` and `partitions`";
+        doc.wrong(&(0..0), codes::NO_SOURCE, "the topology has no source", fix);
     }
     flow::check(doc, graph);
 }
@@ -49,8 +51,8 @@ pub fn shown(node: &Node) -> String {
 
 fn names(doc: &Doc<'_>, graph: &Graph) {
     for (node, ..) in graph.sinks().filter(|(node, ..)| node.name == "dead-letters") {
-        let fix = "give the sink another name, or its topic to `[dead_letters]`";
-        doc.wrong(&node.span, "the name `dead-letters` is that of `[dead_letters]`", fix);
+        let fix = "choose another name for the sink, or set its topic as `topic` of `[dead_letters]`";
+        doc.wrong(&node.span, codes::RESERVED_NAME, "the name `dead-letters` is reserved for `[dead_letters]`", fix);
     }
     let mut first: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     let nodes = graph.nodes.iter().filter(|n| !n.name.is_empty()).map(|n| (&n.name, what(&n.kind), &n.span));
@@ -63,11 +65,11 @@ fn names(doc: &Doc<'_>, graph: &Graph) {
             continue;
         };
         let message = match a == *b {
-            true => format!("two {a}s of one name, `{name}`"),
-            false => format!("a {b} and a {a} of one name, `{name}`"),
+            true => format!("two {a}s have the name `{name}`"),
+            false => format!("a {b} and a {a} have the name `{name}`"),
         };
-        let fix = format!("the {b} on line {} has it: give this {a} another name", line(doc.text, *at));
-        doc.wrong(span, message, fix);
+        let fix = format!("choose another name for this {a}: the {b} on line {} has this one", line(doc.text, *at));
+        doc.wrong(span, codes::DUPLICATE_NAME, message, fix);
     }
 }
 
@@ -80,28 +82,32 @@ fn operators(doc: &Doc<'_>, graph: &Graph) {
                 let hint = nearest(name, OPERATORS.iter().map(|o| o.name))
                     .map_or(String::new(), |n| format!("did you mean `{n}`? "));
                 let message = format!("{} names the operator `{name}`, which does not exist", shown(node));
-                doc.wrong(&node.topic_span, message, format!("{hint}operators: {}", known.join(", ")));
+                let fix = format!("{hint}the operators are: {}", known.join(", "));
+                doc.wrong(&node.topic_span, codes::UNKNOWN_OPERATOR, message, fix);
             }
             continue;
         };
         if stores.len() != op.stores && !graph.hidden.kept {
-            let (me, named, keeps) = (shown(node), count(stores.len()), count(op.stores));
-            let message = format!("{me} names {named}, its operator `{name}` keeps {keeps}");
+            let (me, named, needs) = (shown(node), count(stores.len()), count(op.stores));
+            let message = format!("{me} names {named}, but its operator `{name}` needs {needs}");
             let fix = match op.stores {
                 0 => "remove `stores`".to_owned(),
-                _ => "name a store of its own: `stores = [\"memories\"]`, and describe it with `[[store]]`".to_owned(),
+                _ => "name one store, for example `stores = [\"memories\"]`, and define it with `[[store]]`".to_owned(),
             };
             let span = stores.first().filter(|_| op.stores == 0).map_or(&node.span, |s| &s.span);
-            doc.wrong(span, message, fix);
+            doc.wrong(span, codes::WRONG_NUMBER_OF_STORES, message, fix);
         }
         let straight =
             node.from.iter().find(|i| graph.node(&i.node).is_some_and(|p| !matches!(p.kind, Kind::Repartition)));
         if let (true, Some(input)) = (op.keyed, straight) {
-            let message =
-                format!("{} keeps state by key, so it must read a repartition, not `{}`", shown(node), input.node);
+            let message = format!(
+                "{} stores state by key, so it must read from a repartition, and not directly from `{}`",
+                shown(node),
+                input.node
+            );
             let from = input.output.as_ref().map_or(input.node.clone(), |o| format!("{}.{o}", input.node));
-            let fix = format!("put a `[[repartition]]` between: from = [\"{from}\"] there, and its name here");
-            doc.wrong(&input.span, message, fix);
+            let fix = format!("add a `[[repartition]]` with `from = [\"{from}\"]`, and write its name here");
+            doc.wrong(&input.span, codes::MISSING_REPARTITION, message, fix);
         }
     }
 }
@@ -136,14 +142,16 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             return;
         }
         let hint = meant.map_or(String::new(), |n| format!("did you mean `{n}`? "));
-        let fix = format!("{hint}nodes that give records: {}", givers(graph, node).collect::<Vec<_>>().join(", "));
-        doc.wrong(&input.span, format!("{me} takes from `{}`, which no node is named", input.node), fix);
+        let known = givers(graph, node).collect::<Vec<_>>().join(", ");
+        let message = format!("{me} reads from `{}`, but no node has that name", input.node);
+        doc.wrong(&input.span, codes::UNKNOWN_NODE, message, format!("{hint}the nodes with outputs are: {known}"));
         return;
     };
     match (&parent.kind, &input.output) {
         (Kind::Sink { .. }, _) => {
-            let fix = "take from the node that the sink takes from";
-            doc.wrong(&input.span, format!("{me} takes from `{}`, a sink, which gives no records", parent.name), fix);
+            let fix = "read from the node that the sink reads from";
+            let message = format!("{me} reads from `{}`, but that is a sink, which has no output", parent.name);
+            doc.wrong(&input.span, codes::INPUT_FROM_SINK, message, fix);
         }
         (Kind::Processor { operator: name, .. }, output) => {
             if operator(name).is_none() || parent.has_hidden_outputs() {
@@ -151,26 +159,30 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             }
             let known = parent.outputs();
             let outputs: Vec<String> = known.iter().map(|o| format!("\"{}.{}\"", parent.name, o.name)).collect();
-            let fix = format!("outputs of `{}`: {}", parent.name, outputs.join(", "));
+            let fix = format!("the outputs of `{}` are: {}", parent.name, outputs.join(", "));
             match output {
                 None => {
-                    doc.wrong(&input.span, format!("{me} does not say which output of `{}` it takes", parent.name), fix)
+                    let message = format!("{me} reads from `{}`, but does not say from which output", parent.name);
+                    doc.wrong(&input.span, codes::UNKNOWN_OUTPUT, message, fix);
                 }
                 Some(o) if !known.iter().any(|known| known.name == o) => {
                     let near = nearest(o, known.iter().map(|known| known.name));
                     let hint = near.map_or(String::new(), |n| format!("did you mean `{}.{n}`? ", parent.name));
-                    doc.wrong(&input.span, format!("`{}` has no output `{o}`", parent.name), format!("{hint}{fix}"));
+                    let message = format!("`{}` has no output `{o}`", parent.name);
+                    doc.wrong(&input.span, codes::UNKNOWN_OUTPUT, message, format!("{hint}{fix}"));
                 }
                 Some(_) => {}
             }
         }
         (kind, Some(o)) => {
             let message = format!("`{}` is a {} and has no output `{o}`", parent.name, what(kind));
-            doc.wrong(&input.span, message, format!("write `from = [\"{}\"]`", parent.name));
+            let fix = format!("write `from = [\"{}\"]`", parent.name);
+            doc.wrong(&input.span, codes::UNKNOWN_OUTPUT, message, fix);
         }
         (_, None) if matches!(node.kind, Kind::Sink { .. } | Kind::Repartition) => {
-            let message = format!("{me} takes straight from `{}`, with nothing done to the records", parent.name);
-            doc.wrong(&input.span, message, "put a processor between them");
+            let kind = what(&parent.kind);
+            let message = format!("{me} reads directly from the {kind} `{}`, without a processor between", parent.name);
+            doc.wrong(&input.span, codes::NO_PROCESSOR_BETWEEN, message, "add a `[[processor]]` between the two");
         }
         (_, None) => {}
     }
@@ -180,8 +192,10 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
     let mut read: BTreeMap<&str, &Node> = BTreeMap::new();
     for (node, topic, _) in graph.sources().filter(|(_, topic, _)| !topic.is_empty()) {
         if let Some(other) = read.insert(topic, node) {
-            let fix = format!("take from `{}` (line {}) instead", other.name, line(doc.text, other.span.start));
-            doc.wrong(&node.topic_span, format!("two sources read the topic `{topic}`"), fix);
+            let at = line(doc.text, other.span.start);
+            let fix = format!("remove this source, and read from `{}` (line {at}) instead", other.name);
+            let message = format!("two sources read the topic `{topic}`");
+            doc.wrong(&node.topic_span, codes::TOPIC_READ_TWICE, message, fix);
         }
     }
     let mut written: BTreeMap<&str, (String, Option<&Node>)> = BTreeMap::new();
@@ -194,12 +208,14 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
     for (writer, node, topic, span) in all {
         if let Some(source) = read.get(topic) {
             let message = format!("{writer} writes to `{topic}`, which {} reads", shown(source));
-            doc.wrong(span, message, "records would go round for ever: give it a topic of its own");
+            let fix = "choose another topic: records would be read and written again and again";
+            doc.wrong(span, codes::TOPIC_READ_AND_WRITTEN, message, fix);
         }
         match written.get(topic) {
             Some((other, first)) => {
                 if let Some((what, fix)) = first.zip(node).map_or(Some(OWN_TOPIC), |(a, b)| clash(graph, a, b)) {
-                    doc.wrong(span, format!("{other} and {writer} both write to `{topic}`{what}"), fix);
+                    let message = format!("{other} and {writer} both write to `{topic}`{what}");
+                    doc.wrong(span, codes::TOPIC_WRITTEN_TWICE, message, fix);
                 }
             }
             None => _ = written.insert(topic, (writer, node)),
@@ -207,7 +223,7 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
     }
 }
 
-const OWN_TOPIC: (&str, &str) = ("", "give each a topic of its own, or one sink the `from` of both");
+const OWN_TOPIC: (&str, &str) = ("", "use a topic of its own for each, or one sink with the `from` of both");
 
 /// Why two sinks cannot share a topic, and what to do. Those of one log need not, and what they write must be of one kind.
 fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'static str)> {
@@ -216,10 +232,10 @@ fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'
     match (&first.kind, &second.kind) {
         _ if a.is_empty() || !a.is_disjoint(&b) => Some(OWN_TOPIC),
         (Kind::Sink { partitions: a, .. }, Kind::Sink { partitions: b, .. }) if a != b => {
-            Some((", with different numbers of partitions", "give both the same `partitions`"))
+            Some((", with different numbers of partitions", "set the same `partitions` for both"))
         }
         (Kind::Sink { format: a, .. }, Kind::Sink { format: b, .. }) if a != b => {
-            Some((", in different formats", "give both the same `format`, or each a topic of its own"))
+            Some((", in different formats", "set the same `format` for both, or use a topic of its own for each"))
         }
         _ => None,
     }
@@ -238,8 +254,9 @@ fn internal_topics(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
     let dead = graph.dead_letters.iter().map(|d| ("`[dead_letters]`".to_owned(), d.topic.as_str(), &d.span));
     for (node, topic, span) in world.chain(dead) {
         if let Some(owner) = internal.get(topic) {
-            let message = format!("{node} has the topic `{topic}`, which is the internal one of {owner}");
-            doc.wrong(span, message, "name another topic: nobody else may read or write an internal one");
+            let message = format!("{node} has the topic `{topic}`, which is the internal topic of {owner}");
+            let fix = "choose another topic: no other node may read or write an internal topic";
+            doc.wrong(span, codes::INTERNAL_TOPIC, message, fix);
         }
     }
 }
@@ -254,13 +271,15 @@ fn stores(doc: &Doc<'_>, graph: &Graph) {
             let is_there = graph.stores.iter().any(|s| s.name == store.value);
             if !is_there && (near.is_some() || !graph.hidden.stores) {
                 meant.extend(near);
-                let hint = near.map_or(String::new(), |n| format!("did you mean `{n}`? or "));
-                let message = format!("{} keeps the store `{}`, which is not described", shown(node), store.value);
-                doc.wrong(&store.span, message, format!("{hint}add `[[store]]` with `name = \"{}\"`", store.value));
+                let hint = near.map_or(String::new(), |n| format!("did you mean `{n}`? otherwise "));
+                let message = format!("{} names the store `{}`, which is not defined", shown(node), store.value);
+                let fix = format!("{hint}add `[[store]]` with `name = \"{}\"`", store.value);
+                doc.wrong(&store.span, codes::UNKNOWN_STORE, message, fix);
             }
             if let Some(other) = owner.insert(&store.value, node) {
-                let message = format!("{} and {} share the store `{}`", shown(other), shown(node), store.value);
-                doc.wrong(&store.span, message, "give each a store of its own: a store belongs to one processor");
+                let message = format!("{} and {} have the same store `{}`", shown(other), shown(node), store.value);
+                let fix = "define a store of its own for each: a store belongs to one processor";
+                doc.wrong(&store.span, codes::SHARED_STORE, message, fix);
             }
         }
     }
@@ -269,9 +288,9 @@ fn stores(doc: &Doc<'_>, graph: &Graph) {
     }
     let idle = |name: &str| !owner.contains_key(name) && !meant.contains(name);
     for store in graph.stores.iter().filter(|s| idle(&s.name) && !graph.hidden.kept && !graph.hidden.nodes) {
-        let message = format!("nobody keeps the store `{}`", store.name);
+        let message = format!("no processor uses the store `{}`", store.name);
         let fix = format!("remove it, or name it in a processor: `stores = [\"{}\"]`", store.name);
-        doc.wrong(&store.span, message, fix);
+        doc.wrong(&store.span, codes::UNUSED_STORE, message, fix);
     }
 }
 
@@ -281,10 +300,10 @@ fn retention(doc: &Doc<'_>, graph: &Graph, store: &Store) {
     if operator(name).is_none() || RETAINED.contains(&name) {
         return;
     }
-    let message = format!("the store `{}` has a `retention`, which its operator `{name}` knows nothing of", store.name);
+    let message = format!("the store `{}` has a `retention`, which its operator `{name}` does not support", store.name);
     let fix = match name {
-        "resolve" => "remove it: with `tombstone_retention` in `[resolver]` deleted memories are forgotten".to_owned(),
-        _ => format!("remove it: it is for stores of {}", RETAINED.join(", ")),
+        "resolve" => "remove it; to forget deleted memories, set `tombstone_retention` in `[resolver]`".to_owned(),
+        _ => format!("remove it; the operators with a retention are: {}", RETAINED.join(", ")),
     };
-    doc.wrong(&store.retention_span, message, fix);
+    doc.wrong(&store.retention_span, codes::UNSUPPORTED_RETENTION, message, fix);
 }

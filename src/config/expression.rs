@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::codes;
 use super::keys::BRANCH;
 use super::operator::{OTHERWISE, Operator, operator};
 use super::setting::ScriptLimits;
@@ -14,6 +15,8 @@ use super::table::{At, Doc, Table, kind};
 /// What is wrong with the text of an expression or a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
+    /// The code of the kind, one of [`codes`].
+    pub code: &'static str,
     /// The byte of the text that is meant.
     pub at: usize,
     /// What is wrong.
@@ -97,8 +100,8 @@ pub fn read(doc: &Doc<'_>, t: &Table<'_, '_>, name: &str) -> Told {
     }
     if op.name == "map" && told == Told::default() && !op.keys.iter().any(|(key, _)| t.has(key) || t.misspells(&[key]))
     {
-        let fix = "say what becomes of the value: `value`, `keep`, `drop` or `set`";
-        doc.wrong(&t.span, format!("{} changes nothing", t.what), fix);
+        let fix = "add at least one of the parameters `value`, `keep`, `drop` and `set`";
+        doc.wrong(&t.span, codes::EMPTY_MAP, format!("{} with the operator `map` changes nothing", t.what), fix);
     }
     told
 }
@@ -113,18 +116,20 @@ fn only_own_keys(doc: &Doc<'_>, t: &Table<'_, '_>, op: &Operator) {
     for (key, _) in t.entries() {
         if is_of_operators(key.value) && !op.keys.iter().any(|(own, _)| *own == key.value) {
             let fix = match op.keys {
-                [] => format!("remove it: `{}` is told by no key of its own", op.name),
+                [] => format!("remove it: the operator `{}` has no parameters", op.name),
                 keys => {
                     let keys: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
-                    format!("remove it: `{}` is told by {}", op.name, keys.join(", "))
+                    format!("remove it: the parameters of `{}` are: {}", op.name, keys.join(", "))
                 }
             };
-            doc.wrong(&key.span, format!("`{}` tells the operator `{}` nothing", key.value, op.name), fix);
+            let message = format!("the operator `{}` has no parameter `{}`", op.name, key.value);
+            doc.wrong(&key.span, codes::UNKNOWN_PARAMETER, message, fix);
         }
     }
     for (key, _) in op.keys.iter().filter(|(key, needed)| *needed && !t.has(key) && !t.misspells(&[key])) {
         let fix = format!("add it: `{key} = {}`", t.example(key));
-        doc.wrong(&t.span, format!("the operator `{}` has no `{key}`", op.name), fix);
+        let message = format!("the operator `{}` requires the parameter `{key}`, which is missing", op.name);
+        doc.wrong(&t.span, codes::MISSING_KEY, message, fix);
     }
 }
 
@@ -132,7 +137,8 @@ fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
     let (tables, is_whole) = t.sections(&BRANCH);
     told.is_hidden |= !is_whole;
     if is_whole && tables.is_empty() && t.has(BRANCH.name) {
-        doc.wrong(&t.span, format!("`branch` of {} is empty", t.what), "name one branch at least, or use a filter");
+        let fix = "write at least one branch, or use the operator `filter`";
+        doc.wrong(&t.span, codes::EMPTY_VALUE, format!("`branch` of {} is empty", t.what), fix);
     }
     for branch in tables {
         let (name, when) = (branch.text("name"), branch.text("when"));
@@ -141,10 +147,11 @@ fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
             continue;
         };
         if name.value == OTHERWISE {
-            let fix = "give it another name: what goes to no branch comes out there";
-            doc.wrong(&name.span, format!("the name `{OTHERWISE}` is taken"), fix);
+            let fix = format!("choose another name: `{OTHERWISE}` is the output for records that match no branch");
+            doc.wrong(&name.span, codes::RESERVED_NAME, format!("the branch name `{OTHERWISE}` is reserved"), fix);
         } else if told.outputs.iter().any(|other| other == name.value) {
-            doc.wrong(&name.span, format!("two branches are named `{}`", name.value), "give one of them another name");
+            let message = format!("two branches have the name `{}`", name.value);
+            doc.wrong(&name.span, codes::DUPLICATE_NAME, message, "choose another name for one of them");
         } else {
             told.outputs.push(name.value.to_owned());
             told.expressions.extend(when.map(|when| (format!("branch.{}", name.value), owned(when))));
@@ -156,7 +163,8 @@ fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
 fn fields(doc: &Doc<'_>, t: &Table<'_, '_>, key: &str) -> Vec<String> {
     let (found, is_whole) = t.strings(key);
     if is_whole && found.is_empty() && t.has(key) {
-        doc.wrong(&t.span, format!("`{key}` of {} is empty", t.what), "name a field, or remove it");
+        let fix = "write at least one field, or remove the key";
+        doc.wrong(&t.span, codes::EMPTY_VALUE, format!("`{key}` of {} is empty", t.what), fix);
     }
     found.into_iter().filter(|path| is_path(doc, path.value, &path.span)).map(|path| path.value.to_owned()).collect()
 }
@@ -164,7 +172,8 @@ fn fields(doc: &Doc<'_>, t: &Table<'_, '_>, key: &str) -> Vec<String> {
 fn is_path(doc: &Doc<'_>, path: &str, span: &Range<usize>) -> bool {
     let is_path = !path.split('.').any(str::is_empty);
     if !is_path {
-        doc.wrong(span, format!("`{path}` is no path to a field"), "write names with dots between: \"metadata.lang\"");
+        let message = format!("`{path}` is not the path of a field");
+        doc.wrong(span, codes::INVALID_FIELD_PATH, message, "write names separated by dots: \"metadata.lang\"");
     }
     is_path
 }
@@ -175,12 +184,13 @@ fn set(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
     let before = told.set.len();
     set_within(doc, &table, "", told);
     if told.set.len() == before && table.entries().next().is_none() {
-        doc.wrong(&table.span, "`set` is empty", "write `set = { field = \"expression\" }`, or remove it");
+        let fix = "write `set = { field = \"expression\" }`, or remove it";
+        doc.wrong(&table.span, codes::EMPTY_VALUE, "`set` is empty", fix);
     }
     let at = |path: &[String], other: &[String]| path.len() < other.len() && other.starts_with(path);
     if let Some((outer, inner)) = told.set.iter().find_map(|a| Some((a, told.set.iter().find(|b| at(a, b))?))) {
-        let message = format!("`set` makes `{}`, and `{}` within it", outer.join("."), inner.join("."));
-        doc.wrong(&table.span, message, "make one of the two");
+        let message = format!("`set` sets the field `{}`, and `{}` within it", outer.join("."), inner.join("."));
+        doc.wrong(&table.span, codes::OVERLAPPING_FIELDS, message, "remove one of the two");
     }
 }
 
@@ -198,13 +208,15 @@ fn set_within(doc: &Doc<'_>, table: &Table<'_, '_>, prefix: &str, told: &mut Tol
 fn set_one(doc: &Doc<'_>, path: String, value: &Spanned<DeValue<'_>>, told: &mut Told) {
     let Some(text) = value.get_ref().as_str() else {
         let message = format!("`set.{path}` is {}, not an expression", kind(value.get_ref()));
-        let fix = "write an expression as a string; a text within it has quotes of its own: \"'text'\" is wrong, '\"text\"' right";
-        doc.wrong(&value.span(), message, fix);
+        let fix =
+            "write an expression as a string; a text in it needs quotes of its own: '\"text\"', and not \"'text'\"";
+        doc.wrong(&value.span(), codes::WRONG_TYPE, message, fix);
         return;
     };
     let names: Vec<String> = path.split('.').map(str::to_owned).collect();
     if told.set.contains(&names) {
-        doc.wrong(&value.span(), format!("`set` makes `{path}` twice"), "make it once");
+        let message = format!("`set` sets the field `{path}` twice");
+        doc.wrong(&value.span(), codes::OVERLAPPING_FIELDS, message, "remove one of the two");
         return;
     }
     told.set.push(names);
@@ -234,7 +246,7 @@ impl Checker<'_> {
         let check = |scripting: &dyn Scripting| scripting.expression(&expression.value, has_aggregate, &self.limits);
         if let Some(Err(flaw)) = self.scripting.map(check) {
             let span = self.doc.within(&expression.span, &expression.value, flaw.at);
-            self.doc.wrong(&span, flaw.message, flaw.fix);
+            self.doc.wrong(&span, flaw.code, flaw.message, flaw.fix);
         }
     }
 }

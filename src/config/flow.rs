@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{meant, shown};
+use super::codes;
 use super::format::Format;
 use super::graph::{Graph, Input, Kind, Node};
 use super::operator::{Form, Gives, Operator, operator};
@@ -45,16 +46,18 @@ fn outputs(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
             Kind::Sink { .. } => {}
             Kind::Source { .. } | Kind::Repartition => {
                 if !taken.contains(&(node.name.as_str(), None)) {
-                    let message = format!("nobody takes the records of {}", shown(node));
-                    doc.wrong(&node.span, message, format!("remove it, or take from it: `from = [\"{}\"]`", node.name));
+                    let message = format!("no node reads from {}", shown(node));
+                    let fix = format!("remove it, or read from it: `from = [\"{}\"]`", node.name);
+                    doc.wrong(&node.span, codes::UNUSED_OUTPUT, message, fix);
                 }
             }
             Kind::Processor { .. } => {
                 let is_taken = |output: &str| taken.contains(&(node.name.as_str(), Some(output)));
                 for output in node.outputs().iter().filter(|o| !o.is_optional && !is_taken(o.name)) {
                     let output = output.name;
-                    let message = format!("nobody takes the output `{output}` of `{}`", node.name);
-                    doc.wrong(&node.span, message, format!("add a sink with `from = [\"{}.{output}\"]`", node.name));
+                    let message = format!("no node reads from the output `{output}` of `{}`", node.name);
+                    let fix = format!("add a sink with `from = [\"{}.{output}\"]`", node.name);
+                    doc.wrong(&node.span, codes::UNUSED_OUTPUT, message, fix);
                 }
             }
         }
@@ -83,9 +86,10 @@ fn walk<'g>(
         let mut round: Vec<&str> = path[from..].iter().map(|n| n.name.as_str()).rev().collect();
         on_round.extend(&round);
         round.insert(0, &node.name);
-        let message = format!("records would go round for ever: {}", round.join(" → "));
-        let fix = format!("take one of these out of the `from` of another: {}", round[1..].join(", "));
-        doc.wrong(&node.span, message, fix);
+        let message =
+            format!("the nodes form a cycle, in which records would circulate forever: {}", round.join(" → "));
+        let fix = format!("remove one of these from the `from` of another: {}", round[1..].join(", "));
+        doc.wrong(&node.span, codes::CYCLE, message, fix);
         return;
     }
     if node.name.is_empty() || !done.insert(&node.name) {
@@ -131,8 +135,9 @@ fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
             .iter()
             .any(|n| !matches!(n.kind, Kind::Source { .. }) && n.from.iter().any(|i| graph.node(&i.node).is_none()));
         if !is_reached && !is_told {
-            let message = format!("no source reaches {}", shown(node));
-            doc.wrong(&node.span, message, "take from a node that a source leads to, or remove it");
+            let message = format!("no source leads to {}, so no record reaches it", shown(node));
+            let fix = "read from a node that a source leads to, or remove it";
+            doc.wrong(&node.span, codes::UNREACHABLE_NODE, message, fix);
         }
     }
 }
@@ -172,22 +177,23 @@ fn logs(doc: &Doc<'_>, graph: &Graph) {
         }
         let names = logs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
         if matches!(node.kind, Kind::Sink { .. }) {
-            let message = format!("{} takes what comes of {} logs: {names}", shown(node), logs.len());
-            let fix = "a task reads exactly one and writes what comes of it: give each a sink and a topic of its own";
-            doc.wrong(&node.span, message, fix);
+            let (me, count) = (shown(node), logs.len());
+            let message = format!("{me} writes records that come from {count} sources or repartitions: {names}");
+            let fix = "a task reads exactly one of them: use a sink with a topic of its own for each";
+            doc.wrong(&node.span, codes::SEVERAL_LOGS, message, fix);
             continue;
         }
         let counts: Vec<i32> = logs.iter().map(|n| partitions(graph, n)).collect();
         let is_known = counts.iter().all(|count| *count > 0);
         let join = if is_known && counts.iter().any(|count| *count != counts[0]) {
             let counts: Vec<String> = counts.iter().map(i32::to_string).collect();
-            format!(", of {} partitions, which do not join", counts.join(" and "))
+            format!(", with {} partitions, which cannot be joined", counts.join(" and "))
         } else {
             String::new()
         };
-        let message = format!("{} reads {} logs: {names}{join}", shown(node), logs.len());
-        let fix = "a task reads exactly one: merge them through one `[[repartition]]` and take from that";
-        doc.wrong(&node.span, message, fix);
+        let message = format!("{} reads from {} sources or repartitions: {names}{join}", shown(node), logs.len());
+        let fix = "a task reads exactly one of them: merge them through one `[[repartition]]` and read from that";
+        doc.wrong(&node.span, codes::SEVERAL_LOGS, message, fix);
     }
 }
 
@@ -288,12 +294,13 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
                         first.get_or_insert((input, gives));
                     } else {
                         let message = format!(
-                            "`{}` gives {}, which the operator `{name}` cannot read",
-                            from(input),
-                            gives.what()
+                            "the operator `{name}` cannot read {}, which `{}` outputs",
+                            gives.what(),
+                            from(input)
                         );
                         let takes: Vec<&str> = op.takes.iter().map(|form| form.what()).collect();
-                        doc.wrong(&input.span, message, format!("take from a node that gives {}", takes.join(", or ")));
+                        let fix = format!("read from a node that outputs {}", takes.join(", or "));
+                        doc.wrong(&input.span, codes::UNREADABLE_INPUT, message, fix);
                     }
                 }
                 Kind::Sink { format, .. } if !is_log(parent) => sink(doc, node, input, gives, *format),
@@ -309,9 +316,11 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
             let is_of_source = operator(name).is_some_and(|op| op.of_source);
             let log = logs_of(graph, node).into_iter().find(|log| is_of_source && log.kind == Kind::Repartition);
             if let (Some(log), Some(_)) = (log, first) {
-                let message = format!("{} reads what comes through {}", shown(node), shown(log));
-                let fix = format!("put it before: `{name}` says of each record where in its source's log it stood");
-                doc.wrong(&node.span, message, fix);
+                let message = format!("{} reads records that have passed through {}", shown(node), shown(log));
+                let fix = format!(
+                    "put `{name}` before the repartition: it notes the offset of each record in the topic of its source"
+                );
+                doc.wrong(&node.span, codes::DECODE_NOT_AT_SOURCE, message, fix);
             }
         }
     }
@@ -334,27 +343,31 @@ fn processor(
         mixed(doc, node, input, gives, (other, form));
     }
     if let (Kind::Source { key: Some(key), .. }, true) = (&parent.kind, op.of_source) {
-        let message = format!("`{}` has a `key`, and {} gives its events keys of its own", parent.name, shown(node));
-        doc.wrong(&key.span, message, "remove it, or take from a source of its own");
+        let message = format!("the source `{}` has a `key`, but {} sets the keys of events", parent.name, shown(node));
+        let fix = "remove `key`, or let the processor read from another source";
+        doc.wrong(&key.span, codes::DECODE_NOT_AT_SOURCE, message, fix);
     }
 }
 
 fn mixed(doc: &Doc<'_>, node: &Node, input: &Input, gives: Form, (other, form): (&Input, Form)) {
     let message = format!("{} mixes {} with {}", shown(node), form.what(), gives.what());
     let what = if node.kind == Kind::Repartition { "repartition" } else { "processor" };
-    let fix = format!("give the records of `{}` a {what} of their own", other.node);
-    doc.wrong(&input.span, message, fix);
+    let fix = format!("add a separate {what} for the records of `{}`", other.node);
+    doc.wrong(&input.span, codes::MIXED_INPUTS, message, fix);
 }
 
 fn sink(doc: &Doc<'_>, node: &Node, input: &Input, gives: Form, format: Format) {
     let (from, what) = (from(input), gives.what());
     if !gives.is_public() {
-        let message = format!("`{from}` gives {what}, in a form that is no one's but ours");
-        doc.wrong(&input.span, message, "take from an operator whose outputs are for the world");
+        let message = format!("a sink cannot write {what}, which `{from}` outputs: their format is internal");
+        let fix =
+            "read from an output with a public format: JSON, resolved memories, conflict records or user snapshots";
+        doc.wrong(&input.span, codes::INTERNAL_RECORDS, message, fix);
     } else if format != Format::Json && !gives.has_formats() {
         let format = format.as_str();
-        let message = format!("`{from}` gives {what}, which the format `{format}` of {} has no place for", shown(node));
-        let fix = "set `format = \"json\"`, or take resolved memories or conflict records that nothing has changed";
-        doc.wrong(&input.span, message, fix);
+        let me = shown(node);
+        let message = format!("the format `{format}` of {me} cannot represent {what}, which `{from}` outputs");
+        let fix = "set `format = \"json\"`, or read resolved memories, conflict records or user snapshots unchanged";
+        doc.wrong(&input.span, codes::UNSUPPORTED_FORMAT, message, fix);
     }
 }

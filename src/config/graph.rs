@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::codes;
 use super::expression::{self, Checker, Expression, Told};
 use super::flow;
 use super::format::Format;
@@ -271,7 +272,7 @@ fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetter
         if !root.has(DEAD_LETTERS.name) && !root.misspells(&[DEAD_LETTERS.name]) {
             let fix = "add `[dead_letters]` with `topic` and `partitions`";
             let message = "the file has no `[dead_letters]`: records that cannot be processed would be lost";
-            doc.wrong(&root.span, message, fix);
+            doc.wrong(&root.span, codes::MISSING_KEY, message, fix);
         }
         return None;
     };

@@ -1,6 +1,7 @@
 //! Typed settings, checked once: the topology file, the variables, the flags. A flag beats a variable, which beats the file.
 
 pub mod check;
+pub mod codes;
 pub mod expression;
 pub mod flow;
 pub mod format;
@@ -34,7 +35,7 @@ use kafka::KafkaTable;
 use keys::Takes;
 use problem::{Problem, Problems};
 use script::Script;
-use setting::{SPECS, Values, check_path};
+use setting::{Refusal, SPECS, Values, check_path};
 use table::{Doc, Table, beside, raw};
 use variables::Variables;
 
@@ -205,7 +206,7 @@ fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Probl
     graph.check_expressions(&Checker { doc: &doc, scripting: reading.scripting, limits: values.scripts });
     check::check(&doc, &graph, &values.resolver.application_id);
     for misfit in reading.alone.iter().flat_map(|registered| values.misfits(&script::names(&scripts, registered))) {
-        doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.message, misfit.fix);
+        doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.code, misfit.message, misfit.fix);
     }
     if doc.is_clean() {
         return Ok(Topology { file: file.to_owned(), values, run, kafka, schema_registry, scripts, graph });
@@ -216,11 +217,11 @@ fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Probl
 fn not_toml(text: &str, e: &toml::de::Error) -> Problem {
     let message = e.message().lines().collect::<Vec<_>>().join(", ");
     let fix = if message.contains("duplicate key") {
-        "remove one of the two; nodes are opened with two brackets, as in `[[sink]]`"
+        "remove one of the two; each node has a table of its own with two brackets, as in `[[sink]]`"
     } else {
-        "mend the line so that it is TOML (https://toml.io)"
+        "correct the line so that it is valid TOML (https://toml.io)"
     };
-    Problem::at(text, e.span().unwrap_or(0..0), message, fix)
+    Problem::at(text, e.span().unwrap_or(0..0), codes::NOT_TOML, message, fix)
 }
 
 /// Whether an application id can name a group, topics and transactional ids.
@@ -231,7 +232,8 @@ pub fn check_application_id(id: &str) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if id.is_empty() || id.len() > 128 || !id.chars().all(good) {
         return Err(format!(
-            "the application id `{id}` is not 1 to 128 letters, digits, `.`, `_` and `-`: topics are named after it"
+            "the application id `{id}` does not consist of 1 to 128 letters, digits, `.`, `_` and `-`; internal topics are \
+             named after it"
         ));
     }
     Ok(())
@@ -255,8 +257,13 @@ impl<'d> Settings<'_, 'd> {
         for (key, value) in t.entries() {
             let Some(spec) = SPECS.iter().find(|s| s.section == section && s.key == key.value) else { continue };
             if let Err(e) = self.set(key.value, key.span.start, value) {
-                let message = format!("`{}` of [{section}]: {e}", key.value);
-                self.doc.wrong(&value.span(), message, format!("as in `{} = {}`", spec.key, spec.example));
+                let message = format!("`{}` of [{section}]: {}", key.value, e.message);
+                self.doc.wrong(
+                    &value.span(),
+                    e.code,
+                    message,
+                    format!("write for example `{} = {}`", spec.key, spec.example),
+                );
             }
         }
         if let Some(strategies) = has_strategies.then(|| t.table(keys::STRATEGIES.0)).flatten() {
@@ -264,7 +271,7 @@ impl<'d> Settings<'_, 'd> {
         }
     }
 
-    fn set(&mut self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
+    fn set(&mut self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(), Refusal> {
         self.places.insert(key.to_owned(), value.span());
         let place = format!("{}:{}", self.file, problem::line(self.doc.text, at));
         self.values.set(key, raw(self.doc, value), &place)
@@ -277,11 +284,11 @@ impl<'d> Settings<'_, 'd> {
             if let DeValue::Table(inner) = value.get_ref() {
                 self.read_strategies(&Table::new(self.doc, inner, t.what.clone(), value.span()), &path);
             } else if let Err(e) = check_path(&path) {
-                let fix = "name the field as conflict records do, in quotes if it has a dot: \"metadata.lang\"";
-                self.doc.wrong(&key.span, e, fix);
+                let fix = "write the path as conflict records have it, in quotes if it has a dot: \"metadata.lang\"";
+                self.doc.wrong(&key.span, codes::INVALID_FIELD_PATH, e, fix);
             } else if let Err(e) = self.set(&format!("strategy.{path}"), key.span.start, value) {
-                let fix = format!("as in `\"{path}\" = \"last_write_wins\"`");
-                self.doc.wrong(&value.span(), format!("strategy of `{path}`: {e}"), fix);
+                let fix = format!("write for example `\"{path}\" = \"last_write_wins\"`");
+                self.doc.wrong(&value.span(), e.code, format!("strategy of `{path}`: {}", e.message), fix);
             }
         }
     }

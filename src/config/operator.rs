@@ -116,7 +116,7 @@ pub const OPERATORS: &[Operator] = &[
         takes: &[Form::Message, Form::Json],
         outputs: &[output("events", Gives::Always(Form::Event))],
         of_source: true,
-        ..plain("decode", "events of every encoding into one compact form, keyed by memory", &[])
+        ..plain("decode", "decodes events of every encoding into one compact form, keyed by memory", &[])
     },
     Operator {
         takes: &[Form::Event],
@@ -134,22 +134,22 @@ pub const OPERATORS: &[Operator] = &[
         outputs: &[output("snapshots", Gives::Always(Form::UserSnapshot))],
         stores: 1,
         keyed: true,
-        ..plain("user_snapshots", "keeps users' memories, and emits users that have changed", &[])
+        ..plain("user_snapshots", "stores the memories of users, and emits users that have changed", &[])
     },
-    plain("filter", "hands on the records of which `when` is true", &[("when", true)]),
+    plain("filter", "passes on the records for which `when` is true", &[("when", true)]),
     Operator {
         outputs: &[output("records", MADE)],
         ..plain(
             "map",
-            "gives records another value: `value` as a whole, then only `keep`, without `drop`, with `set`",
+            "changes the value of records: `value` as a whole, then only `keep`, without `drop`, with `set`",
             &[("value", false), ("keep", false), ("drop", false), ("set", false)],
         )
     },
-    plain("rekey", "gives records another `key`; `()` leaves one out", &[("key", true)]),
+    plain("rekey", "sets another `key`; `()` leaves a record out", &[("key", true)]),
     Operator {
         outputs: &[Output { name: OTHERWISE, gives: Gives::Same, is_optional: true }],
         named_outputs: Some("branch"),
-        ..plain("branch", "each record to the first `branch` whose `when` is true", &[("branch", true)])
+        ..plain("branch", "sends each record to the first `branch` whose `when` is true", &[("branch", true)])
     },
     Operator {
         outputs: &[output("aggregates", MADE)],
@@ -157,7 +157,7 @@ pub const OPERATORS: &[Operator] = &[
         keyed: true,
         ..plain(
             "aggregate",
-            "keeps for each key what its records come to: `initial`, then `add` for each",
+            "stores an aggregate of the records of each key: `initial`, then `add` for each record",
             &[("initial", true), ("add", true)],
         )
     },
@@ -165,7 +165,11 @@ pub const OPERATORS: &[Operator] = &[
         outputs: &[output("aggregates", MADE)],
         stores: 1,
         keyed: true,
-        ..plain("count", "keeps for each key an object of counts, by what `by` says of each record", &[("by", true)])
+        ..plain(
+            "count",
+            "stores an object of counts for each key, by the result of `by` for each record",
+            &[("by", true)],
+        )
     },
 ];
 

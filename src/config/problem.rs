@@ -9,6 +9,8 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 /// One thing that is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Its code, one of [`super::codes`].
+    pub code: &'static str,
     /// The bytes of the file that are meant; never more than one line.
     pub span: Range<usize>,
     /// What is wrong.
@@ -26,13 +28,19 @@ impl Problem {
         Problem { elsewhere: Some(Arc::new((path.to_owned(), text.to_owned()))), ..self }
     }
 
-    /// A problem at the byte range `span` of `source`, of which the first line is meant.
-    pub fn at(source: &str, span: Range<usize>, message: impl Into<String>, fix: impl Into<String>) -> Problem {
+    /// A problem of the kind `code` at the byte range `span` of `source`, of which the first line is meant.
+    pub fn at(
+        source: &str,
+        span: Range<usize>,
+        code: &'static str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Problem {
         let start = floor(source, span.start);
         let line_end = source[start..].find('\n').map_or(source.len(), |i| start + i);
         let end = floor(source, span.end).clamp(start, line_end);
         let end = start + source[start..end].trim_end().len();
-        Problem { span: start..end, message: message.into(), fix: fix.into(), elsewhere: None }
+        Problem { code, span: start..end, message: message.into(), fix: fix.into(), elsewhere: None }
     }
 }
 
@@ -66,7 +74,7 @@ impl Problems {
                 .path(file.as_str())
                 .annotation(AnnotationKind::Primary.span(p.span.clone()));
             let fix = Level::HELP.with_name("fix").message(p.fix.as_str());
-            renderer.render(&[Level::ERROR.primary_title(p.message.as_str()).element(snippet).element(fix)])
+            renderer.render(&[Level::ERROR.primary_title(p.message.as_str()).id(p.code).element(snippet).element(fix)])
         };
         self.list.iter().map(one).collect::<Vec<_>>().join("\n\n")
     }
@@ -120,14 +128,14 @@ mod tests {
     #[test]
     fn a_problem_points_at_its_text() {
         let text = "a = 1\nbé = 2\n";
-        let list = vec![Problem::at(text, 6..9, "bad", "mend")];
+        let list = vec![Problem::at(text, 6..9, "HS0018", "bad", "mend")];
         let problems = Problems { file: "t".into(), text: text.into(), list };
         assert!(problems.render(true).contains('\u{1b}'));
         let shown = problems.to_string();
         assert!(!shown.contains('\u{1b}'), "no colours where there is no terminal");
-        assert_eq!(shown, "error: bad\n --> t:2:1\n  |\n2 | bé = 2\n  | ^^\n  |\n  = fix: mend");
-        assert_eq!(Problem::at("a", 9..12, "bad", "mend").span, 1..1);
-        assert_eq!(Problem::at("a\nb", 0..3, "bad", "mend").span, 0..1);
+        assert_eq!(shown, "error[HS0018]: bad\n --> t:2:1\n  |\n2 | bé = 2\n  | ^^\n  |\n  = fix: mend");
+        assert_eq!(Problem::at("a", 9..12, "HS0018", "bad", "mend").span, 1..1);
+        assert_eq!(Problem::at("a\nb", 0..3, "HS0018", "bad", "mend").span, 0..1);
     }
 
     #[test]

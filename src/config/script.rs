@@ -1,5 +1,6 @@
 //! The resolvers of their own that a topology file names: scripts, each in a file beside it or in the file itself.
 
+use super::codes;
 use super::expression::Scripting;
 use super::keys::SCRIPT;
 use super::problem::Problem;
@@ -28,7 +29,8 @@ pub fn check(doc: &Doc<'_>, topology: &str, scripts: &mut [Script], scripting: &
                 None => continue,
                 Some(Ok((path, text))) => (place, script.text) = (Some(path), text),
                 Some(Err(why)) => {
-                    doc.wrong(&file.span, why, "name a file, from the folder of this one");
+                    let fix = "write the path of a file, relative to the folder of this topology file";
+                    doc.wrong(&file.span, codes::UNREADABLE_SCRIPT, why, fix);
                     continue;
                 }
             }
@@ -38,10 +40,12 @@ pub fn check(doc: &Doc<'_>, topology: &str, scripts: &mut [Script], scripting: &
         let Err(flaw) = scripting.resolver(&script.text, limits) else { continue };
         match (place, &script.file, &script.source) {
             (Some(path), Some(file), _) => {
-                let problem = Problem::at(&script.text, flaw.at..flaw.at + 1, flaw.message, flaw.fix);
+                let problem = Problem::at(&script.text, flaw.at..flaw.at + 1, flaw.code, flaw.message, flaw.fix);
                 doc.wrong_elsewhere(&file.span, problem.of(&path, &script.text));
             }
-            (_, _, Some(span)) => doc.wrong(&doc.within(span, &script.text, flaw.at), flaw.message, flaw.fix),
+            (_, _, Some(span)) => {
+                doc.wrong(&doc.within(span, &script.text, flaw.at), flaw.code, flaw.message, flaw.fix);
+            }
             _ => {}
         }
     }
@@ -55,18 +59,19 @@ pub fn read<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Vec<Script> {
         match (&file, &source) {
             (Some(file), Some(_)) => {
                 let message = format!("{} has both a `file` and a `source`", t.what);
-                doc.wrong(&file.span, message, "keep one of the two");
+                doc.wrong(&file.span, codes::CONFLICTING_SETTINGS, message, "remove one of the two");
             }
             (None, None) if !t.has("file") && !t.has("source") && !t.misspells(&["file", "source"]) => {
-                let fix = "name its file: `file = \"scripts/longest.rhai\"`";
-                doc.wrong(&t.span, format!("{} has neither a `file` nor a `source`", t.what), fix);
+                let fix = "add its file, for example `file = \"scripts/longest.rhai\"`";
+                let message = format!("{} has neither a `file` nor a `source`", t.what);
+                doc.wrong(&t.span, codes::MISSING_KEY, message, fix);
             }
             _ => {}
         }
         let Some(name) = name else { continue };
         if scripts.iter().any(|s| s.name == name.value) {
-            let message = format!("two scripts are named `{}`", name.value);
-            doc.wrong(&name.span, message, "give one of them another name");
+            let message = format!("two scripts have the name `{}`", name.value);
+            doc.wrong(&name.span, codes::DUPLICATE_NAME, message, "choose another name for one of them");
             continue;
         }
         scripts.push(Script {

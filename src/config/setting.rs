@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::codes;
 pub use super::groups::{Mirror, Runtime, ScriptLimits, Snapshots};
 use super::keys::Takes;
 use super::problem::nearest;
@@ -220,9 +221,20 @@ pub const SPECS: &[Spec] = settings! {
         |v, found| v.mirror.partitions_ahead = u32::try_from(found).unwrap_or(0);
 };
 
+/// Why a setting is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code of the kind, one of [`codes`].
+    pub code: &'static str,
+    /// What is wrong with the key or the value, and which there are.
+    pub message: String,
+}
+
 /// Settings that do not go together, or not with this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
+    /// The code of the kind, one of [`codes`].
+    pub code: &'static str,
     /// The setting's key.
     pub key: String,
     /// What is wrong.
@@ -244,17 +256,19 @@ impl Values {
     ///
     /// # Errors
     /// What is wrong with the key or the value, and which there are.
-    pub fn set(&mut self, key: &str, raw: Raw<'_>, origin: &str) -> Result<(), String> {
+    pub fn set(&mut self, key: &str, raw: Raw<'_>, origin: &str) -> Result<(), Refusal> {
+        let invalid = |message| Refusal { code: codes::INVALID_VALUE, message };
         if let Some(path) = key.strip_prefix("strategy.") {
-            check_path(path)?;
-            let strategy = raw.strategy().map(|found| self.named(key, found))?;
+            check_path(path).map_err(|message| Refusal { code: codes::INVALID_FIELD_PATH, message })?;
+            let strategy = raw.strategy().map(|found| self.named(key, found)).map_err(invalid)?;
             self.resolver.overrides.insert(path.to_owned(), strategy);
         } else {
             // With or without its table before it: mirror.retention, retention.
             let of_table =
                 |s: &Spec| key.strip_prefix(s.section).and_then(|rest| rest.strip_prefix('.')) == Some(s.key);
-            let spec = SPECS.iter().find(|s| s.key == key || of_table(s)).ok_or_else(|| unknown(key))?;
-            (spec.set)(self, raw)?;
+            let spec = SPECS.iter().find(|s| s.key == key || of_table(s));
+            let spec = spec.ok_or_else(|| Refusal { code: codes::UNKNOWN_KEY, message: unknown(key) })?;
+            (spec.set)(self, raw).map_err(invalid)?;
             self.origins.insert(spec.key.to_owned(), origin.to_owned());
             return Ok(());
         }
@@ -290,21 +304,23 @@ impl Values {
             (None, [only]) => Ok((*only).to_owned()),
             (_, []) => Err((
                 format!(
-                    "`{key}` is `custom`, but no custom resolver is registered in this program or named as a [[script]]"
+                    "`{key}` is `custom`, but the topology file has no [[script]] and this program has no custom resolver registered"
                 ),
-                format!("add a [[script]], build a program that has one (examples/custom_resolver.rs), {other}"),
+                format!(
+                    "add a [[script]], build a program with a custom resolver (examples/custom_resolver.rs), {other}"
+                ),
             )),
             (Some(name), _) => {
                 let hint = nearest(name, known.iter().copied());
                 let hint = hint.map_or(String::new(), |k| format!("did you mean `custom:{k}`? "));
                 Err((
-                    format!("`{key}` is `custom:{name}`, but there is no resolver `{name}`"),
-                    format!("{hint}there are: {}", names()),
+                    format!("`{key}` is `custom:{name}`, but there is no custom resolver `{name}`"),
+                    format!("{hint}the custom resolvers are: {}", names()),
                 ))
             }
             (None, _) => Err((
-                format!("`{key}` is `custom`, which does not say which of several resolvers"),
-                format!("write `custom:<name>`; there are: {}", names()),
+                format!("`{key}` is `custom`, and there are several custom resolvers"),
+                format!("write `custom:<name>` with one of these names: {}", names()),
             )),
         }
     }
@@ -315,9 +331,12 @@ impl Values {
     /// What is wrong with it, with the whole `KEY=VALUE`.
     pub fn set_text(&mut self, assignment: &str, origin: &str) -> Result<(), String> {
         let Some((key, value)) = assignment.split_once('=') else {
-            return Err(format!("{origin} `{assignment}`: not of the form KEY=VALUE, like strategy=merge_all"));
+            return Err(format!(
+                "{origin} `{assignment}`: the setting is not of the form KEY=VALUE; write for example strategy=merge_all [HS0003]"
+            ));
         };
-        self.set(key.trim(), Raw::Text(value.trim()), origin).map_err(|e| format!("{origin} `{assignment}`: {e}"))
+        self.set(key.trim(), Raw::Text(value.trim()), origin)
+            .map_err(|e| format!("{origin} `{assignment}`: {} [{}]", e.message, e.code))
     }
 
     /// What one setting alone cannot show to be wrong; `resolvers` are the custom resolvers that there are.
@@ -325,7 +344,7 @@ impl Values {
         let mut found = Vec::new();
         for key in self.custom_keys() {
             if let Err((message, fix)) = self.resolver_of(&key, resolvers) {
-                found.push(Misfit { key, message, fix });
+                found.push(Misfit { code: codes::NO_CUSTOM_RESOLVER, key, message, fix });
             }
         }
         let (commit, transaction) = (self.runtime.commit_interval, self.runtime.transaction_timeout);
@@ -334,12 +353,13 @@ impl Values {
             let key = keys.into_iter().find(|key| self.origins.contains_key(*key)).unwrap_or(keys[0]);
             let (commit, transaction) = (show_duration(commit), show_duration(transaction));
             found.push(Misfit {
+                code: codes::COMMIT_INTERVAL_TOO_LONG,
                 key: key.to_owned(),
                 message: format!(
                     "`commit_interval` ({commit}) must be shorter than `transaction_timeout` ({transaction}): \
-                     a transaction lives from one commit to the next"
+                     a transaction stays open from one commit to the next"
                 ),
-                fix: "commit more often, or raise `transaction_timeout`".to_owned(),
+                fix: "lower `commit_interval`, or raise `transaction_timeout`".to_owned(),
             });
         }
         found
@@ -352,7 +372,7 @@ impl Values {
     pub fn check(&self, resolvers: &[&str]) -> Result<(), String> {
         let show = |m: &Misfit| {
             let origin = self.origins.get(&m.key).map_or("the default", String::as_str);
-            format!("{origin}: {}; {}", m.message, m.fix)
+            format!("{origin}: {}; {} [{}]", m.message, m.fix, m.code)
         };
         let found: Vec<String> = self.misfits(resolvers).iter().map(show).collect();
         if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
@@ -364,7 +384,7 @@ fn unknown(key: &str) -> String {
     let keys = || SPECS.iter().map(|s| s.key);
     let hint = nearest(key, keys()).map_or(";".to_owned(), |k| format!("; did you mean `{k}`?"));
     let known: Vec<&str> = keys().collect();
-    format!("unknown setting `{key}`{hint} known settings: {}, strategy.<path>", known.join(", "))
+    format!("unknown setting `{key}`{hint} the settings are: {}, strategy.<path>", known.join(", "))
 }
 
 /// Fields that a strategy may be named for.
@@ -387,7 +407,7 @@ pub fn check_path(path: &str) -> Result<(), String> {
     let hint =
         nearest(path, PLAIN.into_iter().chain(CONTAINERS)).map_or(";".to_owned(), |k| format!("; did you mean `{k}`?"));
     Err(format!(
-        "`{path}` is no field path{hint} paths: {}, metadata.<key>, entities.<id>, relationships.<id>, or a container whole: {}",
+        "`{path}` is not the path of a field{hint} the paths are: {}, metadata.<key>, entities.<id>, relationships.<id>, or a container as a whole: {}",
         PLAIN.join(", "),
         CONTAINERS.join(", ")
     ))

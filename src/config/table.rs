@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::codes;
 use super::hidden::Hidden;
 use super::keys::{Key, Section, Takes};
 use super::problem::{Problem, Problems, line, nearest};
@@ -43,9 +44,9 @@ impl<'a> Doc<'a> {
         Doc { text, problems: RefCell::default(), filled: BTreeSet::new(), unfilled: BTreeSet::new(), hidden }
     }
 
-    /// Notes a problem.
-    pub fn wrong(&self, span: &Range<usize>, message: impl Into<String>, fix: impl Into<String>) {
-        let problem = Problem::at(self.text, span.clone(), message, fix);
+    /// Notes a problem of the kind `code`, one of [`codes`].
+    pub fn wrong(&self, span: &Range<usize>, code: &'static str, message: impl Into<String>, fix: impl Into<String>) {
+        let problem = Problem::at(self.text, span.clone(), code, message, fix);
         self.problems.borrow_mut().push((span.start, problem));
     }
 
@@ -108,14 +109,14 @@ impl<'d, 't> Table<'d, 't> {
         for key in self.unknown().filter(|key| !others(key.get_ref())) {
             let name: &str = key.get_ref();
             let hint = self.meant(name).map_or(String::new(), |k| format!("did you mean `{k}`? "));
-            let fix = format!("{hint}known keys of {}: {}", self.what, self.known.join(", "));
-            self.doc.wrong(&key.span(), format!("unknown key `{name}` in {}", self.what), fix);
+            let fix = format!("{hint}the keys of {} are: {}", self.what, self.known.join(", "));
+            self.doc.wrong(&key.span(), codes::UNKNOWN_KEY, format!("unknown key `{name}` in {}", self.what), fix);
         }
         // A key that is misspelt is told once.
         let meant: BTreeSet<&str> = self.unknown().filter_map(|key| self.meant(key.get_ref())).collect();
         for key in keys.iter().filter(|k| k.needed && !self.has(k.name) && !meant.contains(k.name)) {
             let fix = format!("add it: `{} = {}`", key.name, key.example);
-            self.doc.wrong(&self.span, format!("{} has no `{}`", self.what, key.name), fix);
+            self.doc.wrong(&self.span, codes::MISSING_KEY, format!("{} has no `{}`", self.what, key.name), fix);
         }
         self
     }
@@ -160,7 +161,7 @@ impl<'d, 't> Table<'d, 't> {
 
     fn wrong_type(&self, key: &str, found: &Spanned<DeValue<'_>>, wanted: &str, example: &str) {
         let message = format!("`{key}` of {} is {}, not {wanted}", self.what, kind(found.get_ref()));
-        self.doc.wrong(&found.span(), message, format!("write {wanted}: `{key} = {example}`"));
+        self.doc.wrong(&found.span(), codes::WRONG_TYPE, message, format!("write {wanted}: `{key} = {example}`"));
     }
 
     /// A string, if the key is there; what is wrong with it is noted.
@@ -171,12 +172,12 @@ impl<'d, 't> Table<'d, 't> {
             return None;
         };
         if value.is_empty() && key.needed {
-            let fix = format!("name it, as in `{name} = {}`", key.example);
-            self.doc.wrong(&v.span(), format!("`{name}` of {} is empty", self.what), fix);
+            let fix = format!("write a value, for example `{name} = {}`", key.example);
+            self.doc.wrong(&v.span(), codes::EMPTY_VALUE, format!("`{name}` of {} is empty", self.what), fix);
             return None;
         }
-        if let Some((message, fix)) = complaint(key.takes, value) {
-            self.doc.wrong(&v.span(), message, fix);
+        if let Some((code, message, fix)) = complaint(key.takes, value) {
+            self.doc.wrong(&v.span(), code, message, fix);
         }
         Some(At { value, span: v.span() })
     }
@@ -186,8 +187,8 @@ impl<'d, 't> Table<'d, 't> {
     pub fn path(&self, name: &str, file: &str) -> Option<PathBuf> {
         let at = self.text(name)?;
         if at.value.is_empty() {
-            let fix = format!("name the file or folder, as in `{name} = {}`, or remove the key", self.example(name));
-            self.doc.wrong(&at.span, format!("`{name}` of {} is empty", self.what), fix);
+            let fix = format!("write the path, for example `{name} = {}`, or remove the key", self.example(name));
+            self.doc.wrong(&at.span, codes::EMPTY_VALUE, format!("`{name}` of {} is empty", self.what), fix);
             return None;
         }
         Some(beside(file, at.value))
@@ -213,6 +214,7 @@ impl<'d, 't> Table<'d, 't> {
                 let message = format!("`{name}` and `{file_key}` of {} are both set", self.what);
                 self.doc.wrong(
                     &path.span,
+                    codes::CONFLICTING_SETTINGS,
                     message,
                     format!("keep one of them: `{file_key}` keeps the secret out of this file"),
                 );
@@ -237,7 +239,8 @@ impl<'d, 't> Table<'d, 't> {
             match text {
                 Some(text) => {
                     let message = format!("`{name}` of {} is `{text}`, not an integer", self.what);
-                    self.doc.wrong(&v.span(), message, format!("give the variable one, like {}", key.example));
+                    let fix = format!("set the variable to an integer, for example {}", key.example);
+                    self.doc.wrong(&v.span(), codes::WRONG_TYPE, message, fix);
                 }
                 None => self.wrong_type(name, v, "an integer", key.example),
             }
@@ -245,8 +248,9 @@ impl<'d, 't> Table<'d, 't> {
         };
         let good = u32::try_from(n).ok().filter(|n| (1..=max).contains(n));
         if good.is_none() {
-            let fix = format!("choose a number from 1 to {max}");
-            self.doc.wrong(&v.span(), format!("`{name}` of {} is {n}", self.what), fix);
+            let fix = format!("write a number from 1 to {max}");
+            let message = format!("`{name}` of {} is {n}, not a number from 1 to {max}", self.what);
+            self.doc.wrong(&v.span(), codes::INVALID_VALUE, message, fix);
         }
         good.map(|value| At { value, span: v.span() })
     }
@@ -257,8 +261,8 @@ impl<'d, 't> Table<'d, 't> {
         match read(raw(self.doc, v)) {
             Ok(value) => Some(At { value, span: v.span() }),
             Err(e) => {
-                let fix = format!("as in `{name} = {}`", key.example);
-                self.doc.wrong(&v.span(), format!("`{name}` of {}: {e}", self.what), fix);
+                let fix = format!("write for example `{name} = {}`", key.example);
+                self.doc.wrong(&v.span(), codes::INVALID_VALUE, format!("`{name}` of {}: {e}", self.what), fix);
                 None
             }
         }
@@ -280,8 +284,8 @@ impl<'d, 't> Table<'d, 't> {
         match v.get_ref() {
             DeValue::Array(list) => {
                 if list.is_empty() && key.needed {
-                    let fix = format!("name one at least: `{name} = {}`", key.example);
-                    self.doc.wrong(&v.span(), format!("`{name}` of {} is empty", self.what), fix);
+                    let fix = format!("write at least one, for example `{name} = {}`", key.example);
+                    self.doc.wrong(&v.span(), codes::EMPTY_VALUE, format!("`{name}` of {} is empty", self.what), fix);
                 }
                 let found: Vec<At<&str>> = list.iter().filter_map(one).collect();
                 let is_whole = found.len() == list.len() && !(list.is_empty() && key.needed);
@@ -301,8 +305,8 @@ impl<'d, 't> Table<'d, 't> {
         match v.get_ref() {
             DeValue::Table(t) => Some(Table::new(self.doc, t, format!("[{key}]"), v.span())),
             DeValue::Array(_) => {
-                let fix = format!("open it with one bracket, once: `[{key}]`");
-                self.doc.wrong(&v.span(), format!("`{key}` is a list, not a table"), fix);
+                let fix = format!("write it once, with one bracket: `[{key}]`");
+                self.doc.wrong(&v.span(), codes::WRONG_BRACKETS, format!("`{key}` is a list, not a table"), fix);
                 None
             }
             _ => {
@@ -324,8 +328,9 @@ impl<'d, 't> Table<'d, 't> {
         let what = outer.map_or(format!("[[{name}]]"), |outer| format!("[[{outer}.{name}]]"));
         let Some(v) = self.value(name) else { return (Vec::new(), !self.has(name)) };
         let DeValue::Array(list) = v.get_ref() else {
-            let fix = format!("open it with two brackets, `{what}`, and give it a `name`");
-            self.doc.wrong(&v.span(), format!("`{name}` is {}, not a list of tables", kind(v.get_ref())), fix);
+            let fix = format!("write it with two brackets, `{what}`, and add a `name`");
+            let message = format!("`{name}` is {}, not a list of tables", kind(v.get_ref()));
+            self.doc.wrong(&v.span(), codes::WRONG_BRACKETS, message, fix);
             return (Vec::new(), false);
         };
         let open = |v: &'t Spanned<DeValue<'t>>| match v.get_ref() {
@@ -358,28 +363,37 @@ fn only(text: &str, more: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
 }
 
-/// What is wrong with a text that is not of the form that its key takes, and what to do.
-fn complaint(takes: Takes, text: &str) -> Option<(String, String)> {
+/// The code, the message and the fix for a text that is not of the form that its key requires.
+fn complaint(takes: Takes, text: &str) -> Option<(&'static str, String, String)> {
     match takes {
         Takes::Name if !only(text, "-_") => Some((
+            codes::INVALID_NAME,
             format!("the name `{text}` has characters other than letters, digits, `-` and `_`"),
-            "internal topics are named after it: keep to letters, digits, `-` and `_`".to_owned(),
+            "use letters, digits, `-` and `_` only: internal topics are named after it".to_owned(),
         )),
         Takes::Topic if text.len() > 249 || !only(text, "._-") || matches!(text, "." | "..") => Some((
-            format!("`{text}` is no name for a topic"),
-            "Kafka takes up to 249 letters, digits, `.`, `_` and `-`".to_owned(),
+            codes::INVALID_NAME,
+            format!("`{text}` is not a valid name of a topic"),
+            "use up to 249 letters, digits, `.`, `_` and `-`, as Kafka requires".to_owned(),
         )),
-        Takes::Expression if text.trim().is_empty() => {
-            Some(("the expression is empty".to_owned(), "write one, or remove the key".to_owned()))
-        }
+        Takes::Expression if text.trim().is_empty() => Some((
+            codes::EMPTY_VALUE,
+            "the expression is empty".to_owned(),
+            "write an expression, or remove the key".to_owned(),
+        )),
         Takes::Choice(known) if !known.split(", ").any(|choice| choice == text) => {
             let in_other_letters = known.split(", ").find(|choice| choice.eq_ignore_ascii_case(text));
             let meant = in_other_letters.or_else(|| nearest(text, known.split(", ")));
             let hint = meant.map_or(String::new(), |n| format!("did you mean `{n}`? "));
-            Some((format!("`{text}` is none of {known}"), format!("{hint}write one of: {known}")))
+            Some((
+                codes::INVALID_VALUE,
+                format!("`{text}` is not one of {known}"),
+                format!("{hint}write one of: {known}"),
+            ))
         }
         Takes::Id(_) => {
-            super::check_application_id(text).err().map(|e| (e, "as in `application_id = \"helixstream\"`".to_owned()))
+            let fix = "write for example `application_id = \"helixstream\"`";
+            super::check_application_id(text).err().map(|e| (codes::INVALID_NAME, e, fix.to_owned()))
         }
         _ => None,
     }

@@ -56,7 +56,7 @@ impl<'a> Raw<'a> {
     /// A strategy; of `custom:NAME` the name as well.
     pub fn strategy(self) -> Result<(Strategy, Option<&'a str>), String> {
         match self.text().and_then(|text| text.strip_prefix("custom:")) {
-            Some("") => Err("`custom:` names no resolver: write its name behind the colon".to_owned()),
+            Some("") => Err("`custom:` does not name a custom resolver; write its name after the colon".to_owned()),
             Some(name) => Ok((Strategy::Custom, Some(name))),
             None => self.choice(STRATEGIES).map(|strategy| (strategy, None)),
         }
@@ -91,7 +91,7 @@ impl<'a> Raw<'a> {
             _ => None,
         };
         n.filter(|n| (min..=max).contains(n))
-            .ok_or_else(|| format!("{} is not a size from {min} bytes to {max}, like 8388608 or 8MiB", self.shown()))
+            .ok_or_else(|| format!("{} is not a size from {min} to {max} bytes, like 8388608 or 8MiB", self.shown()))
     }
 
     /// A time within `min..=max`: a number with its unit, like `2s`.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::codes;
 use super::table::Doc;
 
 /// Where the values of variables come from.
@@ -57,25 +58,27 @@ fn fill_text(doc: &mut Doc<'_>, text: &mut Cow<'_, str>, span: &Range<usize>, lo
                     Some(value) => filled.push_str(&value),
                     None => wrong.push((
                         whole,
-                        format!("the variable `{name}` is not set"),
-                        format!("set it, or say what holds without it: `${{{name}:-…}}`"),
+                        codes::UNSET_VARIABLE,
+                        format!("the environment variable `{name}` is not set"),
+                        format!("set it, or write a default: `${{{name}:-default}}`"),
                     )),
                 }
             }
             Piece::Broken(whole) => wrong.push((
                 whole,
-                format!("`{}` is no variable", if is_hidden { "${" } else { whole }),
-                "write `${NAME}` or `${NAME:-default}`; write `$${` where `${` itself is meant".to_owned(),
+                codes::MALFORMED_VARIABLE,
+                format!("`{}` is not a reference to a variable", if is_hidden { "${" } else { whole }),
+                "write `${NAME}` or `${NAME:-default}`; for the characters `${` themselves write `$${`".to_owned(),
             )),
         }
     }
     let mut from = span.start;
-    for (part, message, fix) in &wrong {
+    for (part, code, message, fix) in &wrong {
         // A string with escapes may spell the part otherwise: then the whole of it is meant.
         let found =
             doc.text.get(from..span.end).and_then(|raw| raw.find(part)).map(|at| from + at..from + at + part.len());
         from = found.as_ref().map_or(from, |f| f.end);
-        doc.wrong(&found.unwrap_or_else(|| span.clone()), message, fix);
+        doc.wrong(&found.unwrap_or_else(|| span.clone()), code, message, fix);
     }
     if !wrong.is_empty() {
         doc.unfilled.insert(span.start);

@@ -18,7 +18,10 @@ where
     let from_env = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
     let text = level.filter(|l| !l.is_empty()).map(str::to_owned).or(from_env).unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(&text).map_err(|e| {
-        format!("the log filter `{text}` is none: {e}; use error, warn, info, debug, trace, or like info,helixstream::streams=debug")
+        format!(
+            "the log filter `{text}` is not valid: {e}; use error, warn, info, debug or trace, or for example \
+             info,helixstream::streams=debug [HS0005]"
+        )
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Shown { inner: writer, json });
     let started = if json {
@@ -26,7 +29,7 @@ where
     } else {
         builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
     };
-    started.map_err(|e| format!("start logging: {e}"))
+    started.map_err(|e| format!("cannot start logging: {e} [HS9000]"))
 }
 
 /// Writes log lines so that foreign text in them, such as an id or the words of a server, stays text: tracing writes out ESC in

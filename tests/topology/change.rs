@@ -28,7 +28,8 @@ fn assert_survives(parts: &[(&str, &str)], lines: &[&str]) {
 #[track_caller]
 fn assert_lost(parts: &[(&str, &str)], lines: &[&str]) {
     let finished = diff(parts);
-    let end = "helixstream: state does not survive: memories\n";
+    let end = "helixstream: the state of these stores does not survive the change: memories; `helixstream run` refuses to start without \
+               --accept-reset for each of them [HS0061]\n";
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), end), "{finished:?}");
     assert_eq!(finished.stdout, lines.concat());
 }

@@ -157,14 +157,24 @@ type Wrong<'w> = (&'w str, &'w [(&'w str, &'w str)], &'w [&'w str], &'w [&'w str
 #[test]
 fn what_is_missing_or_said_twice_is_told_before_anything_connects() {
     let cases: [Wrong; 9] = [
-        ("security = \"sasl_ssl\"", &[], &[], &["`mechanism` is missing: `security` is sasl_ssl", "--kafka-mechanism"]),
+        (
+            "security = \"sasl_ssl\"",
+            &[],
+            &[],
+            &["`mechanism` of [kafka] is not set: `security` is sasl_ssl", "--kafka-mechanism"],
+        ),
         (
             "security = \"sasl_ssl\"\nmechanism = \"PLAIN\"\nuser = \"u\"",
             &[],
             &[],
-            &["`password` is missing: `mechanism` is PLAIN", "HELIXSTREAM_KAFKA_PASSWORD_FILE"],
+            &["`password` of [kafka] is not set: `mechanism` is PLAIN", "HELIXSTREAM_KAFKA_PASSWORD_FILE"],
         ),
-        ("security = \"ssl\"\ncertificate_file = \"app.pem\"", &[], &[], &["`key_file` is missing"]),
+        (
+            "security = \"ssl\"\ncertificate_file = \"app.pem\"",
+            &[],
+            &[],
+            &["`key_file` of [kafka] is not set", "[HS0024]"],
+        ),
         ("mechanism = \"PLAIN\"", &[], &[], &["t.toml:", "`mechanism` is for authentication by SASL"]),
         (
             "",

@@ -29,7 +29,10 @@ fn values_come_from_the_environment_or_from_the_default() {
     // An empty variable counts as none.
     for variables in [&[][..], &[("T_PREFIX", "")]] {
         let unset = describe(&dir, variables);
-        unset.assert_failed(2, &["the variable `T_PREFIX` is not set", "t.toml:", "fix: set it"]);
+        unset.assert_failed(
+            2,
+            &["error[HS0012]: the environment variable `T_PREFIX` is not set", "t.toml:", "fix: set it"],
+        );
     }
 }
 

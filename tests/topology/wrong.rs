@@ -57,5 +57,5 @@ fn other_commands_complain_in_the_same_words_and_without_colours() {
 #[test]
 fn a_file_that_is_not_there_is_told() {
     let finished = topology(&here("wrong"), &["check", "nowhere.toml"]);
-    finished.assert_failed(2, &["read the topology file nowhere.toml"]);
+    finished.assert_failed(2, &["cannot read the topology file nowhere.toml", "[HS0010]"]);
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 pub use rules::{Misfit, View, contradictions, missing};
 
+use super::codes;
 use super::keys::{Section, Takes, optional};
 use super::problem::line;
 use super::table::{Doc, Table, beside, kind, names, raw};
@@ -240,22 +241,24 @@ pub fn read<'d>(doc: &'d Doc<'d>, file: &str, root: &Table<'d, '_>) -> KafkaTabl
             Raw::Boolean(b) => b.to_string(),
             Raw::Integer(n) => n.to_string(),
             _ => {
-                let message = format!("`{}` of [kafka] is {}", key.value, kind(value.get_ref()));
-                let fix = "write librdkafka's key in quotes and a plain value: \"compression.type\" = \"lz4\"";
-                doc.wrong(&value.span(), message, fix);
+                let found = kind(value.get_ref());
+                let message = format!("`{}` of [kafka] is {found}, not a string, integer or boolean", key.value);
+                let fix = "write librdkafka's property in quotes, and a plain value: \"compression.type\" = \"lz4\"";
+                doc.wrong(&value.span(), codes::WRONG_TYPE, message, fix);
                 continue;
             }
         };
         if let Some(twin) = NAMED.iter().find(|named| named.is_said_by(key.value) && is_given(t, named)) {
-            let message = format!("`{}` and `{}` of [kafka] set the same", twin.key, key.value);
-            doc.wrong(&key.span, message, format!("keep `{}`, and remove this key", twin.key));
+            let message = format!("`{}` and `{}` of [kafka] set the same property", twin.key, key.value);
+            let fix = format!("keep `{}`, and remove this key", twin.key);
+            doc.wrong(&key.span, codes::CONFLICTING_SETTINGS, message, fix);
         }
         found.pass_through.insert(key.value.to_owned(), Secret::new(text));
     }
     let view = View::of(&found.named);
     for misfit in contradictions(&view) {
         let span = t.place(misfit.key).or_else(|| t.place(&format!("{}_file", misfit.key)));
-        doc.wrong(&span.unwrap_or(t.span.clone()), misfit.message, misfit.fix);
+        doc.wrong(&span.unwrap_or(t.span.clone()), misfit.code, misfit.message, misfit.fix);
     }
     found
 }

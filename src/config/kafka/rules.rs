@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::super::codes;
 use super::{Given, Holds, MECHANISMS, Named, NamedValue, of_key};
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// The key that is told of.
+    /// The code of the kind, one of [`codes`].
+    pub code: &'static str,
+    /// The key that is meant.
     pub key: &'static str,
     /// What is wrong.
     pub message: String,
@@ -70,6 +73,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
         let of_sasl: Vec<&'static str> = OF_SASL.iter().chain(OF_OAUTH).copied().collect();
         if let (false, Some(key)) = (security.starts_with("sasl"), view.first_of(&of_sasl)) {
             found.push(Misfit {
+                code: codes::UNUSED_KAFKA_KEY,
                 key,
                 message: format!(
                     "`{key}` is for authentication by SASL, which `security = \"{security}\"` does not use"
@@ -80,6 +84,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
         }
         if let (false, Some(key)) = (security.ends_with("ssl"), view.first_of(OF_TLS)) {
             found.push(Misfit {
+                code: codes::UNUSED_KAFKA_KEY,
                 key,
                 message: format!("`{key}` is for TLS, which `security = \"{security}\"` does not use"),
                 fix: "set `security` to ssl or sasl_ssl, or remove the key".to_owned(),
@@ -90,19 +95,19 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
         Some("OAUTHBEARER") => {
             if let Some(key) = view.first_of(OF_PASSWORDS) {
                 found.push(Misfit {
+                    code: codes::UNUSED_KAFKA_KEY,
                     key,
-                    message: format!(
-                        "`{key}` is for PLAIN and SCRAM, and `mechanism` is OAUTHBEARER, which asks for a token"
-                    ),
-                    fix: "remove the key, and give `oauth_client_id` and `oauth_client_secret_file`".to_owned(),
+                    message: format!("`{key}` is for the mechanisms PLAIN and SCRAM, but `mechanism` is OAUTHBEARER"),
+                    fix: "remove the key, and set `oauth_client_id` and `oauth_client_secret_file`".to_owned(),
                 });
             }
         }
         Some(mechanism) => {
             if let Some(key) = view.first_of(OF_OAUTH) {
                 found.push(Misfit {
+                    code: codes::UNUSED_KAFKA_KEY,
                     key,
-                    message: format!("`{key}` is for OAUTHBEARER, and `mechanism` is {mechanism}"),
+                    message: format!("`{key}` is for the mechanism OAUTHBEARER, but `mechanism` is {mechanism}"),
                     fix: "set `mechanism` to OAUTHBEARER, or remove the key".to_owned(),
                 });
             }
@@ -123,10 +128,15 @@ pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
             let file = named.is_some_and(|named| named.holds == Holds::Secret);
             let variable = named.map(Named::variable).unwrap_or_default();
             let fix = match file {
-                true => format!("give `{key}_file` in [kafka], {variable}_FILE or {variable}"),
-                false => format!("give `{key}` in [kafka], {variable} or --kafka-{}", key.replace('_', "-")),
+                true => format!("set `{key}_file` in [kafka], {variable}_FILE or {variable}"),
+                false => format!("set `{key}` in [kafka], {variable} or --kafka-{}", key.replace('_', "-")),
             };
-            found.push(Misfit { key, message: format!("`{key}` is missing: {why}"), fix });
+            found.push(Misfit {
+                code: codes::MISSING_KAFKA_KEY,
+                key,
+                message: format!("`{key}` of [kafka] is not set: {why}"),
+                fix,
+            });
         }
     };
     let is_sasl = view.security().is_some_and(|security| security.starts_with("sasl"));
@@ -135,7 +145,7 @@ pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
         match view.mechanism() {
             Some("OAUTHBEARER") if !other_tokens => {
                 for key in ["oauth_token_endpoint_url", "oauth_client_id", "oauth_client_secret"] {
-                    needs(key, "OAUTHBEARER gets its tokens by it".to_owned());
+                    needs(key, "`mechanism` is OAUTHBEARER, which needs it to request tokens".to_owned());
                 }
             }
             Some(mechanism) if MECHANISMS.split(", ").any(|known| known == mechanism) && mechanism != "OAUTHBEARER" => {
@@ -147,9 +157,9 @@ pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
         }
     }
     if named.has("certificate_file") {
-        needs("key_file", "`certificate_file` is of no use without its private key".to_owned());
+        needs("key_file", "`certificate_file` needs its private key".to_owned());
     } else if named.has("key_file") {
-        needs("certificate_file", "`key_file` is of no use without its certificate".to_owned());
+        needs("certificate_file", "`key_file` needs its certificate".to_owned());
     } else if named.has("key_password") {
         needs("key_file", "`key_password` is the password of that private key".to_owned());
     }
@@ -236,7 +246,7 @@ mod tests {
         }
         let plain = view(&[("security", "sasl_ssl"), ("mechanism", "PLAIN"), ("user", "u")]);
         let found = missing(&plain, &plain, false);
-        let fix = "give `password_file` in [kafka], HELIXSTREAM_KAFKA_PASSWORD_FILE or HELIXSTREAM_KAFKA_PASSWORD";
+        let fix = "set `password_file` in [kafka], HELIXSTREAM_KAFKA_PASSWORD_FILE or HELIXSTREAM_KAFKA_PASSWORD";
         assert_eq!(found.first().map(|misfit| misfit.fix.as_str()), Some(fix));
         let oauth = view(&[("security", "sasl_ssl"), ("mechanism", "OAUTHBEARER")]);
         assert_eq!(missing(&oauth, &oauth, true), Vec::new());

@@ -1,6 +1,7 @@
 //! Commands and flags. Every flag has a variable `HELIXSTREAM_<FLAG>`; a flag beats its variable, which beats the topology file.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use super::conflicts::ConflictsCommand;
 use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
+use super::terminal::has_colours;
 use super::topics::TopicsArgs;
 use super::topology::TopologyCommand;
 
@@ -419,14 +421,14 @@ impl Cli {
     /// `long_version` is what `--version` prints behind the name; `-V` prints this program's own version alone.
     pub fn from_environment(long_version: &'static str) -> Cli {
         let mut command = without_empty_variables(Cli::command()).long_version(long_version);
-        let matches = command.get_matches_mut();
-        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
+        let matches = command.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|e| exit(&e));
+        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| exit(&e.format(&mut command)));
         if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {
             let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
             match (typed("postgres_url") || typed("postgres_url_file"), typed("no_mirror")) {
                 (true, true) => {
-                    let message = "--postgres-url asks for a mirror and --no-mirror for none: give one of them";
-                    command.error(ErrorKind::ArgumentConflict, message).exit()
+                    let message = "--postgres-url turns the mirror on and --no-mirror turns it off: use one of the two";
+                    exit(&command.error(ErrorKind::ArgumentConflict, message))
                 }
                 // A flag beats a variable.
                 (true, false) => run.mirror.no_mirror = false,
@@ -435,6 +437,21 @@ impl Cli {
         }
         cli
     }
+}
+
+/// The code of a command line that cannot be read.
+const USAGE_CODE: &str = "error[HS0001]:";
+
+/// Prints what clap says, an error with its code, and ends the process as clap does.
+fn exit(error: &clap::Error) -> ! {
+    let (plain, styled) = (error.render().to_string(), error.render().ansi().to_string());
+    if error.use_stderr() && plain.starts_with("error:") {
+        let text = if has_colours() { styled } else { plain };
+        // Nothing is left to do where the standard error is closed.
+        _ = write!(std::io::stderr(), "{}", text.replacen("error:", USAGE_CODE, 1));
+        std::process::exit(error.exit_code())
+    }
+    error.exit()
 }
 
 /// An empty variable counts as none: compose files and scripts set such where nothing is meant.

@@ -61,10 +61,11 @@ impl ExpressionCompiler {
         let known = NAMES.into_iter().chain(has_aggregate.then_some(AGGREGATE));
         known.clone().for_each(|name| _ = names.push_dynamic(name, Dynamic::UNIT));
         self.engine.compile_expression_with_scope(&names, text).map_err(|e| Flaw {
+            code: "HS7001",
             at: byte_of(text, e.position()),
             message: e.err_type().to_string(),
             fix: format!(
-                "write one expression of Rhai (https://rhai.rs/book) over {}, without statements, loops and functions of its own",
+                "write one Rhai expression (https://rhai.rs/book) over {}; statements, loops and function definitions are not allowed",
                 known.collect::<Vec<_>>().join(", ")
             ),
         })

@@ -47,6 +47,8 @@ pub struct Budget {
 /// What is wrong with a script's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
+    /// The code of the kind, as `docs/operations.md` explains it.
+    pub code: &'static str,
     /// The byte of the text that is meant.
     pub at: usize,
     /// What is wrong.
@@ -97,9 +99,10 @@ impl Script {
         let stack = STACK_BYTES + budget.items * STACK_BYTES_OF_LEVEL;
         let body = move || serve(&sandbox, &asked, &tell);
         thread::Builder::new().name(format!("script {name}")).stack_size(stack).spawn(body).map_err(|e| Flaw {
+            code: "HS0008",
             at: 0,
-            message: format!("no thread for the script: {e}"),
-            fix: "give the process room for another thread, or lower `script_items`".to_owned(),
+            message: format!("the operating system refuses a thread for the script: {e}"),
+            fix: "raise the limits of threads and memory of this process, or lower `script_items`".to_owned(),
         })?;
         Ok(Script { name: name.to_owned(), budget, worker: Mutex::new(Worker { questions, answers }) })
     }

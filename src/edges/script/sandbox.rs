@@ -38,17 +38,18 @@ impl Sandbox {
         BasicIteratorPackage::new().register_into_engine(&mut engine);
         functions::of_resolvers(&mut engine);
         let script = engine.compile(text).map_err(|e| Flaw {
+            code: "HS7002",
             at: byte_of(text, e.position()),
             message: e.err_type().to_string(),
-            fix: "mend the line so that it is Rhai (https://rhai.rs/book); what reaches beyond path and contenders is \
-                  switched off"
+            fix: "correct the line so that it is valid Rhai (https://rhai.rs/book); functions that reach outside of `path` and \
+                  `contenders` are disabled"
                 .to_owned(),
         })?;
         let is_entry = |f: &rhai::ScriptFnMetadata<'_>| f.name == ENTRY && f.params.len() == 2;
         if !script.iter_functions().any(|f| is_entry(&f)) {
-            let message = format!("the script has no function `{ENTRY}` of two parameters");
-            let fix = format!("begin with `fn {ENTRY}(path, contenders) {{`");
-            return Err(Flaw { at: 0, message, fix });
+            let message = format!("the script has no function `{ENTRY}` with two parameters");
+            let fix = format!("define it: `fn {ENTRY}(path, contenders) {{ … }}`");
+            return Err(Flaw { code: "HS7004", at: 0, message, fix });
         }
         // What stands outside of functions would never run.
         Ok(Sandbox { engine, script: script.clone_functions_only(), budget })
