@@ -254,7 +254,7 @@ mod tests {
         let (dir, _) = file_with(b"");
         let message = |path: PathBuf| SecretSource::file(path, "X").read().unwrap_err().to_string();
         assert!(message(dir.path().join("none")).contains("cannot be read: No such file"));
-        assert!(message(dir.path().to_owned()).ends_with("is not a regular file"));
+        assert!(message(dir.path().to_owned()).ends_with("is not a regular file [HS0026]"));
     }
 
     #[test]
@@ -268,6 +268,6 @@ mod tests {
         assert_eq!(read(&[("PASSWORD", "p"), ("PASSWORD_FILE", "")]), Ok(Some(SecretSource::value("p"))));
         assert_eq!(read(&[("PASSWORD_FILE", "f")]), Ok(Some(SecretSource::file("f", "PASSWORD_FILE"))));
         let both = read(&[("PASSWORD", "hunter2"), ("PASSWORD_FILE", "f")]).unwrap_err();
-        assert_eq!(both, "PASSWORD and PASSWORD_FILE are both set: set one of them");
+        assert_eq!(both, "PASSWORD and PASSWORD_FILE are both set: set only one of them [HS0021]");
     }
 }

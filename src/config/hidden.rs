@@ -211,7 +211,7 @@ mod tests {
         ] {
             let told = complaints(text);
             assert!(!told.contains(MARKER), "{text}\n{told}");
-            assert!(told.contains("error: ") && told.contains("t:"), "{told}");
+            assert!(told.contains("error[HS0") && told.contains("t:"), "{told}");
         }
     }
 

@@ -252,7 +252,7 @@ mod tests {
             let found = flaw(text);
             assert_eq!(found.at, text.find(part).unwrap(), "{text}: {found:?}");
         }
-        assert!(flaw("").fix.contains("over key, value, headers, timestamp,"));
+        assert!(flaw("").fix.contains("over key, value, headers, timestamp;"));
     }
 
     #[test]

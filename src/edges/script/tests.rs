@@ -153,7 +153,7 @@ fn what_is_no_script_is_told_with_its_place() {
     let text = "fn resolve(path, contenders) { mistyped }";
     let found = flaw(text);
     assert_eq!((found.at, found.message.contains("mistyped")), (text.find("mistyped").unwrap(), true), "{found:?}");
-    assert!(flaw("fn resolve(path) { 1 }").message.contains("no function `resolve` of two parameters"));
+    assert!(flaw("fn resolve(path) { 1 }").message.contains("no function `resolve` with two parameters"));
     assert_eq!(flaw("fn resolve(path, contenders) {").at, 30);
     assert!(flaw("").fix.contains("fn resolve(path, contenders)"));
 }
