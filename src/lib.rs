@@ -2,7 +2,8 @@
 //!
 //! | module | what it is | may import |
 //! |---|---|---|
-//! | [`domain`] | what an event means and what a memory is: pure functions over bytes | std, small pure crates |
+//! | [`domain`] | what an event means and what a memory is: pure functions over bytes | `json`, std, small pure crates |
+//! | [`json`] | a strict parser, a canonical writer, exact numbers, RFC 3339 times | std, small pure crates |
 //! | [`streams`] | the engine: topology, tasks, stores, commits, restore; knows no memories | std, small pure crates |
 //! | [`operators`] | the operators of topology files that know records and JSON, no memories | `domain`, `streams` |
 //! | [`memories`] | where domain and engine meet: the operators that know memories, the formats of sinks | `domain`, `streams`, `operators` |
@@ -23,4 +24,5 @@ pub mod memories;
 pub mod operators;
 pub mod secret;
 
+pub use ::json;
 pub use ::streams;

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 
 use super::clock::{self, UNCLOCKED};
 use super::event::wire::Source;
-use super::number::Number;
 use super::settings::{Settings, Unclocked};
+use json::Number;
 
 /// What of an event is kept besides its values: enough to order it, to rank it and to name it.
 #[derive(Clone, Debug)]

@@ -91,6 +91,15 @@ pub fn compare<'x, 'y>(
     }
 }
 
+/// Writes a clock as an object; its entries are sorted by name.
+pub fn write_clock(out: &mut Vec<u8>, clock: &[(&str, u64)]) {
+    let mut object = json::ObjectWriter::new(out);
+    for (name, counter) in clock {
+        object.integer(name, *counter);
+    }
+    object.end();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,6 @@ pub mod causality;
 pub mod clock;
 pub mod conflict;
 pub mod event;
-pub mod json;
-pub mod number;
 pub mod resolve;
 pub mod resolver;
 pub mod retention;
@@ -15,5 +13,6 @@ pub mod settings;
 pub mod state;
 pub mod step;
 pub mod sync;
-pub mod time;
 pub mod users;
+
+pub use ::json;

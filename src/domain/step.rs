@@ -2,7 +2,6 @@
 
 use super::conflict::{self, ConflictRecord};
 use super::event::wire::EventRef;
-use super::json;
 use super::resolve::{Reading, Resolved};
 use super::state::{Arena, Field, Loader, Memory, RowPut, Rows, StateError, digest};
 

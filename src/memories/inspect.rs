@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::domain::conflict::OpenConflict;
-use crate::domain::json;
 use crate::domain::resolve::{ObjectWriter, Reading, write_clock};
 use crate::domain::state::{Arena, Loader, Memory, Register, Rows, StateError, memory_of_head};
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::domain::event::{self, Limits};
-use crate::domain::json::{self, Document};
 use crate::domain::resolve::{ObjectWriter, write_clock};
-use crate::domain::time;
+use json::rfc3339;
+use json::{self, Document};
 
 /// A conflict record, or the one that ends a conflict, as far as it is needed here.
 #[derive(Debug, Deserialize)]
@@ -128,7 +128,7 @@ pub fn event_id(conflict_id: &str) -> String {
 pub fn settle(conflict: &Conflict<'_>, decision: &Decision<'_>, limits: &Limits) -> Result<Settlement, String> {
     let fields = decide(conflict, decision)?;
     let seen = seen(conflict);
-    let nanos = |text: &str| time::parse(text).map_err(|e| format!("a time of the record, {text}: {e}"));
+    let nanos = |text: &str| rfc3339::parse(text).map_err(|e| format!("a time of the record, {text}: {e}"));
     let mut latest = nanos(&conflict.detected_at)?;
     for contender in conflict.fields.iter().flat_map(|field| &field.contenders) {
         latest = latest.max(nanos(&contender.timestamp)?);
@@ -143,7 +143,7 @@ pub fn settle(conflict: &Conflict<'_>, decision: &Decision<'_>, limits: &Limits)
     members.insert("event_type", text("memory.updated"));
     members.insert("memory_id", text(&conflict.memory_id));
     members.insert("node_id", text(&actor));
-    members.insert("timestamp", text(&time::format(latest.saturating_add(1).min(time::MAX_NANOS))));
+    members.insert("timestamp", text(&rfc3339::format(latest.saturating_add(1).min(rfc3339::MAX_NANOS))));
     members.insert("version", seen.version.saturating_add(1).min(i64::MAX as u64).to_string().into_bytes());
     let mut written = Vec::new();
     write_clock(&mut written, &clock);

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use super::expressions::{given, key, one};
 use super::{Input, LEFT_OUT, MISSING_KEY, Takers};
-use crate::domain::json;
-use crate::domain::number::Number;
 use crate::domain::resolve::ObjectWriter;
 use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
 use crate::streams::processor::{Context, Processor, ProcessorError, Retained};
 use crate::streams::record::{Headers, Record};
+use json::Number;
 
 /// How a record comes to what was there.
 #[derive(Clone)]

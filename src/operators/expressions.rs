@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::SCRIPT_FAILED;
-use crate::domain::json::{self, Kind};
 use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
 use crate::streams::record::Record;
+use json::{self, Kind};
 
 type Result<T> = std::result::Result<T, ExpressionFailure>;
 

@@ -9,10 +9,10 @@ use super::expressions::given;
 use super::tree::{NoObject, Tree};
 use super::{Input, Takers};
 use crate::domain::event::Class;
-use crate::domain::json::{self, Kind};
 use crate::streams::ports::{ExpressionFailure, Expressions};
 use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::Record;
+use json::{self, Kind};
 
 /// What becomes of a value. In this order: it is made anew, all but `keep` is left out, `drop` is left out, `set` is put in. All
 /// expressions see the record as it came.

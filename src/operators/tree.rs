@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::domain::json::{Kind, Value, write_string};
+use json::{Kind, Value, write_string};
 
 /// A value: whole, or opened where a path goes through it. Members are sorted, as canonical JSON has them.
 #[derive(Clone, Debug)]

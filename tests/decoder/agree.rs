@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 
 use helixstream::domain::event::{BadInput, Event, Limits, decode};
-use helixstream::domain::json;
 
 use super::model::json::Json;
 use super::model::{self, Record, Settings, generate};

@@ -4,7 +4,6 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use helixstream::domain::event::{Class, Limits, decode, wire};
-use helixstream::domain::json;
 use testkit::Random;
 
 use super::agree::{Seen, assert_agreed};

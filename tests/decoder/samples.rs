@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use helixstream::domain::event::{Event, Kind, Limits, decode, wire};
-use helixstream::domain::json;
 
 /// A record of the samples: its value and timestamp.
 pub struct Sample {

@@ -2,7 +2,7 @@
 
 use super::database::{Database, sql};
 use super::{event, mirrored};
-use helixstream::domain::{json as canonical, time};
+use json::{self as canonical, rfc3339 as time};
 use serde_json::json;
 use testkit::Random;
 

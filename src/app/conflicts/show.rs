@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use super::Topics;
 use super::read::{self, Found};
 use crate::app::Stop;
-use crate::domain::time;
 use crate::edges::cli::{ConflictFormat, ListArgs, ShowArgs, StatusFilter};
 use crate::escape;
 use crate::memories::settle::Conflict;
+use json::rfc3339;
 
 /// The most of an id or a path that a line shows, in characters; as JSON all of it is printed.
 const CELL: usize = 100;
@@ -33,7 +33,7 @@ pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), Stop> {
     for found in read::all(topics, &stays)? {
         let last = read::parse(&found.last)?;
         if status.is_none_or(|status| last.status == status) {
-            let at = time::parse(&last.detected_at).unwrap_or_default();
+            let at = rfc3339::parse(&last.detected_at).unwrap_or_default();
             rows.push((at, last.conflict_id.clone(), found.clone()));
         }
     }

@@ -5,7 +5,6 @@ use uuid::Uuid;
 use super::arise::{Conflict, Contested, DeleteUpdate};
 use super::{ConflictRecord, OpenConflict, OpenField, Status};
 use crate::domain::causality::Header;
-use crate::domain::json;
 use crate::domain::resolve::{ObjectWriter, Reading, write_clock};
 use crate::domain::resolver::{Picked, sort_by_last_write};
 use crate::domain::state::{Applied, Field, Memory, StateError, Write};

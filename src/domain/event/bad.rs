@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::json::{Fault, JsonError, Kind, Value};
+use json::{Fault, JsonError, Kind, Value};
 
 /// The classes of dead letters (docs/semantics.md, section 1): the header
 /// `__streams.errors.exception`.

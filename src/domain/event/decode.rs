@@ -2,11 +2,11 @@
 //! docs/semantics.md, section 1.
 
 use super::super::clock::Clock;
-use super::super::json::{self, Document, Kind, Value};
 use super::bad::{BadInput, Class};
 use super::fields::{self, Fields};
 use super::fieldwrites::{FieldWrites, clear_relationships};
 use super::{Event, digest, envelope};
+use json::{self, Document, Kind, Value};
 
 /// What is still accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

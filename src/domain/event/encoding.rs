@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use super::super::json::{self, Kind, Value};
 use super::super::settings::UnknownValue;
 use super::bad::{BadInput, Class};
 use super::envelope;
+use json::{self, Kind, Value};
 
 /// What a source's values may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

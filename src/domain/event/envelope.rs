@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::json::Value;
 use super::bad::{BadInput, Class, describe};
+use json::Value;
 
 /// The event's bytes if `object` is an envelope: one that has `payload` and no `event_id`.
 ///

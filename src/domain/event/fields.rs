@@ -1,9 +1,9 @@
 //! The known fields of an event object, and the readers of those that are no writes.
 
 use super::super::clock::Clock;
-use super::super::json::{self, Kind, Value};
-use super::super::time;
 use super::bad::{BadInput, Class, describe, shown};
+use json::rfc3339;
+use json::{self, Kind, Value};
 
 /// What counters and `version` may hold at most: Go's `int64`, SQL's `bigint`.
 const MAX_COUNTER: u64 = i64::MAX as u64;
@@ -94,12 +94,12 @@ pub(super) fn timestamp(value: Option<Value<'_>>, record_timestamp_ms: i64) -> R
     let bad = |message: String| BadInput::new(Class::BadTimestamp, message);
     if let Some(value) = value.filter(|v| !v.is_null()) {
         let text = value.as_str().ok_or_else(|| BadInput::wrong_type("timestamp", "a string", value))?;
-        if text != time::GO_ZERO {
-            return time::parse(text).map_err(|e| bad(format!("`timestamp` {e}: found \"{}\"", shown(text))));
+        if text != rfc3339::GO_ZERO {
+            return rfc3339::parse(text).map_err(|e| bad(format!("`timestamp` {e}: found \"{}\"", shown(text))));
         }
     }
     let nanos = u64::try_from(record_timestamp_ms).ok().and_then(|ms| ms.checked_mul(1_000_000));
-    nanos.filter(|n| *n <= time::MAX_NANOS).ok_or_else(|| {
+    nanos.filter(|n| *n <= rfc3339::MAX_NANOS).ok_or_else(|| {
         bad(format!(
             "the event has no `timestamp`, and its record's, {record_timestamp_ms} ms, lies before 1970 or after 2262"
         ))

@@ -1,10 +1,10 @@
 //! The fields of an event that are writes: checked, and turned into paths with canonical values.
 
-use super::super::json::{self, Kind, Value};
-use super::super::number::Number;
 use super::Write;
 use super::bad::BadInput;
 use super::fields::required;
+use json::Number;
+use json::{self, Kind, Value};
 
 const NULL: &[u8] = b"null";
 

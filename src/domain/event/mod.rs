@@ -1,6 +1,7 @@
 //! An event as the rest of the domain sees it: decoded, checked, defaults applied, sets sorted.
 
-use super::{clock::Clock, number::Number};
+use super::clock::Clock;
+use json::Number;
 
 mod bad;
 mod decode;

@@ -17,8 +17,8 @@
 //! | writes | count, then (text, bytes) sorted by path |
 
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
-use super::super::number::Number;
 use super::{Event, Kind};
+use json::Number;
 
 /// The version that [`encode`] writes.
 pub const VERSION: u8 = 1;

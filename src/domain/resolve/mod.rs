@@ -2,10 +2,10 @@
 //! (docs/semantics.md, sections 3 to 5). Reading changes nothing and depends on the state alone.
 
 mod record;
-mod text;
 
+pub use super::clock::write_clock;
+pub use json::ObjectWriter;
 pub use record::Resolved;
-pub use text::{ObjectWriter, write_clock};
 
 use std::borrow::Cow;
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::{ObjectWriter, Reading, Shown, write_clock};
-use crate::domain::json;
 use crate::domain::resolver::{Picked, PickedValue, in_conflict};
 use crate::domain::state::{Field, Memory, Path, StateError};
 

@@ -1,8 +1,8 @@
 //! `importance`: the write of the most important event.
 
 use super::{Picked, greatest, last_write};
-use crate::domain::number::Number;
 use crate::domain::state::{Memory, StateError, Write};
+use json::Number;
 
 pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
     let importance = |w: &Write<'a>| memory.header(w.by).importance.unwrap_or(Number::ZERO);

@@ -12,7 +12,6 @@ pub use last_write::{order as last_write_order, sort as sort_by_last_write};
 
 use std::cmp::Ordering;
 
-use super::json;
 use super::settings::Strategy;
 use super::state::{Memory, Path, StateError, Value, Write};
 

@@ -3,10 +3,9 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::super::binary::{BinaryError, Reader, put_varint};
-use super::super::number::Number;
 use super::path::{Field, Path};
 use super::rows::{Layout, Loader, Row, StateError};
-use crate::domain::json;
+use json::Number;
 
 /// A large value, by reference.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::domain::json::{self, Document, JsonError, Value};
 use crate::domain::resolve::{ObjectWriter, write_clock};
-use crate::domain::time;
+use json::rfc3339;
+use json::{self, Document, JsonError, Value};
 
 /// What a snapshot says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ impl<'m> Snapshot<'m> {
             let damaged = |what: String| SnapshotError { memory: id.to_owned(), what };
             let document = json::parse(json).map_err(|e: JsonError| damaged(format!("is no JSON: {e}")))?;
             let updated_at = document.root().get("updated_at").and_then(Value::as_str);
-            let updated_at = updated_at.and_then(|text| time::parse(text).ok());
+            let updated_at = updated_at.and_then(|text| rfc3339::parse(text).ok());
             let updated_at = updated_at.ok_or_else(|| damaged("has no `updated_at`".to_owned()))?;
             Ok(Member { id, json, document, updated_at })
         };

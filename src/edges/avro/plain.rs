@@ -8,9 +8,9 @@ use apache_avro::types::Value;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::domain::json::{write_number, write_string};
-use crate::domain::number::Number;
 use crate::domain::resolve::ObjectWriter;
+use json::Number;
+use json::{write_number, write_string};
 
 /// Appends it.
 ///

@@ -8,9 +8,8 @@ use apache_avro::schema::RecordSchema;
 use apache_avro::types::Value;
 
 use super::schemas::is_marked;
-use crate::domain::json;
-use crate::domain::number::Number;
 use crate::domain::resolve::ObjectWriter;
+use json::Number;
 
 /// Paths that can be cleared, besides those of metadata.
 const CLEARABLE: [&str; 7] = ["content", "embedding", "importance", "session_id", "user_id", "tags", "merged_from"];

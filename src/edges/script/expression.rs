@@ -12,9 +12,9 @@ use super::uses::{Part, Uses};
 use super::values::{self, Left};
 use super::{Budget, Flaw, MAX_TEXT_CHARS, functions};
 use crate::domain::event::Class;
-use crate::domain::json::{self, Kind, Value};
 use crate::domain::resolver::ResolverFailure;
 use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
+use json::{self, Kind, Value};
 
 /// The class of a dead letter whose expression failed, went over its budget or gave what it must not.
 const SCRIPT_FAILED: &str = "script_failed";

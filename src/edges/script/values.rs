@@ -5,10 +5,10 @@ use std::fmt::Display;
 use rhai::{Array, Dynamic, FLOAT, INT, Map};
 
 use super::Budget;
-use crate::domain::json::{self, Kind, MAX_DEPTH, Value};
-use crate::domain::number::Number;
 use crate::domain::resolver::{Contender, ResolverFailure};
-use crate::domain::time;
+use json::Number;
+use json::rfc3339;
+use json::{self, Kind, MAX_DEPTH, Value};
 
 /// What `defer()` gives.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +91,7 @@ fn contender_value(contender: &Contender<'_>, left: &mut Left) -> Result<Dynamic
         ("event_id", left.text(event.event_id)?),
         ("node_id", event.node_id.map_or(Ok(Dynamic::UNIT), |node| left.text(node))?),
         ("version", integer(event.version)),
-        ("timestamp", left.text(&time::format(event.timestamp))?),
+        ("timestamp", left.text(&rfc3339::format(event.timestamp))?),
         ("time_ns", integer(event.timestamp)),
         ("importance", event.importance.map_or(Dynamic::UNIT, number)),
         ("vector_clock", Dynamic::from(clock)),

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::domain::json;
 use crate::domain::resolve::ObjectWriter;
-use crate::domain::time;
+use json::rfc3339;
 
 /// What a member may hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +78,7 @@ fn members(out: &mut Vec<u8>, value: &RawValue, known: &[Known]) -> serde_json::
             Takes::Time if first == b'"' => {
                 let stated: String = serde_json::from_str(text)?;
                 // Go takes no lower-case `t` and `z`, so the time is written anew; one that is none is left out.
-                if let Ok(nanos) = time::parse(&stated) {
+                if let Ok(nanos) = rfc3339::parse(&stated) {
                     object.time(key, nanos);
                 }
             }

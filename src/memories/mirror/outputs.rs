@@ -4,11 +4,11 @@ use serde::Deserialize;
 
 use std::borrow::Cow;
 
-use crate::domain::time;
 use crate::memories::avro;
 use crate::memories::encode::Output;
 use crate::streams::ports::Codec;
 use crate::streams::ports::log::{Cells, LogRecord, NoCells, Unreadable};
+use json::rfc3339;
 
 /// What the header `type` says; the last of several.
 pub(super) fn kind<'r>(record: &LogRecord<'r>) -> &'r str {
@@ -50,7 +50,7 @@ pub(super) fn read<'r, T: Deserialize<'r>>(value: &'r [u8]) -> Result<T, Unreada
 /// A time of a record, in nanoseconds since 1970.
 pub(super) fn instant(member: &str, text: &str) -> Result<u64, Unreadable> {
     let bad = |e| Unreadable { class: "bad_timestamp", message: format!("`{member}` is `{text}`: {e}") };
-    time::parse(text).map_err(bad)
+    rfc3339::parse(text).map_err(bad)
 }
 
 pub(super) fn text_or_null(text: Option<&str>, to: &mut dyn Cells) {

@@ -4,9 +4,9 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::super::number::Number;
 use super::super::Kind;
 use super::*;
+use json::Number;
 
 const NOW_MS: i64 = 1_795_441_887_515;
 

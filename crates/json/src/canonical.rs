@@ -1,7 +1,6 @@
 //! Canonical JSON (docs/semantics.md, section 4): equal values have equal bytes.
 
-use super::super::number::Number;
-use super::{ARRAY, FALSE, INTEGER, NULL, OBJECT, PLAIN, REAL, TRUE, Value, number, scan};
+use super::{ARRAY, FALSE, INTEGER, NULL, Number, OBJECT, PLAIN, REAL, TRUE, Value, number_text, scan};
 
 /// Appends a string with its quotes.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
@@ -76,9 +75,9 @@ impl<'o> Writer<'o> {
     }
 
     fn number(&mut self, token: &str, is_integer: bool) {
-        if number::is_canonical(token, is_integer) {
+        if number_text::is_canonical(token, is_integer) {
             self.out.extend_from_slice(token.as_bytes());
-        } else if let Some(number) = number::read(token) {
+        } else if let Some(number) = number_text::read(token) {
             write_number(self.out, number);
         }
     }

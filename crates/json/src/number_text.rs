@@ -1,6 +1,6 @@
 //! Numbers of JSON texts: an integer within 64 bits exactly, any other the nearest double.
 
-use super::super::number::Number;
+use super::Number;
 
 const INTEGERS: std::ops::RangeInclusive<i128> = i64::MIN as i128..=u64::MAX as i128;
 

@@ -3,17 +3,28 @@
 //! refused, the last of a repeated key counts), so the parser and the canonical writer are our own.
 //! Events come from anyone, so both are bounded: the tree is a flat list of 8-byte nodes over the
 //! source text, and nesting ends at [`MAX_DEPTH`].
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`parse`] | reads a text (RFC 8259) into a [`Document`], whose [`Value`]s are views |
+//! | [`Value::write_canonical`] | the canonical form (after RFC 8785): equal values have equal bytes |
+//! | [`ObjectWriter`] | writes an object member by member |
+//! | [`Number`] | a number of 64-bit integer or double precision |
+//! | [`rfc3339`] | times with a zone, as nanoseconds since 1970 |
 
 mod canonical;
 mod number;
+mod number_text;
+mod object_writer;
 mod parse;
+pub mod rfc3339;
 mod scan;
 
 pub use canonical::{write_number, write_string};
-pub use number::parse_number;
+pub use number::Number;
+pub use number_text::parse_number;
+pub use object_writer::ObjectWriter;
 pub use parse::parse;
-
-use super::number::Number;
 
 /// Nesting that is still read; a scalar alone has depth 0.
 pub const MAX_DEPTH: usize = 128;
@@ -155,7 +166,7 @@ impl<'d> Value<'d> {
 
     /// The value of a number.
     pub fn as_number(self) -> Option<Number> {
-        number::read(self.number_text()?)
+        number_text::read(self.number_text()?)
     }
 
     /// A number as it is written.

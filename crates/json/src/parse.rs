@@ -3,7 +3,7 @@
 
 use super::{
     ARRAY, Document, ESCAPED, FALSE, Fault, INTEGER, JsonError, MAX_BYTES, MAX_DEPTH, NULL, Node, OBJECT, PLAIN, REAL,
-    TRUE, number, scan,
+    TRUE, number_text, scan,
 };
 
 /// Parses a whole text.
@@ -135,9 +135,9 @@ impl Parser<'_> {
     fn number(&mut self) -> Result<(), JsonError> {
         let from = self.at;
         let (end, is_integer) =
-            number::token(self.bytes, from).map_err(|at| malformed(at, "no digit where a number needs one"))?;
+            number_text::token(self.bytes, from).map_err(|at| malformed(at, "no digit where a number needs one"))?;
         let token = &self.document.text[from..end];
-        if number::may_overflow(token) && number::read(token).is_none() {
+        if number_text::may_overflow(token) && number_text::read(token).is_none() {
             return Err(malformed(from, "a number outside of a double's range"));
         }
         self.at = end;

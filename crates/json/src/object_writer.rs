@@ -1,6 +1,6 @@
-//! Writes the JSON of our records, canonical: members come in the order of their keys' bytes.
+//! Writes a JSON object member by member, canonical where its keys come in the order of their bytes.
 
-use crate::domain::json;
+use crate::{rfc3339, write_string};
 
 /// Writes the members of an object one by one. Keys must come sorted.
 pub struct ObjectWriter<'o> {
@@ -21,7 +21,7 @@ impl<'o> ObjectWriter<'o> {
             self.out.push(b',');
         }
         self.first = false;
-        json::write_string(self.out, key);
+        write_string(self.out, key);
         self.out.push(b':');
         self.out
     }
@@ -33,7 +33,7 @@ impl<'o> ObjectWriter<'o> {
 
     /// A member that is a text.
     pub fn str(&mut self, key: &str, value: &str) {
-        json::write_string(self.key(key), value);
+        write_string(self.key(key), value);
     }
 
     /// A member that is a non-negative integer.
@@ -58,7 +58,7 @@ impl<'o> ObjectWriter<'o> {
     pub fn time(&mut self, key: &str, nanos: u64) {
         let out = self.key(key);
         out.push(b'"');
-        crate::domain::time::write(out, nanos);
+        rfc3339::write(out, nanos);
         out.push(b'"');
     }
 
@@ -66,13 +66,4 @@ impl<'o> ObjectWriter<'o> {
     pub fn end(self) {
         self.out.push(b'}');
     }
-}
-
-/// Writes a clock as an object; its entries are sorted by name.
-pub fn write_clock(out: &mut Vec<u8>, clock: &[(&str, u64)]) {
-    let mut object = ObjectWriter::new(out);
-    for (name, counter) in clock {
-        object.integer(name, *counter);
-    }
-    object.end();
 }
