@@ -39,11 +39,10 @@ fn stops_without(trial: &Trial, purposes: &[&str], taken: &Acl) {
         page(&http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))
     });
     broker.take_away(&user, taken);
-    trial.produce(&trial.user(&["produce"]));
+    trial.produce(&trial.user(&["produce"])).assert_ended_well();
     // One for the dead letters.
     records::produce(broker.open(), &trial.topic("events"), &[Record::new("m", "no event")]);
-    wait_for(&format!("an instance to stop that has lost {}", taken.text()), || (!instance.is_running()).then_some(()));
-    let finished = instance.finish();
+    let finished = instance.finish_after(&format!("it has lost {}", taken.text()));
     let said = &finished.stderr;
     assert_eq!(finished.code, Some(1), "without {taken:?}: {finished:?}");
     let last = said.lines().rfind(|line| line.starts_with("helixstream: ")).unwrap_or_default();

@@ -70,9 +70,19 @@ impl Helix {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
-        let Some(status) = self.process.wait(wait::LIMIT) else {
-            panic!("helixstream does not end:\n{}\n{}", self.stdout(), self.stderr());
+    pub fn finish(self) -> Finished {
+        self.finish_after("that was asked of it, or its work was done")
+    }
+
+    /// Waits for its end, which is to come after `event`; a panic names the event.
+    #[track_caller]
+    pub fn finish_after(mut self, event: &str) -> Finished {
+        let limit = wait::LIMIT;
+        let Some(status) = self.process.wait(limit) else {
+            panic!(
+                "helixstream does not end within {limit:?} after {event}; it wrote to standard output:\n{}",
+                self.stdout()
+            );
         };
         Finished { code: status.code(), stdout: self.stdout(), stderr: self.stderr() }
     }
@@ -127,11 +137,32 @@ impl Helix {
     }
 }
 
+/// A test that fails shows what its instances said, whichever of its assertions it was: an assertion on a topic or a table cannot know.
+impl Drop for Helix {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let stderr = self.stderr();
+            let lines: Vec<&str> = stderr.lines().collect();
+            let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+            eprintln!("standard error of helixstream, process {}, last lines:\n{}\n", self.pid(), shown.join("\n"));
+        }
+    }
+}
+
+/// So many lines of an instance's standard error are shown when its test fails.
+const SHOWN_LINES: usize = 200;
+
 fn read(path: PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
 }
 
 impl Finished {
+    /// Panics unless it ended with exit code 0.
+    #[track_caller]
+    pub fn assert_ended_well(&self) {
+        assert_eq!(self.code, Some(0), "{self:?}");
+    }
+
     /// Panics unless it ended with `code`, and standard error has each of `parts`.
     #[track_caller]
     pub fn assert_failed(&self, code: i32, parts: &[&str]) {

@@ -162,6 +162,10 @@ pub(super) fn narrowed(client: &Native, mut failure: Failure) -> Failure {
     let mut names: Vec<&str> = on_topics.map(|right| right.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
+    if failure.takes.iter().filter(|right| right.resource == Resource::Topic).count() < 2 {
+        // There is nothing to choose from.
+        return failure;
+    }
     let Ok(Some(told)) = describe(client, &Question::Topics(&names)) else { return failure };
     let is_denied = |right: &Right| {
         right.resource == Resource::Topic

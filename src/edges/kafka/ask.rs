@@ -14,6 +14,7 @@ use super::error::{Call, Failure};
 use super::list::read;
 use super::native::Native;
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::rights::{self, Right};
 use crate::streams::ports::{Committed, TopicId, TopicIdentity};
 use crate::streams::record::TopicPartition;
 
@@ -165,12 +166,13 @@ pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(
             let one = *groups.add(at);
             match borrowed(sys::rd_kafka_group_result_error(one)) {
                 Some(failure) if is(&failure, Code::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) => continue,
-                Some(failure) => return Err(failure.remedy(Call::Admin, doing)),
+                Some(failure) => return Err(failure.taking([Right::group(group)]).remedy(Call::Admin, doing)),
                 None => {}
             }
             for entry in read(sys::rd_kafka_group_result_partitions(one)) {
                 if let Some(failure) = Failure::of_number(entry.error, None) {
-                    return Err(failure.remedy(Call::Admin, doing));
+                    let takes = [Right::group(group), Right::topic(rights::Operation::Read, &entry.topic)];
+                    return Err(failure.taking(takes).remedy(Call::Admin, doing));
                 }
                 if entry.offset >= 0 {
                     let partition = TopicPartition::new(entry.topic.as_str(), entry.partition);
@@ -203,7 +205,7 @@ pub(super) fn member_ids(client: &Native, group: &str) -> Result<Option<Vec<Stri
             let one = *groups.add(at);
             match borrowed(sys::rd_kafka_ConsumerGroupDescription_error(one)) {
                 Some(failure) if is(&failure, Code::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) => continue,
-                Some(failure) => return Err(failure.remedy(Call::Admin, doing)),
+                Some(failure) => return Err(failure.taking([Right::group(group)]).remedy(Call::Admin, doing)),
                 None => {}
             }
             for member in 0..sys::rd_kafka_ConsumerGroupDescription_member_count(one) {
@@ -241,7 +243,10 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             let topic = text(sys::rd_kafka_TopicDescription_name(one));
             match borrowed(sys::rd_kafka_TopicDescription_error(one)) {
                 Some(failure) if is(&failure, Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => continue,
-                Some(failure) => return Err(failure.remedy(Call::Admin, &format!("describe topic {topic}"))),
+                Some(failure) => {
+                    let failure = failure.taking([Right::topic(rights::Operation::Describe, &topic)]);
+                    return Err(failure.remedy(Call::Admin, &format!("describe topic {topic}")));
+                }
                 None => {}
             }
             let mut partitions = 0;

@@ -62,6 +62,8 @@ struct TransactionalProducer {
     tracked: Vec<Arc<str>>,
     /// The last delivered offset of each tracked partition of this transaction, by topic handle and partition.
     last: Vec<(usize, i32, i64)>,
+    /// Whether a transaction was begun and neither its commit nor its abort was tried.
+    is_in_transaction: bool,
     is_outdated: IsOutdated,
 }
 
@@ -88,6 +90,7 @@ impl TransactionalProducer {
             failures: VecDeque::new(),
             tracked: Vec::new(),
             last: Vec::new(),
+            is_in_transaction: false,
             is_outdated: Arc::new(|| false),
         })
     }
@@ -163,8 +166,12 @@ impl TransactionalProducer {
         narrowed(self.client(), failure.taking(own.into_iter().chain(written).chain(read)))
     }
 
-    /// Looks whether the transaction was refused. librdkafka keeps the records of a partition that it may not add to the transaction until they time
-    /// out, and tells why only in answer to a call: to begin a transaction is the one that changes nothing while one is under way.
+    /// Asks librdkafka whether the brokers refused to add a partition to the transaction, and returns the error with the missing right.
+    ///
+    /// librdkafka tells the reason only in answer to a transactional call. The call that begins a transaction changes nothing while one
+    /// is under way, so it is asked by that call. Until the refusal arrives, librdkafka keeps the records of the partition; after it, librdkafka
+    /// purges them, and each delivery fails with "purged in queue", which does not name the reason. So the question is asked while
+    /// records are in flight, and also when a delivery has failed: the client is in the failed state before it purges.
     ///
     /// Unlike the other transactional calls this one does not ask for a fatal error first. In librdkafka 2.12.1 a client that has failed for good
     /// answers it at once (`rd_kafka_txn_op_begin_transaction` answers in every state; a test holds this), and librdkafka#4420 was about an
@@ -172,13 +179,22 @@ impl TransactionalProducer {
     /// transaction can be followed by a fatal error that only says that the client could not get a new epoch, and begin still
     /// answers with the first of the two.
     fn refusal(&self) -> Option<Error> {
-        if self.sender.in_flight() == 0 {
+        // Outside of a transaction the call would begin one.
+        if !self.is_in_transaction {
             return None;
         }
         // SAFETY: a live client.
         let failure = Failure::take(unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) })?;
         let is_refusal = failure.requires_abort && failure.is_refusal();
         is_refusal.then(|| self.explained(failure, &[]).remedy(Call::Transaction, "add partitions to the transaction"))
+    }
+
+    /// Puts a refusal before the failed deliveries, which are its consequences.
+    fn put_refusal_first(&mut self) {
+        if let Some(error) = self.refusal() {
+            // Of no record alone.
+            self.failures.push_front(DeliveryFailure { token: u64::MAX, error });
+        }
     }
 
     /// Sorts the deliveries that the last poll brought.
@@ -227,7 +243,9 @@ impl Producer for TransactionalProducer {
         self.alive("begin a transaction")?;
         // SAFETY: a live client.
         let error = unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) };
-        self.transactional("begin a transaction", error)
+        self.transactional("begin a transaction", error)?;
+        self.is_in_transaction = true;
+        Ok(())
     }
 
     fn send(&mut self, record: &OutRecord<'_>) -> Result<bool> {
@@ -244,6 +262,9 @@ impl Producer for TransactionalProducer {
         // SAFETY: a live client; the callbacks that run inside only fill the mailbox.
         unsafe { sys::rd_kafka_poll(self.client().as_ptr(), millis(timeout)) };
         self.sort_deliveries();
+        if !self.failures.is_empty() {
+            self.put_refusal_first();
+        }
     }
 
     fn drain(&mut self, timeout: Duration) {
@@ -251,9 +272,8 @@ impl Producer for TransactionalProducer {
         // asked by `in_flight`.
         unsafe { sys::rd_kafka_flush(self.client().as_ptr(), millis(timeout)) };
         self.sort_deliveries();
-        if let Some(error) = self.refusal() {
-            // Of no record alone.
-            self.failures.push_front(DeliveryFailure { token: u64::MAX, error });
+        if self.sender.in_flight() > 0 || !self.failures.is_empty() {
+            self.put_refusal_first();
         }
     }
 
@@ -307,6 +327,7 @@ impl Producer for TransactionalProducer {
 
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         self.alive("commit")?;
+        self.is_in_transaction = false;
         let error = self.limited("commit", timeout, move |client| {
             // SAFETY: a live client.
             Answer(unsafe { sys::rd_kafka_commit_transaction(client, millis(timeout)) })
@@ -317,6 +338,7 @@ impl Producer for TransactionalProducer {
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
         self.alive("abort")?;
+        self.is_in_transaction = false;
         let error = self.limited("abort", timeout, move |client| {
             // SAFETY: a live client.
             Answer(unsafe { sys::rd_kafka_abort_transaction(client, millis(timeout)) })
@@ -336,6 +358,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
 
     use super::*;
     use crate::streams::record::{Headers, Record};
@@ -365,5 +388,36 @@ mod tests {
         let (refusal, begun) = answer.recv_timeout(Duration::from_secs(120)).expect("it answers");
         assert_eq!(refusal, None, "nobody was refused");
         assert!(matches!(begun, Err(Error::ProducerLost(_))), "{begun:?}");
+    }
+
+    /// The first failure of a transaction whose only partition the broker refuses, read after `wait` has brought all deliveries.
+    fn failure_of_a_refused_transaction(wait: impl Fn(&mut TransactionalProducer)) -> Error {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        let refusal = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[refusal]);
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let mut producer = TransactionalProducer::new(&settings, 0, BatchLimit::Bytes(1 << 10)).unwrap();
+        producer.init(Duration::from_secs(60)).unwrap();
+        producer.begin().unwrap();
+        let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
+        let topic = Arc::from("out");
+        producer.send(&OutRecord { topic: &topic, partition: 0, record, token: 0 }).unwrap();
+        let started = Instant::now();
+        while producer.in_flight() > 0 {
+            assert!(started.elapsed() < Duration::from_secs(120), "the record is neither delivered nor purged");
+            wait(&mut producer);
+        }
+        producer.take_failure().expect("the record was not delivered").error
+    }
+
+    #[test]
+    fn a_refused_transaction_names_the_missing_right_though_its_records_were_purged_before_anybody_asked() {
+        let polled = failure_of_a_refused_transaction(|producer| producer.poll(Duration::from_millis(100)));
+        let drained = failure_of_a_refused_transaction(|producer| producer.drain(Duration::from_secs(60)));
+        for failure in [polled, drained] {
+            let Error::Fatal(text) = failure else { panic!("a refusal stops the instance: {failure:?}") };
+            assert!(text.contains("Write on topic out"), "{text}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::bindings as sys;
 use super::error::{Call, Failure, refused};
 use super::messages::{Buffer, Queue};
 use super::native::{Kind, Native};
-use super::partitions::{Partitions, hand_out};
+use super::partitions::{Partitions, hand_out, reading};
 use super::settings::{KafkaSettings, Properties};
 use crate::streams::error::{Error, Result};
 use crate::streams::ports::rights::Resource;
@@ -140,7 +140,8 @@ impl Single {
             }
             tracing::warn!("read {}: {}", self.partition, failure.text);
         }
-        match self.queue.client().take_error()?.remedy(Call::Consumer, &format!("read {}", self.partition)) {
+        let failure = self.queue.client().take_error()?.taking([reading(&self.partition.topic)]);
+        match failure.remedy(Call::Consumer, &format!("read {}", self.partition)) {
             Error::Retry(text) => {
                 tracing::debug!("{text}");
                 None

@@ -11,6 +11,7 @@ use rdkafka::bindings::rd_kafka_vtype_t as Type;
 use super::error::{Call, Failure};
 use super::native::{Delivery, Native};
 use crate::streams::error::{Error, Result};
+use crate::streams::ports::rights::{Operation, Right};
 use crate::streams::record::{Headers, Record};
 
 /// What became of a record.
@@ -130,6 +131,7 @@ impl Sender {
         if failure.code == Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32 {
             return Err(Error::Record(format!("produce to {topic}: {}", failure.text)));
         }
+        let failure = failure.taking([Right::topic(Operation::Write, topic)]);
         Err(failure.remedy(Call::Transaction, &format!("produce to {topic}")))
     }
 }
@@ -168,5 +170,39 @@ fn native_headers(headers: Headers<'_>) -> *mut sys::rd_kafka_headers_t {
             sys::rd_kafka_header_add(list, name.as_ptr().cast(), name.len() as isize, at.cast(), len as isize);
         }
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::super::native::Kind;
+    use super::super::settings::KafkaSettings;
+    use super::*;
+
+    /// A client that knows from the topic's metadata that it may not write refuses a record at once.
+    #[test]
+    fn a_record_for_a_topic_that_may_not_be_written_names_the_missing_right() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        cluster.topic_error("out", Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0").plain_producer();
+        let mut sender = Sender::new(Arc::new(Native::new(Kind::Producer, &settings).unwrap()));
+        let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
+        let (topic, started) = (Arc::from("out"), Instant::now());
+        let error = loop {
+            // It is queued while the metadata has not come.
+            match sender.send(&topic, 0, &record, 0) {
+                Ok(_) => assert!(started.elapsed() < Duration::from_secs(120), "no record is refused"),
+                Err(error) => break error,
+            }
+            // SAFETY: a live client.
+            unsafe { sys::rd_kafka_poll(sender.client().as_ptr(), 10) };
+        };
+        let Error::Fatal(text) = error else { panic!("a refusal ends the command: {error:?}") };
+        assert!(text.contains("Write on topic out"), "{text}");
     }
 }
