@@ -1,0 +1,4 @@
+//! The coverage-guided form of the target `json`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| _ = helixstream_fuzz::json::check(data));

@@ -1,0 +1,16 @@
+//! Fuzz targets: for each format that helixstream reads, a function that takes any bytes and panics
+//! where a property of the format does not hold for them.
+//!
+//! | target | input | property |
+//! |---|---|---|
+//! | [`json`] | a JSON text | differential against `serde_json`; the canonical form is canonical |
+//!
+//! Each target runs in two forms. The plain form (`tests/plain`) is an ordinary test: it runs the
+//! whole corpus (`fuzz/corpus/TARGET`), and inputs that [`plain`] makes from new seeds. The
+//! coverage-guided form (`fuzz_targets`) runs the same function under libFuzzer, by cargo-fuzz.
+//! docs/CONTRIBUTING.md says how to run each form, how to add a file to a corpus, and how to replay
+//! a crash.
+
+pub mod json;
+mod mutation;
+pub mod plain;
