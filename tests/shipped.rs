@@ -139,6 +139,7 @@ fn what_the_image_copies_is_let_through_by_dockerignore() {
         "benches",
         "src",
         "crates",
+        "fuzz",
         "Cargo.toml",
         "Cargo.lock",
         "topologies",

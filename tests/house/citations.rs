@@ -6,9 +6,9 @@ use super::{files, none, root};
 use std::collections::{BTreeMap, BTreeSet};
 
 const FOLDERS: &[&str] =
-    &["src", "crates", "tests", "examples", "benches", "scripts", "topologies", "schemas", "migrations", "docs"];
+    &["src", "crates", "fuzz", "tests", "examples", "benches", "scripts", "topologies", "schemas", "migrations", "docs"];
 /// Folders whose files are data of tests, and hold what others wrote.
-const DATA: &[&str] = &["tests/fixtures/", "tests/topology/wrong/", "tests/topology/shown/"];
+const DATA: &[&str] = &["fuzz/corpus/", "tests/fixtures/", "tests/topology/wrong/", "tests/topology/shown/"];
 /// The pages of the contract: each citation of them names their folder.
 const CONTRACT: &[&str] = &["semantics.md", "exactly-once.md"];
 /// Avro schemas whose text may not change, since the schema registry knows a schema by its text, documentation included. They

@@ -14,7 +14,7 @@ fn manifest() -> toml::Table {
 
 /// What the members of the workspace depend on that is not a member itself.
 pub fn external_dependencies() -> BTreeSet<String> {
-    let manifests = files(&["crates"]).into_iter().filter(|path| path.ends_with("/Cargo.toml"));
+    let manifests = files(&["crates", "fuzz"]).into_iter().filter(|path| path.ends_with("/Cargo.toml"));
     let tables = manifests.map(|path| read(&path).parse().unwrap()).chain([manifest()]);
     let names = tables.flat_map(|table: toml::Table| {
         let direct = table.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
