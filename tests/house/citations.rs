@@ -5,8 +5,19 @@
 use super::{files, none, root};
 use std::collections::{BTreeMap, BTreeSet};
 
-const FOLDERS: &[&str] =
-    &["src", "crates", "fuzz", "tests", "examples", "benches", "scripts", "topologies", "schemas", "migrations", "docs"];
+const FOLDERS: &[&str] = &[
+    "src",
+    "crates",
+    "fuzz",
+    "tests",
+    "examples",
+    "benches",
+    "scripts",
+    "topologies",
+    "schemas",
+    "migrations",
+    "docs",
+];
 /// Folders whose files are data of tests, and hold what others wrote.
 const DATA: &[&str] = &["fuzz/corpus/", "tests/fixtures/", "tests/topology/wrong/", "tests/topology/shown/"];
 /// The pages of the contract: each citation of them names their folder.

@@ -93,8 +93,19 @@ impl<'ast> Visit<'ast> for GiveUps<'_> {
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not hold them.
     let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"), concat!("HA", "CK")];
-    let folders =
-        ["src", "crates", "fuzz", "tests", "examples", "benches", "scripts", "topologies", "migrations", "schemas", ".ci"];
+    let folders = [
+        "src",
+        "crates",
+        "fuzz",
+        "tests",
+        "examples",
+        "benches",
+        "scripts",
+        "topologies",
+        "migrations",
+        "schemas",
+        ".ci",
+    ];
     let mut paths = files(&folders);
     let top = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap());
     paths.extend(top.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().unwrap()));
