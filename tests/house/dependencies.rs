@@ -1,6 +1,5 @@
 //! What the project is built with: ARCHITECTURE.md says of each direct dependency what it is for, and one toolchain is named everywhere.
 
-use super::paths::MEMBERS;
 use super::{files, none, root};
 use std::collections::BTreeSet;
 
@@ -18,9 +17,15 @@ pub fn external_dependencies() -> BTreeSet<String> {
     let tables = manifests.map(|path| read(&path).parse().unwrap()).chain([manifest()]);
     let names = tables.flat_map(|table: toml::Table| {
         let direct = table.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        direct.keys().cloned().collect::<Vec<_>>()
+        direct.into_iter().filter(|(name, found)| !is_member(name, found)).map(|(name, _)| name).collect::<Vec<_>>()
     });
-    names.filter(|name| !MEMBERS.contains(&name.replace('-', "_").as_str())).collect()
+    names.collect()
+}
+
+/// Whether a dependency is named by its path, here or among those of the workspace.
+fn is_member(name: &str, dependency: &toml::Value) -> bool {
+    let shared = manifest()["workspace"]["dependencies"].get(name).is_some_and(|shared| shared.get("path").is_some());
+    dependency.get("path").is_some() || (dependency.get("workspace").is_some() && shared)
 }
 
 /// The crates of the first column of the table under "## Dependencies".
