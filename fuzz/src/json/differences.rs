@@ -21,7 +21,7 @@
 //! | numbers outside a double's range | refused; too small ones are 0 |
 //! | a byte order mark, bytes that are no UTF-8 | refused |
 
-use helixstream::domain::json::{Document, Fault, JsonError, Kind, MAX_DEPTH, Value};
+use ::json::{Document, Fault, JsonError, Kind, MAX_DEPTH, Value};
 use serde_json::Value as Theirs;
 
 /// A difference in what is accepted.

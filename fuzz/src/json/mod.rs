@@ -4,8 +4,7 @@
 pub mod differences;
 mod generator;
 
-use helixstream::domain::json::{self, Document, Kind, Value};
-use helixstream::domain::number::Number;
+use ::json::{self, Document, Kind, Number, Value};
 use serde_json::Value as Theirs;
 
 use crate::plain::Target;

@@ -1,10 +1,9 @@
 //! An example of each row of the list in `helixstream_fuzz::json::differences`, so that the list
 //! stays true: what we do, and what `serde_json` does.
 
-use helixstream::domain::json::parse;
-use helixstream::domain::number::Number;
 use helixstream_fuzz::json::differences::{Difference, refused_by_serde_json_alone, refused_by_us_alone};
 use helixstream_fuzz::json::{canonical, check};
+use json::{Number, parse};
 
 fn theirs(text: &str) -> serde_json::Result<serde_json::Value> {
     serde_json::from_str(text)

@@ -4,9 +4,9 @@ mod differences;
 mod rfc8259;
 mod rfc8785;
 
-use helixstream_fuzz::{json, plain};
+use helixstream_fuzz::{json as json_target, plain};
 
 #[test]
 fn json() {
-    plain::run(&json::TARGET);
+    plain::run(&json_target::TARGET);
 }

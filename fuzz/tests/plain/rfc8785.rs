@@ -2,9 +2,8 @@
 //! 3.2.2 to 3.2.4, and where docs/semantics.md, section 4, differs: keys are sorted by UTF-8 bytes
 //! and not by UTF-16 units, and integers within 64 bits keep their digits.
 
-use helixstream::domain::json::{parse_number, write_number};
-use helixstream::domain::number::Number;
 use helixstream_fuzz::json::{canonical, check};
+use json::{Number, parse_number, write_number};
 
 /// Appendix B: a double's bits, and its text.
 const NUMBERS: &[(u64, &str)] = &[
