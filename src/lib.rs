@@ -17,7 +17,6 @@
 
 pub mod app;
 pub mod config;
-pub mod domain;
 pub mod edges;
 pub mod escape;
 pub mod memories;
@@ -25,4 +24,5 @@ pub mod operators;
 pub mod secret;
 
 pub use ::json;
+pub use ::memory as domain;
 pub use ::streams;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Picked, PickedValue, last_write, string_array};
-use crate::domain::causality::Header;
-use crate::domain::state::{Field, Memory, Path, StateError, Write};
+use crate::causality::Header;
+use crate::state::{Field, Memory, Path, StateError, Write};
 use json::{Kind, Value};
 
 /// One contender, as a custom resolver sees it.

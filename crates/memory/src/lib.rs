@@ -14,5 +14,3 @@ pub mod state;
 pub mod step;
 pub mod sync;
 pub mod users;
-
-pub use ::json;

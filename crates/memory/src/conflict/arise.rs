@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 
 use super::ConflictType;
-use crate::domain::causality::{Header, Relation};
-use crate::domain::resolve::{Reading, Shown};
-use crate::domain::resolver::in_conflict;
-use crate::domain::state::{Applied, Memory, Path, StateError, Write};
+use crate::causality::{Header, Relation};
+use crate::resolve::{Reading, Shown};
+use crate::resolver::in_conflict;
+use crate::state::{Applied, Memory, Path, StateError, Write};
 
 /// A field in conflict in which the event contends.
 pub(super) struct Contested<'a> {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{Picked, greatest};
-use crate::domain::state::{Memory, StateError, Write};
+use crate::state::{Memory, StateError, Write};
 
 /// Last-write order: (timestamp, version, node_id, event_id, canonical JSON of the value), left to right.
 ///

@@ -1,7 +1,7 @@
 //! `importance`: the write of the most important event.
 
 use super::{Picked, greatest, last_write};
-use crate::domain::state::{Memory, StateError, Write};
+use crate::state::{Memory, StateError, Write};
 use json::Number;
 
 pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::{Picked, PickedValue, greatest, last_write, string_array};
-use crate::domain::state::{Field, Memory, Path, StateError, Write};
+use crate::state::{Field, Memory, Path, StateError, Write};
 
 pub(super) fn pick<'a>(
     memory: &Memory<'a>,

@@ -242,7 +242,7 @@ impl<'a> Memory<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::state::Field;
+    use crate::state::Field;
 
     #[test]
     fn a_split_moves_only_registers_of_the_page_that_it_divides() {

@@ -3,7 +3,7 @@
 //! Version 1: byte 1, a byte (0: the memory is no longer the user's, 1: it is), the memory's id as length and content, and
 //! where it is the user's the resolved memory, canonical JSON, to the end.
 
-use crate::domain::binary::{BinaryError, Reader, put_bytes};
+use crate::binary::{BinaryError, Reader, put_bytes};
 
 /// The version that [`Change::encode`] writes.
 pub const VERSION: u8 = 1;

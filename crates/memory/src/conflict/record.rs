@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use super::arise::{Conflict, Contested, DeleteUpdate};
 use super::{ConflictRecord, OpenConflict, OpenField, Status};
-use crate::domain::causality::Header;
-use crate::domain::resolve::{ObjectWriter, Reading, write_clock};
-use crate::domain::resolver::{Picked, sort_by_last_write};
-use crate::domain::state::{Applied, Field, Memory, StateError, Write};
+use crate::causality::Header;
+use crate::resolve::{ObjectWriter, Reading, write_clock};
+use crate::resolver::{Picked, sort_by_last_write};
+use crate::state::{Applied, Field, Memory, StateError, Write};
 
 /// Id of the conflict that an event made: UUIDv5, so that whoever computes it again finds the same.
 fn conflict_id(memory: &str, event_id: &str, timestamp: u64) -> Uuid {

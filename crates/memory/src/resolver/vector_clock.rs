@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{Picked, greatest};
-use crate::domain::state::{Memory, StateError, Write};
+use crate::state::{Memory, StateError, Write};
 
 pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
     let winner = greatest(contenders, |a, b| {

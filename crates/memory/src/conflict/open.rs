@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use super::record::superseded;
 use super::{ConflictRecord, ConflictType};
-use crate::domain::binary::{BinaryError, Reader, put_bytes, put_varint};
-use crate::domain::resolve::{Reading, Shown};
-use crate::domain::settings::Strategy;
-use crate::domain::state::{Applied, Field, Memory, Path, StateError, Write};
+use crate::binary::{BinaryError, Reader, put_bytes, put_varint};
+use crate::resolve::{Reading, Shown};
+use crate::settings::Strategy;
+use crate::state::{Applied, Field, Memory, Path, StateError, Write};
 
 /// A conflict that still stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

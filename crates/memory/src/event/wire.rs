@@ -127,7 +127,7 @@ pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
 }
 
 /// Appends a clock, sorted by name.
-pub(in crate::domain) fn put_clock(out: &mut Vec<u8>, clock: &[(String, u64)]) {
+pub(crate) fn put_clock(out: &mut Vec<u8>, clock: &[(String, u64)]) {
     put_varint(out, clock.len() as u64);
     for (name, counter) in clock {
         put_bytes(out, name.as_bytes());
@@ -136,12 +136,12 @@ pub(in crate::domain) fn put_clock(out: &mut Vec<u8>, clock: &[(String, u64)]) {
 }
 
 /// Reads a clock.
-pub(in crate::domain) fn clock<'a>(r: &mut Reader<'a>) -> Result<Vec<(&'a str, u64)>, BinaryError> {
+pub(crate) fn clock<'a>(r: &mut Reader<'a>) -> Result<Vec<(&'a str, u64)>, BinaryError> {
     list(r, "clock", |r| Ok((r.str("clock name")?, r.varint("clock counter")?)))
 }
 
 /// Appends where a record came from, and its timestamp there.
-pub(in crate::domain) fn put_source(out: &mut Vec<u8>, source: &Source<'_>, timestamp_ms: i64) {
+pub(crate) fn put_source(out: &mut Vec<u8>, source: &Source<'_>, timestamp_ms: i64) {
     put_bytes(out, source.topic.as_bytes());
     put_varint(out, zigzag(source.partition.into()));
     put_varint(out, zigzag(source.offset));
@@ -181,7 +181,7 @@ fn importance(r: &mut Reader) -> Result<Option<Number>, BinaryError> {
 }
 
 /// Reads where a record came from; its timestamp follows, zigzag.
-pub(in crate::domain) fn source<'a>(r: &mut Reader<'a>) -> Result<Source<'a>, BinaryError> {
+pub(crate) fn source<'a>(r: &mut Reader<'a>) -> Result<Source<'a>, BinaryError> {
     let topic = r.str("source topic")?;
     let partition = i32::try_from(unzigzag(r.varint("source partition")?));
     let partition = partition.map_err(|_| BinaryError::Invalid("source partition"))?;
@@ -201,11 +201,11 @@ fn list<'a, T>(
     Ok(list)
 }
 
-pub(in crate::domain) fn zigzag(n: i64) -> u64 {
+pub(crate) fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)) as u64
 }
 
-pub(in crate::domain) fn unzigzag(n: u64) -> i64 {
+pub(crate) fn unzigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
@@ -213,7 +213,7 @@ pub(in crate::domain) fn unzigzag(n: u64) -> i64 {
 mod tests {
     use super::super::Write;
     use super::*;
-    use crate::domain::clock::Clock;
+    use crate::clock::Clock;
 
     const SOURCE: Source<'static> = Source { topic: "helixagent.memory.events", partition: 11, offset: 1 << 40 };
 
@@ -309,7 +309,7 @@ mod tests {
     /// Version 1 as it was first written: it must stay readable, and today's encoder must still write it.
     #[test]
     fn the_fixture_of_version_1_is_read() {
-        let fixture = include_bytes!("../../../tests/fixtures/event-v1.bin");
+        let fixture = include_bytes!("../../../../tests/fixtures/event-v1.bin");
         assert_eq!(decode(fixture).map(|e| (e.event_id, e.writes.len())), Ok(("evt-1", 3)));
         assert_eq!(encoded(&event(Kind::Updated), None), fixture);
     }

@@ -124,9 +124,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::domain::event::wire::Source;
-    use crate::domain::settings::{Settings, Strategy};
-    use crate::domain::state::ReadFailure;
+    use crate::event::wire::Source;
+    use crate::settings::{Settings, Strategy};
+    use crate::state::ReadFailure;
 
     #[derive(Default)]
     struct Map(BTreeMap<Vec<u8>, Vec<u8>>);

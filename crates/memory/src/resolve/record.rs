@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::{ObjectWriter, Reading, Shown, write_clock};
-use crate::domain::resolver::{Picked, PickedValue, in_conflict};
-use crate::domain::state::{Field, Memory, Path, StateError};
+use crate::resolver::{Picked, PickedValue, in_conflict};
+use crate::state::{Field, Memory, Path, StateError};
 
 /// What a memory is resolved to.
 #[derive(Clone, Debug)]

@@ -106,7 +106,7 @@ pub fn unseen(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Limits, decode as event_of};
+    use crate::event::{Limits, decode as event_of};
 
     const SOURCE: Source<'static> = Source { topic: "t", partition: 3, offset: 9 };
 
