@@ -32,7 +32,7 @@ pub(super) struct Findings(Mutex<BTreeMap<TaskId, (Finding, Duration)>>);
 
 impl Findings {
     /// Whether this was found of the task before, long enough ago to be another answer.
-    pub fn is_found_again(&self, task: TaskId, finding: Finding, now: Duration) -> bool {
+    pub fn is_confirmed(&self, task: TaskId, finding: Finding, now: Duration) -> bool {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match found.get(&task) {
             Some((known, at)) if *known == finding && now < *at + FORGOTTEN => now >= *at + APART,
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_finding_counts_when_it_comes_again_a_while_later() {
         let (findings, task) = (Findings::default(), TaskId { subtopology: 0, partition: 3 });
-        let again = |finding, millis| findings.is_found_again(task, finding, Duration::from_millis(millis));
+        let again = |finding, millis| findings.is_confirmed(task, finding, Duration::from_millis(millis));
         assert!(!again(Finding::NoOffset, 0) && !again(Finding::NoOffset, 999));
         assert!(again(Finding::NoOffset, 1000));
         assert!(!again(Finding::EndsBefore(7), 3000), "another finding begins anew");

@@ -5,26 +5,26 @@
 
 mod agreement;
 mod backoff;
+mod changelog_reader;
 mod commit;
 mod config;
 mod executor;
 mod findings;
-mod gone;
 mod hidden;
 mod instance;
 mod look;
 mod metrics;
+mod offset_out_of_range;
 mod outbox;
 mod owners;
 mod placement;
 mod purge;
 mod rebalance;
 mod remedy;
-mod restore;
+mod restoration;
 mod setup;
 mod slot;
 mod standby;
-mod take;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -58,7 +58,7 @@ impl StreamThread {
                 tracing::info!(thread = self.index, "{what}");
                 self.metrics().set_back(&what);
                 self.abort()?;
-                self.take_all_again(MIGRATED_WAIT)
+                self.restore_all_again(MIGRATED_WAIT)
             }
             Error::ConsumerLost(what) => {
                 self.metrics().set_back(&what);
@@ -183,10 +183,10 @@ impl StreamThread {
         self.outbox.producer = None;
         self.is_ready = false;
         self.in_transaction = false;
-        self.take_all_again(Duration::ZERO)
+        self.restore_all_again(Duration::ZERO)
     }
 
-    fn take_all_again(&mut self, wait: Duration) -> Result<()> {
+    fn restore_all_again(&mut self, wait: Duration) -> Result<()> {
         let retry_at = self.instance.now() + wait;
         for slot in &mut self.slots {
             slot.release(false)?;

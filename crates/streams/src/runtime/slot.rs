@@ -9,7 +9,7 @@ use super::backoff::Backoff;
 use super::hidden::Hidden;
 use super::metrics::{Metrics, TaskStatus};
 use super::owners::Ownership;
-use super::take::Taken;
+use super::restoration::RestorationResult;
 use crate::error::{Error, Result};
 use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
@@ -31,12 +31,12 @@ pub(super) enum Fetch {
 }
 
 /// The taking of a task, under way in another thread.
-pub(super) struct Taking {
-    pub result: Receiver<Taken>,
+pub(super) struct PendingRestoration {
+    pub result: Receiver<RestorationResult>,
     pub cancel: Arc<AtomicBool>,
 }
 
-impl Drop for Taking {
+impl Drop for PendingRestoration {
     fn drop(&mut self) {
         self.cancel.store(true, Ordering::Relaxed);
     }
@@ -63,7 +63,7 @@ pub(super) struct Slot {
     pub fetch: Fetch,
     /// Whether the consumer was ever given the partition.
     pub was_added: bool,
-    pub taking: Option<Taking>,
+    pub restoration: Option<PendingRestoration>,
     pub task: Option<Task>,
     pub ownership: Option<Ownership>,
     /// Its store is to be thrown away before it is taken.
@@ -95,7 +95,7 @@ impl Slot {
             state: TaskState::Created,
             fetch: Fetch::Off,
             was_added: false,
-            taking: None,
+            restoration: None,
             task: None,
             ownership: None,
             rebuild: false,
@@ -134,7 +134,7 @@ impl Slot {
 
     /// Gives the task up without a write; it is to be taken again.
     pub fn release(&mut self, rebuild: bool) -> Result<()> {
-        self.taking = None;
+        self.restoration = None;
         self.task = None;
         self.ownership = None;
         self.rebuild |= rebuild;

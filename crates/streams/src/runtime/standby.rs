@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
+use super::changelog_reader::{self, RestoreProgress};
 use super::config::transactional_id;
 use super::instance::Instance;
 use super::metrics::StandbyStatus;
 use super::owners::Ownership;
 use super::placement;
-use super::restore::{self, Work};
-use super::take::{is_stale, outside};
+use super::restoration::{check_position, is_stale};
 use crate::error::{Error, Result};
 use crate::ports::{GroupMember, PartitionStart, RestoreReader, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
@@ -62,7 +62,7 @@ struct Warm {
 
 /// A store that follows its changelog.
 struct Followed {
-    work: Work,
+    progress: RestoreProgress,
     reader: Box<dyn RestoreReader>,
     /// The end of the changelog that was last heard of.
     end: i64,
@@ -238,7 +238,7 @@ impl Standby {
             Err(Error::Corrupted { what, .. }) => Err(what),
             other => {
                 let position = other?.unwrap_or(Position::restoring(-1, Some(0)));
-                told(&self.instance, outside(&self.instance, &changelog, position.changelog_offset))?
+                told(&self.instance, check_position(&self.instance, &changelog, position.changelog_offset))?
                     .map_or(Ok(position), Err)
             }
         };
@@ -253,14 +253,14 @@ impl Standby {
         let checksum = match position.checksum {
             Some(sum) => sum,
             // Left in the midst of a restore.
-            None => restore::sum_of(db, store)?,
+            None => changelog_reader::checksum_of(db, store)?,
         };
         let at = position.changelog_offset;
         let start = if at < 0 { PartitionStart::BEGINNING } else { at + 1 };
         let reader = told(&self.instance, ports.standby.open(&changelog, start))?;
         let end = told(&self.instance, ports.admin.log_range(&changelog))?.end;
-        let work = Work::new(id, store, at, i64::MAX, Some(checksum));
-        Ok(Followed { work, reader, end, is_at_end: false })
+        let progress = RestoreProgress::new(id, store, at, i64::MAX, Some(checksum));
+        Ok(Followed { progress, reader, end, is_at_end: false })
     }
 
     /// Reads a little of each changelog.
@@ -315,7 +315,7 @@ impl Warm {
             told(instance, followed.reader.poll(BATCH_BYTES, Duration::ZERO, batch))?;
             let end = batch.ends().iter().map(|end| end.offset).max();
             if !batch.is_empty() {
-                restore::apply(&mut *self.db, &mut followed.work, batch, end.unwrap_or(-1))?;
+                changelog_reader::apply_batch(&mut *self.db, &mut followed.progress, batch, end.unwrap_or(-1))?;
                 records += batch.len() as u64;
                 followed.is_at_end = false;
             }
@@ -345,7 +345,7 @@ impl Warm {
     /// Writes the positions again. All that was deleted meanwhile would have been read.
     fn touch(&mut self) -> Result<()> {
         let position = |followed: &Followed| {
-            let Work { store, at, checksum, .. } = followed.work;
+            let RestoreProgress { store, at, checksum, .. } = followed.progress;
             (store, Position::restoring(at, checksum).encode())
         };
         let positions: Vec<(usize, Vec<u8>)> = self.followed.iter().map(position).collect();
@@ -356,7 +356,7 @@ impl Warm {
     fn status(&self) -> StandbyStatus {
         let behind = |followed: &Followed| match followed.is_at_end {
             true => 0,
-            false => (followed.end - followed.work.at - 1).max(1) as u64,
+            false => (followed.end - followed.progress.at - 1).max(1) as u64,
         };
         StandbyStatus { lag: self.followed.iter().map(behind).sum() }
     }

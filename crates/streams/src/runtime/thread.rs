@@ -9,8 +9,8 @@ use super::instance::Instance;
 use super::look::Look;
 use super::metrics::ThreadMetrics;
 use super::outbox::Outbox;
+use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
 use super::slot::{Fetch, Slot};
-use super::take::{Prepared, Take, Taken, job};
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
 use crate::record::RecordBatch;
@@ -209,7 +209,7 @@ impl StreamThread {
 
     /// Until when a poll may wait: nothing else is to be done before.
     fn poll_timeout(&mut self) -> Duration {
-        let is_busy = |slot: &Slot| slot.taking.is_some() || slot.state() == TaskState::Created;
+        let is_busy = |slot: &Slot| slot.restoration.is_some() || slot.state() == TaskState::Created;
         if !self.is_ready || self.phase != Phase::Running || self.slots.iter().any(is_busy) {
             return SHORT_POLL;
         }
@@ -373,9 +373,9 @@ impl StreamThread {
     /// Takes tasks that wait, and lets those run that were taken.
     fn advance_slots(&mut self) -> Result<()> {
         for at in 0..self.slots.len() {
-            if let Some(taking) = &self.slots[at].taking {
-                match taking.result.try_recv() {
-                    Ok(taken) => self.taken(at, taken)?,
+            if let Some(restoration) = &self.slots[at].restoration {
+                match restoration.result.try_recv() {
+                    Ok(result) => self.finish_restoration(at, result)?,
                     Err(std::sync::mpsc::TryRecvError::Empty) => {}
                     Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                         return Err(Error::Fatal(format!(
@@ -385,13 +385,13 @@ impl StreamThread {
                     }
                 }
             } else if self.slots[at].state() == TaskState::Created && self.is_ready {
-                self.start_taking(at)?;
+                self.start_restoration(at)?;
             }
         }
         Ok(())
     }
 
-    fn start_taking(&mut self, at: usize) -> Result<()> {
+    fn start_restoration(&mut self, at: usize) -> Result<()> {
         let slot = &mut self.slots[at];
         if self.instance.now() < slot.retry_at {
             return Ok(());
@@ -401,7 +401,7 @@ impl StreamThread {
         let rebuild = std::mem::take(&mut slot.rebuild);
         slot.enter(if rebuild { TaskState::Rebuilding } else { TaskState::Restoring })?;
         slot.report(&self.instance.metrics(), self.index, None);
-        let take = Take {
+        let restoration = TaskRestoration {
             instance: self.instance.clone(),
             thread: self.index,
             id: slot.id,
@@ -410,21 +410,21 @@ impl StreamThread {
             cancel: Arc::default(),
         };
         let only_asks = slot.plan.stores.is_empty();
-        let (work, taking) = job(take, ownership, rebuild);
-        slot.taking = Some(taking);
+        let (job, pending) = restoration_job(restoration, ownership, rebuild);
+        slot.restoration = Some(pending);
         let executor = &self.instance.ports.executor;
         if only_asks {
-            executor.run_at_once(work)
+            executor.run_at_once(job)
         } else {
-            executor.run(work)
+            executor.run(job)
         }
         Ok(())
     }
 
-    fn taken(&mut self, at: usize, taken: Taken) -> Result<()> {
+    fn finish_restoration(&mut self, at: usize, restored: RestorationResult) -> Result<()> {
         let slot = &mut self.slots[at];
-        slot.taking = None;
-        let ready = taken.result.and_then(|Prepared { db, cut, is_uncommitted }| {
+        slot.restoration = None;
+        let ready = restored.result.and_then(|RestoredTask { db, cut, is_uncommitted }| {
             let mut task = Task::new(slot.plan.clone(), slot.id, db, cut)?;
             if is_uncommitted {
                 task.commit_anyway();
@@ -434,7 +434,7 @@ impl StreamThread {
         match ready {
             Ok(task) => {
                 slot.task = Some(task);
-                slot.ownership = Some(taken.ownership);
+                slot.ownership = Some(restored.ownership);
                 slot.enter(TaskState::Running)?;
                 slot.fetch = Fetch::Add;
                 (slot.failing_since, slot.backoff) = (None, Backoff::default());
@@ -442,11 +442,11 @@ impl StreamThread {
                 Ok(())
             }
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
-            Err(error) => self.retry_taking(at, &error),
+            Err(error) => self.retry_restoration(at, &error),
         }
     }
 
-    fn retry_taking(&mut self, at: usize, error: &Error) -> Result<()> {
+    fn retry_restoration(&mut self, at: usize, error: &Error) -> Result<()> {
         let (now, slot) = (self.instance.now(), &mut self.slots[at]);
         let since = *slot.failing_since.get_or_insert(now);
         if now.saturating_sub(since) > self.instance.config.task_timeout {

@@ -1,15 +1,17 @@
-//! Taking a task: its committed offset and what the state was there, its store opened and brought to just that state. It blocks, so it runs as a job.
+//! How a task is restored: its committed offset and the checkpoint in its metadata are read, its
+//! stores are opened and brought to just that checkpoint. Restoration blocks, so it runs as a job
+//! (Kafka Streams has its state updater for this).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
+use super::changelog_reader;
 use super::executor::Job;
 use super::findings::Finding;
 use super::instance::Instance;
 use super::owners::Ownership;
-use super::restore;
-use super::slot::Taking;
+use super::slot::PendingRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
@@ -17,22 +19,23 @@ use crate::store::cut::{Position, StoreCut, decode_metadata, topic_of};
 use crate::task::{Cut, NO_STREAM_TIME, Plan};
 use crate::topology::Stamp;
 
-/// A task that was taken, or why not. Fields are dropped in their order: the store before the ownership.
-pub(super) struct Taken {
-    pub result: Result<Prepared>,
+/// A task that was restored, or the error that prevented it. Fields are dropped in their order: the
+/// store before the ownership.
+pub(super) struct RestorationResult {
+    pub result: Result<RestoredTask>,
     pub ownership: Ownership,
 }
 
-/// What a task is made of.
-pub(super) struct Prepared {
+/// The stores and the checkpoint of a task that was restored.
+pub(super) struct RestoredTask {
     pub db: Option<Box<dyn TaskStore>>,
     pub cut: Cut,
     /// Whether it is to be committed at once: the last commit carries another stamp or topic id than ours would, or lies at another offset.
     pub is_uncommitted: bool,
 }
 
-/// What a job works on.
-pub(super) struct Take {
+/// The restoration of one task, to be run as a job.
+pub(super) struct TaskRestoration {
     pub instance: Arc<Instance>,
     pub thread: usize,
     pub id: TaskId,
@@ -41,16 +44,21 @@ pub(super) struct Take {
     pub cancel: Arc<AtomicBool>,
 }
 
-/// Makes the job that takes a task, and the end at which its result comes out.
-pub(super) fn job(take: Take, ownership: Ownership, rebuild: bool) -> (Job, Taking) {
-    let (send, result): (Sender<Taken>, _) = channel();
-    let cancel = take.cancel.clone();
+/// Makes the job that restores a task, and the handle through which its result arrives.
+pub(super) fn restoration_job(
+    restoration: TaskRestoration,
+    ownership: Ownership,
+    rebuild: bool,
+) -> (Job, PendingRestoration) {
+    let (send, result): (Sender<RestorationResult>, _) = channel();
+    let cancel = restoration.cancel.clone();
     let job = Box::new(move || {
-        let result = take.run(rebuild);
-        // Nobody waits any more when the task was revoked meanwhile: what was taken is dropped, and with it released.
-        let _ = send.send(Taken { result, ownership });
+        let result = restoration.run(rebuild);
+        // The receiver is gone if the task was revoked; dropping the result releases the lock of
+        // the task.
+        let _ = send.send(RestorationResult { result, ownership });
     });
-    (job, Taking { result, cancel })
+    (job, PendingRestoration { result, cancel })
 }
 
 /// How a store's content stands to the cut that it has to be brought to.
@@ -63,7 +71,7 @@ enum Gap {
     Unusable(String),
 }
 
-impl Take {
+impl TaskRestoration {
     pub fn check_cancelled(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Error::Retry("the task was given up meanwhile".to_owned()));
@@ -72,9 +80,9 @@ impl Take {
     }
 
     /// Makes a call that may wait for somebody else: the next task need not wait with it.
-    pub fn waiting<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn call_blocking<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
         if self.plan.stores.is_empty() {
-            // It has no place that it could lend: see `StreamThread::start_taking`.
+            // It has no place that it could lend: see `StreamThread::start_restoration`.
             return call();
         }
         let mut result = Err(Error::Retry("nothing was asked".to_owned()));
@@ -82,31 +90,31 @@ impl Take {
         result
     }
 
-    fn run(&self, rebuild: bool) -> Result<Prepared> {
+    fn run(&self, rebuild: bool) -> Result<RestoredTask> {
         let (admin, agreement) = (&self.instance.ports.admin, &self.instance.agreement);
         // It may have stood in the queue for long.
         self.check_cancelled()?;
-        self.waiting(|| agreement.ensure(&**admin, &*self.instance.ports.clock))?;
+        self.call_blocking(|| agreement.ensure(&**admin, &*self.instance.ports.clock))?;
         // A transaction over the offset is waited for, up to its timeout where its owner is dead.
-        let committed = self.waiting(|| admin.committed(std::slice::from_ref(&self.source)))?;
+        let committed = self.call_blocking(|| admin.committed(std::slice::from_ref(&self.source)))?;
         let committed = committed.into_iter().next().flatten();
         self.check_cancelled()?;
         let metadata = committed.as_ref().map(|committed| committed.metadata.as_str());
-        self.waiting(|| agreement.admit(&**admin, metadata.unwrap_or_default()))?;
+        self.call_blocking(|| agreement.admit(&**admin, metadata.unwrap_or_default()))?;
         let stamp = agreement.stamp();
-        let is_unstamped = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
+        let lacks_stamp = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
         let topic = self.instance.sources.id(&self.source.topic);
-        let is_unnamed = topic.is_some() && metadata.is_some_and(|metadata| topic_of(metadata) != topic);
-        let (db, cut) = self.prepare(committed.as_ref(), rebuild)?;
+        let lacks_topic_id = topic.is_some() && metadata.is_some_and(|metadata| topic_of(metadata) != topic);
+        let (db, cut) = self.restore(committed.as_ref(), rebuild)?;
         // What was skipped or taken over is committed, so that the next start need not be told again.
         let is_moved =
             cut.next_offset >= 0 && committed.as_ref().map(|committed| committed.offset) != Some(cut.next_offset);
-        let is_untold = !self.plan.stores.is_empty() && metadata == Some("");
+        let has_empty_metadata = !self.plan.stores.is_empty() && metadata == Some("");
         self.instance.findings.forget(self.id);
-        Ok(Prepared { db, cut, is_uncommitted: is_unstamped || is_unnamed || is_moved || is_untold })
+        Ok(RestoredTask { db, cut, is_uncommitted: lacks_stamp || lacks_topic_id || is_moved || has_empty_metadata })
     }
 
-    fn prepare(&self, committed: Option<&Committed>, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
+    fn restore(&self, committed: Option<&Committed>, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
         let names = self.plan.store_names();
         let cut = match committed {
             None => None,
@@ -115,26 +123,26 @@ impl Take {
         let topic = committed.and_then(|committed| topic_of(&committed.metadata));
         if names.is_empty() {
             if committed.is_none() {
-                self.check_no_offset()?;
+                self.confirm_no_offset()?;
             }
             let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
             let fresh = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
-            return Ok((None, self.within_the_log(cut.unwrap_or(fresh), topic)?));
+            return Ok((None, self.move_into_log(cut.unwrap_or(fresh), topic)?));
         }
         let cut = match cut {
-            Some(cut) => self.within_the_log(cut, topic)?,
-            None if self.may_skip() && self.state_in_changelogs()?.is_some() => {
+            Some(cut) => self.move_into_log(cut, topic)?,
+            None if self.may_reset_to_earliest() && self.state_in_changelogs()?.is_some() => {
                 if committed.is_none() {
-                    self.check_no_offset()?;
+                    self.confirm_no_offset()?;
                 }
-                let mut db = self.opened(true)?;
-                let cut = self.adopted(db.as_mut(), committed.map(|committed| committed.offset))?;
+                let mut db = self.open_stores(true)?;
+                let cut = self.adopt_changelogs(db.as_mut(), committed.map(|committed| committed.offset))?;
                 return Ok((Some(db), cut));
             }
             None => self.fresh_cut(committed)?,
         };
         self.check_changelogs(&cut)?;
-        let db = self.restored(&cut, rebuild)?;
+        let db = self.restore_stores(&cut, rebuild)?;
         Ok((Some(db), cut))
     }
 
@@ -160,7 +168,7 @@ impl Take {
             };
         }
         if committed.is_none() {
-            self.check_no_offset()?;
+            self.confirm_no_offset()?;
         }
         let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
         Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
@@ -176,16 +184,16 @@ impl Take {
     ///
     /// # Errors
     /// [`Error::Retry`] until it is certain.
-    fn check_no_offset(&self) -> Result<()> {
+    fn confirm_no_offset(&self) -> Result<()> {
         let (instance, source) = (&self.instance, &self.source);
-        let all = self.waiting(|| instance.ports.admin.all_committed())?;
+        let all = self.call_blocking(|| instance.ports.admin.all_committed())?;
         if all.iter().any(|(partition, _)| partition == source) {
             instance.findings.forget(self.id);
             return Err(Error::Retry(format!(
                 "the group's coordinator has answered that {source} has no committed offset, and lists one: it is asked again"
             )));
         }
-        if self.may_skip() && !self.is_found_again(Finding::NoOffset) {
+        if self.may_reset_to_earliest() && !self.is_confirmed(Finding::NoOffset) {
             return Err(Error::Retry(format!(
                 "the group has no committed offset for {source}, by the first answer: it is asked again before that is believed"
             )));
@@ -194,8 +202,8 @@ impl Take {
     }
 
     /// Whether the brokers have answered so before, a while ago; see [`super::findings`].
-    pub fn is_found_again(&self, finding: Finding) -> bool {
-        self.instance.findings.is_found_again(self.id, finding, self.instance.now())
+    pub fn is_confirmed(&self, finding: Finding) -> bool {
+        self.instance.findings.is_confirmed(self.id, finding, self.instance.now())
     }
 
     /// The first changelog of the task that holds a committed record.
@@ -219,7 +227,7 @@ impl Take {
         let mut batch = RecordBatch::new();
         while self.instance.now() < deadline {
             self.check_cancelled()?;
-            reader.poll(restore::BATCH_BYTES, restore::POLL, &mut batch)?;
+            reader.poll(changelog_reader::BATCH_BYTES, changelog_reader::POLL, &mut batch)?;
             if !batch.is_empty() || !batch.ends().is_empty() {
                 return Ok(!batch.is_empty());
             }
@@ -239,7 +247,7 @@ impl Take {
             }
             let range = self.instance.ports.admin.log_range(&changelog)?;
             if store.changelog_offset >= range.end {
-                if !self.is_found_again(Finding::ChangelogEndsBefore(at, store.changelog_offset)) {
+                if !self.is_confirmed(Finding::ChangelogEndsBefore(at, store.changelog_offset)) {
                     return Err(Error::Retry(format!(
                         "changelog {changelog} ends at offset {}, before the committed {}, by the first answer: it is asked again",
                         range.end, store.changelog_offset
@@ -256,16 +264,16 @@ impl Take {
     }
 
     /// The task's stores at the cut: as they lie on disk, with the changelogs' tails, or built anew.
-    fn restored(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
-        let mut db = self.opened(rebuild || is_stale(&self.instance, self.id, &self.plan)?)?;
+    fn restore_stores(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
+        let mut db = self.open_stores(rebuild || is_stale(&self.instance, self.id, &self.plan)?)?;
         for store in 0..cut.stores.len() {
-            self.bring(db.as_mut(), store, cut)?;
+            self.restore_store(db.as_mut(), store, cut)?;
         }
         Ok(db)
     }
 
     /// The task's stores as they lie on disk, or new ones.
-    fn opened(&self, anew: bool) -> Result<Box<dyn TaskStore>> {
+    fn open_stores(&self, anew: bool) -> Result<Box<dyn TaskStore>> {
         let stores = &self.instance.ports.stores;
         if anew {
             stores.destroy(self.id)?;
@@ -281,17 +289,17 @@ impl Take {
     }
 
     /// Brings one store to the cut, over again from nothing where what it holds cannot be believed.
-    fn bring(&self, db: &mut dyn TaskStore, store: usize, cut: &Cut) -> Result<()> {
-        let found = match self.gap(db, store, &cut.stores[store])? {
+    fn restore_store(&self, db: &mut dyn TaskStore, store: usize, cut: &Cut) -> Result<()> {
+        let found = match self.find_gap(db, store, &cut.stores[store])? {
             Gap::None => None,
-            Gap::Tail { after, checksum } => restore::restore(self, db, store, cut, after, checksum)?,
+            Gap::Tail { after, checksum } => changelog_reader::restore_store(self, db, store, cut, after, checksum)?,
             Gap::Unusable(what) => Some(what),
         };
         let Some(what) = found else { return Ok(()) };
         let name = &self.plan.stores[store].name;
         tracing::warn!(task = %self.id, store = name, "the store is rebuilt: {what}");
         db.clear(store)?;
-        match restore::restore(self, db, store, cut, -1, None)? {
+        match changelog_reader::restore_store(self, db, store, cut, -1, None)? {
             None => Ok(()),
             Some(what) => Err(Error::Fatal(format!(
                 "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
@@ -301,7 +309,7 @@ impl Take {
         }
     }
 
-    fn gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCut) -> Result<Gap> {
+    fn find_gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCut) -> Result<Gap> {
         let bytes = db.position(store)?;
         let position = match bytes.as_deref().map(|bytes| Position::decode(self.id, bytes)).transpose() {
             Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),
@@ -318,7 +326,7 @@ impl Take {
             });
         }
         let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
-        if let Some(what) = outside(&self.instance, &changelog, has)? {
+        if let Some(what) = check_position(&self.instance, &changelog, has)? {
             return Ok(Gap::Unusable(what));
         }
         // An empty store at offset -1 has the checksum 0, but a restore from the beginning is faster when it computes the sum at its end.
@@ -326,7 +334,7 @@ impl Take {
     }
 
     /// Tells how far a restore is: `new` more records, `restored` in all.
-    pub fn progress(&self, new: u64, restored: u64, of: u64) {
+    pub fn report_progress(&self, new: u64, restored: u64, of: u64) {
         let metrics = self.instance.metrics();
         metrics.restored(new);
         metrics.change_task(self.id, self.thread, |status| status.restored = (restored, of));
@@ -334,7 +342,7 @@ impl Take {
 }
 
 /// What is wrong with a position that the changelog does not go on from.
-pub(super) fn outside(instance: &Instance, changelog: &TopicPartition, position: i64) -> Result<Option<String>> {
+pub(super) fn check_position(instance: &Instance, changelog: &TopicPartition, position: i64) -> Result<Option<String>> {
     if position < 0 {
         return Ok(None);
     }

@@ -1,10 +1,11 @@
-//! Restoring one store from its changelog, up to the very record that the commit names.
+//! Restores one store from its changelog, up to the very record that the checkpoint names (Kafka
+//! Streams' `ChangelogReader`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::take::Take;
+use super::restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{PartitionStart, Put, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
@@ -25,8 +26,8 @@ pub(super) const POLL: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// The changelog or the store cannot be read or written, or nothing came for the task timeout.
-pub(super) fn restore(
-    take: &Take,
+pub(super) fn restore_store(
+    restoration: &TaskRestoration,
     db: &mut dyn TaskStore,
     store: usize,
     cut: &Cut,
@@ -34,16 +35,16 @@ pub(super) fn restore(
     checksum: Option<Checksum>,
 ) -> Result<Option<String>> {
     let goal = cut.stores[store];
-    let mut work = Work::new(take.id, store, after, goal.changelog_offset, checksum);
-    if work.at < work.goal {
+    let mut progress = RestoreProgress::new(restoration.id, store, after, goal.changelog_offset, checksum);
+    if progress.at < progress.goal {
         db.restoring(true)?;
-        let read = read_changelog(take, db, &mut work, after);
+        let read = read_changelog(restoration, db, &mut progress, after);
         db.restoring(false)?;
         read?;
     }
-    let found = match work.checksum {
+    let found = match progress.checksum {
         Some(sum) => sum,
-        None => sum_of(db, store)?,
+        None => checksum_of(db, store)?,
     };
     if found != goal.checksum {
         return Ok(Some(format!("its checksum is {found:x}, the committed one {:x}", goal.checksum)));
@@ -53,8 +54,8 @@ pub(super) fn restore(
     Ok(None)
 }
 
-/// A store that is brought along its changelog.
-pub(super) struct Work {
+/// How far the restore of a store has come along its changelog.
+pub(super) struct RestoreProgress {
     pub task: TaskId,
     pub store: usize,
     /// The last changelog offset in the store.
@@ -67,27 +68,33 @@ pub(super) struct Work {
     pub latest_ms: i64,
 }
 
-impl Work {
-    pub fn new(task: TaskId, store: usize, at: i64, goal: i64, checksum: Option<Checksum>) -> Work {
-        Work { task, store, at, goal, checksum, latest_ms: NO_STREAM_TIME }
+impl RestoreProgress {
+    pub fn new(task: TaskId, store: usize, at: i64, goal: i64, checksum: Option<Checksum>) -> RestoreProgress {
+        RestoreProgress { task, store, at, goal, checksum, latest_ms: NO_STREAM_TIME }
     }
 }
 
-pub(super) fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Work, after: i64) -> Result<()> {
-    let instance = &take.instance;
-    let changelog = TopicPartition::new(take.plan.stores[work.store].changelog.clone(), take.id.partition);
+pub(super) fn read_changelog(
+    restoration: &TaskRestoration,
+    db: &mut dyn TaskStore,
+    progress: &mut RestoreProgress,
+    after: i64,
+) -> Result<()> {
+    let instance = &restoration.instance;
+    let changelog =
+        TopicPartition::new(restoration.plan.stores[progress.store].changelog.clone(), restoration.id.partition);
     let start = if after < 0 { PartitionStart::BEGINNING } else { after + 1 };
     let mut reader = instance.ports.restore.open(&changelog, start)?;
     let mut batch = RecordBatch::new();
-    let (mut restored, of) = (0, (work.goal - after).max(0) as u64);
+    let (mut restored, of) = (0, (progress.goal - after).max(0) as u64);
     let (mut moved_at, mut stands_still) = (instance.now(), false);
-    take.progress(0, 0, of);
-    while work.at < work.goal {
-        take.check_cancelled()?;
+    restoration.report_progress(0, 0, of);
+    while progress.at < progress.goal {
+        restoration.check_cancelled()?;
         batch.clear();
         if stands_still {
             // Behind a pending transaction, for as long as that takes.
-            take.waiting(|| reader.poll(BATCH_BYTES, POLL, &mut batch))?;
+            restoration.call_blocking(|| reader.poll(BATCH_BYTES, POLL, &mut batch))?;
         } else {
             reader.poll(BATCH_BYTES, POLL, &mut batch)?;
         }
@@ -97,7 +104,7 @@ pub(super) fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Wor
             if now > moved_at + instance.config.task_timeout {
                 return Err(Error::Retry(format!(
                     "nothing comes from changelog {changelog}, at offset {} of {}",
-                    work.at, work.goal
+                    progress.at, progress.goal
                 )));
             }
             continue;
@@ -106,44 +113,49 @@ pub(super) fn read_changelog(take: &Take, db: &mut dyn TaskStore, work: &mut Wor
         let new = batch.len() as u64;
         restored += new;
         let end = batch.ends().iter().map(|end| end.offset).max().unwrap_or(-1);
-        apply(db, work, &batch, end)?;
-        take.progress(new, restored, of);
+        apply_batch(db, progress, &batch, end)?;
+        restoration.report_progress(new, restored, of);
     }
-    tracing::info!(task = %take.id, %changelog, records = restored, "restored");
+    tracing::info!(task = %restoration.id, %changelog, records = restored, "restored");
     Ok(())
 }
 
 /// Writes the last value of each key in the batch, up to the goal, and the position that it brings the store to.
-pub(super) fn apply(db: &mut dyn TaskStore, work: &mut Work, batch: &RecordBatch, end: i64) -> Result<()> {
+pub(super) fn apply_batch(
+    db: &mut dyn TaskStore,
+    progress: &mut RestoreProgress,
+    batch: &RecordBatch,
+    end: i64,
+) -> Result<()> {
     let mut last: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
     for read in batch.iter() {
-        work.at = work.at.max(read.origin.offset.min(work.goal));
-        if read.origin.offset <= work.goal {
-            work.latest_ms = work.latest_ms.max(read.record.timestamp_ms);
+        progress.at = progress.at.max(read.origin.offset.min(progress.goal));
+        if read.origin.offset <= progress.goal {
+            progress.latest_ms = progress.latest_ms.max(read.record.timestamp_ms);
             // The empty key is the position's place and is never written to a changelog.
             let key = read.record.key.filter(|key| !key.is_empty());
             let key = key.ok_or_else(|| {
                 Error::Fatal(format!(
                     "a changelog record of task {} has no key: another program writes to it",
-                    work.task
+                    progress.task
                 ))
             })?;
             last.insert(key, read.record.value);
         }
     }
-    if end > work.goal {
-        work.at = work.goal;
+    if end > progress.goal {
+        progress.at = progress.goal;
     }
-    if let Some(sum) = &mut work.checksum {
-        *sum = changed(*sum, db, work.store, &last)?;
+    if let Some(sum) = &mut progress.checksum {
+        *sum = checksum_after(*sum, db, progress.store, &last)?;
     }
-    let puts = last.iter().map(|(key, value)| Put { store: work.store, key, value: *value }).collect();
-    let position = Position::restoring(work.at, work.checksum).encode();
-    db.apply(&StoreBatch { puts, positions: vec![(work.store, &position)] })
+    let puts = last.iter().map(|(key, value)| Put { store: progress.store, key, value: *value }).collect();
+    let position = Position::restoring(progress.at, progress.checksum).encode();
+    db.apply(&StoreBatch { puts, positions: vec![(progress.store, &position)] })
 }
 
 /// The checksum after the writes: old entries out, new ones in.
-fn changed(
+fn checksum_after(
     sum: Checksum,
     db: &dyn TaskStore,
     store: usize,
@@ -159,7 +171,7 @@ fn changed(
 }
 
 /// The checksum of all that a store holds.
-pub(super) fn sum_of(db: &dyn TaskStore, store: usize) -> Result<Checksum> {
+pub(super) fn checksum_of(db: &dyn TaskStore, store: usize) -> Result<Checksum> {
     let mut sum: Checksum = 0;
     db.scan(store, b"", &mut |key, value| {
         sum = sum.wrapping_add(entry_hash(key, value));

@@ -1,23 +1,23 @@
 //! A task whose log does not go on where its last commit ended: records were deleted before they were processed, or the topic was made anew. It goes on
 //! with what is there only where its operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is kept either way.
 
+use super::changelog_reader::{self, RestoreProgress};
 use super::findings::Finding;
-use super::restore::{self, Work};
-use super::take::Take;
+use super::restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
 use crate::store::cut::{NO_CHANGELOG, Position, StoreCut};
 use crate::task::{Cut, NO_STREAM_TIME};
 use crate::topology::TopicRef;
 
-impl Take {
+impl TaskRestoration {
     /// Moves a cut that lies outside of the task's log to the log's first record, where that is accepted. What the state is at the cut stays: it
     /// is that of the records before it. `topic` is the id of the topic that the commit was of, as far as it tells.
     ///
     /// # Errors
     /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do. [`Error::Retry`] where one answer alone says that the log is
     /// another one or ends before the cut: a leader that has just taken over may not know all yet.
-    pub fn within_the_log(&self, cut: Cut, topic: Option<TopicId>) -> Result<Cut> {
+    pub fn move_into_log(&self, cut: Cut, topic: Option<TopicId>) -> Result<Cut> {
         let next = cut.next_offset;
         if next < 0 {
             // Nothing was committed: there is no place that the log could have lost.
@@ -25,20 +25,20 @@ impl Take {
         }
         let LogRange { start, end } = self.instance.ports.admin.log_range(&self.source)?;
         if let Some(was) = topic
-            && let Some(is) = self.other_topic(was)?
+            && let Some(is) = self.find_recreated_topic(was)?
         {
             return self.read_anew(cut, start, was, is);
         }
         if (start..=end).contains(&next) {
             return Ok(cut);
         }
-        if next > end && !self.is_found_again(Finding::EndsBefore(next)) {
+        if next > end && !self.is_confirmed(Finding::EndsBefore(next)) {
             return Err(Error::Retry(format!(
                 "{} ends at offset {end}, before the committed offset {next}, by the first answer: it is asked again",
                 self.source
             )));
         }
-        if !self.may_skip() {
+        if !self.may_reset_to_earliest() {
             return Err(Error::Fatal(self.refusal(next, start, end)));
         }
         let source = &self.source;
@@ -62,7 +62,7 @@ impl Take {
     ///
     /// # Errors
     /// [`Error::Retry`] until two answers say so.
-    fn other_topic(&self, was: TopicId) -> Result<Option<TopicId>> {
+    fn find_recreated_topic(&self, was: TopicId) -> Result<Option<TopicId>> {
         let topic = &*self.source.topic;
         if self.instance.sources.id(topic).is_none_or(|known| known == was) {
             return Ok(None);
@@ -70,7 +70,7 @@ impl Take {
         // The id that is known is that of the last look.
         let found = self.instance.ports.admin.identities(&[topic])?.into_iter().next().flatten();
         match found.and_then(|identity| identity.id) {
-            Some(is) if is != was && self.is_found_again(Finding::AnotherTopic(was)) => Ok(Some(is)),
+            Some(is) if is != was && self.is_confirmed(Finding::AnotherTopic(was)) => Ok(Some(is)),
             _ => Err(Error::Retry(format!(
                 "topic `{topic}` seems to have been made anew since the last commit: the brokers are asked again"
             ))),
@@ -80,7 +80,7 @@ impl Take {
     /// The committed offset is a place in the log of a topic that was deleted, whatever lies at that offset now.
     fn read_anew(&self, cut: Cut, start: i64, was: TopicId, is: TopicId) -> Result<Cut> {
         let (source, topic, task) = (&self.source, &self.source.topic, self.id);
-        if self.may_skip() {
+        if self.may_reset_to_earliest() {
             tracing::warn!(
                 %task,
                 "{source}: the topic was made anew (id {is}, committed {was}) and is read from its first record at {start}, as accepted"
@@ -104,7 +104,7 @@ impl Take {
     }
 
     /// Whether the operator has said that what is gone of the task's log is to be skipped.
-    pub fn may_skip(&self) -> bool {
+    pub fn may_reset_to_earliest(&self) -> bool {
         self.instance.config.earliest_available.contains(&*self.source.topic)
     }
 
@@ -142,7 +142,7 @@ impl Take {
     ///
     /// # Errors
     /// A changelog or the store cannot be read or written.
-    pub fn adopted(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Cut> {
+    pub fn adopt_changelogs(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Cut> {
         let admin = &self.instance.ports.admin;
         let LogRange { start, end } = admin.log_range(&self.source)?;
         let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
@@ -150,15 +150,15 @@ impl Take {
         for (store, changelog) in self.changelogs().enumerate() {
             let goal = admin.log_range(&changelog)?.end - 1;
             db.clear(store)?;
-            let mut work = Work::new(self.id, store, NO_CHANGELOG, goal, None);
+            let mut progress = RestoreProgress::new(self.id, store, NO_CHANGELOG, goal, None);
             if goal >= 0 {
                 db.restoring(true)?;
-                let read = restore::read_changelog(self, db, &mut work, NO_CHANGELOG);
+                let read = changelog_reader::read_changelog(self, db, &mut progress, NO_CHANGELOG);
                 db.restoring(false)?;
                 read?;
             }
-            cut.stream_time_ms = cut.stream_time_ms.max(work.latest_ms);
-            cut.stores.push(StoreCut { changelog_offset: goal, checksum: restore::sum_of(db, store)? });
+            cut.stream_time_ms = cut.stream_time_ms.max(progress.latest_ms);
+            cut.stores.push(StoreCut { changelog_offset: goal, checksum: changelog_reader::checksum_of(db, store)? });
         }
         let encoded: Vec<Vec<u8>> = cut.stores.iter().map(|store| Position::at(&cut, store).encode()).collect();
         let positions = encoded.iter().enumerate().map(|(store, position)| (store, &**position)).collect();
