@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::slot::{Slot, WORK};
+use super::assigned_task::{AssignedTask, WORK};
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
 use crate::ports::{GroupMetadata, OffsetCommit};
@@ -81,10 +81,10 @@ impl StreamThread {
     /// # Errors
     /// By remedy. Once the transaction is committed none but [`Error::Fatal`] comes: a store that then cannot be written is taken anew.
     pub(super) fn commit(&mut self) -> Result<()> {
-        let is_dirty = self.slots.iter_mut().any(|slot| slot.running().is_some_and(|task| task.is_dirty()));
+        let is_dirty = self.tasks.iter_mut().any(|assigned| assigned.running().is_some_and(|task| task.is_dirty()));
         if !is_dirty && !self.in_transaction && !self.has_work()? {
             // Not while a task goes back to its last commit: what it has to do again comes only then.
-            if self.slots.iter().all(|slot| slot.end.is_some()) {
+            if self.tasks.iter().all(|assigned| assigned.end.is_some()) {
                 self.metrics().is_idle();
             }
             return Ok(());
@@ -125,8 +125,8 @@ impl StreamThread {
     fn flush_tasks(&mut self, work: &mut Work) -> Result<()> {
         self.begin_transaction()?;
         self.work()?;
-        for (at, slot) in self.slots.iter_mut().enumerate() {
-            let Some(task) = slot.running().filter(|task| task.is_dirty()) else { continue };
+        for (at, assigned) in self.tasks.iter_mut().enumerate() {
+            let Some(task) = assigned.running().filter(|task| task.is_dirty()) else { continue };
             task.flush().map_err(as_abort)?;
             let cut = task.last_commit().clone();
             work.cuts.push((at, cut));
@@ -139,7 +139,7 @@ impl StreamThread {
     /// # Errors
     /// A store cannot be read.
     pub(super) fn has_work(&mut self) -> Result<bool> {
-        for task in self.slots.iter_mut().filter_map(Slot::running) {
+        for task in self.tasks.iter_mut().filter_map(AssignedTask::running) {
             if task.has_work()? {
                 return Ok(true);
             }
@@ -149,14 +149,14 @@ impl StreamThread {
 
     /// Gives each task that has work of its own one slice of it.
     fn work(&mut self) -> Result<()> {
-        for at in 0..self.slots.len() {
-            let slot = &mut self.slots[at];
-            let Some(task) = slot.running() else { continue };
+        for at in 0..self.tasks.len() {
+            let assigned = &mut self.tasks[at];
+            let Some(task) = assigned.running() else { continue };
             if !task.has_work().map_err(as_abort)? {
                 continue;
             }
             match task.work(&mut self.outbox) {
-                Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset == WORK) => slot.stuck = None,
+                Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset == WORK) => assigned.blocked = None,
                 Ok(()) => {}
                 Err(Error::Retry(what)) => return Err(self.rest(at, WORK, &what)),
                 Err(error) => return Err(error),
@@ -167,17 +167,17 @@ impl StreamThread {
 
     fn send_changes(&mut self, work: &mut Work) -> Result<()> {
         for (at, _) in &work.cuts {
-            let slot = &self.slots[*at];
-            let Some(task) = &slot.task else { continue };
-            for (index, store) in slot.plan.stores.iter().enumerate() {
+            let assigned = &self.tasks[*at];
+            let Some(task) = &assigned.task else { continue };
+            for (index, store) in assigned.plan.stores.iter().enumerate() {
                 let changes = task.changes(index);
                 if !changes.is_empty() {
-                    work.changed.push(TopicPartition::new(store.changelog.clone(), slot.id.partition));
+                    work.changed.push(TopicPartition::new(store.changelog.clone(), assigned.id.partition));
                 }
                 for change in changes {
                     let (key, timestamp_ms) = (Some(change.key), change.timestamp_ms);
                     let record = Record { key, value: change.value, headers: Headers::NONE, timestamp_ms };
-                    self.outbox.send_change(&store.changelog, slot.id.partition, &record)?;
+                    self.outbox.send_change(&store.changelog, assigned.id.partition, &record)?;
                 }
             }
         }
@@ -192,18 +192,18 @@ impl StreamThread {
         }
         let mut offsets = Vec::with_capacity(work.cuts.len());
         for (at, cut) in &mut work.cuts {
-            let slot = &self.slots[*at];
-            let Some(task) = &slot.task else { continue };
+            let assigned = &self.tasks[*at];
+            let Some(task) = &assigned.task else { continue };
             let producer = self.outbox.producer()?;
             let delivered = |index: usize| {
-                let changelog = slot.plan.stores[index].changelog.clone();
-                producer.last_offset(&TopicPartition::new(changelog, slot.id.partition))
+                let changelog = assigned.plan.stores[index].changelog.clone();
+                producer.last_offset(&TopicPartition::new(changelog, assigned.id.partition))
             };
             *cut = task.cut(delivered);
-            let told = Told { topic: self.instance.sources.id(&slot.source.topic), stamp: stamp.as_ref() };
-            let metadata = encode_metadata(cut, &slot.plan.store_names(), told);
-            self.instance.check_metadata(slot.id, &metadata)?;
-            offsets.push(OffsetCommit { partition: slot.source.clone(), offset: cut.next_offset, metadata });
+            let told = Told { topic: self.instance.sources.id(&assigned.source.topic), stamp: stamp.as_ref() };
+            let metadata = encode_metadata(cut, &assigned.plan.store_names(), told);
+            self.instance.check_metadata(assigned.id, &metadata)?;
+            offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: cut.next_offset, metadata });
         }
         let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };
         let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
@@ -230,21 +230,21 @@ impl StreamThread {
     fn write_stores(&mut self, work: &mut Work) -> Result<()> {
         let mut fatal = None;
         for (at, cut) in work.cuts.drain(..) {
-            let slot = &mut self.slots[at];
-            let Some(task) = &mut slot.task else { continue };
-            self.outbox.settle(slot.id, cut.next_offset);
+            let assigned = &mut self.tasks[at];
+            let Some(task) = &mut assigned.task else { continue };
+            self.outbox.settle(assigned.id, cut.next_offset);
             let written = task.apply(cut);
             self.instance.metrics().add(task.counts());
             task.counts().reset();
             match written {
                 Ok(()) => {
-                    let high = self.fetching.end_offset(&slot.source);
-                    slot.report(&self.instance.metrics(), self.index, high);
+                    let high = self.fetching.end_offset(&assigned.source);
+                    assigned.report(&self.instance.metrics(), self.index, high);
                 }
                 Err(Error::Fatal(what)) => fatal = Some(Error::Fatal(what)),
                 Err(error) => {
-                    tracing::warn!(task = %slot.id, "its store was not written and is taken anew: {error}");
-                    slot.release(matches!(error, Error::Corrupted { .. }))?;
+                    tracing::warn!(task = %assigned.id, "its store was not written and is taken anew: {error}");
+                    assigned.close_dirty(matches!(error, Error::Corrupted { .. }))?;
                 }
             }
         }

@@ -44,33 +44,33 @@ impl StreamThread {
         }
         self.last_look = now;
         let patience = self.instance.config.contact_timeout * PATIENCE;
-        for slot in &mut self.slots {
-            let next = slot.running().map(|task| task.next_offset()).filter(|next| slot.end == Some(*next));
-            let end = self.fetching.end_offset(&slot.source);
+        for assigned in &mut self.tasks {
+            let next = assigned.running().map(|task| task.next_offset()).filter(|next| assigned.end == Some(*next));
+            let end = self.fetching.end_offset(&assigned.source);
             let (Some(from), Some(end)) = (next, end.filter(|end| next.is_some_and(|next| *end > next))) else {
-                if slot.hidden.take().is_some() {
-                    self.instance.metrics().set_hidden(slot.id, None);
+                if assigned.hidden.take().is_some() {
+                    self.instance.metrics().set_hidden(assigned.id, None);
                 }
                 continue;
             };
-            let known = slot.hidden.filter(|hidden| hidden.from == from);
+            let known = assigned.hidden.filter(|hidden| hidden.from == from);
             let mut hidden = known.unwrap_or(Hidden { from, since: now, is_told: false });
             if !hidden.is_told && now.saturating_sub(hidden.since) >= patience {
                 hidden.is_told = true;
-                let (topic, partition) = (&slot.source.topic, slot.source.partition);
+                let (topic, partition) = (&assigned.source.topic, assigned.source.partition);
                 let what = format!(
                     "task {} reads nothing behind offset {from} of {topic}-{partition}: a transaction has been open there for more than {patience:?}",
-                    slot.id
+                    assigned.id
                 );
-                self.instance.metrics().set_hidden(slot.id, Some(what));
+                self.instance.metrics().set_hidden(assigned.id, Some(what));
                 tracing::warn!(
-                    task = %slot.id,
+                    task = %assigned.id,
                     "{topic}-{partition}: a transaction has been open at offset {from} for {patience:?}, and the log up to {end} cannot be read before it ends; \
                      `kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --topic {topic} --partition {partition}` finds it, `abort` ends it \
                      (brokers of Kafka 4.3.0 to 4.4.0 forget to end some when they start again: KAFKA-20734)"
                 );
             }
-            slot.hidden = Some(hidden);
+            assigned.hidden = Some(hidden);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`StreamThread::run_once`]. How a commit, a restore and a rebalance go, and why, is told in ARCHITECTURE.md.
 
 mod agreement;
+mod assigned_task;
 mod backoff;
 mod changelog_reader;
 mod commit;
@@ -23,7 +24,7 @@ mod rebalance;
 mod remedy;
 mod restoration;
 mod setup;
-mod slot;
+
 mod standby;
 #[cfg(test)]
 mod tests;

@@ -52,17 +52,17 @@ impl Owners {
             self.shared.wanted.notify_all();
             return None;
         }
-        Some(self.enter(&mut table, task, thread))
+        Some(self.transition_to(&mut table, task, thread))
     }
 
     /// Takes a task for a standby, unless it is owned.
     pub fn stand_by(&self, task: TaskId) -> Option<Ownership> {
         let mut table = self.table();
         let is_free = !table.owners.contains_key(&task);
-        is_free.then(|| self.enter(&mut table, task, STANDBY))
+        is_free.then(|| self.transition_to(&mut table, task, STANDBY))
     }
 
-    fn enter(&self, table: &mut Table, task: TaskId, thread: usize) -> Ownership {
+    fn transition_to(&self, table: &mut Table, task: TaskId, thread: usize) -> Ownership {
         table.epoch += 1;
         let epoch = table.epoch;
         table.owners.insert(task, (thread, epoch));

@@ -19,9 +19,9 @@ impl StreamThread {
             return;
         }
         self.last_purge = now;
-        let ours = self.slots.iter().filter(|slot| matches!(slot.plan.source_ref, TopicRef::Repartition(_)));
+        let ours = self.tasks.iter().filter(|assigned| matches!(assigned.plan.source_ref, TopicRef::Repartition(_)));
         let below: Vec<(TopicPartition, i64)> = ours
-            .filter_map(|slot| Some((slot.source.clone(), slot.task.as_ref()?.last_commit().next_offset)))
+            .filter_map(|assigned| Some((assigned.source.clone(), assigned.task.as_ref()?.last_commit().next_offset)))
             .filter(|(_, offset)| *offset > 0)
             .collect();
         if below.is_empty() {

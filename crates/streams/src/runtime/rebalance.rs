@@ -1,6 +1,6 @@
 //! Answers to the group: what comes, goes and is lost; and the leaving of the group at the end.
 
-use super::slot::{Fetch, Slot};
+use super::assigned_task::{AssignedTask, ConsumptionState};
 use super::thread::{Phase, StreamThread};
 use crate::error::{Error, Result};
 use crate::ports::GroupEvent;
@@ -19,7 +19,7 @@ impl StreamThread {
                 self.commit_for_event()?;
                 let assigned = self.fetching.assign(&[]);
                 self.remedied(assigned)?;
-                partitions.into_iter().try_for_each(|partition| self.add_slot(partition))?;
+                partitions.into_iter().try_for_each(|partition| self.add_task(partition))?;
                 self.metrics().set_joined();
                 self.metrics().set_out(false);
                 Ok(())
@@ -27,12 +27,12 @@ impl StreamThread {
             GroupEvent::Revoked(partitions) => {
                 tracing::info!(thread = self.index, partitions = partitions.len(), "revoked");
                 self.commit_for_event()?;
-                self.remove_slots(&partitions)
+                self.remove_tasks(&partitions)
             }
             GroupEvent::Lost(partitions) => {
                 tracing::info!(thread = self.index, partitions = partitions.len(), "lost");
                 self.remedied(Err(Error::Aborted("partitions were lost".to_owned())))?;
-                self.remove_slots(&partitions)
+                self.remove_tasks(&partitions)
             }
         }
     }
@@ -42,41 +42,41 @@ impl StreamThread {
         self.remedied(committed)
     }
 
-    fn add_slot(&mut self, partition: TopicPartition) -> Result<()> {
+    fn add_task(&mut self, partition: TopicPartition) -> Result<()> {
         let Some(plan) = self.instance.plans.iter().find(|plan| plan.source == partition.topic).cloned() else {
             return Err(Error::Fatal(format!(
                 "partition {partition} was assigned, whose topic this topology does not read"
             )));
         };
         let id = TaskId { subtopology: plan.subtopology, partition: partition.partition };
-        if self.slots.iter().any(|slot| slot.id == id) {
+        if self.tasks.iter().any(|assigned| assigned.id == id) {
             return Ok(());
         }
-        let slot = Slot::new(id, partition, plan);
-        slot.report(&self.instance.metrics(), self.index, None);
-        self.slots.push(slot);
+        let assigned = AssignedTask::new(id, partition, plan);
+        assigned.report(&self.instance.metrics(), self.index, None);
+        self.tasks.push(assigned);
         Ok(())
     }
 
     /// Closes tasks, committed or not, and hands their partitions back: only those that were ever given to the consumer.
-    fn remove_slots(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let (gone, kept): (Vec<Slot>, Vec<Slot>) =
-            std::mem::take(&mut self.slots).into_iter().partition(|slot| partitions.contains(&slot.source));
-        self.slots = kept;
+    fn remove_tasks(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let (gone, kept): (Vec<AssignedTask>, Vec<AssignedTask>) =
+            std::mem::take(&mut self.tasks).into_iter().partition(|assigned| partitions.contains(&assigned.source));
+        self.tasks = kept;
         let added: Vec<TopicPartition> =
-            gone.iter().filter(|slot| slot.was_added).map(|slot| slot.source.clone()).collect();
-        self.close_slots(gone)?;
+            gone.iter().filter(|assigned| assigned.was_assigned).map(|assigned| assigned.source.clone()).collect();
+        self.close_tasks(gone)?;
         let unassigned = self.fetching.unassign(&added);
         self.remedied(unassigned)
     }
 
-    fn close_slots(&self, slots: Vec<Slot>) -> Result<()> {
-        for mut slot in slots {
-            slot.enter(TaskState::Closed)?;
+    fn close_tasks(&self, tasks: Vec<AssignedTask>) -> Result<()> {
+        for mut assigned in tasks {
+            assigned.transition_to(TaskState::Closed)?;
             // Before the ownership ends: another thread of ours may be waiting for it.
-            slot.task = None;
-            self.instance.ports.stores.forget(slot.id);
-            self.instance.metrics().remove_task(slot.id, self.index);
+            assigned.task = None;
+            self.instance.ports.stores.forget(assigned.id);
+            self.instance.metrics().remove_task(assigned.id, self.index);
         }
         Ok(())
     }
@@ -87,10 +87,12 @@ impl StreamThread {
         let deadline = self.instance.now() + self.instance.config.stop_timeout;
         self.phase = Phase::Leaving { deadline };
         // From here on nothing is processed: what is still fetched comes again to the next owner.
-        for slot in &mut self.slots {
-            slot.fetch = match slot.fetch {
-                Fetch::Off | Fetch::Add => Fetch::Off,
-                Fetch::On | Fetch::Seek | Fetch::Remove => Fetch::Remove,
+        for assigned in &mut self.tasks {
+            assigned.consumption = match assigned.consumption {
+                ConsumptionState::Unassigned | ConsumptionState::ToAssign => ConsumptionState::Unassigned,
+                ConsumptionState::Fetching | ConsumptionState::ToSeek | ConsumptionState::ToUnassign => {
+                    ConsumptionState::ToUnassign
+                }
             };
         }
         let left = self.membership.unsubscribe();
@@ -115,8 +117,8 @@ impl StreamThread {
             tracing::debug!("the last transaction is left to its timeout: {error}");
         }
         self.in_transaction = false;
-        let slots = std::mem::take(&mut self.slots);
-        if let Err(error) = self.close_slots(slots) {
+        let tasks = std::mem::take(&mut self.tasks);
+        if let Err(error) = self.close_tasks(tasks) {
             tracing::error!("{error}");
         }
         if self.phase != Phase::Stopped && !matches!(self.phase, Phase::Leaving { .. } | Phase::New) {

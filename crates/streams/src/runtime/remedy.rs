@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use super::assigned_task::{BlockedTask, ConsumptionState, WORK};
 use super::backoff::Backoff;
 use super::commit::retried;
-use super::slot::{Fetch, Stuck, WORK};
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
 use crate::record::TaskId;
@@ -86,16 +86,16 @@ impl StreamThread {
     /// A record cannot be worked on yet, since what it needs of others is not to be had: its task rests for a while, from its
     /// last commit on, and the others go on. The error is what is to be remedied first.
     pub(super) fn rest(&mut self, at: usize, offset: i64, what: &str) -> Error {
-        let (now, slot) = (self.instance.now(), &mut self.slots[at]);
-        let stuck = slot.stuck.get_or_insert(Stuck { offset, since: now, backoff: Backoff::default() });
-        if now.saturating_sub(stuck.since) > self.instance.config.task_timeout {
+        let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
+        let blocked = assigned.blocked.get_or_insert(BlockedTask { offset, since: now, backoff: Backoff::default() });
+        if now.saturating_sub(blocked.since) > self.instance.config.task_timeout {
             let place = if offset == WORK { "on with its work".to_owned() } else { format!("past offset {offset}") };
-            return Error::Fatal(format!("task {} cannot get {place}: {what}", slot.id));
+            return Error::Fatal(format!("task {} cannot get {place}: {what}", assigned.id));
         }
-        let wait = stuck.backoff.next();
-        slot.rests = true;
-        slot.retry_at = now + wait;
-        Error::Aborted(format!("task {} rests for {wait:?}: {what}", slot.id))
+        let wait = blocked.backoff.next();
+        assigned.is_backing_off = true;
+        assigned.retry_at = now + wait;
+        Error::Aborted(format!("task {} rests for {wait:?}: {what}", assigned.id))
     }
 
     /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
@@ -118,18 +118,18 @@ impl StreamThread {
             }
             self.metrics().aborted();
         }
-        for slot in &mut self.slots {
-            if let Some(task) = &mut slot.task {
+        for assigned in &mut self.tasks {
+            if let Some(task) = &mut assigned.task {
                 task.rollback();
-                if slot.fetch == Fetch::On {
-                    slot.fetch = Fetch::Seek;
+                if assigned.consumption == ConsumptionState::Fetching {
+                    assigned.consumption = ConsumptionState::ToSeek;
                 }
-                slot.last_seen = task.last_commit().next_offset - 1;
-                slot.end = None;
+                assigned.last_seen = task.last_commit().next_offset - 1;
+                assigned.end = None;
             }
-            if slot.rests {
-                slot.release(false)?;
-                slot.report(&self.instance.metrics(), self.index, None);
+            if assigned.is_backing_off {
+                assigned.close_dirty(false)?;
+                assigned.report(&self.instance.metrics(), self.index, None);
             }
         }
         Ok(())
@@ -188,18 +188,18 @@ impl StreamThread {
 
     fn restore_all_again(&mut self, wait: Duration) -> Result<()> {
         let retry_at = self.instance.now() + wait;
-        for slot in &mut self.slots {
-            slot.release(false)?;
-            slot.retry_at = retry_at;
-            slot.report(&self.instance.metrics(), self.index, None);
+        for assigned in &mut self.tasks {
+            assigned.close_dirty(false)?;
+            assigned.retry_at = retry_at;
+            assigned.report(&self.instance.metrics(), self.index, None);
         }
         Ok(())
     }
 
     fn rebuild(&mut self, task: TaskId) -> Result<()> {
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == task) {
-            slot.release(true)?;
-            slot.report(&self.instance.metrics(), self.index, None);
+        if let Some(assigned) = self.tasks.iter_mut().find(|assigned| assigned.id == task) {
+            assigned.close_dirty(true)?;
+            assigned.report(&self.instance.metrics(), self.index, None);
         }
         Ok(())
     }

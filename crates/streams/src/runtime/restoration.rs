@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
+use super::assigned_task::PendingRestoration;
 use super::changelog_reader;
 use super::executor::Job;
 use super::findings::Finding;
 use super::instance::Instance;
 use super::owners::Ownership;
-use super::slot::PendingRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};

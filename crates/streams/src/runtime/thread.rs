@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::assigned_task::{AssignedTask, ConsumptionState};
 use super::backoff::Backoff;
 use super::commit::as_abort;
 use super::instance::Instance;
@@ -10,7 +11,6 @@ use super::look::Look;
 use super::metrics::ThreadMetrics;
 use super::outbox::Outbox;
 use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
-use super::slot::{Fetch, Slot};
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
 use crate::record::RecordBatch;
@@ -50,7 +50,7 @@ pub(super) enum Phase {
 pub struct StreamThread {
     pub(super) instance: Arc<Instance>,
     pub(super) index: usize,
-    pub(super) slots: Vec<Slot>,
+    pub(super) tasks: Vec<AssignedTask>,
     pub(super) membership: Box<dyn Membership>,
     pub(super) fetching: Box<dyn Fetching>,
     pub(super) producers: Box<dyn ProducerFactory>,
@@ -100,7 +100,7 @@ impl StreamThread {
         StreamThread {
             instance: instance.clone(),
             index,
-            slots: Vec::new(),
+            tasks: Vec::new(),
             membership: ports.membership,
             fetching: ports.fetching,
             producers: ports.producers,
@@ -166,9 +166,9 @@ impl StreamThread {
                 }
                 self.check_group_and_sources()?;
                 self.ensure_producer()?;
-                self.advance_slots()?;
-                let settled = self.settle();
-                self.remedied(settled)?;
+                self.advance_tasks()?;
+                let reconciled = self.reconcile_consumer();
+                self.remedied(reconciled)?;
             }
             Phase::Leaving { deadline } => {
                 if self.membership.left() || self.instance.now() > deadline {
@@ -209,8 +209,9 @@ impl StreamThread {
 
     /// Until when a poll may wait: nothing else is to be done before.
     fn poll_timeout(&mut self) -> Duration {
-        let is_busy = |slot: &Slot| slot.restoration.is_some() || slot.state() == TaskState::Created;
-        if !self.is_ready || self.phase != Phase::Running || self.slots.iter().any(is_busy) {
+        let is_busy =
+            |assigned: &AssignedTask| assigned.restoration.is_some() || assigned.state() == TaskState::Created;
+        if !self.is_ready || self.phase != Phase::Running || self.tasks.iter().any(is_busy) {
             return SHORT_POLL;
         }
         // What went wrong in looking is told by the commit.
@@ -249,30 +250,34 @@ impl StreamThread {
         let (mut at, mut bytes, mut count, mut unserved) = (0, 0, 0_u64, 0);
         for record in batch.iter() {
             let origin = &record.origin;
-            let is_of = |slot: &Slot| slot.source.partition == origin.partition && *slot.source.topic == *origin.topic;
-            if !self.slots.get(at).is_some_and(is_of) {
-                match self.slots.iter().position(is_of) {
+            let is_of = |assigned: &AssignedTask| {
+                assigned.source.partition == origin.partition && *assigned.source.topic == *origin.topic
+            };
+            if !self.tasks.get(at).is_some_and(is_of) {
+                match self.tasks.iter().position(is_of) {
                     Some(found) => at = found,
                     None => continue,
                 }
             }
-            let slot = &mut self.slots[at];
-            if slot.fetch != Fetch::On {
+            let assigned = &mut self.tasks[at];
+            if assigned.consumption != ConsumptionState::Fetching {
                 continue;
             }
-            let Some(task) = &mut slot.task else { continue };
+            let Some(task) = &mut assigned.task else { continue };
             if !self.in_transaction {
                 self.outbox.begin_transaction()?;
                 self.in_transaction = true;
                 self.instance.thread_metrics(self.index).begun(self.instance.now());
             }
             match task.process(&record, &mut self.outbox) {
-                Ok(()) if slot.stuck.is_some_and(|stuck| stuck.offset <= origin.offset) => slot.stuck = None,
+                Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset <= origin.offset) => {
+                    assigned.blocked = None
+                }
                 Ok(()) => {}
                 Err(Error::Retry(what)) => return Err(self.rest(at, origin.offset, &what)),
                 Err(error) => return Err(error),
             }
-            slot.last_seen = origin.offset;
+            assigned.last_seen = origin.offset;
             let size = record.record.byte_len();
             (bytes, unserved, count) = (bytes + size, unserved + size, count + 1);
             if count.is_multiple_of(SERVE_RECORDS) || unserved > SERVE_BYTES {
@@ -288,20 +293,20 @@ impl StreamThread {
     }
 
     fn uncommitted_bytes(&self) -> usize {
-        let tasks = self.slots.iter().filter_map(|slot| slot.task.as_ref());
+        let tasks = self.tasks.iter().filter_map(|assigned| assigned.task.as_ref());
         self.outbox.in_flight_bytes() + tasks.map(Task::uncommitted_bytes).sum::<usize>()
     }
 
     /// All records of the batch are processed, so that nothing is buffered below the ends that it reached.
     fn note_ends(&mut self, batch: &RecordBatch) {
         for end in batch.ends() {
-            let slot = self.slots.iter_mut().find(|slot| slot.source == end.partition);
-            if let Some(slot) = slot
-                && let Some(task) = slot.running()
+            let assigned = self.tasks.iter_mut().find(|assigned| assigned.source == end.partition);
+            if let Some(assigned) = assigned
+                && let Some(task) = assigned.running()
             {
                 task.skip_to(end.offset);
-                slot.end = Some(end.offset);
-                slot.report(&self.instance.metrics(), self.index, self.fetching.end_offset(&end.partition));
+                assigned.end = Some(end.offset);
+                assigned.report(&self.instance.metrics(), self.index, self.fetching.end_offset(&end.partition));
             }
         }
     }
@@ -371,20 +376,20 @@ impl StreamThread {
     }
 
     /// Takes tasks that wait, and lets those run that were taken.
-    fn advance_slots(&mut self) -> Result<()> {
-        for at in 0..self.slots.len() {
-            if let Some(restoration) = &self.slots[at].restoration {
+    fn advance_tasks(&mut self) -> Result<()> {
+        for at in 0..self.tasks.len() {
+            if let Some(restoration) = &self.tasks[at].restoration {
                 match restoration.result.try_recv() {
                     Ok(result) => self.finish_restoration(at, result)?,
                     Err(std::sync::mpsc::TryRecvError::Empty) => {}
                     Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                         return Err(Error::Fatal(format!(
                             "the work of taking task {} ended without a word",
-                            self.slots[at].id
+                            self.tasks[at].id
                         )));
                     }
                 }
-            } else if self.slots[at].state() == TaskState::Created && self.is_ready {
+            } else if self.tasks[at].state() == TaskState::Created && self.is_ready {
                 self.start_restoration(at)?;
             }
         }
@@ -392,26 +397,26 @@ impl StreamThread {
     }
 
     fn start_restoration(&mut self, at: usize) -> Result<()> {
-        let slot = &mut self.slots[at];
-        if self.instance.now() < slot.retry_at {
+        let assigned = &mut self.tasks[at];
+        if self.instance.now() < assigned.retry_at {
             return Ok(());
         }
         // Another thread of this process still has it; the others go on.
-        let Some(ownership) = self.instance.owners.take(slot.id, self.index) else { return Ok(()) };
-        let rebuild = std::mem::take(&mut slot.rebuild);
-        slot.enter(if rebuild { TaskState::Rebuilding } else { TaskState::Restoring })?;
-        slot.report(&self.instance.metrics(), self.index, None);
+        let Some(ownership) = self.instance.owners.take(assigned.id, self.index) else { return Ok(()) };
+        let rebuild = std::mem::take(&mut assigned.rebuild);
+        assigned.transition_to(if rebuild { TaskState::Rebuilding } else { TaskState::Restoring })?;
+        assigned.report(&self.instance.metrics(), self.index, None);
         let restoration = TaskRestoration {
             instance: self.instance.clone(),
             thread: self.index,
-            id: slot.id,
-            plan: slot.plan.clone(),
-            source: slot.source.clone(),
+            id: assigned.id,
+            plan: assigned.plan.clone(),
+            source: assigned.source.clone(),
             cancel: Arc::default(),
         };
-        let only_asks = slot.plan.stores.is_empty();
+        let only_asks = assigned.plan.stores.is_empty();
         let (job, pending) = restoration_job(restoration, ownership, rebuild);
-        slot.restoration = Some(pending);
+        assigned.restoration = Some(pending);
         let executor = &self.instance.ports.executor;
         if only_asks {
             executor.run_at_once(job)
@@ -422,10 +427,10 @@ impl StreamThread {
     }
 
     fn finish_restoration(&mut self, at: usize, restored: RestorationResult) -> Result<()> {
-        let slot = &mut self.slots[at];
-        slot.restoration = None;
+        let assigned = &mut self.tasks[at];
+        assigned.restoration = None;
         let ready = restored.result.and_then(|RestoredTask { db, cut, is_uncommitted }| {
-            let mut task = Task::new(slot.plan.clone(), slot.id, db, cut)?;
+            let mut task = Task::new(assigned.plan.clone(), assigned.id, db, cut)?;
             if is_uncommitted {
                 task.commit_anyway();
             }
@@ -433,12 +438,12 @@ impl StreamThread {
         });
         match ready {
             Ok(task) => {
-                slot.task = Some(task);
-                slot.ownership = Some(restored.ownership);
-                slot.enter(TaskState::Running)?;
-                slot.fetch = Fetch::Add;
-                (slot.failing_since, slot.backoff) = (None, Backoff::default());
-                slot.report(&self.instance.metrics(), self.index, None);
+                assigned.task = Some(task);
+                assigned.ownership = Some(restored.ownership);
+                assigned.transition_to(TaskState::Running)?;
+                assigned.consumption = ConsumptionState::ToAssign;
+                (assigned.failing_since, assigned.backoff) = (None, Backoff::default());
+                assigned.report(&self.instance.metrics(), self.index, None);
                 Ok(())
             }
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
@@ -447,50 +452,53 @@ impl StreamThread {
     }
 
     fn retry_restoration(&mut self, at: usize, error: &Error) -> Result<()> {
-        let (now, slot) = (self.instance.now(), &mut self.slots[at]);
-        let since = *slot.failing_since.get_or_insert(now);
+        let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
+        let since = *assigned.failing_since.get_or_insert(now);
         if now.saturating_sub(since) > self.instance.config.task_timeout {
-            return Err(Error::Fatal(format!("task {} cannot be taken: {error}", slot.id)));
+            return Err(Error::Fatal(format!("task {} cannot be taken: {error}", assigned.id)));
         }
         // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
-        tracing::info!(task = %slot.id, "the task cannot be restored yet and is tried again: {error}");
-        slot.retry_at = now + slot.backoff.next();
-        slot.release(matches!(error, Error::Corrupted { .. }))
+        tracing::info!(task = %assigned.id, "the task cannot be restored yet and is tried again: {error}");
+        assigned.retry_at = now + assigned.backoff.next();
+        assigned.close_dirty(matches!(error, Error::Corrupted { .. }))
     }
 
     /// Brings the consumer in line with the slots. Never between an event and its answer: the consumer would take it for that.
-    fn settle(&mut self) -> Result<()> {
-        let of = |slots: &[Slot], wanted: Fetch| -> Vec<PartitionStart> {
-            let due = slots.iter().filter(|slot| slot.fetch == wanted);
-            due.map(|slot| PartitionStart {
-                partition: slot.source.clone(),
-                offset: slot.task.as_ref().map_or(PartitionStart::BEGINNING, Task::next_offset),
+    fn reconcile_consumer(&mut self) -> Result<()> {
+        let of = |tasks: &[AssignedTask], wanted: ConsumptionState| -> Vec<PartitionStart> {
+            let due = tasks.iter().filter(|assigned| assigned.consumption == wanted);
+            due.map(|assigned| PartitionStart {
+                partition: assigned.source.clone(),
+                offset: assigned.task.as_ref().map_or(PartitionStart::BEGINNING, Task::next_offset),
             })
             .collect()
         };
-        let (add, seek, remove) =
-            (of(&self.slots, Fetch::Add), of(&self.slots, Fetch::Seek), of(&self.slots, Fetch::Remove));
+        let (add, seek, remove) = (
+            of(&self.tasks, ConsumptionState::ToAssign),
+            of(&self.tasks, ConsumptionState::ToSeek),
+            of(&self.tasks, ConsumptionState::ToUnassign),
+        );
         if !remove.is_empty() {
             let partitions: Vec<_> = remove.into_iter().map(|start| start.partition).collect();
             self.fetching.unassign(&partitions)?;
-            self.settled(Fetch::Remove, Fetch::Off);
+            self.set_consumption(ConsumptionState::ToUnassign, ConsumptionState::Unassigned);
         }
         if !seek.is_empty() {
             self.fetching.seek(&seek)?;
-            self.settled(Fetch::Seek, Fetch::On);
+            self.set_consumption(ConsumptionState::ToSeek, ConsumptionState::Fetching);
         }
         if !add.is_empty() {
             self.fetching.assign(&add)?;
-            self.settled(Fetch::Add, Fetch::On);
+            self.set_consumption(ConsumptionState::ToAssign, ConsumptionState::Fetching);
         }
         Ok(())
     }
 
-    fn settled(&mut self, from: Fetch, to: Fetch) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.fetch == from) {
-            slot.fetch = to;
-            slot.was_added |= to == Fetch::On;
-            slot.end = None;
+    fn set_consumption(&mut self, from: ConsumptionState, to: ConsumptionState) {
+        for assigned in self.tasks.iter_mut().filter(|assigned| assigned.consumption == from) {
+            assigned.consumption = to;
+            assigned.was_assigned |= to == ConsumptionState::Fetching;
+            assigned.end = None;
         }
     }
 }

@@ -71,8 +71,8 @@ fn a_transaction_that_nobody_ends_is_told_of() {
     let from = world.broker.lock().end(&at);
     world.broker.append(&at, number, "b", "1");
     let told = |running: &Running| {
-        let slots = running.thread.slots.iter();
-        let hidden = slots.filter_map(|slot| Some((slot.source.clone(), slot.hidden?)));
+        let tasks = running.thread.tasks.iter();
+        let hidden = tasks.filter_map(|assigned| Some((assigned.source.clone(), assigned.hidden?)));
         hidden.map(|(source, hidden)| (source, hidden.from, hidden.is_told)).collect::<Vec<_>>()
     };
     for wanted in [false, true] {

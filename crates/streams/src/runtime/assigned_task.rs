@@ -1,4 +1,5 @@
-//! An assigned task of a thread: its state, what the consumer knows of its partition, and the work under way for it.
+//! An assigned task of a thread: its state, what the consumer knows of its partition, and the
+//! restoration that is under way for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +16,22 @@ use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
 use crate::task::{Plan, Task};
 
-/// What has to be done at the consumer for a partition.
+/// What the consumer does for the partition of a task, or has to be made to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fetch {
+pub(super) enum ConsumptionState {
     /// It is not fetched.
-    Off,
+    Unassigned,
     /// To be assigned at the task's next offset.
-    Add,
+    ToAssign,
     /// It is fetched, and comes in the task's order.
-    On,
+    Fetching,
     /// To be sought to the task's next offset; what comes before that is dropped.
-    Seek,
+    ToSeek,
     /// To be held back.
-    Remove,
+    ToUnassign,
 }
 
-/// The taking of a task, under way in another thread.
+/// The restoration of a task, under way in another thread.
 pub(super) struct PendingRestoration {
     pub result: Receiver<RestorationResult>,
     pub cancel: Arc<AtomicBool>,
@@ -45,39 +46,40 @@ impl Drop for PendingRestoration {
 /// In the place of an offset: a task is stuck in work of its own, and at no record.
 pub(super) const WORK: i64 = i64::MAX;
 
-/// A record that what a task needs of others is not there for yet.
+/// A task that cannot get past a record, since something that it needs of others is not available
+/// yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stuck {
+pub(super) struct BlockedTask {
     pub offset: i64,
     pub since: Duration,
-    /// The rests between the tries.
+    /// The waits between the attempts.
     pub backoff: Backoff,
 }
 
 /// An assigned task. Its fields are dropped in their order: first the work under way, then the store, then the ownership.
-pub(super) struct Slot {
+pub(super) struct AssignedTask {
     pub id: TaskId,
     pub source: TopicPartition,
     pub plan: Arc<Plan>,
     state: TaskState,
-    pub fetch: Fetch,
+    pub consumption: ConsumptionState,
     /// Whether the consumer was ever given the partition.
-    pub was_added: bool,
+    pub was_assigned: bool,
     pub restoration: Option<PendingRestoration>,
     pub task: Option<Task>,
     pub ownership: Option<Ownership>,
-    /// Its store is to be thrown away before it is taken.
+    /// Its store is to be deleted before it is restored.
     pub rebuild: bool,
-    /// Not taken again before.
+    /// It is not restored again before this time.
     pub retry_at: Duration,
     /// The waits between the tries.
     pub backoff: Backoff,
-    /// Since when it cannot be taken.
+    /// Since when its restoration has failed.
     pub failing_since: Option<Duration>,
     /// The record that it cannot get past.
-    pub stuck: Option<Stuck>,
-    /// It is to be given up at the next abort, and to rest until it is taken again.
-    pub rests: bool,
+    pub blocked: Option<BlockedTask>,
+    /// It is to be closed at the next abort, and restored once its back-off is over.
+    pub is_backing_off: bool,
     /// The end of the partition that was last reached.
     pub end: Option<i64>,
     /// The last record seen.
@@ -86,15 +88,15 @@ pub(super) struct Slot {
     pub hidden: Option<Hidden>,
 }
 
-impl Slot {
-    pub fn new(id: TaskId, source: TopicPartition, plan: Arc<Plan>) -> Slot {
-        Slot {
+impl AssignedTask {
+    pub fn new(id: TaskId, source: TopicPartition, plan: Arc<Plan>) -> AssignedTask {
+        AssignedTask {
             id,
             source,
             plan,
             state: TaskState::Created,
-            fetch: Fetch::Off,
-            was_added: false,
+            consumption: ConsumptionState::Unassigned,
+            was_assigned: false,
             restoration: None,
             task: None,
             ownership: None,
@@ -102,8 +104,8 @@ impl Slot {
             retry_at: Duration::ZERO,
             backoff: Backoff::default(),
             failing_since: None,
-            stuck: None,
-            rests: false,
+            blocked: None,
+            is_backing_off: false,
             end: None,
             last_seen: -1,
             hidden: None,
@@ -114,8 +116,8 @@ impl Slot {
         self.state
     }
 
-    /// Goes over to a state that may follow.
-    pub fn enter(&mut self, next: TaskState) -> Result<()> {
+    /// Changes the state to one that may follow.
+    pub fn transition_to(&mut self, next: TaskState) -> Result<()> {
         if !self.state.allows(next) {
             return Err(Error::Fatal(format!(
                 "task {} went from {} to {next}: this is a bug, please report it",
@@ -129,22 +131,24 @@ impl Slot {
 
     /// The task, if its partition is fetched in its order.
     pub fn running(&mut self) -> Option<&mut Task> {
-        if self.fetch == Fetch::On { self.task.as_mut() } else { None }
+        if self.consumption == ConsumptionState::Fetching { self.task.as_mut() } else { None }
     }
 
-    /// Gives the task up without a write; it is to be taken again.
-    pub fn release(&mut self, rebuild: bool) -> Result<()> {
+    /// Closes the task without a write; it is to be restored again.
+    pub fn close_dirty(&mut self, rebuild: bool) -> Result<()> {
         self.restoration = None;
         self.task = None;
         self.ownership = None;
         self.rebuild |= rebuild;
-        self.rests = false;
-        self.fetch = match self.fetch {
-            Fetch::Off | Fetch::Add => Fetch::Off,
-            Fetch::On | Fetch::Seek | Fetch::Remove => Fetch::Remove,
+        self.is_backing_off = false;
+        self.consumption = match self.consumption {
+            ConsumptionState::Unassigned | ConsumptionState::ToAssign => ConsumptionState::Unassigned,
+            ConsumptionState::Fetching | ConsumptionState::ToSeek | ConsumptionState::ToUnassign => {
+                ConsumptionState::ToUnassign
+            }
         };
         if self.state != TaskState::Created {
-            self.enter(TaskState::Created)?;
+            self.transition_to(TaskState::Created)?;
         }
         Ok(())
     }
@@ -160,7 +164,7 @@ impl Slot {
         (known - committed).max(1) as u64
     }
 
-    /// Tells where the task stands.
+    /// Reports the state and the lag of the task to the metrics.
     pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<i64>) {
         let committed = self.task.as_ref().map_or(-1, |task| task.last_commit().next_offset);
         let (state, source, lag) = (self.state, self.source.clone(), self.lag(high));
