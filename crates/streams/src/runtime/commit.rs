@@ -105,7 +105,7 @@ impl StreamThread {
         match step {
             Step::Flush => self.flush_tasks(work),
             Step::Changelog => self.send_changes(work),
-            Step::Drain => self.outbox.drain(),
+            Step::Drain => self.collector.drain(),
             Step::Membership => {
                 let group = self.membership.metadata()?;
                 // A broker does not fence a commit of such a member at all.
@@ -155,7 +155,7 @@ impl StreamThread {
             if !task.has_work().map_err(as_abort)? {
                 continue;
             }
-            match task.work(&mut self.outbox) {
+            match task.work(&mut self.collector) {
                 Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset == WORK) => assigned.blocked = None,
                 Ok(()) => {}
                 Err(Error::Retry(what)) => return Err(self.rest(at, WORK, &what)),
@@ -177,7 +177,7 @@ impl StreamThread {
                 for change in changes {
                     let (key, timestamp_ms) = (Some(change.key), change.timestamp_ms);
                     let record = Record { key, value: change.value, headers: Headers::NONE, timestamp_ms };
-                    self.outbox.send_change(&store.changelog, assigned.id.partition, &record)?;
+                    self.collector.send_change(&store.changelog, assigned.id.partition, &record)?;
                 }
             }
         }
@@ -186,7 +186,7 @@ impl StreamThread {
 
     fn send_offsets(&mut self, work: &mut Work) -> Result<()> {
         let stamp = self.instance.agreement.stamp();
-        let producer = self.outbox.producer()?;
+        let producer = self.collector.producer()?;
         if let Some(unknown) = work.changed.iter().find(|changelog| producer.last_offset(changelog).is_none()) {
             return Err(Error::Aborted(format!("the offset of the last record of changelog {unknown} is not known")));
         }
@@ -194,7 +194,7 @@ impl StreamThread {
         for (at, cut) in &mut work.cuts {
             let assigned = &self.tasks[*at];
             let Some(task) = &assigned.task else { continue };
-            let producer = self.outbox.producer()?;
+            let producer = self.collector.producer()?;
             let delivered = |index: usize| {
                 let changelog = assigned.plan.stores[index].changelog.clone();
                 producer.last_offset(&TopicPartition::new(changelog, assigned.id.partition))
@@ -206,15 +206,15 @@ impl StreamThread {
             offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: cut.next_offset, metadata });
         }
         let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };
-        let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
+        let (timeout, collector) = (self.instance.config.call_timeout, &mut self.collector);
         let result =
-            retried(&self.instance, self.renewal, || outbox.producer()?.send_offsets(&offsets, group, timeout));
+            retried(&self.instance, self.renewal, || collector.producer()?.send_offsets(&offsets, group, timeout));
         result.map_err(as_abort)
     }
 
     fn commit_transaction(&mut self) -> Result<()> {
-        let (timeout, outbox) = (self.instance.config.call_timeout, &mut self.outbox);
-        let result = retried(&self.instance, self.renewal, || outbox.producer()?.commit(timeout));
+        let (timeout, collector) = (self.instance.config.call_timeout, &mut self.collector);
+        let result = retried(&self.instance, self.renewal, || collector.producer()?.commit(timeout));
         match result {
             Ok(()) => {
                 self.in_transaction = false;
@@ -232,7 +232,7 @@ impl StreamThread {
         for (at, cut) in work.cuts.drain(..) {
             let assigned = &mut self.tasks[at];
             let Some(task) = &mut assigned.task else { continue };
-            self.outbox.settle(assigned.id, cut.next_offset);
+            self.collector.forget_refusals(assigned.id, cut.next_offset);
             let written = task.apply(cut);
             self.instance.metrics().add(task.counts());
             task.counts().reset();

@@ -110,7 +110,7 @@ impl StreamThread {
     /// Closes everything without a further commit: aborts what is open, drops the tasks. For the end, good or bad.
     pub fn close(&mut self) {
         if self.in_transaction
-            && let Some(producer) = &mut self.outbox.producer
+            && let Some(producer) = &mut self.collector.producer
             && producer.fatal_error().is_none()
             && let Err(error) = producer.abort(self.instance.config.call_timeout)
         {

@@ -42,7 +42,7 @@ impl StreamThread {
                 "{what}; this stream thread ends, and another one with a new consumer takes its place"
             );
         }
-        match self.outbox.cause_of(error) {
+        match self.collector.cause_of(error) {
             Error::Fatal(what) | Error::Disagreement(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.wait_out(what),
             Error::Aborted(what) | Error::Record(what) => {
@@ -101,13 +101,13 @@ impl StreamThread {
     /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
     fn abort(&mut self) -> Result<()> {
         if self.in_transaction {
-            let (instance, outbox) = (self.instance.clone(), &mut self.outbox);
+            let (instance, collector) = (self.instance.clone(), &mut self.collector);
             let timeout = instance.config.call_timeout;
-            let aborted = retried(&instance, self.renewal, || outbox.producer()?.abort(timeout));
+            let aborted = retried(&instance, self.renewal, || collector.producer()?.abort(timeout));
             match aborted {
                 Ok(()) => {
                     self.in_transaction = false;
-                    self.outbox.forget_failures();
+                    self.collector.forget_failures();
                 }
                 Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
                 // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
@@ -167,7 +167,7 @@ impl StreamThread {
     /// A topic takes smaller batches than were sent: a new producer sends the records again, in batches of half the size. A record that is refused in a
     /// batch of its own is a dead letter, so this comes to an end.
     fn send_smaller(&mut self, what: &str) -> Result<()> {
-        let refused = self.outbox.batches;
+        let refused = self.collector.batches;
         let batches = self.instance.lower_batches(refused);
         tracing::warn!(
             thread = self.index,
@@ -180,7 +180,7 @@ impl StreamThread {
     /// A new producer, whose first act ends the transaction of this one; then every task is taken anew, at what the broker has.
     fn replace_producer(&mut self, wait: Duration) -> Result<()> {
         self.producer_at = self.instance.now() + wait;
-        self.outbox.producer = None;
+        self.collector.producer = None;
         self.is_ready = false;
         self.in_transaction = false;
         self.restore_all_again(Duration::ZERO)

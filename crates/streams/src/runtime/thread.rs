@@ -9,7 +9,7 @@ use super::commit::as_abort;
 use super::instance::Instance;
 use super::look::Look;
 use super::metrics::ThreadMetrics;
-use super::outbox::Outbox;
+use super::record_collector::RecordCollector;
 use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
@@ -56,7 +56,7 @@ pub struct StreamThread {
     pub(super) producers: Box<dyn ProducerFactory>,
     /// [`Instance::renewals`] before its clients were made.
     pub(super) renewal: u64,
-    pub(super) outbox: Outbox,
+    pub(super) collector: RecordCollector,
     /// Whether the producer is initialised.
     pub(super) is_ready: bool,
     pub(super) in_transaction: bool,
@@ -96,7 +96,7 @@ impl StreamThread {
     /// Thread number `index` of an instance.
     pub fn new(instance: &Arc<Instance>, index: usize, ports: ThreadPorts) -> StreamThread {
         let now = instance.now();
-        let outbox = Outbox::new(instance.ports.clock.clone(), instance.config.task_timeout);
+        let collector = RecordCollector::new(instance.ports.clock.clone(), instance.config.task_timeout);
         StreamThread {
             instance: instance.clone(),
             index,
@@ -105,7 +105,7 @@ impl StreamThread {
             fetching: ports.fetching,
             producers: ports.producers,
             renewal: ports.renewal,
-            outbox,
+            collector,
             is_ready: false,
             in_transaction: false,
             phase: Phase::New,
@@ -265,11 +265,11 @@ impl StreamThread {
             }
             let Some(task) = &mut assigned.task else { continue };
             if !self.in_transaction {
-                self.outbox.begin_transaction()?;
+                self.collector.begin_transaction()?;
                 self.in_transaction = true;
                 self.instance.thread_metrics(self.index).begun(self.instance.now());
             }
-            match task.process(&record, &mut self.outbox) {
+            match task.process(&record, &mut self.collector) {
                 Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset <= origin.offset) => {
                     assigned.blocked = None
                 }
@@ -282,19 +282,19 @@ impl StreamThread {
             (bytes, unserved, count) = (bytes + size, unserved + size, count + 1);
             if count.is_multiple_of(SERVE_RECORDS) || unserved > SERVE_BYTES {
                 unserved = 0;
-                self.outbox.serve(Duration::ZERO)?;
+                self.collector.serve(Duration::ZERO)?;
                 if self.uncommitted_bytes() > self.instance.config.uncommitted_bytes {
                     self.commit()?;
                 }
             }
         }
         self.metrics().processed(count, bytes as u64);
-        self.outbox.serve(Duration::ZERO)
+        self.collector.serve(Duration::ZERO)
     }
 
     fn uncommitted_bytes(&self) -> usize {
         let tasks = self.tasks.iter().filter_map(|assigned| assigned.task.as_ref());
-        self.outbox.in_flight_bytes() + tasks.map(Task::uncommitted_bytes).sum::<usize>()
+        self.collector.in_flight_bytes() + tasks.map(Task::uncommitted_bytes).sum::<usize>()
     }
 
     /// All records of the batch are processed, so that nothing is buffered below the ends that it reached.
@@ -313,7 +313,7 @@ impl StreamThread {
 
     pub(super) fn begin_transaction(&mut self) -> Result<()> {
         if !self.in_transaction {
-            self.outbox.begin_transaction()?;
+            self.collector.begin_transaction()?;
             self.in_transaction = true;
             self.metrics().begun(self.instance.now());
         }
@@ -331,7 +331,7 @@ impl StreamThread {
                 self.is_ready = true;
                 Ok(())
             }
-            Err(Error::Retry(what)) if self.outbox.producer.is_none() => {
+            Err(Error::Retry(what)) if self.collector.producer.is_none() => {
                 self.tell_unmade(&what);
                 Ok(())
             }
@@ -359,12 +359,12 @@ impl StreamThread {
     }
 
     fn make_producer(&mut self) -> Result<()> {
-        let producer = match &mut self.outbox.producer {
+        let producer = match &mut self.collector.producer {
             Some(producer) => producer,
             none => {
                 let batches = self.instance.batches();
                 let producer = none.insert(self.producers.create(batches)?);
-                self.outbox.batches = batches;
+                self.collector.batches = batches;
                 producer
             }
         };

@@ -53,7 +53,7 @@ fn many_failed_deliveries_are_one_failed_transaction() {
     }
     assert!(world.broker.lock().faults.is_empty(), "all failed in one transaction");
     // While nothing is read, as in a client that seeks: a failure told now would take the tasks back once more.
-    assert_eq!(running.thread.outbox.serve(Duration::ZERO), Ok(()));
+    assert_eq!(running.thread.collector.serve(Duration::ZERO), Ok(()));
     running.finish();
     assert_eq!(aborts(&running), 1);
     running.stop();

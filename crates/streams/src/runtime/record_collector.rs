@@ -1,4 +1,5 @@
-//! A thread's outputs on their way into its transaction, and the memory of which source record each came from.
+//! The record collector of a stream thread: sends outputs and changelog records in its transaction,
+//! and remembers the source record of each output (Kafka Streams' `RecordCollector`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use crate::ports::{BatchLimit, Clock, DeliveryFailure, OutRecord, Producer};
 use crate::record::{Record, TaskId};
 use crate::task::{Collector, Sent};
 
-/// An output: the how-manieth of which record of which task. Processing the record again makes the same output again. One of a slice of work, which
-/// may be cut otherwise the next time, goes by its digest instead of an offset.
-type Output = (TaskId, i64, u32);
+/// Identifies an output by task, source offset and ordinal. Processing the record again makes the
+/// same output again. One of a slice of work, which may be cut otherwise the next time, goes by its
+/// digest instead of an offset.
+type OutputId = (TaskId, i64, u32);
 
 /// An output that was sent.
-struct Entry {
-    output: Output,
+struct SentOutput {
+    output: OutputId,
     /// Bytes of its key and value.
     bytes: usize,
 }
@@ -28,36 +30,36 @@ const CHANGELOG: u64 = u64::MAX;
 /// How long a full queue is drained before the next try.
 const DRAIN: Duration = Duration::from_millis(5);
 
-/// Sends a thread's outputs.
-pub(super) struct Outbox {
+/// Sends the outputs of a thread.
+pub(super) struct RecordCollector {
     pub producer: Option<Box<dyn Producer>>,
     /// What the producer puts into one batch.
     pub batches: BatchLimit,
     clock: Arc<dyn Clock>,
     /// For how long a full queue is drained.
-    patience: Duration,
+    delivery_timeout: Duration,
     /// The outputs of this transaction, by token.
-    journal: Vec<Entry>,
-    current: Output,
+    sent_outputs: Vec<SentOutput>,
+    current: OutputId,
     /// Whether the outputs come of no record.
-    is_work: bool,
+    is_background: bool,
     /// Dead letters of the record at hand, which are counted apart: a refused output brings one more of them when it comes again.
     dead_letters: u32,
     /// Outputs that the broker refused, with its reason; when they come again they are not sent.
-    refused: BTreeMap<Output, String>,
+    refused: BTreeMap<OutputId, String>,
 }
 
-impl Outbox {
-    pub fn new(clock: Arc<dyn Clock>, patience: Duration) -> Outbox {
+impl RecordCollector {
+    pub fn new(clock: Arc<dyn Clock>, delivery_timeout: Duration) -> RecordCollector {
         let current = (TaskId { subtopology: 0, partition: 0 }, 0, 0);
-        Outbox {
+        RecordCollector {
             producer: None,
             batches: BatchLimit::Bytes(BatchLimit::DEFAULT_BYTES),
             clock,
-            patience,
-            journal: Vec::new(),
+            delivery_timeout,
+            sent_outputs: Vec::new(),
             current,
-            is_work: false,
+            is_background: false,
             dead_letters: 0,
             refused: BTreeMap::new(),
         }
@@ -87,14 +89,14 @@ impl Outbox {
 
     /// Begins a transaction.
     pub fn begin_transaction(&mut self) -> Result<()> {
-        self.journal.clear();
+        self.sent_outputs.clear();
         self.producer()?.begin()
     }
 
     /// Forgets refusals below a task's committed offset, and of its work: those outputs do not come again.
-    pub fn settle(&mut self, task: TaskId, committed: i64) {
+    pub fn forget_refusals(&mut self, task: TaskId, committed: i64) {
         if !self.refused.is_empty() {
-            let comes_again = |offset: i64, number: u32| number & WORK == 0 && offset >= committed;
+            let comes_again = |offset: i64, number: u32| number & BACKGROUND == 0 && offset >= committed;
             self.refused.retain(|(of, offset, number), _| *of != task || comes_again(*offset, *number));
         }
     }
@@ -113,7 +115,7 @@ impl Outbox {
     fn check_deliveries(&mut self) -> Result<()> {
         let mut worst: Option<Error> = None;
         while let Some(failure) = self.producer.as_mut().and_then(|producer| producer.take_failure()) {
-            let error = self.judged(failure);
+            let error = self.classify(failure);
             if worst.as_ref().is_none_or(|known| rank(&error) > rank(known)) {
                 worst = Some(error);
             }
@@ -129,8 +131,8 @@ impl Outbox {
 
     /// What a failed delivery means. A record that would be refused again is noted, so that it goes to the dead letters when it comes again. A batch that is
     /// too large says so of each record in it; that is true of a record only if it was alone in its batch.
-    fn judged(&mut self, failure: DeliveryFailure) -> Error {
-        let sent = self.journal.get(failure.token as usize);
+    fn classify(&mut self, failure: DeliveryFailure) -> Error {
+        let sent = self.sent_outputs.get(failure.token as usize);
         let (why, is_too_large) = match failure.error {
             Error::Record(why) => (why, false),
             Error::BatchTooLarge(why) if self.batches.is_alone(sent.map_or(0, |entry| entry.bytes)) => (why, true),
@@ -149,9 +151,9 @@ impl Outbox {
     /// Waits until every record was delivered.
     ///
     /// # Errors
-    /// As for [`Outbox::serve`], or it takes too long.
+    /// As for [`RecordCollector::serve`], or it takes too long.
     pub fn drain(&mut self) -> Result<()> {
-        let deadline = self.clock.monotonic() + self.patience;
+        let deadline = self.clock.monotonic() + self.delivery_timeout;
         while self.producer()?.in_flight() > 0 {
             self.producer()?.drain(DRAIN);
             self.check_deliveries()?;
@@ -169,7 +171,7 @@ impl Outbox {
 
     /// Sends a changelog record.
     pub fn send_change(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<()> {
-        match self.queue(&OutRecord { topic, partition, record: *record, token: CHANGELOG })? {
+        match self.enqueue(&OutRecord { topic, partition, record: *record, token: CHANGELOG })? {
             Sent::Queued => Ok(()),
             Sent::Refused(why) => Err(Error::Fatal(format!(
                 "changelog `{topic}` cannot take a record: {why}; raise its max.message.bytes and segment.bytes"
@@ -178,7 +180,7 @@ impl Outbox {
     }
 
     /// A full queue is answered by draining, never by dropping.
-    fn queue(&mut self, record: &OutRecord<'_>) -> Result<Sent> {
+    fn enqueue(&mut self, record: &OutRecord<'_>) -> Result<Sent> {
         let mut deadline = None;
         loop {
             let Some(producer) = &mut self.producer else {
@@ -194,7 +196,7 @@ impl Outbox {
             self.producer()?.drain(DRAIN);
             self.check_deliveries()?;
             let now = self.clock.monotonic();
-            if now > *deadline.get_or_insert(now + self.patience) {
+            if now > *deadline.get_or_insert(now + self.delivery_timeout) {
                 return Err(Error::Aborted("the producer's queue stays full".to_owned()));
             }
         }
@@ -216,7 +218,7 @@ fn rank(error: &Error) -> u8 {
 /// Set in the number of a dead letter.
 const DEAD_LETTER: u32 = 1 << 31;
 /// Set in the number of an output of a slice of work.
-const WORK: u32 = 1 << 30;
+const BACKGROUND: u32 = 1 << 30;
 
 /// What an output of a slice of work is known by when it comes again.
 fn digest(topic: &str, record: &Record<'_>) -> i64 {
@@ -224,21 +226,21 @@ fn digest(topic: &str, record: &Record<'_>) -> i64 {
     parts.into_iter().flatten().fold(0, |seed, part| xxh3_64_with_seed(part, seed)) as i64
 }
 
-impl Collector for Outbox {
+impl Collector for RecordCollector {
     fn begin(&mut self, task: TaskId, offset: i64) {
         self.current = (task, offset, 0);
-        self.is_work = false;
+        self.is_background = false;
         self.dead_letters = 0;
     }
 
     fn begin_work(&mut self, task: TaskId) {
         self.current = (task, 0, 0);
-        self.is_work = true;
+        self.is_background = true;
     }
 
     fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
-        if self.is_work {
-            let output = (self.current.0, digest(topic, record), WORK);
+        if self.is_background {
+            let output = (self.current.0, digest(topic, record), BACKGROUND);
             return self.send_as(output, topic, partition, record);
         }
         self.current.2 += 1;
@@ -246,8 +248,8 @@ impl Collector for Outbox {
     }
 
     fn dead_letter(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
-        if self.is_work {
-            let output = (self.current.0, digest(topic, record), DEAD_LETTER | WORK);
+        if self.is_background {
+            let output = (self.current.0, digest(topic, record), DEAD_LETTER | BACKGROUND);
             return self.send_as(output, topic, partition, record);
         }
         self.dead_letters += 1;
@@ -256,16 +258,16 @@ impl Collector for Outbox {
     }
 }
 
-impl Outbox {
-    fn send_as(&mut self, output: Output, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
+impl RecordCollector {
+    fn send_as(&mut self, output: OutputId, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
         if !self.refused.is_empty()
             && let Some(why) = self.refused.get(&output)
         {
             return Ok(Sent::Refused(why.clone()));
         }
-        let token = self.journal.len() as u64;
+        let token = self.sent_outputs.len() as u64;
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-        self.journal.push(Entry { output, bytes });
-        self.queue(&OutRecord { topic, partition, record: *record, token })
+        self.sent_outputs.push(SentOutput { output, bytes });
+        self.enqueue(&OutRecord { topic, partition, record: *record, token })
     }
 }
