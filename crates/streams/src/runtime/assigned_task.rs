@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::hidden::Hidden;
 use super::metrics::{Metrics, TaskStatus};
-use super::owners::Ownership;
 use super::restoration::RestorationResult;
+use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
@@ -67,7 +67,7 @@ pub(super) struct AssignedTask {
     pub was_assigned: bool,
     pub restoration: Option<PendingRestoration>,
     pub task: Option<Task>,
-    pub ownership: Option<Ownership>,
+    pub lock: Option<TaskLock>,
     /// Its store is to be deleted before it is restored.
     pub rebuild: bool,
     /// It is not restored again before this time.
@@ -99,7 +99,7 @@ impl AssignedTask {
             was_assigned: false,
             restoration: None,
             task: None,
-            ownership: None,
+            lock: None,
             rebuild: false,
             retry_at: Duration::ZERO,
             backoff: Backoff::default(),
@@ -138,7 +138,7 @@ impl AssignedTask {
     pub fn close_dirty(&mut self, rebuild: bool) -> Result<()> {
         self.restoration = None;
         self.task = None;
-        self.ownership = None;
+        self.lock = None;
         self.rebuild |= rebuild;
         self.is_backing_off = false;
         self.consumption = match self.consumption {

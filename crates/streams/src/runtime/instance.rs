@@ -13,8 +13,8 @@ use super::executor::Executor;
 use super::findings::Findings;
 use super::look::Sources;
 use super::metrics::{Metrics, ThreadMetrics};
-use super::owners::Owners;
 use super::setup;
+use super::task_locks::TaskLocks;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
 use crate::record::TaskId;
@@ -46,7 +46,7 @@ pub struct Instance {
     pub(super) config: RuntimeConfig,
     pub(super) plans: Vec<Arc<Plan>>,
     pub(super) ports: InstancePorts,
-    pub(super) owners: Owners,
+    pub(super) task_locks: TaskLocks,
     /// How long a deleted key is still told by its changelog, by topic: a store idle for longer is rebuilt (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     /// The topology that the group's instances agree on.
@@ -110,12 +110,12 @@ impl Instance {
             changelog_memory.insert(store.changelog.clone(), Duration::from_millis(millis));
         }
         let sources = Sources::of(&*ports.admin, &plans)?;
-        let owners = Owners::default();
+        let task_locks = TaskLocks::default();
         Ok(Arc::new(Instance {
             config,
             plans,
             ports,
-            owners,
+            task_locks,
             changelog_memory,
             agreement,
             sources,

@@ -16,7 +16,6 @@ mod instance;
 mod look;
 mod metrics;
 mod offset_out_of_range;
-mod owners;
 mod placement;
 mod purge;
 mod rebalance;
@@ -26,6 +25,7 @@ mod restoration;
 mod setup;
 
 mod standby;
+mod task_locks;
 #[cfg(test)]
 mod tests;
 mod thread;

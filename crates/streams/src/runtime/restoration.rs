@@ -11,7 +11,7 @@ use super::changelog_reader;
 use super::executor::Job;
 use super::findings::Finding;
 use super::instance::Instance;
-use super::owners::Ownership;
+use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
@@ -23,7 +23,7 @@ use crate::topology::Stamp;
 /// store before the ownership.
 pub(super) struct RestorationResult {
     pub result: Result<RestoredTask>,
-    pub ownership: Ownership,
+    pub lock: TaskLock,
 }
 
 /// The stores and the checkpoint of a task that was restored.
@@ -47,7 +47,7 @@ pub(super) struct TaskRestoration {
 /// Makes the job that restores a task, and the handle through which its result arrives.
 pub(super) fn restoration_job(
     restoration: TaskRestoration,
-    ownership: Ownership,
+    lock: TaskLock,
     rebuild: bool,
 ) -> (Job, PendingRestoration) {
     let (send, result): (Sender<RestorationResult>, _) = channel();
@@ -56,7 +56,7 @@ pub(super) fn restoration_job(
         let result = restoration.run(rebuild);
         // The receiver is gone if the task was revoked; dropping the result releases the lock of
         // the task.
-        let _ = send.send(RestorationResult { result, ownership });
+        let _ = send.send(RestorationResult { result, lock });
     });
     (job, PendingRestoration { result, cancel })
 }

@@ -2,7 +2,8 @@
 //!
 //! A standby writes the very folder that its task would be taken from, by the same steps as a restore: records that were committed, and with each batch
 //! the position and checksum that they bring the store to. So nothing has to be known of standbys when a task is taken; what one left is held against
-//! the commit like any store. It owns its task in this process ([`super::owners`]) and lets go as soon as a stream thread asks for it.
+//! the commit like any store. It owns its task in this process ([`super::task_locks`]) and lets go
+//! as soon as a stream thread asks for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use super::changelog_reader::{self, RestoreProgress};
 use super::config::transactional_id;
 use super::instance::Instance;
 use super::metrics::StandbyStatus;
-use super::owners::Ownership;
 use super::placement;
 use super::restoration::{check_position, is_stale};
+use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::ports::{GroupMember, PartitionStart, RestoreReader, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
@@ -57,7 +58,7 @@ struct Warm {
     rank: u32,
     /// When the store was last written.
     written_at: Duration,
-    _ownership: Ownership,
+    _lock: TaskLock,
 }
 
 /// A store that follows its changelog.
@@ -91,7 +92,7 @@ impl Standby {
     pub fn run(mut self) {
         while !self.instance.is_stopping() {
             if !self.run_once() {
-                self.instance.owners.wait(IDLE);
+                self.instance.task_locks.wait_for_request(IDLE);
             }
         }
     }
@@ -154,7 +155,7 @@ impl Standby {
             return;
         }
         let own = instance.metrics().tasks();
-        let is_own = |id: &TaskId| instance.owners.is_wanted(*id) || own.contains_key(id);
+        let is_own = |id: &TaskId| instance.task_locks.is_requested(*id) || own.contains_key(id);
         let gone: Vec<(TaskId, bool)> = (self.tasks.iter())
             .filter(|(id, warm)| is_own(id) || wanted.get(id) != Some(&warm.rank))
             .map(|(id, _)| (*id, is_own(id)))
@@ -178,7 +179,7 @@ impl Standby {
         let Some(warm) = self.tasks.remove(&id) else { return };
         tracing::info!(task = %id, "no longer stood by for");
         self.instance.metrics().set_standby(id, None);
-        let Warm { followed, db, _ownership, .. } = warm;
+        let Warm { followed, db, _lock, .. } = warm;
         drop((followed, db));
         if for_good {
             self.instance.ports.stores.forget(id);
@@ -193,8 +194,8 @@ impl Standby {
         let mut due = self.wanted.iter().filter(|(id, _)| !self.tasks.contains_key(id) && !own.contains_key(id));
         let Some((&id, &rank)) = due.find(|(id, _)| is_due(id)) else { return };
         // A thread of ours still has it.
-        let Some(ownership) = self.instance.owners.stand_by(id) else { return };
-        match self.begin(id, rank, ownership) {
+        let Some(lock) = self.instance.task_locks.try_lock_standby(id) else { return };
+        match self.begin(id, rank, lock) {
             Ok(warm) => {
                 tracing::info!(task = %id, "stood by for");
                 self.rests.remove(&id);
@@ -210,7 +211,7 @@ impl Standby {
         self.rests.insert(id, self.instance.now() + REST);
     }
 
-    fn begin(&self, id: TaskId, rank: u32, ownership: Ownership) -> Result<Warm> {
+    fn begin(&self, id: TaskId, rank: u32, lock: TaskLock) -> Result<Warm> {
         let plan = self.instance.plans.iter().find(|plan| plan.subtopology == id.subtopology).cloned();
         let plan = plan.ok_or_else(|| Error::Fatal(format!("there is no task {id}")))?;
         let stores = &self.instance.ports.stores;
@@ -227,7 +228,7 @@ impl Standby {
         };
         let kept = plan.stores.iter().enumerate().filter(|(_, store)| store.options.standby > rank);
         let followed = kept.map(|(store, _)| self.follow(&mut *db, id, &plan, store)).collect::<Result<Vec<_>>>()?;
-        Ok(Warm { followed, db, plan, rank, written_at: self.instance.now(), _ownership: ownership })
+        Ok(Warm { followed, db, plan, rank, written_at: self.instance.now(), _lock: lock })
     }
 
     /// Begins to follow the changelog of a store from where its content stands; from the beginning where it cannot go on from there.
@@ -267,7 +268,7 @@ impl Standby {
     fn read(&mut self) -> bool {
         let (ids, mut came): (Vec<TaskId>, _) = (self.tasks.keys().copied().collect(), false);
         for id in ids {
-            if self.instance.owners.is_standby_wanted() || self.instance.is_stopping() {
+            if self.instance.task_locks.is_standby_requested() || self.instance.is_stopping() {
                 return true;
             }
             let Some(warm) = self.tasks.get_mut(&id) else { continue };
@@ -284,7 +285,7 @@ impl Standby {
     }
 
     fn failed(&mut self, id: TaskId, error: &Error) {
-        let Some(Warm { followed, db, _ownership, .. }) = self.tasks.remove(&id) else { return };
+        let Some(Warm { followed, db, _lock, .. }) = self.tasks.remove(&id) else { return };
         self.instance.metrics().set_standby(id, None);
         drop((followed, db));
         if matches!(error, Error::Corrupted { .. })

@@ -402,7 +402,7 @@ impl StreamThread {
             return Ok(());
         }
         // Another thread of this process still has it; the others go on.
-        let Some(ownership) = self.instance.owners.take(assigned.id, self.index) else { return Ok(()) };
+        let Some(lock) = self.instance.task_locks.try_lock(assigned.id, self.index) else { return Ok(()) };
         let rebuild = std::mem::take(&mut assigned.rebuild);
         assigned.transition_to(if rebuild { TaskState::Rebuilding } else { TaskState::Restoring })?;
         assigned.report(&self.instance.metrics(), self.index, None);
@@ -415,7 +415,7 @@ impl StreamThread {
             cancel: Arc::default(),
         };
         let only_asks = assigned.plan.stores.is_empty();
-        let (job, pending) = restoration_job(restoration, ownership, rebuild);
+        let (job, pending) = restoration_job(restoration, lock, rebuild);
         assigned.restoration = Some(pending);
         let executor = &self.instance.ports.executor;
         if only_asks {
@@ -439,7 +439,7 @@ impl StreamThread {
         match ready {
             Ok(task) => {
                 assigned.task = Some(task);
-                assigned.ownership = Some(restored.ownership);
+                assigned.lock = Some(restored.lock);
                 assigned.transition_to(TaskState::Running)?;
                 assigned.consumption = ConsumptionState::ToAssign;
                 (assigned.failing_since, assigned.backoff) = (None, Backoff::default());
