@@ -34,7 +34,8 @@ use crate::edges::slots::{Slot, StateAccess};
 use crate::streams::error::Error;
 use crate::streams::ports::Codec;
 use crate::streams::runtime::{
-    self, Instance, InstancePorts, NoObserver, RuntimeConfig, Standby, StepObserver, StreamThread, ThreadPorts, Workers,
+    self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, StreamThread, ThreadPorts,
+    Workers,
 };
 use crate::streams::topology::{Topology, TopologyDigest};
 
@@ -371,7 +372,7 @@ fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<(
     if !instance.has_standbys() {
         return Ok(None);
     }
-    let standby = Standby::new(instance);
+    let standby = StandbyThread::new(instance);
     let thread = thread::Builder::new().name("standby".to_owned()).spawn(move || standby.run());
     thread.context("start the thread of the standbys").map(Some)
 }

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::backoff::Backoff;
 use super::config::{RuntimeConfig, transactional_id};
-use super::placement::instance_of;
+use super::standby_assignment::instance_of;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, Clock, Committed};
 use crate::record::TopicPartition;

@@ -285,7 +285,7 @@ impl Metrics {
         };
     }
 
-    pub(super) fn stood_by(&self, records: u64) {
+    pub(super) fn add_standby_records(&self, records: u64) {
         add(&self.standby_records, records);
     }
 

@@ -16,7 +16,6 @@ mod instance;
 mod look;
 mod metrics;
 mod offset_out_of_range;
-mod placement;
 mod purge;
 mod rebalance;
 mod record_collector;
@@ -25,6 +24,7 @@ mod restoration;
 mod setup;
 
 mod standby;
+mod standby_assignment;
 mod task_locks;
 #[cfg(test)]
 mod tests;
@@ -37,6 +37,6 @@ pub use executor::{Executor, Inline, Job, Workers};
 pub use instance::{Instance, InstancePorts};
 pub use metrics::{COMMIT_BUCKETS_MS, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
 pub use setup::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
-pub use standby::Standby;
+pub use standby::StandbyThread;
 pub use thread::{Status, StreamThread, ThreadPorts};
 pub use watch::Watch;

@@ -44,13 +44,13 @@ impl Pair {
     }
 }
 
-fn idle(pair: &Pair, which: usize) -> (Running, Standby) {
+fn idle(pair: &Pair, which: usize) -> (Running, StandbyThread) {
     let running = pair.worlds[which].start_as(&format!("app-{which}-0"));
-    let standby = Standby::new(&running.instance);
+    let standby = StandbyThread::new(&running.instance);
     (running, standby)
 }
 
-fn turns(standby: &mut Standby, count: usize) {
+fn turns(standby: &mut StandbyThread, count: usize) {
     (0..count).for_each(|_| _ = standby.run_once());
 }
 

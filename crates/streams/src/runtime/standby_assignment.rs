@@ -1,4 +1,5 @@
-//! Which tasks an instance stands by for. Every instance answers this by itself, from the same description of the group, and all come to the same.
+//! The standby assignment: which tasks an instance keeps standbys of. Each instance computes this
+//! independently from the description of the group; identical input gives identical output.
 //!
 //! For each task the instances other than its owner are ranked by a hash of task and instance (rendezvous hashing); the first N keep its
 //! store warm. So a task's standbys change only with its owner, or where an instance comes or goes that is one of them.
@@ -21,7 +22,7 @@ pub(super) fn instance_of(client_id: &str) -> Option<&str> {
 }
 
 /// The tasks that `own` stands by for, each with its rank: a store whose number of standbys is above it is kept warm.
-pub(super) fn standbys<'p>(
+pub(super) fn assign_standbys<'p>(
     own: &str,
     members: &[GroupMember],
     plans: impl Iterator<Item = &'p Plan>,
@@ -97,7 +98,7 @@ mod tests {
 
     fn all(members: &[GroupMember], instances: &[&str], standby: u32) -> Vec<BTreeMap<TaskId, u32>> {
         let plans = plans(standby);
-        instances.iter().map(|own| standbys(own, members, plans.iter().map(|plan| &**plan))).collect()
+        instances.iter().map(|own| assign_standbys(own, members, plans.iter().map(|plan| &**plan))).collect()
     }
 
     #[test]
@@ -130,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_member_stands_by_for_nobody() {
+    fn an_instance_that_is_no_member_has_no_standbys() {
         let plans = plans(1);
         let plans = || plans.iter().map(|plan| &**plan);
-        assert!(standbys("app-x", &group(&NAMES), plans()).is_empty());
-        assert!(standbys("app-a", &group(&["app-a"]), plans()).is_empty());
-        assert!(standbys("app-a", &[], plans()).is_empty());
+        assert!(assign_standbys("app-x", &group(&NAMES), plans()).is_empty());
+        assert!(assign_standbys("app-a", &group(&["app-a"]), plans()).is_empty());
+        assert!(assign_standbys("app-a", &[], plans()).is_empty());
         assert_eq!(instance_of("app-with-dashes-1a2b-12"), Some("app-with-dashes-1a2b"));
         assert_eq!(instance_of("app-with-dashes-1a2b-12.0123456789abcdef"), Some("app-with-dashes-1a2b"));
         assert_eq!((instance_of("rdkafka"), instance_of("app-b-"), instance_of("app-b-x")), (None, None, None));
