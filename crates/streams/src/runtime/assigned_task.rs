@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::hidden::Hidden;
+use super::hanging_transaction::HangingTransaction;
 use super::metrics::{Metrics, TaskStatus};
 use super::restoration::RestorationResult;
 use super::task_locks::TaskLock;
@@ -85,7 +85,7 @@ pub(super) struct AssignedTask {
     /// The last record seen.
     pub last_seen: i64,
     /// What lies behind the end that was reached.
-    pub hidden: Option<Hidden>,
+    pub hanging: Option<HangingTransaction>,
 }
 
 impl AssignedTask {
@@ -108,7 +108,7 @@ impl AssignedTask {
             is_backing_off: false,
             end: None,
             last_seen: -1,
-            hidden: None,
+            hanging: None,
         }
     }
 

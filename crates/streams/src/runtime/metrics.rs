@@ -176,7 +176,7 @@ pub struct Metrics {
     standby_records: AtomicU64,
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
     troubles: Mutex<Vec<String>>,
-    hidden: Mutex<BTreeMap<TaskId, String>>,
+    hanging_transactions: Mutex<BTreeMap<TaskId, String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -195,7 +195,7 @@ impl Metrics {
             standby_records: AtomicU64::new(0),
             counters: Mutex::default(),
             troubles: Mutex::default(),
-            hidden: Mutex::default(),
+            hanging_transactions: Mutex::default(),
         }
     }
 
@@ -229,7 +229,7 @@ impl Metrics {
     /// well.
     pub fn troubles(&self) -> Vec<String> {
         let mut all = lock(&self.troubles).clone();
-        all.extend(lock(&self.hidden).values().cloned());
+        all.extend(lock(&self.hanging_transactions).values().cloned());
         all
     }
 
@@ -238,10 +238,10 @@ impl Metrics {
     }
 
     /// Notes why a task cannot read on; `None`: it can.
-    pub(super) fn set_hidden(&self, task: TaskId, what: Option<String>) {
+    pub(super) fn set_hanging_transaction(&self, task: TaskId, what: Option<String>) {
         match what {
-            Some(what) => lock(&self.hidden).insert(task, what),
-            None => lock(&self.hidden).remove(&task),
+            Some(what) => lock(&self.hanging_transactions).insert(task, what),
+            None => lock(&self.hanging_transactions).remove(&task),
         };
     }
 
@@ -318,7 +318,7 @@ impl Metrics {
         let mut tasks = lock(&self.tasks);
         if tasks.get(&task).is_some_and(|status| status.thread == thread) {
             tasks.remove(&task);
-            lock(&self.hidden).remove(&task);
+            lock(&self.hanging_transactions).remove(&task);
         }
     }
 }

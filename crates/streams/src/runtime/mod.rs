@@ -11,7 +11,7 @@ mod commit;
 mod config;
 mod executor;
 mod findings;
-mod hidden;
+mod hanging_transaction;
 mod instance;
 mod look;
 mod metrics;

@@ -63,9 +63,9 @@ pub struct StreamThread {
     pub(super) phase: Phase,
     pub(super) last_commit: Duration,
     pub(super) last_purge: Duration,
-    pub(super) last_look: Duration,
+    pub(super) last_transaction_check: Duration,
     /// When it was last looked whether the thread is a member.
-    pub(super) last_member: Duration,
+    pub(super) last_membership_check: Duration,
     /// No producer is made before.
     pub(super) producer_at: Duration,
     /// When it was last logged that no producer can be made.
@@ -111,8 +111,8 @@ impl StreamThread {
             phase: Phase::New,
             last_commit: now,
             last_purge: now,
-            last_look: now,
-            last_member: now,
+            last_transaction_check: now,
+            last_membership_check: now,
             producer_at: now,
             unmade_told: None,
             has_lost_consumer: false,
@@ -232,7 +232,7 @@ impl StreamThread {
         let committed = self.commit();
         self.remedied(committed)?;
         self.purge_if_due();
-        self.look_around();
+        self.check_membership_and_transactions();
         Ok(())
     }
 

@@ -119,8 +119,8 @@ fn a_changelog_record_that_is_too_large_by_itself_stops_the_thread_with_the_sett
     publish(&world, &lines(3, 1000));
     let mut running = world.start_all();
     let stopped = (0..4000).find_map(|_| running.thread.run_once().err());
-    let is_told = |what: &str| what.contains("changelog") && what.contains("max.message.bytes");
-    assert!(matches!(&stopped, Some(Error::Fatal(what)) if is_told(what)), "{stopped:?}");
+    let is_reported = |what: &str| what.contains("changelog") && what.contains("max.message.bytes");
+    assert!(matches!(&stopped, Some(Error::Fatal(what)) if is_reported(what)), "{stopped:?}");
 }
 
 #[test]

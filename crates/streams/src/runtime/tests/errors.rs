@@ -72,8 +72,8 @@ fn a_transaction_that_nobody_ends_is_told_of() {
     world.broker.append(&at, number, "b", "1");
     let told = |running: &Running| {
         let tasks = running.thread.tasks.iter();
-        let hidden = tasks.filter_map(|assigned| Some((assigned.source.clone(), assigned.hidden?)));
-        hidden.map(|(source, hidden)| (source, hidden.from, hidden.is_told)).collect::<Vec<_>>()
+        let hidden = tasks.filter_map(|assigned| Some((assigned.source.clone(), assigned.hanging?)));
+        hidden.map(|(source, hidden)| (source, hidden.from, hidden.is_reported)).collect::<Vec<_>>()
     };
     for wanted in [false, true] {
         while told(&running) != [(at.clone(), from, wanted)] {

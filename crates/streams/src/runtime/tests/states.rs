@@ -368,11 +368,11 @@ fn a_server_that_cannot_delete_records_is_told_of_and_the_stream_goes_on_without
     running.finish();
     running.turns(200);
     assert!(world.broker.lock().deleted_below.is_empty());
-    let is_told = |running: &Running| {
+    let is_reported = |running: &Running| {
         let mut reminder = *running.instance.no_purge.lock().unwrap();
         !reminder.is_due(Duration::ZERO)
     };
-    assert!(is_told(&running));
+    assert!(is_reported(&running));
     // A proxy that was mended is made use of.
     world.broker.lock().cannot_delete = false;
     running.turns(200);
