@@ -158,7 +158,7 @@ impl StreamThread {
             match task.work(&mut self.collector) {
                 Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset == WORK) => assigned.blocked = None,
                 Ok(()) => {}
-                Err(Error::Retry(what)) => return Err(self.rest(at, WORK, &what)),
+                Err(Error::Retry(what)) => return Err(self.back_off(at, WORK, &what)),
                 Err(error) => return Err(error),
             }
         }

@@ -19,7 +19,7 @@ mod offset_out_of_range;
 mod purge;
 mod rebalance;
 mod record_collector;
-mod remedy;
+mod recovery;
 mod restoration;
 mod setup;
 

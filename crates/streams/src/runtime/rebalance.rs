@@ -18,7 +18,7 @@ impl StreamThread {
                 tracing::info!(thread = self.index, partitions = partitions.len(), "assigned");
                 self.commit_for_event()?;
                 let assigned = self.fetching.assign(&[]);
-                self.remedied(assigned)?;
+                self.recover(assigned)?;
                 partitions.into_iter().try_for_each(|partition| self.add_task(partition))?;
                 self.metrics().set_joined();
                 self.metrics().set_out(false);
@@ -31,7 +31,7 @@ impl StreamThread {
             }
             GroupEvent::Lost(partitions) => {
                 tracing::info!(thread = self.index, partitions = partitions.len(), "lost");
-                self.remedied(Err(Error::Aborted("partitions were lost".to_owned())))?;
+                self.recover(Err(Error::Aborted("partitions were lost".to_owned())))?;
                 self.remove_tasks(&partitions)
             }
         }
@@ -39,7 +39,7 @@ impl StreamThread {
 
     fn commit_for_event(&mut self) -> Result<()> {
         let committed = self.commit();
-        self.remedied(committed)
+        self.recover(committed)
     }
 
     fn add_task(&mut self, partition: TopicPartition) -> Result<()> {
@@ -67,7 +67,7 @@ impl StreamThread {
             gone.iter().filter(|assigned| assigned.was_assigned).map(|assigned| assigned.source.clone()).collect();
         self.close_tasks(gone)?;
         let unassigned = self.fetching.unassign(&added);
-        self.remedied(unassigned)
+        self.recover(unassigned)
     }
 
     fn close_tasks(&self, tasks: Vec<AssignedTask>) -> Result<()> {
@@ -96,7 +96,7 @@ impl StreamThread {
             };
         }
         let left = self.membership.unsubscribe();
-        self.remedied(left)
+        self.recover(left)
     }
 
     pub(super) fn finish_leaving(&mut self) {

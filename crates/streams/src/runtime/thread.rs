@@ -69,7 +69,7 @@ pub struct StreamThread {
     /// No producer is made before.
     pub(super) producer_at: Duration,
     /// When it was last logged that no producer can be made.
-    unmade_told: Option<Duration>,
+    creation_failure_logged: Option<Duration>,
     /// Its consumer has failed for good.
     pub(super) has_lost_consumer: bool,
     /// When producers were lost lately.
@@ -88,9 +88,9 @@ const SHORT_POLL: Duration = Duration::from_millis(10);
 /// How long an initialisation of a producer waits at a time; polls come between.
 const INIT_WAIT: Duration = Duration::from_secs(1);
 /// How long it waits before a producer that could not be made is tried again.
-const MAKE_WAIT: Duration = Duration::from_secs(1);
+const CREATE_WAIT: Duration = Duration::from_secs(1);
 /// A line about a producer that cannot be made is logged again after this long.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl StreamThread {
     /// Thread number `index` of an instance.
@@ -114,7 +114,7 @@ impl StreamThread {
             last_transaction_check: now,
             last_membership_check: now,
             producer_at: now,
-            unmade_told: None,
+            creation_failure_logged: None,
             has_lost_consumer: false,
             losses: Vec::new(),
             failing_since: None,
@@ -156,10 +156,10 @@ impl StreamThread {
                 let topics: Vec<&str> = instance.plans.iter().map(|plan| &*plan.source).collect();
                 match self.membership.subscribe(&topics) {
                     Ok(()) => self.phase = Phase::Running,
-                    failed => self.remedied(failed)?,
+                    failed => self.recover(failed)?,
                 }
             }
-            Phase::Running if self.is_to_leave() => self.begin_leaving()?,
+            Phase::Running if self.must_leave() => self.begin_leaving()?,
             Phase::Running => {
                 if let Some(error) = self.instance.failure() {
                     return Err(error);
@@ -168,7 +168,7 @@ impl StreamThread {
                 self.ensure_producer()?;
                 self.advance_tasks()?;
                 let reconciled = self.reconcile_consumer();
-                self.remedied(reconciled)?;
+                self.recover(reconciled)?;
             }
             Phase::Leaving { deadline } => {
                 if self.membership.left() || self.instance.now() > deadline {
@@ -177,15 +177,15 @@ impl StreamThread {
                 }
             }
         }
-        self.turn()?;
+        self.poll_and_process()?;
         Ok(Status::Running)
     }
 
-    fn is_to_leave(&self) -> bool {
+    fn must_leave(&self) -> bool {
         self.instance.is_stopping() || self.instance.renewals() != self.renewal || self.has_lost_consumer
     }
 
-    fn turn(&mut self) -> Result<()> {
+    fn poll_and_process(&mut self) -> Result<()> {
         let timeout = self.poll_timeout();
         let config = &self.instance.config;
         let (records, bytes) = (config.max_poll_records, config.max_poll_bytes);
@@ -200,7 +200,7 @@ impl StreamThread {
         if worked.is_ok() {
             self.failing_since = None;
         }
-        self.remedied(worked)?;
+        self.recover(worked)?;
         match event {
             Some(event) => self.answer(event),
             None => self.commit_if_due(),
@@ -230,7 +230,7 @@ impl StreamThread {
             return Ok(());
         }
         let committed = self.commit();
-        self.remedied(committed)?;
+        self.recover(committed)?;
         self.purge_if_due();
         self.check_membership_and_transactions();
         Ok(())
@@ -274,7 +274,7 @@ impl StreamThread {
                     assigned.blocked = None
                 }
                 Ok(()) => {}
-                Err(Error::Retry(what)) => return Err(self.rest(at, origin.offset, &what)),
+                Err(Error::Retry(what)) => return Err(self.back_off(at, origin.offset, &what)),
                 Err(error) => return Err(error),
             }
             assigned.last_seen = origin.offset;
@@ -325,14 +325,14 @@ impl StreamThread {
         if self.is_ready || self.instance.now() < self.producer_at {
             return Ok(());
         }
-        let made = self.make_producer();
+        let made = self.create_producer();
         match made {
             Ok(()) => {
                 self.is_ready = true;
                 Ok(())
             }
             Err(Error::Retry(what)) if self.collector.producer.is_none() => {
-                self.tell_unmade(&what);
+                self.log_creation_failure(&what);
                 Ok(())
             }
             Err(Error::Retry(what)) => {
@@ -340,17 +340,17 @@ impl StreamThread {
                 Ok(())
             }
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
-            Err(Error::Fenced(what)) => self.remedied(Err(Error::Fenced(what))),
-            Err(error) => self.remedied(Err(Error::ProducerLost(error.to_string()))),
+            Err(Error::Fenced(what)) => self.recover(Err(Error::Fenced(what))),
+            Err(error) => self.recover(Err(Error::ProducerLost(error.to_string()))),
         }
     }
 
     /// A producer cannot be made: a file that it is made of cannot be used just now. Logged at first and once a minute.
-    fn tell_unmade(&mut self, what: &str) {
+    fn log_creation_failure(&mut self, what: &str) {
         let now = self.instance.now();
-        self.producer_at = now + MAKE_WAIT;
-        if self.unmade_told.is_none_or(|told| now >= told + TELL_EVERY) {
-            self.unmade_told = Some(now);
+        self.producer_at = now + CREATE_WAIT;
+        if self.creation_failure_logged.is_none_or(|told| now >= told + LOG_INTERVAL) {
+            self.creation_failure_logged = Some(now);
             tracing::warn!(
                 thread = self.index,
                 "the producer cannot be made and is tried again every second; the thread waits, and nothing is lost: {what}"
@@ -358,7 +358,7 @@ impl StreamThread {
         }
     }
 
-    fn make_producer(&mut self) -> Result<()> {
+    fn create_producer(&mut self) -> Result<()> {
         let producer = match &mut self.collector.producer {
             Some(producer) => producer,
             none => {

@@ -1,4 +1,5 @@
-//! What is done about each class of error (the table "Errors by remedy" of ARCHITECTURE.md).
+//! Recovery from errors: what is done about each class of error (the table "Errors by remedy" of
+//! ARCHITECTURE.md).
 //!
 //! Nothing here speaks to the consumer: what it has to do is noted in the slots and done once no event waits for its answer.
 
@@ -27,11 +28,11 @@ impl StreamThread {
         self.has_lost_consumer
     }
 
-    /// Does what an error asks for.
+    /// Recovers from an error by what its class asks for.
     ///
     /// # Errors
     /// [`Error::Fatal`] alone.
-    pub(super) fn remedied(&mut self, result: Result<()>) -> Result<()> {
+    pub(super) fn recover(&mut self, result: Result<()>) -> Result<()> {
         let Err(error) = result else { return Ok(()) };
         if let Error::ConsumerLost(what) = &error
             && !std::mem::replace(&mut self.has_lost_consumer, true)
@@ -44,36 +45,36 @@ impl StreamThread {
         }
         match self.collector.cause_of(error) {
             Error::Fatal(what) | Error::Disagreement(what) => Err(Error::Fatal(what)),
-            Error::Retry(what) => self.wait_out(what),
+            Error::Retry(what) => self.tolerate_failed_poll(what),
             Error::Aborted(what) | Error::Record(what) => {
                 // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
                 tracing::info!(thread = self.index, "aborted, processing again: {what}");
                 self.metrics().set_back(&what);
-                self.abort()
+                self.abort_transaction()
             }
-            Error::ProducerLost(what) => self.lose_producer(&what, false),
-            Error::Fenced(what) => self.lose_producer(&what, true),
-            Error::BatchTooLarge(what) => self.send_smaller(&what),
+            Error::ProducerLost(what) => self.recover_producer(&what, false),
+            Error::Fenced(what) => self.recover_producer(&what, true),
+            Error::BatchTooLarge(what) => self.resend_in_smaller_batches(&what),
             Error::Migrated(what) => {
                 tracing::info!(thread = self.index, "{what}");
                 self.metrics().set_back(&what);
-                self.abort()?;
+                self.abort_transaction()?;
                 self.restore_all_again(MIGRATED_WAIT)
             }
             Error::ConsumerLost(what) => {
                 self.metrics().set_back(&what);
-                self.abort()
+                self.abort_transaction()
             }
             Error::Corrupted { task, what } => {
                 tracing::error!(%task, "its store is rebuilt: {what}");
-                self.abort()?;
-                self.rebuild(task)
+                self.abort_transaction()?;
+                self.rebuild_task(task)
             }
         }
     }
 
     /// A transient error of the consumer: polls go on, for as long as the task timeout allows.
-    fn wait_out(&mut self, what: String) -> Result<()> {
+    fn tolerate_failed_poll(&mut self, what: String) -> Result<()> {
         let now = self.instance.now();
         let since = *self.failing_since.get_or_insert(now);
         if now.saturating_sub(since) > self.instance.config.task_timeout {
@@ -85,7 +86,7 @@ impl StreamThread {
 
     /// A record cannot be worked on yet, since what it needs of others is not to be had: its task rests for a while, from its
     /// last commit on, and the others go on. The error is what is to be remedied first.
-    pub(super) fn rest(&mut self, at: usize, offset: i64, what: &str) -> Error {
+    pub(super) fn back_off(&mut self, at: usize, offset: i64, what: &str) -> Error {
         let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
         let blocked = assigned.blocked.get_or_insert(BlockedTask { offset, since: now, backoff: Backoff::default() });
         if now.saturating_sub(blocked.since) > self.instance.config.task_timeout {
@@ -99,7 +100,7 @@ impl StreamThread {
     }
 
     /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
-    fn abort(&mut self) -> Result<()> {
+    fn abort_transaction(&mut self) -> Result<()> {
         if self.in_transaction {
             let (instance, collector) = (self.instance.clone(), &mut self.collector);
             let timeout = instance.config.call_timeout;
@@ -113,7 +114,7 @@ impl StreamThread {
                 // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
                 Err(error) => {
                     let is_fenced = matches!(error, Error::Fenced(_));
-                    return self.lose_producer(&error.to_string(), is_fenced);
+                    return self.recover_producer(&error.to_string(), is_fenced);
                 }
             }
             self.metrics().aborted();
@@ -136,7 +137,7 @@ impl StreamThread {
     }
 
     /// The producer is fenced or failed, or nobody knows how its last commit ended: every task is taken anew, at what the broker has.
-    fn lose_producer(&mut self, what: &str, is_fenced: bool) -> Result<()> {
+    fn recover_producer(&mut self, what: &str, is_fenced: bool) -> Result<()> {
         let now = self.instance.now();
         self.losses.retain(|at| now.saturating_sub(*at) < LOSS_WINDOW);
         self.losses.push(now);
@@ -166,7 +167,7 @@ impl StreamThread {
 
     /// A topic takes smaller batches than were sent: a new producer sends the records again, in batches of half the size. A record that is refused in a
     /// batch of its own is a dead letter, so this comes to an end.
-    fn send_smaller(&mut self, what: &str) -> Result<()> {
+    fn resend_in_smaller_batches(&mut self, what: &str) -> Result<()> {
         let refused = self.collector.batches;
         let batches = self.instance.lower_batches(refused);
         tracing::warn!(
@@ -196,7 +197,7 @@ impl StreamThread {
         Ok(())
     }
 
-    fn rebuild(&mut self, task: TaskId) -> Result<()> {
+    fn rebuild_task(&mut self, task: TaskId) -> Result<()> {
         if let Some(assigned) = self.tasks.iter_mut().find(|assigned| assigned.id == task) {
             assigned.close_dirty(true)?;
             assigned.report(&self.instance.metrics(), self.index, None);
