@@ -1,4 +1,4 @@
-//! Where work runs that blocks and so has no place on a stream thread: taking a task, purging.
+//! Runs work that blocks and so has no place on a stream thread: restoration, purging.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

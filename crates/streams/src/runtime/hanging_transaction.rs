@@ -1,5 +1,6 @@
-//! A transaction that nobody ends hides all that comes after it from those who read committed. A partition where that lasts is told of, since only an
-//! operator can end it.
+//! Hanging transactions: a transaction that nobody ends keeps consumers that read committed from
+//! all records behind it. One that lasts is reported, with what to do about it
+//! (`kafka-transactions.sh find-hanging` and `abort`), since only an operator can end it.
 
 use std::time::Duration;
 

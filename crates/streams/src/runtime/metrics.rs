@@ -158,7 +158,7 @@ pub struct TaskStatus {
     pub restored: (u64, u64),
 }
 
-/// How a task is stood by for.
+/// The state of a standby task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StandbyStatus {
     /// Changelog offsets behind, of all its stores: 0 at their committed ends, else up to the end last heard of.
@@ -277,7 +277,7 @@ impl Metrics {
         self.standby_records.load(Ordering::Relaxed)
     }
 
-    /// Notes how a task is stood by for; `None`: no more.
+    /// Sets the state of a standby task; `None`: it was closed.
     pub(super) fn set_standby(&self, task: TaskId, status: Option<StandbyStatus>) {
         match status {
             Some(status) => lock(&self.standbys).insert(task, status),

@@ -203,7 +203,8 @@ impl RecordCollector {
     }
 }
 
-/// Of several errors at once the one of the highest rank is remedied: its remedy covers the others'.
+/// Of several errors at once, the one of the highest rank is recovered from: its recovery covers
+/// the others'.
 fn rank(error: &Error) -> u8 {
     match error {
         Error::Fatal(_) => 4,

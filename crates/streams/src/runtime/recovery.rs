@@ -1,7 +1,8 @@
 //! Recovery from errors: what is done about each class of error (the table "Errors by remedy" of
 //! ARCHITECTURE.md).
 //!
-//! Nothing here speaks to the consumer: what it has to do is noted in the slots and done once no event waits for its answer.
+//! Nothing here speaks to the consumer: what it has to do is noted in the assigned tasks and done
+//! once no event waits for its answer.
 
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ impl StreamThread {
         if let Error::ConsumerLost(what) = &error
             && !std::mem::replace(&mut self.has_lost_consumer, true)
         {
-            // Noted first: an error of the producer may come with it, and is remedied in its place.
+            // Noted first: an error of the producer may come with it, and is recovered from in its
+            // place.
             tracing::warn!(
                 thread = self.index,
                 "{what}; this stream thread ends, and another one with a new consumer takes its place"
@@ -84,8 +86,9 @@ impl StreamThread {
         Ok(())
     }
 
-    /// A record cannot be worked on yet, since what it needs of others is not to be had: its task rests for a while, from its
-    /// last commit on, and the others go on. The error is what is to be remedied first.
+    /// Decides the back-off of a task that cannot process a record yet, since something that it
+    /// needs of others is not available: the task is closed and restored from its last commit after
+    /// a wait, and the other tasks go on. The returned error is the one to recover from first.
     pub(super) fn back_off(&mut self, at: usize, offset: i64, what: &str) -> Error {
         let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
         let blocked = assigned.blocked.get_or_insert(BlockedTask { offset, since: now, backoff: Backoff::default() });

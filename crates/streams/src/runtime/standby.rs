@@ -41,7 +41,7 @@ pub struct StandbyThread {
     next_refresh: Duration,
     /// What went wrong the last time.
     problem: Option<String>,
-    /// Tasks to stand by for, and the rank of this instance among those that do.
+    /// The standby assignment: the tasks to keep standbys of, with the rank of this instance.
     assignment: BTreeMap<TaskId, u32>,
     tasks: BTreeMap<TaskId, StandbyTask>,
     /// [`Instance::renewals`] when the tasks were begun at the earliest.
@@ -151,7 +151,8 @@ impl StandbyThread {
         self.problem = problem;
     }
 
-    /// Ends what this instance itself is given, and what it is to stand by for no more.
+    /// Closes the standbys of tasks that this instance owns now, and of those that are assigned to
+    /// it no more.
     fn close_unassigned(&mut self) {
         let (instance, assignment) = (&self.instance, &self.assignment);
         if self.tasks.is_empty() {

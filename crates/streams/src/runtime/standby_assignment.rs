@@ -45,7 +45,8 @@ pub(super) fn assign_standbys<'p>(
     found
 }
 
-/// The place of an instance among those that could stand by for a task; `None` where it is none of them.
+/// The rank of an instance among those that could keep a standby of a task; `None` where it is none
+/// of them.
 fn rank(own: &str, owner: &str, task: TaskId, instances: &BTreeSet<&str>) -> Option<u32> {
     let seed = (u64::from(task.subtopology) << 32) | u64::from(task.partition.unsigned_abs());
     let weight = |instance: &str| (xxh3_64_with_seed(instance.as_bytes(), seed), instance.to_owned());

@@ -17,7 +17,7 @@ pub(super) struct TaskLocks {
 #[derive(Debug, Default)]
 struct Shared {
     locks: Mutex<Locks>,
-    /// Told when a task is wanted.
+    /// Notified when a thread requests a lock that another holds.
     requested: Condvar,
 }
 
@@ -46,7 +46,8 @@ impl TaskLocks {
         self.shared.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a task for a stream thread. One that is owned is wanted from then on, until its owner lets go.
+    /// Locks a task for a stream thread. If the lock is held, it counts as requested until its
+    /// holder releases it.
     pub fn try_lock(&self, task: TaskId, thread: usize) -> Option<TaskLock> {
         let mut locks = self.locks();
         if locks.holders.contains_key(&task) {

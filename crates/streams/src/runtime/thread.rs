@@ -147,7 +147,8 @@ impl StreamThread {
     /// One turn: polls, processes what came, answers the group, commits when it is time.
     ///
     /// # Errors
-    /// [`Error::Fatal`] alone: all else is remedied. The thread is then to be closed.
+    /// [`Error::Fatal`] alone: all other errors are recovered from. The thread is then to be
+    /// closed.
     pub fn run_once(&mut self) -> Result<Status> {
         match self.phase {
             Phase::Stopped => return Ok(Status::Stopped),
@@ -463,7 +464,8 @@ impl StreamThread {
         assigned.close_dirty(matches!(error, Error::Corrupted { .. }))
     }
 
-    /// Brings the consumer in line with the slots. Never between an event and its answer: the consumer would take it for that.
+    /// Brings the consumer in line with the tasks. Never between an event and its answer: the
+    /// consumer would take it for that.
     fn reconcile_consumer(&mut self) -> Result<()> {
         let of = |tasks: &[AssignedTask], wanted: ConsumptionState| -> Vec<PartitionStart> {
             let due = tasks.iter().filter(|assigned| assigned.consumption == wanted);
