@@ -21,7 +21,7 @@ use crate::escape;
 use crate::memories::inspect;
 use crate::streams::ports::TaskStore;
 use crate::streams::record::TaskId;
-use crate::streams::store::cut::Position;
+use crate::streams::store::checkpoint::Position;
 use crate::streams::topology::StoreKind;
 
 /// The texts that a run keeps in its slot, so that its state can be read as it was resolved.

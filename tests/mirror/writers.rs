@@ -6,7 +6,7 @@ use crate::support::process::Process;
 use crate::support::{Postgres, wait_for, wait_until};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
 use helixstream::edges::postgres::mirror::Settings;
-use helixstream::streams::ports::log::{Advance, Checkpoint, LogBatch, LogRecord, LogSink, Stop, Written};
+use helixstream::streams::ports::log::{Advance, LogBatch, LogRecord, LogSink, SinkCheckpoint, Stop, Written};
 use rustix::process::Signal;
 
 fn batch<S: LogSink>(sink: &S, offsets: std::ops::Range<i64>) -> S::Batch {
@@ -31,8 +31,8 @@ fn advance(epoch: i64, from: i64, to: i64) -> [Advance; 1] {
     [Advance { partition: partition(0), epoch, from, to, rows: (to - from).unsigned_abs(), checksum: 0 }]
 }
 
-fn checkpoint(next_offset: i64, epoch: i64) -> Checkpoint {
-    Checkpoint { partition: partition(0), next_offset, epoch }
+fn checkpoint(next_offset: i64, epoch: i64) -> SinkCheckpoint {
+    SinkCheckpoint { partition: partition(0), next_offset, epoch }
 }
 
 #[test]

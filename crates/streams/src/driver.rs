@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::ports::StoreEngine;
 use super::record::{InRecord, Origin, Record, RecordBatch, TaskId};
-use super::store::cut::StoreCut;
+use super::store::checkpoint::StoreCheckpoint;
+use super::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
 use super::store::memory::MemoryStores;
-use super::task::{Collector, Cut, NO_STREAM_TIME, Plan, Sent, Sizes, Task};
+use super::task::{Collector, Plan, Sent, Sizes, Task};
 use super::topology::Topology;
 
 /// Uncommitted state of a task above which it is committed to the stores in memory.
@@ -175,14 +176,14 @@ impl TopologyDriver {
 
 fn open(stores: &MemoryStores, plan: &Arc<Plan>, id: TaskId) -> Result<Task> {
     let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
-    let stores = vec![StoreCut::EMPTY; plan.stores.len()];
-    Task::new(plan.clone(), id, db, Cut { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores })
+    let stores = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
+    Task::new(plan.clone(), id, db, Checkpoint { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores })
 }
 
 fn commit(task: &mut Task, counters: &mut BTreeMap<(&'static str, String), u64>) -> Result<()> {
     task.flush()?;
-    let cut = task.cut(|_| None);
-    task.apply(cut)?;
+    let checkpoint = task.checkpoint(|_| None);
+    task.apply(checkpoint)?;
     for (name, label, by) in task.counts().iter() {
         *counters.entry((name, label.to_owned())).or_default() += by;
     }
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
     use crate::processor::{Context, Processor, ProcessorError};
     use crate::record::Headers;
-    use crate::store::cut::NO_CHANGELOG;
+    use crate::store::checkpoint::NO_CHANGELOG;
 
     /// Appends each value to what is stored under the key, and forwards the whole.
     struct Append;
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(found, [(b"k".to_vec(), b"ac".to_vec())]);
         assert_eq!(driver.counters().unwrap()[&("appended", "all".to_owned())], 2, "what was aborted is not counted");
         assert_eq!(
-            driver.tasks[&TaskId { subtopology: 1, partition: 0 }].last_commit().stores[0].changelog_offset,
+            driver.tasks[&TaskId { subtopology: 1, partition: 0 }].last_checkpoint().stores[0].changelog_offset,
             NO_CHANGELOG
         );
         let stranger = Origin { topic: "elsewhere", ..at(0) };

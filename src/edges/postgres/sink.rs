@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Row, Transaction};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::streams::ports::log::{
-    Advance, Checkpoint, Chore, Keeps, LogSink, Notice, RowMapper, SinkError, Stop, TopicPartition, Written,
+    Advance, Chore, Keeps, LogSink, Notice, RowMapper, SinkCheckpoint, SinkError, Stop, TopicPartition, Written,
 };
 
 use super::batch::{Batch, column_list};
@@ -136,11 +136,11 @@ impl LogSink for PostgresSink {
         self.call(CALL_LIMIT, async |tables| leave(notice.as_ref(), tables.session.begin().await?).await)
     }
 
-    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError> {
         self.call(CALL_LIMIT, async |tables| claim(&mut tables.session, partitions).await)
     }
 
-    fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError> {
+    fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError> {
         self.call(CALL_LIMIT, async |tables| {
             let mut open = tables.session.begin().await?;
             let found = checkpoints(&mut open, READ, partitions.iter()).await.map(standing)?;
@@ -214,10 +214,10 @@ impl Tables {
             return Ok(Written::Kept { rejected: 0 });
         }
         let moved = advances.iter().filter(|advance| stands(advance) != (advance.epoch, advance.from));
-        let moved: Vec<Checkpoint> = moved
+        let moved: Vec<SinkCheckpoint> = moved
             .map(|advance| {
                 let (epoch, next_offset) = stands(advance);
-                Checkpoint { partition: advance.partition.clone(), next_offset, epoch }
+                SinkCheckpoint { partition: advance.partition.clone(), next_offset, epoch }
             })
             .collect();
         if !moved.is_empty() {
@@ -241,7 +241,7 @@ impl Tables {
 
 /// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in mid-transaction (its
 /// process is frozen, its machine suspended) would hold it for ever, so its session is ended.
-async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, Fault> {
+async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, Fault> {
     let mut open = session.begin().await?;
     match checkpoints(&mut open, CLAIM, partitions.iter()).await {
         Ok(claimed) => {
@@ -263,7 +263,7 @@ async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<V
     }
 }
 
-fn standing(found: Vec<Found>) -> Vec<Checkpoint> {
+fn standing(found: Vec<Found>) -> Vec<SinkCheckpoint> {
     found.into_iter().map(|found| found.at).collect()
 }
 
@@ -300,7 +300,7 @@ async fn step(open: &mut PgConnection, advances: &[Advance], found: &[Found]) ->
 
 /// A checkpoint as it stands, with the running checksum where there is one.
 struct Found {
-    at: Checkpoint,
+    at: SinkCheckpoint,
     checksum: Option<i64>,
 }
 
@@ -320,6 +320,6 @@ fn columns<'p>(partitions: impl Iterator<Item = &'p TopicPartition>) -> (Vec<Str
 
 fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
     let partition = TopicPartition::new(row.try_get::<String, _>(0)?, row.try_get(1)?);
-    let at = Checkpoint { partition, next_offset: row.try_get(2)?, epoch: row.try_get(3)? };
+    let at = SinkCheckpoint { partition, next_offset: row.try_get(2)?, epoch: row.try_get(3)? };
     Ok(Found { at, checksum: row.try_get(4)? })
 }

@@ -106,7 +106,7 @@ pub enum LogError {
 
 /// How far a partition is kept, and by which writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
+pub struct SinkCheckpoint {
     /// The partition.
     pub partition: TopicPartition,
     /// First offset that is not kept yet.
@@ -141,7 +141,7 @@ pub enum Written {
         rejected: u64,
     },
     /// Nothing was written: these checkpoints, as they stand, are not where the batch expects them.
-    Refused(Vec<Checkpoint>),
+    Refused(Vec<SinkCheckpoint>),
 }
 
 /// Rows on their way into a sink, in the sink's own form.
@@ -175,10 +175,10 @@ pub trait LogSink: Send {
 
     /// Takes partitions over: raises the epoch of each and reads its checkpoint in one statement. One never seen before
     /// starts at offset 0.
-    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError>;
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError>;
 
     /// Reads checkpoints and changes nothing; those never seen before are left out.
-    fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Checkpoint>, SinkError>;
+    fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError>;
 
     /// Keeps the rows and moves the checkpoints, all in one transaction, or none of it. Writing again a batch whose
     /// outcome was lost (a connection that broke during the commit) keeps it once.

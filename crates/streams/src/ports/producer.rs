@@ -38,7 +38,7 @@ pub struct OffsetCommit {
     pub partition: TopicPartition,
     /// The next record to read.
     pub offset: i64,
-    /// What the state is at this cut; at most 4,096 bytes of text.
+    /// The checkpoint of the task; at most 4,096 bytes of text.
     pub metadata: String,
 }
 

@@ -34,8 +34,9 @@ pub trait Processor: Send {
         Ok(())
     }
 
-    /// The task begins at a cut: looks into its stores for work that waits there (Kafka Streams' `init`). Called before anything else, and again
-    /// after each way back to the last commit. Nothing is to be written, and forwarding is refused.
+    /// The task begins at a checkpoint: looks into its stores for work that waits there (Kafka
+    /// Streams' `init`). Called before anything else, and again after each way back to the last
+    /// commit. Nothing is to be written, and forwarding is refused.
     ///
     /// # Errors
     /// As for [`Processor::process`].

@@ -9,9 +9,9 @@ use super::restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{PartitionStart, Put, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
-use crate::store::cut::Position;
+use crate::store::checkpoint::Position;
+use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
 use crate::store::{Checksum, entry_hash};
-use crate::task::{Cut, NO_STREAM_TIME};
 
 /// Bytes of changelog that are written to the store as one batch, about.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
@@ -30,11 +30,11 @@ pub(super) fn restore_store(
     restoration: &TaskRestoration,
     db: &mut dyn TaskStore,
     store: usize,
-    cut: &Cut,
+    checkpoint: &Checkpoint,
     after: i64,
     checksum: Option<Checksum>,
 ) -> Result<Option<String>> {
-    let goal = cut.stores[store];
+    let goal = checkpoint.stores[store];
     let mut progress = RestoreProgress::new(restoration.id, store, after, goal.changelog_offset, checksum);
     if progress.at < progress.goal {
         db.restoring(true)?;
@@ -49,7 +49,7 @@ pub(super) fn restore_store(
     if found != goal.checksum {
         return Ok(Some(format!("its checksum is {found:x}, the committed one {:x}", goal.checksum)));
     }
-    let position = Position::at(cut, &goal).encode();
+    let position = Position::at(checkpoint, &goal).encode();
     db.apply(&StoreBatch { puts: Vec::new(), positions: vec![(store, &position)] })?;
     Ok(None)
 }

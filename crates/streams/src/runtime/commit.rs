@@ -7,8 +7,8 @@ use super::thread::StreamThread;
 use crate::error::{Error, Result};
 use crate::ports::{GroupMetadata, OffsetCommit};
 use crate::record::{Headers, Record, TopicPartition};
-use crate::store::cut::{Told, encode_metadata};
-use crate::task::Cut;
+use crate::store::checkpoint::Checkpoint;
+use crate::store::checkpoint::{CommitOrigin, encode_metadata};
 
 /// A step of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +21,7 @@ pub enum Step {
     Drain,
     /// The membership is taken, after the last poll that the records came from.
     Membership,
-    /// The offsets join the transaction, with what the state is at this cut.
+    /// The offsets join the transaction, with the checkpoint of each task.
     Offsets,
     /// The transaction is committed.
     Commit,
@@ -68,8 +68,8 @@ impl StepObserver for NoObserver {
 /// What one step hands to the next.
 #[derive(Default)]
 struct Work {
-    /// The slots that take part, and the cut of each.
-    cuts: Vec<(usize, Cut)>,
+    /// The tasks that take part, and the checkpoint of each.
+    checkpoints: Vec<(usize, Checkpoint)>,
     /// The changelog partitions that got a record.
     changed: Vec<TopicPartition>,
     group: Option<GroupMetadata>,
@@ -128,8 +128,8 @@ impl StreamThread {
         for (at, assigned) in self.tasks.iter_mut().enumerate() {
             let Some(task) = assigned.running().filter(|task| task.is_dirty()) else { continue };
             task.flush().map_err(as_abort)?;
-            let cut = task.last_commit().clone();
-            work.cuts.push((at, cut));
+            let checkpoint = task.last_checkpoint().clone();
+            work.checkpoints.push((at, checkpoint));
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl StreamThread {
     }
 
     fn send_changes(&mut self, work: &mut Work) -> Result<()> {
-        for (at, _) in &work.cuts {
+        for (at, _) in &work.checkpoints {
             let assigned = &self.tasks[*at];
             let Some(task) = &assigned.task else { continue };
             for (index, store) in assigned.plan.stores.iter().enumerate() {
@@ -190,8 +190,8 @@ impl StreamThread {
         if let Some(unknown) = work.changed.iter().find(|changelog| producer.last_offset(changelog).is_none()) {
             return Err(Error::Aborted(format!("the offset of the last record of changelog {unknown} is not known")));
         }
-        let mut offsets = Vec::with_capacity(work.cuts.len());
-        for (at, cut) in &mut work.cuts {
+        let mut offsets = Vec::with_capacity(work.checkpoints.len());
+        for (at, checkpoint) in &mut work.checkpoints {
             let assigned = &self.tasks[*at];
             let Some(task) = &assigned.task else { continue };
             let producer = self.collector.producer()?;
@@ -199,11 +199,12 @@ impl StreamThread {
                 let changelog = assigned.plan.stores[index].changelog.clone();
                 producer.last_offset(&TopicPartition::new(changelog, assigned.id.partition))
             };
-            *cut = task.cut(delivered);
-            let told = Told { topic: self.instance.sources.id(&assigned.source.topic), stamp: stamp.as_ref() };
-            let metadata = encode_metadata(cut, &assigned.plan.store_names(), told);
+            *checkpoint = task.checkpoint(delivered);
+            let origin =
+                CommitOrigin { topic: self.instance.sources.id(&assigned.source.topic), stamp: stamp.as_ref() };
+            let metadata = encode_metadata(checkpoint, &assigned.plan.store_names(), origin);
             self.instance.check_metadata(assigned.id, &metadata)?;
-            offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: cut.next_offset, metadata });
+            offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: checkpoint.next_offset, metadata });
         }
         let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };
         let (timeout, collector) = (self.instance.config.call_timeout, &mut self.collector);
@@ -229,11 +230,11 @@ impl StreamThread {
     /// The transaction is committed: whatever happens to one store, the others are written.
     fn write_stores(&mut self, work: &mut Work) -> Result<()> {
         let mut fatal = None;
-        for (at, cut) in work.cuts.drain(..) {
+        for (at, checkpoint) in work.checkpoints.drain(..) {
             let assigned = &mut self.tasks[at];
             let Some(task) = &mut assigned.task else { continue };
-            self.collector.forget_refusals(assigned.id, cut.next_offset);
-            let written = task.apply(cut);
+            self.collector.forget_refusals(assigned.id, checkpoint.next_offset);
+            let written = task.apply(checkpoint);
             self.instance.metrics().add(task.counts());
             task.counts().reset();
             match written {

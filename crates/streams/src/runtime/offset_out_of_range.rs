@@ -6,31 +6,33 @@ use super::findings::Finding;
 use super::restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
-use crate::store::cut::{NO_CHANGELOG, Position, StoreCut};
-use crate::task::{Cut, NO_STREAM_TIME};
+use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
+use crate::store::checkpoint::{NO_CHANGELOG, Position, StoreCheckpoint};
 use crate::topology::TopicRef;
 
 impl TaskRestoration {
-    /// Moves a cut that lies outside of the task's log to the log's first record, where that is accepted. What the state is at the cut stays: it
-    /// is that of the records before it. `topic` is the id of the topic that the commit was of, as far as it tells.
+    /// Moves a checkpoint that lies outside of the task's log to the log's first record, where that
+    /// is accepted. The state at the checkpoint stays: it is that of the records before it.
+    /// `topic` is the id of the topic that the commit was of, as far as it tells.
     ///
     /// # Errors
     /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do. [`Error::Retry`] where one answer alone says that the log is
-    /// another one or ends before the cut: a leader that has just taken over may not know all yet.
-    pub fn move_into_log(&self, cut: Cut, topic: Option<TopicId>) -> Result<Cut> {
-        let next = cut.next_offset;
+    /// another one or ends before the checkpoint: a leader that has just taken over may not know
+    /// all yet.
+    pub fn move_into_log(&self, checkpoint: Checkpoint, topic: Option<TopicId>) -> Result<Checkpoint> {
+        let next = checkpoint.next_offset;
         if next < 0 {
             // Nothing was committed: there is no place that the log could have lost.
-            return Ok(cut);
+            return Ok(checkpoint);
         }
         let LogRange { start, end } = self.instance.ports.admin.log_range(&self.source)?;
         if let Some(was) = topic
             && let Some(is) = self.find_recreated_topic(was)?
         {
-            return self.read_anew(cut, start, was, is);
+            return self.read_anew(checkpoint, start, was, is);
         }
         if (start..=end).contains(&next) {
-            return Ok(cut);
+            return Ok(checkpoint);
         }
         if next > end && !self.is_confirmed(Finding::EndsBefore(next)) {
             return Err(Error::Retry(format!(
@@ -55,7 +57,7 @@ impl TaskRestoration {
                 "{source}: the log ends at {end}, before the committed offset {next}, and is read from its first record at {start}, as accepted"
             );
         }
-        Ok(Cut { next_offset: start, ..cut })
+        Ok(Checkpoint { next_offset: start, ..checkpoint })
     }
 
     /// The id of the task's topic, where it is another one than was committed.
@@ -78,14 +80,14 @@ impl TaskRestoration {
     }
 
     /// The committed offset is a place in the log of a topic that was deleted, whatever lies at that offset now.
-    fn read_anew(&self, cut: Cut, start: i64, was: TopicId, is: TopicId) -> Result<Cut> {
+    fn read_anew(&self, checkpoint: Checkpoint, start: i64, was: TopicId, is: TopicId) -> Result<Checkpoint> {
         let (source, topic, task) = (&self.source, &self.source.topic, self.id);
         if self.may_reset_to_earliest() {
             tracing::warn!(
                 %task,
                 "{source}: the topic was made anew (id {is}, committed {was}) and is read from its first record at {start}, as accepted"
             );
-            return Ok(Cut { next_offset: start, ..cut });
+            return Ok(Checkpoint { next_offset: start, ..checkpoint });
         }
         let missing = match self.plan.source_ref {
             TopicRef::External(_) => {
@@ -99,7 +101,7 @@ impl TaskRestoration {
             "task {task} cannot go on: topic `{topic}` was deleted and made anew since the last commit (its id is {is} now, and was {was}), so the \
              committed offset {} of {source} is a place in a log that is gone. {missing}. To read the new topic from its first record, start with \
              --from-earliest-available {topic}; the state is kept, and what was read of the new topic already is processed again",
-            cut.next_offset
+            checkpoint.next_offset
         )))
     }
 
@@ -142,11 +144,11 @@ impl TaskRestoration {
     ///
     /// # Errors
     /// A changelog or the store cannot be read or written.
-    pub fn adopt_changelogs(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Cut> {
+    pub fn adopt_changelogs(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Checkpoint> {
         let admin = &self.instance.ports.admin;
         let LogRange { start, end } = admin.log_range(&self.source)?;
         let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
-        let mut cut = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+        let mut checkpoint = Checkpoint { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
         for (store, changelog) in self.changelogs().enumerate() {
             let goal = admin.log_range(&changelog)?.end - 1;
             db.clear(store)?;
@@ -157,10 +159,13 @@ impl TaskRestoration {
                 db.restoring(false)?;
                 read?;
             }
-            cut.stream_time_ms = cut.stream_time_ms.max(progress.latest_ms);
-            cut.stores.push(StoreCut { changelog_offset: goal, checksum: changelog_reader::checksum_of(db, store)? });
+            checkpoint.stream_time_ms = checkpoint.stream_time_ms.max(progress.latest_ms);
+            checkpoint
+                .stores
+                .push(StoreCheckpoint { changelog_offset: goal, checksum: changelog_reader::checksum_of(db, store)? });
         }
-        let encoded: Vec<Vec<u8>> = cut.stores.iter().map(|store| Position::at(&cut, store).encode()).collect();
+        let encoded: Vec<Vec<u8>> =
+            checkpoint.stores.iter().map(|store| Position::at(&checkpoint, store).encode()).collect();
         let positions = encoded.iter().enumerate().map(|(store, position)| (store, &**position)).collect();
         db.apply(&StoreBatch { puts: Vec::new(), positions })?;
         tracing::warn!(
@@ -169,6 +174,6 @@ impl TaskRestoration {
              {next_offset}, as accepted",
             self.source
         );
-        Ok(cut)
+        Ok(checkpoint)
     }
 }

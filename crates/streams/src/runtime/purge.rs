@@ -21,7 +21,9 @@ impl StreamThread {
         self.last_purge = now;
         let ours = self.tasks.iter().filter(|assigned| matches!(assigned.plan.source_ref, TopicRef::Repartition(_)));
         let below: Vec<(TopicPartition, i64)> = ours
-            .filter_map(|assigned| Some((assigned.source.clone(), assigned.task.as_ref()?.last_commit().next_offset)))
+            .filter_map(|assigned| {
+                Some((assigned.source.clone(), assigned.task.as_ref()?.last_checkpoint().next_offset))
+            })
             .filter(|(_, offset)| *offset > 0)
             .collect();
         if below.is_empty() {

@@ -128,7 +128,7 @@ impl StreamThread {
                 if assigned.consumption == ConsumptionState::Fetching {
                     assigned.consumption = ConsumptionState::ToSeek;
                 }
-                assigned.last_seen = task.last_commit().next_offset - 1;
+                assigned.last_seen = task.last_checkpoint().next_offset - 1;
                 assigned.end = None;
             }
             if assigned.is_backing_off {

@@ -15,8 +15,9 @@ use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
-use crate::store::cut::{Position, StoreCut, decode_metadata, topic_of};
-use crate::task::{Cut, NO_STREAM_TIME, Plan};
+use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
+use crate::store::checkpoint::{Position, StoreCheckpoint, decode_metadata, topic_id_of};
+use crate::task::Plan;
 use crate::topology::Stamp;
 
 /// A task that was restored, or the error that prevented it. Fields are dropped in their order: the
@@ -29,7 +30,7 @@ pub(super) struct RestorationResult {
 /// The stores and the checkpoint of a task that was restored.
 pub(super) struct RestoredTask {
     pub db: Option<Box<dyn TaskStore>>,
-    pub cut: Cut,
+    pub checkpoint: Checkpoint,
     /// Whether it is to be committed at once: the last commit carries another stamp or topic id than ours would, or lies at another offset.
     pub is_uncommitted: bool,
 }
@@ -61,7 +62,7 @@ pub(super) fn restoration_job(
     (job, PendingRestoration { result, cancel })
 }
 
-/// How a store's content stands to the cut that it has to be brought to.
+/// How a store's content stands to the checkpoint that it has to be brought to.
 enum Gap {
     /// It is there.
     None,
@@ -104,50 +105,59 @@ impl TaskRestoration {
         let stamp = agreement.stamp();
         let lacks_stamp = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
         let topic = self.instance.sources.id(&self.source.topic);
-        let lacks_topic_id = topic.is_some() && metadata.is_some_and(|metadata| topic_of(metadata) != topic);
-        let (db, cut) = self.restore(committed.as_ref(), rebuild)?;
+        let lacks_topic_id = topic.is_some() && metadata.is_some_and(|metadata| topic_id_of(metadata) != topic);
+        let (db, checkpoint) = self.restore(committed.as_ref(), rebuild)?;
         // What was skipped or taken over is committed, so that the next start need not be told again.
-        let is_moved =
-            cut.next_offset >= 0 && committed.as_ref().map(|committed| committed.offset) != Some(cut.next_offset);
+        let is_moved = checkpoint.next_offset >= 0
+            && committed.as_ref().map(|committed| committed.offset) != Some(checkpoint.next_offset);
         let has_empty_metadata = !self.plan.stores.is_empty() && metadata == Some("");
         self.instance.findings.forget(self.id);
-        Ok(RestoredTask { db, cut, is_uncommitted: lacks_stamp || lacks_topic_id || is_moved || has_empty_metadata })
+        Ok(RestoredTask {
+            db,
+            checkpoint,
+            is_uncommitted: lacks_stamp || lacks_topic_id || is_moved || has_empty_metadata,
+        })
     }
 
-    fn restore(&self, committed: Option<&Committed>, rebuild: bool) -> Result<(Option<Box<dyn TaskStore>>, Cut)> {
+    fn restore(
+        &self,
+        committed: Option<&Committed>,
+        rebuild: bool,
+    ) -> Result<(Option<Box<dyn TaskStore>>, Checkpoint)> {
         let names = self.plan.store_names();
-        let cut = match committed {
+        let checkpoint = match committed {
             None => None,
             Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
         };
-        let topic = committed.and_then(|committed| topic_of(&committed.metadata));
+        let topic = committed.and_then(|committed| topic_id_of(&committed.metadata));
         if names.is_empty() {
             if committed.is_none() {
                 self.confirm_no_offset()?;
             }
             let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
-            let fresh = Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
-            return Ok((None, self.move_into_log(cut.unwrap_or(fresh), topic)?));
+            let fresh = Checkpoint { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+            return Ok((None, self.move_into_log(checkpoint.unwrap_or(fresh), topic)?));
         }
-        let cut = match cut {
-            Some(cut) => self.move_into_log(cut, topic)?,
+        let checkpoint = match checkpoint {
+            Some(checkpoint) => self.move_into_log(checkpoint, topic)?,
             None if self.may_reset_to_earliest() && self.state_in_changelogs()?.is_some() => {
                 if committed.is_none() {
                     self.confirm_no_offset()?;
                 }
                 let mut db = self.open_stores(true)?;
-                let cut = self.adopt_changelogs(db.as_mut(), committed.map(|committed| committed.offset))?;
-                return Ok((Some(db), cut));
+                let checkpoint = self.adopt_changelogs(db.as_mut(), committed.map(|committed| committed.offset))?;
+                return Ok((Some(db), checkpoint));
             }
-            None => self.fresh_cut(committed)?,
+            None => self.initial_checkpoint(committed)?,
         };
-        self.check_changelogs(&cut)?;
-        let db = self.restore_stores(&cut, rebuild)?;
-        Ok((Some(db), cut))
+        self.check_changelogs(&checkpoint)?;
+        let db = self.restore_stores(&checkpoint, rebuild)?;
+        Ok((Some(db), checkpoint))
     }
 
-    /// The cut of a task that has never committed. A coordinator in trouble may answer "none" too, so it is believed only when there is no state.
-    fn fresh_cut(&self, committed: Option<&Committed>) -> Result<Cut> {
+    /// The checkpoint of a task that has never committed. A coordinator in trouble may answer
+    /// "none" too, so it is believed only when there is no state.
+    fn initial_checkpoint(&self, committed: Option<&Committed>) -> Result<Checkpoint> {
         if let Some(changelog) = self.state_in_changelogs()? {
             let (source, app) = (&self.source, &self.instance.config.application_id);
             let advice = format!(
@@ -171,7 +181,11 @@ impl TaskRestoration {
             self.confirm_no_offset()?;
         }
         let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
-        Ok(Cut { next_offset, stream_time_ms: NO_STREAM_TIME, stores: vec![StoreCut::EMPTY; self.plan.stores.len()] })
+        Ok(Checkpoint {
+            next_offset,
+            stream_time_ms: NO_STREAM_TIME,
+            stores: vec![StoreCheckpoint::EMPTY; self.plan.stores.len()],
+        })
     }
 
     /// Makes sure that the group has no committed offset for the task's partition, after the coordinator has answered so. A task whose offset is
@@ -240,8 +254,8 @@ impl TaskRestoration {
     }
 
     /// The changelogs hold what was committed to them.
-    fn check_changelogs(&self, cut: &Cut) -> Result<()> {
-        for (at, (changelog, store)) in self.changelogs().zip(&cut.stores).enumerate() {
+    fn check_changelogs(&self, checkpoint: &Checkpoint) -> Result<()> {
+        for (at, (changelog, store)) in self.changelogs().zip(&checkpoint.stores).enumerate() {
             if store.changelog_offset < 0 {
                 continue;
             }
@@ -263,11 +277,12 @@ impl TaskRestoration {
         Ok(())
     }
 
-    /// The task's stores at the cut: as they lie on disk, with the changelogs' tails, or built anew.
-    fn restore_stores(&self, cut: &Cut, rebuild: bool) -> Result<Box<dyn TaskStore>> {
+    /// The task's stores at the checkpoint: as they lie on disk, with the changelogs' tails, or
+    /// built anew.
+    fn restore_stores(&self, checkpoint: &Checkpoint, rebuild: bool) -> Result<Box<dyn TaskStore>> {
         let mut db = self.open_stores(rebuild || is_stale(&self.instance, self.id, &self.plan)?)?;
-        for store in 0..cut.stores.len() {
-            self.restore_store(db.as_mut(), store, cut)?;
+        for store in 0..checkpoint.stores.len() {
+            self.restore_store(db.as_mut(), store, checkpoint)?;
         }
         Ok(db)
     }
@@ -288,18 +303,21 @@ impl TaskRestoration {
         }
     }
 
-    /// Brings one store to the cut, over again from nothing where what it holds cannot be believed.
-    fn restore_store(&self, db: &mut dyn TaskStore, store: usize, cut: &Cut) -> Result<()> {
-        let found = match self.find_gap(db, store, &cut.stores[store])? {
+    /// Brings one store to the checkpoint, over again from nothing where what it holds cannot be
+    /// believed.
+    fn restore_store(&self, db: &mut dyn TaskStore, store: usize, checkpoint: &Checkpoint) -> Result<()> {
+        let found = match self.find_gap(db, store, &checkpoint.stores[store])? {
             Gap::None => None,
-            Gap::Tail { after, checksum } => changelog_reader::restore_store(self, db, store, cut, after, checksum)?,
+            Gap::Tail { after, checksum } => {
+                changelog_reader::restore_store(self, db, store, checkpoint, after, checksum)?
+            }
             Gap::Unusable(what) => Some(what),
         };
         let Some(what) = found else { return Ok(()) };
         let name = &self.plan.stores[store].name;
         tracing::warn!(task = %self.id, store = name, "the store is rebuilt: {what}");
         db.clear(store)?;
-        match changelog_reader::restore_store(self, db, store, cut, -1, None)? {
+        match changelog_reader::restore_store(self, db, store, checkpoint, -1, None)? {
             None => Ok(()),
             Some(what) => Err(Error::Fatal(format!(
                 "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
@@ -309,7 +327,7 @@ impl TaskRestoration {
         }
     }
 
-    fn find_gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCut) -> Result<Gap> {
+    fn find_gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCheckpoint) -> Result<Gap> {
         let bytes = db.position(store)?;
         let position = match bytes.as_deref().map(|bytes| Position::decode(self.id, bytes)).transpose() {
             Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),

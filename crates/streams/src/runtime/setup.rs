@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::RuntimeConfig;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, NewTopic};
-use crate::store::cut::{METADATA_MAX_BYTES, greatest_metadata};
+use crate::store::checkpoint::{METADATA_MAX_BYTES, max_metadata_bytes};
 use crate::task::Sizes;
 use crate::topology::{NodeKind, SubTopology, TopicRef, Topology, changelog_topic};
 
@@ -173,7 +173,7 @@ pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
     };
     let sizes = topology.subtopologies().iter().map(|sub| {
         let stores: Vec<&str> = sub.stores.iter().map(String::as_str).collect();
-        (greatest_metadata(&stores, config.digest.as_ref()), sub)
+        (max_metadata_bytes(&stores, config.digest.as_ref()), sub)
     });
     match sizes.max_by_key(|(bytes, _)| *bytes) {
         Some((bytes, sub)) if bytes > limit => Err(Error::Fatal(format!(

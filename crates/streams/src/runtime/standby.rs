@@ -20,7 +20,7 @@ use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::ports::{GroupMember, PartitionStart, RestoreReader, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
-use crate::store::cut::Position;
+use crate::store::checkpoint::Position;
 use crate::task::Plan;
 
 /// Bytes of a changelog that are written as one batch, about: little, since a thread may be waiting for the task.

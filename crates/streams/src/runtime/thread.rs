@@ -430,8 +430,8 @@ impl StreamThread {
     fn finish_restoration(&mut self, at: usize, restored: RestorationResult) -> Result<()> {
         let assigned = &mut self.tasks[at];
         assigned.restoration = None;
-        let ready = restored.result.and_then(|RestoredTask { db, cut, is_uncommitted }| {
-            let mut task = Task::new(assigned.plan.clone(), assigned.id, db, cut)?;
+        let ready = restored.result.and_then(|RestoredTask { db, checkpoint, is_uncommitted }| {
+            let mut task = Task::new(assigned.plan.clone(), assigned.id, db, checkpoint)?;
             if is_uncommitted {
                 task.commit_anyway();
             }

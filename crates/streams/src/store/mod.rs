@@ -1,6 +1,7 @@
-//! Stores of a task: the [`Overlay`] of what is not committed yet, what a commit knows about a store ([`cut`]), and stores in memory.
+//! Stores of a task: the [`Overlay`] of what is not committed yet, the checkpoint of a commit
+//! ([`checkpoint`]), and stores in memory.
 
-pub mod cut;
+pub mod checkpoint;
 pub mod memory;
 pub mod mixed;
 mod overlay;

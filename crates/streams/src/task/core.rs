@@ -9,11 +9,8 @@ use crate::error::{Error, Result};
 use crate::ports::{Put, StoreBatch, TaskStore};
 use crate::processor::{Context, Processor, ProcessorError};
 use crate::record::{InRecord, Origin, TaskId};
-use crate::store::cut::{Position, StoreCut};
+use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, Position, StoreCheckpoint};
 use crate::store::{Change, Overlay};
-
-/// Stream time before the first record.
-pub const NO_STREAM_TIME: i64 = -1;
 
 /// The origin that a processor declared for the record at hand; its buffer is used again.
 #[derive(Default)]
@@ -64,20 +61,9 @@ pub struct Task {
     /// The next commit is to bear it, moved or not.
     is_to_be_committed: bool,
     /// What a rollback goes back to.
-    committed: Cut,
+    committed: Checkpoint,
     /// The position bytes of each store as this task read or last wrote them; a commit finds just these, or the store is another's.
     positions: Vec<Option<Vec<u8>>>,
-}
-
-/// What a task's state is after some prefix of its log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// The next record of the source partition.
-    pub next_offset: i64,
-    /// Stream time; [`NO_STREAM_TIME`] before the first record.
-    pub stream_time_ms: i64,
-    /// Of each store: the offset of its last changelog record, and its checksum.
-    pub stores: Vec<StoreCut>,
 }
 
 fn make_processors(plan: &Plan) -> Vec<Option<Box<dyn Processor>>> {
@@ -89,32 +75,33 @@ fn make_processors(plan: &Plan) -> Vec<Option<Box<dyn Processor>>> {
 }
 
 impl Task {
-    /// A task at a cut. `db` holds the stores at that same cut and is absent when the sub-topology has none.
+    /// A task at a checkpoint. `db` holds the stores at that same checkpoint and is absent when the
+    /// sub-topology has none.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn new(plan: Arc<Plan>, id: TaskId, db: Option<Box<dyn TaskStore>>, cut: Cut) -> Result<Task> {
+    pub fn new(plan: Arc<Plan>, id: TaskId, db: Option<Box<dyn TaskStore>>, checkpoint: Checkpoint) -> Result<Task> {
         let mut positions = Vec::new();
         if let Some(db) = &db {
             for store in 0..plan.stores.len() {
                 positions.push(db.position(store)?);
             }
         }
-        let overlays = cut.stores.iter().map(|store| Overlay::new(store.checksum)).collect();
+        let overlays = checkpoint.stores.iter().map(|store| Overlay::new(store.checksum)).collect();
         let core = Core {
             id,
             processors: make_processors(&plan),
             overlays,
             db,
-            stream_time_ms: cut.stream_time_ms,
-            stream_time_before_ms: cut.stream_time_ms,
-            last_offset: cut.next_offset.saturating_sub(1),
+            stream_time_ms: checkpoint.stream_time_ms,
+            stream_time_before_ms: checkpoint.stream_time_ms,
+            last_offset: checkpoint.next_offset.saturating_sub(1),
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
         };
-        let next_offset = cut.next_offset;
+        let next_offset = checkpoint.next_offset;
         let (is_initialised, is_to_be_committed) = (false, false);
-        Ok(Task { plan, core, next_offset, is_initialised, is_to_be_committed, committed: cut, positions })
+        Ok(Task { plan, core, next_offset, is_initialised, is_to_be_committed, committed: checkpoint, positions })
     }
 
     /// Which task it is.
@@ -137,8 +124,8 @@ impl Task {
         self.core.stream_time_ms
     }
 
-    /// The cut that it last committed, and goes back to.
-    pub fn last_commit(&self) -> &Cut {
+    /// The checkpoint that it last committed, and goes back to.
+    pub fn last_checkpoint(&self) -> &Checkpoint {
         &self.committed
     }
 
@@ -190,7 +177,7 @@ impl Task {
         self.each_processor(None, |processor, ctx| processor.flush(ctx))
     }
 
-    /// Lets processors look into their stores, once after each cut that the task begins at.
+    /// Lets processors look into their stores, once after each checkpoint that the task begins at.
     fn init(&mut self) -> Result<()> {
         if !self.is_initialised {
             self.each_processor(None, |processor, ctx| processor.init(ctx))?;
@@ -265,22 +252,25 @@ impl Task {
             || self.core.overlays.iter().any(|overlay| !overlay.is_empty())
     }
 
-    /// The cut as of now; `changelog` answers the offset of the last changelog record sent for a store since the last commit.
-    pub fn cut(&self, changelog: impl Fn(usize) -> Option<i64>) -> Cut {
-        let stores = self.core.overlays.iter().enumerate().map(|(at, overlay)| StoreCut {
+    /// The checkpoint as of now; `changelog` answers the offset of the last changelog record sent
+    /// for a store since the last commit.
+    pub fn checkpoint(&self, changelog: impl Fn(usize) -> Option<i64>) -> Checkpoint {
+        let stores = self.core.overlays.iter().enumerate().map(|(at, overlay)| StoreCheckpoint {
             changelog_offset: changelog(at).unwrap_or(self.committed.stores[at].changelog_offset),
             checksum: overlay.checksum(),
         });
-        Cut { next_offset: self.next_offset, stream_time_ms: self.core.stream_time_ms, stores: stores.collect() }
+        Checkpoint { next_offset: self.next_offset, stream_time_ms: self.core.stream_time_ms, stores: stores.collect() }
     }
 
-    /// The transaction with this cut is committed: writes it to the stores in one batch and begins anew above it.
+    /// The transaction with this checkpoint is committed: writes it to the stores in one batch and
+    /// begins anew above it.
     ///
     /// # Errors
     /// [`Error::Corrupted`] when a store stands elsewhere than where this task left it: another wrote it, so it is not overwritten.
-    pub fn apply(&mut self, cut: Cut) -> Result<()> {
+    pub fn apply(&mut self, checkpoint: Checkpoint) -> Result<()> {
         if let Some(db) = &mut self.core.db {
-            let new: Vec<Vec<u8>> = cut.stores.iter().map(|store| Position::at(&cut, store).encode()).collect();
+            let new: Vec<Vec<u8>> =
+                checkpoint.stores.iter().map(|store| Position::at(&checkpoint, store).encode()).collect();
             for (store, expected) in self.positions.iter().enumerate() {
                 if db.position(store)? != *expected {
                     let what = format!("store `{}` was written by another", self.plan.stores[store].name);
@@ -296,10 +286,10 @@ impl Task {
             db.apply(&batch)?;
             self.positions = new.into_iter().map(Some).collect();
         }
-        for (overlay, store) in self.core.overlays.iter_mut().zip(&cut.stores) {
+        for (overlay, store) in self.core.overlays.iter_mut().zip(&checkpoint.stores) {
             overlay.committed(store.checksum);
         }
-        self.committed = cut;
+        self.committed = checkpoint;
         self.is_to_be_committed = false;
         Ok(())
     }

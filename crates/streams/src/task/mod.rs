@@ -7,7 +7,7 @@ mod plan;
 pub mod state;
 
 pub(crate) use self::core::Core;
-pub use self::core::{Cut, NO_STREAM_TIME, Task};
+pub use self::core::Task;
 pub use counts::Counts;
 pub use partitioner::{murmur2, partition_for};
 pub(crate) use plan::PlanKind;

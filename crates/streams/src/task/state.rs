@@ -7,7 +7,7 @@ use std::fmt;
 pub enum TaskState {
     /// Assigned; waits for its lock, for the thread's producer, or for the next try.
     Created,
-    /// Its stores are being brought to the committed cut.
+    /// Its stores are being brought to the committed checkpoint.
     Restoring,
     /// Its partition is fetched and its records are processed.
     Running,

@@ -260,7 +260,7 @@ struct Graph<'a> {
 
 impl Graph<'_> {
     /// The nodes below `root`, with it as the first. A repartition node shows up twice: as the sink of its parents' sub-topologies, and as a source.
-    fn cut(&self, root: usize) -> SubTopology {
+    fn subtopology(&self, root: usize) -> SubTopology {
         let nodes = &self.draft.nodes;
         let feeds = |at: usize| self.parents[at].iter().any(|&p| self.root[p] == root);
         let is_member = |at: usize| match nodes[at].kind {
@@ -318,7 +318,8 @@ pub(super) fn check(mut draft: TopologyBuilder) -> Result<Topology> {
     let store_options = store_options(&draft)?;
     let graph = Graph { draft: &draft, parents, order, root, store_home };
     let is_root = |at: &usize| matches!(draft.nodes[*at].kind, DraftKind::Source(_) | DraftKind::Repartition);
-    let subtopologies: Vec<SubTopology> = (0..draft.nodes.len()).filter(is_root).map(|at| graph.cut(at)).collect();
+    let subtopologies: Vec<SubTopology> =
+        (0..draft.nodes.len()).filter(is_root).map(|at| graph.subtopology(at)).collect();
     if subtopologies.is_empty() {
         return Err(TopologyError::NoSource);
     }

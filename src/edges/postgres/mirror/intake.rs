@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::streams::digest::Digest;
-use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogReceiver, LogRecord, NotYet, TopicPartition};
+use crate::streams::ports::log::{Advance, LogBatch, LogReceiver, LogRecord, NotYet, SinkCheckpoint, TopicPartition};
 
 /// A partition that the group gave us.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) enum State {
     Active(Position),
     /// Another writer has it, or the log can't give what comes next: looked at again at this time. With a checkpoint,
     /// it is claimed only if that has not moved by then.
-    Waiting { until: Instant, seen: Option<Checkpoint> },
+    Waiting { until: Instant, seen: Option<SinkCheckpoint> },
 }
 
 /// How far an active partition is.

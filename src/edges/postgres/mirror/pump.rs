@@ -11,7 +11,9 @@ use super::pace::Pace;
 use super::status::UNKNOWN;
 use super::writer::{Done, Job};
 use super::{Settings, Status};
-use crate::streams::ports::log::{Advance, Checkpoint, LogBatch, LogError, LogSource, Stop, TopicPartition, Written};
+use crate::streams::ports::log::{
+    Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written,
+};
 
 /// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
 const POLL: Duration = Duration::from_millis(50);
@@ -196,7 +198,7 @@ impl<B: LogBatch> Pump<B> {
     }
 
     /// Reads a claimed partition from its checkpoint on.
-    fn begin(&mut self, at: Checkpoint) {
+    fn begin(&mut self, at: SinkCheckpoint) {
         let Some(track) = self.intake.tracks.get(&at.partition) else { return };
         if !matches!(track.state, State::Claiming) {
             return;
@@ -258,7 +260,7 @@ impl<B: LogBatch> Pump<B> {
 
     /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand, and what was read
     /// meanwhile is dropped, since it comes behind the gap.
-    fn refused(&mut self, advances: &[Advance], found: Vec<Checkpoint>) {
+    fn refused(&mut self, advances: &[Advance], found: Vec<SinkCheckpoint>) {
         self.status.refused.fetch_add(1, Relaxed);
         let read_meanwhile: Vec<Advance> = self.intake.pending.advances.values().cloned().collect();
         self.intake.pending.clear();
@@ -282,7 +284,7 @@ impl<B: LogBatch> Pump<B> {
     }
 
     /// Claims the waiting partitions whose checkpoint stands still, and waits on for the others.
-    fn look(&mut self, partitions: &[TopicPartition], found: &[Checkpoint]) {
+    fn look(&mut self, partitions: &[TopicPartition], found: &[SinkCheckpoint]) {
         for partition in partitions {
             let Some(track) = self.intake.tracks.get(partition) else { continue };
             let State::Waiting { seen, .. } = &track.state else { continue };
@@ -296,7 +298,7 @@ impl<B: LogBatch> Pump<B> {
     }
 
     /// Leaves a partition alone for a while, longer each time in a row.
-    fn wait(&mut self, partition: &TopicPartition, seen: Option<Checkpoint>) {
+    fn wait(&mut self, partition: &TopicPartition, seen: Option<SinkCheckpoint>) {
         if let Err(e) = self.source.stop(partition) {
             tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
         }

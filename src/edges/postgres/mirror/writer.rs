@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Settings, Status};
-use crate::streams::ports::log::{Advance, Checkpoint, LogSink, SinkError, Stop, TopicPartition, Written};
+use crate::streams::ports::log::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
 
 /// What the pump asks for.
 pub(super) enum Job<B> {
@@ -21,8 +21,8 @@ pub(super) enum Job<B> {
 
 /// What came of it.
 pub(super) enum Done<B> {
-    Claimed(Vec<Checkpoint>),
-    Read(Vec<TopicPartition>, Vec<Checkpoint>),
+    Claimed(Vec<SinkCheckpoint>),
+    Read(Vec<TopicPartition>, Vec<SinkCheckpoint>),
     Written { batch: B, advances: Vec<Advance>, outcome: Written, took: Duration },
 }
 

@@ -1,4 +1,5 @@
-//! What a commit knows about the state: in the committed offset's metadata, and at each store's own position. Both are short texts with a version.
+//! Checkpoints: the state of a task at a commit, as the committed offset's metadata carries it, and
+//! the position of each store. Both are short texts with a version.
 //!
 //! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … @topic:0:<topic id> #topology:<generation>:<digest> #<part>:<generation>:<digest> …`;
 //! a release that knows no topic ids or digests takes these words for stores that its topology lacks, and passes over them.
@@ -8,7 +9,6 @@ use super::Checksum;
 use crate::error::{Error, Result};
 use crate::ports::TopicId;
 use crate::record::TaskId;
-use crate::task::{Cut, NO_STREAM_TIME};
 use crate::topology::{Stamp, TopologyDigest};
 
 /// The one version that this release reads and writes.
@@ -20,18 +20,32 @@ const TOPIC: &str = "@topic:0:";
 /// As a changelog offset: nothing was ever written.
 pub const NO_CHANGELOG: i64 = -1;
 
-/// A store at a cut.
+/// Stream time before the first record.
+pub const NO_STREAM_TIME: i64 = -1;
+
+/// The checkpoint of a task: its state after some prefix of its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The next record of the source partition.
+    pub next_offset: i64,
+    /// Stream time; [`NO_STREAM_TIME`] before the first record.
+    pub stream_time_ms: i64,
+    /// Of each store: the offset of its last changelog record, and its checksum.
+    pub stores: Vec<StoreCheckpoint>,
+}
+
+/// The checkpoint of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreCut {
+pub struct StoreCheckpoint {
     /// The offset of its last changelog record; [`NO_CHANGELOG`] if there is none.
     pub changelog_offset: i64,
     /// The checksum of its content.
     pub checksum: Checksum,
 }
 
-impl StoreCut {
+impl StoreCheckpoint {
     /// A store that never had an entry.
-    pub const EMPTY: StoreCut = StoreCut { changelog_offset: NO_CHANGELOG, checksum: 0 };
+    pub const EMPTY: StoreCheckpoint = StoreCheckpoint { changelog_offset: NO_CHANGELOG, checksum: 0 };
 }
 
 fn unknown_version(what: &str, found: &str) -> Error {
@@ -40,9 +54,9 @@ fn unknown_version(what: &str, found: &str) -> Error {
     ))
 }
 
-/// What a commit's metadata tells besides the state.
+/// The origin of a commit, which its metadata carries besides the state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Told<'t> {
+pub struct CommitOrigin<'t> {
     /// The id of the topic whose offset is committed, where the brokers know ids.
     pub topic: Option<TopicId>,
     /// Which topology made the commit.
@@ -50,43 +64,43 @@ pub struct Told<'t> {
 }
 
 /// The metadata that goes with a committed offset.
-pub fn encode_metadata(cut: &Cut, stores: &[&str], told: Told<'_>) -> String {
+pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitOrigin<'_>) -> String {
     use std::fmt::Write;
-    let mut text = format!("{VERSION} {}", cut.stream_time_ms);
-    for (name, store) in stores.iter().zip(&cut.stores) {
+    let mut text = format!("{VERSION} {}", checkpoint.stream_time_ms);
+    for (name, store) in stores.iter().zip(&checkpoint.stores) {
         // Writing to a string does not fail.
         let _ = write!(text, " {name}:{}:{:x}", store.changelog_offset, store.checksum);
     }
-    if let Some(TopicId(id)) = told.topic {
+    if let Some(TopicId(id)) = origin.topic {
         let _ = write!(text, " {TOPIC}{id:x}");
     }
-    text.extend(told.stamp.map(Stamp::words));
+    text.extend(origin.stamp.map(Stamp::words));
     text
 }
 
 /// The most bytes that the metadata of a task with these stores can have.
-pub fn greatest_metadata(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
-    let store = StoreCut { changelog_offset: i64::MAX, checksum: Checksum::MAX };
-    let cut = Cut { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
+pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
+    let store = StoreCheckpoint { changelog_offset: i64::MAX, checksum: Checksum::MAX };
+    let checkpoint = Checkpoint { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
     let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
-    encode_metadata(&cut, stores, Told { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
+    encode_metadata(&checkpoint, stores, CommitOrigin { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
 }
 
 /// The id of the topic that a commit's metadata tells; `None` where an earlier release wrote it, or the brokers knew no ids.
-pub fn topic_of(metadata: &str) -> Option<TopicId> {
+pub fn topic_id_of(metadata: &str) -> Option<TopicId> {
     let digits = metadata.split(' ').find_map(|word| word.strip_prefix(TOPIC))?;
     u128::from_str_radix(digits, 16).ok().map(TopicId)
 }
 
-fn parse_store(part: &str) -> Option<(&str, StoreCut)> {
+fn parse_store(part: &str) -> Option<(&str, StoreCheckpoint)> {
     let (rest, checksum) = part.rsplit_once(':')?;
     let (name, offset) = rest.rsplit_once(':')?;
     let checksum = Checksum::from_str_radix(checksum, 16).ok()?;
-    Some((name, StoreCut { changelog_offset: offset.parse().ok()?, checksum }))
+    Some((name, StoreCheckpoint { changelog_offset: offset.parse().ok()?, checksum }))
 }
 
 /// Reads the metadata back. A store that it does not name is new, and empty. Empty metadata (an offset set by hand) knows no store at all.
-pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<Option<Cut>> {
+pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<Option<Checkpoint>> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -101,14 +115,14 @@ pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<
         ))
     };
     let stream_time_ms = parts.next().and_then(|part| part.parse().ok()).ok_or_else(bad)?;
-    let mut cut = Cut { next_offset, stream_time_ms, stores: vec![StoreCut::EMPTY; stores.len()] };
+    let mut checkpoint = Checkpoint { next_offset, stream_time_ms, stores: vec![StoreCheckpoint::EMPTY; stores.len()] };
     for part in parts.filter(|part| !Stamp::is_word(part)) {
         let (name, store) = parse_store(part).ok_or_else(bad)?;
         if let Some(at) = stores.iter().position(|known| *known == name) {
-            cut.stores[at] = store;
+            checkpoint.stores[at] = store;
         }
     }
-    Ok(Some(cut))
+    Ok(Some(checkpoint))
 }
 
 /// Where a store's content stands, kept in the store itself and written with it.
@@ -125,11 +139,11 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position of a store at a cut.
-    pub fn at(cut: &Cut, store: &StoreCut) -> Position {
+    /// The position of a store at a checkpoint.
+    pub fn at(checkpoint: &Checkpoint, store: &StoreCheckpoint) -> Position {
         Position {
-            next_offset: cut.next_offset,
-            stream_time_ms: cut.stream_time_ms,
+            next_offset: checkpoint.next_offset,
+            stream_time_ms: checkpoint.stream_time_ms,
             changelog_offset: store.changelog_offset,
             checksum: Some(store.checksum),
         }
@@ -180,29 +194,29 @@ mod tests {
     use super::*;
     const TASK: TaskId = TaskId { subtopology: 1, partition: 4 };
 
-    fn cut() -> Cut {
-        let store = StoreCut { changelog_offset: 17, checksum: u128::MAX - 1 };
-        Cut { next_offset: 42, stream_time_ms: 1_795_441_887_515, stores: vec![store, StoreCut::EMPTY] }
+    fn checkpoint() -> Checkpoint {
+        let store = StoreCheckpoint { changelog_offset: 17, checksum: u128::MAX - 1 };
+        Checkpoint { next_offset: 42, stream_time_ms: 1_795_441_887_515, stores: vec![store, StoreCheckpoint::EMPTY] }
     }
 
     #[test]
     fn metadata_round_trips_and_a_new_store_is_empty() {
-        let text = encode_metadata(&cut(), &["a", "b"], Told::default());
+        let text = encode_metadata(&checkpoint(), &["a", "b"], CommitOrigin::default());
         assert_eq!(text, "1 1795441887515 a:17:fffffffffffffffffffffffffffffffe b:-1:0");
-        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
+        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
         let moved = decode_metadata(42, &text, &["new", "a"]).unwrap().unwrap();
-        assert_eq!(moved.stores, [StoreCut::EMPTY, cut().stores[0]]);
+        assert_eq!(moved.stores, [StoreCheckpoint::EMPTY, checkpoint().stores[0]]);
         assert_eq!(decode_metadata(42, "", &["a"]).unwrap(), None);
     }
 
     #[test]
     fn metadata_tells_which_topology_made_the_commit() {
         let stamp = Stamp { generation: 3, digest: TopologyDigest::of(&[("graph", "g".to_owned())]) };
-        let told = Told { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
-        let text = encode_metadata(&cut(), &["a", "b"], told);
-        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(cut()));
-        assert_eq!((Stamp::find(&text).as_ref(), topic_of(&text)), (told.stamp, told.topic));
-        assert_eq!(topic_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
+        let origin = CommitOrigin { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
+        let text = encode_metadata(&checkpoint(), &["a", "b"], origin);
+        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
+        assert_eq!((Stamp::find(&text).as_ref(), topic_id_of(&text)), (origin.stamp, origin.topic));
+        assert_eq!(topic_id_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
         // The release before digests and topic ids reads every word as a store, and passes over those that its topology lacks.
         assert!(text.split(' ').skip(2).all(|word| parse_store(word).is_some()), "{text}");
     }
@@ -220,16 +234,19 @@ mod tests {
     fn the_greatest_metadata_has_room_for_any() {
         let digest = TopologyDigest::of(&[("graph", "g".to_owned())]);
         let stamp = Stamp { generation: 3, digest: digest.clone() };
-        let text = encode_metadata(&cut(), &["a", "b"], Told { topic: Some(TopicId(1)), stamp: Some(&stamp) });
-        let most = greatest_metadata(&["a", "b"], Some(&digest));
+        let text =
+            encode_metadata(&checkpoint(), &["a", "b"], CommitOrigin { topic: Some(TopicId(1)), stamp: Some(&stamp) });
+        let most = max_metadata_bytes(&["a", "b"], Some(&digest));
         assert!(text.len() < most && most < text.len() + 160, "{} of {most}", text.len());
     }
 
     #[test]
     fn positions_round_trip() {
-        for position in
-            [Position::at(&cut(), &cut().stores[0]), Position::restoring(5, None), Position::restoring(5, Some(7))]
-        {
+        for position in [
+            Position::at(&checkpoint(), &checkpoint().stores[0]),
+            Position::restoring(5, None),
+            Position::restoring(5, Some(7)),
+        ] {
             assert_eq!(Position::decode(TASK, &position.encode()).unwrap(), position);
         }
     }
