@@ -46,7 +46,7 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
         }
     }
     for store in &file.graph.stores {
-        builder = builder.keep(&store.name, store.options());
+        builder = builder.configure_store(&store.name, store.options());
         if let (Some(retention), Some((keeper, _))) = (store.retention, file.graph.keeper(&store.name)) {
             builder = builder.punctuate(&keeper.name, Retained::interval(retention));
         }

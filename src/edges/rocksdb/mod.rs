@@ -160,7 +160,7 @@ impl StoreEngine for RocksStores {
         }
     }
 
-    fn idle(&self, task: TaskId) -> Result<Option<Duration>> {
+    fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
         let path = self.path(task);
         let failed = |error: std::io::Error| Error::Fatal(format!("look at {}: {error}", path.display()));
         let files = match fs::read_dir(&path) {
@@ -175,8 +175,8 @@ impl StoreEngine for RocksStores {
         Ok(newest.map(|written| written.elapsed().unwrap_or_default()))
     }
 
-    fn make_room(&self, bytes: usize) {
-        self.shared.make_room(bytes);
+    fn shrink_cache(&self, bytes: usize) {
+        self.shared.shrink_cache(bytes);
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
         assert!(matches!(engine.destroy(TASK), Err(Error::Retry(_))));
         drop(open);
         engine.destroy(TASK).unwrap();
-        assert!(engine.idle(TASK).unwrap().is_none());
+        assert!(engine.idle_time(TASK).unwrap().is_none());
     }
 
     #[test]
@@ -232,9 +232,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engine = stores(folder.path());
         let mut db = engine.open(TASK, &["s"]).unwrap();
-        db.restoring(true).unwrap();
+        db.begin_bulk_load().unwrap();
         db.apply(&batch(b"k", b"v", b"1")).unwrap();
-        db.restoring(false).unwrap();
+        db.end_bulk_load().unwrap();
         drop(db);
         let files = fs::read_dir(folder.path().join("2_11")).unwrap().map(|file| file.unwrap().path());
         let tables: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "sst")).collect();

@@ -46,7 +46,7 @@ impl Shared {
     }
 
     /// The cache gives way to what else takes memory of the stores' share, but never below half of itself: memtables lie in it.
-    pub fn make_room(&self, bytes: usize) {
+    pub fn shrink_cache(&self, bytes: usize) {
         let whole = self.memory.cache_bytes;
         self.cache.clone().set_capacity(whole.saturating_sub(bytes).max(whole / 2));
         if bytes > whole / 2 && !self.is_tight.swap(true, Ordering::Relaxed) {

@@ -116,12 +116,14 @@ impl TaskStore for RocksTask {
         self.db.get_cf(self.family_of(store)?, POSITION).map_err(self.failed("read the position"))
     }
 
-    fn restoring(&mut self, on: bool) -> Result<()> {
+    fn begin_bulk_load(&mut self) -> Result<()> {
         self.write = WriteOptions::default();
-        self.write.disable_wal(on);
-        if on {
-            return Ok(());
-        }
+        self.write.disable_wal(true);
+        Ok(())
+    }
+
+    fn end_bulk_load(&mut self) -> Result<()> {
+        self.write = WriteOptions::default();
         let families: Vec<_> = (0..self.stores.len()).map(|store| self.family_of(store)).collect::<Result<_>>()?;
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flush"))
     }

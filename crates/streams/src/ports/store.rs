@@ -59,16 +59,17 @@ pub trait StoreEngine: Send + Sync {
     /// Removes a task's database, open ones excepted; no error when there is none.
     fn destroy(&self, task: TaskId) -> Result<()>;
 
-    /// How long ago a task's database was last written, from its files' times; `None` when there is none. Asked before `open`.
-    fn idle(&self, task: TaskId) -> Result<Option<Duration>>;
+    /// The time since a task's database was last written, from its files' times; `None` when there
+    /// is none. Asked before `open`.
+    fn idle_time(&self, task: TaskId) -> Result<Option<Duration>>;
 
     /// The task is another's now: what of it lies in memory alone may go. Until then it outlives the closing of its database.
-    fn forget(&self, task: TaskId) {
+    fn drop_in_memory(&self, task: TaskId) {
         let _ = task;
     }
 
-    /// Others take so many bytes of the memory that all stores have together: leaves them that room, as far as it can.
-    fn make_room(&self, bytes: usize) {
+    /// Shrinks the block cache by `bytes`, which in-memory stores now use, as far as it can.
+    fn shrink_cache(&self, bytes: usize) {
         let _ = bytes;
     }
 }
@@ -97,8 +98,11 @@ pub trait TaskStore: Send {
     /// The position of a store, as last written; `None` when it never was.
     fn position(&self, store: usize) -> Result<Option<Vec<u8>>>;
 
-    /// Enters (`true`) or leaves restore mode. While restoring batches skip the write-ahead log; leaving it flushes all to disk.
-    fn restoring(&mut self, on: bool) -> Result<()>;
+    /// Begins a bulk load (of a changelog): until it ends, batches skip the write-ahead log.
+    fn begin_bulk_load(&mut self) -> Result<()>;
+
+    /// Ends a bulk load: flushes everything to disk; batches go to the write-ahead log again.
+    fn end_bulk_load(&mut self) -> Result<()>;
 
     /// Empties a store, its position included (before a rebuild).
     fn clear(&mut self, store: usize) -> Result<()>;

@@ -37,9 +37,9 @@ pub(super) fn restore_store(
     let goal = checkpoint.stores[store];
     let mut progress = RestoreProgress::new(restoration.id, store, after, goal.changelog_offset, checksum);
     if progress.at < progress.goal {
-        db.restoring(true)?;
+        db.begin_bulk_load()?;
         let read = read_changelog(restoration, db, &mut progress, after);
-        db.restoring(false)?;
+        db.end_bulk_load()?;
         read?;
     }
     let found = match progress.checksum {

@@ -154,9 +154,9 @@ impl TaskRestoration {
             db.clear(store)?;
             let mut progress = RestoreProgress::new(self.id, store, NO_CHANGELOG, goal, None);
             if goal >= 0 {
-                db.restoring(true)?;
+                db.begin_bulk_load()?;
                 let read = changelog_reader::read_changelog(self, db, &mut progress, NO_CHANGELOG);
-                db.restoring(false)?;
+                db.end_bulk_load()?;
                 read?;
             }
             checkpoint.stream_time_ms = checkpoint.stream_time_ms.max(progress.latest_ms);

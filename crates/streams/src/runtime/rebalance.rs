@@ -75,7 +75,7 @@ impl StreamThread {
             assigned.transition_to(TaskState::Closed)?;
             // Before the ownership ends: another thread of ours may be waiting for it.
             assigned.task = None;
-            self.instance.ports.stores.forget(assigned.id);
+            self.instance.ports.stores.drop_in_memory(assigned.id);
             self.instance.metrics().remove_task(assigned.id, self.index);
         }
         Ok(())

@@ -371,7 +371,7 @@ pub(super) fn check_position(instance: &Instance, changelog: &TopicPartition, po
 
 /// Whether a task's store was away for so long that the changelog may have forgotten deletes since.
 pub(super) fn is_stale(instance: &Instance, task: TaskId, plan: &Plan) -> Result<bool> {
-    let Some(idle) = instance.ports.stores.idle(task)? else { return Ok(false) };
+    let Some(idle) = instance.ports.stores.idle_time(task)? else { return Ok(false) };
     let Some(memory) = instance.changelog_memory_of(plan) else { return Ok(false) };
     if idle > memory {
         tracing::warn!(%task, "its store was not used for {} s and is rebuilt: the changelog may have forgotten deletes", idle.as_secs());

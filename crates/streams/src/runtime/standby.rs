@@ -186,7 +186,7 @@ impl StandbyThread {
         let StandbyTask { stores, db, _lock, .. } = standby;
         drop((stores, db));
         if for_good {
-            self.instance.ports.stores.forget(id);
+            self.instance.ports.stores.drop_in_memory(id);
         }
     }
 

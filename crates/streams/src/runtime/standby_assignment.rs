@@ -81,7 +81,7 @@ mod tests {
             .source("in", "in")
             .process("p", ["in"], || Box::new(Nothing))
             .store("s", ["p"])
-            .keep("s", StoreOptions { standby, ..StoreOptions::default() });
+            .configure_store("s", StoreOptions { standby, ..StoreOptions::default() });
         Plan::all(&topology.build().unwrap(), "app", &Sizes::default())
     }
 

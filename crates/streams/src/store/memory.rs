@@ -110,7 +110,7 @@ impl StoreEngine for MemoryStores {
         Ok(())
     }
 
-    fn idle(&self, task: TaskId) -> Result<Option<Duration>> {
+    fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
         Ok(lock(&self.tasks).get(&task).map(|data| lock(data).idle))
     }
 }
@@ -163,7 +163,11 @@ impl TaskStore for MemoryStore {
         Ok(self.stores[store].1.map.get(&[][..]).map(|position| position.to_vec()))
     }
 
-    fn restoring(&mut self, _on: bool) -> Result<()> {
+    fn begin_bulk_load(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn end_bulk_load(&mut self) -> Result<()> {
         Ok(())
     }
 

@@ -34,7 +34,7 @@ impl Places {
         let now = self.memory.bytes();
         if now.abs_diff(self.told.load(Ordering::Relaxed)) >= TELL_BYTES {
             self.told.store(now, Ordering::Relaxed);
-            self.disk.make_room(now);
+            self.disk.shrink_cache(now);
         }
     }
 }
@@ -73,16 +73,16 @@ impl StoreEngine for MixedStores {
         self.places.memory.destroy(task)
     }
 
-    fn idle(&self, task: TaskId) -> Result<Option<Duration>> {
+    fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
         // What lies in memory is never idle for long: it goes with its task.
-        match self.places.disk.idle(task)? {
-            None => self.places.memory.idle(task),
+        match self.places.disk.idle_time(task)? {
+            None => self.places.memory.idle_time(task),
             some => Ok(some),
         }
     }
 
-    fn forget(&self, task: TaskId) {
-        self.places.disk.forget(task);
+    fn drop_in_memory(&self, task: TaskId) {
+        self.places.disk.drop_in_memory(task);
         // Removing what lies in memory does not fail.
         let _ = self.places.memory.destroy(task);
         self.places.tell();
@@ -166,8 +166,12 @@ impl TaskStore for MixedStore {
         part.position(at)
     }
 
-    fn restoring(&mut self, on: bool) -> Result<()> {
-        self.disk.as_mut().map_or(Ok(()), |disk| disk.restoring(on))
+    fn begin_bulk_load(&mut self) -> Result<()> {
+        self.disk.as_mut().map_or(Ok(()), |disk| disk.begin_bulk_load())
+    }
+
+    fn end_bulk_load(&mut self) -> Result<()> {
+        self.disk.as_mut().map_or(Ok(()), |disk| disk.end_bulk_load())
     }
 
     fn clear(&mut self, store: usize) -> Result<()> {
@@ -214,7 +218,7 @@ mod tests {
         let db = stores.open(TASK, &["safe", "fast"]).unwrap();
         assert!(db.get(1, b"f").unwrap().is_some(), "closing alone does not empty it");
         drop(db);
-        stores.forget(TASK);
+        stores.drop_in_memory(TASK);
         let db = stores.open(TASK, &["safe", "fast"]).unwrap();
         assert_eq!(db.position(0).unwrap().as_deref(), Some(&b"2"[..]));
         assert!(db.get(1, b"f").unwrap().is_none() && db.position(1).unwrap().is_none());
@@ -225,7 +229,7 @@ mod tests {
         let disk = MemoryStores::new();
         let stores = over(&disk, &["fast"]);
         let _db = stores.open(TASK, &["fast"]).unwrap();
-        assert!(disk.idle(TASK).unwrap().is_none());
+        assert!(disk.idle_time(TASK).unwrap().is_none());
     }
 
     /// Notes what it is told.
@@ -241,11 +245,11 @@ mod tests {
             Ok(())
         }
 
-        fn idle(&self, _task: TaskId) -> Result<Option<Duration>> {
+        fn idle_time(&self, _task: TaskId) -> Result<Option<Duration>> {
             Ok(None)
         }
 
-        fn make_room(&self, bytes: usize) {
+        fn shrink_cache(&self, bytes: usize) {
             self.0.store(bytes, Ordering::Relaxed);
         }
     }
@@ -260,7 +264,7 @@ mod tests {
         db.apply(&StoreBatch { puts, positions: Vec::new() }).unwrap();
         assert!(disk.0.load(Ordering::Relaxed) > 3 << 20 && bytes.load(Ordering::Relaxed) > 3 << 20);
         drop(db);
-        stores.forget(TASK);
+        stores.drop_in_memory(TASK);
         assert_eq!((disk.0.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed)), (0, 0));
     }
 }

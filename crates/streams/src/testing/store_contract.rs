@@ -120,13 +120,13 @@ fn scans_in_key_order(engine: &dyn StoreEngine) {
 }
 
 fn tasks_and_reopening(engine: &dyn StoreEngine) {
-    assert!(ok(engine.idle(TASK)).is_none(), "there is no database yet");
+    assert!(ok(engine.idle_time(TASK)).is_none(), "there is no database yet");
     let mut db = open(engine, TASK, &["a"]);
     write(&mut *db, vec![put(0, "k", Some("1"))], &[(0, "p")]);
     let other = open(engine, OTHER, &["a"]);
     assert_eq!(get(&*other, 0, "k"), None, "tasks do not share stores");
     drop(db);
-    assert!(ok(engine.idle(TASK)).is_some());
+    assert!(ok(engine.idle_time(TASK)).is_some());
     let db = open(engine, TASK, &["b", "a"]);
     assert_eq!(get(&*db, 1, "k").as_deref(), Some("1"), "stores are known by name, and one may be added");
     assert_eq!(ok(db.position(1)), Some(b"p".to_vec()));
@@ -139,9 +139,9 @@ fn tasks_and_reopening(engine: &dyn StoreEngine) {
 
 fn restore_mode(engine: &dyn StoreEngine) {
     let mut db = open(engine, TASK, &["a"]);
-    ok(db.restoring(true));
+    ok(db.begin_bulk_load());
     write(&mut *db, vec![put(0, "k", Some("1"))], &[(0, "p1")]);
-    ok(db.restoring(false));
+    ok(db.end_bulk_load());
     write(&mut *db, vec![put(0, "m", Some("2"))], &[(0, "p2")]);
     drop(db);
     let db = open(engine, TASK, &["a"]);

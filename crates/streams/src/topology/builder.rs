@@ -74,16 +74,16 @@ impl TopologyBuilder {
         self.node(name, DraftKind::Repartition, parents)
     }
 
-    /// A store with a changelog topic, on disk unless [`TopologyBuilder::keep`] says otherwise, for the processors named, which all read the same source.
+    /// A store with a changelog topic, on disk unless [`TopologyBuilder::configure_store`] says otherwise, for the processors named, which all read the same source.
     #[must_use]
     pub fn store<S: AsRef<str>>(mut self, name: &str, processors: impl IntoIterator<Item = S>) -> Self {
         self.stores.push(StoreDraft { name: name.to_owned(), users: names(processors) });
         self
     }
 
-    /// How a store is kept.
+    /// Sets how a store is kept.
     #[must_use]
-    pub fn keep(mut self, store: &str, options: StoreOptions) -> Self {
+    pub fn configure_store(mut self, store: &str, options: StoreOptions) -> Self {
         self.store_options.push((store.to_owned(), options));
         self
     }

@@ -154,7 +154,7 @@ fn growth_of_an_internal_topic_or_of_one_under_a_store_stops_the_instance() {
             .source("lines", "lines")
             .process("count", ["lines"], || Box::new(Count::default()))
             .store("counts", ["count"])
-            .keep("counts", options)
+            .configure_store("counts", options)
             .sink("out", "out", ["count"])
             .dead_letters("bad");
         built.build().unwrap()

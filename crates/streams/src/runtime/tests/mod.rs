@@ -149,7 +149,7 @@ fn topology_kept(options: StoreOptions) -> Topology {
         .process("count", ["by-word"], || Box::new(Count::default()))
         .punctuate("count", Duration::from_secs(10))
         .store("counts", ["count"])
-        .keep("counts", options)
+        .configure_store("counts", options)
         .sink("out", "out", ["count"])
         .dead_letters("bad")
         .build();

@@ -323,8 +323,8 @@ impl StoreEngine for MeddledStores {
         self.inner.destroy(task)
     }
 
-    fn idle(&self, task: TaskId) -> Result<Option<Duration>> {
-        self.inner.idle(task)
+    fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
+        self.inner.idle_time(task)
     }
 }
 
@@ -352,8 +352,12 @@ impl TaskStore for MeddledStore {
         }
     }
 
-    fn restoring(&mut self, on: bool) -> Result<()> {
-        self.inner.restoring(on)
+    fn begin_bulk_load(&mut self) -> Result<()> {
+        self.inner.begin_bulk_load()
+    }
+
+    fn end_bulk_load(&mut self) -> Result<()> {
+        self.inner.end_bulk_load()
     }
 
     fn clear(&mut self, store: usize) -> Result<()> {

@@ -173,7 +173,10 @@ fn a_group_that_is_being_settled_changes_nothing_and_one_without_us_ends_it() {
     pair.worlds[0].broker.lock().members.replace(Vec::new());
     turns(&mut standby, 20);
     assert!(other.instance.metrics().standbys().is_empty());
-    assert!(COUNT_TASKS.iter().all(|task| pair.worlds[1].stores.idle(*task).unwrap().is_some()), "its store stays");
+    assert!(
+        COUNT_TASKS.iter().all(|task| pair.worlds[1].stores.idle_time(*task).unwrap().is_some()),
+        "its store stays"
+    );
     owner.stop();
 }
 

@@ -390,7 +390,10 @@ fn changes(world: &World) -> u64 {
 fn a_store_in_memory_is_restored_whole_and_lies_nowhere_else() {
     let world = World::in_memory();
     run_once_through(&world);
-    assert!(COUNT_TASKS.iter().all(|task| world.stores.idle(*task).unwrap().is_none()), "nothing is opened on disk");
+    assert!(
+        COUNT_TASKS.iter().all(|task| world.stores.idle_time(*task).unwrap().is_none()),
+        "nothing is opened on disk"
+    );
     let whole = changes(&world);
     world.publish(&["a b c d e f", "g"]);
     let mut running = world.start_all();
@@ -441,7 +444,7 @@ fn in_two_places(options: StoreOptions) -> Topology {
         .repartition("by-word", ["words"])
         .process("twice", ["by-word"], || Box::new(Twice))
         .store("fast", ["twice"])
-        .keep("fast", StoreOptions { kind: StoreKind::Memory, ..options })
+        .configure_store("fast", StoreOptions { kind: StoreKind::Memory, ..options })
         .store("counts", ["twice"])
         .sink("out", "out", ["twice"])
         .dead_letters("bad")
