@@ -178,11 +178,11 @@ impl<'f> Parts<'f> {
                 key: key.map(|key| self.compiler.compile(&node.name, &[key], false)).transpose()?,
             }),
         };
-        Ok(Input { source, buries_source: self.buries_source(node) })
+        Ok(Input { source, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
     /// Whether the records of a node's log are what others can read.
-    fn buries_source(&self, node: &Node) -> bool {
+    fn dead_letter_is_source(&self, node: &Node) -> bool {
         logs_of(&self.file.graph, node)
             .iter()
             .all(|log| [Form::Event, Form::UserChange].iter().all(|form| !self.forms.takes(log, *form)))
@@ -193,7 +193,7 @@ impl<'f> Parts<'f> {
         let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
         let form = self.forms.output(node, output);
         let list = self.file.graph.nodes.iter().filter(takes).map(|taker| self.taker(taker, form));
-        Ok(Takers { list: list.collect::<Result<_, _>>()?, buries_source: self.buries_source(node) })
+        Ok(Takers { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
     fn taker(&self, node: &Node, form: Given) -> Result<Taker, Stop> {

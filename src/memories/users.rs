@@ -217,11 +217,11 @@ impl Processor for UserSnapshots {
         self.slice(Pending { boundary_ms, cursor: Vec::new() }, ctx)
     }
 
-    fn has_work(&self) -> bool {
+    fn has_background_work(&self) -> bool {
         self.pending.is_some()
     }
 
-    fn work(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         match self.pending.take() {
             Some(pending) => self.slice(pending, ctx),
             None => Ok(()),

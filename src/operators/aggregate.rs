@@ -50,7 +50,7 @@ impl Processor for Aggregate {
         let taken = taken.record();
         let Some(key) = taken.key else {
             let message = "the record has no key, and state is kept by key: give it one (operator `rekey`)";
-            return self.input.bury(MISSING_KEY, message, record, ctx);
+            return self.input.send_dead_letter(MISSING_KEY, message, record, ctx);
         };
         let old = self.rows.get(ctx, key)?;
         let new = match self.add(old.as_deref(), &given(&taken)) {
@@ -59,7 +59,7 @@ impl Processor for Aggregate {
                 ctx.count(LEFT_OUT, &self.name, 1);
                 return Ok(());
             }
-            Err(failure) => return self.input.bury(failure.class, &failure.message, record, ctx),
+            Err(failure) => return self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         };
         let is_same = old.as_deref() == Some(&new);
         if !is_same || self.forgets {

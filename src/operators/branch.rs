@@ -39,7 +39,7 @@ impl Processor for Branch {
                 Ok(())
             }
             Ok(None) => self.otherwise.give(&taken, ctx),
-            Err(failure) => self.input.bury(failure.class, &failure.message, record, ctx),
+            Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Input {
     pub source: Option<SourceInput>,
     /// Whether the record of the task's log is what becomes a dead letter. Where that log holds what only we can read, it is
     /// the record that the operator got.
-    pub buries_source: bool,
+    pub dead_letter_is_source: bool,
 }
 
 /// A record whose value is JSON.
@@ -60,7 +60,7 @@ impl Input {
     pub fn take<'r>(&self, record: &Record<'r>, ctx: &mut Context<'_>) -> Result<Option<Taken<'r>>, ProcessorError> {
         match self.read(record)? {
             Ok(taken) => Ok(Some(taken)),
-            Err((class, message)) => self.bury(class, &message, record, ctx).map(|()| None),
+            Err((class, message)) => self.send_dead_letter(class, &message, record, ctx).map(|()| None),
         }
     }
 
@@ -88,18 +88,18 @@ impl Input {
     ///
     /// # Errors
     /// What their topic answered.
-    pub fn bury(
+    pub fn send_dead_letter(
         &self,
         class: &str,
         message: &str,
         record: &Record<'_>,
         ctx: &mut Context<'_>,
     ) -> Result<(), ProcessorError> {
-        bury(self.buries_source, class, message, record, ctx)
+        send_dead_letter(self.dead_letter_is_source, class, message, record, ctx)
     }
 }
 
-pub(super) fn bury(
+pub(super) fn send_dead_letter(
     source: bool,
     class: &str,
     message: &str,

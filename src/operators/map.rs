@@ -47,7 +47,7 @@ impl Processor for Map {
         let made = self.evaluate(&taken).and_then(|made| self.value(&taken, made));
         match made {
             Ok(value) => self.records.give(&Record { value: Some(&value), ..taken }, ctx),
-            Err(failure) => self.input.bury(failure.class, &failure.message, record, ctx),
+            Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         }
     }
 }

@@ -30,7 +30,7 @@ impl Processor for Rekey {
                 ctx.count(LEFT_OUT, &self.name, 1);
                 Ok(())
             }
-            Err(failure) => self.input.bury(failure.class, &failure.message, record, ctx),
+            Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::expressions::{given, key, one};
-use super::input::bury;
+use super::input::send_dead_letter;
 use crate::streams::ports::Expressions;
 use crate::streams::processor::{Context, ProcessorError};
 use crate::streams::record::Record;
@@ -34,8 +34,8 @@ pub struct Taker {
 pub struct Takers {
     /// Each of them, in the file's order.
     pub list: Vec<Taker>,
-    /// As [`super::Input::buries_source`], for a record whose key cannot be told.
-    pub buries_source: bool,
+    /// As [`super::Input::dead_letter_is_source`], for a record whose key cannot be told.
+    pub dead_letter_is_source: bool,
 }
 
 impl Taker {
@@ -71,7 +71,7 @@ impl Takers {
                 Ok(key) => key.map(Cow::Owned),
                 Err(failure) => {
                     let message = format!("the key of `{}`: {}", taker.node, failure.message);
-                    return bury(self.buries_source, failure.class, &message, record, ctx);
+                    return send_dead_letter(self.dead_letter_is_source, failure.class, &message, record, ctx);
                 }
             },
         };

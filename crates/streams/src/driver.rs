@@ -43,7 +43,7 @@ struct Wires {
 impl Collector for Wires {
     fn begin(&mut self, _task: TaskId, _offset: i64) {}
 
-    fn begin_work(&mut self, _task: TaskId) {}
+    fn begin_background_step(&mut self, _task: TaskId) {}
 
     fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
         let offset = match self.offsets.get_mut(&(topic.clone(), partition)) {
@@ -108,8 +108,8 @@ impl TopologyDriver {
         task.go_to(record.origin.offset);
         task.process(record, &mut self.wires)?;
         // There are no commits to spread it over, so all of it is done at once.
-        while task.has_work()? {
-            task.work(&mut self.wires)?;
+        while task.has_background_work()? {
+            task.background_step(&mut self.wires)?;
         }
         self.piped += 1;
         if self.piped.is_multiple_of(COMMIT_CHECK) && task.uncommitted_bytes() > COMMIT_BYTES {

@@ -204,11 +204,11 @@ impl Processor for Resolve {
         Ok(())
     }
 
-    fn has_work(&self) -> bool {
+    fn has_background_work(&self) -> bool {
         !self.syncs.is_empty() || self.tombstones.as_ref().is_some_and(Tombstones::is_due)
     }
 
-    fn work(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         let options = self.options.clone();
         if let Some(tombstones) = &mut self.tombstones {
             tombstones.work(ctx, &options.store)?;

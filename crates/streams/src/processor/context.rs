@@ -183,7 +183,7 @@ impl<'a> Context<'a> {
                 "a dead letter without a record: only process and punctuate may".to_owned(),
             ));
         };
-        self.bury(class, message, source.record)
+        self.send_dead_letter(class, message, source.record)
     }
 
     /// Puts another record than the one at hand on the dead-letter topic: the one that it was made of, say, with the origin that was declared.
@@ -191,17 +191,21 @@ impl<'a> Context<'a> {
     /// # Errors
     /// As for [`Context::dead_letter`].
     pub fn dead_letter_of(&mut self, class: &str, message: &str, record: &Record<'_>) -> Result<()> {
-        self.bury(class, message, *record)
+        self.send_dead_letter(class, message, *record)
     }
 
     /// An output that its topic would not take: its key goes to the dead letters with its source, not its bytes.
     fn refused(&mut self, class: &str, message: &str, key: Option<&[u8]>) -> Result<()> {
         let declared = self.core.origin.get().map_or(self.core.stream_time_ms, |origin| origin.timestamp_ms);
         let timestamp_ms = self.source.map_or(declared, |source| source.record.timestamp_ms);
-        self.bury(class, message, Record { key, value: None, headers: crate::record::Headers::NONE, timestamp_ms })
+        self.send_dead_letter(
+            class,
+            message,
+            Record { key, value: None, headers: crate::record::Headers::NONE, timestamp_ms },
+        )
     }
 
-    fn bury(&mut self, class: &str, message: &str, record: Record<'_>) -> Result<()> {
+    fn send_dead_letter(&mut self, class: &str, message: &str, record: Record<'_>) -> Result<()> {
         self.core.counts.add("dead_letters", class, 1);
         let (Some(target), Some(out)) = (&self.plan.dead_letters, &mut self.out) else { return Ok(()) };
         // What comes of work, and of no record that was declared, comes of the log so far.

@@ -46,7 +46,7 @@ pub trait Processor: Send {
     }
 
     /// Whether there is work that no record brings about: the task is then given a turn at each commit, also while nothing comes.
-    fn has_work(&self) -> bool {
+    fn has_background_work(&self) -> bool {
         false
     }
 
@@ -55,7 +55,7 @@ pub trait Processor: Send {
     ///
     /// # Errors
     /// As for [`Processor::process`].
-    fn work(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         let _ = ctx;
         Ok(())
     }

@@ -44,7 +44,7 @@ impl Drop for PendingRestoration {
 }
 
 /// In the place of an offset: a task is stuck in work of its own, and at no record.
-pub(super) const WORK: i64 = i64::MAX;
+pub(super) const BACKGROUND_STEP: i64 = i64::MAX;
 
 /// A task that cannot get past a record, since something that it needs of others is not available
 /// yet.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::assigned_task::{AssignedTask, WORK};
+use super::assigned_task::{AssignedTask, BACKGROUND_STEP};
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
 use crate::ports::{GroupMetadata, OffsetCommit};
@@ -67,7 +67,7 @@ impl StepObserver for NoObserver {
 
 /// What one step hands to the next.
 #[derive(Default)]
-struct Work {
+struct CommitInProgress {
     /// The tasks that take part, and the checkpoint of each.
     checkpoints: Vec<(usize, Checkpoint)>,
     /// The changelog partitions that got a record.
@@ -82,7 +82,7 @@ impl StreamThread {
     /// By remedy. Once the transaction is committed none but [`Error::Fatal`] comes: a store that then cannot be written is taken anew.
     pub(super) fn commit(&mut self) -> Result<()> {
         let is_dirty = self.tasks.iter_mut().any(|assigned| assigned.running().is_some_and(|task| task.is_dirty()));
-        if !is_dirty && !self.in_transaction && !self.has_work()? {
+        if !is_dirty && !self.in_transaction && !self.has_background_work()? {
             // Not while a task goes back to its last commit: what it has to do again comes only then.
             if self.tasks.iter().all(|assigned| assigned.end.is_some()) {
                 self.metrics().is_idle();
@@ -90,10 +90,10 @@ impl StreamThread {
             return Ok(());
         }
         let started = self.instance.now();
-        let mut work = Work::default();
+        let mut progress = CommitInProgress::default();
         for step in COMMIT_STEPS {
             self.instance.ports.observer.before(self.index, step);
-            self.make(step, &mut work)?;
+            self.take_step(step, &mut progress)?;
         }
         let now = self.instance.now();
         self.last_commit = now;
@@ -101,10 +101,10 @@ impl StreamThread {
         Ok(())
     }
 
-    fn make(&mut self, step: Step, work: &mut Work) -> Result<()> {
+    fn take_step(&mut self, step: Step, progress: &mut CommitInProgress) -> Result<()> {
         match step {
-            Step::Flush => self.flush_tasks(work),
-            Step::Changelog => self.send_changes(work),
+            Step::Flush => self.flush_tasks(progress),
+            Step::Changelog => self.send_changes(progress),
             Step::Drain => self.collector.drain(),
             Step::Membership => {
                 let group = self.membership.metadata()?;
@@ -112,24 +112,24 @@ impl StreamThread {
                 if group.generation < 0 || group.member_id.is_empty() {
                     return Err(Error::Migrated("the thread is no member of its group".to_owned()));
                 }
-                work.group = Some(group);
+                progress.group = Some(group);
                 Ok(())
             }
-            Step::Offsets => self.send_offsets(work),
+            Step::Offsets => self.send_offsets(progress),
             Step::Commit => self.commit_transaction(),
-            Step::Store => self.write_stores(work),
+            Step::Store => self.write_stores(progress),
             Step::Done => Ok(()),
         }
     }
 
-    fn flush_tasks(&mut self, work: &mut Work) -> Result<()> {
+    fn flush_tasks(&mut self, progress: &mut CommitInProgress) -> Result<()> {
         self.begin_transaction()?;
-        self.work()?;
+        self.run_background_steps()?;
         for (at, assigned) in self.tasks.iter_mut().enumerate() {
             let Some(task) = assigned.running().filter(|task| task.is_dirty()) else { continue };
             task.flush().map_err(as_abort)?;
             let checkpoint = task.last_checkpoint().clone();
-            work.checkpoints.push((at, checkpoint));
+            progress.checkpoints.push((at, checkpoint));
         }
         Ok(())
     }
@@ -138,9 +138,9 @@ impl StreamThread {
     ///
     /// # Errors
     /// A store cannot be read.
-    pub(super) fn has_work(&mut self) -> Result<bool> {
+    pub(super) fn has_background_work(&mut self) -> Result<bool> {
         for task in self.tasks.iter_mut().filter_map(AssignedTask::running) {
-            if task.has_work()? {
+            if task.has_background_work()? {
                 return Ok(true);
             }
         }
@@ -148,31 +148,33 @@ impl StreamThread {
     }
 
     /// Gives each task that has work of its own one slice of it.
-    fn work(&mut self) -> Result<()> {
+    fn run_background_steps(&mut self) -> Result<()> {
         for at in 0..self.tasks.len() {
             let assigned = &mut self.tasks[at];
             let Some(task) = assigned.running() else { continue };
-            if !task.has_work().map_err(as_abort)? {
+            if !task.has_background_work().map_err(as_abort)? {
                 continue;
             }
-            match task.work(&mut self.collector) {
-                Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset == WORK) => assigned.blocked = None,
+            match task.background_step(&mut self.collector) {
+                Ok(()) if assigned.blocked.is_some_and(|blocked| blocked.offset == BACKGROUND_STEP) => {
+                    assigned.blocked = None
+                }
                 Ok(()) => {}
-                Err(Error::Retry(what)) => return Err(self.back_off(at, WORK, &what)),
+                Err(Error::Retry(what)) => return Err(self.back_off(at, BACKGROUND_STEP, &what)),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn send_changes(&mut self, work: &mut Work) -> Result<()> {
-        for (at, _) in &work.checkpoints {
+    fn send_changes(&mut self, progress: &mut CommitInProgress) -> Result<()> {
+        for (at, _) in &progress.checkpoints {
             let assigned = &self.tasks[*at];
             let Some(task) = &assigned.task else { continue };
             for (index, store) in assigned.plan.stores.iter().enumerate() {
                 let changes = task.changes(index);
                 if !changes.is_empty() {
-                    work.changed.push(TopicPartition::new(store.changelog.clone(), assigned.id.partition));
+                    progress.changed.push(TopicPartition::new(store.changelog.clone(), assigned.id.partition));
                 }
                 for change in changes {
                     let (key, timestamp_ms) = (Some(change.key), change.timestamp_ms);
@@ -184,14 +186,14 @@ impl StreamThread {
         Ok(())
     }
 
-    fn send_offsets(&mut self, work: &mut Work) -> Result<()> {
+    fn send_offsets(&mut self, progress: &mut CommitInProgress) -> Result<()> {
         let stamp = self.instance.agreement.stamp();
         let producer = self.collector.producer()?;
-        if let Some(unknown) = work.changed.iter().find(|changelog| producer.last_offset(changelog).is_none()) {
+        if let Some(unknown) = progress.changed.iter().find(|changelog| producer.last_offset(changelog).is_none()) {
             return Err(Error::Aborted(format!("the offset of the last record of changelog {unknown} is not known")));
         }
-        let mut offsets = Vec::with_capacity(work.checkpoints.len());
-        for (at, checkpoint) in &mut work.checkpoints {
+        let mut offsets = Vec::with_capacity(progress.checkpoints.len());
+        for (at, checkpoint) in &mut progress.checkpoints {
             let assigned = &self.tasks[*at];
             let Some(task) = &assigned.task else { continue };
             let producer = self.collector.producer()?;
@@ -206,7 +208,9 @@ impl StreamThread {
             self.instance.check_metadata(assigned.id, &metadata)?;
             offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: checkpoint.next_offset, metadata });
         }
-        let Some(group) = &work.group else { return Err(Error::Migrated("the membership is not known".to_owned())) };
+        let Some(group) = &progress.group else {
+            return Err(Error::Migrated("the membership is not known".to_owned()));
+        };
         let (timeout, collector) = (self.instance.config.call_timeout, &mut self.collector);
         let result =
             retried(&self.instance, self.renewal, || collector.producer()?.send_offsets(&offsets, group, timeout));
@@ -228,9 +232,9 @@ impl StreamThread {
     }
 
     /// The transaction is committed: whatever happens to one store, the others are written.
-    fn write_stores(&mut self, work: &mut Work) -> Result<()> {
+    fn write_stores(&mut self, progress: &mut CommitInProgress) -> Result<()> {
         let mut fatal = None;
-        for (at, checkpoint) in work.checkpoints.drain(..) {
+        for (at, checkpoint) in progress.checkpoints.drain(..) {
             let assigned = &mut self.tasks[at];
             let Some(task) = &mut assigned.task else { continue };
             self.collector.forget_refusals(assigned.id, checkpoint.next_offset);

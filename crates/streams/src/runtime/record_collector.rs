@@ -234,7 +234,7 @@ impl Collector for RecordCollector {
         self.dead_letters = 0;
     }
 
-    fn begin_work(&mut self, task: TaskId) {
+    fn begin_background_step(&mut self, task: TaskId) {
         self.current = (task, 0, 0);
         self.is_background = true;
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::assigned_task::{BlockedTask, ConsumptionState, WORK};
+use super::assigned_task::{BACKGROUND_STEP, BlockedTask, ConsumptionState};
 use super::backoff::Backoff;
 use super::commit::retried;
 use super::thread::StreamThread;
@@ -93,7 +93,8 @@ impl StreamThread {
         let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
         let blocked = assigned.blocked.get_or_insert(BlockedTask { offset, since: now, backoff: Backoff::default() });
         if now.saturating_sub(blocked.since) > self.instance.config.task_timeout {
-            let place = if offset == WORK { "on with its work".to_owned() } else { format!("past offset {offset}") };
+            let place =
+                if offset == BACKGROUND_STEP { "on with its work".to_owned() } else { format!("past offset {offset}") };
             return Error::Fatal(format!("task {} cannot get {place}: {what}", assigned.id));
         }
         let wait = blocked.backoff.next();

@@ -216,9 +216,9 @@ impl StreamThread {
             return SHORT_POLL;
         }
         // What went wrong in looking is told by the commit.
-        let has_work = self.has_work().unwrap_or(true);
+        let has_background_work = self.has_background_work().unwrap_or(true);
         let config = &self.instance.config;
-        if !self.in_transaction && !has_work {
+        if !self.in_transaction && !has_background_work {
             return config.poll_timeout;
         }
         let due = self.last_commit + config.commit_interval;

@@ -190,20 +190,22 @@ impl Task {
     ///
     /// # Errors
     /// As for [`Task::process`].
-    pub fn has_work(&mut self) -> Result<bool> {
+    pub fn has_background_work(&mut self) -> Result<bool> {
         self.init()?;
-        Ok(self.core.processors.iter().flatten().any(|processor| processor.has_work()))
+        Ok(self.core.processors.iter().flatten().any(|processor| processor.has_background_work()))
     }
 
     /// One slice of the work of each processor that has some.
     ///
     /// # Errors
     /// As for [`Task::process`].
-    pub fn work(&mut self, out: &mut dyn Collector) -> Result<()> {
+    pub fn background_step(&mut self, out: &mut dyn Collector) -> Result<()> {
         self.init()?;
-        out.begin_work(self.core.id);
+        out.begin_background_step(self.core.id);
         self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
-        self.each_processor(Some(out), |processor, ctx| if processor.has_work() { processor.work(ctx) } else { Ok(()) })
+        self.each_processor(Some(out), |processor, ctx| {
+            if processor.has_background_work() { processor.background_step(ctx) } else { Ok(()) }
+        })
     }
 
     fn each_processor(

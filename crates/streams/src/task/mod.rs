@@ -32,8 +32,9 @@ pub trait Collector {
     /// The outputs that follow come from this record of the task's source topic.
     fn begin(&mut self, task: TaskId, offset: i64);
 
-    /// The outputs that follow come of a slice of work, and of no record: see `Processor::work`.
-    fn begin_work(&mut self, task: TaskId);
+    /// The outputs that follow come of a step of background work, and of no record: see
+    /// `Processor::background_step`.
+    fn begin_background_step(&mut self, task: TaskId);
 
     /// Sends a record to an explicit partition.
     fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent>;

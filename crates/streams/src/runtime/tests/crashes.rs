@@ -82,7 +82,7 @@ fn work_goes_on_commit_by_commit_over_kills_until_it_is_done() {
             world.observer = Arc::new(NoObserver);
             let mut running = world.start_all();
             running.turns(300);
-            assert!(!running.thread.has_work().unwrap());
+            assert!(!running.thread.has_background_work().unwrap());
             running.stop();
             let mut listed = world.outputs();
             listed.retain(|text| text.ends_with("=listed"));

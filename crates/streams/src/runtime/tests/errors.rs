@@ -289,7 +289,7 @@ fn listed(world: &World, running: &mut Running) -> Vec<String> {
     // A task on its way back to its last commit has no work for the moment.
     let mut idle = 0;
     for _ in 0..4000 {
-        let is_idle = running.instance.metrics().ready() && !running.thread.has_work().unwrap();
+        let is_idle = running.instance.metrics().ready() && !running.thread.has_background_work().unwrap();
         idle = if is_idle { idle + 1 } else { 0 };
         if idle == 50 {
             return words_listed(world);

@@ -74,11 +74,11 @@ impl Processor for Count {
         Ok(())
     }
 
-    fn has_work(&self) -> bool {
+    fn has_background_work(&self) -> bool {
         self.listed.is_some()
     }
 
-    fn work(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         self.flush(ctx)?;
         let (last, mut next) = (self.listed.take().unwrap_or_default(), None);
         let mut store = ctx.store("counts")?;
