@@ -16,7 +16,7 @@ use crate::memories::{
     AvroOutputs, Decode, Encoder, HelixAgent, Output, Resolve, ResolveOptions, UserOptions, UserSnapshots, Written,
 };
 use crate::operators::{
-    Aggregate, Branch, Filter, Fold, Input, Map, MapFields, Rekey, SourceInput, Taker, Takers, Writer,
+    Aggregate, Branch, Filter, Fold, Input, Map, MapFields, OutputTarget, Outputs, Rekey, SourceInput, Writer,
 };
 use crate::streams::ports::{Codec, Expressions};
 use crate::streams::processor::{Processor, Retained};
@@ -53,9 +53,9 @@ impl<'f> Parts<'f> {
                     settings: self.file.values.resolver.clone(),
                     custom: self.custom.clone(),
                     store,
-                    snapshots: self.takers(node, "snapshots")?,
-                    conflicts: self.takers(node, "conflicts")?,
-                    users: self.takers(node, "users")?,
+                    snapshots: self.outputs_of(node, "snapshots")?,
+                    conflicts: self.outputs_of(node, "conflicts")?,
+                    users: self.outputs_of(node, "users")?,
                 });
                 Some(Box::new(move || Box::new(Resolve::new(options.clone()))))
             }
@@ -64,13 +64,13 @@ impl<'f> Parts<'f> {
                     application_id: self.file.values.resolver.application_id.clone(),
                     store,
                     changes: self.file.values.snapshots.changes,
-                    snapshots: self.takers(node, "snapshots")?,
+                    snapshots: self.outputs_of(node, "snapshots")?,
                 });
                 Some(Box::new(move || Box::new(UserSnapshots::new(options.clone()))))
             }
             "filter" => {
                 let (name, input, when) = (node.name.clone(), self.input(node)?, self.one(node, told, "when")?);
-                let records = self.takers(node, "records")?;
+                let records = self.outputs_of(node, "records")?;
                 Some(Box::new(move || {
                     let (name, records) = (name.clone(), records.clone());
                     Box::new(Filter { name, input: input.clone(), when: when.clone(), records })
@@ -78,7 +78,7 @@ impl<'f> Parts<'f> {
             }
             "rekey" => {
                 let (name, input, key) = (node.name.clone(), self.input(node)?, self.one(node, told, "key")?);
-                let records = self.takers(node, "records")?;
+                let records = self.outputs_of(node, "records")?;
                 Some(Box::new(move || {
                     let (name, records) = (name.clone(), records.clone());
                     Box::new(Rekey { name, input: input.clone(), key: key.clone(), records })
@@ -119,7 +119,7 @@ impl<'f> Parts<'f> {
         let whole = told.expression("value").into_iter();
         let texts: Vec<&str> = whole.chain(of_kind(told, "set.")).collect();
         let expressions = self.compiler.compile(&node.name, &texts, false)?;
-        let (input, records) = (self.input(node)?, self.takers(node, "records")?);
+        let (input, records) = (self.input(node)?, self.outputs_of(node, "records")?);
         Ok(Box::new(move || {
             let (fields, expressions) = (fields.clone(), expressions.clone());
             Box::new(Map { input: input.clone(), fields, expressions, records: records.clone() })
@@ -129,8 +129,8 @@ impl<'f> Parts<'f> {
     fn branch(&self, node: &Node, told: &Told) -> Result<Factory, Stop> {
         let texts: Vec<&str> = of_kind(told, "branch.").collect();
         let when = self.compiler.compile(&node.name, &texts, false)?;
-        let outputs = told.outputs.iter().map(|name| self.takers(node, name)).collect::<Result<Vec<_>, _>>()?;
-        let (name, input, otherwise) = (node.name.clone(), self.input(node)?, self.takers(node, OTHERWISE)?);
+        let outputs = told.outputs.iter().map(|name| self.outputs_of(node, name)).collect::<Result<Vec<_>, _>>()?;
+        let (name, input, otherwise) = (node.name.clone(), self.input(node)?, self.outputs_of(node, OTHERWISE)?);
         Ok(Box::new(move || {
             let (name, input, when) = (name.clone(), input.clone(), when.clone());
             Box::new(Branch { name, input, when, outputs: outputs.clone(), otherwise: otherwise.clone() })
@@ -146,7 +146,7 @@ impl<'f> Parts<'f> {
                 Fold::Expressions { initial: self.one(node, told, "initial")?, add }
             }
         };
-        let (name, input, aggregates) = (node.name.clone(), self.input(node)?, self.takers(node, "aggregates")?);
+        let (name, input, aggregates) = (node.name.clone(), self.input(node)?, self.outputs_of(node, "aggregates")?);
         let retention = self.file.graph.stores.iter().find(|known| known.name == store).and_then(|s| s.retention);
         Ok(Box::new(move || {
             let (name, input, fold, aggregates) = (name.clone(), input.clone(), fold.clone(), aggregates.clone());
@@ -189,16 +189,16 @@ impl<'f> Parts<'f> {
     }
 
     /// The nodes that take an output of a processor.
-    fn takers(&self, node: &Node, output: &str) -> Result<Takers, Stop> {
+    fn outputs_of(&self, node: &Node, output: &str) -> Result<Outputs, Stop> {
         let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
         let form = self.forms.output(node, output);
-        let list = self.file.graph.nodes.iter().filter(takes).map(|taker| self.taker(taker, form));
-        Ok(Takers { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
+        let list = self.file.graph.nodes.iter().filter(takes).map(|target| self.target_of(target, form));
+        Ok(Outputs { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
-    fn taker(&self, node: &Node, form: Given) -> Result<Taker, Stop> {
+    fn target_of(&self, node: &Node, form: Given) -> Result<OutputTarget, Stop> {
         let Kind::Sink { format, topic, key, .. } = &node.kind else {
-            return Ok(Taker { node: node.name.clone(), key: None, writer: None });
+            return Ok(OutputTarget { node: node.name.clone(), key: None, writer: None });
         };
         let key = key.as_ref().map(|key| self.compiler.compile(&node.name, &[&key.value], false)).transpose()?;
         let output = match form {
@@ -211,7 +211,7 @@ impl<'f> Parts<'f> {
             let writer: Arc<dyn Writer> = Arc::new(Written { encoder, output });
             writer
         });
-        Ok(Taker { node: node.name.clone(), key, writer })
+        Ok(OutputTarget { node: node.name.clone(), key, writer })
     }
 
     /// What writes the format that a sink is set to.

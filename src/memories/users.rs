@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::domain::binary::{Reader, put_bytes, put_varint};
 use crate::domain::users::{Change, Heading, Snapshot};
-use crate::operators::Takers;
+use crate::operators::Outputs;
 use crate::streams::error::Error;
 use crate::streams::processor::{Context, Processor, ProcessorError, StoreRef};
 use crate::streams::record::{Header, Headers, Record};
@@ -34,7 +34,7 @@ pub struct UserOptions {
     /// A user that has changed so often since the last snapshot has one at once; 0: only at the end of an interval.
     pub changes: u64,
     /// Nodes that take the snapshots.
-    pub snapshots: Takers,
+    pub snapshots: Outputs,
 }
 
 /// Snapshots that are being emitted.
@@ -135,10 +135,10 @@ impl UserSnapshots {
             timestamp_ms: boundary_ms.max(1),
         };
         let mut bytes = 0;
-        for taker in &self.options.snapshots.list {
+        for target in &self.options.snapshots.list {
             let mut failure = None;
-            let parts = snapshot.parts(|json| match taker.value(json) {
-                Ok(value) => ctx.fits_in(&taker.node, &Record { value: Some(&value), ..record }),
+            let parts = snapshot.parts(|json| match target.value(json) {
+                Ok(value) => ctx.fits_in(&target.node, &Record { value: Some(&value), ..record }),
                 Err(error) => {
                     failure = Some(error);
                     true
@@ -148,7 +148,7 @@ impl UserSnapshots {
             for part in &parts {
                 bytes += part.len();
                 ctx.count(USER_SNAPSHOTS, "", 1);
-                self.options.snapshots.give_one(taker, &Record { value: Some(part), ..record }, ctx)?;
+                self.options.snapshots.emit_to(target, &Record { value: Some(part), ..record }, ctx)?;
             }
         }
         Ok(bytes)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::expressions::{given, key, one};
-use super::{Input, LEFT_OUT, MISSING_KEY, Takers};
+use super::{Input, LEFT_OUT, MISSING_KEY, Outputs};
 use crate::domain::resolve::ObjectWriter;
 use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
 use crate::streams::processor::{Context, Processor, ProcessorError, Retained};
@@ -41,7 +41,7 @@ pub struct Aggregate {
     /// Whether keys are forgotten that no record came for.
     pub forgets: bool,
     /// Who takes the aggregates.
-    pub aggregates: Takers,
+    pub aggregates: Outputs,
 }
 
 impl Processor for Aggregate {
@@ -69,7 +69,7 @@ impl Processor for Aggregate {
             return Ok(());
         }
         // What a record says of itself in its headers does not hold for an aggregate.
-        self.aggregates.give(&Record { value: Some(&new), headers: Headers::NONE, ..taken }, ctx)
+        self.aggregates.emit(&Record { value: Some(&new), headers: Headers::NONE, ..taken }, ctx)
     }
 
     fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {

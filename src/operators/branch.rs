@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::expressions::{given, truth};
-use super::{Input, LEFT_OUT, Takers};
+use super::{Input, LEFT_OUT, Outputs};
 use crate::streams::ports::Expressions;
 use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::Record;
@@ -18,9 +18,9 @@ pub struct Branch {
     /// When a record goes to each output, in order.
     pub when: Arc<dyn Expressions>,
     /// Who takes each output, in the same order.
-    pub outputs: Vec<Takers>,
+    pub outputs: Vec<Outputs>,
     /// Who takes what goes to none of them.
-    pub otherwise: Takers,
+    pub otherwise: Outputs,
 }
 
 impl Processor for Branch {
@@ -33,12 +33,12 @@ impl Processor for Branch {
             if matches!(first, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         match first {
-            Ok(Some(at)) => self.outputs.get(at).map_or(Ok(()), |output| output.give(&taken, ctx)),
+            Ok(Some(at)) => self.outputs.get(at).map_or(Ok(()), |output| output.emit(&taken, ctx)),
             Ok(None) if self.otherwise.list.is_empty() => {
                 ctx.count(LEFT_OUT, &self.name, 1);
                 Ok(())
             }
-            Ok(None) => self.otherwise.give(&taken, ctx),
+            Ok(None) => self.otherwise.emit(&taken, ctx),
             Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         }
     }

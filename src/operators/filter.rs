@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::expressions::{given, one, truth};
-use super::{Input, LEFT_OUT, Takers};
+use super::{Input, LEFT_OUT, Outputs};
 use crate::streams::ports::Expressions;
 use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::Record;
@@ -17,7 +17,7 @@ pub struct Filter {
     /// Which records pass.
     pub when: Arc<dyn Expressions>,
     /// Who takes them.
-    pub records: Takers,
+    pub records: Outputs,
 }
 
 impl Processor for Filter {
@@ -25,7 +25,7 @@ impl Processor for Filter {
         let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         match one(&*self.when, &given(&taken)).and_then(|json| truth(&json)) {
-            Ok(true) => self.records.give(&taken, ctx),
+            Ok(true) => self.records.emit(&taken, ctx),
             Ok(false) => {
                 ctx.count(LEFT_OUT, &self.name, 1);
                 Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::expressions::given;
 use super::tree::{NoObject, Tree};
-use super::{Input, Takers};
+use super::{Input, Outputs};
 use crate::domain::event::Class;
 use crate::streams::ports::{ExpressionFailure, Expressions};
 use crate::streams::processor::{Context, Processor, ProcessorError};
@@ -37,7 +37,7 @@ pub struct Map {
     /// The expressions that `fields` speaks of.
     pub expressions: Arc<dyn Expressions>,
     /// Who takes the records.
-    pub records: Takers,
+    pub records: Outputs,
 }
 
 impl Processor for Map {
@@ -46,7 +46,7 @@ impl Processor for Map {
         let taken = taken.record();
         let made = self.evaluate(&taken).and_then(|made| self.value(&taken, made));
         match made {
-            Ok(value) => self.records.give(&Record { value: Some(&value), ..taken }, ctx),
+            Ok(value) => self.records.emit(&Record { value: Some(&value), ..taken }, ctx),
             Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         }
     }

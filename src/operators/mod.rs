@@ -9,8 +9,9 @@
 //! | `aggregate`, `count` | [`Aggregate`] | what all records of a key come to, each time that it changes |
 //!
 //! Each reads JSON: a source's value is told apart by its bytes ([`Input`]) and handed on as the JSON that it stands for. A record
-//! that cannot be read, or whose expression fails, is a dead letter and stops nothing. What goes to whom, under which key
-//! and written how, is [`Takers`]' business. Of the domain they use JSON and what a source's values may be, and no more.
+//! that cannot be read, or whose expression fails, is a dead letter and stops nothing. Which nodes
+//! an output goes to, under which key and in which format, is decided by [`Outputs`]' business. Of
+//! the domain they use JSON and what a source's values may be, and no more.
 
 mod aggregate;
 mod branch;
@@ -18,8 +19,8 @@ mod expressions;
 mod filter;
 mod input;
 mod map;
+mod outputs;
 mod rekey;
-mod takers;
 mod tree;
 
 pub use aggregate::{Aggregate, Fold};
@@ -27,8 +28,8 @@ pub use branch::Branch;
 pub use filter::Filter;
 pub use input::{Input, SourceInput};
 pub use map::{Map, MapFields};
+pub use outputs::{OutputTarget, Outputs, Writer};
 pub use rekey::Rekey;
-pub use takers::{Taker, Takers, Writer};
 
 /// Counter: records that an operator left out as it was told to, by the operator's name in the file.
 pub const LEFT_OUT: &str = "left_out_records";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::expressions::{given, key, one};
-use super::{Input, LEFT_OUT, Takers};
+use super::{Input, LEFT_OUT, Outputs};
 use crate::streams::ports::Expressions;
 use crate::streams::processor::{Context, Processor, ProcessorError};
 use crate::streams::record::Record;
@@ -17,7 +17,7 @@ pub struct Rekey {
     /// The new key.
     pub key: Arc<dyn Expressions>,
     /// Who takes the records.
-    pub records: Takers,
+    pub records: Outputs,
 }
 
 impl Processor for Rekey {
@@ -25,7 +25,7 @@ impl Processor for Rekey {
         let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         match one(&*self.key, &given(&taken)).and_then(|json| key(&json)) {
-            Ok(Some(key)) => self.records.give(&Record { key: Some(&key), ..taken }, ctx),
+            Ok(Some(key)) => self.records.emit(&Record { key: Some(&key), ..taken }, ctx),
             Ok(None) => {
                 ctx.count(LEFT_OUT, &self.name, 1);
                 Ok(())

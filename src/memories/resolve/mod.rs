@@ -17,7 +17,7 @@ use crate::domain::state::{ReadFailure, Rows, StateError};
 use crate::domain::step::{Outcome, step, step_with_users};
 use crate::domain::sync::{Request, is_request};
 use crate::domain::users::Change;
-use crate::operators::Takers;
+use crate::operators::Outputs;
 use crate::streams::error::Error;
 use crate::streams::processor::{Context, Processor, ProcessorError, StoreRef};
 use crate::streams::record::{Header, Headers, Origin, Record, TaskId};
@@ -50,11 +50,11 @@ pub struct ResolveOptions {
     /// Name of the store of memories.
     pub store: String,
     /// Nodes that take resolved memories.
-    pub snapshots: Takers,
+    pub snapshots: Outputs,
     /// Nodes that take conflict records.
-    pub conflicts: Takers,
+    pub conflicts: Outputs,
     /// Nodes that take what becomes of users' memories.
-    pub users: Takers,
+    pub users: Outputs,
 }
 
 /// Resolves memories.
@@ -131,7 +131,7 @@ impl Resolve {
             self.buffer.clear();
             Change { memory, resolved }.encode(&mut self.buffer);
             let (key, value) = (Some(user.as_bytes()), Some(&self.buffer[..]));
-            self.options.users.give(&Record { key, value, headers: Headers::NONE, ..*record }, ctx)?;
+            self.options.users.emit(&Record { key, value, headers: Headers::NONE, ..*record }, ctx)?;
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Resolve {
     ) -> Result<(), ProcessorError> {
         ctx.count(RESOLVED, if resolved.is_active { "active" } else { "inactive" }, 1);
         let headers = Headers::List(headers);
-        self.options.snapshots.give(&Record { value: Some(&resolved.json), headers, ..*record }, ctx)
+        self.options.snapshots.emit(&Record { value: Some(&resolved.json), headers, ..*record }, ctx)
     }
 
     /// Sends one resolved memory to the node that asked.
@@ -170,7 +170,7 @@ impl Resolve {
             let is_end = conflict.status == crate::domain::conflict::Status::Superseded;
             ctx.count(if is_end { SUPERSEDED } else { CONFLICTS }, conflict.conflict_type.as_str(), 1);
             let headers = Headers::List(CONFLICT_HEADERS);
-            self.options.conflicts.give(&Record { value: Some(&conflict.json), headers, ..*record }, ctx)?;
+            self.options.conflicts.emit(&Record { value: Some(&conflict.json), headers, ..*record }, ctx)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Who takes an output of an operator, under which key, and what it is written as for each.
+//! The outputs of an operator: the nodes that each goes to, under which key, and in which format.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub trait Writer: Send + Sync {
     fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError>;
 }
 
-/// A node that takes an output.
+/// A node that an output goes to.
 #[derive(Clone)]
-pub struct Taker {
+pub struct OutputTarget {
     /// Its name.
     pub node: String,
     /// The key that records have there; the record's own where there is none.
@@ -29,17 +29,17 @@ pub struct Taker {
     pub writer: Option<Arc<dyn Writer>>,
 }
 
-/// All who take an output.
+/// One output of an operator: all nodes that it goes to.
 #[derive(Clone, Default)]
-pub struct Takers {
+pub struct Outputs {
     /// Each of them, in the file's order.
-    pub list: Vec<Taker>,
+    pub list: Vec<OutputTarget>,
     /// As [`super::Input::dead_letter_is_source`], for a record whose key cannot be told.
     pub dead_letter_is_source: bool,
 }
 
-impl Taker {
-    /// A value as this node takes it.
+impl OutputTarget {
+    /// A value in the format of this node.
     ///
     /// # Errors
     /// As for [`Writer::write`].
@@ -51,31 +51,36 @@ impl Taker {
     }
 }
 
-impl Takers {
-    /// Hands a record to each of them; its value is canonical JSON.
+impl Outputs {
+    /// Emits a record to each target; its value is canonical JSON.
     ///
     /// # Errors
     /// What they answered.
-    pub fn give(&self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        self.list.iter().try_for_each(|taker| self.give_one(taker, record, ctx))
+    pub fn emit(&self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        self.list.iter().try_for_each(|target| self.emit_to(target, record, ctx))
     }
 
-    /// Hands a record to one of them.
+    /// Emits a record to one target.
     ///
     /// # Errors
     /// What it answered.
-    pub fn give_one(&self, taker: &Taker, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        let own = match &taker.key {
+    pub fn emit_to(
+        &self,
+        target: &OutputTarget,
+        record: &Record<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), ProcessorError> {
+        let own = match &target.key {
             None => record.key.map(Cow::Borrowed),
             Some(expression) => match one(&**expression, &given(record)).and_then(|json| key(&json)) {
                 Ok(key) => key.map(Cow::Owned),
                 Err(failure) => {
-                    let message = format!("the key of `{}`: {}", taker.node, failure.message);
+                    let message = format!("the key of `{}`: {}", target.node, failure.message);
                     return send_dead_letter(self.dead_letter_is_source, failure.class, &message, record, ctx);
                 }
             },
         };
-        let value = record.value.map(|json| taker.value(json)).transpose()?;
-        ctx.forward_to(&taker.node, &Record { key: own.as_deref(), value: value.as_deref(), ..*record })
+        let value = record.value.map(|json| target.value(json)).transpose()?;
+        ctx.forward_to(&target.node, &Record { key: own.as_deref(), value: value.as_deref(), ..*record })
     }
 }
