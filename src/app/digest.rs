@@ -62,9 +62,9 @@ fn shown(node: &Node) -> Value {
     match &node.kind {
         Kind::Source { topic, key, .. } => json!({ "source": topic, "key": key.as_ref().map(|key| &key.value) }),
         Kind::Repartition => json!({ "repartition": from }),
-        Kind::Processor { operator, stores, told } => {
+        Kind::Processor { operator, stores, params } => {
             let stores: Vec<&str> = stores.iter().map(|store| store.value.as_str()).collect();
-            json!({ "operator": operator, "from": from, "stores": stores, "told": told.shown() })
+            json!({ "operator": operator, "from": from, "stores": stores, "told": params.shown() })
         }
         Kind::Sink { topic, partitions, key, .. } => {
             json!({ "sink": topic, "partitions": partitions, "from": from, "key": key.as_ref().map(|key| &key.value) })

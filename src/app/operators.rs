@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::scripting::Compiler;
 use super::{Resolver, Stop};
 use crate::config::Topology as File;
-use crate::config::expression::Told;
+use crate::config::expression::OperatorParams;
 use crate::config::flow::{Forms, Given, logs_of};
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
@@ -44,7 +44,7 @@ impl<'f> Parts<'f> {
     /// # Errors
     /// An expression is none, which the check of the file tells.
     pub fn processor(&self, node: &Node) -> Result<Option<Factory>, Stop> {
-        let Kind::Processor { operator, stores, told } = &node.kind else { return Ok(None) };
+        let Kind::Processor { operator, stores, params } = &node.kind else { return Ok(None) };
         let store = stores.first().map_or("", |s| s.value.as_str()).to_owned();
         Ok(match operator.as_str() {
             "decode" => Some(self.decode(node)),
@@ -69,7 +69,7 @@ impl<'f> Parts<'f> {
                 Some(Box::new(move || Box::new(UserSnapshots::new(options.clone()))))
             }
             "filter" => {
-                let (name, input, when) = (node.name.clone(), self.input(node)?, self.one(node, told, "when")?);
+                let (name, input, when) = (node.name.clone(), self.input(node)?, self.one(node, params, "when")?);
                 let records = self.outputs_of(node, "records")?;
                 Some(Box::new(move || {
                     let (name, records) = (name.clone(), records.clone());
@@ -77,16 +77,16 @@ impl<'f> Parts<'f> {
                 }))
             }
             "rekey" => {
-                let (name, input, key) = (node.name.clone(), self.input(node)?, self.one(node, told, "key")?);
+                let (name, input, key) = (node.name.clone(), self.input(node)?, self.one(node, params, "key")?);
                 let records = self.outputs_of(node, "records")?;
                 Some(Box::new(move || {
                     let (name, records) = (name.clone(), records.clone());
                     Box::new(Rekey { name, input: input.clone(), key: key.clone(), records })
                 }))
             }
-            "map" => Some(self.map(node, told)?),
-            "branch" => Some(self.branch(node, told)?),
-            "aggregate" | "count" => Some(self.aggregate(node, told, store)?),
+            "map" => Some(self.map(node, params)?),
+            "branch" => Some(self.branch(node, params)?),
+            "aggregate" | "count" => Some(self.aggregate(node, params, store)?),
             _ => None,
         })
     }
@@ -107,17 +107,17 @@ impl<'f> Parts<'f> {
         }
     }
 
-    fn map(&self, node: &Node, told: &Told) -> Result<Factory, Stop> {
+    fn map(&self, node: &Node, params: &OperatorParams) -> Result<Factory, Stop> {
         let path = |path: &String| path.split('.').map(str::to_owned).collect();
-        let has_value = told.expression("value").is_some();
+        let has_value = params.expression("value").is_some();
         let fields = Arc::new(MapFields {
             has_value,
-            keep: told.keep.iter().map(path).collect(),
-            drop: told.drop.iter().map(path).collect(),
-            set: told.set.clone(),
+            keep: params.keep.iter().map(path).collect(),
+            drop: params.drop.iter().map(path).collect(),
+            set: params.set.clone(),
         });
-        let whole = told.expression("value").into_iter();
-        let texts: Vec<&str> = whole.chain(of_kind(told, "set.")).collect();
+        let whole = params.expression("value").into_iter();
+        let texts: Vec<&str> = whole.chain(of_kind(params, "set.")).collect();
         let expressions = self.compiler.compile(&node.name, &texts, false)?;
         let (input, records) = (self.input(node)?, self.outputs_of(node, "records")?);
         Ok(Box::new(move || {
@@ -126,10 +126,10 @@ impl<'f> Parts<'f> {
         }))
     }
 
-    fn branch(&self, node: &Node, told: &Told) -> Result<Factory, Stop> {
-        let texts: Vec<&str> = of_kind(told, "branch.").collect();
+    fn branch(&self, node: &Node, params: &OperatorParams) -> Result<Factory, Stop> {
+        let texts: Vec<&str> = of_kind(params, "branch.").collect();
         let when = self.compiler.compile(&node.name, &texts, false)?;
-        let outputs = told.outputs.iter().map(|name| self.outputs_of(node, name)).collect::<Result<Vec<_>, _>>()?;
+        let outputs = params.outputs.iter().map(|name| self.outputs_of(node, name)).collect::<Result<Vec<_>, _>>()?;
         let (name, input, otherwise) = (node.name.clone(), self.input(node)?, self.outputs_of(node, OTHERWISE)?);
         Ok(Box::new(move || {
             let (name, input, when) = (name.clone(), input.clone(), when.clone());
@@ -137,13 +137,13 @@ impl<'f> Parts<'f> {
         }))
     }
 
-    fn aggregate(&self, node: &Node, told: &Told, store: String) -> Result<Factory, Stop> {
-        let fold = match told.expression("by") {
-            Some(_) => Fold::Count { by: self.one(node, told, "by")? },
+    fn aggregate(&self, node: &Node, params: &OperatorParams, store: String) -> Result<Factory, Stop> {
+        let fold = match params.expression("by") {
+            Some(_) => Fold::Count { by: self.one(node, params, "by")? },
             None => {
-                let add = told.expression("add").unwrap_or_default();
+                let add = params.expression("add").unwrap_or_default();
                 let add = self.compiler.compile(&node.name, &[add], true)?;
-                Fold::Expressions { initial: self.one(node, told, "initial")?, add }
+                Fold::Expressions { initial: self.one(node, params, "initial")?, add }
             }
         };
         let (name, input, aggregates) = (node.name.clone(), self.input(node)?, self.outputs_of(node, "aggregates")?);
@@ -155,8 +155,8 @@ impl<'f> Parts<'f> {
         }))
     }
 
-    fn one(&self, node: &Node, told: &Told, label: &str) -> Result<Arc<dyn Expressions>, Stop> {
-        self.compiler.compile(&node.name, &[told.expression(label).unwrap_or_default()], false)
+    fn one(&self, node: &Node, params: &OperatorParams, label: &str) -> Result<Arc<dyn Expressions>, Stop> {
+        self.compiler.compile(&node.name, &[params.expression(label).unwrap_or_default()], false)
     }
 
     /// The source that a node takes from straight: what its values may be, and their key.
@@ -227,7 +227,7 @@ impl<'f> Parts<'f> {
 }
 
 /// The expressions whose labels begin so, in their order.
-fn of_kind<'t>(told: &'t Told, prefix: &'t str) -> impl Iterator<Item = &'t str> {
-    let labelled = told.expressions.iter().filter(move |(label, _)| label.starts_with(prefix));
+fn of_kind<'t>(params: &'t OperatorParams, prefix: &'t str) -> impl Iterator<Item = &'t str> {
+    let labelled = params.expressions.iter().filter(move |(label, _)| label.starts_with(prefix));
     labelled.map(|(_, text)| text.value.as_str())
 }

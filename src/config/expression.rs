@@ -1,5 +1,6 @@
-//! What the operators of a file are told in its own words: expressions and fields. Whether an expression is one is for the
-//! engine to say that runs it ([`Scripting`]); it says so while the file is read, so that it is told with all else.
+//! The parameters of a file's operators: expressions and fields. Whether an expression is one is
+//! for the engine to say that runs it ([`Scripting`]); it says so while the file is read, so that
+//! it is told with all else.
 
 use std::ops::Range;
 
@@ -47,9 +48,9 @@ pub trait Scripting {
 /// An expression and where it stands.
 pub type Expression = At<String>;
 
-/// What an operator is told.
+/// The parameters of an operator, as a topology file has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct OperatorParams {
     /// Its expressions, in the order in which it uses them, by what they are for: `when`, `set.a.b`, `branch.deletes`.
     pub expressions: Vec<(String, Expression)>,
     /// The fields that `keep` names; paths with dots.
@@ -64,7 +65,7 @@ pub struct Told {
     pub is_hidden: bool,
 }
 
-impl Told {
+impl OperatorParams {
     /// The text of an expression.
     pub fn expression(&self, name: &str) -> Option<&str> {
         self.expressions.iter().find(|(label, _)| label == name).map(|(_, text)| text.value.as_str())
@@ -81,29 +82,31 @@ impl Told {
     }
 }
 
-/// Reads what the operator of a `[[processor]]` is told; what is wrong is noted in `doc`.
-pub fn read(doc: &Doc<'_>, t: &Table<'_, '_>, name: &str) -> Told {
-    let mut told = Told::default();
+/// Reads the parameters of the operator of a `[[processor]]`; what is wrong is noted in `doc`.
+pub fn read(doc: &Doc<'_>, t: &Table<'_, '_>, name: &str) -> OperatorParams {
+    let mut params = OperatorParams::default();
     let Some(op) = operator(name) else {
-        told.is_hidden = true;
-        return told;
+        params.is_hidden = true;
+        return params;
     };
     only_own_keys(doc, t, op);
     for (key, _) in op.keys {
         match *key {
-            "branch" => branches(doc, t, &mut told),
-            "set" => set(doc, t, &mut told),
-            "keep" => told.keep = fields(doc, t, key),
-            "drop" => told.drop = fields(doc, t, key),
-            key => told.expressions.extend(t.text(key).map(|text| (key.to_owned(), owned(text)))),
+            "branch" => branches(doc, t, &mut params),
+            "set" => set(doc, t, &mut params),
+            "keep" => params.keep = fields(doc, t, key),
+            "drop" => params.drop = fields(doc, t, key),
+            key => params.expressions.extend(t.text(key).map(|text| (key.to_owned(), owned(text)))),
         }
     }
-    if op.name == "map" && told == Told::default() && !op.keys.iter().any(|(key, _)| t.has(key) || t.misspells(&[key]))
+    if op.name == "map"
+        && params == OperatorParams::default()
+        && !op.keys.iter().any(|(key, _)| t.has(key) || t.misspells(&[key]))
     {
         let fix = "add at least one of the parameters `value`, `keep`, `drop` and `set`";
         doc.wrong(&t.span, codes::EMPTY_MAP, format!("{} with the operator `map` changes nothing", t.what), fix);
     }
-    told
+    params
 }
 
 fn owned(text: At<&str>) -> Expression {
@@ -133,9 +136,9 @@ fn only_own_keys(doc: &Doc<'_>, t: &Table<'_, '_>, op: &Operator) {
     }
 }
 
-fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
+fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, params: &mut OperatorParams) {
     let (tables, is_whole) = t.sections(&BRANCH);
-    told.is_hidden |= !is_whole;
+    params.is_hidden |= !is_whole;
     if is_whole && tables.is_empty() && t.has(BRANCH.name) {
         let fix = "write at least one branch, or use the operator `filter`";
         doc.wrong(&t.span, codes::EMPTY_VALUE, format!("`branch` of {} is empty", t.what), fix);
@@ -143,18 +146,18 @@ fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
     for branch in tables {
         let (name, when) = (branch.text("name"), branch.text("when"));
         let Some(name) = name else {
-            told.is_hidden = true;
+            params.is_hidden = true;
             continue;
         };
         if name.value == OTHERWISE {
             let fix = format!("choose another name: `{OTHERWISE}` is the output for records that match no branch");
             doc.wrong(&name.span, codes::RESERVED_NAME, format!("the branch name `{OTHERWISE}` is reserved"), fix);
-        } else if told.outputs.iter().any(|other| other == name.value) {
+        } else if params.outputs.iter().any(|other| other == name.value) {
             let message = format!("two branches have the name `{}`", name.value);
             doc.wrong(&name.span, codes::DUPLICATE_NAME, message, "choose another name for one of them");
         } else {
-            told.outputs.push(name.value.to_owned());
-            told.expressions.extend(when.map(|when| (format!("branch.{}", name.value), owned(when))));
+            params.outputs.push(name.value.to_owned());
+            params.expressions.extend(when.map(|when| (format!("branch.{}", name.value), owned(when))));
         }
     }
 }
@@ -179,33 +182,33 @@ fn is_path(doc: &Doc<'_>, path: &str, span: &Range<usize>) -> bool {
 }
 
 /// `set = { "a.b" = "…" }`; without quotes it is a table in TOML, which is read as the path that it spells.
-fn set(doc: &Doc<'_>, t: &Table<'_, '_>, told: &mut Told) {
+fn set(doc: &Doc<'_>, t: &Table<'_, '_>, params: &mut OperatorParams) {
     let Some(table) = t.table("set") else { return };
-    let before = told.set.len();
-    set_within(doc, &table, "", told);
-    if told.set.len() == before && table.entries().next().is_none() {
+    let before = params.set.len();
+    set_within(doc, &table, "", params);
+    if params.set.len() == before && table.entries().next().is_none() {
         let fix = "write `set = { field = \"expression\" }`, or remove it";
         doc.wrong(&table.span, codes::EMPTY_VALUE, "`set` is empty", fix);
     }
     let at = |path: &[String], other: &[String]| path.len() < other.len() && other.starts_with(path);
-    if let Some((outer, inner)) = told.set.iter().find_map(|a| Some((a, told.set.iter().find(|b| at(a, b))?))) {
+    if let Some((outer, inner)) = params.set.iter().find_map(|a| Some((a, params.set.iter().find(|b| at(a, b))?))) {
         let message = format!("`set` sets the field `{}`, and `{}` within it", outer.join("."), inner.join("."));
         doc.wrong(&table.span, codes::OVERLAPPING_FIELDS, message, "remove one of the two");
     }
 }
 
-fn set_within(doc: &Doc<'_>, table: &Table<'_, '_>, prefix: &str, told: &mut Told) {
+fn set_within(doc: &Doc<'_>, table: &Table<'_, '_>, prefix: &str, params: &mut OperatorParams) {
     for (key, value) in table.entries() {
         let path = if prefix.is_empty() { key.value.to_owned() } else { format!("{prefix}.{}", key.value) };
         if let DeValue::Table(inner) = value.get_ref() {
-            set_within(doc, &Table::new(doc, inner, table.what.clone(), value.span()), &path, told);
+            set_within(doc, &Table::new(doc, inner, table.what.clone(), value.span()), &path, params);
         } else if is_path(doc, &path, &key.span) {
-            set_one(doc, path, value, told);
+            set_one(doc, path, value, params);
         }
     }
 }
 
-fn set_one(doc: &Doc<'_>, path: String, value: &Spanned<DeValue<'_>>, told: &mut Told) {
+fn set_one(doc: &Doc<'_>, path: String, value: &Spanned<DeValue<'_>>, params: &mut OperatorParams) {
     let Some(text) = value.get_ref().as_str() else {
         let message = format!("`set.{path}` is {}, not an expression", kind(value.get_ref()));
         let fix =
@@ -214,13 +217,13 @@ fn set_one(doc: &Doc<'_>, path: String, value: &Spanned<DeValue<'_>>, told: &mut
         return;
     };
     let names: Vec<String> = path.split('.').map(str::to_owned).collect();
-    if told.set.contains(&names) {
+    if params.set.contains(&names) {
         let message = format!("`set` sets the field `{path}` twice");
         doc.wrong(&value.span(), codes::OVERLAPPING_FIELDS, message, "remove one of the two");
         return;
     }
-    told.set.push(names);
-    told.expressions.push((format!("set.{path}"), At { value: text.to_owned(), span: value.span() }));
+    params.set.push(names);
+    params.expressions.push((format!("set.{path}"), At { value: text.to_owned(), span: value.span() }));
 }
 
 /// Notes what is wrong with expressions, if there is something that knows.
@@ -235,8 +238,8 @@ pub struct Checker<'c> {
 
 impl Checker<'_> {
     /// Of an operator's.
-    pub fn operator(&self, operator: &str, told: &Told) {
-        for (label, expression) in &told.expressions {
+    pub fn operator(&self, operator: &str, params: &OperatorParams) {
+        for (label, expression) in &params.expressions {
             self.expression(expression, operator == "aggregate" && label == "add");
         }
     }

@@ -7,7 +7,7 @@ use super::check::{meant, shown};
 use super::codes;
 use super::format::Format;
 use super::graph::{Graph, Input, Kind, Node};
-use super::operator::{Form, Gives, Operator, operator};
+use super::operator::{Form, Operator, OutputForm, operator};
 use super::table::Doc;
 
 /// Notes all that is wrong with the paths through the graph.
@@ -251,9 +251,9 @@ impl<'g> Forms<'g> {
         match (&parent.kind, &input.output) {
             (Kind::Source { .. }, None) => Given::One(Form::Message),
             (Kind::Processor { operator: name, .. }, Some(output)) if operator(name).is_some() => {
-                match parent.outputs().into_iter().find(|o| o.name == output).map(|o| o.gives) {
-                    Some(Gives::Always(form)) => Given::One(form),
-                    Some(Gives::Same) => match taken() {
+                match parent.outputs().into_iter().find(|o| o.name == output).map(|o| o.form) {
+                    Some(OutputForm::Always(form)) => Given::One(form),
+                    Some(OutputForm::Same) => match taken() {
                         Some(Form::Message) => Given::One(Form::Json),
                         form => form.map_or(Given::Unknown, Given::One),
                     },
@@ -285,17 +285,17 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
         let mut first: Option<(&Input, Form)> = None;
         for input in &node.from {
             let Some(parent) = graph.node(&input.node) else { continue };
-            let Given::One(gives) = forms.given(parent, input) else { continue };
+            let Given::One(given_form) = forms.given(parent, input) else { continue };
             match &node.kind {
                 Kind::Processor { operator: name, .. } => {
                     let Some(op) = operator(name) else { continue };
-                    if op.takes.contains(&gives) {
-                        processor(doc, (node, op), (parent, input), gives, &first);
-                        first.get_or_insert((input, gives));
+                    if op.takes.contains(&given_form) {
+                        processor(doc, (node, op), (parent, input), given_form, &first);
+                        first.get_or_insert((input, given_form));
                     } else {
                         let message = format!(
                             "the operator `{name}` cannot read {}, which `{}` outputs",
-                            gives.what(),
+                            given_form.what(),
                             from(input)
                         );
                         let takes: Vec<&str> = op.takes.iter().map(|form| form.what()).collect();
@@ -303,11 +303,11 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
                         doc.wrong(&input.span, codes::UNREADABLE_INPUT, message, fix);
                     }
                 }
-                Kind::Sink { format, .. } if !is_log(parent) => sink(doc, node, input, gives, *format),
+                Kind::Sink { format, .. } if !is_log(parent) => sink(doc, node, input, given_form, *format),
                 Kind::Repartition => match first {
-                    Some((other, form)) if form != gives => mixed(doc, node, input, gives, (other, form)),
+                    Some((other, form)) if form != given_form => mixed(doc, node, input, given_form, (other, form)),
                     Some(_) => {}
-                    None => first = Some((input, gives)),
+                    None => first = Some((input, given_form)),
                 },
                 Kind::Sink { .. } | Kind::Source { .. } => {}
             }
@@ -335,12 +335,12 @@ fn processor(
     doc: &Doc<'_>,
     (node, op): (&Node, &Operator),
     (parent, input): (&Node, &Input),
-    gives: Form,
+    given_form: Form,
     first: &Option<(&Input, Form)>,
 ) {
     // Encodings are told apart by the bytes, so one that is told apart already must not be looked at again.
-    if let Some((other, form)) = first.filter(|(_, form)| (*form == Form::Message) != (gives == Form::Message)) {
-        mixed(doc, node, input, gives, (other, form));
+    if let Some((other, form)) = first.filter(|(_, form)| (*form == Form::Message) != (given_form == Form::Message)) {
+        mixed(doc, node, input, given_form, (other, form));
     }
     if let (Kind::Source { key: Some(key), .. }, true) = (&parent.kind, op.of_source) {
         let message = format!("the source `{}` has a `key`, but {} sets the keys of events", parent.name, shown(node));
@@ -349,21 +349,21 @@ fn processor(
     }
 }
 
-fn mixed(doc: &Doc<'_>, node: &Node, input: &Input, gives: Form, (other, form): (&Input, Form)) {
-    let message = format!("{} mixes {} with {}", shown(node), form.what(), gives.what());
+fn mixed(doc: &Doc<'_>, node: &Node, input: &Input, given_form: Form, (other, form): (&Input, Form)) {
+    let message = format!("{} mixes {} with {}", shown(node), form.what(), given_form.what());
     let what = if node.kind == Kind::Repartition { "repartition" } else { "processor" };
     let fix = format!("add a separate {what} for the records of `{}`", other.node);
     doc.wrong(&input.span, codes::MIXED_INPUTS, message, fix);
 }
 
-fn sink(doc: &Doc<'_>, node: &Node, input: &Input, gives: Form, format: Format) {
-    let (from, what) = (from(input), gives.what());
-    if !gives.is_public() {
+fn sink(doc: &Doc<'_>, node: &Node, input: &Input, given_form: Form, format: Format) {
+    let (from, what) = (from(input), given_form.what());
+    if !given_form.is_public() {
         let message = format!("a sink cannot write {what}, which `{from}` outputs: their format is internal");
         let fix =
             "read from an output with a public format: JSON, resolved memories, conflict records or user snapshots";
         doc.wrong(&input.span, codes::INTERNAL_RECORDS, message, fix);
-    } else if format != Format::Json && !gives.has_formats() {
+    } else if format != Format::Json && !given_form.has_formats() {
         let format = format.as_str();
         let me = shown(node);
         let message = format!("the format `{format}` of {me} cannot represent {what}, which `{from}` outputs");

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::codes;
-use super::expression::{self, Checker, Expression, Told};
+use super::expression::{self, Checker, Expression, OperatorParams};
 use super::flow;
 use super::format::Format;
 use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
-use super::operator::{Gives, operator};
+use super::operator::{OutputForm, operator};
 use super::store::Store;
 use super::table::{At, Doc, Table};
 use crate::domain::event::Encoding;
@@ -46,7 +46,7 @@ pub enum Kind {
         /// Names of the stores that it owns.
         stores: Vec<At<String>>,
         /// What it is told.
-        told: Told,
+        params: OperatorParams,
     },
     /// A topic that records go to.
     Sink {
@@ -67,7 +67,7 @@ pub struct NodeOutput<'g> {
     /// Its name.
     pub name: &'g str,
     /// What it holds.
-    pub gives: Gives,
+    pub form: OutputForm,
     /// Whether nobody need take it.
     pub is_optional: bool,
 }
@@ -98,17 +98,17 @@ pub struct Node {
 impl Node {
     /// The outputs of a processor whose operator is known.
     pub fn outputs(&self) -> Vec<NodeOutput<'_>> {
-        let Kind::Processor { operator: name, told, .. } = &self.kind else { return Vec::new() };
+        let Kind::Processor { operator: name, params, .. } = &self.kind else { return Vec::new() };
         let Some(op) = operator(name) else { return Vec::new() };
-        let named = told.outputs.iter().map(|name| NodeOutput { name, gives: Gives::Same, is_optional: false });
+        let named = params.outputs.iter().map(|name| NodeOutput { name, form: OutputForm::Same, is_optional: false });
         let own = op.outputs.iter();
-        let own = own.map(|o| NodeOutput { name: o.name, gives: o.gives, is_optional: o.is_optional });
+        let own = own.map(|o| NodeOutput { name: o.name, form: o.form, is_optional: o.is_optional });
         named.chain(own).collect()
     }
 
     /// Whether there may be outputs that could not be read.
     pub fn has_hidden_outputs(&self) -> bool {
-        matches!(&self.kind, Kind::Processor { told, .. } if told.is_hidden)
+        matches!(&self.kind, Kind::Processor { params, .. } if params.is_hidden)
     }
 }
 
@@ -168,8 +168,8 @@ impl Graph {
             let (stores, is_whole) = t.strings("stores");
             graph.hidden.kept |= !is_whole;
             let stores = stores.into_iter().map(|s| At { value: s.value.to_owned(), span: s.span }).collect();
-            let told = expression::read(doc, &t, t.peek("operator").unwrap_or_default());
-            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores, told });
+            let params = expression::read(doc, &t, t.peek("operator").unwrap_or_default());
+            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores, params });
         }
         for t in graph.open(root, &SINK) {
             let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
@@ -195,7 +195,7 @@ impl Graph {
                 Kind::Source { key: Some(key), .. } | Kind::Sink { key: Some(key), .. } => {
                     checker.expression(key, false)
                 }
-                Kind::Processor { operator, told, .. } => checker.operator(operator, told),
+                Kind::Processor { operator, params, .. } => checker.operator(operator, params),
                 _ => {}
             }
         }

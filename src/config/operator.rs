@@ -44,9 +44,9 @@ impl Form {
     }
 }
 
-/// What an output holds.
+/// The form of an output's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gives {
+pub enum OutputForm {
     /// Always this.
     Always(Form),
     /// What the operator takes, where messages are JSON once they are read.
@@ -59,7 +59,7 @@ pub struct Output {
     /// Its name.
     pub name: &'static str,
     /// What it holds.
-    pub gives: Gives,
+    pub form: OutputForm,
     /// Whether nobody need take it.
     pub is_optional: bool,
 }
@@ -87,13 +87,13 @@ pub struct Operator {
     pub of_source: bool,
 }
 
-const fn output(name: &'static str, gives: Gives) -> Output {
-    Output { name, gives, is_optional: false }
+const fn output(name: &'static str, form: OutputForm) -> Output {
+    Output { name, form, is_optional: false }
 }
 
-const RECORDS: &[Output] = &[output("records", Gives::Same)];
+const RECORDS: &[Output] = &[output("records", OutputForm::Same)];
 const ANY_JSON: &[Form] = &[Form::Message, Form::Json, Form::Memory, Form::Conflict, Form::UserSnapshot];
-const MADE: Gives = Gives::Always(Form::Json);
+const MADE: OutputForm = OutputForm::Always(Form::Json);
 
 /// An operator without state that reads any JSON.
 const fn plain(name: &'static str, what: &'static str, keys: &'static [(&'static str, bool)]) -> Operator {
@@ -114,16 +114,16 @@ const fn plain(name: &'static str, what: &'static str, keys: &'static [(&'static
 pub const OPERATORS: &[Operator] = &[
     Operator {
         takes: &[Form::Message, Form::Json],
-        outputs: &[output("events", Gives::Always(Form::Event))],
+        outputs: &[output("events", OutputForm::Always(Form::Event))],
         of_source: true,
         ..plain("decode", "decodes events of every encoding into one compact form, keyed by memory", &[])
     },
     Operator {
         takes: &[Form::Event],
         outputs: &[
-            output("snapshots", Gives::Always(Form::Memory)),
-            output("conflicts", Gives::Always(Form::Conflict)),
-            Output { name: "users", gives: Gives::Always(Form::UserChange), is_optional: true },
+            output("snapshots", OutputForm::Always(Form::Memory)),
+            output("conflicts", OutputForm::Always(Form::Conflict)),
+            Output { name: "users", form: OutputForm::Always(Form::UserChange), is_optional: true },
         ],
         stores: 1,
         keyed: true,
@@ -131,7 +131,7 @@ pub const OPERATORS: &[Operator] = &[
     },
     Operator {
         takes: &[Form::UserChange],
-        outputs: &[output("snapshots", Gives::Always(Form::UserSnapshot))],
+        outputs: &[output("snapshots", OutputForm::Always(Form::UserSnapshot))],
         stores: 1,
         keyed: true,
         ..plain("user_snapshots", "stores the memories of users, and emits users that have changed", &[])
@@ -147,7 +147,7 @@ pub const OPERATORS: &[Operator] = &[
     },
     plain("rekey", "sets another `key`; `()` leaves a record out", &[("key", true)]),
     Operator {
-        outputs: &[Output { name: OTHERWISE, gives: Gives::Same, is_optional: true }],
+        outputs: &[Output { name: OTHERWISE, form: OutputForm::Same, is_optional: true }],
         named_outputs: Some("branch"),
         ..plain("branch", "sends each record to the first `branch` whose `when` is true", &[("branch", true)])
     },

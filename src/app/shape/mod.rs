@@ -86,9 +86,9 @@ pub enum Role {
         operator: String,
         /// The stores that it keeps.
         stores: Vec<String>,
-        /// What it is told: keys and expressions.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        told: Vec<Said>,
+        /// Its parameters: keys and expressions.
+        #[serde(rename = "told", skip_serializing_if = "Vec::is_empty")]
+        params: Vec<ParamText>,
     },
     /// Writes a topic.
     Sink {
@@ -106,10 +106,10 @@ pub enum Role {
     },
 }
 
-/// What an operator is told by one of its keys.
+/// A parameter of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Said {
-    /// The key, with what it is told of: `when`, `set.a.b`, `branch.deletes`.
+pub struct ParamText {
+    /// The key, with the name that it sets: `when`, `set.a.b`, `branch.deletes`.
     pub key: String,
     /// The expression, or the fields.
     pub text: String,
@@ -170,7 +170,9 @@ impl Node {
                 let all = [("format", format), ("key", key)];
                 all.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))).collect()
             }
-            Role::Processor { told, .. } => told.iter().map(|said| (said.key.as_str(), said.text.as_str())).collect(),
+            Role::Processor { params, .. } => {
+                params.iter().map(|param| (param.key.as_str(), param.text.as_str())).collect()
+            }
         }
     }
 }
@@ -190,10 +192,10 @@ impl Part {
     }
 
     /// The operator that keeps a store, and what it is told.
-    pub fn keeper_of(&self, store: &Store) -> Option<(&str, &[Said])> {
+    pub fn keeper_of(&self, store: &Store) -> Option<(&str, &[ParamText])> {
         let keeps = self.nodes.iter().find(|node| node.name == store.processor)?;
         match &keeps.role {
-            Role::Processor { operator, told, .. } => Some((operator, told)),
+            Role::Processor { operator, params, .. } => Some((operator, params)),
             _ => None,
         }
     }
@@ -321,12 +323,12 @@ fn sink_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
 
 fn processor_role(node: Option<&FileNode>) -> Role {
     match node.map(|node| &node.kind) {
-        Some(Kind::Processor { operator, stores, told }) => Role::Processor {
+        Some(Kind::Processor { operator, stores, params }) => Role::Processor {
             operator: operator.clone(),
             stores: stores.iter().map(|store| store.value.clone()).collect(),
-            told: told.shown().into_iter().map(|(key, text)| Said { key, text }).collect(),
+            params: params.shown().into_iter().map(|(key, text)| ParamText { key, text }).collect(),
         },
-        _ => Role::Processor { operator: String::new(), stores: Vec::new(), told: Vec::new() },
+        _ => Role::Processor { operator: String::new(), stores: Vec::new(), params: Vec::new() },
     }
 }
 
