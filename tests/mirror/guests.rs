@@ -7,7 +7,7 @@ use crate::support::postgres::{query, try_query};
 use crate::support::{Postgres, Record, wait_until};
 use crate::{event, events, settings, sink, start, wait_for_log, wait_for_log_in, wait_for_rows};
 use helixstream::edges::postgres::mirror::Mirror;
-use helixstream::memories::mirror::upkeep;
+use helixstream::memories::mirror::maintenance_tasks;
 use helixstream::streams::ports::log::{LogSink, SinkError, Stop};
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn mirror_all(url: &str) {
 
 /// The months' partitions are made, and a row of this month goes into its own.
 fn months_are_made(url: &str) {
-    let made = sink(url, &Stop::default()).with_chores(upkeep(2, None)).tend();
+    let made = sink(url, &Stop::default()).with_maintenance(maintenance_tasks(2, None)).run_maintenance();
     assert!(made.is_ok(), "{made:?}");
     let sql = "select count(*) from pg_inherits where inhparent = 'memory_events'::regclass";
     assert_eq!(query(url, sql), [["5"]]);

@@ -170,7 +170,7 @@ impl LogSource for Reader {
         Ok(())
     }
 
-    fn kept(&mut self, _next: &[(TopicPartition, i64)]) {}
+    fn committed(&mut self, _next: &[(TopicPartition, i64)]) {}
 
     fn ends(&mut self) -> Vec<(TopicPartition, i64)> {
         let log = self.log.0.lock().unwrap();

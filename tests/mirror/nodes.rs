@@ -6,8 +6,8 @@ use crate::support::postgres::{query, try_query};
 use crate::support::{Postgres, Record, records, repo_path, wait_until};
 use crate::{settings, sink, start, wait_for_log, wait_for_rows};
 use helixstream::edges::postgres::mirror::Mirror;
-use helixstream::memories::mirror::upkeep;
-use helixstream::streams::ports::log::{Chore, LogSink, Stop};
+use helixstream::memories::mirror::maintenance_tasks;
+use helixstream::streams::ports::log::{LogSink, MaintenanceTask, Stop};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -60,10 +60,10 @@ fn the_checkpoints_of_nodes_are_what_the_rows_say() {
 #[test]
 fn nodes_are_counted_by_the_mirror_itself_and_by_two_at_once_no_twice() {
     let (log, url) = (Log::new(4), Postgres::shared().create_database());
-    let often = |chore: Chore| Chore { every: Duration::from_millis(1), ..chore };
+    let often = |task: MaintenanceTask| MaintenanceTask { every: Duration::from_millis(1), ..task };
     let start = || {
         let stop = Stop::default();
-        let sink = sink(&url, &stop).with_chores(upkeep(0, None).into_iter().map(often).collect());
+        let sink = sink(&url, &stop).with_maintenance(maintenance_tasks(0, None).into_iter().map(often).collect());
         Mirror::start(Box::new(log.reader(0..4)), sink, stop, settings()).unwrap()
     };
     let mirrors = [start(), start()];

@@ -7,8 +7,8 @@ use crate::support::{Postgres, Record, wait_until};
 use crate::{event, settings, sink, wait_for_rows};
 use helixstream::edges::postgres::PostgresSink;
 use helixstream::edges::postgres::mirror::Mirror;
-use helixstream::memories::mirror::upkeep;
-use helixstream::streams::ports::log::{Chore, LogSink, SinkError, Stop};
+use helixstream::memories::mirror::maintenance_tasks;
+use helixstream::streams::ports::log::{LogSink, MaintenanceTask, SinkError, Stop};
 use rustix::process::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,13 +16,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 const OLD_MS: i64 = 1_577_836_800_000;
 
 fn tended(url: &str, ahead: u32, retention: Option<Duration>) -> PostgresSink {
-    sink(url, &Stop::default()).with_chores(upkeep(ahead, retention))
+    sink(url, &Stop::default()).with_maintenance(maintenance_tasks(ahead, retention))
 }
 
 fn start(log: &Log, url: &str, retention: Option<Duration>) -> Mirror {
-    let often = |chore: Chore| Chore { every: Duration::from_millis(50), ..chore };
+    let often = |task: MaintenanceTask| MaintenanceTask { every: Duration::from_millis(50), ..task };
     let stop = Stop::default();
-    let sink = sink(url, &stop).with_chores(upkeep(2, retention).into_iter().map(often).collect());
+    let sink = sink(url, &stop).with_maintenance(maintenance_tasks(2, retention).into_iter().map(often).collect());
     Mirror::start(Box::new(log.reader([0])), sink, stop, settings()).unwrap()
 }
 
@@ -70,10 +70,10 @@ fn mirrors_that_start_together_make_each_partition_once() {
     tended(&url, 0, None).claim(&[]).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..6 {
-            scope.spawn(|| assert!(tended(&url, 5, Some(DAY)).tend().is_ok()));
+            scope.spawn(|| assert!(tended(&url, 5, Some(DAY)).run_maintenance().is_ok()));
         }
     });
-    tended(&url, 5, None).tend().unwrap();
+    tended(&url, 5, None).run_maintenance().unwrap();
     assert_eq!(months(&url), "6");
 }
 
@@ -86,13 +86,13 @@ fn a_month_with_rows_in_the_default_partition_is_left_to_it() {
         "insert into memory_events (kafka_topic, kafka_partition, kafka_offset, record_time, record_timestamp_ms, kafka_header_names, kafka_header_values)
         values ('t', 0, 0, memory_month(now(), 1) + interval '1 day', 0, '{}', '{}')",
     );
-    tended(&url, 2, None).tend().unwrap();
+    tended(&url, 2, None).run_maintenance().unwrap();
     let made = "select to_regclass('memory_events_' || to_char(memory_month(now(), n) at time zone 'UTC', 'YYYYMM')) is not null
         from generate_series(0, 2) as n";
     assert_eq!(query(&url, made), [["t"], ["f"], ["t"]]);
     // Once that row is gone the month is made.
     query(&url, "delete from memory_events");
-    tended(&url, 2, None).tend().unwrap();
+    tended(&url, 2, None).run_maintenance().unwrap();
     assert_eq!(query(&url, made), [["t"], ["t"], ["t"]]);
 }
 
@@ -123,7 +123,7 @@ fn a_reader_in_the_way_is_not_waited_for_and_records_are_written() {
     let (log, url) = (Log::new(1), Postgres::shared().create_database());
     tended(&url, 0, None).claim(&[]).unwrap();
     let mut reader = reader(&url);
-    let refused = tended(&url, 2, None).tend();
+    let refused = tended(&url, 2, None).run_maintenance();
     assert!(matches!(&refused, Err(SinkError::Unavailable(reason)) if reason.contains("lock timeout")), "{refused:?}");
     let mirror = start(&log, &url, None);
     log.append((0..3).map(|n| event(0, &n.to_string(), "x").at_ms(now_ms())));

@@ -8,8 +8,8 @@ use helixstream::domain::event::Limits;
 use helixstream::domain::settings::Settings as Resolver;
 use helixstream::edges::postgres::mirror::{Mirror, Settings};
 use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink, Unclaimed};
-use helixstream::memories::mirror::{EventRows, ResolverSettings, SnapshotRows, upkeep};
-use helixstream::streams::ports::log::{Chore, RowMapper, Stop};
+use helixstream::memories::mirror::{EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
+use helixstream::streams::ports::log::{MaintenanceTask, RowMapper, Stop};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,14 @@ use std::time::Duration;
 /// A mirror into a schema, with all that a mirror does besides: its notice, its chores, as often as it can.
 fn start(rows: Arc<dyn RowMapper>, log: &Log, url: &str, schema: &str) -> Mirror {
     let stop = Stop::default();
-    let often = |chore: Chore| Chore { every: Duration::from_millis(20), ..chore };
+    let often = |task: MaintenanceTask| MaintenanceTask { every: Duration::from_millis(20), ..task };
     let mut sink = PostgresSink::new(&Database::new(url, schema).unwrap(), rows, stop.clone()).unwrap();
     if schema.ends_with("events") {
         let resolver = Resolver { application_id: schema.to_owned(), ..Resolver::default() };
-        let notice = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
-        sink = sink.with_notice(Arc::new(notice)).with_chores(upkeep(2, None).into_iter().map(often).collect());
+        let startup_row = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
+        sink = sink
+            .with_startup_row(Arc::new(startup_row))
+            .with_maintenance(maintenance_tasks(2, None).into_iter().map(often).collect());
     }
     let settings = Settings { batch_bytes: 2 << 10, ..settings() };
     Mirror::start(Box::new(log.reader([0, 1])), sink, stop, settings).unwrap()

@@ -9,8 +9,8 @@ use helixstream::domain::event::Limits;
 use helixstream::domain::settings::Settings as Resolver;
 use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink};
-use helixstream::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
-use helixstream::streams::ports::log::{Chore, LogSink, RowMapper, Stop};
+use helixstream::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
+use helixstream::streams::ports::log::{LogSink, MaintenanceTask, RowMapper, Stop};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,11 +69,11 @@ fn a_role_that_may_create_nothing_mirrors_what_another_has_migrated() {
     assert!(try_query(&roles.mirror, &format!("create table {}.theirs ()", roles.schema)).is_err());
 
     // All of a mirror: events, their upkeep and retention, the notice, both outputs.
-    let often = |chore: Chore| Chore { every: Duration::from_millis(20), ..chore };
-    let chores = upkeep(2, Some(Duration::from_secs(86_400))).into_iter().map(often).collect();
-    let notice =
+    let often = |task: MaintenanceTask| MaintenanceTask { every: Duration::from_millis(20), ..task };
+    let maintenance = maintenance_tasks(2, Some(Duration::from_secs(86_400))).into_iter().map(often).collect();
+    let startup_row =
         ResolverSettings { resolver: Resolver::default(), limits: Limits::default(), max_output_bytes: 16 << 20 };
-    let sink = roles.sink(rows, &stop).with_notice(Arc::new(notice)).with_chores(chores);
+    let sink = roles.sink(rows, &stop).with_startup_row(Arc::new(startup_row)).with_maintenance(maintenance);
     let log = Log::new(1);
     log.append([event(0, "old", "x").at_ms(1_577_836_800_000)]);
     log.append(events(20, 1));

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Starts a mirror that leaves these settings.
 fn start(url: &str, resolver: Settings) -> Mirror {
-    let notice = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
+    let startup_row = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
     let stop = Stop::default();
-    let sink = sink(url, &stop).with_notice(Arc::new(notice));
+    let sink = sink(url, &stop).with_startup_row(Arc::new(startup_row));
     Mirror::start(Box::new(Log::new(1).reader([0])), sink, stop, settings()).unwrap()
 }
 

@@ -27,7 +27,7 @@ use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
 use crate::edges::postgres::mirror::{Mirror, Settings, Status};
 use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
-use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, upkeep};
+use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
 use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
 use crate::streams::ports::{Admin, Codec, TopicInfo};
 
@@ -186,8 +186,8 @@ pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -
         let mut sink = PostgresSink::new(database, kept.rows, stop.clone())?;
         if is_events {
             let keeping = file.values.mirror;
-            let chores = upkeep(keeping.partitions_ahead, keeping.retention);
-            sink = sink.with_notice(settings.clone()).with_chores(chores);
+            let maintenance = maintenance_tasks(keeping.partitions_ahead, keeping.retention);
+            sink = sink.with_startup_row(settings.clone()).with_maintenance(maintenance);
         }
         Ok(Sink { group: kept.group, topics: kept.topics, sink, stop })
     };

@@ -13,7 +13,7 @@ use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::postgres::{MirrorTables, Progress, Unclaimed};
 use crate::streams::digest::Digest;
-use crate::streams::ports::log::Keeps;
+use crate::streams::ports::log::RowPolicy;
 use crate::streams::record::TopicPartition;
 
 /// Records whose digests are in memory at a time, where every record has a row.
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Range {
     partition: TopicPartition,
     table: &'static str,
-    keeps: Keeps,
+    row_policy: RowPolicy,
     from: i64,
     to: i64,
     /// Whether all that was ever mirrored lies in it.
@@ -126,7 +126,7 @@ fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, Stop> {
     let found = all.into_iter().find(|kept| kept.topics.contains(topic));
     let found = found
         .ok_or_else(|| Stop::Usage(format!("--topic: `{topic}` is not mirrored; these are: {}", names.join(", "))))?;
-    if found.rows.keeps() == Keeps::LastOfKey && (args.from.is_some() || args.to.is_some()) {
+    if found.rows.row_policy() == RowPolicy::UpsertByKey && (args.from.is_some() || args.to.is_some()) {
         let why = format!("of {topic} only the last record of each key has a row, so all of a partition is compared");
         return Err(Stop::Usage(format!("--from and --to: {why}")));
     }
@@ -141,7 +141,7 @@ fn range(at: Progress, chosen: &[Kept], args: &VerifyArgs, reader: &ChangelogRea
     let from = args.from.unwrap_or(0).max(begin).min(to.max(begin));
     Ok(Range {
         table: kind.rows.table(),
-        keeps: kind.rows.keeps(),
+        row_policy: kind.rows.row_policy(),
         from,
         to: to.max(from),
         is_whole: from == begin && to == at.next_offset,
@@ -202,13 +202,13 @@ impl Verifier {
     }
 
     fn one(&mut self, range: &Range) -> Result<Tally, Failed> {
-        let tally = match range.keeps {
-            Keeps::Every => self.every(range)?,
-            Keeps::LastOfKey => self.last_of_key(range)?,
+        let tally = match range.row_policy {
+            RowPolicy::Append => self.every(range)?,
+            RowPolicy::UpsertByKey => self.last_of_key(range)?,
         };
         let Progress { records, checksum, .. } = range.mirrored;
         // The rows are right; so must be what the checkpoint has counted, where Kafka still has all of it.
-        if range.is_whole && range.from == 0 && range.keeps == Keeps::Every && tally.records != records {
+        if range.is_whole && range.from == 0 && range.row_policy == RowPolicy::Append && tally.records != records {
             return Err(Difference::Count { log: tally.records, checkpoint: records }.into());
         }
         if let Some(checkpoint) = checksum

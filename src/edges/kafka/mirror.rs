@@ -259,7 +259,7 @@ fn deliver(
 ) -> std::result::Result<(), LogError> {
     if message.is_end() {
         if let Some(partition) = fetching.partitions.admit(message) {
-            to.position(partition, message.offset());
+            to.advance_to(partition, message.offset());
         }
         return Ok(());
     }
@@ -353,7 +353,7 @@ impl LogSource for MirrorSource {
         self.fetching.pause(std::slice::from_ref(partition)).map_err(unavailable)
     }
 
-    fn kept(&mut self, next: &[(TopicPartition, i64)]) {
+    fn committed(&mut self, next: &[(TopicPartition, i64)]) {
         let ours = next.iter().filter(|(partition, _)| self.started.contains(partition));
         self.kept.extend(ours.cloned());
     }
@@ -400,7 +400,7 @@ impl LogReceiver for Nobody {
 
     fn record(&mut self, _record: &LogRecord<'_>) {}
 
-    fn position(&mut self, _partition: &TopicPartition, _next: i64) {}
+    fn advance_to(&mut self, _partition: &TopicPartition, _next: i64) {}
 
     fn assigned(&mut self, _partitions: &[TopicPartition]) {}
 

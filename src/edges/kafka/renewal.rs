@@ -253,9 +253,9 @@ impl LogSource for RenewableMirror {
         self.source.as_mut().map_or(Ok(()), |source| source.stop(partition))
     }
 
-    fn kept(&mut self, next: &[(TopicPartition, i64)]) {
+    fn committed(&mut self, next: &[(TopicPartition, i64)]) {
         if let Some(source) = &mut self.source {
-            source.kept(next);
+            source.committed(next);
         }
     }
 

@@ -52,7 +52,7 @@ impl Database {
     /// How the schema stands; refuses one with tables of our names that are not ours, and one of another version.
     pub(super) async fn look(&self, connection: &mut PgConnection) -> Result<Standing, Fault> {
         // One snapshot: a migration that another instance commits meanwhile is seen with its tables, or not at all.
-        let mut open = begin(connection, self.schema(), Purpose::Look).await?;
+        let mut open = begin(connection, self.schema(), Purpose::Read).await?;
         let standing = self.standing(&mut open).await?;
         open.rollback().await?;
         Ok(standing)

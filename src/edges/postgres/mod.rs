@@ -6,32 +6,33 @@
 //! | `sink` | rows and checkpoints in one transaction, under compare-and-set |
 //! | `rows` | the rows of a batch on their way into its transaction; what Postgres refuses |
 //! | `reread` | rows of events whose schema was unknown, read again |
-//! | `notice` | the row that says who writes, and with which settings |
+//! | `startup_row` | the row that says who writes, and with which settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
 //! | `connect` | connections as libpq makes them: URLs, passwords, TLS, several hosts |
 //! | `session` | the connection of a writer |
 //! | `transaction` | transactions that lean on nothing in their session |
 //! | `migrate` | the migrations |
-//! | `look` | the tables as they stand, for those who compare or watch |
+//! | `tables` | the tables as they stand, for those who compare or watch |
 //! | `fault` | what an error of Postgres calls for |
 
 mod batch;
 mod connect;
 mod copy;
 mod fault;
-mod look;
+
 mod migrate;
 pub mod mirror;
-mod notice;
 mod numeric;
 mod reread;
 mod rows;
 mod session;
 mod sink;
+mod startup_row;
+mod tables;
 mod transaction;
 
 pub use connect::{UrlError, url_holds_password};
-pub use look::{MirrorTables, Progress, Unclaimed};
 pub use reread::{Reread, RereadError, Rereader};
 pub use session::{Database, DatabaseError, Migrated};
 pub use sink::PostgresSink;
+pub use tables::{MirrorTables, Progress, Unclaimed};

@@ -126,7 +126,7 @@ impl Rereader {
     /// [`RereadError`]
     pub fn part(&mut self) -> Result<Option<Reread>, RereadError> {
         let rows = self.runtime.block_on(async {
-            let mut open = begin(&mut self.connection, &self.schema, Purpose::Look).await?;
+            let mut open = begin(&mut self.connection, &self.schema, Purpose::Read).await?;
             let rows = unread(&mut open, &self.topics, &self.last).await?;
             open.rollback().await?;
             Ok::<_, Fault>(rows)

@@ -11,7 +11,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::streams::ports::log::Keeps;
+use crate::streams::ports::log::RowPolicy;
 
 use super::batch::Batch;
 use super::copy::{HEAD, TAIL};
@@ -27,7 +27,7 @@ const STAGING: &str = "pg_temp.helixstream_staging";
 pub(super) struct Rows<'a> {
     pub(super) to: &'a mut PgConnection,
     pub(super) table: &'static str,
-    pub(super) keeps: Keeps,
+    pub(super) row_policy: RowPolicy,
     pub(super) columns: &'a str,
     pub(super) batch: &'a Batch,
 }
@@ -47,7 +47,7 @@ impl Rows<'_> {
         let whole = 0..self.batch.len();
         let (mut todo, mut rejected) = (vec![whole], 0);
         // Staged rows pass by those of our own keys, so a key that is doubled then is one of an index that somebody has added.
-        let mut staged = self.keeps == Keeps::LastOfKey;
+        let mut staged = self.row_policy == RowPolicy::UpsertByKey;
         while let Some(rows) = todo.pop() {
             self.to.execute("SAVEPOINT part").await?;
             let batch = self.batch;
@@ -85,9 +85,9 @@ impl Rows<'_> {
 
     /// Straight into the table, or `staged`: past what is there already.
     async fn copy_part(&mut self, bytes: &[u8], rows: usize, staged: bool) -> Result<(), Fault> {
-        match self.keeps {
-            Keeps::LastOfKey => self.replace(bytes).await,
-            Keeps::Every if staged => {
+        match self.row_policy {
+            RowPolicy::UpsertByKey => self.replace(bytes).await,
+            RowPolicy::Append if staged => {
                 let passed = self.insert_staged(bytes, "", "true").await?;
                 if passed > 0 {
                     tracing::warn!(
@@ -97,7 +97,7 @@ impl Rows<'_> {
                 }
                 Ok(())
             }
-            Keeps::Every => {
+            RowPolicy::Append => {
                 let copied = copy_in(self.to, self.table, self.columns, bytes).await?;
                 if copied == rows as u64 { Ok(()) } else { Err(self.left_out(rows as u64 - copied.min(rows as u64))) }
             }

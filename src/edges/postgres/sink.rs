@@ -11,14 +11,15 @@ use sqlx::{AssertSqlSafe, Row, Transaction};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::streams::ports::log::{
-    Advance, Chore, Keeps, LogSink, Notice, RowMapper, SinkCheckpoint, SinkError, Stop, TopicPartition, Written,
+    Advance, LogSink, MaintenanceTask, RowMapper, RowPolicy, SinkCheckpoint, SinkError, StartupRow, Stop,
+    TopicPartition, Written,
 };
 
 use super::batch::{Batch, column_list};
 use super::fault::Fault;
-use super::notice::leave;
 use super::rows::Rows;
 use super::session::{Database, DatabaseError, Session};
+use super::startup_row::write_startup_row;
 
 /// Longest a call may take; a batch is a few MiB, so past this the server hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
@@ -55,9 +56,9 @@ pub struct PostgresSink {
     tables: Tables,
     runtime: Runtime,
     mapper: Arc<dyn RowMapper>,
-    notice: Option<Arc<dyn Notice>>,
+    startup_row: Option<Arc<dyn StartupRow>>,
     /// With the time of the next turn of each.
-    chores: Vec<(Chore, Instant)>,
+    maintenance: Vec<(MaintenanceTask, Instant)>,
     stop: Stop,
 }
 
@@ -70,22 +71,22 @@ impl PostgresSink {
         let session = Session::new(database.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let columns = column_list(mapper.as_ref());
-        let tables = Tables { session, table: mapper.table(), keeps: mapper.keeps(), columns };
-        Ok(PostgresSink { tables, runtime, mapper, notice: None, chores: Vec::new(), stop })
+        let tables = Tables { session, table: mapper.table(), row_policy: mapper.row_policy(), columns };
+        Ok(PostgresSink { tables, runtime, mapper, startup_row: None, maintenance: Vec::new(), stop })
     }
 
-    /// The same sink, which leaves this notice before it does anything else.
+    /// The same sink, which writes this row before it does anything else.
     #[must_use]
-    pub fn with_notice(mut self, notice: Arc<dyn Notice>) -> PostgresSink {
-        self.notice = Some(notice);
+    pub fn with_startup_row(mut self, startup_row: Arc<dyn StartupRow>) -> PostgresSink {
+        self.startup_row = Some(startup_row);
         self
     }
 
-    /// The same sink, which does these chores when it is told to tend its rows.
+    /// The same sink, which runs these maintenance tasks when they are due.
     #[must_use]
-    pub fn with_chores(mut self, chores: Vec<Chore>) -> PostgresSink {
+    pub fn with_maintenance(mut self, maintenance: Vec<MaintenanceTask>) -> PostgresSink {
         let now = Instant::now();
-        self.chores = chores.into_iter().map(|chore| (chore, now)).collect();
+        self.maintenance = maintenance.into_iter().map(|task| (task, now)).collect();
         self
     }
 
@@ -132,8 +133,10 @@ impl LogSink for PostgresSink {
     }
 
     fn begin(&mut self) -> Result<(), SinkError> {
-        let Some(notice) = self.notice.clone() else { return Ok(()) };
-        self.call(CALL_LIMIT, async |tables| leave(notice.as_ref(), tables.session.begin().await?).await)
+        let Some(startup_row) = self.startup_row.clone() else { return Ok(()) };
+        self.call(CALL_LIMIT, async |tables| {
+            write_startup_row(startup_row.as_ref(), tables.session.begin().await?).await
+        })
     }
 
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError> {
@@ -156,26 +159,26 @@ impl LogSink for PostgresSink {
         })
     }
 
-    fn tend(&mut self) -> Result<Duration, SinkError> {
-        let mut chores = std::mem::take(&mut self.chores);
+    fn run_maintenance(&mut self) -> Result<Duration, SinkError> {
+        let mut maintenance = std::mem::take(&mut self.maintenance);
         let mut failed = Ok(());
-        for (chore, next) in &mut chores {
+        for (task, next) in &mut maintenance {
             if *next > Instant::now() {
                 continue;
             }
-            let done = self.call(LONG_LIMIT, async |tables| run(*chore, tables.session.begin().await?).await);
-            *next = Instant::now() + if done.is_ok() { chore.every } else { chore.every.min(AGAIN) };
+            let done = self.call(LONG_LIMIT, async |tables| run(*task, tables.session.begin().await?).await);
+            *next = Instant::now() + if done.is_ok() { task.every } else { task.every.min(AGAIN) };
             match done {
                 Ok(0) => {}
-                Ok(done) if chore.every < AGAIN => {
-                    tracing::debug!(chore = chore.function, done, "the mirror has tended its rows")
+                Ok(done) if task.every < AGAIN => {
+                    tracing::debug!(task = task.function, done, "the mirror has tended its rows")
                 }
-                Ok(done) => tracing::info!(chore = chore.function, done, "the mirror has tended its rows"),
+                Ok(done) => tracing::info!(task = task.function, done, "the mirror has tended its rows"),
                 Err(error) => failed = Err(error),
             }
         }
-        let next = chores.iter().map(|(_, next)| *next).min();
-        self.chores = chores;
+        let next = maintenance.iter().map(|(_, next)| *next).min();
+        self.maintenance = maintenance;
         failed?;
         Ok(next.map_or(IDLE, |next| next.saturating_duration_since(Instant::now())))
     }
@@ -195,7 +198,7 @@ async fn until_set(stop: &Stop) {
 struct Tables {
     session: Session,
     table: &'static str,
-    keeps: Keeps,
+    row_policy: RowPolicy,
     columns: String,
 }
 
@@ -224,7 +227,8 @@ impl Tables {
             open.rollback().await?;
             return Ok(Written::Refused(moved));
         }
-        let mut rows = Rows { to: &mut open, table: self.table, keeps: self.keeps, columns: &self.columns, batch };
+        let mut rows =
+            Rows { to: &mut open, table: self.table, row_policy: self.row_policy, columns: &self.columns, batch };
         let copied = if row_by_row { rows.copy_what_fits().await } else { rows.copy_all().await };
         let rejected = match copied {
             Ok(rejected) => rejected,
@@ -267,10 +271,11 @@ fn standing(found: Vec<Found>) -> Vec<SinkCheckpoint> {
     found.into_iter().map(|found| found.at).collect()
 }
 
-/// Does a chore, in a transaction of its own; gives what it says of what it did.
-async fn run(chore: Chore, mut open: Transaction<'_, Postgres>) -> Result<i64, Fault> {
-    let call = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}($1)", chore.function)));
-    let done = call.bind(chore.argument).persistent(false).fetch_one(&mut *open).await?;
+/// Runs a maintenance task in a transaction of its own; returns the number that its function
+/// returns.
+async fn run(task: MaintenanceTask, mut open: Transaction<'_, Postgres>) -> Result<i64, Fault> {
+    let call = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}($1)", task.function)));
+    let done = call.bind(task.argument).persistent(false).fetch_one(&mut *open).await?;
     open.commit().await?;
     Ok(done)
 }

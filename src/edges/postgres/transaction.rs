@@ -11,7 +11,7 @@ use super::session::quoted;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// It reads one state of the tables, and changes nothing.
-    Look,
+    Read,
     /// It writes rows.
     Write,
     /// It changes tables and functions.
@@ -40,7 +40,7 @@ pub(super) async fn begin<'c>(
     purpose: Purpose,
 ) -> Result<Transaction<'c, Postgres>, Fault> {
     let (isolation, more) = match purpose {
-        Purpose::Look => ("REPEATABLE READ READ ONLY", ""),
+        Purpose::Read => ("REPEATABLE READ READ ONLY", ""),
         Purpose::Write => ("READ COMMITTED", ""),
         Purpose::Migrate => ("READ COMMITTED", MIGRATING),
     };

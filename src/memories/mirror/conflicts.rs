@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind, value};
 use crate::memories::encode::Output;
 use crate::streams::ports::Codec;
-use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
+use crate::streams::ports::log::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 
 /// Reads records of the conflicts topic into rows, each its own.
 #[derive(Clone, Default)]
@@ -69,8 +69,8 @@ impl RowMapper for ConflictRows {
         "memory_conflicts"
     }
 
-    fn keeps(&self) -> Keeps {
-        Keeps::Every
+    fn row_policy(&self) -> RowPolicy {
+        RowPolicy::Append
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -114,7 +114,7 @@ fn details(conflict: &Conflict<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown::row_of;
+    use super::super::test_cells::row_of;
     use super::*;
 
     fn row(kind: &str, value: &str) -> Result<Vec<(&'static str, String)>, &'static str> {

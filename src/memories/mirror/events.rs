@@ -9,7 +9,7 @@ use crate::domain::clock::Clock;
 use crate::domain::event::{Encoding, Event, Limits, Write};
 use crate::memories::avro;
 use crate::streams::ports::Codec;
-use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
+use crate::streams::ports::log::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 
 /// Decodes records of the events topic into rows.
 #[derive(Clone, Default)]
@@ -60,8 +60,8 @@ impl RowMapper for EventRows {
         "memory_events"
     }
 
-    fn keeps(&self) -> Keeps {
-        Keeps::Every
+    fn row_policy(&self) -> RowPolicy {
+        RowPolicy::Append
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -198,7 +198,7 @@ fn cleared(writes: &[Write], to: &mut dyn Cells) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown::row_of;
+    use super::super::test_cells::row_of;
     use super::*;
 
     fn row(value: Option<&str>) -> Result<Vec<(&'static str, String)>, &'static str> {

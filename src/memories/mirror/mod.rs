@@ -6,19 +6,19 @@
 //! | [`SnapshotRows`] | `memory_snapshots` | the last record of each key of the snapshots topic |
 //! | [`ConflictRows`] | `memory_conflicts` | every record of the conflicts topic |
 //! | [`ResolverSettings`] | `memory_resolver_settings` | what the application resolves with |
-//! | [`upkeep`] | `memory_events` | its partitions, made ahead, and its retention |
+//! | [`maintenance_tasks`] | `memory_events` | its partitions, made ahead, and its retention |
 
 mod conflicts;
 mod events;
+mod maintenance;
 mod outputs;
 mod settings;
-#[cfg(test)]
-mod shown;
 mod snapshots;
-mod upkeep;
+#[cfg(test)]
+mod test_cells;
 
 pub use conflicts::ConflictRows;
 pub use events::EventRows;
+pub use maintenance::maintenance_tasks;
 pub use settings::ResolverSettings;
 pub use snapshots::SnapshotRows;
-pub use upkeep::upkeep;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::event::Limits;
 use crate::domain::settings::Settings;
-use crate::streams::ports::log::{Cells, Notice};
+use crate::streams::ports::log::{Cells, StartupRow};
 
 /// The settings of an application, as it starts with them.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub struct ResolverSettings {
     pub max_output_bytes: usize,
 }
 
-impl Notice for ResolverSettings {
+impl StartupRow for ResolverSettings {
     fn table(&self) -> &'static str {
         "memory_resolver_settings"
     }

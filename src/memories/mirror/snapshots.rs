@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind, value};
 use crate::memories::encode::Output;
 use crate::streams::ports::Codec;
-use crate::streams::ports::log::{Cells, Keeps, LogRecord, NoCells, RowMapper, Unreadable};
+use crate::streams::ports::log::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 
 /// Reads records of the snapshots topic into rows, of which the last of each key stands.
 #[derive(Clone, Default)]
@@ -80,8 +80,8 @@ impl RowMapper for SnapshotRows {
         "memory_snapshots"
     }
 
-    fn keeps(&self) -> Keeps {
-        Keeps::LastOfKey
+    fn row_policy(&self) -> RowPolicy {
+        RowPolicy::UpsertByKey
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -161,7 +161,7 @@ fn length(list: Option<&RawValue>) -> Result<i64, Unreadable> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown::row_of;
+    use super::super::test_cells::row_of;
     use super::*;
 
     fn row(kind: &str, key: &str, value: &str) -> Result<Vec<(&'static str, String)>, &'static str> {

@@ -45,7 +45,7 @@ pub trait LogReceiver {
     fn record(&mut self, record: &LogRecord<'_>);
 
     /// Everything of the partition below `next` was handed out or is no record (a transaction's marker).
-    fn position(&mut self, partition: &TopicPartition, next: i64);
+    fn advance_to(&mut self, partition: &TopicPartition, next: i64);
 
     /// These are ours now. None is read before [`LogSource::start`].
     fn assigned(&mut self, partitions: &[TopicPartition]);
@@ -75,7 +75,7 @@ pub trait LogSource: Send {
     fn stop(&mut self, partition: &TopicPartition) -> Result<(), LogError>;
 
     /// Everything below these offsets is kept by the sink. For display (group tools) only; may be dropped.
-    fn kept(&mut self, next: &[(TopicPartition, i64)]);
+    fn committed(&mut self, next: &[(TopicPartition, i64)]);
 
     /// The end of each started partition as last heard of, without asking the broker: what lag is measured against.
     fn ends(&mut self) -> Vec<(TopicPartition, i64)>;
@@ -167,7 +167,7 @@ pub trait LogSink: Send {
     /// An empty batch.
     fn batch(&self) -> Self::Batch;
 
-    /// Does what has to be done once before all else, such as to leave the sink's [`Notice`].
+    /// Does what has to be done once before all else, such as to leave the sink's [`StartupRow`].
     ///
     /// # Errors
     /// As those of the other calls; it is called again then.
@@ -184,12 +184,13 @@ pub trait LogSink: Send {
     /// outcome was lost (a connection that broke during the commit) keeps it once.
     fn write(&mut self, batch: &Self::Batch, advances: &[Advance]) -> Result<Written, SinkError>;
 
-    /// Does those of its [`Chore`]s whose turn it is, and tells how long it is until the next one's. Called between the other
-    /// calls; after an error it is not insisted on, but called again later.
+    /// Does those of its [`MaintenanceTask`]s whose turn it is, and tells how long it is until the
+    /// next one's. Called between the other calls; after an error it is not insisted on, but called
+    /// again later.
     ///
     /// # Errors
     /// As those of the other calls.
-    fn tend(&mut self) -> Result<Duration, SinkError>;
+    fn run_maintenance(&mut self) -> Result<Duration, SinkError>;
 }
 
 /// Why a sink could not be asked.
@@ -210,7 +211,7 @@ pub trait RowMapper: Send + Sync {
     fn table(&self) -> &'static str;
 
     /// Which records have a row.
-    fn keeps(&self) -> Keeps;
+    fn row_policy(&self) -> RowPolicy;
 
     /// The columns that [`RowMapper::cells`] fills, in its order.
     fn columns(&self) -> &'static [&'static str];
@@ -222,35 +223,36 @@ pub trait RowMapper: Send + Sync {
     fn cells(&self, record: &LogRecord<'_>, to: &mut dyn Cells) -> Result<(), NoCells>;
 }
 
-/// Which records of a log have a row.
+/// The policy by which records become rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
+pub enum RowPolicy {
     /// Every one.
-    Every,
+    Append,
     /// Of each key the last, readable or not; and every one without a key. A key's records lie in one partition.
-    LastOfKey,
+    UpsertByKey,
 }
 
-/// A row that is no record: what a writer says of itself when it starts, in place of what was said under the same key.
-pub trait Notice: Send + Sync {
+/// A row that a writer puts into the sink when it starts, in place of the one with the same key; it
+/// stands for no record.
+pub trait StartupRow: Send + Sync {
     /// The table that the row goes to.
     fn table(&self) -> &'static str;
 
     /// The column of the key, and the key.
     fn key(&self) -> (&'static str, &str);
 
-    /// The columns that [`Notice::cells`] fills, in its order; that of the key is not among them, and others get their
-    /// defaults.
+    /// The columns that [`StartupRow::cells`] fills, in its order; that of the key is not among
+    /// them, and others get their defaults.
     fn columns(&self) -> &'static [&'static str];
 
     /// Writes one cell for each column.
     fn cells(&self, to: &mut dyn Cells);
 }
 
-/// What a sink does for its rows apart from any record: a function of its own, called with a number. It gives a number too, of
-/// what it did.
+/// Maintenance of a sink's rows, apart from any record: a function of its own, called with a
+/// number. It returns a number, too, of what it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chore {
+pub struct MaintenanceTask {
     /// The function.
     pub function: &'static str,
     /// What it is called with.

@@ -142,7 +142,7 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
         }
     }
 
-    fn position(&mut self, partition: &TopicPartition, next: i64) {
+    fn advance_to(&mut self, partition: &TopicPartition, next: i64) {
         self.advance(partition, next);
     }
 

@@ -255,7 +255,7 @@ impl<B: LogBatch> Pump<B> {
             }
         }
         let next: Vec<_> = advances.iter().map(|advance| (advance.partition.clone(), advance.to)).collect();
-        self.source.kept(&next);
+        self.source.committed(&next);
     }
 
     /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand, and what was read

@@ -49,7 +49,7 @@ impl<S: LogSink> Writer<S> {
         let mut next_tending = Instant::now();
         loop {
             if Instant::now() >= next_tending {
-                let Some(pause) = self.tend() else { return };
+                let Some(pause) = self.run_maintenance() else { return };
                 next_tending = Instant::now() + pause;
             }
             match todo.recv_timeout(next_tending.saturating_duration_since(Instant::now())) {
@@ -66,8 +66,8 @@ impl<S: LogSink> Writer<S> {
     }
 
     /// Has the sink tended, and gives how long that is enough for. What fails can wait: records go first. `None` when stopped.
-    fn tend(&mut self) -> Option<Duration> {
-        match self.sink.tend() {
+    fn run_maintenance(&mut self) -> Option<Duration> {
+        match self.sink.run_maintenance() {
             Ok(next) => Some(next),
             Err(SinkError::Stopped) => None,
             Err(SinkError::Unavailable(reason)) => {

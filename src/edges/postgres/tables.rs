@@ -161,7 +161,7 @@ impl MirrorTables {
                     Some(connection) => connection,
                     None => database.connect().await?,
                 };
-                let mut open = begin(&mut connection, database.schema(), Purpose::Look).await?;
+                let mut open = begin(&mut connection, database.schema(), Purpose::Read).await?;
                 let value = work(&mut open).await?;
                 open.rollback().await?;
                 Ok::<_, Fault>((value, connection))
