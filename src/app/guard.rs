@@ -6,12 +6,12 @@ use super::state::KEPT_TOPOLOGY;
 use super::{Stop, settings};
 use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
-use crate::edges::slots::Slot;
+use crate::edges::state_dir::InstanceDir;
 
 /// Refuses a topology with which the state of a store would not go on, unless that is accepted for this store.
-pub fn refuse_lost_state(slot: &Slot, file: &File, flags: &[String]) -> Result<(), Stop> {
+pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> Result<(), Stop> {
     let has_state = std::fs::read_dir(&slot.tasks)?.next().is_some();
-    let Some(kept) = slot.kept(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
+    let Some(kept) = slot.read_text(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
     let mut last = match config::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled) {
         Ok(last) => last,
         Err(problems) => {

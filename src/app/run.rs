@@ -30,7 +30,7 @@ use crate::edges::kafka::producer::TransactionalProducers;
 use crate::edges::kafka::renewal::{CurrentSettings, SharedClients};
 use crate::edges::postgres::Database;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
-use crate::edges::slots::{Slot, StateAccess};
+use crate::edges::state_dir::{InstanceDir, StateAccess};
 use crate::streams::error::Error;
 use crate::streams::ports::Codec;
 use crate::streams::runtime::{
@@ -83,7 +83,8 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
         mirror::refuse_foreign_tables(database)?;
     }
     plan.state_access.apply();
-    let slot = Slot::take(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
+    let slot =
+        InstanceDir::lock(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
     guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
     let kept = state::KeptSettings::read(&args.topology, &plan.file)?;
     let read = settings_reader(args, &plan, &slot, memory);
@@ -156,7 +157,7 @@ fn join_all(
 }
 
 /// Reads how the instance reaches Kafka, as often as it is asked.
-fn settings_reader(args: &RunArgs, plan: &Plan, slot: &Slot, memory: Memory) -> ReadSettings {
+fn settings_reader(args: &RunArgs, plan: &Plan, slot: &InstanceDir, memory: Memory) -> ReadSettings {
     let (args, file, digest) = (args.kafka.clone(), plan.file.clone(), plan.digest.clone());
     let instance_id = slot.instance_id.clone();
     Box::new(move || {
@@ -233,7 +234,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
 fn start(
     plan: &Plan,
     kafka: &KafkaSettings,
-    slot: &Slot,
+    slot: &InstanceDir,
     memory: Memory,
     (executor, observer): (Arc<Workers>, Arc<dyn StepObserver>),
     signalled: &AtomicBool,

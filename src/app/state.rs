@@ -16,7 +16,7 @@ use crate::domain::resolve::Reading;
 use crate::domain::state::{ReadFailure, Rows};
 use crate::edges::cli::{StateAction, StateTarget, TopologyArgs};
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
-use crate::edges::slots::Slot;
+use crate::edges::state_dir::InstanceDir;
 use crate::escape;
 use crate::memories::inspect;
 use crate::streams::ports::TaskStore;
@@ -46,9 +46,9 @@ impl KeptSettings {
     }
 
     /// Writes them into the slot, in place of those of the run before.
-    pub fn keep(&self, slot: &Slot) -> Result<(), Stop> {
-        slot.keep(KEPT_TOPOLOGY, &self.topology)?;
-        slot.keep(KEPT_SETTINGS, &self.overrides)?;
+    pub fn keep(&self, slot: &InstanceDir) -> Result<(), Stop> {
+        slot.write_text(KEPT_TOPOLOGY, &self.topology)?;
+        slot.write_text(KEPT_SETTINGS, &self.overrides)?;
         Ok(())
     }
 }
@@ -166,7 +166,7 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, Stop> {
     let mut in_memory = BTreeSet::new();
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
     // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
-    let slots = Slot::read_all(&target.state_dir)?;
+    let slots = InstanceDir::read_all(&target.state_dir)?;
     for slot in &slots {
         let file = std::sync::Arc::new(topology_of(slot, target, custom)?);
         let custom = resolvers::join(&file, custom)?;
@@ -199,14 +199,14 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, Stop> {
 }
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
-fn topology_of(slot: &Slot, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
-    let mut file = match (&target.topology, slot.kept(KEPT_TOPOLOGY)?) {
+fn topology_of(slot: &InstanceDir, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
+    let mut file = match (&target.topology, slot.read_text(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read_whole(path)?,
         (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(Stop::Topology)?,
         (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(Stop::Topology)?,
     };
     if target.topology.is_none() {
-        for assignment in slot.kept(KEPT_SETTINGS)?.unwrap_or_default().lines() {
+        for assignment in slot.read_text(KEPT_SETTINGS)?.unwrap_or_default().lines() {
             file.values.set_text(assignment, KEPT_SETTINGS).map_err(Stop::Usage)?;
         }
     }

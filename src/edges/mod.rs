@@ -10,5 +10,5 @@ pub mod postgres;
 pub mod recordfile;
 pub mod rocksdb;
 pub mod script;
-pub mod slots;
+pub mod state_dir;
 pub mod telemetry;

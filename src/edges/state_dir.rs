@@ -1,4 +1,5 @@
-//! Slots of the state folder: each instance holds one by a file lock, so that two never share state, and a restarted one
+//! The state directory and its lock: each instance locks one of the slots in it (an
+//! [`InstanceDir`]) by a file lock, so that two instances never share state and a restarted one
 //! finds its own again (docs/exactly-once.md, "Slots").
 //!
 //! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside), `instance` (a random id, written
@@ -16,12 +17,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, flock};
 use uuid::Uuid;
 
-/// What kept a slot from being taken.
+/// Why a slot of the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SlotError {
+pub enum StateDirError {
     /// Another process holds it.
     #[error("slot {slot} of {} is held by process {holder}: stop that one, name another --slot, or leave --slot away for the lowest free", dir.display())]
-    Taken {
+    Locked {
         /// The slot's number.
         slot: u32,
         /// The state folder.
@@ -76,9 +77,9 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SlotError {
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateDirError {
     let path = path.to_owned();
-    move |why| SlotError::Io { verb, path, why }
+    move |why| StateDirError::Io { verb, path, why }
 }
 
 /// Who may use the folders and files of the state that this process makes.
@@ -105,7 +106,7 @@ impl StateAccess {
     }
 
     /// Warns where somebody else could change the state: by the mode of a folder, or because it is another user's.
-    fn warn_of_others(self, dir: &Path) -> Result<(), SlotError> {
+    fn warn_of_others(self, dir: &Path) -> Result<(), StateDirError> {
         let data = fs::metadata(dir).map_err(failed("look at the folder", dir))?;
         let (mode, owner) = (data.mode() & 0o7777, data.uid());
         let ours = rustix::process::geteuid().as_raw();
@@ -126,9 +127,9 @@ impl StateAccess {
     }
 }
 
-/// A slot that this process holds until it is dropped.
+/// A slot of the state directory, which this process has locked until it is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct InstanceDir {
     /// Its number.
     pub number: u32,
     /// A random id that names this slot among all machines' and never changes.
@@ -140,37 +141,42 @@ pub struct Slot {
     _lock: File,
 }
 
-impl Slot {
-    /// Takes slot `insist`, or the lowest free one, for `application_id`. Folders are made where missing; those that are there keep their
-    /// modes, and a warning tells where `access` does not let others write to them and their modes do.
+impl InstanceDir {
+    /// Locks slot `insist`, or the lowest free one, for `application_id`. Folders are made where
+    /// missing; those that are there keep their modes, and a warning tells where `access` does not
+    /// let others write to them and their modes do.
     ///
     /// # Errors
     /// The slot insisted on is held, a slot holds another application's state, or files fail.
-    pub fn take(
+    pub fn lock(
         state_dir: &Path,
         insist: Option<u32>,
         application_id: &str,
         access: StateAccess,
-    ) -> Result<Slot, SlotError> {
+    ) -> Result<InstanceDir, StateDirError> {
         let mut number = insist.unwrap_or(0);
         loop {
             let dir = state_dir.join(number.to_string());
             fs::create_dir_all(&dir).map_err(failed("make the slot's folder", &dir))?;
-            match lock(&dir)? {
+            match try_lock(&dir)? {
                 Some(lock) => {
-                    let slot = Slot::open(state_dir, number, application_id, lock)?;
+                    let slot = InstanceDir::open(state_dir, number, application_id, lock)?;
                     [state_dir, &dir, &slot.tasks].into_iter().try_for_each(|dir| access.warn_of_others(dir))?;
                     return Ok(slot);
                 }
                 None if insist.is_some() => {
-                    return Err(SlotError::Taken { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
+                    return Err(StateDirError::Locked {
+                        slot: number,
+                        dir: state_dir.to_owned(),
+                        holder: holder(&dir),
+                    });
                 }
                 None => number += 1,
             }
         }
     }
 
-    fn open(state_dir: &Path, number: u32, application_id: &str, mut lock: File) -> Result<Slot, SlotError> {
+    fn open(state_dir: &Path, number: u32, application_id: &str, mut lock: File) -> Result<InstanceDir, StateDirError> {
         let dir = state_dir.join(number.to_string());
         let path = dir.join("lock");
         let pid = format!("{}\n", std::process::id());
@@ -180,7 +186,7 @@ impl Slot {
             .map_err(failed("write the pid into", &path))?;
         let found = once(&dir, "application", || application_id.to_owned())?;
         if found != application_id {
-            return Err(SlotError::Foreign {
+            return Err(StateDirError::Foreign {
                 slot: number,
                 dir: state_dir.to_owned(),
                 found,
@@ -190,22 +196,22 @@ impl Slot {
         let instance_id = once(&dir, "instance", || Uuid::new_v4().simple().to_string())?;
         let tasks = dir.join("tasks");
         fs::create_dir_all(&tasks).map_err(failed("make the tasks' folder", &tasks))?;
-        Ok(Slot { number, instance_id, tasks, dir, _lock: lock })
+        Ok(InstanceDir { number, instance_id, tasks, dir, _lock: lock })
     }
 
-    /// Keeps a text beside the state, in place of an older one of that name.
+    /// Writes a text beside the state, in place of an older one of that name.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn keep(&self, name: &str, text: &str) -> Result<(), SlotError> {
+    pub fn write_text(&self, name: &str, text: &str) -> Result<(), StateDirError> {
         write_whole(&self.dir, name, text)
     }
 
-    /// A text that [`Slot::keep`] wrote, if it is there.
+    /// A text that [`InstanceDir::keep`] wrote, if it is there.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn kept(&self, name: &str) -> Result<Option<String>, SlotError> {
+    pub fn read_text(&self, name: &str) -> Result<Option<String>, StateDirError> {
         read(&self.dir.join(name))
     }
 
@@ -213,7 +219,7 @@ impl Slot {
     ///
     /// # Errors
     /// A slot is held by a running instance, or files fail.
-    pub fn read_all(state_dir: &Path) -> Result<Vec<Slot>, SlotError> {
+    pub fn read_all(state_dir: &Path) -> Result<Vec<InstanceDir>, StateDirError> {
         let entries = fs::read_dir(state_dir).map_err(failed("read the state folder", state_dir))?;
         let mut numbers = Vec::new();
         for entry in entries {
@@ -224,11 +230,11 @@ impl Slot {
         let mut slots = Vec::new();
         for number in numbers {
             let dir = state_dir.join(number.to_string());
-            let Some(lock) = lock(&dir)? else {
-                return Err(SlotError::Running { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
+            let Some(lock) = try_lock(&dir)? else {
+                return Err(StateDirError::Running { slot: number, dir: state_dir.to_owned(), holder: holder(&dir) });
             };
             let instance_id = read(&dir.join("instance"))?.unwrap_or_default();
-            slots.push(Slot { number, instance_id, tasks: dir.join("tasks"), dir, _lock: lock });
+            slots.push(InstanceDir { number, instance_id, tasks: dir.join("tasks"), dir, _lock: lock });
         }
         Ok(slots)
     }
@@ -236,7 +242,7 @@ impl Slot {
 
 /// The lock of a slot's folder; `None` when another process holds it. Whoever may only read the folder may hold the lock all the same, to
 /// read the state meanwhile.
-fn lock(dir: &Path) -> Result<Option<File>, SlotError> {
+fn try_lock(dir: &Path) -> Result<Option<File>, StateDirError> {
     let path = dir.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let open = match open {
@@ -247,7 +253,7 @@ fn lock(dir: &Path) -> Result<Option<File>, SlotError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(e) => Err(SlotError::Io { verb: "lock", path, why: e.into() }),
+        Err(e) => Err(StateDirError::Io { verb: "lock", path, why: e.into() }),
     }
 }
 
@@ -258,7 +264,7 @@ fn holder(dir: &Path) -> String {
     if pid.is_empty() { "unknown".to_owned() } else { pid.to_owned() }
 }
 
-fn read(path: &Path) -> Result<Option<String>, SlotError> {
+fn read(path: &Path) -> Result<Option<String>, StateDirError> {
     let mut text = String::new();
     match File::open(path).and_then(|mut f| f.read_to_string(&mut text)) {
         Ok(_) => Ok(Some(text.trim().to_owned())),
@@ -268,7 +274,7 @@ fn read(path: &Path) -> Result<Option<String>, SlotError> {
 }
 
 /// The text of a file that is written once and for all.
-fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, SlotError> {
+fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, StateDirError> {
     if let Some(text) = read(&dir.join(name))? {
         return Ok(text);
     }
@@ -278,7 +284,7 @@ fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String,
 }
 
 /// Writes by rename, so that a kill leaves the file as it was or whole.
-fn write_whole(dir: &Path, name: &str, text: &str) -> Result<(), SlotError> {
+fn write_whole(dir: &Path, name: &str, text: &str) -> Result<(), StateDirError> {
     let (path, draft) = (dir.join(name), dir.join(format!("{name}.new")));
     let mut file = File::create(&draft).map_err(failed("make", &draft))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write", &draft))?;
@@ -293,40 +299,40 @@ mod tests {
     #[test]
     fn the_lowest_free_slot_is_taken_and_keeps_its_id() {
         let dir = tempfile::tempdir().unwrap();
-        let a = Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap();
-        let b = Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap();
+        let a = InstanceDir::lock(dir.path(), None, "app", StateAccess::Owner).unwrap();
+        let b = InstanceDir::lock(dir.path(), None, "app", StateAccess::Owner).unwrap();
         assert_eq!((a.number, b.number), (0, 1));
         assert_ne!(a.instance_id, b.instance_id);
         let id = a.instance_id.clone();
         drop(a);
-        let again = Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap();
+        let again = InstanceDir::lock(dir.path(), None, "app", StateAccess::Owner).unwrap();
         assert_eq!((again.number, again.instance_id), (0, id));
     }
 
     #[test]
     fn a_taken_slot_names_its_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let _held = Slot::take(dir.path(), Some(3), "app", StateAccess::Owner).unwrap();
-        let e = Slot::take(dir.path(), Some(3), "app", StateAccess::Owner).unwrap_err().to_string();
+        let _held = InstanceDir::lock(dir.path(), Some(3), "app", StateAccess::Owner).unwrap();
+        let e = InstanceDir::lock(dir.path(), Some(3), "app", StateAccess::Owner).unwrap_err().to_string();
         assert!(e.contains(&format!("held by process {}", std::process::id())), "{e}");
-        assert!(Slot::read_all(dir.path()).is_err());
+        assert!(InstanceDir::read_all(dir.path()).is_err());
     }
 
     #[test]
     fn another_applications_slot_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Slot::take(dir.path(), None, "one", StateAccess::Owner).unwrap());
-        let e = Slot::take(dir.path(), None, "two", StateAccess::Owner).unwrap_err().to_string();
+        drop(InstanceDir::lock(dir.path(), None, "one", StateAccess::Owner).unwrap());
+        let e = InstanceDir::lock(dir.path(), None, "two", StateAccess::Owner).unwrap_err().to_string();
         assert!(e.contains("application `one`"), "{e}");
     }
 
     #[test]
     fn slots_of_a_stopped_instance_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        Slot::take(dir.path(), Some(2), "app", StateAccess::Owner).unwrap().keep("note", "kept").unwrap();
-        drop(Slot::take(dir.path(), None, "app", StateAccess::Owner).unwrap());
-        let slots = Slot::read_all(dir.path()).unwrap();
-        let kept: Vec<_> = slots.iter().map(|s| (s.number, s.kept("note").unwrap())).collect();
+        InstanceDir::lock(dir.path(), Some(2), "app", StateAccess::Owner).unwrap().write_text("note", "kept").unwrap();
+        drop(InstanceDir::lock(dir.path(), None, "app", StateAccess::Owner).unwrap());
+        let slots = InstanceDir::read_all(dir.path()).unwrap();
+        let kept: Vec<_> = slots.iter().map(|s| (s.number, s.read_text("note").unwrap())).collect();
         assert_eq!(kept, [(0, None), (2, Some("kept".to_owned()))]);
     }
 }
