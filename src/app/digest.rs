@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Custom, Stop};
+use super::{CommandError, Custom};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
 use crate::config::script::names;
@@ -24,7 +24,7 @@ const PARTS: [&str; 6] = ["graph", "formats", "resolver", "limits", "scripts", "
 ///
 /// # Errors
 /// A strategy names a resolver that is not there.
-pub fn of(file: &File, custom: &Custom, reads_avro: bool) -> Result<TopologyDigest, Stop> {
+pub fn of(file: &File, custom: &Custom, reads_avro: bool) -> Result<TopologyDigest, CommandError> {
     let texts = [
         graph(file),
         formats(file, reads_avro),
@@ -139,12 +139,12 @@ fn limits(values: &Values) -> Value {
 }
 
 /// What decides each field whose strategy is custom: a script's text, or the name and version of a function of the program.
-fn scripts(file: &File, custom: &Custom) -> Result<Value, Stop> {
+fn scripts(file: &File, custom: &Custom) -> Result<Value, CommandError> {
     let known = names(&file.scripts, &custom.names());
     let mut all = Map::new();
     for key in file.values.custom_keys() {
         let name = file.values.resolver_of(&key, &known);
-        let name = name.map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix} [HS7005]")))?;
+        let name = name.map_err(|(message, fix)| CommandError::Usage(format!("{message}; {fix} [HS7005]")))?;
         let what = match file.scripts.iter().find(|script| script.name == name) {
             Some(script) => json!({ "script": script.text }),
             None => json!({ "function": name, "version": custom.version(&name) }),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Stop;
+use super::CommandError;
 use crate::config::problem::nearest;
 
 /// The page, in the version that belongs to this program.
@@ -12,11 +12,11 @@ const PAGE: &str = include_str!("../../docs/operations.md");
 ///
 /// # Errors
 /// The page has no such code, or the standard output cannot be written.
-pub fn explain(code: Option<&str>) -> Result<(), Stop> {
+pub fn explain(code: Option<&str>) -> Result<(), CommandError> {
     let page = Page::read(PAGE);
     let text = match code {
         None => page.list(),
-        Some(code) => page.explain(code).map_err(Stop::Usage)?,
+        Some(code) => page.explain(code).map_err(CommandError::Usage)?,
     };
     match io::stdout().write_all(text.as_bytes()) {
         // `explain | head` has read enough.

@@ -3,13 +3,13 @@
 
 use super::shape::{Shape, diff};
 use super::state::KEPT_TOPOLOGY;
-use super::{Stop, settings};
+use super::{CommandError, settings};
 use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
 use crate::edges::state_dir::InstanceDir;
 
 /// Refuses a topology with which the state of a store would not go on, unless that is accepted for this store.
-pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> Result<(), Stop> {
+pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> Result<(), CommandError> {
     let has_state = std::fs::read_dir(&slot.tasks)?.next().is_some();
     let Some(kept) = slot.read_text(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
     let mut last = match config::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled) {
@@ -52,5 +52,5 @@ pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> R
             name = loss.store,
         ));
     }
-    if refused.is_empty() { Ok(()) } else { Err(Stop::Usage(refused.join("\nhelixstream: "))) }
+    if refused.is_empty() { Ok(()) } else { Err(CommandError::Usage(refused.join("\nhelixstream: "))) }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::Stop;
+use super::CommandError;
 use crate::config::RunDefaults;
 use crate::edges::cli::{HttpAction, HttpArgs, TokenArgs, TokenRight};
 use crate::edges::http::listen::parse_address;
@@ -18,19 +18,19 @@ use crate::edges::http::{Limits, Status, TlsFiles};
 
 /// Takes the address of the HTTP pages and reads their files, before anything is started. `None` when no address is given. `address`
 /// is the file's, for a command that takes it from there.
-pub fn bind(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<Server>, Stop> {
+pub fn bind(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<Server>, CommandError> {
     let Some(settings) = settings(args, address, file)? else { return Ok(None) };
     let server = Server::bind(&settings).map_err(|e| match e {
-        HttpError::Bind { .. } => Stop::Failure(e.into()),
-        HttpError::Tokens(e) => Stop::Usage(format!("--http-token-file: {e}")),
-        HttpError::Hosts(e) => Stop::Usage(format!("--http-hosts: {e}")),
-        HttpError::Tls(e) => Stop::Usage(format!("--http-tls-cert, --http-tls-key: {e}")),
+        HttpError::Bind { .. } => CommandError::Failure(e.into()),
+        HttpError::Tokens(e) => CommandError::Usage(format!("--http-token-file: {e}")),
+        HttpError::Hosts(e) => CommandError::Usage(format!("--http-hosts: {e}")),
+        HttpError::Tls(e) => CommandError::Usage(format!("--http-tls-cert, --http-tls-key: {e}")),
     })?;
     warn(&server, &settings);
     Ok(Some(server))
 }
 
-fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<HttpSettings>, Stop> {
+fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<HttpSettings>, CommandError> {
     let path = |flag: &Option<PathBuf>, file: &Option<PathBuf>| flag.clone().or_else(|| file.clone());
     let token_file = path(&args.http_token_file, &file.http_token_file);
     let certificate = path(&args.http_tls_cert, &file.http_tls_cert);
@@ -49,12 +49,16 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
             return Ok(None);
         }
     };
-    let address = parse_address(address).map_err(|e| Stop::Usage(format!("{from}: {e}")))?;
+    let address = parse_address(address).map_err(|e| CommandError::Usage(format!("{from}: {e}")))?;
     let tls = match (certificate, key) {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         (None, None) => None,
-        (Some(_), None) => return Err(Stop::Usage("--http-tls-cert needs --http-tls-key, its private key".to_owned())),
-        (None, Some(_)) => return Err(Stop::Usage("--http-tls-key needs --http-tls-cert, its certificate".to_owned())),
+        (Some(_), None) => {
+            return Err(CommandError::Usage("--http-tls-cert needs --http-tls-key, its private key".to_owned()));
+        }
+        (None, Some(_)) => {
+            return Err(CommandError::Usage("--http-tls-key needs --http-tls-cert, its certificate".to_owned()));
+        }
     };
     let of_file =
         || file.http_hosts.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect();
@@ -92,19 +96,19 @@ pub fn serve(server: Server, status: Arc<dyn Status>) -> anyhow::Result<RunningS
 }
 
 /// `helixstream http`.
-pub fn http(action: &HttpAction) -> Result<(), Stop> {
+pub fn http(action: &HttpAction) -> Result<(), CommandError> {
     match action {
         HttpAction::Token(args) => token(args),
     }
 }
 
-fn token(args: &TokenArgs) -> Result<(), Stop> {
+fn token(args: &TokenArgs) -> Result<(), CommandError> {
     let right = |right: &TokenRight| match right {
         TokenRight::Read => Right::Read,
         TokenRight::Act => Right::Act,
     };
     let rights: Vec<Right> = args.rights.iter().map(right).collect();
-    let (text, token) = Token::make(&args.name, &rights, args.users.as_deref()).map_err(Stop::Usage)?;
+    let (text, token) = Token::make(&args.name, &rights, args.users.as_deref()).map_err(CommandError::Usage)?;
     match &args.append {
         Some(file) => {
             append(file, &token)?;
@@ -116,12 +120,12 @@ fn token(args: &TokenArgs) -> Result<(), Stop> {
 }
 
 /// Adds a line to a token file, which stays one that can be read.
-fn append(file: &Path, token: &Token) -> Result<(), Stop> {
+fn append(file: &Path, token: &Token) -> Result<(), CommandError> {
     if file.exists() {
-        let tokens = Tokens::read(file).map_err(|e| Stop::Usage(e.to_string()))?;
+        let tokens = Tokens::read(file).map_err(|e| CommandError::Usage(e.to_string()))?;
         if tokens.has(&token.name) {
             let name = &token.name;
-            return Err(Stop::Usage(format!(
+            return Err(CommandError::Usage(format!(
                 "{} has a token of the name {name}: remove its line, or choose another --name",
                 file.display()
             )));

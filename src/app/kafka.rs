@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Stop, kafka_layers};
+use super::{CommandError, kafka_layers};
 use crate::config::Topology as File;
 use crate::edges::cli::KafkaArgs;
 use crate::edges::kafka::KafkaSettings;
@@ -48,7 +48,7 @@ pub fn settings(
     file: Option<&File>,
     instance_id: &str,
     memory: Memory,
-) -> Result<KafkaSettings, Stop> {
+) -> Result<KafkaSettings, CommandError> {
     let from_file = file.and_then(|f| f.run.bootstrap_servers.as_deref());
     let servers =
         args.bootstrap_servers.as_deref().filter(|s| !s.is_empty()).or(from_file).unwrap_or(BOOTSTRAP_SERVERS);

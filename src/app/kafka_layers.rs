@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::Stop;
+use super::CommandError;
 use super::settings::warn_of_command_line;
 use crate::config::Topology as File;
 use crate::config::kafka::{Given, Holds, NAMED, Named, NamedValue, View, contradictions, missing, of_key};
@@ -36,7 +36,7 @@ struct Setting {
 ///
 /// # Errors
 /// What does not go together, is missing, is refused, or names a file that cannot be read.
-pub fn settings(args: &KafkaArgs, file: Option<&File>) -> Result<PassThrough, Stop> {
+pub fn settings(args: &KafkaArgs, file: Option<&File>) -> Result<PassThrough, CommandError> {
     let layers = [of_file(file)?, of_variables()?, of_flags(args)?];
     let mut settings: Vec<Setting> = Vec::new();
     for layer in layers {
@@ -49,25 +49,25 @@ pub fn settings(args: &KafkaArgs, file: Option<&File>) -> Result<PassThrough, St
     }
     let mut all = PassThrough::default();
     for setting in settings {
-        all.add(&setting.property, setting.value).map_err(|e| Stop::Usage(e.to_string()))?;
+        all.add(&setting.property, setting.value).map_err(|e| CommandError::Usage(e.to_string()))?;
     }
     Ok(all)
 }
 
-fn of_file(file: Option<&File>) -> Result<Layer, Stop> {
+fn of_file(file: Option<&File>) -> Result<Layer, CommandError> {
     let place = file.map_or("the file", |file| &file.file).to_owned();
     let pairs = file.iter().flat_map(|f| f.kafka.pass_through.iter().map(|(k, v)| format!("{k}={}", v.expose())));
     let pass_through = pass_through(&place, &pairs.collect::<Vec<_>>())?;
     Ok(Layer { place, named: file.map(|file| file.kafka.named.clone()).unwrap_or_default(), pass_through })
 }
 
-fn of_variables() -> Result<Layer, Stop> {
+fn of_variables() -> Result<Layer, CommandError> {
     let mut named_values = Vec::new();
     for named in NAMED {
         let variable = named.variable();
         let given = match named.holds {
             Holds::Secret => {
-                let source = SecretSource::from_variables(&variable).map_err(|e| Stop::Usage(e.to_string()))?;
+                let source = SecretSource::from_variables(&variable).map_err(|e| CommandError::Usage(e.to_string()))?;
                 source.map(Given::Secret)
             }
             Holds::Text | Holds::File => match std::env::var_os(&variable).filter(|value| !value.is_empty()) {
@@ -83,16 +83,16 @@ fn of_variables() -> Result<Layer, Stop> {
 
 /// The settings of `HELIXSTREAM_X`, separated by `;` or new lines, or of the file that `HELIXSTREAM_X_FILE` names, one a line: some of
 /// them are secrets that have no named key.
-fn passed_by_variable() -> Result<Vec<String>, Stop> {
-    let source = SecretSource::from_variables("HELIXSTREAM_X").map_err(|e| Stop::Usage(e.to_string()))?;
+fn passed_by_variable() -> Result<Vec<String>, CommandError> {
+    let source = SecretSource::from_variables("HELIXSTREAM_X").map_err(|e| CommandError::Usage(e.to_string()))?;
     let Some(source) = source else { return Ok(Vec::new()) };
-    let text = source.read().map_err(|e| Stop::Usage(e.to_string()))?;
+    let text = source.read().map_err(|e| CommandError::Usage(e.to_string()))?;
     let separators: &[char] = if matches!(source, SecretSource::File { .. }) { &['\n'] } else { &[';', '\n'] };
     let settings = text.expose().split(separators).map(str::trim);
     Ok(settings.filter(|setting| !setting.is_empty() && !setting.starts_with('#')).map(str::to_owned).collect())
 }
 
-fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
+fn of_flags(args: &KafkaArgs) -> Result<Layer, CommandError> {
     let mut named_values = Vec::new();
     for (key, value) in args.security.given().into_iter().filter(|(_, value)| !value.is_empty()) {
         let place = format!("--kafka-{}", key.replace('_', "-"));
@@ -103,7 +103,9 @@ fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
                 NamedValue { named, given: Given::Secret(source), place }
             }
             (None, Some(named)) => NamedValue { named, given: given(named, value, &place)?, place },
-            (None, None) => return Err(Stop::Usage(format!("the flag {place} has no key of [kafka] [HS9000]"))),
+            (None, None) => {
+                return Err(CommandError::Usage(format!("the flag {place} has no key of [kafka] [HS9000]")));
+            }
         };
         named_values.push(value);
     }
@@ -118,21 +120,21 @@ fn of_flags(args: &KafkaArgs) -> Result<Layer, Stop> {
     one_way_each(Layer { place: "-X".to_owned(), named: named_values, pass_through })
 }
 
-fn pass_through(place: &str, pairs: &[String]) -> Result<PassThrough, Stop> {
-    PassThrough::parse(pairs.iter().map(String::as_str)).map_err(|e| Stop::Usage(format!("{place}: {e}")))
+fn pass_through(place: &str, pairs: &[String]) -> Result<PassThrough, CommandError> {
+    PassThrough::parse(pairs.iter().map(String::as_str)).map_err(|e| CommandError::Usage(format!("{place}: {e}")))
 }
 
-fn given(named: &Named, value: OsString, place: &str) -> Result<Given, Stop> {
-    let text = value.into_string().map_err(|_| Stop::Usage(format!("{place} is not UTF-8 text [HS0004]")))?;
-    named.check(&text).map_err(|e| Stop::Usage(format!("{place}: {e} [HS0018]")))?;
+fn given(named: &Named, value: OsString, place: &str) -> Result<Given, CommandError> {
+    let text = value.into_string().map_err(|_| CommandError::Usage(format!("{place} is not UTF-8 text [HS0004]")))?;
+    named.check(&text).map_err(|e| CommandError::Usage(format!("{place}: {e} [HS0018]")))?;
     Ok(if named.holds == Holds::File { Given::File(PathBuf::from(text)) } else { Given::Text(text) })
 }
 
 /// A layer in which nothing is said twice. (In a file that is told with its line.)
-fn one_way_each(layer: Layer) -> Result<Layer, Stop> {
+fn one_way_each(layer: Layer) -> Result<Layer, CommandError> {
     for value in &layer.named {
         if let Some((property, _)) = layer.pass_through.entries().iter().find(|(key, _)| value.named.is_said_by(key)) {
-            return Err(Stop::Usage(format!(
+            return Err(CommandError::Usage(format!(
                 "{} and {property} of {} set the same property: set only one of them [HS0021]",
                 value.place, layer.place
             )));
@@ -163,7 +165,7 @@ fn lay_over(settings: &mut Vec<Setting>, layer: Layer) {
 }
 
 /// Checks what goes together, and that every file is there.
-fn check(settings: &[Setting]) -> Result<(), Stop> {
+fn check(settings: &[Setting]) -> Result<(), CommandError> {
     let named: Vec<NamedValue> = settings.iter().filter_map(|setting| setting.named.clone()).collect();
     let text_of = |key: &str| {
         let named = of_key(key)?;
@@ -192,7 +194,7 @@ fn check(settings: &[Setting]) -> Result<(), Stop> {
     for value in &named {
         wrong.extend(unreadable(value));
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Stop::Usage(wrong.join("\nhelixstream: "))) }
+    if wrong.is_empty() { Ok(()) } else { Err(CommandError::Usage(wrong.join("\nhelixstream: "))) }
 }
 
 /// Why the file of a named key is of no use.

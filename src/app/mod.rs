@@ -1,5 +1,6 @@
 //! The one place that puts the parts together: start and shutdown.
 
+mod command_error;
 mod conflicts;
 mod digest;
 mod end;
@@ -25,7 +26,6 @@ mod shape;
 mod signals;
 mod state;
 mod status;
-mod stop;
 mod topics;
 mod topologies;
 pub mod topology;
@@ -37,19 +37,19 @@ use crate::edges::cli::terminal::{self, LogWriter};
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
 use crate::escape;
+pub use command_error::CommandError;
 pub use resolvers::{Custom, Resolver};
-pub use stop::Stop;
 pub use version::long_version;
 
 /// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. A program with
 /// resolvers of its own registers them in `custom` (see `examples/custom_resolver.rs`).
 pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
-    let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(Stop::Usage);
+    let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(CommandError::Usage);
     let code = match started.and_then(|()| command(cli, custom)) {
         Ok(()) => exit::OK,
         Err(stop) => {
-            if let Stop::Topology(problems) = &stop {
+            if let CommandError::Topology(problems) = &stop {
                 eprintln!("{}\n", problems.render(terminal::has_colours()));
             }
             eprintln!("helixstream: {}", escape::lines(&stop.to_string()));
@@ -59,7 +59,7 @@ pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     end::within_limit(code)
 }
 
-fn command(cli: &Cli, custom: &Custom) -> Result<(), Stop> {
+fn command(cli: &Cli, custom: &Custom) -> Result<(), CommandError> {
     match &cli.command {
         Command::Run(args) => run::run(args, custom),
         Command::Replay(args) => replay::replay(args, custom),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::scripting::Compiler;
-use super::{Resolver, Stop};
+use super::{CommandError, Resolver};
 use crate::config::Topology as File;
 use crate::config::expression::OperatorParams;
 use crate::config::flow::{Forms, Given, logs_of};
@@ -43,7 +43,7 @@ impl<'f> Parts<'f> {
     ///
     /// # Errors
     /// An expression is none, which the check of the file tells.
-    pub fn processor(&self, node: &Node) -> Result<Option<Factory>, Stop> {
+    pub fn processor(&self, node: &Node) -> Result<Option<Factory>, CommandError> {
         let Kind::Processor { operator, stores, params } = &node.kind else { return Ok(None) };
         let store = stores.first().map_or("", |s| s.value.as_str()).to_owned();
         Ok(match operator.as_str() {
@@ -107,7 +107,7 @@ impl<'f> Parts<'f> {
         }
     }
 
-    fn map(&self, node: &Node, params: &OperatorParams) -> Result<Factory, Stop> {
+    fn map(&self, node: &Node, params: &OperatorParams) -> Result<Factory, CommandError> {
         let path = |path: &String| path.split('.').map(str::to_owned).collect();
         let has_value = params.expression("value").is_some();
         let fields = Arc::new(MapFields {
@@ -126,7 +126,7 @@ impl<'f> Parts<'f> {
         }))
     }
 
-    fn branch(&self, node: &Node, params: &OperatorParams) -> Result<Factory, Stop> {
+    fn branch(&self, node: &Node, params: &OperatorParams) -> Result<Factory, CommandError> {
         let texts: Vec<&str> = of_kind(params, "branch.").collect();
         let when = self.compiler.compile(&node.name, &texts, false)?;
         let outputs = params.outputs.iter().map(|name| self.outputs_of(node, name)).collect::<Result<Vec<_>, _>>()?;
@@ -137,7 +137,7 @@ impl<'f> Parts<'f> {
         }))
     }
 
-    fn aggregate(&self, node: &Node, params: &OperatorParams, store: String) -> Result<Factory, Stop> {
+    fn aggregate(&self, node: &Node, params: &OperatorParams, store: String) -> Result<Factory, CommandError> {
         let fold = match params.expression("by") {
             Some(_) => Fold::Count { by: self.one(node, params, "by")? },
             None => {
@@ -155,7 +155,7 @@ impl<'f> Parts<'f> {
         }))
     }
 
-    fn one(&self, node: &Node, params: &OperatorParams, label: &str) -> Result<Arc<dyn Expressions>, Stop> {
+    fn one(&self, node: &Node, params: &OperatorParams, label: &str) -> Result<Arc<dyn Expressions>, CommandError> {
         self.compiler.compile(&node.name, &[params.expression(label).unwrap_or_default()], false)
     }
 
@@ -168,7 +168,7 @@ impl<'f> Parts<'f> {
         })
     }
 
-    fn input(&self, node: &Node) -> Result<Input, Stop> {
+    fn input(&self, node: &Node) -> Result<Input, CommandError> {
         let source = match self.source_of(node) {
             None => None,
             Some((encoding, key)) => Some(SourceInput {
@@ -189,14 +189,14 @@ impl<'f> Parts<'f> {
     }
 
     /// The nodes that take an output of a processor.
-    fn outputs_of(&self, node: &Node, output: &str) -> Result<Outputs, Stop> {
+    fn outputs_of(&self, node: &Node, output: &str) -> Result<Outputs, CommandError> {
         let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
         let form = self.forms.output(node, output);
         let list = self.file.graph.nodes.iter().filter(takes).map(|target| self.target_of(target, form));
         Ok(Outputs { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
-    fn target_of(&self, node: &Node, form: Given) -> Result<OutputTarget, Stop> {
+    fn target_of(&self, node: &Node, form: Given) -> Result<OutputTarget, CommandError> {
         let Kind::Sink { format, topic, key, .. } = &node.kind else {
             return Ok(OutputTarget { node: node.name.clone(), key: None, writer: None });
         };

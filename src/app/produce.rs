@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
-use super::{Stop, rights};
+use super::{CommandError, rights};
 use crate::edges::cli::ProduceArgs;
 use crate::edges::cli::terminal::Progress;
 use crate::edges::kafka::admin::ClusterAdmin;
@@ -23,7 +23,7 @@ const MEMORY: u64 = 96 << 20;
 const FINISH: Duration = Duration::from_secs(120);
 
 /// Publishes the file.
-pub fn produce(args: &ProduceArgs) -> Result<(), Stop> {
+pub fn produce(args: &ProduceArgs) -> Result<(), CommandError> {
     let settings = kafka::settings(&args.kafka, None, "produce", Memory::share(MEMORY, 1))?;
     let mut reader = RecordReader::open(&args.input)?;
     let admin = ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Stop;
+use super::CommandError;
 use super::settings::warn_of_command_line;
 use crate::config::Topology as File;
 use crate::config::format::Format;
@@ -45,13 +45,13 @@ pub struct Codecs {
 }
 
 /// The codecs, without any where no registry is named and nothing needs one; `wait` is the stream's.
-pub fn codecs(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Codecs, Stop> {
+pub fn codecs(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Codecs, CommandError> {
     let Some(avro) = avro(args, file, wait)? else { return Ok(Codecs { stream: None, mirror: None }) };
     let mirror = Arc::new(avro.with_wait(MIRROR_WAIT));
     Ok(Codecs { stream: Some(Arc::new(avro)), mirror: Some(mirror) })
 }
 
-fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>, Stop> {
+fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>, CommandError> {
     let set = &file.schema_registry;
     let url = args.schema_registry_url.as_ref().or(set.url.as_ref()).filter(|url| !url.is_empty());
     let Some(url) = url else {
@@ -64,8 +64,8 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
             _ => None,
         });
         return match (writes_avro, reads_avro) {
-            (Some(topic), _) => Err(Stop::Usage(no_registry(topic, "written"))),
-            (None, Some(topic)) => Err(Stop::Usage(no_registry(topic, "read"))),
+            (Some(topic), _) => Err(CommandError::Usage(no_registry(topic, "written"))),
+            (None, Some(topic)) => Err(CommandError::Usage(no_registry(topic, "read"))),
             (None, None) => Ok(None),
         };
     };
@@ -78,14 +78,14 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
     if set.subject_names.as_deref().is_none_or(|names| names == "TopicNameStrategy")
         && let Some(topic) = shared(file)
     {
-        return Err(Stop::Usage(format!(
+        return Err(CommandError::Usage(format!(
             "{}: topic {topic} has two Avro sinks, and by TopicNameStrategy one subject, which has one schema: set subject_names = \
              \"TopicRecordNameStrategy\" in [schema_registry], or give each sink a topic of its own",
             file.file
         )));
     }
     let access = Access { set: &set.access, variable: &|name| std::env::var(name).ok() };
-    let (certificate_file, key_file) = access.certificate().map_err(Stop::Usage)?;
+    let (certificate_file, key_file) = access.certificate().map_err(CommandError::Usage)?;
     let settings = RegistrySettings {
         url: url.clone(),
         subject_names: match set.subject_names.as_deref() {
@@ -94,13 +94,13 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
             _ => SubjectNames::Topic,
         },
         register: !set.is_read_only,
-        authentication: access.authentication().map_err(Stop::Usage)?,
+        authentication: access.authentication().map_err(CommandError::Usage)?,
         ca_file: access.text("ca_file").map(PathBuf::from),
         certificate_file,
         key_file,
         wait,
     };
-    Avro::new(settings).map(Some).map_err(|e| Stop::Usage(format!("the schema registry's settings: {e}")))
+    Avro::new(settings).map(Some).map_err(|e| CommandError::Usage(format!("the schema registry's settings: {e}")))
 }
 
 /// The keys that say who we are to the registry and whom we trust: each from its variable, else from the file.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Custom, Stop, registry, resolvers, settings, topology};
+use super::{CommandError, Custom, registry, resolvers, settings, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
@@ -18,7 +18,7 @@ use crate::streams::record::{Header, Origin, RecordBatch};
 const PROGRESS_RECORDS: u64 = 256;
 
 /// Replays `args.input` into files under `args.output`, one for each sink and one for the dead letters.
-pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), Stop> {
+pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
     let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
     let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codec)?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Stop;
+use super::CommandError;
 use super::scripting::budget;
 use crate::config::Topology as File;
 use crate::config::script::names;
@@ -57,7 +57,7 @@ pub type Resolver = Option<Arc<dyn CustomResolver>>;
 ///
 /// # Errors
 /// What is wrong with a script, or which resolver is not there.
-pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
+pub fn join(file: &File, custom: &Custom) -> Result<Resolver, CommandError> {
     let registered = custom.0.iter().map(|(name, registered)| (name.clone(), registered.resolver.clone()));
     let mut all: BTreeMap<String, Arc<dyn CustomResolver>> = registered.collect();
     for script in &file.scripts {
@@ -67,7 +67,7 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
             }
             Ok(_) => {
                 let name = &script.name;
-                return Err(Stop::Usage(format!(
+                return Err(CommandError::Usage(format!(
                     "{}: the script `{name}` has the name of a custom resolver of this program; choose another name for the \
                      script [HS0030]",
                     file.file
@@ -76,7 +76,7 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
             // Its text is checked with the file's: what is wrong by now is the budget that a flag has set.
             Err(flaw) => {
                 let name = &script.name;
-                return Err(Stop::Usage(format!(
+                return Err(CommandError::Usage(format!(
                     "{}: the script `{name}`: {}; {} [{}]",
                     file.file, flaw.message, flaw.fix, flaw.code
                 )));
@@ -90,7 +90,7 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, Stop> {
         let name = file
             .values
             .resolver_of(key, &known)
-            .map_err(|(message, fix)| Stop::Usage(format!("{message}; {fix} [HS7005]")))?;
+            .map_err(|(message, fix)| CommandError::Usage(format!("{message}; {fix} [HS7005]")))?;
         let Some(resolver) = all.get(&name).cloned() else { continue };
         match key.strip_prefix("strategy.") {
             Some(path) => _ = by_path.fields.insert(path.to_owned(), resolver),

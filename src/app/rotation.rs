@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Stop;
+use super::CommandError;
 use super::signals::{LOOK, wait_for};
 use crate::edges::kafka::renewal::CurrentSettings;
 use crate::edges::kafka::{KafkaSettings, give_password, wait_for_brokers};
@@ -37,7 +37,7 @@ const MAKE_WAIT: Duration = Duration::from_secs(1);
 const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Reads the settings of Kafka's clients anew.
-pub type ReadSettings = Box<dyn Fn() -> std::result::Result<KafkaSettings, Stop> + Send>;
+pub type ReadSettings = Box<dyn Fn() -> std::result::Result<KafkaSettings, CommandError> + Send>;
 /// Makes the clients anew that all threads share, and asks the threads to follow.
 pub type Renew = Box<dyn Fn(&KafkaSettings) -> anyhow::Result<()> + Send>;
 
@@ -49,9 +49,10 @@ impl Watched {
     ///
     /// # Errors
     /// A variable is of no use.
-    pub fn of(settings: &KafkaSettings) -> std::result::Result<Watched, Stop> {
+    pub fn of(settings: &KafkaSettings) -> std::result::Result<Watched, CommandError> {
         let mut paths = settings.pass_through.files();
-        let of_variable = SecretSource::from_variables("HELIXSTREAM_X").map_err(|e| Stop::Usage(e.to_string()))?;
+        let of_variable =
+            SecretSource::from_variables("HELIXSTREAM_X").map_err(|e| CommandError::Usage(e.to_string()))?;
         if let Some(SecretSource::File { path, .. }) = of_variable {
             paths.push(path);
         }
@@ -130,7 +131,7 @@ impl Watch {
     }
 
     /// Tries what the files hold now; then all clients go on with it.
-    fn take_over(&self, paths: &[PathBuf]) -> std::result::Result<(), Stop> {
+    fn take_over(&self, paths: &[PathBuf]) -> std::result::Result<(), CommandError> {
         let settings = (self.read)()?;
         wait_for_brokers(&settings, CONTACT)?;
         let (given, password) = (give_password(&settings)?, settings.pass_through.password_file());

@@ -18,7 +18,9 @@ use super::pages::Pages;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::status::Watch;
-use super::{Custom, Stop, digest, end, guard, http, mirror, registry, resolvers, rights, settings, state, topology};
+use super::{
+    CommandError, Custom, digest, end, guard, http, mirror, registry, resolvers, rights, settings, state, topology,
+};
 use crate::config::Topology as File;
 use crate::config::keys::STATE_ACCESS;
 use crate::edges::cli::{self, Purpose, RunArgs};
@@ -69,7 +71,7 @@ struct Plan {
 }
 
 /// Runs until a signal or a failure.
-pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
+pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
     let plan = plan(args, custom)?;
     // Checked before anything is started, so that a mistake is told at once and as one.
@@ -77,7 +79,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), Stop> {
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
     let sinks = |database| mirror::sinks(database, &plan.file, plan.mirror_codec.as_ref());
     let mirror_sinks = plan.database.as_ref().map(sinks).transpose()?;
-    let observer = KillAt::from_environment().map_err(Stop::Usage)?;
+    let observer = KillAt::from_environment().map_err(CommandError::Usage)?;
     let server = http::bind(&args.http, plan.file.run.http_listen.as_deref(), &plan.file.run)?;
     if let Some(database) = &plan.database {
         mirror::refuse_foreign_tables(database)?;
@@ -144,7 +146,7 @@ fn join_all(
     standby: Option<JoinHandle<()>>,
     workers: &Workers,
     mirrors: Option<Mirrors>,
-) -> Result<(), Stop> {
+) -> Result<(), CommandError> {
     let mirrors_end = mirrors.map_or(Vec::new(), Mirrors::stop);
     let deadline = Instant::now() + STOP_LIMIT;
     let stopped = threads.join(deadline);
@@ -193,7 +195,7 @@ fn warn_of_retention(file: &File) {
     }
 }
 
-fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
+fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
     let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
     let digest = digest::of(&file, custom, codecs.stream.is_some())?;
@@ -210,7 +212,9 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, Stop> {
         (Some(cli::StateAccess::GroupRead), _) | (None, Some("group_read")) => StateAccess::GroupRead,
         (Some(cli::StateAccess::GroupWrite), _) | (None, Some("group_write")) => StateAccess::GroupWrite,
         (None, Some(other)) => {
-            return Err(Stop::Usage(format!("`state_access` of [run]: `{other}` is not one of {STATE_ACCESS}")));
+            return Err(CommandError::Usage(format!(
+                "`state_access` of [run]: `{other}` is not one of {STATE_ACCESS}"
+            )));
         }
     };
     let (mirror_codec, accepted_change) = (codecs.mirror, args.accept_topology_change.clone());
@@ -238,7 +242,7 @@ fn start(
     memory: Memory,
     (executor, observer): (Arc<Workers>, Arc<dyn StepObserver>),
     signalled: &AtomicBool,
-) -> Result<Option<(Arc<Instance>, SharedClients)>, Stop> {
+) -> Result<Option<(Arc<Instance>, SharedClients)>, CommandError> {
     let runtime = &plan.file.values.runtime;
     let engine = plan.engine.clone();
     let config = RuntimeConfig {
@@ -333,7 +337,7 @@ impl Threads {
     /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
     ///
     /// What is looked at meanwhile may end the wait, too.
-    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut() -> anyhow::Result<()>) -> Option<Stop> {
+    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut() -> anyhow::Result<()>) -> Option<CommandError> {
         loop {
             match self.ends.recv_timeout(LOOK) {
                 Ok(Err(e)) => return Some(e.into()),
@@ -354,7 +358,7 @@ impl Threads {
     }
 
     /// Waits for all threads.
-    fn join(self, deadline: Instant) -> Result<(), Stop> {
+    fn join(self, deadline: Instant) -> Result<(), CommandError> {
         let on_time = self.handles.iter().all(|handle| wait_for(handle, deadline));
         let failed = self.ends.try_iter().find_map(Result::err);
         if let Some(e) = failed {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Stop;
+use super::CommandError;
 use crate::config::Topology as File;
 use crate::config::expression::{Flaw, Scripting};
 use crate::config::setting::ScriptLimits;
@@ -62,10 +62,15 @@ impl<'f> Compiler<'f> {
     ///
     /// # Errors
     /// Which is wrong, and how: of a file that was checked none is.
-    pub fn compile(&self, node: &str, texts: &[&str], has_aggregate: bool) -> Result<Arc<dyn Expressions>, Stop> {
+    pub fn compile(
+        &self,
+        node: &str,
+        texts: &[&str],
+        has_aggregate: bool,
+    ) -> Result<Arc<dyn Expressions>, CommandError> {
         let compiled = self.compiler.compile(texts, has_aggregate).map_err(|(at, flaw)| {
             let text = texts.get(at).copied().unwrap_or_default();
-            Stop::Usage(format!(
+            CommandError::Usage(format!(
                 "{}: the expression `{text}` of `{node}`: {}; {} [{}]",
                 self.file.file, flaw.message, flaw.fix, flaw.code
             ))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::scripting::Rhai;
-use super::{Custom, Stop};
+use super::{CommandError, Custom};
 use crate::config::expression::Scripting;
 use crate::config::script::names;
 use crate::config::variables::{self, Variables};
@@ -13,22 +13,22 @@ use crate::config::{self, Reading, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
 
 /// Reads the topology file and lays variables and flags over it.
-pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) -> Result<Topology, Stop> {
+pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) -> Result<Topology, CommandError> {
     let mut topology = read_whole(&args.topology)?;
     overrides(&mut topology.values, &args.set)?;
     if let Some(id) = application_id {
-        config::check_application_id(id).map_err(|e| Stop::Usage(format!("--application-id: {e} [HS0019]")))?;
+        config::check_application_id(id).map_err(|e| CommandError::Usage(format!("--application-id: {e} [HS0019]")))?;
         topology.values.resolver.application_id = id.to_owned();
     }
-    topology.values.check(&names(&topology.scripts, &custom.names())).map_err(Stop::Usage)?;
+    topology.values.check(&names(&topology.scripts, &custom.names())).map_err(CommandError::Usage)?;
     Ok(topology)
 }
 
 /// The text of a topology file.
-pub fn text(path: &Path) -> Result<String, Stop> {
+pub fn text(path: &Path) -> Result<String, CommandError> {
     std::fs::read_to_string(path).map_err(|e| {
         let file = path.display();
-        Stop::Usage(format!(
+        CommandError::Usage(format!(
             "cannot read the topology file {file}: {e}; name a topology file, for example topologies/memory.toml [HS0010]"
         ))
     })
@@ -40,24 +40,24 @@ pub fn reading<'r>(scripting: &'r dyn Scripting, alone: Option<&'r [&'r str]>) -
 }
 
 /// Reads and checks a topology file, but for the files of its scripts.
-pub fn read(path: &Path) -> Result<Topology, Stop> {
+pub fn read(path: &Path) -> Result<Topology, CommandError> {
     let (file, text) = (path.display().to_string(), text(path)?);
-    reading(&Rhai { reads_files: false }, None).read(&file, &text).map_err(Stop::Topology)
+    reading(&Rhai { reads_files: false }, None).read(&file, &text).map_err(CommandError::Topology)
 }
 
 /// Reads and checks a topology file, the files of its scripts too.
-pub fn read_whole(path: &Path) -> Result<Topology, Stop> {
+pub fn read_whole(path: &Path) -> Result<Topology, CommandError> {
     let (file, text) = (path.display().to_string(), text(path)?);
-    reading(&Rhai { reads_files: true }, None).read(&file, &text).map_err(Stop::Topology)
+    reading(&Rhai { reads_files: true }, None).read(&file, &text).map_err(CommandError::Topology)
 }
 
 /// Lays `HELIXSTREAM_SET`, then the flags, over the settings.
-pub fn overrides(values: &mut Values, flags: &[String]) -> Result<(), Stop> {
+pub fn overrides(values: &mut Values, flags: &[String]) -> Result<(), CommandError> {
     for assignment in variable_list("HELIXSTREAM_SET") {
-        values.set_text(&assignment, "HELIXSTREAM_SET").map_err(Stop::Usage)?;
+        values.set_text(&assignment, "HELIXSTREAM_SET").map_err(CommandError::Usage)?;
     }
     for assignment in flags {
-        values.set_text(assignment, "--set").map_err(Stop::Usage)?;
+        values.set_text(assignment, "--set").map_err(CommandError::Usage)?;
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::Stop;
+use super::CommandError;
 
 /// How often signals are looked at.
 pub const LOOK: Duration = Duration::from_millis(100);
 
 /// Set by the first SIGTERM or SIGINT; a second one ends the process at once.
-pub fn watch_signals() -> Result<Arc<AtomicBool>, Stop> {
+pub fn watch_signals() -> Result<Arc<AtomicBool>, CommandError> {
     let signalled = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, signalled.clone())
@@ -29,7 +29,7 @@ pub fn watch_signals() -> Result<Arc<AtomicBool>, Stop> {
 pub fn unless_signalled<T: Send + 'static>(
     signalled: &AtomicBool,
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-) -> Result<Option<T>, Stop> {
+) -> Result<Option<T>, CommandError> {
     let (done, result) = channel();
     thread::Builder::new().name("start".to_owned()).spawn(move || {
         // The receiver is gone only when a signal has ended the start.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Custom, Resolver, Stop, resolvers, settings, topology};
+use super::{CommandError, Custom, Resolver, resolvers, settings, topology};
 use crate::config::keys::SCRIPT;
 use crate::config::script::{Script, names};
 use crate::config::store::Store;
@@ -39,14 +39,14 @@ pub struct KeptSettings {
 
 impl KeptSettings {
     /// Reads the topology file once more, and the settings that override it.
-    pub fn read(args: &TopologyArgs, file: &File) -> Result<KeptSettings, Stop> {
+    pub fn read(args: &TopologyArgs, file: &File) -> Result<KeptSettings, CommandError> {
         let topology = without_connections(&file.file, &settings::text(&args.topology)?, &file.scripts)?;
         let overrides = settings::variable_list("HELIXSTREAM_SET").into_iter().chain(args.set.iter().cloned());
         Ok(KeptSettings { topology, overrides: overrides.collect::<Vec<_>>().join("\n") })
     }
 
     /// Writes them into the slot, in place of those of the run before.
-    pub fn keep(&self, slot: &InstanceDir) -> Result<(), Stop> {
+    pub fn keep(&self, slot: &InstanceDir) -> Result<(), CommandError> {
         slot.write_text(KEPT_TOPOLOGY, &self.topology)?;
         slot.write_text(KEPT_SETTINGS, &self.overrides)?;
         Ok(())
@@ -55,8 +55,8 @@ impl KeptSettings {
 
 /// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have no place beside the state. Variables are filled in,
 /// since the state was resolved with what they were, and so are the texts of scripts.
-fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, Stop> {
-    let mut table = config::filled(file, text).map_err(Stop::Topology)?;
+fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, CommandError> {
+    let mut table = config::filled(file, text).map_err(CommandError::Topology)?;
     table.remove("run");
     table.remove("kafka");
     table.remove("schema_registry");
@@ -69,7 +69,7 @@ fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<Str
 }
 
 /// Prints one memory or all.
-pub fn state(action: &StateAction, custom: &Custom) -> Result<(), Stop> {
+pub fn state(action: &StateAction, custom: &Custom) -> Result<(), CommandError> {
     match action {
         StateAction::Get { memory_id, target } => get(memory_id, target, custom),
         StateAction::Dump { target } => dump(target, custom),
@@ -101,7 +101,7 @@ impl Rows for StoreRows<'_> {
     }
 }
 
-fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
+fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), CommandError> {
     let found = open_all(target, custom)?;
     for open in &found.open {
         if let Some(json) = open.show(id)? {
@@ -115,7 +115,7 @@ fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
         .into())
 }
 
-fn dump(target: &StateTarget, custom: &Custom) -> Result<(), Stop> {
+fn dump(target: &StateTarget, custom: &Custom) -> Result<(), CommandError> {
     let found = open_all(target, custom)?;
     for open in &found.open {
         let mut ids = Vec::new();
@@ -153,7 +153,7 @@ struct Found {
 }
 
 impl Found {
-    fn all_lies_on_disk(&self) -> Result<(), Stop> {
+    fn all_lies_on_disk(&self) -> Result<(), CommandError> {
         let Some(store) = self.in_memory.first() else { return Ok(()) };
         let why = "its `[[store]]` has kind = \"memory\", so nothing of it lies on disk";
         let fix = "read what it resolves from the snapshots' topic, or keep it in rocksdb";
@@ -162,7 +162,7 @@ impl Found {
 }
 
 /// Every store of memories, by task; where two slots have one of the same task (it has moved), the one further on.
-fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, Stop> {
+fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, CommandError> {
     let mut in_memory = BTreeSet::new();
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
     // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
@@ -199,19 +199,21 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, Stop> {
 }
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
-fn topology_of(slot: &InstanceDir, target: &StateTarget, custom: &Custom) -> Result<File, Stop> {
+fn topology_of(slot: &InstanceDir, target: &StateTarget, custom: &Custom) -> Result<File, CommandError> {
     let mut file = match (&target.topology, slot.read_text(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read_whole(path)?,
-        (None, Some(text)) => config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(Stop::Topology)?,
-        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(Stop::Topology)?,
+        (None, Some(text)) => {
+            config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(CommandError::Topology)?
+        }
+        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(CommandError::Topology)?,
     };
     if target.topology.is_none() {
         for assignment in slot.read_text(KEPT_SETTINGS)?.unwrap_or_default().lines() {
-            file.values.set_text(assignment, KEPT_SETTINGS).map_err(Stop::Usage)?;
+            file.values.set_text(assignment, KEPT_SETTINGS).map_err(CommandError::Usage)?;
         }
     }
     settings::overrides(&mut file.values, &target.set)?;
-    file.values.check(&names(&file.scripts, &custom.names())).map_err(Stop::Usage)?;
+    file.values.check(&names(&file.scripts, &custom.names())).map_err(CommandError::Usage)?;
     Ok(file)
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
-use super::{Custom, Stop, digest, rights, settings, topology};
+use super::{CommandError, Custom, digest, rights, settings, topology};
 use crate::config::Topology as File;
 use crate::edges::cli::{AclsArgs, Purpose, TopicsAction};
 use crate::edges::kafka::KafkaSettings;
@@ -44,7 +44,7 @@ const EVENT_ROOM: usize = 1 << 20;
 const AFTER_MAX_MS: i64 = 3_600_000;
 
 /// Plans, creates or checks.
-pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
+pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), CommandError> {
     let target = action.target();
     let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
     let engine = topology::build(&file, &None)?;
@@ -86,7 +86,12 @@ pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), Stop> {
 }
 
 /// The rights without which the command itself would see less than there is, or fail half-way.
-fn require(action: &TopicsAction, admin: &ClusterAdmin, clients: &KafkaSettings, file: &File) -> Result<(), Stop> {
+fn require(
+    action: &TopicsAction,
+    admin: &ClusterAdmin,
+    clients: &KafkaSettings,
+    file: &File,
+) -> Result<(), CommandError> {
     let (command, needs) = match action {
         TopicsAction::Create(_) => ("topics create", rights::needs(file, Purpose::TopicsCreate)),
         TopicsAction::Plan(_) => {
@@ -106,7 +111,7 @@ fn rights_report(
     admin: &ClusterAdmin,
     clients: &KafkaSettings,
     file: &File,
-) -> Result<rights::Report, Stop> {
+) -> Result<rights::Report, CommandError> {
     let of_run = [Purpose::Run, Purpose::Mirror];
     let has_mirror = file.run.postgres_url.is_some();
     let default = if has_mirror { &of_run[..] } else { &of_run[..1] };
@@ -132,7 +137,7 @@ fn acls(args: &AclsArgs, file: &File, clients: &KafkaSettings) {
 }
 
 /// Whether the brokers take what commits tell of the state; prints what is wrong.
-fn has_room(admin: &dyn Admin, file: &File, engine: &Topology, custom: &Custom) -> Result<bool, Stop> {
+fn has_room(admin: &dyn Admin, file: &File, engine: &Topology, custom: &Custom) -> Result<bool, CommandError> {
     // The registry changes the digest and not its length.
     let config = RuntimeConfig { digest: Some(digest::of(file, custom, false)?), ..runtime_config(file) };
     match check_metadata(admin, engine, &config) {
@@ -182,7 +187,7 @@ fn world(file: &File) -> Vec<Wanted> {
 }
 
 /// Partition counts of the topics that exist, among those that the topology needs.
-fn find(admin: &dyn Admin, file: &File, engine: &Topology) -> Result<BTreeMap<String, i32>, Stop> {
+fn find(admin: &dyn Admin, file: &File, engine: &Topology) -> Result<BTreeMap<String, i32>, CommandError> {
     let counts = world(file).into_iter().map(|w| (w.topic.name, w.topic.partitions)).collect();
     let mut names: Vec<String> = world(file).into_iter().map(|w| w.topic.name).collect();
     names.extend(internal_topics(engine, &runtime_config(file), &counts)?.into_iter().map(|t| t.name));
@@ -192,7 +197,7 @@ fn find(admin: &dyn Admin, file: &File, engine: &Topology) -> Result<BTreeMap<St
 }
 
 /// All topics that the topology needs, given those that exist.
-fn wanted(file: &File, engine: &Topology, existing: &BTreeMap<String, i32>) -> Result<Vec<Wanted>, Stop> {
+fn wanted(file: &File, engine: &Topology, existing: &BTreeMap<String, i32>) -> Result<Vec<Wanted>, CommandError> {
     let mut all = world(file);
     let mut counts = existing.clone();
     for w in &all {
@@ -217,7 +222,7 @@ fn line(wanted: &Wanted, existing: &BTreeMap<String, i32>) -> String {
     }
 }
 
-fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>) -> Result<(), Stop> {
+fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>) -> Result<(), CommandError> {
     let missing = wanted.iter().filter(|w| !existing.contains_key(&w.topic.name));
     let missing: Vec<NewTopic> = missing.map(|w| w.topic.clone()).collect();
     if !missing.is_empty() {
@@ -234,7 +239,7 @@ fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>
 }
 
 /// A topic is made before every broker knows of it; who is told that it is there may use it at once.
-fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), Stop> {
+fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), CommandError> {
     let names: Vec<&str> = made.iter().map(|t| t.name.as_str()).collect();
     let started = Instant::now();
     loop {
@@ -261,7 +266,7 @@ fn check(
     (wanted, existing): (&[Wanted], &BTreeMap<String, i32>),
     report: &rights::Report,
     clients: &KafkaSettings,
-) -> Result<(), Stop> {
+) -> Result<(), CommandError> {
     let mut wrong = 0;
     for w in wanted {
         let name = &w.topic.name;

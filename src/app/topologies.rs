@@ -6,12 +6,12 @@ use anyhow::anyhow;
 
 use super::scripting::Rhai;
 use super::shape::{Shape, diff, dot, mermaid, text};
-use super::{Custom, Stop, resolvers, settings};
+use super::{CommandError, Custom, resolvers, settings};
 use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
 
 /// Does what is asked for.
-pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), Stop> {
+pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), CommandError> {
     match action {
         TopologyAction::Check { file } => check(file, custom),
         TopologyAction::Describe { file, format } => describe(file, *format),
@@ -23,11 +23,11 @@ pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), Stop> {
     }
 }
 
-fn check(path: &Path, custom: &Custom) -> Result<(), Stop> {
+fn check(path: &Path, custom: &Custom) -> Result<(), CommandError> {
     let (name, text) = (path.display().to_string(), settings::text(path)?);
     let names = custom.names();
     let file = settings::reading(&Rhai { reads_files: true }, Some(&names)).read(&name, &text);
-    let file = file.map_err(Stop::Topology)?;
+    let file = file.map_err(CommandError::Topology)?;
     resolvers::join(&file, custom)?;
     let shape = Shape::of(&file)?;
     println!(
@@ -43,7 +43,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-fn describe(path: &Path, format: DescribeFormat) -> Result<(), Stop> {
+fn describe(path: &Path, format: DescribeFormat) -> Result<(), CommandError> {
     let shape = Shape::of(&settings::read(path)?)?;
     match format {
         DescribeFormat::Text => print!("{}", text::describe(&shape)),
@@ -54,7 +54,7 @@ fn describe(path: &Path, format: DescribeFormat) -> Result<(), Stop> {
     Ok(())
 }
 
-fn compare(old: &Path, new: &Path) -> Result<(), Stop> {
+fn compare(old: &Path, new: &Path) -> Result<(), CommandError> {
     let (old, new) = (Shape::of(&settings::read(old)?)?, Shape::of(&settings::read(new)?)?);
     let diff = diff::compare(&old, &new);
     diff.lines.iter().for_each(|(word, text)| println!("{word:<8} {text}"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::operators::Parts;
-use super::{Resolver, Stop};
+use super::{CommandError, Resolver};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
 use crate::streams::ports::Codec;
@@ -21,7 +21,7 @@ const TOPIC_MAX_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// What the engine refuses, which the check of the file has let pass.
-pub fn build(file: &File, custom: &Resolver) -> Result<Topology, Stop> {
+pub fn build(file: &File, custom: &Resolver) -> Result<Topology, CommandError> {
     build_with(file, custom, None)
 }
 
@@ -29,7 +29,7 @@ pub fn build(file: &File, custom: &Resolver) -> Result<Topology, Stop> {
 ///
 /// # Errors
 /// As for [`build`].
-pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>) -> Result<Topology, Stop> {
+pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>) -> Result<Topology, CommandError> {
     let mut builder = Topology::builder();
     let parts = Parts::of(file, custom, codec);
     for node in &file.graph.nodes {
@@ -54,10 +54,10 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
     if let Some(dead) = &file.graph.dead_letters {
         builder = builder.dead_letters(&dead.topic);
     }
-    builder.build().map_err(|e| Stop::Usage(format!("{}: {e}", file.file)))
+    builder.build().map_err(|e| CommandError::Usage(format!("{}: {e}", file.file)))
 }
 
-fn add(builder: TopologyBuilder, parts: &Parts<'_>, node: &Node) -> Result<TopologyBuilder, Stop> {
+fn add(builder: TopologyBuilder, parts: &Parts<'_>, node: &Node) -> Result<TopologyBuilder, CommandError> {
     let mut parents: Vec<&str> = node.from.iter().map(|input| input.node.as_str()).collect();
     parents.sort_unstable();
     parents.dedup();

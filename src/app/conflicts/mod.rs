@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
-use super::{Stop, rights, settings};
+use super::{CommandError, rights, settings};
 use crate::config::Topology as File;
 use crate::edges::cli::{ConflictsAction, ConflictsTarget, Purpose, ResolveArgs};
 use crate::edges::kafka::KafkaSettings;
@@ -29,7 +29,7 @@ const MEMORY: u64 = 96 << 20;
 const FINISH: Duration = Duration::from_secs(60);
 
 /// Lists, shows or settles.
-pub fn conflicts(action: &ConflictsAction) -> Result<(), Stop> {
+pub fn conflicts(action: &ConflictsAction) -> Result<(), CommandError> {
     match action {
         ConflictsAction::List(args) => show::list(&Topics::of(&args.target, "list")?, args),
         ConflictsAction::Show(args) => show::show(&Topics::of(&args.target, "show")?, args),
@@ -51,7 +51,7 @@ struct Topics {
 }
 
 impl Topics {
-    fn of(target: &ConflictsTarget, action: &str) -> Result<Topics, Stop> {
+    fn of(target: &ConflictsTarget, action: &str) -> Result<Topics, CommandError> {
         let file = settings::read(&target.topology)?;
         let kafka = kafka::settings(&target.kafka, Some(&file), "conflicts", Memory::share(MEMORY, 1))?;
         let reader = ChangelogReader::new(&kafka)?;
@@ -72,7 +72,7 @@ impl Topics {
 }
 
 /// Publishes the event that ends a conflict.
-fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), Stop> {
+fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), CommandError> {
     let id = args.conflict_id.as_str();
     let Found { first, last } = read::one(topics, id)?;
     let conflict = read::parse(&first)?;
@@ -86,7 +86,7 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), Stop> {
     }
     let values = values(args, conflict.fields.iter().map(|f| f.path.as_str()).collect())?;
     let decision = Decision { values: &values, winner: args.winner.as_deref() };
-    let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits).map_err(Stop::Usage)?;
+    let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits).map_err(CommandError::Usage)?;
     let topic = topics.file.graph.sources().next().map_or("", |(_, topic, _)| topic);
     publish(topics, topic, &conflict.memory_id, &settlement)?;
     println!("published {} on {topic}: memory {}", settlement.event_id, line(&conflict.memory_id));
@@ -97,16 +97,19 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), Stop> {
 }
 
 /// Each value with its path.
-fn values(args: &ResolveArgs, paths: Vec<&str>) -> Result<Vec<(String, String)>, Stop> {
+fn values(args: &ResolveArgs, paths: Vec<&str>) -> Result<Vec<(String, String)>, CommandError> {
     let named = match (args.path.as_slice(), args.value.as_slice(), paths.as_slice()) {
         ([], [_], [only]) => vec![(*only).to_owned()],
         ([], [_, ..], _) => {
-            return Err(Stop::Usage(format!("--value needs a --path: the conflict is about {}", paths.join(", "))));
+            return Err(CommandError::Usage(format!(
+                "--value needs a --path: the conflict is about {}",
+                paths.join(", ")
+            )));
         }
         (named, values, _) if named.len() == values.len() => named.to_vec(),
         (named, values, _) => {
             let (named, values) = (named.len(), values.len());
-            return Err(Stop::Usage(format!("{named} --path and {values} --value: give each path its value")));
+            return Err(CommandError::Usage(format!("{named} --path and {values} --value: give each path its value")));
         }
     };
     Ok(named.into_iter().zip(args.value.iter().cloned()).collect())

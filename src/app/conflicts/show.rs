@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::Topics;
 use super::read::{self, Found};
-use crate::app::Stop;
+use crate::app::CommandError;
 use crate::edges::cli::{ConflictFormat, ListArgs, ShowArgs, StatusFilter};
 use crate::escape;
 use crate::memories::settle::Conflict;
@@ -18,7 +18,7 @@ const CELL: usize = 100;
 const VALUE: usize = 2_000;
 
 /// Lists conflicts, the oldest first.
-pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), Stop> {
+pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), CommandError> {
     let wanted = |asked: &Option<String>, found: Option<&str>| asked.is_none() || asked.as_deref() == found;
     let status = match args.status {
         StatusFilter::Pending => Some("pending"),
@@ -71,7 +71,7 @@ fn shown(json: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// Shows one conflict.
-pub fn show(topics: &Topics, args: &ShowArgs) -> Result<(), Stop> {
+pub fn show(topics: &Topics, args: &ShowArgs) -> Result<(), CommandError> {
     let found = read::one(topics, &args.conflict_id)?;
     let mut out = String::new();
     match args.format {
@@ -126,10 +126,10 @@ fn value(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// Writes it all; that nobody reads on is no failure.
-fn print(text: &str) -> Result<(), Stop> {
+fn print(text: &str) -> Result<(), CommandError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(e).context("write to the standard output").map_err(Stop::from)
+            Err(e).context("write to the standard output").map_err(CommandError::from)
         }
         _ => Ok(()),
     }

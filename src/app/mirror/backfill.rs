@@ -8,7 +8,7 @@ use anyhow::anyhow;
 
 use super::{Alone, Mirrors, kept, require_topics, reread, sinks};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{Custom, Stop, kafka, registry, rights};
+use crate::app::{CommandError, Custom, kafka, registry, rights};
 use crate::edges::cli::terminal::Progress;
 use crate::edges::cli::{BackfillArgs, BackfillFrom, Purpose};
 use crate::edges::kafka::KafkaSettings;
@@ -33,7 +33,7 @@ struct Goal {
 }
 
 /// Fills the tables.
-pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
+pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
     let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
     if args.from == BackfillFrom::Unread {
@@ -79,7 +79,7 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), Stop> {
 /// How long a Postgres that does not answer is waited for.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-fn refuse_rows(before: &[Kept]) -> Result<(), Stop> {
+fn refuse_rows(before: &[Kept]) -> Result<(), CommandError> {
     match before.iter().find(|at| at.records > 0) {
         None => Ok(()),
         Some(at) => Err(anyhow!(

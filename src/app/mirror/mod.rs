@@ -17,7 +17,7 @@ use anyhow::{Context as _, anyhow};
 pub use place::database;
 
 use super::kafka::{self, Memory};
-use super::{Custom, Stop, settings};
+use super::{CommandError, Custom, settings};
 use crate::config::Topology as File;
 use crate::config::flow::logs_of;
 use crate::config::format::Format;
@@ -28,7 +28,7 @@ use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
 use crate::edges::postgres::mirror::{Mirror, Settings, Status};
 use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
 use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
-use crate::streams::ports::log::{RowMapper, Stop as StopCalls};
+use crate::streams::ports::log::{RowMapper, Stop};
 use crate::streams::ports::{Admin, Codec, TopicInfo};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
@@ -37,7 +37,7 @@ pub const GROUP: &str = "mirror";
 const CHECK_LIMIT: Duration = Duration::from_secs(3);
 
 /// `helixstream mirror`.
-pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), Stop> {
+pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), CommandError> {
     match action {
         MirrorAction::Run(args) => alone::run(args, custom),
         MirrorAction::Verify(args) => verify::verify(args, custom),
@@ -47,7 +47,7 @@ pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), Stop> {
 }
 
 /// `helixstream mirror migrate`: what a mirror does when it starts, for those whose mirror may not.
-fn migrate(args: &MigrateArgs, custom: &Custom) -> Result<(), Stop> {
+fn migrate(args: &MigrateArgs, custom: &Custom) -> Result<(), CommandError> {
     let file = settings::load(&args.topology, None, custom)?;
     let database = named(database(&args.postgres, &file)?)?;
     let Migrated { from, to, run } = database.migrate()?;
@@ -59,15 +59,15 @@ fn migrate(args: &MigrateArgs, custom: &Custom) -> Result<(), Stop> {
 }
 
 /// The database, for commands that are nothing without one.
-fn named(database: Option<Database>) -> Result<Database, Stop> {
+fn named(database: Option<Database>) -> Result<Database, CommandError> {
     database.ok_or_else(|| {
-        Stop::Usage("--postgres-url is missing: say which database the mirror's tables are in".to_owned())
+        CommandError::Usage("--postgres-url is missing: say which database the mirror's tables are in".to_owned())
     })
 }
 
 /// Fails when tables are in the way that are not ours. A database that does not answer is for the mirrors to wait for: they
 /// look again before they write.
-pub fn refuse_foreign_tables(database: &Database) -> Result<(), Stop> {
+pub fn refuse_foreign_tables(database: &Database) -> Result<(), CommandError> {
     match database.check(CHECK_LIMIT) {
         Ok(()) => Ok(()),
         Err(e @ DatabaseError::Foreign(_)) => Err(e.into()),
@@ -94,7 +94,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(target: &MirrorTarget, custom: &Custom) -> Result<Alone, Stop> {
+    fn new(target: &MirrorTarget, custom: &Custom) -> Result<Alone, CommandError> {
         let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
         let database = named(database(&target.postgres, &file)?)?;
         // Names the clients in the broker's logs; members that come and go share no identity over a restart.
@@ -105,7 +105,7 @@ impl Alone {
 }
 
 /// How the mirror alone reaches Kafka.
-fn settings_alone(args: &KafkaArgs, file: &File, instance: &str) -> Result<KafkaSettings, Stop> {
+fn settings_alone(args: &KafkaArgs, file: &File, instance: &str) -> Result<KafkaSettings, CommandError> {
     let memory = Memory::share(file.values.runtime.memory, 1);
     let mut kafka = kafka::settings(args, Some(file), instance, memory)?;
     kafka.static_membership = false;
@@ -167,21 +167,21 @@ struct Sink {
     group: String,
     topics: Vec<String>,
     sink: PostgresSink,
-    stop: StopCalls,
+    stop: Stop,
 }
 
 /// Of all mirrors, that of the events first.
 pub struct Sinks(Vec<Sink>);
 
 /// Makes them; a database that is down is no error.
-pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -> Result<Sinks, Stop> {
+pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -> Result<Sinks, CommandError> {
     let settings: Arc<ResolverSettings> = Arc::new(ResolverSettings {
         resolver: file.values.resolver.clone(),
         limits: file.values.limits,
         max_output_bytes: file.values.runtime.max_output_bytes,
     });
-    let sink = |kept: Kept| -> Result<Sink, Stop> {
-        let stop = StopCalls::default();
+    let sink = |kept: Kept| -> Result<Sink, CommandError> {
+        let stop = Stop::default();
         let is_events = kept.group == GROUP;
         let mut sink = PostgresSink::new(database, kept.rows, stop.clone())?;
         if is_events {
@@ -191,7 +191,7 @@ pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -
         }
         Ok(Sink { group: kept.group, topics: kept.topics, sink, stop })
     };
-    Ok(Sinks(kept(file, codec).into_iter().map(sink).collect::<Result<_, Stop>>()?))
+    Ok(Sinks(kept(file, codec).into_iter().map(sink).collect::<Result<_, CommandError>>()?))
 }
 
 /// The topics that take an output of an operator, and nothing else of it: records of both on one topic have no place in one

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::event_sources;
-use crate::app::Stop;
+use crate::app::CommandError;
 use crate::app::settings::warn_of_command_line;
 use crate::config::Topology as File;
 use crate::edges::cli::PostgresArgs;
@@ -18,21 +18,21 @@ const PASSWORD: &str = "HELIXSTREAM_POSTGRES_PASSWORD";
 const PASSWORD_FILE: &str = "HELIXSTREAM_POSTGRES_PASSWORD_FILE";
 
 /// The database that flags, variables or the file name, if they name one.
-pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Stop> {
+pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, CommandError> {
     let Some(url) = url(args, file)? else { return Ok(None) };
     if event_sources(file).is_empty() {
-        return Err(Stop::Usage(format!(
+        return Err(CommandError::Usage(format!(
             "{}: no source of this topology leads to `decode`, so there are no events to mirror: run it with --no-mirror, and \
              without `postgres_url`",
             file.file
         )));
     }
-    let url = url.read().map_err(|e| Stop::Usage(e.to_string()))?;
+    let url = url.read().map_err(|e| CommandError::Usage(e.to_string()))?;
     let schema = args.postgres_schema.as_deref().or(file.run.postgres_schema.as_deref()).unwrap_or(SCHEMA);
     let database = match Database::new(url.expose(), schema) {
         Ok(database) => database,
-        Err(e @ DatabaseError::Schema(_)) => return Err(Stop::Usage(format!("--postgres-schema: {e}"))),
-        Err(e) => return Err(Stop::Usage(format!("--postgres-url: {e}"))),
+        Err(e @ DatabaseError::Schema(_)) => return Err(CommandError::Usage(format!("--postgres-schema: {e}"))),
+        Err(e) => return Err(CommandError::Usage(format!("--postgres-url: {e}"))),
     };
     Ok(Some(match password(args, file)? {
         Some(password) => database.with_password(password),
@@ -40,12 +40,12 @@ pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, St
     }))
 }
 
-fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Stop> {
+fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, CommandError> {
     let typed = args.postgres_url.clone().filter(|url| !url.is_empty() && !is_variable(URL, Path::new(url)));
     let typed_file = args.postgres_url_file.clone().filter(|file| !is_variable(URL_FILE, file));
     match (typed, typed_file) {
         (Some(_), Some(_)) => {
-            return Err(Stop::Usage(
+            return Err(CommandError::Usage(
                 "--postgres-url and --postgres-url-file are both given: give one of them".to_owned(),
             ));
         }
@@ -61,16 +61,16 @@ fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Stop> {
         (None, Some(file)) => return Ok(Some(SecretSource::file(file, "--postgres-url-file"))),
         (None, None) => {}
     }
-    let variable = SecretSource::from_variables(URL).map_err(|e| Stop::Usage(e.to_string()))?;
+    let variable = SecretSource::from_variables(URL).map_err(|e| CommandError::Usage(e.to_string()))?;
     Ok(variable.or_else(|| file.run.postgres_url.clone()))
 }
 
-fn password(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Stop> {
+fn password(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, CommandError> {
     let typed = args.postgres_password_file.clone().filter(|file| !is_variable(PASSWORD_FILE, file));
     if let Some(file) = typed {
         return Ok(Some(SecretSource::file(file, "--postgres-password-file")));
     }
-    let variable = SecretSource::from_variables(PASSWORD).map_err(|e| Stop::Usage(e.to_string()))?;
+    let variable = SecretSource::from_variables(PASSWORD).map_err(|e| CommandError::Usage(e.to_string()))?;
     Ok(variable.or_else(|| file.run.postgres_password.clone()))
 }
 

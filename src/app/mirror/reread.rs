@@ -3,17 +3,19 @@
 use anyhow::{Context as _, anyhow};
 
 use super::{GROUP, kept};
-use crate::app::{Stop, registry};
+use crate::app::{CommandError, registry};
 use crate::config::Topology as File;
 use crate::edges::cli::RegistryArgs;
 use crate::edges::cli::terminal::Progress;
 use crate::edges::postgres::{Database, Reread, RereadError, Rereader};
 
 /// Reads the rows again, and says how many are set right.
-pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> Result<(), Stop> {
+pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> Result<(), CommandError> {
     let codec = registry::codecs(args, file, registry::REPLAY_WAIT)?.stream;
     let codec = codec.ok_or_else(|| {
-        Stop::Usage("--from unread: name the registry that knows the schemas with --schema-registry-url".to_owned())
+        CommandError::Usage(
+            "--from unread: name the registry that knows the schemas with --schema-registry-url".to_owned(),
+        )
     })?;
     let events = kept(file, Some(&codec)).into_iter().find(|kept| kept.group == GROUP);
     let events = events.context("the topology has no events topic")?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::compare::{Difference, LastOfKey, each};
 use super::{Alone, Kept, kept, require_topics};
-use crate::app::{Custom, Stop, kafka, rights};
+use crate::app::{CommandError, Custom, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
 use crate::edges::cli::{Purpose, VerifyArgs};
 use crate::edges::kafka::admin::ClusterAdmin;
@@ -70,7 +70,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 }
 
 /// Compares, prints a line for each partition, and fails when one differs.
-pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), Stop> {
+pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), CommandError> {
     let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
     let chosen = choose(kept(&file, None), args)?;
     let mut tables = MirrorTables::new(&database)?;
@@ -120,15 +120,16 @@ fn unclaimed(tables: &mut MirrorTables, chosen: &[Kept], args: &VerifyArgs) -> a
 }
 
 /// The kinds of rows that are asked for.
-fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, Stop> {
+fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, CommandError> {
     let Some(topic) = &args.topic else { return Ok(all) };
     let names: Vec<String> = all.iter().flat_map(|kept| kept.topics.clone()).collect();
     let found = all.into_iter().find(|kept| kept.topics.contains(topic));
-    let found = found
-        .ok_or_else(|| Stop::Usage(format!("--topic: `{topic}` is not mirrored; these are: {}", names.join(", "))))?;
+    let found = found.ok_or_else(|| {
+        CommandError::Usage(format!("--topic: `{topic}` is not mirrored; these are: {}", names.join(", ")))
+    })?;
     if found.rows.row_policy() == RowPolicy::UpsertByKey && (args.from.is_some() || args.to.is_some()) {
         let why = format!("of {topic} only the last record of each key has a row, so all of a partition is compared");
-        return Err(Stop::Usage(format!("--from and --to: {why}")));
+        return Err(CommandError::Usage(format!("--from and --to: {why}")));
     }
     Ok(vec![Kept { topics: vec![topic.clone()], ..found }])
 }
@@ -159,7 +160,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn all(mut self, ranges: &[Range], unclaimed: &[Unclaimed]) -> Result<(), Stop> {
+    fn all(mut self, ranges: &[Range], unclaimed: &[Unclaimed]) -> Result<(), CommandError> {
         let (mut all, mut different) = (Tally::default(), 0);
         for range in ranges {
             let place = format!("{}  offsets {} to {}", range.partition, range.from, range.to);

@@ -9,7 +9,7 @@ pub mod text;
 
 use serde::Serialize;
 
-use super::{Stop, topology};
+use super::{CommandError, topology};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node as FileNode};
 use crate::config::store::kind_name;
@@ -206,7 +206,7 @@ impl Shape {
     ///
     /// # Errors
     /// What the engine refuses, which the check of the file has let pass.
-    pub fn of(file: &File) -> Result<Shape, Stop> {
+    pub fn of(file: &File) -> Result<Shape, CommandError> {
         let engine: Topology = topology::build(file, &None)?;
         let parts = engine.subtopologies().iter().enumerate();
         let dead_letters = file.graph.dead_letters.as_ref();

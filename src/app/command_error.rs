@@ -1,4 +1,4 @@
-//! Why a command ended, and with which exit code.
+//! The error that a command ends with, and its exit code.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::edges::cli::exit;
 
 /// The end of a command that did not do what was asked for.
 #[derive(Debug)]
-pub enum Stop {
+pub enum CommandError {
     /// The command line or a variable is wrong; nothing was started.
     Usage(String),
     /// The topology file or scripts of it are wrong, here and here; nothing was started.
@@ -16,29 +16,29 @@ pub enum Stop {
     Failure(anyhow::Error),
 }
 
-impl Stop {
+impl CommandError {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
-            Stop::Usage(_) | Stop::Topology(_) => exit::USAGE,
-            Stop::Failure(_) => exit::FAILURE,
+            CommandError::Usage(_) | CommandError::Topology(_) => exit::USAGE,
+            CommandError::Failure(_) => exit::FAILURE,
         }
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stop::Usage(message) => f.write_str(message),
-            Stop::Topology(problems) => f.write_str(&problems.summary()),
+            CommandError::Usage(message) => f.write_str(message),
+            CommandError::Topology(problems) => f.write_str(&problems.summary()),
             // One line: what was being done, then why it failed.
-            Stop::Failure(e) => write!(f, "{e:#}"),
+            CommandError::Failure(e) => write!(f, "{e:#}"),
         }
     }
 }
 
-impl<E: Into<anyhow::Error>> From<E> for Stop {
-    fn from(e: E) -> Stop {
-        Stop::Failure(e.into())
+impl<E: Into<anyhow::Error>> From<E> for CommandError {
+    fn from(e: E) -> CommandError {
+        CommandError::Failure(e.into())
     }
 }
