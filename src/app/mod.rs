@@ -5,14 +5,14 @@ mod conflicts;
 mod digest;
 mod end;
 mod explain;
-mod guard;
 mod http;
 mod kafka;
 mod kafka_layers;
 pub mod kill;
+mod live_line;
+mod metrics_page;
 mod mirror;
 mod operators;
-mod pages;
 mod produce;
 mod registry;
 mod replay;
@@ -22,13 +22,13 @@ mod rotation;
 mod run;
 mod scripting;
 mod settings;
-mod shape;
 mod signals;
 mod state;
-mod status;
+mod state_guard;
 mod topics;
-mod topologies;
 pub mod topology;
+mod topology_command;
+mod topology_description;
 mod version;
 
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ fn command(cli: &Cli, custom: &Custom) -> Result<(), CommandError> {
         Command::Replay(args) => replay::replay(args, custom),
         Command::Produce(args) => produce::produce(args),
         Command::Topics(args) => topics::topics(&args.action, custom),
-        Command::Topology(args) => topologies::topology(&args.action, custom),
+        Command::Topology(args) => topology_command::topology(&args.action, custom),
         Command::Conflicts(args) => conflicts::conflicts(&args.action),
         Command::Http(args) => http::http(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, custom),

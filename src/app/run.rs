@@ -13,13 +13,14 @@ use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
 use super::kill::KillAt;
+use super::live_line::LiveLineUpdater;
+use super::metrics_page::MetricsPage;
 use super::mirror::Mirrors;
-use super::pages::Pages;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use super::status::Watch;
 use super::{
-    CommandError, Custom, digest, end, guard, http, mirror, registry, resolvers, rights, settings, state, topology,
+    CommandError, Custom, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
+    topology,
 };
 use crate::config::Topology as File;
 use crate::config::keys::STATE_ACCESS;
@@ -87,7 +88,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
     plan.state_access.apply();
     let slot =
         InstanceDir::lock(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
-    guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
+    state_guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
     let kept = state::KeptSettings::read(&args.topology, &plan.file)?;
     let read = settings_reader(args, &plan, &slot, memory);
     let kafka = read()?;
@@ -115,25 +116,25 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
     let current = CurrentSettings::new(kafka);
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &current)).transpose()?;
     let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
-    let pages = Arc::new(Pages::new(instance.metrics(), status));
+    let pages = Arc::new(MetricsPage::new(instance.metrics(), status));
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let threads = Threads::start(&instance, &current, plan.threads)?;
     let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
     let rotation = watch_files(watched, &current, read, &instance, clients)?;
     let mut health = runtime::Watch::new(&instance);
-    let mut status = Watch::new(pages);
+    let mut live_line = LiveLineUpdater::new(pages);
     let failure = threads.watch(&signalled, &mut || {
         health.look();
         tell_repeated_lines();
-        status.look();
+        live_line.update();
         mirrors.as_ref().map_or(Ok(()), Mirrors::check)
     });
     tracing::info!("stopping: what is processed is committed first");
     instance.stop();
     let stopped = join_all(threads, standby, &workers, mirrors);
     rotation.end();
-    drop((http, health, status));
+    drop((http, health, live_line));
     end::close((instance, workers, current));
     failure.map_or(stopped, Err)?;
     tracing::info!("stopped");

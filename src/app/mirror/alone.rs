@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Outage};
 use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, settings_alone, sinks};
-use crate::app::pages::of_mirrors;
+use crate::app::metrics_page::of_mirrors;
 use crate::app::rotation::{Rotation, Watched};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Custom, http, kafka, registry, rights};
@@ -52,7 +52,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), CommandError> {
     let current = CurrentSettings::new(kafka);
     let mirrors = Mirrors::start(sinks, &current)?;
     let contact = Contact::watch(&current, first_topic, file.values.runtime.session_timeout)?;
-    let pages = Arc::new(Pages { mirrors: mirrors.status(), outage: contact.outage() });
+    let pages = Arc::new(MetricsPage { mirrors: mirrors.status(), outage: contact.outage() });
     let read = Box::new(move || settings_alone(&args, &file, &instance));
     let rotation = Rotation::start(watched, &current, read, Box::new(|_| Ok(())))?;
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
@@ -82,12 +82,12 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), CommandError> {
 }
 
 /// The mirrors' figures, by their topics, and whether Kafka is away.
-struct Pages {
+struct MetricsPage {
     mirrors: Vec<(String, Arc<MirrorStatus>)>,
     outage: Outage,
 }
 
-impl Pages {
+impl MetricsPage {
     fn figures(&self) -> Vec<(&str, Figures)> {
         self.mirrors.iter().map(|(topics, status)| (topics.as_str(), status.figures())).collect()
     }
@@ -108,7 +108,7 @@ impl Pages {
     }
 }
 
-impl Status for Pages {
+impl Status for MetricsPage {
     fn waiting(&self) -> Vec<String> {
         let why = |(topics, figures): (&str, Figures)| match figures {
             Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pages::Pages;
+use super::metrics_page::MetricsPage;
 use crate::edges::cli::terminal::{LiveLine, Progress};
 use crate::memories::{CONFLICTS, RESOLVED};
 use crate::streams::runtime::TaskStatus;
@@ -14,23 +14,23 @@ const MEASURE: Duration = Duration::from_secs(1);
 /// How much of the rate before stays in the one shown.
 const INERTIA: f64 = 0.5;
 
-/// Measures the rate, and keeps the live line or the bar of a restore.
-pub struct Watch {
-    pages: Arc<Pages>,
+/// Measures the rate, and updates the live line or the progress bar of a restoration.
+pub struct LiveLineUpdater {
+    pages: Arc<MetricsPage>,
     measured: Instant,
     records: u64,
     line: Option<LiveLine>,
     bar: Option<Progress>,
 }
 
-impl Watch {
+impl LiveLineUpdater {
     /// Begins to watch.
-    pub fn new(pages: Arc<Pages>) -> Watch {
-        Watch { pages, measured: Instant::now(), records: 0, line: LiveLine::new(), bar: None }
+    pub fn new(pages: Arc<MetricsPage>) -> LiveLineUpdater {
+        LiveLineUpdater { pages, measured: Instant::now(), records: 0, line: LiveLine::new(), bar: None }
     }
 
     /// Called often; does something once a second.
-    pub fn look(&mut self) {
+    pub fn update(&mut self) {
         let since = self.measured.elapsed();
         if since < MEASURE {
             return;
@@ -59,13 +59,13 @@ impl Watch {
             self.bar = None;
         }
         if let Some(line) = &self.line {
-            line.show(text(&self.pages));
+            line.show(line_text(&self.pages));
         }
     }
 }
 
 /// The live line.
-fn text(pages: &Pages) -> String {
+fn line_text(pages: &MetricsPage) -> String {
     let mirror = match pages.mirror() {
         None => "no mirror".to_owned(),
         Some(figures) if figures.down => "mirror down".to_owned(),

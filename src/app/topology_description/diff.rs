@@ -5,7 +5,7 @@
 //! log and operator stay. A repartition topic keeps the partitions that it was made with, so a source may grow; a store
 //! that reads a source straight may not see its keys move to other partitions.
 
-use super::{Part, Shape, Store, Topic};
+use super::{Part, Store, Topic, TopologyDescription};
 
 /// State that a change leaves behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Diff {
 }
 
 /// Compares a topology as it was with what it is to be.
-pub fn compare(old: &Shape, new: &Shape) -> Diff {
+pub fn compare(old: &TopologyDescription, new: &TopologyDescription) -> Diff {
     let mut diff = Diff::default();
     if old.application_id != new.application_id {
         let text = format!("application id {} -> {}", old.application_id, new.application_id);
@@ -57,7 +57,7 @@ fn named(store: &Store) -> String {
 }
 
 impl Diff {
-    fn store(&mut self, part: &Part, store: &Store, old: &Shape, new: &Shape) {
+    fn store(&mut self, part: &Part, store: &Store, old: &TopologyDescription, new: &TopologyDescription) {
         let now = new.stores().find(|(_, other)| other.name == store.name);
         let why = match now {
             None => Some(successor(part, store, old, new)),
@@ -93,7 +93,7 @@ impl Diff {
         }
     }
 
-    fn formats(&mut self, old: &Shape, new: &Shape) {
+    fn formats(&mut self, old: &TopologyDescription, new: &TopologyDescription) {
         for topic in new.sinks() {
             if let (Some(was), Some(is)) = (old.format_of(topic), new.format_of(topic))
                 && was != is
@@ -146,7 +146,7 @@ fn ways(store: &Store, now: &Store) -> Vec<String> {
 }
 
 /// Why a store that is gone is lost; if another one stands in its place, that was probably a rename.
-fn successor(part: &Part, store: &Store, old: &Shape, new: &Shape) -> String {
+fn successor(part: &Part, store: &Store, old: &TopologyDescription, new: &TopologyDescription) -> String {
     let is_new = |name: &str| !old.stores().any(|(_, other)| other.name == name);
     let same_place = |now: &Part, other: &Store| {
         now.operator_of(other) == part.operator_of(store) && now.source().map(|s| s.0) == part.source().map(|s| s.0)

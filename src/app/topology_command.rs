@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::scripting::Rhai;
-use super::shape::{Shape, diff, dot, mermaid, text};
+use super::topology_description::{TopologyDescription, diff, dot, mermaid, text};
 use super::{CommandError, Custom, resolvers, settings};
 use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
@@ -29,7 +29,7 @@ fn check(path: &Path, custom: &Custom) -> Result<(), CommandError> {
     let file = settings::reading(&Rhai { reads_files: true }, Some(&names)).read(&name, &text);
     let file = file.map_err(CommandError::Topology)?;
     resolvers::join(&file, custom)?;
-    let shape = Shape::of(&file)?;
+    let shape = TopologyDescription::of(&file)?;
     println!(
         "{name}: sound: {}, {}, {}",
         count(shape.subtopologies.len(), "sub-topology", "sub-topologies"),
@@ -44,7 +44,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 fn describe(path: &Path, format: DescribeFormat) -> Result<(), CommandError> {
-    let shape = Shape::of(&settings::read(path)?)?;
+    let shape = TopologyDescription::of(&settings::read(path)?)?;
     match format {
         DescribeFormat::Text => print!("{}", text::describe(&shape)),
         DescribeFormat::Mermaid => print!("{}", mermaid::draw(&shape)),
@@ -55,7 +55,7 @@ fn describe(path: &Path, format: DescribeFormat) -> Result<(), CommandError> {
 }
 
 fn compare(old: &Path, new: &Path) -> Result<(), CommandError> {
-    let (old, new) = (Shape::of(&settings::read(old)?)?, Shape::of(&settings::read(new)?)?);
+    let (old, new) = (TopologyDescription::of(&settings::read(old)?)?, TopologyDescription::of(&settings::read(new)?)?);
     let diff = diff::compare(&old, &new);
     diff.lines.iter().for_each(|(word, text)| println!("{word:<8} {text}"));
     let lost: Vec<&str> = diff.losses.iter().map(|loss| loss.store.as_str()).collect();

@@ -9,8 +9,8 @@ use crate::edges::postgres::mirror::{Figures, Status as MirrorStatus};
 use crate::streams::runtime::{COMMIT_BUCKETS_MS, Metrics, TaskStatus, ThreadSnapshot};
 use crate::streams::task::state::TaskState;
 
-/// The figures of an instance.
-pub struct Pages {
+/// The figures of an instance, as `/metrics` and `/ready` show them.
+pub struct MetricsPage {
     metrics: Arc<Metrics>,
     /// By its topics; that of the events first.
     mirrors: Vec<(String, Arc<MirrorStatus>)>,
@@ -44,10 +44,10 @@ impl Totals {
     }
 }
 
-impl Pages {
+impl MetricsPage {
     /// Of an instance, and its mirrors, that of the events first.
-    pub fn new(metrics: Arc<Metrics>, mirrors: Vec<(String, Arc<MirrorStatus>)>) -> Pages {
-        Pages { metrics, mirrors, rate: AtomicU64::new(0) }
+    pub fn new(metrics: Arc<Metrics>, mirrors: Vec<(String, Arc<MirrorStatus>)>) -> MetricsPage {
+        MetricsPage { metrics, mirrors, rate: AtomicU64::new(0) }
     }
 
     /// Sums over the threads.
@@ -81,7 +81,7 @@ impl Pages {
     }
 }
 
-impl Status for Pages {
+impl Status for MetricsPage {
     fn waiting(&self) -> Vec<String> {
         let threads = self.metrics.threads().iter().enumerate();
         let mut waiting: Vec<String> = threads

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Shape;
+use super::TopologyDescription;
 use super::drawing::{Arrow, Drawing, Look, Vertex};
 
 /// The whole graph.
-pub fn draw(shape: &Shape) -> String {
+pub fn draw(shape: &TopologyDescription) -> String {
     let drawing = Drawing::of(shape);
     let mut out = format!("digraph \"{}\" {{\n  node [fontname=\"sans-serif\"];\n", shape.application_id);
     drawing.within(None).for_each(|vertex| out.push_str(&draw_vertex("  ", vertex)));

@@ -1,8 +1,8 @@
 //! Keeps `run` from leaving state behind unasked: what the last run in this slot kept of its topology is compared with the
 //! topology of now.
 
-use super::shape::{Shape, diff};
 use super::state::KEPT_TOPOLOGY;
+use super::topology_description::{TopologyDescription, diff};
 use super::{CommandError, settings};
 use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
@@ -25,11 +25,11 @@ pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> R
     };
     // A slot holds the state of one application, whichever way its id was set.
     last.values.resolver.application_id.clone_from(&file.values.resolver.application_id);
-    let now = Shape::of(file)?;
+    let now = TopologyDescription::of(file)?;
     let accepted: Vec<String> =
         settings::variable_list("HELIXSTREAM_ACCEPT_RESET").into_iter().chain(flags.to_vec()).collect();
     let mut refused = Vec::new();
-    for loss in diff::compare(&Shape::of(&last)?, &now).losses {
+    for loss in diff::compare(&TopologyDescription::of(&last)?, &now).losses {
         if accepted.contains(&loss.store) {
             tracing::warn!(
                 "the state of store `{}` ({}) is left behind, as accepted: {}",

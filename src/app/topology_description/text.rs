@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Node, Role, Shape, Topic};
+use super::{Node, Role, Topic, TopologyDescription};
 
 /// The whole description.
-pub fn describe(shape: &Shape) -> String {
+pub fn describe(shape: &TopologyDescription) -> String {
     let mut out = String::from("Topologies:\n");
     for part in &shape.subtopologies {
         // Writing into a string does not fail.

@@ -19,7 +19,7 @@ use crate::streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topol
 
 /// A topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Shape {
+pub struct TopologyDescription {
     /// The application id, which internal topics are named after.
     pub application_id: String,
     /// Its sub-topologies, by the number that tasks bear.
@@ -201,16 +201,16 @@ impl Part {
     }
 }
 
-impl Shape {
+impl TopologyDescription {
     /// The shape of a checked file.
     ///
     /// # Errors
     /// What the engine refuses, which the check of the file has let pass.
-    pub fn of(file: &File) -> Result<Shape, CommandError> {
+    pub fn of(file: &File) -> Result<TopologyDescription, CommandError> {
         let engine: Topology = topology::build(file, &None)?;
         let parts = engine.subtopologies().iter().enumerate();
         let dead_letters = file.graph.dead_letters.as_ref();
-        Ok(Shape {
+        Ok(TopologyDescription {
             application_id: file.values.resolver.application_id.clone(),
             subtopologies: parts.map(|(id, sub)| part(file, id, sub)).collect(),
             dead_letters: dead_letters.map_or(Topic { topic: String::new(), partitions: 0 }, |dead| Topic {

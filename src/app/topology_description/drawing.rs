@@ -1,6 +1,6 @@
 //! A topology as boxes and arrows, the same for every language that draws them.
 
-use super::{Node, Role, Shape, Topic};
+use super::{Node, Role, Topic, TopologyDescription};
 
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Drawing {
 
 impl Drawing {
     /// Draws a topology.
-    pub fn of(shape: &Shape) -> Drawing {
+    pub fn of(shape: &TopologyDescription) -> Drawing {
         let mut drawing = Drawing::default();
         for topic in shape.sources() {
             drawing.topic(topic, "source");
@@ -78,7 +78,7 @@ impl Drawing {
         drawing
     }
 
-    fn node(&mut self, shape: &Shape, part: usize, nodes: &[Node], node: &Node) {
+    fn node(&mut self, shape: &TopologyDescription, part: usize, nodes: &[Node], node: &Node) {
         match &node.role {
             Role::Source { .. } => {}
             Role::Processor { operator, .. } => {
