@@ -26,7 +26,7 @@ mod signals;
 mod state;
 mod state_guard;
 mod topics;
-pub mod topology;
+pub mod topology_builder;
 mod topology_command;
 mod topology_description;
 mod version;

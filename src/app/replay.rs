@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{CommandError, Custom, registry, resolvers, settings, topology};
+use super::{CommandError, Custom, registry, resolvers, settings, topology_builder};
 use crate::config::Topology as File;
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
@@ -21,8 +21,9 @@ const PROGRESS_RECORDS: u64 = 256;
 pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
     let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
-    let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
-    let mut driver = TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology::sizes(&file));
+    let engine = topology_builder::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
+    let mut driver =
+        TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology_builder::sizes(&file));
     let mut reader = RecordReader::open(&args.input)?;
     let mut outputs = Outputs::create(&args.output, &file)?;
     let source = file.graph.sources().next().map_or("", |(_, topic, _)| topic);

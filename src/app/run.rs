@@ -20,7 +20,7 @@ use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::{
     CommandError, Custom, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
-    topology,
+    topology_builder,
 };
 use crate::config::Topology as File;
 use crate::config::keys::STATE_ACCESS;
@@ -200,7 +200,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
     let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
     let digest = digest::of(&file, custom, codecs.stream.is_some())?;
-    let engine = topology::build_with(&file, &resolvers::join(&file, custom)?, codecs.stream)?;
+    let engine = topology_builder::build_with(&file, &resolvers::join(&file, custom)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let state_dir =
         args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{CommandError, Custom, Resolver, resolvers, settings, topology};
+use super::{CommandError, Custom, Resolver, resolvers, settings, topology_builder};
 use crate::config::keys::SCRIPT;
 use crate::config::script::{Script, names};
 use crate::config::store::Store;
@@ -170,7 +170,7 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, CommandError
     for slot in &slots {
         let file = std::sync::Arc::new(topology_of(slot, target, custom)?);
         let custom = resolvers::join(&file, custom)?;
-        let engine = topology::build(&file, &custom)?;
+        let engine = topology_builder::build(&file, &custom)?;
         let of_memories = |store: &&Store| file.graph.keeper(&store.name).is_some_and(|(_, op)| op == "resolve");
         let (memory, disk): (Vec<&Store>, Vec<&Store>) =
             file.graph.stores.iter().filter(of_memories).partition(|store| store.kind == StoreKind::Memory);

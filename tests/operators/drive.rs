@@ -45,9 +45,9 @@ impl Out {
 impl Run {
     pub fn new(text: &str) -> Run {
         let file = config::parse("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
-        let engine = app::topology::build(&file, &None).unwrap();
+        let engine = app::topology_builder::build(&file, &None).unwrap();
         let id = &file.values.resolver.application_id;
-        Run { driver: TopologyDriver::new(&engine, id, &app::topology::sizes(&file)), offset: 0 }
+        Run { driver: TopologyDriver::new(&engine, id, &app::topology_builder::sizes(&file)), offset: 0 }
     }
 
     /// What comes of a record on a topic.

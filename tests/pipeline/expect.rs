@@ -106,8 +106,8 @@ impl Driven {
         let text = std::fs::read_to_string(trial.topology()).unwrap();
         let mut file = config::parse("topology.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
         trial.settings().iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
-        let engine = app::topology::build(&file, &None).unwrap();
-        let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology::sizes(&file));
+        let engine = app::topology_builder::build(&file, &None).unwrap();
+        let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology_builder::sizes(&file));
         let mut driven =
             Driven { snapshots: Vec::new(), conflicts: Vec::new(), dead_letters: Vec::new(), state: BTreeMap::new() };
         let mut batch = RecordBatch::new();

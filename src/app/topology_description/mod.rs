@@ -9,7 +9,7 @@ pub mod text;
 
 use serde::Serialize;
 
-use super::{CommandError, topology};
+use super::{CommandError, topology_builder};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node as FileNode};
 use crate::config::store::kind_name;
@@ -207,7 +207,7 @@ impl TopologyDescription {
     /// # Errors
     /// What the engine refuses, which the check of the file has let pass.
     pub fn of(file: &File) -> Result<TopologyDescription, CommandError> {
-        let engine: Topology = topology::build(file, &None)?;
+        let engine: Topology = topology_builder::build(file, &None)?;
         let parts = engine.subtopologies().iter().enumerate();
         let dead_letters = file.graph.dead_letters.as_ref();
         Ok(TopologyDescription {
