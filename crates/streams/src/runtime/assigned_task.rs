@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::consumption::ConsumptionState;
 use super::hanging_transaction::HangingTransaction;
 use super::metrics::{Metrics, TaskStatus};
 use super::restoration::RestorationResult;
@@ -15,21 +16,6 @@ use crate::error::{Error, Result};
 use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
 use crate::task::{Plan, Task};
-
-/// What the consumer does for the partition of a task, or has to be made to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConsumptionState {
-    /// It is not fetched.
-    Unassigned,
-    /// To be assigned at the task's next offset.
-    ToAssign,
-    /// It is fetched, and comes in the task's order.
-    Fetching,
-    /// To be sought to the task's next offset; what comes before that is dropped.
-    ToSeek,
-    /// To be held back.
-    ToUnassign,
-}
 
 /// The restoration of a task, under way in another thread.
 pub(super) struct PendingRestoration {

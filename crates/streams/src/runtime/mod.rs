@@ -9,6 +9,7 @@ mod backoff;
 mod changelog_reader;
 mod commit;
 mod config;
+mod consumption;
 mod executor;
 mod findings;
 mod hanging_transaction;

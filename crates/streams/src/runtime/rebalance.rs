@@ -1,6 +1,7 @@
 //! Answers to the group: what comes, goes and is lost; and the leaving of the group at the end.
 
-use super::assigned_task::{AssignedTask, ConsumptionState};
+use super::assigned_task::AssignedTask;
+use super::consumption::ConsumptionState;
 use super::thread::{Phase, StreamThread};
 use crate::error::{Error, Result};
 use crate::ports::GroupEvent;

@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use super::assigned_task::{BACKGROUND_STEP, BlockedTask, ConsumptionState};
+use super::assigned_task::{BACKGROUND_STEP, BlockedTask};
 use super::backoff::Backoff;
 use super::commit::retried;
+use super::consumption::ConsumptionState;
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
 use crate::record::TaskId;

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assigned_task::{AssignedTask, ConsumptionState};
+use super::assigned_task::AssignedTask;
 use super::backoff::Backoff;
 use super::commit::as_abort;
+use super::consumption::ConsumptionState;
 use super::instance::Instance;
 use super::look::Look;
 use super::metrics::ThreadMetrics;
 use super::record_collector::RecordCollector;
 use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
 use crate::error::{Error, Result};
-use crate::ports::{Fetching, GroupEvent, Membership, PartitionStart, ProducerFactory};
+use crate::ports::{Fetching, GroupEvent, Membership, ProducerFactory};
 use crate::record::RecordBatch;
 use crate::task::Task;
 use crate::task::state::TaskState;
@@ -462,45 +463,5 @@ impl StreamThread {
         tracing::info!(task = %assigned.id, "the task cannot be restored yet and is tried again: {error}");
         assigned.retry_at = now + assigned.backoff.next();
         assigned.close_dirty(matches!(error, Error::Corrupted { .. }))
-    }
-
-    /// Brings the consumer in line with the tasks. Never between an event and its answer: the
-    /// consumer would take it for that.
-    fn reconcile_consumer(&mut self) -> Result<()> {
-        let of = |tasks: &[AssignedTask], wanted: ConsumptionState| -> Vec<PartitionStart> {
-            let due = tasks.iter().filter(|assigned| assigned.consumption == wanted);
-            due.map(|assigned| PartitionStart {
-                partition: assigned.source.clone(),
-                offset: assigned.task.as_ref().map_or(PartitionStart::BEGINNING, Task::next_offset),
-            })
-            .collect()
-        };
-        let (add, seek, remove) = (
-            of(&self.tasks, ConsumptionState::ToAssign),
-            of(&self.tasks, ConsumptionState::ToSeek),
-            of(&self.tasks, ConsumptionState::ToUnassign),
-        );
-        if !remove.is_empty() {
-            let partitions: Vec<_> = remove.into_iter().map(|start| start.partition).collect();
-            self.fetching.unassign(&partitions)?;
-            self.set_consumption(ConsumptionState::ToUnassign, ConsumptionState::Unassigned);
-        }
-        if !seek.is_empty() {
-            self.fetching.seek(&seek)?;
-            self.set_consumption(ConsumptionState::ToSeek, ConsumptionState::Fetching);
-        }
-        if !add.is_empty() {
-            self.fetching.assign(&add)?;
-            self.set_consumption(ConsumptionState::ToAssign, ConsumptionState::Fetching);
-        }
-        Ok(())
-    }
-
-    fn set_consumption(&mut self, from: ConsumptionState, to: ConsumptionState) {
-        for assigned in self.tasks.iter_mut().filter(|assigned| assigned.consumption == from) {
-            assigned.consumption = to;
-            assigned.was_assigned |= to == ConsumptionState::Fetching;
-            assigned.end = None;
-        }
     }
 }
