@@ -8,6 +8,7 @@ mod support;
 
 mod apart;
 mod bad;
+mod before;
 mod broker;
 mod changed;
 mod disk;

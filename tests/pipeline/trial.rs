@@ -86,15 +86,19 @@ impl Trial {
         let (dir, name) = (temp_dir(stem), unique(stem));
         let text = text.replace("\"helixstream\"", &format!("\"{name}\"")).replace("helixagent.memory", &name);
         std::fs::write(dir.join("topology.toml"), text).unwrap();
-        // Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
-        let fixed = ["purge=false", "session_timeout=4s"];
-        let settings = fixed.iter().chain(settings).map(|text| (*text).to_owned()).collect();
-        let trial = Trial { dir, name, settings, own_broker, connection };
+        let trial = Trial { dir, name, settings: with_fixed(settings), own_broker, connection };
         make(&trial.topic("events"));
         let kafka = trial.kafka_arguments();
         let created = trial.helix(&["topics", "create"], &kafka.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(created.code, Some(0), "{created:?}");
         trial
+    }
+
+    /// One that an earlier program began on this broker, under this name and with this topology file.
+    pub fn begun_before(name: &str, text: &str, settings: &[&str], broker: Arc<Broker>) -> Trial {
+        let dir = temp_dir(name);
+        std::fs::write(dir.join("topology.toml"), text).unwrap();
+        Trial { dir, name: name.to_owned(), settings: with_fixed(settings), own_broker: Some(broker), connection: None }
     }
 
     /// The broker that all of it runs on.
@@ -302,6 +306,11 @@ impl Trial {
         let read = |name: &str| records::read_file(output.join(format!("{name}.jsonl")));
         Replayed { snapshots: read("snapshots"), dead_letters: read("dead-letters") }
     }
+}
+
+/// What `--set` gets in every trial, and more. Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
+fn with_fixed(settings: &[&str]) -> Vec<String> {
+    ["purge=false", "session_timeout=4s"].iter().chain(settings).map(|text| (*text).to_owned()).collect()
 }
 
 /// The end of each partition of a topic, as the client's isolation level has it, in one request; `None` where one is not known.

@@ -55,6 +55,8 @@ pub struct More {
     pub jvm: Vec<String>,
     /// Arguments of `StorageTool format`: with any, the data folder is made for this broker alone.
     pub format: Vec<String>,
+    /// A data folder that an earlier broker left: a copy of it is what this one starts from.
+    pub data: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +111,9 @@ impl Broker {
         let (process, dynamic) = (Mutex::new(None), Mutex::default());
         let broker = Broker { dir, heap, ports: Mutex::new(ports), process, disk, more, dynamic };
         broker.write_properties();
-        if broker.more.format.is_empty() {
+        if let Some(data) = &broker.more.data {
+            copy_folder(data, &broker.data_dir());
+        } else if broker.more.format.is_empty() {
             copy_folder(formatted_data(), &broker.data_dir());
         } else {
             format(&broker.dir.join("server.properties"), &broker.more.format);

@@ -202,6 +202,15 @@ pub fn try_query_with(variables: &[(&str, &str)], url: &str, sql: &str) -> Resul
     Ok(rows.map(|row| row.split('\u{1f}').map(str::to_owned).collect()).collect())
 }
 
+/// Runs a file of SQL with psql; panics when it fails.
+#[track_caller]
+pub fn run_file(url: &str, path: &str) {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", path]).stdin(Stdio::null()).stdout(Stdio::null());
+    let output = command.stderr(Stdio::piped()).output().expect("start psql");
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A server program of the newest PostgreSQL here; as user `postgres` when we are root, since it refuses to run as root.
 fn server_command(program: &str) -> Command {
     let mut command = Command::new(server_folder().join(program));
