@@ -206,7 +206,10 @@ pub fn try_query_with(variables: &[(&str, &str)], url: &str, sql: &str) -> Resul
 #[track_caller]
 pub fn run_file(url: &str, path: &str) {
     let mut command = Command::new("psql");
-    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", path]).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", path])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let output = command.stderr(Stdio::piped()).output().expect("start psql");
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
 }
