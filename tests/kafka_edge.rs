@@ -97,7 +97,9 @@ impl Member {
     /// Leaves the group, answering what comes.
     fn leave(mut self) {
         self.membership.unsubscribe().unwrap();
+        let started = Instant::now();
         while !self.membership.left() {
+            assert!(started.elapsed() < LIMIT, "it does not leave its group");
             if let Some(GroupEvent::Revoked(gone) | GroupEvent::Lost(gone)) = self.poll() {
                 self.fetching.unassign(&gone).unwrap();
             }
@@ -121,7 +123,9 @@ fn send(producer: &mut dyn Producer, topic: &Arc<str>, partition: i32, record: O
 }
 
 fn drain(producer: &mut dyn Producer) {
+    let started = Instant::now();
     while producer.in_flight() > 0 {
+        assert!(started.elapsed() < LIMIT, "{} records are not delivered", producer.in_flight());
         producer.poll(Duration::from_millis(1));
     }
 }
@@ -269,7 +273,9 @@ fn a_full_queue_is_told_and_drained() {
     let mut producer = producer(&settings(&app, "i"));
     producer.begin().unwrap();
     let (value, mut sent, mut full) = (vec![7; 900_000], 0, 0);
+    let started = Instant::now();
     while sent < 100 {
+        assert!(started.elapsed() < LIMIT, "{sent} records were taken");
         let out = OutRecord { topic: &topic, partition: 0, record: record(&value, 1), token: sent };
         match producer.send(&out).unwrap() {
             true => sent += 1,
@@ -343,7 +349,9 @@ fn null_and_empty_are_not_the_same_and_headers_keep_their_order() {
     producer.commit(MINUTE).unwrap();
     let (mut batch, mut reader) =
         (RecordBatch::new(), ChangelogReader::new(&settings).unwrap().open(&at(&topic, 0), 0).unwrap());
+    let started = Instant::now();
     while batch.is_empty() {
+        assert!(started.elapsed() < LIMIT, "nothing is read");
         reader.poll(1 << 20, Duration::from_millis(100), &mut batch).unwrap();
     }
     let found: Vec<_> = batch.iter().map(|one| (one.record.key, one.record.value)).collect();

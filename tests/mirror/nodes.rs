@@ -21,7 +21,7 @@ fn by(node: &str, id: &str, more: Value) -> Record {
 
 /// Brings the checkpoints of nodes up to the rows, in small steps; gives those that are not what the rows say.
 pub fn wrong(url: &str) -> Vec<Vec<String>> {
-    while query(url, "select count_memory_nodes(7)") != [["0"]] {}
+    wait_until("all rows to be counted", || query(url, "select count_memory_nodes(7)") == [["0"]]);
     let sql = "with noted as (
             select kafka_topic, kafka_partition, node_id, max(kafka_offset) as last_offset, count(*) as event_count, max(mirrored_at) as updated_at
             from memory_events where node_id is not null group by 1, 2, 3

@@ -83,6 +83,7 @@ impl Trial {
     }
 
     /// Runs a command as a user to its end.
+    #[must_use = "how it ended is to be looked at"]
     pub fn run(&self, user: &User, command: &[&str], more: &[&str]) -> Finished {
         self.spawn(user, command, more).finish()
     }
@@ -94,6 +95,7 @@ impl Trial {
     }
 
     /// Publishes the samples as a user.
+    #[must_use = "how it ended is to be looked at"]
     pub fn produce(&self, user: &User) -> Finished {
         let input = repo_path("tests/fixtures/helixagent-events.jsonl").display().to_string();
         let (topic, arguments) = (self.topic("events"), user.arguments());

@@ -56,6 +56,7 @@ impl Helix {
 
     /// Runs it with `arguments` to its end.
     #[track_caller]
+    #[must_use = "how it ended is to be looked at"]
     pub fn run(arguments: &[&str]) -> Finished {
         Helix::spawn(arguments).finish()
     }
@@ -70,12 +71,14 @@ impl Helix {
 
     /// Waits for its end.
     #[track_caller]
+    #[must_use = "how it ended is to be looked at"]
     pub fn finish(self) -> Finished {
         self.finish_after("that was asked of it, or its work was done")
     }
 
     /// Waits for its end, which is to come after `event`; a panic names the event.
     #[track_caller]
+    #[must_use = "how it ended is to be looked at"]
     pub fn finish_after(mut self, event: &str) -> Finished {
         let limit = wait::LIMIT;
         let Some(status) = self.process.wait(limit) else {
@@ -89,6 +92,7 @@ impl Helix {
 
     /// SIGTERM, then waits for its end.
     #[track_caller]
+    #[must_use = "how it ended is to be looked at"]
     pub fn terminate(self) -> Finished {
         self.process.signal(Signal::TERM);
         self.finish()

@@ -1,6 +1,6 @@
 //! Raw records: in record files (one JSON object a line), and in and out of topics as they are.
 
-use super::Broker;
+use super::{Broker, LIMIT};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -130,7 +130,9 @@ pub fn send(producer: &BaseProducer, topic: &str, records: &[Record]) {
         next = next.timestamp(record.timestamp_ms).headers(headers);
         next.key = record.key.as_deref();
         next.payload = record.value.as_deref();
+        let start = Instant::now();
         while let Err((error, refused)) = producer.send(next) {
+            assert!(start.elapsed() < LIMIT, "the queue of records for {topic} stays full");
             assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "produce: {error}");
             producer.poll(Duration::from_millis(10));
             next = refused;

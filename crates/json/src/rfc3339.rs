@@ -154,6 +154,7 @@ fn date_of(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
 
     use super::*;
 
@@ -240,6 +241,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(testkit::seed()), ..ProptestConfig::default() })]
+
         #[test]
         fn a_time_comes_back(nanos in 0..=MAX_NANOS) {
             prop_assert_eq!(parse(&format(nanos)), Ok(nanos));

@@ -3,6 +3,7 @@
 //! the fuzz target `json` (`fuzz/src/json/mod.rs`, `fuzz/tests/plain`).
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -121,6 +122,8 @@ fn long_numbers_are_read_to_the_nearest_double() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(testkit::seed()), ..ProptestConfig::default() })]
+
     #[test]
     fn every_double_keeps_its_value(double in prop_oneof![any::<u64>().prop_map(f64::from_bits), -2e19..2e19]) {
         prop_assume!(double.is_finite());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::memory::MemoryStores;
 use super::{Checksum, Overlay, entry_hash};
@@ -69,6 +70,8 @@ fn commit(overlay: &mut Overlay, db: &mut dyn TaskStore) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(testkit::seed()), ..ProptestConfig::default() })]
+
     #[test]
     fn an_overlay_is_a_map_that_can_go_back(actions in prop::collection::vec(action(), 1..60)) {
         let mut db = MemoryStores::new().open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();

@@ -71,6 +71,8 @@ pub struct State {
     pub metadata_limit: Option<usize>,
     /// How often the group was asked for its members.
     pub asked_for_members: usize,
+    /// How often a restore asked for records of a changelog and there were none before the first open transaction.
+    pub fruitless_restore_polls: usize,
     /// Whether the group's coordinator does not answer.
     pub is_down: bool,
     /// What the group says of itself.

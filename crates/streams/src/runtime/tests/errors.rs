@@ -48,9 +48,7 @@ fn many_failed_deliveries_are_one_failed_transaction() {
     let mut running = world.start_all();
     (0..2).for_each(|_| world.broker.fault("deliver", Error::Aborted(text("timed out"))));
     let aborts = |running: &Running| running.instance.metrics().threads()[0].snapshot().aborts;
-    while aborts(&running) == 0 {
-        running.turns(1);
-    }
+    running.turns_until("an abort", |running| aborts(running) > 0);
     assert!(world.broker.lock().faults.is_empty(), "all failed in one transaction");
     // While nothing is read, as in a client that seeks: a failure told now would take the tasks back once more.
     assert_eq!(running.thread.collector.serve(Duration::ZERO), Ok(()));
@@ -76,15 +74,11 @@ fn a_transaction_that_nobody_ends_is_told_of() {
         hidden.map(|(source, hidden)| (source, hidden.from, hidden.is_reported)).collect::<Vec<_>>()
     };
     for wanted in [false, true] {
-        while told(&running) != [(at.clone(), from, wanted)] {
-            running.turns(1);
-        }
+        running.turns_until("the transaction to be found", |running| told(running) == [(at.clone(), from, wanted)]);
     }
     world.broker.lock().end_transaction(number, false);
     running.finish();
-    while !told(&running).is_empty() {
-        running.turns(1);
-    }
+    running.turns_until("the transaction to be forgotten", |running| told(running).is_empty());
     running.stop();
     world.assert_exactly_once(WORDS);
 }

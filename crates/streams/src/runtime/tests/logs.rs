@@ -195,9 +195,7 @@ fn one_look_that_misses_a_topic_is_not_believed() {
     running.turns(50);
     world.broker.lock().counts.remove("lines");
     let is_missing = |running: &Running| running.instance.sources.is_missing("lines");
-    while !is_missing(&running) {
-        running.turns(1);
-    }
+    running.turns_until("the topic to be missed", |running| is_missing(running));
     world.broker.create("lines", PARTITIONS);
     running.turns(400);
     assert!(!is_missing(&running));

@@ -297,6 +297,9 @@ struct Running {
     group: Group,
 }
 
+/// So many turns of a thread are enough for anything that a test waits for.
+const TURNS: usize = 20_000;
+
 impl Running {
     fn event(&self, event: GroupEvent) {
         self.group.consumer.borrow_mut().events.push_back(event);
@@ -306,6 +309,18 @@ impl Running {
         for _ in 0..count {
             self.thread.run_once().unwrap();
         }
+    }
+
+    /// Runs until `is_so`; panics with `what` when it is not after many turns.
+    #[track_caller]
+    fn turns_until(&mut self, what: &str, is_so: impl Fn(&Running) -> bool) {
+        for _ in 0..TURNS {
+            if is_so(self) {
+                return;
+            }
+            self.turns(1);
+        }
+        panic!("waited {TURNS} turns in vain for {what}: {:?}", self.instance.metrics().tasks());
     }
 
     /// Runs until everything is committed.

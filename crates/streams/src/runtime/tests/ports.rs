@@ -290,8 +290,11 @@ const RESTORE_RECORDS: usize = 3;
 impl RestoreReader for Reader {
     fn poll(&mut self, _max_bytes: usize, _timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
         self.broker.trip("restore")?;
-        let state = self.broker.lock();
+        let mut state = self.broker.lock();
         let end = state.stable_end(&self.at);
+        if self.position >= end {
+            state.fruitless_restore_polls += 1;
+        }
         while self.position < end && batch.len() < RESTORE_RECORDS {
             show(&state, &self.at, self.position, batch);
             self.position += 1;

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::ports::{Put, StoreBatch, StoreEngine};
 use crate::record::TaskId;
 use crate::task::state::TaskState;
+use std::time::Instant;
 
 const COUNT_TASKS: [TaskId; 2] = [TaskId { subtopology: 1, partition: 0 }, TaskId { subtopology: 1, partition: 1 }];
 const LINES: [&str; 6] = ["a b", "a c d", "b a", "e f g", "a !", "g a"];
@@ -162,7 +163,12 @@ fn a_restore_does_not_stop_at_a_pending_transaction() {
         running.finish();
         running.stop();
     });
-    std::thread::sleep(Duration::from_millis(50));
+    // It stands before the open transaction and asks for more again and again.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while world.broker.lock().fruitless_restore_polls < 100 {
+        assert!(Instant::now() < deadline && !restoring.is_finished(), "the restore does not wait for the transaction");
+        std::thread::yield_now();
+    }
     assert!(!restoring.is_finished(), "an end of the partition before the goal is no goal");
     world.broker.lock().end_transaction(number, true);
     restoring.join().unwrap();
