@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helixstream/ta
 
 PREFIX ?= /usr/local
 
-.PHONY: help run test bench build install clean packages
+.PHONY: help run test unit model servers bench build install clean packages
 
 help: ## this list
 	@echo "helixstream: a Kafka Streams-style stream processor, and HelixAgent's memory topology on it"
@@ -25,6 +25,15 @@ run: ## start Kafka, Postgres and the topology on the sample records, until Ctrl
 
 test: ## formatting, clippy, docs and all tests, on a Kafka and a Postgres that the tests start themselves
 	@exec setpriv --pdeathsig TERM scripts/test
+
+unit: ## the tests that need no server, compiled unoptimised: what one runs after each edit
+	@exec setpriv --pdeathsig TERM scripts/test unit
+
+model: ## the tests of the memory topology against the reference model
+	@exec setpriv --pdeathsig TERM scripts/test model
+
+servers: ## the tests on a real Kafka, PostgreSQL and schema registry
+	@exec setpriv --pdeathsig TERM scripts/test servers
 
 bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it
 	@exec scripts/bench

@@ -8,8 +8,10 @@ mod budgets;
 mod citations;
 mod codes;
 mod dependencies;
+mod groups;
 mod imports;
 mod paths;
+mod profiles;
 mod words;
 
 use std::path::{Path, PathBuf};
