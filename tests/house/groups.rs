@@ -4,7 +4,7 @@ use super::{none, profiles, root};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const GROUPS: &[&str] = &["UNIT", "MODEL", "SERVERS"];
+const GROUPS: &[&str] = &["UNIT", "FUZZ", "MODEL", "SERVERS"];
 
 /// The groups that name a test target, by the target's name.
 fn groups() -> BTreeMap<String, Vec<&'static str>> {
@@ -48,7 +48,7 @@ fn every_test_target_is_in_exactly_one_group() {
     }
     offences.extend(groups.into_keys().map(|name| format!("{name}: there is no such test target")));
     none(
-        "each test target is in one list of scripts/test: UNIT needs no server, MODEL compares with the model",
+        "each test target is in one list of scripts/test: UNIT and FUZZ need no server, MODEL compares with the model",
         &offences,
     );
 }
