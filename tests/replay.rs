@@ -111,7 +111,7 @@ fn what_is_no_record_file_is_told_with_its_line() {
     let dir = temp_dir("replay");
     let input = dir.join("in.jsonl");
     std::fs::write(&input, "{\"key_b64\":null,\"value_b64\":null}\nnot json\n").unwrap();
-    replay(&input, &dir.join("out")).assert_failed(1, &["in.jsonl:2: not a record"]);
+    replay(&input, &dir.join("out")).assert_failed(1, &["in.jsonl:2: the line is not a record", "[HS5090]"]);
     replay(&dir.join("nowhere"), &dir.join("out")).assert_failed(1, &["open ", "nowhere"]);
 }
 

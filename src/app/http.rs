@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 
 use super::CommandError;
 use crate::config::RunDefaults;
@@ -54,10 +54,14 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         (None, None) => None,
         (Some(_), None) => {
-            return Err(CommandError::Usage("--http-tls-cert needs --http-tls-key, its private key".to_owned()));
+            return Err(CommandError::Usage(
+                "--http-tls-cert needs --http-tls-key, its private key [HS0006]".to_owned(),
+            ));
         }
         (None, Some(_)) => {
-            return Err(CommandError::Usage("--http-tls-key needs --http-tls-cert, its certificate".to_owned()));
+            return Err(CommandError::Usage(
+                "--http-tls-key needs --http-tls-cert, its certificate [HS0006]".to_owned(),
+            ));
         }
     };
     let of_file =
@@ -92,7 +96,7 @@ fn warn(server: &Server, settings: &HttpSettings) {
 /// Serves the pages of a status.
 pub fn serve(server: Server, status: Arc<dyn Status>) -> anyhow::Result<RunningServer> {
     tracing::info!("/live, /ready and /metrics at {}", server.url());
-    server.start(status).context("start the thread that serves HTTP")
+    server.start(status).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
 }
 
 /// `helixstream http`.
@@ -126,7 +130,7 @@ fn append(file: &Path, token: &Token) -> Result<(), CommandError> {
         if tokens.has(&token.name) {
             let name = &token.name;
             return Err(CommandError::Usage(format!(
-                "{} has a token of the name {name}: remove its line, or choose another --name",
+                "{} has a token with the name {name} already: remove its line, or choose another --name [HS6507]",
                 file.display()
             )));
         }
@@ -143,6 +147,6 @@ fn append(file: &Path, token: &Token) -> Result<(), CommandError> {
         open.write_all(format!("{before}{}\n", token.line()).as_bytes())?;
         open.sync_all()
     };
-    write().with_context(|| format!("write the token file {}", file.display()))?;
+    write().map_err(|e| anyhow!("cannot write the token file {}: {e} [HS6508]", file.display()))?;
     Ok(())
 }

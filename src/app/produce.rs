@@ -32,7 +32,7 @@ pub fn produce(args: &ProduceArgs) -> Result<(), CommandError> {
     let found = admin.topics(&[&args.topic])?.into_iter().flatten().next();
     let info = found.ok_or_else(|| {
         anyhow!(
-            "there is no topic `{}`: make it with `helixstream topics create`, or name another with --topic",
+            "topic `{}` does not exist: create it with `helixstream topics create`, or name another with --topic [HS2004]",
             args.topic
         )
     })?;
@@ -53,7 +53,7 @@ pub fn produce(args: &ProduceArgs) -> Result<(), CommandError> {
         let partition = partition(&record, info.partitions);
         producer
             .send(&topic, partition, &out)
-            .with_context(|| format!("publish record {sent} of {}", args.input.display()))?;
+            .with_context(|| format!("cannot publish record {sent} of {}", args.input.display()))?;
         sent += 1;
         let (done, total) = reader.progress();
         bar.set(done, total);

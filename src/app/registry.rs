@@ -79,8 +79,8 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
         && let Some(topic) = shared(file)
     {
         return Err(CommandError::Usage(format!(
-            "{}: topic {topic} has two Avro sinks, and by TopicNameStrategy one subject, which has one schema: set subject_names = \
-             \"TopicRecordNameStrategy\" in [schema_registry], or give each sink a topic of its own",
+            "{}: topic {topic} has two Avro sinks, but only one subject by TopicNameStrategy, and a subject has one schema: set \
+             subject_names = \"TopicRecordNameStrategy\" in [schema_registry], or use a topic of its own for each sink [HS5512]",
             file.file
         )));
     }
@@ -100,7 +100,7 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
         key_file,
         wait,
     };
-    Avro::new(settings).map(Some).map_err(|e| CommandError::Usage(format!("the schema registry's settings: {e}")))
+    Avro::new(settings).map(Some).map_err(|e| CommandError::Usage(format!("the settings of the schema registry: {e}")))
 }
 
 /// The keys that say who we are to the registry and whom we trust: each from its variable, else from the file.
@@ -135,7 +135,9 @@ impl Access<'_> {
             _ => {}
         }
         match (value, file) {
-            (Some((_, value)), Some((_, file))) => Err(format!("{value} and {file} are both set: set one of them")),
+            (Some((_, value)), Some((_, file))) => {
+                Err(format!("{value} and {file} are both set: set only one of them [HS0021]"))
+            }
             (Some((value, _)), None) => Ok(Some(SecretSource::value(value))),
             (None, Some((path, by))) => Ok(Some(SecretSource::file(path, by))),
             (None, None) => Ok(None),
@@ -155,20 +157,20 @@ impl Access<'_> {
         let set: Vec<&str> = ways.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
         if let [first, second, ..] = set[..] {
             return Err(format!(
-                "[schema_registry] authenticates in two ways, by {first} and by {second}: set one of them"
+                "[schema_registry] authenticates in two ways, by {first} and by {second}: set only one of them [HS0021]"
             ));
         }
         match (user, password, token, token_url, client_id, secret) {
             (None, None, None, None, None, None) => Ok(Authentication::None),
             (Some(user), password, ..) => Ok(Authentication::Basic { user, password }),
-            (None, Some(_), ..) => Err("[schema_registry] has a `password` and no `user`: set both".to_owned()),
+            (None, Some(_), ..) => Err("[schema_registry] has a `password` and no `user`: set both [HS0006]".to_owned()),
             (.., Some(token), _, _, _) => Ok(Authentication::Bearer(token)),
             (.., Some(token_url), Some(client_id), Some(client_secret)) => {
                 let scope = self.text("oauth_scope");
                 Ok(Authentication::OAuth(OAuth { token_url, client_id, client_secret, scope }))
             }
             _ => Err("OAuth in [schema_registry] needs `oauth_token_url`, `oauth_client_id` and `oauth_client_secret_file`: set \
-                      all three"
+                      all three [HS0006]"
                 .to_owned()),
         }
     }
@@ -178,7 +180,7 @@ impl Access<'_> {
         let file = |key| self.text(key).map(PathBuf::from);
         match (file("identity_file"), file("certificate_file"), file("key_file")) {
             (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-                Err("[schema_registry] has `identity_file` beside `certificate_file` or `key_file`: set the one or the others".to_owned())
+                Err("[schema_registry] has `identity_file` and also `certificate_file` or `key_file`: set only one of these ways [HS0021]".to_owned())
             }
             (Some(both), None, None) => Ok((Some(both), None)),
             (None, certificate, key) => Ok((certificate, key)),

@@ -36,7 +36,7 @@ pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), CommandError> {
             let origin = record.origin;
             driver
                 .pipe(&record)
-                .with_context(|| format!("replay partition {} offset {}", origin.partition, origin.offset))?;
+                .with_context(|| format!("cannot replay partition {} offset {}", origin.partition, origin.offset))?;
         }
         outputs.write(driver.outputs())?;
         driver.clear_outputs();

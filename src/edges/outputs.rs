@@ -18,10 +18,10 @@ const PART: &str = ".part";
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// Another run fills it.
-    #[error("another replay is writing into {}: wait until it has ended, or name another folder with --output", .0.display())]
+    #[error("another replay is writing into {}: wait until it has ended, or name another folder with --output [HS5092]", .0.display())]
     Busy(PathBuf),
     /// The system refuses something.
-    #[error("{verb} {}: {why}", path.display())]
+    #[error("cannot {verb} {}: {why} [HS5091]", path.display())]
     Io {
         /// What was being done.
         verb: &'static str,
@@ -91,7 +91,7 @@ impl OutputFolder {
         }
         for name in &self.names {
             let path = self.dir.join(name);
-            fs::rename(self.part_of(name), &path).map_err(io("name", &path))?;
+            fs::rename(self.part_of(name), &path).map_err(io("rename a file to", &path))?;
         }
         self.list(&self.names)
     }

@@ -35,7 +35,7 @@ pub struct FileRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordFileError {
     /// The file could not be opened, read or written.
-    #[error("{verb} {}: {why}", file.display())]
+    #[error("cannot {verb} the record file {}: {why} [HS5091]", file.display())]
     Io {
         /// What was being done.
         verb: &'static str,
@@ -46,7 +46,7 @@ pub enum RecordFileError {
     },
     /// A line is no record.
     #[error(
-        "{}:{line}: {message}; a line is {{\"partition\":0,\"offset\":0,\"timestamp_ms\":0,\"key_b64\":null,\"value_b64\":\"…\",\"headers\":[[\"name\",\"…\"]]}}",
+        "{}:{line}: {message}; a line is {{\"partition\":0,\"offset\":0,\"timestamp_ms\":0,\"key_b64\":null,\"value_b64\":\"…\",\"headers\":[[\"name\",\"…\"]]}} [HS5090]",
         file.display()
     )]
     Line {
@@ -145,9 +145,9 @@ impl RecordReader {
 }
 
 fn parse(text: &[u8], count: i64) -> Result<FileRecord, String> {
-    let line: Line<'_> = serde_json::from_slice(text).map_err(|e| format!("not a record: {e}"))?;
+    let line: Line<'_> = serde_json::from_slice(text).map_err(|e| format!("the line is not a record: {e}"))?;
     if line.key_b64.is_none() && line.value_b64.is_none() {
-        return Err("not a record: it has neither `key_b64` nor `value_b64` (each may be null)".to_owned());
+        return Err("the line is not a record: it has neither `key_b64` nor `value_b64` (each may be null)".to_owned());
     }
     let partition = line.partition.unwrap_or(0);
     let offset = line.offset.unwrap_or(count);
@@ -214,7 +214,7 @@ impl RecordWriter {
     /// It cannot be made.
     pub fn create(path: &Path) -> Result<RecordWriter, RecordFileError> {
         let output =
-            File::create(path).map_err(|why| RecordFileError::Io { verb: "make", file: path.to_owned(), why })?;
+            File::create(path).map_err(|why| RecordFileError::Io { verb: "create", file: path.to_owned(), why })?;
         Ok(RecordWriter { file: path.to_owned(), output: BufWriter::with_capacity(1 << 18, output) })
     }
 
@@ -298,6 +298,6 @@ mod tests {
         let mut r = RecordReader::open(&path).unwrap();
         assert!(r.read().unwrap().is_some());
         let e = r.read().unwrap_err().to_string();
-        assert!(e.contains("r.jsonl:3: not a record"), "{e}");
+        assert!(e.contains("r.jsonl:3: the line is not a record"), "{e}");
     }
 }

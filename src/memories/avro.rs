@@ -98,8 +98,8 @@ pub(super) fn unread(error: CodecError) -> NoCells {
 /// What is said where a topic is to be `written` or `read` in Avro and there is no registry.
 pub fn no_registry(topic: &str, what: &str) -> String {
     format!(
-        "topic {topic} is {what} in Avro, and no schema registry is set: name one with --schema-registry-url, or as `url` \
-         in [schema_registry] of the topology file"
+        "topic {topic} is {what} in Avro, but no schema registry is set: set --schema-registry-url, or `url` in \
+         [schema_registry] of the topology file [HS5511]"
     )
 }
 
@@ -108,6 +108,8 @@ pub(super) fn stopped(error: CodecError) -> ProcessorError {
     match error {
         CodecError::Unavailable(what) => Error::Retry(what).into(),
         CodecError::Fatal(what) => Error::Fatal(what).into(),
-        CodecError::Bad { class, message } => ProcessorError::Failed(format!("an output is {class}: {message}")),
+        CodecError::Bad { class, message } => {
+            ProcessorError::Failed(format!("an output cannot be written in Avro ({class}): {message} [HS9000]"))
+        }
     }
 }

@@ -128,7 +128,10 @@ pub fn event_id(conflict_id: &str) -> String {
 pub fn settle(conflict: &Conflict<'_>, decision: &Decision<'_>, limits: &Limits) -> Result<Settlement, String> {
     let fields = decide(conflict, decision)?;
     let seen = seen(conflict);
-    let nanos = |text: &str| rfc3339::parse(text).map_err(|e| format!("a time of the record, {text}: {e}"));
+    let nanos = |text: &str| {
+        rfc3339::parse(text)
+            .map_err(|e| format!("the conflict record has the time `{text}`, which cannot be read: {e}"))
+    };
     let mut latest = nanos(&conflict.detected_at)?;
     for contender in conflict.fields.iter().flat_map(|field| &field.contenders) {
         latest = latest.max(nanos(&contender.timestamp)?);
@@ -152,7 +155,8 @@ pub fn settle(conflict: &Conflict<'_>, decision: &Decision<'_>, limits: &Limits)
     let mut object = ObjectWriter::new(&mut event);
     members.iter().for_each(|(name, value)| object.raw(name, value));
     object.end();
-    event::decode(Some(&event), 1, limits).map_err(|bad| format!("no event can hold that: {}", bad.message))?;
+    event::decode(Some(&event), 1, limits)
+        .map_err(|bad| format!("an event with this decision would not be valid: {}", bad.message))?;
     Ok(Settlement { event_id, event, fields })
 }
 
@@ -178,12 +182,12 @@ fn decide(conflict: &Conflict<'_>, decision: &Decision<'_>) -> Result<Vec<(Strin
     let paths = || conflict.fields.iter().map(|f| f.path.as_str()).collect::<Vec<_>>().join(", ");
     for (path, _) in decision.values {
         if !conflict.fields.iter().any(|f| f.path == *path) {
-            return Err(format!("the conflict is not about `{path}`; it is about: {}", paths()));
+            return Err(format!("`{path}` is not a field in conflict; the fields in conflict are: {}", paths()));
         }
     }
     let contends = |winner: &str| conflict.fields.iter().flat_map(|f| &f.contenders).any(|c| c.event_id == winner);
     if let Some(winner) = decision.winner.filter(|winner| !contends(winner)) {
-        return Err(format!("the event `{winner}` is not listed among those that contend"));
+        return Err(format!("the event `{winner}` is not one of the contenders"));
     }
     let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
     for field in &conflict.fields {
@@ -195,7 +199,7 @@ fn decide(conflict: &Conflict<'_>, decision: &Decision<'_>) -> Result<Vec<(Strin
         let value = match named.or_else(won) {
             Some(value) => canonical(value).map_err(|e| format!("the value of `{}`: {e}", field.path))?,
             None if decision.winner.is_none() && decision.values.is_empty() => {
-                return Err(format!("nothing is decided: name a winner, or a value of {}", paths()));
+                return Err(format!("the decision is missing: name a --winner, or a --value for {}", paths()));
             }
             None => canonical(field.value.get())?,
         };
@@ -238,7 +242,7 @@ fn members(fields: &[(String, Vec<u8>)]) -> Result<BTreeMap<&str, Vec<u8>>, Stri
             Some((container, id)) => {
                 let fits = json::parse(value).is_ok_and(|d| d.root().get("id").and_then(|v| v.as_str()) == Some(id));
                 if !fits {
-                    return Err(format!("`{path}` takes an object whose `id` is `{id}`"));
+                    return Err(format!("the value of `{path}` must be an object whose `id` is `{id}`"));
                 }
                 lists.entry(container).or_default().push(value);
             }

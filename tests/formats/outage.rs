@@ -42,7 +42,7 @@ fn a_dead_registry_stops_only_what_needs_it_and_loses_nothing() {
     let (state, by) = (path("state"), ["--schema-registry-url", url.as_str()]);
     let run = ["run", "--topology", &file, "--state-dir", &state, "--no-mirror", "--threads", "2"];
     let mut helix = Helix::spawn(&[&run[..], &servers, &by].concat());
-    helix.wait_for_stderr("is not to be had");
+    helix.wait_for_stderr("the schema registry is not available");
     let resolved = || -> BTreeMap<String, Record> {
         let found = records::read_committed(Broker::shared(), &format!("{name}.snapshots"));
         found.into_iter().map(|r| (r.key_text(), r)).collect()
@@ -68,7 +68,7 @@ fn avro_without_a_registry_is_told_before_anything_starts() {
     std::fs::write(dir.join("t.toml"), toml.replace(sink, &format!("{sink}\nformat = \"avro\""))).unwrap();
     let file = dir.join("t.toml").display().to_string();
     let replay = ["replay", "--topology", &file, "--input", "-", "--output", "out"];
-    Helix::run(&replay).assert_failed(2, &["helixagent.memory.conflicts", "--schema-registry-url"]);
+    Helix::run(&replay).assert_failed(2, &["helixagent.memory.conflicts", "--schema-registry-url", "[HS5511]"]);
     let wrong = [&replay[..], &["--schema-registry-url", "nowhere"]].concat();
-    Helix::run(&wrong).assert_failed(2, &["no URL such as http://localhost:8081"]);
+    Helix::run(&wrong).assert_failed(2, &["is not a URL such as http://localhost:8081", "[HS5501]"]);
 }

@@ -184,7 +184,7 @@ fn tokens_are_asked_for_kept_and_renewed() {
     refused(
         settings(&registry.url(), client_of(&nowhere, "s+c")),
         &value(),
-        &["no answer of OAuth", "`oauth_token_url`"],
+        &["is not an answer of an OAuth token endpoint", "[HS5507]", "`oauth_token_url`"],
     );
 }
 

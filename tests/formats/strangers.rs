@@ -97,7 +97,7 @@ fn an_id_that_cannot_exist_is_not_asked_for() {
 #[test]
 fn an_answer_about_us_and_an_outage_pause() {
     let all = |status: u16| move |_: &Request| error(status, u32::from(status), "No");
-    let nothing_set = "it asks who we are, and nothing is set";
+    let nothing_set = "it requires authentication, and none is set";
     assert_outcome(&outcome(7, all(401)), "waits", nothing_set);
     assert_outcome(&outcome(7, all(403)), "waits", "denies the request");
     // Where rights are given by subject, the list of subjects is empty to one who has none.
@@ -105,7 +105,7 @@ fn an_answer_about_us_and_an_outage_pause() {
         true => Reply::Answer(200, "[]".to_owned()),
         false => error(403, 40301, "User is denied operation Read on Subject: events-value"),
     };
-    assert_outcome(&outcome(7, no_rights), "waits", "give this client the right to read schemas");
+    assert_outcome(&outcome(7, no_rights), "waits", "grant this client the right to read schemas");
     for status in [404, 400, 410] {
         assert_outcome(&outcome(7, all(status)), "waits", "check `url`");
     }

@@ -106,13 +106,14 @@ fn who_is_not_listed_is_stood_for_by_the_resolved_memory() {
 fn a_decision_that_does_not_fit_is_told() {
     let why = |values: &[(&str, &str)], winner| settled(CONFLICT, values, winner).unwrap_err();
     assert!(
-        why(&[], None).contains("nothing is decided: name a winner, or a value of content, embedding, metadata.a.b")
+        why(&[], None)
+            .contains("the decision is missing: name a --winner, or a --value for content, embedding, metadata.a.b")
     );
-    assert!(why(&[("tags", "[]")], None).contains("the conflict is not about `tags`"));
+    assert!(why(&[("tags", "[]")], None).contains("`tags` is not a field in conflict"));
     assert!(why(&[("content", "mine")], None).contains("the value of `content`: mine is not JSON"));
-    assert!(why(&[("content", "1")], None).contains("no event can hold that"));
-    assert!(why(&[], Some("d")).contains("the event `d` is not listed"));
+    assert!(why(&[("content", "1")], None).contains("an event with this decision would not be valid"));
+    assert!(why(&[], Some("d")).contains("the event `d` is not one of the contenders"));
     let entity = CONFLICT.replacen("\"path\":\"content\"", "\"path\":\"entities.e1\"", 1);
     let why = settled(&entity, &[("entities.e1", "{\"id\":\"e2\"}")], None).unwrap_err();
-    assert_eq!(why, "`entities.e1` takes an object whose `id` is `e1`");
+    assert_eq!(why, "the value of `entities.e1` must be an object whose `id` is `e1`");
 }

@@ -142,17 +142,17 @@ fn passwords_and_urls_come_from_files_and_what_is_wrong_is_told() {
     assert_eq!(migrate_by(Path::new(&topology), &[], &[]).code, Some(0));
     let wrong = [
         ("mysql://someone@localhost/d", "`mysql`"),
-        ("jdbc:postgresql://localhost/d", "leave out `jdbc:`"),
+        ("jdbc:postgresql://localhost/d", "remove `jdbc:`"),
         ("postgres://someone:s3c@ret@localhost/d", "percent-encoded"),
         ("postgres://someone:s3c/ret@localhost/d", "%2F"),
         ("postgres://someone@localhost/d?sslmode=verify-full", "sslrootcert"),
     ];
     for (url, says) in wrong {
         let told = migrate(&[], &["--postgres-url", url]);
-        told.assert_failed(2, &["--postgres-url", says]);
+        told.assert_failed(2, &["--postgres-url", says, "[HS4501]"]);
         assert!(!told.stderr.contains("s3c") && !told.stderr.contains("ret@"), "{told:?}");
     }
-    migrate(&[], &["--postgres-url", &url]).assert_failed(1, &["no password was given", "docs/postgres.md"]);
+    migrate(&[], &["--postgres-url", &url]).assert_failed(1, &["no password was set", "docs/postgres.md"]);
     migrate(&[("HELIXSTREAM_POSTGRES_URL", &url), ("HELIXSTREAM_POSTGRES_PASSWORD_FILE", "/none")], &[])
         .assert_failed(1, &["/none"]);
 }

@@ -58,7 +58,7 @@ fn two_backfills_behind_one_transaction_pooler_fill_each_its_own_schema() {
     // What D1 did: rows and checkpoints of the other application.
     query(&url, "insert into sch_a.memory_events select * from sch_b.memory_events where kafka_partition = 0");
     let found = mirror("verify", 0);
-    found.assert_failed(1, &["no checkpoint claims"]);
+    found.assert_failed(1, &["no checkpoint covers", "[HS4526]"]);
     assert!(found.stdout.contains(&format!("{}-0  DIFFERS: ", trials[1].topic("events"))), "{found:?}");
     query(&url, "insert into sch_a.memory_event_checkpoints select * from sch_b.memory_event_checkpoints");
     let warned = mirror("verify", 0);

@@ -46,7 +46,7 @@ fn what_waits_is_found_settled_and_gone() {
     let id = waiting[0]["conflict_id"].as_str().unwrap();
     let shown = conflicts(&trial, "show", &[id]);
     assert!(shown.stdout.contains("  a  n1  2026-01-01T00:00:00Z  version 1  \"left\""), "{shown:?}");
-    conflicts(&trial, "resolve", &[id]).assert_failed(2, &["nothing is decided"]);
+    conflicts(&trial, "resolve", &[id]).assert_failed(2, &["the decision is missing", "[HS0073]"]);
     conflicts(&trial, "resolve", &["nothing", "--winner", "a"]).assert_failed(1, &["there is no conflict `nothing`"]);
 
     // Published twice before the stream has seen it: the second is a redelivery.

@@ -211,7 +211,10 @@ fn a_browser_logs_in_by_a_form_and_out_again() {
     };
 
     let wrong = log_in("hxs_geheim", "/", &[]);
-    assert!(wrong.code == 401 && wrong.body.contains("not known here") && !wrong.body.contains("geheim"), "{wrong:?}");
+    assert!(
+        wrong.code == 401 && wrong.body.contains("not in the token file") && !wrong.body.contains("geheim"),
+        "{wrong:?}"
+    );
     assert_eq!(wrong.header("Set-Cookie"), None);
     for foreign in ["Sec-Fetch-Site: cross-site", "Origin: https://evil.example", "Origin: null"] {
         assert_eq!(log_in(&token, "/", &["-H", foreign]).code, 403, "{foreign}");
@@ -319,7 +322,7 @@ fn the_command_line_makes_tokens_and_says_what_is_wrong() {
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.starts_with("# ours, without an end of line\nb:sha256:") && text.ends_with(":read\n"), "{text}");
     let again = Helix::run(&["http", "token", "--name", "b", "--append", &path]);
-    again.assert_failed(2, &["has a token of the name b"]);
+    again.assert_failed(2, &["has a token with the name b already"]);
     Helix::run(&["http", "token", "--name", "a:b"]).assert_failed(2, &["a name has 1 to 64"]);
     Helix::run(&["http", "token", "--name", "a", "--rights", "write"]).assert_failed(2, &["read", "act"]);
     let made = temp_dir("tokens").join("made");
@@ -332,7 +335,8 @@ fn the_command_line_makes_tokens_and_says_what_is_wrong() {
     let wrong = run(&["--http-listen", "0", "--http-token-file", &path]);
     wrong.assert_failed(2, &[&format!("--http-token-file: {path}:3: "), "helixstream http token"]);
     assert!(!wrong.stderr.contains("geheim"), "{}", wrong.stderr);
-    run(&["--http-listen", "0", "--http-token-file", "/nowhere"]).assert_failed(2, &["read the token file /nowhere"]);
+    run(&["--http-listen", "0", "--http-token-file", "/nowhere"])
+        .assert_failed(2, &["cannot read the token file /nowhere", "[HS6504]"]);
     run(&["--http-listen", "example.org:80"])
         .assert_failed(2, &["--http-listen: `example.org:80` is not", "0.0.0.0:8080"]);
     run(&["--http-listen", "0", "--http-hosts", "a,http://b"])
@@ -342,5 +346,5 @@ fn the_command_line_makes_tokens_and_says_what_is_wrong() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     run(&["--http-listen", &format!(":{port}")])
-        .assert_failed(1, &[&format!("serve HTTP at 127.0.0.1:{port}"), "in use"]);
+        .assert_failed(1, &[&format!("cannot serve HTTP at 127.0.0.1:{port}"), "in use"]);
 }

@@ -91,7 +91,8 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
     };
     let (certificate, key) = (path(&dir, "server.pem"), path(&dir, "server.key"));
     run(&certificate, &path(&other, "server.key")).assert_failed(2, &[&certificate, "server.key", "KeyMismatch"]);
-    run("/nowhere", &key).assert_failed(2, &["--http-tls-cert, --http-tls-key: read /nowhere: No such file"]);
+    run("/nowhere", &key)
+        .assert_failed(2, &["--http-tls-cert, --http-tls-key: cannot read /nowhere: No such file", "[HS6505]"]);
     run(&key, &key).assert_failed(2, &[&format!("{key} holds no certificate in PEM form")]);
     run(&certificate, &certificate).assert_failed(2, &[&format!("{certificate} holds no private key in PEM form")]);
     let locked = path(&dir, "locked.key");

@@ -208,7 +208,7 @@ fn missing_topics_are_named_with_what_makes_them() {
     let (file, broker) = ("tests/fixtures/helixagent-events.jsonl", Broker::shared().bootstrap());
     let file = repo_path(file).display().to_string();
     let lost = Helix::run(&["produce", "--input", &file, "--topic", "no-such-topic", "--bootstrap-servers", &broker]);
-    lost.assert_failed(1, &["there is no topic `no-such-topic`", "topics create"]);
+    lost.assert_failed(1, &["topic `no-such-topic` does not exist", "topics create"]);
 }
 
 #[test]

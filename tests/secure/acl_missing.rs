@@ -134,7 +134,9 @@ fn a_right_on_the_cluster_makes_up_for_those_on_topics() {
 fn a_topic_that_is_not_there_is_told_from_one_that_may_not_be_seen() {
     let (trial, broker) = (Trial::new(1), AclBroker::shared());
     let user = trial.user(&["produce"]);
-    trial.produce(&user).assert_failed(1, &["there is no topic", &trial.topic("events"), "topics create"]);
+    trial
+        .produce(&user)
+        .assert_failed(1, &[&format!("topic `{}` does not exist", trial.topic("events")), "topics create"]);
     let stranger = broker.user();
     trial.produce(&stranger).assert_failed(1, &["Write on topic", &trial.topic("events"), "kafka-acls.sh"]);
     let checked = trial.run(&stranger, &["topics", "check"], &[]);

@@ -65,8 +65,9 @@ impl Topics {
     /// How many partitions a topic has.
     fn partitions(&self, topic: &str) -> anyhow::Result<i32> {
         let found = self.admin.topics(&[topic])?.into_iter().flatten().next();
-        let info =
-            found.with_context(|| format!("topic `{topic}` is not there: make it with `helixstream topics create`"))?;
+        let info = found.with_context(|| {
+            format!("topic `{topic}` does not exist: create it with `helixstream topics create` [HS2004]")
+        })?;
         Ok(info.partitions)
     }
 }
@@ -82,11 +83,13 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), CommandError> {
             println!("conflict {} is settled already, by {}", line(id), line(&by));
             return Ok(());
         }
-        return Err(anyhow!("conflict {id} stands no more: {by} superseded it").into());
+        return Err(anyhow!("conflict {id} does not exist any more: {by} superseded it [HS0072]").into());
     }
     let values = values(args, conflict.fields.iter().map(|f| f.path.as_str()).collect())?;
     let decision = Decision { values: &values, winner: args.winner.as_deref() };
-    let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits).map_err(CommandError::Usage)?;
+    let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits);
+    let settlement =
+        settlement.map_err(|why| CommandError::Usage(format!("cannot resolve conflict {id}: {why} [HS0073]")))?;
     let topic = topics.file.graph.sources().next().map_or("", |(_, topic, _)| topic);
     publish(topics, topic, &conflict.memory_id, &settlement)?;
     println!("published {} on {topic}: memory {}", settlement.event_id, line(&conflict.memory_id));
@@ -102,14 +105,16 @@ fn values(args: &ResolveArgs, paths: Vec<&str>) -> Result<Vec<(String, String)>,
         ([], [_], [only]) => vec![(*only).to_owned()],
         ([], [_, ..], _) => {
             return Err(CommandError::Usage(format!(
-                "--value needs a --path: the conflict is about {}",
+                "--value needs a --path: the fields in conflict are {} [HS0006]",
                 paths.join(", ")
             )));
         }
         (named, values, _) if named.len() == values.len() => named.to_vec(),
         (named, values, _) => {
             let (named, values) = (named.len(), values.len());
-            return Err(CommandError::Usage(format!("{named} --path and {values} --value: give each path its value")));
+            return Err(CommandError::Usage(format!(
+                "there are {named} --path and {values} --value: write a --value for each --path [HS0006]"
+            )));
         }
     };
     Ok(named.into_iter().zip(args.value.iter().cloned()).collect())
@@ -127,5 +132,5 @@ fn publish(topics: &Topics, topic: &str, memory: &str, settlement: &Settlement) 
     };
     let topic: Arc<str> = topic.into();
     producer.send(&topic, partition_for(record.key, 0, partitions), &record)?;
-    producer.finish(FINISH).with_context(|| format!("publish {} on {topic}", settlement.event_id))
+    producer.finish(FINISH).with_context(|| format!("cannot publish {} on {topic}", settlement.event_id))
 }

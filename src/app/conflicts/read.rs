@@ -41,7 +41,8 @@ impl Found {
 /// # Errors
 /// It is none.
 pub fn parse(text: &str) -> anyhow::Result<Conflict<'_>> {
-    serde_json::from_str(text).context("read a conflict record")
+    serde_json::from_str(text)
+        .map_err(|e| anyhow!("a record on the conflicts topic is not a conflict record: {e} [HS0075]"))
 }
 
 /// One conflict.
@@ -56,7 +57,7 @@ pub fn one(topics: &Topics, id: &str) -> anyhow::Result<Found> {
         }
     };
     each(topics, &mut take)?;
-    found.with_context(|| format!("there is no conflict `{id}` on {}", names(&topics.file).join(", ")))
+    found.with_context(|| format!("there is no conflict `{id}` on {} [HS0071]", names(&topics.file).join(", ")))
 }
 
 /// The current row of each conflict that `keeps` wants, and the record that announced it.
@@ -91,7 +92,7 @@ pub fn names(file: &File) -> Vec<String> {
 fn each(topics: &Topics, take: &mut dyn FnMut(&Conflict<'_>, &str)) -> anyhow::Result<()> {
     let names = names(&topics.file);
     if names.is_empty() {
-        return Err(anyhow!("{} sends conflict records to no topic", topics.file.file));
+        return Err(anyhow!("the topology {} has no sink for conflict records [HS0074]", topics.file.file));
     }
     for topic in names {
         for partition in 0..topics.partitions(&topic)? {
@@ -127,7 +128,7 @@ fn partition_to_end(
         if taken {
             heard = Instant::now();
         } else if heard.elapsed() > PATIENCE {
-            return Err(anyhow!("Kafka gave no record of {partition} within {} s", PATIENCE.as_secs()));
+            return Err(anyhow!("Kafka sent no record of {partition} within {} s [HS2502]", PATIENCE.as_secs()));
         }
     }
 }

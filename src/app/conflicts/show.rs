@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 
 use super::Topics;
 use super::read::{self, Found};
@@ -129,7 +129,7 @@ fn value(text: &str) -> std::borrow::Cow<'_, str> {
 fn print(text: &str) -> Result<(), CommandError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(e).context("write to the standard output").map_err(CommandError::from)
+            Err(anyhow!("cannot write to the standard output: {e} [HS0007]").into())
         }
         _ => Ok(()),
     }

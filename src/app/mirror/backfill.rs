@@ -65,7 +65,7 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), CommandError
     let deadline = Instant::now() + STOP_LIMIT;
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));
     if !done? {
-        return Err(anyhow!("stopped before the end: `helixstream mirror backfill --from checkpoint` goes on").into());
+        return Err(anyhow!("the backfill was stopped before its end: `helixstream mirror backfill --from checkpoint` continues it [HS4522]").into());
     }
     let after = tables.progress(&topics)?;
     for topic in &topics {
@@ -83,8 +83,8 @@ fn refuse_rows(before: &[Kept]) -> Result<(), CommandError> {
     match before.iter().find(|at| at.records > 0) {
         None => Ok(()),
         Some(at) => Err(anyhow!(
-            "the tables have {} records of {} already, and --from earliest fills empty ones: go on where they are with \
-             --from checkpoint, or name an empty schema with --postgres-schema",
+            "the tables have {} records of {} already, but --from earliest needs empty tables: continue from there with --from \
+             checkpoint, or choose an empty schema with --postgres-schema [HS4523]",
             at.records,
             at.partition
         )

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 
 use super::GROUP;
 use crate::app::signals::LOOK;
@@ -68,7 +68,11 @@ impl Contact {
             }
         };
         let thread = thread::Builder::new().name("kafka-watch".to_owned()).spawn(watch);
-        Ok(Contact { outage, stop, thread: thread.context("start the thread that watches Kafka")? })
+        Ok(Contact {
+            outage,
+            stop,
+            thread: thread.map_err(|e| anyhow!("cannot start the thread that watches Kafka: {e} [HS0008]"))?,
+        })
     }
 
     /// For the pages.

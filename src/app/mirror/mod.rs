@@ -61,7 +61,9 @@ fn migrate(args: &MigrateArgs, custom: &Custom) -> Result<(), CommandError> {
 /// The database, for commands that are nothing without one.
 fn named(database: Option<Database>) -> Result<Database, CommandError> {
     database.ok_or_else(|| {
-        CommandError::Usage("--postgres-url is missing: say which database the mirror's tables are in".to_owned())
+        CommandError::Usage(
+            "--postgres-url is not set: set the URL of the database that has the mirror's tables [HS4520]".to_owned(),
+        )
     })
 }
 
@@ -117,7 +119,9 @@ fn require_topics(admin: &dyn Admin, topics: &[String]) -> anyhow::Result<Vec<To
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let found = admin.topics(&names)?.into_iter().zip(topics);
     let there = |(info, name): (Option<TopicInfo>, &String)| {
-        info.with_context(|| format!("topic `{name}` is not there: make it with `helixstream topics create`"))
+        info.with_context(|| {
+            format!("topic `{name}` does not exist: create it with `helixstream topics create` [HS2004]")
+        })
     };
     found.map(there).collect()
 }
@@ -241,7 +245,10 @@ impl Mirrors {
         for Sink { group, topics, sink, stop } in sinks.0 {
             let source = RenewableMirror::new(kafka, &group, &topics)?;
             let mirror = Mirror::start(Box::new(source), sink, stop, Settings::default());
-            all.push(Running { topics: topics.join(","), mirror: mirror.context("start a mirror")? });
+            all.push(Running {
+                topics: topics.join(","),
+                mirror: mirror.map_err(|e| anyhow!("cannot start a mirror: {e} [HS0008]"))?,
+            });
         }
         Ok(Mirrors(all))
     }
@@ -255,7 +262,7 @@ impl Mirrors {
     pub fn check(&self) -> anyhow::Result<()> {
         let refusal = |running: &Running| running.mirror.status().refusal().map(str::to_owned);
         match self.0.iter().find_map(|running| Some((&running.topics, refusal(running)?))) {
-            Some((topics, why)) => Err(anyhow!("the mirror of {topics} cannot go on: {why}")),
+            Some((topics, why)) => Err(anyhow!("the mirror of {topics} cannot continue: {why}")),
             None => Ok(()),
         }
     }

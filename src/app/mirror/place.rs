@@ -23,7 +23,7 @@ pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Co
     if event_sources(file).is_empty() {
         return Err(CommandError::Usage(format!(
             "{}: no source of this topology leads to `decode`, so there are no events to mirror: run it with --no-mirror, and \
-             without `postgres_url`",
+             without `postgres_url` [HS4521]",
             file.file
         )));
     }
@@ -46,7 +46,7 @@ fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Command
     match (typed, typed_file) {
         (Some(_), Some(_)) => {
             return Err(CommandError::Usage(
-                "--postgres-url and --postgres-url-file are both given: give one of them".to_owned(),
+                "--postgres-url and --postgres-url-file are both set: set only one of them [HS0021]".to_owned(),
             ));
         }
         (Some(url), None) => {

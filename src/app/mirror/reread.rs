@@ -14,11 +14,12 @@ pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> R
     let codec = registry::codecs(args, file, registry::REPLAY_WAIT)?.stream;
     let codec = codec.ok_or_else(|| {
         CommandError::Usage(
-            "--from unread: name the registry that knows the schemas with --schema-registry-url".to_owned(),
+            "--from unread needs the schema registry that knows the schemas: set --schema-registry-url [HS5511]"
+                .to_owned(),
         )
     })?;
     let events = kept(file, Some(&codec)).into_iter().find(|kept| kept.group == GROUP);
-    let events = events.context("the topology has no events topic")?;
+    let events = events.context("the topology has no events topic [HS4521]")?;
     let mut rows = Rereader::new(database, events.rows, events.topics)?;
     let (bar, mut all) = (Progress::new("reread", None, false), Reread::default());
     loop {
@@ -30,9 +31,10 @@ pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> R
             }
             Err(RereadError::NotYet(why)) => {
                 let done = all.replaced;
-                return Err(
-                    anyhow!("{why}; {done} rows are set right, the same command goes on with the others").into()
-                );
+                return Err(anyhow!(
+                    "{why}; {done} rows are corrected, and the same command continues with the others [HS4529]"
+                )
+                .into());
             }
             Err(RereadError::Database(e)) => return Err(e.into()),
         }

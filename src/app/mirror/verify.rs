@@ -75,9 +75,13 @@ pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), CommandError> {
     let chosen = choose(kept(&file, None), args)?;
     let mut tables = MirrorTables::new(&database)?;
     let topics: Vec<String> = chosen.iter().flat_map(|kept| kept.topics.clone()).collect();
-    let mirrored = tables.progress(&topics).with_context(|| format!("look at the mirror's tables in {database}"))?;
+    let mirrored =
+        tables.progress(&topics).with_context(|| format!("cannot read the mirror's tables in {database}"))?;
     if mirrored.is_empty() {
-        return Err(anyhow!("nothing of {} is mirrored in {database}", topics.join(", ")).into());
+        return Err(anyhow!(
+            "nothing of {} is mirrored in {database}: run the mirror first, or name the database that it writes to [HS4524]",
+            topics.join(", ")
+        ).into());
     }
     let reader = ChangelogReader::new(&kafka)?;
     let admin = ClusterAdmin::new(&kafka, &reader)?;
@@ -125,18 +129,21 @@ fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, CommandError> 
     let names: Vec<String> = all.iter().flat_map(|kept| kept.topics.clone()).collect();
     let found = all.into_iter().find(|kept| kept.topics.contains(topic));
     let found = found.ok_or_else(|| {
-        CommandError::Usage(format!("--topic: `{topic}` is not mirrored; these are: {}", names.join(", ")))
+        CommandError::Usage(format!(
+            "--topic: `{topic}` is not mirrored; the mirrored topics are: {} [HS4527]",
+            names.join(", ")
+        ))
     })?;
     if found.rows.row_policy() == RowPolicy::UpsertByKey && (args.from.is_some() || args.to.is_some()) {
-        let why = format!("of {topic} only the last record of each key has a row, so all of a partition is compared");
-        return Err(CommandError::Usage(format!("--from and --to: {why}")));
+        let why = format!("only the last record of each key of {topic} has a row, so whole partitions are compared");
+        return Err(CommandError::Usage(format!("--from and --to cannot be used: {why} [HS4528]")));
     }
     Ok(vec![Kept { topics: vec![topic.clone()], ..found }])
 }
 
 fn range(at: Progress, chosen: &[Kept], args: &VerifyArgs, reader: &ChangelogReader) -> anyhow::Result<Range> {
     let kind = chosen.iter().find(|kept| kept.topics.iter().any(|topic| **topic == *at.partition.topic));
-    let kind = kind.context("a partition of no topic that was asked for")?;
+    let kind = kind.context("a checkpoint is of a topic that was not asked for [HS9000]")?;
     let (begin, _) = reader.bounds(&at.partition)?;
     let to = args.to.unwrap_or(i64::MAX).min(at.next_offset);
     let from = args.from.unwrap_or(0).max(begin).min(to.max(begin));
@@ -178,7 +185,7 @@ impl Verifier {
                     self.bar.print(&format!("{place}  DIFFERS: {difference}"));
                     different += 1;
                 }
-                Err(Failed::Other(e)) => return Err(e.context(format!("compare {}", range.partition)).into()),
+                Err(Failed::Other(e)) => return Err(e.context(format!("cannot compare {}", range.partition)).into()),
             }
         }
         for Unclaimed { partition, rows, first_offset } in unclaimed {
@@ -191,13 +198,13 @@ impl Verifier {
         match different {
             0 if !unclaimed.is_empty() => {
                 return Err(anyhow!(
-                    "the tables have rows of {} partitions that no checkpoint claims: see above",
+                    "the tables have rows of {} partitions that no checkpoint covers: see above [HS4526]",
                     unclaimed.len()
                 )
                 .into());
             }
             0 => println!("same: {} records of {} partitions", all.records, ranges.len()),
-            n => return Err(anyhow!("{n} of {} partitions differ from Kafka: see above", ranges.len()).into()),
+            n => return Err(anyhow!("{n} of {} partitions differ from Kafka: see above [HS4525]", ranges.len()).into()),
         }
         Ok(())
     }
@@ -300,7 +307,7 @@ impl Log<'_> {
             if taken > before {
                 heard = Instant::now();
             } else if heard.elapsed() > PATIENCE {
-                return Err(anyhow!("Kafka gave no record within {} s", PATIENCE.as_secs()).into());
+                return Err(anyhow!("Kafka sent no record within {} s [HS2502]", PATIENCE.as_secs()).into());
             }
         }
         Ok(self.next.min(to))

@@ -115,7 +115,7 @@ impl Access {
     /// What to do about a registry that does not know us (401).
     pub fn remedy(&self) -> String {
         match &self.authentication {
-            Authentication::None => "it asks who we are, and nothing is set that says so: set `user` and `password_file`, `token_file`, or \
+            Authentication::None => "it requires authentication, and none is set: set `user` and `password_file`, `token_file`, or \
                 `oauth_token_url` with `oauth_client_id` and `oauth_client_secret_file`, in [schema_registry]"
                 .to_owned(),
             Authentication::Basic { user, .. } => {
@@ -126,7 +126,7 @@ impl Access {
             }
             Authentication::OAuth(oauth) => format!(
                 "it refuses the tokens that {} issues for client {}: check `oauth_scope` in [schema_registry], and which issuer and audience \
-                 the registry takes",
+                 the registry accepts",
                 shown(&oauth.token_url),
                 oauth.client_id
             ),
@@ -153,7 +153,9 @@ impl Access {
 fn token_url(oauth: &OAuth) -> Result<Url, SettingsError> {
     let url = Url::parse(&oauth.token_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     url.ok_or_else(|| {
-        SettingsError("`oauth_token_url` is no URL such as https://login.example.com/oauth2/token".to_owned())
+        SettingsError(
+            "`oauth_token_url` is not a URL such as https://login.example.com/oauth2/token [HS5501]".to_owned(),
+        )
     })
 }
 
@@ -168,14 +170,17 @@ pub(super) fn shown(url: &str) -> String {
 async fn issued(oauth: &OAuth, certificates: &Certificates) -> Result<Token, String> {
     let url = token_url(oauth).map_err(|e| e.to_string())?;
     let (asked, at) = (Instant::now(), shown(&oauth.token_url));
-    let failed = |why: &dyn std::fmt::Display| format!("the token endpoint at {at} gives no token: {why}");
-    let secret = oauth.client_secret.read().map_err(|e| failed(&e))?;
+    let begin = format!("cannot get an OAuth token from {at}");
+    // What is wrong with a file or a setting has a code of its own.
+    let coded = |why: &dyn std::fmt::Display| format!("{begin}: {why}");
+    let failed = |why: &dyn std::fmt::Display| format!("{begin}: {why} [HS5507]");
+    let secret = oauth.client_secret.read().map_err(|e| coded(&e))?;
     // RFC 6749, section 2.3.1: both are form-encoded before they become user and password of basic authentication.
     let encoded = |text: &str| form(&[("", text)]).trim_start_matches('=').to_owned();
     let mut fields = vec![("grant_type", "client_credentials")];
     fields.extend(oauth.scope.as_deref().map(|scope| ("scope", scope)));
-    let files = certificates.read(Peer::TokenEndpoint).map_err(|e| failed(&e))?;
-    let client = certificates.builder(Peer::TokenEndpoint, &files).map_err(|e| failed(&e))?;
+    let files = certificates.read(Peer::TokenEndpoint).map_err(|e| coded(&e))?;
+    let client = certificates.builder(Peer::TokenEndpoint, &files).map_err(|e| coded(&e))?;
     let client = client.build().map_err(|e| failed(&whole(&e)))?;
     let request = client.post(url.clone()).basic_auth(encoded(&oauth.client_id), Some(encoded(secret.expose())));
     let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").header(ACCEPT, "application/json");
@@ -204,7 +209,9 @@ async fn issued(oauth: &OAuth, certificates: &Certificates) -> Result<Token, Str
             );
             Err(failed(&what))
         }
-        _ => Err(failed(&format!("it answers {status}, which is no answer of OAuth: check `oauth_token_url`"))),
+        _ => Err(failed(&format!(
+            "it answers {status}, which is not an answer of an OAuth token endpoint: check `oauth_token_url`"
+        ))),
     }
 }
 

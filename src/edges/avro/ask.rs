@@ -34,7 +34,7 @@ pub(super) async fn ask(client: &Client, question: &Question, register: bool) ->
         Question::Schema(id) => by_id(client, *id).await,
         Question::Id { subject, schema } => match id_of(client, subject, schema, register).await {
             Ok(answer) => Asked::Answer(answer),
-            Err(outage) => Asked::Outage(outage.why),
+            Err(outage) => Asked::Outage(outage.shown()),
         },
     }
 }
@@ -96,17 +96,17 @@ async fn about(client: &Client, call: SrCall<'_>, what: &str) -> Result<RawRegis
         let refusal = match client.call(call).await {
             Ok(found) => return Ok(found),
             Err(Failed::Refused(refusal)) => refusal,
-            Err(Failed::Outage(Outage { why, is_server_fault })) => {
+            Err(Failed::Outage(outage)) => {
                 // A registry may fail at one schema alone.
-                let serves = is_server_fault && client.serves_us(None).await.is_ok();
-                return Err(if serves { Asked::FailsAt(why) } else { Asked::Outage(why) });
+                let serves = outage.is_server_fault && client.serves_us(None).await.is_ok();
+                return Err(if serves { Asked::FailsAt(outage.why) } else { Asked::Outage(outage.shown()) });
             }
         };
         if NOT_FOUND.contains(&refusal.code) {
             return Err(unusable(format!("the schema registry does not know {what}")));
         }
         if let Err(outage) = client.serves_us(Some(&refusal)).await {
-            return Err(Asked::Outage(outage.why));
+            return Err(Asked::Outage(outage.shown()));
         }
         // It serves us. It may do so only since now, with another password; asked again, it speaks of the id alone.
         if is_second {
@@ -143,7 +143,11 @@ async fn id_of(client: &Client, subject: &str, schema: &str, register: bool) -> 
     let refusal = match client.call(call).await {
         Ok(found) => {
             return Ok(found.id.map_or_else(
-                || Answer::Refused(format!("the schema registry tells no id of our schema under {subject}")),
+                || {
+                    Answer::Refused(format!(
+                        "the schema registry answers without an id for our schema under {subject} [HS5506]"
+                    ))
+                },
                 Answer::Id,
             ));
         }
@@ -159,9 +163,10 @@ async fn id_of(client: &Client, subject: &str, schema: &str, register: bool) -> 
     let does = if register { "register our schema" } else { "look our schema up" };
     Ok(Answer::Refused(if refusal.status == 404 && !register {
         format!(
-            "the schema registry does not have our schema under {subject}: register it, or set `schemas = \"register\"` in [schema_registry]"
+            "the schema registry does not have our schema under {subject}: register it, or set `schemas = \"register\"` in \
+             [schema_registry] [HS5509]"
         )
     } else {
-        format!("the schema registry will not {does} under {subject}: it answers {}", refusal.words())
+        format!("the schema registry refuses to {does} under {subject}: it answers {} [HS5510]", refusal.words())
     }))
 }

@@ -75,11 +75,29 @@ pub(super) struct Outage {
     pub why: String,
     /// Whether it answered with a fault of its own (5xx), rather than not at all.
     pub is_server_fault: bool,
+    /// The code of the kind; none where `why` ends with one.
+    code: Option<&'static str>,
 }
+
+/// The code of a registry that does not answer.
+const UNREACHABLE: &str = "HS5052";
 
 impl Outage {
     fn new(why: String) -> Outage {
-        Outage { why, is_server_fault: false }
+        Outage { why, is_server_fault: false, code: Some(UNREACHABLE) }
+    }
+
+    /// An outage whose reason ends with its code.
+    fn coded(why: String) -> Outage {
+        Outage { why, is_server_fault: false, code: None }
+    }
+
+    /// The reason with its code, for a person.
+    pub fn shown(&self) -> String {
+        match self.code {
+            Some(code) => format!("{} [{code}]", self.why),
+            None => self.why.clone(),
+        }
     }
 }
 
@@ -110,17 +128,19 @@ impl Client {
             let url =
                 url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none());
             let url = url.ok_or_else(|| {
-                let what = "the schema registry's address is no URL such as http://localhost:8081; several stand with commas between them";
+                let what = "the address of the schema registry is not a URL such as http://localhost:8081; several addresses are \
+                     separated by commas [HS5501]";
                 SettingsError(what.to_owned())
             })?;
             addresses.push(Address { url, made: Mutex::default() });
         }
         if settings.key_file.is_some() && settings.certificate_file.is_none() {
-            return Err(SettingsError("`key_file` is set without `certificate_file`: set both".to_owned()));
+            return Err(SettingsError("`key_file` is set without `certificate_file`: set both [HS0006]".to_owned()));
         }
         let has_user = |a: &Address| !a.url.username().is_empty() || a.url.password().is_some();
         if addresses.iter().any(has_user) && settings.authentication != Authentication::None {
-            let what = "a user stands in the schema registry's URL, and another way to authenticate is set: leave one of them out";
+            let what = "the URL of the schema registry contains a user, and another way to authenticate is set as well: remove one of \
+                        the two [HS0021]";
             return Err(SettingsError(what.to_owned()));
         }
         let (access, certificates) = (Access::new(&settings.authentication)?, Certificates::new(settings));
@@ -131,7 +151,7 @@ impl Client {
         for peer in peers {
             let made = certificates.builder(peer, &certificates.read(peer)?)?.build();
             made.map_err(|e| {
-                SettingsError(format!("the schema registry's HTTP client cannot be made: {}", whole(&e)))
+                SettingsError(format!("cannot create the HTTP client for the schema registry: {} [HS5502]", whole(&e)))
             })?;
         }
         let is_open = |a: &&Address| a.url.scheme() == "http" && !is_loopback(&a.url);
@@ -163,23 +183,29 @@ impl Client {
     pub async fn call(&self, call: SrCall<'_>) -> Result<RawRegisteredSchema, Failed> {
         match self.at_each(Asked::Schema(call)).await? {
             Found::Schema(found) => Ok(*found),
-            Found::Subjects(_) => Err(Failed::Outage(Outage::new("subjects were answered for a schema".to_owned()))),
+            Found::Subjects(_) => {
+                Err(Failed::Outage(Outage::coded("subjects were answered for a schema [HS9000]".to_owned())))
+            }
         }
     }
 
     /// Asks the addresses in turn, from the one that answered last.
     async fn at_each(&self, ask: Asked<'_>) -> Result<Found, Failed> {
         let first = self.current.load(Ordering::Relaxed);
-        let (mut whys, mut is_server_fault) = (Vec::new(), false);
+        let (mut whys, mut is_server_fault, mut code) = (Vec::new(), false, Some(UNREACHABLE));
         for step in 0..self.addresses.len() {
             let number = (first + step) % self.addresses.len();
             let Some(address) = self.addresses.get(number) else { continue };
             let at = shown(address.url.as_str());
             let asked = self.at_one(address, ask).await;
             match asked {
-                Err(Failed::Outage(Outage { why, .. })) => whys.push(format!("{at}: {why}")),
+                Err(Failed::Outage(outage)) => {
+                    code = outage.code;
+                    whys.push(format!("{at}: {}", outage.why));
+                }
                 Err(Failed::Refused(refusal)) if refusal.may_pass() => {
                     is_server_fault = is_server_fault || refusal.status >= 500;
+                    code = Some(UNREACHABLE);
                     whys.push(format!("{at} answers {}", refusal.words()));
                 }
                 Ok(_) | Err(Failed::Refused(_)) => {
@@ -191,13 +217,13 @@ impl Client {
                 }
             }
         }
-        Err(Failed::Outage(Outage { why: whys.join("; "), is_server_fault }))
+        Err(Failed::Outage(Outage { why: whys.join("; "), is_server_fault, code }))
     }
 
     async fn at_one(&self, address: &Address, ask: Asked<'_>) -> Result<Found, Failed> {
         let mut has_renewed = false;
         loop {
-            let settings = self.settings(address).await.map_err(|why| Failed::Outage(Outage::new(why)))?;
+            let settings = self.settings(address).await.map_err(|why| Failed::Outage(Outage::coded(why)))?;
             let asked = match ask {
                 Asked::Schema(call) => {
                     library::perform_sr_call(&settings, call).await.map(|found| Found::Schema(Box::new(found)))
@@ -237,7 +263,8 @@ impl Client {
             }
             Credential::Bearer(token) => _ = builder.set_token_authorization(token.expose().trim()),
         }
-        let settings = builder.build_with(http).map_err(|e| format!("the HTTP client cannot be made: {}", e.error))?;
+        let settings =
+            builder.build_with(http).map_err(|e| format!("cannot create the HTTP client: {} [HS5502]", e.error))?;
         *made = Some((files, credential, settings.clone()));
         Ok(settings)
     }
@@ -251,7 +278,9 @@ impl Client {
         match self.at_each(Asked::Subjects).await {
             Err(Failed::Outage(outage)) => Err(outage),
             Err(Failed::Refused(refusal)) => Err(self.refusal(&refusal)),
-            Ok(Found::Schema(_)) => Err(Outage::new("a schema was answered for the list of subjects".to_owned())),
+            Ok(Found::Schema(_)) => {
+                Err(Outage::coded("a schema was answered for the list of subjects [HS9000]".to_owned()))
+            }
             // One that shows nobody's subjects to us has not denied this one request.
             Ok(Found::Subjects(subjects)) => {
                 match refused.filter(|refused| subjects.is_empty() && refused.status == 403) {
@@ -265,15 +294,15 @@ impl Client {
     /// What an answer that refuses us means.
     pub fn refusal(&self, refusal: &Refusal) -> Outage {
         let (at, words, who) = (&refusal.at, refusal.words(), self.access.name());
-        Outage::new(match refusal.status {
-            401 => format!("{at} does not know us ({words}): {}", self.access.remedy()),
+        Outage::coded(match refusal.status {
+            401 => format!("{at} does not accept our authentication ({words}): {} [HS5504]", self.access.remedy()),
             403 => format!(
-                "{at} knows {who} and denies the request ({words}): give {who} the right to read schemas and subjects there, and to write \
-                 the subjects of our outputs unless `schemas = \"look_up\"` is set"
+                "{at} knows {who} and denies the request ({words}): grant {who} the right to read schemas and subjects there, and to \
+                 write the subjects of our outputs unless `schemas = \"look_up\"` is set [HS5505]"
             ),
             _ => format!(
-                "{at} answers {words}, so it is no schema registry: check `url` in [schema_registry] (of Apicurio it ends with \
-                 /apis/ccompat/v7)"
+                "{at} answers {words}, so it is no schema registry: check `url` in [schema_registry] (the URL of Apicurio ends with \
+                 /apis/ccompat/v7) [HS5506]"
             ),
         })
     }

@@ -47,8 +47,8 @@ impl Avro {
     /// The settings name files that cannot be read, or what is no certificate or no address.
     pub fn new(settings: RegistrySettings) -> Result<Avro, SettingsError> {
         apache_avro::util::max_allocation_bytes(MAX_ALLOCATION_BYTES);
-        let schemas =
-            Schemas::new().map_err(|e| SettingsError(format!("read the Avro schemas of this program: {e}")))?;
+        let schemas = Schemas::new()
+            .map_err(|e| SettingsError(format!("cannot read the Avro schemas of this program: {e} [HS9000]")))?;
         Ok(Avro { registry: Arc::new(Registry::new(&settings)?), schemas: Arc::new(schemas), settings })
     }
 
@@ -83,7 +83,9 @@ impl Codec for Avro {
     }
 
     fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let fatal = |e: &dyn std::fmt::Display| CodecError::Fatal(format!("write `{schema}` in Avro for {topic}: {e}"));
+        let fatal = |e: &dyn std::fmt::Display| {
+            CodecError::Fatal(format!("cannot write `{schema}` in Avro for {topic}: {e} [HS9000]"))
+        };
         let own = self.schemas.named(schema).ok_or_else(|| fatal(&"there is no such schema"))?;
         let subject = self.settings.subject_names.subject(topic, own.record_name());
         let id = self.registry.id(&subject, own.text, self.settings.wait)?;
@@ -110,7 +112,7 @@ impl Avro {
     /// A value read by a schema of ours.
     fn ours(&self, schema: &str, writer: &Writer, id: u32, mut body: &[u8]) -> Result<Vec<u8>, CodecError> {
         let Some(own) = self.schemas.named(schema) else {
-            return Err(CodecError::Fatal(format!("read `{schema}` in Avro: there is no such schema")));
+            return Err(CodecError::Fatal(format!("cannot read `{schema}` in Avro: there is no such schema [HS9000]")));
         };
         let malformed = |message: String| bad(Class::MalformedAvro, message);
         let read = datum(writer, &own.schema, &mut body);

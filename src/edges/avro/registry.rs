@@ -90,7 +90,9 @@ impl Registry {
             .thread_name("schema-registry")
             .enable_all()
             .build()
-            .map_err(|e| SettingsError(format!("start the thread of the schema registry's client: {e}")))?;
+            .map_err(|e| {
+                SettingsError(format!("cannot start the thread of the schema registry's client: {e} [HS0008]"))
+            })?;
         Ok(Registry { runtime, client, register: settings.register, answers: Arc::default() })
     }
 
@@ -102,7 +104,9 @@ impl Registry {
                 Err(bad(Class::UnknownSchema, format!("the value is Avro of schema id {id}: {why}")))
             }
             Answer::Refused(why) => Err(CodecError::Fatal(why)),
-            Answer::Id(_) => Err(CodecError::Fatal(format!("an id was answered where schema {id} was asked for"))),
+            Answer::Id(_) => {
+                Err(CodecError::Fatal(format!("an id was answered where schema {id} was asked for [HS9000]")))
+            }
         }
     }
 
@@ -111,7 +115,9 @@ impl Registry {
         match self.answer(Question::Id { subject: subject.to_owned(), schema }, wait)? {
             Answer::Id(id) => Ok(id),
             Answer::Unusable(why) | Answer::Refused(why) => Err(CodecError::Fatal(why)),
-            Answer::Schema(_) => Err(CodecError::Fatal(format!("a schema was answered for the id under {subject}"))),
+            Answer::Schema(_) => {
+                Err(CodecError::Fatal(format!("a schema was answered for the id under {subject} [HS9000]")))
+            }
         }
     }
 
@@ -132,7 +138,8 @@ impl Registry {
                 }
                 Some(Entry::Asked) if now < deadline => deadline,
                 Some(Entry::Asked) => {
-                    let what = format!("the schema registry at {} has not answered yet", self.client.address());
+                    let what =
+                        format!("the schema registry at {} has not answered yet [HS5052]", self.client.address());
                     return Err(CodecError::Unavailable(what));
                 }
                 Some(Entry::Known { .. } | Entry::Failed { .. }) | None => {
@@ -174,7 +181,7 @@ impl Answers {
         };
         let failed = |why: String, failing_since| {
             let backoff = (backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
-            let why = format!("the schema registry is not to be had: {why}");
+            let why = format!("the schema registry is not available: {why}");
             Kept { entry: Entry::Failed { why, again: now + backoff }, backoff, failing_since }
         };
         let kept = match asked {
@@ -184,7 +191,7 @@ impl Answers {
                     "the schema registry has failed at it for {SERVER_FAULT_FOR:?}, and at nothing else: {why}"
                 )))
             }
-            Asked::FailsAt(why) => failed(why, Some(failing_since.unwrap_or(now))),
+            Asked::FailsAt(why) => failed(format!("{why} [HS5052]"), Some(failing_since.unwrap_or(now))),
             Asked::Outage(why) => failed(why, None),
         };
         self.tell(&kept.entry, now);

@@ -77,11 +77,14 @@ impl Certificates {
         let mut http = reqwest::Client::builder().timeout(CALL_LIMIT).connect_timeout(CONNECT_LIMIT);
         if let Some(pem) = &files.authorities {
             let wrong = |why: &dyn std::fmt::Display| {
-                SettingsError(format!("the ca_file {} holds no certificates in PEM: {why}", shown(&self.ca_file)))
+                SettingsError(format!(
+                    "the ca_file {} holds no certificates in PEM: {why} [HS5508]",
+                    shown(&self.ca_file)
+                ))
             };
             let authorities = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| wrong(&e))?;
             if authorities.is_empty() {
-                return Err(wrong(&"no block `BEGIN CERTIFICATE` stands in it"));
+                return Err(wrong(&"it has no block `BEGIN CERTIFICATE`"));
             }
             http = match peer {
                 Peer::Registry => http.tls_certs_only(authorities),
@@ -91,7 +94,7 @@ impl Certificates {
         if let Some(pem) = &files.identity {
             let identity = reqwest::Identity::from_pem(pem).map_err(|e| {
                 SettingsError(format!(
-                    "{} must hold the client's certificate and {} its private key, both in PEM and the key without a passphrase: {e}",
+                    "{} must hold the client's certificate and {} its private key, both in PEM and the key without a passphrase: {e} [HS5508]",
                     shown(&self.certificate_file),
                     self.key_file.as_ref().map_or_else(|| "the same file".to_owned(), |key| key.display().to_string()),
                 ))
@@ -103,7 +106,7 @@ impl Certificates {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|e| SettingsError(format!("{} cannot be read: {e}", path.display())))
+    std::fs::read(path).map_err(|e| SettingsError(format!("the file {} cannot be read: {e} [HS0027]", path.display())))
 }
 
 /// Why a request had no answer, and what to do where that is known. The address, which may hold a password, stands in the outermost
@@ -171,7 +174,7 @@ fn tls_explained(error: &TlsError, host: &str) -> String {
         }
         TlsError::InvalidCertificate(_) => {
             format!(
-                "we refused its TLS certificate ({error}): docs/tls.md says which certificates are taken and what to do"
+                "we refused its TLS certificate ({error}): docs/tls.md says which certificates are accepted and what to do"
             )
         }
         TlsError::AlertReceived(

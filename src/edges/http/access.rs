@@ -131,7 +131,7 @@ async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Cal
             return Ok(Caller::Bearer(token));
         }
         refuse(access, &request.extensions).await;
-        return Err(unauthorized("the token is not one of the token file\n", ", error=\"invalid_token\""));
+        return Err(unauthorized("the token is not in the token file [HS6511]\n", ", error=\"invalid_token\""));
     }
     if let Some(session) = cookie(headers, &access.cookie).and_then(|id| access.sessions.find(id, tokens)) {
         return Ok(Caller::Browser(session));
@@ -144,7 +144,7 @@ async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Cal
         let next: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", whole).finish();
         return Err(Redirect::to(&format!("/login?{next}")).into_response());
     }
-    Err(unauthorized("send a token: `Authorization: Bearer TOKEN`; a browser logs in at /login\n", ""))
+    Err(unauthorized("send a token: `Authorization: Bearer TOKEN`; a browser logs in at /login [HS6511]\n", ""))
 }
 
 /// Whether a browser asks, which shows what it gets to somebody: only such a client asks for HTML.
@@ -200,8 +200,9 @@ async fn with_form_token(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Body, Response> {
-    let refusal =
-        || (StatusCode::FORBIDDEN, "the form token is missing or wrong: load the page again\n").into_response();
+    let refusal = || {
+        (StatusCode::FORBIDDEN, "the form token is missing or wrong: load the page again [HS6513]\n").into_response()
+    };
     if let Some(shown) = headers.get(FORM_TOKEN_HEADER) {
         let is_right = shown.to_str().is_ok_and(|shown| session.is_form_token(shown));
         return if is_right { Ok(body) } else { Err(refusal()) };
@@ -216,7 +217,7 @@ async fn with_form_token(
 pub(super) async fn read_body(access: &Access, body: Body) -> Result<axum::body::Bytes, Response> {
     let most = access.body_bytes;
     to_bytes(body, most).await.map_err(|_| {
-        (StatusCode::PAYLOAD_TOO_LARGE, format!("the body was not whole or has more than {most} bytes\n"))
+        (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is incomplete or has more than {most} bytes [HS6515]\n"))
             .into_response()
     })
 }
@@ -229,12 +230,12 @@ fn unauthorized(text: &'static str, error: &str) -> Response {
 fn forbidden(needed: Right) -> Response {
     let needed = needed.name();
     let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needed}\"");
-    let text = format!("this token lacks the right `{needed}`\n");
+    let text = format!("this token lacks the right `{needed}` [HS6512]\n");
     (StatusCode::FORBIDDEN, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
 }
 
 fn cross_site() -> Response {
-    (StatusCode::FORBIDDEN, "a page of another site sent this request: it is refused\n").into_response()
+    (StatusCode::FORBIDDEN, "this request was refused: a page of another site sent it [HS6513]\n").into_response()
 }
 
 #[cfg(test)]

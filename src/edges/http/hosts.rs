@@ -45,7 +45,7 @@ impl Hosts {
             );
         }
         let text = format!(
-            "the host `{shown}` is not served here: use localhost or an IP address, or name the host in --http-hosts\n"
+            "the host `{shown}` is not served here: use localhost or an IP address, or name the host in --http-hosts [HS6514]\n"
         );
         Some((StatusCode::FORBIDDEN, text).into_response())
     }
@@ -55,7 +55,9 @@ impl Hosts {
 pub(super) fn check(name: &str) -> Result<(), String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if name.is_empty() || !name.chars().all(is_name) {
-        return Err(format!("`{name}` is not a host name: write the name alone, without a scheme and without a port"));
+        return Err(format!(
+            "`{name}` is not a host name: write the name alone, without a scheme and without a port [HS6503]"
+        ));
     }
     Ok(())
 }

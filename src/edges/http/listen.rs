@@ -11,13 +11,13 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
     if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) {
-        let number: u16 = port.parse().map_err(|_| format!("the port {port} is not one of 0 to 65535"))?;
+        let number: u16 = port.parse().map_err(|_| format!("the port {port} is not one of 0 to 65535 [HS6501]"))?;
         return Ok(SocketAddr::new(loopback, number));
     }
     text.parse().map_err(|_| {
         format!(
             "`{text}` is not an address to listen on: write a port (`8080` means 127.0.0.1:8080, which only this machine reaches) or an IP \
-             address with a port (`0.0.0.0:8080` and `[::]:8080` mean every interface)"
+             address with a port (`0.0.0.0:8080` and `[::]:8080` mean every interface) [HS6501]"
         )
     })
 }

@@ -33,12 +33,16 @@ pub(super) async fn log_in(State(access): State<Arc<Access>>, request: Request) 
     let next = field(&body, "next");
     let Some(token) = tokens.current().find(field(&body, "token").trim()) else {
         access::refuse(&access, &parts.extensions).await;
-        return page(StatusCode::UNAUTHORIZED, &next, "<p role=\"alert\">This token is not known here.</p>\n");
+        return page(
+            StatusCode::UNAUTHORIZED,
+            &next,
+            "<p role=\"alert\">This token is not in the token file [HS6511].</p>\n",
+        );
     };
     tracing::info!("HTTP: {} logged in", token.name);
     match access.sessions.begin(token) {
         Ok(id) => with_cookie(&access, local(&next), &id, LIFE.as_secs()),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("begin a session: {e}\n")).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot begin a session: {e}\n")).into_response(),
     }
 }
 

@@ -14,6 +14,6 @@ pub(super) fn secret() -> io::Result<String> {
     let mut bytes = [0; 32];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| io::Error::other("the system's random generator gave no bytes"))?;
+        .map_err(|_| io::Error::other("the random generator of the operating system failed [HS0009]"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

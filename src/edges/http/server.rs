@@ -50,7 +50,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(150);
 /// The first byte of a TLS handshake (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 0x16;
 /// What a client gets that speaks plain HTTP where we speak TLS.
-const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 41\r\nConnection: close\r\n\r\nthis port speaks TLS: ask with https://\r\n";
+const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 45\r\nConnection: close\r\n\r\nthis port speaks TLS: use https:// [HS6516]\r\n";
 
 /// How HTTP is served.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub enum HttpError {
     #[error("{0}")]
     Hosts(String),
     /// The address cannot be taken.
-    #[error("serve HTTP at {address}: {why}: choose another --http-listen, or stop what listens there")]
+    #[error("cannot serve HTTP at {address}: {why}; choose another --http-listen, or stop what listens there [HS6502]")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -323,7 +323,7 @@ async fn handshake(
             );
         }
         // It may be gone, or understand nothing: it gets no more from us either way.
-        let _ = stream.write_all(SPEAK_TLS).await;
+        let _ = stream.write_all(SPEAK_TLS.as_bytes()).await;
         let _ = stream.shutdown().await;
         return None;
     }

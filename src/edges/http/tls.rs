@@ -23,7 +23,7 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("read {}: {why}", file.display())]
+    #[error("cannot read {}: {why} [HS6505]", file.display())]
     Io {
         /// The file.
         file: PathBuf,
@@ -31,7 +31,7 @@ pub enum TlsError {
         why: io::Error,
     },
     /// A file does not hold what it should.
-    #[error("{} holds no {what} in PEM form{advice}", file.display())]
+    #[error("{} holds no {what} in PEM form{advice} [HS6505]", file.display())]
     Pem {
         /// The file.
         file: PathBuf,
@@ -41,7 +41,11 @@ pub enum TlsError {
         advice: &'static str,
     },
     /// rustls refuses the two.
-    #[error("the certificate {} and the key {}: {why}", files.certificate.display(), files.key.display())]
+    #[error(
+        "the certificate {} and the key {} cannot be used: {why} [HS6505]",
+        files.certificate.display(),
+        files.key.display()
+    )]
     Refused {
         /// The files.
         files: TlsFiles,

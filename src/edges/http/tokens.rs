@@ -89,12 +89,13 @@ impl Token {
     pub fn make(name: &str, rights: &[Right], users: Option<&[String]>) -> Result<(String, Token), String> {
         let secret = random::secret().map_err(|e| e.to_string())?;
         let text = format!("{PREFIX}{secret}");
-        check_name(name)?;
+        let coded = |why: String| format!("{why} [HS6506]");
+        check_name(name).map_err(coded)?;
         if rights.is_empty() {
-            return Err("give at least one right: read, act".to_owned());
+            return Err("a token needs at least one right: read, act [HS6506]".to_owned());
         }
         let users: Option<BTreeSet<String>> = users.map(|users| users.iter().cloned().collect());
-        users.iter().flatten().try_for_each(|user| check_user(user))?;
+        users.iter().flatten().try_for_each(|user| check_user(user)).map_err(coded)?;
         let digest = hash(text.as_bytes());
         Ok((text, Token { name: name.to_owned(), rights: rights.iter().copied().collect(), users, digest }))
     }
@@ -142,7 +143,7 @@ fn hash(token: &[u8]) -> [u8; 32] {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     /// It cannot be read.
-    #[error("read the token file {}: {why}", file.display())]
+    #[error("cannot read the token file {}: {why} [HS6504]", file.display())]
     Io {
         /// The file.
         file: PathBuf,
@@ -150,7 +151,7 @@ pub enum TokenFileError {
         why: io::Error,
     },
     /// A line of it is wrong.
-    #[error("{}:{line}: {what}; `helixstream http token` makes a line", file.display())]
+    #[error("{}:{line}: {what}; `helixstream http token` makes a valid line [HS6504]", file.display())]
     Line {
         /// The file.
         file: PathBuf,
@@ -190,7 +191,7 @@ impl Tokens {
             if tokens.iter().any(|other| other.digest == token.digest) {
                 return Err((
                     index + 1,
-                    "an earlier line has the same hash: give each name a token of its own".to_owned(),
+                    "an earlier line has the same hash: make a separate token for each name".to_owned(),
                 ));
             }
             tokens.push(Arc::new(token));

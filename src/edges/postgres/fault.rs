@@ -35,7 +35,7 @@ impl Fault {
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Fault {
-        let sqlx::Error::Database(refusal) = &error else { return Fault::Down(error.to_string()) };
+        let sqlx::Error::Database(refusal) = &error else { return Fault::Down(format!("{error} [HS4514]")) };
         let code = refusal.code().unwrap_or_default();
         match code.as_ref() {
             "23505" => Fault::Duplicate(told(refusal.as_ref())),
@@ -45,23 +45,38 @@ impl From<sqlx::Error> for Fault {
             code if ["22", "23", "54", "P0", "XX"].contains(&code.get(..2).unwrap_or_default()) => {
                 Fault::Row(told(refusal.as_ref()))
             }
-            _ => Fault::Down(told(refusal.as_ref())),
+            code => {
+                let class = code_of(code);
+                Fault::Down(format!("{} [{class}]", told(refusal.as_ref())))
+            }
         }
     }
 }
 
 /// What an error of a migration calls for.
 pub(super) fn of_migration(error: sqlx::Error) -> Fault {
-    let sqlx::Error::Database(refusal) = &error else { return Fault::Down(format!("a migration failed: {error}")) };
+    let sqlx::Error::Database(refusal) = &error else {
+        return Fault::Down(format!("a migration failed: {error} [HS4509]"));
+    };
     // Tables are looked for before; a function, a type or an index may still be there.
     if ["42P07", "42710", "42723"].contains(&refusal.code().unwrap_or_default().as_ref()) {
         return Fault::Foreign(format!(
-            "{}, and our migrations did not make it: give the mirror a schema of its own with --postgres-schema, \
-             or rename what is there",
+            "{}, and our migrations did not make it: choose a schema of its own for the mirror with --postgres-schema, \
+             or rename what is there [HS4503]",
             told(refusal.as_ref())
         ));
     }
-    Fault::Down(format!("a migration failed: {}", told(refusal.as_ref())))
+    Fault::Down(format!("a migration failed: {} [HS4509]", told(refusal.as_ref())))
+}
+
+/// The code of our own for a refusal with this SQLSTATE.
+fn code_of(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "42501" => "HS4512",
+        "28P01" | "28000" => "HS4507",
+        "42P05" | "26000" => "HS4513",
+        _ => "HS4511",
+    }
 }
 
 /// What Postgres says, cut to a length, with its code and what to do where that is known.
@@ -70,7 +85,7 @@ fn told(refusal: &dyn DatabaseError) -> String {
     let code = refusal.code().unwrap_or_default();
     let remedy = match code.as_ref() {
         "42501" => "; docs/postgres.md lists the GRANTs that the mirror's role needs",
-        "28P01" | "28000" => "; docs/postgres.md says where user and password are taken from",
+        "28P01" | "28000" => "; docs/postgres.md says where user and password are read from",
         "42P05" | "26000" => {
             "; a pooler between us and Postgres mixes up sessions: docs/postgres.md says which are supported"
         }

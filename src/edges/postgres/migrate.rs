@@ -72,8 +72,8 @@ impl Database {
             MIGRATIONS.iter().filter(|one| is_applied(one)).flat_map(|one| relations(one.sql.as_str())).collect();
         if let Some(name) = found.iter().find(|name| !ours.contains(&name.as_str())) {
             return Err(Fault::Foreign(format!(
-                "schema {} of {} has a table or view {name} that our migrations did not make; nothing there was \
-                 touched: give the mirror a schema of its own with --postgres-schema, or rename {name}",
+                "schema {} of {} has a table or view {name} that our migrations did not make; nothing was changed: choose a schema \
+                 of its own for the mirror with --postgres-schema, or rename {name} [HS4503]",
                 self.schema(),
                 self.place()
             )));
@@ -83,8 +83,8 @@ impl Database {
             if known.is_none_or(|one| *one.checksum != **checksum) || !is_done {
                 return Err(Fault::Foreign(format!(
                     "the schema has migrations that are not those of this helixstream (migration {version} is unknown, \
-                     another or unfinished): run the version that made them or a later one, or give the mirror a schema of \
-                     its own with --postgres-schema"
+                     another or unfinished): run the version that made them or a later one, or choose a schema of its own for \
+                     the mirror with --postgres-schema [HS4504]"
                 )));
             }
         }
@@ -132,7 +132,7 @@ impl Database {
         let (role, Some(grant)): (String, Option<String>) = lacks else { return Ok(()) };
         Err(Fault::Down(format!(
             "schema {} of {} lacks {} migrations, and role {role} may not run them. Run `helixstream mirror migrate` as the role \
-             that owns the schema (docs/postgres.md has the roles and their GRANTs), or let this one: {grant}",
+             that owns the schema (docs/postgres.md has the roles and their GRANTs), or grant this role the right: {grant} [HS4510]",
             self.schema(),
             self.place(),
             standing.missing

@@ -28,13 +28,15 @@ pub struct Database {
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The URL does not parse; its password is not in the message.
-    #[error("the Postgres URL cannot be read ({0}); it looks like postgres://user:password@host:5432/database")]
+    #[error("the Postgres URL cannot be read ({0}); write it as postgres://user:password@host:5432/database [HS4501]")]
     Url(#[from] UrlError),
     /// A name that no schema can have.
-    #[error("`{0}` cannot be a schema: Postgres takes names of 1 to 63 bytes that do not begin with pg_")]
+    #[error(
+        "`{0}` cannot be the name of a schema: Postgres allows names of 1 to 63 bytes that do not begin with pg_ [HS4502]"
+    )]
     Schema(String),
     /// The system gives us nothing to run a connection on.
-    #[error("cannot start what runs the connection to Postgres: {0}")]
+    #[error("cannot start the event loop of the connection to Postgres: {0} [HS0008]")]
     Runtime(#[from] std::io::Error),
     /// Tables of our names that our migrations did not make.
     #[error("{0}")]
@@ -98,8 +100,13 @@ impl Database {
                 Ok::<_, Fault>(())
             };
             let looked = tokio::time::timeout(limit, look).await;
-            let late =
-                || DatabaseError::Unavailable(format!("no answer from {} within {} s", self.place(), limit.as_secs()));
+            let late = || {
+                DatabaseError::Unavailable(format!(
+                    "no answer from {} within {} s [HS4505]",
+                    self.place(),
+                    limit.as_secs()
+                ))
+            };
             Ok(looked.map_err(|_| late())??)
         })
     }
@@ -168,7 +175,10 @@ impl Session {
     /// Begins a transaction that writes, on a connection that is made and prepared if there is none.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, Fault> {
         self.prepare().await?;
-        let connection = self.connection.as_mut().ok_or_else(|| Fault::Down("no connection".to_owned()))?;
+        let connection = self
+            .connection
+            .as_mut()
+            .ok_or_else(|| Fault::Down("there is no connection to Postgres [HS9000]".to_owned()))?;
         begin(connection, &self.database.schema, Purpose::Write).await
     }
 

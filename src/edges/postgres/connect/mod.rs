@@ -50,12 +50,18 @@ enum Failed {
     Tls(String),
     /// The server has heard who we are, and says no.
     Turned(String),
+    /// The password cannot be read; the reason has a code of its own.
+    NoPassword(String),
 }
 
 impl Failed {
+    /// The reason with its code, for people.
     fn reason(self) -> String {
         match self {
-            Failed::Unreachable(reason) | Failed::Tls(reason) | Failed::Turned(reason) => reason,
+            Failed::Unreachable(reason) => format!("{reason} [HS4505]"),
+            Failed::Tls(reason) => format!("{reason} [HS4506]"),
+            Failed::Turned(reason) => format!("{reason} [HS4507]"),
+            Failed::NoPassword(reason) => reason,
         }
     }
 }
@@ -86,7 +92,7 @@ impl Way {
             let reason = match tried {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(reason)) => reason,
-                Err(_) => format!("no connection within {} s", limit.as_secs()),
+                Err(_) => format!("no connection within {} s [HS4505]", limit.as_secs()),
             };
             reasons.push(if several { format!("{}: {reason}", shown(host)) } else { reason });
         }
@@ -107,8 +113,8 @@ impl Way {
             let tried = if *encrypted { self.try_encrypted(host).await } else { self.try_plain(host, None).await };
             match tried {
                 Ok(connection) => return self.if_it_will_do(connection).await,
-                Err(Failed::Unreachable(reason)) => {
-                    reasons.push(reason);
+                Err(failed @ Failed::Unreachable(_)) => {
+                    reasons.push(failed.reason());
                     break;
                 }
                 Err(failed) => reasons.push(failed.reason()),
@@ -122,7 +128,7 @@ impl Way {
         let tunnel = Tunnel::open(host, &self.options.ssl).await.map_err(|e| match e {
             NoTunnel::Unreachable(reason) => Failed::Unreachable(reason),
             NoTunnel::Plain => Failed::Tls(format!(
-                "the server has no TLS (its setting ssl is off): sslmode=disable or prefer connects without, {} does not",
+                "the server has no TLS (its setting ssl is off): sslmode=disable or prefer connects without TLS, {} does not",
                 self.options.ssl.mode.name()
             )),
             NoTunnel::Refused(reason) => Failed::Tls(reason),
@@ -131,7 +137,7 @@ impl Way {
         connected.map_err(|failed| match (failed, tunnel.why_broken()) {
             // A server may refuse a client's certificate after it has agreed to all else.
             (Failed::Unreachable(_), Some(why)) => Failed::Tls(format!(
-                "the server broke the connection off: {why} (is a client certificate, sslcert and sslkey, needed, or one of another authority?)"
+                "the server closed the connection: {why} (it may require a client certificate, sslcert and sslkey, or one of another authority)"
             )),
             (failed, _) => failed,
         })
@@ -148,7 +154,7 @@ impl Way {
             (None, None) if at.starts_with('/') => to.host("localhost").socket(at),
             (None, None) => to.host(at),
         };
-        let password = self.password(host).map_err(Failed::Turned)?;
+        let password = self.password(host).map_err(Failed::NoPassword)?;
         to = to.username(&options.user).password(password.as_deref().unwrap_or_default()).database(&options.database);
         let settings = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         if settings.len() > 0 {
@@ -161,7 +167,7 @@ impl Way {
                 if refusal.code().is_some_and(|code| code == "28P01") && password.is_none() =>
             {
                 Failed::Turned(format!(
-                    "{}; no password was given (docs/postgres.md says where it may stand)",
+                    "{}; no password was set (docs/postgres.md says where it can be set)",
                     refusal.message()
                 ))
             }
@@ -186,7 +192,7 @@ impl Way {
 
     /// Whether it is one of those that `target_session_attrs` asks for.
     async fn if_it_will_do(&self, mut connection: PgConnection) -> Result<PgConnection, String> {
-        let asked = |answer: Result<String, sqlx::Error>| answer.map_err(|e| e.to_string());
+        let asked = |answer: Result<String, sqlx::Error>| answer.map_err(|e| format!("{e} [HS4505]"));
         let target = self.options.target;
         let (will_do, what) = match target {
             Target::Any => return Ok(connection),
@@ -204,7 +210,7 @@ impl Way {
         }
         let is = if matches!(target, Target::ReadWrite | Target::Primary) { "is" } else { "is not" };
         let _ = connection.close().await;
-        Err(format!("the server {is} {what}, and target_session_attrs asks for another"))
+        Err(format!("the server {is} {what}, and target_session_attrs requires another [HS4508]"))
     }
 }
 

@@ -173,7 +173,7 @@ impl Options {
             let set = (at.variable)(variable).filter(|value| !value.is_empty() && !harmless.contains(&value.as_str()));
             if set.is_some() {
                 return Err(UrlError::new(format!(
-                    "{variable} is set, which is not supported here: unset it for this program"
+                    "the environment variable {variable} is set, which is not supported: unset it for this program"
                 )));
             }
         }
@@ -184,7 +184,8 @@ impl Options {
         };
         let home = (at.variable)("HOME").map(PathBuf::from);
         let user = value("user").or_else(|| at.user.clone());
-        let user = user.ok_or_else(|| UrlError::new("it names no user, and the user who runs this has no name"))?;
+        let user =
+            user.ok_or_else(|| UrlError::new("it has no user, and the user who runs this process has no name"))?;
         Ok(Options {
             hosts: hosts(value("host"), value("hostaddr"), value("port"), at)?,
             database: value("dbname").unwrap_or_else(|| user.clone()),
@@ -209,13 +210,13 @@ fn given(url: &str) -> Result<Vec<(String, String)>, UrlError> {
         let is_known = KNOWN.iter().any(|(known, _)| known == name) || IDLE.contains(&name.as_str());
         match FIXED.iter().find(|(fixed, _)| fixed == name) {
             Some((_, values)) if !values.contains(&value.as_str()) => {
-                return Err(UrlError::new(format!("`{name}` can only be {} here", values.join(" or "))));
+                return Err(UrlError::new(format!("`{name}` can only be {}", values.join(" or "))));
             }
             None if !is_known => {
                 let shown: String = name.chars().take(40).collect();
                 let known: Vec<&str> = KNOWN.iter().map(|(known, _)| *known).collect();
                 return Err(UrlError::new(format!(
-                    "parameter `{shown}` is not supported; these are: {}",
+                    "parameter `{shown}` is not supported; the supported ones are: {}",
                     known.join(", ")
                 )));
             }
@@ -241,16 +242,18 @@ fn hosts(
     }
     if ports.len() > 1 && ports.len() != count {
         return Err(UrlError::new(format!(
-            "it has {} ports for {count} hosts: one for each, or one for all",
+            "it has {} ports for {count} hosts: write one port for each host, or one for all",
             ports.len()
         )));
     }
     let host = |number: usize| {
         let port = match ports.get(number).or(ports.first()).map(String::as_str) {
             None | Some("") => PORT,
-            Some(port) => {
-                port.parse().ok().filter(|port| *port > 0).ok_or_else(|| UrlError::new("the port is no number"))?
-            }
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| UrlError::new("the port is not a number from 1 to 65535"))?,
         };
         let address = addresses.get(number).filter(|address| !address.is_empty()).cloned();
         let name = names.get(number).filter(|name| !name.is_empty()).cloned();
@@ -293,8 +296,8 @@ fn ssl(value: &dyn Fn(&str) -> Option<String>, home: Option<&Path>, at: &Surroun
     };
     if mode >= SslMode::VerifyCa && roots == Roots::None {
         return Err(UrlError::new(
-            "sslmode=verify-ca and verify-full need sslrootcert: the file with the certificates of those whom you trust, or `system` for \
-             those whom the system trusts (with verify-full)",
+            "sslmode=verify-ca and verify-full need sslrootcert: the file with the certificates of the authorities that you trust, or \
+             `system` for those that the system trusts (with verify-full)",
         ));
     }
     let file = |name: &str, default: &str| value(name).map(PathBuf::from).or_else(|| at_home(default));

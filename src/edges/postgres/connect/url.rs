@@ -52,10 +52,10 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, UrlError> {
         rest = query;
     }
     for pair in rest.strip_prefix('?').unwrap_or("").split_terminator('&') {
-        let (name, value) = pair.split_once('=').ok_or_else(|| wrong("a parameter behind ? has no ="))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| wrong("a parameter after ? has no ="))?;
         let name = decoded(name).map_err(wrong)?;
         if value.contains('=') {
-            return Err(wrong(&format!("parameter {name} has a second =, which is written %3D in a value")));
+            return Err(wrong(&format!("parameter {name} has a second =, which must be written %3D in a value")));
         }
         put(&name, value)?;
     }
@@ -74,11 +74,9 @@ fn without_scheme(url: &str) -> Result<&str, UrlError> {
     }
     let scheme: String = url.chars().take_while(|c| c.is_ascii_alphanumeric() || "+.-".contains(*c)).take(20).collect();
     Err(UrlError(match scheme.as_str() {
-        "jdbc" => "it is a URL for Java: leave out `jdbc:`, and write user and password before the host".to_owned(),
+        "jdbc" => "it is a URL for Java: remove `jdbc:`, and write user and password before the host".to_owned(),
         _ if url[scheme.len()..].starts_with("://") => {
-            format!(
-                "its scheme is `{scheme}`, and this is a database that we cannot write to: `postgres` or `postgresql` is needed"
-            )
+            format!("its scheme is `{scheme}`, but only `postgres` and `postgresql` are supported")
         }
         _ => "it does not begin with postgres:// or postgresql://".to_owned(),
     }))
@@ -90,7 +88,7 @@ fn one_host(rest: &str) -> Result<(&str, &str, &str), &'static str> {
         Some(bracketed) => {
             let (host, behind) = bracketed.split_once(']').ok_or("an IPv6 address has no closing ]")?;
             if host.is_empty() || !(behind.is_empty() || behind.starts_with([':', '/', '?', ','])) {
-                return Err("an IPv6 address in [ ] is empty, or something other than : / ? or , stands behind it");
+                return Err("an IPv6 address in [ ] is empty, or something other than : / ? or , follows it");
             }
             (host, behind)
         }
@@ -175,7 +173,7 @@ mod tests {
     fn what_is_no_url_of_postgres_is_refused_without_its_secrets() {
         let cases = [
             ("mysql://u:s3cret@h/d", "`mysql`"),
-            ("jdbc:postgresql://h/d?password=s3cret", "leave out `jdbc:`"),
+            ("jdbc:postgresql://h/d?password=s3cret", "remove `jdbc:`"),
             ("host=h password=s3cret", "postgres://"),
             ("POSTGRES://h", "`POSTGRES`"),
             ("postgres://u:s3cret@ret@h/d", "percent-encoded"),
