@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use helixstream::app::{self, Custom};
-use helixstream::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
+use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use helixstream::edges::cli::Cli;
 
 /// The shortest value that is not null wins, then the smallest by its bytes. It looks at the contenders alone, so all

@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use helixstream::domain::event::wire::{self, EventRef, Source};
 use helixstream::domain::event::{self, Limits};
-use helixstream::domain::resolve::Reading;
 use helixstream::domain::settings::Settings;
 use helixstream::domain::state::{Arena, Loader, Memory, ReadFailure, RowPut, Rows, StateError};
 use helixstream::domain::step::step;
+use helixstream::domain::view::ResolutionContext;
 
 use super::generator::Generated;
 use super::measure::Watch;
@@ -133,13 +133,13 @@ pub fn apply_one(
 
 /// Everything that an event sets off: state, resolved memory, conflict records.
 fn step_all(events: &[Routed], settings: &Settings) -> anyhow::Result<Row> {
-    let reading = Reading { settings, custom: None };
+    let context = ResolutionContext { settings, custom: None };
     let mut store = Store::default();
     let (mut snapshots, mut conflicts, mut emitted, mut written) = (0_u64, 0_u64, 0, 0);
     let watch = Watch::thread()?;
     for routed in events {
         let event = wire::decode(&routed.event)?;
-        let outcome = step(&store, &routed.memory, &event, &reading)?;
+        let outcome = step(&store, &routed.memory, &event, &context)?;
         if let Some(resolved) = &outcome.resolved {
             snapshots += 1;
             emitted += resolved.json.len() as u64;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use helixstream::domain::event::wire::{EventRef, Source};
-use helixstream::domain::resolve::Reading;
 use helixstream::domain::settings::Settings;
 use helixstream::domain::state::digest;
 use helixstream::domain::step::step;
+use helixstream::domain::view::ResolutionContext;
 
 use super::apply::{Store, apply_one, spread};
 use super::measure::Watch;
@@ -78,7 +78,7 @@ fn one(writers: Writers, name: &str, size: usize, settings: &Settings) -> anyhow
     let spent = watch.read()?;
     let (rows_read, bytes_read) = store.take_counts();
     let begun = Instant::now();
-    step(&store, MEMORY, &small, &Reading { settings, custom: None })?;
+    step(&store, MEMORY, &small, &ResolutionContext { settings, custom: None })?;
     let step_us = begun.elapsed().as_nanos() as f64 / 1000.0;
     let written: usize = puts.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
     let what = format!("apply at {} live writes, {name}", thousands(size as u64));

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::config::setting::SPECS;
-    use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
+    use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 
     const MEMORY: &str = include_str!("../../topologies/memory.toml");
     const COUNTS: &str = include_str!("../../topologies/conflict-counts.toml");

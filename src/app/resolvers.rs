@@ -8,8 +8,8 @@ use super::CommandError;
 use super::scripting::budget;
 use crate::config::Topology as File;
 use crate::config::script::names;
-use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
 use crate::domain::settings::Settings;
+use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use crate::edges::script::Script;
 
 /// The resolvers that a program registers, by the name that `custom:<name>` calls them by.

@@ -12,8 +12,8 @@ use crate::config::script::{Script, names};
 use crate::config::store::Store;
 use crate::config::variables::Variables;
 use crate::config::{self, Topology as File};
-use crate::domain::resolve::Reading;
 use crate::domain::state::{ReadFailure, Rows};
+use crate::domain::view::ResolutionContext;
 use crate::edges::cli::{StateAction, StateTarget, TopologyArgs};
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::state_dir::InstanceDir;
@@ -87,8 +87,8 @@ struct Open {
 
 impl Open {
     fn show(&self, id: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let reading = Reading { settings: &self.file.values.resolver, custom: self.custom.as_deref() };
-        inspect::memory(&StoreRows(&*self.db), id, &reading)
+        let context = ResolutionContext { settings: &self.file.values.resolver, custom: self.custom.as_deref() };
+        inspect::memory(&StoreRows(&*self.db), id, &context)
             .with_context(|| format!("read the memory {id} of task {}", self.task))
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::domain::conflict::OpenConflict;
-use crate::domain::resolve::{ObjectWriter, Reading, write_clock};
 use crate::domain::state::{Arena, Loader, Memory, Register, Rows, StateError, memory_of_head};
+use crate::domain::view::{ObjectWriter, ResolutionContext, write_clock};
 
 /// The memory whose head row lies under a key; `None` for the key of any other row.
 pub fn memory_of(key: &[u8]) -> Option<&str> {
@@ -16,14 +16,14 @@ pub fn memory_of(key: &[u8]) -> Option<&str> {
 ///
 /// # Errors
 /// [`StateError`]: a row could not be read.
-pub fn memory(rows: &dyn Rows, id: &str, reading: &Reading<'_>) -> Result<Option<Vec<u8>>, StateError> {
+pub fn memory(rows: &dyn Rows, id: &str, context: &ResolutionContext<'_>) -> Result<Option<Vec<u8>>, StateError> {
     let arena = Arena::new();
     let mut memory = Memory::open(Loader::new(rows, &arena, id))?;
     if memory.is_new() {
         return Ok(None);
     }
-    let shown = reading.shown(&memory);
-    let resolved = reading.resolved(&mut memory, &shown)?;
+    let visible = context.visible_frontier(&memory);
+    let resolved = context.resolved(&mut memory, &visible)?;
     memory.load_all()?;
     let mut out = Vec::with_capacity(2 * resolved.json.len());
     let mut o = ObjectWriter::new(&mut out);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::domain::event::{self, Limits};
-use crate::domain::resolve::{ObjectWriter, write_clock};
+use crate::domain::view::{ObjectWriter, write_clock};
 use json::rfc3339;
 use json::{self, Document};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::expressions::{given, key, one};
 use super::{Input, LEFT_OUT, MISSING_KEY, Outputs};
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
 use crate::streams::processor::{Context, Processor, ProcessorError, Retained};
 use crate::streams::record::{Headers, Record};

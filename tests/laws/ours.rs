@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use helixstream::domain::event::wire::{self, Source};
 use helixstream::domain::event::{Kind, Limits, decode};
-use helixstream::domain::resolve::Reading;
-use helixstream::domain::resolver::CustomResolver;
 use helixstream::domain::settings::Settings;
 use helixstream::domain::state::{Arena, Layout, Loader, ReadFailure, Rows, memory_of_head};
 use helixstream::domain::step::{read, step_within};
+use helixstream::domain::strategy::CustomResolver;
+use helixstream::domain::view::ResolutionContext;
 
 use crate::model;
 
@@ -51,8 +51,8 @@ impl Map {
         let recorder = Recorder { map: self, read: &read };
         let settings = Settings::default();
         for memory in self.0.keys().filter_map(|key| memory_of_head(key)) {
-            let reading = Reading { settings: &settings, custom: None };
-            helixstream::memories::inspect::memory(&recorder, memory, &reading).expect("reads");
+            let context = ResolutionContext { settings: &settings, custom: None };
+            helixstream::memories::inspect::memory(&recorder, memory, &context).expect("reads");
         }
         self.0.len() - read.borrow().len()
     }
@@ -109,7 +109,7 @@ pub struct Run {
 impl Run {
     /// The resolved memory as it stands.
     pub fn resolved(&self, memory: &str, settings: &Settings) -> Option<String> {
-        let resolved = read(&self.rows, memory, &Reading { settings, custom: None }).expect("reads");
+        let resolved = read(&self.rows, memory, &ResolutionContext { settings, custom: None }).expect("reads");
         resolved.map(|r| String::from_utf8(r.json).expect("is UTF-8"))
     }
 }
@@ -133,7 +133,7 @@ pub fn run_with(
 ) -> Run {
     let limits = Limits { max_clock_entries: settings.max_clock_entries, max_value_bytes: settings.max_value_bytes };
     let ours = self::settings(settings);
-    let reading = Reading { settings: &ours, custom };
+    let context = ResolutionContext { settings: &ours, custom };
     let mut run = Run::default();
     for record in records {
         let event = match decode(record.value.as_deref(), record.timestamp_ms, &limits) {
@@ -157,17 +157,17 @@ pub fn run_with(
         for (memory, absorb_into) in at {
             let mut bytes = Vec::new();
             wire::encode(&event, &source, record.timestamp_ms, absorb_into, &mut bytes);
-            one(&mut run, memory, &bytes, time, &reading, layout);
+            one(&mut run, memory, &bytes, time, &context, layout);
         }
     }
     run
 }
 
-fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, reading: &Reading<'_>, layout: Layout) {
+fn one(run: &mut Run, memory: &str, event: &[u8], time: i64, context: &ResolutionContext<'_>, layout: Layout) {
     let event = wire::decode(event).expect("reads its own form");
     let arena = Arena::new();
     let loader = Loader::new(&run.rows, &arena, memory).with_layout(layout);
-    let outcome = step_within(loader, &event, reading).expect("steps");
+    let outcome = step_within(loader, &event, context).expect("steps");
     for (key, value) in outcome.puts {
         match value {
             Some(value) => run.rows.0.insert(key, value),

@@ -1,8 +1,8 @@
 //! What `helixstream conflicts resolve` publishes ends the conflict, whatever it is about, and twice is as good as once.
 
 use helixstream::domain::event::Limits;
-use helixstream::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
 use helixstream::domain::state::Layout;
+use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use helixstream::memories::settle::{self, Conflict, Decision};
 
 use crate::model::{self, Record, Strategy, generate};

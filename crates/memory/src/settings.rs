@@ -16,7 +16,7 @@ pub enum Strategy {
     VectorClock,
     /// Joins by field: longest content, union of tags, greatest confidence or strength, and so on.
     MergeAll,
-    /// The [`crate::resolver::CustomResolver`] that is set for the field.
+    /// The [`crate::strategy::CustomResolver`] that is set for the field.
     Custom,
 }
 

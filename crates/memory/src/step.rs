@@ -2,8 +2,8 @@
 
 use super::conflict::{self, ConflictRecord};
 use super::event::wire::EventRef;
-use super::resolve::{Reading, Resolved};
 use super::state::{Arena, Field, Loader, Memory, RowPut, Rows, StateError, digest};
+use super::view::{ResolutionContext, Resolved};
 
 /// What one event did, as data.
 #[derive(Debug, Default)]
@@ -38,8 +38,13 @@ pub struct Users {
 ///
 /// # Errors
 /// [`StateError`]: the state could not be read. Nothing is to be written then.
-pub fn step(rows: &dyn Rows, memory: &str, event: &EventRef<'_>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
-    step_within(Loader::new(rows, &Arena::new(), memory), event, reading)
+pub fn step(
+    rows: &dyn Rows,
+    memory: &str,
+    event: &EventRef<'_>,
+    context: &ResolutionContext<'_>,
+) -> Result<Outcome, StateError> {
+    step_within(Loader::new(rows, &Arena::new(), memory), event, context)
 }
 
 /// [`step`], which tells of the memory's users too.
@@ -50,14 +55,14 @@ pub fn step_with_users(
     rows: &dyn Rows,
     memory: &str,
     event: &EventRef<'_>,
-    reading: &Reading<'_>,
+    context: &ResolutionContext<'_>,
 ) -> Result<Outcome, StateError> {
     let arena = Arena::new();
     let mut state = Memory::open(Loader::new(rows, &arena, memory))?;
-    let before = user_of(&state, reading)?;
-    let mut outcome = apply(&mut state, event, reading)?;
+    let before = user_of(&state, context)?;
+    let mut outcome = apply(&mut state, event, context)?;
     if outcome.resolved.is_some() {
-        outcome.users = Users { before, after: user_of(&state, reading)? };
+        outcome.users = Users { before, after: user_of(&state, context)? };
     }
     close(state, outcome)
 }
@@ -66,24 +71,32 @@ pub fn step_with_users(
 ///
 /// # Errors
 /// As [`step`].
-pub fn step_within<'a>(loader: Loader<'a>, event: &EventRef<'a>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
+pub fn step_within<'a>(
+    loader: Loader<'a>,
+    event: &EventRef<'a>,
+    context: &ResolutionContext<'_>,
+) -> Result<Outcome, StateError> {
     let mut state = Memory::open(loader)?;
-    let outcome = apply(&mut state, event, reading)?;
+    let outcome = apply(&mut state, event, context)?;
     close(state, outcome)
 }
 
-fn apply<'a>(state: &mut Memory<'a>, event: &EventRef<'a>, reading: &Reading<'_>) -> Result<Outcome, StateError> {
-    let applied = state.apply(event, reading.settings)?;
-    let shown = reading.shown(state);
+fn apply<'a>(
+    state: &mut Memory<'a>,
+    event: &EventRef<'a>,
+    context: &ResolutionContext<'_>,
+) -> Result<Outcome, StateError> {
+    let applied = state.apply(event, context.settings)?;
+    let visible = context.visible_frontier(state);
     if !applied.changed {
-        return Ok(Outcome { is_active: shown.is_active, updated_at: state.updated_at, ..Outcome::default() });
+        return Ok(Outcome { is_active: visible.is_active, updated_at: state.updated_at, ..Outcome::default() });
     }
-    let resolved = reading.resolved(state, &shown)?;
-    let conflicts = conflict::after(state, &applied, &shown, reading, &resolved.json)?;
+    let resolved = context.resolved(state, &visible)?;
+    let conflicts = conflict::after(state, &applied, &visible, context, &resolved.json)?;
     let emits = state.replace_resolved_digest(digest(&resolved.json));
     Ok(Outcome {
         changed: true,
-        is_active: shown.is_active,
+        is_active: visible.is_active,
         updated_at: state.updated_at,
         resolved: emits.then_some(resolved),
         conflicts,
@@ -96,11 +109,11 @@ fn close(state: Memory<'_>, outcome: Outcome) -> Result<Outcome, StateError> {
 }
 
 /// The user of a memory, if it is active and has one. What a custom resolver makes of it may be no text, and then it is nobody's.
-fn user_of(state: &Memory<'_>, reading: &Reading<'_>) -> Result<Option<String>, StateError> {
-    if state.is_new() || !reading.shown(state).is_active {
+fn user_of(state: &Memory<'_>, context: &ResolutionContext<'_>) -> Result<Option<String>, StateError> {
+    if state.is_new() || !context.visible_frontier(state).is_active {
         return Ok(None);
     }
-    let Some(user) = reading.field(state, Field::UserId)? else { return Ok(None) };
+    let Some(user) = context.field(state, Field::UserId)? else { return Ok(None) };
     let document = json::parse(&user.bytes(state)?).ok().and_then(|d| d.root().as_str().map(str::to_owned));
     Ok(document.filter(|user| !user.is_empty()))
 }
@@ -109,14 +122,14 @@ fn user_of(state: &Memory<'_>, reading: &Reading<'_>) -> Result<Option<String>, 
 ///
 /// # Errors
 /// As [`step`].
-pub fn read(rows: &dyn Rows, memory: &str, reading: &Reading<'_>) -> Result<Option<Resolved>, StateError> {
+pub fn read(rows: &dyn Rows, memory: &str, context: &ResolutionContext<'_>) -> Result<Option<Resolved>, StateError> {
     let arena = Arena::new();
     let mut state = Memory::open(Loader::new(rows, &arena, memory))?;
     if state.is_new() {
         return Ok(None);
     }
-    let shown = reading.shown(&state);
-    reading.resolved(&mut state, &shown).map(Some)
+    let visible = context.visible_frontier(&state);
+    context.resolved(&mut state, &visible).map(Some)
 }
 
 #[cfg(test)]
@@ -155,7 +168,7 @@ mod tests {
     }
 
     fn run(map: &mut Map, event: &EventRef<'_>, settings: &Settings) -> Outcome {
-        let outcome = step(map, "m", event, &Reading { settings, custom: None }).expect("steps");
+        let outcome = step(map, "m", event, &ResolutionContext { settings, custom: None }).expect("steps");
         for (key, value) in &outcome.puts {
             match value {
                 Some(v) => map.0.insert(key.clone(), v.clone()),

@@ -16,8 +16,8 @@
 use super::binary::{BinaryError, Reader, put_bytes, put_varint};
 use super::event::Event;
 use super::event::wire::{Source, clock, put_clock, put_source, source, unzigzag, zigzag};
-use super::resolve::{Reading, Resolved};
 use super::state::{Arena, Loader, Memory, Rows, StateError};
+use super::view::{ResolutionContext, Resolved};
 
 /// The first byte of a request, in the place of an event's version.
 pub const KIND: u8 = b's';
@@ -87,7 +87,7 @@ pub fn unseen(
     rows: &dyn Rows,
     memory: &str,
     seen: &[(&str, u64)],
-    reading: &Reading<'_>,
+    context: &ResolutionContext<'_>,
 ) -> Result<Option<Resolved>, StateError> {
     let arena = Arena::new();
     let mut state = Memory::open(Loader::new(rows, &arena, memory))?;
@@ -99,8 +99,8 @@ pub fn unseen(
     if state.is_new() || !(seen.is_empty() || state.clock().iter().any(above)) {
         return Ok(None);
     }
-    let shown = reading.shown(&state);
-    reading.resolved(&mut state, &shown).map(Some)
+    let visible = context.visible_frontier(&state);
+    context.resolved(&mut state, &visible).map(Some)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use apache_avro::types::Value;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 use json::Number;
 use json::{write_number, write_string};
 

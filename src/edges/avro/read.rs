@@ -8,7 +8,7 @@ use apache_avro::schema::RecordSchema;
 use apache_avro::types::Value;
 
 use super::schemas::is_marked;
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 use json::Number;
 
 /// Paths that can be cleared, besides those of metadata.

@@ -12,7 +12,7 @@ use super::uses::{Part, Uses};
 use super::values::{self, Left};
 use super::{Budget, Flaw, MAX_TEXT_CHARS, functions};
 use crate::domain::event::Class;
-use crate::domain::resolver::ResolverFailure;
+use crate::domain::strategy::ResolverFailure;
 use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
 use json::{self, Kind, Value};
 

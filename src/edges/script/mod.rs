@@ -27,7 +27,7 @@ use std::thread;
 
 use rhai::Dynamic;
 
-use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
+use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 pub use expression::{Compiled, ExpressionCompiler};
 use sandbox::Sandbox;
 

@@ -7,7 +7,7 @@ use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, OptimizationLevel
 
 use super::values::{self, Cleared, Deferred};
 use super::{Answer, Budget, Flaw, functions};
-use crate::domain::resolver::{Resolution, ResolverFailure};
+use crate::domain::strategy::{Resolution, ResolverFailure};
 
 /// The function that is asked.
 const ENTRY: &str = "resolve";

@@ -3,7 +3,7 @@
 use super::{Budget, Script};
 use crate::domain::causality::Header;
 use crate::domain::event::wire::Source;
-use crate::domain::resolver::{Contender, CustomResolver, Resolution, ResolverFailure};
+use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use json::Number;
 
 const BUDGET: Budget = Budget { operations: 50_000, bytes: 1 << 20, items: 10_000, depth: 8 };

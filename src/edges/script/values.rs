@@ -5,7 +5,7 @@ use std::fmt::Display;
 use rhai::{Array, Dynamic, FLOAT, INT, Map};
 
 use super::Budget;
-use crate::domain::resolver::{Contender, ResolverFailure};
+use crate::domain::strategy::{Contender, ResolverFailure};
 use json::Number;
 use json::rfc3339;
 use json::{self, Kind, MAX_DEPTH, Value};

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{raw, readable};
 use crate::domain::clock::UNCLOCKED;
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 
 /// What a resolved memory says, or of a version of it what a conflict record tells. Values are canonical JSON; nesting is
 /// not read, since that of a record may be deeper than a reader of its own would take.

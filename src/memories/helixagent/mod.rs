@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::encode::{Encoder, Output};
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 use crate::streams::processor::ProcessorError;
 use memory::{Act, Memory};
 

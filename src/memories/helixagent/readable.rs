@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 use json::rfc3339;
 
 /// What a member may hold.
@@ -104,7 +104,7 @@ pub(super) fn embedding(value: Option<&RawValue>) -> serde_json::Result<Option<&
 pub(super) fn clock(entries: &BTreeMap<String, u64>) -> Vec<u8> {
     let entries: Vec<(&str, u64)> = entries.iter().map(|(node, counter)| (node.as_str(), *counter)).collect();
     let mut object = Vec::new();
-    crate::domain::resolve::write_clock(&mut object, &entries);
+    crate::domain::view::write_clock(&mut object, &entries);
     let mut out = Vec::with_capacity(2 * object.len());
     json::write_string(&mut out, &String::from_utf8_lossy(&object));
     out

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::memory::{Act, Memory};
 use super::{Envelope, raw};
-use crate::domain::resolve::ObjectWriter;
+use crate::domain::view::ObjectWriter;
 
 /// The type of the message around a report. It is no event's, so a node that takes it for one passes over it.
 const TYPE: &str = "memory.conflict";

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::memory::{self, Memory};
 use super::{Envelope, raw, readable};
 use crate::domain::clock::UNCLOCKED;
-use crate::domain::resolve::{ObjectWriter, write_clock};
+use crate::domain::view::{ObjectWriter, write_clock};
 
 /// The type of the message around a snapshot. It is no event's, so a node that takes it for one passes over it.
 const TYPE: &str = "user.snapshot";

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use super::original::Original;
 use crate::domain::binary::BinaryError;
 use crate::domain::event::wire;
-use crate::domain::resolve::{Reading, Resolved};
-use crate::domain::resolver::CustomResolver;
 use crate::domain::retention::Retention;
 use crate::domain::settings::Settings;
 use crate::domain::state::{ReadFailure, Rows, StateError};
 use crate::domain::step::{Outcome, step, step_with_users};
+use crate::domain::strategy::CustomResolver;
 use crate::domain::sync::{Request, is_request};
 use crate::domain::users::Change;
+use crate::domain::view::{ResolutionContext, Resolved};
 use crate::operators::Outputs;
 use crate::streams::error::Error;
 use crate::streams::processor::{Context, Processor, ProcessorError, StoreRef};
@@ -93,11 +93,11 @@ impl Resolve {
                 Verdict::Expired => return expired(key, record, source_ms, ctx),
             },
         };
-        let reading = Reading { settings: &options.settings, custom: options.custom.as_deref() };
+        let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
         let (task, now) = (ctx.task(), ctx.stream_time_ms());
         let mut store = ctx.store(&options.store)?;
         let step = if options.users.list.is_empty() { step } else { step_with_users };
-        let mut outcome = step(&StoreRows(&store), key, &event, &reading).map_err(|error| state_error(task, error))?;
+        let mut outcome = step(&StoreRows(&store), key, &event, &context).map_err(|error| state_error(task, error))?;
         for (key, value) in outcome.puts.drain(..) {
             match value {
                 Some(value) => store.put(&key, value)?,
@@ -213,13 +213,13 @@ impl Processor for Resolve {
         if let Some(tombstones) = &mut self.tombstones {
             tombstones.work(ctx, &options.store)?;
         }
-        let reading = Reading { settings: &options.settings, custom: options.custom.as_deref() };
+        let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
         let (mut syncs, now) = (std::mem::take(&mut self.syncs), ctx.stream_time_ms());
         let is_forgotten = |store: &StoreRef<'_>, memory: &str| match &self.tombstones {
             None => Ok(false),
             Some(tombstones) => tombstones.is_forgotten(store, memory, now),
         };
-        let slice = Slice { store: &options.store, reading };
+        let slice = Slice { store: &options.store, context };
         syncs.work(&slice, ctx, is_forgotten, |request, answer, ctx| self.answer(request, &answer, ctx))?;
         self.syncs = syncs;
         Ok(())

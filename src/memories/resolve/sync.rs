@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 
 use super::StoreRows;
 use crate::domain::binary::{Reader, put_bytes};
-use crate::domain::resolve::{Reading, Resolved};
 use crate::domain::state::{Row, memory_of_head};
 use crate::domain::sync::{self, Request};
+use crate::domain::view::{ResolutionContext, Resolved};
 use crate::streams::error::Error;
 use crate::streams::processor::{Context, ProcessorError, StoreRef};
 
@@ -54,7 +54,7 @@ pub(super) struct Syncs {
 /// Where a slice of an answer begins, and what it may look at.
 pub(super) struct Slice<'s> {
     pub store: &'s str,
-    pub reading: Reading<'s>,
+    pub context: ResolutionContext<'s>,
 }
 
 /// What an answer holds.
@@ -126,7 +126,7 @@ impl Syncs {
             if is_forgotten(&store, memory)? {
                 continue;
             }
-            let unseen = sync::unseen(&StoreRows(&store), memory, &request.clock, &slice.reading);
+            let unseen = sync::unseen(&StoreRows(&store), memory, &request.clock, &slice.context);
             let Some(resolved) = unseen.map_err(|e| super::state_error(task, e))? else { continue };
             bytes += resolved.json.len();
             send(&request, Answer { memory: memory.clone(), resolved }, ctx)?;

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use super::ConflictType;
 use crate::causality::{Header, Relation};
-use crate::resolve::{Reading, Shown};
-use crate::resolver::in_conflict;
 use crate::state::{Applied, Memory, Path, StateError, Write};
+use crate::strategy::in_conflict;
+use crate::view::{ResolutionContext, VisibleFrontier};
 
 /// A field in conflict in which the event contends.
 pub(super) struct Contested<'a> {
@@ -37,13 +37,13 @@ pub(super) struct Conflict<'a> {
 pub(super) fn conflict<'a>(
     memory: &Memory<'a>,
     applied: &Applied<'a>,
-    shown: &Shown,
-    reading: &Reading<'_>,
+    visible: &VisibleFrontier,
+    context: &ResolutionContext<'_>,
 ) -> Result<Option<Conflict<'a>>, StateError> {
     let mut fields = Vec::new();
     for touched in applied.touched.iter().filter(|t| t.contested) {
         let Some(register) = memory.register(touched.path) else { continue };
-        let contenders = reading.contenders(memory, register);
+        let contenders = context.contenders(memory, register);
         let contends = |w: &Write<'a>| contenders.iter().any(|c| c.by == w.by);
         if !contenders.iter().any(|w| w.by == applied.event) || !in_conflict(&contenders) {
             continue;
@@ -51,7 +51,7 @@ pub(super) fn conflict<'a>(
         let hidden = register.writes.iter().filter(|w| !contends(w)).map(|w| memory.header(w.by).seq).collect();
         fields.push(Contested { path: touched.path, contenders: contenders.to_vec(), hidden });
     }
-    let delete_update = delete_update(memory, applied.event, shown);
+    let delete_update = delete_update(memory, applied.event, visible);
     let contending = fields.iter().flat_map(|f| &f.contenders).map(|w| w.by);
     let opposed = delete_update.iter().flat_map(|d| &d.others).copied();
     let others: Vec<u32> = contending.chain(opposed).filter(|by| *by != applied.event).collect();
@@ -60,27 +60,27 @@ pub(super) fn conflict<'a>(
         if order == Ordering::Less { b } else { a }
     });
     Ok(greatest.map(|local| Conflict {
-        conflict_type: type_of(memory, applied.event, &others, reading),
+        conflict_type: type_of(memory, applied.event, &others, context),
         local,
         fields,
         delete_update,
     }))
 }
 
-fn delete_update(memory: &Memory<'_>, event: u32, shown: &Shown) -> Option<DeleteUpdate> {
-    if !shown.left.contains(&event) {
+fn delete_update(memory: &Memory<'_>, event: u32, visible: &VisibleFrontier) -> Option<DeleteUpdate> {
+    if !visible.left.contains(&event) {
         return None;
     }
     let is_delete = memory.header(event).is_delete;
     let opposed = memory.frontier.iter().copied().filter(|h| memory.header(*h).is_delete != is_delete);
-    let (others, hidden): (Vec<u32>, Vec<u32>) = opposed.partition(|h| shown.left.contains(h));
+    let (others, hidden): (Vec<u32>, Vec<u32>) = opposed.partition(|h| visible.left.contains(h));
     if others.is_empty() {
         return None;
     }
     Some(DeleteUpdate { others, hidden: hidden.into_iter().map(|h| memory.header(h).seq).collect() })
 }
 
-fn type_of(memory: &Memory<'_>, event: u32, others: &[u32], reading: &Reading<'_>) -> ConflictType {
+fn type_of(memory: &Memory<'_>, event: u32, others: &[u32], context: &ResolutionContext<'_>) -> ConflictType {
     let e = memory.header(event);
     let others = || others.iter().map(|by| memory.header(*by));
     let equivocates = |o: &Header<'_>| {
@@ -88,7 +88,7 @@ fn type_of(memory: &Memory<'_>, event: u32, others: &[u32], reading: &Reading<'_
     };
     let regresses = |o: &Header<'_>| {
         matches!(o.clock_order(e), Some(Ordering::Less | Ordering::Greater))
-            && o.relation(e, reading.settings) == Relation::Concurrent
+            && o.relation(e, context.settings) == Relation::Concurrent
     };
     if others().any(equivocates) {
         ConflictType::Equivocation

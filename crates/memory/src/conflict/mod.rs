@@ -9,8 +9,8 @@ pub use open::{OpenConflict, OpenField};
 
 use std::fmt;
 
-use super::resolve::{Reading, Shown};
 use super::state::{Applied, Memory, StateError};
+use super::view::{ResolutionContext, VisibleFrontier};
 
 /// What kind of conflict it is: the first that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +85,18 @@ pub struct ConflictRecord {
 pub fn after<'a>(
     memory: &mut Memory<'a>,
     applied: &Applied<'a>,
-    shown: &Shown,
-    reading: &Reading<'_>,
+    visible: &VisibleFrontier,
+    context: &ResolutionContext<'_>,
     resolved: &[u8],
 ) -> Result<Vec<ConflictRecord>, StateError> {
     // The common case: nobody else wrote what the event wrote, nothing was open, and no delete stands against an update.
-    let is_alone = shown.left.len() < 2 && applied.touched.iter().all(|t| !t.contested);
+    let is_alone = visible.left.len() < 2 && applied.touched.iter().all(|t| !t.contested);
     if memory.open.is_empty() && is_alone {
         return Ok(Vec::new());
     }
-    let mut records = open::settle(memory, applied, shown, reading)?;
-    if let Some(conflict) = arise::conflict(memory, applied, shown, reading)? {
-        let (record, open) = record::new(memory, applied, &conflict, reading, resolved)?;
+    let mut records = open::settle(memory, applied, visible, context)?;
+    if let Some(conflict) = arise::conflict(memory, applied, visible, context)? {
+        let (record, open) = record::new(memory, applied, &conflict, context, resolved)?;
         memory.open.push(open);
         records.push(record);
     }

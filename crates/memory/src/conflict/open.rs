@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use super::record::superseded;
 use super::{ConflictRecord, ConflictType};
 use crate::binary::{BinaryError, Reader, put_bytes, put_varint};
-use crate::resolve::{Reading, Shown};
 use crate::settings::Strategy;
 use crate::state::{Applied, Field, Memory, Path, StateError, Write};
+use crate::view::{ResolutionContext, VisibleFrontier};
 
 /// A conflict that still stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,10 +133,10 @@ struct Contending<'a> {
 }
 
 impl<'a> Contending<'a> {
-    fn of(memory: &Memory<'a>, path: Path<'_>, reading: &Reading<'_>) -> Contending<'a> {
+    fn of(memory: &Memory<'a>, path: Path<'_>, context: &ResolutionContext<'_>) -> Contending<'a> {
         let mut writes: Vec<(u64, Write<'a>)> = match memory.register(path) {
             Some(register) => {
-                let contenders = reading.contenders(memory, register);
+                let contenders = context.contenders(memory, register);
                 contenders.iter().map(|w| (memory.header(w.by).seq, *w)).collect()
             }
             None => Vec::new(),
@@ -161,8 +161,8 @@ impl<'a> Contending<'a> {
 pub(super) fn settle<'a>(
     memory: &mut Memory<'a>,
     applied: &Applied<'a>,
-    shown: &Shown,
-    reading: &Reading<'_>,
+    visible: &VisibleFrontier,
+    context: &ResolutionContext<'_>,
 ) -> Result<Vec<ConflictRecord>, StateError> {
     // A delete may hide writes of any field; another event changes only who contends where it wrote.
     let everywhere = memory.header(applied.event).is_delete;
@@ -172,16 +172,16 @@ pub(super) fn settle<'a>(
     for conflict in &mut open {
         for field in conflict.fields.iter_mut().filter(|f| touched(f.path)) {
             memory.load(field.path)?;
-            let contending = now.entry(field.path).or_insert_with(|| Contending::of(memory, field.path, reading));
+            let contending = now.entry(field.path).or_insert_with(|| Contending::of(memory, field.path, context));
             field.stands = contending.stands(conflict.seq, &field.hidden);
         }
     }
     let event = memory.header(applied.event);
     let mut records = Vec::new();
     open.retain(|conflict| {
-        let stands = conflict.fields.iter().any(|f| f.stands) || opposed(memory, conflict, shown);
+        let stands = conflict.fields.iter().any(|f| f.stands) || opposed(memory, conflict, visible);
         if !stands {
-            records.push(superseded(memory.id(), conflict, event, &reading.settings.application_id));
+            records.push(superseded(memory.id(), conflict, event, &context.settings.application_id));
         }
         stands
     });
@@ -190,9 +190,9 @@ pub(super) fn settle<'a>(
 }
 
 /// Whether the conflict's delete and update still stand together: its event, and one of those that stood against it.
-fn opposed(memory: &Memory<'_>, conflict: &OpenConflict<'_>, shown: &Shown) -> bool {
+fn opposed(memory: &Memory<'_>, conflict: &OpenConflict<'_>, visible: &VisibleFrontier) -> bool {
     let Some(hidden) = &conflict.delete_update else { return false };
-    let left = || shown.left.iter().map(|h| memory.header(*h)).filter(|h| h.seq <= conflict.seq);
+    let left = || visible.left.iter().map(|h| memory.header(*h)).filter(|h| h.seq <= conflict.seq);
     let Some(event) = left().find(|h| h.seq == conflict.seq) else { return false };
     left().any(|h| h.is_delete != event.is_delete && !hidden.contains(&h.seq))
 }

@@ -5,9 +5,9 @@ use uuid::Uuid;
 use super::arise::{Conflict, Contested, DeleteUpdate};
 use super::{ConflictRecord, OpenConflict, OpenField, Status};
 use crate::causality::Header;
-use crate::resolve::{ObjectWriter, Reading, write_clock};
-use crate::resolver::{Picked, sort_by_last_write};
 use crate::state::{Applied, Field, Memory, StateError, Write};
+use crate::strategy::{Picked, sort_by_last_write};
+use crate::view::{ObjectWriter, ResolutionContext, write_clock};
 
 /// Id of the conflict that an event made: UUIDv5, so that whoever computes it again finds the same.
 fn conflict_id(memory: &str, event_id: &str, timestamp: u64) -> Uuid {
@@ -20,11 +20,11 @@ pub(super) fn new<'a>(
     memory: &Memory<'a>,
     applied: &Applied<'a>,
     conflict: &Conflict<'a>,
-    reading: &Reading<'_>,
+    context: &ResolutionContext<'_>,
     resolved: &[u8],
 ) -> Result<(ConflictRecord, OpenConflict<'a>), StateError> {
     let event = memory.header(applied.event);
-    let user = reading.field(memory, Field::UserId)?;
+    let user = context.field(memory, Field::UserId)?;
     let user_id: &'a [u8] = match &user {
         Some(picked) => memory.keep(&picked.bytes(memory)?),
         None => b"null",
@@ -32,7 +32,7 @@ pub(super) fn new<'a>(
     let mut fields = Vec::new();
     let mut pending = false;
     for field in &conflict.fields {
-        let (json, deferred) = field_json(memory, field, reading)?;
+        let (json, deferred) = field_json(memory, field, context)?;
         pending |= deferred;
         fields.push(json);
     }
@@ -44,7 +44,7 @@ pub(super) fn new<'a>(
         conflict_type: conflict.conflict_type,
         local_event_id: memory.header(conflict.local).event_id,
         user_id: if user_id == b"null" { b"" } else { user_id },
-        strategy: reading.settings.strategy,
+        strategy: context.settings.strategy,
         fields: conflict
             .fields
             .iter()
@@ -66,7 +66,7 @@ pub(super) fn new<'a>(
     o.str("remote_event_id", event.event_id);
     o.str("resolution_strategy", open.strategy.as_str());
     o.time("resolved_at", event.timestamp);
-    o.str("resolved_by", &reading.settings.application_id);
+    o.str("resolved_by", &context.settings.application_id);
     o.raw("resolved_version", resolved);
     o.str("status", status.as_str());
     if !open.user_id.is_empty() {
@@ -107,18 +107,18 @@ pub(super) fn superseded(
 fn field_json<'a>(
     memory: &Memory<'a>,
     field: &Contested<'a>,
-    reading: &Reading<'_>,
+    context: &ResolutionContext<'_>,
 ) -> Result<(Vec<u8>, bool), StateError> {
     let mut sorted = field.contenders.clone();
     sort_by_last_write(memory, &mut sorted)?;
     let picked = match field.path.field {
         Field::Embedding => {
-            let content = reading.field(memory, Field::Content)?;
-            reading.embedding(memory, &field.contenders, content.as_ref())?
+            let content = context.field(memory, Field::Content)?;
+            context.embedding(memory, &field.contenders, content.as_ref())?
         }
-        _ => reading.pick(memory, field.path, &field.contenders)?,
+        _ => context.pick(memory, field.path, &field.contenders)?,
     };
-    let listed = &sorted[sorted.len().saturating_sub(reading.settings.max_contenders)..];
+    let listed = &sorted[sorted.len().saturating_sub(context.settings.max_contenders)..];
     let mut values = Vec::with_capacity(listed.len());
     for write in listed {
         values.push((write, memory.bytes(&write.value)?));

@@ -4,7 +4,8 @@
 //! writers that nobody has seen together make each event dearer, a long history does not.
 //!
 //! [`Memory::open`] reads the head row, [`Memory::apply`] lets an event in and says what happened, [`Memory::close`] gives
-//! the rows that changed. Reading the state (contenders, the resolved memory, conflict records) is [`crate::resolve`]'s.
+//! the rows that changed. Reading the state (contenders, the resolved memory, conflict records) is
+//! [`crate::view`]'s.
 
 mod apply;
 mod block;

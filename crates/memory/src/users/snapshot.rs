@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::resolve::{ObjectWriter, write_clock};
+use crate::view::{ObjectWriter, write_clock};
 use json::rfc3339;
 use json::{self, Document, JsonError, Value};
 

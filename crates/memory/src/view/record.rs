@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{ObjectWriter, Reading, Shown, write_clock};
-use crate::resolver::{Picked, PickedValue, in_conflict};
+use super::{ObjectWriter, ResolutionContext, VisibleFrontier, write_clock};
 use crate::state::{Field, Memory, Path, StateError};
+use crate::strategy::{Picked, PickedValue, in_conflict};
 
 /// What a memory is resolved to.
 #[derive(Clone, Debug)]
@@ -34,20 +34,20 @@ impl Fields<'_> {
     }
 }
 
-impl Reading<'_> {
+impl ResolutionContext<'_> {
     /// The resolved memory. Reads all that is not read yet, if the memory is active.
     ///
     /// # Errors
     /// [`StateError`]: a row could not be read.
-    pub fn resolved(&self, memory: &mut Memory<'_>, shown: &Shown) -> Result<Resolved, StateError> {
+    pub fn resolved(&self, memory: &mut Memory<'_>, visible: &VisibleFrontier) -> Result<Resolved, StateError> {
         let mut out = Vec::with_capacity(1024);
-        if shown.is_active {
+        if visible.is_active {
             memory.load_all()?;
             self.write_active(memory, &mut out)?;
         } else {
-            self.write_inactive(memory, shown, &mut out)?;
+            self.write_inactive(memory, visible, &mut out)?;
         }
-        Ok(Resolved { json: out, is_active: shown.is_active })
+        Ok(Resolved { json: out, is_active: visible.is_active })
     }
 
     fn fields<'m, 'a: 'm>(&self, memory: &'m Memory<'a>) -> Result<Fields<'m>, StateError> {
@@ -117,8 +117,13 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn write_inactive(&self, memory: &Memory<'_>, shown: &Shown, out: &mut Vec<u8>) -> Result<(), StateError> {
-        let absorbs = shown.left.iter().map(|e| memory.header(*e)).filter_map(|h| Some((h, h.absorb_into?)));
+    fn write_inactive(
+        &self,
+        memory: &Memory<'_>,
+        visible: &VisibleFrontier,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StateError> {
+        let absorbs = visible.left.iter().map(|e| memory.header(*e)).filter_map(|h| Some((h, h.absorb_into?)));
         let absorbed = absorbs.max_by(|(a, into_a), (b, into_b)| a.last_write_order(b).then(into_a.cmp(into_b)));
         let mut o = ObjectWriter::new(out);
         o.time("created_at", memory.created_at);

@@ -10,31 +10,32 @@ pub use record::Resolved;
 use std::borrow::Cow;
 
 use super::causality::Header;
-use super::resolver::{self, CustomResolver, Picked, in_conflict};
 use super::settings::{DeletePolicy, Settings};
 use super::state::{Field, Memory, Path, Register, StateError, Write, digest};
+use super::strategy::{self, CustomResolver, Picked, in_conflict};
 
-/// How a topology reads its memories: its settings, and its custom resolver if it has one.
+/// The context in which a topology resolves its memories: its settings, and its custom resolver if
+/// it has one.
 #[derive(Clone, Copy)]
-pub struct Reading<'s> {
+pub struct ResolutionContext<'s> {
     /// The settings.
     pub settings: &'s Settings,
     /// Decides fields whose strategy is `custom`.
     pub custom: Option<&'s dyn CustomResolver>,
 }
 
-/// The frontier as it is read.
+/// The visible frontier: what of a memory's frontier is left on reading.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct VisibleFrontier {
     /// The frontier events that are left on reading, as indexes of headers.
     pub left: Vec<u32>,
     /// Whether the memory is active.
     pub is_active: bool,
 }
 
-impl<'s> Reading<'s> {
+impl<'s> ResolutionContext<'s> {
     /// What of the frontier is left on reading, and whether the memory is active.
-    pub fn shown(&self, memory: &Memory<'_>) -> Shown {
+    pub fn visible_frontier(&self, memory: &Memory<'_>) -> VisibleFrontier {
         let frontier = &memory.frontier;
         let mut left = frontier.clone();
         if frontier.len() > 1 {
@@ -50,7 +51,7 @@ impl<'s> Reading<'s> {
             DeletePolicy::UpdateWins => left.iter().any(|e| !memory.header(*e).is_delete),
             DeletePolicy::DeleteWins => !left.is_empty() && left.iter().all(|e| !memory.header(*e).is_delete),
         };
-        Shown { left, is_active }
+        VisibleFrontier { left, is_active }
     }
 
     /// The live writes of a register that contend, in order of arrival. None may be left, where deletes are presumed to
@@ -112,13 +113,13 @@ impl<'s> Reading<'s> {
         let settings = self.settings;
         let strategy =
             if settings.overrides.is_empty() { settings.strategy } else { settings.strategy_of(&path.to_string()) };
-        resolver::pick(memory, path, contenders, is_conflict, strategy, self.custom)
+        strategy::pick(memory, path, contenders, is_conflict, strategy, self.custom)
     }
 
     /// What a field without keys is resolved to.
     ///
     /// # Errors
-    /// As [`Reading::pick`].
+    /// As [`ResolutionContext::pick`].
     pub fn field<'a>(&self, memory: &Memory<'a>, field: Field) -> Result<Option<Picked<'a>>, StateError> {
         match memory.register(Path::of(field)) {
             Some(register) => self.pick(memory, register.path, &self.contenders(memory, register)),
@@ -129,7 +130,7 @@ impl<'s> Reading<'s> {
     /// What the embedding is resolved to, among the contenders that belong to the content that is resolved.
     ///
     /// # Errors
-    /// As [`Reading::pick`].
+    /// As [`ResolutionContext::pick`].
     pub fn embedding<'a>(
         &self,
         memory: &Memory<'a>,
