@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::avro::{self, stopped};
-use super::original::Carried;
+use super::source_headers::Carried;
 use crate::domain::event::wire::{self, Source};
 use crate::domain::event::{Encoding, Event, Kind, Limits};
 use crate::domain::sync;

@@ -7,7 +7,7 @@
 //! | `user_snapshots` | [`UserSnapshots`] | what becomes of users' memories | user snapshots |
 //!
 //! An output goes to each node that takes it in the format that is set for it ([`Encoder`]): our JSON, HelixAgent's, Avro.
-//! [`settle`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
+//! [`settlement`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
 
 mod avro;
 mod decode;
@@ -15,9 +15,9 @@ mod encode;
 mod helixagent;
 pub mod inspect;
 pub mod mirror;
-mod original;
 mod resolve;
-pub mod settle;
+pub mod settlement;
+mod source_headers;
 mod users;
 
 pub use avro::{AvroOutputs, no_registry};

@@ -3,7 +3,7 @@
 use helixstream::domain::event::Limits;
 use helixstream::domain::state::Layout;
 use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
-use helixstream::memories::settle::{self, Conflict, Decision};
+use helixstream::memories::settlement::{self, Conflict, Decision};
 
 use crate::model::{self, Record, Strategy, generate};
 use crate::ours;
@@ -43,7 +43,7 @@ fn a_settlement_supersedes_its_conflict() {
             let conflict = parse(text);
             let winner = conflict.fields.first().and_then(|field| field.contenders.first()).map(|c| c.event_id.clone());
             let decision = Decision { values: &[], winner: winner.as_deref() };
-            let Ok(settlement) = settle::settle(&conflict, &decision, &limits) else {
+            let Ok(settlement) = settlement::settle(&conflict, &decision, &limits) else {
                 refused += 1;
                 continue;
             };
@@ -76,7 +76,7 @@ const CONFLICT: &str = r#"{"conflict_id":"c","memory_id":"m","conflict_type":"co
 
 fn settled(text: &str, values: &[(&str, &str)], winner: Option<&str>) -> Result<String, String> {
     let values: Vec<(String, String)> = values.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect();
-    let settlement = settle::settle(&parse(text), &Decision { values: &values, winner }, &Limits::default())?;
+    let settlement = settlement::settle(&parse(text), &Decision { values: &values, winner }, &Limits::default())?;
     Ok(String::from_utf8(settlement.event).expect("is UTF-8"))
 }
 

@@ -17,7 +17,7 @@ use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::plain::PlainProducer;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::escape::line;
-use crate::memories::settle::{self, Decision, Settlement};
+use crate::memories::settlement::{self, Decision, Settlement};
 use crate::streams::ports::Admin as _;
 use crate::streams::record::{Headers, Record};
 use crate::streams::task::partition_for;
@@ -77,7 +77,7 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), CommandError> {
     let id = args.conflict_id.as_str();
     let Found { first, last } = read::one(topics, id)?;
     let conflict = read::parse(&first)?;
-    let settled = settle::event_id(id);
+    let settled = settlement::event_id(id);
     if let Some(by) = read::parse(&last)?.superseded_by {
         if by == settled {
             println!("conflict {} is settled already, by {}", line(id), line(&by));
@@ -87,7 +87,7 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), CommandError> {
     }
     let values = values(args, conflict.fields.iter().map(|f| f.path.as_str()).collect())?;
     let decision = Decision { values: &values, winner: args.winner.as_deref() };
-    let settlement = settle::settle(&conflict, &decision, &topics.file.values.limits);
+    let settlement = settlement::settle(&conflict, &decision, &topics.file.values.limits);
     let settlement =
         settlement.map_err(|why| CommandError::Usage(format!("cannot resolve conflict {id}: {why} [HS0073]")))?;
     let topic = topics.file.graph.sources().next().map_or("", |(_, topic, _)| topic);

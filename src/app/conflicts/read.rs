@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use super::Topics;
 use crate::config::Topology as File;
 use crate::config::graph::Kind;
-use crate::memories::settle::Conflict;
+use crate::memories::settlement::Conflict;
 use crate::streams::ports::log::LogRecord;
 use crate::streams::record::TopicPartition;
 

@@ -9,7 +9,7 @@ use super::read::{self, Found};
 use crate::app::CommandError;
 use crate::edges::cli::{ConflictFormat, ListArgs, ShowArgs, StatusFilter};
 use crate::escape;
-use crate::memories::settle::Conflict;
+use crate::memories::settlement::Conflict;
 use json::rfc3339;
 
 /// The most of an id or a path that a line shows, in characters; as JSON all of it is printed.

@@ -6,7 +6,7 @@ mod sync;
 
 use std::sync::Arc;
 
-use super::original::Original;
+use super::source_headers::Original;
 use crate::domain::binary::BinaryError;
 use crate::domain::event::wire;
 use crate::domain::retention::Retention;

@@ -1,7 +1,7 @@
 //! Conflicts: when an event makes one, what of it the state keeps while it stands, and when it is superseded
 //! (docs/semantics.md, section 5, "Conflict record").
 
-mod arise;
+mod detect;
 mod open;
 mod record;
 
@@ -94,8 +94,8 @@ pub fn after<'a>(
     if memory.open.is_empty() && is_alone {
         return Ok(Vec::new());
     }
-    let mut records = open::settle(memory, applied, visible, context)?;
-    if let Some(conflict) = arise::conflict(memory, applied, visible, context)? {
+    let mut records = open::close_superseded(memory, applied, visible, context)?;
+    if let Some(conflict) = detect::detect_conflict(memory, applied, visible, context)? {
         let (record, open) = record::new(memory, applied, &conflict, context, resolved)?;
         memory.open.push(open);
         records.push(record);

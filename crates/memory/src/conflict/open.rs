@@ -43,7 +43,7 @@ pub struct OpenField<'a> {
     /// Whether two of the contenders still contend with different values, when it was last looked at.
     pub stands: bool,
     /// Arrival numbers of the writes that were live and did not contend.
-    pub hidden: Vec<u64>,
+    pub shadowed: Vec<u64>,
 }
 
 const STRATEGIES: [Strategy; 5] =
@@ -94,7 +94,7 @@ impl<'a> OpenConflict<'a> {
             let field = r.u8("path")?;
             let field = Field::from_code(field).ok_or(BinaryError::Invalid("path"))?;
             let path = Path { field, key: r.str("path")? };
-            open.fields.push(OpenField { path, stands: r.u8("standing")? == 1, hidden: numbers(r)? });
+            open.fields.push(OpenField { path, stands: r.u8("standing")? == 1, shadowed: numbers(r)? });
         }
         if r.u8("delete against update")? == 1 {
             open.delete_update = Some(numbers(r)?);
@@ -116,11 +116,11 @@ impl<'a> OpenConflict<'a> {
             out.push(field.path.field as u8);
             put_bytes(out, field.path.key.as_bytes());
             out.push(u8::from(field.stands));
-            put_numbers(out, &field.hidden);
+            put_numbers(out, &field.shadowed);
         }
         out.push(u8::from(self.delete_update.is_some()));
-        if let Some(hidden) = &self.delete_update {
-            put_numbers(out, hidden);
+        if let Some(shadowed) = &self.delete_update {
+            put_numbers(out, shadowed);
         }
     }
 }
@@ -148,17 +148,17 @@ impl<'a> Contending<'a> {
     }
 
     /// Whether two of those who contended up to `seq`, but for the hidden, contend with different values.
-    fn stands(&self, seq: u64, hidden: &[u64]) -> bool {
-        if hidden.is_empty() {
+    fn stands(&self, seq: u64, shadowed: &[u64]) -> bool {
+        if shadowed.is_empty() {
             return self.differs_from.is_some_and(|from| from <= seq);
         }
-        let mut held = self.writes.iter().filter(|(s, _)| *s <= seq && !hidden.contains(s)).map(|(_, w)| w);
+        let mut held = self.writes.iter().filter(|(s, _)| *s <= seq && !shadowed.contains(s)).map(|(_, w)| w);
         held.next().is_some_and(|first| held.any(|w| !w.value.same_as(&first.value)))
     }
 }
 
-/// Takes out the open conflicts that no longer stand, oldest first, and gives their records.
-pub(super) fn settle<'a>(
+/// Closes the open conflicts that no longer stand, oldest first, and returns their records.
+pub(super) fn close_superseded<'a>(
     memory: &mut Memory<'a>,
     applied: &Applied<'a>,
     visible: &VisibleFrontier,
@@ -173,7 +173,7 @@ pub(super) fn settle<'a>(
         for field in conflict.fields.iter_mut().filter(|f| touched(f.path)) {
             memory.load(field.path)?;
             let contending = now.entry(field.path).or_insert_with(|| Contending::of(memory, field.path, context));
-            field.stands = contending.stands(conflict.seq, &field.hidden);
+            field.stands = contending.stands(conflict.seq, &field.shadowed);
         }
     }
     let event = memory.header(applied.event);
@@ -191,8 +191,8 @@ pub(super) fn settle<'a>(
 
 /// Whether the conflict's delete and update still stand together: its event, and one of those that stood against it.
 fn opposed(memory: &Memory<'_>, conflict: &OpenConflict<'_>, visible: &VisibleFrontier) -> bool {
-    let Some(hidden) = &conflict.delete_update else { return false };
+    let Some(shadowed) = &conflict.delete_update else { return false };
     let left = || visible.left.iter().map(|h| memory.header(*h)).filter(|h| h.seq <= conflict.seq);
     let Some(event) = left().find(|h| h.seq == conflict.seq) else { return false };
-    left().any(|h| h.is_delete != event.is_delete && !hidden.contains(&h.seq))
+    left().any(|h| h.is_delete != event.is_delete && !shadowed.contains(&h.seq))
 }

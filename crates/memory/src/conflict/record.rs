@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::arise::{Conflict, Contested, DeleteUpdate};
+use super::detect::{Conflict, Contested, DeleteUpdate};
 use super::{ConflictRecord, OpenConflict, OpenField, Status};
 use crate::causality::Header;
 use crate::state::{Applied, Field, Memory, StateError, Write};
@@ -48,9 +48,9 @@ pub(super) fn new<'a>(
         fields: conflict
             .fields
             .iter()
-            .map(|f| OpenField { path: f.path, stands: true, hidden: f.hidden.clone() })
+            .map(|f| OpenField { path: f.path, stands: true, shadowed: f.shadowed.clone() })
             .collect(),
-        delete_update: conflict.delete_update.as_ref().map(|d| d.hidden.clone()),
+        delete_update: conflict.delete_update.as_ref().map(|d| d.shadowed.clone()),
     };
     let mut out = Vec::with_capacity(1024 + resolved.len() + fields.iter().map(Vec::len).sum::<usize>());
     let mut o = ObjectWriter::new(&mut out);

@@ -2,9 +2,9 @@
 //! docs/semantics.md, section 1.
 
 use super::super::clock::Clock;
-use super::bad::{BadInput, Class};
 use super::fields::{self, Fields};
 use super::fieldwrites::{FieldWrites, clear_relationships};
+use super::rejection::{BadInput, Class};
 use super::{Event, digest, envelope};
 use json::{self, Document, Kind, Value};
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::super::settings::UnknownValue;
-use super::bad::{BadInput, Class};
 use super::envelope;
+use super::rejection::{BadInput, Class};
 use json::{self, Kind, Value};
 
 /// What a source's values may be.

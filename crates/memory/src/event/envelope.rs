@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::bad::{BadInput, Class, describe};
+use super::rejection::{BadInput, Class, describe};
 use json::Value;
 
 /// The event's bytes if `object` is an envelope: one that has `payload` and no `event_id`.

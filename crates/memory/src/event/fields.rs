@@ -1,7 +1,7 @@
 //! The known fields of an event object, and the readers of those that are no writes.
 
 use super::super::clock::Clock;
-use super::bad::{BadInput, Class, describe, shown};
+use super::rejection::{BadInput, Class, describe, shown};
 use json::rfc3339;
 use json::{self, Kind, Value};
 

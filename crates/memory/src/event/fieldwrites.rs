@@ -1,8 +1,8 @@
 //! The fields of an event that are writes: checked, and turned into paths with canonical values.
 
 use super::Write;
-use super::bad::BadInput;
 use super::fields::required;
+use super::rejection::BadInput;
 use json::Number;
 use json::{self, Kind, Value};
 

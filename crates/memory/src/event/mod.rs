@@ -3,18 +3,18 @@
 use super::clock::Clock;
 use json::Number;
 
-mod bad;
 mod decode;
 mod digest;
 mod encoding;
 mod envelope;
 mod fields;
 mod fieldwrites;
+mod rejection;
 pub mod wire;
 
-pub use bad::{BadInput, Class};
 pub use decode::{Limits, decode};
 pub use encoding::Encoding;
+pub use rejection::{BadInput, Class};
 
 /// What an event does, by its `event_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]

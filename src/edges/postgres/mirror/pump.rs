@@ -84,7 +84,7 @@ impl<B: LogBatch> Pump<B> {
         match answer {
             Ok(done) => {
                 self.busy = false;
-                self.settle(done);
+                self.handle_done(done);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(HungUp),
@@ -180,10 +180,10 @@ impl<B: LogBatch> Pump<B> {
         (!due.is_empty()).then_some(Job::Read(due))
     }
 
-    fn settle(&mut self, done: Done<B>) {
+    fn handle_done(&mut self, done: Done<B>) {
         match done {
             Done::Claimed(checkpoints) => checkpoints.into_iter().for_each(|at| self.begin(at)),
-            Done::Read(partitions, found) => self.look(&partitions, &found),
+            Done::Read(partitions, found) => self.check_waiting(&partitions, &found),
             Done::Written { mut batch, advances, outcome, took } => {
                 self.pace.written(batch.bytes(), took);
                 self.intake.bytes_cap = self.pace.bytes();
@@ -284,7 +284,7 @@ impl<B: LogBatch> Pump<B> {
     }
 
     /// Claims the waiting partitions whose checkpoint stands still, and waits on for the others.
-    fn look(&mut self, partitions: &[TopicPartition], found: &[SinkCheckpoint]) {
+    fn check_waiting(&mut self, partitions: &[TopicPartition], found: &[SinkCheckpoint]) {
         for partition in partitions {
             let Some(track) = self.intake.tracks.get(partition) else { continue };
             let State::Waiting { seen, .. } = &track.state else { continue };

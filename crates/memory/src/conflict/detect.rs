@@ -1,4 +1,4 @@
-//! Whether an event, on arrival, is in conflict with others, and with which.
+//! Detects whether an event, on arrival, is in conflict with others, and with which.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ pub(super) struct Contested<'a> {
     pub(super) path: Path<'a>,
     pub(super) contenders: Vec<Write<'a>>,
     /// Arrival numbers of live writes that do not contend.
-    pub(super) hidden: Vec<u64>,
+    pub(super) shadowed: Vec<u64>,
 }
 
 /// A delete against an update in which the event stands.
@@ -21,7 +21,7 @@ pub(super) struct DeleteUpdate {
     /// Events of the other kind that are left on reading, as indexes of headers.
     pub(super) others: Vec<u32>,
     /// Arrival numbers of frontier events of the other kind that are not left.
-    pub(super) hidden: Vec<u64>,
+    pub(super) shadowed: Vec<u64>,
 }
 
 /// A conflict that an event made.
@@ -34,7 +34,7 @@ pub(super) struct Conflict<'a> {
 }
 
 /// The conflict that the event is in, if it is.
-pub(super) fn conflict<'a>(
+pub(super) fn detect_conflict<'a>(
     memory: &Memory<'a>,
     applied: &Applied<'a>,
     visible: &VisibleFrontier,
@@ -48,8 +48,8 @@ pub(super) fn conflict<'a>(
         if !contenders.iter().any(|w| w.by == applied.event) || !in_conflict(&contenders) {
             continue;
         }
-        let hidden = register.writes.iter().filter(|w| !contends(w)).map(|w| memory.header(w.by).seq).collect();
-        fields.push(Contested { path: touched.path, contenders: contenders.to_vec(), hidden });
+        let shadowed = register.writes.iter().filter(|w| !contends(w)).map(|w| memory.header(w.by).seq).collect();
+        fields.push(Contested { path: touched.path, contenders: contenders.to_vec(), shadowed });
     }
     let delete_update = delete_update(memory, applied.event, visible);
     let contending = fields.iter().flat_map(|f| &f.contenders).map(|w| w.by);
@@ -73,11 +73,11 @@ fn delete_update(memory: &Memory<'_>, event: u32, visible: &VisibleFrontier) -> 
     }
     let is_delete = memory.header(event).is_delete;
     let opposed = memory.frontier.iter().copied().filter(|h| memory.header(*h).is_delete != is_delete);
-    let (others, hidden): (Vec<u32>, Vec<u32>) = opposed.partition(|h| visible.left.contains(h));
+    let (others, shadowed): (Vec<u32>, Vec<u32>) = opposed.partition(|h| visible.left.contains(h));
     if others.is_empty() {
         return None;
     }
-    Some(DeleteUpdate { others, hidden: hidden.into_iter().map(|h| memory.header(h).seq).collect() })
+    Some(DeleteUpdate { others, shadowed: shadowed.into_iter().map(|h| memory.header(h).seq).collect() })
 }
 
 fn type_of(memory: &Memory<'_>, event: u32, others: &[u32], context: &ResolutionContext<'_>) -> ConflictType {
