@@ -122,10 +122,10 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
     let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
     let rotation = watch_files(watched, &current, read, &instance, clients)?;
-    let mut health = runtime::Watch::new(&instance);
+    let mut health = runtime::HealthCheck::new(&instance);
     let mut live_line = LiveLineUpdater::new(pages);
     let failure = threads.watch(&signalled, &mut || {
-        health.look();
+        health.run();
         tell_repeated_lines();
         live_line.update();
         mirrors.as_ref().map_or(Ok(()), Mirrors::check)

@@ -11,9 +11,9 @@ use super::commit::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
 use super::findings::Findings;
-use super::look::Sources;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::setup;
+use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
@@ -51,8 +51,8 @@ pub struct Instance {
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     /// The topology that the group's instances agree on.
     pub(super) agreement: Agreement,
-    /// The topics that tasks read, as they were last seen.
-    pub(super) sources: Sources,
+    /// The source topics, as they were last seen.
+    pub(super) sources: SourceTopics,
     /// What was found of tasks that could not be taken.
     pub(super) findings: Findings,
     /// When it was last logged that nothing is purged.
@@ -109,7 +109,7 @@ impl Instance {
             };
             changelog_memory.insert(store.changelog.clone(), Duration::from_millis(millis));
         }
-        let sources = Sources::of(&*ports.admin, &plans)?;
+        let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
         Ok(Arc::new(Instance {
             config,

@@ -14,7 +14,7 @@ mod executor;
 mod findings;
 mod hanging_transaction;
 mod instance;
-mod look;
+
 mod metrics;
 mod offset_out_of_range;
 mod purge;
@@ -24,20 +24,21 @@ mod recovery;
 mod restoration;
 mod setup;
 
+mod health_check;
+mod source_topics;
 mod standby;
 mod standby_assignment;
 mod task_locks;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod watch;
 
 pub use commit::{COMMIT_STEPS, NoObserver, Step, StepObserver};
 pub use config::{RuntimeConfig, transactional_id};
 pub use executor::{Executor, Inline, Job, Workers};
+pub use health_check::HealthCheck;
 pub use instance::{Instance, InstancePorts};
 pub use metrics::{COMMIT_BUCKETS_MS, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
 pub use setup::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
 pub use standby::StandbyThread;
 pub use thread::{Status, StreamThread, ThreadPorts};
-pub use watch::Watch;

@@ -8,10 +8,10 @@ use super::backoff::Backoff;
 use super::commit::as_abort;
 use super::consumption::ConsumptionState;
 use super::instance::Instance;
-use super::look::Look;
 use super::metrics::ThreadMetrics;
 use super::record_collector::RecordCollector;
 use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
+use super::source_topics::SourceTopicsCheck;
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, Membership, ProducerFactory};
 use crate::record::RecordBatch;
@@ -77,7 +77,7 @@ pub struct StreamThread {
     pub(super) losses: Vec<Duration>,
     /// Since when polling fails.
     pub(super) failing_since: Option<Duration>,
-    pub(super) around: Look,
+    pub(super) source_check: SourceTopicsCheck,
     batch: RecordBatch,
 }
 
@@ -119,7 +119,7 @@ impl StreamThread {
             has_lost_consumer: false,
             losses: Vec::new(),
             failing_since: None,
-            around: Look::default(),
+            source_check: SourceTopicsCheck::default(),
             batch: RecordBatch::new(),
         }
     }

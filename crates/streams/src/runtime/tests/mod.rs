@@ -5,6 +5,7 @@ mod batches;
 mod broker;
 mod crashes;
 mod errors;
+mod health_check;
 mod logs;
 mod ports;
 mod producer;
@@ -12,7 +13,6 @@ mod renewals;
 mod setup;
 mod standbys;
 mod states;
-mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -12,9 +12,9 @@ use super::instance::Instance;
 use crate::error::Result;
 
 /// How often a line is logged again about what lasts.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How often Kafka is asked, as a part of [`super::RuntimeConfig::contact_timeout`].
-const ASK_PART: u32 = 5;
+const CHECK_FRACTION: u32 = 5;
 
 /// What was asked of Kafka.
 struct Answer {
@@ -26,20 +26,20 @@ struct Answer {
 
 /// Something that is wrong and lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Trouble {
+struct Problem {
     /// What it is about: two of the same name are the same trouble.
     name: String,
     since: Duration,
     what: String,
     /// When it was last told.
-    told_at: Duration,
+    logged_at: Duration,
 }
 
-/// The watch over an instance. Driven by [`Watch::look`].
-pub struct Watch {
+/// The health check of an instance, driven by [`HealthCheck::look`].
+pub struct HealthCheck {
     instance: Arc<Instance>,
-    asking: Option<Receiver<Answer>>,
-    next_ask: Duration,
+    pending_answer: Option<Receiver<Answer>>,
+    next_check: Duration,
     /// When Kafka was last heard of.
     contact: Duration,
     /// When the last outage was over.
@@ -48,17 +48,17 @@ pub struct Watch {
     why: String,
     /// Topics that were gone at the last look.
     missing: Vec<String>,
-    troubles: Vec<Trouble>,
+    troubles: Vec<Problem>,
 }
 
-impl Watch {
+impl HealthCheck {
     /// Of an instance that has just been made, and so has just heard of Kafka.
-    pub fn new(instance: &Arc<Instance>) -> Watch {
+    pub fn new(instance: &Arc<Instance>) -> HealthCheck {
         let now = instance.now();
-        Watch {
+        HealthCheck {
             instance: instance.clone(),
-            asking: None,
-            next_ask: now,
+            pending_answer: None,
+            next_check: now,
             contact: now,
             back: now,
             why: "no answer".to_owned(),
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// Looks once; waits for nothing. To be called several times a second.
-    pub fn look(&mut self) {
+    pub fn run(&mut self) {
         let now = self.instance.now();
         let (metrics, before) = (self.instance.metrics(), self.contact);
         self.take_answer(now);
@@ -84,8 +84,8 @@ impl Watch {
     }
 
     fn take_answer(&mut self, now: Duration) {
-        let Some(asking) = &self.asking else { return };
-        match asking.try_recv() {
+        let Some(pending_answer) = &self.pending_answer else { return };
+        match pending_answer.try_recv() {
             Err(TryRecvError::Empty) => return,
             // Whoever asked could not be started, or the instance stops.
             Err(TryRecvError::Disconnected) => {}
@@ -99,16 +99,16 @@ impl Watch {
                 }
             }
         }
-        self.asking = None;
+        self.pending_answer = None;
     }
 
     /// Asks Kafka when it is time, on another thread. Who has just committed need not ask.
     fn ask(&mut self, now: Duration) {
-        if self.asking.is_some() || now < self.next_ask {
+        if self.pending_answer.is_some() || now < self.next_check {
             return;
         }
-        let interval = self.instance.config.contact_timeout / ASK_PART;
-        self.next_ask = now + interval;
+        let interval = self.instance.config.contact_timeout / CHECK_FRACTION;
+        self.next_check = now + interval;
         let metrics = self.instance.metrics();
         let is_late = |since: Duration| now.saturating_sub(since) > interval;
         let waits =
@@ -132,7 +132,7 @@ impl Watch {
             // Who asked may be gone by then.
             _ = send.send(Answer { group, missing });
         }));
-        self.asking = Some(answer);
+        self.pending_answer = Some(answer);
     }
 
     /// What is wrong now, by its name: since when, and what.
@@ -161,7 +161,7 @@ impl Watch {
             return found;
         }
         // What waits for Kafka to answer is no trouble of a thread's own.
-        let answers = now.saturating_sub(self.contact) <= limit / ASK_PART * 2;
+        let answers = now.saturating_sub(self.contact) <= limit / CHECK_FRACTION * 2;
         let metrics = self.instance.metrics();
         for (at, thread) in metrics.threads().iter().enumerate() {
             let name = format!("stream thread {at}");
@@ -192,11 +192,11 @@ impl Watch {
         }
         for (name, (since, what)) in found {
             let at = self.troubles.iter().position(|trouble| trouble.name == *name);
-            if at.is_some_and(|at| now < self.troubles[at].told_at + TELL_EVERY) {
+            if at.is_some_and(|at| now < self.troubles[at].logged_at + LOG_INTERVAL) {
                 continue;
             }
             tracing::warn!("{}", text(now, *since, what));
-            let trouble = Trouble { name: name.clone(), since: *since, what: what.clone(), told_at: now };
+            let trouble = Problem { name: name.clone(), since: *since, what: what.clone(), logged_at: now };
             match at {
                 Some(at) => self.troubles[at] = trouble,
                 None => self.troubles.push(trouble),

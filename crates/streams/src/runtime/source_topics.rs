@@ -13,9 +13,9 @@ use crate::ports::{Admin, TopicId, TopicIdentity};
 use crate::task::Plan;
 use crate::topology::TopicRef;
 
-/// The looks of a thread.
+/// The checks of the source topics by a thread.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct SourceTopicsCheck {
     /// What comes of the one that is under way in another thread: whether a source has grown.
     under_way: Option<Receiver<Result<bool>>>,
     /// When the next one is due.
@@ -28,33 +28,33 @@ pub(super) struct Look {
     reminder: Reminder,
 }
 
-/// The topics that tasks read, as they were last seen.
-pub(super) struct Sources(Mutex<Vec<Seen>>);
+/// The source topics, as they were last seen.
+pub(super) struct SourceTopics(Mutex<Vec<SeenTopic>>);
 
-struct Seen {
+struct SeenTopic {
     topic: Arc<str>,
     identity: TopicIdentity,
     /// It was not there at the last look. One look alone may have asked a broker that does not know it yet.
     is_missing: bool,
 }
 
-impl Sources {
+impl SourceTopics {
     /// As they are now.
     ///
     /// # Errors
     /// The broker does not answer, or refuses to describe them. [`Error::Retry`] where it does not know one of them: it was there a moment before, and
     /// a topic that is left out here would never be watched.
-    pub fn of(admin: &dyn Admin, plans: &[Arc<Plan>]) -> Result<Sources> {
+    pub fn of(admin: &dyn Admin, plans: &[Arc<Plan>]) -> Result<SourceTopics> {
         let names: Vec<&str> = plans.iter().map(|plan| &*plan.source).collect();
         let seen = |(plan, identity): (&Arc<Plan>, Option<TopicIdentity>)| match identity {
-            Some(identity) => Ok(Seen { topic: plan.source.clone(), identity, is_missing: false }),
+            Some(identity) => Ok(SeenTopic { topic: plan.source.clone(), identity, is_missing: false }),
             None => Err(Error::Retry(format!("the broker does not know topic `{}`, or not yet", plan.source))),
         };
-        let all: Result<Vec<Seen>> = plans.iter().zip(admin.identities(&names)?).map(seen).collect();
-        Ok(Sources(Mutex::new(all?)))
+        let all: Result<Vec<SeenTopic>> = plans.iter().zip(admin.identities(&names)?).map(seen).collect();
+        Ok(SourceTopics(Mutex::new(all?)))
     }
 
-    fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
+    fn seen(&self) -> MutexGuard<'_, Vec<SeenTopic>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,7 +67,7 @@ impl Sources {
     ///
     /// # Errors
     /// [`Error::Fatal`] where tasks cannot go on with what became of a topic.
-    fn look(&self, admin: &dyn Admin, plans: &[Arc<Plan>]) -> Result<bool> {
+    fn check(&self, admin: &dyn Admin, plans: &[Arc<Plan>]) -> Result<bool> {
         let names: Vec<&str> = plans.iter().map(|plan| &*plan.source).collect();
         let found = admin.identities(&names)?;
         let mut seen = self.seen();
@@ -154,13 +154,13 @@ impl StreamThread {
             return Ok(());
         }
         let now = self.instance.now();
-        let Some(under_way) = &self.around.under_way else {
-            let is_due = now >= self.around.next;
+        let Some(under_way) = &self.source_check.under_way else {
+            let is_due = now >= self.source_check.next;
             if is_due || self.instance.agreement.is_to_be_asked(now) {
-                self.begin_look(is_due);
+                self.start_check(is_due);
             }
             if is_due {
-                self.around.next = now + self.instance.config.check_interval;
+                self.source_check.next = now + self.instance.config.check_interval;
             }
             return Ok(());
         };
@@ -169,28 +169,28 @@ impl StreamThread {
             Err(TryRecvError::Disconnected) => Err(Error::Retry("the look ended without an answer".to_owned())),
             Ok(found) => found,
         };
-        self.around.under_way = None;
+        self.source_check.under_way = None;
         match found.and_then(|has_grown| self.refresh(has_grown)) {
             Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
             Err(error) => {
-                self.look_failed(now, &error);
+                self.check_failed(now, &error);
                 Ok(())
             }
             Ok(()) => {
-                self.around.failing_since = None;
+                self.source_check.failing_since = None;
                 Ok(())
             }
         }
     }
 
     /// A coordinator that loads or moves is in order and is asked again; only a failure that lasts is for somebody to act on.
-    fn look_failed(&mut self, now: Duration, error: &Error) {
+    fn check_failed(&mut self, now: Duration, error: &Error) {
         tracing::debug!("the group and the sources could not be looked at: {error}");
-        let since = *self.around.failing_since.get_or_insert(now);
+        let since = *self.source_check.failing_since.get_or_insert(now);
         let lasted = now.saturating_sub(since);
         // While Kafka is away, the watch has said so.
         let is_explained = !self.instance.metrics().troubles().is_empty();
-        if lasted > self.instance.config.contact_timeout && !is_explained && self.around.reminder.is_due(now) {
+        if lasted > self.instance.config.contact_timeout && !is_explained && self.source_check.reminder.is_due(now) {
             tracing::warn!(
                 "for {} s: the group `{}` and the topics that are read cannot be looked at ({error}); it is tried again, and until then no new task is \
                  taken, and growth of a topic is not seen",
@@ -202,36 +202,36 @@ impl StreamThread {
 
     /// Has the consumer look at its topics where one has grown; at the next look again if that fails.
     fn refresh(&mut self, has_grown: bool) -> Result<()> {
-        self.around.has_grown |= has_grown;
-        if self.around.has_grown {
+        self.source_check.has_grown |= has_grown;
+        if self.source_check.has_grown {
             self.membership.refresh()?;
-            self.around.has_grown = false;
+            self.source_check.has_grown = false;
         }
         Ok(())
     }
 
-    fn begin_look(&mut self, is_due: bool) {
+    fn start_check(&mut self, is_due: bool) {
         let (send, answer) = channel();
         let instance = self.instance.clone();
-        self.around.under_way = Some(answer);
+        self.source_check.under_way = Some(answer);
         self.instance.ports.executor.run_at_once(Box::new(move || {
             // The thread may have ended meanwhile.
-            let _ = send.send(look(&instance, is_due));
+            let _ = send.send(check_group_and_topics(&instance, is_due));
         }));
     }
 }
 
-fn look(instance: &Instance, is_due: bool) -> Result<bool> {
+fn check_group_and_topics(instance: &Instance, is_due: bool) -> Result<bool> {
     let (admin, clock) = (&*instance.ports.admin, &*instance.ports.clock);
     match is_due {
         true => instance.agreement.check(admin)?,
         false => instance.agreement.ensure(admin, clock)?,
     }
-    if is_due { instance.sources.look(admin, &instance.plans) } else { Ok(false) }
+    if is_due { instance.sources.check(admin, &instance.plans) } else { Ok(false) }
 }
 
 #[cfg(test)]
-impl Sources {
+impl SourceTopics {
     /// Whether a topic was not there at the last look.
     pub fn is_missing(&self, topic: &str) -> bool {
         self.seen().iter().any(|seen| *seen.topic == *topic && seen.is_missing)
@@ -239,7 +239,7 @@ impl Sources {
 }
 
 #[cfg(test)]
-impl Look {
+impl SourceTopicsCheck {
     /// Whether a warning was logged that looks fail.
     pub fn has_warned(&self) -> bool {
         let mut reminder = self.reminder;

@@ -4,10 +4,10 @@ use super::*;
 use crate::error::Error;
 
 /// Turns and looks until `is_so`; the clock goes on by itself.
-fn look_until(running: &mut Running, watch: &mut Watch, what: &str, is_so: impl Fn(&[String]) -> bool) {
+fn look_until(running: &mut Running, watch: &mut HealthCheck, what: &str, is_so: impl Fn(&[String]) -> bool) {
     for _ in 0..20_000 {
         running.turns(1);
-        watch.look();
+        watch.run();
         if is_so(&running.instance.metrics().troubles()) {
             return;
         }
@@ -25,10 +25,10 @@ fn an_idle_instance_notices_that_kafka_is_away_and_that_it_is_back() {
     let mut running = world.start();
     // A member without a task: there are more instances than partitions.
     running.event(GroupEvent::Assigned(Vec::new()));
-    let mut watch = Watch::new(&running.instance);
+    let mut watch = HealthCheck::new(&running.instance);
     for _ in 0..2000 {
         running.turns(1);
-        watch.look();
+        watch.run();
         assert_eq!(running.instance.metrics().troubles(), [] as [String; 0], "idle is no trouble");
     }
     world.broker.lock().is_down = true;
@@ -48,7 +48,7 @@ fn a_thread_that_aborts_again_and_again_is_told_with_the_reason_until_it_commits
     let world = quick(World::new());
     world.publish(&["a b", "c d"]);
     let mut running = world.start_all();
-    let mut watch = Watch::new(&running.instance);
+    let mut watch = HealthCheck::new(&running.instance);
     (0..500).for_each(|_| world.broker.fault("send_offsets", Error::Aborted("not this time".to_owned())));
     look_until(
         &mut running,
@@ -68,7 +68,7 @@ fn work_that_goes_to_another_member_after_an_abort_is_no_trouble_of_ours() {
     let world = quick(World::new());
     world.publish(&["a b", "c d"]);
     let mut running = world.start_all();
-    let mut watch = Watch::new(&running.instance);
+    let mut watch = HealthCheck::new(&running.instance);
     (0..500).for_each(|_| world.broker.fault("send_offsets", Error::Aborted("not this time".to_owned())));
     look_until(&mut running, &mut watch, "the trouble", |troubles| !troubles.is_empty());
     running.event(GroupEvent::Lost(all_partitions()));
@@ -80,7 +80,7 @@ fn a_topic_that_was_deleted_is_named_as_the_cause() {
     let world = quick(World::new());
     world.publish(&["a b", "c d"]);
     let mut running = world.start_all();
-    let mut watch = Watch::new(&running.instance);
+    let mut watch = HealthCheck::new(&running.instance);
     running.finish();
     let partitions = world.broker.lock().counts.remove("out").unwrap();
     (0..500).for_each(|_| world.broker.fault("commit", Error::Aborted("message timed out".to_owned())));
