@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::CommandError;
 use super::settings::warn_of_command_line;
 use crate::config::Topology as File;
-use crate::config::kafka::{Given, Holds, NAMED, Named, NamedValue, View, contradictions, missing, of_key};
+use crate::config::kafka::{Holds, NAMED, Named, NamedValue, PropertyValue, View, contradictions, missing, of_key};
 use crate::edges::cli::KafkaArgs;
 use crate::edges::kafka::{PassThrough, Value};
 use crate::secret::SecretSource;
@@ -68,7 +68,7 @@ fn of_variables() -> Result<Layer, CommandError> {
         let given = match named.holds {
             Holds::Secret => {
                 let source = SecretSource::from_variables(&variable).map_err(|e| CommandError::Usage(e.to_string()))?;
-                source.map(Given::Secret)
+                source.map(PropertyValue::Secret)
             }
             Holds::Text | Holds::File => match std::env::var_os(&variable).filter(|value| !value.is_empty()) {
                 Some(value) => Some(given(named, value, &variable)?),
@@ -100,7 +100,7 @@ fn of_flags(args: &KafkaArgs) -> Result<Layer, CommandError> {
         let value = match (secret, of_key(key)) {
             (Some(named), _) => {
                 let source = SecretSource::file(PathBuf::from(value), place.clone());
-                NamedValue { named, given: Given::Secret(source), place }
+                NamedValue { named, given: PropertyValue::Secret(source), place }
             }
             (None, Some(named)) => NamedValue { named, given: given(named, value, &place)?, place },
             (None, None) => {
@@ -124,10 +124,10 @@ fn pass_through(place: &str, pairs: &[String]) -> Result<PassThrough, CommandErr
     PassThrough::parse(pairs.iter().map(String::as_str)).map_err(|e| CommandError::Usage(format!("{place}: {e}")))
 }
 
-fn given(named: &Named, value: OsString, place: &str) -> Result<Given, CommandError> {
+fn given(named: &Named, value: OsString, place: &str) -> Result<PropertyValue, CommandError> {
     let text = value.into_string().map_err(|_| CommandError::Usage(format!("{place} is not UTF-8 text [HS0004]")))?;
     named.check(&text).map_err(|e| CommandError::Usage(format!("{place}: {e} [HS0018]")))?;
-    Ok(if named.holds == Holds::File { Given::File(PathBuf::from(text)) } else { Given::Text(text) })
+    Ok(if named.holds == Holds::File { PropertyValue::File(PathBuf::from(text)) } else { PropertyValue::Text(text) })
 }
 
 /// A layer in which nothing is said twice. (In a file that is told with its line.)
@@ -154,9 +154,9 @@ fn lay_over(settings: &mut Vec<Setting>, layer: Layer) {
     settings.retain(|below| !said.iter().any(|named| named.is_said_by(&below.property)) && !repeated(&below.property));
     for value in layer.named {
         let setting = match &value.given {
-            Given::Text(text) => Value::Text(text.clone()),
-            Given::File(path) => Value::Text(path.display().to_string()),
-            Given::Secret(source) => Value::Secret(source.clone()),
+            PropertyValue::Text(text) => Value::Text(text.clone()),
+            PropertyValue::File(path) => Value::Text(path.display().to_string()),
+            PropertyValue::Secret(source) => Value::Secret(source.clone()),
         };
         settings.push(Setting { property: value.named.property.to_owned(), value: setting, named: Some(value) });
     }
@@ -200,10 +200,10 @@ fn check(settings: &[Setting]) -> Result<(), CommandError> {
 /// Why the file of a named key is of no use.
 fn unreadable(value: &NamedValue) -> Option<String> {
     match &value.given {
-        Given::Text(_) => None,
-        Given::Secret(source) => source.read().err().map(|e| e.to_string()),
+        PropertyValue::Text(_) => None,
+        PropertyValue::Secret(source) => source.read().err().map(|e| e.to_string()),
         // An authority's certificates may lie in a folder.
-        Given::File(path) => {
+        PropertyValue::File(path) => {
             let read = std::fs::metadata(path).and_then(|found| match found.is_dir() {
                 true => Ok(()),
                 false => std::fs::File::open(path).map(|_| ()),

@@ -7,7 +7,7 @@ use super::scripting::Compiler;
 use super::{CommandError, Resolver};
 use crate::config::Topology as File;
 use crate::config::expression::OperatorParams;
-use crate::config::flow::{Forms, Given, logs_of};
+use crate::config::flow::{Forms, InputForm, logs_of};
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node};
 use crate::config::operator::{Form, OTHERWISE};
@@ -196,15 +196,15 @@ impl<'f> Parts<'f> {
         Ok(Outputs { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
-    fn target_of(&self, node: &Node, form: Given) -> Result<OutputTarget, CommandError> {
+    fn target_of(&self, node: &Node, form: InputForm) -> Result<OutputTarget, CommandError> {
         let Kind::Sink { format, topic, key, .. } = &node.kind else {
             return Ok(OutputTarget { node: node.name.clone(), key: None, writer: None });
         };
         let key = key.as_ref().map(|key| self.compiler.compile(&node.name, &[&key.value], false)).transpose()?;
         let output = match form {
-            Given::One(Form::Memory) => Some(Output::Resolved),
-            Given::One(Form::Conflict) => Some(Output::Conflict),
-            Given::One(Form::UserSnapshot) => Some(Output::UserSnapshot),
+            InputForm::One(Form::Memory) => Some(Output::Resolved),
+            InputForm::One(Form::Conflict) => Some(Output::Conflict),
+            InputForm::One(Form::UserSnapshot) => Some(Output::UserSnapshot),
             _ => None,
         };
         let writer = output.zip(self.encoder(*format, topic)).map(|(output, encoder)| {

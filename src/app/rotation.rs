@@ -78,14 +78,14 @@ impl Rotation {
             return Ok(Rotation(None));
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let mut watch = Watch { files: watched.0, current: current.clone(), read, renew, told: None };
+        let mut watch = FileWatch { files: watched.0, current: current.clone(), read, renew, told: None };
         let asked = stop.clone();
         let body = move || {
             let mut next = Instant::now() + EVERY;
             while !asked.load(Ordering::Relaxed) {
                 thread::sleep(LOOK);
                 if Instant::now() >= next {
-                    watch.look();
+                    watch.check();
                     next = Instant::now() + EVERY;
                 }
             }
@@ -103,7 +103,7 @@ impl Rotation {
     }
 }
 
-struct Watch {
+struct FileWatch {
     files: WatchedFiles,
     current: CurrentSettings,
     read: ReadSettings,
@@ -111,13 +111,13 @@ struct Watch {
     told: Option<Instant>,
 }
 
-impl Watch {
-    fn look(&mut self) {
-        match self.files.look() {
-            Look::Same => self.told = None,
-            Look::Settling => {}
-            Look::Unreadable(why) => self.warn(&why),
-            Look::Changed(changed) => match self.take_over(&changed.paths) {
+impl FileWatch {
+    fn check(&mut self) {
+        match self.files.check() {
+            FileChange::Same => self.told = None,
+            FileChange::Settling => {}
+            FileChange::Unreadable(why) => self.warn(&why),
+            FileChange::Changed(changed) => match self.take_over(&changed.paths) {
                 Ok(()) => {
                     self.files.in_use = changed.digests;
                     self.told = None;
@@ -199,7 +199,7 @@ pub fn once_made<T>(
 
 /// What a look at the files found.
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
+enum FileChange {
     /// All is as the clients in use were made with.
     Same,
     /// Something has changed, and may go on changing.
@@ -235,7 +235,7 @@ impl WatchedFiles {
         WatchedFiles { paths, in_use, seen: None }
     }
 
-    fn look(&mut self) -> Look {
+    fn check(&mut self) -> FileChange {
         let mut found = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
             match digest(path) {
@@ -245,21 +245,21 @@ impl WatchedFiles {
                     let is_news = self.seen.as_ref().is_none_or(|seen| !seen.is_empty());
                     self.seen = Some(Vec::new());
                     let why = format!("the file {} cannot be read: {why}", path.display());
-                    return if is_news { Look::Settling } else { Look::Unreadable(why) };
+                    return if is_news { FileChange::Settling } else { FileChange::Unreadable(why) };
                 }
             }
         }
         if found == self.in_use {
             self.seen = None;
-            return Look::Same;
+            return FileChange::Same;
         }
         if self.seen.as_ref() != Some(&found) {
             self.seen = Some(found);
-            return Look::Settling;
+            return FileChange::Settling;
         }
         let both = self.in_use.iter().zip(&found);
         let changed = self.paths.iter().zip(both).filter(|(_, (before, now))| before != now);
-        Look::Changed(Changed { paths: changed.map(|(path, _)| path.clone()).collect(), digests: found })
+        FileChange::Changed(Changed { paths: changed.map(|(path, _)| path.clone()).collect(), digests: found })
     }
 }
 
@@ -289,9 +289,9 @@ fn digest(path: &Path) -> io::Result<u128> {
 mod tests {
     use super::*;
 
-    fn changed(look: Look) -> Vec<PathBuf> {
+    fn changed(look: FileChange) -> Vec<PathBuf> {
         match look {
-            Look::Changed(changed) => changed.paths,
+            FileChange::Changed(changed) => changed.paths,
             other => panic!("{other:?}"),
         }
     }
@@ -304,19 +304,19 @@ mod tests {
         write("certificate", "old");
         write("key", "old");
         let mut files = WatchedFiles::new(vec![path("certificate"), path("key"), path("none")]);
-        assert_eq!(files.look(), Look::Same);
+        assert_eq!(files.check(), FileChange::Same);
         write("certificate", "new");
-        assert_eq!(files.look(), Look::Settling);
+        assert_eq!(files.check(), FileChange::Settling);
         write("key", "new");
-        assert_eq!(files.look(), Look::Settling);
+        assert_eq!(files.check(), FileChange::Settling);
         let both = vec![path("certificate"), path("key")];
-        assert_eq!(changed(files.look()), both);
-        assert_eq!(changed(files.look()), both);
+        assert_eq!(changed(files.check()), both);
+        assert_eq!(changed(files.check()), both);
         write("certificate", "old");
-        assert_eq!(files.look(), Look::Settling);
-        assert_eq!(changed(files.look()), [path("key")]);
+        assert_eq!(files.check(), FileChange::Settling);
+        assert_eq!(changed(files.check()), [path("key")]);
         write("key", "old");
-        assert_eq!(files.look(), Look::Same);
+        assert_eq!(files.check(), FileChange::Same);
     }
 
     #[test]
@@ -326,15 +326,15 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let mut files = WatchedFiles::new(vec![path.clone()]);
         fs::remove_file(&path).unwrap();
-        assert_eq!(files.look(), Look::Settling);
-        assert!(matches!(files.look(), Look::Unreadable(why) if why.contains("/password cannot be read")));
+        assert_eq!(files.check(), FileChange::Settling);
+        assert!(matches!(files.check(), FileChange::Unreadable(why) if why.contains("/password cannot be read")));
         fs::write(&path, "new").unwrap();
-        assert_eq!(files.look(), Look::Settling);
+        assert_eq!(files.check(), FileChange::Settling);
         fs::remove_file(&path).unwrap();
-        assert_eq!(files.look(), Look::Settling);
+        assert_eq!(files.check(), FileChange::Settling);
         fs::write(&path, "new").unwrap();
-        assert_eq!(files.look(), Look::Settling);
-        assert_eq!(changed(files.look()), [path]);
+        assert_eq!(files.check(), FileChange::Settling);
+        assert_eq!(changed(files.check()), [path]);
     }
 
     #[test]
@@ -342,10 +342,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.pem"), "a").unwrap();
         let mut files = WatchedFiles::new(vec![dir.path().to_owned()]);
-        assert_eq!(files.look(), Look::Same);
+        assert_eq!(files.check(), FileChange::Same);
         fs::write(dir.path().join("b.pem"), "b").unwrap();
-        assert_eq!(files.look(), Look::Settling);
-        assert_eq!(changed(files.look()), [dir.path()]);
+        assert_eq!(files.check(), FileChange::Settling);
+        assert_eq!(changed(files.check()), [dir.path()]);
     }
 
     #[test]

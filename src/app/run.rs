@@ -56,7 +56,7 @@ const CONSUMER_STAYS: Duration = Duration::from_secs(300);
 const WORKERS: usize = 2;
 
 /// Everything that is decided before anything is started.
-struct Plan {
+struct RunPlan {
     file: File,
     engine: Topology,
     threads: usize,
@@ -160,7 +160,7 @@ fn join_all(
 }
 
 /// Reads how the instance reaches Kafka, as often as it is asked.
-fn settings_reader(args: &RunArgs, plan: &Plan, slot: &InstanceDir, memory: Memory) -> ReadSettings {
+fn settings_reader(args: &RunArgs, plan: &RunPlan, slot: &InstanceDir, memory: Memory) -> ReadSettings {
     let (args, file, digest) = (args.kafka.clone(), plan.file.clone(), plan.digest.clone());
     let instance_id = slot.instance_id.clone();
     Box::new(move || {
@@ -196,7 +196,7 @@ fn warn_of_retention(file: &File) {
     }
 }
 
-fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, CommandError> {
+fn plan(args: &RunArgs, custom: &Custom) -> Result<RunPlan, CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
     let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
     let digest = digest::of(&file, custom, codecs.stream.is_some())?;
@@ -221,7 +221,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, CommandError> {
     let (mirror_codec, accepted_change) = (codecs.mirror, args.accept_topology_change.clone());
     let earliest_available = settings::variable_list("HELIXSTREAM_FROM_EARLIEST_AVAILABLE").into_iter();
     let earliest_available = earliest_available.chain(args.from_earliest_available.iter().cloned()).collect();
-    Ok(Plan {
+    Ok(RunPlan {
         file,
         engine,
         threads,
@@ -237,7 +237,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<Plan, CommandError> {
 
 /// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.
 fn start(
-    plan: &Plan,
+    plan: &RunPlan,
     kafka: &KafkaSettings,
     slot: &InstanceDir,
     memory: Memory,

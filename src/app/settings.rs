@@ -9,7 +9,7 @@ use super::{CommandError, Custom};
 use crate::config::expression::Scripting;
 use crate::config::script::names;
 use crate::config::variables::{self, Variables};
-use crate::config::{self, Reading, Topology, setting::Values};
+use crate::config::{self, ParseOptions, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
 
 /// Reads the topology file and lays variables and flags over it.
@@ -35,8 +35,8 @@ pub fn text(path: &Path) -> Result<String, CommandError> {
 }
 
 /// How a topology file is read, with the variables of this process.
-pub fn reading<'r>(scripting: &'r dyn Scripting, alone: Option<&'r [&'r str]>) -> Reading<'r> {
-    Reading { variables: Variables::From(&variables::of_process), alone, scripting: Some(scripting) }
+pub fn reading<'r>(scripting: &'r dyn Scripting, alone: Option<&'r [&'r str]>) -> ParseOptions<'r> {
+    ParseOptions { variables: Variables::From(&variables::of_process), alone, scripting: Some(scripting) }
 }
 
 /// Reads and checks a topology file, but for the files of its scripts.

@@ -34,7 +34,8 @@ fn outputs(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
     for node in &graph.nodes {
         for input in &node.from {
             let parent = graph.node(&input.node);
-            let is_exact = parent.is_some_and(|p| matches!(forms.given(p, input), Given::One(_) | Given::Unknown));
+            let is_exact =
+                parent.is_some_and(|p| matches!(forms.given(p, input), InputForm::One(_) | InputForm::Unknown));
             let is_exact = is_exact && !graph.is_ambiguous(&input.node);
             taken.insert((input.node.as_str(), input.output.as_deref()));
             touched.extend(meant(graph, node, input).filter(|_| !is_exact));
@@ -199,7 +200,7 @@ fn logs(doc: &Doc<'_>, graph: &Graph) {
 
 /// What an input gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum InputForm {
     /// Records of one form.
     One(Form),
     /// What cannot be said, since something above it is wrong.
@@ -237,7 +238,7 @@ impl<'g> Forms<'g> {
         let mut known = node.from.iter().filter_map(|input| {
             let parent = self.graph.node(&input.node)?;
             match self.given(parent, input) {
-                Given::One(form) if !is_repartition || matches!(parent.kind, Kind::Processor { .. }) => Some(form),
+                InputForm::One(form) if !is_repartition || matches!(parent.kind, Kind::Processor { .. }) => Some(form),
                 _ => None,
             }
         });
@@ -246,29 +247,29 @@ impl<'g> Forms<'g> {
     }
 
     /// What the input of a node gives, which comes from `parent`.
-    pub fn given(&self, parent: &Node, input: &Input) -> Given {
+    pub fn given(&self, parent: &Node, input: &Input) -> InputForm {
         let taken = || self.taken.get(parent.name.as_str()).copied();
         match (&parent.kind, &input.output) {
-            (Kind::Source { .. }, None) => Given::One(Form::Message),
+            (Kind::Source { .. }, None) => InputForm::One(Form::Message),
             (Kind::Processor { operator: name, .. }, Some(output)) if operator(name).is_some() => {
                 match parent.outputs().into_iter().find(|o| o.name == output).map(|o| o.form) {
-                    Some(OutputForm::Always(form)) => Given::One(form),
+                    Some(OutputForm::Always(form)) => InputForm::One(form),
                     Some(OutputForm::Same) => match taken() {
-                        Some(Form::Message) => Given::One(Form::Json),
-                        form => form.map_or(Given::Unknown, Given::One),
+                        Some(Form::Message) => InputForm::One(Form::Json),
+                        form => form.map_or(InputForm::Unknown, InputForm::One),
                     },
-                    None if parent.has_hidden_outputs() => Given::Unknown,
-                    None => Given::Nothing,
+                    None if parent.has_hidden_outputs() => InputForm::Unknown,
+                    None => InputForm::Nothing,
                 }
             }
-            (Kind::Processor { operator: name, .. }, _) if operator(name).is_none() => Given::Unknown,
-            (Kind::Repartition, None) => taken().map_or(Given::Unknown, Given::One),
-            _ => Given::Nothing,
+            (Kind::Processor { operator: name, .. }, _) if operator(name).is_none() => InputForm::Unknown,
+            (Kind::Repartition, None) => taken().map_or(InputForm::Unknown, InputForm::One),
+            _ => InputForm::Nothing,
         }
     }
 
     /// What a node gives under the name of an output.
-    pub fn output(&self, node: &Node, output: &str) -> Given {
+    pub fn output(&self, node: &Node, output: &str) -> InputForm {
         let input = Input { node: node.name.clone(), output: Some(output.to_owned()), span: 0..0 };
         self.given(node, &input)
     }
@@ -285,7 +286,7 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
         let mut first: Option<(&Input, Form)> = None;
         for input in &node.from {
             let Some(parent) = graph.node(&input.node) else { continue };
-            let Given::One(given_form) = forms.given(parent, input) else { continue };
+            let InputForm::One(given_form) = forms.given(parent, input) else { continue };
             match &node.kind {
                 Kind::Processor { operator: name, .. } => {
                     let Some(op) = operator(name) else { continue };

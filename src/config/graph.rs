@@ -133,12 +133,12 @@ pub struct Graph {
     /// Dead letters; always there in a topology that was read without a complaint.
     pub dead_letters: Option<DeadLetters>,
     /// What there may be besides; nothing in a topology that was read without a complaint.
-    pub hidden: Hidden,
+    pub hidden: UnreadableParts,
 }
 
 /// What of a file could not be read: where something there may be what is missed elsewhere, that is not called missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hidden {
+pub struct UnreadableParts {
     /// Nodes, or their names.
     pub nodes: bool,
     /// Stores, or their names.

@@ -16,11 +16,11 @@ const CONNECTIONS: [&Section; 3] = [&RUN, &KAFKA, &SCHEMA_REGISTRY];
 
 /// The bytes of a text that are secrets; in its order, and none of them twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hidden(Vec<Range<usize>>);
+pub struct SecretRanges(Vec<Range<usize>>);
 
-impl Hidden {
+impl SecretRanges {
     /// The secrets of a text that is TOML.
-    pub fn in_tables(text: &str, root: &DeTable<'_>) -> Hidden {
+    pub fn in_tables(text: &str, root: &DeTable<'_>) -> SecretRanges {
         let mut found = Vec::new();
         for (name, value) in root {
             let name: &str = name.get_ref();
@@ -40,12 +40,12 @@ impl Hidden {
                 (None, _) => {}
             }
         }
-        Hidden::sorted(found)
+        SecretRanges::sorted(found)
     }
 
     /// What may be secrets of a text that is no TOML: what stands behind `=` in the tables of connections, and behind a secret's
     /// name anywhere.
-    pub fn in_lines(text: &str) -> Hidden {
+    pub fn in_lines(text: &str) -> SecretRanges {
         let (mut found, mut start, mut is_connection) = (Vec::new(), 0, false);
         let mut open: Option<&str> = None;
         for line in text.split_inclusive('\n') {
@@ -68,14 +68,14 @@ impl Hidden {
             }
             start += line.len();
         }
-        Hidden::sorted(found)
+        SecretRanges::sorted(found)
     }
 
-    fn sorted(mut found: Vec<Range<usize>>) -> Hidden {
+    fn sorted(mut found: Vec<Range<usize>>) -> SecretRanges {
         found.retain(|range| !range.is_empty());
         found.sort_by_key(|range| range.start);
         found.dedup_by(|next, before| next.start < before.end);
-        Hidden(found)
+        SecretRanges(found)
     }
 
     /// Whether a value that begins here is a secret. (A quote stands before what is hidden of a string.)

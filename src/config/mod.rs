@@ -30,7 +30,7 @@ use toml::de::{DeTable, DeValue};
 
 use expression::{Checker, Scripting};
 use graph::Graph;
-use hidden::Hidden;
+use hidden::SecretRanges;
 use kafka::KafkaTable;
 use keys::Takes;
 use problem::{Problem, Problems};
@@ -136,11 +136,11 @@ pub fn parse(file: &str, text: &str) -> Result<Topology, Problems> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_with(file: &str, text: &str, variables: Variables<'_>) -> Result<Topology, Problems> {
-    Reading { variables, alone: None, scripting: None }.read(file, text)
+    ParseOptions { variables, alone: None, scripting: None }.read(file, text)
 }
 
 /// How a text is read.
-pub struct Reading<'r> {
+pub struct ParseOptions<'r> {
     /// Where variables have their values from.
     pub variables: Variables<'r>,
     /// Where no flag will override the text, the resolvers that the program has registered: settings that do not go together are wrong
@@ -155,9 +155,9 @@ pub struct Reading<'r> {
 /// # Errors
 /// It is no TOML, or a variable has no value.
 pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
-    let wrong = |e: &toml::de::Error| Hidden::in_lines(text).problems(file, text, vec![not_toml(text, e)]);
+    let wrong = |e: &toml::de::Error| SecretRanges::in_lines(text).problems(file, text, vec![not_toml(text, e)]);
     let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
-    let mut doc = Doc::new(text, Hidden::in_tables(text, root.get_ref()));
+    let mut doc = Doc::new(text, SecretRanges::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), Variables::From(&variables::of_process));
     if !doc.is_clean() {
         return Err(doc.into_problems(file));
@@ -166,7 +166,7 @@ pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
     serde::Deserialize::deserialize(deserializer).map_err(|e| wrong(&e))
 }
 
-impl Reading<'_> {
+impl ParseOptions<'_> {
     /// Reads a text.
     ///
     /// # Errors
@@ -176,13 +176,13 @@ impl Reading<'_> {
     }
 }
 
-fn read(file: &str, text: &str, reading: &Reading<'_>) -> Result<Topology, Problems> {
+fn read(file: &str, text: &str, reading: &ParseOptions<'_>) -> Result<Topology, Problems> {
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let list = errors.iter().map(|e| not_toml(text, e)).collect();
-        return Err(Hidden::in_lines(text).problems(file, text, list));
+        return Err(SecretRanges::in_lines(text).problems(file, text, list));
     }
-    let mut doc = Doc::new(text, Hidden::in_tables(text, root.get_ref()));
+    let mut doc = Doc::new(text, SecretRanges::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), reading.variables);
     let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
     let mut settings = Settings { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::codes;
-use super::hidden::Hidden;
+use super::hidden::SecretRanges;
 use super::keys::{Key, Section, Takes};
 use super::problem::{Problem, Problems, line, nearest};
 use super::value::Raw;
@@ -35,12 +35,12 @@ pub struct Doc<'a> {
     /// Where the strings begin whose variables have no value: nothing more is said of them.
     pub unfilled: BTreeSet<usize>,
     /// Where secrets stand: no message shows them.
-    pub hidden: Hidden,
+    pub hidden: SecretRanges,
 }
 
 impl<'a> Doc<'a> {
     /// A text of which nothing is known yet.
-    pub fn new(text: &'a str, hidden: Hidden) -> Doc<'a> {
+    pub fn new(text: &'a str, hidden: SecretRanges) -> Doc<'a> {
         Doc { text, problems: RefCell::default(), filled: BTreeSet::new(), unfilled: BTreeSet::new(), hidden }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::expressions::{given, key, one};
 use super::{Input, LEFT_OUT, MISSING_KEY, Outputs};
 use crate::domain::view::ObjectWriter;
-use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
+use crate::streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 use crate::streams::processor::{Context, Processor, ProcessorError, Retained};
 use crate::streams::record::{Headers, Record};
 use json::Number;
@@ -79,11 +79,11 @@ impl Processor for Aggregate {
 
 impl Aggregate {
     /// What there is with a record more; `None` where it does not count.
-    fn add(&self, old: Option<&[u8]>, given: &Given<'_>) -> Result<Option<Vec<u8>>, ExpressionFailure> {
+    fn add(&self, old: Option<&[u8]>, given: &ExpressionInput<'_>) -> Result<Option<Vec<u8>>, ExpressionFailure> {
         match &self.fold {
             Fold::Expressions { initial, add } => {
                 let first: Evaluated = old.map_or_else(|| one(&**initial, given), |json| Ok(json.to_vec()));
-                one(&**add, &Given { aggregate: Some(&first?), ..*given }).map(Some)
+                one(&**add, &ExpressionInput { aggregate: Some(&first?), ..*given }).map(Some)
             }
             Fold::Count { by } => {
                 let Some(member) = one(&**by, given).and_then(|json| key(&json))? else { return Ok(None) };

@@ -3,15 +3,15 @@
 use std::ops::ControlFlow;
 
 use super::SCRIPT_FAILED;
-use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
+use crate::streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 use crate::streams::record::Record;
 use json::{self, Kind};
 
 type Result<T> = std::result::Result<T, ExpressionFailure>;
 
 /// What an expression sees of a record whose value is JSON.
-pub(super) fn given<'r>(record: &Record<'r>) -> Given<'r> {
-    Given {
+pub(super) fn given<'r>(record: &Record<'r>) -> ExpressionInput<'r> {
+    ExpressionInput {
         key: record.key,
         value: record.value.unwrap_or(b"null"),
         headers: record.headers,
@@ -21,7 +21,7 @@ pub(super) fn given<'r>(record: &Record<'r>) -> Given<'r> {
 }
 
 /// The value of an expression that stands alone.
-pub(super) fn one(expressions: &dyn Expressions, given: &Given<'_>) -> Evaluated {
+pub(super) fn one(expressions: &dyn Expressions, given: &ExpressionInput<'_>) -> Evaluated {
     let mut found = Err(failure("there is no expression"));
     expressions.each(given, &mut |_, made| {
         found = made;

@@ -192,7 +192,7 @@ pub struct PartitionEnd {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct PackedRecord {
     topic: u32,
     partition: i32,
     offset: i64,
@@ -208,7 +208,7 @@ struct Slot {
 pub struct RecordBatch {
     topics: Vec<Arc<str>>,
     bytes: Vec<u8>,
-    slots: Vec<Slot>,
+    packed: Vec<PackedRecord>,
     ends: Vec<PartitionEnd>,
 }
 
@@ -225,7 +225,7 @@ impl RecordBatch {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP_BYTES);
-        self.slots.clear();
+        self.packed.clear();
         self.ends.clear();
     }
 
@@ -245,7 +245,7 @@ impl RecordBatch {
         for header in headers {
             pack_header(&mut self.bytes, header);
         }
-        self.slots.push(Slot {
+        self.packed.push(PackedRecord {
             topic,
             partition: origin.partition,
             offset: origin.offset,
@@ -276,12 +276,12 @@ impl RecordBatch {
 
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.packed.len()
     }
 
     /// Whether there is no record (there may be ends).
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.packed.is_empty()
     }
 
     /// Bytes of keys, values and headers.
@@ -291,12 +291,12 @@ impl RecordBatch {
 
     /// The record at `index`, in order of arrival.
     pub fn get(&self, index: usize) -> Option<InRecord<'_>> {
-        self.slots.get(index).map(|slot| self.view(slot))
+        self.packed.get(index).map(|packed| self.view(packed))
     }
 
     /// All records in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = InRecord<'_>> {
-        self.slots.iter().map(|slot| self.view(slot))
+        self.packed.iter().map(|packed| self.view(packed))
     }
 
     /// The ends of partitions that were reached.
@@ -304,27 +304,27 @@ impl RecordBatch {
         &self.ends
     }
 
-    fn view(&self, slot: &Slot) -> InRecord<'_> {
-        let mut at = slot.start;
+    fn view(&self, packed: &PackedRecord) -> InRecord<'_> {
+        let mut at = packed.start;
         let mut part = |len: u32| {
             let len = if len == NULL_LEN { 0 } else { len as usize };
             let from = at;
             at += len;
             &self.bytes[from..at]
         };
-        let (key, value, headers) = (part(slot.key_len), part(slot.value_len), part(slot.headers_len));
+        let (key, value, headers) = (part(packed.key_len), part(packed.value_len), part(packed.headers_len));
         InRecord {
             origin: Origin {
-                topic: &self.topics[slot.topic as usize],
-                partition: slot.partition,
-                offset: slot.offset,
-                timestamp_ms: slot.timestamp_ms,
+                topic: &self.topics[packed.topic as usize],
+                partition: packed.partition,
+                offset: packed.offset,
+                timestamp_ms: packed.timestamp_ms,
             },
             record: Record {
-                key: (slot.key_len != NULL_LEN).then_some(key),
-                value: (slot.value_len != NULL_LEN).then_some(value),
+                key: (packed.key_len != NULL_LEN).then_some(key),
+                value: (packed.value_len != NULL_LEN).then_some(value),
                 headers: Headers::Packed(PackedHeaders { bytes: headers }),
-                timestamp_ms: slot.timestamp_ms,
+                timestamp_ms: packed.timestamp_ms,
             },
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::TopologyDescription;
-use super::drawing::{Arrow, Drawing, Look, Vertex};
+use super::drawing::{Arrow, Drawing, Vertex, VertexShape};
 
 /// The whole graph.
 pub fn draw(shape: &TopologyDescription) -> String {
@@ -31,13 +31,13 @@ pub fn draw(shape: &TopologyDescription) -> String {
 }
 
 fn draw_vertex(indent: &str, vertex: &Vertex) -> String {
-    let look = match vertex.look {
-        Look::Topic => "shape=cds",
-        Look::Processor => "shape=box, style=rounded",
-        Look::Store => "shape=cylinder",
+    let shape = match vertex.shape {
+        VertexShape::Topic => "shape=cds",
+        VertexShape::Processor => "shape=box, style=rounded",
+        VertexShape::Store => "shape=cylinder",
     };
     let label: Vec<String> = vertex.label.iter().map(|line| escaped(line)).collect();
-    format!("{indent}\"{}\" [label=\"{}\", {look}];\n", vertex.id, label.join("\\n"))
+    format!("{indent}\"{}\" [label=\"{}\", {shape}];\n", vertex.id, label.join("\\n"))
 }
 
 /// A line as a string of DOT's holds it.

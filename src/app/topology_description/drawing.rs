@@ -4,7 +4,7 @@ use super::{Node, Role, Topic, TopologyDescription};
 
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum VertexShape {
     Topic,
     Processor,
     Store,
@@ -17,7 +17,7 @@ pub struct Vertex {
     pub id: String,
     /// What stands in it, line by line.
     pub label: Vec<String>,
-    pub look: Look,
+    pub shape: VertexShape,
     /// The sub-topology that it lies in; topics lie between.
     pub part: Option<usize>,
 }
@@ -63,7 +63,7 @@ impl Drawing {
             }
             for store in &part.stores {
                 let label = [vec![store.name.clone()], store.notes()].concat();
-                drawing.vertex(&store.name, label, Look::Store, Some(part.id));
+                drawing.vertex(&store.name, label, VertexShape::Store, Some(part.id));
                 let changelog = drawing.topic(&store.changelog, "changelog");
                 drawing.edge(&store.processor, &store.name, None, Arrow::State);
                 drawing.edge(&store.name, &changelog, None, Arrow::Aside);
@@ -85,7 +85,7 @@ impl Drawing {
                 let mut label = vec![node.name.clone()];
                 label.extend((*operator != node.name).then(|| format!("operator {operator}")));
                 label.extend(node.said().into_iter().map(|(key, text)| format!("{key}: {text}")));
-                self.vertex(&node.name, label, Look::Processor, Some(part));
+                self.vertex(&node.name, label, VertexShape::Processor, Some(part));
             }
             Role::Sink { topic, .. } => {
                 let is_internal = shape.repartitions().contains(&topic);
@@ -113,13 +113,13 @@ impl Drawing {
     fn topic(&mut self, topic: &Topic, what: &str) -> String {
         let id = topic_id(topic);
         let label = vec![topic.topic.clone(), format!("{what}, {} partitions", topic.partitions)];
-        self.vertex(&id, label, Look::Topic, None);
+        self.vertex(&id, label, VertexShape::Topic, None);
         id
     }
 
-    fn vertex(&mut self, id: &str, label: Vec<String>, look: Look, part: Option<usize>) {
+    fn vertex(&mut self, id: &str, label: Vec<String>, shape: VertexShape, part: Option<usize>) {
         if !self.vertices.iter().any(|vertex| vertex.id == id) {
-            self.vertices.push(Vertex { id: id.to_owned(), label, look, part });
+            self.vertices.push(Vertex { id: id.to_owned(), label, shape, part });
         }
     }
 

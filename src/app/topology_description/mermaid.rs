@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::TopologyDescription;
-use super::drawing::{Arrow, Drawing, Look, Vertex};
+use super::drawing::{Arrow, Drawing, Vertex, VertexShape};
 
 /// The whole flowchart.
 pub fn draw(shape: &TopologyDescription) -> String {
@@ -29,10 +29,10 @@ pub fn draw(shape: &TopologyDescription) -> String {
 }
 
 fn draw_vertex(indent: &str, drawing: &Drawing, vertex: &Vertex) -> String {
-    let (open, close) = match vertex.look {
-        Look::Topic => ("[/", "/]"),
-        Look::Processor => ("(", ")"),
-        Look::Store => ("[(", ")]"),
+    let (open, close) = match vertex.shape {
+        VertexShape::Topic => ("[/", "/]"),
+        VertexShape::Processor => ("(", ")"),
+        VertexShape::Store => ("[(", ")]"),
     };
     let label: Vec<String> = vertex.label.iter().map(|line| escaped(line)).collect();
     format!("{indent}n{}{open}\"{}\"{close}\n", drawing.number(&vertex.id), label.join("<br>"))

@@ -190,7 +190,7 @@ pub fn of_key(key: &str) -> Option<&'static Named> {
 
 /// What a named key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum PropertyValue {
     /// A text that anybody may see.
     Text(String),
     /// A file that librdkafka opens.
@@ -205,7 +205,7 @@ pub struct NamedValue {
     /// The key.
     pub named: &'static Named,
     /// Its value.
-    pub given: Given,
+    pub given: PropertyValue,
     /// Where it was given, as a message calls it: `memory.toml:12`, `HELIXSTREAM_KAFKA_USER`, `--kafka-user`.
     pub place: String,
 }
@@ -271,12 +271,12 @@ fn read_named(doc: &Doc<'_>, file: &str, t: &Table<'_, '_>, named: &'static Name
     let value = |given, start| NamedValue { named, given, place: format!("{file}:{}", line(doc.text, start)) };
     if named.holds == Holds::Secret {
         let (source, start) = t.secret(named.key, file)?;
-        return Some(value(Given::Secret(source), start));
+        return Some(value(PropertyValue::Secret(source), start));
     }
     let at = t.text(named.key).filter(|at| !at.value.is_empty())?;
     let given = match named.holds {
-        Holds::File => Given::File(beside(file, at.value)),
-        Holds::Text | Holds::Secret => Given::Text(at.value.to_owned()),
+        Holds::File => PropertyValue::File(beside(file, at.value)),
+        Holds::Text | Holds::Secret => PropertyValue::Text(at.value.to_owned()),
     };
     Some(value(given, at.span.start))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::codes;
-use super::{Given, Holds, MECHANISMS, Named, NamedValue, of_key};
+use super::{Holds, MECHANISMS, Named, NamedValue, PropertyValue, of_key};
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ impl View {
         let mut view = View::default();
         for value in values {
             let text = match &value.given {
-                Given::Text(text) => text.clone(),
-                Given::File(_) | Given::Secret(_) => String::new(),
+                PropertyValue::Text(text) => text.clone(),
+                PropertyValue::File(_) | PropertyValue::Secret(_) => String::new(),
             };
             view.given.insert(value.named.key, text);
         }

@@ -15,7 +15,7 @@ use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
-use super::connections::Slot;
+use super::connections::ConnectionPermit;
 use super::hosts::Hosts;
 use super::sessions::{Session, Sessions};
 use super::throttle::Throttle;
@@ -136,7 +136,7 @@ async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Cal
     if let Some(session) = cookie(headers, &access.cookie).and_then(|id| access.sessions.find(id, tokens)) {
         return Ok(Caller::Browser(session));
     }
-    if let Some(slot) = request.extensions.get::<Arc<Slot>>() {
+    if let Some(slot) = request.extensions.get::<Arc<ConnectionPermit>>() {
         slot.count_unauthorized();
     }
     if wants_page(headers) && request.method == Method::GET {
@@ -161,7 +161,7 @@ pub(super) async fn refuse(access: &Access, request: &Extensions) {
             "HTTP: a token that is not in the token file was refused, from {from} ({count} since the last such line)"
         );
     }
-    if let Some(slot) = request.get::<Arc<Slot>>() {
+    if let Some(slot) = request.get::<Arc<ConnectionPermit>>() {
         slot.count_unauthorized();
         slot.hold_back(REFUSAL_DELAY).await;
     }

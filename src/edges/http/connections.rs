@@ -132,7 +132,7 @@ impl Connections {
 
     /// Takes a new connection in. When all places are taken, the client that has kept us waiting longest loses its own. `None` when every
     /// place is at work for its client: then the new one has to go.
-    pub fn admit(self: &Arc<Connections>) -> Option<Slot> {
+    pub fn admit(self: &Arc<Connections>) -> Option<ConnectionPermit> {
         let mut table = self.table();
         if table.open.len() >= self.limits.connections {
             let closed = table.close_oldest(Cause::Crowded, |_, entry| entry.phase != Phase::Handling);
@@ -151,7 +151,7 @@ impl Connections {
         table.next += 1;
         let id = table.next;
         table.open.insert(id, Entry { phase: Phase::Opened, since: Instant::now(), task: None });
-        Some(Slot { id, connections: self.clone() })
+        Some(ConnectionPermit { id, connections: self.clone() })
     }
 
     /// Says which task serves a connection, so that it can be closed.
@@ -210,13 +210,13 @@ impl Connections {
 }
 
 /// The place of a connection in the table; free again when dropped.
-pub(super) struct Slot {
+pub(super) struct ConnectionPermit {
     /// Which one.
     pub id: u64,
     connections: Arc<Connections>,
 }
 
-impl Slot {
+impl ConnectionPermit {
     fn enter(&self, phase: Phase) {
         let mut table = self.connections.table();
         if let Some(entry) = table.open.get_mut(&self.id) {
@@ -258,7 +258,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.connections.table().open.remove(&self.id);
     }
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn answers_that_nobody_reads_are_bounded() {
         let all = connections(Limits { answer_bytes: 100, ..Limits::default() });
-        let slots: Vec<Slot> = (0..5).map(|_| all.admit().unwrap()).collect();
+        let slots: Vec<ConnectionPermit> = (0..5).map(|_| all.admit().unwrap()).collect();
         for slot in &slots {
             slot.begin(false);
             slot.answered(40);

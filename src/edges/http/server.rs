@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::access::{self, Access};
-use super::connections::{Connections, Limits, Slot};
+use super::connections::{ConnectionPermit, Connections, Limits};
 use super::hosts::{self, Hosts};
 use super::login;
 use super::sessions::Sessions;
@@ -291,7 +291,7 @@ async fn accept(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    slot: Arc<Slot>,
+    slot: Arc<ConnectionPermit>,
     serving: Arc<Serving>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -343,7 +343,7 @@ async fn handshake(
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
-    slot: Arc<Slot>,
+    slot: Arc<ConnectionPermit>,
     serving: &Serving,
     mut stopped: watch::Receiver<bool>,
 ) {

@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 
 use super::access::{Caller, FORM_TOKEN, LOGOUT, wants_page};
-use super::connections::Slot;
+use super::connections::ConnectionPermit;
 use super::html::escape;
 use super::metrics::{self, Family};
 use super::tokens::Token;
@@ -43,7 +43,7 @@ async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
 
 async fn metrics_page(
     State(status): State<Arc<dyn Status>>,
-    Extension(slot): Extension<Arc<Slot>>,
+    Extension(slot): Extension<Arc<ConnectionPermit>>,
     headers: HeaderMap,
 ) -> Response {
     // Browsers save a type that they do not know to a file in place of showing it.

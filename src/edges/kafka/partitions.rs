@@ -13,7 +13,7 @@ use crate::streams::ports::rights::{Operation, Right};
 use crate::streams::record::{RecordBatch, TopicPartition};
 
 /// One partition of librdkafka's assignment.
-struct Reading {
+struct ReadPartition {
     partition: TopicPartition,
     /// librdkafka's handle of the topic, 0 until the first message tells it.
     handle: usize,
@@ -26,7 +26,7 @@ struct Reading {
 /// The partitions of librdkafka's assignment.
 #[derive(Default)]
 pub(super) struct Partitions {
-    reading: Vec<Reading>,
+    reading: Vec<ReadPartition>,
     last: usize,
 }
 
@@ -35,7 +35,7 @@ impl Partitions {
     pub fn start(&mut self, partition: &TopicPartition, next: i64) {
         match self.find(partition) {
             Some(at) => (self.reading[at].next, self.reading[at].held) = (next, false),
-            None => self.reading.push(Reading { partition: partition.clone(), handle: 0, next, held: false }),
+            None => self.reading.push(ReadPartition { partition: partition.clone(), handle: 0, next, held: false }),
         }
     }
 
@@ -78,7 +78,7 @@ impl Partitions {
 
     fn find_message(&mut self, message: &View<'_>) -> Option<usize> {
         let (handle, partition) = (message.topic_handle(), message.partition());
-        let known = |reading: &Reading| reading.handle == handle && reading.partition.partition == partition;
+        let known = |reading: &ReadPartition| reading.handle == handle && reading.partition.partition == partition;
         if self.reading.get(self.last).is_some_and(known) {
             return Some(self.last);
         }
@@ -87,7 +87,8 @@ impl Partitions {
             return Some(at);
         }
         let topic = message.topic();
-        let same = |reading: &Reading| reading.partition.partition == partition && *reading.partition.topic == *topic;
+        let same =
+            |reading: &ReadPartition| reading.partition.partition == partition && *reading.partition.topic == *topic;
         self.last = self.reading.iter().position(same)?;
         self.reading[self.last].handle = handle;
         Some(self.last)

@@ -13,7 +13,7 @@ use super::values::{self, Left};
 use super::{Budget, Flaw, MAX_TEXT_CHARS, functions};
 use crate::domain::event::Class;
 use crate::domain::strategy::ResolverFailure;
-use crate::streams::ports::{Evaluated, ExpressionFailure, Expressions, Given};
+use crate::streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 use json::{self, Kind, Value};
 
 /// The class of a dead letter whose expression failed, went over its budget or gave what it must not.
@@ -81,7 +81,7 @@ pub struct Compiled {
 }
 
 impl Expressions for Compiled {
-    fn each(&self, given: &Given<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>) {
+    fn each(&self, given: &ExpressionInput<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>) {
         let mut scope = match self.scope(given) {
             Ok(scope) => scope,
             Err(failure) => {
@@ -105,7 +105,7 @@ impl Compiled {
         values::json(&made, &self.budget).map_err(of_budget)
     }
 
-    fn scope(&self, given: &Given<'_>) -> Result<Scope<'static>, ExpressionFailure> {
+    fn scope(&self, given: &ExpressionInput<'_>) -> Result<Scope<'static>, ExpressionFailure> {
         let (mut scope, mut left) = (Scope::new(), Left::of(&self.budget));
         if self.uses.key {
             scope.push_dynamic("key", self.key(given, &mut left)?);
@@ -129,7 +129,7 @@ impl Compiled {
         Ok(scope)
     }
 
-    fn key(&self, given: &Given<'_>, left: &mut Left) -> Result<Dynamic, ExpressionFailure> {
+    fn key(&self, given: &ExpressionInput<'_>, left: &mut Left) -> Result<Dynamic, ExpressionFailure> {
         let Some(key) = given.key else { return Ok(Dynamic::UNIT) };
         let text = std::str::from_utf8(key).map_err(|_| failed("the record's key is no text in UTF-8"))?;
         left.text(text).map_err(of_budget)
@@ -179,7 +179,7 @@ mod tests {
     fn asked(texts: &[&str], value: &str) -> Vec<Result<String, String>> {
         let compiled =
             ExpressionCompiler::new(BUDGET).compile(texts, true).unwrap_or_else(|(at, flaw)| panic!("{at}: {flaw:?}"));
-        let given = Given {
+        let given = ExpressionInput {
             key: Some(b"k"),
             value: value.as_bytes(),
             headers: Headers::List(&[("h", Some(b"x"))]),

@@ -6,7 +6,7 @@ use crate::record::Headers;
 
 /// What an expression sees.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'r> {
+pub struct ExpressionInput<'r> {
     /// `key`: nothing where the record has none.
     pub key: Option<&'r [u8]>,
     /// `value`: JSON.
@@ -35,5 +35,5 @@ pub type Evaluated = Result<Vec<u8>, ExpressionFailure>;
 /// Expressions that look at the same record. Each is a function of what it is given alone, and ends within a budget.
 pub trait Expressions: Send + Sync {
     /// Evaluates one after the other, until `visit` breaks, which is told the place of each. The record is read once for all.
-    fn each(&self, given: &Given<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>);
+    fn each(&self, given: &ExpressionInput<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>);
 }

@@ -16,7 +16,7 @@ mod store;
 pub use admin::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicId, TopicIdentity, TopicInfo};
 pub use clock::Clock;
 pub use codec::{Codec, CodecError};
-pub use expression::{Evaluated, ExpressionFailure, Expressions, Given};
+pub use expression::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
 pub use producer::{BatchLimit, DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
 pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

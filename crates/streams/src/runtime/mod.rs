@@ -41,4 +41,4 @@ pub use instance::{Instance, InstancePorts};
 pub use metrics::{COMMIT_BUCKETS_MS, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
 pub use setup::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
 pub use standby::StandbyThread;
-pub use thread::{Status, StreamThread, ThreadPorts};
+pub use thread::{RunStatus, StreamThread, ThreadPorts};

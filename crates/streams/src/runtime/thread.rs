@@ -32,7 +32,7 @@ pub struct ThreadPorts {
 
 /// Whether a thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum RunStatus {
     /// `run_once` is to be called again.
     Running,
     /// It has committed, left the group and closed its tasks: the instance stops, or the clients of the thread are to be renewed.
@@ -135,8 +135,8 @@ impl StreamThread {
     pub fn run(&mut self) -> Result<()> {
         loop {
             match self.run_once() {
-                Ok(Status::Running) => {}
-                Ok(Status::Stopped) => return Ok(()),
+                Ok(RunStatus::Running) => {}
+                Ok(RunStatus::Stopped) => return Ok(()),
                 Err(error) => {
                     self.close();
                     return Err(error);
@@ -150,9 +150,9 @@ impl StreamThread {
     /// # Errors
     /// [`Error::Fatal`] alone: all other errors are recovered from. The thread is then to be
     /// closed.
-    pub fn run_once(&mut self) -> Result<Status> {
+    pub fn run_once(&mut self) -> Result<RunStatus> {
         match self.phase {
-            Phase::Stopped => return Ok(Status::Stopped),
+            Phase::Stopped => return Ok(RunStatus::Stopped),
             Phase::New => {
                 let instance = self.instance.clone();
                 let topics: Vec<&str> = instance.plans.iter().map(|plan| &*plan.source).collect();
@@ -175,12 +175,12 @@ impl StreamThread {
             Phase::Leaving { deadline } => {
                 if self.membership.left() || self.instance.now() > deadline {
                     self.finish_leaving();
-                    return Ok(Status::Stopped);
+                    return Ok(RunStatus::Stopped);
                 }
             }
         }
         self.poll_and_process()?;
-        Ok(Status::Running)
+        Ok(RunStatus::Running)
     }
 
     fn must_leave(&self) -> bool {

@@ -198,7 +198,7 @@ fn what_only_a_person_can_mend_stops_the_thread() {
     world.broker.fault("send", Error::Fatal(text("not authorised")));
     assert_eq!(running.thread.run(), Err(Error::Fatal(text("not authorised"))));
     assert!(world.broker.lock().open.is_empty(), "the transaction is aborted");
-    assert_eq!(running.thread.run_once(), Ok(Status::Stopped));
+    assert_eq!(running.thread.run_once(), Ok(RunStatus::Stopped));
     let running = world.start_all();
     world.assert_finishes(running, WORDS);
 }

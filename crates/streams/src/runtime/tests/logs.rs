@@ -199,7 +199,7 @@ fn one_look_that_misses_a_topic_is_not_believed() {
     world.broker.create("lines", PARTITIONS);
     running.turns(400);
     assert!(!is_missing(&running));
-    assert!(matches!(running.thread.run_once(), Ok::<_, Error>(Status::Running)));
+    assert!(matches!(running.thread.run_once(), Ok::<_, Error>(RunStatus::Running)));
     running.stop();
 }
 

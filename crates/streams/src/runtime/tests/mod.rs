@@ -343,7 +343,7 @@ impl Running {
     fn stop(mut self) {
         self.instance.stop();
         for _ in 0..1000 {
-            if self.thread.run_once().unwrap() == Status::Stopped {
+            if self.thread.run_once().unwrap() == RunStatus::Stopped {
                 return;
             }
         }
