@@ -132,10 +132,10 @@ fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
     for node in graph.nodes.iter().filter(|n| !on_round.contains(n.name.as_str())) {
         let above = above(graph, node, |_| true);
         let is_reached = above.iter().any(|n| matches!(n.kind, Kind::Source { .. }));
-        let is_told = above
+        let is_reported = above
             .iter()
             .any(|n| !matches!(n.kind, Kind::Source { .. }) && n.from.iter().any(|i| graph.node(&i.node).is_none()));
-        if !is_reached && !is_told {
+        if !is_reached && !is_reported {
             let message = format!("no source leads to {}, so no record reaches it", shown(node));
             let fix = "read from a node that a source leads to, or remove it";
             doc.wrong(&node.span, codes::UNREACHABLE_NODE, message, fix);
@@ -220,9 +220,9 @@ impl<'g> Forms<'g> {
     /// Of a graph, even one with rounds: what is known of a node is passed on until nothing new is.
     pub fn of(graph: &'g Graph) -> Forms<'g> {
         let mut forms = Forms { graph, taken: BTreeMap::new() };
-        let takers = || graph.nodes.iter().filter(|n| !matches!(n.kind, Kind::Source { .. } | Kind::Sink { .. }));
+        let consumers = || graph.nodes.iter().filter(|n| !matches!(n.kind, Kind::Source { .. } | Kind::Sink { .. }));
         loop {
-            let all = takers().filter_map(|node| Some((node.name.as_str(), forms.taken_by(node)?)));
+            let all = consumers().filter_map(|node| Some((node.name.as_str(), forms.taken_by(node)?)));
             let taken: BTreeMap<&str, Form> = all.collect();
             if taken == forms.taken {
                 return forms;

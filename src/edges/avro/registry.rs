@@ -205,8 +205,8 @@ impl Answers {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         match entry {
             Entry::Failed { why, .. } => {
-                let is_told = warned.as_ref().is_some_and(|(at, told)| told == why && now - *at < WARN_EVERY);
-                if !is_told {
+                let is_reported = warned.as_ref().is_some_and(|(at, told)| told == why && now - *at < WARN_EVERY);
+                if !is_reported {
                     tracing::warn!("{why}; what needs it waits, and it is asked again");
                     *warned = Some((now, why.clone()));
                 }

@@ -47,7 +47,7 @@ enum Level {
 }
 
 /// A line that was logged.
-struct Told {
+struct LoggedLine {
     at: Instant,
     level: Level,
     facility: String,
@@ -57,7 +57,7 @@ struct Told {
     more: u64,
 }
 
-static TOLD: Mutex<BTreeMap<String, Told>> = Mutex::new(BTreeMap::new());
+static LOGGED: Mutex<BTreeMap<String, LoggedLine>> = Mutex::new(BTreeMap::new());
 
 /// One line of librdkafka's log; `level` is syslog's.
 pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
@@ -67,7 +67,8 @@ pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
         level => level,
     };
     // What somebody debugs is shown as it is.
-    if level == Level::Debug || is_new(&mut TOLD.lock().unwrap_or_else(PoisonError::into_inner), level, facility, text)
+    if level == Level::Debug
+        || is_new(&mut LOGGED.lock().unwrap_or_else(PoisonError::into_inner), level, facility, text)
     {
         log(level, facility, text);
     }
@@ -75,13 +76,13 @@ pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
 
 /// Logs how often lines came that were not logged since they came a moment before. To be called now and then.
 pub fn tell_repeated_lines() {
-    let due = due(&mut TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-    for told in due {
-        let count = told.more;
+    let due = due(&mut LOGGED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    for logged in due {
+        let count = logged.more;
         log(
-            told.level,
-            &told.facility,
-            &format!("{} (librdkafka repeated this line {count} times in the last minute)", told.text),
+            logged.level,
+            &logged.facility,
+            &format!("{} (librdkafka repeated this line {count} times in the last minute)", logged.text),
         );
     }
 }
@@ -99,18 +100,18 @@ fn level_of(level: c_int, facility: &str) -> Level {
 }
 
 /// Whether a line is to be logged: no such line was within the last minute.
-fn is_new(told: &mut BTreeMap<String, Told>, level: Level, facility: &str, text: &str) -> bool {
+fn is_new(logged: &mut BTreeMap<String, LoggedLine>, level: Level, facility: &str, text: &str) -> bool {
     let kind = format!("{facility} {}", kind_of(text));
-    match told.get_mut(&kind) {
+    match logged.get_mut(&kind) {
         Some(known) => {
             known.more += 1;
             text.clone_into(&mut known.text);
             false
         }
         None => {
-            if told.len() < KINDS {
+            if logged.len() < KINDS {
                 let (facility, text) = (facility.to_owned(), text.to_owned());
-                told.insert(kind, Told { at: Instant::now(), level, facility, text, more: 0 });
+                logged.insert(kind, LoggedLine { at: Instant::now(), level, facility, text, more: 0 });
             }
             true
         }
@@ -118,18 +119,18 @@ fn is_new(told: &mut BTreeMap<String, Told>, level: Level, facility: &str, text:
 }
 
 /// Takes out the lines that were last logged more than a minute ago, and keeps those that came again since: their next minute begins. Gives these.
-fn due(told: &mut BTreeMap<String, Told>, now: Instant) -> Vec<Told> {
-    let kinds: Vec<String> = told
+fn due(logged: &mut BTreeMap<String, LoggedLine>, now: Instant) -> Vec<LoggedLine> {
+    let kinds: Vec<String> = logged
         .iter()
         .filter(|(_, line)| now.saturating_duration_since(line.at) >= FOLD)
         .map(|(kind, _)| kind.clone())
         .collect();
     let mut due = Vec::new();
     for kind in kinds {
-        let Some(line) = told.remove(&kind) else { continue };
+        let Some(line) = logged.remove(&kind) else { continue };
         if line.more > 0 {
             let (level, facility, text) = (line.level, line.facility.clone(), line.text.clone());
-            told.insert(kind, Told { at: now, level, facility, text, more: 0 });
+            logged.insert(kind, LoggedLine { at: now, level, facility, text, more: 0 });
             due.push(line);
         }
     }
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn lines_of_an_outage_are_folded_into_a_count() {
-        let mut told = BTreeMap::new();
+        let mut logged = BTreeMap::new();
         let lines = [
             format!(
                 "[thrd:localhost:9092/bootstrap]: localhost:9092/bootstrap: {REFUSED} (after 0ms in state CONNECT)"
@@ -175,15 +176,15 @@ mod tests {
             ),
             format!("[thrd:GroupCoordinator]: GroupCoordinator/1: {REFUSED} (after 7ms in state CONNECT)"),
         ];
-        let new = lines.iter().filter(|line| is_new(&mut told, Level::Info, "FAIL", line)).count();
+        let new = lines.iter().filter(|line| is_new(&mut logged, Level::Info, "FAIL", line)).count();
         assert_eq!(new, 1);
         let other = "[thrd:localhost:9092/1]: localhost:9092/1: Disconnected (after 12ms in state UP)";
-        assert!(is_new(&mut told, Level::Info, "FAIL", other));
-        assert!(due(&mut told, Instant::now()).is_empty(), "not yet");
-        let counts: Vec<u64> = due(&mut told, Instant::now() + FOLD).iter().map(|line| line.more).collect();
+        assert!(is_new(&mut logged, Level::Info, "FAIL", other));
+        assert!(due(&mut logged, Instant::now()).is_empty(), "not yet");
+        let counts: Vec<u64> = due(&mut logged, Instant::now() + FOLD).iter().map(|line| line.more).collect();
         assert_eq!(counts, [2]);
-        assert!(is_new(&mut told, Level::Info, "FAIL", other), "a minute has passed");
-        assert!(!is_new(&mut told, Level::Info, "FAIL", &lines[0]), "its next minute has begun");
+        assert!(is_new(&mut logged, Level::Info, "FAIL", other), "a minute has passed");
+        assert!(!is_new(&mut logged, Level::Info, "FAIL", &lines[0]), "its next minute has begun");
     }
 
     #[test]
