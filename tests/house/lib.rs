@@ -12,6 +12,7 @@ mod groups;
 mod imports;
 mod paths;
 mod profiles;
+mod vocabulary;
 mod words;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,165 @@
+//! Names, file names and phrases of logs and errors that the field's terms have replaced, and that must not come back. English in
+//! comments is free: only identifiers, paths of files and string literals count.
+
+use super::{files, none, sources};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// Where the names of the field are kept to.
+const FOLDERS: &[&str] = &["src", "crates", "examples", "benches"];
+
+/// Identifiers that are gone, and the term in their place.
+const IDENTIFIERS: &[(&str, &str)] = &[
+    ("Taking", "PendingRestoration"),
+    ("start_taking", "start_restoration"),
+    ("retry_taking", "retry_restoration"),
+    ("take_all_again", "restore_all_again"),
+    ("within_the_log", "move_into_log"),
+    ("is_found_again", "is_confirmed"),
+    ("is_untold", "has_empty_metadata"),
+    ("Slot", "AssignedTask, InstanceDir, PackedRecord or ConnectionPermit"),
+    ("SlotError", "StateDirError"),
+    ("Stuck", "BlockedTask"),
+    ("Outbox", "RecordCollector"),
+    ("outbox", "collector"),
+    ("Owners", "TaskLocks"),
+    ("Ownership", "TaskLock"),
+    ("stand_by", "try_lock_standby"),
+    ("is_wanted", "is_requested"),
+    ("is_standby_wanted", "is_standby_requested"),
+    ("stood_by", "add_standby_records"),
+    ("Warm", "StandbyTask"),
+    ("is_told", "is_reported"),
+    ("look_around", "check_membership_and_transactions"),
+    ("look_for_hidden", "find_hanging_transactions"),
+    ("remedied", "recover"),
+    ("wait_out", "tolerate_failed_poll"),
+    ("lose_producer", "recover_producer"),
+    ("send_smaller", "resend_in_smaller_batches"),
+    ("tell_unmade", "log_creation_failure"),
+    ("unmade_told", "creation_failure_logged"),
+    ("Cut", "Checkpoint"),
+    ("StoreCut", "StoreCheckpoint"),
+    ("greatest_metadata", "max_metadata_bytes"),
+    ("make_room", "shrink_cache"),
+    ("has_work", "has_background_work"),
+    ("begin_work", "begin_background_step"),
+    ("bury", "send_dead_letter"),
+    ("buries_source", "dead_letter_is_source"),
+    ("Taker", "OutputTarget"),
+    ("Takers", "Outputs"),
+    ("takers", "outputs"),
+    ("give_one", "emit_to"),
+    ("Gives", "OutputForm"),
+    ("Told", "OperatorParams, or CommitOrigin"),
+    ("Said", "ParamText"),
+    ("Chore", "MaintenanceTask"),
+    ("chores", "maintenance"),
+    ("tend", "run_maintenance"),
+    ("upkeep", "maintenance"),
+    ("Notice", "StartupRow"),
+    ("Keeps", "RowPolicy"),
+    ("arise", "detect"),
+];
+
+/// Ends of paths that are gone, and the name in their place.
+const FILES: &[(&str, &str)] = &[
+    ("runtime/take.rs", "restoration.rs"),
+    ("runtime/restore.rs", "changelog_reader.rs"),
+    ("runtime/gone.rs", "offset_out_of_range.rs"),
+    ("runtime/slot.rs", "assigned_task.rs"),
+    ("runtime/outbox.rs", "record_collector.rs"),
+    ("runtime/owners.rs", "task_locks.rs"),
+    ("runtime/placement.rs", "standby_assignment.rs"),
+    ("runtime/hidden.rs", "hanging_transaction.rs"),
+    ("runtime/remedy.rs", "recovery.rs"),
+    ("store/cut.rs", "checkpoint.rs"),
+    ("/takers.rs", "outputs.rs"),
+    ("/slots.rs", "state_dir.rs"),
+    ("/look.rs", "source_topics.rs, or tables.rs"),
+    ("/upkeep.rs", "maintenance.rs"),
+    ("/shown.rs", "test_cells.rs"),
+    ("/notice.rs", "startup_row.rs"),
+    ("scripts/look", "show-results"),
+    ("app/stop.rs", "command_error.rs"),
+    ("app/pages.rs", "metrics_page.rs"),
+    ("app/status.rs", "live_line.rs"),
+    ("app/guard.rs", "state_guard.rs"),
+    ("app/topologies.rs", "topology_command.rs"),
+    ("app/topology.rs", "topology_builder.rs"),
+];
+
+/// Phrases of logs and errors that are gone: what a reader would not search for.
+const PHRASES: &[&str] = &["not taken yet, tried again", "is told by no key of its own", "tells the operator nothing"];
+
+#[test]
+fn identifiers_that_are_gone_do_not_come_back() {
+    let mut found = Vec::new();
+    for source in sources(FOLDERS) {
+        visit(tokens(&source.text), &mut |token| {
+            let TokenTree::Ident(ident) = token else { return };
+            if let Some((name, term)) = IDENTIFIERS.iter().find(|(name, _)| ident == name) {
+                let line = ident.span().start().line;
+                found.push(format!("{}:{line}: {name} is called {term}", source.path));
+            }
+        });
+    }
+    none("the field has a term for it", &found);
+}
+
+#[test]
+fn file_names_that_are_gone_do_not_come_back() {
+    let paths = files(&["src", "crates", "scripts"]);
+    let gone = |path: &String| {
+        let (_, name) = FILES.iter().find(|(end, _)| path.ends_with(end))?;
+        Some(format!("{path}: it is called {name}"))
+    };
+    none("the field has a term for it", &paths.iter().filter_map(gone).collect::<Vec<_>>());
+}
+
+#[test]
+fn phrases_that_are_gone_do_not_come_back() {
+    let mut found = Vec::new();
+    for source in sources(FOLDERS) {
+        visit(tokens(&source.text), &mut |token| {
+            let TokenTree::Literal(literal) = token else { return };
+            let text = literal.to_string();
+            if let Some(phrase) = PHRASES.iter().find(|phrase| text.contains(**phrase)) {
+                found.push(format!("{}:{}: {phrase}", source.path, literal.span().start().line));
+            }
+        });
+    }
+    none("a log line or an error says it in words that one would search for", &found);
+}
+
+#[test]
+fn names_and_phrases_are_found_and_comments_are_free() {
+    let seen = |text: &str| {
+        let mut seen = Vec::new();
+        visit(tokens(text), &mut |token| match token {
+            TokenTree::Ident(_) | TokenTree::Literal(_) => seen.push(token.to_string()),
+            _ => {}
+        });
+        seen
+    };
+    let text = "/// An Outbox.\n#[doc = \"an Outbox\"]\nfn f() {\n// Outbox\ninfo!(\"stood by for\", outbox);\n}";
+    assert_eq!(seen(text), ["fn", "f", "info", "\"stood by for\"", "outbox"]);
+}
+
+fn tokens(text: &str) -> TokenStream {
+    text.parse().unwrap()
+}
+
+/// Calls `look_at` with each token but those of comments, which are attributes `doc` here.
+fn visit(tokens: TokenStream, look_at: &mut dyn FnMut(&TokenTree)) {
+    for token in tokens {
+        match &token {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket && is_doc(group.stream()) => {}
+            TokenTree::Group(group) => visit(group.stream(), look_at),
+            _ => look_at(&token),
+        }
+    }
+}
+
+fn is_doc(tokens: TokenStream) -> bool {
+    matches!(tokens.into_iter().next(), Some(TokenTree::Ident(ident)) if ident == "doc")
+}
