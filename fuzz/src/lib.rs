@@ -4,6 +4,9 @@
 //! | target | input | property |
 //! |---|---|---|
 //! | [`json`] | a JSON text | differential against `serde_json`; the canonical form is canonical |
+//! | [`topology`] | a topology file | complaints point at text; what is accepted is built, described, and accepted again |
+//! | [`wire`] | an event in JSON, or in the form of the repartition topic | encoding and decoding are inverse |
+//! | [`rows`] | events of a memory in JSON, or its stored rows | rows that are read are written so that they are read the same |
 //!
 //! Each target runs in two forms. The plain form (`tests/plain`) is an ordinary test: it runs the
 //! whole corpus (`fuzz/corpus/TARGET`), and inputs that [`plain`] makes from new seeds. The
@@ -11,6 +14,10 @@
 //! docs/CONTRIBUTING.md says how to run each form, how to add a file to a corpus, and how to replay
 //! a crash.
 
+mod events;
 pub mod json;
 mod mutation;
 pub mod plain;
+pub mod rows;
+pub mod topology;
+pub mod wire;

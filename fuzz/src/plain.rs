@@ -24,6 +24,8 @@ pub struct Target {
     pub generate: fn(&mut Random) -> Vec<u8>,
     /// Pieces of text or bytes that mean something in this format; mutation inserts them.
     pub dictionary: &'static [&'static [u8]],
+    /// Folders of the repository whose files are samples too.
+    pub shared: &'static [&'static str],
     /// How many inputs are made in one run.
     pub inputs: u64,
 }
@@ -31,30 +33,36 @@ pub struct Target {
 /// A file of a corpus.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Its name, without the folder.
-    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
     /// Its content.
     pub bytes: Vec<u8>,
 }
 
-/// The corpus of a target, by name.
+/// The corpus of a target: the files of its folder in `fuzz/corpus`, by name, then those of the
+/// folders that it shares.
 ///
 /// # Panics
-/// The corpus cannot be read, or is empty.
+/// A folder cannot be read, or is empty.
 #[must_use]
-pub fn corpus(target: &str) -> Vec<Sample> {
-    let folder = folder("corpus", target);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("read {}: {error}", folder.display()));
-    let mut samples: Vec<Sample> = entries
-        .map(|entry| {
-            let path = entry.unwrap_or_else(|error| panic!("read {}: {error}", folder.display())).path();
-            let bytes = fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
-            Sample { name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes }
-        })
+pub fn corpus(target: &Target) -> Vec<Sample> {
+    let shared = target.shared.iter().map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder));
+    std::iter::once(folder("corpus", target.name)).chain(shared).flat_map(|folder| samples(&folder)).collect()
+}
+
+fn samples(folder: &Path) -> Vec<Sample> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("read {}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap_or_else(|error| panic!("read {}: {error}", folder.display())).path())
+        .filter(|path| path.is_file())
         .collect();
-    samples.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(!samples.is_empty(), "{} holds no file", folder.display());
-    samples
+    paths.sort();
+    assert!(!paths.is_empty(), "{} holds no file", folder.display());
+    let sample = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+        Sample { path, bytes }
+    };
+    paths.into_iter().map(sample).collect()
 }
 
 /// Runs a target on its whole corpus, then on inputs made from new seeds: half of them generated,
@@ -66,16 +74,17 @@ pub fn corpus(target: &str) -> Vec<Sample> {
 /// one input in fifty was accepted, or was refused, so that the run has checked nothing of that
 /// kind.
 pub fn run(target: &Target) {
-    let samples = corpus(target.name);
+    let samples = corpus(target);
     for sample in &samples {
-        let _running = Running { input: &sample.bytes, name: format!("corpus/{}/{}", target.name, sample.name) };
+        let _running = Running { input: &sample.bytes, path: sample.path.clone() };
         (target.check)(&sample.bytes);
     }
     let inputs = inputs(target);
     let (mut accepted, mut refused) = (0, 0);
     for seed in testkit::seeds(inputs) {
         let input = input(target, &samples, &mut Random::new(seed));
-        let _running = Running { input: &input, name: format!("artifacts/{}/seed-{seed}", target.name) };
+        let path = folder("artifacts", target.name).join(format!("seed-{seed}"));
+        let _running = Running { input: &input, path };
         *if (target.check)(&input) { &mut accepted } else { &mut refused } += 1;
     }
     let enough = inputs / 50;
@@ -112,7 +121,7 @@ fn folder(kind: &str, target: &str) -> PathBuf {
 /// was made from a seed as a file.
 struct Running<'a> {
     input: &'a [u8],
-    name: String,
+    path: PathBuf,
 }
 
 impl Drop for Running<'_> {
@@ -120,9 +129,9 @@ impl Drop for Running<'_> {
         if !thread::panicking() {
             return;
         }
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&self.name);
+        let path = &self.path;
         if !path.exists() {
-            let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, self.input));
+            let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, self.input));
             if let Err(error) = written {
                 eprintln!("the failing input could not be written to {}: {error}", path.display());
             }

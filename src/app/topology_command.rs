@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::scripting::Rhai;
-use super::topology_description::{TopologyDescription, diff, dot, mermaid, text};
-use super::{CommandError, Custom, resolvers, settings};
+use super::topology_description::{TopologyDescription, diff};
+use super::{CommandError, Custom, resolvers, settings, topology_builder};
 use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
 
@@ -44,13 +44,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 fn describe(path: &Path, format: DescribeFormat) -> Result<(), CommandError> {
-    let shape = TopologyDescription::of(&settings::read(path)?)?;
-    match format {
-        DescribeFormat::Text => print!("{}", text::describe(&shape)),
-        DescribeFormat::Mermaid => print!("{}", mermaid::draw(&shape)),
-        DescribeFormat::Dot => print!("{}", dot::draw(&shape)),
-        DescribeFormat::Json => println!("{}", serde_json::to_string_pretty(&shape)?),
-    }
+    print!("{}", topology_builder::describe(&settings::read(path)?, format)?);
     Ok(())
 }
 

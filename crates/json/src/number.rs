@@ -20,6 +20,11 @@ impl Number {
         if d.fract() == 0.0 && d.abs() < 9_007_199_254_740_992.0 { Number::Int(d as i128) } else { Number::Float(d) }
     }
 
+    /// Whether a double may stand in a [`Number::Float`]: it is finite, and no integer that a [`Number::Int`] holds.
+    pub fn is_float(d: f64) -> bool {
+        d.is_finite() && matches!(Number::from_double(d), Number::Float(_))
+    }
+
     /// The order of the values themselves, exact also between integers and doubles.
     pub fn compare(&self, other: &Number) -> Ordering {
         match (self, other) {

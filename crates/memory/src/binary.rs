@@ -65,6 +65,15 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>(what)?[0])
     }
 
+    /// One byte that is 0 or 1.
+    pub fn flag(&mut self, what: &'static str) -> Result<bool, BinaryError> {
+        match self.u8(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(BinaryError::Invalid(what)),
+        }
+    }
+
     /// Eight bytes, little-endian.
     pub fn u64(&mut self, what: &'static str) -> Result<u64, BinaryError> {
         Ok(u64::from_le_bytes(self.array(what)?))

@@ -9,7 +9,7 @@ use super::settings::{Settings, Unclocked};
 use json::Number;
 
 /// What of an event is kept besides its values: enough to order it, to rank it and to name it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Header<'a> {
     /// Arrival number within its memory, from 1: the order of one log, no part of the resolved state.
     pub seq: u64,

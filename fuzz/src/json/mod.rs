@@ -10,8 +10,14 @@ use serde_json::Value as Theirs;
 use crate::plain::Target;
 
 /// The target, with the inputs of its plain form.
-pub const TARGET: Target =
-    Target { name: "json", check, generate: generator::text, dictionary: generator::DICTIONARY, inputs: 30_000 };
+pub const TARGET: Target = Target {
+    name: "json",
+    check,
+    generate: generator::text,
+    dictionary: generator::DICTIONARY,
+    shared: &[],
+    inputs: 30_000,
+};
 
 /// Holds our parser against `serde_json` on any bytes, and the canonical form against its
 /// properties. Returns whether the bytes are JSON.

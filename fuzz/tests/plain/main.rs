@@ -4,9 +4,24 @@ mod differences;
 mod rfc8259;
 mod rfc8785;
 
-use helixstream_fuzz::{json as json_target, plain};
+use helixstream_fuzz::plain::run;
 
 #[test]
 fn json() {
-    plain::run(&json_target::TARGET);
+    run(&helixstream_fuzz::json::TARGET);
+}
+
+#[test]
+fn wire() {
+    run(&helixstream_fuzz::wire::TARGET);
+}
+
+#[test]
+fn rows() {
+    run(&helixstream_fuzz::rows::TARGET);
+}
+
+#[test]
+fn topology() {
+    run(&helixstream_fuzz::topology::TARGET);
 }

@@ -94,9 +94,9 @@ impl<'a> OpenConflict<'a> {
             let field = r.u8("path")?;
             let field = Field::from_code(field).ok_or(BinaryError::Invalid("path"))?;
             let path = Path { field, key: r.str("path")? };
-            open.fields.push(OpenField { path, stands: r.u8("standing")? == 1, shadowed: numbers(r)? });
+            open.fields.push(OpenField { path, stands: r.flag("standing")?, shadowed: numbers(r)? });
         }
-        if r.u8("delete against update")? == 1 {
+        if r.flag("delete against update")? {
             open.delete_update = Some(numbers(r)?);
         }
         Ok(open)

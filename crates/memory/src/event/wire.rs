@@ -17,11 +17,15 @@
 //! | writes | count, then (text, bytes) sorted by path |
 
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
+use super::super::clock::UNCLOCKED;
 use super::{Event, Kind};
 use json::Number;
 
 /// The version that [`encode`] writes.
 pub const VERSION: u8 = 1;
+
+/// The greatest timestamp and version.
+const MAX_NUMBER: u64 = i64::MAX as u64;
 
 const IS_DELETE: u8 = 1;
 const HAS_NODE: u8 = 2;
@@ -123,7 +127,34 @@ pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
         source_timestamp_ms: unzigzag(r.varint("source timestamp")?),
         writes: list(&mut r, "writes", |r| Ok((r.str("path")?, r.bytes("value")?)))?,
     };
-    if r.is_empty() { Ok(event) } else { Err(BinaryError::Invalid("rest of an event")) }
+    if !r.is_empty() {
+        return Err(BinaryError::Invalid("rest of an event"));
+    }
+    match impossible(&event) {
+        None => Ok(event),
+        Some(what) => Err(BinaryError::Invalid(what)),
+    }
+}
+
+/// Which part of an event breaks a rule of [`EventRef`] that its readers rely on: [`encode`] writes no such event.
+fn impossible(event: &EventRef<'_>) -> Option<&'static str> {
+    let is_zero = |entry: &(&str, u64)| entry.1 == 0;
+    let is_unclocked = event.clock.len() == 1 && event.clock[0].0 == UNCLOCKED;
+    let is_absorb = event.absorb_into.is_some();
+    let may_write = |path: &str| !is_absorb && (!event.is_delete || path == "user_id");
+    [
+        ("event_id", event.event_id.is_empty()),
+        ("event timestamp", event.timestamp > MAX_NUMBER),
+        ("event version", event.version > MAX_NUMBER),
+        ("node_id", event.node_id == Some("")),
+        ("target of the absorb", is_absorb && !event.is_delete),
+        ("clock", event.clock.is_empty() || !event.clock.is_sorted_by(|a, b| a.0 < b.0)),
+        ("clock", !is_unclocked && event.clock.iter().any(is_zero)),
+        ("writes", !event.writes.is_sorted_by(|a, b| a.0 < b.0)),
+        ("writes", event.writes.iter().any(|(path, _)| !may_write(path))),
+    ]
+    .into_iter()
+    .find_map(|(what, is_so)| is_so.then_some(what))
 }
 
 /// Appends a clock, sorted by name.
@@ -173,7 +204,7 @@ fn importance(r: &mut Reader) -> Result<Option<Number>, BinaryError> {
             _ => Err(BinaryError::Invalid(WHAT)),
         },
         3 => match f64::from_bits(r.u64(WHAT)?) {
-            double if double.is_finite() => Ok(Some(Number::Float(double))),
+            double if Number::is_float(double) => Ok(Some(Number::Float(double))),
             _ => Err(BinaryError::Invalid(WHAT)),
         },
         _ => Err(BinaryError::Invalid(WHAT)),
@@ -304,6 +335,37 @@ mod tests {
         let mut longer = good.clone();
         longer.push(0);
         assert_eq!(decode(&longer), Err(BinaryError::Invalid("rest of an event")));
+    }
+
+    /// Readers rely on these rules, so a form that breaks one is damaged, and no other event.
+    #[test]
+    fn a_form_that_no_encoder_writes_is_refused() {
+        let refused = |event: &Event, absorb_into: Option<&str>, what: &'static str| {
+            assert_eq!(decode(&encoded(event, absorb_into)), Err(BinaryError::Invalid(what)));
+        };
+        let good = event(Kind::Updated);
+        let write = |path: &str| Write { path: path.into(), value: b"1".to_vec() };
+        let writes = |paths: &[&str]| Event { writes: paths.iter().map(|path| write(path)).collect(), ..good.clone() };
+        refused(&writes(&["tags", "content"]), None, "writes");
+        refused(&writes(&["content", "content"]), None, "writes");
+        refused(&Event { event_id: String::new(), ..good.clone() }, None, "event_id");
+        refused(&Event { node_id: Some(String::new()), ..good.clone() }, None, "node_id");
+        refused(&Event { timestamp: 1 << 63, ..good.clone() }, None, "event timestamp");
+        refused(&Event { version: 1 << 63, ..good.clone() }, None, "event version");
+        refused(&Event { clock: Clock::default(), ..good.clone() }, None, "clock");
+        for double in [f64::NAN, f64::INFINITY, 3.0, -0.0] {
+            refused(&Event { importance: Some(Number::Float(double)), ..good.clone() }, None, "importance");
+        }
+        // The names of the clock in the wrong order, or twice: nothing but damage writes them.
+        let form = encoded(&good, None);
+        let at = form.windows(5).position(|bytes| bytes == b"\x02n1\x03\x01").unwrap();
+        let mut swapped = form.clone();
+        swapped[at + 1] = 0x7f;
+        assert_eq!(decode(&swapped), Err(BinaryError::Invalid("clock")));
+        let mut zero = form;
+        zero[at + 3] = 0;
+        assert_eq!(decode(&zero), Err(BinaryError::Invalid("clock")));
+        assert!(decode(&encoded(&Event { clock: Clock::unclocked(0), ..good }, None)).is_ok());
     }
 
     /// Version 1 as it was first written: it must stay readable, and today's encoder must still write it.

@@ -224,6 +224,10 @@ impl<'a> Read<'a> {
         for _ in 0..n {
             names.push(r.str("name")?);
         }
+        // A block is written by searching in its names.
+        if !names.is_sorted_by(|a, b| a < b) {
+            return Err(BinaryError::Invalid("order of names"));
+        }
         let n = r.count("headers")?;
         let mut read = Read { names, headers: Vec::with_capacity(n + 1) };
         for _ in 0..n {
@@ -234,7 +238,7 @@ impl<'a> Read<'a> {
     }
 
     fn name(&self, r: &mut Reader<'a>) -> Result<&'a str, BinaryError> {
-        self.names.get(r.varint("name")? as usize).copied().ok_or(BinaryError::Invalid("name"))
+        self.names.get(index(r, "name")?).copied().ok_or(BinaryError::Invalid("name"))
     }
 
     /// Reads clock entries.
@@ -244,11 +248,17 @@ impl<'a> Read<'a> {
         for _ in 0..n {
             clock.push((self.name(r)?, r.varint("counter")?));
         }
+        if !clock.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(BinaryError::Invalid("order of a clock"));
+        }
         Ok(clock)
     }
 
     fn header(&self, r: &mut Reader<'a>) -> Result<Header<'a>, BinaryError> {
         let flags = r.u8("header")?;
+        if flags > 0b1111 {
+            return Err(BinaryError::Invalid("header"));
+        }
         let set = |bit: u8| flags & (1 << bit) != 0;
         Ok(Header {
             seq: r.varint("header")?,
@@ -262,7 +272,7 @@ impl<'a> Read<'a> {
             is_delete: set(0),
             source: Source {
                 topic: self.name(r)?,
-                partition: r.varint("partition")? as u32 as i32,
+                partition: u32::try_from(r.varint("partition")?).map_err(|_| BinaryError::Invalid("partition"))? as i32,
                 offset: r.varint("offset")? as i64,
             },
             clock: self.clock(r)?,
@@ -280,8 +290,13 @@ impl<'a> Read<'a> {
     }
 }
 
+/// An index that fits the machine's word.
+fn index(r: &mut Reader<'_>, what: &'static str) -> Result<usize, BinaryError> {
+    usize::try_from(r.varint(what)?).map_err(|_| BinaryError::Invalid(what))
+}
+
 fn reference(r: &mut Reader<'_>, at: &[u32]) -> Result<u32, BinaryError> {
-    at.get(r.varint("reference")? as usize).copied().ok_or(BinaryError::Invalid("reference"))
+    at.get(index(r, "reference")?).copied().ok_or(BinaryError::Invalid("reference"))
 }
 
 /// Reads registers; `at` maps the block's numbering of headers to the memory's.
@@ -291,16 +306,23 @@ pub fn registers<'a>(r: &mut Reader<'a>, at: &[u32]) -> Result<Vec<Register<'a>>
     for _ in 0..n {
         let path = path(r)?;
         let n = r.count("writes")?;
+        if n == 0 {
+            return Err(BinaryError::Invalid("register without a write"));
+        }
         let mut writes = Vec::with_capacity(n);
         for _ in 0..n {
             let by = reference(r, at)?;
             let content = match path.field {
-                Field::Embedding if r.u8("content digest")? == 1 => Some(r.u128("content digest")?),
+                Field::Embedding if r.flag("content digest")? => Some(r.u128("content digest")?),
                 _ => None,
             };
             writes.push(Write { by, value: Value::decode(r)?, content });
         }
         registers.push(Register { path, writes });
+    }
+    // Registers are found by binary search.
+    if !registers.is_sorted_by(|a: &Register<'_>, b| a.path < b.path) {
+        return Err(BinaryError::Invalid("order of registers"));
     }
     Ok(registers)
 }

@@ -58,10 +58,15 @@ impl<'a> Memory<'a> {
         let r = &mut Reader::new(row.bytes);
         version(r, "the head of a memory")?;
         self.next_seq = r.varint("arrival number")?;
+        if !(2..=i64::MAX as u64).contains(&self.next_seq) {
+            // A row is written with the first event, whose number is 1.
+            return Err(BinaryError::Invalid("arrival number"));
+        }
         self.version = r.varint("version")?;
         (self.created_at, self.updated_at) = (r.u64("created_at")?, r.u64("updated_at")?);
         self.resolved_digest = r.u128("digest")?;
         let block = Read::decode(r)?;
+        check_arrival_numbers(&block, self.next_seq)?;
         let at: Vec<u32> = (0..block.headers.len() as u32).collect();
         self.clock = block.clock(r)?;
         self.frontier = block.references(r, &at)?;
@@ -69,8 +74,10 @@ impl<'a> Memory<'a> {
         self.core = block::registers(r, &at)?;
         let pages = r.varint("pages")?;
         if pages > 0 {
-            let count = u32::try_from(pages).map_err(|_| BinaryError::Invalid("number of pages"))?;
-            self.pages = Some(Pages::new(count, r.varint("weight of pages")?));
+            self.pages = Some(Pages::decode(pages, r)?);
+            if self.core.iter().any(|register| register.path.field.is_keyed()) {
+                return Err(BinaryError::Invalid("keyed register beside pages"));
+            }
         }
         for _ in 0..r.count("open conflicts")? {
             self.open.push(OpenConflict::decode(r)?);
@@ -123,6 +130,14 @@ impl<'a> Memory<'a> {
         layout.put_row(&mut puts, self.loader.memory, Row::Head, &head, self.head_parts.unwrap_or(0));
         Ok(puts)
     }
+}
+
+/// Arrival numbers tell the headers of a memory apart, and the next event's is above them all.
+fn check_arrival_numbers(block: &Read<'_>, next: u64) -> Result<(), BinaryError> {
+    let mut numbers: Vec<u64> = block.headers.iter().map(|header| header.seq).collect();
+    numbers.sort_unstable();
+    let is_sound = numbers.is_sorted_by(|a, b| a < b) && numbers.last().is_none_or(|last| *last < next);
+    if is_sound { Ok(()) } else { Err(BinaryError::Invalid("arrival number")) }
 }
 
 /// Takes the headers of all writes into a block's tables.

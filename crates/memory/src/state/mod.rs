@@ -24,6 +24,7 @@ pub use value::{Stored, Value, digest};
 
 use std::collections::HashMap;
 
+use super::binary::BinaryError;
 use super::causality::{Header, Relation};
 use super::conflict::OpenConflict;
 use apply::Current;
@@ -168,7 +169,13 @@ impl<'a> Memory<'a> {
     }
 
     /// Takes in a header that was read: the one already held of the same event, or a new one.
-    fn intern(&mut self, header: Header<'a>) -> u32 {
+    ///
+    /// # Errors
+    /// Another row has another header under its arrival number, or the head says that no event has it yet.
+    fn intern(&mut self, header: Header<'a>) -> Result<u32, BinaryError> {
+        if header.seq >= self.next_seq {
+            return Err(BinaryError::Invalid("arrival number"));
+        }
         if self.by_seq.is_empty() {
             self.by_seq = self.headers.iter().zip(0..).map(|(h, i)| (h.seq, i)).collect();
         }
@@ -179,7 +186,9 @@ impl<'a> Memory<'a> {
                 self.relations.push(header.relation(&current.header, &current.settings));
             }
             self.headers.push(header);
+        } else if self.headers[at as usize] != header {
+            return Err(BinaryError::Invalid("header, which another row has otherwise"));
         }
-        at
+        Ok(at)
     }
 }

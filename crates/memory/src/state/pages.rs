@@ -17,6 +17,12 @@ use super::{Home, Memory};
 /// What a write weighs beside its value: its share of headers and names, roughly, in bytes.
 const WRITE_WEIGHT: u64 = 64;
 
+/// More pages than any memory has: at 4 KiB each they hold 64 GiB.
+const MAX_PAGES: u32 = 1 << 24;
+
+/// More than a page of any layout weighs in the mean, in bytes.
+const MAX_MEAN_WEIGHT: u64 = 1 << 20;
+
 /// One page, read.
 #[derive(Debug, Default)]
 struct Page<'a> {
@@ -42,6 +48,20 @@ impl<'a> Pages<'a> {
     /// Pages of which none is read yet.
     pub fn new(count: u32, weight: u64) -> Pages<'a> {
         Pages { count, weight, loaded: BTreeMap::new() }
+    }
+
+    /// Reads the weight of `count` pages.
+    ///
+    /// # Errors
+    /// More pages, or a greater weight, than a memory can have: to bring them into shape would not end.
+    pub fn decode(count: u64, r: &mut Reader<'_>) -> Result<Pages<'a>, BinaryError> {
+        let weight = r.varint("weight of pages")?;
+        match u32::try_from(count) {
+            Ok(count) if count <= MAX_PAGES && weight <= u64::from(count) * MAX_MEAN_WEIGHT => {
+                Ok(Pages::new(count, weight))
+            }
+            _ => Err(BinaryError::Invalid("number or weight of pages")),
+        }
     }
 
     /// The page on which a path lies.
@@ -104,7 +124,7 @@ impl<'a> Memory<'a> {
         let page = match self.loader.load(Row::Page(n))? {
             None => Page::default(),
             Some(row) => {
-                let registers = self.decode_page(row.bytes).map_err(|e| self.loader.damaged(Row::Page(n), e))?;
+                let registers = self.decode_page(n, row.bytes).map_err(|e| self.loader.damaged(Row::Page(n), e))?;
                 Page { weight: weight(&registers), registers, parts: Some(row.parts), dirty: false }
             }
         };
@@ -114,12 +134,19 @@ impl<'a> Memory<'a> {
         Ok(())
     }
 
-    fn decode_page(&mut self, bytes: &'a [u8]) -> Result<Vec<Register<'a>>, BinaryError> {
+    fn decode_page(&mut self, n: u32, bytes: &'a [u8]) -> Result<Vec<Register<'a>>, BinaryError> {
         let r = &mut Reader::new(bytes);
         version(r, "a page of a memory")?;
         let block = Read::decode(r)?;
-        let at: Vec<u32> = block.headers.into_iter().map(|h| self.intern(h)).collect();
-        block::registers(r, &at)
+        let at = block.headers.into_iter().map(|h| self.intern(h)).collect::<Result<Vec<u32>, _>>()?;
+        let registers = block::registers(r, &at)?;
+        if !r.is_empty() {
+            return Err(BinaryError::Invalid("rest of a page"));
+        }
+        if registers.iter().any(|register| self.home(register.path) != Home::Page(n)) {
+            return Err(BinaryError::Invalid("register of another page"));
+        }
+        Ok(registers)
     }
 
     /// The registers of a home, to be changed.

@@ -160,8 +160,14 @@ const DOUBLE: u8 = 2;
 pub fn decode_number(r: &mut Reader<'_>) -> Result<Number, BinaryError> {
     match r.u8("number")? {
         NOT_NEGATIVE => Ok(Number::Int(i128::from(r.varint("number")?))),
-        NEGATIVE => Ok(Number::Int(-1 - i128::from(r.varint("number")?))),
-        DOUBLE => Ok(Number::Float(f64::from_bits(r.u64("number")?))),
+        NEGATIVE => match r.varint("number")? {
+            size if size < 1 << 63 => Ok(Number::Int(-1 - i128::from(size))),
+            _ => Err(BinaryError::Invalid("number")),
+        },
+        DOUBLE => match f64::from_bits(r.u64("number")?) {
+            double if Number::is_float(double) => Ok(Number::Float(double)),
+            _ => Err(BinaryError::Invalid("number")),
+        },
         _ => Err(BinaryError::Invalid("number")),
     }
 }
