@@ -19,5 +19,6 @@ pub mod json;
 mod mutation;
 pub mod plain;
 pub mod rows;
+#[cfg(feature = "program")]
 pub mod topology;
 pub mod wire;

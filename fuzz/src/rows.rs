@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use helixstream::domain::binary::{BinaryError, Reader, put_bytes};
-use helixstream::domain::event::wire::{self, Source};
-use helixstream::domain::event::{Limits, decode};
-use helixstream::domain::resolve::Reading;
-use helixstream::domain::settings::Settings;
-use helixstream::domain::state::{Arena, Layout, Loader, Memory, ReadFailure, Row, RowPut, Rows, StateError};
-use helixstream::domain::step::{Outcome, read, step_within};
+use memory::binary::{BinaryError, Reader, put_bytes};
+use memory::event::wire::{self, Source};
+use memory::event::{Limits, decode};
+use memory::resolve::Reading;
+use memory::settings::Settings;
+use memory::state::{Arena, Layout, Loader, Memory, ReadFailure, Row, RowPut, Rows, StateError};
+use memory::step::{Outcome, read, step_within};
 use testkit::Random;
 
 use crate::events;
@@ -19,7 +19,7 @@ use crate::plain::Target;
 
 /// The target, with the inputs of its plain form.
 pub const TARGET: Target =
-    Target { name: "rows", check, generate, dictionary: events::DICTIONARY, shared: &[], inputs: 10_000 };
+    Target { name: "rows", check, generate, dictionary: events::DICTIONARY, shared: &[], inputs: 1_500 };
 
 /// The memory whose rows are checked.
 const MEMORY: &str = "m";

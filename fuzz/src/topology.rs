@@ -20,7 +20,7 @@ pub const TARGET: Target = Target {
     generate,
     dictionary: DICTIONARY,
     shared: &["topologies", "tests/topology/wrong"],
-    inputs: 1_000,
+    inputs: 500,
 };
 
 const FILE: &str = "topology.toml";

@@ -2,9 +2,9 @@
 //! encoded is decoded to the same event, and whatever is decoded is encoded to bytes that are decoded
 //! to the same.
 
-use helixstream::domain::clock::{Clock, UNCLOCKED};
-use helixstream::domain::event::wire::{self, EventRef, Source};
-use helixstream::domain::event::{Event, Kind, Limits, Write, decode};
+use memory::clock::{Clock, UNCLOCKED};
+use memory::event::wire::{self, EventRef, Source};
+use memory::event::{Event, Kind, Limits, Write, decode};
 use testkit::Random;
 
 use crate::events;
@@ -12,7 +12,7 @@ use crate::plain::Target;
 
 /// The target, with the inputs of its plain form.
 pub const TARGET: Target =
-    Target { name: "wire", check, generate, dictionary: events::DICTIONARY, shared: &[], inputs: 30_000 };
+    Target { name: "wire", check, generate, dictionary: events::DICTIONARY, shared: &[], inputs: 10_000 };
 
 const RECORD_TIMESTAMP_MS: i64 = 1_795_441_887_515;
 

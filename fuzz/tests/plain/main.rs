@@ -21,6 +21,7 @@ fn rows() {
     run(&helixstream_fuzz::rows::TARGET);
 }
 
+#[cfg(feature = "program")]
 #[test]
 fn topology() {
     run(&helixstream_fuzz::topology::TARGET);
