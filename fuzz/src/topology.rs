@@ -84,7 +84,7 @@ fn assert_points_at_text(problems: &Problems) {
     }
     for colour in [false, true] {
         let shown = problems.render(colour);
-        assert_eq!(shown.matches("error").count() >= problems.list.len(), true, "{shown}");
+        assert!(shown.matches("error").count() >= problems.list.len(), "{shown}");
     }
 }
 
