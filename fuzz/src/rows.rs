@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use memory::binary::{BinaryError, Reader, put_bytes};
 use memory::event::wire::{self, Source};
 use memory::event::{Limits, decode};
-use memory::resolve::Reading;
 use memory::settings::Settings;
 use memory::state::{Arena, Layout, Loader, Memory, ReadFailure, Row, RowPut, Rows, StateError};
 use memory::step::{Outcome, read, step_within};
+use memory::view::ResolutionContext;
 use testkit::Random;
 
 use crate::events;
@@ -214,10 +214,10 @@ fn form_of(json: &[u8]) -> Option<Vec<u8>> {
 
 fn step(store: &Store, form: &[u8], layout: Layout) -> Result<Outcome, StateError> {
     let settings = Settings::default();
-    let reading = Reading { settings: &settings, custom: None };
+    let context = ResolutionContext { settings: &settings, custom: None };
     let event = wire::decode(form).unwrap_or_else(|error| panic!("the form of an event {error}"));
     let arena = Arena::new();
-    step_within(Loader::new(store, &arena, MEMORY).with_layout(layout), &event, &reading)
+    step_within(Loader::new(store, &arena, MEMORY).with_layout(layout), &event, &context)
 }
 
 /// The rows that a memory is written to after it has been read whole; `None` where a row is missing.
@@ -232,7 +232,7 @@ fn rewrite(store: &Store, layout: Layout) -> Option<Vec<RowPut>> {
 fn json(store: &Store) -> Option<Vec<u8>> {
     let settings = Settings::default();
     store.reads.set(0);
-    let resolved = read(store, MEMORY, &Reading { settings: &settings, custom: None });
+    let resolved = read(store, MEMORY, &ResolutionContext { settings: &settings, custom: None });
     resolved.unwrap_or_else(|error| panic!("{error}")).map(|resolved| resolved.json)
 }
 

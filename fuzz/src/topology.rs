@@ -6,7 +6,7 @@ use helixstream::config::expression::{Flaw, Scripting};
 use helixstream::config::problem::Problems;
 use helixstream::config::setting::ScriptLimits;
 use helixstream::config::variables::{Variables, of_process};
-use helixstream::config::{Reading, Topology, filled};
+use helixstream::config::{ParseOptions, Topology, filled};
 use helixstream::edges::cli::DescribeFormat;
 use helixstream::edges::script::{self, Budget, ExpressionCompiler, Script};
 use testkit::Random;
@@ -44,7 +44,7 @@ pub fn check(data: &[u8]) -> bool {
 }
 
 fn read(text: &str, variables: Variables<'_>) -> Result<Topology, Problems> {
-    Reading { variables, alone: Some(&[]), scripting: Some(&Rhai) }.read(FILE, text)
+    ParseOptions { variables, alone: Some(&[]), scripting: Some(&Rhai) }.read(FILE, text)
 }
 
 /// Rhai, as the program looks into expressions; files of scripts are not looked at.
