@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use anyhow::anyhow;
+
 use super::CommandError;
 use crate::config::problem::nearest;
 
@@ -21,7 +23,7 @@ pub fn explain(code: Option<&str>) -> Result<(), CommandError> {
     match io::stdout().write_all(text.as_bytes()) {
         // `explain | head` has read enough.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+        written => written.map_err(|e| anyhow!("write to the standard output: {e} [HS0093]").into()),
     }
 }
 
@@ -124,7 +126,7 @@ fn without_links(markdown: &str) -> String {
         plain += &match target.split_once("://") {
             Some(_) => format!("{text} ({target})"),
             None if target.starts_with('#') => text.to_owned(),
-            None if text.trim_matches('`') == target => from_root(target),
+            None if target.split('#').next() == Some(text.trim_matches('`')) => from_root(target),
             None => format!("{text} ({})", from_root(target)),
         };
         rest = after;

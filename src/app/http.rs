@@ -44,7 +44,10 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
                 || args.http_tls_key.is_some()
                 || args.http_hosts.is_some()
             {
-                tracing::warn!("--http-listen is missing: HTTP is not served, and other --http flags do nothing");
+                tracing::warn!(
+                    code = "HS6050",
+                    "--http-listen is not set, so HTTP is not served and the other --http flags have no effect; set --http-listen, or remove them"
+                );
             }
             return Ok(None);
         }
@@ -77,16 +80,19 @@ fn warn(server: &Server, settings: &HttpSettings) {
         let file = file.display();
         if server.tokens() == Some(0) {
             tracing::warn!(
+                code = "HS6051",
                 "the token file {file} holds no token, so only /live and /ready answer: `helixstream http token` makes one"
             );
         }
         if settings.tls.is_none() && reaches_out {
             tracing::warn!(
-                "tokens reach {url} unencrypted: give --http-tls-cert and --http-tls-key, or let a proxy before it speak TLS"
+                code = "HS6052",
+                "tokens reach {url} unencrypted: set --http-tls-cert and --http-tls-key, or put a proxy that speaks TLS in front of it"
             );
         }
     } else if reaches_out {
         tracing::warn!(
+            code = "HS6053",
             "everybody who reaches {url} may read its pages: --http-token-file asks for tokens, and `--http-listen {port}` lets only this \
              machine in"
         );

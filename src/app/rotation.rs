@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::CommandError;
@@ -91,7 +91,12 @@ impl Rotation {
             }
         };
         let thread = thread::Builder::new().name("kafka-files".to_owned()).spawn(body);
-        Ok(Rotation(Some((stop, thread.context("start the thread that watches Kafka's files")?))))
+        Ok(Rotation(Some((
+            stop,
+            thread.map_err(|e| {
+                anyhow!("the operating system did not start the thread that watches Kafka's files: {e} [HS0008]")
+            })?,
+        ))))
     }
 
     /// Ends the thread. One that waits for a broker ends with the process.
@@ -158,6 +163,7 @@ impl FileWatch {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
             tracing::warn!(
+                code = "HS2061",
                 "{what}. The Kafka clients keep what they were made with, and the files are tried again every {} s; correct them, or the brokers",
                 EVERY.as_secs()
             );
@@ -186,7 +192,8 @@ pub fn once_made<T>(
                 if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
                     told = Some(Instant::now());
                     tracing::warn!(
-                        "{owner} cannot make its Kafka client, waits, and tries again every second; nothing is lost: {why}"
+                        code = "HS2062",
+                        "{owner} cannot create its Kafka client, waits, and retries every second; nothing is lost: {why}"
                     );
                 }
                 thread::sleep(MAKE_WAIT);

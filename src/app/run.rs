@@ -34,7 +34,7 @@ use crate::edges::kafka::renewal::{CurrentSettings, SharedClients};
 use crate::edges::postgres::Database;
 use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::state_dir::{InstanceDir, StateAccess};
-use crate::streams::error::Error;
+use crate::streams::error::{Error, with_code};
 use crate::streams::ports::Codec;
 use crate::streams::runtime::{
     self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, StreamThread, ThreadPorts,
@@ -108,7 +108,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
         Some(kill) => Arc::new(kill),
         None => Arc::new(NoObserver),
     };
-    let workers = Arc::new(Workers::start(WORKERS).context("start the threads that restore")?);
+    let workers = Arc::new(Workers::start(WORKERS).map_err(|e| no_thread("the threads that restore tasks", &e))?);
     let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
     let Some((instance, clients)) = started else { return Ok(()) };
     // A topology that processes nothing, since it was refused or no broker answered, is not that of the slot's last run.
@@ -190,8 +190,9 @@ fn watch_files(
 fn warn_of_retention(file: &File) {
     if file.values.resolver.tombstone_retention_ns.is_some() {
         tracing::warn!(
+            code = "HS0091",
             "tombstone_retention is set: deleted memories are forgotten, and older events for memories that are not known become dead letters \
-             (`expired`); resolved memories hang on the order of arrival for events that are later than the retention, and SQL rebuilds nothing"
+             (`expired`); resolved memories depend on the order of arrival for events that are later than the retention, and SQL rebuilds nothing"
         );
     }
 }
@@ -206,7 +207,10 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<RunPlan, CommandError> {
         args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));
     let database = if args.mirror.no_mirror { None } else { mirror::database(&args.mirror.postgres, &file)? };
     if database.is_none() && !args.mirror.no_mirror && !mirror::event_sources(&file).is_empty() {
-        tracing::warn!("no --postgres-url: records are not mirrored (--no-mirror says so without this line)");
+        tracing::warn!(
+            code = "HS4050",
+            "no --postgres-url is set, so no records are mirrored to Postgres; set it, or --no-mirror if no mirror is wanted"
+        );
     }
     let state_access = match (args.state_access, file.run.state_access.as_deref()) {
         (Some(cli::StateAccess::Owner), _) | (None, None | Some("owner")) => StateAccess::Owner,
@@ -214,7 +218,7 @@ fn plan(args: &RunArgs, custom: &Custom) -> Result<RunPlan, CommandError> {
         (Some(cli::StateAccess::GroupWrite), _) | (None, Some("group_write")) => StateAccess::GroupWrite,
         (None, Some(other)) => {
             return Err(CommandError::Usage(format!(
-                "`state_access` of [run]: `{other}` is not one of {STATE_ACCESS}"
+                "`state_access` of [run]: `{other}` is not one of {STATE_ACCESS} [HS0018]"
             )));
         }
     };
@@ -305,6 +309,8 @@ fn prepare(
                 tracing::debug!("prepare the topics: {why}");
                 thread::sleep(LOOK);
             }
+            // What is still to be retried after so long ends the command.
+            Err(Error::Retry(why)) => return Err(anyhow!(with_code(why, "HS2002"))),
             prepared => return Ok(prepared?),
         }
     }
@@ -328,9 +334,8 @@ impl Threads {
                 // Who listens no more has given up waiting for us.
                 let _ = end.send(ended);
             };
-            handles.push(
-                thread::Builder::new().name(format!("stream-{index}")).spawn(body).context("start a stream thread")?,
-            );
+            let started = thread::Builder::new().name(format!("stream-{index}")).spawn(body);
+            handles.push(started.map_err(|e| no_thread("a stream thread", &e))?);
         }
         Ok(Threads { handles, ends })
     }
@@ -342,12 +347,12 @@ impl Threads {
         loop {
             match self.ends.recv_timeout(LOOK) {
                 Ok(Err(e)) => return Some(e.into()),
-                Ok(Ok(())) => return Some(anyhow!("a stream thread stopped by itself").into()),
-                Err(RecvTimeoutError::Disconnected) => return Some(anyhow!("a stream thread ended by a panic").into()),
+                Ok(Ok(())) => return Some(Error::Bug("a stream thread stopped by itself".to_owned()).into()),
+                Err(RecvTimeoutError::Disconnected) => return Some(panicked()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.handles.iter().any(JoinHandle::is_finished) && self.ends.try_recv().is_err() {
-                return Some(anyhow!("a stream thread ended by a panic").into());
+                return Some(panicked());
             }
             if signalled.load(Ordering::Relaxed) {
                 return None;
@@ -367,7 +372,10 @@ impl Threads {
         }
         if !on_time {
             let limit = STOP_LIMIT.as_secs();
-            return Err(anyhow!("stream threads did not stop within {limit} s: what was not committed is processed again at the next start").into());
+            return Err(anyhow!(
+                "stream threads did not stop within {limit} s: what was not committed is processed again at the next start [HS1015]"
+            )
+            .into());
         }
         Ok(())
     }
@@ -380,7 +388,16 @@ fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<(
     }
     let standby = StandbyThread::new(instance);
     let thread = thread::Builder::new().name("standby".to_owned()).spawn(move || standby.run());
-    thread.context("start the thread of the standbys").map(Some)
+    thread.map_err(|e| no_thread("the thread of the standby tasks", &e)).map(Some)
+}
+
+fn panicked() -> CommandError {
+    Error::Bug("a stream thread ended by a panic".to_owned()).into()
+}
+
+/// The operating system refuses a thread.
+fn no_thread(which: &str, error: &std::io::Error) -> anyhow::Error {
+    anyhow!("the operating system did not start {which}: {error} [HS0008]")
 }
 
 /// A stream thread for as long as the instance runs: one after the other, each with clients of its own, where the clients are renewed or a consumer has failed

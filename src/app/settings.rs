@@ -73,6 +73,7 @@ pub fn warn_of_command_line(flag: &str, instead: &str) {
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(flag.to_owned()) {
         tracing::warn!(
+            code = "HS0092",
             "{flag} puts a secret on the command line, where every user of this machine can read it; give it by {instead} instead"
         );
     }

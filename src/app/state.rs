@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use super::{CommandError, Custom, Resolver, resolvers, settings, topology_builder};
 use crate::config::keys::SCRIPT;
@@ -19,6 +19,7 @@ use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::state_dir::InstanceDir;
 use crate::escape;
 use crate::memories::inspect;
+use crate::streams::error::with_code;
 use crate::streams::ports::TaskStore;
 use crate::streams::record::TaskId;
 use crate::streams::store::checkpoint::Position;
@@ -88,8 +89,9 @@ struct Open {
 impl Open {
     fn show(&self, id: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let context = ResolutionContext { settings: &self.file.values.resolver, custom: self.custom.as_deref() };
-        inspect::memory(&StoreRows(&*self.db), id, &context)
-            .with_context(|| format!("read the memory {id} of task {}", self.task))
+        inspect::memory(&StoreRows(&*self.db), id, &context).map_err(|e| {
+            anyhow!(with_code(format!("read the memory {id} of task {}: {:#}", self.task, anyhow!(e)), "HS3001"))
+        })
     }
 }
 
@@ -111,8 +113,11 @@ fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), CommandErr
     }
     found.all_lies_on_disk()?;
     let dir = target.state_dir.display();
-    Err(anyhow!("the state under {dir} holds no memory `{id}`: it may be another instance's, or never have been")
-        .into())
+    Err(anyhow!(
+        "the state under {dir} holds no memory `{id}`: another instance may own it, or it never existed; look into the state folders of all \
+         instances [HS3017]"
+    )
+    .into())
 }
 
 fn dump(target: &StateTarget, custom: &Custom) -> Result<(), CommandError> {
@@ -141,7 +146,7 @@ fn print(json: &[u8]) -> anyhow::Result<bool> {
     match out.write_all(shown.as_bytes()).and_then(|()| out.write_all(b"\n")) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(e).context("write to the standard output"),
+        Err(e) => Err(anyhow!("write to the standard output: {e} [HS0093]")),
     }
 }
 
@@ -157,7 +162,7 @@ impl Found {
         let Some(store) = self.in_memory.first() else { return Ok(()) };
         let why = "its `[[store]]` has kind = \"memory\", so nothing of it lies on disk";
         let fix = "read what it resolves from the snapshots' topic, or keep it in rocksdb";
-        Err(anyhow!("the store `{store}` cannot be looked into: {why}; {fix}").into())
+        Err(anyhow!("the store `{store}` cannot be looked into: {why}; {fix} [HS3018]").into())
     }
 }
 

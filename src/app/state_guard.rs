@@ -1,6 +1,8 @@
 //! Keeps `run` from leaving state behind unasked: what the last run in this slot kept of its topology is compared with the
 //! topology of now.
 
+use anyhow::anyhow;
+
 use super::state::KEPT_TOPOLOGY;
 use super::topology_description::{TopologyDescription, diff};
 use super::{CommandError, settings};
@@ -10,12 +12,14 @@ use crate::edges::state_dir::InstanceDir;
 
 /// Refuses a topology with which the state of a store would not go on, unless that is accepted for this store.
 pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> Result<(), CommandError> {
-    let has_state = std::fs::read_dir(&slot.tasks)?.next().is_some();
+    let unreadable = |e| anyhow!("read the state folder {}: {e} [HS3004]", slot.tasks.display());
+    let has_state = std::fs::read_dir(&slot.tasks).map_err(unreadable)?.next().is_some();
     let Some(kept) = slot.read_text(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
     let mut last = match config::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled) {
         Ok(last) => last,
         Err(problems) => {
             tracing::warn!(
+                code = "HS3021",
                 "the topology of the last run in slot {} cannot be read, so nothing says whether its state survives: {}",
                 slot.number,
                 problems.summary()
@@ -32,6 +36,7 @@ pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> R
     for loss in diff::compare(&TopologyDescription::of(&last)?, &now).losses {
         if accepted.contains(&loss.store) {
             tracing::warn!(
+                code = "HS3022",
                 "the state of store `{}` ({}) is left behind, as accepted: {}",
                 loss.store,
                 loss.changelog,
@@ -46,7 +51,7 @@ pub fn refuse_lost_state(slot: &InstanceDir, file: &File, flags: &[String]) -> R
         };
         refused.push(format!(
             "the state of store `{name}` in `{}` would be lost: {}; keep the topology as it was, or accept the loss with \
-             --accept-reset {name}{advice}",
+             --accept-reset {name}{advice} [HS3023]",
             loss.changelog,
             loss.why,
             name = loss.store,

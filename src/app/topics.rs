@@ -78,7 +78,9 @@ pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), CommandError
             check(&admin, &file, (&wanted, &existing), &report, &clients)?;
             match has_room {
                 true => Ok(()),
-                false => Err(anyhow!("the brokers would refuse the commits of this topology: see above").into()),
+                false => {
+                    Err(anyhow!("the brokers would refuse the commits of this topology: see above [HS1026]").into())
+                }
             }
         }
         TopicsAction::Acls(_) => Ok(()),
@@ -249,7 +251,7 @@ fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), CommandE
             None => return Ok(()),
             Some((name, _)) if started.elapsed() > THERE => {
                 return Err(anyhow!(
-                    "topic `{name}` was made, but the broker does not know it after {} s",
+                    "topic `{name}` was created, but no broker knows it after {} s: check the brokers, then `helixstream topics check` [HS2009]",
                     THERE.as_secs()
                 )
                 .into());
@@ -310,10 +312,10 @@ fn check(
     }
     match (wrong, lacking) {
         (0, 0) => Ok(()),
-        (wrong, 0) => Err(anyhow!("{wrong} topics are missing or set so that records are lost: see above").into()),
-        (0, lacking) => Err(anyhow!("{lacking} rights are missing: see above").into()),
+        (wrong, 0) => Err(anyhow!("{wrong} topics are missing or set so that records are lost: see above [HS2014]").into()),
+        (0, lacking) => Err(anyhow!("{lacking} rights are missing: see above [HS2030]").into()),
         (wrong, lacking) => Err(anyhow!(
-            "{wrong} topics are missing or set so that records are lost, and {lacking} rights are missing: see above"
+            "{wrong} topics are missing or set so that records are lost, and {lacking} rights are missing: see above [HS2014]"
         )
         .into()),
     }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     /// Another process holds it.
-    #[error("slot {slot} of {} is held by process {holder}: stop that one, name another --slot, or leave --slot away for the lowest free", dir.display())]
+    #[error("slot {slot} of {} is held by process {holder}: stop that one, name another --slot, or leave --slot away for the lowest free [HS3013]", dir.display())]
     Locked {
         /// The slot's number.
         slot: u32,
@@ -31,7 +31,7 @@ pub enum StateDirError {
         holder: String,
     },
     /// A running instance holds it, and its state can't be read meanwhile.
-    #[error("slot {slot} of {} is held by process {holder}, which writes to it: stop that one first", dir.display())]
+    #[error("slot {slot} of {} is held by process {holder}, which writes to it: stop that one first [HS3013]", dir.display())]
     Running {
         /// The slot's number.
         slot: u32,
@@ -41,7 +41,7 @@ pub enum StateDirError {
         holder: String,
     },
     /// It holds the state of another application.
-    #[error("slot {slot} of {} holds the state of application `{found}`, not of `{wanted}`: give each application a --state-dir of its own", dir.display())]
+    #[error("slot {slot} of {} holds the state of application `{found}`, not of `{wanted}`: give each application a --state-dir of its own [HS3014]", dir.display())]
     Foreign {
         /// The slot's number.
         slot: u32,
@@ -68,12 +68,12 @@ pub enum StateDirError {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space on the disk of the state folder"
+            "; free some space on the disk of the state folder [HS3007]"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; let this user write to the state folder, or name another --state-dir"
+            "; let this user write to the state folder, or name another --state-dir [HS3004]"
         }
-        _ => "",
+        _ => " [HS3004]",
     }
 }
 
@@ -120,6 +120,7 @@ impl StateAccess {
             return Ok(());
         };
         tracing::warn!(
+            code = "HS3016",
             "{who} can write to the state folder {} (mode {mode:04o}) and so change the state: take that right away (chmod go-w), or say that it is meant (--state-access group_write, for a group)",
             dir.display()
         );

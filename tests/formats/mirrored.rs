@@ -80,7 +80,7 @@ fn an_outage_holds_the_mirror_and_leaves_no_mark_and_outputs_in_avro_are_mirrore
 
     registry.stop();
     let mut mirror = helix(&["mirror", "run"]);
-    mirror.wait_for_stderr("the mirror cannot read a record yet");
+    mirror.wait_for_stderr("the mirror cannot decode a record yet");
     // Of the even partitions all; of the others, and of that with the unknown id, what lies before.
     let readable = 5 * 3 + 6 + 3;
     let rows = || query(&url, "select count(*), count(error_class) from memory_events").remove(0);

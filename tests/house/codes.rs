@@ -18,6 +18,8 @@ struct Codes {
     found: BTreeMap<String, String>,
     /// `warn!` and `error!` without a field `code`.
     missing: Vec<String>,
+    /// Errors with which an instance or a command ends, of which the text has no code.
+    uncoded: Vec<String>,
 }
 
 impl Codes {
@@ -71,6 +73,32 @@ fn has_code(tokens: TokenStream) -> bool {
     fields.into_iter().any(is_code)
 }
 
+/// Whether a path is that of an error with which an instance or a command ends.
+fn is_ending(path: &syn::Path) -> bool {
+    let mut names = path.segments.iter().rev().map(|segment| segment.ident.to_string());
+    let (kind, of) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    of == "Error" && matches!(kind.as_str(), "Fatal" | "Disagreement")
+}
+
+/// The literal text of `"…".to_owned()` or `format!("…", …)`; `None` for another expression.
+fn text_of(argument: &syn::Expr) -> Option<String> {
+    let literal = match argument {
+        syn::Expr::MethodCall(call) => match &*call.receiver {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => return Some(text.value()),
+            _ => return None,
+        },
+        syn::Expr::Macro(called) => called.mac.tokens.clone().into_iter().next()?,
+        _ => return None,
+    };
+    syn::parse_str::<syn::LitStr>(&literal.to_string()).ok().map(|text| text.value())
+}
+
+/// `… [HS2004]`, or a placeholder behind which the code stands.
+fn ends_with_code(text: &str) -> bool {
+    let end = text.trim_end_matches(']').rsplit(['[', ' ']).next().unwrap_or_default();
+    text.ends_with(']') && is_code(end) || text.ends_with('}')
+}
+
 impl<'ast> Visit<'ast> for Codes {
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
         if !is_test_only(&module.attrs) {
@@ -98,6 +126,19 @@ impl<'ast> Visit<'ast> for Codes {
 
     fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
         self.add_text(&literal.value(), literal.span().start().line);
+    }
+
+    /// The text of `Error::Fatal(format!("…"))` ends with a code. One that is passed on (`Error::Fatal(what)`) has it from elsewhere.
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        if let syn::Expr::Path(function) = &*call.func
+            && is_ending(&function.path)
+            && let Some(text) = call.args.first().and_then(text_of)
+            && !ends_with_code(&text)
+        {
+            let line = function.path.segments.first().map_or(0, |first| first.ident.span().start().line);
+            self.uncoded.push(format!("{}:{line}: {text}", self.path));
+        }
+        visit::visit_expr_call(self, call);
     }
 
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
@@ -204,6 +245,18 @@ fn each_code_has_an_entry_and_each_entry_a_code() {
 }
 
 #[test]
+fn each_log_line_of_warn_and_error_has_a_code() {
+    let codes = Codes::of(&shipped());
+    none("a log line without a code: warn!(code = \"HS1001\", …), and an entry in docs/operations.md", &codes.missing);
+}
+
+#[test]
+fn each_error_that_ends_an_instance_has_a_code() {
+    let codes = Codes::of(&shipped());
+    none("an error without a code at its end: `… [HS1001]`, and an entry in docs/operations.md", &codes.uncoded);
+}
+
+#[test]
 fn wrong_entries_are_found() {
     let parts = "**What happened.** a\n\n**Why.** b\n\n**What to do.** c\n";
     let of = |page: &str| wrong_entries(&entries(page));
@@ -228,11 +281,14 @@ fn wrong_entries_are_found() {
 fn codes_and_log_lines_without_one_are_found() {
     let text = "/// HS0001\n#[error(\"x [HS0002]\")]\nfn f() { warn!(\"HS00035\"); tracing::error!(task = 1, code, \"x\"); }\n\
         fn g() { bail!(\"{} [HS0004]\", 1); tracing::warn!(code = \"HS0005\", \"x\"); let c = \"a [HS0006]\"; info!(\"x\") }\n\
-        #[cfg(test)] mod tests { fn t() { warn!(\"HS0007\") } }";
+        #[cfg(test)] mod tests { fn t() { warn!(\"HS0007\") } }\n\
+        fn h() { Error::Fatal(\"no code\".to_owned()); Error::Fatal(format!(\"{x} no code\")); Error::Fatal(what);\
+        Error::Fatal(format!(\"a [HS0004]\")); Error::Retry(\"b\".to_owned()); }";
     let syntax = syn::parse_file(text).unwrap();
     let source = Source { path: "x".to_owned(), text: text.to_owned(), syntax, is_test: false };
     let codes = Codes::of(&[source]);
     assert_eq!(codes.missing, ["x:3: warn!"]);
+    assert_eq!(codes.uncoded, ["x:6: no code", "x:6: {x} no code"]);
     let found: Vec<(&str, &str)> = codes.found.iter().map(|(code, place)| (code.as_str(), place.as_str())).collect();
     assert_eq!(found, [("HS0002", "x:2"), ("HS0004", "x:4"), ("HS0005", "x:4"), ("HS0006", "x:4")]);
 }

@@ -171,7 +171,7 @@ fn offsets_that_were_set_by_hand_go_on_with_the_state_of_the_changelogs_when_acc
     let topic = trial.repartition();
     trial.process(&[&[event("kept", 0)], &good(36)[..]].concat(), &[]);
     trial.set_offsets(&trial.offsets(&topic, |offset| offset.set_metadata("")));
-    trial.assert_refused("from outside, so nothing tells the state that belongs to it", &topic);
+    trial.assert_refused("from outside, so the state that belongs to it is not known", &topic);
     trial.assert_goes_on(&topic, "kept", 2);
     expect::assert_outputs(&trial);
 }

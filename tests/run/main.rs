@@ -91,7 +91,7 @@ impl Trial {
         let refused = self.run(more).finish();
         refused.assert_failed(1, &["runs another topology", "What differs: "]);
         let (_, change) = refused.stderr.split_once("--accept-topology-change ").expect("the change is named");
-        change.trim().to_owned()
+        change.split_whitespace().next().expect("the change has a name").to_owned()
     }
 
     /// Runs until so many records at least, and all that there are, are processed; what is resolved then, and what was said.

@@ -57,7 +57,7 @@ fn a_store_that_is_gone_is_refused_until_its_loss_is_accepted() {
             Some(2),
             "helixstream: the state of store `memories` in `helixstream-memories-changelog` would be lost: it is gone; \
              `mems` stands in its place and begins empty; keep the topology as it was, or accept the loss with \
-             --accept-reset memories\n"
+             --accept-reset memories [HS3023]\n"
         )
     );
     trial.run(&STORE, &["--accept-reset", "mems"], None).assert_failed(2, &["--accept-reset memories"]);

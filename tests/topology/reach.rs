@@ -262,5 +262,5 @@ fn librdkafkas_settings_that_begin_with_topic_are_told_to_it() {
     let finished = plan(&folder(""), &[], &["-X", "topic.metadata.refresh.interval.ms=5000"]);
     assert_eq!(told(&finished, "topic.metadata.refresh.interval.ms").as_deref(), Some("5000"), "{finished:?}");
     let refused = plan(&folder(""), &[], &["-X", "topic.acks=1"]);
-    refused.assert_failed(2, &["-X acks is not taken: a committed record must be on all in-sync replicas"]);
+    refused.assert_failed(2, &["-X acks cannot be set: a committed record must be on all in-sync replicas"]);
 }

@@ -97,7 +97,10 @@ impl TopologyDriver {
 
     fn process(&mut self, record: &InRecord<'_>) -> Result<()> {
         let Some(at) = self.plans.iter().position(|plan| *plan.source == *record.origin.topic) else {
-            return Err(Error::Fatal(format!("topic `{}` is no source of the topology", record.origin.topic)));
+            return Err(Error::Fatal(format!(
+                "topic `{}` is no source of the topology: pipe records into one of its sources [HS1030]",
+                record.origin.topic
+            )));
         };
         let id = TaskId { subtopology: at as u32, partition: record.origin.partition };
         if !self.tasks.contains_key(&id) {
@@ -150,7 +153,7 @@ impl TopologyDriver {
         self.commit()?;
         let known = self.plans.iter().any(|plan| plan.store_names().contains(&store));
         if !known {
-            return Err(Error::Fatal(format!("the topology has no store `{store}`")));
+            return Err(Error::Fatal(format!("the topology has no store `{store}`: name one that it has [HS1030]")));
         }
         for task in self.tasks.values() {
             let at = task.plan().stores.iter().position(|known| known.name == store);

@@ -32,7 +32,7 @@ pub enum Error {
     #[error("the consumer is lost: {0}")]
     ConsumerLost(String),
     /// A store is unreadable, or its position or checksum is wrong: rebuild this task alone.
-    #[error("the store of task {task} cannot be used: {what}")]
+    #[error("the local store of task {task} cannot be used: {what} [HS3001]")]
     Corrupted {
         /// The task whose store it is.
         task: TaskId,
@@ -45,10 +45,41 @@ pub enum Error {
     /// The group's instances run another topology than this one, which has not joined it: do not start.
     #[error("{0}")]
     Disagreement(String),
-    /// Authorisation, a topic gone, a setting refused: stop. The message says what is wrong and what to do.
+    /// Authorisation, a topic gone, a setting refused: stop. The message says what is wrong and what to do, and ends with its code.
     #[error("{0}")]
     Fatal(String),
+    /// A state that cannot be, so this program is wrong: stop, as for [`Error::Fatal`].
+    #[error("{0}; this is a bug of helixstream, please report it [HS9000]")]
+    Bug(String),
+}
+
+impl Error {
+    /// Whether nothing but the end of the instance remedies it.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Error::Fatal(_) | Error::Bug(_))
+    }
+}
+
+/// Ends a message with the code of its entry in docs/operations.md, unless it ends with one already: a message that goes
+/// through several hands keeps the code of its cause.
+pub fn with_code(message: String, code: &str) -> String {
+    let has_code = message.rsplit_once(" [HS").is_some_and(|(_, end)| {
+        end.len() == 5 && end.ends_with(']') && end.bytes().take(4).all(|byte| byte.is_ascii_digit())
+    });
+    if has_code { message } else { format!("{message} [{code}]") }
 }
 
 /// The engine's result.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_the_code_of_its_cause() {
+        assert_eq!(with_code("no topic".to_owned(), "HS2004"), "no topic [HS2004]");
+        assert_eq!(with_code("no topic [HS2004]".to_owned(), "HS2002"), "no topic [HS2004]");
+        assert_eq!(with_code("a list [HS20]".to_owned(), "HS2002"), "a list [HS20] [HS2002]");
+    }
+}

@@ -135,7 +135,11 @@ fn follow(
         // A Postgres that is away for a moment is the mirrors' to wait for.
         let now = match tables.progress(topics) {
             Err(e) if !signalled.load(Ordering::Relaxed) => {
-                tracing::warn!(reason = %e, "cannot see how far the backfill is");
+                tracing::warn!(
+                    code = "HS4051",
+                    reason = %e,
+                    "the progress of the backfill cannot be read from Postgres; the backfill goes on, and this is retried"
+                );
                 thread::sleep(ASK * 4);
                 continue;
             }

@@ -114,7 +114,7 @@ impl Heard {
         let silent = now.saturating_duration_since(self.at);
         let why = match answer {
             // A broker that refuses has answered. The mirror meets the refusal itself and stops with the right that is missing.
-            Ok(()) | Err(Error::Fatal(_)) => {
+            Ok(()) | Err(Error::Fatal(_) | Error::Bug(_)) => {
                 if self.told_at.take().is_some() {
                     tracing::info!("Kafka is reachable again after {} s", silent.as_secs());
                 }
@@ -129,9 +129,12 @@ impl Heard {
         let text = format!("Kafka has not been reachable for {} s ({why})", silent.as_secs());
         if self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL_EVERY) {
             self.told_at = Some(now);
-            tracing::warn!("{text}; the mirrors wait and go on by themselves when it is back, and nothing is lost");
+            tracing::warn!(
+                code = "HS2001",
+                "{text}; the mirrors wait and go on by themselves when it is back, and nothing is lost"
+            );
         }
-        Some(text)
+        Some(format!("{text} [HS2001]"))
     }
 }
 
@@ -147,7 +150,7 @@ mod tests {
         let silence = || Err(Error::Retry("connection refused".to_owned()));
         assert_eq!(heard.take(&silence(), after(9)), None);
         let text = heard.take(&silence(), after(12)).unwrap();
-        assert_eq!(text, "Kafka has not been reachable for 12 s (connection refused)");
+        assert_eq!(text, "Kafka has not been reachable for 12 s (connection refused) [HS2001]");
         let told = heard.told_at;
         assert!(heard.take(&silence(), after(40)).is_some());
         assert_eq!(heard.told_at, told, "once a minute");

@@ -74,7 +74,11 @@ pub fn refuse_foreign_tables(database: &Database) -> Result<(), CommandError> {
         Ok(()) => Ok(()),
         Err(e @ DatabaseError::Foreign(_)) => Err(e.into()),
         Err(e) => {
-            tracing::warn!(reason = %e, "Postgres does not answer yet; the mirror will wait for it, and nothing else does");
+            tracing::warn!(
+                code = "HS4051",
+                reason = %e,
+                "Postgres does not answer yet; the mirror waits for it, and the stream runs without waiting"
+            );
             Ok(())
         }
     }
@@ -216,14 +220,20 @@ fn topics(file: &File, (of, output): (&str, &str)) -> Vec<String> {
             Kind::Sink { format: Format::Json, .. } => &mut json,
             Kind::Sink { format: Format::Avro, .. } => &mut avro,
             _ => {
-                tracing::warn!("topic {topic} is written for HelixAgent's nodes: its {output} are not mirrored");
+                tracing::warn!(
+                    code = "HS4053",
+                    "topic {topic} is written for HelixAgent's nodes, so its {output} are not mirrored"
+                );
                 continue;
             }
         };
         if of_operator().all(takes) {
             topics.push(topic.to_owned());
         } else {
-            tracing::warn!("topic {topic} takes several outputs of `{of}`: its {output} are not mirrored");
+            tracing::warn!(
+                code = "HS4053",
+                "topic {topic} receives several outputs of `{of}`, so its {output} are not mirrored"
+            );
         }
     }
     if json.is_empty() { avro } else { json }

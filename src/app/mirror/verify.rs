@@ -99,6 +99,7 @@ pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), CommandError> {
     if args.topic.is_none() {
         for other in tables.other_topics(&topics)? {
             tracing::warn!(
+                code = "HS4052",
                 "{database} has records of topic {other} too, which this topology does not mirror: they are not compared. Two \
                  applications need a schema each (--postgres-schema)"
             );

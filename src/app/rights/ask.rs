@@ -9,7 +9,7 @@ use super::Need;
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::allowed::{Allowed, may_use_transactional_id};
-use crate::streams::error::{Error, Result};
+use crate::streams::error::Result;
 use crate::streams::ports::NewTopic;
 use crate::streams::ports::rights::{Commands, Operation, Resource};
 
@@ -33,7 +33,7 @@ pub struct Report {
 /// Asks the brokers for the rights on topics, groups and the cluster.
 ///
 /// # Errors
-/// [`Error::Fatal`] alone; what else goes wrong is told in the report.
+/// [`Error::Fatal`](crate::streams::error::Error::Fatal) alone; what else goes wrong is told in the report.
 pub fn ask(admin: &ClusterAdmin, needs: &[Need]) -> Result<Report> {
     let mut report = Report { asked: needs.len(), ..Report::default() };
     let topics = told(&mut report, names(needs, Resource::Topic), |names| admin.allowed_on_topics(names))?;
@@ -106,7 +106,7 @@ fn told<'n>(
 ) -> Result<BTreeMap<&'n str, Allowed>> {
     match question(&names) {
         Ok(answers) => Ok(names.into_iter().zip(answers).collect()),
-        Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+        Err(error) if error.is_fatal() => Err(error),
         Err(error) => {
             report.unknown.push(error.to_string());
             Ok(BTreeMap::new())
@@ -121,7 +121,7 @@ fn create(admin: &ClusterAdmin, need: &Need, topics: &BTreeMap<&str, Allowed>, r
     let new = |name: &String| NewTopic { name: name.clone(), partitions: 1, replication: None, config: Vec::new() };
     let wanted: Vec<NewTopic> = need.names.iter().filter(|name| !is_there(name)).map(new).collect();
     match admin.may_create(&wanted) {
-        Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
+        Err(error) if error.is_fatal() => return Err(error),
         Err(error) => report.unknown.push(error.to_string()),
         Ok(answers) => {
             let refused = wanted.into_iter().zip(answers).filter(|(_, may)| !may).map(|(topic, _)| topic.name);
@@ -148,7 +148,7 @@ impl Report {
                 match may_use_transactional_id(kafka, name) {
                     Ok(true) => {}
                     Ok(false) => self.missing.push(need.clone()),
-                    Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
+                    Err(error) if error.is_fatal() => return Err(error),
                     Err(error) => self.unknown.push(error.to_string()),
                 }
             }
@@ -192,7 +192,7 @@ pub fn require(admin: &ClusterAdmin, kafka: &KafkaSettings, command: &str, needs
     let lines = report.lines(kafka).join("\n  ");
     Err(anyhow!(
         "`helixstream {command}` is not allowed what it needs on Kafka: {who} lacks {}; add these ACLs and start again \
-         (`helixstream topics acls` lists all):\n  {lines}",
+         (`helixstream topics acls` lists all) [HS2030]:\n  {lines}",
         count(report.missing.len())
     ))
 }

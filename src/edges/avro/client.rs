@@ -158,12 +158,14 @@ impl Client {
         let open = addresses.iter().find(is_open).filter(|a| access.has_secret() || has_user(a));
         if let Some(url) = access.plain_token_url().filter(|url| !is_loopback(url)) {
             tracing::warn!(
-                "the token endpoint at {} is asked over plain HTTP, so everyone on the way can read the client secret: use https://",
+                code = "HS5050",
+                "the token endpoint of the schema registry at {} is asked over plain HTTP, so everyone on the way can read the client secret: use https://",
                 shown(url.as_str())
             );
         }
         if let Some(open) = open {
             tracing::warn!(
+                code = "HS5050",
                 "the schema registry at {} is asked over plain HTTP, so everyone on the way can read the credentials: use https://",
                 shown(open.url.as_str())
             );
@@ -211,7 +213,11 @@ impl Client {
                 Ok(_) | Err(Failed::Refused(_)) => {
                     if step > 0 {
                         self.current.store(number, Ordering::Relaxed);
-                        tracing::warn!("the schema registry is asked at {at} from now on: {}", whys.join("; "));
+                        tracing::warn!(
+                            code = "HS5051",
+                            "the schema registry is asked at {at} from now on, since the address before it failed: {}",
+                            whys.join("; ")
+                        );
                     }
                     return asked;
                 }

@@ -207,7 +207,7 @@ impl Answers {
             Entry::Failed { why, .. } => {
                 let is_reported = warned.as_ref().is_some_and(|(at, told)| told == why && now - *at < WARN_EVERY);
                 if !is_reported {
-                    tracing::warn!("{why}; what needs it waits, and it is asked again");
+                    tracing::warn!(code = "HS5052", "{why}; records that need it wait, and it is asked again");
                     *warned = Some((now, why.clone()));
                 }
             }

@@ -158,6 +158,7 @@ pub(super) async fn refuse(access: &Access, request: &Extensions) {
         let peer = request.get::<SocketAddr>();
         let from = peer.map_or_else(|| "an unknown address".to_owned(), ToString::to_string);
         tracing::warn!(
+            code = "HS6059",
             "HTTP: a token that is not in the token file was refused, from {from} ({count} since the last such line)"
         );
     }

@@ -139,8 +139,9 @@ impl Connections {
             if let Some(count) = self.crowded.count() {
                 let most = self.limits.connections;
                 tracing::warn!(
-                    "HTTP: {most} connections are open, which is the limit: each new one takes the place of the one that has kept us \
-                     waiting longest ({count} times since the last such line)"
+                    code = "HS6058",
+                    "HTTP: {most} connections are open, which is the limit: each new one replaces the one whose client has kept the \
+                     server waiting longest ({count} times since the last such line)"
                 );
             }
             if !closed {

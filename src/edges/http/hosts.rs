@@ -40,6 +40,7 @@ impl Hosts {
         let shown = crate::escape::cell(&shown, SHOWN);
         if let Some(count) = self.refusals.count() {
             tracing::warn!(
+                code = "HS6060",
                 "HTTP: a request for the host `{shown}` was refused, because --http-hosts does not name it; add it there if these requests are \
                  yours ({count} of them since the last such line)"
             );

@@ -275,7 +275,10 @@ async fn accept(
             }
             Err(e) => {
                 if let Some(count) = no_connection.count() {
-                    tracing::warn!("HTTP: cannot take a connection: {e} ({count} times since the last such line)");
+                    tracing::warn!(
+                        code = "HS6055",
+                        "HTTP: cannot accept a connection: {e} ({count} times since the last such line)"
+                    );
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -319,6 +322,7 @@ async fn handshake(
     if first != [HANDSHAKE] {
         if let Some(count) = serving.plain.count() {
             tracing::warn!(
+                code = "HS6056",
                 "HTTP: {peer} does not speak TLS, which this port asks for: let it use https:// ({count} such clients since the last such line)"
             );
         }
@@ -332,6 +336,7 @@ async fn handshake(
         Err(e) => {
             if let Some(count) = serving.failed.count() {
                 tracing::warn!(
+                    code = "HS6057",
                     "HTTP: the TLS handshake with {peer} failed: {e} ({count} failures since the last such line)"
                 );
             }

@@ -69,7 +69,11 @@ impl<T> Watched<T> {
             }
             Err(why) => {
                 kept.warned = Some(marks);
-                tracing::warn!("HTTP: the {} changed but cannot be used, the former one stays in use: {why}", self.what)
+                tracing::warn!(
+                    code = "HS6054",
+                    "HTTP: the {} changed but cannot be used, so the former one stays in use: {why}",
+                    self.what
+                );
             }
         }
     }

@@ -71,12 +71,14 @@ impl ClusterAdmin {
         }
         let admin = config.create_with_context(Logged);
         let admin: AdminClient<Logged> =
-            admin.map_err(|_| Error::Fatal("make the admin client: a setting given with -X is refused".to_owned()))?;
+            admin.map_err(|_| Error::Fatal(
+                "create the admin client: librdkafka refuses a setting that -X or [kafka] gives; correct or remove it [HS2059]".to_owned(),
+            ))?;
         // SAFETY: a live client, which is dropped after its place in the list.
         let live = unsafe { Live::new(admin.inner().native_ptr()) };
         let reader = reader.client().clone();
         let common = Queue::of_consumer(&reader);
-        let common = common.ok_or_else(|| Error::Fatal("make the admin client: it has no group id".to_owned()))?;
+        let common = common.ok_or_else(|| Error::Bug("the admin client has no group id".to_owned()))?;
         let groups = GroupClient::new(settings);
         Ok(ClusterAdmin {
             _live: live,
@@ -117,7 +119,11 @@ impl ClusterAdmin {
             let known = self.topics(&names)?;
             let Some(missing) = known.iter().position(Option::is_none) else { return Ok(()) };
             if started.elapsed() > REQUEST {
-                return Err(Error::Retry(format!("topic {} was made but no broker tells of it", names[missing])));
+                return Err(Error::Retry(format!(
+                    "topic {} was created, but no broker knows it after {} s [HS2009]",
+                    names[missing],
+                    REQUEST.as_secs()
+                )));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -169,7 +175,7 @@ pub(super) fn options() -> AdminOptions {
 pub(super) fn failed(doing: &str, error: &KafkaError) -> Error {
     match error.rdkafka_error_code().and_then(|code| Failure::of_number(code as i32, None)) {
         Some(failure) => failure.remedy(Call::Admin, doing),
-        None => Error::Retry(format!("{doing}: {error}")),
+        None => Error::Retry(format!("{doing}: {error} [HS2002]")),
     }
 }
 
@@ -184,7 +190,7 @@ pub(super) fn creation(topic: &NewTopic) -> ClientTopic<'_> {
 fn failed_for(right: Right, doing: &str, error: &KafkaError) -> Error {
     match error.rdkafka_error_code().and_then(|code| Failure::of_number(code as i32, None)) {
         Some(failure) => failure.taking([right]).remedy(Call::Admin, doing),
-        None => Error::Retry(format!("{doing}: {error}")),
+        None => Error::Retry(format!("{doing}: {error} [HS2002]")),
     }
 }
 
@@ -235,7 +241,7 @@ impl Admin for ClusterAdmin {
         for answer in answers.map_err(|error| failed(&doing, &error))? {
             let resource = answer.map_err(|code| match Failure::of_number(code as i32, None) {
                 Some(failure) => failure.taking([right.clone()]).remedy(Call::Admin, &doing),
-                None => Error::Retry(doing.clone()),
+                None => Error::Retry(format!("{doing}: the broker gave no reason [HS2002]")),
             })?;
             all.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
         }
@@ -245,7 +251,7 @@ impl Admin for ClusterAdmin {
     fn offset_metadata_limit(&self) -> Result<Option<usize>> {
         let doing = "read the settings of a broker";
         let broker = self.metadata(REQUEST, first_broker).map_err(|failure| failure.remedy(Call::Admin, doing))?;
-        let Some(broker) = broker else { return Err(Error::Retry(format!("{doing}: the cluster has none"))) };
+        let Some(broker) = broker else { return Err(Error::Retry(format!("{doing}: the cluster has none [HS2002]"))) };
         let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Broker(broker)], &options()));
         let answer = answers.map(|all| all.into_iter().next());
         let code = match answer {
@@ -260,7 +266,7 @@ impl Admin for ClusterAdmin {
         // It takes a right of its own, which `run` does not need, and some services do not answer it at all.
         match code {
             Some(code) if refused(code as i32).is_none() && !is_unsupported(code as i32) => {
-                Err(Error::Retry(format!("{doing}: {code}")))
+                Err(Error::Retry(format!("{doing}: {code} [HS2002]")))
             }
             _ => Ok(None),
         }
@@ -283,7 +289,7 @@ impl Admin for ClusterAdmin {
             Err(error) if is(&error, is_unsupported) => return Ok(Deletion::Unsupported(error.to_string())),
             Err(error) if is(&error, |code| refused(code).is_some()) => return Err(failed("delete records", &error)),
             // Whatever else it is, no record is lost or kept wrongly for it: purging comes again.
-            Err(error) => return Err(Error::Retry(format!("delete records: {error}"))),
+            Err(error) => return Err(Error::Retry(format!("delete records: {error} [HS2002]"))),
             Ok(answer) => answer,
         };
         for element in answer.elements() {
@@ -294,7 +300,7 @@ impl Admin for ClusterAdmin {
                 true => return Err(failed_for(right, &doing, &error)),
                 // The leader may be moving: purging comes again.
                 false if is(&error, is_unsupported) => return Ok(Deletion::Unsupported(error.to_string())),
-                false => return Err(Error::Retry(format!("{doing}: {error}"))),
+                false => return Err(Error::Retry(format!("{doing}: {error} [HS2002]"))),
             }
         }
         Ok(Deletion::Done)

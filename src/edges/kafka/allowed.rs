@@ -120,7 +120,7 @@ impl ClusterAdmin {
 }
 
 fn no_answer(question: &Question<'_>) -> Error {
-    Error::Retry(format!("{}: no answer within {} s", question.doing(), question.limits().1.as_secs()))
+    Error::Retry(format!("{}: no answer within {} s [HS2002]", question.doing(), question.limits().1.as_secs()))
 }
 
 /// Asks one question through any client; of groups through a [`GroupClient`](super::coordinator::GroupClient) alone. `None`: no answer came.
@@ -128,7 +128,7 @@ fn describe(client: &Native, question: &Question<'_>) -> Result<Option<BTreeMap<
     let doing = question.doing();
     let client = client.as_ptr();
     let (limit, patience) = question.limits();
-    let no_memory = || Error::Fatal(format!("{doing}: out of memory"));
+    let no_memory = || Error::Fatal(format!("{doing}: out of memory [HS0094]"));
     // SAFETY: a live client; queue and options are ours, used while they live, and destroyed once by their owners below.
     let (queue, options) = unsafe {
         let queue = NonNull::new(sys::rd_kafka_queue_new(client)).map(AdminQueue).ok_or_else(no_memory)?;
@@ -198,7 +198,7 @@ pub fn may_use_transactional_id(settings: &KafkaSettings, id: &str) -> Result<bo
     if fenced.iter().any(|fenced| [failure.code, code].contains(&(*fenced as i32))) {
         return Ok(true);
     }
-    Err(Error::Retry(format!("{doing}: {}", failure.text)))
+    Err(Error::Retry(format!("{doing}: {} [HS2002]", failure.text)))
 }
 
 /// What is described.
@@ -365,7 +365,9 @@ struct Names {
 impl Names {
     fn new(names: &[&str]) -> Result<Names> {
         let owned = names.iter().map(|name| {
-            CString::new(*name).map_err(|_| Error::Fatal(format!("{name:?} is not a name: it holds a NUL")))
+            CString::new(*name).map_err(|_| {
+                Error::Fatal(format!("{name:?} is not a name that Kafka accepts: it holds a NUL [HS2017]"))
+            })
         });
         let owned: Vec<CString> = owned.collect::<Result<_>>()?;
         Ok(Names { pointers: owned.iter().map(|name| name.as_ptr()).collect(), _owned: owned })

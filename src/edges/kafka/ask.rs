@@ -130,7 +130,8 @@ unsafe fn borrowed(error: *const sys::rd_kafka_error_t) -> Option<Failure> {
 }
 
 fn name(of: &str) -> Result<CString> {
-    CString::new(of).map_err(|_| Error::Fatal(format!("`{of}` is no name that Kafka takes")))
+    CString::new(of)
+        .map_err(|_| Error::Fatal(format!("`{of}` is not a name that Kafka accepts: it holds a NUL [HS2017]")))
 }
 
 fn is(failure: &Failure, code: Code) -> bool {
@@ -231,7 +232,7 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             sys::rd_kafka_TopicCollection_destroy(request);
         }
     })?;
-    let Some(answer) = answer else { return Err(Error::Retry(format!("{doing}: no answer in time"))) };
+    let Some(answer) = answer else { return Err(Error::Retry(format!("{doing}: no answer in time [HS2002]"))) };
     let mut found = vec![None; topics.len()];
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
     unsafe {

@@ -151,8 +151,8 @@ fn kind_of(text: &str) -> String {
 
 fn log(level: Level, facility: &str, text: &str) {
     match level {
-        Level::Error => tracing::error!(target: "librdkafka", facility, "{text}"),
-        Level::Warn => tracing::warn!(target: "librdkafka", facility, "{text}"),
+        Level::Error => tracing::error!(target: "librdkafka", code = "HS2008", facility, "{text}"),
+        Level::Warn => tracing::warn!(target: "librdkafka", code = "HS2008", facility, "{text}"),
         Level::Info => tracing::info!(target: "librdkafka", facility, "{text}"),
         Level::Debug => tracing::debug!(target: "librdkafka", facility, "{text}"),
     }

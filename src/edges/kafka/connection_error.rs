@@ -15,12 +15,12 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn certain(message: String) -> Option<Refusal> {
-        Some(Refusal { is_certain: true, message })
+    fn certain(code: &str, message: String) -> Option<Refusal> {
+        Some(Refusal { is_certain: true, message: format!("{message} [{code}]") })
     }
 
-    fn suspected(message: String) -> Option<Refusal> {
-        Some(Refusal { is_certain: false, message })
+    fn suspected(code: &str, message: String) -> Option<Refusal> {
+        Some(Refusal { is_certain: false, message: format!("{message} [{code}]") })
     }
 }
 
@@ -84,7 +84,8 @@ impl Diagnosis {
         let whose = if whose.is_empty() { String::new() } else { format!(" ({whose})") };
         let why = told.rsplit_once("callback failed: ").map_or("it cannot be verified", |(_, why)| why);
         let remedy = remedy_of(why);
-        Refusal::certain(format!("this client refuses the TLS certificate of broker {broker}{whose}: {why}. {remedy}"))
+        let message = format!("this client refuses the TLS certificate of broker {broker}{whose}: {why}. {remedy}");
+        Refusal::certain("HS2050", message)
     }
 
     /// The broker ends the handshake, with an alert of RFC 8446 section 6 that says why. A Java broker sends 42 when no client certificate comes.
@@ -92,6 +93,7 @@ impl Diagnosis {
         let number: u32 =
             said.split_once("SSL alert number ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
         let files = "`certificate_file` and `key_file` of [kafka] (ssl.certificate.location, ssl.key.location)";
+        let code = if matches!(number, 42..=46 | 48 | 116) { "HS2051" } else { "HS2052" };
         let message = match number {
             42 | 116 if self.is_certificate_kept_back => format!(
                 "broker {broker} asks for a client certificate of an authority that it trusts, and the one that is set is of another (TLS alert {number}). Set {files} \
@@ -111,7 +113,7 @@ impl Diagnosis {
             ),
             other => format!("broker {broker} ends the TLS handshake (TLS alert {other}). The broker's log says why"),
         };
-        Refusal::certain(message)
+        Refusal::certain(code, message)
     }
 }
 
@@ -121,7 +123,7 @@ fn of_login(broker: &str, said: &str) -> Option<Refusal> {
         && let Some((mechanism, rest)) = rest.split_once(" mechanism handshake failed: ")
     {
         let offered = rest.split_once("supported mechanisms: ").map_or("", |(_, offered)| offered).trim();
-        return Refusal::certain(match offered {
+        let message = match offered {
             "" => format!(
                 "broker {broker} asks for no login at this port, and `security` of [kafka] (security.protocol) says that it does ({mechanism}). Use the port \
                  of a SASL listener, or set `security` to ssl or plaintext"
@@ -129,7 +131,8 @@ fn of_login(broker: &str, said: &str) -> Option<Refusal> {
             offered => format!(
                 "broker {broker} does not offer the SASL mechanism {mechanism}; it offers {offered}. Set `mechanism` of [kafka] (sasl.mechanism) to one of these"
             ),
-        });
+        };
+        return Refusal::certain("HS2053", message);
     }
     let words =
         said.split_once("SASL authentication error: ").or_else(|| said.split_once("SASL authentication failure: "))?.1;
@@ -138,7 +141,8 @@ fn of_login(broker: &str, said: &str) -> Option<Refusal> {
     } else {
         "Check `user` and `password` of [kafka] (sasl.username, sasl.password), and that the broker knows the user for this mechanism"
     };
-    Refusal::certain(format!("broker {broker} refuses the login: {}. {advice}", words.trim_end_matches('.')))
+    let message = format!("broker {broker} refuses the login: {}. {advice}", words.trim_end_matches('.'));
+    Refusal::certain("HS2054", message)
 }
 
 /// The token server refuses the client, or cannot be used.
@@ -152,14 +156,16 @@ fn of_token(text: &str) -> Option<Refusal> {
     let settings = "`oauth_client_id`, `oauth_client_secret` and `oauth_token_endpoint_url` of [kafka] (sasl.oauthbearer.client.id, …client.secret, …token.endpoint.url)";
     let refused = ["401", "403", "400", "invalid_client", "unauthorized_client", "invalid_scope"];
     if refused.iter().any(|part| text.contains(part)) {
-        return Refusal::certain(format!("the token server refuses this client: {}. Check {settings}", said_of(text)));
+        let message = format!("the token server refuses this client: {}. Check {settings}", said_of(text));
+        return Refusal::certain("HS2055", message);
     }
     if text.to_lowercase().contains("certificate") || text.contains("SSL peer") {
-        return Refusal::certain(format!(
+        let message = format!(
             "this client refuses the TLS certificate of the token server: {}. Set `oauth_ca_file` of [kafka] (https.ca.location) to the certificate of \
              the authority that signed it",
             said_of(text)
-        ));
+        );
+        return Refusal::certain("HS2055", message);
     }
     None
 }
@@ -172,21 +178,27 @@ fn of_protocol(broker: &str, text: &str) -> Option<Refusal> {
          {setting} to plaintext or sasl_plaintext"
     );
     if text.contains("wrong version number") || text.contains("unknown protocol") {
-        return Refusal::certain(no_tls);
+        return Refusal::certain("HS2056", no_tls);
     }
     let is_cut_off = ["Disconnected", "Broken pipe", "reset by peer"].iter().any(|part| text.contains(part));
     let (millis, state) = state_of(text)?;
     match state {
         _ if !is_cut_off => None,
-        "SSL_HANDSHAKE" => Refusal::suspected(no_tls),
-        "APIVERSION_QUERY" if !text.contains("ssl://") => Refusal::suspected(format!(
-            "broker {broker} ends the connection at the first request: its port most likely speaks TLS. Set {setting} to ssl or sasl_ssl, or \
+        "SSL_HANDSHAKE" => Refusal::suspected("HS2056", no_tls),
+        "APIVERSION_QUERY" if !text.contains("ssl://") => Refusal::suspected(
+            "HS2056",
+            format!(
+                "broker {broker} ends the connection at the first request: its port most likely speaks TLS. Set {setting} to ssl or sasl_ssl, or \
              use a port without TLS"
-        )),
-        "UP" if millis < SOON && !text.contains("sasl_") => Refusal::suspected(format!(
-            "broker {broker} ends the connection at the first request for data: it most likely asks for a login. Set {setting} to sasl_ssl \
+            ),
+        ),
+        "UP" if millis < SOON && !text.contains("sasl_") => Refusal::suspected(
+            "HS2056",
+            format!(
+                "broker {broker} ends the connection at the first request for data: it most likely asks for a login. Set {setting} to sasl_ssl \
              or sasl_plaintext, and `mechanism`, `user` and `password`"
-        )),
+            ),
+        ),
         _ => None,
     }
 }

@@ -46,7 +46,7 @@ enum Unanswered {
 pub fn group_consumer(settings: &KafkaSettings, thread: usize) -> Result<(GroupMembership, GroupFetching)> {
     let client = Arc::new(Native::new(Kind::Consumer, &settings.consumer(thread))?);
     let queue = Queue::of_consumer(&client);
-    let queue = Arc::new(queue.ok_or_else(|| Error::Fatal("make a consumer: it has no group id".to_owned()))?);
+    let queue = Arc::new(queue.ok_or_else(|| Error::Bug("the consumer has no group id".to_owned()))?);
     let shared = Arc::new(Shared { client, unanswered: Mutex::default(), gone: AtomicBool::new(false) });
     let fetching = GroupFetching {
         buffer: Buffer::new(),
@@ -163,7 +163,8 @@ impl Membership for GroupMembership {
         let error = unsafe { sys::rd_kafka_consumer_close_queue(client.as_ptr(), self.queue.as_ptr()) };
         if let Some(failure) = Failure::take(error) {
             tracing::warn!(
-                "leave the group: {}; its coordinator ends the membership after the session timeout",
+                code = "HS1005",
+                "the consumer group cannot be left: {}; the group's coordinator removes this member after the session timeout",
                 failure.text
             );
             self.shared.gone.store(true, Ordering::Relaxed);

@@ -59,13 +59,17 @@ pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<
         if started.elapsed() >= patience {
             let waited = patience.as_secs();
             let todo = "start Kafka, or correct --bootstrap-servers";
-            return Err(Error::Fatal(format!("no Kafka broker at {servers} within {waited} s ({why}); {todo}")));
+            let text = format!("no Kafka broker at {servers} has answered within {waited} s ({why}); {todo} [HS2001]");
+            return Err(Error::Fatal(text));
         }
         // A refusal is not waited for: it is told at the end, which is near.
         if told.elapsed() >= WAITING && refused_since.is_none() {
             told = Instant::now();
             let (waited, patience) = (started.elapsed().as_secs(), patience.as_secs());
-            tracing::warn!("no Kafka broker at {servers} for {waited} s ({why}); giving up after {patience} s");
+            tracing::warn!(
+                code = "HS2001",
+                "no Kafka broker at {servers} has answered for {waited} s ({why}); giving up after {patience} s"
+            );
         }
         wait = (wait + FIRST_WAIT).min(WAITING);
     }

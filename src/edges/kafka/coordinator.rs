@@ -63,7 +63,10 @@ impl GroupClient {
                 return Ok(answer);
             }
             if started.elapsed() >= LIMIT {
-                return Err(Error::Retry(format!("{doing}: no answer within {} s", started.elapsed().as_secs())));
+                return Err(Error::Retry(format!(
+                    "{doing}: no answer within {} s [HS2002]",
+                    started.elapsed().as_secs()
+                )));
             }
             tracing::debug!("{doing}: no answer within {} s; another client asks again", PATIENCE.as_secs());
         }

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
-use crate::streams::error::Error;
+use crate::streams::error::{Error, with_code};
 use crate::streams::ports::rights::{Operation, Resource, Right};
 
 /// An error as librdkafka tells it. The code is the bare number: a broker newer than the client may answer one that the
@@ -147,20 +147,26 @@ impl Failure {
 
     /// What to do about an error that nothing but a person can help with.
     fn advice(&self) -> String {
-        let Some(resource) = refused(self.code) else { return advice(self.code).to_owned() };
+        let Some(resource) = refused(self.code) else {
+            let (advice, code) = advice(self.code);
+            return format!("{advice} [{code}]");
+        };
         let is_it = |right: &&Right| {
             right.resource == resource || resource == Resource::Cluster && right.operation == Operation::Write
         };
         let missing: Vec<&Right> = self.takes.iter().filter(is_it).collect();
         match missing.as_slice() {
             [] => format!(
-                "the principal of this client lacks a right on the {}: `helixstream topics check` says which, and `helixstream topics acls` lists all that are needed",
+                "the principal of this client lacks a right on the {}: `helixstream topics check` says which, and `helixstream topics acls` lists \
+                 all that are needed [HS2030]",
                 resource.word()
             ),
-            [right] => format!("the principal of this client lacks {right}; add the ACL: {}", right.command(None)),
+            [right] => {
+                format!("the principal of this client lacks {right}; add the ACL: `{}` [HS2030]", right.command(None))
+            }
             several => {
-                let each: Vec<String> = several.iter().map(|r| format!("{r} ({})", r.command(None))).collect();
-                format!("the principal of this client lacks one of these; add its ACL: {}", each.join(", "))
+                let each: Vec<String> = several.iter().map(|r| format!("{r} (`{}`)", r.command(None))).collect();
+                format!("the principal of this client lacks one of these; add its ACL: {} [HS2030]", each.join(", "))
             }
         }
     }
@@ -176,6 +182,7 @@ impl Failure {
         if is_one_of(self.code, HOPELESS) {
             return Error::Fatal(format!("{text}; {}", self.advice()));
         }
+        let text = with_code(text, "HS2002");
         if matches!(call, Call::Consumer) && self.fatal {
             return Error::ConsumerLost(text);
         }
@@ -254,22 +261,26 @@ pub(super) fn refused(code: i32) -> Option<Resource> {
     refusals.iter().find(|(refusal, _)| *refusal as i32 == code).map(|(_, resource)| *resource)
 }
 
-fn advice(code: i32) -> &'static str {
+/// What to do about a code, and the entry of docs/operations.md.
+fn advice(code: i32) -> (&'static str, &'static str) {
     let is = |codes: &[Code]| is_one_of(code, codes);
     if is(&[
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
         Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
         Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
     ]) {
-        "create the topic (helixstream topics create) and start again; a broker says the same of a topic that the principal has no right to Describe"
+        (
+            "create the topic (helixstream topics create) and start again; a broker says the same of a topic that the principal has no right to Describe",
+            "HS2004",
+        )
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT]) {
-        "lower transaction_timeout or raise the broker's transaction.max.timeout.ms"
+        ("lower transaction_timeout or raise the broker's transaction.max.timeout.ms", "HS2011")
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT]) {
-        "keep session_timeout between the broker's group.min and group.max.session.timeout.ms"
+        ("keep session_timeout between the broker's group.min and group.max.session.timeout.ms", "HS2012")
     } else if is(&[Code::RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL]) {
-        "another program uses this group; choose another application id or stop it"
+        ("another program uses this group; choose another application id or stop it", "HS2013")
     } else {
-        "check the broker's settings and those given with -X and --set"
+        ("check the settings of the broker, and those that -X and --set give to this client", "HS2010")
     }
 }
 
@@ -307,14 +318,14 @@ mod tests {
         let Error::Fatal(text) = refused.clone().taking(takes).remedy(Call::Consumer, "read t-0") else {
             panic!("a refusal ends the instance")
         };
-        assert!(text.contains("lacks Read on topic t; add the ACL: kafka-acls.sh --add"), "{text}");
-        assert!(text.ends_with("--operation Read --topic t"), "{text}");
+        assert!(text.contains("lacks Read on topic t; add the ACL: `kafka-acls.sh --add"), "{text}");
+        assert!(text.ends_with("--operation Read --topic t` [HS2030]"), "{text}");
         let Error::Fatal(text) = refused.clone().delivery("out") else { panic!("a refusal ends the instance") };
         assert!(text.contains("lacks Write on topic out"), "{text}");
         let takes = ["a", "b"].map(|topic| Right::topic(Operation::Read, topic));
         let text = refused.clone().taking(takes).advice();
         assert!(
-            text.contains("one of these") && text.contains("Read on topic a (") && text.contains("--topic b"),
+            text.contains("one of these") && text.contains("Read on topic a (`") && text.contains("--topic b"),
             "{text}"
         );
         assert!(refused.advice().contains("on the topic: `helixstream topics check`"));

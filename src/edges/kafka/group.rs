@@ -18,7 +18,10 @@ pub(super) fn members(list: &GroupList, group: &str) -> Result<Option<Vec<GroupM
     let member = |one: &rdkafka::groups::GroupMemberInfo| {
         let bytes = one.assignment().unwrap_or_default();
         let partitions = assignment(bytes).ok_or_else(|| {
-            Error::Retry(format!("the assignment of member {} of group {group} cannot be read", one.client_id()))
+            Error::Retry(format!(
+                "the assignment of member {} of group {group} cannot be read [HS2002]",
+                one.client_id()
+            ))
         });
         Ok(GroupMember { client_id: one.client_id().to_owned(), partitions: partitions? })
     };

@@ -58,14 +58,17 @@ pub fn give_password(settings: &KafkaSettings) -> Result<usize> {
     let entries = settings.pass_through.entries();
     let value = |name: &str| entries.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.read()).transpose();
     let (Some(user), Some(password)) = (value("sasl.username")?, value("sasl.password")?) else { return Ok(0) };
-    let of = |text: &str| CString::new(text).map_err(|_| Error::Fatal("the user or the password has a NUL".to_owned()));
+    let of = |text: &str| {
+        CString::new(text)
+            .map_err(|_| Error::Fatal("the user or the password for Kafka holds a NUL: correct it [HS2058]".to_owned()))
+    };
     let (user, password) = (of(&user)?, of(&password)?);
     let clients = list();
     for client in clients.iter() {
         // SAFETY: a listed client is live, and is not taken off while the list is locked; two ended strings, which the call copies.
         let error = unsafe { sys::rd_kafka_sasl_set_credentials(client.0, user.as_ptr(), password.as_ptr()) };
         if let Some(failure) = Failure::take(error) {
-            return Err(Error::Fatal(format!("give a Kafka client another password: {}", failure.text)));
+            return Err(Error::Fatal(format!("set another password for a Kafka client: {} [HS2059]", failure.text)));
         }
     }
     Ok(clients.len())

@@ -126,7 +126,10 @@ impl MirrorSource {
         if self.paused {
             self.paused = false;
             if let Err(error) = self.fetching.resume(&self.started) {
-                tracing::warn!("the mirror goes back to its checkpoints: {error}");
+                tracing::warn!(
+                    code = "HS4056",
+                    "the mirror goes back to its checkpoints and reads on from there: {error}"
+                );
                 let started = std::mem::take(&mut self.started);
                 started.iter().for_each(|partition| to.out_of_range(partition));
                 return self.fetching.unassign_from_client(&started).map_err(unavailable);
@@ -215,7 +218,8 @@ impl MirrorSource {
 
     /// What the broker holds of a partition.
     fn range(&self, partition: &TopicPartition) -> std::result::Result<(i64, i64), LogError> {
-        let no_name = |_| LogError::Unavailable(format!("{partition} is no partition of a topic"));
+        let no_name =
+            |_| LogError::Unavailable(format!("`{}` is not a name that a topic can have [HS2017]", partition.topic));
         let name = CString::new(&*partition.topic).map_err(no_name)?;
         let (client, (mut begin, mut end)) = (self.fetching.shared.client.as_ptr(), (0, 0));
         let limit = i32::try_from(RANGE_LIMIT.as_millis()).unwrap_or(i32::MAX);
@@ -267,7 +271,12 @@ fn deliver(
         if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
             // librdkafka does not move a partition that lost its place; it has to be given anew, which the next start does.
             let partition = TopicPartition::new(message.topic(), message.partition());
-            tracing::warn!(%partition, reason = failure.text, "the mirror lost its place in the log");
+            tracing::warn!(
+                code = "HS4056",
+                %partition,
+                reason = failure.text,
+                "the mirror lost its place in the log and reads on from its checkpoint"
+            );
             to.out_of_range(&partition);
             return fetching.unassign_from_client(&[partition]).map_err(unavailable);
         }

@@ -131,9 +131,9 @@ impl Native {
         let Some(client) = NonNull::new(client) else {
             let text = c_text(&text);
             return Err(match of_files(&text) {
-                Some(why) if contact::is_made() => Error::Retry(format!("make a Kafka client: {why}")),
-                Some(why) => Error::Fatal(format!("make a Kafka client: {why}")),
-                None => Error::Fatal(format!("make a Kafka client: {text}; check -X and --set")),
+                Some(why) if contact::is_made() => Error::Retry(format!("create a Kafka client: {why} [HS2058]")),
+                Some(why) => Error::Fatal(format!("create a Kafka client: {why} [HS2058]")),
+                None => Error::Fatal(format!("create a Kafka client: {text}; check [kafka], -X and --set [HS2059]")),
             });
         };
         std::mem::forget(conf);
@@ -260,6 +260,7 @@ impl Drop for Native {
         // Longer than the closing may take: to destroy what is closed takes a moment, too.
         if started.is_err() || ended.recv_timeout(LET_GO).is_err() {
             tracing::warn!(
+                code = "HS2003",
                 "a Kafka client has not ended within {} s and is left to end in the background; timeouts of the brokers end what it was part of",
                 LET_GO.as_secs()
             );
@@ -344,7 +345,7 @@ impl Conf {
     fn new(properties: &Properties) -> Result<Conf> {
         // SAFETY: a plain allocation.
         let conf = NonNull::new(unsafe { sys::rd_kafka_conf_new() }).map(Conf);
-        let conf = conf.ok_or_else(|| Error::Fatal("make a Kafka client: out of memory".to_owned()))?;
+        let conf = conf.ok_or_else(|| Error::Fatal("create a Kafka client: out of memory [HS0094]".to_owned()))?;
         for (key, value) in properties {
             conf.set(key, value)?;
         }
@@ -352,7 +353,11 @@ impl Conf {
     }
 
     fn set(&self, key: &str, value: &Value) -> Result<()> {
-        let refused = |why: &str| Error::Fatal(format!("set {key}={value}: {why}; correct or drop this setting"));
+        let refused = |why: &str| {
+            Error::Fatal(format!(
+                "set {key}={value} of the Kafka client: {why}; correct or remove this setting [HS2059]"
+            ))
+        };
         let name = CString::new(key).map_err(|_| refused("a NUL in the name"))?;
         let setting = CString::new(value.read()?.as_ref()).map_err(|_| refused("a NUL in the value"))?;
         let mut text = [0 as c_char; 512];
@@ -415,7 +420,7 @@ const LOG_DEBUG: c_int = 7;
 unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
     // SAFETY: the opaque is the mailbox, which outlives the client; the reason is an ended string.
     let (mailbox, reason) = unsafe { (&*opaque.cast::<Mailbox>(), CStr::from_ptr(reason).to_string_lossy()) };
-    tracing::debug!(target: "librdkafka", code, "{reason}");
+    tracing::debug!(target: "librdkafka", error = code, "{reason}");
     let reason = lock(&mailbox.diagnosis).0.explain(&reason).map_or(reason.into_owned(), |refusal| refusal.message);
     if let Some(failure) = Failure::of_number(code, Some(reason)) {
         let mut last = lock(&mailbox.last_error);

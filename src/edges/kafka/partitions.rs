@@ -119,7 +119,7 @@ pub(super) fn hand_out(
             return;
         }
         match failure.taking(client.rights_to_read(message.topic())).remedy(Call::Consumer, &doing) {
-            Error::Retry(text) | Error::Migrated(text) => tracing::warn!("{text}"),
+            Error::Retry(text) | Error::Migrated(text) => tracing::warn!(code = "HS2007", "{text}"),
             error => *failed = Some(error),
         }
     } else if partitions.admit(message).is_some() {
@@ -130,7 +130,7 @@ pub(super) fn hand_out(
 fn outside_the_log(message: &View<'_>, failure: &Failure) -> Error {
     Error::Fatal(format!(
         "read {}-{}: the offset to go on at is not in the log any more ({}): records were deleted before they were processed, or the topic was \
-         deleted and made anew. Start this instance again: it says which of the two it is, what is lost and how to go on with the state kept",
+         deleted and made anew. Start this instance again: it says which of the two it is, what is lost and how to go on with the state kept [HS1020]",
         message.topic(),
         message.partition(),
         failure.text

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::secret::{HIDDEN, SecretSource, names_secret};
-use crate::streams::error::{Error, Result};
+use crate::streams::error::{Error, Result, with_code};
 
 /// Settings that a user may not pass through: name (aliases are names of their own) and the reason.
 pub(super) const REFUSED: &[(&str, &str)] = &[
@@ -68,7 +68,7 @@ const FILES: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedSetting {
     /// It would break the guarantee, or has a flag of its own.
-    #[error("-X {key} is not taken: {reason}")]
+    #[error("-X {key} cannot be set: {reason}; remove it [HS2060]")]
     Reserved {
         /// The setting.
         key: String,
@@ -76,7 +76,7 @@ pub enum RefusedSetting {
         reason: &'static str,
     },
     /// It is not of the form `KEY=VALUE`.
-    #[error("-X takes KEY=VALUE, as in `-X compression.type=lz4`")]
+    #[error("-X is not of the form KEY=VALUE: write it like `-X compression.type=lz4` [HS2060]")]
     Malformed,
 }
 
@@ -104,7 +104,7 @@ impl Value {
             Value::Text(text) => Ok(Cow::Borrowed(text)),
             Value::Secret(source) => match source.read() {
                 Ok(secret) => Ok(Cow::Owned(secret.expose().to_owned())),
-                Err(e) => Err(Error::Retry(format!("make a Kafka client: {e}"))),
+                Err(e) => Err(Error::Retry(with_code(format!("create a Kafka client: {e}"), "HS2058"))),
             },
         }
     }

@@ -10,15 +10,18 @@ use super::error::Failure;
 use super::native::{Delivery, Kind, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
-use crate::streams::error::{Error, Result};
+use crate::streams::error::{Error, Result, with_code};
 use crate::streams::record::Record;
 
 /// A refused batch is for the user to mend: records behind it may be in the log already, so that sending it again would change their order.
 fn advised(error: Error) -> Error {
     match error {
         Error::BatchTooLarge(what) => Error::Fatal(format!(
-            "{what}; raise the topic's max.message.bytes and segment.bytes, or send smaller batches (-X batch.size=BYTES, less than both)"
+            "{what}; raise the topic's max.message.bytes and segment.bytes, or send smaller batches (-X batch.size=BYTES, less than both) [HS2015]"
         )),
+        Error::Record(what) => Error::Record(with_code(what, "HS2015")),
+        Error::Aborted(what) => Error::Aborted(with_code(what, "HS2002")),
+        Error::ProducerLost(what) => Error::ProducerLost(with_code(what, "HS2002")),
         other => other,
     }
 }
@@ -53,7 +56,7 @@ impl PlainProducer {
             if let Some(error) = &self.failed {
                 return Err(error.clone());
             }
-            if self.sender.send(topic, partition, &record, 0)? == Outcome::Queued {
+            if self.sender.send(topic, partition, &record, 0).map_err(advised)? == Outcome::Queued {
                 return Ok(());
             }
             self.poll(Duration::from_millis(10));
@@ -94,7 +97,10 @@ impl PlainProducer {
         while self.sender.in_flight() > 0 && self.failed.is_none() {
             if Instant::now() >= deadline {
                 let left = self.sender.in_flight();
-                return Err(Error::Retry(format!("publish: {left} records not taken within {} s", timeout.as_secs())));
+                return Err(Error::Retry(format!(
+                    "publish: {left} records were not acknowledged within {} s [HS2002]",
+                    timeout.as_secs()
+                )));
             }
             self.poll(Duration::from_millis(10));
         }

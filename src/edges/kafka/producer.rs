@@ -140,7 +140,9 @@ impl TransactionalProducer {
         };
         let started = Instant::now();
         let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(body);
-        thread.map_err(|error| Error::Retry(format!("{doing}: the system gives no thread: {error}")))?;
+        thread.map_err(|error| {
+            Error::Retry(format!("{doing}: the operating system started no thread: {error} [HS0008]"))
+        })?;
         loop {
             match answer.recv_timeout(LOOK) {
                 Ok(Answer(error)) => return Ok(error),

@@ -31,7 +31,9 @@ impl ChangelogReader {
     /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] when there is no such partition.
     pub fn bounds(&self, partition: &TopicPartition) -> Result<(i64, i64)> {
         let doing = format!("ask for the log of {partition}");
-        let name = CString::new(&*partition.topic).map_err(|_| Error::Fatal(format!("{doing}: not a topic's name")))?;
+        let name = CString::new(&*partition.topic).map_err(|_| {
+            Error::Fatal(format!("{doing}: this is not a name that a topic can have; correct it [HS2017]"))
+        })?;
         let (mut begin, mut end) = (0, 0);
         let limit = i32::try_from(BOUNDS_LIMIT.as_millis()).unwrap_or(i32::MAX);
         let (client, number) = (self.client().as_ptr(), partition.partition);
@@ -98,11 +100,14 @@ fn error_of(view: &View<'_>) -> Option<Error> {
     let failure = view.failure()?;
     let doing = format!("read {}-{}", view.topic(), view.partition());
     if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
-        return Some(Error::Fatal(format!("{doing}: records were deleted while they were read ({})", failure.text)));
+        return Some(Error::Fatal(format!(
+            "{doing}: records were deleted from the topic while they were read ({}); start the command again [HS2016]",
+            failure.text
+        )));
     }
     match failure.taking([reading(view.topic())]).remedy(Call::Consumer, &doing) {
         Error::Retry(text) | Error::Migrated(text) => {
-            tracing::warn!("{text}");
+            tracing::warn!(code = "HS2007", "{text}");
             // Not the end: this one is tried again by the client.
             None
         }

@@ -45,7 +45,7 @@ impl ChangelogReader {
     fn with(properties: Properties) -> Result<ChangelogReader> {
         let client = Arc::new(Native::new(Kind::Consumer, &properties)?);
         let common = Queue::of_consumer(&client).map(Arc::new);
-        let common = common.ok_or_else(|| Error::Fatal("make the restore client: it has no group id".to_owned()))?;
+        let common = common.ok_or_else(|| Error::Bug("the restore client has no group id".to_owned()))?;
         Ok(ChangelogReader { client, common })
     }
 
@@ -59,7 +59,9 @@ impl ChangelogReader {
     pub(super) fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Single> {
         // The queue first: what is fetched before it is cut loose would go to the common one.
         let queue = Queue::of_partition(&self.client, &partition.topic, partition.partition);
-        let queue = queue.ok_or_else(|| Error::Fatal(format!("read {partition}: not a topic's name")))?;
+        let queue = queue.ok_or_else(|| {
+            Error::Fatal(format!("read {partition}: this is not a name that a topic can have; correct it [HS2017]"))
+        })?;
         let list = self.client.list([(&*partition.topic, partition.partition, offset)].into_iter());
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { sys::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr()) };
@@ -138,7 +140,7 @@ impl Single {
                 tracing::debug!("read {}: {}", self.partition, failure.text);
                 continue;
             }
-            tracing::warn!("read {}: {}", self.partition, failure.text);
+            tracing::warn!(code = "HS2007", "read {}: {}", self.partition, failure.text);
         }
         let failure = self.queue.client().take_error()?.taking([reading(&self.partition.topic)]);
         match failure.remedy(Call::Consumer, &format!("read {}", self.partition)) {
@@ -158,7 +160,7 @@ impl Drop for Single {
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { sys::rd_kafka_incremental_unassign(client.as_ptr(), list.as_ptr()) };
         if let Some(failure) = Failure::take(error) {
-            tracing::warn!("end the reading of {}: {}", self.partition, failure.text);
+            tracing::warn!(code = "HS2007", "stop reading {}: {}", self.partition, failure.text);
         }
     }
 }

@@ -86,7 +86,9 @@ impl Sender {
         if let Some(topic) = self.topics.iter().find(|topic| Arc::ptr_eq(&topic.name, name) || topic.name == *name) {
             return Ok(topic.handle);
         }
-        let unusable = || Error::Fatal(format!("produce to {name}: not a topic name; correct the topology"));
+        let unusable = || {
+            Error::Fatal(format!("produce to {name}: this is not a name that a topic can have; correct it [HS2017]"))
+        };
         let c_name = CString::new(&**name).map_err(|_| unusable())?;
         // SAFETY: a live client and an ended string; no configuration means the client's own for topics.
         let handle = unsafe { sys::rd_kafka_topic_new(self.client.as_ptr(), c_name.as_ptr(), std::ptr::null_mut()) };

@@ -73,7 +73,7 @@ impl Rows<'_> {
                 }
                 refused => {
                     let reason = refused.reason();
-                    tracing::warn!(%reason, "Postgres refuses a decoded row; the mirror keeps the record raw");
+                    tracing::warn!(code = "HS4063", %reason, "Postgres refuses a decoded row, so the mirror stores the record raw");
                     let raw = batch.raw(rows.start, &reason);
                     self.copy_part(&raw, 1, true).await.map_err(still_refused)?;
                     rejected += 1;
@@ -91,8 +91,9 @@ impl Rows<'_> {
                 let passed = self.insert_staged(bytes, "", "true").await?;
                 if passed > 0 {
                     tracing::warn!(
+                        code = "HS4064",
                         rows = passed,
-                        "rows of these records were there already, though the checkpoint did not say so; they stay as they are"
+                        "rows of these records are in the table already, though the checkpoint does not cover them; they stay as they are"
                     );
                 }
                 Ok(())

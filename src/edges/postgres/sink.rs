@@ -258,6 +258,7 @@ async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<V
             let ended: i64 = sqlx::query_scalar(END_SLEEPERS).persistent(false).fetch_one(&mut *open).await?;
             open.commit().await?;
             tracing::warn!(
+                code = "HS4055",
                 ended,
                 "another mirror holds the locks on the checkpoints; its database sessions that were idle in a transaction were terminated"
             );

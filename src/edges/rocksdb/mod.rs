@@ -65,7 +65,7 @@ impl RocksStores {
     /// # Errors
     /// [`Error::Fatal`] when the folder cannot be made or RocksDB's environment cannot be set up.
     pub fn new(folder: &Path, memory: &StoreMemory) -> Result<RocksStores> {
-        let failed = |why: String| Error::Fatal(format!("open the state folder {}: {why}", folder.display()));
+        let failed = |why: String| Error::Fatal(format!("open the state folder {}: {why} [HS3004]", folder.display()));
         fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         let shared = Shared::new(memory).map_err(|error| failed(error.into_string()))?;
         Ok(RocksStores { folder: folder.to_owned(), shared, open: Arc::default() })
@@ -76,8 +76,9 @@ impl RocksStores {
     /// # Errors
     /// [`Error::Fatal`] when the folder cannot be read.
     pub fn tasks(&self) -> Result<Vec<TaskId>> {
-        let failed =
-            |error: std::io::Error| Error::Fatal(format!("read the state folder {}: {error}", self.folder.display()));
+        let failed = |error: std::io::Error| {
+            Error::Fatal(format!("read the state folder {}: {error} [HS3004]", self.folder.display()))
+        };
         let mut tasks = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
@@ -96,7 +97,10 @@ impl RocksStores {
         let options = self.shared.database();
         let names = DB::list_cf(&options, &path).map_err(|error| task::remedy(task, "open", error))?;
         if let Some(missing) = stores.iter().find(|store| !names.iter().any(|name| name == *store)) {
-            return Err(Error::Fatal(format!("{} has no store {missing}", path.display())));
+            return Err(Error::Fatal(format!(
+                "{} has no store {missing}: use the topology file with which the state was written [HS3020]",
+                path.display()
+            )));
         }
         let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, self.shared.family()));
         let db = DB::open_cf_descriptors_read_only(&options, &path, families, false);
@@ -139,7 +143,7 @@ const DEFAULT_FAMILY: &str = "default";
 impl StoreEngine for RocksStores {
     fn open(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>> {
         let Some(open) = OpenTask::begin(&self.open, task) else {
-            return Err(Error::Retry(format!("open the store of task {task}: it is open already")));
+            return Err(Error::Retry(format!("open the local store of task {task}: it is open already [HS3009]")));
         };
         make_lock_file(&self.path(task));
         let db = self.database(task, stores).map_err(|error| task::remedy(task, "open", error))?;
@@ -149,12 +153,12 @@ impl StoreEngine for RocksStores {
     fn destroy(&self, task: TaskId) -> Result<()> {
         let open = self.open.lock();
         if open.contains(&task) {
-            return Err(Error::Retry(format!("remove the store of task {task}: it is open")));
+            return Err(Error::Retry(format!("remove the local store of task {task}: it is open [HS3009]")));
         }
         let path = self.path(task);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::Fatal(format!("remove {}: {error}", path.display())))
+                Err(Error::Fatal(format!("remove {}: {error} [HS3004]", path.display())))
             }
             _ => Ok(()),
         }
@@ -162,7 +166,8 @@ impl StoreEngine for RocksStores {
 
     fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
         let path = self.path(task);
-        let failed = |error: std::io::Error| Error::Fatal(format!("look at {}: {error}", path.display()));
+        let failed =
+            |error: std::io::Error| Error::Fatal(format!("read the metadata of {}: {error} [HS3004]", path.display()));
         let files = match fs::read_dir(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             files => files.map_err(failed)?,

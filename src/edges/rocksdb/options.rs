@@ -52,7 +52,9 @@ impl Shared {
         if bytes > whole / 2 && !self.is_tight.swap(true, Ordering::Relaxed) {
             let (has, share) = (bytes >> 20, whole >> 21);
             tracing::warn!(
-                "stores in memory take {has} MiB, more than the {share} MiB that [runtime] memory leaves for them: raise it, or keep them in rocksdb"
+                code = "HS3005",
+                "in-memory stores use {has} MiB, more than the {share} MiB that `memory` of [runtime] leaves for them: raise `memory`, or keep the \
+                 stores in RocksDB (kind = \"rocksdb\")"
             );
         }
     }

@@ -34,7 +34,7 @@ impl RocksTask {
 
     fn family_of(&self, store: usize) -> Result<&ColumnFamily> {
         let family = self.stores.get(store).and_then(|name| self.db.cf_handle(name));
-        family.ok_or_else(|| Error::Fatal(format!("task {} has no store number {store}", self.task)))
+        family.ok_or_else(|| Error::Bug(format!("task {} has no store number {store}", self.task)))
     }
 
     fn failed(&self, doing: &str) -> impl Fn(::rocksdb::Error) -> Error {
@@ -51,15 +51,19 @@ pub(super) fn remedy(task: TaskId, doing: &str, error: ::rocksdb::Error) -> Erro
     let what = format!("{doing}: {text}");
     match kind {
         ErrorKind::IOError if says("No space left") || says("quota exceeded") => {
-            Error::Fatal(format!("{what}; free some space on the disk of the state folder"))
+            Error::Fatal(format!("{what}; free some space on the disk of the state folder [HS3007]"))
         }
         ErrorKind::IOError if says("Permission denied") || says("Read-only file system") => {
-            Error::Fatal(format!("{what}; let this user write to the state folder"))
+            Error::Fatal(format!("{what}; let this user write to the state folder [HS3004]"))
         }
-        ErrorKind::IOError if says("Too many open files") => Error::Fatal(format!("{what}; raise ulimit -n")),
-        ErrorKind::IOError if says("/LOCK") => Error::Retry(what),
-        ErrorKind::Busy | ErrorKind::TryAgain | ErrorKind::TimedOut => Error::Retry(what),
-        ErrorKind::NotSupported => Error::Fatal(what),
+        ErrorKind::IOError if says("Too many open files") => {
+            Error::Fatal(format!("{what}; raise the limit of open files (ulimit -n) [HS3008]"))
+        }
+        ErrorKind::IOError if says("/LOCK") => Error::Retry(format!("{what} [HS3009]")),
+        ErrorKind::Busy | ErrorKind::TryAgain | ErrorKind::TimedOut => Error::Retry(format!("{what} [HS3009]")),
+        ErrorKind::NotSupported => {
+            Error::Fatal(format!("{what}; a newer version has written this store: run that version [HS3006]"))
+        }
         _ => Error::Corrupted { task, what },
     }
 }

@@ -260,7 +260,7 @@ pub struct StoreRef<'a> {
 }
 
 fn not_open() -> Error {
-    Error::Fatal("a store is used before its task runs".to_owned())
+    Error::Bug("a store is used before its task runs".to_owned())
 }
 
 impl StoreRef<'_> {

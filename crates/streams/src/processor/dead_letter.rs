@@ -62,7 +62,7 @@ pub(super) fn send(
         Sent::Queued => Ok(()),
         Sent::Refused(why) => Err(Error::Fatal(format!(
             "the dead-letter topic `{}` refuses the record at {}-{} offset {} even without its value: {why}; raise its max.message.bytes and \
-             message.timestamp.after.max.ms",
+             message.timestamp.after.max.ms [HS1027]",
             target.topic, origin.topic, origin.partition, origin.offset
         ))),
     }

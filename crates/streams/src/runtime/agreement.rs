@@ -99,7 +99,7 @@ impl Agreement {
         }
         let what = self.beside(own, &group);
         if !self.has_waited.swap(true, Ordering::Relaxed) {
-            tracing::warn!("waiting for other instances to stop: {what}");
+            tracing::warn!(code = "HS1009", "waiting for other instances to stop: {what}");
         }
         Err(Error::Retry(what))
     }
@@ -192,6 +192,7 @@ impl Agreement {
             [] => Ok(()),
             [stranger, ..] if is_recorded => {
                 tracing::warn!(
+                    code = "HS1009",
                     "a member of group `{}` runs another topology and should stop by itself; stop it if it stays: {stranger}",
                     self.application_id
                 );
@@ -247,6 +248,7 @@ impl Agreement {
         let before = self.generation.swap(greatest + 1, Ordering::Relaxed);
         if before != greatest + 1 {
             tracing::warn!(
+                code = "HS1010",
                 "the topology of application `{}` is changed, as accepted: {own} holds from the next commit on (change {change})",
                 self.application_id
             );
@@ -261,7 +263,7 @@ impl Agreement {
                 "application id `{app}` belongs to another program: its group has committed offsets of `{}`, and the sources of this topology \
                  are none of these topics. Choose another application id (--application-id, or application_id in the topology file). If it is \
                  the same program, whose sources are to change, stop all instances of `{app}`, then start each with \
-                 --accept-topology-change {change}",
+                 --accept-topology-change {change} [HS1014]",
                 group.topics.join("`, `")
             );
         }
@@ -273,7 +275,7 @@ impl Agreement {
             "application `{app}` runs another topology than this instance, and instances with different topologies would contradict each other. \
              What differs: {} (topology digest of the application {}, of this instance {own}). If this instance has the wrong file, settings or \
              flags, correct them. If it is another program, choose another application id. To change the topology on purpose, stop all instances \
-             of `{app}`, then start each with --accept-topology-change {change}",
+             of `{app}`, then start each with --accept-topology-change {change} [HS1013]",
             differing.join(", "),
             theirs.join(" and "),
         )
@@ -282,7 +284,7 @@ impl Agreement {
     fn beside(&self, own: &TopologyDigest, group: &Group) -> String {
         format!(
             "other instances of application `{}` are running another topology than this one ({own}): members {}; stop them, or start this \
-             instance with their topology file and settings, or choose another application id for another program",
+             instance with their topology file and settings, or choose another application id for another program [HS1009]",
             self.application_id,
             group.strangers.join(", "),
         )

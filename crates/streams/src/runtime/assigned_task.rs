@@ -105,10 +105,7 @@ impl AssignedTask {
     /// Changes the state to one that may follow.
     pub fn transition_to(&mut self, next: TaskState) -> Result<()> {
         if !self.state.allows(next) {
-            return Err(Error::Fatal(format!(
-                "task {} went from {} to {next}: this is a bug, please report it",
-                self.id, self.state
-            )));
+            return Err(Error::Bug(format!("task {} went from state {} to {next}", self.id, self.state)));
         }
         tracing::debug!(task = %self.id, from = %self.state, to = %next, "task state");
         self.state = next;

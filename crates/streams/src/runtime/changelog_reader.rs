@@ -136,7 +136,8 @@ pub(super) fn apply_batch(
             let key = read.record.key.filter(|key| !key.is_empty());
             let key = key.ok_or_else(|| {
                 Error::Fatal(format!(
-                    "a changelog record of task {} has no key: another program writes to it",
+                    "a record of a changelog of task {} has no key, so another program writes to that topic: stop it, and delete the group and its \
+                     internal topics to begin anew [HS3012]",
                     progress.task
                 ))
             })?;

@@ -246,9 +246,14 @@ impl StreamThread {
                     let high = self.fetching.end_offset(&assigned.source);
                     assigned.report(&self.instance.metrics(), self.index, high);
                 }
-                Err(Error::Fatal(what)) => fatal = Some(Error::Fatal(what)),
+                Err(error) if error.is_fatal() => fatal = Some(error),
                 Err(error) => {
-                    tracing::warn!(task = %assigned.id, "its store was not written and is taken anew: {error}");
+                    tracing::warn!(
+                        code = "HS3002",
+                        task = %assigned.id,
+                        "the transaction was committed, but a local store of the task could not be written, so the task is restored \
+                         again: {error}"
+                    );
                     assigned.close_dirty(matches!(error, Error::Corrupted { .. }))?;
                 }
             }

@@ -149,7 +149,10 @@ impl Pool {
         if state.idle < could_run
             && let Err(error) = self.clone().spawn()
         {
-            tracing::warn!("a task waits for a thread: {error}");
+            tracing::warn!(
+                code = "HS0008",
+                "the operating system started no worker thread, so the restoration of a task waits for one that runs already: {error}"
+            );
         }
         self.changed.notify_all();
     }

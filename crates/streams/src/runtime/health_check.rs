@@ -35,6 +35,14 @@ struct Problem {
     logged_at: Duration,
 }
 
+/// What a look has found to be wrong.
+struct Found {
+    since: Duration,
+    /// The code of its message (docs/operations.md).
+    code: &'static str,
+    what: String,
+}
+
 /// The health check of an instance, driven by [`HealthCheck::look`].
 pub struct HealthCheck {
     instance: Arc<Instance>,
@@ -80,7 +88,8 @@ impl HealthCheck {
         self.ask(now);
         let found = self.found(now);
         self.tell(now, &found);
-        metrics.set_troubles(found.into_values().map(|(since, what)| text(now, since, &what)).collect());
+        let shown = |found: Found| format!("{} [{}]", text(now, found.since, &found.what), found.code);
+        metrics.set_troubles(found.into_values().map(shown).collect());
     }
 
     fn take_answer(&mut self, now: Duration) {
@@ -135,8 +144,8 @@ impl HealthCheck {
         self.pending_answer = Some(answer);
     }
 
-    /// What is wrong now, by its name: since when, and what.
-    fn found(&self, now: Duration) -> BTreeMap<String, (Duration, String)> {
+    /// What is wrong now, by its name.
+    fn found(&self, now: Duration) -> BTreeMap<String, Found> {
         let mut found = BTreeMap::new();
         let limit = self.instance.config.contact_timeout;
         let is_late = |since: Duration| now.saturating_sub(since) > limit;
@@ -145,7 +154,7 @@ impl HealthCheck {
                 "Kafka has not been reachable ({}); the stream threads wait and go on by themselves when it is back, and nothing is lost",
                 self.why
             );
-            found.insert("Kafka".to_owned(), (self.contact, what));
+            found.insert("Kafka".to_owned(), Found { since: self.contact, code: "HS2001", what });
             return found;
         }
         for topic in &self.missing {
@@ -155,7 +164,8 @@ impl HealthCheck {
                 "topic `{topic}` does not exist any more; make it again with `helixstream topics create`, or correct the topology. Its records \
                  cannot be processed until then (a broker says the same of a topic that this principal has lost the right to Describe)"
             );
-            found.insert(topic.clone(), (known.map_or(now, |trouble| trouble.since), what));
+            let since = known.map_or(now, |trouble| trouble.since);
+            found.insert(topic.clone(), Found { since, code: "HS2004", what });
         }
         if !found.is_empty() {
             return found;
@@ -174,14 +184,14 @@ impl HealthCheck {
                     "stream thread {at} could not commit ({}); it goes back to its last commit and tries again, and nothing is lost",
                     why.as_deref().unwrap_or("its transaction is still open")
                 );
-                found.insert(name, (since, what));
+                found.insert(name, Found { since, code: "HS1001", what });
             }
         }
         found
     }
 
     /// Logs what is new, what still lasts after a minute, and what is over.
-    fn tell(&mut self, now: Duration, found: &BTreeMap<String, (Duration, String)>) {
+    fn tell(&mut self, now: Duration, found: &BTreeMap<String, Found>) {
         for trouble in std::mem::take(&mut self.troubles) {
             if found.contains_key(&trouble.name) {
                 self.troubles.push(trouble);
@@ -190,12 +200,12 @@ impl HealthCheck {
                 tracing::info!("over after {lasted} s: {}", trouble.what);
             }
         }
-        for (name, (since, what)) in found {
+        for (name, Found { since, code, what }) in found {
             let at = self.troubles.iter().position(|trouble| trouble.name == *name);
             if at.is_some_and(|at| now < self.troubles[at].logged_at + LOG_INTERVAL) {
                 continue;
             }
-            tracing::warn!("{}", text(now, *since, what));
+            tracing::warn!(code, "{}", text(now, *since, what));
             let trouble = Problem { name: name.clone(), since: *since, what: what.clone(), logged_at: now };
             match at {
                 Some(at) => self.troubles[at] = trouble,

@@ -102,7 +102,7 @@ impl Instance {
                 None => DELETE_RETENTION_MS,
                 Some((_, text)) => text.parse().map_err(|_| {
                     Error::Fatal(format!(
-                        "topic `{}` has delete.retention.ms=`{text}`, which is no number",
+                        "topic `{}` has delete.retention.ms=`{text}`, which is not a number of milliseconds: correct it [HS2006]",
                         store.changelog
                     ))
                 })?,
@@ -181,7 +181,7 @@ impl Instance {
             return Ok(());
         }
         Err(Error::Fatal(format!(
-            "the metadata of a committed offset of task {task} has {} bytes, and the brokers take {} (offset.metadata.max.bytes)",
+            "the metadata of a committed offset of task {task} has {} bytes, and the brokers accept {}: raise offset.metadata.max.bytes [HS1026]",
             metadata.len(),
             self.metadata_bytes
         )))

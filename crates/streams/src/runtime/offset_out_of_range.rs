@@ -46,6 +46,7 @@ impl TaskRestoration {
         let source = &self.source;
         if next < start {
             tracing::warn!(
+                code = "HS1016",
                 task = %self.id,
                 lost = start - next,
                 "{source}: the {} offsets from {next} to {start} were deleted before they were processed and are skipped, as accepted",
@@ -53,6 +54,7 @@ impl TaskRestoration {
             );
         } else {
             tracing::warn!(
+                code = "HS1016",
                 task = %self.id,
                 "{source}: the log ends at {end}, before the committed offset {next}, and is read from its first record at {start}, as accepted"
             );
@@ -84,6 +86,7 @@ impl TaskRestoration {
         let (source, topic, task) = (&self.source, &self.source.topic, self.id);
         if self.may_reset_to_earliest() {
             tracing::warn!(
+                code = "HS1016",
                 %task,
                 "{source}: the topic was made anew (id {is}, committed {was}) and is read from its first record at {start}, as accepted"
             );
@@ -100,7 +103,7 @@ impl TaskRestoration {
         Err(Error::Fatal(format!(
             "task {task} cannot go on: topic `{topic}` was deleted and made anew since the last commit (its id is {is} now, and was {was}), so the \
              committed offset {} of {source} is a place in a log that is gone. {missing}. To read the new topic from its first record, start with \
-             --from-earliest-available {topic}; the state is kept, and what was read of the new topic already is processed again",
+             --from-earliest-available {topic}; the state is kept, and what was read of the new topic already is processed again [HS1019]",
             checkpoint.next_offset
         )))
     }
@@ -118,23 +121,23 @@ impl TaskRestoration {
             (true, false) => format!(
                 "task {task} cannot go on: the records of source partition {source} from offset {next} to {start} ({} offsets, transaction markers \
                  among them) were deleted before they were processed, by the topic's retention or by DeleteRecords. They are lost unless they are \
-                 published again. To go on with the first record that is there, {flag}; the state is kept",
+                 published again. To go on with the first record that is there, {flag}; the state is kept [HS1017]",
                 start - next
             ),
             (true, true) => format!(
                 "task {task} cannot go on: the records of internal topic partition {source} from offset {next} to {start} ({} offsets, \
                  transaction markers among them) were deleted from outside before they were processed. What they would have changed is missing \
-                 until the records of the sources that they came from are published again. To go on without them, {flag}; the state is kept",
+                 until the records of the sources that they came from are published again. To go on without them, {flag}; the state is kept [HS1017]",
                 start - next
             ),
             (false, false) => format!(
                 "task {task} cannot go on: source partition {source} ends at offset {end}, before the committed offset {next}: the topic was deleted \
-                 and made anew, or its log was truncated. To read it from its first record, {flag}; the state is kept"
+                 and made anew, or its log was truncated. To read it from its first record, {flag}; the state is kept [HS1018]"
             ),
             (false, true) => format!(
                 "task {task} cannot go on: internal topic partition {source} ends at offset {end}, before the committed offset {next}: the topic \
                  was deleted and made anew, or its log was truncated. Records that were in it and not processed yet are missing until the \
-                 records of the sources that they came from are published again. To go on with what is there, {flag}; the state is kept"
+                 records of the sources that they came from are published again. To go on with what is there, {flag}; the state is kept [HS1018]"
             ),
         }
     }
@@ -169,9 +172,10 @@ impl TaskRestoration {
         let positions = encoded.iter().enumerate().map(|(store, position)| (store, &**position)).collect();
         db.apply(&StoreBatch { puts: Vec::new(), positions })?;
         tracing::warn!(
+            code = "HS1016",
             task = %self.id,
-            "nothing is known of the last commit for {}: the state is taken from the changelogs as they are, and the log is read on from offset \
-             {next_offset}, as accepted",
+            "nothing is known of the last commit for {}: the state is restored from the changelogs as they are, and the log is read on from \
+             offset {next_offset}, as accepted",
             self.source
         );
         Ok(checkpoint)

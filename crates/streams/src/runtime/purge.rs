@@ -4,7 +4,6 @@ use std::sync::PoisonError;
 
 use super::instance::Instance;
 use super::thread::StreamThread;
-use crate::error::Error;
 use crate::ports::Deletion;
 use crate::record::TopicPartition;
 use crate::topology::TopicRef;
@@ -33,7 +32,7 @@ impl StreamThread {
         self.instance.ports.executor.run_at_once(Box::new(move || match admin.delete_records(&below) {
             Ok(Deletion::Done) => {}
             Ok(Deletion::Unsupported(what)) => instance.tell_of_no_purge(&what),
-            Err(error @ Error::Fatal(_)) => instance.fail(error),
+            Err(error) if error.is_fatal() => instance.fail(error),
             Err(error) => tracing::info!("repartition topics are not purged this time: {error}"),
         }));
     }
@@ -45,6 +44,7 @@ impl Instance {
         let now = self.now();
         if self.no_purge.lock().unwrap_or_else(PoisonError::into_inner).is_due(now) {
             tracing::warn!(
+                code = "HS1008",
                 "repartition topics are not purged, since the server does not support DeleteRecords ({what}): they keep all their records and take more \
                  and more disk space, and nothing else is affected. Use brokers of Kafka 0.11 or later and let a proxy in front of them pass \
                  DeleteRecords on, or set `purge = false` to go on without"

@@ -45,7 +45,7 @@ impl StreamThread {
 
     fn add_task(&mut self, partition: TopicPartition) -> Result<()> {
         let Some(plan) = self.instance.plans.iter().find(|plan| plan.source == partition.topic).cloned() else {
-            return Err(Error::Fatal(format!(
+            return Err(Error::Bug(format!(
                 "partition {partition} was assigned, whose topic this topology does not read"
             )));
         };
@@ -102,7 +102,11 @@ impl StreamThread {
 
     pub(super) fn finish_leaving(&mut self) {
         if !self.membership.left() {
-            tracing::warn!(thread = self.index, "the group did not let go in time; its session timeout will");
+            tracing::warn!(
+                code = "HS1005",
+                thread = self.index,
+                "the consumer group was not left in time; the group's coordinator removes this member after the session timeout"
+            );
         }
         self.metrics().set_out(true);
         self.close();
@@ -120,7 +124,11 @@ impl StreamThread {
         self.in_transaction = false;
         let tasks = std::mem::take(&mut self.tasks);
         if let Err(error) = self.close_tasks(tasks) {
-            tracing::error!("{error}");
+            tracing::error!(
+                code = "HS9000",
+                thread = self.index,
+                "the tasks of this stream thread were not closed: {error}"
+            );
         }
         if self.phase != Phase::Stopped && !matches!(self.phase, Phase::Leaving { .. } | Phase::New) {
             self.leave_quickly();

@@ -141,7 +141,7 @@ impl RecordCollector {
         let Some(entry) = sent else {
             let settings =
                 if is_too_large { "raise its max.message.bytes and segment.bytes" } else { "correct its settings" };
-            return Error::Fatal(format!("a changelog topic refuses a record: {why}; {settings}"));
+            return Error::Fatal(format!("a changelog topic refuses a record: {why}; {settings} [HS1025]"));
         };
         let error = Error::Aborted(format!("a record was refused: {why}"));
         self.refused.insert(entry.output, why);
@@ -174,7 +174,7 @@ impl RecordCollector {
         match self.enqueue(&OutRecord { topic, partition, record: *record, token: CHANGELOG })? {
             Sent::Queued => Ok(()),
             Sent::Refused(why) => Err(Error::Fatal(format!(
-                "changelog `{topic}` cannot take a record: {why}; raise its max.message.bytes and segment.bytes"
+                "changelog topic `{topic}` refuses a record: {why}; raise its max.message.bytes and segment.bytes [HS1025]"
             ))),
         }
     }
@@ -207,7 +207,7 @@ impl RecordCollector {
 /// the others'.
 fn rank(error: &Error) -> u8 {
     match error {
-        Error::Fatal(_) => 4,
+        Error::Fatal(_) | Error::Bug(_) => 4,
         // A refused batch breaks the sequence of those behind it, and the client may fail for good over that.
         Error::BatchTooLarge(_) => 3,
         Error::ProducerLost(_) | Error::Fenced(_) => 2,

@@ -42,12 +42,15 @@ impl StreamThread {
             // Noted first: an error of the producer may come with it, and is recovered from in its
             // place.
             tracing::warn!(
+                code = "HS1002",
                 thread = self.index,
-                "{what}; this stream thread ends, and another one with a new consumer takes its place"
+                "the Kafka consumer of this stream thread has failed for good: {what}; this stream thread ends, and another one with a new \
+                 consumer takes its place. Nothing is lost"
             );
         }
         match self.collector.cause_of(error) {
-            Error::Fatal(what) | Error::Disagreement(what) => Err(Error::Fatal(what)),
+            error @ (Error::Fatal(_) | Error::Bug(_)) => Err(error),
+            Error::Disagreement(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.tolerate_failed_poll(what),
             Error::Aborted(what) | Error::Record(what) => {
                 // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
@@ -69,7 +72,11 @@ impl StreamThread {
                 self.abort_transaction()
             }
             Error::Corrupted { task, what } => {
-                tracing::error!(%task, "its store is rebuilt: {what}");
+                tracing::error!(
+                    code = "HS3001",
+                    %task,
+                    "a local store of the task cannot be used and is rebuilt from its changelog: {what}"
+                );
                 self.abort_transaction()?;
                 self.rebuild_task(task)
             }
@@ -81,7 +88,10 @@ impl StreamThread {
         let now = self.instance.now();
         let since = *self.failing_since.get_or_insert(now);
         if now.saturating_sub(since) > self.instance.config.task_timeout {
-            return Err(Error::Fatal(what));
+            return Err(Error::Fatal(format!(
+                "the Kafka consumer of stream thread {} has failed for longer than task_timeout, so this instance ends: {what} [HS1023]",
+                self.index
+            )));
         }
         tracing::debug!(thread = self.index, "again: {what}");
         Ok(())
@@ -95,8 +105,11 @@ impl StreamThread {
         let blocked = assigned.blocked.get_or_insert(BlockedTask { offset, since: now, backoff: Backoff::default() });
         if now.saturating_sub(blocked.since) > self.instance.config.task_timeout {
             let place =
-                if offset == BACKGROUND_STEP { "on with its work".to_owned() } else { format!("past offset {offset}") };
-            return Error::Fatal(format!("task {} cannot get {place}: {what}", assigned.id));
+                if offset == BACKGROUND_STEP { "its background work".to_owned() } else { format!("offset {offset}") };
+            return Error::Fatal(format!(
+                "task {} could not process {place} within task_timeout, so this instance ends: {what} [HS1023]",
+                assigned.id
+            ));
         }
         let wait = blocked.backoff.next();
         assigned.is_backing_off = true;
@@ -115,7 +128,7 @@ impl StreamThread {
                     self.in_transaction = false;
                     self.collector.forget_failures();
                 }
-                Err(Error::Fatal(what)) => return Err(Error::Fatal(what)),
+                Err(error) if error.is_fatal() => return Err(error),
                 // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
                 Err(error) => {
                     let is_fenced = matches!(error, Error::Fenced(_));
@@ -160,12 +173,13 @@ impl StreamThread {
         }
         let advice = match is_fenced {
             true => {
-                "; either another process uses this transactional id (was the state folder copied?), or transactions take longer than transaction_timeout"
+                ". Either another process uses this transactional id (was the state folder copied?), or transactions take longer than transaction_timeout"
             }
             false => "",
         };
         tracing::error!(
-            "the producer `{id}` was lost {count} times within a minute, the last time since: {what}{advice}"
+            code = "HS1003",
+            "the transactional producer `{id}` was lost {count} times within a minute, the last time because of this: {what}{advice}"
         );
         self.replace_producer(wait)
     }
@@ -176,6 +190,7 @@ impl StreamThread {
         let refused = self.collector.batches;
         let batches = self.instance.lower_batches(refused);
         tracing::warn!(
+            code = "HS1004",
             thread = self.index,
             "a batch of records was refused for its size ({what}); its records are sent again, and from now on batches have {batches} (before: {refused}). \
              Nothing is lost, but small batches are slow: raise max.message.bytes and segment.bytes of that topic and start again"

@@ -168,11 +168,11 @@ impl TaskRestoration {
             return match committed {
                 None => Err(Error::Retry(format!(
                     "group `{app}` has no committed offset for {source}, but changelog {changelog} holds records: the topic was deleted and made \
-                     anew, or the group's offsets were deleted or have expired; {advice}"
+                     anew, or the group's offsets were deleted or have expired; {advice} [HS1021]"
                 ))),
                 Some(committed) => Err(Error::Fatal(format!(
-                    "offset {} of {source} was set in group `{app}` from outside, so nothing tells the state that belongs to it, and \
-                     changelog {changelog} holds records; {advice}",
+                    "offset {} of {source} was set in group `{app}` from outside, so the state that belongs to it is not known, and \
+                     changelog {changelog} holds records; {advice} [HS1021]",
                     committed.offset
                 ))),
             };
@@ -269,7 +269,7 @@ impl TaskRestoration {
                 }
                 return Err(Error::Fatal(format!(
                     "changelog {changelog} ends at offset {} but state up to offset {} was committed: its records are lost; bring the topic back, \
-                     or delete the group and its internal topics to begin anew",
+                     or delete the group and its internal topics to begin anew [HS3010]",
                     range.end, store.changelog_offset
                 )));
             }
@@ -295,7 +295,11 @@ impl TaskRestoration {
         }
         match stores.open(self.id, &self.plan.store_names()) {
             Err(Error::Corrupted { what, .. }) => {
-                tracing::warn!(task = %self.id, "its store cannot be opened and is rebuilt: {what}");
+                tracing::warn!(
+                    code = "HS3001",
+                    task = %self.id,
+                    "a local store of the task cannot be opened and is rebuilt from its changelog: {what}"
+                );
                 stores.destroy(self.id)?;
                 stores.open(self.id, &self.plan.store_names())
             }
@@ -315,13 +319,18 @@ impl TaskRestoration {
         };
         let Some(what) = found else { return Ok(()) };
         let name = &self.plan.stores[store].name;
-        tracing::warn!(task = %self.id, store = name, "the store is rebuilt: {what}");
+        tracing::warn!(
+            code = "HS3001",
+            task = %self.id,
+            store = name,
+            "the local store is rebuilt from its changelog: {what}"
+        );
         db.clear(store)?;
         match changelog_reader::restore_store(self, db, store, checkpoint, -1, None)? {
             None => Ok(()),
             Some(what) => Err(Error::Fatal(format!(
                 "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
-                 Delete the group and its internal topics to begin anew",
+                 Delete the group and its internal topics to begin anew [HS3011]",
                 self.id
             ))),
         }
@@ -374,7 +383,13 @@ pub(super) fn is_stale(instance: &Instance, task: TaskId, plan: &Plan) -> Result
     let Some(idle) = instance.ports.stores.idle_time(task)? else { return Ok(false) };
     let Some(memory) = instance.changelog_memory_of(plan) else { return Ok(false) };
     if idle > memory {
-        tracing::warn!(%task, "its store was not used for {} s and is rebuilt: the changelog may have forgotten deletes", idle.as_secs());
+        tracing::warn!(
+            code = "HS3003",
+            %task,
+            "the local stores of the task were not used for {} s and are rebuilt from their changelogs, which may have compacted deletes away \
+             since (delete.retention.ms)",
+            idle.as_secs()
+        );
     }
     Ok(idle > memory)
 }

@@ -60,8 +60,8 @@ type Counts = BTreeMap<String, i32>;
 
 fn wrong_count(topic: &str, has: i32, needs: i32) -> Error {
     Error::Fatal(format!(
-        "topic `{topic}` has {has} partitions and needs {needs}: delete it if it holds nothing of worth and it is made anew, or take another \
-         --application-id"
+        "topic `{topic}` has {has} partitions and needs {needs}: if it holds nothing of value, delete it, and it is created anew; otherwise choose \
+         another --application-id [HS2005]"
     ))
 }
 
@@ -135,7 +135,7 @@ fn check_settings(has: &Settings, topic: &InternalTopic) -> Result<()> {
             && matches!((value.parse::<u64>(), needs.parse::<u64>()), (Ok(has), Ok(needs)) if has >= needs);
         if value != needs && !is_large_enough {
             return Err(Error::Fatal(format!(
-                "topic `{}` has {name}={value} and needs {needs}: set it so",
+                "topic `{}` has {name}={value} and needs {name}={needs}: set it with kafka-configs.sh --alter --entity-type topics [HS2006]",
                 topic.name
             )));
         }
@@ -168,7 +168,7 @@ pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
         Some(limit) => (limit, "the brokers' offset.metadata.max.bytes"),
         None => (
             METADATA_MAX_BYTES,
-            "the default of offset.metadata.max.bytes; this principal may not read the brokers' own setting, which takes DescribeConfigs on the cluster",
+            "the default of offset.metadata.max.bytes; this principal may not read the brokers' own setting, which needs DescribeConfigs on the cluster",
         ),
     };
     let sizes = topology.subtopologies().iter().map(|sub| {
@@ -179,7 +179,7 @@ pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
         Some((bytes, sub)) if bytes > limit => Err(Error::Fatal(format!(
             "the part of the topology that reads `{}` has {} stores, whose state takes up to {bytes} bytes in the metadata of its committed offsets, and \
              {limit} are allowed ({whose}): set offset.metadata.max.bytes of all brokers to {bytes} or more, give the stores shorter names, or \
-             spread them over several parts by a repartition",
+             spread them over several parts by a repartition [HS1026]",
             sub.source.full_name(&config.application_id),
             sub.stores.len()
         ))),
@@ -206,7 +206,7 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
     if !missing.is_empty() {
         let missing = missing.join("`, `");
         return Err(Error::Fatal(format!(
-            "there is no topic `{missing}`: make it with `helixstream topics create`, or correct the topology"
+            "there is no topic `{missing}`: make it with `helixstream topics create`, or correct the topology [HS2004]"
         )));
     }
     let ours = internal_topics(topology, config, &existing)?;
@@ -226,7 +226,12 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
         match partitions.get(&topic.name) {
             Some(has) if *has == topic.partitions => {}
             Some(has) => return Err(wrong_count(&topic.name, *has, topic.partitions)),
-            None => return Err(Error::Retry(format!("topic `{}` was made but is not there yet", topic.name))),
+            None => {
+                return Err(Error::Retry(format!(
+                    "topic `{}` was created, but no broker knows it yet [HS2009]",
+                    topic.name
+                )));
+            }
         }
     }
     let sinks: BTreeSet<&str> = topology.sink_topics().into_iter().collect();

@@ -107,14 +107,14 @@ fn grown(plan: &Plan, was: i32, is: i32) -> Result<bool> {
     if is_internal(plan) {
         return Err(Error::Fatal(format!(
             "internal topic `{topic}` has grown from {was} to {is} partitions, which changes where keys belong: nobody but helixstream may change \
-             internal topics. Take another application id, or delete the group and its internal topics to begin with nothing"
+             internal topics. Choose another application id, or delete the group and its internal topics to begin with nothing [HS1022]"
         )));
     }
     if let Some(store) = plan.stores.first() {
         return Err(Error::Fatal(format!(
-            "source topic `{topic}` has grown from {was} to {is} partitions, and store `{}` follows it straight: keys now lie in other partitions \
-             than their state. Take another application id, or delete the group and its internal topics to begin with nothing; a topology \
-             with a repartition between source and store can grow",
+            "source topic `{topic}` has grown from {was} to {is} partitions, and store `{}` reads it without a repartition topic: keys now lie in \
+             other partitions than their state. Choose another application id, or delete the group and its internal topics to begin with \
+             nothing; a topology with a repartition between source and store can grow [HS1022]",
             store.name
         )));
     }
@@ -127,11 +127,11 @@ fn deleted(plan: &Plan) -> Error {
     Error::Fatal(match is_internal(plan) {
         false => format!(
             "source topic `{topic}` was deleted: make it again (helixstream topics create), then start this instance again, which reads it from its \
-             first record"
+             first record [HS2004]"
         ),
         true => format!(
             "internal topic `{topic}` was deleted, and what was in it and not processed yet with it: start this instance again, which makes it anew \
-             and says what to do about the state"
+             and says what to do about the state [HS2004]"
         ),
     })
 }
@@ -140,7 +140,7 @@ fn made_anew(plan: &Plan) -> Error {
     let topic = &plan.source;
     Error::Fatal(format!(
         "topic `{topic}` was deleted and made anew while this instance ran: start it again. Committed offsets go with their topic, so a source is then \
-         read from its first record; where the state needs a decision, the start says which"
+         read from its first record; where the state needs a decision, the start says which [HS1019]"
     ))
 }
 
@@ -171,7 +171,7 @@ impl StreamThread {
         };
         self.source_check.under_way = None;
         match found.and_then(|has_grown| self.refresh(has_grown)) {
-            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(error) if error.is_fatal() => Err(error),
             Err(error) => {
                 self.check_failed(now, &error);
                 Ok(())
@@ -192,8 +192,9 @@ impl StreamThread {
         let is_explained = !self.instance.metrics().troubles().is_empty();
         if lasted > self.instance.config.contact_timeout && !is_explained && self.source_check.reminder.is_due(now) {
             tracing::warn!(
-                "for {} s: the group `{}` and the topics that are read cannot be looked at ({error}); it is tried again, and until then no new task is \
-                 taken, and growth of a topic is not seen",
+                code = "HS1006",
+                "for {} s: the group `{}` and the topics that are read could not be described ({error}); this is retried, and until it \
+                 succeeds no new task is started, and growth of a topic is not noticed",
                 lasted.as_secs(),
                 self.instance.config.application_id
             );

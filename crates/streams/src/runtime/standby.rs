@@ -146,7 +146,10 @@ impl StandbyThread {
             Err(error) => Some(error.to_string()),
         };
         if let Some(what) = problem.as_ref().filter(|what| self.problem.as_ref() != Some(what)) {
-            tracing::warn!("standbys cannot tell which tasks are whose: {what}");
+            tracing::warn!(
+                code = "HS1011",
+                "standby tasks are not assigned anew, since the owners of tasks cannot be seen in the consumer group: {what}"
+            );
         }
         self.problem = problem;
     }
@@ -181,7 +184,7 @@ impl StandbyThread {
     /// Closes the store of a task. What of it lies in memory goes as well if it is left for good.
     fn close(&mut self, id: TaskId, for_good: bool) {
         let Some(standby) = self.tasks.remove(&id) else { return };
-        tracing::info!(task = %id, "no longer stood by for");
+        tracing::info!(task = %id, "standby task closed");
         self.instance.metrics().set_standby(id, None);
         let StandbyTask { stores, db, _lock, .. } = standby;
         drop((stores, db));
@@ -201,7 +204,7 @@ impl StandbyThread {
         let Some(lock) = self.instance.task_locks.try_lock_standby(id) else { return };
         match self.open(id, rank, lock) {
             Ok(standby) => {
-                tracing::info!(task = %id, "stood by for");
+                tracing::info!(task = %id, "standby task opened");
                 self.retry_at.remove(&id);
                 self.instance.metrics().set_standby(id, Some(standby.status()));
                 self.tasks.insert(id, standby);
@@ -211,20 +214,29 @@ impl StandbyThread {
     }
 
     fn back_off(&mut self, id: TaskId, error: &Error) {
-        tracing::warn!(task = %id, "not stood by for, tried again in {} s: {error}", RETRY_WAIT.as_secs());
+        tracing::warn!(
+            code = "HS1012",
+            task = %id,
+            "the standby task cannot be opened or read, and is retried in {} s: {error}",
+            RETRY_WAIT.as_secs()
+        );
         self.retry_at.insert(id, self.instance.now() + RETRY_WAIT);
     }
 
     fn open(&self, id: TaskId, rank: u32, lock: TaskLock) -> Result<StandbyTask> {
         let plan = self.instance.plans.iter().find(|plan| plan.subtopology == id.subtopology).cloned();
-        let plan = plan.ok_or_else(|| Error::Fatal(format!("there is no task {id}")))?;
+        let plan = plan.ok_or_else(|| Error::Bug(format!("the topology has no task {id}")))?;
         let engine = &self.instance.ports.stores;
         if is_stale(&self.instance, id, &plan)? {
             engine.destroy(id)?;
         }
         let mut db = match engine.open(id, &plan.store_names()) {
             Err(Error::Corrupted { what, .. }) => {
-                tracing::warn!(task = %id, "its standby store cannot be opened and is begun anew: {what}");
+                tracing::warn!(
+                    code = "HS3001",
+                    task = %id,
+                    "a local store of the standby task cannot be opened and is rebuilt from its changelog: {what}"
+                );
                 engine.destroy(id)?;
                 engine.open(id, &plan.store_names())?
             }
@@ -250,7 +262,11 @@ impl StandbyThread {
         let position = match position {
             Ok(position) => position,
             Err(what) => {
-                tracing::warn!(task = %id, "its standby store is begun anew: {what}");
+                tracing::warn!(
+                    code = "HS3001",
+                    task = %id,
+                    "a local store of the standby task is rebuilt from its changelog: {what}"
+                );
                 db.clear(store)?;
                 Position::restoring(-1, Some(0))
             }
@@ -295,7 +311,7 @@ impl StandbyThread {
         if matches!(error, Error::Corrupted { .. })
             && let Err(error) = self.instance.ports.stores.destroy(id)
         {
-            tracing::warn!(task = %id, "its standby store cannot be removed: {error}");
+            tracing::warn!(code = "HS3004", task = %id, "the folder of the standby task cannot be removed: {error}");
         }
         self.back_off(id, error);
     }
@@ -305,7 +321,9 @@ impl StandbyThread {
 /// task's owner: else it would only be found out when the task is taken, and by then every instance may lack it. What goes wrong with a
 /// standby's store ends nothing.
 fn fail_if_fatal<T>(instance: &Instance, answer: Result<T>) -> Result<T> {
-    if let Err(error @ Error::Fatal(_)) = &answer {
+    if let Err(error) = answer.as_ref()
+        && error.is_fatal()
+    {
         instance.fail(error.clone());
     }
     answer

@@ -341,7 +341,7 @@ impl StreamThread {
                 tracing::debug!("the producer is not initialised yet: {what}");
                 Ok(())
             }
-            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(error) if error.is_fatal() => Err(error),
             Err(Error::Fenced(what)) => self.recover(Err(Error::Fenced(what))),
             Err(error) => self.recover(Err(Error::ProducerLost(error.to_string()))),
         }
@@ -354,8 +354,9 @@ impl StreamThread {
         if self.creation_failure_logged.is_none_or(|told| now >= told + LOG_INTERVAL) {
             self.creation_failure_logged = Some(now);
             tracing::warn!(
+                code = "HS2062",
                 thread = self.index,
-                "the producer cannot be made and is tried again every second; the thread waits, and nothing is lost: {what}"
+                "the Kafka producer of this stream thread cannot be created; the thread waits and retries every second, and nothing is lost: {what}"
             );
         }
     }
@@ -385,10 +386,8 @@ impl StreamThread {
                     Ok(result) => self.finish_restoration(at, result)?,
                     Err(std::sync::mpsc::TryRecvError::Empty) => {}
                     Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                        return Err(Error::Fatal(format!(
-                            "the work of taking task {} ended without a word",
-                            self.tasks[at].id
-                        )));
+                        let what = format!("the restoration of task {} ended without a result", self.tasks[at].id);
+                        return Err(Error::Bug(what));
                     }
                 }
             } else if self.tasks[at].state() == TaskState::Created && self.is_ready {
@@ -448,7 +447,7 @@ impl StreamThread {
                 assigned.report(&self.instance.metrics(), self.index, None);
                 Ok(())
             }
-            Err(Error::Fatal(what)) => Err(Error::Fatal(what)),
+            Err(error) if error.is_fatal() => Err(error),
             Err(error) => self.retry_restoration(at, &error),
         }
     }
@@ -457,7 +456,10 @@ impl StreamThread {
         let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
         let since = *assigned.failing_since.get_or_insert(now);
         if now.saturating_sub(since) > self.instance.config.task_timeout {
-            return Err(Error::Fatal(format!("task {} cannot be taken: {error}", assigned.id)));
+            return Err(Error::Fatal(format!(
+                "task {} could not be restored within task_timeout, so this instance ends: {error} [HS1023]",
+                assigned.id
+            )));
         }
         // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
         tracing::info!(task = %assigned.id, "the task cannot be restored yet and is tried again: {error}");

@@ -50,7 +50,7 @@ impl StoreCheckpoint {
 
 fn unknown_version(what: &str, found: &str) -> Error {
     Error::Fatal(format!(
-        "{what} has version `{found}`, this release reads version {VERSION}: run the release that wrote it, or a later one"
+        "{what} has version `{found}`, and this release reads version {VERSION}: run the release that wrote it, or a later one [HS3006]"
     ))
 }
 
@@ -111,7 +111,8 @@ pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<
     }
     let bad = || {
         Error::Fatal(format!(
-            "a committed offset's metadata cannot be read: `{text}`; reset the group's offsets or its application"
+            "the metadata of a committed offset cannot be read: `{text}`; another program has committed it: delete the group and its internal topics \
+             to begin anew, or choose another application id [HS1028]"
         ))
     };
     let stream_time_ms = parts.next().and_then(|part| part.parse().ok()).ok_or_else(bad)?;

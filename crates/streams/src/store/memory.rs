@@ -96,7 +96,7 @@ impl StoreEngine for MemoryStores {
         let home = lock(&self.tasks).entry(task).or_default().clone();
         let mut data = lock(&home);
         if data.is_open {
-            return Err(Error::Retry(format!("the store of task {task} is open elsewhere")));
+            return Err(Error::Retry(format!("open the in-memory store of task {task}: it is open already [HS3009]")));
         }
         data.is_open = true;
         let mut take = |name: &str| data.by_name.remove(name).unwrap_or_else(|| Entries::new(&self.total));

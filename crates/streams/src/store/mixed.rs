@@ -108,7 +108,7 @@ struct MixedStore {
 impl MixedStore {
     fn place(&self, store: usize) -> Result<Place> {
         let place = self.stores.get(store).copied();
-        place.ok_or_else(|| Error::Fatal(format!("task {} has no store number {store}", self.task)))
+        place.ok_or_else(|| Error::Bug(format!("task {} has no store number {store}", self.task)))
     }
 
     fn of(&self, store: usize) -> Result<(&dyn TaskStore, usize)> {

@@ -228,11 +228,11 @@ impl Task {
         match (error, record) {
             (ProcessorError::Engine(error), _) => error,
             (ProcessorError::Failed(what), Some(InRecord { origin, .. })) => Error::Fatal(format!(
-                "task {} failed at {}-{} offset {}: {what}",
+                "task {} failed at {}-{} offset {}: {what} [HS1024]",
                 self.core.id, origin.topic, origin.partition, origin.offset
             )),
             (ProcessorError::Failed(what), None) => {
-                Error::Fatal(format!("task {} failed at a commit: {what}", self.core.id))
+                Error::Fatal(format!("task {} failed at a commit: {what} [HS1024]", self.core.id))
             }
         }
     }

@@ -9,56 +9,62 @@ use super::{Node, NodeKind, StoreOptions, SubTopology, TopicRef, Topology};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum TopologyError {
-    #[error("the topology has no source: add one with the topic that it reads")]
+    #[error("the topology has no source: add one with the topic that it reads [HS1029]")]
     NoSource,
-    #[error("two nodes or stores are called `{name}`: give one of them another name")]
+    #[error("two nodes or stores are called `{name}`: give one of them another name [HS1029]")]
     TwiceNamed { name: String },
     #[error(
-        "a {what} has an empty name or one with other characters than letters, digits, `.`, `_` and `-` (`{name}`): rename it"
+        "a {what} has an empty name or one with other characters than letters, digits, `.`, `_` and `-` (`{name}`): rename it [HS1029]"
     )]
     BadName { what: &'static str, name: String },
-    #[error("`{node}` has the parent `{parent}`, which does not exist: define it or correct the name")]
+    #[error("`{node}` has the parent `{parent}`, which does not exist: define it or correct the name [HS1029]")]
     UnknownParent { node: String, parent: String },
-    #[error("`{node}` has no parent: name the node whose records it gets")]
+    #[error("`{node}` has no parent: name the node whose records it gets [HS1029]")]
     NoParent { node: String },
-    #[error("`{node}` names the parent `{parent}` twice: name it once")]
+    #[error("`{node}` names the parent `{parent}` twice: name it once [HS1029]")]
     TwiceParent { node: String, parent: String },
     #[error(
-        "`{node}` has the sink `{parent}` as its parent: a sink ends a path; hang `{node}` on the sink's own parent"
+        "`{node}` has the sink `{parent}` as its parent: a sink ends a path; hang `{node}` on the sink's own parent [HS1029]"
     )]
     BelowSink { node: String, parent: String },
-    #[error("`{node}` lies on a cycle: a record would go round for ever; take one of its parents away")]
+    #[error("`{node}` lies on a cycle: a record would go round for ever; take one of its parents away [HS1029]")]
     Cycle { node: String },
     #[error(
-        "`{node}` gets records of `{first}` and of `{second}`: a task reads one topic; merge the two through one repartition topic"
+        "`{node}` gets records of `{first}` and of `{second}`: a task reads one topic; merge the two through one repartition topic [HS1029]"
     )]
     TwoSources { node: String, first: String, second: String },
-    #[error("`{node}` is never used: no node has it as its parent; add one or take it away")]
+    #[error("`{node}` is never used: no node has it as its parent; add one or take it away [HS1029]")]
     DeadEnd { node: String },
-    #[error("store `{store}` belongs to `{node}`, which is no processor: name the processors that use it")]
+    #[error("store `{store}` belongs to `{node}`, which is no processor: name the processors that use it [HS1029]")]
     StoreUser { store: String, node: String },
-    #[error("store `{store}` belongs to no processor: name the processors that use it")]
+    #[error("store `{store}` belongs to no processor: name the processors that use it [HS1029]")]
     UnusedStore { store: String },
     #[error(
-        "store `{store}` is used below `{first}` and below `{second}`: a store belongs to one task; keep its users under one source"
+        "store `{store}` is used below `{first}` and below `{second}`: a store belongs to one task; keep its users under one source [HS1029]"
     )]
     SharedStore { store: String, first: String, second: String },
     #[error(
-        "it is said how store `{store}` is kept, which does not exist or of which it was said before: define it, and say it once"
+        "options are set for store `{store}`, which does not exist or has options already: define the store, and set its options once [HS1029]"
     )]
     StoreOptions { store: String },
-    #[error("`{node}` is punctuated but is no processor: name a processor")]
+    #[error("`{node}` is punctuated but is no processor: name a processor [HS1029]")]
     PunctuatedNode { node: String },
-    #[error("`{node}` is punctuated every {millis} ms: the interval must be at least 1 ms and set once")]
+    #[error("`{node}` is punctuated every {millis} ms: the interval must be at least 1 ms and set once [HS1029]")]
     BadInterval { node: String, millis: u128 },
-    #[error("topic `{topic}` is read by `{first}` and by `{second}`: read it once and give both the same source")]
+    #[error(
+        "topic `{topic}` is read by `{first}` and by `{second}`: read it once and give both the same source [HS1029]"
+    )]
     TopicTwice { topic: String, first: String, second: String },
-    #[error("topic `{topic}` is both read and written: a record would go round for ever; write to another topic")]
+    #[error(
+        "topic `{topic}` is both read and written: a record would go round for ever; write to another topic [HS1029]"
+    )]
     ReadAndWritten { topic: String },
-    #[error("topic `{topic}` has two sinks of one source, `{first}` and `{second}`: give one sink both parents")]
+    #[error(
+        "topic `{topic}` has two sinks of one source, `{first}` and `{second}`: give one sink both parents [HS1029]"
+    )]
     SinkTwice { topic: String, first: String, second: String },
     #[error(
-        "the dead-letter topic is set more than once, or is a sink's topic too (`{topic}`): give it a topic of its own"
+        "the dead-letter topic is set more than once, or is a sink's topic too (`{topic}`): give it a topic of its own [HS1029]"
     )]
     DeadLetters { topic: String },
 }

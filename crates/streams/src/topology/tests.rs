@@ -112,6 +112,6 @@ fn a_message_says_what_is_wrong_and_how_to_mend_it() {
     let text = refused(process(sound(), "p", ["pa", "pb"])).to_string();
     assert_eq!(
         text,
-        "`p` gets records of `a` and of `b`: a task reads one topic; merge the two through one repartition topic"
+        "`p` gets records of `a` and of `b`: a task reads one topic; merge the two through one repartition topic [HS1029]"
     );
 }

@@ -21,7 +21,7 @@ pub(super) fn password(file: &Path, login: Login<'_>) -> Option<String> {
         Ok(text) => text.lines().find_map(|line| of_line(line, login)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => {
-            tracing::warn!("the password file {} is not used: {e}", file.display());
+            tracing::warn!(code = "HS4054", "the password file {} is not used: {e}", file.display());
             None
         }
     }

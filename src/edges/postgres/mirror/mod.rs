@@ -107,7 +107,10 @@ impl Mirror {
         self.asked.set();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a thread of the mirror ended by a panic; its rows and offsets are as last committed");
+                tracing::error!(
+                    code = "HS9000",
+                    "a thread of the mirror ended by a panic; its rows and offsets are as last committed. Please report this bug"
+                );
             }
         }
     }

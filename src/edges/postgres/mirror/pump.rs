@@ -107,7 +107,12 @@ impl<B: LogBatch> Pump<B> {
         self.note_refusal(&e);
         self.failed_polls = self.failed_polls.saturating_add(1);
         if self.failed_polls.is_power_of_two() {
-            tracing::warn!(reason = %e, times = self.failed_polls, "the mirror cannot read the log and tries again; the stream goes on");
+            tracing::warn!(
+                code = "HS4059",
+                reason = %e,
+                times = self.failed_polls,
+                "the mirror cannot read from Kafka and retries; the stream goes on"
+            );
         }
         std::thread::sleep((POLL * self.failed_polls).min(SOURCE_PAUSE));
     }
@@ -132,7 +137,13 @@ impl<B: LogBatch> Pump<B> {
                 let (offset, is_news) = (at.next, at.rests.is_power_of_two());
                 (at.rest, at.rests) = (Some(Instant::now() + pause), at.rests.saturating_add(1));
                 if is_news {
-                    tracing::warn!(%partition, offset, reason = %why, "the mirror cannot read a record yet and waits; other partitions go on");
+                    tracing::warn!(
+                        code = "HS4060",
+                        %partition,
+                        offset,
+                        reason = %why,
+                        "the mirror cannot decode a record yet and waits; other partitions go on"
+                    );
                 }
             }
         }
@@ -223,19 +234,31 @@ impl<B: LogBatch> Pump<B> {
                 tracing::info!(%partition, begin, "the mirror starts with the first record that the log has");
             } else {
                 let lost = begin - offset;
-                tracing::error!(%partition, offset, begin, lost, "the log has dropped records before they were mirrored; the mirror goes on behind them");
+                tracing::error!(
+                    code = "HS4061",
+                    %partition,
+                    offset,
+                    begin,
+                    lost,
+                    "records were deleted from the topic before they were mirrored; the mirror goes on with the first record that is there"
+                );
             }
             started = self.source.start(partition, begin);
         }
         match started {
             Ok(()) => {}
             Err(e @ LogError::OutOfRange { .. }) => {
-                tracing::error!(reason = %e, "the mirror is further than the log: was the topic made anew? Its rows and their checkpoint must then be removed, or another database be used");
+                tracing::error!(
+                    code = "HS4062",
+                    reason = %e,
+                    "the mirror's checkpoint lies behind the end of the topic, which was probably deleted and created again: remove the mirror's rows \
+                     and their checkpoint, or use another schema or database"
+                );
                 self.wait(partition, None);
             }
             Err(e) => {
                 self.note_refusal(&e);
-                tracing::warn!(%partition, reason = %e, "the mirror cannot read the partition and tries again");
+                tracing::warn!(code = "HS4059", %partition, reason = %e, "the mirror cannot read the partition and retries");
                 self.wait(partition, None);
             }
         }
@@ -268,10 +291,22 @@ impl<B: LogBatch> Pump<B> {
             let ours = advances.iter().find(|advance| advance.partition == checkpoint.partition);
             let Some(ours) = ours.filter(|ours| self.active(&ours.partition, ours.epoch).is_some()) else { continue };
             if checkpoint.epoch > ours.epoch {
-                tracing::warn!(partition = %ours.partition, epoch = ours.epoch, by = checkpoint.epoch, "another writer has taken the partition over; the mirror watches it");
+                tracing::warn!(
+                    code = "HS4065",
+                    partition = %ours.partition,
+                    epoch = ours.epoch,
+                    by = checkpoint.epoch,
+                    "another mirror has taken the partition over; this one watches its checkpoint"
+                );
                 self.wait(&ours.partition, Some(checkpoint));
             } else {
-                tracing::error!(partition = %ours.partition, expected = ours.from, found = checkpoint.next_offset, "the database has lost commits or was restored; the mirror writes again what is missing");
+                tracing::error!(
+                    code = "HS4066",
+                    partition = %ours.partition,
+                    expected = ours.from,
+                    found = checkpoint.next_offset,
+                    "the database has lost commits or was restored from a backup; the mirror writes the missing rows again"
+                );
                 self.set(&ours.partition, State::Unclaimed);
             }
         }

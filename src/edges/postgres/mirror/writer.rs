@@ -72,7 +72,12 @@ impl<S: LogSink> Writer<S> {
             Err(SinkError::Stopped) => None,
             Err(SinkError::Unavailable(reason)) => {
                 let next_try_seconds = self.settings.longest_pause.as_secs_f64();
-                tracing::warn!(next_try_seconds, %reason, "the mirror cannot tend its rows (nodes, partitions, retention) and tries again; records are written");
+                tracing::warn!(
+                    code = "HS4057",
+                    next_try_seconds,
+                    %reason,
+                    "the maintenance of the mirror's tables (nodes, partitions, retention) failed and is retried; records are still written"
+                );
                 Some(self.settings.longest_pause)
             }
         }
@@ -119,7 +124,13 @@ impl<S: LogSink> Writer<S> {
                     self.status.down.store(true, Relaxed);
                     self.status.failures.fetch_add(1, Relaxed);
                     let next_try_seconds = pause.as_secs_f64();
-                    tracing::warn!(tries, next_try_seconds, %reason, "the mirror cannot write and tries again; the stream goes on");
+                    tracing::warn!(
+                        code = "HS4058",
+                        tries,
+                        next_try_seconds,
+                        %reason,
+                        "the mirror cannot write to Postgres and retries; the stream goes on"
+                    );
                     if !self.rest(pause) {
                         return None;
                     }

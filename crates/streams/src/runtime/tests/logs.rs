@@ -166,7 +166,7 @@ fn growth_of_an_internal_topic_or_of_one_under_a_store_stops_the_instance() {
     running.turns(50);
     world.broker.create("lines", PARTITIONS + 1);
     let error = end(&mut running);
-    assert!(error.contains("store `counts` follows it straight"), "{error}");
+    assert!(error.contains("store `counts` reads it without a repartition topic"), "{error}");
 }
 
 #[test]

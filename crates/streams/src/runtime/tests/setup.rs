@@ -73,7 +73,7 @@ fn a_setting_that_would_lose_state_is_refused() {
         let setting = ("cleanup.policy".to_owned(), "delete".to_owned());
         world.broker.lock().configs.insert(CHANGELOG.to_owned(), vec![setting]);
     });
-    assert!(error.contains("cleanup.policy=delete and needs compact"), "{error}");
+    assert!(error.contains("cleanup.policy=delete and needs cleanup.policy=compact"), "{error}");
 }
 
 #[test]
