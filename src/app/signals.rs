@@ -40,7 +40,7 @@ pub fn unless_signalled<T: Send + 'static>(
             Ok(outcome) => return Ok(Some(outcome?)),
             Err(RecvTimeoutError::Timeout) if signalled.load(Ordering::Relaxed) => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the start ended by a panic").into()),
+            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the start ended by a panic [HS9000]").into()),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Codes {
 }
 
 /// The codes in a text: `HS` and four digits, with nothing else beside them.
-fn codes_in(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn codes_in(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| is_code(word))
 }
 

@@ -8,6 +8,7 @@ mod budgets;
 mod citations;
 mod codes;
 mod dependencies;
+mod error_texts;
 mod groups;
 mod imports;
 mod paths;
