@@ -208,7 +208,7 @@ impl InstanceDir {
         write_whole(&self.dir, name, text)
     }
 
-    /// A text that [`InstanceDir::keep`] wrote, if it is there.
+    /// A text that [`InstanceDir::write_text`] wrote, if it is there.
     ///
     /// # Errors
     /// It cannot be read.

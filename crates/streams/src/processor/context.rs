@@ -39,7 +39,7 @@ impl<'a> Context<'a> {
         self.core.stream_time_ms
     }
 
-    /// What stream time was before the record at hand; [`crate::task::NO_STREAM_TIME`] before the first one.
+    /// What stream time was before the record at hand; [`crate::store::checkpoint::NO_STREAM_TIME`] before the first one.
     pub fn stream_time_before_ms(&self) -> i64 {
         self.core.stream_time_before_ms
     }

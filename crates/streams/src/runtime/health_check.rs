@@ -43,7 +43,7 @@ struct Found {
     what: String,
 }
 
-/// The health check of an instance, driven by [`HealthCheck::look`].
+/// The health check of an instance, driven by [`HealthCheck::run`].
 pub struct HealthCheck {
     instance: Arc<Instance>,
     pending_answer: Option<Receiver<Answer>>,

@@ -83,7 +83,7 @@ impl MemoryStores {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Says how long ago a task's database was last written, as [`StoreEngine::idle`] answers it.
+    /// Says how long ago a task's database was last written, as [`StoreEngine::idle_time`] answers it.
     pub fn set_idle(&self, task: TaskId, idle: Duration) {
         if let Some(data) = lock(&self.tasks).get(&task) {
             lock(data).idle = idle;

@@ -2,7 +2,7 @@
 //! memory only opens nothing on disk.
 //!
 //! What lies in memory is as good as on disk for as long as the process lives: it outlives the closing of its task, so that one that goes back
-//! to its last commit need not be restored whole, and goes when the task does ([`StoreEngine::forget`]).
+//! to its last commit need not be restored whole, and goes when the task does ([`StoreEngine::drop_in_memory`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
