@@ -17,10 +17,10 @@ where
 {
     let from_env = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
     let text = level.filter(|l| !l.is_empty()).map(str::to_owned).or(from_env).unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(&text).map_err(|e| {
+    let filter = EnvFilter::try_new(with_crates(&text)).map_err(|e| {
         format!(
             "the log filter `{text}` is not valid: {e}; use error, warn, info, debug or trace, or for example \
-             info,helixstream::streams=debug [HS0005]"
+             info,helixstream_streams=debug [HS0005]"
         )
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Shown { inner: writer, json });
@@ -30,6 +30,39 @@ where
         builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
     };
     started.map_err(|e| format!("cannot start logging: {e} [HS9000]"))
+}
+
+/// Modules that became crates after version 0.1, and the targets that the log lines of these crates have.
+const MOVED: &[(&str, &str)] = &[
+    ("helixstream::config", "helixstream_topology_file"),
+    ("helixstream::domain", "helixstream_memory"),
+    ("helixstream::edges::avro", "helixstream_avro"),
+    ("helixstream::edges::http", "helixstream_http"),
+    ("helixstream::edges::kafka", "helixstream_streams_kafka"),
+    ("helixstream::edges::postgres", "helixstream_mirror_postgres"),
+    ("helixstream::edges::rocksdb", "helixstream_streams_rocksdb"),
+    ("helixstream::edges::script", "helixstream_script"),
+    ("helixstream::memories", "helixstream_memory_operators"),
+    ("helixstream::operators", "helixstream_operators"),
+    ("helixstream::streams", "helixstream_streams"),
+];
+
+/// A filter whose directives for former modules name the crates that these became, so that filters of version 0.1 go on working.
+fn with_crates(filter: &str) -> String {
+    filter.split(',').map(with_crate).collect::<Vec<_>>().join(",")
+}
+
+fn with_crate(directive: &str) -> String {
+    let target = directive.trim_start();
+    if let Some((former, now)) = MOVED.iter().find(|(former, _)| target.starts_with(former)) {
+        return target.replacen(former, now, 1);
+    }
+    // The folder of the edges stays, and most of them have left it.
+    let Some(level) = target.strip_prefix("helixstream::edges").filter(|level| level.starts_with('=')) else {
+        return directive.to_owned();
+    };
+    let edges = MOVED.iter().filter(|(former, _)| former.starts_with("helixstream::edges"));
+    edges.fold(directive.to_owned(), |all, (_, now)| format!("{all},{now}{level}"))
 }
 
 /// Writes log lines so that foreign text in them, such as an id or the words of a server, stays text: tracing writes out ESC in
@@ -78,5 +111,17 @@ mod tests {
         };
         assert_eq!(written(false, "an id a\nERROR false\u{2067}\n"), "an id a\\nERROR false\\u{2067}\n");
         assert_eq!(written(true, "{\"id\":\"a\u{9b}\"}\n"), "{\"id\":\"a\\u009b\"}\n");
+    }
+
+    #[test]
+    fn a_filter_by_a_former_module_reaches_the_crate_that_it_became() {
+        let filter =
+            with_crates("info,helixstream::streams::runtime=debug,helixstream::edges::kafka=trace,helixstream=warn");
+        assert_eq!(filter, "info,helixstream_streams::runtime=debug,helixstream_streams_kafka=trace,helixstream=warn");
+        let edges = with_crates("helixstream::edges=debug");
+        assert!(edges.starts_with("helixstream::edges=debug,helixstream_avro=debug,"), "{edges}");
+        // A log line's target is the path of its module.
+        assert!(std::any::type_name::<streams::driver::TopologyDriver>().starts_with("helixstream_streams::"));
+        assert!(std::any::type_name::<memory::settings::Settings>().starts_with("helixstream_memory::"));
     }
 }

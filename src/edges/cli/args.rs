@@ -48,7 +48,7 @@ pub struct LogArgs {
         help_heading = "Logging"
     )]
     pub log_format: LogFormat,
-    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,helixstream::streams=debug`.
+    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,helixstream_streams=debug`.
     /// RUST_LOG, where set, is what it defaults to.
     #[arg(long, env = "HELIXSTREAM_LOG_LEVEL", global = true, help_heading = "Logging", value_name = "FILTER")]
     pub log_level: Option<String>,
