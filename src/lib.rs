@@ -18,11 +18,11 @@
 pub mod app;
 pub mod config;
 pub mod edges;
-pub mod escape;
-pub mod memories;
-pub mod operators;
-pub mod secret;
 
+pub use ::escape;
 pub use ::json;
 pub use ::memory as domain;
+pub use ::memory_operators as memories;
+pub use ::operators;
+pub use ::secret;
 pub use ::streams;

@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// The members of the workspace below `crates/`, as code names them.
-pub const MEMBERS: &[&str] = &["json", "memory", "streams"];
+pub const MEMBERS: &[&str] = &["escape", "json", "memory", "memory_operators", "operators", "secret", "streams"];
 
 /// A path as the file means it, and where it stands.
 #[derive(Debug, Clone)]

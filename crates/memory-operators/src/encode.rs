@@ -1,0 +1,40 @@
+//! What outputs are written as.
+
+use std::sync::Arc;
+
+use operators::Writer;
+use streams::processor::ProcessorError;
+
+/// What an output says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A resolved memory.
+    Resolved,
+    /// A conflict record.
+    Conflict,
+    /// A user's snapshot.
+    UserSnapshot,
+}
+
+/// Writes outputs in another format than our JSON. Pure: the same output gives the same bytes.
+pub trait Encoder: Send + Sync {
+    /// The bytes of an output, which is given as our canonical JSON.
+    ///
+    /// # Errors
+    /// It cannot be written, now or ever.
+    fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError>;
+}
+
+/// Writes one kind of output, for those who take it.
+pub struct Written {
+    /// The format.
+    pub encoder: Arc<dyn Encoder>,
+    /// What the output says.
+    pub output: Output,
+}
+
+impl Writer for Written {
+    fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
+        self.encoder.encode(self.output, json)
+    }
+}

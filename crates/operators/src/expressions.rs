@@ -1,0 +1,69 @@
+//! What an operator makes of the JSON that an expression gives.
+
+use std::ops::ControlFlow;
+
+use super::SCRIPT_FAILED;
+use json::{self, Kind};
+use streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
+use streams::record::Record;
+
+type Result<T> = std::result::Result<T, ExpressionFailure>;
+
+/// What an expression sees of a record whose value is JSON.
+pub(super) fn given<'r>(record: &Record<'r>) -> ExpressionInput<'r> {
+    ExpressionInput {
+        key: record.key,
+        value: record.value.unwrap_or(b"null"),
+        headers: record.headers,
+        timestamp_ms: record.timestamp_ms,
+        aggregate: None,
+    }
+}
+
+/// The value of an expression that stands alone.
+pub(super) fn one(expressions: &dyn Expressions, given: &ExpressionInput<'_>) -> Evaluated {
+    let mut found = Err(failure("there is no expression"));
+    expressions.each(given, &mut |_, made| {
+        found = made;
+        ControlFlow::Break(())
+    });
+    found
+}
+
+fn failure(what: &str) -> ExpressionFailure {
+    ExpressionFailure { class: SCRIPT_FAILED, message: format!("the expression failed: {what}") }
+}
+
+/// What of another type than was wanted.
+fn wrong(json: &[u8], wanted: &str) -> ExpressionFailure {
+    let found = match json.first() {
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        Some(b'n') | None => "()",
+        Some(_) => "a number",
+    };
+    failure(&format!("it gave {found}, not {wanted}"))
+}
+
+/// Whether it is true.
+pub(super) fn truth(json: &[u8]) -> Result<bool> {
+    match json {
+        b"true" => Ok(true),
+        b"false" => Ok(false),
+        other => Err(wrong(other, "true or false")),
+    }
+}
+
+/// The text of a key, or nothing for `()`.
+pub(super) fn key(json: &[u8]) -> Result<Option<Vec<u8>>> {
+    if json == b"null" {
+        return Ok(None);
+    }
+    let document = json::parse(json).map_err(|e| failure(&e.to_string()))?;
+    match document.root().kind() {
+        Kind::String => Ok(document.root().as_str().map(|text| text.as_bytes().to_vec())),
+        _ => Err(wrong(json, "a string or ()")),
+    }
+}

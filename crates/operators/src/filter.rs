@@ -1,0 +1,36 @@
+//! The operator `filter`: hands on the records of which an expression is true.
+
+use std::sync::Arc;
+
+use super::expressions::{given, one, truth};
+use super::{Input, LEFT_OUT, Outputs};
+use streams::ports::Expressions;
+use streams::processor::{Context, Processor, ProcessorError};
+use streams::record::Record;
+
+/// Leaves records out.
+pub struct Filter {
+    /// Its name in the file.
+    pub name: String,
+    /// What it reads.
+    pub input: Input,
+    /// Which records pass.
+    pub when: Arc<dyn Expressions>,
+    /// Who takes them.
+    pub records: Outputs,
+}
+
+impl Processor for Filter {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let taken = taken.record();
+        match one(&*self.when, &given(&taken)).and_then(|json| truth(&json)) {
+            Ok(true) => self.records.emit(&taken, ctx),
+            Ok(false) => {
+                ctx.count(LEFT_OUT, &self.name, 1);
+                Ok(())
+            }
+            Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The outputs of an operator: the nodes that each goes to, under which key, and in which format.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::expressions::{given, key, one};
+use super::input::send_dead_letter;
+use streams::ports::Expressions;
+use streams::processor::{Context, ProcessorError};
+use streams::record::Record;
+
+/// Writes values in another format than JSON. Pure: the same value gives the same bytes.
+pub trait Writer: Send + Sync {
+    /// The bytes of a value, which is given as canonical JSON.
+    ///
+    /// # Errors
+    /// It cannot be written, now or ever.
+    fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError>;
+}
+
+/// A node that an output goes to.
+#[derive(Clone)]
+pub struct OutputTarget {
+    /// Its name.
+    pub node: String,
+    /// The key that records have there; the record's own where there is none.
+    pub key: Option<Arc<dyn Expressions>>,
+    /// What writes its format; `None` for JSON.
+    pub writer: Option<Arc<dyn Writer>>,
+}
+
+/// One output of an operator: all nodes that it goes to.
+#[derive(Clone, Default)]
+pub struct Outputs {
+    /// Each of them, in the file's order.
+    pub list: Vec<OutputTarget>,
+    /// As [`super::Input::dead_letter_is_source`], for a record whose key cannot be told.
+    pub dead_letter_is_source: bool,
+}
+
+impl OutputTarget {
+    /// A value in the format of this node.
+    ///
+    /// # Errors
+    /// As for [`Writer::write`].
+    pub fn value<'j>(&self, json: &'j [u8]) -> Result<Cow<'j, [u8]>, ProcessorError> {
+        match &self.writer {
+            Some(writer) => Ok(Cow::Owned(writer.write(json)?)),
+            None => Ok(Cow::Borrowed(json)),
+        }
+    }
+}
+
+impl Outputs {
+    /// Emits a record to each target; its value is canonical JSON.
+    ///
+    /// # Errors
+    /// What they answered.
+    pub fn emit(&self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        self.list.iter().try_for_each(|target| self.emit_to(target, record, ctx))
+    }
+
+    /// Emits a record to one target.
+    ///
+    /// # Errors
+    /// What it answered.
+    pub fn emit_to(
+        &self,
+        target: &OutputTarget,
+        record: &Record<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), ProcessorError> {
+        let own = match &target.key {
+            None => record.key.map(Cow::Borrowed),
+            Some(expression) => match one(&**expression, &given(record)).and_then(|json| key(&json)) {
+                Ok(key) => key.map(Cow::Owned),
+                Err(failure) => {
+                    let message = format!("the key of `{}`: {}", target.node, failure.message);
+                    return send_dead_letter(self.dead_letter_is_source, failure.class, &message, record, ctx);
+                }
+            },
+        };
+        let value = record.value.map(|json| target.value(json)).transpose()?;
+        ctx.forward_to(&target.node, &Record { key: own.as_deref(), value: value.as_deref(), ..*record })
+    }
+}

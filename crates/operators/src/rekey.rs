@@ -1,0 +1,36 @@
+//! The operator `rekey`: gives each record the key that an expression says, and leaves out those that it says have none.
+
+use std::sync::Arc;
+
+use super::expressions::{given, key, one};
+use super::{Input, LEFT_OUT, Outputs};
+use streams::ports::Expressions;
+use streams::processor::{Context, Processor, ProcessorError};
+use streams::record::Record;
+
+/// Changes keys.
+pub struct Rekey {
+    /// Its name in the file.
+    pub name: String,
+    /// What it reads.
+    pub input: Input,
+    /// The new key.
+    pub key: Arc<dyn Expressions>,
+    /// Who takes the records.
+    pub records: Outputs,
+}
+
+impl Processor for Rekey {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let taken = taken.record();
+        match one(&*self.key, &given(&taken)).and_then(|json| key(&json)) {
+            Ok(Some(key)) => self.records.emit(&Record { key: Some(&key), ..taken }, ctx),
+            Ok(None) => {
+                ctx.count(LEFT_OUT, &self.name, 1);
+                Ok(())
+            }
+            Err(failure) => self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
+        }
+    }
+}
