@@ -16,7 +16,6 @@
 //! `ARCHITECTURE.md` tells how a record flows through them and what commits when.
 
 pub mod app;
-pub mod config;
 pub mod edges;
 
 pub use ::escape;
@@ -26,3 +25,4 @@ pub use ::memory_operators as memories;
 pub use ::operators;
 pub use ::secret;
 pub use ::streams;
+pub use ::topology_file as config;

@@ -1,14 +1,14 @@
 //! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.
 
-pub mod avro;
 pub mod cli;
 pub mod clock;
-pub mod http;
-pub mod kafka;
 pub mod outputs;
-pub mod postgres;
 pub mod recordfile;
-pub mod rocksdb;
-pub mod script;
 pub mod state_dir;
 pub mod telemetry;
+pub use ::avro;
+pub use ::http;
+pub use ::mirror_postgres as postgres;
+pub use ::script;
+pub use ::streams_kafka as kafka;
+pub use ::streams_rocksdb as rocksdb;

@@ -8,7 +8,22 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// The members of the workspace below `crates/`, as code names them.
-pub const MEMBERS: &[&str] = &["escape", "json", "memory", "memory_operators", "operators", "secret", "streams"];
+pub const MEMBERS: &[&str] = &[
+    "avro",
+    "escape",
+    "http",
+    "json",
+    "memory",
+    "memory_operators",
+    "mirror_postgres",
+    "operators",
+    "script",
+    "secret",
+    "streams",
+    "streams_kafka",
+    "streams_rocksdb",
+    "topology_file",
+];
 
 /// A path as the file means it, and where it stands.
 #[derive(Debug, Clone)]

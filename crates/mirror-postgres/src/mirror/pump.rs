@@ -1,0 +1,393 @@
+//! The pump: polls the log, hands batches to the writer, and acts on what came of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use super::intake::{Intake, Pending, Position, State};
+use super::pace::Pace;
+use super::status::UNKNOWN;
+use super::writer::{Done, Job};
+use super::{Settings, Status};
+use streams::ports::log::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written};
+
+/// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long a partition rests before a record that cannot be read yet is tried again; doubled each time in a row.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// Longest pause after a poll that failed; the group must be served meanwhile.
+const SOURCE_PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) struct Pump<B> {
+    source: Box<dyn LogSource>,
+    intake: Intake<B>,
+    pace: Pace,
+    /// The other batch, while the writer has none.
+    spare: Option<B>,
+    /// Whether the writer is at work.
+    busy: bool,
+    /// Polls that failed in a row.
+    failed_polls: u32,
+    settings: Settings,
+    status: Arc<Status>,
+}
+
+/// The writer is gone; so is the reason to go on.
+struct HungUp;
+
+impl<B: LogBatch> Pump<B> {
+    pub(super) fn new(source: Box<dyn LogSource>, batches: (B, B), settings: Settings, status: Arc<Status>) -> Self {
+        let pace = Pace::new(settings.batch_bytes, settings.largest_batch_bytes);
+        let intake = Intake {
+            tracks: BTreeMap::new(),
+            pending: Pending::new(batches.0),
+            bytes_cap: pace.bytes(),
+            halted: None,
+            joined: false,
+            closed: false,
+        };
+        Pump { source, intake, pace, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
+    }
+
+    /// Runs until `asked` to stop, then for the grace at most.
+    pub(super) fn run(mut self, asked: &Stop, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) {
+        let mut deadline = None;
+        loop {
+            if asked.is_set() {
+                let end = *deadline.get_or_insert_with(|| Instant::now() + self.settings.grace);
+                self.intake.closed = true;
+                let idle = !self.busy && self.intake.pending.advances.is_empty();
+                if idle || self.status.down.load(Relaxed) || Instant::now() >= end {
+                    return;
+                }
+            }
+            if self.turn(jobs, results).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) -> Result<(), HungUp> {
+        let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.intake.bytes_cap;
+        let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
+        self.poll(wait);
+        self.rest();
+        // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
+        let answer = if wait.is_zero() && self.busy { results.recv_timeout(POLL) } else { try_recv(results) };
+        match answer {
+            Ok(done) => {
+                self.busy = false;
+                self.handle_done(done);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(HungUp),
+        }
+        if !self.busy
+            && let Some(job) = self.next_job()
+        {
+            self.busy = true;
+            jobs.send(job).map_err(|_| HungUp)?;
+        }
+        self.tell_lag();
+        Ok(())
+    }
+
+    fn poll(&mut self, wait: Duration) {
+        let Err(e) = self.source.poll(wait, &mut self.intake) else {
+            self.failed_polls = 0;
+            return;
+        };
+        self.note_refusal(&e);
+        self.failed_polls = self.failed_polls.saturating_add(1);
+        if self.failed_polls.is_power_of_two() {
+            tracing::warn!(
+                code = "HS4059",
+                reason = %e,
+                times = self.failed_polls,
+                "the mirror cannot read from Kafka and retries; the stream goes on"
+            );
+        }
+        std::thread::sleep((POLL * self.failed_polls).min(SOURCE_PAUSE));
+    }
+
+    /// Tells the mirror's owner that a person has to help.
+    fn note_refusal(&self, error: &LogError) {
+        if let LogError::Refused(why) = error {
+            // The first one counts.
+            _ = self.status.refusal.set(why.clone());
+        }
+    }
+
+    /// Has the partition rest that has come to a record which cannot be read yet, and those go on that have rested.
+    fn rest(&mut self) {
+        if let Some((partition, why)) = self.intake.halted.take() {
+            if let Err(e) = self.source.stop(&partition) {
+                tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
+            }
+            if let Some(at) = self.reading(&partition) {
+                let pause = FIRST_REST.saturating_mul(1 << at.rests.min(16)).min(LONGEST_REST);
+                // The first time it is but the registry's answer that is not there yet.
+                let (offset, is_news) = (at.next, at.rests.is_power_of_two());
+                (at.rest, at.rests) = (Some(Instant::now() + pause), at.rests.saturating_add(1));
+                if is_news {
+                    tracing::warn!(
+                        code = "HS4060",
+                        %partition,
+                        offset,
+                        reason = %why,
+                        "the mirror cannot decode a record yet and waits; other partitions go on"
+                    );
+                }
+            }
+        }
+        let now = Instant::now();
+        let rested =
+            |state: &State| matches!(state, State::Active(Position { rest: Some(until), .. }) if *until <= now);
+        for partition in self.partitions_where(rested) {
+            if let Some(at) = self.reading(&partition) {
+                let next = at.next;
+                self.read_from(&partition, next);
+            }
+        }
+    }
+
+    /// What the writer should do next. The pending batch goes before any claim: it may hold rows of an earlier claim.
+    fn next_job(&mut self) -> Option<Job<B>> {
+        let to_claim = self.partitions_where(|state| matches!(state, State::Unclaimed));
+        let pending = &mut self.intake.pending;
+        if !pending.advances.is_empty() {
+            let due = pending.is_due(self.intake.bytes_cap, self.settings.linger);
+            if !due && to_claim.is_empty() && !self.intake.closed {
+                return None;
+            }
+            let spare = self.spare.take()?;
+            let full = std::mem::replace(pending, Pending::new(spare));
+            let advances: Vec<Advance> = full.advances.into_values().collect();
+            for advance in &advances {
+                if let Some(at) = self.active(&advance.partition, advance.epoch) {
+                    at.handed = advance.to;
+                }
+            }
+            return Some(Job::Write(full.batch, advances));
+        }
+        if self.intake.closed {
+            return None;
+        }
+        if !to_claim.is_empty() {
+            for partition in &to_claim {
+                self.set(partition, State::Claiming);
+            }
+            return Some(Job::Claim(to_claim));
+        }
+        let now = Instant::now();
+        let due = self.partitions_where(|state| matches!(state, State::Waiting { until, .. } if *until <= now));
+        (!due.is_empty()).then_some(Job::Read(due))
+    }
+
+    fn handle_done(&mut self, done: Done<B>) {
+        match done {
+            Done::Claimed(checkpoints) => checkpoints.into_iter().for_each(|at| self.begin(at)),
+            Done::Read(partitions, found) => self.check_waiting(&partitions, &found),
+            Done::Written { mut batch, advances, outcome, took } => {
+                self.pace.written(batch.bytes(), took);
+                self.intake.bytes_cap = self.pace.bytes();
+                batch.clear();
+                self.spare = Some(batch);
+                match outcome {
+                    Written::Kept { rejected } => self.kept(&advances, rejected),
+                    Written::Refused(found) => self.refused(&advances, found),
+                }
+            }
+        }
+    }
+
+    /// Reads a claimed partition from its checkpoint on.
+    fn begin(&mut self, at: SinkCheckpoint) {
+        let Some(track) = self.intake.tracks.get(&at.partition) else { return };
+        if !matches!(track.state, State::Claiming) {
+            return;
+        }
+        let next = at.next_offset;
+        self.set(&at.partition, State::Active(Position::new(at.epoch, next)));
+        tracing::info!(partition = %at.partition, offset = next, epoch = at.epoch, "the mirror writes this partition");
+        self.read_from(&at.partition, next);
+    }
+
+    /// Has the source read an active partition from `offset`, or from the log's begin where that has moved past it.
+    fn read_from(&mut self, partition: &TopicPartition, offset: i64) {
+        if let Some(at) = self.reading(partition) {
+            at.rest = None;
+        }
+        let mut started = self.source.start(partition, offset);
+        if let Err(LogError::OutOfRange { begin, .. }) = started
+            && begin > offset
+        {
+            // From zero it never went further: there is nothing that it missed.
+            if offset == 0 {
+                tracing::info!(%partition, begin, "the mirror starts with the first record that the log has");
+            } else {
+                let lost = begin - offset;
+                tracing::error!(
+                    code = "HS4061",
+                    %partition,
+                    offset,
+                    begin,
+                    lost,
+                    "records were deleted from the topic before they were mirrored; the mirror goes on with the first record that is there"
+                );
+            }
+            started = self.source.start(partition, begin);
+        }
+        match started {
+            Ok(()) => {}
+            Err(e @ LogError::OutOfRange { .. }) => {
+                tracing::error!(
+                    code = "HS4062",
+                    reason = %e,
+                    "the mirror's checkpoint lies behind the end of the topic, which was probably deleted and created again: remove the mirror's rows \
+                     and their checkpoint, or use another schema or database"
+                );
+                self.wait(partition, None);
+            }
+            Err(e) => {
+                self.note_refusal(&e);
+                tracing::warn!(code = "HS4059", %partition, reason = %e, "the mirror cannot read the partition and retries");
+                self.wait(partition, None);
+            }
+        }
+    }
+
+    fn kept(&mut self, advances: &[Advance], rejected: u64) {
+        let rows = advances.iter().map(|advance| advance.rows).sum();
+        self.status.rows.fetch_add(rows, Relaxed);
+        self.status.rejected.fetch_add(rejected, Relaxed);
+        self.status.batches.fetch_add(1, Relaxed);
+        for advance in advances {
+            if let Some(at) = self.active(&advance.partition, advance.epoch) {
+                at.kept = advance.to;
+            }
+            if let Some(track) = self.intake.tracks.get_mut(&advance.partition) {
+                track.waits = 0;
+            }
+        }
+        let next: Vec<_> = advances.iter().map(|advance| (advance.partition.clone(), advance.to)).collect();
+        self.source.committed(&next);
+    }
+
+    /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand, and what was read
+    /// meanwhile is dropped, since it comes behind the gap.
+    fn refused(&mut self, advances: &[Advance], found: Vec<SinkCheckpoint>) {
+        self.status.refused.fetch_add(1, Relaxed);
+        let read_meanwhile: Vec<Advance> = self.intake.pending.advances.values().cloned().collect();
+        self.intake.pending.clear();
+        for checkpoint in found {
+            let ours = advances.iter().find(|advance| advance.partition == checkpoint.partition);
+            let Some(ours) = ours.filter(|ours| self.active(&ours.partition, ours.epoch).is_some()) else { continue };
+            if checkpoint.epoch > ours.epoch {
+                tracing::warn!(
+                    code = "HS4065",
+                    partition = %ours.partition,
+                    epoch = ours.epoch,
+                    by = checkpoint.epoch,
+                    "another mirror has taken the partition over; this one watches its checkpoint"
+                );
+                self.wait(&ours.partition, Some(checkpoint));
+            } else {
+                tracing::error!(
+                    code = "HS4066",
+                    partition = %ours.partition,
+                    expected = ours.from,
+                    found = checkpoint.next_offset,
+                    "the database has lost commits or was restored from a backup; the mirror writes the missing rows again"
+                );
+                self.set(&ours.partition, State::Unclaimed);
+            }
+        }
+        for advance in advances.iter().chain(&read_meanwhile) {
+            let Some(at) = self.active(&advance.partition, advance.epoch) else { continue };
+            let back = at.kept;
+            (at.handed, at.next) = (back, back);
+            self.read_from(&advance.partition, back);
+        }
+    }
+
+    /// Claims the waiting partitions whose checkpoint stands still, and waits on for the others.
+    fn check_waiting(&mut self, partitions: &[TopicPartition], found: &[SinkCheckpoint]) {
+        for partition in partitions {
+            let Some(track) = self.intake.tracks.get(partition) else { continue };
+            let State::Waiting { seen, .. } = &track.state else { continue };
+            let now = found.iter().find(|checkpoint| checkpoint.partition == *partition);
+            if seen.is_none() || seen.as_ref() == now {
+                self.set(partition, State::Unclaimed);
+            } else {
+                self.wait(partition, now.cloned());
+            }
+        }
+    }
+
+    /// Leaves a partition alone for a while, longer each time in a row.
+    fn wait(&mut self, partition: &TopicPartition, seen: Option<SinkCheckpoint>) {
+        if let Err(e) = self.source.stop(partition) {
+            tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
+        }
+        let Some(track) = self.intake.tracks.get_mut(partition) else { return };
+        let pause = self.settings.first_pause.saturating_mul(1 << track.waits.min(16));
+        track.waits += 1;
+        let until = Instant::now() + pause.min(self.settings.longest_pause);
+        track.state = State::Waiting { until, seen };
+    }
+
+    fn set(&mut self, partition: &TopicPartition, state: State) {
+        if let Some(track) = self.intake.tracks.get_mut(partition) {
+            track.state = state;
+        }
+    }
+
+    /// Our position in a partition, if it is still active under this epoch.
+    fn active(&mut self, partition: &TopicPartition, epoch: i64) -> Option<&mut Position> {
+        self.reading(partition).filter(|at| at.epoch == epoch)
+    }
+
+    /// Our position in a partition, if it is active.
+    fn reading(&mut self, partition: &TopicPartition) -> Option<&mut Position> {
+        match &mut self.intake.tracks.get_mut(partition)?.state {
+            State::Active(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    fn partitions_where(&self, test: impl Fn(&State) -> bool) -> Vec<TopicPartition> {
+        let chosen = self.intake.tracks.iter().filter(|(_, track)| test(&track.state));
+        chosen.map(|(partition, _)| partition.clone()).collect()
+    }
+
+    fn tell_lag(&mut self) {
+        let (mut lag, mut active) = (0, 0);
+        let resting = self.partitions_where(|state| matches!(state, State::Active(Position { rests: 1.., .. })));
+        self.status.resting.store(resting.len() as u64, Relaxed);
+        for (partition, end) in self.source.ends() {
+            if let Some(track) = self.intake.tracks.get(&partition)
+                && let State::Active(at) = &track.state
+            {
+                active += 1;
+                lag += u64::try_from(end - at.kept).unwrap_or(0);
+            }
+        }
+        let all_known = active == self.intake.tracks.len();
+        self.status.lag.store(if all_known { lag } else { UNKNOWN }, Relaxed);
+        self.status.partitions.store(active as u64, Relaxed);
+        self.status.joined.store(self.intake.joined, Relaxed);
+    }
+}
+
+fn try_recv<T>(results: &Receiver<T>) -> Result<T, RecvTimeoutError> {
+    results.try_recv().map_err(|e| match e {
+        TryRecvError::Empty => RecvTimeoutError::Timeout,
+        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+    })
+}

@@ -1,0 +1,156 @@
+//! The writer: does one thing at a time with the sink, and again until it is done; between two things it has the sink tended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Settings, Status};
+use streams::ports::log::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
+
+/// What the pump asks for.
+pub(super) enum Job<B> {
+    /// Take these partitions over.
+    Claim(Vec<TopicPartition>),
+    /// See how far the writer that has these is.
+    Read(Vec<TopicPartition>),
+    /// Keep a batch.
+    Write(B, Vec<Advance>),
+}
+
+/// What came of it.
+pub(super) enum Done<B> {
+    Claimed(Vec<SinkCheckpoint>),
+    Read(Vec<TopicPartition>, Vec<SinkCheckpoint>),
+    Written { batch: B, advances: Vec<Advance>, outcome: Written, took: Duration },
+}
+
+/// How long a pause goes on before the stop is looked at again.
+const SLICE: Duration = Duration::from_millis(50);
+
+pub(super) struct Writer<S: LogSink> {
+    sink: S,
+    stop: Stop,
+    settings: Settings,
+    status: Arc<Status>,
+}
+
+impl<S: LogSink> Writer<S> {
+    pub(super) fn new(sink: S, stop: Stop, settings: Settings, status: Arc<Status>) -> Writer<S> {
+        Writer { sink, stop, settings, status }
+    }
+
+    /// Works until the pump hangs up or a call is stopped.
+    pub(super) fn run(mut self, todo: &Receiver<Job<S::Batch>>, done: &SyncSender<Done<S::Batch>>) {
+        if self.insist(LogSink::begin).is_none() {
+            return;
+        }
+        let mut next_tending = Instant::now();
+        loop {
+            if Instant::now() >= next_tending {
+                let Some(pause) = self.run_maintenance() else { return };
+                next_tending = Instant::now() + pause;
+            }
+            match todo.recv_timeout(next_tending.saturating_duration_since(Instant::now())) {
+                Ok(job) => {
+                    let Some(outcome) = self.work(job) else { return };
+                    if done.send(outcome).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Has the sink tended, and gives how long that is enough for. What fails can wait: records go first. `None` when stopped.
+    fn run_maintenance(&mut self) -> Option<Duration> {
+        match self.sink.run_maintenance() {
+            Ok(next) => Some(next),
+            Err(SinkError::Stopped) => None,
+            Err(SinkError::Unavailable(reason)) => {
+                let next_try_seconds = self.settings.longest_pause.as_secs_f64();
+                tracing::warn!(
+                    code = "HS4057",
+                    next_try_seconds,
+                    %reason,
+                    "the maintenance of the mirror's tables (nodes, partitions, retention) failed and is retried; records are still written"
+                );
+                Some(self.settings.longest_pause)
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job<S::Batch>) -> Option<Done<S::Batch>> {
+        Some(match job {
+            Job::Claim(partitions) => Done::Claimed(self.insist(|sink| sink.claim(&partitions))?),
+            Job::Read(partitions) => {
+                let found = self.insist(|sink| sink.read(&partitions))?;
+                Done::Read(partitions, found)
+            }
+            Job::Write(batch, advances) => {
+                let mut took = Duration::ZERO;
+                let outcome = self.insist(|sink| {
+                    // The last try alone: pauses and failures say nothing of the batch.
+                    let started = Instant::now();
+                    let outcome = sink.write(&batch, &advances);
+                    took = started.elapsed();
+                    outcome
+                })?;
+                Done::Written { batch, advances, outcome, took }
+            }
+        })
+    }
+
+    /// Calls the sink until it answers, with doubling pauses; `None` when stopped.
+    fn insist<T>(&mut self, mut call: impl FnMut(&mut S) -> Result<T, SinkError>) -> Option<T> {
+        let (mut pause, since, mut tries) = (self.settings.first_pause, Instant::now(), 1_u64);
+        loop {
+            match call(&mut self.sink) {
+                Ok(value) => {
+                    if self.status.down.swap(false, Relaxed) {
+                        tracing::info!(
+                            tries,
+                            seconds = since.elapsed().as_secs(),
+                            "the mirror's database answers again"
+                        );
+                    }
+                    return Some(value);
+                }
+                Err(SinkError::Stopped) => return None,
+                Err(SinkError::Unavailable(reason)) => {
+                    self.status.down.store(true, Relaxed);
+                    self.status.failures.fetch_add(1, Relaxed);
+                    let next_try_seconds = pause.as_secs_f64();
+                    tracing::warn!(
+                        code = "HS4058",
+                        tries,
+                        next_try_seconds,
+                        %reason,
+                        "the mirror cannot write to Postgres and retries; the stream goes on"
+                    );
+                    if !self.rest(pause) {
+                        return None;
+                    }
+                    pause = (pause * 2).min(self.settings.longest_pause);
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    /// Waits; false when stopped meanwhile.
+    fn rest(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        while !self.stop.is_set() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(SLICE));
+        }
+        false
+    }
+}

@@ -1,0 +1,89 @@
+//! Questions that a group's coordinator answers, through a client of their own, which is given up when no answer comes.
+//!
+//! librdkafka 2.12.1 has two faults in them (`rd_kafka_coord_req` and `rd_kafka_admin_coord_request`), and a client that is given up has neither:
+//!
+//! - A client remembers the coordinator, and asks for another one only when a connection comes up or goes down. When the remembered broker dies and
+//!   leaves the metadata, nothing of that happens any more: although the cluster has another coordinator within seconds, this client's questions wait
+//!   until that broker is back.
+//! - A request whose time is over is not taken back. When the coordinator is there again, librdkafka sends what it has freed, and ends the process
+//!   (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0 failed`, confluentinc/librdkafka issue 4605). So its time must not be over while the
+//!   client lives: it is [`REQUEST_LIMIT`], and the client is given up long before.
+
+use std::ffi::c_int;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+
+use super::error::{Call, Failure};
+use super::native::{Kind, Native};
+use super::settings::KafkaSettings;
+use streams::error::{Error, Result};
+
+/// What librdkafka is told to be the limit of such a request: the longest that it accepts.
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
+/// How long an answer may take before the client is given up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long clients are tried in all.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The client for questions to coordinators. It is made when it is first used.
+pub(super) struct GroupClient {
+    settings: KafkaSettings,
+    client: Mutex<Option<Native>>,
+}
+
+impl GroupClient {
+    /// For these settings.
+    pub fn new(settings: &KafkaSettings) -> GroupClient {
+        GroupClient { settings: settings.clone(), client: Mutex::new(None) }
+    }
+
+    /// Asks one question, which gives `None` when no answer came within [`PATIENCE`]; then another client asks it again.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] while no broker answers at all, and when no client got an answer in time; those of the question.
+    pub fn ask<T>(&self, doing: &str, mut question: impl FnMut(&Native) -> Result<Option<T>>) -> Result<T> {
+        let started = Instant::now();
+        // One question at a time. A panic while it is held leaves no client, or one in working order.
+        let mut held = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let client = match held.take() {
+                Some(client) => client,
+                None => Native::new(Kind::Producer, &self.settings.groups())?,
+            };
+            // In an outage nothing is asked, so that no client is given up again and again.
+            if let Err(failure) = reach(&client) {
+                let failure = client.cause(failure);
+                *held = Some(client);
+                return Err(failure.remedy(Call::Admin, doing));
+            }
+            if let Some(answer) = question(&client)? {
+                *held = Some(client);
+                return Ok(answer);
+            }
+            if started.elapsed() >= LIMIT {
+                return Err(Error::Retry(format!(
+                    "{doing}: no answer within {} s [HS2002]",
+                    started.elapsed().as_secs()
+                )));
+            }
+            tracing::debug!("{doing}: no answer within {} s; another client asks again", PATIENCE.as_secs());
+        }
+    }
+}
+
+/// Waits until a broker answers this client.
+fn reach(client: &Native) -> std::result::Result<(), Failure> {
+    let (limit, mut found) = (c_int::try_from(PATIENCE.as_millis()).unwrap_or(c_int::MAX), std::ptr::null());
+    // SAFETY: a live client; what is found is ours to free, once.
+    unsafe {
+        let no_topics = 0;
+        let code = sys::rd_kafka_metadata(client.as_ptr(), no_topics, std::ptr::null_mut(), &raw mut found, limit);
+        if let Some(failure) = Failure::of(code) {
+            return Err(failure);
+        }
+        sys::rd_kafka_metadata_destroy(found);
+    }
+    Ok(())
+}

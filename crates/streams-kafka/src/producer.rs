@@ -1,0 +1,423 @@
+//! The transactional producer of a stream thread.
+
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SendError, channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+
+use super::allowed::narrowed;
+use super::consumer::GroupHandle;
+use super::error::{Call, Failure};
+use super::list::List;
+use super::native::{Delivery, Kind, Native};
+use super::send::{Outcome, Sender};
+use super::settings::KafkaSettings;
+use streams::error::{Error, Result};
+use streams::ports::rights::{Operation, Right};
+use streams::ports::{BatchLimit, DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory};
+use streams::record::TopicPartition;
+
+/// Makes the producer of one stream thread, as often as it is lost.
+pub struct TransactionalProducers {
+    settings: KafkaSettings,
+    thread: usize,
+    is_outdated: IsOutdated,
+}
+
+/// Says whether a producer is to be replaced, since what it was made with has changed: the brokers may not let it in any more.
+pub type IsOutdated = Arc<dyn Fn() -> bool + Send + Sync>;
+
+impl TransactionalProducers {
+    /// For the stream thread number `thread`.
+    pub fn new(settings: &KafkaSettings, thread: usize) -> TransactionalProducers {
+        TransactionalProducers { settings: settings.clone(), thread, is_outdated: Arc::new(|| false) }
+    }
+
+    /// The same, whose producers are given up in the midst of a call where this says that they are to be replaced.
+    pub fn replaced_when(self, is_outdated: IsOutdated) -> TransactionalProducers {
+        TransactionalProducers { is_outdated, ..self }
+    }
+}
+
+impl ProducerFactory for TransactionalProducers {
+    fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
+        let mut producer = TransactionalProducer::new(&self.settings, self.thread, batches)?;
+        producer.is_outdated = self.is_outdated.clone();
+        Ok(Box::new(producer))
+    }
+}
+
+/// A transactional producer over librdkafka.
+struct TransactionalProducer {
+    sender: Sender,
+    /// What group and transactional ids are named after.
+    application_id: String,
+    deliveries: Vec<Delivery>,
+    failures: VecDeque<DeliveryFailure>,
+    tracked: Vec<Arc<str>>,
+    /// The last delivered offset of each tracked partition of this transaction, by topic handle and partition.
+    last: Vec<(usize, i32, i64)>,
+    /// Whether a transaction was begun and neither its commit nor its abort was tried.
+    is_in_transaction: bool,
+    is_outdated: IsOutdated,
+}
+
+/// How often a call that is under way is asked after.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// An error of librdkafka on its way between threads.
+struct Answer(*mut sys::rd_kafka_error_t);
+
+// SAFETY: owned by whoever holds it, and used by one thread at a time.
+unsafe impl Send for Answer {}
+
+fn millis(timeout: Duration) -> c_int {
+    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
+}
+
+impl TransactionalProducer {
+    fn new(settings: &KafkaSettings, thread: usize, batches: BatchLimit) -> Result<TransactionalProducer> {
+        let client = Arc::new(Native::new(Kind::Producer, &settings.transactional(thread, batches))?);
+        Ok(TransactionalProducer {
+            sender: Sender::new(client),
+            application_id: settings.application_id.clone(),
+            deliveries: Vec::new(),
+            failures: VecDeque::new(),
+            tracked: Vec::new(),
+            last: Vec::new(),
+            is_in_transaction: false,
+            is_outdated: Arc::new(|| false),
+        })
+    }
+
+    fn client(&self) -> &Native {
+        self.sender.client()
+    }
+
+    /// librdkafka waits for ever in some transactional calls once it has failed for good (librdkafka#4420), so each asks first.
+    fn alive(&self, doing: &str) -> Result<()> {
+        match self.client().fatal_error() {
+            Some(failure) => {
+                Err(failure.taking([Right::transactions_of(&self.application_id)]).remedy_of_dead_producer(doing))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn transactional(&self, doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
+        self.transactional_with(&[], doing, error)
+    }
+
+    /// As [`Self::transactional`], of a call that commits the offsets of these topics. A refusal may concern any part of the transaction, and
+    /// librdkafka does not tell which, so the brokers are asked.
+    fn transactional_with(&self, read: &[&str], doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
+        let Some(failure) = Failure::take(error) else { return Ok(()) };
+        Err(self.explained(failure, read).remedy(Call::Transaction, doing))
+    }
+
+    /// Makes a transactional call that may last for `timeout`. librdkafka keeps to that limit in its own waits, but a request to a broker which it cannot reach may last for
+    /// socket.timeout.ms and longer (rd_kafka_send_offsets_to_transaction waits for its answer without a limit). A producer that is to be replaced is not waited for
+    /// past `timeout`: it is left to the thread that makes the call, and its successor's first act ends its transaction.
+    fn limited(
+        &self,
+        doing: &str,
+        timeout: Duration,
+        call: impl FnOnce(*mut sys::rd_kafka_t) -> Answer + Send + 'static,
+    ) -> Result<*mut sys::rd_kafka_error_t> {
+        let (client, (done, answer)) = (self.sender.shared(), channel());
+        let body = move || {
+            let error = call(client.as_ptr());
+            // Before who waits goes on, so that the client is dropped there, unless nobody waits any more.
+            drop(client);
+            if let Err(SendError(Answer(error))) = done.send(error) {
+                drop(Failure::take(error));
+            }
+        };
+        let started = Instant::now();
+        let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(body);
+        thread.map_err(|error| {
+            Error::Retry(format!("{doing}: the operating system started no thread: {error} [HS0008]"))
+        })?;
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(Answer(error)) => return Ok(error),
+                Err(RecvTimeoutError::Timeout) if started.elapsed() > timeout && (self.is_outdated)() => {
+                    let what = format!("{doing}: no answer for {timeout:?}, and the client is to be replaced");
+                    return Err(Error::ProducerLost(what));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::ProducerLost(format!("{doing}: the call ended without an answer")));
+                }
+            }
+        }
+    }
+
+    fn explained(&self, failure: Failure, read: &[&str]) -> Failure {
+        if !failure.is_refusal() {
+            return failure;
+        }
+        let own = [Right::transactions_of(&self.application_id), Right::group(&self.application_id)];
+        let written = self.sender.topic_names().map(|topic| Right::topic(Operation::Write, topic));
+        let read = read.iter().map(|topic| Right::topic(Operation::Read, topic));
+        narrowed(self.client(), failure.taking(own.into_iter().chain(written).chain(read)))
+    }
+
+    /// Asks librdkafka whether the brokers refused to add a partition to the transaction, and returns the error with the missing right.
+    ///
+    /// librdkafka tells the reason only in answer to a transactional call. The call that begins a transaction changes nothing while one
+    /// is under way, so it is asked by that call. Until the refusal arrives, librdkafka keeps the records of the partition; after it, librdkafka
+    /// purges them, and each delivery fails with "purged in queue", which does not name the reason. So the question is asked while
+    /// records are in flight, and also when a delivery has failed: the client is in the failed state before it purges.
+    ///
+    /// Unlike the other transactional calls this one does not ask for a fatal error first. In librdkafka 2.12.1 a client that has failed for good
+    /// answers it at once (`rd_kafka_txn_op_begin_transaction` answers in every state; a test holds this), and librdkafka#4420 was about an
+    /// error that comes up during the call, which no question before it prevents. The question would also hide the refusal: one that fails the
+    /// transaction can be followed by a fatal error that only says that the client could not get a new epoch, and begin still
+    /// answers with the first of the two.
+    fn refusal(&self) -> Option<Error> {
+        // Outside of a transaction the call would begin one.
+        if !self.is_in_transaction {
+            return None;
+        }
+        // SAFETY: a live client.
+        let failure = Failure::take(unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) })?;
+        let is_refusal = failure.requires_abort && failure.is_refusal();
+        is_refusal.then(|| self.explained(failure, &[]).remedy(Call::Transaction, "add partitions to the transaction"))
+    }
+
+    /// Puts a refusal before the failed deliveries, which are its consequences.
+    fn put_refusal_first(&mut self) {
+        if let Some(error) = self.refusal() {
+            // Of no record alone.
+            self.failures.push_front(DeliveryFailure { token: u64::MAX, error });
+        }
+    }
+
+    /// Sorts the deliveries that the last poll brought.
+    fn sort_deliveries(&mut self) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        self.client().take_deliveries(&mut deliveries);
+        for delivery in deliveries.drain(..) {
+            self.sender.settled(&delivery);
+            match Failure::of_number(delivery.error, None) {
+                Some(failure) => self.failures.push_back(DeliveryFailure {
+                    token: delivery.token as u64,
+                    error: failure.delivery(self.sender.topic_name(delivery.topic as usize)),
+                }),
+                None => self.note(&delivery),
+            }
+        }
+        self.deliveries = deliveries;
+    }
+
+    fn note(&mut self, delivery: &Delivery) {
+        let place = (delivery.topic as usize, delivery.partition);
+        if let Some(known) = self.last.iter_mut().find(|(topic, partition, _)| (*topic, *partition) == place) {
+            known.2 = known.2.max(delivery.offset);
+        } else if self.tracked.iter().any(|topic| **topic == *self.sender.topic_name(place.0)) {
+            self.last.push((place.0, place.1, delivery.offset));
+        }
+    }
+
+    fn forget_transaction(&mut self) {
+        self.sort_deliveries();
+        self.failures.clear();
+        self.last.clear();
+    }
+}
+
+impl Producer for TransactionalProducer {
+    fn init(&mut self, timeout: Duration) -> Result<()> {
+        self.alive("start the producer")?;
+        // SAFETY: a live client.
+        let error = unsafe { sys::rd_kafka_init_transactions(self.client().as_ptr(), millis(timeout)) };
+        self.transactional("start the producer", error)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.forget_transaction();
+        self.alive("begin a transaction")?;
+        // SAFETY: a live client.
+        let error = unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) };
+        self.transactional("begin a transaction", error)?;
+        self.is_in_transaction = true;
+        Ok(())
+    }
+
+    fn send(&mut self, record: &OutRecord<'_>) -> Result<bool> {
+        match self.sender.send(record.topic, record.partition, &record.record, record.token as usize) {
+            Ok(Outcome::Queued) => Ok(true),
+            Ok(Outcome::Full) => Ok(false),
+            Err(error @ Error::Record(_)) => Err(error),
+            // Nothing can be sent in a transaction that has failed; why it has, is said elsewhere.
+            Err(error) => Err(self.refusal().unwrap_or(error)),
+        }
+    }
+
+    fn poll(&mut self, timeout: Duration) {
+        // SAFETY: a live client; the callbacks that run inside only fill the mailbox.
+        unsafe { sys::rd_kafka_poll(self.client().as_ptr(), millis(timeout)) };
+        self.sort_deliveries();
+        if !self.failures.is_empty() {
+            self.put_refusal_first();
+        }
+    }
+
+    fn drain(&mut self, timeout: Duration) {
+        // SAFETY: as for poll, which this calls; meanwhile the sending threads do not linger. Whether all is delivered is
+        // asked by `in_flight`.
+        unsafe { sys::rd_kafka_flush(self.client().as_ptr(), millis(timeout)) };
+        self.sort_deliveries();
+        if self.sender.in_flight() > 0 || !self.failures.is_empty() {
+            self.put_refusal_first();
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.sender.in_flight()
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.sender.in_flight_bytes()
+    }
+
+    fn take_failure(&mut self) -> Option<DeliveryFailure> {
+        self.failures.pop_front()
+    }
+
+    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        let handle = self.sender.topic_handle(&partition.topic)?;
+        let place = (handle, partition.partition);
+        self.last.iter().find(|(topic, partition, _)| (*topic, *partition) == place).map(|(_, _, offset)| *offset)
+    }
+
+    fn track(&mut self, topics: &[Arc<str>]) {
+        for topic in topics {
+            if !self.tracked.contains(topic) {
+                self.tracked.push(topic.clone());
+            }
+        }
+    }
+
+    fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, timeout: Duration) -> Result<()> {
+        let doing = "commit offsets in the transaction";
+        self.alive(doing)?;
+        let Ok(handle) = group.handle.clone().downcast::<GroupHandle>() else {
+            return Err(Error::Migrated(format!("{doing}: the membership is not one of this client")));
+        };
+        if group.generation < 0 || group.member_id.is_empty() {
+            return Err(Error::Migrated(format!("{doing}: no member of the group (the broker would not fence this)")));
+        }
+        let mut list = List::new(offsets.len());
+        for commit in offsets {
+            list.add(&commit.partition.topic, commit.partition.partition, commit.offset, &commit.metadata);
+        }
+        let error = self.limited(doing, timeout, move |client| {
+            let (list, group, limit) = (list.as_ptr(), handle.as_ptr(), millis(timeout));
+            // SAFETY: a live client, list and metadata object.
+            Answer(unsafe { sys::rd_kafka_send_offsets_to_transaction(client, list, group, limit) })
+        })?;
+        let topics: Vec<&str> = offsets.iter().map(|commit| &*commit.partition.topic).collect();
+        self.transactional_with(&topics, doing, error)
+    }
+
+    fn commit(&mut self, timeout: Duration) -> Result<()> {
+        self.alive("commit")?;
+        self.is_in_transaction = false;
+        let error = self.limited("commit", timeout, move |client| {
+            // SAFETY: a live client.
+            Answer(unsafe { sys::rd_kafka_commit_transaction(client, millis(timeout)) })
+        })?;
+        self.sort_deliveries();
+        self.transactional("commit", error)
+    }
+
+    fn abort(&mut self, timeout: Duration) -> Result<()> {
+        self.alive("abort")?;
+        self.is_in_transaction = false;
+        let error = self.limited("abort", timeout, move |client| {
+            // SAFETY: a live client.
+            Answer(unsafe { sys::rd_kafka_abort_transaction(client, millis(timeout)) })
+        })?;
+        self.sort_deliveries();
+        self.transactional("abort", error)
+    }
+
+    fn fatal_error(&self) -> Option<Error> {
+        let failure = self.client().fatal_error()?.taking([Right::transactions_of(&self.application_id)]);
+        Some(failure.remedy_of_dead_producer("the client failed for good"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use super::*;
+    use streams::record::{Headers, Record};
+
+    #[test]
+    fn a_client_that_has_failed_for_good_answers_whether_its_transaction_was_refused() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let (send, answer) = channel();
+        // On a thread of its own: what is feared is that it never answers.
+        std::thread::spawn(move || {
+            let mut producer = TransactionalProducer::new(&settings, 0, BatchLimit::Bytes(1 << 10)).unwrap();
+            producer.init(Duration::from_secs(60)).unwrap();
+            producer.begin().unwrap();
+            let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
+            let topic = Arc::from("out");
+            producer.send(&OutRecord { topic: &topic, partition: 0, record, token: 0 }).unwrap();
+            let reason = c"as a test wants it";
+            let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+            // SAFETY: a live client and an ended string.
+            unsafe { sys::rd_kafka_test_fatal_error(producer.client().as_ptr(), code, reason.as_ptr()) };
+            assert!(producer.fatal_error().is_some() && producer.sender.in_flight() > 0);
+            let refusal = producer.refusal();
+            _ = send.send((refusal, producer.begin()));
+        });
+        let (refusal, begun) = answer.recv_timeout(Duration::from_secs(120)).expect("it answers");
+        assert_eq!(refusal, None, "nobody was refused");
+        assert!(matches!(begun, Err(Error::ProducerLost(_))), "{begun:?}");
+    }
+
+    /// The first failure of a transaction whose only partition the broker refuses, read after `wait` has brought all deliveries.
+    fn failure_of_a_refused_transaction(wait: impl Fn(&mut TransactionalProducer)) -> Error {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        let refusal = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[refusal]);
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let mut producer = TransactionalProducer::new(&settings, 0, BatchLimit::Bytes(1 << 10)).unwrap();
+        producer.init(Duration::from_secs(60)).unwrap();
+        producer.begin().unwrap();
+        let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
+        let topic = Arc::from("out");
+        producer.send(&OutRecord { topic: &topic, partition: 0, record, token: 0 }).unwrap();
+        let started = Instant::now();
+        while producer.in_flight() > 0 {
+            assert!(started.elapsed() < Duration::from_secs(120), "the record is neither delivered nor purged");
+            wait(&mut producer);
+        }
+        producer.take_failure().expect("the record was not delivered").error
+    }
+
+    #[test]
+    fn a_refused_transaction_names_the_missing_right_though_its_records_were_purged_before_anybody_asked() {
+        let polled = failure_of_a_refused_transaction(|producer| producer.poll(Duration::from_millis(100)));
+        let drained = failure_of_a_refused_transaction(|producer| producer.drain(Duration::from_secs(60)));
+        for failure in [polled, drained] {
+            let Error::Fatal(text) = failure else { panic!("a refusal stops the instance: {failure:?}") };
+            assert!(text.contains("Write on topic out"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The nodes that a topology file names, as they stand in it: sources, repartitions, processors, stores, sinks.
+
+use std::ops::Range;
+
+use super::codes;
+use super::expression::{self, Checker, Expression, OperatorParams};
+use super::flow;
+use super::format::Format;
+use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
+use super::operator::{OutputForm, operator};
+use super::store::Store;
+use super::table::{At, Doc, Table};
+use memory::event::Encoding;
+
+/// What `from` of a node names: a node, and which of its outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The node's name.
+    pub node: String,
+    /// The output of a processor; `None` where the node has only one.
+    pub output: Option<String>,
+    /// Where it stands in the file.
+    pub span: Range<usize>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A topic that records come from.
+    Source {
+        /// The topic's name.
+        topic: String,
+        /// How many partitions `topics create` gives it.
+        partitions: i32,
+        /// What its values may be.
+        format: Encoding,
+        /// The key of its records, where it is not their own.
+        key: Option<Expression>,
+    },
+    /// An internal topic `<application id>-<name>-repartition`, which opens a new sub-topology. It gets the source's partitions.
+    Repartition,
+    /// An operator.
+    Processor {
+        /// Its name in [`super::operator::OPERATORS`].
+        operator: String,
+        /// Names of the stores that it owns.
+        stores: Vec<At<String>>,
+        /// What it is told.
+        params: OperatorParams,
+    },
+    /// A topic that records go to.
+    Sink {
+        /// The topic's name.
+        topic: String,
+        /// How many partitions `topics create` gives it.
+        partitions: i32,
+        /// What its records are written as.
+        format: Format,
+        /// The key of its records, where it is not their own.
+        key: Option<Expression>,
+    },
+}
+
+/// An output of a node of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeOutput<'g> {
+    /// Its name.
+    pub name: &'g str,
+    /// What it holds.
+    pub form: OutputForm,
+    /// Whether nobody need take it.
+    pub is_optional: bool,
+}
+
+impl PartialEq for At<String> {
+    fn eq(&self, other: &At<String>) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for At<String> {}
+
+/// A node of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name, one for all kinds.
+    pub name: String,
+    /// Where the name stands.
+    pub span: Range<usize>,
+    /// Where the topic or the operator stands, or the name again.
+    pub topic_span: Range<usize>,
+    /// Whom it takes records from; empty for a source.
+    pub from: Vec<Input>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Node {
+    /// The outputs of a processor whose operator is known.
+    pub fn outputs(&self) -> Vec<NodeOutput<'_>> {
+        let Kind::Processor { operator: name, params, .. } = &self.kind else { return Vec::new() };
+        let Some(op) = operator(name) else { return Vec::new() };
+        let named = params.outputs.iter().map(|name| NodeOutput { name, form: OutputForm::Same, is_optional: false });
+        let own = op.outputs.iter();
+        let own = own.map(|o| NodeOutput { name: o.name, form: o.form, is_optional: o.is_optional });
+        named.chain(own).collect()
+    }
+
+    /// Whether there may be outputs that could not be read.
+    pub fn has_hidden_outputs(&self) -> bool {
+        matches!(&self.kind, Kind::Processor { params, .. } if params.is_hidden)
+    }
+}
+
+/// The topic of records that cannot be processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// The topic's name.
+    pub topic: String,
+    /// How many partitions `topics create` gives it.
+    pub partitions: i32,
+    /// Where the topic stands.
+    pub span: Range<usize>,
+}
+
+/// All nodes, in the file's order of kinds, and all stores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// Sources, then repartitions, processors, sinks.
+    pub nodes: Vec<Node>,
+    /// Stores.
+    pub stores: Vec<Store>,
+    /// Dead letters; always there in a topology that was read without a complaint.
+    pub dead_letters: Option<DeadLetters>,
+    /// What there may be besides; nothing in a topology that was read without a complaint.
+    pub hidden: UnreadableParts,
+}
+
+/// What of a file could not be read: where something there may be what is missed elsewhere, that is not called missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnreadableParts {
+    /// Nodes, or their names.
+    pub nodes: bool,
+    /// Stores, or their names.
+    pub stores: bool,
+    /// Whom nodes take records from.
+    pub inputs: bool,
+    /// Which stores processors keep.
+    pub kept: bool,
+}
+
+impl Graph {
+    /// Reads the nodes; what is wrong with one of them alone is noted in `doc`, and what is left of it kept, so that the
+    /// nodes can be checked against each other all the same.
+    pub fn read<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Graph {
+        let mut graph = Graph::default();
+        graph.hidden.nodes = root.misspells(&["source", "repartition", "processor", "sink"]);
+        graph.hidden.stores = root.misspells(&[STORE.name]);
+        for t in graph.open(root, &SOURCE) {
+            let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
+            let key = expression_of(&t);
+            graph.add(&t, "topic", |topic, partitions| Kind::Source { topic, partitions, format, key });
+        }
+        for t in graph.open(root, &REPARTITION) {
+            graph.add(&t, "", |_, _| Kind::Repartition);
+        }
+        for t in graph.open(root, &PROCESSOR) {
+            let (stores, is_whole) = t.strings("stores");
+            graph.hidden.kept |= !is_whole;
+            let stores = stores.into_iter().map(|s| At { value: s.value.to_owned(), span: s.span }).collect();
+            let params = expression::read(doc, &t, t.peek("operator").unwrap_or_default());
+            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores, params });
+        }
+        for t in graph.open(root, &SINK) {
+            let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
+            let key = expression_of(&t);
+            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions, format, key });
+        }
+        let (stores, is_whole) = root.sections(&STORE);
+        graph.hidden.stores |= !is_whole;
+        for t in stores {
+            match Store::read(&t) {
+                Some(store) => graph.stores.push(store),
+                None => graph.hidden.stores = true,
+            }
+        }
+        graph.dead_letters = dead_letters(doc, root);
+        graph
+    }
+
+    /// Notes what is wrong with the expressions of all nodes.
+    pub fn check_expressions(&self, checker: &Checker<'_>) {
+        for node in &self.nodes {
+            match &node.kind {
+                Kind::Source { key: Some(key), .. } | Kind::Sink { key: Some(key), .. } => {
+                    checker.expression(key, false)
+                }
+                Kind::Processor { operator, params, .. } => checker.operator(operator, params),
+                _ => {}
+            }
+        }
+    }
+
+    fn open<'d, 't>(&mut self, root: &Table<'d, 't>, section: &'static Section) -> Vec<Table<'d, 't>> {
+        let (tables, is_whole) = root.sections(section);
+        self.hidden.nodes |= !is_whole;
+        tables
+    }
+
+    fn add(&mut self, t: &Table<'_, '_>, place: &str, kind: impl FnOnce(String, i32) -> Kind) {
+        let (from, is_whole) = inputs(t);
+        let name = t.text("name");
+        let place = t.text(place);
+        let partitions = t.count("partitions").and_then(|n| i32::try_from(n.value).ok()).unwrap_or(0);
+        // What takes from a node whose name has a dot cannot be told from what takes an output.
+        self.hidden.nodes |= name.as_ref().is_none_or(|n| n.value.contains('.'));
+        self.hidden.inputs |= !is_whole;
+        let At { value: name, span } = name.unwrap_or(At { value: "", span: t.span.clone() });
+        let topic_span = place.as_ref().map_or(span.clone(), |t| t.span.clone());
+        let kind = kind(place.map_or(String::new(), |t| t.value.to_owned()), partitions);
+        self.nodes.push(Node { name: name.to_owned(), span, topic_span, from, kind });
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.name == name && !name.is_empty())
+    }
+
+    /// Whether several nodes have the name, so that nothing can be said of who takes from it.
+    pub fn is_ambiguous(&self, name: &str) -> bool {
+        self.nodes.iter().filter(|n| n.name == name).count() > 1
+    }
+
+    /// The processor that keeps a store, and its operator.
+    pub fn keeper(&self, store: &str) -> Option<(&Node, &str)> {
+        self.nodes.iter().find_map(|node| match &node.kind {
+            Kind::Processor { operator, stores, .. } if stores.iter().any(|s| s.value == store) => {
+                Some((node, operator.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    /// How many partitions a source or a repartition gets.
+    pub fn partitions(&self, log: &Node) -> i32 {
+        flow::partitions(self, log)
+    }
+
+    /// Sources, in the file's order.
+    pub fn sources(&self) -> impl Iterator<Item = (&Node, &str, i32)> {
+        self.nodes.iter().filter_map(|n| match &n.kind {
+            Kind::Source { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
+            _ => None,
+        })
+    }
+
+    /// Sinks, in the file's order.
+    pub fn sinks(&self) -> impl Iterator<Item = (&Node, &str, i32)> {
+        self.nodes.iter().filter_map(|n| match &n.kind {
+            Kind::Sink { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
+            _ => None,
+        })
+    }
+}
+
+fn expression_of(t: &Table<'_, '_>) -> Option<Expression> {
+    t.text("key").map(|key| At { value: key.value.to_owned(), span: key.span })
+}
+
+fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetters> {
+    let Some(t) = root.section(&DEAD_LETTERS) else {
+        if !root.has(DEAD_LETTERS.name) && !root.misspells(&[DEAD_LETTERS.name]) {
+            let fix = "add `[dead_letters]` with `topic` and `partitions`";
+            let message = "the file has no `[dead_letters]`: records that cannot be processed would be lost";
+            doc.wrong(&root.span, codes::MISSING_KEY, message, fix);
+        }
+        return None;
+    };
+    let (topic, partitions) = (t.text("topic"), t.count("partitions"));
+    let topic = topic?;
+    let partitions = partitions.and_then(|n| i32::try_from(n.value).ok()).unwrap_or(0);
+    Some(DeadLetters { topic: topic.value.to_owned(), partitions, span: topic.span })
+}
+
+/// What `from` names, and whether all of it could be read.
+fn inputs(t: &Table<'_, '_>) -> (Vec<Input>, bool) {
+    let split = |at: At<&str>| {
+        let (node, output) = match at.value.split_once('.') {
+            Some((node, output)) => (node, Some(output.to_owned())),
+            None => (at.value, None),
+        };
+        Input { node: node.to_owned(), output, span: at.span }
+    };
+    let (from, is_whole) = t.strings("from");
+    (from.into_iter().map(split).collect(), is_whole && (t.what == "[[source]]" || t.has("from")))
+}

@@ -1,0 +1,294 @@
+//! The table `[kafka]`: named keys for what every secured cluster asks for, beside librdkafka's own settings, which pass through.
+//!
+//! A named key has the same meaning wherever it is given: in the file (`user`), as a variable (`HELIXSTREAM_KAFKA_USER`), as a
+//! flag (`--kafka-user`). [`NAMED`] says once which property of librdkafka it sets and which properties say the same in another
+//! way. What contradicts itself within the file is told with its place; what is still missing when variables and flags are laid
+//! over it is told at the start ([`missing`]).
+
+mod rules;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use rules::{Misfit, View, contradictions, missing};
+
+use super::codes;
+use super::keys::{Section, Takes, optional};
+use super::problem::line;
+use super::table::{Doc, Table, beside, kind, names, raw};
+use super::value::Raw;
+use secret::{Secret, SecretSource};
+
+/// What `security` may be, as Kafka's `security.protocol` in small letters.
+pub const SECURITY: &str = "plaintext, ssl, sasl_plaintext, sasl_ssl";
+/// What `mechanism` may be: the mechanisms of SASL that this program has.
+pub const MECHANISMS: &str = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER";
+
+/// What a named key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// A text that anybody may see.
+    Text,
+    /// The path of a file, which librdkafka opens.
+    File,
+    /// A secret; the key with `_file` behind its name takes a file that holds it.
+    Secret,
+}
+
+/// A named key of `[kafka]`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name in the file. The variable is `HELIXSTREAM_KAFKA_<NAME>`, the flag `--kafka-<name>`.
+    pub key: &'static str,
+    /// The property of librdkafka that it sets.
+    pub property: &'static str,
+    /// Other properties of librdkafka that say the same: aliases, and other ways to give the same thing.
+    pub others: &'static [&'static str],
+    /// What it holds.
+    pub holds: Holds,
+}
+
+const fn named(key: &'static str, holds: Holds, property: &'static str, others: &'static [&'static str]) -> Named {
+    Named { key, property, others, holds }
+}
+
+/// Every named key. The names of the properties are those of librdkafka's CONFIGURATION.md.
+pub const NAMED: &[Named] = &[
+    named("security", Holds::Text, "security.protocol", &[]),
+    named("mechanism", Holds::Text, "sasl.mechanisms", &["sasl.mechanism"]),
+    named("user", Holds::Text, "sasl.username", &[]),
+    named("password", Holds::Secret, "sasl.password", &[]),
+    named("ca_file", Holds::File, "ssl.ca.location", &["ssl.ca.pem"]),
+    named(
+        "certificate_file",
+        Holds::File,
+        "ssl.certificate.location",
+        &["ssl.certificate.pem", "ssl.keystore.location"],
+    ),
+    named("key_file", Holds::File, "ssl.key.location", &["ssl.key.pem", "ssl.keystore.location"]),
+    named("key_password", Holds::Secret, "ssl.key.password", &["ssl.keystore.password"]),
+    named("oauth_token_endpoint_url", Holds::Text, "sasl.oauthbearer.token.endpoint.url", &[]),
+    named(
+        "oauth_client_id",
+        Holds::Text,
+        "sasl.oauthbearer.client.id",
+        &["sasl.oauthbearer.client.credentials.client.id"],
+    ),
+    named(
+        "oauth_client_secret",
+        Holds::Secret,
+        "sasl.oauthbearer.client.secret",
+        &["sasl.oauthbearer.client.credentials.client.secret"],
+    ),
+    named("oauth_scope", Holds::Text, "sasl.oauthbearer.scope", &[]),
+    named("oauth_ca_file", Holds::File, "https.ca.location", &["https.ca.pem"]),
+];
+
+/// The table, as the file may have it.
+pub const KAFKA: Section = Section {
+    name: "kafka",
+    is_list: false,
+    what: "How Kafka is reached: encryption and authentication by named keys, and settings of librdkafka in quotes, as behind `-X`.",
+    keys: &[
+        optional(
+            "security",
+            Takes::Choice(SECURITY),
+            "\"sasl_ssl\"",
+            "Whether connections are encrypted by TLS (ssl, sasl_ssl) and authenticated by SASL (sasl_plaintext, sasl_ssl). Default: \
+             plaintext.",
+        ),
+        optional("mechanism", Takes::Choice(MECHANISMS), "\"SCRAM-SHA-512\"", "How SASL authenticates."),
+        optional("user", Takes::Text, "\"helixstream\"", "User of PLAIN and SCRAM."),
+        optional("password", Takes::Secret, "\"${KAFKA_PASSWORD}\"", "Password of PLAIN and SCRAM."),
+        optional(
+            "password_file",
+            Takes::Path,
+            "\"/run/secrets/kafka-password\"",
+            "File that holds the password. It is read anew for each new client.",
+        ),
+        optional(
+            "ca_file",
+            Takes::Path,
+            "\"ca.pem\"",
+            "Certificates (PEM) of the authorities that sign the brokers' certificates, in place of the system's.",
+        ),
+        optional(
+            "certificate_file",
+            Takes::Path,
+            "\"client.pem\"",
+            "Our certificate (PEM), where brokers ask for one.",
+        ),
+        optional("key_file", Takes::Path, "\"client.key\"", "The private key (PEM) of our certificate."),
+        optional("key_password", Takes::Secret, "\"${KAFKA_KEY_PASSWORD}\"", "Password of the private key."),
+        optional(
+            "key_password_file",
+            Takes::Path,
+            "\"/run/secrets/kafka-key-password\"",
+            "File that holds the password of the private key.",
+        ),
+        optional(
+            "oauth_token_endpoint_url",
+            Takes::Text,
+            "\"https://idp.example.com/oauth2/token\"",
+            "OAUTHBEARER: where tokens are got from, by OAuth's client credentials.",
+        ),
+        optional("oauth_client_id", Takes::Text, "\"helixstream\"", "OAUTHBEARER: our id at the token endpoint."),
+        optional(
+            "oauth_client_secret",
+            Takes::Secret,
+            "\"${KAFKA_OAUTH_CLIENT_SECRET}\"",
+            "OAUTHBEARER: our secret at the token endpoint.",
+        ),
+        optional(
+            "oauth_client_secret_file",
+            Takes::Path,
+            "\"/run/secrets/kafka-oauth-client-secret\"",
+            "OAUTHBEARER: file that holds our secret.",
+        ),
+        optional("oauth_scope", Takes::Text, "\"kafka\"", "OAUTHBEARER: the scope that is asked for."),
+        optional(
+            "oauth_ca_file",
+            Takes::Path,
+            "\"idp-ca.pem\"",
+            "OAUTHBEARER: certificates (PEM) of the authorities that sign the token endpoint's, in place of the system's.",
+        ),
+    ],
+};
+
+impl Named {
+    /// Whether a property of librdkafka says what this key says.
+    pub fn is_said_by(&self, property: &str) -> bool {
+        self.property == property || self.others.contains(&property)
+    }
+
+    /// The variable that stands for the key; for a secret there is another one, with `_FILE` behind it.
+    pub fn variable(&self) -> String {
+        format!("HELIXSTREAM_KAFKA_{}", self.key.to_uppercase())
+    }
+
+    /// What is wrong with a text as the value of this key.
+    ///
+    /// # Errors
+    /// It is none of those that there are.
+    pub fn check(&self, text: &str) -> Result<(), String> {
+        let known = match self.key {
+            "security" => SECURITY,
+            "mechanism" => MECHANISMS,
+            _ => return Ok(()),
+        };
+        if known.split(", ").any(|one| one == text) {
+            return Ok(());
+        }
+        Err(format!("`{text}` is not one of {known}"))
+    }
+}
+
+/// The named key `key`.
+pub fn of_key(key: &str) -> Option<&'static Named> {
+    NAMED.iter().find(|named| named.key == key)
+}
+
+/// What a named key was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PropertyValue {
+    /// A text that anybody may see.
+    Text(String),
+    /// A file that librdkafka opens.
+    File(PathBuf),
+    /// A secret, or the file that holds it.
+    Secret(SecretSource),
+}
+
+/// The value of a named key, and where it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedValue {
+    /// The key.
+    pub named: &'static Named,
+    /// Its value.
+    pub given: PropertyValue,
+    /// Where it was given, as a message calls it: `memory.toml:12`, `HELIXSTREAM_KAFKA_USER`, `--kafka-user`.
+    pub place: String,
+}
+
+/// The table `[kafka]` of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KafkaTable {
+    /// Its named keys.
+    pub named: Vec<NamedValue>,
+    /// librdkafka's own settings. Some of them are secrets, so none of them is shown.
+    pub pass_through: BTreeMap<String, Secret>,
+}
+
+/// librdkafka's settings without a dot in their names; any other key without one is a slip of the pen.
+const WITHOUT_DOT: &[&str] = &["acks", "debug", "enabled_events", "log_level", "log_queue", "partitioner", "retries"];
+
+/// Whether a key that has no name of ours may be one of librdkafka's.
+pub fn passes_through(key: &str) -> bool {
+    key.contains('.') || WITHOUT_DOT.contains(&key)
+}
+
+/// Reads the table of the file `file`; what is wrong with it is noted. Paths are taken from the folder of that file.
+pub fn read<'d>(doc: &'d Doc<'d>, file: &str, root: &Table<'d, '_>) -> KafkaTable {
+    let Some(t) = root.table(KAFKA.name) else { return KafkaTable::default() };
+    let t = &t.only_or(KAFKA.keys, names(KAFKA.keys), passes_through);
+    let mut found = KafkaTable::default();
+    for named in NAMED {
+        found.named.extend(read_named(doc, file, t, named));
+    }
+    for (key, value) in t.entries().filter(|(key, _)| passes_through(key.value)) {
+        let text = match raw(doc, value) {
+            Raw::String(s) | Raw::Text(s) => s.to_owned(),
+            Raw::Boolean(b) => b.to_string(),
+            Raw::Integer(n) => n.to_string(),
+            _ => {
+                let found = kind(value.get_ref());
+                let message = format!("`{}` of [kafka] is {found}, not a string, integer or boolean", key.value);
+                let fix = "write librdkafka's property in quotes, and a plain value: \"compression.type\" = \"lz4\"";
+                doc.wrong(&value.span(), codes::WRONG_TYPE, message, fix);
+                continue;
+            }
+        };
+        if let Some(twin) = NAMED.iter().find(|named| named.is_said_by(key.value) && is_given(t, named)) {
+            let message = format!("`{}` and `{}` of [kafka] set the same property", twin.key, key.value);
+            let fix = format!("keep `{}`, and remove this key", twin.key);
+            doc.wrong(&key.span, codes::CONFLICTING_SETTINGS, message, fix);
+        }
+        found.pass_through.insert(key.value.to_owned(), Secret::new(text));
+    }
+    let view = View::of(&found.named);
+    for misfit in contradictions(&view) {
+        let span = t.place(misfit.key).or_else(|| t.place(&format!("{}_file", misfit.key)));
+        doc.wrong(&span.unwrap_or(t.span.clone()), misfit.code, misfit.message, misfit.fix);
+    }
+    found
+}
+
+fn is_given(t: &Table<'_, '_>, named: &Named) -> bool {
+    t.has(named.key) || (named.holds == Holds::Secret && t.has(&format!("{}_file", named.key)))
+}
+
+fn read_named(doc: &Doc<'_>, file: &str, t: &Table<'_, '_>, named: &'static Named) -> Option<NamedValue> {
+    let value = |given, start| NamedValue { named, given, place: format!("{file}:{}", line(doc.text, start)) };
+    if named.holds == Holds::Secret {
+        let (source, start) = t.secret(named.key, file)?;
+        return Some(value(PropertyValue::Secret(source), start));
+    }
+    let at = t.text(named.key).filter(|at| !at.value.is_empty())?;
+    let given = match named.holds {
+        Holds::File => PropertyValue::File(beside(file, at.value)),
+        Holds::Text | Holds::Secret => PropertyValue::Text(at.value.to_owned()),
+    };
+    Some(value(given, at.span.start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_a_dot_is_ours_or_one_of_the_few_of_librdkafka() {
+        assert!(passes_through("debug") && passes_through("topic.acks") && passes_through("a.b"));
+        assert!(NAMED.iter().all(|named| !passes_through(named.key)) && !passes_through("passwrd"));
+        assert!(KAFKA.keys.iter().all(|key| !passes_through(key.name)));
+    }
+}
