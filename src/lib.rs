@@ -1,17 +1,24 @@
 //! helixstream: a Kafka Streams-style stream processor, and the HelixAgent memory topology that runs on it.
 //!
-//! | module | what it is | may import |
+//! The root package is the binary: [`app`] puts the parts together, [`edges`] has the thin ones that need no crate of their own. The parts
+//! are members of the workspace, and are named here so that a program that depends on this crate alone reaches them.
+//!
+//! | member | purpose | may import |
 //! |---|---|---|
-//! | [`domain`] | what an event means and what a memory is: pure functions over bytes | `json`, std, small pure crates |
 //! | [`json`] | a strict parser, a canonical writer, exact numbers, RFC 3339 times | std, small pure crates |
-//! | [`streams`] | the engine: topology, tasks, stores, commits, restore; knows no memories | std, small pure crates |
-//! | [`operators`] | the operators of topology files that know records and JSON, no memories | `domain`, `streams` |
-//! | [`memories`] | where domain and engine meet: the operators that know memories, the formats of sinks | `domain`, `streams`, `operators` |
-//! | [`edges`] | Kafka, RocksDB, Postgres, HTTP, the command line: one technology each | `streams::ports`, domain values |
-//! | [`config`] | typed settings, checked once | `domain`, `streams` |
-//! | [`app`] | the one place that puts the parts together | everything |
+//! | [`domain`] (`memory`) | what an event means and what a memory is: pure functions over bytes | `json`, std, small pure crates |
+//! | [`streams`] | the engine: topology, tasks, stores, commits, restoration; knows no memories | std, small pure crates |
+//! | [`operators`] | the operators of topology files that know records and JSON, no memories | `json`, `memory`, `streams` |
+//! | [`memories`] (`memory_operators`) | where domain and engine meet: the operators that know memories, the formats of sinks | the members above |
+//! | [`config`] (`topology_file`) | typed settings, checked once | `memory`, `secret`, `streams` |
+//! | [`edges::kafka`] (`streams_kafka`) | the engine's ports on Kafka | `secret`, `streams` |
+//! | [`edges::rocksdb`] (`streams_rocksdb`) | the engine's stores in RocksDB | `streams` |
+//! | [`edges::postgres`] (`mirror_postgres`) | the mirror of topics in Postgres | `secret`, `streams` |
+//! | [`edges::avro`] | events and outputs in Avro, the schema registry | `escape`, `json`, `memory`, `secret`, `streams` |
+//! | [`edges::http`] | the HTTP port | `escape` |
+//! | [`edges::script`] | scripts and expressions | `json`, `memory`, `streams` |
 //! | [`escape`] | foreign text made fit for a terminal | std |
-//! | [`secret`] | passwords and private keys: read from a file, never shown; `config`, `edges` and `app` use it | std |
+//! | [`secret`] | passwords and private keys: read from a file, never shown | std |
 //!
 //! `ARCHITECTURE.md` tells how a record flows through them and what commits when.
 

@@ -1,4 +1,4 @@
-//! Thin edges, one technology each. They import `streams::ports` and domain values, never each other.
+//! Thin edges, one technology each. They never import each other. Those with a library behind them are members of the workspace.
 
 pub mod cli;
 pub mod clock;

@@ -11,6 +11,36 @@ fn manifest() -> toml::Table {
     read("Cargo.toml").parse().unwrap()
 }
 
+/// What a member of the workspace depends on; members among it are named by their folders below `crates/`.
+pub struct Manifest {
+    /// The member's folder below `crates/`; that of the root package has no name.
+    pub member: String,
+    /// Dependencies of what is shipped, not of tests.
+    pub dependencies: Vec<String>,
+}
+
+/// The manifests of the members below `crates/`.
+pub fn manifests() -> Vec<Manifest> {
+    let paths = files(&["crates"]).into_iter().filter(|path| path.ends_with("/Cargo.toml"));
+    let read_one = |path: String| {
+        let member = path.trim_start_matches("crates/").trim_end_matches("/Cargo.toml").to_owned();
+        Manifest { member, dependencies: dependencies(&read(&path).parse().unwrap()) }
+    };
+    paths.map(read_one).collect()
+}
+
+/// The manifest of the root package.
+pub fn root_manifest() -> Manifest {
+    Manifest { member: "the root package".to_owned(), dependencies: dependencies(&manifest()) }
+}
+
+fn dependencies(table: &toml::Table) -> Vec<String> {
+    let direct = table.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let named =
+        |(name, found): (String, toml::Value)| if is_member(&name, &found) { name.replace('_', "-") } else { name };
+    direct.into_iter().map(named).collect()
+}
+
 /// What the members of the workspace depend on that is not a member itself.
 pub fn external_dependencies() -> BTreeSet<String> {
     let manifests = files(&["crates", "fuzz"]).into_iter().filter(|path| path.ends_with("/Cargo.toml"));
