@@ -46,7 +46,9 @@ fn every_key_that_a_message_or_a_page_names_exists() {
     assert_eq!(named_before("set `x_file`, `y` and `z`"), ["z", "y", "x_file"]);
     assert_eq!([has("kafka", "ca_file"), has("kafka", "ca_fil"), has("key", "x")], [Some(true), Some(false), None]);
     let mut all = Vec::new();
-    files(&repo_path("src"), "rs", &mut all);
+    for sources in ["src", "crates"] {
+        files(&repo_path(sources), "rs", &mut all);
+    }
     files(&repo_path("docs"), "md", &mut all);
     let (mut seen, mut wrong) = (0, Vec::new());
     for file in all {
