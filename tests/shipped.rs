@@ -145,6 +145,32 @@ fn what_the_image_copies_is_let_through_by_dockerignore() {
     }
 }
 
+/// The files that a source compiles in, as paths from the root.
+fn compiled_in(source: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(source).unwrap();
+    let named = text.split("include_").skip(1).filter_map(|rest| {
+        let (_, rest) = rest.strip_prefix("str!").or(rest.strip_prefix("bytes!"))?.split_once('"')?;
+        rest.split('"').next()
+    });
+    let absolute = named.map(|path| source.parent().unwrap().join(path).canonicalize().unwrap());
+    absolute.map(|path| path.strip_prefix(root()).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_is_compiled_in_is_let_through_by_dockerignore() {
+    let let_through = read(".dockerignore");
+    let let_through: Vec<&str> = let_through.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let sources = ["src", "crates"].into_iter().flat_map(|folder| walkdir::WalkDir::new(root().join(folder)));
+    let sources = sources.map(|entry| entry.unwrap().into_path());
+    let sources = sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let files: Vec<PathBuf> = sources.flat_map(|source| compiled_in(&source)).collect();
+    assert!(files.iter().any(|path| path.ends_with("memory.toml")), "{files:?}");
+    for file in files {
+        let is_let_through = let_through.iter().any(|path| file.starts_with(path));
+        assert!(is_let_through, ".dockerignore keeps {} out, which is compiled in", file.display());
+    }
+}
+
 #[test]
 fn scripts_are_valid_bash_and_executable() {
     use std::os::unix::fs::PermissionsExt;
