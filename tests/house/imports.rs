@@ -3,7 +3,7 @@
 //! The compiler keeps a member of the workspace from what its manifest does not name, so the rules between members are
 //! rules about manifests. The rest is read from the sources.
 
-use super::dependencies::{Manifest, manifests};
+use super::dependencies::{Manifest, manifests, root_manifest};
 use super::paths::{Named, module_of, named};
 use super::{none, sources};
 
@@ -34,31 +34,32 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("streams-rocksdb", &["streams"]),
 ];
 
-/// Crates that one member alone may use. The binding of a library lies where the library does.
-const ONE_MEMBER: &[(&str, &str)] = &[
-    ("rdkafka", "streams-kafka"),
-    ("openssl-sys", "streams-kafka"),
-    ("rocksdb", "streams-rocksdb"),
-    ("sqlx", "mirror-postgres"),
-    ("openssl", "mirror-postgres"),
-    ("tokio-openssl", "mirror-postgres"),
-    ("apache-avro", "avro"),
-    ("schema_registry_converter", "avro"),
-    ("reqwest", "avro"),
-    ("rustls", "avro"),
-    // Through it the HTTP edge has rustls, too.
-    ("tokio-rustls", "http"),
-    ("axum", "http"),
-    ("hyper", "http"),
-    ("hyper-util", "http"),
-    ("ring", "http"),
-    ("subtle", "http"),
-    ("rhai", "script"),
-    ("annotate-snippets", "topology-file"),
+/// Crates with a technology behind them, and the members that may use them. The binding of a library lies where the library
+/// does. A stream thread is a thread of the operating system (docs/decisions/005-os-threads-in-the-engine.md), so tokio has few homes.
+const HOMES: &[(&str, &[&str])] = &[
+    ("rdkafka", &["streams-kafka"]),
+    ("openssl-sys", &["streams-kafka"]),
+    ("rocksdb", &["streams-rocksdb"]),
+    ("sqlx", &["mirror-postgres"]),
+    ("openssl", &["mirror-postgres"]),
+    ("tokio-openssl", &["mirror-postgres"]),
+    ("apache-avro", &["avro"]),
+    ("schema_registry_converter", &["avro"]),
+    ("reqwest", &["avro"]),
+    ("rustls", &["avro"]),
+    // Through it the HTTP port has rustls, too.
+    ("tokio-rustls", &["http"]),
+    ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("hyper-util", &["http"]),
+    ("ring", &["http"]),
+    ("subtle", &["http"]),
+    ("rhai", &["script"]),
+    ("annotate-snippets", &["topology-file"]),
+    ("tokio", &["avro", "http", "mirror-postgres"]),
+    // librdkafka's admin calls are futures of rdkafka, waited for without a runtime.
+    ("futures", &["mirror-postgres", "streams-kafka"]),
 ];
-
-/// The members with a runtime of tokio inside. A stream thread is a thread of the operating system (docs/decisions/005-os-threads-in-the-engine.md).
-const ASYNC_MEMBERS: &[&str] = &["avro", "http", "mirror-postgres"];
 
 /// Crates that one edge of the root package alone may use, and the edge.
 const ONE_EDGE: &[(&str, &str)] = &[("clap", "cli"), ("indicatif", "cli")];
@@ -105,40 +106,31 @@ fn members_import_only_what_the_map_allows() {
 #[test]
 fn pure_members_use_pure_crates_only() {
     let all = manifests();
-    let wrong = all.iter().flat_map(|Manifest { member, dependencies }| {
-        let more = PURE_MEMBERS.iter().find(|(name, _)| name == member).map(|(_, more)| *more);
-        let is_member = |name: &str| all.iter().any(|other| other.member == name);
-        let bad = dependencies.iter().filter(move |name| {
-            more.is_some_and(|more| {
-                !PURE_CRATES.contains(&name.as_str()) && !more.contains(&name.as_str()) && !is_member(name)
-            })
-        });
-        bad.map(move |name| format!("crates/{member}/Cargo.toml: {name}")).collect::<Vec<_>>()
-    });
-    none("the domain, the engine and the operators use small pure crates only", &wrong.collect::<Vec<_>>());
+    let is_member = |name: &str| all.iter().any(|other| other.member == name);
+    let mut wrong = Vec::new();
+    for (pure, more) in PURE_MEMBERS {
+        let manifest = all.iter().find(|manifest| manifest.member == *pure);
+        let Manifest { dependencies, .. } = manifest.unwrap_or_else(|| panic!("there is no crates/{pure}"));
+        let is_pure = |name: &str| PURE_CRATES.contains(&name) || more.contains(&name) || is_member(name);
+        let found = dependencies.iter().filter(|name| !is_pure(name));
+        wrong.extend(found.map(|name| format!("crates/{pure}/Cargo.toml: {name}")));
+    }
+    none("the domain, the engine and the operators use small pure crates only", &wrong);
 }
 
 #[test]
-fn each_technology_lives_in_one_member() {
-    let root = super::dependencies::root_manifest();
+fn each_technology_lives_in_its_members() {
+    let all: Vec<Manifest> = manifests().into_iter().chain([root_manifest()]).collect();
     let mut wrong = Vec::new();
-    for Manifest { member, dependencies } in manifests().iter().chain([&root]) {
-        for (name, home) in ONE_MEMBER {
-            if member != home && dependencies.iter().any(|dependency| dependency == name) {
-                wrong.push(format!("{member}: {name} belongs to crates/{home}"));
-            }
-        }
-        let is_async = |name: &String| matches!(name.as_str(), "tokio" | "futures");
-        // librdkafka's admin calls are futures of rdkafka, waited for without a runtime.
-        let may_wait = ASYNC_MEMBERS.contains(&member.as_str());
-        let found = dependencies.iter().filter(|name| is_async(name) && !may_wait);
-        wrong.extend(
-            found
-                .filter(|name| *name == "tokio" || member != "streams-kafka")
-                .map(|name| format!("{member}: {name} outside of the members with a runtime")),
-        );
+    for (name, homes) in HOMES {
+        let uses = |manifest: &&Manifest| manifest.dependencies.iter().any(|dependency| dependency == name);
+        let users: Vec<&str> = all.iter().filter(uses).map(|manifest| manifest.member.as_str()).collect();
+        let strangers = users.iter().filter(|user| !homes.contains(user));
+        wrong.extend(strangers.map(|user| format!("{user}: {name} belongs to {}", homes.join(", "))));
+        let gone = homes.iter().filter(|home| !users.contains(home));
+        wrong.extend(gone.map(|home| format!("{home} does not use {name} any more: correct HOMES")));
     }
-    none("a technology outside of its member", &wrong);
+    none("a technology outside of its members", &wrong);
 }
 
 #[test]
