@@ -11,9 +11,10 @@
 //! | [`operators`] | the operators of topology files that know records and JSON, no memories | `json`, `memory`, `streams` |
 //! | [`memories`] (`memory_operators`) | where domain and engine meet: the operators that know memories, the formats of sinks | the members above |
 //! | [`config`] (`topology_file`) | typed settings, checked once | `memory`, `secret`, `streams` |
-//! | [`edges::kafka`] (`streams_kafka`) | the engine's ports on Kafka | `secret`, `streams` |
+//! | [`mirror`] | copies a log into a sink, each record once: ports, main loop, writer | `streams` |
+//! | [`edges::kafka`] (`streams_kafka`) | the engine's ports and the mirror's source on Kafka | `mirror`, `secret`, `streams` |
 //! | [`edges::rocksdb`] (`streams_rocksdb`) | the engine's stores in RocksDB | `streams` |
-//! | [`edges::postgres`] (`mirror_postgres`) | the mirror of topics in Postgres | `secret`, `streams` |
+//! | [`edges::postgres`] (`mirror_postgres`) | the mirror's sink in Postgres | `mirror`, `secret`, `streams` |
 //! | [`edges::avro`] | events and outputs in Avro, the schema registry | `escape`, `json`, `memory`, `secret`, `streams` |
 //! | [`edges::http`] | the HTTP port | `escape` |
 //! | [`edges::script`] | scripts and expressions | `json`, `memory`, `streams` |
@@ -29,6 +30,7 @@ pub use ::escape;
 pub use ::json;
 pub use ::memory as domain;
 pub use ::memory_operators as memories;
+pub use ::mirror;
 pub use ::operators;
 pub use ::secret;
 pub use ::streams;

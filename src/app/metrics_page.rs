@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::edges::http::{Family, Kind, Sample, Status, Value};
-use crate::edges::postgres::mirror::{Figures, Status as MirrorStatus};
 use crate::streams::runtime::{COMMIT_BUCKETS_MS, Metrics, TaskStatus, ThreadSnapshot};
 use crate::streams::task::state::TaskState;
+use mirror::{Figures, Status as MirrorStatus};
 
 /// The figures of an instance, as `/metrics` and `/ready` show them.
 pub struct MetricsPage {

@@ -32,7 +32,8 @@ where
     started.map_err(|e| format!("cannot start logging: {e} [HS9000]"))
 }
 
-/// Modules that became crates after version 0.1, and the targets that the log lines of these crates have.
+/// Modules that became crates after version 0.1, and the targets that the log lines of these crates have. A module that
+/// became two crates is there twice.
 const MOVED: &[(&str, &str)] = &[
     ("helixstream::config", "helixstream_topology_file"),
     ("helixstream::domain", "helixstream_memory"),
@@ -40,6 +41,8 @@ const MOVED: &[(&str, &str)] = &[
     ("helixstream::edges::http", "helixstream_http"),
     ("helixstream::edges::kafka", "helixstream_streams_kafka"),
     ("helixstream::edges::postgres", "helixstream_mirror_postgres"),
+    ("helixstream::edges::postgres", "helixstream_mirror"),
+    ("helixstream::edges::postgres::mirror", "helixstream_mirror"),
     ("helixstream::edges::rocksdb", "helixstream_streams_rocksdb"),
     ("helixstream::edges::script", "helixstream_script"),
     ("helixstream::memories", "helixstream_memory_operators"),
@@ -54,8 +57,10 @@ fn with_crates(filter: &str) -> String {
 
 fn with_crate(directive: &str) -> String {
     let target = directive.trim_start();
-    if let Some((former, now)) = MOVED.iter().find(|(former, _)| target.starts_with(former)) {
-        return target.replacen(former, now, 1);
+    let moved = MOVED.iter().filter(|(former, _)| target.starts_with(former));
+    let moved: Vec<String> = moved.map(|(former, now)| target.replacen(former, now, 1)).collect();
+    if !moved.is_empty() {
+        return moved.join(",");
     }
     // The folder of the edges stays, and most of them have left it.
     let Some(level) = target.strip_prefix("helixstream::edges").filter(|level| level.starts_with('=')) else {
@@ -118,10 +123,15 @@ mod tests {
         let filter =
             with_crates("info,helixstream::streams::runtime=debug,helixstream::edges::kafka=trace,helixstream=warn");
         assert_eq!(filter, "info,helixstream_streams::runtime=debug,helixstream_streams_kafka=trace,helixstream=warn");
+        let mirror = with_crates("helixstream::edges::postgres=debug");
+        assert_eq!(mirror, "helixstream_mirror_postgres=debug,helixstream_mirror=debug");
+        let mirror = with_crates("helixstream::edges::postgres::mirror=debug");
+        assert!(mirror.ends_with(",helixstream_mirror=debug"), "{mirror}");
         let edges = with_crates("helixstream::edges=debug");
         assert!(edges.starts_with("helixstream::edges=debug,helixstream_avro=debug,"), "{edges}");
         // A log line's target is the path of its module.
         assert!(std::any::type_name::<streams::driver::TopologyDriver>().starts_with("helixstream_streams::"));
+        assert!(std::any::type_name::<mirror::Mirror>().starts_with("helixstream_mirror::"));
         assert!(std::any::type_name::<memory::settings::Settings>().starts_with("helixstream_memory::"));
     }
 }

@@ -12,9 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use helixstream::domain::event::{self, Limits};
 use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, EventRows, SnapshotRows};
-use helixstream::streams::ports::log::{
-    Advance, Header, LogBatch, LogRecord, LogSink, RowMapper, Stop, TopicPartition, Written,
-};
+use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, RowMapper, Stop, TopicPartition, Written};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -24,13 +24,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("streams", &[]),
     ("memory", &["json"]),
     ("operators", &["json", "memory", "streams"]),
-    ("memory-operators", &["json", "memory", "operators", "streams"]),
+    ("memory-operators", &["json", "memory", "mirror", "operators", "streams"]),
     ("topology-file", &["memory", "secret", "streams"]),
     ("avro", &["escape", "json", "memory", "secret", "streams"]),
     ("http", &["escape"]),
-    ("mirror-postgres", &["secret", "streams"]),
+    ("mirror", &["streams"]),
+    ("mirror-postgres", &["mirror", "secret", "streams"]),
     ("script", &["json", "memory", "streams"]),
-    ("streams-kafka", &["secret", "streams"]),
+    ("streams-kafka", &["mirror", "secret", "streams"]),
     ("streams-rocksdb", &["streams"]),
 ];
 

@@ -15,6 +15,7 @@ pub const MEMBERS: &[&str] = &[
     "json",
     "memory",
     "memory_operators",
+    "mirror",
     "mirror_postgres",
     "operators",
     "script",

@@ -6,7 +6,7 @@ use crate::support::postgres::query;
 use crate::support::{Postgres, Record, records, repo_path};
 use crate::{sink, start, wait_for_log};
 use helixstream::edges::postgres::PostgresSink;
-use helixstream::streams::ports::log::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, TopicPartition, Written};
+use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, TopicPartition, Written};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -5,8 +5,8 @@ use crate::support::postgres::query;
 use crate::support::{Postgres, wait_until};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
 use helixstream::edges::postgres::Database;
-use helixstream::edges::postgres::mirror::Settings;
-use helixstream::streams::ports::log::{LogSink, Stop};
+use mirror::Settings;
+use mirror::ports::{LogSink, Stop};
 use std::io::Write;
 
 #[test]

@@ -6,9 +6,9 @@ use crate::outputs;
 use crate::support::postgres::{query, try_query};
 use crate::support::{Postgres, Record, wait_until};
 use crate::{event, events, settings, sink, start, wait_for_log, wait_for_log_in, wait_for_rows};
-use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::memories::mirror::maintenance_tasks;
-use helixstream::streams::ports::log::{LogSink, SinkError, Stop};
+use mirror::Mirror;
+use mirror::ports::{LogSink, SinkError, Stop};
 use std::collections::BTreeMap;
 
 const TABLES: [&str; 3] = ["memory_events", "memory_snapshots", "memory_conflicts"];
@@ -208,7 +208,7 @@ fn what_swallows_rows_or_refuses_them_raw_is_named_and_waited_for() {
 
 /// Why a batch of one record cannot be written.
 fn write_one(sink: &mut helixstream::edges::postgres::PostgresSink) -> String {
-    use helixstream::streams::ports::log::{Advance, LogBatch, LogRecord};
+    use mirror::ports::{Advance, LogBatch, LogRecord};
     let (mut batch, at, record) = (sink.batch(), crate::log::partition(0), event(0, "e", "x"));
     let (offset, value) = (0, record.value.as_deref());
     let pushed = LogRecord { partition: &at, offset, timestamp_ms: 1, key: None, headers: &[], value };

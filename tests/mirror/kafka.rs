@@ -6,8 +6,8 @@ use crate::support::{Broker, Postgres, Record, records, repo_path, tools, unique
 use crate::{compare_rows, event, events, settings, sink, wait_for_rows};
 use helixstream::edges::kafka::KafkaSettings;
 use helixstream::edges::kafka::mirror::MirrorSource;
-use helixstream::edges::postgres::mirror::Mirror;
-use helixstream::streams::ports::log::{LogSink, Stop};
+use mirror::Mirror;
+use mirror::ports::{LogSink, Stop};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::Producer;

@@ -1,8 +1,8 @@
 //! A log in memory, with readers whose partitions the test gives and takes: for tests in which the point is the sink, not Kafka.
 
 use crate::support::Record;
-use helixstream::streams::ports::log::{Header, LogError, LogReceiver, LogRecord, LogSource};
 use helixstream::streams::record::TopicPartition;
+use mirror::ports::{Header, LogError, LogReceiver, LogRecord, LogSource};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -21,11 +21,11 @@ mod rows;
 mod settings;
 mod writers;
 
-use helixstream::edges::postgres::mirror::{Mirror, Settings};
 use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::EventRows;
-use helixstream::streams::ports::log::Stop;
 use log::{Log, Reader};
+use mirror::ports::Stop;
+use mirror::{Mirror, Settings};
 use std::sync::Arc;
 use std::time::Duration;
 use support::postgres::{query, try_query};

@@ -5,7 +5,7 @@ use crate::nodes;
 use crate::support::postgres::query;
 use crate::support::{Postgres, Record, records, repo_path};
 use crate::{event, sink, start, wait_for_log};
-use helixstream::streams::ports::log::{LogSink, Stop};
+use mirror::ports::{LogSink, Stop};
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;

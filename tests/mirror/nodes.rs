@@ -5,9 +5,9 @@ use crate::log::Log;
 use crate::support::postgres::{query, try_query};
 use crate::support::{Postgres, Record, records, repo_path, wait_until};
 use crate::{settings, sink, start, wait_for_log, wait_for_rows};
-use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::memories::mirror::maintenance_tasks;
-use helixstream::streams::ports::log::{LogSink, MaintenanceTask, Stop};
+use mirror::Mirror;
+use mirror::ports::{LogSink, MaintenanceTask, Stop};
 use serde_json::{Value, json};
 use std::time::Duration;
 

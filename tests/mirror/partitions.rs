@@ -6,9 +6,9 @@ use crate::support::process::Process;
 use crate::support::{Postgres, Record, wait_until};
 use crate::{event, settings, sink, wait_for_rows};
 use helixstream::edges::postgres::PostgresSink;
-use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::memories::mirror::maintenance_tasks;
-use helixstream::streams::ports::log::{LogSink, MaintenanceTask, SinkError, Stop};
+use mirror::Mirror;
+use mirror::ports::{LogSink, MaintenanceTask, SinkError, Stop};
 use rustix::process::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

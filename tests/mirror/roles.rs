@@ -7,10 +7,10 @@ use crate::support::{Postgres, repo_path, unique, wait_until};
 use crate::{event, events, settings, sink, wait_for_rows};
 use helixstream::domain::event::Limits;
 use helixstream::domain::settings::Settings as Resolver;
-use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
-use helixstream::streams::ports::log::{LogSink, MaintenanceTask, RowMapper, Stop};
+use mirror::Mirror;
+use mirror::ports::{LogSink, MaintenanceTask, RowMapper, Stop};
 use std::sync::Arc;
 use std::time::Duration;
 

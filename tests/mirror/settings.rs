@@ -6,9 +6,9 @@ use crate::support::{Postgres, wait_until};
 use crate::{settings, sink};
 use helixstream::domain::event::Limits;
 use helixstream::domain::settings::{DeletePolicy, Settings, Strategy, Unclocked};
-use helixstream::edges::postgres::mirror::Mirror;
 use helixstream::memories::mirror::ResolverSettings;
-use helixstream::streams::ports::log::Stop;
+use mirror::Mirror;
+use mirror::ports::Stop;
 use std::sync::Arc;
 
 /// Starts a mirror that leaves these settings.

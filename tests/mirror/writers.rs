@@ -5,8 +5,8 @@ use crate::support::postgres::query;
 use crate::support::process::Process;
 use crate::support::{Postgres, wait_for, wait_until};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
-use helixstream::edges::postgres::mirror::Settings;
-use helixstream::streams::ports::log::{Advance, LogBatch, LogRecord, LogSink, SinkCheckpoint, Stop, Written};
+use mirror::Settings;
+use mirror::ports::{Advance, LogBatch, LogRecord, LogSink, SinkCheckpoint, Stop, Written};
 use rustix::process::Signal;
 
 fn batch<S: LogSink>(sink: &S, offsets: std::ops::Range<i64>) -> S::Batch {

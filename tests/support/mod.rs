@@ -35,7 +35,6 @@ pub mod secure;
 pub mod skip;
 pub mod token_server;
 pub mod tools;
-pub mod wait;
 
 pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
@@ -46,7 +45,8 @@ pub use postgres::Postgres;
 pub use records::Record;
 pub use registry::Registry;
 pub use secure::{Connection, SecureBroker};
-pub use wait::{LIMIT, wait_for, wait_until};
+pub use testkit::wait;
+pub use testkit::{LIMIT, wait_for, wait_until};
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::encode::{Encoder, Output};
 use memory::event::{self, BadInput, Encoding, Event, Limits};
+use mirror::ports::{NoCells, NotYet, Unreadable};
 use streams::error::Error;
-use streams::ports::log::{NoCells, NotYet, Unreadable};
 use streams::ports::{Codec, CodecError};
 use streams::processor::ProcessorError;
 

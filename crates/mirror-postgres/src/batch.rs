@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use streams::ports::log::{Cells, LogBatch, LogRecord, NoCells, NotYet, RowMapper, Unreadable};
+use mirror::ports::{Cells, LogBatch, LogRecord, NoCells, NotYet, RowMapper, Unreadable};
 
 use super::copy::{CellWriter, cell_count};
 

@@ -1,7 +1,7 @@
 //! Cells in the binary form of `COPY`: each its length and its bytes. Binary, because most of a row are bytes as they
 //! came, which the text form would double.
 
-use streams::ports::log::{Cells, Header};
+use mirror::ports::{Cells, Header};
 
 use super::numeric;
 

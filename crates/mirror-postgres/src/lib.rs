@@ -1,8 +1,8 @@
-//! The Postgres edge: keeps the rows and checkpoints of the mirror (tables: migrations/).
+//! The mirror's sink in Postgres: [`PostgresSink`] keeps rows and checkpoints (tables: migrations/). The mirror itself is the
+//! crate `mirror`, and this one implements its port [`mirror::ports::LogSink`].
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`mirror`] | the mirror itself: reads a log, writes it here, waits out what fails |
 //! | `sink` | rows and checkpoints in one transaction, under compare-and-set |
 //! | `rows` | the rows of a batch on their way into its transaction; what Postgres refuses |
 //! | `reread` | rows of events whose schema was unknown, read again |
@@ -21,7 +21,6 @@ mod copy;
 mod fault;
 
 mod migrate;
-pub mod mirror;
 mod numeric;
 mod reread;
 mod rows;

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::rows::copy_in;
 use super::session::{Database, DatabaseError};
 use super::transaction::{Purpose, begin};
-use streams::ports::log::{Header, LogBatch, LogRecord, NotYet, RowMapper};
+use mirror::ports::{Header, LogBatch, LogRecord, NotYet, RowMapper};
 use streams::record::TopicPartition;
 
 /// Bytes of values after which a part ends.

@@ -11,7 +11,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
-use streams::ports::log::RowPolicy;
+use mirror::ports::RowPolicy;
 
 use super::batch::Batch;
 use super::copy::{HEAD, TAIL};

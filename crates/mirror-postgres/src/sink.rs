@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row, Transaction};
 use tokio::runtime::{Builder, Runtime};
 
-use streams::ports::log::{
+use mirror::ports::{
     Advance, LogSink, MaintenanceTask, RowMapper, RowPolicy, SinkCheckpoint, SinkError, StartupRow, Stop,
     TopicPartition, Written,
 };

@@ -3,7 +3,7 @@
 use sqlx::postgres::Postgres;
 use sqlx::{AssertSqlSafe, Executor, Transaction};
 
-use streams::ports::log::{Cells, StartupRow};
+use mirror::ports::{Cells, StartupRow};
 
 use super::copy::{CellWriter, cell_count};
 use super::fault::Fault;

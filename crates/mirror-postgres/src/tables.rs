@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::fault::Fault;
 use super::session::{Database, DatabaseError};
 use super::transaction::{Purpose, begin};
-use streams::digest::{Digest, hash, hash_headers};
+use mirror::digest::{Digest, hash, hash_headers};
 use streams::record::TopicPartition;
 
 /// Longest a call may take.

@@ -16,8 +16,8 @@ use super::consumer::{GroupFetching, GroupMembership, group_consumer};
 use super::error::{Call, Failure};
 use super::messages::{Buffer, View};
 use super::settings::KafkaSettings;
+use mirror::ports::{Header, LogError, LogReceiver, LogRecord, LogSource};
 use streams::error::{Error, Result};
-use streams::ports::log::{Header, LogError, LogReceiver, LogRecord, LogSource};
 use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart};
 use streams::record::TopicPartition;
 

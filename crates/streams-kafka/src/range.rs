@@ -10,8 +10,8 @@ use super::error::{Call, Failure};
 use super::messages::View;
 use super::partitions::reading;
 use super::restore::{ChangelogReader, Single, TAKE_RECORDS};
+use mirror::ports::{Header, LogRecord};
 use streams::error::{Error, Result};
-use streams::ports::log::{Header, LogRecord};
 use streams::record::TopicPartition;
 
 /// How long the broker is waited for when a log's bounds are asked for.

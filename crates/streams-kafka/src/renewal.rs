@@ -12,8 +12,8 @@ use super::admin::ClusterAdmin;
 use super::mirror::MirrorSource;
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
+use mirror::ports::{LogError, LogReceiver, LogSource};
 use streams::error::{Error, Result};
-use streams::ports::log::{LogError, LogReceiver, LogSource};
 use streams::ports::{
     Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, RestoreClient, RestoreReader, TopicIdentity, TopicInfo,
 };

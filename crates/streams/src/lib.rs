@@ -13,7 +13,6 @@
 //! | [`error`] | errors by remedy |
 //! | [`testing`] | checks for implementations of the ports |
 
-pub mod digest;
 pub mod driver;
 pub mod error;
 pub mod ports;

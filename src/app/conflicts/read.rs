@@ -9,8 +9,8 @@ use super::Topics;
 use crate::config::Topology as File;
 use crate::config::graph::Kind;
 use crate::memories::settlement::Conflict;
-use crate::streams::ports::log::LogRecord;
 use crate::streams::record::TopicPartition;
+use mirror::ports::LogRecord;
 
 /// The status of a record that ends a conflict.
 const SUPERSEDED: &str = "superseded";

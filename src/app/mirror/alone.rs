@@ -17,7 +17,7 @@ use crate::edges::http::{Family, Status};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::renewal::CurrentSettings;
 use crate::edges::kafka::restore::ChangelogReader;
-use crate::edges::postgres::mirror::{Figures, Status as MirrorStatus};
+use mirror::{Figures, Status as MirrorStatus};
 
 /// From the signal to the exit, at most.
 const STOP_LIMIT: Duration = Duration::from_secs(9);

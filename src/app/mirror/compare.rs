@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::streams::digest::Digest;
+use mirror::digest::Digest;
 
 /// How a mirrored partition differs from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

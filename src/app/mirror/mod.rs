@@ -25,11 +25,11 @@ use crate::config::graph::{Kind, Node};
 use crate::edges::cli::{KafkaArgs, MigrateArgs, MirrorAction, MirrorTarget};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
-use crate::edges::postgres::mirror::{Mirror, Settings, Status};
 use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
 use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
-use crate::streams::ports::log::{RowMapper, Stop};
 use crate::streams::ports::{Admin, Codec, TopicInfo};
+use mirror::ports::{RowMapper, Stop};
+use mirror::{Mirror, Settings, Status};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
 pub const GROUP: &str = "mirror";

@@ -12,9 +12,9 @@ use crate::edges::cli::{Purpose, VerifyArgs};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::postgres::{MirrorTables, Progress, Unclaimed};
-use crate::streams::digest::Digest;
-use crate::streams::ports::log::RowPolicy;
 use crate::streams::record::TopicPartition;
+use mirror::digest::Digest;
+use mirror::ports::RowPolicy;
 
 /// Records whose digests are in memory at a time, where every record has a row.
 const CHUNK: usize = 20_000;

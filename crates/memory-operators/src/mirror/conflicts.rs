@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::outputs::{instant, json_or_null, kind, read, text_or_null, unknown_kind, value};
 use crate::encode::Output;
+use mirror::ports::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 use streams::ports::Codec;
-use streams::ports::log::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 
 /// Reads records of the conflicts topic into rows, each its own.
 #[derive(Clone, Default)]

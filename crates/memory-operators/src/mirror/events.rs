@@ -8,8 +8,8 @@ use super::outputs::text_or_null;
 use crate::avro;
 use memory::clock::Clock;
 use memory::event::{Encoding, Event, Limits, Write};
+use mirror::ports::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 use streams::ports::Codec;
-use streams::ports::log::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 
 /// Decodes records of the events topic into rows.
 #[derive(Clone, Default)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use streams::ports::log::MaintenanceTask;
+use mirror::ports::MaintenanceTask;
 
 const COUNT_EVERY: Duration = Duration::from_secs(30);
 const HOURLY: Duration = Duration::from_secs(3600);

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use crate::avro;
 use crate::encode::Output;
 use json::rfc3339;
+use mirror::ports::{Cells, LogRecord, NoCells, Unreadable};
 use streams::ports::Codec;
-use streams::ports::log::{Cells, LogRecord, NoCells, Unreadable};
 
 /// What the header `type` says; the last of several.
 pub(super) fn kind<'r>(record: &LogRecord<'r>) -> &'r str {

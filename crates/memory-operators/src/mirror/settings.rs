@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use memory::event::Limits;
 use memory::settings::Settings;
-use streams::ports::log::{Cells, StartupRow};
+use mirror::ports::{Cells, StartupRow};
 
 /// The settings of an application, as it starts with them.
 #[derive(Clone, Debug, PartialEq)]

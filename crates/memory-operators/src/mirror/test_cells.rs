@@ -1,6 +1,6 @@
 //! For the tests of the rows: cells as text, as psql would show them.
 
-use streams::ports::log::{Cells, Header, LogRecord, NoCells, RowMapper};
+use mirror::ports::{Cells, Header, LogRecord, NoCells, RowMapper};
 use streams::record::TopicPartition;
 
 /// Cells as text; `-` is null.

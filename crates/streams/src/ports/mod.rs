@@ -8,7 +8,6 @@ mod clock;
 mod codec;
 mod expression;
 mod group;
-pub mod log;
 mod producer;
 pub mod rights;
 mod store;

@@ -1,4 +1,4 @@
-//! The pump: polls the log, hands batches to the writer, and acts on what came of them.
+//! The main loop of a mirror: polls the log, hands batches to the writer, and handles the results. It runs in the thread `mirror-loop`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::pace::Pace;
 use super::status::UNKNOWN;
 use super::writer::{Done, Job};
 use super::{Settings, Status};
-use streams::ports::log::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written};
+use crate::ports::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written};
 
 /// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
 const POLL: Duration = Duration::from_millis(50);
@@ -23,7 +23,8 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 /// Longest pause after a poll that failed; the group must be served meanwhile.
 const SOURCE_PAUSE: Duration = Duration::from_millis(500);
 
-pub(super) struct Pump<B> {
+/// The state of the main loop; [`MainLoop::run`] is the loop.
+pub(super) struct MainLoop<B> {
     source: Box<dyn LogSource>,
     intake: Intake<B>,
     pace: Pace,
@@ -40,7 +41,7 @@ pub(super) struct Pump<B> {
 /// The writer is gone; so is the reason to go on.
 struct HungUp;
 
-impl<B: LogBatch> Pump<B> {
+impl<B: LogBatch> MainLoop<B> {
     pub(super) fn new(source: Box<dyn LogSource>, batches: (B, B), settings: Settings, status: Arc<Status>) -> Self {
         let pace = Pace::new(settings.batch_bytes, settings.largest_batch_bytes);
         let intake = Intake {
@@ -51,7 +52,7 @@ impl<B: LogBatch> Pump<B> {
             joined: false,
             closed: false,
         };
-        Pump { source, intake, pace, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
+        MainLoop { source, intake, pace, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
     }
 
     /// Runs until `asked` to stop, then for the grace at most.
@@ -66,17 +67,17 @@ impl<B: LogBatch> Pump<B> {
                     return;
                 }
             }
-            if self.turn(jobs, results).is_err() {
+            if self.run_once(jobs, results).is_err() {
                 return;
             }
         }
     }
 
-    fn turn(&mut self, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) -> Result<(), HungUp> {
+    fn run_once(&mut self, jobs: &SyncSender<Job<B>>, results: &Receiver<Done<B>>) -> Result<(), HungUp> {
         let nothing_to_read = self.busy && self.intake.pending.batch.bytes() >= self.intake.bytes_cap;
         let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
         self.poll(wait);
-        self.rest();
+        self.pause_and_resume();
         // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
         let answer = if wait.is_zero() && self.busy { results.recv_timeout(POLL) } else { try_recv(results) };
         match answer {
@@ -93,7 +94,7 @@ impl<B: LogBatch> Pump<B> {
             self.busy = true;
             jobs.send(job).map_err(|_| HungUp)?;
         }
-        self.tell_lag();
+        self.update_lag();
         Ok(())
     }
 
@@ -124,7 +125,7 @@ impl<B: LogBatch> Pump<B> {
     }
 
     /// Has the partition rest that has come to a record which cannot be read yet, and those go on that have rested.
-    fn rest(&mut self) {
+    fn pause_and_resume(&mut self) {
         if let Some((partition, why)) = self.intake.halted.take() {
             if let Err(e) = self.source.stop(&partition) {
                 tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
@@ -366,7 +367,7 @@ impl<B: LogBatch> Pump<B> {
         chosen.map(|(partition, _)| partition.clone()).collect()
     }
 
-    fn tell_lag(&mut self) {
+    fn update_lag(&mut self) {
         let (mut lag, mut active) = (0, 0);
         let resting = self.partitions_where(|state| matches!(state, State::Active(Position { rests: 1.., .. })));
         self.status.resting.store(resting.len() as u64, Relaxed);

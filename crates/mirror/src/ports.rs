@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use crate::record::TopicPartition;
+pub use streams::record::TopicPartition;
 
 /// A record as it lies in the log, borrowed from the source's buffers.
 #[derive(Clone, Copy, Debug)]

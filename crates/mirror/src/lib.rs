@@ -1,20 +1,35 @@
-//! The mirror: copies a log into a sink, each record once, at its own pace.
+//! The mirror: copies a log into a sink, each record once, at its own pace. It knows neither Kafka nor SQL: a log is
+//! anything that implements [`LogSource`], a sink anything that implements [`LogSink`].
 //!
-//! Two threads. The *pump* reads the log into a batch and serves the group; the *writer* keeps one batch at a time and
-//! is the only one that waits for the sink, for as long as that is down. So at most two batches are in memory, the group
-//! never misses a heartbeat, and nothing here can hold up the stream.
+//! | module | purpose |
+//! |---|---|
+//! | `main_loop` | the main loop: polls the log, fills a batch, hands it to the writer, handles the result |
+//! | `writer` | calls the sink, one call at a time, until it answers; runs its maintenance between two calls |
+//! | `intake` | the state of each assigned partition, and the batch that is being filled |
+//! | `pace` | the size of a batch, which follows the time that the sink takes for one |
+//! | `status` | counters that any thread may read |
+//! | [`ports`] | both ends of the mirror, as traits over plain values |
+//! | [`digest`] | checksums of records, to find out whether two copies of a log are the same |
 //!
-//! A record that cannot be read for want of something else (the schema registry is down) gets no row: its partition rests before
-//! it, and is read on from there; the others go on.
+//! A mirror has two threads. The main loop reads the log into a batch and serves the consumer group. The writer keeps one
+//! batch at a time and is the only one that waits for the sink, for as long as that is down. So at most two batches are in
+//! memory, the group never misses a heartbeat, and nothing here can hold up the stream.
 //!
-//! Once-ness does not rest on the group, nor on who believes to own what: each write carries the checkpoint that it
-//! expects (offset and epoch) and is refused as a whole where that is another. A refused writer drops what it has and
-//! starts again from the checkpoint as it stands.
+//! Some records cannot be read for want of something else, for example because the schema registry is down. Such a record
+//! gets no row: the mirror pauses its partition before it and continues there later, while the other partitions go on.
+//!
+//! Exactly-once does not depend on the group, nor on any belief about ownership: each write carries the checkpoint that it
+//! expects (offset and epoch) and is refused as a whole where the sink has another. A refused writer drops its batch and
+//! starts again from the checkpoint that the sink has.
 
+pub mod digest;
 mod intake;
+mod main_loop;
 mod pace;
-mod pump;
+pub mod ports;
 mod status;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::io;
@@ -23,8 +38,10 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use main_loop::MainLoop;
+use ports::{LogSink, LogSource, Stop};
 pub use status::{Figures, Status};
-use streams::ports::log::{LogSink, LogSource, Stop};
+use writer::Writer;
 
 /// Sizes and times of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,15 +99,15 @@ impl Mirror {
         let status = Arc::new(Status::default());
         let asked = Stop::default();
         let batches = (sink.batch(), sink.batch());
-        let writer = writer::Writer::new(sink, stop.clone(), settings.clone(), Arc::clone(&status));
-        let pump = pump::Pump::new(source, batches, settings, Arc::clone(&status));
+        let writer = Writer::new(sink, stop.clone(), settings.clone(), Arc::clone(&status));
+        let main_loop = MainLoop::new(source, batches, settings, Arc::clone(&status));
         let writing = thread::Builder::new().name("mirror-writer".into()).spawn(move || writer.run(&todo, &done))?;
         let watch = asked.clone();
-        let pumping = thread::Builder::new().name("mirror-pump".into()).spawn(move || {
-            pump.run(&watch, &jobs, &results);
+        let reading = thread::Builder::new().name("mirror-loop".into()).spawn(move || {
+            main_loop.run(&watch, &jobs, &results);
             stop.set();
         })?;
-        Ok(Mirror { asked, status, threads: vec![pumping, writing] })
+        Ok(Mirror { asked, status, threads: vec![reading, writing] })
     }
 
     /// What it has done so far and where it stands.

@@ -6,7 +6,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::ports::log::LogRecord;
+use crate::ports::LogRecord;
 
 /// What a record is told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ pub fn hash_headers<'h>(headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::log::Header;
-    use crate::record::TopicPartition;
+    use crate::ports::Header;
+    use streams::record::TopicPartition;
 
     fn digest(change: impl FnOnce(&mut LogRecord<'_>)) -> Digest {
         let partition = TopicPartition::new("t", 0);

@@ -1,10 +1,10 @@
-//! What the pump holds between two polls: the partitions that are ours, and the batch that is being filled.
+//! What the main loop holds between two polls: the partitions that are ours, and the batch that is being filled.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use streams::digest::Digest;
-use streams::ports::log::{Advance, LogBatch, LogReceiver, LogRecord, NotYet, SinkCheckpoint, TopicPartition};
+use crate::digest::Digest;
+use crate::ports::{Advance, LogBatch, LogReceiver, LogRecord, NotYet, SinkCheckpoint, TopicPartition};
 
 /// A partition that the group gave us.
 #[derive(Debug)]

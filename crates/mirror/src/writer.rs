@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Settings, Status};
-use streams::ports::log::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
+use crate::ports::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
 
-/// What the pump asks for.
+/// A request of the main loop.
 pub(super) enum Job<B> {
     /// Take these partitions over.
     Claim(Vec<TopicPartition>),
@@ -41,9 +41,9 @@ impl<S: LogSink> Writer<S> {
         Writer { sink, stop, settings, status }
     }
 
-    /// Works until the pump hangs up or a call is stopped.
+    /// Works until the main loop has ended or a call is stopped.
     pub(super) fn run(mut self, todo: &Receiver<Job<S::Batch>>, done: &SyncSender<Done<S::Batch>>) {
-        if self.insist(LogSink::begin).is_none() {
+        if self.retry(LogSink::begin).is_none() {
             return;
         }
         let mut next_tending = Instant::now();
@@ -85,14 +85,14 @@ impl<S: LogSink> Writer<S> {
 
     fn work(&mut self, job: Job<S::Batch>) -> Option<Done<S::Batch>> {
         Some(match job {
-            Job::Claim(partitions) => Done::Claimed(self.insist(|sink| sink.claim(&partitions))?),
+            Job::Claim(partitions) => Done::Claimed(self.retry(|sink| sink.claim(&partitions))?),
             Job::Read(partitions) => {
-                let found = self.insist(|sink| sink.read(&partitions))?;
+                let found = self.retry(|sink| sink.read(&partitions))?;
                 Done::Read(partitions, found)
             }
             Job::Write(batch, advances) => {
                 let mut took = Duration::ZERO;
-                let outcome = self.insist(|sink| {
+                let outcome = self.retry(|sink| {
                     // The last try alone: pauses and failures say nothing of the batch.
                     let started = Instant::now();
                     let outcome = sink.write(&batch, &advances);
@@ -105,7 +105,7 @@ impl<S: LogSink> Writer<S> {
     }
 
     /// Calls the sink until it answers, with doubling pauses; `None` when stopped.
-    fn insist<T>(&mut self, mut call: impl FnMut(&mut S) -> Result<T, SinkError>) -> Option<T> {
+    fn retry<T>(&mut self, mut call: impl FnMut(&mut S) -> Result<T, SinkError>) -> Option<T> {
         let (mut pause, since, mut tries) = (self.settings.first_pause, Instant::now(), 1_u64);
         loop {
             match call(&mut self.sink) {
@@ -131,7 +131,7 @@ impl<S: LogSink> Writer<S> {
                         %reason,
                         "the mirror cannot write to Postgres and retries; the stream goes on"
                     );
-                    if !self.rest(pause) {
+                    if !self.pause(pause) {
                         return None;
                     }
                     pause = (pause * 2).min(self.settings.longest_pause);
@@ -142,7 +142,7 @@ impl<S: LogSink> Writer<S> {
     }
 
     /// Waits; false when stopped meanwhile.
-    fn rest(&self, pause: Duration) -> bool {
+    fn pause(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         while !self.stop.is_set() {
             let left = until.saturating_duration_since(Instant::now());
