@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use helixstream::domain::event::{BadInput, Event, Limits, decode};
 
-use super::model::json::Json;
-use super::model::{self, Record, Settings, generate};
+use reference_model::json::Json;
+use reference_model::{Record, Settings, generate};
 
 /// Identities of the model and digests met so far, to be held one to one.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub fn assert_agreed(record: &Record, limits: &Limits, ours: &Result<Event, BadI
         ..Settings::default()
     };
     let text = || String::from_utf8_lossy(record.value.as_deref().unwrap_or_default());
-    match (ours, model::decode(record, &settings)) {
+    match (ours, reference_model::decode(record, &settings)) {
         (Err(ours), Err(theirs)) => assert_eq!(ours.class.as_str(), theirs.class, "{}: {ours}", text()),
         (Ok(ours), Ok(theirs)) => {
             assert_same(ours, &theirs, &text());
@@ -36,7 +36,7 @@ pub fn assert_agreed(record: &Record, limits: &Limits, ours: &Result<Event, BadI
     }
 }
 
-fn assert_same(ours: &Event, theirs: &model::Event, text: &str) {
+fn assert_same(ours: &Event, theirs: &reference_model::Event, text: &str) {
     assert_eq!((&ours.event_id, ours.kind.as_str()), (&theirs.event_id, theirs.event_type.as_str()), "{text}");
     assert_eq!((&ours.memory_id, &ours.node_id), (&theirs.memory_id, &theirs.node_id), "{text}");
     assert_eq!((ours.timestamp as i64, ours.version), (theirs.timestamp_ns, theirs.version), "{text}");

@@ -8,8 +8,8 @@ use testkit::Random;
 
 use super::agree::{Seen, assert_agreed};
 use super::memory::peak_of;
-use super::model::Record;
 use super::samples::{assert_same_on_the_wire, payload, samples};
+use reference_model::Record;
 
 const CASES: u64 = 120_000;
 

@@ -4,8 +4,6 @@ mod agree;
 mod bounds;
 mod fuzz;
 mod memory;
-#[path = "../model/mod.rs"]
-mod model;
 mod samples;
 
 #[global_allocator]

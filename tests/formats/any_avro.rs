@@ -60,7 +60,7 @@ fn a_foreign_schema_is_read_as_its_writer_meant_it() {
         [[sink]]\nname = \"out\"\ntopic = \"out\"\npartitions = 1\nfrom = \"p.records\"\n";
     // "a"; the union's second branch, 20; one block of two entries; the end of the map.
     let body = b"\x02a\x02\x28\x04\x02z\x02\x02y\x04\x00";
-    let value = |value: Vec<u8>| crate::model::Record { value: Some(value), ..event(0, "{}") };
+    let value = |value: Vec<u8>| reference_model::Record { value: Some(value), ..event(0, "{}") };
     let records = [value(framed(id, body)), value(framed(id, &body[..4])), event(2, "{\"n\":1}")];
     let outs = run_all(&topology(text, &[]), &records, Some(codec));
     let class = |out: &Out| {

@@ -1,7 +1,6 @@
 //! Avro in and out, by a real registry: an event says the same in Avro as in JSON, and an output is read back as it was.
 
 use crate::drive::{Out, event, run_with, samples, shipped, topology};
-use crate::model::{self, generate, generate_time};
 use crate::support::{Registry, unique};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
@@ -11,6 +10,7 @@ use helixstream::edges::avro;
 use helixstream::edges::avro::schemas::VERSIONS;
 use helixstream::edges::avro::settings::{RegistrySettings, SubjectNames};
 use helixstream::streams::ports::{Codec, CodecError};
+use reference_model::{generate, generate_time};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn newest(name: &str) -> &'static str {
 }
 
 /// The dead letters of records, as class and message.
-fn dead_letters(records: &[model::Record], codec: &Arc<dyn Codec>) -> Vec<(String, String)> {
+fn dead_letters(records: &[reference_model::Record], codec: &Arc<dyn Codec>) -> Vec<(String, String)> {
     let outs = crate::drive::run_all(&shipped("memory.toml", &[]), records, Some(codec.clone()));
     let header = |out: &Out, name: &str| out.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
     let dead = outs.iter().filter(|out| out.topic.ends_with("dead-letters"));
@@ -119,7 +119,7 @@ fn bad_avro_is_a_dead_letter_that_says_why() {
         (cleared("entities.x"), "malformed_avro", "no event clears"),
     ];
     for (value, class, part) in cases {
-        let record = model::Record { value: Some(value.clone()), ..event(0, "") };
+        let record = reference_model::Record { value: Some(value.clone()), ..event(0, "") };
         let dead = dead_letters(&[record], &codec);
         match class {
             "" => assert_eq!(dead, [], "{value:?}"),

@@ -1,6 +1,5 @@
 //! Runs a shipped topology file in the driver.
 
-use crate::model;
 use crate::support::repo_path;
 use helixstream::app;
 use helixstream::config::{self, Topology};
@@ -32,12 +31,12 @@ pub fn topology(text: &str, pairs: &[String]) -> Topology {
 }
 
 /// What comes of records, but for dead letters, in order of emission.
-pub fn run(file: &Topology, records: &[model::Record]) -> Vec<Out> {
+pub fn run(file: &Topology, records: &[reference_model::Record]) -> Vec<Out> {
     run_with(file, records, None)
 }
 
 /// The same with what reads and writes Avro.
-pub fn run_with(file: &Topology, records: &[model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
+pub fn run_with(file: &Topology, records: &[reference_model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
     let dead = &file.graph.dead_letters.as_ref().unwrap().topic;
     let mut outs = run_all(file, records, codec);
     outs.retain(|out| out.topic != *dead);
@@ -45,13 +44,13 @@ pub fn run_with(file: &Topology, records: &[model::Record], codec: Option<Arc<dy
 }
 
 /// The same with dead letters among it.
-pub fn run_all(file: &Topology, records: &[model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
+pub fn run_all(file: &Topology, records: &[reference_model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
     let engine = app::topology_builder::build_with(file, &None, codec).unwrap();
     let id = &file.values.resolver.application_id;
     let mut driver = TopologyDriver::new(&engine, id, &app::topology_builder::sizes(file));
     let (mut batch, mut found) = (RecordBatch::new(), Vec::new());
     for record in records {
-        let model::Record { partition, offset, timestamp_ms, .. } = *record;
+        let reference_model::Record { partition, offset, timestamp_ms, .. } = *record;
         batch.clear();
         let origin = Origin { topic: "helixagent.memory.events", partition, offset, timestamp_ms };
         let headers = record.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice())));
@@ -73,15 +72,21 @@ pub fn run_all(file: &Topology, records: &[model::Record], codec: Option<Arc<dyn
 }
 
 /// A record of the events topic that holds an event as bare JSON.
-pub fn event(offset: i64, json: &str) -> model::Record {
+pub fn event(offset: i64, json: &str) -> reference_model::Record {
     let (topic, value) = ("helixagent.memory.events".to_owned(), Some(json.as_bytes().to_vec()));
-    model::Record { topic, offset, timestamp_ms: 1_700_000_000_000, value, ..model::Record::default() }
+    reference_model::Record {
+        topic,
+        offset,
+        timestamp_ms: 1_700_000_000_000,
+        value,
+        ..reference_model::Record::default()
+    }
 }
 
 /// The samples, as they were captured.
-pub fn samples() -> Vec<model::Record> {
+pub fn samples() -> Vec<reference_model::Record> {
     let records = crate::support::records::read_file(repo_path("tests/fixtures/helixagent-events.jsonl"));
-    let record = |r: crate::support::Record| model::Record {
+    let record = |r: crate::support::Record| reference_model::Record {
         topic: "helixagent.memory.events".to_owned(),
         partition: r.partition,
         offset: r.offset,

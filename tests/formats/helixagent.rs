@@ -3,8 +3,8 @@
 
 use crate::drive::{Out, run, samples, shipped};
 use crate::go::{self, Applied};
-use crate::model::{self, generate, generate_time};
 use crate::schemas::Schemas;
+use reference_model::{generate, generate_time};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ const NODE: &str = "helixstream-nodes";
 
 /// Holds every output of records against the JSON one; how many there were, of memories, conflicts and users.
 #[track_caller]
-fn hold(records: &[model::Record], pairs: &[String], schemas: &Schemas) -> [usize; 3] {
+fn hold(records: &[reference_model::Record], pairs: &[String], schemas: &Schemas) -> [usize; 3] {
     let plain = run(&shipped("memory.toml", &[&[], pairs].concat()), records);
     let theirs = run(&shipped("helixagent.toml", pairs), records);
     assert_eq!(plain.len(), theirs.len());

@@ -1,7 +1,5 @@
 //! The formats of sources and sinks: what HelixAgent's Go nodes can read, held by their rules; Avro by a real schema registry.
 
-#[path = "../model/mod.rs"]
-mod model;
 #[path = "../support/mod.rs"]
 mod support;
 

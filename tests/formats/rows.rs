@@ -2,7 +2,6 @@
 
 use crate::avro::{avro_toml, codec, newest};
 use crate::drive::{Out, run_with, samples, shipped, topology};
-use crate::model::{self, generate};
 use crate::support::postgres::query;
 use crate::support::{Postgres, Registry, unique};
 use crate::to_avro::{self, framed};
@@ -13,6 +12,7 @@ use helixstream::domain::event::{self, Limits};
 use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, EventRows, SnapshotRows};
 use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, RowMapper, Stop, TopicPartition, Written};
+use reference_model::generate;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,14 +33,14 @@ fn is_good(value: Option<&[u8]>) -> bool {
 }
 
 /// Records of one log in which much collides; without NUL, which SQL's text has not.
-fn log() -> Vec<model::Record> {
+fn log() -> Vec<reference_model::Record> {
     let streams = testkit::seeds(60).flat_map(|seed| generate::stream(seed, 12, true).records).chain(samples());
-    let has_nul = |r: &model::Record| {
+    let has_nul = |r: &reference_model::Record| {
         let inner = r.value.as_deref().and_then(|v| serde_json::from_slice::<Value>(v).ok());
         let payload = inner.and_then(|v| STANDARD.decode(v["payload"].as_str()?).ok());
         [r.value.clone(), payload].iter().flatten().any(|v| v.windows(6).any(|w| w == b"\\u0000"))
     };
-    let mut records: Vec<model::Record> = streams.filter(|record| !has_nul(record)).collect();
+    let mut records: Vec<reference_model::Record> = streams.filter(|record| !has_nul(record)).collect();
     let mut next = BTreeMap::new();
     for record in &mut records {
         let offset = next.entry(record.partition).or_insert(0);
@@ -50,9 +50,14 @@ fn log() -> Vec<model::Record> {
 }
 
 /// The same events in another encoding each, where they can be said in it: bare, enveloped, Avro, from the `first` on in turn.
-fn encoded(records: &[model::Record], first: usize, id: u32, schema: &Schema) -> (Vec<model::Record>, [usize; 3]) {
+fn encoded(
+    records: &[reference_model::Record],
+    first: usize,
+    id: u32,
+    schema: &Schema,
+) -> (Vec<reference_model::Record>, [usize; 3]) {
     let mut counts = [0; 3];
-    let one = |(at, record): (usize, &model::Record)| {
+    let one = |(at, record): (usize, &reference_model::Record)| {
         let value = record.value.as_deref();
         let other = match (at + first) % 3 {
             1 => value.map(envelope).filter(|_| is_good(value)),
@@ -61,7 +66,7 @@ fn encoded(records: &[model::Record], first: usize, id: u32, schema: &Schema) ->
         };
         let other = other.filter(|other| other[0] == 0 || is_good(Some(other)));
         counts[other.as_ref().map_or(0, |value| if value[0] == 0 { 2 } else { 1 })] += 1;
-        model::Record { value: other.or_else(|| record.value.clone()), ..record.clone() }
+        reference_model::Record { value: other.or_else(|| record.value.clone()), ..record.clone() }
     };
     (records.iter().enumerate().map(one).collect(), counts)
 }
@@ -87,7 +92,10 @@ fn mirror<'r>(url: &str, rows: impl RowMapper + 'static, records: impl IntoItera
     assert_eq!(sink.write(&batch, &advances), Ok(Written::Kept { rejected: 0 }));
 }
 
-fn events<'r>(partitions: &'r [TopicPartition], records: &'r [model::Record]) -> impl Iterator<Item = LogRecord<'r>> {
+fn events<'r>(
+    partitions: &'r [TopicPartition],
+    records: &'r [reference_model::Record],
+) -> impl Iterator<Item = LogRecord<'r>> {
     records.iter().map(|record| LogRecord {
         partition: &partitions[usize::try_from(record.partition).unwrap()],
         offset: record.offset,

@@ -175,7 +175,7 @@ fn dead_letters_of_strange_ids_say_unknown_schema() {
         Avro::new(RegistrySettings { wait: Duration::from_secs(60), ..settings(Registry::shared().url()) }).unwrap(),
     );
     let records: Vec<_> = [0, 2_000_000_000, i32::MAX as u32, u32::MAX]
-        .map(|id| crate::model::Record { value: Some(framed(id, b"x")), ..event(0, "{}") })
+        .map(|id| reference_model::Record { value: Some(framed(id, b"x")), ..event(0, "{}") })
         .into();
     let outs = run_all(&shipped("memory.toml", &[]), &records, Some(codec));
     let classes = outs.iter().flat_map(|out| &out.headers).filter(|(name, _)| name == "__streams.errors.exception");

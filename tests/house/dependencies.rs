@@ -17,6 +17,8 @@ pub struct Manifest {
     pub member: String,
     /// Dependencies of what is shipped, not of tests.
     pub dependencies: Vec<String>,
+    /// Dependencies of its tests alone.
+    pub dev_dependencies: Vec<String>,
 }
 
 /// The manifests of the members below `crates/`.
@@ -24,18 +26,26 @@ pub fn manifests() -> Vec<Manifest> {
     let paths = files(&["crates"]).into_iter().filter(|path| path.ends_with("/Cargo.toml"));
     let read_one = |path: String| {
         let member = path.trim_start_matches("crates/").trim_end_matches("/Cargo.toml").to_owned();
-        Manifest { member, dependencies: dependencies(&read(&path).parse().unwrap()) }
+        Manifest::of(member, &read(&path).parse().unwrap())
     };
     paths.map(read_one).collect()
 }
 
 /// The manifest of the root package.
 pub fn root_manifest() -> Manifest {
-    Manifest { member: "the root package".to_owned(), dependencies: dependencies(&manifest()) }
+    Manifest::of("the root package".to_owned(), &manifest())
 }
 
-fn dependencies(table: &toml::Table) -> Vec<String> {
-    let direct = table.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+impl Manifest {
+    fn of(member: String, table: &toml::Table) -> Manifest {
+        let [dependencies, dev_dependencies] =
+            ["dependencies", "dev-dependencies"].map(|kind| dependencies(table, kind));
+        Manifest { member, dependencies, dev_dependencies }
+    }
+}
+
+fn dependencies(table: &toml::Table, kind: &str) -> Vec<String> {
+    let direct = table.get(kind).and_then(toml::Value::as_table).cloned().unwrap_or_default();
     let named =
         |(name, found): (String, toml::Value)| if is_member(&name, &found) { name.replace('_', "-") } else { name };
     direct.into_iter().map(named).collect()

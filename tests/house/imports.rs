@@ -12,8 +12,17 @@ const PURE_CRATES: &[&str] =
     &["base64", "itoa", "memchr", "ryu-js", "serde", "serde_json", "thiserror", "typed-arena", "uuid", "xxhash-rust"];
 
 /// The members that are pure: bytes in, data out. The engine may log besides, since it reports rebuilds, lost producers and retries.
-const PURE_MEMBERS: &[(&str, &[&str])] =
-    &[("json", &[]), ("memory", &[]), ("streams", &["tracing"]), ("operators", &[]), ("memory-operators", &[])];
+const PURE_MEMBERS: &[(&str, &[&str])] = &[
+    ("json", &[]),
+    ("memory", &[]),
+    ("streams", &["tracing"]),
+    ("operators", &[]),
+    ("memory-operators", &[]),
+    ("reference-model", &[]),
+];
+
+/// The members that only tests use.
+const FOR_TESTS: &[&str] = &["testkit", "reference-model"];
 
 /// What each member may import of the others. The root package may import all of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -21,6 +30,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("secret", &[]),
     ("testkit", &[]),
+    // Its independence is its value: it shares no code with what it is compared with.
+    ("reference-model", &["testkit"]),
     ("streams", &[]),
     ("memory", &["json"]),
     ("operators", &["json", "memory", "streams"]),
@@ -89,7 +100,7 @@ fn part(segments: &[String]) -> Option<&str> {
 fn members_import_only_what_the_map_allows() {
     let all = manifests();
     let mut wrong: Vec<String> = Vec::new();
-    for Manifest { member, dependencies } in &all {
+    for Manifest { member, dependencies, .. } in &all {
         let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| name == member) else {
             wrong.push(format!("crates/{member}/Cargo.toml: say in MAY_IMPORT what it may import"));
             continue;
@@ -117,6 +128,28 @@ fn pure_members_use_pure_crates_only() {
         wrong.extend(found.map(|name| format!("crates/{pure}/Cargo.toml: {name}")));
     }
     none("the domain, the engine and the operators use small pure crates only", &wrong);
+}
+
+#[test]
+fn only_tests_use_the_members_for_tests() {
+    // The fuzz targets, outside of crates/, are tests as well.
+    let shipped = manifests().into_iter().filter(|manifest| !FOR_TESTS.contains(&manifest.member.as_str()));
+    let mut wrong = Vec::new();
+    for Manifest { member, dependencies, .. } in shipped.chain([root_manifest()]) {
+        let found = dependencies.iter().filter(|name| FOR_TESTS.contains(&name.as_str()));
+        wrong.extend(found.map(|name| format!("{member}: {name} belongs to [dev-dependencies]")));
+    }
+    none("what is shipped depends on a member for tests", &wrong);
+}
+
+#[test]
+fn the_reference_model_is_tested_without_the_code_that_it_is_compared_with() {
+    let all = manifests();
+    let model =
+        all.iter().find(|manifest| manifest.member == "reference-model").expect("there is crates/reference-model");
+    let members = model.dev_dependencies.iter().filter(|name| all.iter().any(|other| other.member == **name));
+    let wrong: Vec<String> = members.filter(|name| *name != "testkit").cloned().collect();
+    none("a member among the [dev-dependencies] of crates/reference-model", &wrong);
 }
 
 #[test]

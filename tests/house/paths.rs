@@ -18,11 +18,13 @@ pub const MEMBERS: &[&str] = &[
     "mirror",
     "mirror_postgres",
     "operators",
+    "reference_model",
     "script",
     "secret",
     "streams",
     "streams_kafka",
     "streams_rocksdb",
+    "testkit",
     "topology_file",
 ];
 

@@ -4,8 +4,8 @@
 use helixstream::domain::state::Layout;
 use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 
-use crate::model::{self, Decision, Strategy, generate, json};
 use crate::ours;
+use reference_model::{Decision, Strategy, generate, json};
 
 /// What the resolver of these tests does with a path and its contenders' values, canonical JSON.
 enum Rule {
@@ -49,7 +49,7 @@ impl CustomResolver for Ours {
     }
 }
 
-fn theirs(path: &str, contenders: &[model::Contender]) -> Decision {
+fn theirs(path: &str, contenders: &[reference_model::Contender]) -> Decision {
     let values: Vec<String> = contenders.iter().map(|c| c.value.canonical()).collect();
     match rule(path, &values.iter().map(String::as_str).collect::<Vec<_>>()) {
         Rule::Choose(at) => Decision::Value(contenders[at].value.clone()),
@@ -66,10 +66,10 @@ fn a_custom_resolver_decides_as_the_page_says() {
         let mut stream = generate::stream(seed, 12, false);
         stream.settings.strategy = Strategy::Custom(theirs);
         let ours = ours::run_with(&stream.records, &stream.settings, Layout::default(), Some(&Ours));
-        let theirs = model::run(&stream.records, &stream.settings);
+        let theirs = reference_model::run(&stream.records, &stream.settings);
         let snapshots: Vec<&str> = ours.snapshots.iter().map(|(_, value, _)| value.as_str()).collect();
         assert_eq!(snapshots, theirs.snapshots.iter().map(|e| e.value.as_str()).collect::<Vec<_>>(), "stream {seed}");
-        let normalised = |value: &str| model::run::normalise_conflict(value);
+        let normalised = |value: &str| reference_model::run::normalise_conflict(value);
         let conflicts: Vec<String> = ours.conflicts.iter().map(|(_, value, _)| normalised(value)).collect();
         let expected: Vec<String> = theirs.conflicts.iter().map(|e| normalised(&e.value)).collect();
         assert_eq!(conflicts, expected, "stream {seed}");

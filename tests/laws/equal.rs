@@ -2,8 +2,8 @@
 
 use helixstream::domain::state::Layout;
 
-use crate::model::{self, generate};
 use crate::ours;
+use reference_model::generate;
 
 /// Streams whose whole output is compared.
 const STREAMS: u64 = 20_000;
@@ -11,10 +11,10 @@ const STREAMS: u64 = 20_000;
 fn compare(seed: u64, max_records: usize) {
     let stream = generate::stream(seed, max_records, true);
     let ours = ours::run(&stream.records, &stream.settings);
-    let theirs = model::run(&stream.records, &stream.settings);
+    let theirs = reference_model::run(&stream.records, &stream.settings);
     let snapshots = theirs.snapshots.iter().map(|e| (e.key.clone(), e.value.clone(), e.timestamp_ms));
     assert_eq!(ours.snapshots, snapshots.collect::<Vec<_>>(), "snapshots of stream {seed}");
-    let normalised = |value: &str| model::run::normalise_conflict(value);
+    let normalised = |value: &str| reference_model::run::normalise_conflict(value);
     let conflicts = theirs.conflicts.iter().map(|e| (e.key.clone(), normalised(&e.value), e.timestamp_ms));
     let mine = ours.conflicts.iter().map(|(key, value, time)| (key.clone(), normalised(value), *time));
     assert_eq!(mine.collect::<Vec<_>>(), conflicts.collect::<Vec<_>>(), "conflicts of stream {seed}");

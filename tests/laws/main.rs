@@ -1,8 +1,5 @@
-//! The laws of docs/semantics.md, each by its name, against the naive reference in `tests/model`,
+//! The laws of docs/semantics.md, each by its name, against the naive reference in `crates/reference-model`,
 //! on streams over a tiny domain in which everything collides.
-
-#[path = "../model/mod.rs"]
-mod model;
 
 mod custom;
 mod equal;

@@ -11,8 +11,6 @@ use helixstream::domain::step::{read, step_within};
 use helixstream::domain::strategy::CustomResolver;
 use helixstream::domain::view::ResolutionContext;
 
-use crate::model;
-
 /// Rows of all memories.
 #[derive(Debug, Default, PartialEq)]
 pub struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
@@ -74,19 +72,19 @@ impl Rows for Recorder<'_> {
 }
 
 /// The model's settings as ours.
-pub fn settings(of: &model::Settings) -> Settings {
-    let strategy = |s: &model::Strategy| s.name().parse().expect("a strategy");
+pub fn settings(of: &reference_model::Settings) -> Settings {
+    let strategy = |s: &reference_model::Strategy| s.name().parse().expect("a strategy");
     Settings {
         strategy: strategy(&of.strategy),
         overrides: of.overrides.iter().map(|(path, s)| (path.clone(), strategy(s))).collect(),
         delete_policy: match of.delete_policy {
-            model::DeletePolicy::UpdateWins => "update_wins".parse().expect("a policy"),
-            model::DeletePolicy::DeleteWins => "delete_wins".parse().expect("a policy"),
+            reference_model::DeletePolicy::UpdateWins => "update_wins".parse().expect("a policy"),
+            reference_model::DeletePolicy::DeleteWins => "delete_wins".parse().expect("a policy"),
         },
         trust_clocks: of.trust_clocks,
         unclocked: match of.unclocked {
-            model::Unclocked::ByTime => "by_time".parse().expect("a rule"),
-            model::Unclocked::Concurrent => "concurrent".parse().expect("a rule"),
+            reference_model::Unclocked::ByTime => "by_time".parse().expect("a rule"),
+            reference_model::Unclocked::Concurrent => "concurrent".parse().expect("a rule"),
         },
         max_clock_skew_ns: of.max_clock_skew_ns,
         max_contenders: of.max_contenders,
@@ -115,19 +113,19 @@ impl Run {
 }
 
 /// Runs records in order, the event at its own memory first, then at those that it absorbs.
-pub fn run(records: &[model::Record], settings: &model::Settings) -> Run {
+pub fn run(records: &[reference_model::Record], settings: &reference_model::Settings) -> Run {
     run_in(records, settings, Layout::default())
 }
 
 /// The same, with rows cut as `layout` says.
-pub fn run_in(records: &[model::Record], settings: &model::Settings, layout: Layout) -> Run {
+pub fn run_in(records: &[reference_model::Record], settings: &reference_model::Settings, layout: Layout) -> Run {
     run_with(records, settings, layout, None)
 }
 
 /// The same, with a custom resolver.
 pub fn run_with(
-    records: &[model::Record],
-    settings: &model::Settings,
+    records: &[reference_model::Record],
+    settings: &reference_model::Settings,
     layout: Layout,
     custom: Option<&dyn CustomResolver>,
 ) -> Run {

@@ -4,8 +4,8 @@
 use jsonschema::{Registry, Validator};
 use serde_json::Value;
 
-use crate::model::generate;
 use crate::ours;
+use reference_model::generate;
 
 fn schema(name: &str) -> Value {
     let path = format!("{}/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));

@@ -1,8 +1,8 @@
 //! The law above all others: the resolved state of a memory is a pure function of the set of its events.
 
-use crate::model::generate::{self, MEMORIES};
-use crate::model::{Record, Settings};
 use crate::ours;
+use reference_model::generate::{self, MEMORIES};
+use reference_model::{Record, Settings};
 use testkit::Random;
 
 const STREAMS: u64 = 3_000;

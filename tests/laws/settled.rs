@@ -5,8 +5,8 @@ use helixstream::domain::state::Layout;
 use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use helixstream::memories::settlement::{self, Conflict, Decision};
 
-use crate::model::{self, Record, Strategy, generate};
 use crate::ours;
+use reference_model::{Record, Strategy, generate};
 
 struct Ask;
 
@@ -33,7 +33,7 @@ fn a_settlement_supersedes_its_conflict() {
     let (mut settled, mut refused) = (0, 0);
     for seed in testkit::seeds(2_000) {
         let mut stream = generate::stream(seed, 14, false);
-        stream.settings.strategy = Strategy::Custom(|_, _| model::Decision::Defer);
+        stream.settings.strategy = Strategy::Custom(|_, _| reference_model::Decision::Defer);
         stream.settings.overrides.clear();
         let (max_clock_entries, max_value_bytes) = (stream.settings.max_clock_entries, stream.settings.max_value_bytes);
         let limits = Limits { max_clock_entries, max_value_bytes };

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use helixstream::domain::state::Layout;
 
-use crate::model::{Record, Settings};
 use crate::ours::{self, Map};
+use reference_model::{Record, Settings};
 
 /// Rows of three memories: pages, a value of its own, an open conflict, a delete against an update, an absorb, a clock of `~`.
 const VERSION_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/state-v1.rows");

@@ -2,9 +2,9 @@
 
 use crate::events::{Events, bad_record};
 use crate::expect;
-use crate::model::{self, Settings, files};
 use crate::support::{Broker, Record, records, tools, wait_until};
 use crate::trial::Trial;
+use reference_model::{Settings, files};
 use testkit::Random;
 
 const RECORDS: usize = 10_000;
@@ -39,7 +39,7 @@ fn assert_dead_letters(trial: &Trial, settings: &Settings, published: &[Record])
     let mut bad = 0;
     for record in files::read_records(&as_file(published), &trial.topic("events")) {
         let letter = found.iter().find(|letter| (letter.partition, letter.offset) == (record.partition, record.offset));
-        let Err(reason) = model::decode(&record, settings) else {
+        let Err(reason) = reference_model::decode(&record, settings) else {
             assert!(letter.is_none(), "a good record was refused: {letter:?}");
             continue;
         };

@@ -1,10 +1,10 @@
 //! Events in which much collides, spread over many memories: the model's generator with its three memories made many.
 
-use crate::model::generate::{self, Members};
-use crate::model::generate_bad::bad_value;
-use crate::model::{self, Settings};
 use crate::support::Record;
 use crate::trial::PARTITIONS;
+use reference_model::Settings;
+use reference_model::generate::{self, Members};
+use reference_model::generate_bad::bad_value;
 use testkit::Random;
 
 /// Time of the records, 2023-11-14: around the events' own times.
@@ -40,7 +40,11 @@ impl Events {
         loop {
             let record = self.next();
             let Record { partition, timestamp_ms, value, .. } = record.clone();
-            if model::decode(&model::Record { partition, timestamp_ms, value, ..Default::default() }, settings).is_ok()
+            if reference_model::decode(
+                &reference_model::Record { partition, timestamp_ms, value, ..Default::default() },
+                settings,
+            )
+            .is_ok()
             {
                 return record;
             }
@@ -93,10 +97,16 @@ pub fn bad_record(rng: &mut Random, settings: &Settings) -> Record {
         let (value, _) = bad_value(rng, settings);
         let partition = rng.below(PARTITIONS as usize) as i32;
         let key = rng.pick(&[None, Some(b"k".to_vec()), Some(vec![0xff, 0])]);
-        let record = model::Record { partition, timestamp_ms: RECORD_MS, key, value, ..model::Record::default() };
+        let record = reference_model::Record {
+            partition,
+            timestamp_ms: RECORD_MS,
+            key,
+            value,
+            ..reference_model::Record::default()
+        };
         // Some are bad by their record's time alone, which no broker takes.
-        if model::decode(&record, settings).is_err() {
-            let model::Record { key, value, .. } = record;
+        if reference_model::decode(&record, settings).is_err() {
+            let reference_model::Record { key, value, .. } = record;
             let headers = vec![("h".to_owned(), Some(b"1".to_vec())), ("h".to_owned(), Some(Vec::new()))];
             return Record { partition, offset: 0, timestamp_ms: RECORD_MS, key, value, headers };
         }

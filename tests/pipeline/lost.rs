@@ -4,12 +4,12 @@
 use crate::events::Events;
 use crate::expect;
 use crate::growth::{event, wait_for_memories};
-use crate::model::Settings;
 use crate::support::{Record, wait_until};
 use crate::trial::{PARTITIONS, TASKS, Trial, assert_mirrored, database};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
+use reference_model::Settings;
 use rustix::process::Signal;
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
 //! A database of the test's own, filled through the mirror's row mapper and sink, and asked over one connection.
 
-use super::model::Record;
 use super::support::Postgres;
 use helixstream::domain::event::Limits;
 use helixstream::edges::postgres::{Database as Target, PostgresSink};
 use helixstream::memories::mirror::EventRows;
 use helixstream::streams::record::TopicPartition;
 use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, Written};
+use reference_model::Record;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::collections::BTreeMap;

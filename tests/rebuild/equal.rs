@@ -2,10 +2,10 @@
 //! and HelixAgent's own, under every strategy, override, policy and rule.
 
 use super::database::{Database, sql};
-use super::model::{self, DeletePolicy, Record, Strategy, Unclocked, generate};
 use super::support::{records, repo_path};
 use super::{event, names, ours};
 use helixstream::domain::event::Limits;
+use reference_model::{DeletePolicy, Record, Strategy, Unclocked, generate};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::Random;
@@ -28,14 +28,14 @@ fn stream(seed: u64, max_records: usize) -> (Vec<Record>, Vec<String>) {
 }
 
 /// What the stream resolves the memories to.
-fn resolve(records: &[Record], memories: &[String], settings: &model::Settings, to: &mut Expected) {
+fn resolve(records: &[Record], memories: &[String], settings: &reference_model::Settings, to: &mut Expected) {
     let records: Vec<Record> = records.iter().map(names::without_nul).collect();
     let run = ours::run(&records, settings);
     let settings = ours::settings(settings);
     to.extend(memories.iter().map(|memory| (memory.clone(), run.resolved(memory, &settings))));
 }
 
-fn limits(settings: &model::Settings) -> Limits {
+fn limits(settings: &reference_model::Settings) -> Limits {
     Limits { max_clock_entries: settings.max_clock_entries, max_value_bytes: settings.max_value_bytes }
 }
 
@@ -71,7 +71,7 @@ impl Compared {
 }
 
 /// Writes settings as `run` does when it starts.
-fn write_settings(database: &mut Database, settings: &model::Settings) {
+fn write_settings(database: &mut Database, settings: &reference_model::Settings) {
     let overrides: serde_json::Map<String, serde_json::Value> =
         settings.overrides.iter().map(|(path, strategy)| (path.clone(), strategy.name().into())).collect();
     let insert = "INSERT INTO memory_resolver_settings
@@ -84,14 +84,14 @@ fn write_settings(database: &mut Database, settings: &model::Settings) {
     database.rows(insert.bind(i64::try_from(settings.max_clock_skew_ns).unwrap()));
 }
 
-fn policy(settings: &model::Settings) -> &'static str {
+fn policy(settings: &reference_model::Settings) -> &'static str {
     match settings.delete_policy {
         DeletePolicy::UpdateWins => "update_wins",
         DeletePolicy::DeleteWins => "delete_wins",
     }
 }
 
-fn unclocked(settings: &model::Settings) -> &'static str {
+fn unclocked(settings: &reference_model::Settings) -> &'static str {
     match settings.unclocked {
         Unclocked::ByTime => "by_time",
         Unclocked::Concurrent => "concurrent",
@@ -99,7 +99,7 @@ fn unclocked(settings: &model::Settings) -> &'static str {
 }
 
 /// A call in which every setting is given.
-fn call(settings: &model::Settings) -> String {
+fn call(settings: &reference_model::Settings) -> String {
     format!(
         "rebuild_memory_from_events(memory_id, '{}', '{}', {}, '{}', interval '{} microseconds')",
         settings.strategy.name(),
@@ -150,7 +150,7 @@ fn every_strategy_and_rule_reads_the_same_streams_as_the_stream_does() {
     let mut compared = Compared::default();
     for strategy in [Strategy::LastWriteWins, Strategy::Importance, Strategy::VectorClock, Strategy::MergeAll] {
         for rules in 0..16 {
-            let settings = model::Settings {
+            let settings = reference_model::Settings {
                 strategy,
                 overrides: BTreeMap::new(),
                 delete_policy: if rules & 1 == 0 { DeletePolicy::UpdateWins } else { DeletePolicy::DeleteWins },
@@ -203,7 +203,7 @@ fn corners_that_chance_rarely_reaches_resolve_as_the_stream_does() {
         database.mirror(&records, Limits::default());
         let mut expected = Vec::new();
         let memories = ["m", "t0", "t1", "t2"].map(str::to_owned);
-        resolve(&records, &memories, &model::Settings::default(), &mut expected);
+        resolve(&records, &memories, &reference_model::Settings::default(), &mut expected);
         compared.add(&mut database, &expected, "rebuild_memory_from_events(memory_id)", &format!("{expected:?}"));
     }
     assert_eq!(compared.by_status["merged"], 1);
@@ -226,8 +226,8 @@ fn helixagents_own_streams_resolve_as_the_stream_does() {
         })
         .collect();
     database.mirror(&samples, Limits::default());
-    let defaults = model::Settings::default();
-    let decoded = samples.iter().filter_map(|record| model::decode(record, &defaults).ok());
+    let defaults = reference_model::Settings::default();
+    let decoded = samples.iter().filter_map(|record| reference_model::decode(record, &defaults).ok());
     let memories: BTreeSet<String> = decoded
         .flat_map(|event| {
             let absorbed = event.absorbed().into_iter().map(str::to_owned);
@@ -242,7 +242,7 @@ fn helixagents_own_streams_resolve_as_the_stream_does() {
     resolve(&samples, &memories, &defaults, &mut expected);
     compared.add(&mut database, &expected, "rebuild_memory_from_events(memory_id)", "the defaults");
     for strategy in [Strategy::LastWriteWins, Strategy::Importance, Strategy::VectorClock] {
-        let settings = model::Settings { strategy, ..defaults.clone() };
+        let settings = reference_model::Settings { strategy, ..defaults.clone() };
         let mut expected = Vec::new();
         resolve(&samples, &memories, &settings, &mut expected);
         let call = format!("rebuild_memory_from_events(memory_id, '{}')", strategy.name());

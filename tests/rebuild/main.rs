@@ -1,8 +1,6 @@
 //! The mirror's functions on a real PostgreSQL: what SQL rebuilds from mirrored events is what the stream resolves, field by
 //! field, and the functions beside it tell what they say they do.
 
-#[path = "../model/mod.rs"]
-mod model;
 // The stream, as the laws run it; they use more of it than this test does.
 #[allow(dead_code)]
 #[path = "../laws/ours.rs"]
@@ -22,7 +20,7 @@ mod stats;
 mod values;
 
 use helixstream::domain::event::Limits;
-use model::Record;
+use reference_model::Record;
 use serde_json::{Value, json};
 
 /// Events as records of one partition, in order, a second apart from 2026-01-01 on in Kafka's time.

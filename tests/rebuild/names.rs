@@ -1,9 +1,9 @@
 //! Streams of the model all live in the same few memories. Here each gets memories of its own, so that thousands of streams
 //! lie in one database; and NUL becomes U+FFFD, as the mirror has it, where the stream is to read the same.
 
-use super::model::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reference_model::Record;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;

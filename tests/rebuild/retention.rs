@@ -1,9 +1,9 @@
 //! What retention drops, months at a time, and what a rebuild then says of the memories that it has cut.
 
 use super::database::{Database, sql};
-use super::model::Record;
 use super::records;
 use helixstream::domain::event::Limits;
+use reference_model::Record;
 use serde_json::{Value, json};
 
 /// Midnight of a day of 2020, in milliseconds.

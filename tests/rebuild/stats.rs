@@ -1,9 +1,9 @@
 //! Conflicts counted, snapshots held against the rebuild, and what is said where retention has dropped events.
 
 use super::database::{Database, sql};
-use super::model::{self, generate};
 use super::{event, mirrored, ours};
 use helixstream::domain::event::Limits;
+use reference_model::generate;
 use serde_json::json;
 
 #[test]
@@ -53,7 +53,11 @@ fn a_mirror_that_has_caught_up_differs_in_nothing() {
     let mut compared = 0;
     for seed in testkit::seeds(10) {
         let stream = generate::stream(700_000 + seed, 40, true);
-        let settings = model::Settings { max_clock_entries: 4, max_value_bytes: 4000, ..model::Settings::default() };
+        let settings = reference_model::Settings {
+            max_clock_entries: 4,
+            max_value_bytes: 4000,
+            ..reference_model::Settings::default()
+        };
         let run = ours::run(&stream.records, &settings);
         let mut database = Database::create();
         database.mirror(&stream.records, Limits { max_clock_entries: 4, max_value_bytes: 4000 });

@@ -1,11 +1,11 @@
 //! `memory.toml` with one partition in the driver: each task's log is then the whole, as the reference has it.
 
-use crate::model::run::{DeadLetter, Emitted, Outputs};
-use crate::model::{self, Settings};
 use crate::support::repo_path;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{Headers, InRecord, Origin, Record};
 use helixstream::{app, config};
+use reference_model::Settings;
+use reference_model::run::{DeadLetter, Emitted, Outputs};
 
 const TOPIC: &str = "helixagent.memory.events";
 
@@ -45,7 +45,7 @@ impl Driven {
     }
 
     /// Runs one record through.
-    pub fn pipe(&mut self, record: &model::Record) -> Came {
+    pub fn pipe(&mut self, record: &reference_model::Record) -> Came {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), Some(&value[..]))).collect();
         let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);
         let origin = Origin { topic: TOPIC, partition: record.partition, offset, timestamp_ms };

@@ -1,10 +1,10 @@
 //! Tombstones: docs/semantics.md, section 3, "Tombstones".
 
 use crate::drive::Driven;
-use crate::model::run::DeadLetter;
-use crate::model::task::{Task, log_of};
-use crate::model::{Outputs, Record, Settings, generate_time, sync};
 use helixstream::domain::state::memory_of_head;
+use reference_model::run::DeadLetter;
+use reference_model::task::{Task, log_of};
+use reference_model::{Outputs, Record, Settings, generate_time, sync};
 
 /// What the reference makes of one record.
 fn expected(task: &mut Task<'_>, record: &Record, settings: &Settings) -> Outputs {

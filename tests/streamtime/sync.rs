@@ -2,7 +2,7 @@
 //! That it holds the right memories is held by `retention`.
 
 use crate::drive::Driven;
-use crate::model::{Record, Settings};
+use reference_model::{Record, Settings};
 
 fn event(settings: &Settings, offset: i64, json: &str) -> Record {
     let (topic, value) = (settings.events_topic.clone(), Some(json.as_bytes().to_vec()));

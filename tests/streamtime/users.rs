@@ -1,10 +1,10 @@
 //! User snapshots: docs/semantics.md, section 5, "User snapshot".
 
 use crate::drive::Driven;
-use crate::model::run::Emitted;
-use crate::model::users::{Users, changes};
-use crate::model::{Record, Settings, generate_time};
 use crate::support::repo_path;
+use reference_model::run::Emitted;
+use reference_model::users::{Users, changes};
+use reference_model::{Record, Settings, generate_time};
 use serde_json::Value;
 
 fn schema() -> jsonschema::Validator {

@@ -16,7 +16,9 @@ pub type Members = Vec<(String, String)>;
 
 /// A stream with the settings it is to be run under.
 pub struct Stream {
+    /// The settings.
     pub settings: Settings,
+    /// The records, in the order of the log.
     pub records: Vec<Record>,
 }
 

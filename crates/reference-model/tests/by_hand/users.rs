@@ -1,10 +1,8 @@
 //! The reference model's user snapshots, held against cases worked out by hand.
 
-mod model;
-
-use model::json::{self, Json};
-use model::users::{Change, Users, changes, user_snapshots};
-use model::{Emitted, Record, Settings, generate, generate_time, run, time};
+use helixstream_reference_model::json::{self, Json};
+use helixstream_reference_model::users::{Change, Users, changes, user_snapshots};
+use helixstream_reference_model::{Emitted, Record, Settings, generate, generate_time, run, time};
 use std::collections::BTreeSet;
 
 /// 2023-11-14T22:13:20Z, a multiple of the interval; all times here are counted from it.

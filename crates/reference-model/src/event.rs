@@ -11,42 +11,64 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A refused record: its class (docs/semantics.md, section 1), and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
+    /// Its class.
     pub class: &'static str,
+    /// What is wrong with the record.
     pub message: String,
 }
 
 /// Where an event was first read.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// Topic of the record.
     pub topic: String,
+    /// Its partition.
     pub partition: i32,
+    /// Its offset.
     pub offset: i64,
 }
 
 /// A decoded event. `None` is *not written*; `Some(Json::Null)` is *cleared*.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// `event_id`: identifies the event.
     pub event_id: String,
+    /// `event_type`, such as `memory.updated`.
     pub event_type: String,
+    /// `memory_id`; `None` for an event that belongs to no memory.
     pub memory_id: Option<String>,
+    /// The event's own time, in nanoseconds since 1970.
     pub timestamp_ns: i64,
+    /// `node_id`: the node that wrote the event.
     pub node_id: Option<String>,
+    /// `user_id`.
     pub user_id: Option<Json>,
+    /// `session_id`.
     pub session_id: Option<Json>,
+    /// `content`.
     pub content: Option<Json>,
+    /// `embedding`.
     pub embedding: Option<Json>,
+    /// `importance`.
     pub importance: Option<Json>,
+    /// `tags`.
     pub tags: Option<Json>,
+    /// `merged_from`: the memories that a `memory.merged` absorbs.
     pub merged_from: Option<Json>,
+    /// `entities`, by id.
     pub entities: BTreeMap<String, Json>,
+    /// `relationships`, by id.
     pub relationships: BTreeMap<String, Json>,
+    /// `metadata`, by key.
     pub metadata: BTreeMap<String, Json>,
+    /// `version`; 0 when the event has none.
     pub version: u64,
     /// As docs/semantics.md, section 2, has it: with the synthetic `~` when the record named
     /// nobody.
     pub clock: BTreeMap<String, u64>,
     /// Whether the record named anybody; where not, `clock` is the synthetic one. Only a sync request asks.
     pub clock_written: bool,
+    /// The record that held the event.
     pub source: Source,
     /// Canonical JSON of everything above but the source and `clock_written`: two records carry the same event iff these are equal.
     pub identity: String,

@@ -8,21 +8,28 @@ use std::collections::BTreeMap;
 /// A JSON value. Of a repeated key the last one is kept.
 #[derive(Clone, Debug)]
 pub enum Json {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
     /// An integer written without fraction or exponent, within 64 bits (signed or unsigned).
     Int(i128),
     /// Any other number, to the nearest double; always finite.
     Float(f64),
+    /// A string.
     Str(String),
+    /// An array.
     Arr(Vec<Json>),
+    /// An object.
     Obj(BTreeMap<String, Json>),
 }
 
 /// Why a text was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseError {
+    /// The text is no JSON.
     Malformed,
+    /// Arrays and objects are nested deeper than the limit.
     TooDeep,
 }
 

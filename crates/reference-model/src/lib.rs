@@ -1,13 +1,25 @@
-//! The naive reference: docs/semantics.md, sections 1 to 5, written out as they are defined, over
-//! all events of a memory at once. It keeps no state and prunes nothing, so whatever the real code
-//! keeps, prunes or caches can be held against it. It shares no code with the crate. Clarity before
-//! speed: everything is recomputed from the set of events.
+//! The reference model: docs/semantics.md, sections 1 to 5, written out as they are defined, over all events of a memory at
+//! once. It was written from that page alone, by an author who had not seen the code, and shares no code with it: agreement
+//! between both is evidence because they are independent.
 //!
-//! `task` forgets tombstones by stream time, `sync` answers sync requests, `users` makes snapshots of users.
-//! `generate` makes streams in which everything collides, `generate_time` such in which time passes; `files` reads and writes record files, to compare with `replay`.
-
-// Each test that says `mod model;` uses a part of it only.
-#![allow(dead_code, unused_imports)]
+//! The model keeps no state and prunes nothing, so tests can compare it with whatever the real code keeps, prunes or
+//! caches. It prefers clarity to speed: it recomputes everything from the set of events. It is for tests only, so its
+//! generators panic on input that a test has made wrong.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`mod@event`] | decodes records: good events, and the class of a bad one |
+//! | [`order`] | which event came before which, for certain or presumably |
+//! | [`read`] | resolves a memory from the set of its events |
+//! | [`strategy`] | the strategies of section 4 |
+//! | [`mod@run`] | all outputs of a stream of records |
+//! | [`task`] | forgets tombstones by stream time |
+//! | [`sync`] | answers sync requests |
+//! | [`users`] | makes snapshots of users |
+//! | [`json`], [`time`] | a JSON reader and writer, and RFC 3339 times, of its own |
+//! | [`generate`], [`generate_bad`] | streams of events in which everything collides, and records that hold no event |
+//! | [`generate_time`] | streams in which time passes |
+//! | [`files`] | reads and writes record files, to compare with `replay` |
 
 pub mod event;
 pub mod files;
@@ -35,30 +47,45 @@ pub use task::{LogRecord, Task, log_of};
 /// What a custom resolver says.
 #[derive(Clone, Debug)]
 pub enum Decision {
+    /// The resolved value.
     Value(Json),
+    /// The conflict waits for a person.
     Defer,
+    /// The resolver failed: the last write is picked.
     Fail,
 }
 
 /// A contender as a custom resolver sees it.
 #[derive(Clone, Debug)]
 pub struct Contender {
+    /// Id of the contender's event.
     pub event_id: String,
+    /// The node that wrote it.
     pub node_id: Option<String>,
+    /// Its vector clock.
     pub vector_clock: BTreeMap<String, u64>,
+    /// Its version.
     pub version: u64,
+    /// Its time, in nanoseconds since 1970.
     pub timestamp_ns: i64,
+    /// Its importance.
     pub importance: Option<Json>,
+    /// The value that it writes.
     pub value: Json,
 }
 
 /// The strategies of docs/semantics.md, section 4.
 #[derive(Clone, Copy, Debug)]
 pub enum Strategy {
+    /// The latest write.
     LastWriteWins,
+    /// The write of the greatest importance.
     Importance,
+    /// The write whose clock has the greatest sum.
     VectorClock,
+    /// The join of all values, where the path has one; else the greatest in a fixed order.
     MergeAll,
+    /// A function of the test's.
     Custom(fn(path: &str, contenders: &[Contender]) -> Decision),
 }
 
@@ -75,36 +102,50 @@ impl Strategy {
     }
 }
 
+/// Which write holds where one deletes a memory and a concurrent one updates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeletePolicy {
+    /// The update.
     UpdateWins,
+    /// The delete.
     DeleteWins,
 }
 
 /// How a write without a clock is read against one with a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclocked {
+    /// It came before or after by the time of its event.
     ByTime,
+    /// Neither came before the other.
     Concurrent,
 }
 
 /// The resolver's settings, with the defaults of docs/semantics.md.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The strategy where none is overridden.
     pub strategy: Strategy,
     /// By path (`content`, `metadata.lang`, `entities.e1`) or container (`metadata`); the exact path beats the container.
     pub overrides: BTreeMap<String, Strategy>,
+    /// Which write holds where one deletes and a concurrent one updates.
     pub delete_policy: DeletePolicy,
+    /// Whether *happened before* goes by clocks alone, whatever the versions say.
     pub trust_clocks: bool,
+    /// How a write without a clock is read.
     pub unclocked: Unclocked,
     /// 0 switches the second kind of presumption off.
     pub max_clock_skew_ns: u64,
+    /// Greatest number of entries in a clock; an event with more is refused.
     pub max_clock_entries: usize,
+    /// Greatest size of a record's value in bytes; a larger record is refused.
     pub max_value_bytes: usize,
+    /// Greatest number of contenders in a conflict record.
     pub max_contenders: usize,
     /// How long after its last event a memory that is not active is forgotten, by stream time; `None` is never.
     pub tombstone_retention_ms: Option<i64>,
+    /// The application id.
     pub application_id: String,
+    /// The topic of the events.
     pub events_topic: String,
 }
 
@@ -162,11 +203,18 @@ impl Settings {
 /// A record of the events topic.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
+    /// Topic.
     pub topic: String,
+    /// Partition.
     pub partition: i32,
+    /// Offset.
     pub offset: i64,
+    /// Timestamp, in milliseconds since 1970.
     pub timestamp_ms: i64,
+    /// Key; `None` is null.
     pub key: Option<Vec<u8>>,
+    /// Value; `None` is null.
     pub value: Option<Vec<u8>>,
+    /// Headers, in their order.
     pub headers: Vec<(String, Vec<u8>)>,
 }

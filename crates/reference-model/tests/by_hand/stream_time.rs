@@ -1,9 +1,9 @@
 //! The reference model on sync requests and tombstone retention, held against cases worked out by hand.
 
-mod model;
-
-use model::sync::{answers, answers_of};
-use model::{LogRecord, Outputs, Record, Settings, Task, generate, generate_time, log_of, run, time};
+use helixstream_reference_model::sync::{answers, answers_of};
+use helixstream_reference_model::{
+    LogRecord, Outputs, Record, Settings, Task, generate, generate_time, log_of, run, time,
+};
 use std::collections::BTreeSet;
 
 /// 2023-11-14T22:13:20Z, from which all times here are counted.

@@ -11,7 +11,9 @@ use uuid::Uuid;
 /// A record of a user's task: what has become of one memory for one user.
 #[derive(Clone, Debug)]
 pub struct Change {
+    /// The user.
     pub user_id: String,
+    /// The memory.
     pub memory_id: String,
     /// The resolved memory, active and of this user; `None` when it is no longer that.
     pub memory: Option<Json>,

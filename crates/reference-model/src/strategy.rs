@@ -13,10 +13,12 @@ pub type Write<'a> = (&'a Event, &'a Json);
 /// What a strategy made of the contenders.
 #[derive(Clone, Debug)]
 pub struct Pick {
+    /// The value.
     pub value: Json,
     /// Positions (in the list given) of the writes that won: several when they tie in everything the strategy looks at.
     /// Empty when the value is a join, or a custom resolver's own.
     pub winners: Vec<usize>,
+    /// Whether a custom resolver left it to a person.
     pub deferred: bool,
     /// A custom resolver made the value.
     pub made: bool,

@@ -1,11 +1,9 @@
 //! The reference model holds the clear-cut sentences of docs/semantics.md: a model that is wrong
 //! proves nothing.
 
-mod model;
-
-use model::json::{self, Json};
-use model::{Decision, DeletePolicy, Event, Outputs, Record, Settings, Strategy, Unclocked};
-use model::{decode, generate, generate_bad, resolved, run};
+use helixstream_reference_model::json::{self, Json};
+use helixstream_reference_model::{Decision, DeletePolicy, Event, Outputs, Record, Settings, Strategy, Unclocked};
+use helixstream_reference_model::{decode, generate, generate_bad, resolved, run};
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::Random;
 
@@ -79,7 +77,7 @@ fn canonical_json_is_as_section_4_says() {
 
 #[test]
 fn times_are_read_and_written_to_nanoseconds() {
-    use model::time::{format, parse};
+    use helixstream_reference_model::time::{format, parse};
     assert_eq!(parse("1970-01-01T00:00:00Z"), Some(0));
     assert_eq!(parse("2023-11-14T22:13:20.0000000019Z"), Some(1_700_000_000_000_000_001));
     assert_eq!(parse("2023-11-15T03:43:20+05:30"), Some(1_700_000_000_000_000_000));
@@ -197,7 +195,7 @@ fn concurrent_updates_conflict_and_a_third_supersedes() {
     );
     assert_eq!(first["resolved_version"].canonical(), out.snapshots[1].value);
     let fields = r#"[{"contenders":[{"event_id":"a","importance":0.5,"node_id":"n1","source":{"offset":0,"partition":0,"topic":"helixagent.memory.events"},"timestamp":"2023-11-14T22:13:20Z","value":"a","vector_clock":{"n1":1},"version":0},{"event_id":"b","source":{"offset":1,"partition":0,"topic":"helixagent.memory.events"},"timestamp":"2023-11-14T22:13:21Z","value":"b","vector_clock":{"n2":1},"version":0}],"path":"content","value":"b","winner_event_id":"b"}]"#;
-    let normal = members(&model::run::normalise_conflict(&out.conflicts[0].value));
+    let normal = members(&helixstream_reference_model::run::normalise_conflict(&out.conflicts[0].value));
     assert_eq!(normal["fields"].canonical(), fields);
     let expected = r#"{"conflict_id":"ID","conflict_type":"concurrent_update","detected_at":"2023-11-14T22:13:21Z","local_event_id":"a","memory_id":"m","remote_event_id":"b","resolution_strategy":"last_write_wins","resolved_at":"2023-11-14T22:13:22Z","resolved_by":"helixagent-memory","status":"superseded","superseded_by":"d"}"#;
     let Json::Str(id) = &first["conflict_id"] else { panic!("an id") };
@@ -426,8 +424,8 @@ fn the_edges_of_the_limits_are_good() {
 fn record_files_come_back_as_they_were() {
     for seed in testkit::seeds(100) {
         let stream = generate::stream(seed, 12, true);
-        let text = model::files::write_records(&stream.records);
-        let back = model::files::read_records(&text, &stream.settings.events_topic);
+        let text = helixstream_reference_model::files::write_records(&stream.records);
+        let back = helixstream_reference_model::files::read_records(&text, &stream.settings.events_topic);
         assert_eq!(format!("{:?}", stream.records), format!("{back:?}"));
     }
 }
@@ -436,8 +434,8 @@ fn record_files_come_back_as_they_were() {
 #[test]
 fn the_samples_run_through() {
     let settings = Settings::default();
-    let text = include_str!("fixtures/helixagent-events.jsonl");
-    let records = model::files::read_records(text, &settings.events_topic);
+    let text = include_str!("../../../../tests/fixtures/helixagent-events.jsonl");
+    let records = helixstream_reference_model::files::read_records(text, &settings.events_topic);
     let out = run(&records, &settings);
     assert_eq!((records.len(), out.dead_letters.len()), (305, 0));
     let state = records.iter().filter(|r| decode(r, &settings).is_ok_and(|e| e.own_memory().is_some())).count();

@@ -11,11 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One event at one memory: its own, or an absorb that points to the memory it was merged into.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// The event.
     pub event: Event,
+    /// The memory that absorbed this one; `None` for an event of the memory itself.
     pub absorbed_into: Option<String>,
 }
 
 impl Entry {
+    /// Whether the memory is gone behind this event.
     pub fn is_delete(&self) -> bool {
         self.absorbed_into.is_some() || self.event.event_type == "memory.deleted"
     }
@@ -58,7 +61,9 @@ impl Entry {
 /// All that is known of a memory: every event once, in order of arrival.
 #[derive(Clone, Debug)]
 pub struct Memory {
+    /// `memory_id`.
     pub id: String,
+    /// Its entries; a position in them names an entry.
     pub entries: Vec<Entry>,
 }
 
@@ -67,13 +72,17 @@ pub type Contending = (usize, Json);
 
 /// A memory, read. Entries are named by their position.
 pub struct Reading {
+    /// The entries that happened before no other.
     pub frontier: Vec<usize>,
     /// The frontier less what is presumed before the other kind.
     pub left: Vec<usize>,
+    /// The contenders, by path.
     pub contenders: BTreeMap<String, Vec<Contending>>,
     /// What was picked, for every path with a contender; a winner is a position of an entry.
     pub picks: BTreeMap<String, Pick>,
+    /// `active`, `deleted` or `merged`.
     pub status: &'static str,
+    /// The memory that absorbed this one, where the status is `merged`.
     pub merged_into: Option<String>,
 }
 
@@ -101,6 +110,7 @@ impl Memory {
         !known
     }
 
+    /// The event of the entry at a position.
     pub fn event(&self, at: usize) -> &Event {
         &self.entries[at].event
     }

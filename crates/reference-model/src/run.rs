@@ -14,32 +14,47 @@ use uuid::Uuid;
 /// A record of an output topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emitted {
+    /// Key.
     pub key: String,
+    /// Value: canonical JSON.
     pub value: String,
+    /// Timestamp, in milliseconds since 1970.
     pub timestamp_ms: i64,
+    /// Headers, in their order.
     pub headers: Vec<(String, String)>,
 }
 
 /// A record of the dead-letter topic: the source's bytes and headers, and what Kafka Streams' headers say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
+    /// The source record's key.
     pub key: Option<Vec<u8>>,
+    /// The source record's value.
     pub value: Option<Vec<u8>>,
     /// The source record's own.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Timestamp of the dead letter, in milliseconds since 1970.
     pub timestamp_ms: i64,
+    /// Class of the exception.
     pub class: String,
+    /// Topic of the source record.
     pub topic: String,
+    /// Its partition.
     pub partition: i32,
+    /// Its offset.
     pub offset: i64,
+    /// Its timestamp, in milliseconds since 1970.
     pub source_timestamp_ms: i64,
 }
 
 /// All outputs, each topic's in order of emission.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
+    /// Resolved memories.
     pub snapshots: Vec<Emitted>,
+    /// Conflict records.
     pub conflicts: Vec<Emitted>,
+    /// Dead letters.
     pub dead_letters: Vec<DeadLetter>,
 }
 
@@ -127,6 +142,7 @@ struct Open {
 
 /// A memory with its open conflicts.
 pub struct Tracked {
+    /// The memory.
     pub memory: Memory,
     open: Vec<Open>,
 }
