@@ -2,8 +2,9 @@
 
 mod support;
 
-use support::process::temp_dir;
-use support::{Finished, Helix, repo_path};
+use support::{Finished, Helix};
+use testkit::process::temp_dir;
+use testkit::repo_path;
 
 fn memory_toml() -> String {
     std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap()

@@ -1,8 +1,6 @@
 //! The walking skeleton on real Kafka and RocksDB: word count, killed with SIGKILL at random and at each named step of a commit.
 //! Afterwards nothing is lost, doubled or rolled back: each word's counts are 1, 2, 3, … and all equals what the driver makes of the log.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -14,8 +12,8 @@ use helixstream::streams::record::{Headers, InRecord, Origin, Record as In};
 use helixstream::streams::runtime::COMMIT_STEPS;
 use helixstream::streams::task::Sizes;
 use rustix::process::Signal;
-use support::process::{Process, temp_dir};
-use support::{Broker, Record, records, unique, wait_for};
+use testkit::process::{Process, temp_dir};
+use testkit::{Broker, Record, records, unique, wait_for};
 
 #[allow(dead_code, reason = "the topology is that example's; its main is not used here")]
 #[path = "../examples/word_count.rs"]
@@ -115,7 +113,7 @@ impl Application {
 
     /// Kafka's own group tool shows that nothing is left: the committed offsets step over the markers of transactions.
     fn assert_no_lag(&self) {
-        let lines = support::tools::describe_group(&self.broker, &self.id);
+        let lines = testkit::tools::describe_group(&self.broker, &self.id);
         assert_eq!(lines.len(), 6, "two topics of three partitions");
         assert!(lines.iter().all(|line| line.lag == Some(0)), "{lines:?}");
     }
@@ -130,7 +128,7 @@ impl Application {
         });
         // Lag 0 comes with the commit after the last record, which steps over its own transaction's markers.
         wait_for("lag 0", || {
-            let lines = support::tools::describe_group(&self.broker, &self.id);
+            let lines = testkit::tools::describe_group(&self.broker, &self.id);
             lines.iter().all(|line| line.lag == Some(0)).then_some(())
         });
         process.signal(Signal::TERM);

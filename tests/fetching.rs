@@ -1,7 +1,5 @@
 //! A kept partition goes on exactly where it was read to, whatever the rest of the group does; and a consumer can be dropped at any moment.
 
-mod support;
-
 use std::time::Duration;
 
 use helixstream::edges::kafka::KafkaSettings;
@@ -10,8 +8,8 @@ use helixstream::edges::kafka::restore::ChangelogReader;
 use helixstream::streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, RestoreClient};
 use helixstream::streams::record::{RecordBatch, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use support::wait::wait_for_within;
-use support::{Broker, Record, records, unique, wait_for, wait_until};
+use testkit::wait::wait_for_within;
+use testkit::{Broker, Record, records, unique, wait_for, wait_until};
 
 /// More than one stays with each member, so that their ends come in one go.
 const PARTITIONS: i32 = 24;

@@ -1,7 +1,5 @@
 //! What the design takes for granted of Kafka and librdkafka, proven on a real broker through the edge that uses it.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,7 @@ use helixstream::streams::ports::{
     ProducerFactory, RestoreClient,
 };
 use helixstream::streams::record::{Headers, Record as Out, RecordBatch, TopicPartition};
-use support::{Broker, LIMIT, Record, records, unique};
+use testkit::{Broker, LIMIT, Record, records, unique};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const YEAR_2262_MS: i64 = 9_223_372_036_854;

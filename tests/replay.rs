@@ -4,8 +4,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use support::process::temp_dir;
-use support::{Finished, Helix, repo_path};
+use support::{Finished, Helix};
+use testkit::process::temp_dir;
+use testkit::repo_path;
 
 const OUTPUTS: [&str; 3] = ["snapshots.jsonl", "conflicts.jsonl", "dead-letters.jsonl"];
 
@@ -144,7 +145,7 @@ fn two_replays_into_one_folder_do_not_mix() {
     let first = Helix::spawn(&["replay", "--topology", &topology, "--input", &path(&fifo), "--output", &path(&out)]);
     let mut input = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     std::io::Write::write_all(&mut input, &std::fs::read(samples()).unwrap()).unwrap();
-    support::wait_for("the first replay's files", || out.join(".snapshots.jsonl.part").exists().then_some(()));
+    testkit::wait_for("the first replay's files", || out.join(".snapshots.jsonl.part").exists().then_some(()));
     replay(&samples(), &out).assert_failed(1, &["another replay is writing into", "--output"]);
     drop(input);
     assert_eq!(first.finish().code, Some(0));

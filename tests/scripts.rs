@@ -10,8 +10,9 @@ use helixstream::config;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{Origin, RecordBatch};
 use serde_json::{Value, json};
-use support::process::temp_dir;
-use support::{Finished, Helix, Record, records, repo_path};
+use support::{Finished, Helix};
+use testkit::process::temp_dir;
+use testkit::{Record, records, repo_path};
 
 /// The memory topology with a script and strategies.
 fn topology(script: &str, resolver: &str) -> String {

@@ -1,9 +1,7 @@
 //! The test servers themselves, and what ships around the code (scripts, compose file): the ground that the other tests stand on.
 
-mod support;
-
-use support::postgres::{query, try_query};
-use support::{Broker, Postgres, Record, records, tools, unique, wait_until};
+use testkit::postgres::{query, try_query};
+use testkit::{Broker, Postgres, Record, records, tools, unique, wait_until};
 
 #[test]
 fn records_come_back_as_they_were_published() {
@@ -106,12 +104,12 @@ fn databases_of_the_shared_server_are_apart() {
 /// Runs this test binary once more, kills it in mid-test, and looks whether its broker and folder are gone.
 #[test]
 fn nothing_stays_behind_when_a_test_process_is_killed() {
-    let marker = support::process::temp_dir("marker").join("pids");
+    let marker = testkit::process::temp_dir("marker").join("pids");
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
     again.args(["--ignored", "--exact", "helper_that_waits_to_be_killed"]).env("HELIX_TEST_MARKER", &marker);
     again.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let mut again = support::process::Process::start(again, rustix::process::Signal::KILL).unwrap();
-    let text = support::wait_for("the other process's servers", || {
+    let mut again = testkit::process::Process::start(again, rustix::process::Signal::KILL).unwrap();
+    let text = testkit::wait_for("the other process's servers", || {
         assert!(again.poll().is_none(), "the other test process ended by itself");
         std::fs::read_to_string(&marker).ok().filter(|text| text.ends_with('\n'))
     });
@@ -129,7 +127,7 @@ fn nothing_stays_behind_when_a_test_process_is_killed() {
 fn helper_that_waits_to_be_killed() {
     let marker = std::env::var("HELIX_TEST_MARKER").expect("run by the test above");
     let (broker, postgres) = (Broker::start(), Postgres::start());
-    let root = support::process::temp_dir("root");
+    let root = testkit::process::temp_dir("root");
     let root = root.parent().unwrap().display();
     let url = postgres.url("");
     let address = url.split(['@', '/']).nth(3).unwrap();

@@ -7,9 +7,10 @@ use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::process::{Process, temp_dir};
-use support::secure::{Login, PASSWORD, SecureBroker};
-use support::{Helix, LIMIT, Postgres, postgres, skip, token_server, wait_for};
+use support::Helix;
+use testkit::process::{Process, temp_dir};
+use testkit::secure::{Login, PASSWORD, SecureBroker};
+use testkit::{LIMIT, Postgres, postgres, skip, token_server, wait_for};
 
 /// The compose file as `docker compose` resolves it, with a profile or none; `None` where no Go toolchain is to build the check with.
 fn compose(profiles: &[&str]) -> Option<Value> {

@@ -2,13 +2,13 @@
 
 use super::Settings;
 use super::measure::{Spent, Watch};
-use super::support::Broker;
-use super::support::process::temp_dir;
 use super::table::Row;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
+use testkit::Broker;
+use testkit::process::temp_dir;
 
 /// The line of its pipeline.
 pub fn name(threads: u64) -> String {

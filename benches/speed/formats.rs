@@ -4,7 +4,6 @@
 use super::generator::Generated;
 use super::measure::Watch;
 use super::stream::TOPOLOGY;
-use super::support::Registry;
 use super::table::{Row, Table, thousands};
 use super::to_avro;
 use anyhow::{Context as _, Result, anyhow};
@@ -21,6 +20,7 @@ use helixstream::streams::record::{Origin, RecordBatch};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::Registry;
 
 /// So many events at most.
 const EVENTS: usize = 50_000;

@@ -2,13 +2,13 @@
 
 use super::Settings;
 use super::generator::{Generated, Generator};
-use super::support::process::temp_dir;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
+use testkit::process::temp_dir;
 
 /// So many are kept in memory at most.
 const KEPT: u64 = 200_000;

@@ -1,7 +1,6 @@
 //! The limit: librdkafka moves as many records and bytes through the same hops, transactions included, and nothing is done to them.
 
 use super::measure::Watch;
-use super::support::Broker;
 use super::table::Row;
 use anyhow::{Context as _, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
+use testkit::Broker;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);

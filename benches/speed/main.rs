@@ -29,8 +29,8 @@ use anyhow::{Context as _, Result};
 use helixstream::domain::settings as domain;
 use std::path::PathBuf;
 use stream::Job;
-use support::secure::{self, Login, SecureBroker};
 use table::Table;
+use testkit::secure::{self, Login, SecureBroker};
 
 /// What is measured, from the variables.
 pub struct Settings {
@@ -122,7 +122,7 @@ fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Res
     say("starting Kafka, publishing the events");
     // One broker for all rows: it listens without encryption, and with TLS.
     let secure = SecureBroker::start(secure::Options { heap: Some("1g"), ..secure::Options::default() });
-    let broker: &support::Broker = secure.open();
+    let broker: &testkit::Broker = secure.open();
     let (plain, tls) = (stream::plain(broker), secure.login(Login::Tls).arguments());
     stream::prepare(settings, broker, input)?;
     if settings.has("mirror") {

@@ -4,12 +4,13 @@ use super::Settings;
 use super::measure::{Spent, Watch, has_ended, peak_mib, process_cpu_s};
 use super::metrics::Pages;
 use super::stream::TOPOLOGY;
-use super::support::ports::free_port;
-use super::support::postgres::query;
-use super::support::{Broker, Helix, Postgres};
+use super::support::Helix;
 use super::table::Row;
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
+use testkit::ports::free_port;
+use testkit::postgres::query;
+use testkit::{Broker, Postgres};
 
 const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(3600);

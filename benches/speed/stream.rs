@@ -5,12 +5,13 @@ use super::input::Input;
 use super::limit::{Volumes, volume};
 use super::measure::{Spent, Watch, has_ended, peak_mib, threads as threads_of};
 use super::metrics::Pages;
-use super::support::{Broker, Helix, ports::free_port, process::temp_dir};
+use super::support::Helix;
 use super::table::{Row, thousands};
 use anyhow::{Context as _, Result, ensure};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::time::Duration;
+use testkit::{Broker, ports::free_port, process::temp_dir};
 
 /// The memory topology.
 pub const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/memory.toml");

@@ -1,7 +1,6 @@
 //! Generic operators read Avro of any schema by that of its writer, and an event as the event that it is.
 
 use crate::drive::{Out, event, run_all, run_with, samples, shipped, topology};
-use crate::support::{Registry, repo_path, unique};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use helixstream::edges::avro::Avro;
@@ -9,6 +8,7 @@ use helixstream::edges::avro::settings::RegistrySettings;
 use helixstream::streams::ports::Codec;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::{Registry, repo_path, unique};
 
 const EVENT: &str = include_str!("../../schemas/event.v1.avsc");
 

@@ -1,7 +1,6 @@
 //! Avro in and out, by a real registry: an event says the same in Avro as in JSON, and an output is read back as it was.
 
 use crate::drive::{Out, event, run_with, samples, shipped, topology};
-use crate::support::{Registry, unique};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -14,6 +13,7 @@ use reference_model::{generate, generate_time};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::{Registry, unique};
 
 fn settings(registry: &Registry) -> RegistrySettings {
     RegistrySettings {
@@ -187,7 +187,7 @@ fn outputs_in_avro_are_read_back_as_they_were() {
 
 /// The memory topology with sinks in Avro; user snapshots on a topic of their own, since a subject has one schema.
 pub fn avro_toml(registry: &str) -> String {
-    let text = std::fs::read_to_string(crate::support::repo_path("topologies/memory.toml")).unwrap();
+    let text = std::fs::read_to_string(testkit::repo_path("topologies/memory.toml")).unwrap();
     let text = text.replace("from = [\"resolve.snapshots\"]", "from = [\"resolve.snapshots\"]\nformat = \"avro\"");
     let text = text.replace("from = [\"resolve.conflicts\"]", "from = [\"resolve.conflicts\"]\nformat = \"avro\"");
     let own = "from = [\"user-snapshots.snapshots\"]\nformat = \"avro\"";

@@ -1,12 +1,12 @@
 //! Runs a shipped topology file in the driver.
 
-use crate::support::repo_path;
 use helixstream::app;
 use helixstream::config::{self, Topology};
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::ports::Codec;
 use helixstream::streams::record::{Origin, RecordBatch};
 use std::sync::Arc;
+use testkit::repo_path;
 
 /// An output of a run.
 #[derive(Clone, Debug)]
@@ -85,8 +85,8 @@ pub fn event(offset: i64, json: &str) -> reference_model::Record {
 
 /// The samples, as they were captured.
 pub fn samples() -> Vec<reference_model::Record> {
-    let records = crate::support::records::read_file(repo_path("tests/fixtures/helixagent-events.jsonl"));
-    let record = |r: crate::support::Record| reference_model::Record {
+    let records = testkit::records::read_file(repo_path("tests/fixtures/helixagent-events.jsonl"));
+    let record = |r: testkit::Record| reference_model::Record {
         topic: "helixagent.memory.events".to_owned(),
         partition: r.partition,
         offset: r.offset,

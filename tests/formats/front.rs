@@ -1,7 +1,6 @@
 //! What stands before a registry in a company's network: a small HTTP server that decides about each request by itself or hands it
 //! on to the real registry, over TLS or without. It also answers as Confluent's registry does, which cannot be had from Maven Central.
 
-use crate::support::Registry;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -14,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use testkit::Registry;
 
 /// One request.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
 //! `topologies/helixagent.toml` on a real broker: what its topics get is what `replay` says, and nodes can apply it.
 
 use crate::go;
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Helix, Record, records, repo_path, unique, wait_for};
+use crate::support::Helix;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use testkit::process::temp_dir;
+use testkit::{Broker, Record, records, repo_path, unique, wait_for};
 
 /// The last record of each key.
 fn last(records: impl IntoIterator<Item = Record>) -> BTreeMap<String, Record> {

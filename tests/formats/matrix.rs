@@ -74,7 +74,7 @@ fn every_version_reads_every_other_and_the_next_to_come() {
 #[test]
 fn a_file_of_each_version_is_kept_and_every_field_is_documented() {
     let names: BTreeSet<String> = VERSIONS.iter().map(|v| format!("{}.v{}.avsc", v.name, v.version)).collect();
-    let files = std::fs::read_dir(crate::support::repo_path("schemas")).unwrap();
+    let files = std::fs::read_dir(testkit::repo_path("schemas")).unwrap();
     let files = files.map(|f| f.unwrap().file_name().into_string().unwrap()).filter(|f| f.ends_with(".avsc"));
     assert_eq!(names, files.collect());
     fn documented(value: &Value) {

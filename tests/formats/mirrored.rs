@@ -2,13 +2,14 @@
 
 use crate::avro::{avro_toml, newest};
 use crate::rows::COLUMNS;
-use crate::support::postgres::query;
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Helix, Postgres, Record, Registry, records, repo_path, unique, wait_until};
+use crate::support::Helix;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use serde_json::json;
 use std::path::Path;
+use testkit::postgres::query;
+use testkit::process::temp_dir;
+use testkit::{Broker, Postgres, Record, Registry, records, repo_path, unique, wait_until};
 
 const PARTITIONS: i32 = 12;
 
@@ -85,7 +86,7 @@ fn an_outage_holds_the_mirror_and_leaves_no_mark_and_outputs_in_avro_are_mirrore
     let readable = 5 * 3 + 6 + 3;
     let rows = || query(&url, "select count(*), count(error_class) from memory_events").remove(0);
     wait_until("what needs no registry", || {
-        crate::support::postgres::try_query(&url, "select count(*) from memory_events")
+        testkit::postgres::try_query(&url, "select count(*) from memory_events")
             .is_ok_and(|rows| rows == [[readable.to_string()]])
     });
     assert_eq!(rows(), [readable.to_string(), "0".to_owned()]);

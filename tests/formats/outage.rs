@@ -1,12 +1,13 @@
 //! A registry that is down: the tasks that need it rest, others go on, nothing is dead-lettered, and all is there once it is back.
 
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Helix, Record, Registry, records, repo_path, unique, wait_for};
+use crate::support::Helix;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use helixstream::edges::avro::schemas::VERSIONS;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use testkit::process::temp_dir;
+use testkit::{Broker, Record, Registry, records, repo_path, unique, wait_for};
 
 const PARTITIONS: i32 = 12;
 

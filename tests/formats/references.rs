@@ -1,12 +1,12 @@
 //! Writers whose schemas refer to types of other subjects, and whose fields carry logical types: by the real registry.
 
 use crate::avro::{codec, newest};
-use crate::support::{Registry, unique};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use apache_avro::types::Value as Avro;
 use helixstream::streams::ports::CodecError;
 use serde_json::{Value, json};
+use testkit::{Registry, unique};
 
 /// The newest schema of events as JSON.
 fn event_schema() -> Value {

@@ -2,8 +2,6 @@
 
 use crate::avro::{avro_toml, codec, newest};
 use crate::drive::{Out, run_with, samples, shipped, topology};
-use crate::support::postgres::query;
-use crate::support::{Postgres, Registry, unique};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use base64::Engine as _;
@@ -16,6 +14,8 @@ use reference_model::generate;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use testkit::postgres::query;
+use testkit::{Postgres, Registry, unique};
 
 /// The columns of an event, and what is wrong where there is none.
 pub const COLUMNS: &str = "kafka_partition, kafka_offset, event_id, event_type, event_time_ns, node_id, memory_id, user_id, session_id, \
@@ -152,7 +152,7 @@ fn an_output_has_the_same_row_in_json_and_in_avro() {
     let (codec, records) = (codec(Registry::shared()), log());
     let partition = TopicPartition::new("outputs", 0);
     let outs = |toml: &str| run_with(&topology(toml, &[]), &records, Some(codec.clone()));
-    let plain = std::fs::read_to_string(crate::support::repo_path("topologies/memory.toml")).unwrap();
+    let plain = std::fs::read_to_string(testkit::repo_path("topologies/memory.toml")).unwrap();
     let (json, avro) = (outs(&plain), outs(&avro_toml("")));
     for (topic, sql) in [
         (

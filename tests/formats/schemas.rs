@@ -2,9 +2,9 @@
 
 use crate::drive::Out;
 use crate::go;
-use crate::support::repo_path;
 use jsonschema::{Registry, Validator};
 use serde_json::Value;
+use testkit::repo_path;
 
 fn schema(name: &str) -> Value {
     let path = repo_path("schemas").join(format!("{name}.schema.json"));

@@ -3,8 +3,6 @@
 
 use crate::avro::newest;
 use crate::front::{Front, Reply, Request, error};
-use crate::support::process::temp_dir;
-use crate::support::{Registry, unique, wait_for};
 use crate::tls::certificates;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
@@ -16,6 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use testkit::process::temp_dir;
+use testkit::{Registry, unique, wait_for};
 
 /// A value that can be read by whom the registry serves, of a schema that nobody has asked for before.
 fn value() -> Vec<u8> {

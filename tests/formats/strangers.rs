@@ -3,8 +3,7 @@
 use crate::avro::newest;
 use crate::drive::{event, run_all, shipped};
 use crate::front::{Front, Reply, Request, error};
-use crate::support::process::temp_dir;
-use crate::support::{Helix, Record, Registry, records, repo_path, unique, wait_for};
+use crate::support::Helix;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use helixstream::edges::avro::Avro;
@@ -13,6 +12,8 @@ use helixstream::secret::SecretSource;
 use helixstream::streams::ports::{Codec, CodecError};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::process::temp_dir;
+use testkit::{Record, Registry, records, repo_path, unique, wait_for};
 
 const EVENT: &[u8] = br#"{"event_id":"e","event_type":"memory.updated","memory_id":"m"}"#;
 

@@ -1,7 +1,5 @@
 //! A registry behind TLS: its certificate is checked against the authority that is named, and ours is shown where it asks.
 
-use crate::support::process::{Process, temp_dir};
-use crate::support::{ports, wait_for};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use helixstream::edges::avro::Avro;
@@ -13,6 +11,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use testkit::process::{Process, temp_dir};
+use testkit::{ports, wait_for};
 
 fn openssl(dir: &Path, arguments: &str) {
     let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().expect("run openssl");

@@ -4,7 +4,6 @@
 //! within, fields less, and unions the other way round.
 
 use crate::avro::{codec, newest};
-use crate::support::{Registry, repo_path, unique};
 use crate::to_avro::framed;
 use apache_avro::Schema;
 use apache_avro::schema::RecordField;
@@ -12,6 +11,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use helixstream::edges::avro::schemas::VERSIONS;
 use serde_json::{Value, json};
+use testkit::{Registry, repo_path, unique};
 
 const KINDS: [&str; 4] = ["conflict-record", "event", "resolved-memory", "user-snapshot"];
 

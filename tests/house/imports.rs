@@ -47,9 +47,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Crates with a technology behind them, and the members that may use them. The binding of a library lies where the library
-/// does. A stream thread is a thread of the operating system (docs/decisions/005-os-threads-in-the-engine.md), so tokio has few homes.
+/// does; `testkit` starts the servers of the tests. A stream thread is a thread of the operating system (docs/decisions/005-os-threads-in-the-engine.md), so tokio has few homes.
 const HOMES: &[(&str, &[&str])] = &[
-    ("rdkafka", &["streams-kafka"]),
+    ("rdkafka", &["streams-kafka", "testkit"]),
     ("openssl-sys", &["streams-kafka"]),
     ("rocksdb", &["streams-rocksdb"]),
     ("sqlx", &["mirror-postgres"]),
@@ -58,7 +58,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("apache-avro", &["avro"]),
     ("schema_registry_converter", &["avro"]),
     ("reqwest", &["avro"]),
-    ("rustls", &["avro"]),
+    ("rustls", &["avro", "testkit"]),
     // Through it the HTTP port has rustls, too.
     ("tokio-rustls", &["http"]),
     ("axum", &["http"]),
@@ -70,7 +70,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("annotate-snippets", &["topology-file"]),
     ("tokio", &["avro", "http", "mirror-postgres"]),
     // librdkafka's admin calls are futures of rdkafka, waited for without a runtime.
-    ("futures", &["mirror-postgres", "streams-kafka"]),
+    ("futures", &["mirror-postgres", "streams-kafka", "testkit"]),
 ];
 
 /// Crates that one edge of the root package alone may use, and the edge.

@@ -1,14 +1,14 @@
 //! TLS to a real PostgreSQL: with every `sslmode` and every kind of certificate we say what psql says, on the same URL.
 
-use crate::support::Postgres;
-use crate::support::postgres::{query, try_query};
-use crate::support::process::temp_dir;
-use crate::support::wait_until;
 use helixstream::edges::postgres::Database;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use testkit::Postgres;
+use testkit::postgres::{query, try_query};
+use testkit::process::temp_dir;
+use testkit::wait_until;
 
 fn openssl(dir: &Path, arguments: &str) {
     let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().expect("run openssl");

@@ -1,11 +1,12 @@
 //! The ways to a database that psql knows: URLs, variables, password files, sockets, several hosts. We are the real binary, and psql says
 //! what is right.
 
-use crate::support::postgres::{query, try_query_with};
-use crate::support::process::temp_dir;
-use crate::support::{Finished, Helix, Postgres, repo_path, unique};
+use crate::support::{Finished, Helix};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use testkit::postgres::{query, try_query_with};
+use testkit::process::temp_dir;
+use testkit::{Postgres, repo_path, unique};
 
 /// A password with all that has a meaning in a URL.
 const PASSWORD: &str = "p@ss:w/rd?#% ü";

@@ -2,14 +2,14 @@
 
 use crate::log::Log;
 use crate::outputs::{self, samples};
-use crate::support::postgres::query;
-use crate::support::{Postgres, Record, records, repo_path};
 use crate::{sink, start, wait_for_log};
 use helixstream::edges::postgres::PostgresSink;
 use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, TopicPartition, Written};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use testkit::postgres::query;
+use testkit::{Postgres, Record, records, repo_path};
 
 /// Runs statements as a person does, and gives what psql prints, or its complaint.
 fn psql(url: &str, statements: &str) -> Result<String, String> {

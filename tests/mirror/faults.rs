@@ -1,13 +1,13 @@
 //! What goes wrong with Postgres: it is down, it refuses a row, it has a table of our name.
 
 use crate::log::{Log, partition};
-use crate::support::postgres::query;
-use crate::support::{Postgres, wait_until};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
 use helixstream::edges::postgres::Database;
 use mirror::Settings;
 use mirror::ports::{LogSink, Stop};
 use std::io::Write;
+use testkit::postgres::query;
+use testkit::{Postgres, wait_until};
 
 #[test]
 fn a_postgres_that_stops_and_comes_back_has_each_record_once() {

@@ -3,13 +3,13 @@
 
 use crate::log::Log;
 use crate::outputs;
-use crate::support::postgres::{query, try_query};
-use crate::support::{Postgres, Record, wait_until};
 use crate::{event, events, settings, sink, start, wait_for_log, wait_for_log_in, wait_for_rows};
 use helixstream::memories::mirror::maintenance_tasks;
 use mirror::Mirror;
 use mirror::ports::{LogSink, SinkError, Stop};
 use std::collections::BTreeMap;
+use testkit::postgres::{query, try_query};
+use testkit::{Postgres, Record, wait_until};
 
 const TABLES: [&str; 3] = ["memory_events", "memory_snapshots", "memory_conflicts"];
 

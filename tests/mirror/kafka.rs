@@ -1,8 +1,6 @@
 //! From a real Kafka into a real Postgres.
 
 use crate::log::partition;
-use crate::support::postgres::query;
-use crate::support::{Broker, Postgres, Record, records, repo_path, tools, unique, wait_until};
 use crate::{compare_rows, event, events, settings, sink, wait_for_rows};
 use helixstream::edges::kafka::KafkaSettings;
 use helixstream::edges::kafka::mirror::MirrorSource;
@@ -13,6 +11,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
+use testkit::postgres::query;
+use testkit::{Broker, Postgres, Record, records, repo_path, tools, unique, wait_until};
 
 /// A mirror of `topic`, as the instance `instance` of an application runs it.
 fn start(broker: &Broker, topic: &str, application: &str, instance: &str, url: &str) -> Mirror {

@@ -2,9 +2,9 @@
 
 use crate::log::Log;
 use crate::outputs::{HOLD, POINTS};
-use crate::support::postgres::{query, try_query};
-use crate::support::{Postgres, wait_until};
 use crate::{events, start, wait_for_log};
+use testkit::postgres::{query, try_query};
+use testkit::{Postgres, wait_until};
 
 /// It takes partitions over and has not got the answer yet.
 const CLAIM: &str = "create trigger hold before update of writer_epoch on memory_event_checkpoints

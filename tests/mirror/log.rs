@@ -1,11 +1,11 @@
 //! A log in memory, with readers whose partitions the test gives and takes: for tests in which the point is the sink, not Kafka.
 
-use crate::support::Record;
 use helixstream::streams::record::TopicPartition;
 use mirror::ports::{Header, LogError, LogReceiver, LogRecord, LogSource};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::Record;
 
 pub const TOPIC: &str = "helixagent.memory.events";
 

@@ -28,8 +28,8 @@ use mirror::ports::Stop;
 use mirror::{Mirror, Settings};
 use std::sync::Arc;
 use std::time::Duration;
-use support::postgres::{query, try_query};
-use support::{Record, wait_until};
+use testkit::postgres::{query, try_query};
+use testkit::{Record, wait_until};
 
 /// Settings that keep a test short: small batches, short pauses.
 fn settings() -> Settings {

@@ -2,14 +2,14 @@
 
 use crate::log::Log;
 use crate::nodes;
-use crate::support::postgres::query;
-use crate::support::{Postgres, Record, records, repo_path};
 use crate::{event, sink, start, wait_for_log};
 use mirror::ports::{LogSink, Stop};
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
 use std::process::{Command, Stdio};
+use testkit::postgres::query;
+use testkit::{Postgres, Record, records, repo_path};
 
 static ALL: Migrator = sqlx::migrate!("./migrations");
 

@@ -2,14 +2,14 @@
 //! tells, in whatever order it came.
 
 use crate::log::Log;
-use crate::support::postgres::{query, try_query};
-use crate::support::{Postgres, Record, records, repo_path, wait_until};
 use crate::{settings, sink, start, wait_for_log, wait_for_rows};
 use helixstream::memories::mirror::maintenance_tasks;
 use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, Stop};
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::postgres::{query, try_query};
+use testkit::{Postgres, Record, records, repo_path, wait_until};
 
 /// An event of a node.
 fn by(node: &str, id: &str, more: Value) -> Record {

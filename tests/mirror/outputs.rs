@@ -1,9 +1,7 @@
 //! The mirrors of what the stream puts out: of each key's snapshots the last, of conflicts every record, whoever is killed.
 
 use crate::log::{Log, Reader, partition};
-use crate::support::postgres::query;
-use crate::support::process::{Process, temp_dir};
-use crate::support::{Helix, Postgres, Record, records, repo_path, wait_until};
+use crate::support::Helix;
 use crate::{settings, wait_for_log_in};
 use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, SnapshotRows};
@@ -13,6 +11,9 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use testkit::postgres::query;
+use testkit::process::{Process, temp_dir};
+use testkit::{Postgres, Record, records, repo_path, wait_until};
 
 /// What the stream makes of the samples: resolved memories or conflict records, as a log.
 pub fn samples(what: &str) -> Log {

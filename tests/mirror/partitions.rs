@@ -1,9 +1,6 @@
 //! The log's partitions: made ahead by the mirror, never in its way, and dropped by it where retention says so.
 
 use crate::log::Log;
-use crate::support::postgres::query;
-use crate::support::process::Process;
-use crate::support::{Postgres, Record, wait_until};
 use crate::{event, settings, sink, wait_for_rows};
 use helixstream::edges::postgres::PostgresSink;
 use helixstream::memories::mirror::maintenance_tasks;
@@ -11,6 +8,9 @@ use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, SinkError, Stop};
 use rustix::process::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use testkit::postgres::query;
+use testkit::process::Process;
+use testkit::{Postgres, Record, wait_until};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const OLD_MS: i64 = 1_577_836_800_000;

@@ -1,8 +1,6 @@
 //! Behind a pooler that gives each transaction another session: two mirrors, two schemas, one database and one role.
 
 use crate::log::Log;
-use crate::support::postgres::query;
-use crate::support::{PgBouncer, Postgres, Record, wait_until};
 use crate::{compare_rows_of, event, settings};
 use helixstream::domain::event::Limits;
 use helixstream::domain::settings::Settings as Resolver;
@@ -13,6 +11,8 @@ use mirror::{Mirror, Settings};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::postgres::query;
+use testkit::{PgBouncer, Postgres, Record, wait_until};
 
 /// A mirror into a schema, with all that a mirror does besides: its notice, its chores, as often as it can.
 fn start(rows: Arc<dyn RowMapper>, log: &Log, url: &str, schema: &str) -> Mirror {

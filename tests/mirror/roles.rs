@@ -2,8 +2,6 @@
 
 use crate::log::{Log, partition};
 use crate::outputs;
-use crate::support::postgres::{query, try_query};
-use crate::support::{Postgres, repo_path, unique, wait_until};
 use crate::{event, events, settings, sink, wait_for_rows};
 use helixstream::domain::event::Limits;
 use helixstream::domain::settings::Settings as Resolver;
@@ -13,6 +11,8 @@ use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, RowMapper, Stop};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::postgres::{query, try_query};
+use testkit::{Postgres, repo_path, unique, wait_until};
 
 /// The first block of SQL under a heading of the page.
 fn sql_of_the_page(heading: &str) -> String {

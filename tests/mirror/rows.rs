@@ -1,10 +1,10 @@
 //! What the rows hold: every kind of record, good or bad, with its bytes.
 
 use crate::log::Log;
-use crate::support::postgres::query;
-use crate::support::{Postgres, Record, records, repo_path};
 use crate::{event, start, wait_for_log};
 use serde_json::json;
+use testkit::postgres::query;
+use testkit::{Postgres, Record, records, repo_path};
 
 /// Mirrors records of one partition and gives the database.
 fn mirrored(records: impl IntoIterator<Item = Record>) -> String {

@@ -1,8 +1,6 @@
 //! What `run` says of itself: its settings are in the database once its mirror has started, and those of the last start stand.
 
 use crate::log::Log;
-use crate::support::postgres::query;
-use crate::support::{Postgres, wait_until};
 use crate::{settings, sink};
 use helixstream::domain::event::Limits;
 use helixstream::domain::settings::{DeletePolicy, Settings, Strategy, Unclocked};
@@ -10,6 +8,8 @@ use helixstream::memories::mirror::ResolverSettings;
 use mirror::Mirror;
 use mirror::ports::Stop;
 use std::sync::Arc;
+use testkit::postgres::query;
+use testkit::{Postgres, wait_until};
 
 /// Starts a mirror that leaves these settings.
 fn start(url: &str, resolver: Settings) -> Mirror {

@@ -1,13 +1,13 @@
 //! Who may write: the newest claim alone, from where the checkpoint stands.
 
 use crate::log::{Log, TOPIC, partition};
-use crate::support::postgres::query;
-use crate::support::process::Process;
-use crate::support::{Postgres, wait_for, wait_until};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
 use mirror::Settings;
 use mirror::ports::{Advance, LogBatch, LogRecord, LogSink, SinkCheckpoint, Stop, Written};
 use rustix::process::Signal;
+use testkit::postgres::query;
+use testkit::process::Process;
+use testkit::{Postgres, wait_for, wait_until};
 
 fn batch<S: LogSink>(sink: &S, offsets: std::ops::Range<i64>) -> S::Batch {
     let mut batch = sink.batch();

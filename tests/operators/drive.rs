@@ -1,11 +1,11 @@
 //! Runs a topology file in the driver.
 
-use crate::support::Record;
 use helixstream::app;
 use helixstream::config;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::processor::{HEADER_CLASS, HEADER_MESSAGE, HEADER_TOPIC};
 use helixstream::streams::record::{Origin, RecordBatch};
+use testkit::Record;
 
 /// A topology that runs.
 pub struct Run {

@@ -1,9 +1,9 @@
 //! What a source's values are: told apart by their bytes, or one encoding alone; and keys of sources and sinks.
 
 use crate::drive::{Run, around};
-use crate::support::Record;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use testkit::Record;
 
 fn filter(source: &str) -> Run {
     let text = around("operator = \"filter\"\nwhen = 'value.a == 1'", "\"p.records\"");
@@ -40,7 +40,7 @@ fn another_encoding_than_the_one_set_is_a_dead_letter() {
 #[test]
 fn decode_takes_the_encoding_of_its_source() {
     let decode = |format: &str| {
-        let text = std::fs::read_to_string(crate::support::repo_path("topologies/memory.toml")).unwrap();
+        let text = std::fs::read_to_string(testkit::repo_path("topologies/memory.toml")).unwrap();
         Run::new(&text.replacen("name = \"events\"", &format!("name = \"events\"\nformat = \"{format}\""), 1))
     };
     let event = "{\"event_id\":\"e\",\"event_type\":\"memory.created\",\"memory_id\":\"m\",\"content\":\"c\"}";

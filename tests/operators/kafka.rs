@@ -1,10 +1,11 @@
 //! The two topologies on a real broker: counts are exact over a kill, and audits are complete.
 
 use crate::shipped::{CONFLICTS, SNAPSHOTS, expected_audit, expected_counts, made, text};
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Helix, Record, records, unique, wait_for};
+use crate::support::Helix;
 use rustix::process::Signal;
 use serde_json::Value;
+use testkit::process::temp_dir;
+use testkit::{Broker, Record, records, unique, wait_for};
 
 /// A shipped topology with topics of its own.
 struct Trial {

@@ -1,7 +1,7 @@
 //! The operators with state: aggregate and count, behind a repartition.
 
 use crate::drive::{HEAD, Out, Run};
-use crate::support::Record;
+use testkit::Record;
 
 fn keyed(node: &str) -> String {
     format!(

@@ -1,7 +1,7 @@
 //! The operators without state: filter, map, rekey, branch.
 
 use crate::drive::{HEAD, Out, Run, around};
-use crate::support::Record;
+use testkit::Record;
 
 const LEFT_OUT: &str = "left_out_records";
 

@@ -1,7 +1,7 @@
 //! Generic operators around `decode` and `resolve`: what goes into them, and what comes out.
 
 use crate::drive::{Out, Run};
-use crate::support::{Record, records, repo_path};
+use testkit::{Record, records, repo_path};
 
 const EVENTS: &str = "helixagent.memory.events";
 

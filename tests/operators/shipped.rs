@@ -2,9 +2,9 @@
 
 use crate::drive::{Out, Run};
 use crate::resolved::samples;
-use crate::support::{Record, repo_path};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use testkit::{Record, repo_path};
 
 pub const SNAPSHOTS: &str = "helixagent.memory.snapshots";
 pub const CONFLICTS: &str = "helixagent.memory.conflicts";

@@ -3,12 +3,13 @@
 use crate::events::Events;
 use crate::instance::Instance;
 use crate::mirrored::assert_outputs_mirrored;
-use crate::support::postgres::query;
-use crate::support::{Helix, Record, repo_path, unique, wait_until};
+use crate::support::Helix;
 use crate::trial::{Trial, assert_mirrored, database};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
+use testkit::postgres::query;
+use testkit::{Record, repo_path, unique, wait_until};
 
 /// A trial whose topics hold what `count` events come to, with nothing mirrored.
 fn processed(stem: &str, seed: u64, count: usize) -> Trial {

@@ -2,10 +2,10 @@
 
 use crate::events::{Events, bad_record};
 use crate::expect;
-use crate::support::{Broker, Record, records, tools, wait_until};
 use crate::trial::Trial;
 use reference_model::{Settings, files};
 use testkit::Random;
+use testkit::{Broker, Record, records, tools, wait_until};
 
 const RECORDS: usize = 10_000;
 

@@ -4,13 +4,14 @@ use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
 use crate::mirrored::assert_outputs_mirrored;
-use crate::support::broker::More;
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Helix, postgres, records, repo_path};
+use crate::support::Helix;
 use crate::trial::{Trial, assert_mirrored, database};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use testkit::broker::More;
+use testkit::process::temp_dir;
+use testkit::{Broker, postgres, records, repo_path};
 
 /// The application id, and the beginning of the topics' names.
 const NAME: &str = "before-11";

@@ -3,9 +3,9 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::{Broker, Postgres, SmallDisk, wait_until};
 use crate::trial::{Trial, assert_mirrored};
 use std::sync::Arc;
+use testkit::{Broker, Postgres, SmallDisk, wait_until};
 
 /// Feeds, breaks the broker and mends it, twice; all that was published comes out once.
 fn goes_on_after(stem: &str, broker: Arc<Broker>, break_and_mend: impl Fn(&Broker)) {

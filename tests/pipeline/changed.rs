@@ -3,8 +3,9 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::{Finished, Helix, repo_path};
+use crate::support::{Finished, Helix};
 use crate::trial::{TASKS, Trial};
+use testkit::repo_path;
 
 /// Runs an instance of a topology file to its end, which comes by itself.
 #[track_caller]

@@ -2,8 +2,8 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::{Record, SmallDisk};
 use crate::trial::Trial;
+use testkit::{Record, SmallDisk};
 
 const ADVICE: &[&str] = &["No space left on device", "free some space on the disk of the state folder"];
 

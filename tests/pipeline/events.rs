@@ -1,11 +1,11 @@
 //! Events in which much collides, spread over many memories: the model's generator with its three memories made many.
 
-use crate::support::Record;
 use crate::trial::PARTITIONS;
 use reference_model::Settings;
 use reference_model::generate::{self, Members};
 use reference_model::generate_bad::bad_value;
 use testkit::Random;
+use testkit::Record;
 
 /// Time of the records, 2023-11-14: around the events' own times.
 const RECORD_MS: i64 = 1_700_000_000_000;

@@ -1,11 +1,11 @@
 //! What must have come out: of the events by `replay`, of the repartition topic by the driver.
 
-use crate::support::{Record, records, wait_until};
 use crate::trial::Trial;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{InRecord, Origin, RecordBatch, TaskId};
 use helixstream::{app, config};
 use std::collections::BTreeMap;
+use testkit::{Record, records, wait_until};
 
 /// Holds all outputs of a trial against its events and its repartition topic; gives the events as they lie in the topic.
 #[track_caller]

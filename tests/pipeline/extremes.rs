@@ -1,9 +1,9 @@
 //! The ends of time, and the greatest event.
 
 use crate::expect;
-use crate::support::{Broker, Record, records};
 use crate::trial::Trial;
 use serde_json::json;
+use testkit::{Broker, Record, records};
 
 /// 1970-01-01T00:00:00.001Z, 2026-01-01T00:00:00Z and the last whole millisecond of nanoseconds in 63 bits, in 2262.
 const TIMES_MS: [i64; 3] = [1, 1_767_225_600_000, 9_223_372_036_854];

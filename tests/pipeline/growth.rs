@@ -2,11 +2,11 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::{Record, wait_until};
 use crate::trial::{PARTITIONS, TASKS, Trial};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
+use testkit::{Record, wait_until};
 
 /// An event of a memory of its own, in a partition of the events topic.
 pub fn event(memory: &str, partition: i32) -> Record {

@@ -3,9 +3,9 @@
 use crate::events::Events;
 use crate::expect;
 use crate::restore::{self, TIMEOUT};
-use crate::support::Record;
 use crate::trial::Trial;
 use rdkafka::producer::Producer;
+use testkit::Record;
 
 #[test]
 fn a_transaction_that_nobody_ends_is_told_of_and_waited_for() {

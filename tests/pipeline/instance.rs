@@ -1,9 +1,10 @@
 //! A running instance: what its pages say, and its end.
 
-use crate::support::{Finished, Helix, SmallDisk, ports, wait_for};
+use crate::support::{Finished, Helix};
 use crate::trial::Trial;
 use rustix::process::Signal;
 use std::io::{Read, Write};
+use testkit::{SmallDisk, ports, wait_for};
 
 /// A `helixstream run`; killed when dropped.
 pub struct Instance {

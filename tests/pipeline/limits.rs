@@ -1,9 +1,9 @@
 //! A topic that takes less than our batches, or than one of our records: the records that fit arrive all the same, and only those that do not are dead letters.
 
 use crate::expect;
-use crate::support::{Broker, Record};
 use crate::trial::Trial;
 use serde_json::json;
+use testkit::{Broker, Record};
 
 /// An event that makes a resolved memory of a little more than `bytes`.
 fn event(memory: &str, bytes: usize) -> Record {

@@ -4,7 +4,6 @@
 use crate::events::Events;
 use crate::expect;
 use crate::growth::{event, wait_for_memories};
-use crate::support::{Record, wait_until};
 use crate::trial::{PARTITIONS, TASKS, Trial, assert_mirrored, database};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -12,6 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use reference_model::Settings;
 use rustix::process::Signal;
 use std::time::Duration;
+use testkit::{Record, wait_until};
 
 #[test]
 fn an_instance_that_wakes_up_to_a_lost_assignment_doubles_nothing_and_rejoins() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::Broker;
 use crate::trial::{Trial, database};
+use testkit::Broker;
 
 /// Short enough for a test: after so long without an answer Kafka counts as unreachable.
 const QUICK: [&str; 4] = ["--no-mirror", "--set", "transaction_timeout=4s", "--threads=2"];

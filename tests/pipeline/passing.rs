@@ -3,10 +3,10 @@
 use crate::events::Events;
 use crate::expect::{self, is_answer, is_user};
 use crate::instance::Instance;
-use crate::support::{Record, records, wait_until};
 use crate::trial::Trial;
 use serde_json::json;
 use std::collections::BTreeMap;
+use testkit::{Record, records, wait_until};
 
 const MEMORIES: usize = 3000;
 

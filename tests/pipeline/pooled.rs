@@ -2,9 +2,9 @@
 //! session: `backfill` fills each schema with its own records, and `verify` sees when something else is in it.
 
 use crate::events::Events;
-use crate::support::postgres::query;
-use crate::support::{PgBouncer, Postgres, unique};
 use crate::trial::{Trial, database};
+use testkit::postgres::query;
+use testkit::{PgBouncer, Postgres, unique};
 
 #[test]
 fn two_backfills_behind_one_transaction_pooler_fill_each_its_own_schema() {

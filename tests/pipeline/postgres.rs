@@ -3,9 +3,9 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::postgres::query;
-use crate::support::{Postgres, Record};
 use crate::trial::{Trial, assert_mirrored, database};
+use testkit::postgres::query;
+use testkit::{Postgres, Record};
 
 #[test]
 fn postgres_stopped_for_a_while() {

@@ -5,12 +5,12 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::certificates::{Authority, Request};
-use crate::support::records::Record;
-use crate::support::secure::{Login, Options, PASSWORD, SecureBroker, USER};
-use crate::support::wait_until;
 use crate::trial::{Trial, assert_mirrored, database, memory_toml};
 use std::time::{Duration, Instant};
+use testkit::certificates::{Authority, Request};
+use testkit::records::Record;
+use testkit::secure::{Login, Options, PASSWORD, SecureBroker, USER};
+use testkit::wait_until;
 
 /// How long the outage lasts, at least: the client gives up after 30 s to wait for an answer.
 const OUTAGE: Duration = Duration::from_secs(36);

@@ -3,10 +3,10 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::{Broker, Record, records};
 use crate::trial::{PARTITIONS, Trial};
 use rdkafka::producer::{BaseProducer, Producer};
 use std::time::Duration;
+use testkit::{Broker, Record, records};
 
 /// Of a call of a stranger.
 pub const TIMEOUT: Duration = Duration::from_secs(60);

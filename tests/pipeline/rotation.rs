@@ -3,11 +3,11 @@
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
-use crate::support::certificates::Authority;
-use crate::support::process::temp_dir;
-use crate::support::secure::{Login, Options, PASSWORD, SecureBroker, USER};
 use crate::trial::{Trial, assert_mirrored, database};
 use std::path::Path;
+use testkit::certificates::Authority;
+use testkit::process::temp_dir;
+use testkit::secure::{Login, Options, PASSWORD, SecureBroker, USER};
 
 const NEXT_PASSWORD: &str = "the-next-password";
 

@@ -3,8 +3,8 @@
 use crate::changed::change_of;
 use crate::expect;
 use crate::mirrored::assert_outputs_mirrored;
-use crate::support::{postgres, records, repo_path, wait_until};
 use crate::trial::{Trial, assert_mirrored, database};
+use testkit::{postgres, records, repo_path, wait_until};
 
 #[test]
 fn the_samples_come_out_and_each_is_mirrored_once() {

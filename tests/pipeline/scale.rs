@@ -2,8 +2,8 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::wait_until;
 use crate::trial::{TASKS, Trial};
+use testkit::wait_until;
 
 #[test]
 fn from_one_instance_to_three_and_back() {

@@ -3,11 +3,11 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::support::secure::{Login, Options, SecureBroker};
-use crate::support::{repo_path, wait_until};
 use crate::trial::{Trial, assert_mirrored, database, memory_toml};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+use testkit::secure::{Login, Options, SecureBroker};
+use testkit::{repo_path, wait_until};
 
 /// How long a token is good for here: idle instances have to be waited for until each of them has expired. Below this the client's own
 /// timers are too coarse: it renews at four fifths of a token's life, and logs in anew at nine tenths of what is left of it.

@@ -1,9 +1,10 @@
 //! A conflict that waits is found, settled by a person, and gone: on Kafka, and in `replay` of the same topic.
 
 use crate::expect::assert_last_resolved;
-use crate::support::{Finished, Helix, Record, wait_until};
+use crate::support::{Finished, Helix};
 use crate::trial::Trial;
 use serde_json::{Value, json};
+use testkit::{Record, wait_until};
 
 const SCRIPT: &str = "\n[[script]]\nname = \"ask\"\nsource = \"fn resolve(path, contenders) { defer() }\"\n";
 

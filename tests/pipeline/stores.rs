@@ -4,8 +4,9 @@ use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
 use crate::restore::changelog;
-use crate::support::{Helix, wait_until};
+use crate::support::Helix;
 use crate::trial::{KEEPERS, TASKS, Trial};
+use testkit::wait_until;
 
 fn one_thread(trial: &Trial, state: &str) -> Instance {
     trial.start(state, &["--threads", "1", "--no-mirror"])

@@ -1,10 +1,7 @@
 //! One trial: the memory topology with topics, an application id and a database of the test's own, on the servers that all share.
 
 use crate::instance::{Instance, Launch};
-use crate::support::process::temp_dir;
-use crate::support::{
-    Broker, Connection, Finished, Helix, Postgres, Record, SmallDisk, postgres, records, repo_path, unique, wait_until,
-};
+use crate::support::{Finished, Helix};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use testkit::process::temp_dir;
+use testkit::{Broker, Connection, Postgres, Record, SmallDisk, postgres, records, repo_path, unique, wait_until};
 
 /// Partitions of the events topic, and so of the internal ones.
 pub const PARTITIONS: i32 = 12;

@@ -1,6 +1,5 @@
 //! A database of the test's own, filled through the mirror's row mapper and sink, and asked over one connection.
 
-use super::support::Postgres;
 use helixstream::domain::event::Limits;
 use helixstream::edges::postgres::{Database as Target, PostgresSink};
 use helixstream::memories::mirror::EventRows;
@@ -11,6 +10,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use testkit::Postgres;
 use tokio::runtime::{Builder, Runtime};
 
 pub type Query = sqlx::query::Query<'static, sqlx::Postgres, PgArguments>;

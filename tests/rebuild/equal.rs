@@ -2,13 +2,13 @@
 //! and HelixAgent's own, under every strategy, override, policy and rule.
 
 use super::database::{Database, sql};
-use super::support::{records, repo_path};
 use super::{event, names, ours};
 use helixstream::domain::event::Limits;
 use reference_model::{DeletePolicy, Record, Strategy, Unclocked, generate};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::Random;
+use testkit::{records, repo_path};
 
 /// Settings that are tried, each on streams of its own.
 const SETTINGS: u64 = 60;

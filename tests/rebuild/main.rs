@@ -2,17 +2,14 @@
 //! field, and the functions beside it tell what they say they do.
 
 // The stream, as the laws run it; they use more of it than this test does.
-#[allow(dead_code)]
-#[path = "../laws/ours.rs"]
-mod ours;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod database;
 mod equal;
 mod history;
 mod names;
 mod odd_roles;
+#[allow(dead_code)]
+#[path = "../laws/ours.rs"]
+mod ours;
 mod plans;
 mod retention;
 mod settings;

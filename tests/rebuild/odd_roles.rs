@@ -1,9 +1,9 @@
 //! Roles with settings of their own (`ALTER ROLE … SET`): who migrates and who calls makes no difference to what a function does.
 
-use super::support::Postgres;
-use super::support::postgres::{query, try_query};
-use super::support::unique;
 use helixstream::edges::postgres::Database;
+use testkit::Postgres;
+use testkit::postgres::{query, try_query};
+use testkit::unique;
 
 /// Settings, a role each.
 const ODD: &[&str] = &[

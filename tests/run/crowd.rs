@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::folders::assert_modes;
 use crate::http::make_token;
-use crate::support::{ports, wait_for};
 use crate::{Trial, page};
+use testkit::{ports, wait_for};
 
 /// Clients at a time.
 const CLIENTS: usize = 2000;

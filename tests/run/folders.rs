@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::Trial;
 use crate::http::{curl, make_token};
 use crate::https::certificates;
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Finished, Helix, SmallDisk, ports, wait_for};
+use crate::support::{Finished, Helix};
+use testkit::process::temp_dir;
+use testkit::{Broker, SmallDisk, ports, wait_for};
 
 /// Users and a group that no system has.
 const FIRST: u32 = 61_001;

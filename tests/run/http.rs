@@ -7,8 +7,9 @@ use std::sync::Arc;
 use helixstream::edges::http::server::{HttpSettings, RunningServer, Server};
 use helixstream::edges::http::{Family, Kind, Limits, Status, TlsFiles, Value};
 
-use crate::support::process::temp_dir;
-use crate::support::{Helix, repo_path, wait_for};
+use crate::support::Helix;
+use testkit::process::temp_dir;
+use testkit::{repo_path, wait_for};
 
 /// An instance with one task that restores, and one metric.
 pub struct Restoring;

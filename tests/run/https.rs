@@ -16,8 +16,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::http::{Site, curl, make_token};
-use crate::support::process::temp_dir;
-use crate::support::{Helix, repo_path, wait_for};
+use crate::support::Helix;
+use testkit::process::temp_dir;
+use testkit::{repo_path, wait_for};
 
 /// A folder in which the commands of docs/tls.md were run: `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
 pub fn certificates() -> PathBuf {

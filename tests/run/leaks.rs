@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::process::temp_dir;
-use crate::support::{Broker, Helix, ports, wait_for};
+use crate::support::Helix;
 use crate::{Trial, page};
+use testkit::process::temp_dir;
+use testkit::{Broker, ports, wait_for};
 
 /// Parts that every secret here has, so that one look finds them all.
 const MARKER: &str = "k4rfunkel";

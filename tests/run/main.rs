@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rustix::process::Signal;
-use support::process::temp_dir;
-use support::{Broker, Finished, Helix, Postgres, Record, ports, postgres, records, repo_path, unique, wait_for};
+use support::{Finished, Helix};
+use testkit::process::temp_dir;
+use testkit::{Broker, Postgres, Record, ports, postgres, records, repo_path, unique, wait_for};
 
 /// The memory topology with topics and an application id of the test's own.
 struct Trial {

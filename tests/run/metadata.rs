@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::support::{Broker, Helix};
+use crate::support::Helix;
 use crate::{Trial, temp_dir, unique};
+use testkit::Broker;
 
 /// Stores that follow one log.
 const STORES: usize = 36;

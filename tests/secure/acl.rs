@@ -1,14 +1,15 @@
 //! Least privilege: the memory topology runs on a broker with an authorizer by the ACLs that `topics acls` prints and by no others; the docs print the
 //! same ones.
 
-use crate::support::authorizer::User;
-use crate::support::process::temp_dir;
-use crate::support::{Acl, AclBroker, Finished, Helix, Postgres, ports, postgres, repo_path, tools, unique, wait_for};
+use crate::support::{Finished, Helix};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::path::PathBuf;
 use std::time::Duration;
+use testkit::authorizer::User;
+use testkit::process::temp_dir;
+use testkit::{Acl, AclBroker, Postgres, ports, postgres, repo_path, tools, unique, wait_for};
 
 /// The memory topology under names of the test's own, with few partitions.
 pub struct Trial {

@@ -1,9 +1,10 @@
 //! Each ACL that a command needs is taken away in turn: the command does not begin, and names the operation, the resource and the ACL to add.
 
 use crate::acl::Trial;
-use crate::support::authorizer::User;
-use crate::support::{Acl, AclBroker, Finished, Postgres};
+use crate::support::Finished;
 use std::sync::Mutex;
+use testkit::authorizer::User;
+use testkit::{Acl, AclBroker, Postgres};
 
 /// So many commands run at a time.
 const AT_ONCE: usize = 4;

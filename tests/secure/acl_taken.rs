@@ -2,7 +2,7 @@
 
 use crate::acl::{Trial, page};
 use crate::acl_missing::for_each;
-use crate::support::{Acl, AclBroker, Postgres, Record, ports, records, wait_for};
+use testkit::{Acl, AclBroker, Postgres, Record, ports, records, wait_for};
 
 /// So many instances run at a time: they wait most of it, such as for the end of a session.
 const AT_ONCE: usize = 8;

@@ -1,8 +1,9 @@
 //! Each way in connects: topics are made, records published and read.
 
-use crate::support::process::temp_dir;
-use crate::support::secure::{Connection, Login, SecureBroker};
-use crate::support::{Helix, Record, records, unique};
+use crate::support::Helix;
+use testkit::process::temp_dir;
+use testkit::secure::{Connection, Login, SecureBroker};
+use testkit::{Record, records, unique};
 
 /// Publishes a record file by a connection and gives back what the broker has.
 fn publish(connection: &Connection, topic: &str) -> Vec<Record> {

@@ -3,10 +3,11 @@
 
 use std::process::Command;
 
-use crate::support::process::temp_dir;
-use crate::support::secure::{Connection, Login, PASSWORD, SecureBroker};
-use crate::support::token_server::SECRET;
-use crate::support::{Helix, Record, records, unique};
+use crate::support::Helix;
+use testkit::process::temp_dir;
+use testkit::secure::{Connection, Login, PASSWORD, SecureBroker};
+use testkit::token_server::SECRET;
+use testkit::{Record, records, unique};
 
 /// The password of the private key that a client certificate is shown with.
 const KEY_PASSWORD: &str = "keys-own-password";

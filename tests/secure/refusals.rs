@@ -1,9 +1,10 @@
 //! What is refused, by which side, and what the message says. At the start a refusal ends every command with exit code 1.
 
-use crate::support::certificates::{Authority, Request};
-use crate::support::process::temp_dir;
-use crate::support::secure::{Connection, Login, SecureBroker};
-use crate::support::{Finished, Helix, Record, records, repo_path};
+use crate::support::{Finished, Helix};
+use testkit::certificates::{Authority, Request};
+use testkit::process::temp_dir;
+use testkit::secure::{Connection, Login, SecureBroker};
+use testkit::{Record, records, repo_path};
 
 /// `helixstream produce` by a connection.
 fn produce(connection: &Connection) -> Finished {

@@ -1,11 +1,11 @@
 //! `memory.toml` with one partition in the driver: each task's log is then the whole, as the reference has it.
 
-use crate::support::repo_path;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{Headers, InRecord, Origin, Record};
 use helixstream::{app, config};
 use reference_model::Settings;
 use reference_model::run::{DeadLetter, Emitted, Outputs};
+use testkit::repo_path;
 
 const TOPIC: &str = "helixagent.memory.events";
 

@@ -1,9 +1,6 @@
 //! What stream time decides, and what is answered in slices: user snapshots, tombstones, sync requests. `memory.toml` in the driver against the
 //! naive reference in `crates/reference-model`, on streams in which time passes.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod drive;
 mod retention;
 mod sync;

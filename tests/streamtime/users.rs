@@ -1,11 +1,11 @@
 //! User snapshots: docs/semantics.md, section 5, "User snapshot".
 
 use crate::drive::Driven;
-use crate::support::repo_path;
 use reference_model::run::Emitted;
 use reference_model::users::{Users, changes};
 use reference_model::{Record, Settings, generate_time};
 use serde_json::Value;
+use testkit::repo_path;
 
 fn schema() -> jsonschema::Validator {
     let text = std::fs::read_to_string(repo_path("schemas/user-snapshot.schema.json")).unwrap();

@@ -1,11 +1,11 @@
 //! The built binary: run to its end, or in the background with what it says kept in files.
 
-use super::process::{Process, temp_dir};
-use super::wait;
 use rustix::process::Signal;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use testkit::process::{Process, temp_dir};
+use testkit::wait;
 
 /// A `helixstream` in the background; killed when dropped.
 #[derive(Debug)]

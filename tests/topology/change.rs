@@ -1,8 +1,9 @@
 //! `topology diff`: what a change does, in whole outputs.
 
-use crate::support::process::temp_dir;
-use crate::support::{Finished, repo_path};
+use crate::support::Finished;
 use crate::{changed, memory_toml, topology};
+use testkit::process::temp_dir;
+use testkit::repo_path;
 
 fn diff(parts: &[(&str, &str)]) -> Finished {
     let dir = temp_dir("topology");

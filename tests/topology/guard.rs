@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use crate::changed;
-use crate::support::process::temp_dir;
 use crate::support::{Finished, Helix};
+use testkit::process::temp_dir;
 
 /// A folder of state, and starts on it that end since there is no broker.
 struct Trial(PathBuf);

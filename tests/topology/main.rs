@@ -14,7 +14,8 @@ mod wrong;
 
 use std::path::{Path, PathBuf};
 
-use support::{Finished, Helix, repo_path};
+use support::{Finished, Helix};
+use testkit::repo_path;
 
 /// `memory.toml` without the part that makes user snapshots, so that what is said of it stays short.
 fn memory_toml() -> String {

@@ -6,7 +6,7 @@ use helixstream::config::kafka::KAFKA;
 use helixstream::config::keys::SECTIONS;
 use helixstream::config::setting::SPECS;
 
-use crate::support::repo_path;
+use testkit::repo_path;
 
 /// Files below a folder.
 fn files(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {

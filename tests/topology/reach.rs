@@ -8,8 +8,8 @@ use helixstream::config::kafka::KAFKA;
 use helixstream::config::keys::{self, Takes};
 
 use crate::changed;
-use crate::support::process::temp_dir;
 use crate::support::{Finished, Helix};
+use testkit::process::temp_dir;
 
 /// A folder with a topology file whose `[kafka]` has these lines.
 fn folder(kafka: &str) -> PathBuf {

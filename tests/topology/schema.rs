@@ -7,8 +7,9 @@ use helixstream::config::{self, schema};
 use jsonschema::Validator;
 use toml::{Table, Value};
 
-use crate::support::{Helix, repo_path};
+use crate::support::Helix;
 use crate::{changed, memory_toml};
+use testkit::repo_path;
 
 fn validator() -> Validator {
     jsonschema::draft7::new(&schema::schema()).expect("the schema compiles")

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::repo_path;
 use crate::{assert_kept, topology};
+use testkit::repo_path;
 
 fn describe(format: &str) -> String {
     let finished = topology(&repo_path("topologies"), &["describe", "memory.toml", "--format", format]);
@@ -38,7 +38,7 @@ fn json_is_for_programs() {
 
 #[test]
 fn how_a_store_is_kept_is_shown() {
-    let dir = crate::support::process::temp_dir("topology");
+    let dir = testkit::process::temp_dir("topology");
     let text = crate::changed(&[("name = \"memories\"", "name = \"memories\"\nkind = \"memory\"\nstandby = 1")]);
     std::fs::write(dir.join("t.toml"), text).unwrap();
     let describe = |format| topology(&dir, &["describe", "t.toml", "--format", format]).stdout;

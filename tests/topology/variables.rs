@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::support::process::temp_dir;
 use crate::support::{Finished, Helix};
 use crate::{changed, topology};
 use helixstream::config::variables::Variables;
 use helixstream::config::{self, Topology};
+use testkit::process::temp_dir;
 
 fn describe(dir: &Path, variables: &[(&str, &str)]) -> Finished {
     let mut command = Helix::command();

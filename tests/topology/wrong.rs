@@ -1,9 +1,10 @@
 //! Wrong files, one for each kind of error, with several errors each: all of them are told at once, and the whole of what is told
 //! is what `wrong/*.txt` keeps.
 
-use crate::support::process::temp_dir;
-use crate::support::{Helix, repo_path};
+use crate::support::Helix;
 use crate::{assert_kept, changed, here, topology};
+use testkit::process::temp_dir;
+use testkit::repo_path;
 
 #[test]
 fn all_that_is_wrong_is_told_at_once() {

@@ -31,14 +31,23 @@ pub const PASSWORD: &str = "alice-password";
 /// A way to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
+    /// TLS, the server alone has a certificate.
     Tls,
+    /// TLS, the client has a certificate as well.
     MutualTls,
+    /// TLS and a password by SASL PLAIN.
     Plain,
+    /// TLS and a password by SCRAM-SHA-256.
     Scram256,
+    /// TLS and a password by SCRAM-SHA-512.
     Scram512,
+    /// A password by SCRAM, without TLS.
     ScramPlaintext,
+    /// TLS and a token by SASL OAUTHBEARER.
     OAuth,
+    /// TLS, with a server whose certificate has expired.
     ExpiredBroker,
+    /// TLS, with a server whose certificate names another host.
     OtherHost,
 }
 
