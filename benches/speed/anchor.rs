@@ -1,6 +1,6 @@
 //! The competitor: Kafka Streams in Java on the same broker, the same events, the same work.
 
-use super::Settings;
+use super::BenchSettings;
 use super::measure::{Spent, Watch};
 use super::table::Row;
 use anyhow::{Context as _, Result, ensure};
@@ -21,7 +21,7 @@ pub fn restore_name(threads: u64) -> String {
 }
 
 /// Its pipeline and its restore.
-pub fn measure(settings: &Settings, broker: &Broker, threads: u64) -> Result<Vec<Row>> {
+pub fn measure(settings: &BenchSettings, broker: &Broker, threads: u64) -> Result<Vec<Row>> {
     let state = temp_dir("anchor-state");
     let broker_watch = Watch::start(broker.pid())?;
     let drained = app(settings, broker, &state, threads, "drain")?;
@@ -49,7 +49,7 @@ pub fn measure(settings: &Settings, broker: &Broker, threads: u64) -> Result<Vec
 }
 
 /// Runs it to the end of `mode` and gives its figures. Its input topic is the prefix and `events`: ours.
-fn app(settings: &Settings, broker: &Broker, state: &Path, threads: u64, mode: &str) -> Result<Value> {
+fn app(settings: &BenchSettings, broker: &Broker, state: &Path, threads: u64, mode: &str) -> Result<Value> {
     let build = &settings.anchor_build;
     ensure!(build.join("classes").is_dir(), "the anchor is not built in {build:?}: use `make bench ANCHOR=1`");
     let mut command = Command::new("java");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use helixstream::domain::event::wire::{self, EventRef, Source};
 use helixstream::domain::event::{self, Limits};
-use helixstream::domain::settings::Settings;
+use helixstream::domain::settings::ResolverSettings;
 use helixstream::domain::state::{Arena, Loader, Memory, ReadFailure, RowPut, Rows, StateError};
 use helixstream::domain::step::step;
 use helixstream::domain::view::ResolutionContext;
@@ -63,7 +63,7 @@ struct Routed {
 ///
 /// # Errors
 /// The generator's own input was refused, or the state could not be read: a defect.
-pub fn run(input: &[Generated], settings: &Settings) -> anyhow::Result<Vec<Row>> {
+pub fn run(input: &[Generated], settings: &ResolverSettings) -> anyhow::Result<Vec<Row>> {
     let watch = Watch::thread()?;
     let events = decode(input)?;
     let decoded = watch.read()?;
@@ -96,7 +96,7 @@ fn decode(input: &[Generated]) -> anyhow::Result<Vec<Routed>> {
 }
 
 /// `Memory::apply` with the reading and writing of rows that it needs, and nothing resolved.
-fn apply_all(events: &[Routed], settings: &Settings) -> anyhow::Result<Row> {
+fn apply_all(events: &[Routed], settings: &ResolverSettings) -> anyhow::Result<Row> {
     let mut store = Store::default();
     let (mut nanos, mut written) = (Vec::with_capacity(events.len()), 0);
     let watch = Watch::thread()?;
@@ -120,7 +120,7 @@ pub fn apply_one(
     store: &Store,
     memory: &str,
     event: &EventRef<'_>,
-    settings: &Settings,
+    settings: &ResolverSettings,
 ) -> Result<(Vec<RowPut>, u64), StateError> {
     let arena = Arena::new();
     let mut state = Memory::open(Loader::new(store, &arena, memory))?;
@@ -132,7 +132,7 @@ pub fn apply_one(
 }
 
 /// Everything that an event sets off: state, resolved memory, conflict records.
-fn step_all(events: &[Routed], settings: &Settings) -> anyhow::Result<Row> {
+fn step_all(events: &[Routed], settings: &ResolverSettings) -> anyhow::Result<Row> {
     let context = ResolutionContext { settings, custom: None };
     let mut store = Store::default();
     let (mut snapshots, mut conflicts, mut emitted, mut written) = (0_u64, 0_u64, 0, 0);

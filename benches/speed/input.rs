@@ -1,6 +1,6 @@
 //! The generated events as a record file, for `replay` and `produce`, and the first of them in memory, for the domain alone.
 
-use super::Settings;
+use super::BenchSettings;
 use super::generator::{Generated, Generator};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -26,7 +26,7 @@ pub struct Input {
 }
 
 /// Generates the events into a temporary file.
-pub fn generate(settings: &Settings) -> Result<Input> {
+pub fn generate(settings: &BenchSettings) -> Result<Input> {
     let file = temp_dir("bench").join("events.jsonl");
     let failed = || format!("write {}", file.display());
     let mut out = BufWriter::with_capacity(1 << 20, File::create(&file).with_context(failed)?);

@@ -33,7 +33,7 @@ use table::Table;
 use testkit::secure::{self, Login, SecureBroker};
 
 /// What is measured, from the variables.
-pub struct Settings {
+pub struct BenchSettings {
     /// Events.
     pub events: u64,
     /// Memories that they are spread over.
@@ -52,15 +52,15 @@ pub struct Settings {
     pub anchor_build: PathBuf,
 }
 
-impl Settings {
-    fn from_environment() -> Result<Settings> {
+impl BenchSettings {
+    fn from_environment() -> Result<BenchSettings> {
         let text = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         let parse = |name: &str, value: &str| {
             value.replace('_', "").parse().with_context(|| format!("{name} must be a number, not {value:?}"))
         };
         let number = |name: &str, default: &str| parse(name, &text(name, default));
         let threads = text("THREADS", "1 2");
-        Ok(Settings {
+        Ok(BenchSettings {
             events: number("N", "1_000_000")?,
             memories: number("M", "100_000")?,
             seed: number("SEED", "1")?,
@@ -86,14 +86,14 @@ fn main() -> Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let settings = Settings::from_environment()?;
+    let settings = BenchSettings::from_environment()?;
     let mut table = Table::new(&settings);
     say(&format!("generating {} events of {} memories", settings.events, settings.memories));
     let input = input::generate(&settings)?;
     table.describe_input(&settings, &input);
     if settings.has("apply") {
         say("the domain alone");
-        let resolver = domain::Settings { strategy: settings.strategy, ..domain::Settings::default() };
+        let resolver = domain::ResolverSettings { strategy: settings.strategy, ..domain::ResolverSettings::default() };
         apply::run(&input.first, &resolver)?.into_iter().for_each(|row| table.add(row));
         sizes::run(&resolver)?.into_iter().for_each(|row| table.add(row));
     }
@@ -118,7 +118,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn on_kafka(settings: &Settings, input: &input::Input, table: &mut Table) -> Result<()> {
+fn on_kafka(settings: &BenchSettings, input: &input::Input, table: &mut Table) -> Result<()> {
     say("starting Kafka, publishing the events");
     // One broker for all rows: it listens without encryption, and with TLS.
     let secure = SecureBroker::start(secure::Options { heap: Some("1g"), ..secure::Options::default() });

@@ -1,6 +1,6 @@
 //! The mirror of the events, against a bare `COPY` of the very rows that it wrote.
 
-use super::Settings;
+use super::BenchSettings;
 use super::measure::{Spent, Watch, has_ended, peak_mib, process_cpu_s};
 use super::metrics::Pages;
 use super::stream::TOPOLOGY;
@@ -24,7 +24,7 @@ const ANOTHER: &str = "create schema bare; create table bare.memory_events (like
 
 /// From the first row to the last, then the same rows by `COPY` from a file of the server's, into an empty table of the same
 /// shape. The topics of outputs are to be empty yet: this is about the events.
-pub fn measure(settings: &Settings, broker: &Broker) -> Result<[Row; 2]> {
+pub fn measure(settings: &BenchSettings, broker: &Broker) -> Result<[Row; 2]> {
     let postgres = Postgres::start();
     let url = postgres.create_database();
     let http = format!("127.0.0.1:{}", free_port());

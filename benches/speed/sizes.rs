@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use helixstream::domain::event::wire::{EventRef, Source};
-use helixstream::domain::settings::Settings;
+use helixstream::domain::settings::ResolverSettings;
 use helixstream::domain::state::digest;
 use helixstream::domain::step::step;
 use helixstream::domain::view::ResolutionContext;
@@ -32,7 +32,7 @@ enum Writers {
 ///
 /// # Errors
 /// The state could not be read: a defect.
-pub fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
+pub fn run(settings: &ResolverSettings) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (writers, name, sizes) in [
         (Writers::Chain, "a chain of writers", &[10, 1_000, 100_000][..]),
@@ -47,7 +47,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn one(writers: Writers, name: &str, size: usize, settings: &Settings) -> anyhow::Result<Row> {
+fn one(writers: Writers, name: &str, size: usize, settings: &ResolverSettings) -> anyhow::Result<Row> {
     let names: Vec<String> = (0..size).map(|i| format!("node-{i:06}")).collect();
     let node = |i: usize| match writers {
         Writers::Chain => 0,

@@ -1,6 +1,6 @@
 //! The program itself: `replay`, the pipeline on Kafka, and the restore of its state.
 
-use super::Settings;
+use super::BenchSettings;
 use super::input::Input;
 use super::limit::{Volumes, volume};
 use super::measure::{Spent, Watch, has_ended, peak_mib, threads as threads_of};
@@ -80,7 +80,7 @@ pub fn restore_name(threads: u64) -> String {
 }
 
 /// `replay` of the record file.
-pub fn replay(settings: &Settings, input: &Input) -> Result<Row> {
+pub fn replay(settings: &BenchSettings, input: &Input) -> Result<Row> {
     let output = temp_dir("replay");
     let topology = Job::Resolve.topology(&output)?;
     let strategy = format!("strategy={}", settings.strategy);
@@ -101,7 +101,7 @@ pub fn replay(settings: &Settings, input: &Input) -> Result<Row> {
 }
 
 /// Creates the topics and publishes the events.
-pub fn prepare(settings: &Settings, broker: &Broker, input: &Input) -> Result<()> {
+pub fn prepare(settings: &BenchSettings, broker: &Broker, input: &Input) -> Result<()> {
     for (topic, partitions) in TOPICS {
         broker.create_topic(topic, partitions, &[("retention.ms", "-1"), ("max.message.bytes", "16777216")]);
     }
@@ -124,7 +124,7 @@ pub struct Run {
 
 /// The pipeline: from the first record processed until all input and all of the repartition topics is committed. It reaches the broker by the flags
 /// `connection`.
-pub fn run(settings: &Settings, broker: &Broker, connection: &[String], threads: u64, job: Job) -> Result<Run> {
+pub fn run(settings: &BenchSettings, broker: &Broker, connection: &[String], threads: u64, job: Job) -> Result<Run> {
     let state = temp_dir("state");
     let before = volume(broker, SNAPSHOTS)?;
     let conflicts_before = volume(broker, CONFLICTS)?;
@@ -172,7 +172,7 @@ pub fn plain(broker: &Broker) -> Vec<String> {
 }
 
 /// The state of a lost disk, from the changelog: from the first record restored until every task runs.
-pub fn restore(settings: &Settings, broker: &Broker, threads: u64) -> Result<Row> {
+pub fn restore(settings: &BenchSettings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
     let instance = Instance::start(settings, &plain(broker), &state, threads, Job::Resolve)?;
     let is_begun =
@@ -201,7 +201,7 @@ struct Instance {
 
 impl Instance {
     fn start(
-        settings: &Settings,
+        settings: &BenchSettings,
         connection: &[String],
         state: &std::path::Path,
         threads: u64,

@@ -1,6 +1,6 @@
 //! The table that is printed at the end.
 
-use super::Settings;
+use super::BenchSettings;
 use super::input::Input;
 use super::measure::{Spent, machine};
 use std::fmt;
@@ -47,7 +47,7 @@ pub struct Table {
 
 impl Table {
     /// A table without lines.
-    pub fn new(settings: &Settings) -> Table {
+    pub fn new(settings: &BenchSettings) -> Table {
         let about = format!(
             "strategy {}, exactly once, transactions of 100 ms, seed {}; the broker has its share of the same cores",
             settings.strategy, settings.seed
@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// Says what the input was.
-    pub fn describe_input(&mut self, settings: &Settings, input: &Input) {
+    pub fn describe_input(&mut self, settings: &BenchSettings, input: &Input) {
         let (events, memories) = (thousands(input.records), thousands(settings.memories));
         let mean = input.bytes / input.records.max(1);
         self.about.push(format!("{events} events of {memories} memories, envelopes of {mean} bytes in the mean"));

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use memory::binary::{BinaryError, Reader, put_bytes};
 use memory::event::wire::{self, Source};
 use memory::event::{Limits, decode};
-use memory::settings::Settings;
+use memory::settings::ResolverSettings;
 use memory::state::{Arena, Layout, Loader, Memory, ReadFailure, Row, RowPut, Rows, StateError};
 use memory::step::{Outcome, read, step_within};
 use memory::view::ResolutionContext;
@@ -213,7 +213,7 @@ fn form_of(json: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn step(store: &Store, form: &[u8], layout: Layout) -> Result<Outcome, StateError> {
-    let settings = Settings::default();
+    let settings = ResolverSettings::default();
     let context = ResolutionContext { settings: &settings, custom: None };
     let event = wire::decode(form).unwrap_or_else(|error| panic!("the form of an event {error}"));
     let arena = Arena::new();
@@ -230,7 +230,7 @@ fn rewrite(store: &Store, layout: Layout) -> Option<Vec<RowPut>> {
 }
 
 fn json(store: &Store) -> Option<Vec<u8>> {
-    let settings = Settings::default();
+    let settings = ResolverSettings::default();
     store.reads.set(0);
     let resolved = read(store, MEMORY, &ResolutionContext { settings: &settings, custom: None });
     resolved.unwrap_or_else(|error| panic!("{error}")).map(|resolved| resolved.json)

@@ -4,7 +4,7 @@
 
 use memory::clock::{Clock, UNCLOCKED};
 use memory::event::wire::{self, EventRef, Source};
-use memory::event::{Event, Kind, Limits, Write, decode};
+use memory::event::{Event, EventKind, FieldWrite, Limits, decode};
 use testkit::Random;
 
 use crate::events;
@@ -55,7 +55,7 @@ pub fn assert_event_comes_back(event: &Event) {
     let mut form = Vec::new();
     wire::encode(event, &source, RECORD_TIMESTAMP_MS, None, &mut form);
     let read = wire::decode(&form).unwrap_or_else(|error| panic!("the form of an event {error}: {event:?}"));
-    let written = event.writes.iter().filter(|write| event.kind != Kind::Deleted || write.path == "user_id");
+    let written = event.writes.iter().filter(|write| event.kind != EventKind::Deleted || write.path == "user_id");
     let expected = EventRef {
         event_id: &event.event_id,
         timestamp: event.timestamp,
@@ -64,7 +64,7 @@ pub fn assert_event_comes_back(event: &Event) {
         version: event.version,
         clock: event.clock.entries().iter().map(|(name, counter)| (name.as_str(), *counter)).collect(),
         digest: event.digest,
-        is_delete: event.kind == Kind::Deleted,
+        is_delete: event.kind == EventKind::Deleted,
         absorb_into: None,
         source,
         source_timestamp_ms: RECORD_TIMESTAMP_MS,
@@ -100,10 +100,10 @@ fn encode(read: &EventRef<'_>) -> Vec<u8> {
         [(UNCLOCKED, nanos)] => Clock::unclocked(nanos),
         _ => Clock::from_entries(read.clock.iter().map(|(name, counter)| ((*name).to_owned(), *counter))),
     };
-    let write = |(path, value): &(&str, &[u8])| Write { path: (*path).to_owned(), value: value.to_vec() };
+    let write = |(path, value): &(&str, &[u8])| FieldWrite { path: (*path).to_owned(), value: value.to_vec() };
     let event = Event {
         event_id: read.event_id.to_owned(),
-        kind: if read.is_delete { Kind::Deleted } else { Kind::Updated },
+        kind: if read.is_delete { EventKind::Deleted } else { EventKind::Updated },
         memory_id: None,
         timestamp: read.timestamp,
         node_id: read.node_id.map(str::to_owned),

@@ -13,7 +13,7 @@ use crate::config::graph::{Kind, Node};
 use crate::config::script::names;
 use crate::config::setting::Values;
 use crate::domain::event::Encoding;
-use crate::domain::settings::Settings;
+use crate::domain::settings::ResolverSettings;
 use crate::streams::topology::TopologyDigest;
 
 /// What is compared, by the names that a refusal tells.
@@ -102,10 +102,10 @@ fn resolver(file: &File) -> Value {
     if !has_operator(file, "resolve") {
         return Value::Null;
     }
-    let (is, by_default) = (&file.values.resolver, Settings::default());
+    let (is, by_default) = (&file.values.resolver, ResolverSettings::default());
     let overrides: Map<String, Value> =
         is.overrides.iter().map(|(path, strategy)| (path.clone(), json!(strategy.to_string()))).collect();
-    let rules = |settings: &Settings| {
+    let rules = |settings: &ResolverSettings| {
         [
             ("strategy", settings.strategy.to_string()),
             ("delete_policy", settings.delete_policy.to_string()),

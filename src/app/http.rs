@@ -14,7 +14,7 @@ use crate::edges::cli::{HttpAction, HttpArgs, TokenArgs, TokenRight};
 use crate::edges::http::listen::parse_address;
 use crate::edges::http::server::{HttpError, HttpSettings, RunningServer, Server};
 use crate::edges::http::tokens::{Right, Token, Tokens};
-use crate::edges::http::{Limits, Status, TlsFiles};
+use crate::edges::http::{InstanceStatus, Limits, TlsFiles};
 
 /// Takes the address of the HTTP pages and reads their files, before anything is started. `None` when no address is given. `address`
 /// is the file's, for a command that takes it from there.
@@ -100,7 +100,7 @@ fn warn(server: &Server, settings: &HttpSettings) {
 }
 
 /// Serves the pages of a status.
-pub fn serve(server: Server, status: Arc<dyn Status>) -> anyhow::Result<RunningServer> {
+pub fn serve(server: Server, status: Arc<dyn InstanceStatus>) -> anyhow::Result<RunningServer> {
     tracing::info!("/live, /ready and /metrics at {}", server.url());
     server.start(status).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::edges::http::{Family, Kind, Sample, Status, Value};
+use crate::edges::http::{Family, InstanceStatus, MetricKind, Sample, Value};
 use crate::streams::runtime::{COMMIT_BUCKETS_MS, Metrics, TaskStatus, ThreadSnapshot};
 use crate::streams::task::state::TaskState;
-use mirror::{Figures, Status as MirrorStatus};
+use mirror::{Figures, MirrorStatus};
 
 /// The figures of an instance, as `/metrics` and `/ready` show them.
 pub struct MetricsPage {
@@ -81,7 +81,7 @@ impl MetricsPage {
     }
 }
 
-impl Status for MetricsPage {
+impl InstanceStatus for MetricsPage {
     fn waiting(&self) -> Vec<String> {
         let threads = self.metrics.threads().iter().enumerate();
         let mut waiting: Vec<String> = threads
@@ -110,13 +110,13 @@ impl Status for MetricsPage {
         families.push(Family::one(
             "restored_records",
             "Changelog records restored since the start",
-            Kind::Counter,
+            MetricKind::Counter,
             Value::Count(self.metrics.restored_records()),
         ));
         families.push(Family::one(
             "memory_store_bytes",
             "Bytes that stores in memory take",
-            Kind::Gauge,
+            MetricKind::Gauge,
             Value::Level(self.metrics.memory_store_bytes() as f64),
         ));
         families.extend(of_standbys(&self.metrics));
@@ -131,15 +131,15 @@ impl Status for MetricsPage {
 fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
     let bounds = COMMIT_BUCKETS_MS.iter().map(|ms| *ms as f64 / 1000.0).chain([f64::MAX]);
     let commits = Value::Histogram { sum: t.commit_micros as f64 / 1e6, buckets: bounds.zip(t.buckets).collect() };
-    let count = |name, help, n| Family::one(name, help, Kind::Counter, Value::Count(n));
+    let count = |name, help, n| Family::one(name, help, MetricKind::Counter, Value::Count(n));
     vec![
         count("records", "Records processed, again after an abort", t.records),
         count("bytes", "Bytes of keys and values processed", t.bytes),
-        Family::one("records_per_second", "Records processed a second, lately", Kind::Gauge, Value::Level(rate)),
+        Family::one("records_per_second", "Records processed a second, lately", MetricKind::Gauge, Value::Level(rate)),
         count("commits", "Transactions committed", t.commits),
         count("aborts", "Transactions aborted", t.aborts),
         count("producers_lost", "Producers lost and made anew", t.producers_lost),
-        Family::one("commit_seconds", "Time of a commit", Kind::Histogram, commits),
+        Family::one("commit_seconds", "Time of a commit", MetricKind::Histogram, commits),
     ]
 }
 
@@ -156,10 +156,10 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
         lags.push(Sample { labels, value: Value::Level(task.lag as f64) });
     }
     let states = states.into_iter().map(|(state, n)| (state, Value::Level(n as f64)));
-    let level = |name, help, n: u64| Family::one(name, help, Kind::Gauge, Value::Level(n as f64));
+    let level = |name, help, n: u64| Family::one(name, help, MetricKind::Gauge, Value::Level(n as f64));
     vec![
-        Family { name: "lag", help: "Records behind, by partition", kind: Kind::Gauge, samples: lags },
-        Family::by("tasks", "Tasks assigned, by state", Kind::Gauge, "state", states),
+        Family { name: "lag", help: "Records behind, by partition", kind: MetricKind::Gauge, samples: lags },
+        Family::by("tasks", "Tasks assigned, by state", MetricKind::Gauge, "state", states),
         level("restore_records_left", "Changelog offsets still to be restored for the tasks assigned", left),
     ]
 }
@@ -170,9 +170,14 @@ fn of_standbys(metrics: &Metrics) -> Vec<Family> {
     let lags = standbys.iter().map(|(task, status)| (task.to_string(), Value::Level(status.lag as f64)));
     let (count, records) = (standbys.len() as f64, metrics.standby_records());
     vec![
-        Family::one("standby_tasks", "Tasks of other instances stood by for", Kind::Gauge, Value::Level(count)),
-        Family::by("standby_lag", "Changelog offsets that a standby is behind", Kind::Gauge, "task", lags),
-        Family::one("standby_records", "Changelog records read by standbys", Kind::Counter, Value::Count(records)),
+        Family::one("standby_tasks", "Tasks of other instances stood by for", MetricKind::Gauge, Value::Level(count)),
+        Family::by("standby_lag", "Changelog offsets that a standby is behind", MetricKind::Gauge, "task", lags),
+        Family::one(
+            "standby_records",
+            "Changelog records read by standbys",
+            MetricKind::Counter,
+            Value::Count(records),
+        ),
     ]
 }
 
@@ -202,7 +207,7 @@ fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {
         if label.is_empty() && samples.is_empty() {
             samples.push(Sample { labels: Vec::new(), value: Value::Count(0) });
         }
-        Family { name, help, kind: Kind::Counter, samples }
+        Family { name, help, kind: MetricKind::Counter, samples }
     });
     let mut families: Vec<Family> = known.collect();
     let mut others: Vec<&'static str> = all.keys().map(|(name, _)| *name).collect();
@@ -212,7 +217,7 @@ fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {
     families.extend(others.into_iter().map(|name| Family {
         name,
         help,
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         samples: samples(name, "label"),
     }));
     families
@@ -227,9 +232,10 @@ pub fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
         let values = mirrors.iter().filter_map(|(topic, of)| Some(((*topic).to_owned(), value(of)?)));
         Family::by(name, help, kind, "topic", values)
     };
-    let count = |name, help, n: fn(&Figures) -> u64| by_topic(name, help, Kind::Counter, &|f| Some(Value::Count(n(f))));
+    let count =
+        |name, help, n: fn(&Figures) -> u64| by_topic(name, help, MetricKind::Counter, &|f| Some(Value::Count(n(f))));
     let level = |name, help, n: fn(&Figures) -> Option<u64>| {
-        by_topic(name, help, Kind::Gauge, &|f| n(f).map(|n| Value::Level(n as f64)))
+        by_topic(name, help, MetricKind::Gauge, &|f| n(f).map(|n| Value::Level(n as f64)))
     };
     vec![
         count("mirror_rows", "Records mirrored since the start, by topic", |f| f.rows),

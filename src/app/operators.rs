@@ -16,7 +16,7 @@ use crate::memories::{
     AvroOutputs, Decode, Encoder, HelixAgent, Output, Resolve, ResolveOptions, UserOptions, UserSnapshots, Written,
 };
 use crate::operators::{
-    Aggregate, Branch, Filter, Fold, Input, Map, MapFields, OutputTarget, Outputs, Rekey, SourceInput, Writer,
+    Aggregate, Branch, Filter, Fold, Input, Map, MapFields, OutputEncoder, OutputTarget, Outputs, Rekey, SourceInput,
 };
 use crate::streams::ports::{Codec, Expressions};
 use crate::streams::processor::{Processor, Retained};
@@ -208,7 +208,7 @@ impl<'f> Parts<'f> {
             _ => None,
         };
         let writer = output.zip(self.encoder(*format, topic)).map(|(output, encoder)| {
-            let writer: Arc<dyn Writer> = Arc::new(Written { encoder, output });
+            let writer: Arc<dyn OutputEncoder> = Arc::new(Written { encoder, output });
             writer
         });
         Ok(OutputTarget { node: node.name.clone(), key, writer })

@@ -8,7 +8,7 @@ use super::CommandError;
 use super::scripting::budget;
 use crate::config::Topology as File;
 use crate::config::script::names;
-use crate::domain::settings::Settings;
+use crate::domain::settings::ResolverSettings;
 use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use crate::edges::script::Script;
 
@@ -102,7 +102,7 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, CommandError> {
 
 /// Asks the resolver that a field's strategy names.
 struct ByPath {
-    settings: Settings,
+    settings: ResolverSettings,
     whole: Option<Arc<dyn CustomResolver>>,
     fields: BTreeMap<String, Arc<dyn CustomResolver>>,
 }

@@ -132,6 +132,6 @@ mod tests {
         // A log line's target is the path of its module.
         assert!(std::any::type_name::<streams::driver::TopologyDriver>().starts_with("helixstream_streams::"));
         assert!(std::any::type_name::<mirror::Mirror>().starts_with("helixstream_mirror::"));
-        assert!(std::any::type_name::<memory::settings::Settings>().starts_with("helixstream_memory::"));
+        assert!(std::any::type_name::<memory::settings::ResolverSettings>().starts_with("helixstream_memory::"));
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use helixstream::domain::event::{Event, Kind, Limits, decode, wire};
+use helixstream::domain::event::{Event, EventKind, Limits, decode, wire};
 
 /// A record of the samples: its value and timestamp.
 pub struct Sample {
@@ -40,9 +40,9 @@ pub fn assert_same_on_the_wire(event: &Event) {
     assert_eq!(read.event_id, event.event_id);
     assert_eq!((read.timestamp, read.version, read.digest), (event.timestamp, event.version, event.digest));
     assert_eq!((read.node_id, read.importance), (event.node_id.as_deref(), event.importance));
-    assert_eq!((read.is_delete, read.absorb_into, read.source), (event.kind == Kind::Deleted, None, source));
+    assert_eq!((read.is_delete, read.absorb_into, read.source), (event.kind == EventKind::Deleted, None, source));
     assert!(read.clock.iter().map(|(n, c)| (*n, *c)).eq(event.clock.entries().iter().map(|(n, c)| (n.as_str(), *c))));
-    let written = event.writes.iter().filter(|w| event.kind != Kind::Deleted || w.path == "user_id");
+    let written = event.writes.iter().filter(|w| event.kind != EventKind::Deleted || w.path == "user_id");
     assert!(read.writes.iter().copied().eq(written.map(|w| (w.path.as_str(), w.value.as_slice()))));
     assert!(read.writes.is_sorted_by(|a, b| a.0 < b.0));
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use helixstream::domain::event::{self, Limits};
 use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, EventRows, SnapshotRows};
-use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, RowMapper, Stop, TopicPartition, Written};
+use mirror::ports::{Advance, LogBatch, LogHeader, LogRecord, LogSink, RowMapper, Stop, TopicPartition, Written};
 use reference_model::generate;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -172,10 +172,10 @@ fn an_output_has_the_same_row_in_json_and_in_avro() {
         for outs in [&json, &avro] {
             let url = Postgres::shared().create_database();
             let ours: Vec<&Out> = outs.iter().filter(|out| out.topic.ends_with(topic)).collect();
-            let headers: Vec<Vec<Header<'_>>> = ours
+            let headers: Vec<Vec<LogHeader<'_>>> = ours
                 .iter()
                 .map(|out| out.headers.iter())
-                .map(|all| all.map(|(name, value)| Header { name: name.as_bytes(), value: Some(value.as_bytes()) }).collect())
+                .map(|all| all.map(|(name, value)| LogHeader { name: name.as_bytes(), value: Some(value.as_bytes()) }).collect())
                 .collect();
             let log = (0..).zip(ours.iter().zip(&headers)).map(|(offset, (out, headers))| LogRecord {
                 partition: &partition,

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use helixstream::domain::event::wire::{self, Source};
-use helixstream::domain::event::{Kind, Limits, decode};
-use helixstream::domain::settings::Settings;
+use helixstream::domain::event::{EventKind, Limits, decode};
+use helixstream::domain::settings::ResolverSettings;
 use helixstream::domain::state::{Arena, Layout, Loader, ReadFailure, Rows, memory_of_head};
 use helixstream::domain::step::{read, step_within};
 use helixstream::domain::strategy::CustomResolver;
@@ -47,7 +47,7 @@ impl Map {
     pub fn unreachable(&self) -> usize {
         let read = RefCell::new(BTreeSet::new());
         let recorder = Recorder { map: self, read: &read };
-        let settings = Settings::default();
+        let settings = ResolverSettings::default();
         for memory in self.0.keys().filter_map(|key| memory_of_head(key)) {
             let context = ResolutionContext { settings: &settings, custom: None };
             helixstream::memories::inspect::memory(&recorder, memory, &context).expect("reads");
@@ -72,9 +72,9 @@ impl Rows for Recorder<'_> {
 }
 
 /// The model's settings as ours.
-pub fn settings(of: &reference_model::Settings) -> Settings {
+pub fn settings(of: &reference_model::Settings) -> ResolverSettings {
     let strategy = |s: &reference_model::Strategy| s.name().parse().expect("a strategy");
-    Settings {
+    ResolverSettings {
         strategy: strategy(&of.strategy),
         overrides: of.overrides.iter().map(|(path, s)| (path.clone(), strategy(s))).collect(),
         delete_policy: match of.delete_policy {
@@ -106,7 +106,7 @@ pub struct Run {
 
 impl Run {
     /// The resolved memory as it stands.
-    pub fn resolved(&self, memory: &str, settings: &Settings) -> Option<String> {
+    pub fn resolved(&self, memory: &str, settings: &ResolverSettings) -> Option<String> {
         let resolved = read(&self.rows, memory, &ResolutionContext { settings, custom: None }).expect("reads");
         resolved.map(|r| String::from_utf8(r.json).expect("is UTF-8"))
     }
@@ -142,11 +142,11 @@ pub fn run_with(
             }
         };
         let Some(memory) = &event.memory_id else { continue };
-        if matches!(event.kind, Kind::Other(_) | Kind::SyncRequest) {
+        if matches!(event.kind, EventKind::Other(_) | EventKind::SyncRequest) {
             continue;
         }
         let mut at: Vec<(&str, Option<&str>)> = vec![(memory, None)];
-        if event.kind == Kind::Merged {
+        if event.kind == EventKind::Merged {
             let absorbed = event.merged_from.iter().filter(|id| !id.is_empty() && *id != memory);
             at.extend(absorbed.map(|id| (id.as_str(), Some(memory.as_str()))));
         }

@@ -4,7 +4,7 @@ use crate::log::Log;
 use crate::outputs::{self, samples};
 use crate::{sink, start, wait_for_log};
 use helixstream::edges::postgres::PostgresSink;
-use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, TopicPartition, Written};
+use mirror::ports::{Advance, LogBatch, LogHeader, LogRecord, LogSink, Stop, TopicPartition, Written};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -50,8 +50,8 @@ fn keep(mut sink: PostgresSink, topic: &str, records: &[Record]) {
         let partition = TopicPartition::new(topic, record.partition);
         let header = |(name, value): &'_ (String, Option<Vec<u8>>)| (name.clone().into_bytes(), value.clone());
         let headers: Vec<_> = record.headers.iter().map(header).collect();
-        let headers: Vec<Header<'_>> =
-            headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect();
+        let headers: Vec<LogHeader<'_>> =
+            headers.iter().map(|(name, value)| LogHeader { name, value: value.as_deref() }).collect();
         let pushed = batch.push(&LogRecord {
             partition: &partition,
             offset: record.offset,

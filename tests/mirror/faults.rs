@@ -3,7 +3,7 @@
 use crate::log::{Log, partition};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
 use helixstream::edges::postgres::Database;
-use mirror::Settings;
+use mirror::MirrorSettings;
 use mirror::ports::{LogSink, Stop};
 use std::io::Write;
 use testkit::postgres::query;
@@ -37,7 +37,7 @@ fn a_postgres_that_stops_and_comes_back_has_each_record_once() {
 #[test]
 fn backends_that_are_killed_under_load_cost_nothing() {
     let (log, url) = (Log::new(3), Postgres::shared().create_database());
-    let mirror = start_with(log.reader(0..3), &url, Settings { batch_bytes: 8 << 10, ..crate::settings() });
+    let mirror = start_with(log.reader(0..3), &url, MirrorSettings { batch_bytes: 8 << 10, ..crate::settings() });
     for _ in 0..20 {
         log.append(events(600, 3));
         query(
@@ -58,7 +58,7 @@ fn a_slow_postgres_is_waited_for_and_has_each_record_once() {
         "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
         create trigger slow before update of next_offset on memory_event_checkpoints for each statement execute function slow()",
     );
-    let sizes = Settings { batch_bytes: 8 << 10, largest_batch_bytes: 1 << 20, ..crate::settings() };
+    let sizes = MirrorSettings { batch_bytes: 8 << 10, largest_batch_bytes: 1 << 20, ..crate::settings() };
     let mirror = start_with(log.reader([0, 1]), &url, sizes);
     for _ in 0..3 {
         log.append(events(400, 2));
@@ -93,7 +93,7 @@ fn a_row_that_postgres_refuses_is_found_and_kept_raw() {
     log.append(events(300, 1));
     log.append([event(0, "x", "bad 1"), event(0, "y", "good"), event(0, "z", "bad 2")]);
     log.append(events(300, 1));
-    let mirror = start_with(log.reader([0]), &url, Settings { batch_bytes: 1 << 20, ..crate::settings() });
+    let mirror = start_with(log.reader([0]), &url, MirrorSettings { batch_bytes: 1 << 20, ..crate::settings() });
     wait_for_log(&url, &log);
     wait_until("all to be told", || mirror.status().figures().rejected == 2);
     mirror.stop();
@@ -104,7 +104,7 @@ fn a_row_that_postgres_refuses_is_found_and_kept_raw() {
     // And once more over rows that are there already: the same rows.
     query(&url, "delete from memory_event_checkpoints");
     query(&url, "delete from memory_events where kafka_offset >= 302");
-    let mirror = start_with(log.reader([0]), &url, Settings { batch_bytes: 1 << 20, ..crate::settings() });
+    let mirror = start_with(log.reader([0]), &url, MirrorSettings { batch_bytes: 1 << 20, ..crate::settings() });
     wait_for_log(&url, &log);
     mirror.stop();
     assert_eq!(query(&url, "select count(*) from memory_events where error_class = 'mirror_rejected'"), [["2"]]);

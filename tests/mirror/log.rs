@@ -1,7 +1,7 @@
 //! A log in memory, with readers whose partitions the test gives and takes: for tests in which the point is the sink, not Kafka.
 
 use helixstream::streams::record::TopicPartition;
-use mirror::ports::{Header, LogError, LogReceiver, LogRecord, LogSource};
+use mirror::ports::{LogError, LogHeader, LogReceiver, LogRecord, LogSource};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -127,8 +127,8 @@ impl LogSource for Reader {
                 }
                 let header = |(name, value): &'_ (String, Option<Vec<u8>>)| (name.clone().into_bytes(), value.clone());
                 let headers: Vec<_> = record.headers.iter().map(header).collect();
-                let headers: Vec<Header<'_>> =
-                    headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect();
+                let headers: Vec<LogHeader<'_>> =
+                    headers.iter().map(|(name, value)| LogHeader { name, value: value.as_deref() }).collect();
                 to.record(&LogRecord {
                     partition: &partition,
                     offset: *next,

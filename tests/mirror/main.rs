@@ -25,21 +25,21 @@ use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::EventRows;
 use log::{Log, Reader};
 use mirror::ports::Stop;
-use mirror::{Mirror, Settings};
+use mirror::{Mirror, MirrorSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::postgres::{query, try_query};
 use testkit::{Record, wait_until};
 
 /// Settings that keep a test short: small batches, short pauses.
-fn settings() -> Settings {
-    Settings {
+fn settings() -> MirrorSettings {
+    MirrorSettings {
         batch_bytes: 64 << 10,
         largest_batch_bytes: 0,
         linger: Duration::from_millis(5),
         first_pause: Duration::from_millis(20),
         longest_pause: Duration::from_millis(200),
-        ..Settings::default()
+        ..MirrorSettings::default()
     }
 }
 
@@ -51,7 +51,7 @@ fn start(reader: Reader, url: &str) -> Mirror {
     start_with(reader, url, settings())
 }
 
-fn start_with(reader: Reader, url: &str, settings: Settings) -> Mirror {
+fn start_with(reader: Reader, url: &str, settings: MirrorSettings) -> Mirror {
     let stop = Stop::default();
     Mirror::start(Box::new(reader), sink(url, &stop), stop, settings).unwrap()
 }

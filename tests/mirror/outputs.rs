@@ -6,7 +6,7 @@ use crate::{settings, wait_for_log_in};
 use helixstream::edges::postgres::{Database, PostgresSink};
 use helixstream::memories::mirror::{ConflictRows, SnapshotRows};
 use mirror::ports::{LogSink, RowMapper, Stop};
-use mirror::{Mirror, Settings};
+use mirror::{Mirror, MirrorSettings};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub fn sink(what: &str, url: &str, stop: &Stop) -> PostgresSink {
 fn start(what: &str, reader: Reader, url: &str) -> Mirror {
     let stop = Stop::default();
     // A few records a batch, so that keys come again in the next one and within one.
-    let settings = Settings { batch_bytes: 8 << 10, ..settings() };
+    let settings = MirrorSettings { batch_bytes: 8 << 10, ..settings() };
     Mirror::start(Box::new(reader), sink(what, url, &stop), stop, settings).unwrap()
 }
 

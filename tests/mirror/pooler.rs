@@ -3,11 +3,11 @@
 use crate::log::Log;
 use crate::{compare_rows_of, event, settings};
 use helixstream::domain::event::Limits;
-use helixstream::domain::settings::Settings as Resolver;
+use helixstream::domain::settings::ResolverSettings as Resolver;
 use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink, Unclaimed};
-use helixstream::memories::mirror::{EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
+use helixstream::memories::mirror::{EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
 use mirror::ports::{MaintenanceTask, RowMapper, Stop};
-use mirror::{Mirror, Settings};
+use mirror::{Mirror, MirrorSettings};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ fn start(rows: Arc<dyn RowMapper>, log: &Log, url: &str, schema: &str) -> Mirror
     let mut sink = PostgresSink::new(&Database::new(url, schema).unwrap(), rows, stop.clone()).unwrap();
     if schema.ends_with("events") {
         let resolver = Resolver { application_id: schema.to_owned(), ..Resolver::default() };
-        let startup_row = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
+        let startup_row = ResolverSettingsRow { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
         sink = sink
             .with_startup_row(Arc::new(startup_row))
             .with_maintenance(maintenance_tasks(2, None).into_iter().map(often).collect());
     }
-    let settings = Settings { batch_bytes: 2 << 10, ..settings() };
+    let settings = MirrorSettings { batch_bytes: 2 << 10, ..settings() };
     Mirror::start(Box::new(log.reader([0, 1])), sink, stop, settings).unwrap()
 }
 

@@ -4,9 +4,9 @@ use crate::log::{Log, partition};
 use crate::outputs;
 use crate::{event, events, settings, sink, wait_for_rows};
 use helixstream::domain::event::Limits;
-use helixstream::domain::settings::Settings as Resolver;
+use helixstream::domain::settings::ResolverSettings as Resolver;
 use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink};
-use helixstream::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
+use helixstream::memories::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
 use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, RowMapper, Stop};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn a_role_that_may_create_nothing_mirrors_what_another_has_migrated() {
     let often = |task: MaintenanceTask| MaintenanceTask { every: Duration::from_millis(20), ..task };
     let maintenance = maintenance_tasks(2, Some(Duration::from_secs(86_400))).into_iter().map(often).collect();
     let startup_row =
-        ResolverSettings { resolver: Resolver::default(), limits: Limits::default(), max_output_bytes: 16 << 20 };
+        ResolverSettingsRow { resolver: Resolver::default(), limits: Limits::default(), max_output_bytes: 16 << 20 };
     let sink = roles.sink(rows, &stop).with_startup_row(Arc::new(startup_row)).with_maintenance(maintenance);
     let log = Log::new(1);
     log.append([event(0, "old", "x").at_ms(1_577_836_800_000)]);

@@ -3,8 +3,8 @@
 use crate::log::Log;
 use crate::{settings, sink};
 use helixstream::domain::event::Limits;
-use helixstream::domain::settings::{DeletePolicy, Settings, Strategy, Unclocked};
-use helixstream::memories::mirror::ResolverSettings;
+use helixstream::domain::settings::{DeletePolicy, ResolverSettings, Strategy, Unclocked};
+use helixstream::memories::mirror::ResolverSettingsRow;
 use mirror::Mirror;
 use mirror::ports::Stop;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use testkit::postgres::query;
 use testkit::{Postgres, wait_until};
 
 /// Starts a mirror that leaves these settings.
-fn start(url: &str, resolver: Settings) -> Mirror {
-    let startup_row = ResolverSettings { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
+fn start(url: &str, resolver: ResolverSettings) -> Mirror {
+    let startup_row = ResolverSettingsRow { resolver, limits: Limits::default(), max_output_bytes: 16 << 20 };
     let stop = Stop::default();
     let sink = sink(url, &stop).with_startup_row(Arc::new(startup_row));
     Mirror::start(Box::new(Log::new(1).reader([0])), sink, stop, settings()).unwrap()
@@ -46,11 +46,11 @@ fn wait_for(url: &str, rows: &[[&str; 12]]) {
 #[test]
 fn the_settings_of_the_last_start_stand_and_are_what_functions_default_to() {
     let url = Postgres::shared().create_database();
-    let mirror = start(&url, Settings::default());
+    let mirror = start(&url, ResolverSettings::default());
     wait_for(&url, &[DEFAULT]);
     mirror.stop();
     let overrides = [("content", Strategy::LastWriteWins), ("metadata.l\"g", Strategy::VectorClock)];
-    let changed = Settings {
+    let changed = ResolverSettings {
         strategy: Strategy::Importance,
         overrides: overrides.map(|(path, strategy)| (path.to_owned(), strategy)).into(),
         delete_policy: DeletePolicy::DeleteWins,
@@ -58,7 +58,7 @@ fn the_settings_of_the_last_start_stand_and_are_what_functions_default_to() {
         unclocked: Unclocked::Concurrent,
         max_clock_skew_ns: 0,
         max_contenders: 7,
-        ..Settings::default()
+        ..ResolverSettings::default()
     };
     let mirror = start(&url, changed);
     let mut expected = DEFAULT;
@@ -77,7 +77,7 @@ fn the_settings_of_the_last_start_stand_and_are_what_functions_default_to() {
         from memory_settings(null, null, null, null, null)";
     assert_eq!(query(&url, sql), [["importance", "last_write_wins", "f", "t", "f", "0"]]);
     // Another application has a row of its own.
-    let mirror = start(&url, Settings { application_id: "another".to_owned(), ..Settings::default() });
+    let mirror = start(&url, ResolverSettings { application_id: "another".to_owned(), ..ResolverSettings::default() });
     let mut other = DEFAULT;
     other[0] = "another";
     wait_for(&url, &[other, expected]);
@@ -89,7 +89,7 @@ fn settings_are_written_once_postgres_is_there() {
     let postgres = Postgres::start();
     let url = postgres.create_database();
     postgres.stop();
-    let mirror = start(&url, Settings::default());
+    let mirror = start(&url, ResolverSettings::default());
     wait_until("failures", || mirror.status().figures().failures > 1);
     postgres.restart();
     wait_for(&url, &[DEFAULT]);
@@ -99,7 +99,7 @@ fn settings_are_written_once_postgres_is_there() {
 #[test]
 fn applications_that_start_together_leave_one_row_each() {
     let url = Postgres::shared().create_database();
-    let id = |n: usize| Settings { application_id: format!("a{}", n % 2), ..Settings::default() };
+    let id = |n: usize| ResolverSettings { application_id: format!("a{}", n % 2), ..ResolverSettings::default() };
     let mirrors: Vec<Mirror> = (0..6).map(|n| start(&url, id(n))).collect();
     let ids = || crate::try_query(&url, "select application_id from memory_resolver_settings order by 1");
     wait_until("both rows", || ids().is_ok_and(|ids| ids == [["a0"], ["a1"]]));

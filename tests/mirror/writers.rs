@@ -2,7 +2,7 @@
 
 use crate::log::{Log, TOPIC, partition};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
-use mirror::Settings;
+use mirror::MirrorSettings;
 use mirror::ports::{Advance, LogBatch, LogRecord, LogSink, SinkCheckpoint, Stop, Written};
 use rustix::process::Signal;
 use testkit::postgres::query;
@@ -168,7 +168,7 @@ fn helper_log() -> Log {
 #[ignore = "not a test: the process that the test above kills"]
 fn helper_that_mirrors_until_killed() {
     let url = std::env::var("MIRROR_TEST_URL").expect("run by the test above");
-    let settings = Settings { batch_bytes: 16 << 10, ..crate::settings() };
+    let settings = MirrorSettings { batch_bytes: 16 << 10, ..crate::settings() };
     let mirror = start_with(helper_log().reader(0..4), &url, settings);
     std::thread::park();
     mirror.stop();

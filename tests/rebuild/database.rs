@@ -4,7 +4,7 @@ use helixstream::domain::event::Limits;
 use helixstream::edges::postgres::{Database as Target, PostgresSink};
 use helixstream::memories::mirror::EventRows;
 use helixstream::streams::record::TopicPartition;
-use mirror::ports::{Advance, Header, LogBatch, LogRecord, LogSink, Stop, Written};
+use mirror::ports::{Advance, LogBatch, LogHeader, LogRecord, LogSink, Stop, Written};
 use reference_model::Record;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
@@ -58,10 +58,10 @@ impl Database {
         let mut batch = sink.batch();
         for record in records {
             let partition = TopicPartition::new(record.topic.as_str(), record.partition);
-            let headers: Vec<Header<'_>> = record
+            let headers: Vec<LogHeader<'_>> = record
                 .headers
                 .iter()
-                .map(|(name, value)| Header { name: name.as_bytes(), value: Some(value) })
+                .map(|(name, value)| LogHeader { name: name.as_bytes(), value: Some(value) })
                 .collect();
             let pushed = batch.push(&LogRecord {
                 partition: &partition,

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use helixstream::edges::http::server::{HttpSettings, RunningServer, Server};
-use helixstream::edges::http::{Family, Kind, Limits, Status, TlsFiles, Value};
+use helixstream::edges::http::{Family, InstanceStatus, Limits, MetricKind, TlsFiles, Value};
 
 use crate::support::Helix;
 use testkit::process::temp_dir;
@@ -14,13 +14,13 @@ use testkit::{repo_path, wait_for};
 /// An instance with one task that restores, and one metric.
 pub struct Restoring;
 
-impl Status for Restoring {
+impl InstanceStatus for Restoring {
     fn waiting(&self) -> Vec<String> {
         vec!["task 0_1 (<events>): restoring".to_owned()]
     }
 
     fn metrics(&self) -> Vec<Family> {
-        vec![Family::one("records", "Records processed", Kind::Counter, Value::Count(305))]
+        vec![Family::one("records", "Records processed", MetricKind::Counter, Value::Count(305))]
     }
 }
 

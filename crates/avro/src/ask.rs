@@ -10,7 +10,7 @@ use schema_registry_converter::schema_registry_common::{RawRegisteredSchema, Reg
 use super::access::cut;
 use super::client::{Client, Failed, Outage, Refusal, in_path};
 use super::registry::{Answer, Question};
-use super::writer::Writer;
+use super::writer::WriterSchema;
 
 /// Schemas that lead to others that they name.
 const MAX_REFERENCES: usize = 100;
@@ -56,7 +56,7 @@ async fn by_id(client: &Client, id: u32) -> Asked {
         Ok(others) => others,
         Err(asked) => return asked,
     };
-    match Writer::new(schema, &others) {
+    match WriterSchema::new(schema, &others) {
         Ok(writer) => Asked::Answer(Answer::Schema(Arc::new(writer))),
         Err(why) => unusable(format!("its schema cannot be used: {}", cut(&why))),
     }

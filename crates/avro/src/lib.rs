@@ -26,7 +26,7 @@ use registry::Registry;
 use schemas::{EVENT, Schemas};
 use settings::{RegistrySettings, SettingsError};
 use streams::ports::{Codec, CodecError};
-use writer::Writer;
+use writer::WriterSchema;
 
 /// The first byte of the wire format.
 const MAGIC: u8 = 0;
@@ -99,7 +99,7 @@ impl Codec for Avro {
 
 impl Avro {
     /// The schema that a value names, its id, and the body.
-    fn framed<'v>(&self, value: &'v [u8]) -> Result<(Arc<Writer>, u32, &'v [u8]), CodecError> {
+    fn framed<'v>(&self, value: &'v [u8]) -> Result<(Arc<WriterSchema>, u32, &'v [u8]), CodecError> {
         let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());
         let Some((id, body)) = framed else {
             let text = format!("the value starts as Avro does (magic byte 0), but ends after {} bytes", value.len());
@@ -110,7 +110,7 @@ impl Avro {
     }
 
     /// A value read by a schema of ours.
-    fn ours(&self, schema: &str, writer: &Writer, id: u32, mut body: &[u8]) -> Result<Vec<u8>, CodecError> {
+    fn ours(&self, schema: &str, writer: &WriterSchema, id: u32, mut body: &[u8]) -> Result<Vec<u8>, CodecError> {
         let Some(own) = self.schemas.named(schema) else {
             return Err(CodecError::Fatal(format!("cannot read `{schema}` in Avro: there is no such schema [HS9000]")));
         };
@@ -133,11 +133,11 @@ fn nothing_left(body: &[u8], id: u32) -> Result<(), CodecError> {
 }
 
 /// A value by its writer's schema alone.
-fn any(writer: &Writer, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
+fn any(writer: &WriterSchema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
     GenericDatumReader::builder(&writer.shown).build()?.read_value(body)
 }
 
-fn datum(writer: &Writer, own: &Schema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
+fn datum(writer: &WriterSchema, own: &Schema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
     GenericDatumReader::builder(&writer.schema).reader_schema(own).build()?.read_value(body)
 }
 

@@ -13,7 +13,7 @@ use super::ask::{self, Asked};
 use super::bad;
 use super::client::Client;
 use super::settings::{RegistrySettings, SettingsError};
-use super::writer::Writer;
+use super::writer::WriterSchema;
 use memory::event::Class;
 use streams::ports::CodecError;
 
@@ -37,7 +37,7 @@ pub(super) enum Question {
 
 #[derive(Clone)]
 pub(super) enum Answer {
-    Schema(Arc<Writer>),
+    Schema(Arc<WriterSchema>),
     Id(u32),
     /// There is none, or none that can be used.
     Unusable(String),
@@ -97,7 +97,7 @@ impl Registry {
     }
 
     /// The schema of an id that stands in a value; `wait`, here and below: how long the call may take.
-    pub fn schema(&self, id: u32, wait: Duration) -> Result<Arc<Writer>, CodecError> {
+    pub fn schema(&self, id: u32, wait: Duration) -> Result<Arc<WriterSchema>, CodecError> {
         match self.answer(Question::Schema(id), wait)? {
             Answer::Schema(writer) => Ok(writer),
             Answer::Unusable(why) => {

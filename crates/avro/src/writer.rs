@@ -19,7 +19,7 @@ const SPACE: &str = "writer";
 
 /// A writer's schema.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct WriterSchema {
     /// As a schema of ours is resolved against it: without logical types.
     pub schema: Schema,
     /// As it is shown by itself: with those logical types that JSON has a better form for than their bytes.
@@ -28,12 +28,12 @@ pub(super) struct Writer {
     pub name: Option<String>,
 }
 
-impl Writer {
+impl WriterSchema {
     /// A schema's text, and the texts of those that it refers to, in any order.
     ///
     /// # Errors
     /// It is no schema, refers to what is missing, or contains itself.
-    pub fn new(schema: &str, others: &[String]) -> Result<Writer, String> {
+    pub fn new(schema: &str, others: &[String]) -> Result<WriterSchema, String> {
         let parsed = |text: &str| serde_json::from_str(text).map_err(|e| format!("it is no JSON: {e}"));
         // The registry answers a primitive type with or without the quotes around it.
         let root: Value = if PRIMITIVES.contains(&schema.trim()) { json!(schema.trim()) } else { parsed(schema)? };
@@ -49,7 +49,7 @@ impl Writer {
             Schema::parse(&whole).map_err(|e| e.to_string())
         };
         let name = root.as_object().filter(|o| is_named(kind(o))).map(|o| full_name(o, "").0);
-        Ok(Writer { schema: built(false)?, shown: built(true)?, name })
+        Ok(WriterSchema { schema: built(false)?, shown: built(true)?, name })
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use apache_avro::reader::datum::GenericDatumReader;
 
-    fn shown(writer: &Writer, mut body: &[u8]) -> String {
+    fn shown(writer: &WriterSchema, mut body: &[u8]) -> String {
         let read = GenericDatumReader::builder(&writer.shown).build().unwrap().read_value(&mut body).unwrap();
         let mut out = Vec::new();
         super::super::plain::write(&read, &mut out).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn refused(schema: &str, others: &[&str]) -> String {
-        Writer::new(schema, &others.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_err()
+        WriterSchema::new(schema, &others.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_err()
     }
 
     #[test]
@@ -252,10 +252,10 @@ mod tests {
         };
         let last = |number| format!("{{\"type\":\"record\",\"name\":\"R{number}\",\"fields\":[]}}");
         let deep: Vec<String> = (1..100).map(|number| record(number, 100)).chain([last(100)]).collect();
-        let why = Writer::new(&record(0, 100), &deep).unwrap_err();
+        let why = WriterSchema::new(&record(0, 100), &deep).unwrap_err();
         assert!(why.contains("deep in each other"), "{why}");
         let shallow: Vec<String> = (1..30).map(|number| record(number, 2)).chain([last(30)]).collect();
-        assert!(Writer::new(&record(0, 2), &shallow).is_ok());
+        assert!(WriterSchema::new(&record(0, 2), &shallow).is_ok());
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
             r#"{"type":"enum","name":"Y","namespace":"a","symbols":["U","V"],"default":"U"}"#,
             r#"{"type":"record","name":"Z","fields":[{"name":"n","type":{"type":"long","logicalType":"timestamp-micros"}}]}"#,
         ];
-        let writer = Writer::new(root, &others.map(str::to_owned)).unwrap();
+        let writer = WriterSchema::new(root, &others.map(str::to_owned)).unwrap();
         assert_eq!(writer.name.as_deref(), Some("a.Root"));
         let json = shown(&writer, b"\x02\x06\x02\x02\x02k\x08\x00\x0a");
         assert_eq!(json, r#"{"x":{"z":{"n":3}},"x2":{"z":{"n":5}},"y":"V","z":{"k":{"n":4}}}"#);
@@ -300,21 +300,21 @@ mod tests {
             assert!(!refused(no_schema, &[]).is_empty(), "{no_schema}");
         }
         let deep = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(100), "}".repeat(100));
-        assert!(Writer::new(&deep, &[]).is_ok());
+        assert!(WriterSchema::new(&deep, &[]).is_ok());
     }
 
     #[test]
     fn the_same_type_in_two_subjects_is_one_type_and_twice_used_types_do_not_grow() {
         let x = r#"{"type":"fixed","name":"X","size":1}"#;
         let root = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"X"},{"name":"b","type":"X"}]}"#;
-        let writer = Writer::new(root, &[x.to_owned(), x.to_owned()]).unwrap();
+        let writer = WriterSchema::new(root, &[x.to_owned(), x.to_owned()]).unwrap();
         assert_eq!(shown(&writer, b"\x00\xff"), r#"{"a":"AA==","b":"/w=="}"#);
     }
 
     #[test]
     fn logical_types_are_ignored_but_those_that_have_a_form_of_their_own() {
         let of = |inner: &str| format!(r#"{{"type":"record","name":"R","fields":[{{"name":"a","type":{inner}}}]}}"#);
-        let read = |inner: &str, body: &[u8]| shown(&Writer::new(&of(inner), &[]).unwrap(), body);
+        let read = |inner: &str, body: &[u8]| shown(&WriterSchema::new(&of(inner), &[]).unwrap(), body);
         assert_eq!(read(r#"{"type":"string","logicalType":"uuid"}"#, b"\x0anoneA"), r#"{"a":"noneA"}"#);
         assert_eq!(read(r#"{"type":"string","logicalType":7}"#, b"\x02x"), r#"{"a":"x"}"#);
         assert_eq!(

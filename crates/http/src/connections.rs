@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
-use super::metrics::{Family, Kind, Value};
+use super::metrics::{Family, MetricKind, Value};
 use super::throttle::Throttle;
 
 /// What clients may take of a server.
@@ -192,18 +192,18 @@ impl Connections {
         let causes = [("slow", Cause::Slow), ("crowded", Cause::Crowded), ("unread", Cause::Unread)];
         let open = table.open.len() as f64;
         vec![
-            Family::one("http_connections", "Open HTTP connections", Kind::Gauge, Value::Level(open)),
+            Family::one("http_connections", "Open HTTP connections", MetricKind::Gauge, Value::Level(open)),
             Family::by(
                 "http_connections_closed",
                 "HTTP connections closed by us, by reason",
-                Kind::Counter,
+                MetricKind::Counter,
                 "reason",
                 causes.map(|(name, cause)| (name.to_owned(), closed(cause))),
             ),
             Family::one(
                 "http_unauthorized",
                 "HTTP requests with no token or a wrong one",
-                Kind::Counter,
+                MetricKind::Counter,
                 Value::Count(table.unauthorized),
             ),
         ]

@@ -1,5 +1,5 @@
 //! The HTTP edge: one server for every command that serves HTTP. It takes a port, speaks TLS where it is asked to, asks for tokens, limits
-//! what clients may take, and shows what a [`Status`] says. It knows no engine. docs/http.md tells what a user sees of it.
+//! what clients may take, and shows what a [`InstanceStatus`] says. It knows no engine. docs/http.md tells what a user sees of it.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -30,6 +30,6 @@ pub mod tokens;
 mod watched;
 
 pub use connections::Limits;
-pub use metrics::{Family, Kind, Sample, Value};
-pub use status::Status;
+pub use metrics::{Family, MetricKind, Sample, Value};
+pub use status::InstanceStatus;
 pub use tls::{TlsError, TlsFiles};

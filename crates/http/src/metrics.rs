@@ -16,7 +16,7 @@ pub(super) const SHOWN_TYPE: &str = "text/plain; charset=utf-8";
 
 /// How a family's values move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only ever grows; shown with the suffix `_total`.
     Counter,
     /// Goes up and down.
@@ -58,14 +58,14 @@ pub struct Family {
     /// One sentence without a full stop.
     pub help: &'static str,
     /// How its values move.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The lines.
     pub samples: Vec<Sample>,
 }
 
 impl Family {
     /// A family of one sample without labels.
-    pub fn one(name: &'static str, help: &'static str, kind: Kind, value: Value) -> Family {
+    pub fn one(name: &'static str, help: &'static str, kind: MetricKind, value: Value) -> Family {
         Family { name, help, kind, samples: vec![Sample { labels: Vec::new(), value }] }
     }
 
@@ -73,7 +73,7 @@ impl Family {
     pub fn by(
         name: &'static str,
         help: &'static str,
-        kind: Kind,
+        kind: MetricKind,
         label: &str,
         values: impl IntoIterator<Item = (String, Value)>,
     ) -> Family {
@@ -89,9 +89,9 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for family in &self.0 {
             let kind = match family.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Histogram => MetricType::Histogram,
+                MetricKind::Counter => MetricType::Counter,
+                MetricKind::Gauge => MetricType::Gauge,
+                MetricKind::Histogram => MetricType::Histogram,
             };
             let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
             for sample in &family.samples {
@@ -133,19 +133,19 @@ mod tests {
     #[test]
     fn the_page_is_what_prometheus_reads() {
         let page = text(vec![
-            Family::one("records", "Records processed", Kind::Counter, Value::Count(7)),
+            Family::one("records", "Records processed", MetricKind::Counter, Value::Count(7)),
             Family::by(
                 "dead_letters",
                 "Dead letters",
-                Kind::Counter,
+                MetricKind::Counter,
                 "class",
                 [("too_deep".to_owned(), Value::Count(2))],
             ),
-            Family::one("lag", "Records behind", Kind::Gauge, Value::Level(3.0)),
+            Family::one("lag", "Records behind", MetricKind::Gauge, Value::Level(3.0)),
             Family::one(
                 "commit_seconds",
                 "Time of a commit",
-                Kind::Histogram,
+                MetricKind::Histogram,
                 Value::Histogram { sum: 0.5, buckets: vec![(0.1, 1), (f64::MAX, 2)] },
             ),
         ]);

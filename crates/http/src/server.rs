@@ -33,7 +33,7 @@ use super::connections::{ConnectionPermit, Connections, Limits};
 use super::hosts::{self, Hosts};
 use super::login;
 use super::sessions::Sessions;
-use super::status::{self, Status};
+use super::status::{self, InstanceStatus};
 use super::throttle::Throttle;
 use super::tls::{TlsError, TlsFiles};
 use super::tokens::{TokenFileError, Tokens};
@@ -148,7 +148,7 @@ impl Server {
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(self, status: Arc<dyn Status>) -> io::Result<RunningServer> {
+    pub fn start(self, status: Arc<dyn InstanceStatus>) -> io::Result<RunningServer> {
         let Server { runtime, listener, address, hosts, tokens, tls, limits } = self;
         let access = Arc::new(Access {
             tokens: tokens.clone(),

@@ -15,7 +15,7 @@ use super::metrics::{self, Family};
 use super::tokens::Token;
 
 /// What the pages show, asked anew at each request.
-pub trait Status: Send + Sync + 'static {
+pub trait InstanceStatus: Send + Sync + 'static {
     /// What is not running yet, one line each; empty when all is ready.
     fn waiting(&self) -> Vec<String>;
 
@@ -24,7 +24,7 @@ pub trait Status: Send + Sync + 'static {
 }
 
 /// The routes of a status.
-pub(super) fn routes(status: Arc<dyn Status>) -> Router {
+pub(super) fn routes(status: Arc<dyn InstanceStatus>) -> Router {
     Router::new()
         .route("/", get(overview))
         .route("/live", get(|| async { "live\n" }))
@@ -33,7 +33,7 @@ pub(super) fn routes(status: Arc<dyn Status>) -> Router {
         .with_state(status)
 }
 
-async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
+async fn ready(State(status): State<Arc<dyn InstanceStatus>>) -> Response {
     let waiting = status.waiting();
     if waiting.is_empty() {
         return "ready\n".into_response();
@@ -42,7 +42,7 @@ async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
 }
 
 async fn metrics_page(
-    State(status): State<Arc<dyn Status>>,
+    State(status): State<Arc<dyn InstanceStatus>>,
     Extension(slot): Extension<Arc<ConnectionPermit>>,
     headers: HeaderMap,
 ) -> Response {
@@ -56,7 +56,7 @@ async fn metrics_page(
     }
 }
 
-async fn overview(State(status): State<Arc<dyn Status>>, Extension(caller): Extension<Caller>) -> Html<String> {
+async fn overview(State(status): State<Arc<dyn InstanceStatus>>, Extension(caller): Extension<Caller>) -> Html<String> {
     let waiting = status.waiting();
     let state = if waiting.is_empty() { "Ready." } else { "Not ready:" };
     let lines: String = waiting.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();

@@ -44,15 +44,15 @@ pub fn write_number(out: &mut Vec<u8>, number: Number) {
 }
 
 /// Writes values into `out`. Recursion is bounded by the parser's depth.
-pub struct Writer<'o> {
+pub struct CanonicalWriter<'o> {
     out: &'o mut Vec<u8>,
     /// Key nodes of the objects being written, the innermost last: one list for all of them.
     keys: Vec<u32>,
 }
 
-impl<'o> Writer<'o> {
-    pub fn new(out: &'o mut Vec<u8>) -> Writer<'o> {
-        Writer { out, keys: Vec::new() }
+impl<'o> CanonicalWriter<'o> {
+    pub fn new(out: &'o mut Vec<u8>) -> CanonicalWriter<'o> {
+        CanonicalWriter { out, keys: Vec::new() }
     }
 
     pub fn value(&mut self, value: Value<'_>) {

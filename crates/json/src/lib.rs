@@ -57,7 +57,7 @@ pub struct JsonError {
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// `null`
     Null,
     /// `true` or `false`
@@ -89,15 +89,15 @@ const OBJECT: u32 = 8;
 /// One value. `head` is its tag and, in the low 28 bits, the length of its slice; `at` is where the slice starts, or for
 /// a container the index of the node after it. A container's items follow it, an object's as key, value, key, value.
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct ParsedNode {
     head: u32,
     at: u32,
 }
 
-impl Node {
-    fn new(tag: u32, at: usize, len: usize) -> Node {
+impl ParsedNode {
+    fn new(tag: u32, at: usize, len: usize) -> ParsedNode {
         // Both fit: a text is at most MAX_BYTES long, and so is the arena and the number of nodes.
-        Node { head: tag << 28 | len as u32, at: at as u32 }
+        ParsedNode { head: tag << 28 | len as u32, at: at as u32 }
     }
 
     fn tag(self) -> u32 {
@@ -115,7 +115,7 @@ impl Node {
 pub struct Document<'t> {
     text: &'t str,
     arena: String,
-    nodes: Vec<Node>,
+    nodes: Vec<ParsedNode>,
 }
 
 impl Document<'_> {
@@ -133,19 +133,19 @@ pub struct Value<'d> {
 }
 
 impl<'d> Value<'d> {
-    fn node(self) -> Node {
+    fn node(self) -> ParsedNode {
         self.document.nodes[self.at as usize]
     }
 
     /// Its type.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> ValueKind {
         match self.node().tag() {
-            NULL => Kind::Null,
-            FALSE | TRUE => Kind::Bool,
-            INTEGER | REAL => Kind::Number,
-            PLAIN | ESCAPED => Kind::String,
-            ARRAY => Kind::Array,
-            _ => Kind::Object,
+            NULL => ValueKind::Null,
+            FALSE | TRUE => ValueKind::Bool,
+            INTEGER | REAL => ValueKind::Number,
+            PLAIN | ESCAPED => ValueKind::String,
+            ARRAY => ValueKind::Array,
+            _ => ValueKind::Object,
         }
     }
 
@@ -220,7 +220,7 @@ impl<'d> Value<'d> {
 
     /// Appends its canonical form (docs/semantics.md, section 4).
     pub fn write_canonical(self, out: &mut Vec<u8>) {
-        canonical::Writer::new(out).value(self);
+        canonical::CanonicalWriter::new(out).value(self);
     }
 
     /// Its canonical form.
@@ -234,7 +234,7 @@ impl<'d> Value<'d> {
     /// Appends the canonical form of an object, less the member `key` if that is null.
     pub fn write_canonical_without_null(self, key: &str, out: &mut Vec<u8>) {
         let drop = self.get(key).is_some_and(Value::is_null);
-        canonical::Writer::new(out).value_without(self, drop.then_some(key));
+        canonical::CanonicalWriter::new(out).value_without(self, drop.then_some(key));
     }
 }
 

@@ -2,8 +2,8 @@
 //! recursion.
 
 use super::{
-    ARRAY, Document, ESCAPED, FALSE, Fault, INTEGER, JsonError, MAX_BYTES, MAX_DEPTH, NULL, Node, OBJECT, PLAIN, REAL,
-    TRUE, number_text, scan,
+    ARRAY, Document, ESCAPED, FALSE, Fault, INTEGER, JsonError, MAX_BYTES, MAX_DEPTH, NULL, OBJECT, PLAIN, ParsedNode,
+    REAL, TRUE, number_text, scan,
 };
 
 /// Parses a whole text.
@@ -67,7 +67,7 @@ impl Parser<'_> {
         };
         let node = self.document.nodes.len();
         *slot = node as u32;
-        self.push(Node::new(tag, node + 1, 0));
+        self.push(ParsedNode::new(tag, node + 1, 0));
         self.at += 1;
         if self.peek() == Some(end) {
             self.at += 1;
@@ -128,7 +128,7 @@ impl Parser<'_> {
             return Err(malformed(self.at, "no JSON value"));
         }
         self.at += word.len();
-        self.push(Node::new(tag, 0, 0));
+        self.push(ParsedNode::new(tag, 0, 0));
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Parser<'_> {
             return Err(malformed(from, "a number outside of a double's range"));
         }
         self.at = end;
-        self.push(Node::new(if is_integer { INTEGER } else { REAL }, from, end - from));
+        self.push(ParsedNode::new(if is_integer { INTEGER } else { REAL }, from, end - from));
         Ok(())
     }
 
@@ -150,12 +150,12 @@ impl Parser<'_> {
         let end = scan::special(self.bytes, from);
         if self.bytes.get(end) == Some(&b'"') {
             self.at = end + 1;
-            self.push(Node::new(PLAIN, from, end - from));
+            self.push(ParsedNode::new(PLAIN, from, end - from));
             return Ok(());
         }
         let start = self.document.arena.len();
         self.unescape(from, end)?;
-        self.push(Node::new(ESCAPED, start, self.document.arena.len() - start));
+        self.push(ParsedNode::new(ESCAPED, start, self.document.arena.len() - start));
         Ok(())
     }
 
@@ -226,7 +226,7 @@ impl Parser<'_> {
     }
 
     /// Adds a node. The list never reserves for more than the text can hold: every second byte at most begins a value.
-    fn push(&mut self, node: Node) {
+    fn push(&mut self, node: ParsedNode) {
         let nodes = &mut self.document.nodes;
         if nodes.len() == nodes.capacity() {
             let most = self.bytes.len() / 2 + 2;

@@ -63,7 +63,10 @@ fn values_are_read_as_they_stand() {
     assert_eq!(root.get("b").and_then(Value::as_str), Some("last"));
     assert!(root.get("c").is_none());
     let items: Vec<_> = root.get("a").unwrap().items().collect();
-    assert_eq!(items.iter().map(|v| v.kind()).collect::<Vec<_>>(), [Kind::Number, Kind::Array, Kind::String]);
+    assert_eq!(
+        items.iter().map(|v| v.kind()).collect::<Vec<_>>(),
+        [ValueKind::Number, ValueKind::Array, ValueKind::String]
+    );
     assert_eq!((items[0].as_number(), items[2].as_str()), (Some(Number::Int(1)), Some("x\n")));
     assert_eq!(items[1].items().count() + items[1].members().count(), 2);
     assert_eq!(root.get("n").and_then(Value::number_text), Some("1.50"));

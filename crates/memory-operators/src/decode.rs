@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::avro::{self, stopped};
 use super::source_headers::Carried;
 use memory::event::wire::{self, Source};
-use memory::event::{Encoding, Event, Kind, Limits};
+use memory::event::{Encoding, Event, EventKind, Limits};
 use memory::sync;
 use streams::ports::{Codec, CodecError};
 use streams::processor::{Context, Processor, ProcessorError};
@@ -113,12 +113,12 @@ impl Processor for Decode {
             Err((class, message)) => return ctx.dead_letter(class, &message),
         };
         match (&event.kind, &event.memory_id) {
-            (Kind::Other(_), _) => ctx.count(UNKNOWN_TYPES, "", 1),
-            (Kind::SyncRequest, _) => self.ask(ctx, &at, &event)?,
+            (EventKind::Other(_), _) => ctx.count(UNKNOWN_TYPES, "", 1),
+            (EventKind::SyncRequest, _) => self.ask(ctx, &at, &event)?,
             (_, None) => ctx.count(STATELESS_EVENTS, "no_memory", 1),
             (kind, Some(memory)) => {
                 self.forward(ctx, &at, &event, memory, None)?;
-                if *kind == Kind::Merged {
+                if *kind == EventKind::Merged {
                     let absorbed = event.merged_from.iter().filter(|id| !id.is_empty() && *id != memory);
                     for id in absorbed {
                         self.forward(ctx, &at, &event, id, Some(memory))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use operators::Writer;
+use operators::OutputEncoder;
 use streams::processor::ProcessorError;
 
 /// What an output says.
@@ -33,7 +33,7 @@ pub struct Written {
     pub output: Output,
 }
 
-impl Writer for Written {
+impl OutputEncoder for Written {
     fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
         self.encoder.encode(self.output, json)
     }

@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 
 use super::clock::{self, UNCLOCKED};
 use super::event::wire::Source;
-use super::settings::{Settings, Unclocked};
+use super::settings::{ResolverSettings, Unclocked};
 use json::Number;
 
 /// What of an event is kept besides its values: enough to order it, to rank it and to name it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Header<'a> {
+pub struct EventHeader<'a> {
     /// Arrival number within its memory, from 1: the order of one log, no part of the resolved state.
     pub seq: u64,
     /// Digest of the decoded event, by which a redelivery is known.
@@ -48,19 +48,19 @@ pub enum Relation {
     Concurrent,
 }
 
-impl<'a> Header<'a> {
+impl<'a> EventHeader<'a> {
     /// Whether the clock names another actor than `~`.
     pub fn is_clocked(&self) -> bool {
         self.clock.len() > 1 || self.clock.first().is_some_and(|(name, _)| *name != UNCLOCKED)
     }
 
     /// The order of the two clocks alone.
-    pub fn clock_order(&self, other: &Header<'_>) -> Option<Ordering> {
+    pub fn clock_order(&self, other: &EventHeader<'_>) -> Option<Ordering> {
         clock::compare(self.clock.iter().copied(), other.clock.iter().copied())
     }
 
     /// How this event stands to `other`.
-    pub fn relation(&self, other: &Header<'_>, settings: &Settings) -> Relation {
+    pub fn relation(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> Relation {
         if self.digest == other.digest {
             return Relation::Same;
         }
@@ -72,12 +72,12 @@ impl<'a> Header<'a> {
     }
 
     /// Whether this event happened before `other` for certain.
-    pub fn is_before(&self, other: &Header<'_>, settings: &Settings) -> bool {
+    pub fn is_before(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> bool {
         self.relation(other, settings) == Relation::Before
     }
 
     /// Presumed before `other` because machine clocks that disagree explain versions that contradict the vector clocks.
-    pub fn presumed_by_skew(&self, other: &Header<'_>, settings: &Settings) -> bool {
+    pub fn presumed_by_skew(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> bool {
         settings.max_clock_skew_ns > 0
             && self.version > other.version
             && self.timestamp.abs_diff(other.timestamp) <= settings.max_clock_skew_ns
@@ -87,7 +87,7 @@ impl<'a> Header<'a> {
     }
 
     /// Presumed before `other` because exactly one of them has no clock and this one has the earlier timestamp.
-    pub fn presumed_by_time(&self, other: &Header<'_>, settings: &Settings) -> bool {
+    pub fn presumed_by_time(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> bool {
         settings.unclocked == Unclocked::ByTime
             && self.timestamp < other.timestamp
             && self.is_clocked() != other.is_clocked()
@@ -95,12 +95,12 @@ impl<'a> Header<'a> {
     }
 
     /// Presumed before `other`, for either reason.
-    pub fn presumed_before(&self, other: &Header<'_>, settings: &Settings) -> bool {
+    pub fn presumed_before(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> bool {
         self.presumed_by_skew(other, settings) || self.presumed_by_time(other, settings)
     }
 
     /// Last-write order of two events, without the values that break a tie of all else.
-    pub fn last_write_order(&self, other: &Header<'_>) -> Ordering {
+    pub fn last_write_order(&self, other: &EventHeader<'_>) -> Ordering {
         (self.timestamp, self.version, self.node_id, self.event_id).cmp(&(
             other.timestamp,
             other.version,
@@ -119,11 +119,11 @@ impl<'a> Header<'a> {
 mod tests {
     use super::*;
 
-    fn header(clock: &[(&'static str, u64)], version: u64, timestamp: u64) -> Header<'static> {
+    fn header(clock: &[(&'static str, u64)], version: u64, timestamp: u64) -> EventHeader<'static> {
         let digest = clock.iter().fold(u128::from(version) << 64 | u128::from(timestamp), |d, (n, c)| {
             d.wrapping_mul(31).wrapping_add(u128::from(n.as_bytes()[0]) + u128::from(*c))
         });
-        Header {
+        EventHeader {
             seq: 0,
             digest,
             event_id: "e",
@@ -140,24 +140,27 @@ mod tests {
 
     #[test]
     fn a_smaller_clock_with_a_greater_version_is_concurrent_unless_clocks_are_trusted() {
-        let s = Settings::default();
+        let s = ResolverSettings::default();
         let (a, b) = (header(&[("n", 1)], 9, 0), header(&[("n", 2)], 5, 0));
         assert_eq!(a.relation(&b, &s), Relation::Concurrent);
-        assert_eq!(a.relation(&b, &Settings { trust_clocks: true, ..s }), Relation::Before);
+        assert_eq!(a.relation(&b, &ResolverSettings { trust_clocks: true, ..s }), Relation::Before);
     }
 
     #[test]
     fn skew_explains_a_contradicting_version_only_up_to_the_limit() {
-        let s = Settings::default();
+        let s = ResolverSettings::default();
         let e = header(&[("n", 1)], 9, 10_000_000_000);
         assert!(e.presumed_by_skew(&header(&[("n", 2)], 5, 12_000_000_000), &s));
         assert!(!e.presumed_by_skew(&header(&[("n", 2)], 5, 12_000_000_001), &s));
-        assert!(!e.presumed_by_skew(&header(&[("n", 2)], 5, 10_000_000_000), &Settings { max_clock_skew_ns: 0, ..s }));
+        assert!(!e.presumed_by_skew(
+            &header(&[("n", 2)], 5, 10_000_000_000),
+            &ResolverSettings { max_clock_skew_ns: 0, ..s }
+        ));
     }
 
     #[test]
     fn time_orders_only_a_clocked_with_an_unclocked_event() {
-        let s = Settings::default();
+        let s = ResolverSettings::default();
         let (clocked, plain) = (header(&[("n", 1)], 0, 5), header(&[("~", 7)], 0, 7));
         assert!(clocked.presumed_by_time(&plain, &s));
         assert!(!plain.presumed_by_time(&clocked, &s));

@@ -40,7 +40,7 @@ pub enum Unclocked {
 
 /// The resolver's settings of one topology.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct ResolverSettings {
     /// The strategy of every field that has no override.
     pub strategy: Strategy,
     /// Strategy by field path (`content`, `metadata.lang`), or by container (`metadata`, `entities`, `relationships`) for all its keys.
@@ -61,9 +61,9 @@ pub struct Settings {
     pub tombstone_retention_ns: Option<u64>,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for ResolverSettings {
+    fn default() -> ResolverSettings {
+        ResolverSettings {
             strategy: Strategy::MergeAll,
             overrides: BTreeMap::new(),
             delete_policy: DeletePolicy::UpdateWins,
@@ -77,7 +77,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl ResolverSettings {
     /// The strategy of a field path: its own override, else that of its container, else the topology's.
     pub fn strategy_of(&self, path: &str) -> Strategy {
         self.override_of(path).map_or(self.strategy, |(_, strategy)| strategy)
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_exact_override_beats_its_container() {
-        let mut s = Settings { strategy: Strategy::Importance, ..Settings::default() };
+        let mut s = ResolverSettings { strategy: Strategy::Importance, ..ResolverSettings::default() };
         s.overrides.insert("metadata".into(), Strategy::VectorClock);
         s.overrides.insert("metadata.a.b".into(), Strategy::LastWriteWins);
         assert_eq!(s.strategy_of("content"), Strategy::Importance);

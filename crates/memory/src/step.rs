@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::event::wire::Source;
-    use crate::settings::{Settings, Strategy};
+    use crate::settings::{ResolverSettings, Strategy};
     use crate::state::ReadFailure;
 
     #[derive(Default)]
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    fn run(map: &mut Map, event: &EventRef<'_>, settings: &Settings) -> Outcome {
+    fn run(map: &mut Map, event: &EventRef<'_>, settings: &ResolverSettings) -> Outcome {
         let outcome = step(map, "m", event, &ResolutionContext { settings, custom: None }).expect("steps");
         for (key, value) in &outcome.puts {
             match value {
@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn concurrent_writes_conflict_until_one_event_has_seen_both() {
-        let (mut map, s) = (Map::default(), Settings { strategy: Strategy::LastWriteWins, ..Settings::default() });
+        let (mut map, s) =
+            (Map::default(), ResolverSettings { strategy: Strategy::LastWriteWins, ..ResolverSettings::default() });
         assert!(run(&mut map, &event("a", &[("n1", 1)], 5, &[("content", b"\"x\"")]), &s).conflicts.is_empty());
         let second = run(&mut map, &event("b", &[("n2", 1)], 7, &[("content", b"\"y\"")]), &s);
         assert_eq!(json(&second)["content"], "y");
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_memory_that_outgrows_its_head_reads_the_same() {
-        let (mut map, s) = (Map::default(), Settings::default());
+        let (mut map, s) = (Map::default(), ResolverSettings::default());
         let keys: Vec<String> = (0..3000).map(|i| format!("metadata.k{i:04}")).collect();
         let big = format!("\"{}\"", "v".repeat(5000));
         for (n, chunk) in keys.chunks(500).enumerate() {

@@ -1,7 +1,7 @@
 //! Cells in the binary form of `COPY`: each its length and its bytes. Binary, because most of a row are bytes as they
 //! came, which the text form would double.
 
-use mirror::ports::{Cells, Header};
+use mirror::ports::{Cells, LogHeader};
 
 use super::numeric;
 
@@ -69,8 +69,8 @@ impl<'b> CellWriter<'b> {
     /// Header names, or values, as `bytea[]`.
     pub(super) fn header_parts<'h>(
         &mut self,
-        headers: &'h [Header<'h>],
-        part: impl Fn(&Header<'h>) -> Option<&'h [u8]>,
+        headers: &'h [LogHeader<'h>],
+        part: impl Fn(&LogHeader<'h>) -> Option<&'h [u8]>,
     ) {
         self.array(BYTEA_OID, headers.len(), headers.iter().map(part), |to, value| to.extend_from_slice(value));
     }

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::rows::copy_in;
 use super::session::{Database, DatabaseError};
 use super::transaction::{Purpose, begin};
-use mirror::ports::{Header, LogBatch, LogRecord, NotYet, RowMapper};
+use mirror::ports::{LogBatch, LogHeader, LogRecord, NotYet, RowMapper};
 use streams::record::TopicPartition;
 
 /// Bytes of values after which a part ends.
@@ -137,8 +137,8 @@ impl Rereader {
         self.batch.clear();
         for row in &rows {
             let headers = row.header_names.iter().zip(&row.header_values);
-            let headers: Vec<Header<'_>> =
-                headers.map(|(name, value)| Header { name, value: value.as_deref() }).collect();
+            let headers: Vec<LogHeader<'_>> =
+                headers.map(|(name, value)| LogHeader { name, value: value.as_deref() }).collect();
             self.batch.push(&LogRecord {
                 partition: &row.partition,
                 offset: row.offset,

@@ -80,12 +80,12 @@ pub fn hash_headers<'h>(headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::Header;
+    use crate::ports::LogHeader;
     use streams::record::TopicPartition;
 
     fn digest(change: impl FnOnce(&mut LogRecord<'_>)) -> Digest {
         let partition = TopicPartition::new("t", 0);
-        let headers = [Header { name: b"a", value: Some(b"b") }];
+        let headers = [LogHeader { name: b"a", value: Some(b"b") }];
         let mut record = LogRecord {
             partition: &partition,
             offset: 7,
@@ -102,10 +102,10 @@ mod tests {
     fn every_part_tells() {
         let same = digest(|_| ());
         assert_eq!((same, same.difference(&digest(|_| ()))), (digest(|_| ()), None));
-        const REPEATED: &[Header<'_>] =
-            &[Header { name: b"a", value: Some(b"b") }, Header { name: b"a", value: Some(b"b") }];
-        const SHIFTED: &[Header<'_>] = &[Header { name: b"ab", value: Some(b"") }];
-        const NULL: &[Header<'_>] = &[Header { name: b"a", value: None }];
+        const REPEATED: &[LogHeader<'_>] =
+            &[LogHeader { name: b"a", value: Some(b"b") }, LogHeader { name: b"a", value: Some(b"b") }];
+        const SHIFTED: &[LogHeader<'_>] = &[LogHeader { name: b"ab", value: Some(b"") }];
+        const NULL: &[LogHeader<'_>] = &[LogHeader { name: b"a", value: None }];
         let others = [
             ("value", digest(|r| r.value = None)),
             ("value", digest(|r| r.value = Some(b""))),

@@ -40,12 +40,12 @@ use std::time::Duration;
 
 use main_loop::MainLoop;
 use ports::{LogSink, LogSource, Stop};
-pub use status::{Figures, Status};
-use writer::Writer;
+pub use status::{Figures, MirrorStatus};
+use writer::SinkWriter;
 
 /// Sizes and times of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct MirrorSettings {
     /// A batch is closed once it holds this many bytes (one record more may fit in), to begin with; it grows while the
     /// sink is quick.
     pub batch_bytes: usize,
@@ -61,9 +61,9 @@ pub struct Settings {
     pub grace: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for MirrorSettings {
+    fn default() -> MirrorSettings {
+        MirrorSettings {
             batch_bytes: 512 << 10,
             largest_batch_bytes: 4 << 20,
             linger: Duration::from_millis(100),
@@ -78,7 +78,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Mirror {
     asked: Stop,
-    status: Arc<Status>,
+    status: Arc<MirrorStatus>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -92,14 +92,14 @@ impl Mirror {
         source: Box<dyn LogSource>,
         sink: S,
         stop: Stop,
-        settings: Settings,
+        settings: MirrorSettings,
     ) -> io::Result<Mirror> {
         let (jobs, todo) = mpsc::sync_channel(1);
         let (done, results) = mpsc::sync_channel(1);
-        let status = Arc::new(Status::default());
+        let status = Arc::new(MirrorStatus::default());
         let asked = Stop::default();
         let batches = (sink.batch(), sink.batch());
-        let writer = Writer::new(sink, stop.clone(), settings.clone(), Arc::clone(&status));
+        let writer = SinkWriter::new(sink, stop.clone(), settings.clone(), Arc::clone(&status));
         let main_loop = MainLoop::new(source, batches, settings, Arc::clone(&status));
         let writing = thread::Builder::new().name("mirror-writer".into()).spawn(move || writer.run(&todo, &done))?;
         let watch = asked.clone();
@@ -111,7 +111,7 @@ impl Mirror {
     }
 
     /// What it has done so far and where it stands.
-    pub fn status(&self) -> Arc<Status> {
+    pub fn status(&self) -> Arc<MirrorStatus> {
         Arc::clone(&self.status)
     }
 

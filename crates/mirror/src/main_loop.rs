@@ -10,7 +10,7 @@ use super::intake::{Intake, Pending, Position, State};
 use super::pace::Pace;
 use super::status::UNKNOWN;
 use super::writer::{Done, Job};
-use super::{Settings, Status};
+use super::{MirrorSettings, MirrorStatus};
 use crate::ports::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written};
 
 /// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
@@ -34,15 +34,20 @@ pub(super) struct MainLoop<B> {
     busy: bool,
     /// Polls that failed in a row.
     failed_polls: u32,
-    settings: Settings,
-    status: Arc<Status>,
+    settings: MirrorSettings,
+    status: Arc<MirrorStatus>,
 }
 
 /// The writer is gone; so is the reason to go on.
 struct HungUp;
 
 impl<B: LogBatch> MainLoop<B> {
-    pub(super) fn new(source: Box<dyn LogSource>, batches: (B, B), settings: Settings, status: Arc<Status>) -> Self {
+    pub(super) fn new(
+        source: Box<dyn LogSource>,
+        batches: (B, B),
+        settings: MirrorSettings,
+        status: Arc<MirrorStatus>,
+    ) -> Self {
         let pace = Pace::new(settings.batch_bytes, settings.largest_batch_bytes);
         let intake = Intake {
             tracks: BTreeMap::new(),

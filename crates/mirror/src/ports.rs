@@ -22,14 +22,14 @@ pub struct LogRecord<'a> {
     /// Key bytes; `None` is null, which differs from empty.
     pub key: Option<&'a [u8]>,
     /// Headers in their order, repeats kept. Names are bytes: Kafka does not hold clients to UTF-8.
-    pub headers: &'a [Header<'a>],
+    pub headers: &'a [LogHeader<'a>],
     /// Value bytes; `None` is null.
     pub value: Option<&'a [u8]>,
 }
 
 /// A record header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header<'a> {
+pub struct LogHeader<'a> {
     /// Name, as it came.
     pub name: &'a [u8],
     /// Value; `None` is null.

@@ -8,7 +8,7 @@ pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// Counters of a running mirror.
 #[derive(Debug, Default)]
-pub struct Status {
+pub struct MirrorStatus {
     pub(super) rows: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) batches: AtomicU64,
@@ -22,7 +22,7 @@ pub struct Status {
     pub(super) refusal: OnceLock<String>,
 }
 
-/// The counters of [`Status`] at one moment.
+/// The counters of [`MirrorStatus`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Records kept since the start.
@@ -48,7 +48,7 @@ pub struct Figures {
     pub joined: bool,
 }
 
-impl Status {
+impl MirrorStatus {
     /// Why the mirror can never read on: a broker refuses the principal. It keeps trying; its owner is to stop.
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.get().map(String::as_str)

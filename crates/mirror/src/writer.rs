@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Settings, Status};
+use super::{MirrorSettings, MirrorStatus};
 use crate::ports::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
 
 /// A request of the main loop.
@@ -29,16 +29,16 @@ pub(super) enum Done<B> {
 /// How long a pause goes on before the stop is looked at again.
 const SLICE: Duration = Duration::from_millis(50);
 
-pub(super) struct Writer<S: LogSink> {
+pub(super) struct SinkWriter<S: LogSink> {
     sink: S,
     stop: Stop,
-    settings: Settings,
-    status: Arc<Status>,
+    settings: MirrorSettings,
+    status: Arc<MirrorStatus>,
 }
 
-impl<S: LogSink> Writer<S> {
-    pub(super) fn new(sink: S, stop: Stop, settings: Settings, status: Arc<Status>) -> Writer<S> {
-        Writer { sink, stop, settings, status }
+impl<S: LogSink> SinkWriter<S> {
+    pub(super) fn new(sink: S, stop: Stop, settings: MirrorSettings, status: Arc<MirrorStatus>) -> SinkWriter<S> {
+        SinkWriter { sink, stop, settings, status }
     }
 
     /// Works until the main loop has ended or a call is stopped.

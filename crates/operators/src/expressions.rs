@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::SCRIPT_FAILED;
-use json::{self, Kind};
+use json::{self, ValueKind};
 use streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 use streams::record::Record;
 
@@ -63,7 +63,7 @@ pub(super) fn key(json: &[u8]) -> Result<Option<Vec<u8>>> {
     }
     let document = json::parse(json).map_err(|e| failure(&e.to_string()))?;
     match document.root().kind() {
-        Kind::String => Ok(document.root().as_str().map(|text| text.as_bytes().to_vec())),
+        ValueKind::String => Ok(document.root().as_str().map(|text| text.as_bytes().to_vec())),
         _ => Err(wrong(json, "a string or ()")),
     }
 }

@@ -28,7 +28,7 @@ pub use branch::Branch;
 pub use filter::Filter;
 pub use input::{Input, SourceInput};
 pub use map::{Map, MapFields};
-pub use outputs::{OutputTarget, Outputs, Writer};
+pub use outputs::{OutputEncoder, OutputTarget, Outputs};
 pub use rekey::Rekey;
 
 /// Counter: records that an operator left out as it was told to, by the operator's name in the file.

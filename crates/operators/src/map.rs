@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::expressions::given;
 use super::tree::{NoObject, Tree};
 use super::{Input, Outputs};
-use json::{self, Kind};
+use json::{self, ValueKind};
 use memory::event::Class;
 use streams::ports::{ExpressionFailure, Expressions};
 use streams::processor::{Context, Processor, ProcessorError};
@@ -79,7 +79,7 @@ impl Map {
             message: format!("the value can't be read as JSON: {e}"),
         })?;
         let has_fields = [keep, drop, set].iter().any(|paths| !paths.is_empty());
-        if has_fields && document.root().kind() != Kind::Object {
+        if has_fields && document.root().kind() != ValueKind::Object {
             let what = if *has_value { "what `value` gives" } else { "the value" };
             return Err(wrong_type(format!("{what} is no object, so it has no fields to keep, drop or set")));
         }

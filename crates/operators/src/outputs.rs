@@ -10,7 +10,7 @@ use streams::processor::{Context, ProcessorError};
 use streams::record::Record;
 
 /// Writes values in another format than JSON. Pure: the same value gives the same bytes.
-pub trait Writer: Send + Sync {
+pub trait OutputEncoder: Send + Sync {
     /// The bytes of a value, which is given as canonical JSON.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ pub struct OutputTarget {
     /// The key that records have there; the record's own where there is none.
     pub key: Option<Arc<dyn Expressions>>,
     /// What writes its format; `None` for JSON.
-    pub writer: Option<Arc<dyn Writer>>,
+    pub writer: Option<Arc<dyn OutputEncoder>>,
 }
 
 /// One output of an operator: all nodes that it goes to.
@@ -42,7 +42,7 @@ impl OutputTarget {
     /// A value in the format of this node.
     ///
     /// # Errors
-    /// As for [`Writer::write`].
+    /// As for [`OutputEncoder::write`].
     pub fn value<'j>(&self, json: &'j [u8]) -> Result<Cow<'j, [u8]>, ProcessorError> {
         match &self.writer {
             Some(writer) => Ok(Cow::Owned(writer.write(json)?)),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use json::{Kind, Value, write_string};
+use json::{Value, ValueKind, write_string};
 
 /// A value: whole, or opened where a path goes through it. Members are sorted, as canonical JSON has them.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl<'v> Tree<'v> {
     /// Opens an object; `None` where it is none.
     fn open(&mut self) -> Option<&mut BTreeMap<Cow<'v, str>, Tree<'v>>> {
         if let Tree::Whole(value) = self {
-            if value.kind() != Kind::Object {
+            if value.kind() != ValueKind::Object {
                 return None;
             }
             let members = value.members().map(|(key, member)| (Cow::Borrowed(key), Tree::Whole(member)));

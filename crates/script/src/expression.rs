@@ -11,7 +11,7 @@ use super::sandbox::{byte_of, engine, failure};
 use super::uses::{Part, Uses};
 use super::values::{self, Left};
 use super::{Budget, Flaw, MAX_TEXT_CHARS, functions};
-use json::{self, Kind, Value};
+use json::{self, Value, ValueKind};
 use memory::event::Class;
 use memory::strategy::ResolverFailure;
 use streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
@@ -140,7 +140,7 @@ impl Compiled {
 fn value(json: Value<'_>, part: &Part, left: &mut Left) -> Result<Dynamic, ResolverFailure> {
     let members = match part {
         Part::Members(members) if members.is_empty() => return Ok(Dynamic::UNIT),
-        Part::Members(members) if json.kind() == Kind::Object => members,
+        Part::Members(members) if json.kind() == ValueKind::Object => members,
         _ => return values::value(json, left),
     };
     let mut map = Map::new();

@@ -2,14 +2,14 @@
 
 use super::{Budget, Script};
 use json::Number;
-use memory::causality::Header;
+use memory::causality::EventHeader;
 use memory::event::wire::Source;
 use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 
 const BUDGET: Budget = Budget { operations: 50_000, bytes: 1 << 20, items: 10_000, depth: 8 };
 
-fn header(id: &'static str, time: u64) -> Header<'static> {
-    Header {
+fn header(id: &'static str, time: u64) -> EventHeader<'static> {
+    EventHeader {
         seq: 1,
         digest: 0,
         event_id: id,
@@ -26,7 +26,7 @@ fn header(id: &'static str, time: u64) -> Header<'static> {
 
 fn ask_within(budget: Budget, script: &str, path: &str, values: &[&str]) -> Result<String, String> {
     let script = Script::compile("s", script, budget).map_err(|flaw| flaw.message)?;
-    let headers: Vec<Header<'_>> = (0..values.len()).map(|i| header("e", 1_000_000_001 + i as u64)).collect();
+    let headers: Vec<EventHeader<'_>> = (0..values.len()).map(|i| header("e", 1_000_000_001 + i as u64)).collect();
     let contenders: Vec<Contender<'_>> =
         headers.iter().zip(values).map(|(event, value)| Contender { event, value: value.as_bytes() }).collect();
     match script.resolve(path, &contenders) {

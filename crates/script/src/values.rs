@@ -7,7 +7,7 @@ use rhai::{Array, Dynamic, FLOAT, INT, Map};
 use super::Budget;
 use json::Number;
 use json::rfc3339;
-use json::{self, Kind, MAX_DEPTH, Value};
+use json::{self, MAX_DEPTH, Value, ValueKind};
 use memory::strategy::{Contender, ResolverFailure};
 
 /// What `defer()` gives.
@@ -109,11 +109,11 @@ fn contender_value(contender: &Contender<'_>, left: &mut Left) -> Result<Dynamic
 /// A value of JSON as scripts have it: integers exact.
 pub(super) fn value(json: Value<'_>, left: &mut Left) -> Result<Dynamic, ResolverFailure> {
     Ok(match json.kind() {
-        Kind::Null => Dynamic::UNIT,
-        Kind::Bool => Dynamic::from(json.canonical() == b"true"),
-        Kind::Number => json.as_number().map_or(Dynamic::UNIT, number),
-        Kind::String => left.text(json.as_str().unwrap_or_default())?,
-        Kind::Array => {
+        ValueKind::Null => Dynamic::UNIT,
+        ValueKind::Bool => Dynamic::from(json.canonical() == b"true"),
+        ValueKind::Number => json.as_number().map_or(Dynamic::UNIT, number),
+        ValueKind::String => left.text(json.as_str().unwrap_or_default())?,
+        ValueKind::Array => {
             let mut array = Array::new();
             for item in json.items() {
                 left.item()?;
@@ -121,7 +121,7 @@ pub(super) fn value(json: Value<'_>, left: &mut Left) -> Result<Dynamic, Resolve
             }
             Dynamic::from(array)
         }
-        Kind::Object => {
+        ValueKind::Object => {
             let mut map = Map::new();
             for (key, member) in json.members() {
                 left.item()?;

@@ -14,7 +14,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::admin::{ClusterAdmin, REQUEST, creation, failed, millis, options};
 use super::coordinator::{PATIENCE, REQUEST_LIMIT};
 use super::error::{Call, Failure, refused};
-use super::native::{Kind, Native};
+use super::native::{ClientKind, Native};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 use streams::ports::NewTopic;
@@ -185,7 +185,7 @@ pub(super) fn narrowed(client: &Native, mut failure: Failure) -> Failure {
 /// [`Error::Retry`] when the transaction coordinator does not answer.
 pub fn may_use_transactional_id(settings: &KafkaSettings, id: &str) -> Result<bool> {
     let doing = format!("try the transactional id {id}");
-    let client = Native::new(Kind::Producer, &settings.transactional_as(id))?;
+    let client = Native::new(ClientKind::Producer, &settings.transactional_as(id))?;
     // SAFETY: a live client.
     let error = unsafe { sys::rd_kafka_init_transactions(client.as_ptr(), millis(REQUEST)) };
     let Some(failure) = Failure::take(error) else { return Ok(true) };

@@ -11,7 +11,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::error::{Call, Failure, describe};
 use super::list::{Entry, List};
 use super::messages::{Buffer, Queue};
-use super::native::{Kind, Native};
+use super::native::{ClientKind, Native};
 use super::partitions::{Partitions, hand_out};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
@@ -44,7 +44,7 @@ enum Unanswered {
 /// # Errors
 /// [`Error::Fatal`] for a setting that librdkafka does not take.
 pub fn group_consumer(settings: &KafkaSettings, thread: usize) -> Result<(GroupMembership, GroupFetching)> {
-    let client = Arc::new(Native::new(Kind::Consumer, &settings.consumer(thread))?);
+    let client = Arc::new(Native::new(ClientKind::Consumer, &settings.consumer(thread))?);
     let queue = Queue::of_consumer(&client);
     let queue = Arc::new(queue.ok_or_else(|| Error::Bug("the consumer has no group id".to_owned()))?);
     let shared = Arc::new(Shared { client, unanswered: Mutex::default(), gone: AtomicBool::new(false) });

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::admin::read_metadata;
-use super::native::{Kind, Native};
+use super::native::{ClientKind, Native};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 
@@ -31,7 +31,7 @@ pub(super) fn is_made() -> bool {
 /// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection to the only broker that is named; of
 /// several brokers the others have 5 s more to answer.
 pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<()> {
-    let probe = Native::new(Kind::Probe, &settings.probe())?;
+    let probe = Native::new(ClientKind::Probe, &settings.probe())?;
     let servers = &settings.bootstrap_servers;
     let is_one_broker = !servers.contains(',');
     let (started, mut wait, mut told, mut refused_since) = (Instant::now(), FIRST_WAIT, Instant::now(), None);

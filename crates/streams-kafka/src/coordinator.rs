@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as sys;
 
 use super::error::{Call, Failure};
-use super::native::{Kind, Native};
+use super::native::{ClientKind, Native};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 
@@ -50,7 +50,7 @@ impl GroupClient {
         loop {
             let client = match held.take() {
                 Some(client) => client,
-                None => Native::new(Kind::Producer, &self.settings.groups())?,
+                None => Native::new(ClientKind::Producer, &self.settings.groups())?,
             };
             // In an outage nothing is asked, so that no client is given up again and again.
             if let Err(failure) = reach(&client) {

@@ -16,7 +16,7 @@ use super::consumer::{GroupFetching, GroupMembership, group_consumer};
 use super::error::{Call, Failure};
 use super::messages::{Buffer, View};
 use super::settings::KafkaSettings;
-use mirror::ports::{Header, LogError, LogReceiver, LogRecord, LogSource};
+use mirror::ports::{LogError, LogHeader, LogReceiver, LogRecord, LogSource};
 use streams::error::{Error, Result};
 use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart};
 use streams::record::TopicPartition;
@@ -286,8 +286,8 @@ fn deliver(
     }
     let Some(partition) = fetching.partitions.admit(message) else { return Ok(()) };
     let mut found = message.headers();
-    let headers: Vec<Header<'_>> =
-        std::iter::from_fn(|| found.next_raw()).map(|(name, value)| Header { name, value }).collect();
+    let headers: Vec<LogHeader<'_>> =
+        std::iter::from_fn(|| found.next_raw()).map(|(name, value)| LogHeader { name, value }).collect();
     to.record(&LogRecord {
         partition,
         offset: message.offset(),

@@ -29,7 +29,7 @@ use streams::ports::rights::{Operation, Right};
 
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ClientKind {
     Consumer,
     Producer,
     /// Asks whether the brokers let this client in. What its connections come to is read from its log lines, which nobody else is shown.
@@ -78,7 +78,7 @@ pub(super) struct Mailbox {
 /// An owned librdkafka client. Its calls may be made from any thread.
 pub(super) struct Native {
     client: NonNull<sys::rd_kafka_t>,
-    kind: Kind,
+    kind: ClientKind,
     /// The consumer group, where it is a member of one or asks for its offsets.
     group: Option<String>,
     mailbox: Box<Mailbox>,
@@ -102,13 +102,13 @@ impl Native {
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a secret's value); [`Error::Retry`] when a secret's file cannot be
     /// read, and once a broker has answered this process also when a certificate or key cannot be used: such files are replaced while it runs.
-    pub fn new(kind: Kind, properties: &Properties) -> Result<Native> {
-        let mailbox = Box::new(Mailbox { is_probe: kind == Kind::Probe, ..Mailbox::default() });
+    pub fn new(kind: ClientKind, properties: &Properties) -> Result<Native> {
+        let mailbox = Box::new(Mailbox { is_probe: kind == ClientKind::Probe, ..Mailbox::default() });
         let conf = Conf::new(properties)?;
         let opaque = std::ptr::from_ref::<Mailbox>(&mailbox).cast_mut().cast::<c_void>();
         let kind_native = match kind {
-            Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
-            Kind::Producer | Kind::Probe => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+            ClientKind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            ClientKind::Producer | ClientKind::Probe => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
         // SAFETY: the configuration is live; the mailbox lives in a box that is dropped after the client; on success the
@@ -122,9 +122,9 @@ impl Native {
                 sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0.as_ptr(), Some(on_certificate));
             }
             match kind {
-                Kind::Consumer => sys::rd_kafka_conf_set_rebalance_cb(conf.0.as_ptr(), Some(on_rebalance)),
-                Kind::Producer => sys::rd_kafka_conf_set_dr_msg_cb(conf.0.as_ptr(), Some(on_delivery)),
-                Kind::Probe => {}
+                ClientKind::Consumer => sys::rd_kafka_conf_set_rebalance_cb(conf.0.as_ptr(), Some(on_rebalance)),
+                ClientKind::Producer => sys::rd_kafka_conf_set_dr_msg_cb(conf.0.as_ptr(), Some(on_delivery)),
+                ClientKind::Probe => {}
             }
             sys::rd_kafka_new(kind_native, conf.0.as_ptr(), text.as_mut_ptr(), text.len())
         };
@@ -137,7 +137,7 @@ impl Native {
             });
         };
         std::mem::forget(conf);
-        if kind == Kind::Consumer {
+        if kind == ClientKind::Consumer {
             // SAFETY: a live client. The main queue's events are then served by the consumer's own poll.
             unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
         }
@@ -245,7 +245,7 @@ impl Drop for Native {
         self.live = None;
         let mailbox = ManuallyDrop::new(std::mem::take(&mut self.mailbox));
         let ending = Ending { client: self.client, mailbox };
-        let is_consumer = self.kind == Kind::Consumer;
+        let is_consumer = self.kind == ClientKind::Consumer;
         // On a thread of its own: several calls of librdkafka that an end needs have no limit, and were seen to hang.
         let (done, ended) = channel();
         let end = move || {

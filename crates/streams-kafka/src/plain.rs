@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as sys;
 
 use super::error::Failure;
-use super::native::{Delivery, Kind, Native};
+use super::native::{ClientKind, Delivery, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result, with_code};
@@ -40,7 +40,7 @@ impl PlainProducer {
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
     pub fn new(settings: &KafkaSettings) -> Result<PlainProducer> {
-        let client = Arc::new(Native::new(Kind::Producer, &settings.plain_producer())?);
+        let client = Arc::new(Native::new(ClientKind::Producer, &settings.plain_producer())?);
         Ok(PlainProducer { sender: Sender::new(client), deliveries: Vec::new(), delivered: 0, failed: None })
     }
 

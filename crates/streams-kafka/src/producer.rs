@@ -12,7 +12,7 @@ use super::allowed::narrowed;
 use super::consumer::GroupHandle;
 use super::error::{Call, Failure};
 use super::list::List;
-use super::native::{Delivery, Kind, Native};
+use super::native::{ClientKind, Delivery, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
@@ -80,7 +80,7 @@ fn millis(timeout: Duration) -> c_int {
 
 impl TransactionalProducer {
     fn new(settings: &KafkaSettings, thread: usize, batches: BatchLimit) -> Result<TransactionalProducer> {
-        let client = Arc::new(Native::new(Kind::Producer, &settings.transactional(thread, batches))?);
+        let client = Arc::new(Native::new(ClientKind::Producer, &settings.transactional(thread, batches))?);
         Ok(TransactionalProducer {
             sender: Sender::new(client),
             application_id: settings.application_id.clone(),

@@ -10,7 +10,7 @@ use super::error::{Call, Failure};
 use super::messages::View;
 use super::partitions::reading;
 use super::restore::{ChangelogReader, Single, TAKE_RECORDS};
-use mirror::ports::{Header, LogRecord};
+use mirror::ports::{LogHeader, LogRecord};
 use streams::error::{Error, Result};
 use streams::record::TopicPartition;
 
@@ -77,7 +77,7 @@ impl RangeReader {
                 self.end = None;
                 headers.clear();
                 let mut found = view.headers();
-                headers.extend(std::iter::from_fn(|| found.next_raw()).map(|(name, value)| Header { name, value }));
+                headers.extend(std::iter::from_fn(|| found.next_raw()).map(|(name, value)| LogHeader { name, value }));
                 to(&LogRecord {
                     partition,
                     offset: view.offset(),

@@ -10,7 +10,7 @@ use rdkafka::bindings as sys;
 
 use super::error::{Call, Failure, refused};
 use super::messages::{Buffer, Queue};
-use super::native::{Kind, Native};
+use super::native::{ClientKind, Native};
 use super::partitions::{Partitions, hand_out, reading};
 use super::settings::{KafkaSettings, Properties};
 use streams::error::{Error, Result};
@@ -43,7 +43,7 @@ impl ChangelogReader {
     }
 
     fn with(properties: Properties) -> Result<ChangelogReader> {
-        let client = Arc::new(Native::new(Kind::Consumer, &properties)?);
+        let client = Arc::new(Native::new(ClientKind::Consumer, &properties)?);
         let common = Queue::of_consumer(&client).map(Arc::new);
         let common = common.ok_or_else(|| Error::Bug("the restore client has no group id".to_owned()))?;
         Ok(ChangelogReader { client, common })

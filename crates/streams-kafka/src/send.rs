@@ -181,7 +181,7 @@ mod tests {
 
     use rdkafka::mocking::MockCluster;
 
-    use super::super::native::Kind;
+    use super::super::native::ClientKind;
     use super::super::settings::KafkaSettings;
     use super::*;
 
@@ -192,7 +192,7 @@ mod tests {
         cluster.create_topic("out", 1, 1).unwrap();
         cluster.topic_error("out", Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0").plain_producer();
-        let mut sender = Sender::new(Arc::new(Native::new(Kind::Producer, &settings).unwrap()));
+        let mut sender = Sender::new(Arc::new(Native::new(ClientKind::Producer, &settings).unwrap()));
         let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
         let (topic, started) = (Arc::from("out"), Instant::now());
         let error = loop {

@@ -185,7 +185,7 @@ fn read(file: &str, text: &str, reading: &ParseOptions<'_>) -> Result<Topology, 
     let mut doc = Doc::new(text, SecretRanges::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), reading.variables);
     let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
-    let mut settings = Settings { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };
+    let mut settings = SettingsReader { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };
     if let Some(id) = table.text("application_id") {
         settings.values.resolver.application_id = id.value.to_owned();
     }
@@ -194,7 +194,7 @@ fn read(file: &str, text: &str, reading: &ParseOptions<'_>) -> Result<Topology, 
             settings.read(&t, section);
         }
     }
-    let Settings { values, places, .. } = settings;
+    let SettingsReader { values, places, .. } = settings;
     let run = table.section(&keys::RUN).map(|t| read_run(&t, file)).unwrap_or_default();
     let kafka = kafka::read(&doc, file, &table);
     let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t, file)).unwrap_or_default();
@@ -240,7 +240,7 @@ pub fn check_application_id(id: &str) -> Result<(), String> {
 }
 
 /// The settings while they are read.
-struct Settings<'r, 'd> {
+struct SettingsReader<'r, 'd> {
     doc: &'d Doc<'d>,
     file: &'r str,
     values: Values,
@@ -248,7 +248,7 @@ struct Settings<'r, 'd> {
     places: BTreeMap<String, Range<usize>>,
 }
 
-impl<'d> Settings<'_, 'd> {
+impl<'d> SettingsReader<'_, 'd> {
     fn read(&mut self, t: &Table<'d, '_>, section: &str) {
         let mut known: Vec<&str> = SPECS.iter().filter(|s| s.section == section).map(|s| s.key).collect();
         let has_strategies = section == "resolver";

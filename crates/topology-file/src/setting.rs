@@ -10,13 +10,13 @@ use super::keys::Takes;
 use super::problem::nearest;
 use super::value::{Raw, show_duration};
 use memory::event::Limits;
-use memory::settings::{Settings, Strategy};
+use memory::settings::{ResolverSettings, Strategy};
 
 /// All settings that `--set` reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
     /// What the resolver does.
-    pub resolver: Settings,
+    pub resolver: ResolverSettings,
     /// What is accepted.
     pub limits: Limits,
     /// How the engine runs.
@@ -36,7 +36,7 @@ pub struct Values {
 impl Default for Values {
     fn default() -> Values {
         Values {
-            resolver: Settings::default(),
+            resolver: ResolverSettings::default(),
             limits: Limits::default(),
             runtime: Runtime {
                 max_output_bytes: 16 << 20,

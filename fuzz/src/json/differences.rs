@@ -21,7 +21,7 @@
 //! | numbers outside a double's range | refused; too small ones are 0 |
 //! | a byte order mark, bytes that are no UTF-8 | refused |
 
-use ::json::{Document, Fault, JsonError, Kind, MAX_DEPTH, Value};
+use ::json::{Document, Fault, JsonError, MAX_DEPTH, Value, ValueKind};
 use serde_json::Value as Theirs;
 
 /// A difference in what is accepted.
@@ -84,6 +84,6 @@ fn any_of_theirs(value: &Theirs) -> bool {
 
 fn depth(value: Value<'_>) -> usize {
     let inner = value.items().map(depth).chain(value.members().map(|(_, member)| depth(member)));
-    let is_container = matches!(value.kind(), Kind::Array | Kind::Object);
+    let is_container = matches!(value.kind(), ValueKind::Array | ValueKind::Object);
     usize::from(is_container) + inner.max().unwrap_or(0)
 }

@@ -4,7 +4,7 @@
 pub mod differences;
 mod generator;
 
-use ::json::{self, Document, Kind, Number, Value};
+use ::json::{self, Document, Number, Value, ValueKind};
 use serde_json::Value as Theirs;
 
 use crate::plain::Target;
@@ -74,9 +74,9 @@ fn assert_canonical(document: &Document<'_>, theirs: Option<&Theirs>) {
 /// `serde_json` writes them, whose rules for escapes are ours.
 fn rebuild(value: Value<'_>, out: &mut Vec<u8>) {
     match value.kind() {
-        Kind::Null => out.extend_from_slice(b"null"),
-        Kind::Bool => out.extend_from_slice(if value.canonical() == b"true" { b"true" } else { b"false" }),
-        Kind::Number => {
+        ValueKind::Null => out.extend_from_slice(b"null"),
+        ValueKind::Bool => out.extend_from_slice(if value.canonical() == b"true" { b"true" } else { b"false" }),
+        ValueKind::Number => {
             let text = value.number_text().unwrap_or_default();
             let number = value.as_number().unwrap_or_else(|| panic!("{text} has no value"));
             assert_eq!(json::parse_number(text.as_bytes()), Some(number), "{text}");
@@ -85,8 +85,8 @@ fn rebuild(value: Value<'_>, out: &mut Vec<u8>) {
             assert_eq!(String::from_utf8_lossy(&written), text, "a canonical number is written as it stands");
             out.extend_from_slice(text.as_bytes());
         }
-        Kind::String => string(value.as_str().unwrap_or_default(), out),
-        Kind::Array => {
+        ValueKind::String => string(value.as_str().unwrap_or_default(), out),
+        ValueKind::Array => {
             out.push(b'[');
             for (index, item) in value.items().enumerate() {
                 if index > 0 {
@@ -96,7 +96,7 @@ fn rebuild(value: Value<'_>, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Kind::Object => {
+        ValueKind::Object => {
             out.push(b'{');
             let mut last = None;
             for (key, member) in value.members() {
@@ -141,17 +141,17 @@ fn assert_same(ours: Value<'_>, theirs: &Theirs) {
     match theirs {
         Theirs::Null => assert!(ours.is_null()),
         Theirs::Bool(value) => {
-            assert_eq!(ours.kind(), Kind::Bool);
+            assert_eq!(ours.kind(), ValueKind::Bool);
             assert_eq!(ours.canonical(), value.to_string().into_bytes());
         }
         Theirs::Number(number) => assert_same_number(ours, number),
         Theirs::String(text) => assert_eq!(ours.as_str(), Some(text.as_str())),
         Theirs::Array(items) => {
-            assert_eq!((ours.kind(), ours.items().count()), (Kind::Array, items.len()));
+            assert_eq!((ours.kind(), ours.items().count()), (ValueKind::Array, items.len()));
             ours.items().zip(items).for_each(|(ours, theirs)| assert_same(ours, theirs));
         }
         Theirs::Object(members) => {
-            assert_eq!((ours.kind(), ours.sorted_members().len()), (Kind::Object, members.len()));
+            assert_eq!((ours.kind(), ours.sorted_members().len()), (ValueKind::Object, members.len()));
             for (key, ours) in ours.sorted_members() {
                 assert_same(ours, members.get(key).unwrap_or_else(|| panic!("serde_json has no member {key:?}")));
             }

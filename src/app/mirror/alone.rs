@@ -13,11 +13,11 @@ use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Custom, http, kafka, registry, rights};
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::cli::{MirrorRunArgs, Purpose};
-use crate::edges::http::{Family, Status};
+use crate::edges::http::{Family, InstanceStatus};
 use crate::edges::kafka::admin::ClusterAdmin;
 use crate::edges::kafka::renewal::CurrentSettings;
 use crate::edges::kafka::restore::ChangelogReader;
-use mirror::{Figures, Status as MirrorStatus};
+use mirror::{Figures, MirrorStatus};
 
 /// From the signal to the exit, at most.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
@@ -108,7 +108,7 @@ impl MetricsPage {
     }
 }
 
-impl Status for MetricsPage {
+impl InstanceStatus for MetricsPage {
     fn waiting(&self) -> Vec<String> {
         let why = |(topics, figures): (&str, Figures)| match figures {
             Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),

@@ -26,10 +26,10 @@ use crate::edges::cli::{KafkaArgs, MigrateArgs, MirrorAction, MirrorTarget};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
 use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
-use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettings, SnapshotRows, maintenance_tasks};
+use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
 use crate::streams::ports::{Admin, Codec, TopicInfo};
 use mirror::ports::{RowMapper, Stop};
-use mirror::{Mirror, Settings, Status};
+use mirror::{Mirror, MirrorSettings, MirrorStatus};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
 pub const GROUP: &str = "mirror";
@@ -183,7 +183,7 @@ pub struct Sinks(Vec<Sink>);
 
 /// Makes them; a database that is down is no error.
 pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -> Result<Sinks, CommandError> {
-    let settings: Arc<ResolverSettings> = Arc::new(ResolverSettings {
+    let settings: Arc<ResolverSettingsRow> = Arc::new(ResolverSettingsRow {
         resolver: file.values.resolver.clone(),
         limits: file.values.limits,
         max_output_bytes: file.values.runtime.max_output_bytes,
@@ -254,7 +254,7 @@ impl Mirrors {
         let mut all = Vec::new();
         for Sink { group, topics, sink, stop } in sinks.0 {
             let source = RenewableMirror::new(kafka, &group, &topics)?;
-            let mirror = Mirror::start(Box::new(source), sink, stop, Settings::default());
+            let mirror = Mirror::start(Box::new(source), sink, stop, MirrorSettings::default());
             all.push(Running {
                 topics: topics.join(","),
                 mirror: mirror.map_err(|e| anyhow!("cannot start a mirror: {e} [HS0008]"))?,
@@ -264,7 +264,7 @@ impl Mirrors {
     }
 
     /// Where each stands, by its topics; that of the events first.
-    pub fn status(&self) -> Vec<(String, Arc<Status>)> {
+    pub fn status(&self) -> Vec<(String, Arc<MirrorStatus>)> {
         self.0.iter().map(|running| (running.topics.clone(), running.mirror.status())).collect()
     }
 

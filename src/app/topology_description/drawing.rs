@@ -1,6 +1,6 @@
 //! A topology as boxes and arrows, the same for every language that draws them.
 
-use super::{Node, Role, Topic, TopologyDescription};
+use super::{DescribedNode, Role, Topic, TopologyDescription};
 
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Drawing {
         drawing
     }
 
-    fn node(&mut self, shape: &TopologyDescription, part: usize, nodes: &[Node], node: &Node) {
+    fn node(&mut self, shape: &TopologyDescription, part: usize, nodes: &[DescribedNode], node: &DescribedNode) {
         match &node.role {
             Role::Source { .. } => {}
             Role::Processor { operator, .. } => {

@@ -43,14 +43,14 @@ pub struct Part {
     /// Its number.
     pub id: usize,
     /// Its nodes; the first one is its source, parents come before children.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<DescribedNode>,
     /// Its stores.
     pub stores: Vec<Store>,
 }
 
 /// A node of a sub-topology. A repartition shows up twice: at the end of one sub-topology and as the source of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Node {
+pub struct DescribedNode {
     /// Its name.
     pub name: String,
     /// What it does.
@@ -162,7 +162,7 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-impl Node {
+impl DescribedNode {
     /// Formats, keys and what operators are told, by the names that files have for them.
     pub fn said(&self) -> Vec<(&str, &str)> {
         match &self.role {
@@ -221,7 +221,7 @@ impl TopologyDescription {
     }
 
     /// Every topic of a role, each once, in order.
-    fn topics(&self, of: impl Fn(&Node) -> Option<&Topic>) -> Vec<&Topic> {
+    fn topics(&self, of: impl Fn(&DescribedNode) -> Option<&Topic>) -> Vec<&Topic> {
         let mut found: Vec<&Topic> = Vec::new();
         for topic in self.subtopologies.iter().flat_map(|part| &part.nodes).filter_map(of) {
             if !found.contains(&topic) {
@@ -285,7 +285,7 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
         let from = here.filter(|_| at > 0).into_iter().flat_map(|node| &node.from).filter(|i| is_member(&i.node));
         let from = from.map(|input| Input { node: input.node.clone(), output: input.output.clone() });
         let to = node.children.iter().map(|child| sub.nodes[*child].name.clone());
-        Node { name: node.name.clone(), role, from: from.collect(), to: to.collect() }
+        DescribedNode { name: node.name.clone(), role, from: from.collect(), to: to.collect() }
     });
     let stores = sub.stores.iter().map(|name| {
         let described = file.graph.stores.iter().find(|store| store.name == *name);

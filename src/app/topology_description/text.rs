@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Node, Role, Topic, TopologyDescription};
+use super::{DescribedNode, Role, Topic, TopologyDescription};
 
 /// The whole description.
 pub fn describe(shape: &TopologyDescription) -> String {
@@ -28,7 +28,7 @@ pub fn describe(shape: &TopologyDescription) -> String {
     out
 }
 
-fn describe_node(node: &Node) -> String {
+fn describe_node(node: &DescribedNode) -> String {
     let mut lines = match &node.role {
         Role::Source { topic, .. } => format!("    Source: {} (topics: [{}])\n", node.name, topic.topic),
         Role::Processor { operator, stores, .. } => {

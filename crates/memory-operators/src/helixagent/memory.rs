@@ -145,13 +145,18 @@ impl<'r> Memory<'r> {
     }
 }
 
-type Write = fn(&mut Vec<u8>, &RawValue) -> serde_json::Result<()>;
+type ItemWriter = fn(&mut Vec<u8>, &RawValue) -> serde_json::Result<()>;
 
-pub(super) fn list(o: &mut ObjectWriter<'_>, key: &str, items: &[&RawValue], write: Write) -> serde_json::Result<()> {
+pub(super) fn list(
+    o: &mut ObjectWriter<'_>,
+    key: &str,
+    items: &[&RawValue],
+    write: ItemWriter,
+) -> serde_json::Result<()> {
     if items.is_empty() { Ok(()) } else { array(o.key(key), items, write) }
 }
 
-pub(super) fn array(out: &mut Vec<u8>, items: &[&RawValue], write: Write) -> serde_json::Result<()> {
+pub(super) fn array(out: &mut Vec<u8>, items: &[&RawValue], write: ItemWriter) -> serde_json::Result<()> {
     out.push(b'[');
     for (at, item) in items.iter().enumerate() {
         if at > 0 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::outputs::text_or_null;
 use crate::avro;
 use memory::clock::Clock;
-use memory::event::{Encoding, Event, Limits, Write};
+use memory::event::{Encoding, Event, FieldWrite, Limits};
 use mirror::ports::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable};
 use streams::ports::Codec;
 
@@ -111,15 +111,16 @@ fn write(event: &Event, to: &mut dyn Cells) -> Result<(), serde_json::Error> {
 }
 
 /// The value written to a plain field; `None` when it is not written or cleared.
-fn field<'e>(writes: &'e [Write], path: &str) -> Option<&'e [u8]> {
+fn field<'e>(writes: &'e [FieldWrite], path: &str) -> Option<&'e [u8]> {
     let at = writes.binary_search_by(|write| write.path.as_str().cmp(path)).ok()?;
     Some(writes[at].value.as_slice()).filter(|value| *value != b"null")
 }
 
 /// The writes to the keys of a container, with each key; `prefix` is its name and a dot.
-fn keyed<'e>(writes: &'e [Write], prefix: &'e str) -> impl Iterator<Item = (&'e str, &'e [u8])> {
+fn keyed<'e>(writes: &'e [FieldWrite], prefix: &'e str) -> impl Iterator<Item = (&'e str, &'e [u8])> {
     let first = writes.partition_point(|write| write.path.as_str() < prefix);
-    let with_key = move |write: &'e Write| write.path.strip_prefix(prefix).map(|key| (key, write.value.as_slice()));
+    let with_key =
+        move |write: &'e FieldWrite| write.path.strip_prefix(prefix).map(|key| (key, write.value.as_slice()));
     writes[first..].iter().map_while(with_key)
 }
 
@@ -134,7 +135,7 @@ fn texts_or_null(json: Option<&[u8]>, to: &mut dyn Cells) -> Result<(), serde_js
 }
 
 /// An array of the objects written; of one that is cleared its id alone.
-fn objects(writes: &[Write], prefix: &str, to: &mut dyn Cells) -> Result<(), serde_json::Error> {
+fn objects(writes: &[FieldWrite], prefix: &str, to: &mut dyn Cells) -> Result<(), serde_json::Error> {
     let mut json = Vec::new();
     for (id, value) in keyed(writes, prefix) {
         json.push(if json.is_empty() { b'[' } else { b',' });
@@ -150,7 +151,7 @@ fn objects(writes: &[Write], prefix: &str, to: &mut dyn Cells) -> Result<(), ser
     Ok(())
 }
 
-fn metadata(writes: &[Write], to: &mut dyn Cells) -> Result<(), serde_json::Error> {
+fn metadata(writes: &[FieldWrite], to: &mut dyn Cells) -> Result<(), serde_json::Error> {
     let mut json = Vec::new();
     for (key, value) in keyed(writes, "metadata.") {
         json.push(if json.is_empty() { b'{' } else { b',' });
@@ -186,7 +187,7 @@ fn clock_json(clock: &Clock) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 /// The plain fields written as null. (A cleared key of a container shows in the container's column.)
-fn cleared(writes: &[Write], to: &mut dyn Cells) {
+fn cleared(writes: &[FieldWrite], to: &mut dyn Cells) {
     let plain = writes.iter().filter(|write| write.value == b"null" && !write.path.contains('.'));
     let paths: Vec<&str> = plain.map(|write| write.path.as_str()).collect();
     if paths.is_empty() {

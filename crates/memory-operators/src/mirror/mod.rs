@@ -5,7 +5,7 @@
 //! | [`EventRows`] | `memory_events` | every record of the events topic |
 //! | [`SnapshotRows`] | `memory_snapshots` | the last record of each key of the snapshots topic |
 //! | [`ConflictRows`] | `memory_conflicts` | every record of the conflicts topic |
-//! | [`ResolverSettings`] | `memory_resolver_settings` | what the application resolves with |
+//! | [`ResolverSettingsRow`] | `memory_resolver_settings` | what the application resolves with |
 //! | [`maintenance_tasks`] | `memory_events` | its partitions, made ahead, and its retention |
 
 mod conflicts;
@@ -20,5 +20,5 @@ mod test_cells;
 pub use conflicts::ConflictRows;
 pub use events::EventRows;
 pub use maintenance::maintenance_tasks;
-pub use settings::ResolverSettings;
+pub use settings::ResolverSettingsRow;
 pub use snapshots::SnapshotRows;

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use memory::event::Limits;
-use memory::settings::Settings;
+use memory::settings::ResolverSettings;
 use mirror::ports::{Cells, StartupRow};
 
 /// The settings of an application, as it starts with them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ResolverSettings {
+pub struct ResolverSettingsRow {
     /// What the resolver does, and the application id.
-    pub resolver: Settings,
+    pub resolver: ResolverSettings,
     /// What is accepted.
     pub limits: Limits,
     /// Bytes above which an output goes to the dead letters.
     pub max_output_bytes: usize,
 }
 
-impl StartupRow for ResolverSettings {
+impl StartupRow for ResolverSettingsRow {
     fn table(&self) -> &'static str {
         "memory_resolver_settings"
     }
@@ -63,7 +63,7 @@ impl StartupRow for ResolverSettings {
 }
 
 /// Strategy names by path.
-fn overrides(of: &Settings) -> Vec<u8> {
+fn overrides(of: &ResolverSettings) -> Vec<u8> {
     let names: BTreeMap<&str, &str> =
         of.overrides.iter().map(|(path, strategy)| (path.as_str(), strategy.as_str())).collect();
     serde_json::json!(names).to_string().into_bytes()

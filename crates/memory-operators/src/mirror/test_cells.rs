@@ -1,6 +1,6 @@
 //! For the tests of the rows: cells as text, as psql would show them.
 
-use mirror::ports::{Cells, Header, LogRecord, NoCells, RowMapper};
+use mirror::ports::{Cells, LogHeader, LogRecord, NoCells, RowMapper};
 use streams::record::TopicPartition;
 
 /// Cells as text; `-` is null.
@@ -45,8 +45,10 @@ pub(super) fn row_of(
     value: Option<&str>,
 ) -> Result<Vec<(&'static str, String)>, &'static str> {
     let partition = TopicPartition::new("t", 0);
-    let headers: Vec<Header<'_>> =
-        headers.iter().map(|(name, value)| Header { name: name.as_bytes(), value: Some(value.as_bytes()) }).collect();
+    let headers: Vec<LogHeader<'_>> = headers
+        .iter()
+        .map(|(name, value)| LogHeader { name: name.as_bytes(), value: Some(value.as_bytes()) })
+        .collect();
     let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
     let record = LogRecord { partition: &partition, offset: 7, timestamp_ms: 5, key, headers: &headers, value };
     let mut shown = Shown::default();

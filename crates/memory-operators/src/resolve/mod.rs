@@ -10,7 +10,7 @@ use super::source_headers::Original;
 use memory::binary::BinaryError;
 use memory::event::wire;
 use memory::retention::Retention;
-use memory::settings::Settings;
+use memory::settings::ResolverSettings;
 use memory::state::{ReadFailure, Rows, StateError};
 use memory::step::{Outcome, step, step_with_users};
 use memory::strategy::CustomResolver;
@@ -44,7 +44,7 @@ const CONFLICT_HEADERS: &[Header<'static>] = &[("type", Some(b"memory.conflict")
 #[derive(Clone)]
 pub struct ResolveOptions {
     /// The resolver's settings.
-    pub settings: Settings,
+    pub settings: ResolverSettings,
     /// Decides fields whose strategy is `custom`.
     pub custom: Option<Arc<dyn CustomResolver>>,
     /// Name of the store of memories.
@@ -167,7 +167,7 @@ impl Resolve {
             self.resolved(record, resolved, RESOLVED_HEADERS, ctx)?;
         }
         for conflict in &outcome.conflicts {
-            let is_end = conflict.status == memory::conflict::Status::Superseded;
+            let is_end = conflict.status == memory::conflict::ConflictStatus::Superseded;
             ctx.count(if is_end { SUPERSEDED } else { CONFLICTS }, conflict.conflict_type.as_str(), 1);
             let headers = Headers::List(CONFLICT_HEADERS);
             self.options.conflicts.emit(&Record { value: Some(&conflict.json), headers, ..*record }, ctx)?;

@@ -3,15 +3,15 @@
 use std::cmp::Ordering;
 
 use super::ConflictType;
-use crate::causality::{Header, Relation};
-use crate::state::{Applied, Memory, Path, StateError, Write};
+use crate::causality::{EventHeader, Relation};
+use crate::state::{Applied, Memory, Path, RegisterWrite, StateError};
 use crate::strategy::in_conflict;
 use crate::view::{ResolutionContext, VisibleFrontier};
 
 /// A field in conflict in which the event contends.
 pub(super) struct Contested<'a> {
     pub(super) path: Path<'a>,
-    pub(super) contenders: Vec<Write<'a>>,
+    pub(super) contenders: Vec<RegisterWrite<'a>>,
     /// Arrival numbers of live writes that do not contend.
     pub(super) shadowed: Vec<u64>,
 }
@@ -44,7 +44,7 @@ pub(super) fn detect_conflict<'a>(
     for touched in applied.touched.iter().filter(|t| t.contested) {
         let Some(register) = memory.register(touched.path) else { continue };
         let contenders = context.contenders(memory, register);
-        let contends = |w: &Write<'a>| contenders.iter().any(|c| c.by == w.by);
+        let contends = |w: &RegisterWrite<'a>| contenders.iter().any(|c| c.by == w.by);
         if !contenders.iter().any(|w| w.by == applied.event) || !in_conflict(&contenders) {
             continue;
         }
@@ -83,10 +83,10 @@ fn delete_update(memory: &Memory<'_>, event: u32, visible: &VisibleFrontier) -> 
 fn type_of(memory: &Memory<'_>, event: u32, others: &[u32], context: &ResolutionContext<'_>) -> ConflictType {
     let e = memory.header(event);
     let others = || others.iter().map(|by| memory.header(*by));
-    let equivocates = |o: &Header<'_>| {
+    let equivocates = |o: &EventHeader<'_>| {
         o.event_id == e.event_id || (o.is_clocked() && e.is_clocked() && o.clock_order(e) == Some(Ordering::Equal))
     };
-    let regresses = |o: &Header<'_>| {
+    let regresses = |o: &EventHeader<'_>| {
         matches!(o.clock_order(e), Some(Ordering::Less | Ordering::Greater))
             && o.relation(e, context.settings) == Relation::Concurrent
     };

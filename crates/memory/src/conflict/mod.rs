@@ -46,7 +46,7 @@ impl fmt::Display for ConflictType {
 
 /// How a conflict stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ConflictStatus {
     /// The strategy decided.
     AutoResolved,
     /// A custom resolver deferred.
@@ -55,13 +55,13 @@ pub enum Status {
     Superseded,
 }
 
-impl Status {
+impl ConflictStatus {
     /// Its name in records.
     pub fn as_str(self) -> &'static str {
         match self {
-            Status::AutoResolved => "auto_resolved",
-            Status::Pending => "pending",
-            Status::Superseded => "superseded",
+            ConflictStatus::AutoResolved => "auto_resolved",
+            ConflictStatus::Pending => "pending",
+            ConflictStatus::Superseded => "superseded",
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct ConflictRecord {
     /// Its kind, for counters.
     pub conflict_type: ConflictType,
     /// How it stands.
-    pub status: Status,
+    pub status: ConflictStatus,
     /// The record, canonical JSON.
     pub json: Vec<u8>,
 }

@@ -9,7 +9,7 @@ use super::record::superseded;
 use super::{ConflictRecord, ConflictType};
 use crate::binary::{BinaryError, Reader, put_bytes, put_varint};
 use crate::settings::Strategy;
-use crate::state::{Applied, Field, Memory, Path, StateError, Write};
+use crate::state::{Applied, Field, Memory, Path, RegisterWrite, StateError};
 use crate::view::{ResolutionContext, VisibleFrontier};
 
 /// A conflict that still stands.
@@ -127,14 +127,14 @@ impl<'a> OpenConflict<'a> {
 
 /// Who contends for a path now, in order of arrival.
 struct Contending<'a> {
-    writes: Vec<(u64, Write<'a>)>,
+    writes: Vec<(u64, RegisterWrite<'a>)>,
     /// Arrival number of the first write whose value differs from the first one's.
     differs_from: Option<u64>,
 }
 
 impl<'a> Contending<'a> {
     fn of(memory: &Memory<'a>, path: Path<'_>, context: &ResolutionContext<'_>) -> Contending<'a> {
-        let mut writes: Vec<(u64, Write<'a>)> = match memory.register(path) {
+        let mut writes: Vec<(u64, RegisterWrite<'a>)> = match memory.register(path) {
             Some(register) => {
                 let contenders = context.contenders(memory, register);
                 contenders.iter().map(|w| (memory.header(w.by).seq, *w)).collect()

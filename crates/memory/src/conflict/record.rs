@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::detect::{Conflict, Contested, DeleteUpdate};
-use super::{ConflictRecord, OpenConflict, OpenField, Status};
-use crate::causality::Header;
-use crate::state::{Applied, Field, Memory, StateError, Write};
+use super::{ConflictRecord, ConflictStatus, OpenConflict, OpenField};
+use crate::causality::EventHeader;
+use crate::state::{Applied, Field, Memory, RegisterWrite, StateError};
 use crate::strategy::{Picked, sort_by_last_write};
 use crate::view::{ObjectWriter, ResolutionContext, write_clock};
 
@@ -36,7 +36,7 @@ pub(super) fn new<'a>(
         pending |= deferred;
         fields.push(json);
     }
-    let status = if pending { Status::Pending } else { Status::AutoResolved };
+    let status = if pending { ConflictStatus::Pending } else { ConflictStatus::AutoResolved };
     let open = OpenConflict {
         event_id: event.event_id,
         timestamp: event.timestamp,
@@ -80,7 +80,7 @@ pub(super) fn new<'a>(
 pub(super) fn superseded(
     memory: &str,
     conflict: &OpenConflict<'_>,
-    event: &Header<'_>,
+    event: &EventHeader<'_>,
     application_id: &str,
 ) -> ConflictRecord {
     let mut out = Vec::with_capacity(512);
@@ -94,13 +94,13 @@ pub(super) fn superseded(
     o.str("resolution_strategy", conflict.strategy.as_str());
     o.time("resolved_at", event.timestamp);
     o.str("resolved_by", application_id);
-    o.str("status", Status::Superseded.as_str());
+    o.str("status", ConflictStatus::Superseded.as_str());
     o.str("superseded_by", event.event_id);
     if !conflict.user_id.is_empty() {
         o.raw("user_id", conflict.user_id);
     }
     o.end();
-    ConflictRecord { conflict_type: conflict.conflict_type, status: Status::Superseded, json: out }
+    ConflictRecord { conflict_type: conflict.conflict_type, status: ConflictStatus::Superseded, json: out }
 }
 
 /// One field of a record, and whether its resolver deferred.
@@ -143,7 +143,7 @@ fn field_json<'a>(
     Ok((out, picked.as_ref().is_some_and(|p: &Picked<'_>| p.deferred)))
 }
 
-fn write_contender(out: &mut Vec<u8>, memory: &Memory<'_>, write: &Write<'_>, value: &[u8]) {
+fn write_contender(out: &mut Vec<u8>, memory: &Memory<'_>, write: &RegisterWrite<'_>, value: &[u8]) {
     let h = memory.header(write.by);
     let mut o = ObjectWriter::new(out);
     o.str("event_id", h.event_id);
@@ -166,7 +166,7 @@ fn write_contender(out: &mut Vec<u8>, memory: &Memory<'_>, write: &Write<'_>, va
 }
 
 /// One id for each participant, sorted, repeats kept.
-fn write_delete_update(out: &mut Vec<u8>, memory: &Memory<'_>, event: &Header<'_>, conflict: &DeleteUpdate) {
+fn write_delete_update(out: &mut Vec<u8>, memory: &Memory<'_>, event: &EventHeader<'_>, conflict: &DeleteUpdate) {
     let mut others: Vec<&str> = conflict.others.iter().map(|h| memory.header(*h).event_id).collect();
     others.sort_unstable();
     let own = vec![event.event_id];

@@ -6,7 +6,7 @@ use super::fields::{self, Fields};
 use super::fieldwrites::{FieldWrites, clear_relationships};
 use super::rejection::{BadInput, Class};
 use super::{Event, digest, envelope};
-use json::{self, Document, Kind, Value};
+use json::{self, Document, Value, ValueKind};
 
 /// What is still accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ fn parse<'t>(place: &str, text: &'t [u8]) -> Result<Document<'t>, BadInput> {
 }
 
 fn object<'d>(place: &str, value: Value<'d>) -> Result<Value<'d>, BadInput> {
-    if value.kind() == Kind::Object { Ok(value) } else { Err(BadInput::wrong_root(place, value)) }
+    if value.kind() == ValueKind::Object { Ok(value) } else { Err(BadInput::wrong_root(place, value)) }
 }
 
 /// Checks the fields in the order of the table in docs/semantics.md, section 1, so that the class
@@ -107,7 +107,7 @@ fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result
     let clock = fields::clock(fields.vector_clock, limits.max_clock_entries)?;
     let mut event = Event {
         event_id: event_id.to_owned(),
-        kind: super::Kind::of(event_type),
+        kind: super::EventKind::of(event_type),
         memory_id: memory_id.map(str::to_owned),
         timestamp,
         node_id: node_id.map(str::to_owned),
@@ -120,7 +120,7 @@ fn event(object: Value<'_>, record_timestamp_ms: i64, limits: &Limits) -> Result
         digest: 0,
     };
     event.digest = digest::digest(&event);
-    if event.kind == super::Kind::RelationshipDeleted {
+    if event.kind == super::EventKind::RelationshipDeleted {
         clear_relationships(&mut event.writes);
     }
     Ok(event)

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::super::settings::UnknownValue;
 use super::envelope;
 use super::rejection::{BadInput, Class};
-use json::{self, Kind, Value};
+use json::{self, Value, ValueKind};
 
 /// What a source's values may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Encoding {
 }
 
 fn object(value: Value<'_>) -> Option<Value<'_>> {
-    (value.kind() == Kind::Object).then_some(value)
+    (value.kind() == ValueKind::Object).then_some(value)
 }
 
 impl FromStr for Encoding {

@@ -3,7 +3,7 @@
 use super::super::clock::Clock;
 use super::rejection::{BadInput, Class, describe, shown};
 use json::rfc3339;
-use json::{self, Kind, Value};
+use json::{self, Value, ValueKind};
 
 /// What counters and `version` may hold at most: Go's `int64`, SQL's `bigint`.
 const MAX_COUNTER: u64 = i64::MAX as u64;
@@ -129,14 +129,14 @@ pub(super) fn clock(value: Option<Value<'_>>, max_entries: usize) -> Result<Cloc
     const PATH: &str = "vector_clock";
     let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(Clock::default()) };
     match value.as_str() {
-        None if value.kind() == Kind::Object => clock_of(value, max_entries),
+        None if value.kind() == ValueKind::Object => clock_of(value, max_entries),
         None => Err(BadInput::wrong_type(PATH, "an object, or a string that holds one as JSON", value)),
         Some("") => Ok(Clock::default()),
         Some(text) => {
             let document =
                 json::parse(text.as_bytes()).map_err(|e| BadInput::json("the string in `vector_clock`", &e))?;
             match document.root() {
-                root if root.kind() == Kind::Object => clock_of(root, max_entries),
+                root if root.kind() == ValueKind::Object => clock_of(root, max_entries),
                 root => Err(BadInput::wrong_type(PATH, "a string that holds an object as JSON", root)),
             }
         }

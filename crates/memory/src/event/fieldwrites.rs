@@ -1,16 +1,16 @@
 //! The fields of an event that are writes: checked, and turned into paths with canonical values.
 
-use super::Write;
+use super::FieldWrite;
 use super::fields::required;
 use super::rejection::BadInput;
 use json::Number;
-use json::{self, Kind, Value};
+use json::{self, Value, ValueKind};
 
 const NULL: &[u8] = b"null";
 
 /// The writes of an event, as its fields are read one by one.
 pub(super) struct FieldWrites {
-    writes: Vec<Write>,
+    writes: Vec<FieldWrite>,
     /// Where a value is written first, so that it is kept in a block of its exact size.
     scratch: Vec<u8>,
 }
@@ -24,7 +24,7 @@ impl FieldWrites {
     fn push(&mut self, path: String, write: impl FnOnce(&mut Vec<u8>)) {
         self.scratch.clear();
         write(&mut self.scratch);
-        self.writes.push(Write { path, value: self.scratch.to_vec() });
+        self.writes.push(FieldWrite { path, value: self.scratch.to_vec() });
     }
 
     /// Writes null for a field that is null. `Some` is a value still to be read: the field is there and says something.
@@ -40,7 +40,7 @@ impl FieldWrites {
     /// A string, empty or not.
     pub fn text(&mut self, path: &str, value: Option<Value<'_>>) -> Result<(), BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(()) };
-        if value.kind() != Kind::String {
+        if value.kind() != ValueKind::String {
             return Err(BadInput::wrong_type(path, "a string", value));
         }
         self.push(path.to_owned(), |out| value.write_canonical(out));
@@ -64,7 +64,7 @@ impl FieldWrites {
     pub fn numbers(&mut self, path: &str, value: Option<Value<'_>>) -> Result<(), BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(()) };
         for (index, item) in array(path, "an array of numbers", value)?.enumerate() {
-            if item.kind() != Kind::Number {
+            if item.kind() != ValueKind::Number {
                 return Err(BadInput::wrong_type(&format!("{path}[{index}]"), "a number", item));
             }
         }
@@ -115,7 +115,7 @@ impl FieldWrites {
     /// An object of any values, each key a write of its own; null writes nothing.
     pub fn map(&mut self, path: &str, value: Option<Value<'_>>) -> Result<(), BadInput> {
         let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(()) };
-        if value.kind() != Kind::Object {
+        if value.kind() != ValueKind::Object {
             return Err(BadInput::wrong_type(path, "an object", value));
         }
         let members = value.sorted_members();
@@ -127,7 +127,7 @@ impl FieldWrites {
     }
 
     /// The writes sorted by path; of an id that stands twice the last.
-    pub fn sorted(self) -> Vec<Write> {
+    pub fn sorted(self) -> Vec<FieldWrite> {
         let mut writes = self.writes;
         writes.sort_by(|a, b| a.path.cmp(&b.path));
         writes.dedup_by(|later, kept| {
@@ -142,7 +142,7 @@ impl FieldWrites {
 }
 
 /// Writes null to each relationship that is written: what `relationship.deleted` does.
-pub(super) fn clear_relationships(writes: &mut [Write]) {
+pub(super) fn clear_relationships(writes: &mut [FieldWrite]) {
     for write in writes.iter_mut().filter(|w| w.path.starts_with("relationships.")) {
         write.value = NULL.to_vec();
     }
@@ -151,11 +151,11 @@ pub(super) fn clear_relationships(writes: &mut [Write]) {
 /// The id of an entity or relationship, which stands at `index` of `path` and breaks no rule.
 fn checked_id<'d>(path: &str, index: usize, weight: &str, item: Value<'d>) -> Result<&'d str, BadInput> {
     let at = |member: &str| format!("{path}[{index}]{member}");
-    if item.kind() != Kind::Object {
+    if item.kind() != ValueKind::Object {
         return Err(BadInput::wrong_type(&at(""), "an object", item));
     }
     let id = required(|| at(".id"), item.get("id"))?;
-    match item.get(weight).filter(|v| !matches!(v.kind(), Kind::Null | Kind::Number)) {
+    match item.get(weight).filter(|v| !matches!(v.kind(), ValueKind::Null | ValueKind::Number)) {
         Some(found) => Err(BadInput::wrong_type(&at(&format!(".{weight}")), "a number", found)),
         None => Ok(id),
     }
@@ -166,5 +166,5 @@ fn keyed(container: &str, key: &str) -> String {
 }
 
 fn array<'d>(path: &str, expected: &str, value: Value<'d>) -> Result<json::Items<'d>, BadInput> {
-    if value.kind() == Kind::Array { Ok(value.items()) } else { Err(BadInput::wrong_type(path, expected, value)) }
+    if value.kind() == ValueKind::Array { Ok(value.items()) } else { Err(BadInput::wrong_type(path, expected, value)) }
 }

@@ -18,7 +18,7 @@ pub use rejection::{BadInput, Class};
 
 /// What an event does, by its `event_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// `memory.created`
     Created,
     /// `memory.updated`
@@ -45,47 +45,47 @@ pub enum Kind {
     Other(String),
 }
 
-impl Kind {
+impl EventKind {
     /// The kind that an `event_type` names.
-    pub fn of(event_type: &str) -> Kind {
+    pub fn of(event_type: &str) -> EventKind {
         match event_type {
-            "memory.created" => Kind::Created,
-            "memory.updated" => Kind::Updated,
-            "memory.deleted" => Kind::Deleted,
-            "memory.merged" => Kind::Merged,
-            "memory.sync_request" => Kind::SyncRequest,
-            "entity.created" => Kind::EntityCreated,
-            "entity.updated" => Kind::EntityUpdated,
-            "entity.linked" => Kind::EntityLinked,
-            "relationship.created" => Kind::RelationshipCreated,
-            "relationship.updated" => Kind::RelationshipUpdated,
-            "relationship.deleted" => Kind::RelationshipDeleted,
-            other => Kind::Other(other.to_owned()),
+            "memory.created" => EventKind::Created,
+            "memory.updated" => EventKind::Updated,
+            "memory.deleted" => EventKind::Deleted,
+            "memory.merged" => EventKind::Merged,
+            "memory.sync_request" => EventKind::SyncRequest,
+            "entity.created" => EventKind::EntityCreated,
+            "entity.updated" => EventKind::EntityUpdated,
+            "entity.linked" => EventKind::EntityLinked,
+            "relationship.created" => EventKind::RelationshipCreated,
+            "relationship.updated" => EventKind::RelationshipUpdated,
+            "relationship.deleted" => EventKind::RelationshipDeleted,
+            other => EventKind::Other(other.to_owned()),
         }
     }
 
     /// The `event_type`.
     pub fn as_str(&self) -> &str {
         match self {
-            Kind::Created => "memory.created",
-            Kind::Updated => "memory.updated",
-            Kind::Deleted => "memory.deleted",
-            Kind::Merged => "memory.merged",
-            Kind::SyncRequest => "memory.sync_request",
-            Kind::EntityCreated => "entity.created",
-            Kind::EntityUpdated => "entity.updated",
-            Kind::EntityLinked => "entity.linked",
-            Kind::RelationshipCreated => "relationship.created",
-            Kind::RelationshipUpdated => "relationship.updated",
-            Kind::RelationshipDeleted => "relationship.deleted",
-            Kind::Other(name) => name,
+            EventKind::Created => "memory.created",
+            EventKind::Updated => "memory.updated",
+            EventKind::Deleted => "memory.deleted",
+            EventKind::Merged => "memory.merged",
+            EventKind::SyncRequest => "memory.sync_request",
+            EventKind::EntityCreated => "entity.created",
+            EventKind::EntityUpdated => "entity.updated",
+            EventKind::EntityLinked => "entity.linked",
+            EventKind::RelationshipCreated => "relationship.created",
+            EventKind::RelationshipUpdated => "relationship.updated",
+            EventKind::RelationshipDeleted => "relationship.deleted",
+            EventKind::Other(name) => name,
         }
     }
 
     /// Whether an event of this kind changes the memory that it names. A sync request asks only, and an unknown type is
     /// mirrored and counted only.
     pub fn changes_state(&self) -> bool {
-        !matches!(self, Kind::SyncRequest | Kind::Other(_))
+        !matches!(self, EventKind::SyncRequest | EventKind::Other(_))
     }
 }
 
@@ -95,7 +95,7 @@ pub struct Event {
     /// Never empty.
     pub event_id: String,
     /// What it does.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// `None` when absent or empty, which only a sync request, an entity or relationship event, or another type may have.
     pub memory_id: Option<String>,
     /// Nanoseconds since 1970, at most 2^63-1; the record's when the event carries none.
@@ -112,7 +112,7 @@ pub struct Event {
     pub tells_clock: bool,
     /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted` has `null` for each
     /// relationship that it lists. Of a delete only the `user_id` is really written: [`wire::encode`] leaves out the rest.
-    pub writes: Vec<Write>,
+    pub writes: Vec<FieldWrite>,
     /// Ids absorbed by a `memory.merged`, as the field holds them: sorted, no repeats. Empty for other kinds too when absent.
     pub merged_from: Vec<String>,
     /// Digest of the decoded event, all known fields: two records carry the same event iff it is equal.
@@ -127,7 +127,7 @@ impl Event {
 
     /// The other memories that a `memory.merged` absorbs: each gets an absorb. Its own id and an empty one absorb nothing.
     pub fn absorbed(&self) -> impl Iterator<Item = &str> {
-        let is_merge = self.kind == Kind::Merged;
+        let is_merge = self.kind == EventKind::Merged;
         let absorbs = move |id: &&str| is_merge && !id.is_empty() && self.memory_id.as_deref() != Some(*id);
         self.merged_from.iter().map(String::as_str).filter(absorbs)
     }
@@ -135,7 +135,7 @@ impl Event {
 
 /// A value written to a field path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
+pub struct FieldWrite {
     /// `content`, `embedding`, `importance`, `session_id`, `user_id`, `tags`, `merged_from`, `metadata.<key>`,
     /// `entities.<id>`, `relationships.<id>`.
     pub path: String,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use json::{Fault, JsonError, Kind, Value};
+use json::{Fault, JsonError, Value, ValueKind};
 
 /// The classes of dead letters (docs/semantics.md, section 1): the header
 /// `__streams.errors.exception`.
@@ -156,11 +156,11 @@ pub(super) fn shown(text: &str) -> String {
 /// A value for a message: numbers as they are, of anything else the type alone.
 pub(super) fn describe(value: Value<'_>) -> String {
     match value.kind() {
-        Kind::Null => "null".to_owned(),
-        Kind::Bool => "a boolean".to_owned(),
-        Kind::Number => format!("the number {}", shown(value.number_text().unwrap_or_default())),
-        Kind::String => "a string".to_owned(),
-        Kind::Array => "an array".to_owned(),
-        Kind::Object => "an object".to_owned(),
+        ValueKind::Null => "null".to_owned(),
+        ValueKind::Bool => "a boolean".to_owned(),
+        ValueKind::Number => format!("the number {}", shown(value.number_text().unwrap_or_default())),
+        ValueKind::String => "a string".to_owned(),
+        ValueKind::Array => "an array".to_owned(),
+        ValueKind::Object => "an object".to_owned(),
     }
 }

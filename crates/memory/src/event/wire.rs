@@ -18,7 +18,7 @@
 
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
 use super::super::clock::UNCLOCKED;
-use super::{Event, Kind};
+use super::{Event, EventKind};
 use json::Number;
 
 /// The version that [`encode`] writes.
@@ -74,7 +74,7 @@ pub struct EventRef<'a> {
 /// Appends the form of `event` to `out`. With `absorb_into` it is the absorb that a `memory.merged` of that memory sends to
 /// an absorbed one: the header alone. A delete carries its `user_id` and no other write.
 pub fn encode(event: &Event, source: &Source, source_timestamp_ms: i64, absorb_into: Option<&str>, out: &mut Vec<u8>) {
-    let is_delete = absorb_into.is_some() || event.kind == Kind::Deleted;
+    let is_delete = absorb_into.is_some() || event.kind == EventKind::Deleted;
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     out.push(VERSION);
     out.push(
@@ -242,14 +242,14 @@ pub(crate) fn unzigzag(n: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Write;
+    use super::super::FieldWrite;
     use super::*;
     use crate::clock::Clock;
 
     const SOURCE: Source<'static> = Source { topic: "helixagent.memory.events", partition: 11, offset: 1 << 40 };
 
-    fn event(kind: Kind) -> Event {
-        let write = |path: &str, value: &str| Write { path: path.into(), value: value.into() };
+    fn event(kind: EventKind) -> Event {
+        let write = |path: &str, value: &str| FieldWrite { path: path.into(), value: value.into() };
         Event {
             event_id: "evt-1".into(),
             kind,
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn an_event_comes_back_as_it_went() {
-        let sent = event(Kind::Updated);
+        let sent = event(EventKind::Updated);
         let bytes = encoded(&sent, None);
         let read = decode(&bytes).unwrap();
         let expected = EventRef {
@@ -300,7 +300,7 @@ mod tests {
         for importance in
             [None, int(0), int(-1), int(i64::MIN.into()), int(u64::MAX.into()), Some(Number::Float(-1.5e300))]
         {
-            let bytes = encoded(&Event { importance, node_id: None, ..event(Kind::Created) }, None);
+            let bytes = encoded(&Event { importance, node_id: None, ..event(EventKind::Created) }, None);
             let read = decode(&bytes).unwrap();
             assert_eq!((read.importance, read.node_id), (importance, None));
         }
@@ -308,11 +308,11 @@ mod tests {
 
     #[test]
     fn a_delete_carries_its_user_alone_and_an_absorb_nothing() {
-        let delete = encoded(&event(Kind::Deleted), None);
+        let delete = encoded(&event(EventKind::Deleted), None);
         let delete = decode(&delete).unwrap();
         assert_eq!((delete.is_delete, delete.absorb_into), (true, None));
         assert_eq!(delete.writes, vec![("user_id", &b"\"u\""[..])]);
-        let merged = event(Kind::Merged);
+        let merged = event(EventKind::Merged);
         let absorb = encoded(&merged, Some("m"));
         let absorb = decode(&absorb).unwrap();
         assert_eq!((absorb.is_delete, absorb.absorb_into), (true, Some("m")));
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn another_version_and_damage_are_told_apart() {
-        let good = encoded(&event(Kind::Updated), None);
+        let good = encoded(&event(EventKind::Updated), None);
         let mut newer = good.clone();
         newer[0] = 2;
         assert_eq!(
@@ -343,8 +343,8 @@ mod tests {
         let refused = |event: &Event, absorb_into: Option<&str>, what: &'static str| {
             assert_eq!(decode(&encoded(event, absorb_into)), Err(BinaryError::Invalid(what)));
         };
-        let good = event(Kind::Updated);
-        let write = |path: &str| Write { path: path.into(), value: b"1".to_vec() };
+        let good = event(EventKind::Updated);
+        let write = |path: &str| FieldWrite { path: path.into(), value: b"1".to_vec() };
         let writes = |paths: &[&str]| Event { writes: paths.iter().map(|path| write(path)).collect(), ..good.clone() };
         refused(&writes(&["tags", "content"]), None, "writes");
         refused(&writes(&["content", "content"]), None, "writes");
@@ -373,6 +373,6 @@ mod tests {
     fn the_fixture_of_version_1_is_read() {
         let fixture = include_bytes!("../../../../tests/fixtures/event-v1.bin");
         assert_eq!(decode(fixture).map(|e| (e.event_id, e.writes.len())), Ok(("evt-1", 3)));
-        assert_eq!(encoded(&event(Kind::Updated), None), fixture);
+        assert_eq!(encoded(&event(EventKind::Updated), None), fixture);
     }
 }

@@ -3,11 +3,11 @@
 //! everything.
 
 use super::super::binary::BinaryError;
-use super::super::causality::{Header, Relation};
+use super::super::causality::{EventHeader, Relation};
 use super::super::event::wire::EventRef;
-use super::super::settings::Settings;
+use super::super::settings::ResolverSettings;
 use super::Memory;
-use super::block::{Register, Write};
+use super::block::{Register, RegisterWrite};
 use super::path::{Field, Path};
 use super::rows::StateError;
 use super::value::{self, Value};
@@ -34,8 +34,8 @@ pub struct Touched<'a> {
 
 /// The event that is being applied, for headers that are read meanwhile.
 pub(super) struct Current<'a> {
-    pub(super) header: Header<'a>,
-    pub(super) settings: Settings,
+    pub(super) header: EventHeader<'a>,
+    pub(super) settings: ResolverSettings,
 }
 
 impl<'a> Memory<'a> {
@@ -43,7 +43,7 @@ impl<'a> Memory<'a> {
     ///
     /// # Errors
     /// [`StateError`]: a row could not be read. The memory is then to be dropped; nothing was written.
-    pub fn apply(&mut self, event: &EventRef<'a>, settings: &Settings) -> Result<Applied<'a>, StateError> {
+    pub fn apply(&mut self, event: &EventRef<'a>, settings: &ResolverSettings) -> Result<Applied<'a>, StateError> {
         let header = self.header_of(event);
         self.relations = self.headers.iter().map(|h| h.relation(&header, settings)).collect();
         if self.pages.is_some() {
@@ -72,7 +72,7 @@ impl<'a> Memory<'a> {
                 continue;
             }
             let content = if path.field == Field::Embedding { content } else { None };
-            if let Some(contested) = self.write(path, Write { by, value: Value::Inline(value), content })? {
+            if let Some(contested) = self.write(path, RegisterWrite { by, value: Value::Inline(value), content })? {
                 changed = true;
                 touched.push(Touched { path, contested });
             }
@@ -85,8 +85,8 @@ impl<'a> Memory<'a> {
         Ok(Applied { event: by, changed, touched })
     }
 
-    fn header_of(&self, event: &EventRef<'a>) -> Header<'a> {
-        Header {
+    fn header_of(&self, event: &EventRef<'a>) -> EventHeader<'a> {
+        EventHeader {
             seq: self.next_seq,
             digest: event.digest,
             event_id: event.event_id,
@@ -107,7 +107,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Joins clock, version and times. Returns whether one of them moved.
-    fn join(&mut self, header: &Header<'a>) -> bool {
+    fn join(&mut self, header: &EventHeader<'a>) -> bool {
         let before = (self.version, self.created_at, self.updated_at);
         self.version = self.version.max(header.version);
         self.created_at = self.created_at.min(header.timestamp);
@@ -153,7 +153,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Lets a write into its register. Returns whether it then stands beside others, `None` when it is not let in.
-    fn write(&mut self, path: Path<'a>, write: Write<'a>) -> Result<Option<bool>, StateError> {
+    fn write(&mut self, path: Path<'a>, write: RegisterWrite<'a>) -> Result<Option<bool>, StateError> {
         self.load(path)?;
         let home = self.home(path);
         let found = self.registers(home).binary_search_by(|r| r.path.cmp(&path));
@@ -183,7 +183,7 @@ impl<'a> Memory<'a> {
     }
 }
 
-fn drop_before<'a>(writes: &mut Vec<Write<'a>>, relations: &[Relation], dropped: &mut Vec<super::Stored>) {
+fn drop_before<'a>(writes: &mut Vec<RegisterWrite<'a>>, relations: &[Relation], dropped: &mut Vec<super::Stored>) {
     writes.retain(|w| {
         let keep = relations[w.by as usize] != Relation::Before;
         if let (false, Value::Stored(stored)) = (keep, w.value) {

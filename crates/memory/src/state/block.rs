@@ -9,14 +9,14 @@
 //! | write | index of its header, for an embedding the digest of its event's content, value |
 
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
-use super::super::causality::Header;
+use super::super::causality::EventHeader;
 use super::super::event::wire::Source;
 use super::path::{Field, Path};
 use super::value::{Value, decode_number, encode_number};
 
 /// A write that is causally maximal for its path.
 #[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
+pub struct RegisterWrite<'a> {
     /// Index of its event's header in the memory.
     pub by: u32,
     /// What it wrote.
@@ -31,7 +31,7 @@ pub struct Register<'a> {
     /// The path.
     pub path: Path<'a>,
     /// Its writes, in order of arrival.
-    pub writes: Vec<Write<'a>>,
+    pub writes: Vec<RegisterWrite<'a>>,
 }
 
 /// What a block needs to know of the headers it refers to: which they are, in its own numbering.
@@ -74,7 +74,7 @@ impl<'a> Tables<'a> {
     }
 
     /// Completes the names from the headers taken in. To be called once, before anything is written.
-    pub fn close(&mut self, headers: &[Header<'a>]) {
+    pub fn close(&mut self, headers: &[EventHeader<'a>]) {
         let mut missing: Vec<&'a str> = Vec::new();
         for &by in &self.used {
             let h = &headers[by as usize];
@@ -101,7 +101,7 @@ impl<'a> Tables<'a> {
     }
 
     /// Writes names and headers.
-    pub fn encode(&self, out: &mut Vec<u8>, headers: &[Header<'a>]) {
+    pub fn encode(&self, out: &mut Vec<u8>, headers: &[EventHeader<'a>]) {
         put_varint(out, self.names.len() as u64);
         for name in &self.names {
             put_bytes(out, name.as_bytes());
@@ -128,7 +128,7 @@ impl<'a> Tables<'a> {
         }
     }
 
-    fn put_header(&self, out: &mut Vec<u8>, h: &Header<'a>) {
+    fn put_header(&self, out: &mut Vec<u8>, h: &EventHeader<'a>) {
         let flags = u8::from(h.is_delete)
             | u8::from(h.absorb_into.is_some()) << 1
             | u8::from(h.importance.is_some()) << 2
@@ -213,7 +213,7 @@ pub fn path<'a>(r: &mut Reader<'a>) -> Result<Path<'a>, BinaryError> {
 pub struct Read<'a> {
     names: Vec<&'a str>,
     /// The block's headers, in its order.
-    pub headers: Vec<Header<'a>>,
+    pub headers: Vec<EventHeader<'a>>,
 }
 
 impl<'a> Read<'a> {
@@ -254,13 +254,13 @@ impl<'a> Read<'a> {
         Ok(clock)
     }
 
-    fn header(&self, r: &mut Reader<'a>) -> Result<Header<'a>, BinaryError> {
+    fn header(&self, r: &mut Reader<'a>) -> Result<EventHeader<'a>, BinaryError> {
         let flags = r.u8("header")?;
         if flags > 0b1111 {
             return Err(BinaryError::Invalid("header"));
         }
         let set = |bit: u8| flags & (1 << bit) != 0;
-        Ok(Header {
+        Ok(EventHeader {
             seq: r.varint("header")?,
             digest: r.u128("header")?,
             event_id: r.str("event id")?,
@@ -316,7 +316,7 @@ pub fn registers<'a>(r: &mut Reader<'a>, at: &[u32]) -> Result<Vec<Register<'a>>
                 Field::Embedding if r.flag("content digest")? => Some(r.u128("content digest")?),
                 _ => None,
             };
-            writes.push(Write { by, value: Value::decode(r)?, content });
+            writes.push(RegisterWrite { by, value: Value::decode(r)?, content });
         }
         registers.push(Register { path, writes });
     }

@@ -16,7 +16,7 @@ mod rows;
 mod value;
 
 pub use apply::{Applied, Touched};
-pub use block::{Register, Write};
+pub use block::{Register, RegisterWrite};
 pub use path::{Field, Path};
 pub use rows::{Layout, Loader, ReadFailure, Row, RowPut, Rows, StateError, memory_of_head, prefix};
 pub use typed_arena::Arena;
@@ -25,7 +25,7 @@ pub use value::{Stored, Value, digest};
 use std::collections::HashMap;
 
 use super::binary::BinaryError;
-use super::causality::{Header, Relation};
+use super::causality::{EventHeader, Relation};
 use super::conflict::OpenConflict;
 use apply::Current;
 use pages::Pages;
@@ -34,7 +34,7 @@ use pages::Pages;
 pub struct Memory<'a> {
     pub(super) loader: Loader<'a>,
     /// Every header that something read so far refers to.
-    pub(super) headers: Vec<Header<'a>>,
+    pub(super) headers: Vec<EventHeader<'a>>,
     /// Index of each header by arrival number, once pages are read.
     by_seq: HashMap<u64, u32>,
     /// The event that is being applied.
@@ -106,7 +106,7 @@ impl<'a> Memory<'a> {
     }
 
     /// The header at an index.
-    pub fn header(&self, by: u32) -> &Header<'a> {
+    pub fn header(&self, by: u32) -> &EventHeader<'a> {
         &self.headers[by as usize]
     }
 
@@ -172,7 +172,7 @@ impl<'a> Memory<'a> {
     ///
     /// # Errors
     /// Another row has another header under its arrival number, or the head says that no event has it yet.
-    fn intern(&mut self, header: Header<'a>) -> Result<u32, BinaryError> {
+    fn intern(&mut self, header: EventHeader<'a>) -> Result<u32, BinaryError> {
         if header.seq >= self.next_seq {
             return Err(BinaryError::Invalid("arrival number"));
         }

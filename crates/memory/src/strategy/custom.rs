@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::{Picked, PickedValue, last_write, string_array};
-use crate::causality::Header;
-use crate::state::{Field, Memory, Path, StateError, Write};
-use json::{Kind, Value};
+use crate::causality::EventHeader;
+use crate::state::{Field, Memory, Path, RegisterWrite, StateError};
+use json::{Value, ValueKind};
 
 /// One contender, as a custom resolver sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender<'a> {
     /// The event that wrote it.
-    pub event: &'a Header<'a>,
+    pub event: &'a EventHeader<'a>,
     /// What it wrote: canonical JSON, `null` where it clears the field.
     pub value: &'a [u8],
 }
@@ -43,7 +43,7 @@ pub trait CustomResolver: Send + Sync {
 pub(super) fn pick<'a>(
     memory: &Memory<'a>,
     path: Path<'_>,
-    contenders: &[Write<'a>],
+    contenders: &[RegisterWrite<'a>],
     resolver: &dyn CustomResolver,
 ) -> Result<Picked<'a>, StateError> {
     let mut sorted = contenders.to_vec();
@@ -78,14 +78,15 @@ fn canonical(field: Field, text: &[u8]) -> Result<Vec<u8>, ResolverFailure> {
     let failure = |what: String| ResolverFailure(format!("its value for {} {what}", field.name()));
     let document = json::parse(text).map_err(|e| failure(format!("is not JSON: {e}")))?;
     let value = document.root();
-    let is_array_of = |kind: Kind| value.kind() == Kind::Array && value.items().all(|item| item.kind() == kind);
+    let is_array_of =
+        |kind: ValueKind| value.kind() == ValueKind::Array && value.items().all(|item| item.kind() == kind);
     let fits = match field {
         _ if value.is_null() => true,
-        Field::Content | Field::SessionId | Field::UserId => value.kind() == Kind::String,
-        Field::Importance => value.kind() == Kind::Number,
-        Field::Embedding => is_array_of(Kind::Number),
-        Field::Tags | Field::MergedFrom => is_array_of(Kind::String),
-        Field::Entity | Field::Relationship => value.kind() == Kind::Object,
+        Field::Content | Field::SessionId | Field::UserId => value.kind() == ValueKind::String,
+        Field::Importance => value.kind() == ValueKind::Number,
+        Field::Embedding => is_array_of(ValueKind::Number),
+        Field::Tags | Field::MergedFrom => is_array_of(ValueKind::String),
+        Field::Entity | Field::Relationship => value.kind() == ValueKind::Object,
         Field::Metadata => true,
     };
     if !fits {

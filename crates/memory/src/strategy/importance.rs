@@ -1,11 +1,11 @@
 //! `importance`: the write of the most important event.
 
 use super::{Picked, greatest, last_write};
-use crate::state::{Memory, StateError, Write};
+use crate::state::{Memory, RegisterWrite, StateError};
 use json::Number;
 
-pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
-    let importance = |w: &Write<'a>| memory.header(w.by).importance.unwrap_or(Number::ZERO);
+pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[RegisterWrite<'a>]) -> Result<Picked<'a>, StateError> {
+    let importance = |w: &RegisterWrite<'a>| memory.header(w.by).importance.unwrap_or(Number::ZERO);
     let winner = greatest(contenders, |a, b| match importance(a).compare(&importance(b)) {
         std::cmp::Ordering::Equal => last_write::order(memory, a, b),
         decided => Ok(decided),

@@ -3,13 +3,13 @@
 use std::cmp::Ordering;
 
 use super::{Picked, greatest};
-use crate::state::{Memory, StateError, Write};
+use crate::state::{Memory, RegisterWrite, StateError};
 
 /// Last-write order: (timestamp, version, node_id, event_id, canonical JSON of the value), left to right.
 ///
 /// # Errors
 /// [`StateError`]: all but the values tie, and a large one could not be read.
-pub fn order<'a>(memory: &Memory<'a>, a: &Write<'a>, b: &Write<'a>) -> Result<Ordering, StateError> {
+pub fn order<'a>(memory: &Memory<'a>, a: &RegisterWrite<'a>, b: &RegisterWrite<'a>) -> Result<Ordering, StateError> {
     match memory.header(a.by).last_write_order(memory.header(b.by)) {
         Ordering::Equal if a.by == b.by => Ok(Ordering::Equal),
         Ordering::Equal => Ok(memory.bytes(&a.value)?.cmp(memory.bytes(&b.value)?)),
@@ -21,7 +21,7 @@ pub fn order<'a>(memory: &Memory<'a>, a: &Write<'a>, b: &Write<'a>) -> Result<Or
 ///
 /// # Errors
 /// As [`order`].
-pub fn sort<'a>(memory: &Memory<'a>, writes: &mut [Write<'a>]) -> Result<(), StateError> {
+pub fn sort<'a>(memory: &Memory<'a>, writes: &mut [RegisterWrite<'a>]) -> Result<(), StateError> {
     let mut failed = None;
     writes.sort_by(|a, b| {
         order(memory, a, b).unwrap_or_else(|error| {
@@ -32,7 +32,7 @@ pub fn sort<'a>(memory: &Memory<'a>, writes: &mut [Write<'a>]) -> Result<(), Sta
     failed.map_or(Ok(()), Err)
 }
 
-pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
+pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[RegisterWrite<'a>]) -> Result<Picked<'a>, StateError> {
     let winner = greatest(contenders, |a, b| order(memory, a, b))?;
     Ok(Picked::won(winner, "greatest in last-write order"))
 }

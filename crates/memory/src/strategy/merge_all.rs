@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::{Picked, PickedValue, greatest, last_write, string_array};
-use crate::state::{Field, Memory, Path, StateError, Write};
+use crate::state::{Field, Memory, Path, RegisterWrite, StateError};
 
 pub(super) fn pick<'a>(
     memory: &Memory<'a>,
     path: Path<'_>,
-    contenders: &[Write<'a>],
+    contenders: &[RegisterWrite<'a>],
 ) -> Result<Picked<'a>, StateError> {
     let field = path.field;
     let reason = match field {
@@ -35,7 +35,7 @@ pub(super) fn pick<'a>(
 }
 
 /// The union of sets of strings; a cleared one adds nothing, and only cleared ones give null.
-fn union<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
+fn union<'a>(memory: &Memory<'a>, contenders: &[RegisterWrite<'a>]) -> Result<Picked<'a>, StateError> {
     let mut sets = Vec::with_capacity(contenders.len());
     for write in contenders.iter().filter(|w| !w.value.is_null()) {
         sets.push(memory.bytes(&write.value)?);

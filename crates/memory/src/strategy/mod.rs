@@ -13,15 +13,15 @@ pub use last_write::{order as last_write_order, sort as sort_by_last_write};
 use std::cmp::Ordering;
 
 use super::settings::Strategy;
-use super::state::{Memory, Path, StateError, Value, Write};
+use super::state::{Memory, Path, RegisterWrite, StateError, Value};
 
 /// What a strategy made of the contenders of a field.
 #[derive(Clone, Debug)]
 pub struct Picked<'a> {
     /// The write that won; `None` where the value is a join of several, or made by a custom resolver.
-    pub winner: Option<Write<'a>>,
+    pub winner: Option<RegisterWrite<'a>>,
     /// Other writes that equal the winner in all that the strategy compares: the same id and value, another clock.
-    pub ties: Vec<Write<'a>>,
+    pub ties: Vec<RegisterWrite<'a>>,
     /// The field's value.
     pub value: PickedValue<'a>,
     /// Why, for people.
@@ -47,7 +47,7 @@ impl<'a> Picked<'a> {
     }
 
     /// The writes whose event the value came from; none where it was joined or made.
-    pub fn writers(&self) -> impl Iterator<Item = &Write<'a>> {
+    pub fn writers(&self) -> impl Iterator<Item = &RegisterWrite<'a>> {
         let is_written = matches!(self.value, PickedValue::Written(_));
         self.winner.iter().chain(&self.ties).filter(move |_| is_written)
     }
@@ -70,7 +70,7 @@ impl<'a> Picked<'a> {
 }
 
 /// Whether two of the writes have different values.
-pub fn in_conflict(contenders: &[Write<'_>]) -> bool {
+pub fn in_conflict(contenders: &[RegisterWrite<'_>]) -> bool {
     contenders.split_first().is_some_and(|(first, rest)| rest.iter().any(|w| !w.value.same_as(&first.value)))
 }
 
@@ -82,7 +82,7 @@ pub fn in_conflict(contenders: &[Write<'_>]) -> bool {
 pub fn pick<'a>(
     memory: &Memory<'a>,
     path: Path<'_>,
-    contenders: &[Write<'a>],
+    contenders: &[RegisterWrite<'a>],
     is_conflict: bool,
     strategy: Strategy,
     custom: Option<&dyn CustomResolver>,
@@ -103,12 +103,12 @@ pub fn pick<'a>(
 }
 
 /// A greatest contender, and those equal to it.
-type Greatest<'a> = (Write<'a>, Vec<Write<'a>>);
+type Greatest<'a> = (RegisterWrite<'a>, Vec<RegisterWrite<'a>>);
 
 /// The greatest of the contenders by an order that may have to read values.
 fn greatest<'a>(
-    contenders: &[Write<'a>],
-    mut order: impl FnMut(&Write<'a>, &Write<'a>) -> Result<Ordering, StateError>,
+    contenders: &[RegisterWrite<'a>],
+    mut order: impl FnMut(&RegisterWrite<'a>, &RegisterWrite<'a>) -> Result<Ordering, StateError>,
 ) -> Result<Greatest<'a>, StateError> {
     let (mut best, mut ties) = (contenders[0], Vec::new());
     for write in &contenders[1..] {

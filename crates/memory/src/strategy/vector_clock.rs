@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use super::{Picked, greatest};
-use crate::state::{Memory, StateError, Write};
+use crate::state::{Memory, RegisterWrite, StateError};
 
-pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[Write<'a>]) -> Result<Picked<'a>, StateError> {
+pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[RegisterWrite<'a>]) -> Result<Picked<'a>, StateError> {
     let winner = greatest(contenders, |a, b| {
         let (x, y) = (memory.header(a.by), memory.header(b.by));
         let by_header = x

@@ -9,9 +9,9 @@ pub use record::Resolved;
 
 use std::borrow::Cow;
 
-use super::causality::Header;
-use super::settings::{DeletePolicy, Settings};
-use super::state::{Field, Memory, Path, Register, StateError, Write, digest};
+use super::causality::EventHeader;
+use super::settings::{DeletePolicy, ResolverSettings};
+use super::state::{Field, Memory, Path, Register, RegisterWrite, StateError, digest};
 use super::strategy::{self, CustomResolver, Picked, in_conflict};
 
 /// The context in which a topology resolves its memories: its settings, and its custom resolver if
@@ -19,7 +19,7 @@ use super::strategy::{self, CustomResolver, Picked, in_conflict};
 #[derive(Clone, Copy)]
 pub struct ResolutionContext<'s> {
     /// The settings.
-    pub settings: &'s Settings,
+    pub settings: &'s ResolverSettings,
     /// Decides fields whose strategy is `custom`.
     pub custom: Option<&'s dyn CustomResolver>,
 }
@@ -56,10 +56,10 @@ impl<'s> ResolutionContext<'s> {
 
     /// The live writes of a register that contend, in order of arrival. None may be left, where deletes are presumed to
     /// have seen them all.
-    pub fn contenders<'r, 'a>(&self, memory: &Memory<'a>, register: &'r Register<'a>) -> Cow<'r, [Write<'a>]> {
+    pub fn contenders<'r, 'a>(&self, memory: &Memory<'a>, register: &'r Register<'a>) -> Cow<'r, [RegisterWrite<'a>]> {
         let mut left = Cow::Borrowed(&register.writes[..]);
         if !memory.deletes.is_empty() && register.path.field != Field::UserId {
-            let seen = |w: &Write<'a>| {
+            let seen = |w: &RegisterWrite<'a>| {
                 memory.deletes.iter().any(|d| memory.header(w.by).presumed_before(memory.header(*d), self.settings))
             };
             if left.iter().any(&seen) {
@@ -67,21 +67,21 @@ impl<'s> ResolutionContext<'s> {
             }
         }
         // Skew before time: the other way round, each of two could hide the other.
-        self.less(memory, &mut left, Header::presumed_by_skew);
-        self.less(memory, &mut left, Header::presumed_by_time);
+        self.less(memory, &mut left, EventHeader::presumed_by_skew);
+        self.less(memory, &mut left, EventHeader::presumed_by_time);
         left
     }
 
     fn less<'a>(
         &self,
         memory: &Memory<'a>,
-        left: &mut Cow<'_, [Write<'a>]>,
-        presumed: impl Fn(&Header<'a>, &Header<'_>, &Settings) -> bool,
+        left: &mut Cow<'_, [RegisterWrite<'a>]>,
+        presumed: impl Fn(&EventHeader<'a>, &EventHeader<'_>, &ResolverSettings) -> bool,
     ) {
         if left.len() < 2 {
             return;
         }
-        let hidden = |w: &Write<'a>, by: &[Write<'a>]| {
+        let hidden = |w: &RegisterWrite<'a>, by: &[RegisterWrite<'a>]| {
             by.iter().any(|x| presumed(memory.header(w.by), memory.header(x.by), self.settings))
         };
         if left.iter().any(|w| hidden(w, left)) {
@@ -98,7 +98,7 @@ impl<'s> ResolutionContext<'s> {
         &self,
         memory: &Memory<'a>,
         path: Path<'_>,
-        contenders: &[Write<'a>],
+        contenders: &[RegisterWrite<'a>],
     ) -> Result<Option<Picked<'a>>, StateError> {
         self.pick_among(memory, path, contenders, in_conflict(contenders))
     }
@@ -107,7 +107,7 @@ impl<'s> ResolutionContext<'s> {
         &self,
         memory: &Memory<'a>,
         path: Path<'_>,
-        contenders: &[Write<'a>],
+        contenders: &[RegisterWrite<'a>],
         is_conflict: bool,
     ) -> Result<Option<Picked<'a>>, StateError> {
         let settings = self.settings;
@@ -134,11 +134,11 @@ impl<'s> ResolutionContext<'s> {
     pub fn embedding<'a>(
         &self,
         memory: &Memory<'a>,
-        contenders: &[Write<'a>],
+        contenders: &[RegisterWrite<'a>],
         content: Option<&Picked<'a>>,
     ) -> Result<Option<Picked<'a>>, StateError> {
         let resolved = content.map_or_else(|| digest(b"null"), Picked::digest);
-        let belongs = |w: &&Write<'a>| match (w.content, content) {
+        let belongs = |w: &&RegisterWrite<'a>| match (w.content, content) {
             (Some(carried), _) => carried == resolved,
             (None, None) => true,
             (None, Some(content)) => content.writers().any(|writer| {
@@ -146,7 +146,7 @@ impl<'s> ResolutionContext<'s> {
                 text.is_before(embedding, self.settings) || text.presumed_before(embedding, self.settings)
             }),
         };
-        let belonging: Vec<Write<'a>> = contenders.iter().filter(belongs).copied().collect();
+        let belonging: Vec<RegisterWrite<'a>> = contenders.iter().filter(belongs).copied().collect();
         self.pick_among(memory, Path::of(Field::Embedding), &belonging, in_conflict(contenders))
     }
 }

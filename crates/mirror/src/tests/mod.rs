@@ -6,12 +6,12 @@ mod memory;
 use std::time::Duration;
 
 use crate::ports::{LogError, Stop};
-use crate::{Mirror, Settings};
+use crate::{Mirror, MirrorSettings};
 use memory::{Change, Log, Reader, Table, checksum};
 use testkit::wait_until;
 
 fn start(reader: Box<Reader>, table: &Table) -> Mirror {
-    let settings = Settings {
+    let settings = MirrorSettings {
         batch_bytes: 64,
         largest_batch_bytes: 256,
         linger: Duration::from_millis(1),
@@ -207,7 +207,7 @@ fn maintenance_that_fails_is_tried_again_and_holds_up_no_record() {
 fn a_stop_writes_what_was_read() {
     let (log, table) = (Log::default(), Table::default());
     let stop = Stop::default();
-    let settings = Settings { linger: testkit::LIMIT, grace: testkit::LIMIT, ..Settings::default() };
+    let settings = MirrorSettings { linger: testkit::LIMIT, grace: testkit::LIMIT, ..MirrorSettings::default() };
     log.append(&[0], 10);
     let mirror = Mirror::start(log.reader(&[0]), table.sink(&stop), stop, settings).unwrap();
     wait_until("the records to be read", || log.state().handed == 10);

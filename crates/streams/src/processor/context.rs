@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::ports::{TaskStore, Value};
 use crate::record::{InRecord, Origin, Record, TaskId};
 use crate::store::Overlay;
-use crate::task::{Collector, Core, Plan, PlanKind, Sent, Target};
+use crate::task::{Core, OutputCollector, Plan, PlanKind, Sent, Target};
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
@@ -17,7 +17,7 @@ pub struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) core: &'a mut Core,
     /// `None` during `init` and `flush`, when nothing may be sent.
-    pub(crate) out: Option<&'a mut dyn Collector>,
+    pub(crate) out: Option<&'a mut dyn OutputCollector>,
     pub(crate) source: Option<InRecord<'a>>,
     pub(crate) node: usize,
 }

@@ -4,7 +4,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, Result};
 use crate::record::{Header, Headers, Origin, Record};
-use crate::task::{Collector, Sent, Target};
+use crate::task::{OutputCollector, Sent, Target};
 
 /// Header: the error's class.
 pub const HEADER_CLASS: &str = "__streams.errors.exception";
@@ -30,7 +30,7 @@ pub fn size_and_digest(value: &[u8]) -> (String, String) {
 
 /// Sends a record to the dead letters; without its value (size and digest instead) when it is too large for the topic or was refused there.
 pub(super) fn send(
-    out: &mut dyn Collector,
+    out: &mut dyn OutputCollector,
     target: &Target,
     record: &Record<'_>,
     origin: &Origin<'_>,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ports::{GroupMetadata, OffsetCommit};
 use crate::record::{Headers, Record, TopicPartition};
 use crate::store::checkpoint::Checkpoint;
-use crate::store::checkpoint::{CommitOrigin, encode_metadata};
+use crate::store::checkpoint::{CommitContext, encode_metadata};
 
 /// A step of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,7 +203,7 @@ impl StreamThread {
             };
             *checkpoint = task.checkpoint(delivered);
             let origin =
-                CommitOrigin { topic: self.instance.sources.id(&assigned.source.topic), stamp: stamp.as_ref() };
+                CommitContext { topic: self.instance.sources.id(&assigned.source.topic), stamp: stamp.as_ref() };
             let metadata = encode_metadata(checkpoint, &assigned.plan.store_names(), origin);
             self.instance.check_metadata(assigned.id, &metadata)?;
             offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: checkpoint.next_offset, metadata });

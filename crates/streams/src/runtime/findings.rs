@@ -28,9 +28,9 @@ pub(super) enum Finding {
 
 /// What was found of each task and when, since it was last taken.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Mutex<BTreeMap<TaskId, (Finding, Duration)>>);
+pub(super) struct UnconfirmedFindings(Mutex<BTreeMap<TaskId, (Finding, Duration)>>);
 
-impl Findings {
+impl UnconfirmedFindings {
     /// Whether this was found of the task before, long enough ago to be another answer.
     pub fn is_confirmed(&self, task: TaskId, finding: Finding, now: Duration) -> bool {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_finding_counts_when_it_comes_again_a_while_later() {
-        let (findings, task) = (Findings::default(), TaskId { subtopology: 0, partition: 3 });
+        let (findings, task) = (UnconfirmedFindings::default(), TaskId { subtopology: 0, partition: 3 });
         let again = |finding, millis| findings.is_confirmed(task, finding, Duration::from_millis(millis));
         assert!(!again(Finding::NoOffset, 0) && !again(Finding::NoOffset, 999));
         assert!(again(Finding::NoOffset, 1000));

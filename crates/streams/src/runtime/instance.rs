@@ -10,7 +10,7 @@ use super::backoff::Reminder;
 use super::commit::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
-use super::findings::Findings;
+use super::findings::UnconfirmedFindings;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::setup;
 use super::source_topics::SourceTopics;
@@ -54,7 +54,7 @@ pub struct Instance {
     /// The source topics, as they were last seen.
     pub(super) sources: SourceTopics,
     /// What was found of tasks that could not be taken.
-    pub(super) findings: Findings,
+    pub(super) findings: UnconfirmedFindings,
     /// When it was last logged that nothing is purged.
     pub(super) no_purge: Mutex<Reminder>,
     /// The most that the brokers take as metadata of a committed offset, in bytes.
@@ -119,7 +119,7 @@ impl Instance {
             changelog_memory,
             agreement,
             sources,
-            findings: Findings::default(),
+            findings: UnconfirmedFindings::default(),
             no_purge: Mutex::default(),
             metadata_bytes: prepared.metadata_bytes,
             metrics,

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::error::{Error, Result};
 use crate::ports::{BatchLimit, Clock, DeliveryFailure, OutRecord, Producer};
 use crate::record::{Record, TaskId};
-use crate::task::{Collector, Sent};
+use crate::task::{OutputCollector, Sent};
 
 /// Identifies an output by task, source offset and ordinal. Processing the record again makes the
 /// same output again. One of a slice of work, which may be cut otherwise the next time, goes by its
@@ -227,7 +227,7 @@ fn digest(topic: &str, record: &Record<'_>) -> i64 {
     parts.into_iter().flatten().fold(0, |seed, part| xxh3_64_with_seed(part, seed)) as i64
 }
 
-impl Collector for RecordCollector {
+impl OutputCollector for RecordCollector {
     fn begin(&mut self, task: TaskId, offset: i64) {
         self.current = (task, offset, 0);
         self.is_background = false;

@@ -128,7 +128,7 @@ fn describe(admin: &dyn Admin, names: &BTreeSet<String>) -> Result<Counts> {
     Ok(asked.iter().zip(found).filter_map(|(name, info)| Some(((*name).to_owned(), info?.partitions))).collect())
 }
 
-fn check_settings(has: &Settings, topic: &InternalTopic) -> Result<()> {
+fn check_settings(has: &TopicConfig, topic: &InternalTopic) -> Result<()> {
     for (name, needs) in topic.config.iter().filter(|(name, _)| BINDING.contains(&name.as_str())) {
         let Some(value) = has.get(name) else { continue };
         let is_large_enough = name == "max.message.bytes"
@@ -144,7 +144,7 @@ fn check_settings(has: &Settings, topic: &InternalTopic) -> Result<()> {
 }
 
 /// Settings of a topic, by name.
-type Settings = BTreeMap<String, String>;
+type TopicConfig = BTreeMap<String, String>;
 
 /// What was found out about the topics at the start.
 #[derive(Debug)]
@@ -237,7 +237,7 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
     let sinks: BTreeSet<&str> = topology.sink_topics().into_iter().collect();
     let (mut max_bytes, mut batch_bytes) = (BTreeMap::new(), config.batch_bytes);
     for name in sinks.iter().copied().chain(ours.iter().map(|topic| topic.name.as_str())) {
-        let settings: Settings = admin.topic_config(name)?.into_iter().collect();
+        let settings: TopicConfig = admin.topic_config(name)?.into_iter().collect();
         if let Some(topic) = ours.iter().find(|topic| topic.name == name) {
             check_settings(&settings, topic)?;
         }
@@ -257,7 +257,7 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
 
 /// The most that a topic takes in one batch, and the setting that says so. A broker refuses a batch above `max.message.bytes` with
 /// MESSAGE_TOO_LARGE, and one above `segment.bytes` with RECORD_LIST_TOO_LARGE.
-pub fn batch_limit(settings: &Settings) -> Option<(&'static str, usize)> {
+pub fn batch_limit(settings: &TopicConfig) -> Option<(&'static str, usize)> {
     let number = |name: &'static str| Some((name, settings.get(name)?.parse::<usize>().ok()?));
     let limits = ["max.message.bytes", "segment.bytes"].into_iter().filter_map(number);
     limits.min_by_key(|(_, limit)| *limit)

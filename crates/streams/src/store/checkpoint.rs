@@ -56,7 +56,7 @@ fn unknown_version(what: &str, found: &str) -> Error {
 
 /// The origin of a commit, which its metadata carries besides the state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CommitOrigin<'t> {
+pub struct CommitContext<'t> {
     /// The id of the topic whose offset is committed, where the brokers know ids.
     pub topic: Option<TopicId>,
     /// Which topology made the commit.
@@ -64,7 +64,7 @@ pub struct CommitOrigin<'t> {
 }
 
 /// The metadata that goes with a committed offset.
-pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitOrigin<'_>) -> String {
+pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitContext<'_>) -> String {
     use std::fmt::Write;
     let mut text = format!("{VERSION} {}", checkpoint.stream_time_ms);
     for (name, store) in stores.iter().zip(&checkpoint.stores) {
@@ -83,7 +83,7 @@ pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> u
     let store = StoreCheckpoint { changelog_offset: i64::MAX, checksum: Checksum::MAX };
     let checkpoint = Checkpoint { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
     let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
-    encode_metadata(&checkpoint, stores, CommitOrigin { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
+    encode_metadata(&checkpoint, stores, CommitContext { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
 }
 
 /// The id of the topic that a commit's metadata tells; `None` where an earlier release wrote it, or the brokers knew no ids.
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn metadata_round_trips_and_a_new_store_is_empty() {
-        let text = encode_metadata(&checkpoint(), &["a", "b"], CommitOrigin::default());
+        let text = encode_metadata(&checkpoint(), &["a", "b"], CommitContext::default());
         assert_eq!(text, "1 1795441887515 a:17:fffffffffffffffffffffffffffffffe b:-1:0");
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
         let moved = decode_metadata(42, &text, &["new", "a"]).unwrap().unwrap();
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn metadata_tells_which_topology_made_the_commit() {
         let stamp = Stamp { generation: 3, digest: TopologyDigest::of(&[("graph", "g".to_owned())]) };
-        let origin = CommitOrigin { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
+        let origin = CommitContext { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
         let text = encode_metadata(&checkpoint(), &["a", "b"], origin);
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
         assert_eq!((Stamp::find(&text).as_ref(), topic_id_of(&text)), (origin.stamp, origin.topic));
@@ -236,7 +236,7 @@ mod tests {
         let digest = TopologyDigest::of(&[("graph", "g".to_owned())]);
         let stamp = Stamp { generation: 3, digest: digest.clone() };
         let text =
-            encode_metadata(&checkpoint(), &["a", "b"], CommitOrigin { topic: Some(TopicId(1)), stamp: Some(&stamp) });
+            encode_metadata(&checkpoint(), &["a", "b"], CommitContext { topic: Some(TopicId(1)), stamp: Some(&stamp) });
         let most = max_metadata_bytes(&["a", "b"], Some(&digest));
         assert!(text.len() < most && most < text.len() + 160, "{} of {most}", text.len());
     }

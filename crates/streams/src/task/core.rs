@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Collector;
+use super::OutputCollector;
 use super::counts::Counts;
 use super::plan::{Plan, PlanKind};
 use crate::error::{Error, Result};
@@ -149,7 +149,7 @@ impl Task {
     ///
     /// # Errors
     /// The task cannot go on from here; it must be rolled back.
-    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Collector) -> Result<()> {
+    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn OutputCollector) -> Result<()> {
         if record.origin.offset < self.next_offset {
             return Ok(());
         }
@@ -199,7 +199,7 @@ impl Task {
     ///
     /// # Errors
     /// As for [`Task::process`].
-    pub fn background_step(&mut self, out: &mut dyn Collector) -> Result<()> {
+    pub fn background_step(&mut self, out: &mut dyn OutputCollector) -> Result<()> {
         self.init()?;
         out.begin_background_step(self.core.id);
         self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
@@ -210,13 +210,13 @@ impl Task {
 
     fn each_processor(
         &mut self,
-        mut out: Option<&mut dyn Collector>,
+        mut out: Option<&mut dyn OutputCollector>,
         call: impl Fn(&mut dyn Processor, &mut Context<'_>) -> std::result::Result<(), ProcessorError>,
     ) -> Result<()> {
         let plan = &*self.plan;
         let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| matches!(node.kind, PlanKind::Process { .. }));
         for (at, _) in nodes {
-            let out = out.as_mut().map(|out| &mut **out as &mut dyn Collector);
+            let out = out.as_mut().map(|out| &mut **out as &mut dyn OutputCollector);
             let mut ctx = Context { plan, core: &mut self.core, out, source: None, node: 0 };
             let result = ctx.run(at, |processor, ctx| call(processor, ctx));
             result.map_err(|error| self.failed(error, None))?;

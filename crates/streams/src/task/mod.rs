@@ -28,7 +28,7 @@ pub enum Sent {
 }
 
 /// Where a task's outputs go.
-pub trait Collector {
+pub trait OutputCollector {
     /// The outputs that follow come from this record of the task's source topic.
     fn begin(&mut self, task: TaskId, offset: i64);
 

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::Kind;
+use super::super::EventKind;
 use super::*;
 use json::Number;
 
@@ -51,7 +51,10 @@ fn a_bare_event_is_read() {
         "relationships":[{"id":"r1","strength":0.1}],"metadata":{"k":[1.0],"":null},"version":7,"vector_clock":{"n":3,"~":0,"o":9},
         "unknown":{"kept":"in the mirror"}"#,
     );
-    assert_eq!((event.event_id.as_str(), &event.kind, event.memory_id.as_deref()), ("e", &Kind::Updated, Some("m")));
+    assert_eq!(
+        (event.event_id.as_str(), &event.kind, event.memory_id.as_deref()),
+        ("e", &EventKind::Updated, Some("m"))
+    );
     assert_eq!(event.timestamp, 1_795_441_887_500_000_000);
     assert_eq!((event.node_id.as_deref(), event.version), (Some("n"), 7));
     assert_eq!(event.importance, Some(Number::Float(0.5)));
@@ -154,15 +157,15 @@ fn every_type_of_event_is_known() {
     ] {
         let event = read(&with(name, "")).unwrap();
         assert_eq!(event.kind.as_str(), name);
-        assert!(!matches!(event.kind, Kind::Other(_)), "{name}");
+        assert!(!matches!(event.kind, EventKind::Other(_)), "{name}");
         assert_eq!(event.target().is_some(), name != "memory.sync_request");
         // All types of one content are different events.
         assert_eq!(event.digest == updated("").digest, name == "memory.updated");
     }
     let other = read(&with("memory.archived", "")).unwrap();
-    assert_eq!((&other.kind, other.target()), (&Kind::Other("memory.archived".into()), None));
+    assert_eq!((&other.kind, other.target()), (&EventKind::Other("memory.archived".into()), None));
     // Required, but not to be non-empty, as docs/semantics.md, section 1, says of the ids.
-    assert_eq!(read(&with("", "")).map(|e| e.kind), Ok(Kind::Other(String::new())));
+    assert_eq!(read(&with("", "")).map(|e| e.kind), Ok(EventKind::Other(String::new())));
 }
 
 #[test]
