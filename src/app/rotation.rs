@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::CommandError;
 use super::signals::{LOOK, wait_for};
 use crate::edges::kafka::renewal::CurrentSettings;
-use crate::edges::kafka::{KafkaSettings, give_password, wait_for_brokers};
+use crate::edges::kafka::{KafkaSettings, replace_password, wait_for_brokers};
 use crate::secret::SecretSource;
 use crate::streams::error::{Error, Result};
 
@@ -139,7 +139,7 @@ impl FileWatch {
     fn take_over(&self, paths: &[PathBuf]) -> std::result::Result<(), CommandError> {
         let settings = (self.read)()?;
         wait_for_brokers(&settings, CONTACT)?;
-        let (given, password) = (give_password(&settings)?, settings.pass_through.password_file());
+        let (given, password) = (replace_password(&settings)?, settings.pass_through.password_file());
         self.current.set(settings.clone());
         if given > 0 && paths.iter().all(|path| password.as_ref() == Some(path)) {
             tracing::info!(

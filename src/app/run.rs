@@ -27,7 +27,7 @@ use crate::config::keys::STATE_ACCESS;
 use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
 use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::client_log::tell_repeated_lines;
+use crate::edges::kafka::client_log::log_repeated_lines;
 use crate::edges::kafka::consumer::group_consumer;
 use crate::edges::kafka::producer::TransactionalProducers;
 use crate::edges::kafka::renewal::{CurrentSettings, SharedClients};
@@ -126,7 +126,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
     let mut live_line = LiveLineUpdater::new(pages);
     let failure = threads.watch(&signalled, &mut || {
         health.run();
-        tell_repeated_lines();
+        log_repeated_lines();
         live_line.update();
         mirrors.as_ref().map_or(Ok(()), Mirrors::check)
     });

@@ -118,7 +118,7 @@ fn rights_report(
     let has_mirror = file.run.postgres_url.is_some();
     let default = if has_mirror { &of_run[..] } else { &of_run[..1] };
     let needs = rights::needs_of(file, if purposes.is_empty() { default } else { purposes });
-    let mut report = rights::ask(admin, &needs)?;
+    let mut report = rights::query_rights(admin, &needs)?;
     report.try_transactions(clients, &needs)?;
     Ok(report)
 }

@@ -43,7 +43,7 @@ fn a_settlement_supersedes_its_conflict() {
             let conflict = parse(text);
             let winner = conflict.fields.first().and_then(|field| field.contenders.first()).map(|c| c.event_id.clone());
             let decision = Decision { values: &[], winner: winner.as_deref() };
-            let Ok(settlement) = settlement::settle(&conflict, &decision, &limits) else {
+            let Ok(settlement) = settlement::settle_conflict(&conflict, &decision, &limits) else {
                 refused += 1;
                 continue;
             };
@@ -76,7 +76,8 @@ const CONFLICT: &str = r#"{"conflict_id":"c","memory_id":"m","conflict_type":"co
 
 fn settled(text: &str, values: &[(&str, &str)], winner: Option<&str>) -> Result<String, String> {
     let values: Vec<(String, String)> = values.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect();
-    let settlement = settlement::settle(&parse(text), &Decision { values: &values, winner }, &Limits::default())?;
+    let settlement =
+        settlement::settle_conflict(&parse(text), &Decision { values: &values, winner }, &Limits::default())?;
     Ok(String::from_utf8(settlement.event).expect("is UTF-8"))
 }
 

@@ -2,11 +2,11 @@
 //! the schema registry.
 
 mod access;
-mod ask;
 mod client;
 mod plain;
 mod read;
 mod registry;
+mod request;
 pub mod schemas;
 pub mod settings;
 mod tls;

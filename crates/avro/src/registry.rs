@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use super::ask::{self, Asked};
 use super::bad;
 use super::client::Client;
+use super::request::{self, Asked};
 use super::settings::{RegistrySettings, SettingsError};
 use super::writer::WriterSchema;
 use memory::event::Class;
@@ -150,7 +150,7 @@ impl Registry {
                         _ => (Duration::ZERO, None),
                     };
                     all.insert(question.clone(), Kept { entry: Entry::Asked, backoff, failing_since });
-                    self.ask(question.clone());
+                    self.start_request(question.clone());
                     continue;
                 }
             };
@@ -159,17 +159,17 @@ impl Registry {
         }
     }
 
-    fn ask(&self, question: Question) {
+    fn start_request(&self, question: Question) {
         let (client, answers, register) = (self.client.clone(), self.answers.clone(), self.register);
         self.runtime.spawn(async move {
-            let asked = ask::ask(&client, &question, register).await;
-            answers.keep(question, asked);
+            let asked = request::send_request(&client, &question, register).await;
+            answers.store(question, asked);
         });
     }
 }
 
 impl Answers {
-    fn keep(&self, question: Question, asked: Asked) {
+    fn store(&self, question: Question, asked: Asked) {
         let mut all = self.lock();
         let before = all.get(&question).map(|kept| (kept.backoff, kept.failing_since));
         let (backoff, failing_since) = before.unwrap_or_default();
@@ -194,14 +194,14 @@ impl Answers {
             Asked::FailsAt(why) => failed(format!("{why} [HS5052]"), Some(failing_since.unwrap_or(now))),
             Asked::Outage(why) => failed(why, None),
         };
-        self.tell(&kept.entry, now);
+        self.log_availability(&kept.entry, now);
         all.insert(question, kept);
         forget_unknown(&mut all, now);
         self.came.notify_all();
     }
 
     /// Warns of a registry that is not to be had, once a minute, and tells when it is back.
-    fn tell(&self, entry: &Entry, now: Instant) {
+    fn log_availability(&self, entry: &Entry, now: Instant) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         match entry {
             Entry::Failed { why, .. } => {
@@ -247,9 +247,9 @@ mod tests {
     #[test]
     fn unknown_ids_are_kept_in_bounds_and_schemas_for_ever() {
         let answers = Answers::default();
-        answers.keep(Question::Schema(0), Asked::Answer(Answer::Id(0)));
+        answers.store(Question::Schema(0), Asked::Answer(Answer::Id(0)));
         for id in 1..30_000 {
-            answers.keep(Question::Schema(id), Asked::Answer(Answer::Unusable(String::new())));
+            answers.store(Question::Schema(id), Asked::Answer(Answer::Unusable(String::new())));
         }
         assert!(answers.lock().len() <= MAX_UNKNOWN + 1);
         assert_eq!(entry(&answers, 0), "known");
@@ -258,16 +258,16 @@ mod tests {
     #[test]
     fn an_id_that_the_registry_always_fails_at_becomes_unknown_and_an_outage_never_does() {
         let answers = Answers::default();
-        answers.keep(Question::Schema(1), Asked::FailsAt("500".to_owned()));
+        answers.store(Question::Schema(1), Asked::FailsAt("500".to_owned()));
         assert_eq!(entry(&answers, 1), "failed");
         let long_ago = Instant::now().checked_sub(SERVER_FAULT_FOR).unwrap();
         answers.lock().get_mut(&Question::Schema(1)).unwrap().failing_since = Some(long_ago);
-        answers.keep(Question::Schema(1), Asked::Outage("refused".to_owned()));
+        answers.store(Question::Schema(1), Asked::Outage("refused".to_owned()));
         assert_eq!(entry(&answers, 1), "failed");
-        answers.keep(Question::Schema(1), Asked::FailsAt("500".to_owned()));
+        answers.store(Question::Schema(1), Asked::FailsAt("500".to_owned()));
         assert_eq!(entry(&answers, 1), "failed");
         answers.lock().get_mut(&Question::Schema(1)).unwrap().failing_since = Some(long_ago);
-        answers.keep(Question::Schema(1), Asked::FailsAt("500".to_owned()));
+        answers.store(Question::Schema(1), Asked::FailsAt("500".to_owned()));
         assert_eq!(entry(&answers, 1), "known");
     }
 }

@@ -84,7 +84,12 @@ impl Decode {
     }
 
     /// Every partition holds some of the memories that are asked for.
-    fn ask(&mut self, ctx: &mut Context<'_>, at: &InRecord<'_>, event: &Event) -> Result<(), ProcessorError> {
+    fn broadcast_sync_request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        at: &InRecord<'_>,
+        event: &Event,
+    ) -> Result<(), ProcessorError> {
         let origin = at.origin;
         let source = Source { topic: origin.topic, partition: origin.partition, offset: origin.offset };
         let timestamp_ms = timestamp_ms(event, at);
@@ -114,7 +119,7 @@ impl Processor for Decode {
         };
         match (&event.kind, &event.memory_id) {
             (EventKind::Other(_), _) => ctx.count(UNKNOWN_TYPES, "", 1),
-            (EventKind::SyncRequest, _) => self.ask(ctx, &at, &event)?,
+            (EventKind::SyncRequest, _) => self.broadcast_sync_request(ctx, &at, &event)?,
             (_, None) => ctx.count(STATELESS_EVENTS, "no_memory", 1),
             (kind, Some(memory)) => {
                 self.forward(ctx, &at, &event, memory, None)?;

@@ -125,7 +125,11 @@ pub fn event_id(conflict_id: &str) -> String {
 ///
 /// # Errors
 /// What of the decision does not fit the conflict, for people.
-pub fn settle(conflict: &Conflict<'_>, decision: &Decision<'_>, limits: &Limits) -> Result<Settlement, String> {
+pub fn settle_conflict(
+    conflict: &Conflict<'_>,
+    decision: &Decision<'_>,
+    limits: &Limits,
+) -> Result<Settlement, String> {
     let fields = decide(conflict, decision)?;
     let seen = seen(conflict);
     let nanos = |text: &str| {

@@ -82,7 +82,7 @@ impl UserSnapshots {
     }
 
     /// Notes a change, and how many there were of this user since its last snapshot.
-    fn keep(&self, user: &[u8], change: &Change<'_>, store: &mut StoreRef<'_>) -> Result<u64, ProcessorError> {
+    fn store_change(&self, user: &[u8], change: &Change<'_>, store: &mut StoreRef<'_>) -> Result<u64, ProcessorError> {
         let mut key = memories_of(user);
         key.extend_from_slice(change.memory.as_bytes());
         match change.resolved {
@@ -206,7 +206,7 @@ impl Processor for UserSnapshots {
             return Err(failed("a record of the repartition topic has no user or no change".to_owned()));
         };
         let change = Change::decode(value).map_err(|e| failed(format!("an internal change of a user {e}")))?;
-        let count = self.keep(user, &change, &mut ctx.store(&self.options.store)?)?;
+        let count = self.store_change(user, &change, &mut ctx.store(&self.options.store)?)?;
         if self.options.changes > 0 && count >= self.options.changes {
             self.emit(user, ctx.stream_time_ms(), ctx)?;
         }

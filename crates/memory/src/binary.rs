@@ -40,12 +40,12 @@ impl<'a> Reader<'a> {
     }
 
     /// What is not read yet.
-    pub fn rest(&self) -> &'a [u8] {
+    pub fn remaining(&self) -> &'a [u8] {
         self.0
     }
 
     /// The next `n` bytes.
-    pub fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], BinaryError> {
+    pub fn read_bytes(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], BinaryError> {
         if n > self.0.len() {
             return Err(BinaryError::Truncated(what));
         }
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     /// A length and as many bytes.
     pub fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], BinaryError> {
         let n = self.count(what)?;
-        self.take(n, what)
+        self.read_bytes(n, what)
     }
 
     /// A length and as many bytes of UTF-8.

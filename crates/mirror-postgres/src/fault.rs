@@ -38,16 +38,16 @@ impl From<sqlx::Error> for Fault {
         let sqlx::Error::Database(refusal) = &error else { return Fault::Down(format!("{error} [HS4514]")) };
         let code = refusal.code().unwrap_or_default();
         match code.as_ref() {
-            "23505" => Fault::Duplicate(told(refusal.as_ref())),
-            "55P03" => Fault::Locked(told(refusal.as_ref())),
+            "23505" => Fault::Duplicate(describe_refusal(refusal.as_ref())),
+            "55P03" => Fault::Locked(describe_refusal(refusal.as_ref())),
             // Bad data, a constraint, a limit of the program, a trigger's exception, and "internal" ones, among them "out of
             // memory for one value". Should one of these be about more than a row, the raw row fails too: then it is `Down`.
             code if ["22", "23", "54", "P0", "XX"].contains(&code.get(..2).unwrap_or_default()) => {
-                Fault::Row(told(refusal.as_ref()))
+                Fault::Row(describe_refusal(refusal.as_ref()))
             }
             code => {
                 let class = code_of(code);
-                Fault::Down(format!("{} [{class}]", told(refusal.as_ref())))
+                Fault::Down(format!("{} [{class}]", describe_refusal(refusal.as_ref())))
             }
         }
     }
@@ -63,10 +63,10 @@ pub(super) fn of_migration(error: sqlx::Error) -> Fault {
         return Fault::Foreign(format!(
             "{}, and our migrations did not make it: choose a schema of its own for the mirror with --postgres-schema, \
              or rename what is there [HS4503]",
-            told(refusal.as_ref())
+            describe_refusal(refusal.as_ref())
         ));
     }
-    Fault::Down(format!("a migration failed: {} [HS4509]", told(refusal.as_ref())))
+    Fault::Down(format!("a migration failed: {} [HS4509]", describe_refusal(refusal.as_ref())))
 }
 
 /// The code of our own for a refusal with this SQLSTATE.
@@ -80,7 +80,7 @@ fn code_of(sqlstate: &str) -> &'static str {
 }
 
 /// What Postgres says, cut to a length, with its code and what to do where that is known.
-fn told(refusal: &dyn DatabaseError) -> String {
+fn describe_refusal(refusal: &dyn DatabaseError) -> String {
     let message: String = refusal.message().chars().take(REASON_CHARS).collect();
     let code = refusal.code().unwrap_or_default();
     let remedy = match code.as_ref() {

@@ -39,7 +39,7 @@ const NOTE: &str = "INSERT INTO _sqlx_migrations (version, description, success,
 
 /// How a schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct SchemaState {
     is_there: bool,
     has_notes: bool,
     /// Version of its last migration; 0 where it has none.
@@ -50,15 +50,15 @@ pub(super) struct Standing {
 
 impl Database {
     /// How the schema stands; refuses one with tables of our names that are not ours, and one of another version.
-    pub(super) async fn look(&self, connection: &mut PgConnection) -> Result<Standing, Fault> {
+    pub(super) async fn read_schema_state(&self, connection: &mut PgConnection) -> Result<SchemaState, Fault> {
         // One snapshot: a migration that another instance commits meanwhile is seen with its tables, or not at all.
         let mut open = begin(connection, self.schema(), Purpose::Read).await?;
-        let standing = self.standing(&mut open).await?;
+        let standing = self.check_schema_state(&mut open).await?;
         open.rollback().await?;
         Ok(standing)
     }
 
-    async fn standing(&self, open: &mut PgConnection) -> Result<Standing, Fault> {
+    async fn check_schema_state(&self, open: &mut PgConnection) -> Result<SchemaState, Fault> {
         let names: Vec<&str> = MIGRATIONS.iter().flat_map(|one| relations(one.sql.as_str())).collect();
         let (is_there, has_notes, found): (bool, bool, Vec<String>) =
             sqlx::query_as(LOOK).bind(self.schema()).bind(names).persistent(false).fetch_one(&mut *open).await?;
@@ -89,19 +89,19 @@ impl Database {
             }
         }
         let version = applied.last().map_or(0, |(version, ..)| *version);
-        Ok(Standing { is_there, has_notes, version, missing: MIGRATIONS.iter().count() - applied.len() })
+        Ok(SchemaState { is_there, has_notes, version, missing: MIGRATIONS.iter().count() - applied.len() })
     }
 
     /// Brings the schema up to date; gives how it stood before. Where nothing is missing, no right is needed but to read.
-    pub(super) async fn bring_up_to_date(&self, connection: &mut PgConnection) -> Result<Standing, Fault> {
-        let before = self.look(connection).await?;
+    pub(super) async fn bring_up_to_date(&self, connection: &mut PgConnection) -> Result<SchemaState, Fault> {
+        let before = self.read_schema_state(connection).await?;
         if before.missing == 0 {
             return Ok(before);
         }
         let mut open = begin(connection, self.schema(), Purpose::Migrate).await?;
         open.execute(LOCK).await?;
         // Another instance may have done it while we waited for the lock.
-        let standing = self.standing(&mut open).await?;
+        let standing = self.check_schema_state(&mut open).await?;
         if standing.missing > 0 {
             self.require_rights(&mut open, standing).await?;
             open.execute("SET LOCAL lock_timeout = '10s'").await?;
@@ -111,7 +111,7 @@ impl Database {
         Ok(before)
     }
 
-    async fn run_missing(&self, open: &mut PgConnection, standing: Standing) -> Result<(), Fault> {
+    async fn run_missing(&self, open: &mut PgConnection, standing: SchemaState) -> Result<(), Fault> {
         if !standing.is_there {
             open.execute(AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(self.schema())))).await?;
         }
@@ -127,7 +127,7 @@ impl Database {
     }
 
     /// Says which right is missing before Postgres says only that one is.
-    async fn require_rights(&self, open: &mut PgConnection, standing: Standing) -> Result<(), Fault> {
+    async fn require_rights(&self, open: &mut PgConnection, standing: SchemaState) -> Result<(), Fault> {
         let lacks = sqlx::query_as(LACKS).bind(self.schema()).persistent(false).fetch_one(open).await?;
         let (role, Some(grant)): (String, Option<String>) = lacks else { return Ok(()) };
         Err(Fault::Down(format!(

@@ -95,7 +95,7 @@ impl Database {
         runtime.block_on(async {
             let look = async {
                 let mut connection = self.connect().await?;
-                self.look(&mut connection).await?;
+                self.read_schema_state(&mut connection).await?;
                 connection.close().await?;
                 Ok::<_, Fault>(())
             };

@@ -108,7 +108,7 @@ impl<B: LogBatch> MainLoop<B> {
             self.failed_polls = 0;
             return;
         };
-        self.note_refusal(&e);
+        self.set_refusal(&e);
         self.failed_polls = self.failed_polls.saturating_add(1);
         if self.failed_polls.is_power_of_two() {
             tracing::warn!(
@@ -122,7 +122,7 @@ impl<B: LogBatch> MainLoop<B> {
     }
 
     /// Tells the mirror's owner that a person has to help.
-    fn note_refusal(&self, error: &LogError) {
+    fn set_refusal(&self, error: &LogError) {
         if let LogError::Refused(why) = error {
             // The first one counts.
             _ = self.status.refusal.set(why.clone());
@@ -258,12 +258,12 @@ impl<B: LogBatch> MainLoop<B> {
                     "the mirror's checkpoint lies behind the end of the topic, which was probably deleted and created again: remove the mirror's rows \
                      and their checkpoint, or use another schema or database"
                 );
-                self.wait(partition, None);
+                self.back_off(partition, None);
             }
             Err(e) => {
-                self.note_refusal(&e);
+                self.set_refusal(&e);
                 tracing::warn!(code = "HS4059", %partition, reason = %e, "the mirror cannot read the partition and retries");
-                self.wait(partition, None);
+                self.back_off(partition, None);
             }
         }
     }
@@ -302,7 +302,7 @@ impl<B: LogBatch> MainLoop<B> {
                     by = checkpoint.epoch,
                     "another mirror has taken the partition over; this one watches its checkpoint"
                 );
-                self.wait(&ours.partition, Some(checkpoint));
+                self.back_off(&ours.partition, Some(checkpoint));
             } else {
                 tracing::error!(
                     code = "HS4066",
@@ -331,13 +331,13 @@ impl<B: LogBatch> MainLoop<B> {
             if seen.is_none() || seen.as_ref() == now {
                 self.set(partition, State::Unclaimed);
             } else {
-                self.wait(partition, now.cloned());
+                self.back_off(partition, now.cloned());
             }
         }
     }
 
     /// Leaves a partition alone for a while, longer each time in a row.
-    fn wait(&mut self, partition: &TopicPartition, seen: Option<SinkCheckpoint>) {
+    fn back_off(&mut self, partition: &TopicPartition, seen: Option<SinkCheckpoint>) {
         if let Err(e) = self.source.stop(partition) {
             tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
         }

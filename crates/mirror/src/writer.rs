@@ -54,7 +54,7 @@ impl<S: LogSink> SinkWriter<S> {
             }
             match todo.recv_timeout(next_tending.saturating_duration_since(Instant::now())) {
                 Ok(job) => {
-                    let Some(outcome) = self.work(job) else { return };
+                    let Some(outcome) = self.run_job(job) else { return };
                     if done.send(outcome).is_err() {
                         return;
                     }
@@ -83,7 +83,7 @@ impl<S: LogSink> SinkWriter<S> {
         }
     }
 
-    fn work(&mut self, job: Job<S::Batch>) -> Option<Done<S::Batch>> {
+    fn run_job(&mut self, job: Job<S::Batch>) -> Option<Done<S::Batch>> {
         Some(match job {
             Job::Claim(partitions) => Done::Claimed(self.retry(|sink| sink.claim(&partitions))?),
             Job::Read(partitions) => {

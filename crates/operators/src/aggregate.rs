@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::expressions::{given, key, one};
+use super::expressions::{expression_input, key, one};
 use super::{Input, LEFT_OUT, MISSING_KEY, Outputs};
 use json::Number;
 use memory::view::ObjectWriter;
@@ -46,14 +46,14 @@ pub struct Aggregate {
 
 impl Processor for Aggregate {
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         let Some(key) = taken.key else {
             let message = "the record has no key, and state is kept by key: give it one (operator `rekey`)";
             return self.input.send_dead_letter(MISSING_KEY, message, record, ctx);
         };
         let old = self.rows.get(ctx, key)?;
-        let new = match self.add(old.as_deref(), &given(&taken)) {
+        let new = match self.add(old.as_deref(), &expression_input(&taken)) {
             Ok(Some(new)) => new,
             Ok(None) => {
                 ctx.count(LEFT_OUT, &self.name, 1);

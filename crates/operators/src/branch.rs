@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::expressions::{given, truth};
+use super::expressions::{expression_input, truth};
 use super::{Input, LEFT_OUT, Outputs};
 use streams::ports::Expressions;
 use streams::processor::{Context, Processor, ProcessorError};
@@ -25,10 +25,10 @@ pub struct Branch {
 
 impl Processor for Branch {
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         let mut first = Ok(None);
-        self.when.each(&given(&taken), &mut |at, made| {
+        self.when.each(&expression_input(&taken), &mut |at, made| {
             first = made.and_then(|json| truth(&json)).map(|is_true| is_true.then_some(at));
             if matches!(first, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

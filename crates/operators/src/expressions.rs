@@ -10,7 +10,7 @@ use streams::record::Record;
 type Result<T> = std::result::Result<T, ExpressionFailure>;
 
 /// What an expression sees of a record whose value is JSON.
-pub(super) fn given<'r>(record: &Record<'r>) -> ExpressionInput<'r> {
+pub(super) fn expression_input<'r>(record: &Record<'r>) -> ExpressionInput<'r> {
     ExpressionInput {
         key: record.key,
         value: record.value.unwrap_or(b"null"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::expressions::{given, one, truth};
+use super::expressions::{expression_input, one, truth};
 use super::{Input, LEFT_OUT, Outputs};
 use streams::ports::Expressions;
 use streams::processor::{Context, Processor, ProcessorError};
@@ -22,9 +22,9 @@ pub struct Filter {
 
 impl Processor for Filter {
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
-        match one(&*self.when, &given(&taken)).and_then(|json| truth(&json)) {
+        match one(&*self.when, &expression_input(&taken)).and_then(|json| truth(&json)) {
             Ok(true) => self.records.emit(&taken, ctx),
             Ok(false) => {
                 ctx.count(LEFT_OUT, &self.name, 1);

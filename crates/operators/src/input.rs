@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::expressions::{given, key, one};
+use super::expressions::{expression_input, key, one};
 use memory::event::{Class, Encoding};
 use streams::error::Error;
 use streams::ports::{Codec, CodecError, Expressions};
@@ -34,14 +34,14 @@ pub struct Input {
 }
 
 /// A record whose value is JSON.
-pub struct Taken<'r> {
+pub struct JsonRecord<'r> {
     key: Option<Cow<'r, [u8]>>,
     value: Cow<'r, [u8]>,
     headers: Headers<'r>,
     timestamp_ms: i64,
 }
 
-impl Taken<'_> {
+impl JsonRecord<'_> {
     /// As it goes on.
     pub fn record(&self) -> Record<'_> {
         let (headers, timestamp_ms) = (self.headers, self.timestamp_ms);
@@ -57,29 +57,33 @@ impl Input {
     ///
     /// # Errors
     /// What the dead-letter topic or the codec answered.
-    pub fn take<'r>(&self, record: &Record<'r>, ctx: &mut Context<'_>) -> Result<Option<Taken<'r>>, ProcessorError> {
+    pub fn read_json<'r>(
+        &self,
+        record: &Record<'r>,
+        ctx: &mut Context<'_>,
+    ) -> Result<Option<JsonRecord<'r>>, ProcessorError> {
         match self.read(record)? {
             Ok(taken) => Ok(Some(taken)),
             Err((class, message)) => self.send_dead_letter(class, &message, record, ctx).map(|()| None),
         }
     }
 
-    fn read<'r>(&self, record: &Record<'r>) -> Result<Result<Taken<'r>, Bad>, ProcessorError> {
+    fn read<'r>(&self, record: &Record<'r>) -> Result<Result<JsonRecord<'r>, Bad>, ProcessorError> {
         let Some(value) = record.value.filter(|value| !value.is_empty()) else {
             return Ok(Err((Class::EmptyValue.as_str(), "the record has no value".to_owned())));
         };
         let (headers, timestamp_ms) = (record.headers, record.timestamp_ms);
         let mut taken =
-            Taken { key: record.key.map(Cow::Borrowed), value: Cow::Borrowed(value), headers, timestamp_ms };
+            JsonRecord { key: record.key.map(Cow::Borrowed), value: Cow::Borrowed(value), headers, timestamp_ms };
         let Some(source) = &self.source else { return Ok(Ok(taken)) };
         match source.json(value)? {
             Ok(json) => taken.value = json,
             Err(bad) => return Ok(Err(bad)),
         }
         let Some(expression) = &source.key else { return Ok(Ok(taken)) };
-        let found = one(&**expression, &given(&taken.record())).and_then(|json| key(&json));
+        let found = one(&**expression, &expression_input(&taken.record())).and_then(|json| key(&json));
         Ok(match found {
-            Ok(key) => Ok(Taken { key: key.map(Cow::Owned), ..taken }),
+            Ok(key) => Ok(JsonRecord { key: key.map(Cow::Owned), ..taken }),
             Err(failure) => Err((failure.class, format!("the source's key: {}", failure.message))),
         })
     }

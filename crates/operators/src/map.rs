@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::expressions::given;
+use super::expressions::expression_input;
 use super::tree::{NoObject, Tree};
 use super::{Input, Outputs};
 use json::{self, ValueKind};
@@ -42,7 +42,7 @@ pub struct Map {
 
 impl Processor for Map {
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         let made = self.evaluate(&taken).and_then(|made| self.value(&taken, made));
         match made {
@@ -55,7 +55,7 @@ impl Processor for Map {
 impl Map {
     fn evaluate(&self, record: &Record<'_>) -> Result<Vec<Vec<u8>>, ExpressionFailure> {
         let mut all = Ok(Vec::new());
-        self.expressions.each(&given(record), &mut |_, made| match (made, &mut all) {
+        self.expressions.each(&expression_input(record), &mut |_, made| match (made, &mut all) {
             (Ok(json), Ok(list)) => {
                 list.push(json);
                 ControlFlow::Continue(())

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::expressions::{given, key, one};
+use super::expressions::{expression_input, key, one};
 use super::input::send_dead_letter;
 use streams::ports::Expressions;
 use streams::processor::{Context, ProcessorError};
@@ -72,7 +72,7 @@ impl Outputs {
     ) -> Result<(), ProcessorError> {
         let own = match &target.key {
             None => record.key.map(Cow::Borrowed),
-            Some(expression) => match one(&**expression, &given(record)).and_then(|json| key(&json)) {
+            Some(expression) => match one(&**expression, &expression_input(record)).and_then(|json| key(&json)) {
                 Ok(key) => key.map(Cow::Owned),
                 Err(failure) => {
                     let message = format!("the key of `{}`: {}", target.node, failure.message);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::expressions::{given, key, one};
+use super::expressions::{expression_input, key, one};
 use super::{Input, LEFT_OUT, Outputs};
 use streams::ports::Expressions;
 use streams::processor::{Context, Processor, ProcessorError};
@@ -22,9 +22,9 @@ pub struct Rekey {
 
 impl Processor for Rekey {
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
-        let Some(taken) = self.input.take(record, ctx)? else { return Ok(()) };
+        let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
-        match one(&*self.key, &given(&taken)).and_then(|json| key(&json)) {
+        match one(&*self.key, &expression_input(&taken)).and_then(|json| key(&json)) {
             Ok(Some(key)) => self.records.emit(&Record { key: Some(&key), ..taken }, ctx),
             Ok(None) => {
                 ctx.count(LEFT_OUT, &self.name, 1);

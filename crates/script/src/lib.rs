@@ -115,7 +115,7 @@ impl Script {
         Sandbox::new(text, budget).map(|_| ())
     }
 
-    fn ask(&self, path: &str, contenders: &[Contender<'_>]) -> Answer {
+    fn run_on_worker(&self, path: &str, contenders: &[Contender<'_>]) -> Answer {
         let clears = contenders.iter().any(|c| c.value == b"null");
         let contenders = values::contenders(contenders, &self.budget)?;
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +127,7 @@ impl Script {
 
 impl CustomResolver for Script {
     fn resolve(&self, path: &str, contenders: &[Contender<'_>]) -> Result<Resolution, ResolverFailure> {
-        self.ask(path, contenders).map_err(|ResolverFailure(why)| {
+        self.run_on_worker(path, contenders).map_err(|ResolverFailure(why)| {
             let shown: String = why.chars().take(MAX_TEXT_CHARS).collect();
             let more = if shown.len() < why.len() { "…" } else { "" };
             ResolverFailure(format!("script {}: {shown}{more}", self.name))

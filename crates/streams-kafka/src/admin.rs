@@ -21,7 +21,7 @@ use super::messages::{Buffer, Queue};
 use super::native::Native;
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
-use super::{ask, group};
+use super::{admin_request, group};
 use streams::error::{Error, Result};
 use streams::ports::rights::{Operation, Right};
 use streams::ports::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
@@ -138,7 +138,7 @@ impl ClusterAdmin {
         let answer = read_metadata(&self.reader, timeout, read);
         if answer.is_err() {
             // Nobody polls this client: the errors that it queued meanwhile are thrown away.
-            self.common.take(Buffer::CAPACITY, &mut Buffer::new());
+            self.common.drain(Buffer::CAPACITY, &mut Buffer::new());
         }
         answer
     }
@@ -210,7 +210,7 @@ impl Admin for ClusterAdmin {
     }
 
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
-        ask::identities(self.admin.inner().native_ptr(), names)
+        admin_request::identities(self.admin.inner().native_ptr(), names)
     }
 
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()> {
@@ -328,11 +328,11 @@ impl Admin for ClusterAdmin {
     }
 
     fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
-        self.groups.ask(ask::LIST_COMMITTED, |client| ask::all_committed(client, &self.group))
+        self.groups.request(admin_request::LIST_COMMITTED, |client| admin_request::all_committed(client, &self.group))
     }
 
     fn member_ids(&self) -> Result<Vec<String>> {
-        self.groups.ask(ask::LIST_MEMBERS, |client| ask::member_ids(client, &self.group))
+        self.groups.request(admin_request::LIST_MEMBERS, |client| admin_request::member_ids(client, &self.group))
     }
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
@@ -348,7 +348,7 @@ impl Admin for ClusterAdmin {
         let code = unsafe { sys::rd_kafka_committed(self.reader.as_ptr(), list.as_ptr(), millis(REACH)) };
         let Some(failure) = Failure::of(code) else { return Ok(()) };
         // The client's own errors, which say more, come when its queue is served.
-        self.common.take(Buffer::CAPACITY, &mut Buffer::new());
+        self.common.drain(Buffer::CAPACITY, &mut Buffer::new());
         let failure = self.reader.cause(failure).taking([Right::group(&self.group)]);
         Err(failure.remedy(
             Call::Admin,

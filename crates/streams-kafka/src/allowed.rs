@@ -111,7 +111,7 @@ impl ClusterAdmin {
     /// Asks one question; the answers by name (the cluster's is empty).
     fn describe(&self, question: &Question<'_>) -> Result<BTreeMap<String, Allowed>> {
         match question {
-            Question::Groups(_) => self.groups().ask(&question.doing(), |client| describe(client, question)),
+            Question::Groups(_) => self.groups().request(&question.doing(), |client| describe(client, question)),
             Question::Topics(_) | Question::Cluster => {
                 describe(self.reader(), question)?.ok_or_else(|| no_answer(question))
             }
@@ -188,7 +188,7 @@ pub fn may_use_transactional_id(settings: &KafkaSettings, id: &str) -> Result<bo
     let client = Native::new(ClientKind::Producer, &settings.transactional_as(id))?;
     // SAFETY: a live client.
     let error = unsafe { sys::rd_kafka_init_transactions(client.as_ptr(), millis(REQUEST)) };
-    let Some(failure) = Failure::take(error) else { return Ok(true) };
+    let Some(failure) = Failure::from_error(error) else { return Ok(true) };
     let code = client.fatal_error().map_or(failure.code, |fatal| fatal.code);
     if failure.is_refusal() || refused(code).is_some() {
         return Ok(false);
@@ -416,7 +416,7 @@ impl DescribeOptions {
             if let Some(failure) = Failure::of(code) {
                 return Err(failure.remedy(Call::Admin, doing));
             }
-            match Failure::take(sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1)) {
+            match Failure::from_error(sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1)) {
                 Some(failure) => Err(failure.remedy(Call::Admin, doing)),
                 None => Ok(()),
             }

@@ -75,7 +75,7 @@ pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
 }
 
 /// Logs how often lines came that were not logged since they came a moment before. To be called now and then.
-pub fn tell_repeated_lines() {
+pub fn log_repeated_lines() {
     let due = due(&mut LOGGED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
     for logged in due {
         let count = logged.more;

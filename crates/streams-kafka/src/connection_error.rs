@@ -39,7 +39,7 @@ pub(super) struct Diagnosis {
 
 impl Diagnosis {
     /// Takes in one log line. Gives the refusal that it tells of.
-    pub fn note(&mut self, facility: &str, text: &str) -> Option<&Refusal> {
+    pub fn read_line(&mut self, facility: &str, text: &str) -> Option<&Refusal> {
         match facility {
             "SSLCERTVRFY" => self.certificate = Some(text.to_owned()),
             "SSL" if text.contains("not sending any client certificates") => self.is_certificate_kept_back = true,
@@ -273,7 +273,7 @@ mod tests {
 
     fn of(lines: &[(&str, &str)]) -> Option<Refusal> {
         let mut diagnosis = Diagnosis::default();
-        lines.iter().for_each(|(facility, text)| _ = diagnosis.note(facility, text));
+        lines.iter().for_each(|(facility, text)| _ = diagnosis.read_line(facility, text));
         diagnosis.last().cloned()
     }
 

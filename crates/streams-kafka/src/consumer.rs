@@ -161,7 +161,7 @@ impl Membership for GroupMembership {
         // SAFETY: a live client and its own queue. Closing leaves the group once the last revoke, which comes as an event
         // of a poll, is answered; nothing here blocks.
         let error = unsafe { sys::rd_kafka_consumer_close_queue(client.as_ptr(), self.queue.as_ptr()) };
-        if let Some(failure) = Failure::take(error) {
+        if let Some(failure) = Failure::from_error(error) {
             tracing::warn!(
                 code = "HS1005",
                 "the consumer group cannot be left: {}; the group's coordinator removes this member after the session timeout",
@@ -196,7 +196,7 @@ impl Shared {
     fn change(&self, call: AssignCall, list: &List, doing: &str) -> Result<()> {
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { call(self.client.as_ptr(), list.as_ptr()) };
-        match Failure::take(error) {
+        match Failure::from_error(error) {
             Some(failure) => Err(failure.remedy(Call::Consumer, doing)),
             None => {
                 self.client.answered();
@@ -249,7 +249,7 @@ impl GroupFetching {
                     SEEK_PATIENCE.as_millis() as i32,
                 )
             };
-            if let Some(failure) = Failure::take(error) {
+            if let Some(failure) = Failure::from_error(error) {
                 return Err(failure.remedy(Call::Consumer, "seek"));
             }
             let refused: Vec<Entry> = list.entries().into_iter().filter(|entry| entry.error != 0).collect();
@@ -339,7 +339,7 @@ impl Fetching for GroupFetching {
         let (mut left, mut waited) = (max_records, false);
         loop {
             let room = max_bytes.saturating_sub(batch.byte_len()) / self.record_bytes.max(1);
-            self.queue.take(left.min(room).max(1), &mut self.buffer);
+            self.queue.drain(left.min(room).max(1), &mut self.buffer);
             let taken = self.buffer.len();
             for message in self.buffer.iter() {
                 left = left.saturating_sub(1);
@@ -354,7 +354,7 @@ impl Fetching for GroupFetching {
                     break;
                 }
                 waited = true;
-                let Some(message) = self.queue.wait(timeout) else { break };
+                let Some(message) = self.queue.poll(timeout) else { break };
                 left = left.saturating_sub(1);
                 hand_out(&self.shared.client, &message.view(), &mut self.partitions, batch, &mut self.failed);
             }

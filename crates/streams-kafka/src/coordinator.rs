@@ -43,7 +43,7 @@ impl GroupClient {
     ///
     /// # Errors
     /// [`Error::Retry`] while no broker answers at all, and when no client got an answer in time; those of the question.
-    pub fn ask<T>(&self, doing: &str, mut question: impl FnMut(&Native) -> Result<Option<T>>) -> Result<T> {
+    pub fn request<T>(&self, doing: &str, mut question: impl FnMut(&Native) -> Result<Option<T>>) -> Result<T> {
         let started = Instant::now();
         // One question at a time. A panic while it is held leaves no client, or one in working order.
         let mut held = self.client.lock().unwrap_or_else(PoisonError::into_inner);

@@ -100,7 +100,7 @@ fn is_one_of(code: i32, codes: &[Code]) -> bool {
 
 impl Failure {
     /// Takes over an error object; `None` when the call went well.
-    pub fn take(error: *mut sys::rd_kafka_error_t) -> Option<Failure> {
+    pub fn from_error(error: *mut sys::rd_kafka_error_t) -> Option<Failure> {
         let error = NonNull::new(error)?;
         // SAFETY: the object is ours by the contract of the calls that make one; read, then freed once.
         unsafe {

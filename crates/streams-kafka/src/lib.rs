@@ -23,8 +23,8 @@
 //! What exactly once rests on, and what librdkafka does that one would not expect, stands at the place that deals with it.
 
 pub mod admin;
+mod admin_request;
 pub mod allowed;
-mod ask;
 mod certificate;
 mod certificate_reason;
 pub mod client_log;
@@ -53,6 +53,6 @@ pub mod settings;
 pub mod version;
 
 pub use contact::wait_for_brokers;
-pub use live::give_password;
+pub use live::replace_password;
 pub use pass_through::{PassThrough, RefusedSetting, Value};
 pub use settings::KafkaSettings;

@@ -54,7 +54,7 @@ impl Drop for Live {
 ///
 /// # Errors
 /// [`Error::Retry`]: the password's file cannot be read. [`Error::Fatal`]: librdkafka takes none, or it holds a NUL.
-pub fn give_password(settings: &KafkaSettings) -> Result<usize> {
+pub fn replace_password(settings: &KafkaSettings) -> Result<usize> {
     let entries = settings.pass_through.entries();
     let value = |name: &str| entries.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.read()).transpose();
     let (Some(user), Some(password)) = (value("sasl.username")?, value("sasl.password")?) else { return Ok(0) };
@@ -67,7 +67,7 @@ pub fn give_password(settings: &KafkaSettings) -> Result<usize> {
     for client in clients.iter() {
         // SAFETY: a listed client is live, and is not taken off while the list is locked; two ended strings, which the call copies.
         let error = unsafe { sys::rd_kafka_sasl_set_credentials(client.0, user.as_ptr(), password.as_ptr()) };
-        if let Some(failure) = Failure::take(error) {
+        if let Some(failure) = Failure::from_error(error) {
             return Err(Error::Fatal(format!("set another password for a Kafka client: {} [HS2059]", failure.text)));
         }
     }

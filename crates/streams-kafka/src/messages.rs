@@ -57,7 +57,7 @@ impl Queue {
     /// One by one, never by librdkafka's batch call: that one takes an end of partition for a record and moves the position
     /// past it. A partition that a rebalance leaves with us then goes on one offset too far, and the next record is skipped
     /// without a word, or the offset is said to be outside of the log (rd_kafka_q_serve_rkmessages, 2.12.1).
-    pub fn take(&self, max: usize, buffer: &mut Buffer) {
+    pub fn drain(&self, max: usize, buffer: &mut Buffer) {
         buffer.clear();
         for _ in 0..max.min(Buffer::CAPACITY) {
             // SAFETY: a live queue; the message is ours.
@@ -67,7 +67,7 @@ impl Queue {
     }
 
     /// Waits for one message, at most `timeout`; a rebalance announced meanwhile ends the wait.
-    pub fn wait(&self, timeout: Duration) -> Option<Message> {
+    pub fn poll(&self, timeout: Duration) -> Option<Message> {
         self.client.wait_one(self, c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX))
     }
 }

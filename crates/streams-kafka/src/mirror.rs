@@ -141,7 +141,7 @@ impl MirrorSource {
                 return Ok(());
             }
             self.taken.clear();
-            self.fetching.queue.take(Buffer::CAPACITY, &mut self.taken.buffer);
+            self.fetching.queue.drain(Buffer::CAPACITY, &mut self.taken.buffer);
             if self.taken.buffer.len() > 0 {
                 waited = true;
                 continue;
@@ -150,7 +150,7 @@ impl MirrorSource {
                 return Ok(());
             }
             waited = true;
-            let Some(message) = self.fetching.queue.wait(wait) else { return Ok(()) };
+            let Some(message) = self.fetching.queue.poll(wait) else { return Ok(()) };
             deliver(&message.view(), &mut self.fetching, to)?;
         }
     }
@@ -179,7 +179,7 @@ impl MirrorSource {
             self.paused = true;
         }
         self.taken.clear();
-        self.fetching.queue.take(Buffer::CAPACITY, &mut self.taken.buffer);
+        self.fetching.queue.drain(Buffer::CAPACITY, &mut self.taken.buffer);
         let mut outcome = Ok(());
         for message in self.taken.buffer.iter().filter(|message| !message.is_end() && message.failure().is_some()) {
             outcome = outcome.and(deliver(&message, &mut self.fetching, to));
@@ -231,7 +231,7 @@ impl MirrorSource {
         match Failure::of(code) {
             Some(failure) => {
                 let rights = self.fetching.shared.client.rights_to_read(&partition.topic);
-                Err(told(failure.taking(rights), &format!("ask for the log of {partition}")))
+                Err(log_error(failure.taking(rights), &format!("ask for the log of {partition}")))
             }
             None => Ok((begin, end)),
         }
@@ -282,7 +282,7 @@ fn deliver(
         }
         let client = &fetching.shared.client;
         let doing = client.doing_of(message);
-        return Err(told(failure.taking(client.rights_to_read(message.topic())), &doing));
+        return Err(log_error(failure.taking(client.rights_to_read(message.topic())), &doing));
     }
     let Some(partition) = fetching.partitions.admit(message) else { return Ok(()) };
     let mut found = message.headers();
@@ -300,7 +300,7 @@ fn deliver(
 }
 
 /// What a failure of the client means for who reads the log.
-fn told(failure: Failure, doing: &str) -> LogError {
+fn log_error(failure: Failure, doing: &str) -> LogError {
     let is_refusal = failure.is_refusal();
     let text = failure.remedy(Call::Consumer, doing).to_string();
     if is_refusal { LogError::Refused(text) } else { LogError::Unavailable(text) }
@@ -328,7 +328,7 @@ impl LogSource for MirrorSource {
         let client = &self.fetching.shared.client;
         let Some(failure) = client.take_error() else { return Ok(()) };
         if failure.is_refusal() {
-            return Err(told(failure.taking(client.rights_to_read("")), "poll"));
+            return Err(log_error(failure.taking(client.rights_to_read("")), "poll"));
         }
         match failure.remedy(Call::Consumer, "poll") {
             Error::Retry(text) => {
@@ -390,7 +390,7 @@ impl Drop for MirrorSource {
         let deadline = Instant::now() + LEAVE_LIMIT;
         let mut outcome = self.membership.unsubscribe();
         while outcome.is_ok() && !self.membership.left() && Instant::now() < deadline {
-            drop(self.fetching.queue.wait(Duration::from_millis(20)));
+            drop(self.fetching.queue.poll(Duration::from_millis(20)));
             outcome = self.answer_group(&mut Nobody);
         }
         if let Err(error) = outcome {

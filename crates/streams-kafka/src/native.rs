@@ -307,7 +307,7 @@ impl Ending {
             let queue = sys::rd_kafka_queue_get_consumer(client);
             let failed_for_good = sys::rd_kafka_fatal_error(client, std::ptr::null_mut(), 0) as i32 != 0;
             if !queue.is_null() {
-                drop(Failure::take(sys::rd_kafka_consumer_close_queue(client, queue)));
+                drop(Failure::from_error(sys::rd_kafka_consumer_close_queue(client, queue)));
             }
             while sys::rd_kafka_consumer_closed(client) == 0 {
                 self.answer();
@@ -330,7 +330,9 @@ impl Ending {
         if self.mailbox.is_unanswered.swap(false, Ordering::Relaxed) {
             let empty = List::new(0);
             // SAFETY: a live client and a live list, which the call copies.
-            drop(Failure::take(unsafe { sys::rd_kafka_incremental_assign(self.client.as_ptr(), empty.as_ptr()) }));
+            drop(Failure::from_error(unsafe {
+                sys::rd_kafka_incremental_assign(self.client.as_ptr(), empty.as_ptr())
+            }));
         }
     }
 }
@@ -403,7 +405,7 @@ unsafe extern "C" fn on_log(
         let mailbox = unsafe { sys::rd_kafka_opaque(client).cast::<Mailbox>().as_ref() };
         if let Some(mailbox) = mailbox {
             let mut diagnosis = lock(&mailbox.diagnosis);
-            if diagnosis.0.note(&facility, &text).is_some() {
+            if diagnosis.0.read_line(&facility, &text).is_some() {
                 diagnosis.1 = Some(Instant::now());
             }
             if mailbox.is_probe {

@@ -70,7 +70,7 @@ impl PlainProducer {
         unsafe { sys::rd_kafka_poll(self.sender.client().as_ptr(), millis) };
         self.sender.client().take_deliveries(&mut self.deliveries);
         for delivery in self.deliveries.drain(..) {
-            self.sender.settled(&delivery);
+            self.sender.remove_in_flight(&delivery);
             match Failure::of_number(delivery.error, None) {
                 None => self.delivered += 1,
                 Some(failure) => {

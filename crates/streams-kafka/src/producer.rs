@@ -114,7 +114,7 @@ impl TransactionalProducer {
     /// As [`Self::transactional`], of a call that commits the offsets of these topics. A refusal may concern any part of the transaction, and
     /// librdkafka does not tell which, so the brokers are asked.
     fn transactional_with(&self, read: &[&str], doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
-        let Some(failure) = Failure::take(error) else { return Ok(()) };
+        let Some(failure) = Failure::from_error(error) else { return Ok(()) };
         Err(self.explained(failure, read).remedy(Call::Transaction, doing))
     }
 
@@ -133,7 +133,7 @@ impl TransactionalProducer {
             // Before who waits goes on, so that the client is dropped there, unless nobody waits any more.
             drop(client);
             if let Err(SendError(Answer(error))) = done.send(error) {
-                drop(Failure::take(error));
+                drop(Failure::from_error(error));
             }
         };
         let started = Instant::now();
@@ -184,7 +184,7 @@ impl TransactionalProducer {
             return None;
         }
         // SAFETY: a live client.
-        let failure = Failure::take(unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) })?;
+        let failure = Failure::from_error(unsafe { sys::rd_kafka_begin_transaction(self.client().as_ptr()) })?;
         let is_refusal = failure.requires_abort && failure.is_refusal();
         is_refusal.then(|| self.explained(failure, &[]).remedy(Call::Transaction, "add partitions to the transaction"))
     }
@@ -202,19 +202,19 @@ impl TransactionalProducer {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         self.client().take_deliveries(&mut deliveries);
         for delivery in deliveries.drain(..) {
-            self.sender.settled(&delivery);
+            self.sender.remove_in_flight(&delivery);
             match Failure::of_number(delivery.error, None) {
                 Some(failure) => self.failures.push_back(DeliveryFailure {
                     token: delivery.token as u64,
                     error: failure.delivery(self.sender.topic_name(delivery.topic as usize)),
                 }),
-                None => self.note(&delivery),
+                None => self.record_delivery(&delivery),
             }
         }
         self.deliveries = deliveries;
     }
 
-    fn note(&mut self, delivery: &Delivery) {
+    fn record_delivery(&mut self, delivery: &Delivery) {
         let place = (delivery.topic as usize, delivery.partition);
         if let Some(known) = self.last.iter_mut().find(|(topic, partition, _)| (*topic, *partition) == place) {
             known.2 = known.2.max(delivery.offset);

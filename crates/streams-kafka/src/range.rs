@@ -65,8 +65,8 @@ impl RangeReader {
     /// refused.
     pub fn read(&mut self, timeout: Duration, to: &mut dyn FnMut(&LogRecord<'_>)) -> Result<Option<i64>> {
         let one = &mut self.single;
-        one.queue.take(TAKE_RECORDS, &mut one.buffer);
-        let message = if one.buffer.len() == 0 { one.queue.wait(timeout) } else { None };
+        one.queue.drain(TAKE_RECORDS, &mut one.buffer);
+        let message = if one.buffer.len() == 0 { one.queue.poll(timeout) } else { None };
         let mut headers = Vec::new();
         for view in one.buffer.iter().chain(message.as_ref().map(|message| message.view())) {
             if view.is_end() {

@@ -65,7 +65,7 @@ impl ChangelogReader {
         let list = self.client.list([(&*partition.topic, partition.partition, offset)].into_iter());
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { sys::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr()) };
-        if let Some(failure) = Failure::take(error) {
+        if let Some(failure) = Failure::from_error(error) {
             return Err(failure.remedy(Call::Consumer, &format!("read {partition}")));
         }
         let mut partitions = Partitions::default();
@@ -101,7 +101,7 @@ impl RestoreReader for PartitionReader {
     fn poll(&mut self, max_bytes: usize, timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
         let (one, mut waited) = (&mut self.single, false);
         while batch.byte_len() < max_bytes && self.error.is_none() {
-            one.queue.take(TAKE_RECORDS, &mut one.buffer);
+            one.queue.drain(TAKE_RECORDS, &mut one.buffer);
             let taken = one.buffer.len();
             for message in one.buffer.iter() {
                 hand_out(one.queue.client(), &message, &mut one.partitions, batch, &mut self.error);
@@ -114,7 +114,7 @@ impl RestoreReader for PartitionReader {
             }
             waited = true;
             self.error = self.error.take().or(one.common_error());
-            let Some(message) = one.queue.wait(timeout) else { break };
+            let Some(message) = one.queue.poll(timeout) else { break };
             hand_out(one.queue.client(), &message.view(), &mut one.partitions, batch, &mut self.error);
         }
         match self.error.take() {
@@ -133,7 +133,7 @@ pub(super) const TAKE_RECORDS: usize = 128;
 impl Single {
     /// Logs what concerns no partition; gives an error that no later try mends.
     pub(super) fn common_error(&mut self) -> Option<Error> {
-        self.common.take(TAKE_RECORDS, &mut self.buffer);
+        self.common.drain(TAKE_RECORDS, &mut self.buffer);
         for failure in self.buffer.iter().filter_map(|message| message.failure()) {
             // The group is only asked for its offsets, which says itself what it lacks; commands that read alone need no right on it.
             if refused(failure.code) == Some(Resource::Group) {
@@ -159,7 +159,7 @@ impl Drop for Single {
         let list = client.list([(&*self.partition.topic, self.partition.partition, 0)].into_iter());
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { sys::rd_kafka_incremental_unassign(client.as_ptr(), list.as_ptr()) };
-        if let Some(failure) = Failure::take(error) {
+        if let Some(failure) = Failure::from_error(error) {
             tracing::warn!(code = "HS2007", "stop reading {}: {}", self.partition, failure.text);
         }
     }

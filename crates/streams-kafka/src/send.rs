@@ -64,7 +64,7 @@ impl Sender {
     }
 
     /// Counts a delivery out.
-    pub fn settled(&mut self, delivery: &Delivery) {
+    pub fn remove_in_flight(&mut self, delivery: &Delivery) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(delivery.bytes);
     }
@@ -118,7 +118,7 @@ impl Sender {
         let count = if headers.is_null() { FIELDS - 1 } else { FIELDS };
         // SAFETY: the fields are live for the call, which copies key and value; on success it takes the headers over.
         let error = unsafe { sys::rd_kafka_produceva(self.client.as_ptr(), fields.as_ptr(), count) };
-        let Some(failure) = Failure::take(error) else {
+        let Some(failure) = Failure::from_error(error) else {
             self.in_flight += 1;
             self.in_flight_bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
             return Ok(Outcome::Queued);

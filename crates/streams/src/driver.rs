@@ -108,7 +108,7 @@ impl TopologyDriver {
             self.tasks.insert(id, task);
         }
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
-        task.go_to(record.origin.offset);
+        task.set_next_offset(record.origin.offset);
         task.process(record, &mut self.wires)?;
         // There are no commits to spread it over, so all of it is done at once.
         while task.has_background_work()? {

@@ -87,7 +87,7 @@ fn resolve(topics: &Topics, args: &ResolveArgs) -> Result<(), CommandError> {
     }
     let values = values(args, conflict.fields.iter().map(|f| f.path.as_str()).collect())?;
     let decision = Decision { values: &values, winner: args.winner.as_deref() };
-    let settlement = settlement::settle(&conflict, &decision, &topics.file.values.limits);
+    let settlement = settlement::settle_conflict(&conflict, &decision, &topics.file.values.limits);
     let settlement =
         settlement.map_err(|why| CommandError::Usage(format!("cannot resolve conflict {id}: {why} [HS0073]")))?;
     let topic = topics.file.graph.sources().next().map_or("", |(_, topic, _)| topic);

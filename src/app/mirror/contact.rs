@@ -59,7 +59,7 @@ impl Contact {
                         Err(error) => tracing::debug!("the watch keeps its former Kafka client: {error}"),
                     }
                 }
-                let text = heard.take(&admin.reach_group(&topic), Instant::now());
+                let text = heard.record_answer(&admin.reach_group(&topic), Instant::now());
                 *told.lock().unwrap_or_else(PoisonError::into_inner) = text;
                 let next = Instant::now() + limit / ASK_PART;
                 while Instant::now() < next && !asked.load(Ordering::Relaxed) {
@@ -110,7 +110,7 @@ impl Heard {
     }
 
     /// Takes an answer in and logs what is to be logged; the outage in a line, if it is one.
-    fn take(&mut self, answer: &Result<()>, now: Instant) -> Option<String> {
+    fn record_answer(&mut self, answer: &Result<()>, now: Instant) -> Option<String> {
         let silent = now.saturating_duration_since(self.at);
         let why = match answer {
             // A broker that refuses has answered. The mirror meets the refusal itself and stops with the right that is missing.
@@ -148,16 +148,20 @@ mod tests {
         let start = heard.at;
         let after = |seconds| start + Duration::from_secs(seconds);
         let silence = || Err(Error::Retry("connection refused".to_owned()));
-        assert_eq!(heard.take(&silence(), after(9)), None);
-        let text = heard.take(&silence(), after(12)).unwrap();
+        assert_eq!(heard.record_answer(&silence(), after(9)), None);
+        let text = heard.record_answer(&silence(), after(12)).unwrap();
         assert_eq!(text, "Kafka has not been reachable for 12 s (connection refused) [HS2001]");
         let told = heard.told_at;
-        assert!(heard.take(&silence(), after(40)).is_some());
+        assert!(heard.record_answer(&silence(), after(40)).is_some());
         assert_eq!(heard.told_at, told, "once a minute");
-        assert!(heard.take(&silence(), after(73)).is_some());
+        assert!(heard.record_answer(&silence(), after(73)).is_some());
         assert_ne!(heard.told_at, told);
-        assert_eq!(heard.take(&Ok(()), after(80)), None);
-        assert_eq!(heard.take(&silence(), after(89)), None, "the limit counts from the last answer");
-        assert_eq!(heard.take(&Err(Error::Fatal("no right".to_owned())), after(95)), None, "a refusal is an answer");
+        assert_eq!(heard.record_answer(&Ok(()), after(80)), None);
+        assert_eq!(heard.record_answer(&silence(), after(89)), None, "the limit counts from the last answer");
+        assert_eq!(
+            heard.record_answer(&Err(Error::Fatal("no right".to_owned())), after(95)),
+            None,
+            "a refusal is an answer"
+        );
     }
 }

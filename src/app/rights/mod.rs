@@ -4,7 +4,7 @@
 //! Only what is needed is listed. Kafka's own rule saves the rest: Read, Write and Delete include Describe, and so does Read on a group, which is all
 //! that standbys ask for; looking for a transaction that nobody ends asks the brokers for nothing beyond the records themselves.
 
-mod ask;
+mod query;
 
 use super::mirror;
 use crate::config::Topology as File;
@@ -13,7 +13,7 @@ use crate::edges::cli::Purpose;
 use crate::streams::ports::rights::{Operation, Resource, Right};
 use crate::streams::topology::{TopicRef, changelog_topic};
 
-pub use ask::{Report, ask, connection, require};
+pub use query::{Report, connection, query_rights, require};
 
 /// A right, what it is for, and the resources that it is needed on.
 #[derive(Clone, Debug, PartialEq, Eq)]

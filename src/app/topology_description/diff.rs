@@ -71,7 +71,7 @@ impl Diff {
                 };
                 self.lines.push(("kept", format!("{}{moved}", named(now))));
                 self.lines.extend(ways(store, now).into_iter().map(|text| ("changed", text)));
-                self.told((part, store), (now_part, now));
+                self.compare_stores((part, store), (now_part, now));
             }
             (why, _) => {
                 let why = why.unwrap_or_default();
@@ -83,7 +83,7 @@ impl Diff {
     }
 
     /// What the operator of a store that is kept is told otherwise: the state is not lost by it, and not made anew.
-    fn told(&mut self, (part, store): (&Part, &Store), (now_part, now): (&Part, &Store)) {
+    fn compare_stores(&mut self, (part, store): (&Part, &Store), (now_part, now): (&Part, &Store)) {
         let (Some((_, was)), Some((_, is))) = (part.keeper_of(store), now_part.keeper_of(now)) else { return };
         for said in is.iter().filter(|said| !was.contains(said)) {
             let before = was.iter().find(|other| other.key == said.key).map_or("nothing", |other| &other.text);

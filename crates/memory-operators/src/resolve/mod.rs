@@ -112,11 +112,11 @@ impl Resolve {
             ctx.count(UNCHANGED, "", 1);
         }
         self.emit(record, &outcome, ctx)?;
-        self.tell_users(key, record, &outcome, ctx)
+        self.emit_user_changes(key, record, &outcome, ctx)
     }
 
     /// Tells the users of a memory what became of it.
-    fn tell_users(
+    fn emit_user_changes(
         &mut self,
         memory: &str,
         record: &Record<'_>,
@@ -181,16 +181,16 @@ impl Processor for Resolve {
         let now = ctx.stream_time_ms();
         let mut store = ctx.store(&self.options.store)?;
         if let Some(tombstones) = &mut self.tombstones {
-            tombstones.look(&mut store, now)?;
+            tombstones.find_first_due(&mut store, now)?;
         }
-        self.syncs.look(&mut store)
+        self.syncs.load_requests(&mut store)
     }
 
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         let offset = ctx.source().map_or(0, |source| source.origin.offset);
         match (record.key.map(std::str::from_utf8), record.value) {
             (_, Some(request)) if is_request(request) => {
-                self.syncs.take(offset, request, ctx, &self.options.store)?;
+                self.syncs.add_request(offset, request, ctx, &self.options.store)?;
             }
             (Some(Ok(key)), Some(value)) => self.event(key, value, record, ctx)?,
             _ => {
@@ -211,7 +211,7 @@ impl Processor for Resolve {
     fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         let options = self.options.clone();
         if let Some(tombstones) = &mut self.tombstones {
-            tombstones.work(ctx, &options.store)?;
+            tombstones.forget_due(ctx, &options.store)?;
         }
         let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
         let (mut syncs, now) = (std::mem::take(&mut self.syncs), ctx.stream_time_ms());
@@ -220,7 +220,7 @@ impl Processor for Resolve {
             Some(tombstones) => tombstones.is_forgotten(store, memory, now),
         };
         let slice = Slice { store: &options.store, context };
-        syncs.work(&slice, ctx, is_forgotten, |request, answer, ctx| self.answer(request, &answer, ctx))?;
+        syncs.answer_slice(&slice, ctx, is_forgotten, |request, answer, ctx| self.answer(request, &answer, ctx))?;
         self.syncs = syncs;
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Tombstones {
     }
 
     /// Looks for the memory that is due first.
-    pub fn look(&mut self, store: &mut StoreRef<'_>, stream_time_ms: i64) -> Result<(), ProcessorError> {
+    pub fn find_first_due(&mut self, store: &mut StoreRef<'_>, stream_time_ms: i64) -> Result<(), ProcessorError> {
         self.first_ms = first(store, 1)?.first().map(|(last_ms, _)| *last_ms);
         self.pass(stream_time_ms);
         Ok(())
@@ -108,7 +108,7 @@ impl Tombstones {
     }
 
     /// Forgets a slice of what is due.
-    pub fn work(&mut self, ctx: &mut Context<'_>, name: &str) -> Result<(), ProcessorError> {
+    pub fn forget_due(&mut self, ctx: &mut Context<'_>, name: &str) -> Result<(), ProcessorError> {
         let now = ctx.stream_time_ms();
         let store = &mut ctx.store(name)?;
         let mut due = first(store, SLICE)?;
@@ -116,7 +116,7 @@ impl Tombstones {
         for (last_ms, memory) in &due {
             forget(store, memory, *last_ms)?;
         }
-        self.look(store, now)?;
+        self.find_first_due(store, now)?;
         ctx.count(FORGOTTEN, "", due.len() as u64);
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Pending {
     fn of(row: &[u8]) -> Option<Pending> {
         let mut r = Reader::new(row.strip_prefix(&[1])?);
         let request = r.bytes("sync request").ok()?.to_vec();
-        Some(Pending { request, cursor: String::from_utf8(r.rest().to_vec()).ok()? })
+        Some(Pending { request, cursor: String::from_utf8(r.remaining().to_vec()).ok()? })
     }
 }
 
@@ -69,7 +69,7 @@ fn key(offset: i64) -> Vec<u8> {
 
 impl Syncs {
     /// Finds the requests that wait.
-    pub fn look(&mut self, store: &mut StoreRef<'_>) -> Result<(), ProcessorError> {
+    pub fn load_requests(&mut self, store: &mut StoreRef<'_>) -> Result<(), ProcessorError> {
         let mut is_read = true;
         store.scan(&REQUESTS, |key, row| {
             let offset = key.strip_prefix(&REQUESTS).and_then(|offset| offset.try_into().ok()).map(i64::from_be_bytes);
@@ -93,7 +93,7 @@ impl Syncs {
     }
 
     /// Takes a request, which stands at this offset of the task's log.
-    pub fn take(
+    pub fn add_request(
         &mut self,
         offset: i64,
         request: &[u8],
@@ -108,7 +108,7 @@ impl Syncs {
     }
 
     /// One slice of the answer to the oldest request. `is_forgotten` tells of a memory that is there and does not count; `send` sends an answer.
-    pub fn work(
+    pub fn answer_slice(
         &mut self,
         slice: &Slice<'_>,
         ctx: &mut Context<'_>,

@@ -26,7 +26,7 @@ pub(super) fn new<'a>(
     let event = memory.header(applied.event);
     let user = context.field(memory, Field::UserId)?;
     let user_id: &'a [u8] = match &user {
-        Some(picked) => memory.keep(&picked.bytes(memory)?),
+        Some(picked) => memory.allocate(&picked.bytes(memory)?),
         None => b"null",
     };
     let mut fields = Vec::new();

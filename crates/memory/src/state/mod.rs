@@ -121,8 +121,8 @@ impl<'a> Memory<'a> {
     }
 
     /// Keeps bytes as long as the memory's own.
-    pub(super) fn keep(&self, bytes: &[u8]) -> &'a [u8] {
-        self.loader.keep(bytes.to_vec())
+    pub(super) fn allocate(&self, bytes: &[u8]) -> &'a [u8] {
+        self.loader.allocate(bytes.to_vec())
     }
 
     /// The register of a path that has been read; keyed ones in pages must be loaded before.

@@ -118,7 +118,7 @@ impl Row {
 pub fn memory_of_head(key: &[u8]) -> Option<&str> {
     let mut r = Reader::new(key);
     let id = r.str("memory id").ok()?;
-    (r.rest() == b"h").then_some(id)
+    (r.remaining() == b"h").then_some(id)
 }
 
 /// The prefix that the keys of all rows of a memory share.
@@ -168,11 +168,11 @@ impl<'a> Loader<'a> {
 
     fn raw(&self, key: &[u8]) -> Result<Option<&'a [u8]>, StateError> {
         let read = self.rows.get(key).map_err(|error| StateError::Read { memory: self.memory.to_owned(), error })?;
-        Ok(read.map(|bytes| self.keep(bytes)))
+        Ok(read.map(|bytes| self.allocate(bytes)))
     }
 
     /// Puts bytes into the arena.
-    pub fn keep(&self, bytes: Vec<u8>) -> &'a [u8] {
+    pub fn allocate(&self, bytes: Vec<u8>) -> &'a [u8] {
         self.arena.alloc(bytes)
     }
 
@@ -188,7 +188,7 @@ impl<'a> Loader<'a> {
         let damaged = |error| self.damaged(row, error);
         let mut r = Reader::new(raw);
         match r.u8("form").map_err(damaged)? {
-            WHOLE => Ok(Some(Loaded { bytes: r.rest(), parts: 0 })),
+            WHOLE => Ok(Some(Loaded { bytes: r.remaining(), parts: 0 })),
             IN_PARTS => {
                 let parts = r.varint("number of parts").map_err(damaged)?;
                 let parts = u32::try_from(parts).map_err(|_| damaged(BinaryError::Invalid("number of parts")))?;
@@ -197,7 +197,7 @@ impl<'a> Loader<'a> {
                     let piece = self.raw(&part_key(&key, part))?;
                     bytes.extend_from_slice(piece.ok_or_else(|| damaged(BinaryError::Truncated("parts")))?);
                 }
-                Ok(Some(Loaded { bytes: self.keep(bytes), parts }))
+                Ok(Some(Loaded { bytes: self.allocate(bytes), parts }))
             }
             _ => Err(damaged(BinaryError::Invalid("form"))),
         }

@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
     pub fn decode(r: &mut Reader<'a>) -> Result<Value<'a>, BinaryError> {
         let head = r.varint("value")?;
         if head & 1 == 0 {
-            return Ok(Value::Inline(r.take((head >> 1) as usize, "value")?));
+            return Ok(Value::Inline(r.read_bytes((head >> 1) as usize, "value")?));
         }
         let (id, digest, len) = (r.u128("value")?, r.u128("value")?, head >> 1);
         Ok(Value::Stored(Stored { id, len, digest, rank: decode_number(r)? }))

@@ -42,7 +42,7 @@ impl<'a> Change<'a> {
             _ => return Err(BinaryError::Invalid("kind of a user's change")),
         };
         let memory = r.str("memory id")?;
-        match (is_kept, r.rest()) {
+        match (is_kept, r.remaining()) {
             (false, []) => Ok(Change { memory, resolved: None }),
             (true, json) if !json.is_empty() => Ok(Change { memory, resolved: Some(json) }),
             _ => Err(BinaryError::Invalid("resolved memory")),

@@ -168,7 +168,7 @@ impl Host {
 impl Options {
     /// Of a URL and its surroundings.
     pub(super) fn read(url: &str, at: &Surroundings<'_>) -> Result<Options, UrlError> {
-        let given = given(url)?;
+        let given = known_parameters(url)?;
         for (variable, harmless) in REFUSED_VARIABLES {
             let set = (at.variable)(variable).filter(|value| !value.is_empty() && !harmless.contains(&value.as_str()));
             if set.is_some() {
@@ -201,7 +201,7 @@ impl Options {
 }
 
 /// The parameters of the URL, none of which is left unheard.
-fn given(url: &str) -> Result<Vec<(String, String)>, UrlError> {
+fn known_parameters(url: &str) -> Result<Vec<(String, String)>, UrlError> {
     let mut all = parameters(url)?;
     for (name, value) in &mut all {
         if name == "ssl" && value == "true" {

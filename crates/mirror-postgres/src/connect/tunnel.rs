@@ -67,7 +67,7 @@ impl Tunnel {
             let tunnel = Tunnel { name, broke: Arc::clone(&broke) };
             tokio::spawn(async move {
                 if let Err(e) = serve(listener, stream, &broke).await {
-                    note(&broke, &e);
+                    record_failure(&broke, &e);
                 }
             });
             Ok(tunnel)
@@ -100,7 +100,7 @@ fn listen(name: &str) -> io::Result<UnixListener> {
 }
 
 /// Keeps why a connection broke.
-fn note(broke: &Mutex<Option<String>>, error: &io::Error) {
+fn record_failure(broke: &Mutex<Option<String>>, error: &io::Error) {
     *broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
 }
 
@@ -119,12 +119,12 @@ async fn serve(listener: UnixListener, stream: SslStream<TcpStream>, broke: &Mut
     drop(listener);
     let ((mut from_us, mut to_us), (mut from_server, mut to_server)) = (plain.into_split(), split(stream));
     let out = async {
-        copy(&mut from_us, &mut to_server).await.inspect_err(|e| note(broke, e))?;
+        copy(&mut from_us, &mut to_server).await.inspect_err(|e| record_failure(broke, e))?;
         to_server.shutdown().await
     };
     let back = async {
         // Noted before our end sees the connection break, so that it can be told why.
-        copy(&mut from_server, &mut to_us).await.inspect_err(|e| note(broke, e))?;
+        copy(&mut from_server, &mut to_us).await.inspect_err(|e| record_failure(broke, e))?;
         to_us.shutdown().await
     };
     let mut back = std::pin::pin!(back);

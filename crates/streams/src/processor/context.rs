@@ -97,16 +97,16 @@ impl<'a> Context<'a> {
 
     /// Whether the topics of all children that are sinks take a record of this size.
     pub fn fits(&self, record: &Record<'_>) -> bool {
-        self.plan.nodes[self.node].children.iter().all(|&child| self.takes(child, record))
+        self.plan.nodes[self.node].children.iter().all(|&child| self.is_within_size_limit(child, record))
     }
 
     /// The same of one child, by its name.
     pub fn fits_in(&self, child: &str, record: &Record<'_>) -> bool {
         let nodes = &self.plan.nodes;
-        nodes[self.node].children.iter().all(|&at| nodes[at].name != child || self.takes(at, record))
+        nodes[self.node].children.iter().all(|&at| nodes[at].name != child || self.is_within_size_limit(at, record))
     }
 
-    fn takes(&self, at: usize, record: &Record<'_>) -> bool {
+    fn is_within_size_limit(&self, at: usize, record: &Record<'_>) -> bool {
         match &self.plan.nodes[at].kind {
             PlanKind::Sink(target) => target.size_of(record) <= target.max_bytes,
             _ => true,

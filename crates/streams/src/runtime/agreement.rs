@@ -92,7 +92,7 @@ impl Agreement {
     /// [`Error::Disagreement`] where the group runs another topology, [`Error::Retry`] while members with another one are there.
     pub fn at_start(&self, admin: &dyn Admin) -> Result<()> {
         let Some(own) = &self.own else { return Ok(()) };
-        let group = self.look(admin, own)?;
+        let group = self.read_group(admin, own)?;
         self.decide(own, &group).map_err(Error::Disagreement)?;
         if group.strangers.is_empty() {
             return Ok(());
@@ -186,7 +186,7 @@ impl Agreement {
     /// [`Error::Fatal`] where the group runs another topology, or where nothing says which of two topologies is right.
     pub fn check(&self, admin: &dyn Admin) -> Result<()> {
         let Some(own) = &self.own else { return Ok(()) };
-        let group = self.look(admin, own)?;
+        let group = self.read_group(admin, own)?;
         let is_recorded = self.decide(own, &group).map_err(Error::Fatal)?;
         match &*group.strangers {
             [] => Ok(()),
@@ -202,7 +202,7 @@ impl Agreement {
         }
     }
 
-    fn look(&self, admin: &dyn Admin, own: &TopologyDigest) -> Result<Group> {
+    fn read_group(&self, admin: &dyn Admin, own: &TopologyDigest) -> Result<Group> {
         // The members first: one that commits and leaves in between is seen there or by what it has committed.
         let members = admin.member_ids()?;
         let committed: Vec<(TopicPartition, Committed)> = admin.all_committed()?;

@@ -93,7 +93,7 @@ impl StreamThread {
         let mut progress = CommitInProgress::default();
         for step in COMMIT_STEPS {
             self.instance.ports.observer.before(self.index, step);
-            self.take_step(step, &mut progress)?;
+            self.run_step(step, &mut progress)?;
         }
         let now = self.instance.now();
         self.last_commit = now;
@@ -101,7 +101,7 @@ impl StreamThread {
         Ok(())
     }
 
-    fn take_step(&mut self, step: Step, progress: &mut CommitInProgress) -> Result<()> {
+    fn run_step(&mut self, step: Step, progress: &mut CommitInProgress) -> Result<()> {
         match step {
             Step::Flush => self.flush_tasks(progress),
             Step::Changelog => self.send_changes(progress),

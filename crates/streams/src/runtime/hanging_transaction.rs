@@ -45,7 +45,7 @@ impl StreamThread {
         }
         self.last_transaction_check = now;
         let patience = self.instance.config.contact_timeout * PATIENCE;
-        for assigned in &mut self.tasks {
+        for assigned in self.tasks.iter_mut() {
             let next = assigned.running().map(|task| task.next_offset()).filter(|next| assigned.end == Some(*next));
             let end = self.fetching.end_offset(&assigned.source);
             let (Some(from), Some(end)) = (next, end.filter(|end| next.is_some_and(|next| *end > next))) else {

@@ -79,20 +79,20 @@ impl HealthCheck {
     pub fn run(&mut self) {
         let now = self.instance.now();
         let (metrics, before) = (self.instance.metrics(), self.contact);
-        self.take_answer(now);
+        self.receive_answer(now);
         let committed = metrics.threads().iter().filter_map(|thread| thread.last_commit()).max();
         self.contact = self.contact.max(committed.unwrap_or_default());
         if self.contact.saturating_sub(before) > self.instance.config.contact_timeout {
             self.back = now;
         }
-        self.ask(now);
+        self.start_check(now);
         let found = self.found(now);
-        self.tell(now, &found);
+        self.log_changes(now, &found);
         let shown = |found: Found| format!("{} [{}]", text(now, found.since, &found.what), found.code);
         metrics.set_troubles(found.into_values().map(shown).collect());
     }
 
-    fn take_answer(&mut self, now: Duration) {
+    fn receive_answer(&mut self, now: Duration) {
         let Some(pending_answer) = &self.pending_answer else { return };
         match pending_answer.try_recv() {
             Err(TryRecvError::Empty) => return,
@@ -112,7 +112,7 @@ impl HealthCheck {
     }
 
     /// Asks Kafka when it is time, on another thread. Who has just committed need not ask.
-    fn ask(&mut self, now: Duration) {
+    fn start_check(&mut self, now: Duration) {
         if self.pending_answer.is_some() || now < self.next_check {
             return;
         }
@@ -191,7 +191,7 @@ impl HealthCheck {
     }
 
     /// Logs what is new, what still lasts after a minute, and what is over.
-    fn tell(&mut self, now: Duration, found: &BTreeMap<String, Found>) {
+    fn log_changes(&mut self, now: Duration, found: &BTreeMap<String, Found>) {
         for trouble in std::mem::take(&mut self.troubles) {
             if found.contains_key(&trouble.name) {
                 self.troubles.push(trouble);

@@ -29,6 +29,7 @@ mod source_topics;
 mod standby;
 mod standby_assignment;
 mod task_locks;
+mod task_registry;
 #[cfg(test)]
 mod tests;
 mod thread;

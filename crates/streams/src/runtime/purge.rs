@@ -31,7 +31,7 @@ impl StreamThread {
         let (instance, admin) = (self.instance.clone(), self.instance.ports.admin.clone());
         self.instance.ports.executor.run_at_once(Box::new(move || match admin.delete_records(&below) {
             Ok(Deletion::Done) => {}
-            Ok(Deletion::Unsupported(what)) => instance.tell_of_no_purge(&what),
+            Ok(Deletion::Unsupported(what)) => instance.log_unsupported_purge(&what),
             Err(error) if error.is_fatal() => instance.fail(error),
             Err(error) => tracing::info!("repartition topics are not purged this time: {error}"),
         }));
@@ -40,7 +40,7 @@ impl StreamThread {
 
 impl Instance {
     /// Logs that nothing is purged, once a minute at most however many threads find it out.
-    fn tell_of_no_purge(&self, what: &str) {
+    fn log_unsupported_purge(&self, what: &str) {
         let now = self.now();
         if self.no_purge.lock().unwrap_or_else(PoisonError::into_inner).is_due(now) {
             tracing::warn!(

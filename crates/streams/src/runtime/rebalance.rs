@@ -50,20 +50,18 @@ impl StreamThread {
             )));
         };
         let id = TaskId { subtopology: plan.subtopology, partition: partition.partition };
-        if self.tasks.iter().any(|assigned| assigned.id == id) {
+        if self.tasks.contains(id) {
             return Ok(());
         }
         let assigned = AssignedTask::new(id, partition, plan);
         assigned.report(&self.instance.metrics(), self.index, None);
-        self.tasks.push(assigned);
+        self.tasks.add(assigned);
         Ok(())
     }
 
     /// Closes tasks, committed or not, and hands their partitions back: only those that were ever given to the consumer.
     fn remove_tasks(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let (gone, kept): (Vec<AssignedTask>, Vec<AssignedTask>) =
-            std::mem::take(&mut self.tasks).into_iter().partition(|assigned| partitions.contains(&assigned.source));
-        self.tasks = kept;
+        let gone = self.tasks.remove(partitions);
         let added: Vec<TopicPartition> =
             gone.iter().filter(|assigned| assigned.was_assigned).map(|assigned| assigned.source.clone()).collect();
         self.close_tasks(gone)?;
@@ -88,7 +86,7 @@ impl StreamThread {
         let deadline = self.instance.now() + self.instance.config.stop_timeout;
         self.phase = Phase::Leaving { deadline };
         // From here on nothing is processed: what is still fetched comes again to the next owner.
-        for assigned in &mut self.tasks {
+        for assigned in self.tasks.iter_mut() {
             assigned.consumption = match assigned.consumption {
                 ConsumptionState::Unassigned | ConsumptionState::ToAssign => ConsumptionState::Unassigned,
                 ConsumptionState::Fetching | ConsumptionState::ToSeek | ConsumptionState::ToUnassign => {
@@ -122,7 +120,7 @@ impl StreamThread {
             tracing::debug!("the last transaction is left to its timeout: {error}");
         }
         self.in_transaction = false;
-        let tasks = std::mem::take(&mut self.tasks);
+        let tasks = self.tasks.remove_all();
         if let Err(error) = self.close_tasks(tasks) {
             tracing::error!(
                 code = "HS9000",

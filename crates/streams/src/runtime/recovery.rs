@@ -137,7 +137,7 @@ impl StreamThread {
             }
             self.metrics().aborted();
         }
-        for assigned in &mut self.tasks {
+        for assigned in self.tasks.iter_mut() {
             if let Some(task) = &mut assigned.task {
                 task.rollback();
                 if assigned.consumption == ConsumptionState::Fetching {
@@ -209,7 +209,7 @@ impl StreamThread {
 
     fn restore_all_again(&mut self, wait: Duration) -> Result<()> {
         let retry_at = self.instance.now() + wait;
-        for assigned in &mut self.tasks {
+        for assigned in self.tasks.iter_mut() {
             assigned.close_dirty(false)?;
             assigned.retry_at = retry_at;
             assigned.report(&self.instance.metrics(), self.index, None);
@@ -218,7 +218,7 @@ impl StreamThread {
     }
 
     fn rebuild_task(&mut self, task: TaskId) -> Result<()> {
-        if let Some(assigned) = self.tasks.iter_mut().find(|assigned| assigned.id == task) {
+        if let Some(assigned) = self.tasks.find_mut(task) {
             assigned.close_dirty(true)?;
             assigned.report(&self.instance.metrics(), self.index, None);
         }

@@ -12,6 +12,7 @@ use super::metrics::ThreadMetrics;
 use super::record_collector::RecordCollector;
 use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
 use super::source_topics::SourceTopicsCheck;
+use super::task_registry::TaskRegistry;
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, Membership, ProducerFactory};
 use crate::record::RecordBatch;
@@ -51,7 +52,7 @@ pub(super) enum Phase {
 pub struct StreamThread {
     pub(super) instance: Arc<Instance>,
     pub(super) index: usize,
-    pub(super) tasks: Vec<AssignedTask>,
+    pub(super) tasks: TaskRegistry,
     pub(super) membership: Box<dyn Membership>,
     pub(super) fetching: Box<dyn Fetching>,
     pub(super) producers: Box<dyn ProducerFactory>,
@@ -101,7 +102,7 @@ impl StreamThread {
         StreamThread {
             instance: instance.clone(),
             index,
-            tasks: Vec::new(),
+            tasks: TaskRegistry::default(),
             membership: ports.membership,
             fetching: ports.fetching,
             producers: ports.producers,
@@ -242,7 +243,7 @@ impl StreamThread {
         let batch = std::mem::take(&mut self.batch);
         let result = self.process_records(&batch);
         if result.is_ok() {
-            self.note_ends(&batch);
+            self.advance_to_ends(&batch);
         }
         self.batch = batch;
         result
@@ -300,9 +301,9 @@ impl StreamThread {
     }
 
     /// All records of the batch are processed, so that nothing is buffered below the ends that it reached.
-    fn note_ends(&mut self, batch: &RecordBatch) {
+    fn advance_to_ends(&mut self, batch: &RecordBatch) {
         for end in batch.ends() {
-            let assigned = self.tasks.iter_mut().find(|assigned| assigned.source == end.partition);
+            let assigned = self.tasks.find_by_source_mut(&end.partition);
             if let Some(assigned) = assigned
                 && let Some(task) = assigned.running()
             {

@@ -15,7 +15,7 @@ use crate::ports::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
 
 /// The engine of those on disk is told of the memory that the others take each time that it has changed by so many bytes.
-const TELL_BYTES: usize = 1 << 20;
+const REPORT_BYTES: usize = 1 << 20;
 
 /// Stores on disk but for some, known by their names.
 pub struct MixedStores {
@@ -26,14 +26,14 @@ pub struct MixedStores {
 struct Places {
     disk: Arc<dyn StoreEngine>,
     memory: MemoryStores,
-    told: AtomicUsize,
+    reported: AtomicUsize,
 }
 
 impl Places {
-    fn tell(&self) {
+    fn shrink_disk_cache(&self) {
         let now = self.memory.bytes();
-        if now.abs_diff(self.told.load(Ordering::Relaxed)) >= TELL_BYTES {
-            self.told.store(now, Ordering::Relaxed);
+        if now.abs_diff(self.reported.load(Ordering::Relaxed)) >= REPORT_BYTES {
+            self.reported.store(now, Ordering::Relaxed);
             self.disk.shrink_cache(now);
         }
     }
@@ -44,7 +44,7 @@ impl MixedStores {
     /// are counted in `bytes`.
     pub fn new(disk: Arc<dyn StoreEngine>, in_memory: BTreeSet<String>, bytes: Arc<AtomicUsize>) -> MixedStores {
         let memory = MemoryStores::counted_in(bytes);
-        MixedStores { places: Arc::new(Places { disk, memory, told: AtomicUsize::new(0) }), in_memory }
+        MixedStores { places: Arc::new(Places { disk, memory, reported: AtomicUsize::new(0) }), in_memory }
     }
 }
 
@@ -85,7 +85,7 @@ impl StoreEngine for MixedStores {
         self.places.disk.drop_in_memory(task);
         // Removing what lies in memory does not fail.
         let _ = self.places.memory.destroy(task);
-        self.places.tell();
+        self.places.shrink_disk_cache();
     }
 }
 
@@ -157,7 +157,7 @@ impl TaskStore for MixedStore {
             db.apply(&disk)?;
         }
         self.memory.apply(&memory)?;
-        self.places.tell();
+        self.places.shrink_disk_cache();
         Ok(())
     }
 

@@ -97,7 +97,7 @@ impl Overlay {
             return Ok(written.value.as_deref().map(Value::Borrowed));
         }
         let value = db.get(store, key)?;
-        self.note(key, value.as_deref());
+        self.remember_committed(key, value.as_deref());
         Ok(value)
     }
 
@@ -114,14 +114,14 @@ impl Overlay {
             Some(written) => written.value.as_deref().map(Value::Borrowed),
             None => {
                 let value = stored.next().flatten();
-                self.note(key, value.as_deref());
+                self.remember_committed(key, value.as_deref());
                 value
             }
         };
         Ok(keys.iter().map(look).collect())
     }
 
-    fn note(&self, key: &[u8], value: Option<&[u8]>) {
+    fn remember_committed(&self, key: &[u8], value: Option<&[u8]>) {
         let mut committed = self.committed.borrow_mut();
         if !committed.contains_key(key) {
             committed.insert(key.into(), value.map(|value| entry_hash(key, value)));
@@ -145,7 +145,7 @@ impl Overlay {
         }
         if !self.committed.get_mut().contains_key(key) {
             let old = db.get(store, key)?;
-            self.note(key, old.as_deref());
+            self.remember_committed(key, old.as_deref());
         }
         self.bytes += size + key.len() + ENTRY_BYTES;
         if let Some(order) = &mut self.order {

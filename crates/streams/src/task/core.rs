@@ -130,7 +130,7 @@ impl Task {
     }
 
     /// The next record is this one, whatever came before (of a driver, whose input need not be a log).
-    pub(crate) fn go_to(&mut self, offset: i64) {
+    pub(crate) fn set_next_offset(&mut self, offset: i64) {
         self.next_offset = offset;
     }
 

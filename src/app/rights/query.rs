@@ -34,14 +34,14 @@ pub struct Report {
 ///
 /// # Errors
 /// [`Error::Fatal`](crate::streams::error::Error::Fatal) alone; what else goes wrong is told in the report.
-pub fn ask(admin: &ClusterAdmin, needs: &[Need]) -> Result<Report> {
+pub fn query_rights(admin: &ClusterAdmin, needs: &[Need]) -> Result<Report> {
     let mut report = Report { asked: needs.len(), ..Report::default() };
-    let topics = told(&mut report, names(needs, Resource::Topic), |names| admin.allowed_on_topics(names))?;
-    let groups = told(&mut report, names(needs, Resource::Group), |names| admin.allowed_on_groups(names))?;
+    let topics = record_answer(&mut report, names(needs, Resource::Topic), |names| admin.allowed_on_topics(names))?;
+    let groups = record_answer(&mut report, names(needs, Resource::Group), |names| admin.allowed_on_groups(names))?;
     let is_create = |need: &&Need| need.right.operation == Operation::Create;
     let asks_cluster = needs.iter().any(|need| need.right.resource == Resource::Cluster || is_create(&need));
     let cluster = match asks_cluster {
-        true => told(&mut report, vec![""], |_| Ok(vec![admin.allowed_on_cluster()?]))?,
+        true => record_answer(&mut report, vec![""], |_| Ok(vec![admin.allowed_on_cluster()?]))?,
         false => BTreeMap::new(),
     };
     let makes_any = cluster.get("").and_then(|allowed| allowed.has(Operation::Create)) == Some(true);
@@ -99,7 +99,7 @@ fn names(needs: &[Need], resource: Resource) -> Vec<&str> {
 }
 
 /// Asks about some names; a question that fails is noted.
-fn told<'n>(
+fn record_answer<'n>(
     report: &mut Report,
     names: Vec<&'n str>,
     question: impl FnOnce(&[&str]) -> Result<Vec<Allowed>>,
@@ -177,7 +177,7 @@ pub fn connection(kafka: &KafkaSettings) -> String {
 /// # Errors
 /// All that is missing, each with the ACL to add.
 pub fn require(admin: &ClusterAdmin, kafka: &KafkaSettings, command: &str, needs: &[Need]) -> anyhow::Result<Report> {
-    let mut report = ask(admin, needs)?;
+    let mut report = query_rights(admin, needs)?;
     for why in &report.unknown {
         tracing::debug!("the rights of this principal are not known: {why}");
     }

@@ -68,17 +68,17 @@ impl Drop for Answer {
 }
 
 /// Makes a request that a group's coordinator answers. `None`: no answer came within its patience.
-fn ask_coordinator(
+fn request_from_coordinator(
     client: *mut sys::rd_kafka_t,
     operation: Operation,
     doing: &str,
     send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
 ) -> Result<Option<Answer>> {
-    ask(client, Options::new(client, operation, REQUEST_LIMIT), PATIENCE, doing, send)
+    request(client, Options::new(client, operation, REQUEST_LIMIT), PATIENCE, doing, send)
 }
 
 /// Makes a request and waits so long for its answer; `send` gets the options and the queue. `None`: none came.
-fn ask(
+fn request(
     client: *mut sys::rd_kafka_t,
     options: Options,
     patience: Duration,
@@ -147,15 +147,19 @@ pub(super) const LIST_MEMBERS: &str = "list the members of the group";
 pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(TopicPartition, Committed)>>> {
     let (client, doing) = (client.as_ptr(), LIST_COMMITTED);
     let id = name(group)?;
-    let answer =
-        ask_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, doing, |options, queue| {
+    let answer = request_from_coordinator(
+        client,
+        Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+        doing,
+        |options, queue| {
             // SAFETY: live client, options and queue; no partitions stand for all; the request is copied by the call and ours to destroy.
             unsafe {
                 let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(id.as_ptr(), std::ptr::null());
                 sys::rd_kafka_ListConsumerGroupOffsets(client, &mut request, 1, options, queue);
                 sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
             }
-        })?;
+        },
+    )?;
     let Some(answer) = answer else { return Ok(None) };
     let mut found = Vec::new();
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
@@ -189,12 +193,16 @@ pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(
 pub(super) fn member_ids(client: &Native, group: &str) -> Result<Option<Vec<String>>> {
     let (client, doing) = (client.as_ptr(), LIST_MEMBERS);
     let id = name(group)?;
-    let answer =
-        ask_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, doing, |options, queue| {
+    let answer = request_from_coordinator(
+        client,
+        Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+        doing,
+        |options, queue| {
             let mut names = [id.as_ptr()];
             // SAFETY: live client, options and queue; the one name is copied by the call.
             unsafe { sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue) }
-        })?;
+        },
+    )?;
     let Some(answer) = answer else { return Ok(None) };
     let mut found = Vec::new();
     // SAFETY: a live event of this kind of request; all that it gives lives as long.
@@ -223,7 +231,7 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
     let doing = "describe topics";
     let names = topics.iter().map(|topic| name(topic)).collect::<Result<Vec<CString>>>()?;
     let described = Options::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, REQUEST);
-    let answer = ask(client, described, REQUEST + GRACE, doing, |options, queue| {
+    let answer = request(client, described, REQUEST + GRACE, doing, |options, queue| {
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         // SAFETY: live client, options and queue; the names are copied into the collection, which the call copies and we destroy.
         unsafe {

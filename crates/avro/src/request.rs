@@ -29,7 +29,7 @@ pub(super) enum Asked {
 }
 
 /// Asks once.
-pub(super) async fn ask(client: &Client, question: &Question, register: bool) -> Asked {
+pub(super) async fn send_request(client: &Client, question: &Question, register: bool) -> Asked {
     match question {
         Question::Schema(id) => by_id(client, *id).await,
         Question::Id { subject, schema } => match id_of(client, subject, schema, register).await {
