@@ -101,7 +101,7 @@ fn warn(server: &Server, settings: &HttpSettings) {
 
 /// Serves the pages of a status.
 pub fn serve(server: Server, status: Arc<dyn InstanceStatus>) -> anyhow::Result<RunningServer> {
-    tracing::info!("/live, /ready and /metrics at {}", server.url());
+    tracing::info!("HTTP: serving /live, /ready and /metrics at {}", server.url());
     server.start(status).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
 }
 

@@ -115,7 +115,7 @@ impl InstanceStatus for MetricsPage {
         ));
         families.push(Family::one(
             "memory_store_bytes",
-            "Bytes that stores in memory take",
+            "Bytes that stores in memory use",
             MetricKind::Gauge,
             Value::Level(self.metrics.memory_store_bytes() as f64),
         ));
@@ -133,13 +133,18 @@ fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
     let commits = Value::Histogram { sum: t.commit_micros as f64 / 1e6, buckets: bounds.zip(t.buckets).collect() };
     let count = |name, help, n| Family::one(name, help, MetricKind::Counter, Value::Count(n));
     vec![
-        count("records", "Records processed, again after an abort", t.records),
+        count("records", "Records processed; those of an aborted transaction count again", t.records),
         count("bytes", "Bytes of keys and values processed", t.bytes),
-        Family::one("records_per_second", "Records processed a second, lately", MetricKind::Gauge, Value::Level(rate)),
+        Family::one(
+            "records_per_second",
+            "Records processed per second, as last measured",
+            MetricKind::Gauge,
+            Value::Level(rate),
+        ),
         count("commits", "Transactions committed", t.commits),
         count("aborts", "Transactions aborted", t.aborts),
-        count("producers_lost", "Producers lost and made anew", t.producers_lost),
-        Family::one("commit_seconds", "Time of a commit", MetricKind::Histogram, commits),
+        count("producers_lost", "Producers that failed and were replaced by new ones", t.producers_lost),
+        Family::one("commit_seconds", "Duration of a commit", MetricKind::Histogram, commits),
     ]
 }
 
@@ -158,7 +163,12 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
     let states = states.into_iter().map(|(state, n)| (state, Value::Level(n as f64)));
     let level = |name, help, n: u64| Family::one(name, help, MetricKind::Gauge, Value::Level(n as f64));
     vec![
-        Family { name: "lag", help: "Records behind, by partition", kind: MetricKind::Gauge, samples: lags },
+        Family {
+            name: "lag",
+            help: "Records that a task is behind the end of its partition, by partition",
+            kind: MetricKind::Gauge,
+            samples: lags,
+        },
         Family::by("tasks", "Tasks assigned, by state", MetricKind::Gauge, "state", states),
         level("restore_records_left", "Changelog offsets still to be restored for the tasks assigned", left),
     ]
@@ -170,11 +180,17 @@ fn of_standbys(metrics: &Metrics) -> Vec<Family> {
     let lags = standbys.iter().map(|(task, status)| (task.to_string(), Value::Level(status.lag as f64)));
     let (count, records) = (standbys.len() as f64, metrics.standby_records());
     vec![
-        Family::one("standby_tasks", "Tasks of other instances stood by for", MetricKind::Gauge, Value::Level(count)),
-        Family::by("standby_lag", "Changelog offsets that a standby is behind", MetricKind::Gauge, "task", lags),
+        Family::one("standby_tasks", "Standby tasks of this instance", MetricKind::Gauge, Value::Level(count)),
+        Family::by(
+            "standby_lag",
+            "Changelog offsets that a standby task is behind, by task",
+            MetricKind::Gauge,
+            "task",
+            lags,
+        ),
         Family::one(
             "standby_records",
-            "Changelog records read by standbys",
+            "Changelog records read by standby tasks",
             MetricKind::Counter,
             Value::Count(records),
         ),
@@ -190,10 +206,10 @@ const COUNTERS: [(&str, &str, &str); 11] = [
     ("conflicts", "type", "Conflict records that announce a conflict, by type"),
     ("conflicts_superseded", "type", "Conflict records that end one, by type"),
     ("forgotten_memories", "", "Deleted memories that were forgotten"),
-    ("sync_requests", "state", "Sync requests, by partition: asked, answered whole"),
-    ("user_snapshots", "", "User snapshots emitted, each part of one"),
+    ("sync_requests", "state", "Sync requests, counted on each partition, by state: asked, answered in full"),
+    ("user_snapshots", "", "User snapshots emitted; each part of one counts"),
     ("unchanged_events", "", "Events that changed nothing"),
-    ("left_out_records", "operator", "Records that an operator left out as it was told to, by its name"),
+    ("left_out_records", "operator", "Records that an operator left out by its own rule, by operator"),
 ];
 
 fn counters(all: &BTreeMap<(&'static str, String), u64>) -> Vec<Family> {
@@ -242,7 +258,7 @@ pub fn of_mirrors(mirrors: &[(&str, Figures)]) -> Vec<Family> {
         count("mirror_raw_rows", "Records that Postgres refused as decoded and keeps raw", |f| f.rejected),
         count("mirror_batches", "Transactions of the mirror committed", |f| f.batches),
         count("mirror_failures", "Failed calls of the mirror to Postgres", |f| f.failures),
-        level("mirror_down", "1 while Postgres does not take rows", |f| Some(u64::from(f.down))),
+        level("mirror_down", "1 while Postgres does not accept rows", |f| Some(u64::from(f.down))),
         level("mirror_partitions", "Partitions that this mirror writes", |f| Some(f.partitions)),
         level("mirror_resting_partitions", "Partitions whose next record waits for the schema registry", |f| {
             Some(f.resting)

@@ -130,7 +130,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
         live_line.update();
         mirrors.as_ref().map_or(Ok(()), Mirrors::check)
     });
-    tracing::info!("stopping: what is processed is committed first");
+    tracing::info!("stopping: processed records are committed first");
     instance.stop();
     let stopped = join_all(threads, standby, &workers, mirrors);
     rotation.end();
@@ -306,7 +306,7 @@ fn prepare(
     loop {
         match Instance::new(engine, config.clone(), threads, ports.clone()) {
             Err(Error::Retry(why)) if started.elapsed() < patience => {
-                tracing::debug!("prepare the topics: {why}");
+                tracing::debug!("could not prepare the topics, which is retried: {why}");
                 thread::sleep(LOOK);
             }
             // What is still to be retried after so long ends the command.

@@ -355,7 +355,8 @@ fn size_remarks(wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool
         remarks.push((
             false,
             format!(
-                "takes batches of at most {limit} bytes, so all batches of an instance are made that small, which is slow: raise its {setting} to {} or more",
+                "accepts batches of at most {limit} bytes, so all batches of an instance are limited to this size, \
+                 which is slow: raise its {setting} to {} or more",
                 BatchLimit::DEFAULT_BYTES
             ),
         ));

@@ -18,10 +18,11 @@ fn a_transaction_that_nobody_ends_is_told_of_and_waited_for() {
     let stranger = restore::stranger(&trial);
     restore::write(&stranger, &trial.repartition(), &[Record::new("garbage", "garbage").in_partition(3)]);
     trial.feed(&events.take(200));
-    let place = format!("{}-3: a transaction has been open at offset", trial.repartition());
+    let place = format!("{}-3: a hanging transaction has been open at offset", trial.repartition());
     instance.wait_for("the partition to be told of", |instance| {
         let told = instance.log().into_iter().filter_map(|line| line["message"].as_str().map(str::to_owned));
-        told.filter(|message| message.contains("a transaction has been open")).find(|message| message.contains(&place))
+        told.filter(|message| message.contains("a hanging transaction has been open"))
+            .find(|message| message.contains(&place))
     });
     stranger.abort_transaction(TIMEOUT).unwrap();
     trial.feed(&events.take(200));

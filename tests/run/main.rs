@@ -231,7 +231,7 @@ fn a_topic_that_takes_less_than_is_sent_is_told_by_the_check() {
     });
     for (topic, parts) in [
         ("snapshots", ["takes records of at most 100000 bytes", "`output_too_large`", "raise its max.message.bytes"]),
-        ("snapshots", ["takes batches of at most 100000 bytes", "slow", "raise its max.message.bytes"]),
+        ("snapshots", ["accepts batches of at most 100000 bytes", "slow", "raise its max.message.bytes"]),
         ("dead-letters", ["takes records of at most 1048576 bytes", "without their value", "raise its segment.bytes"]),
     ] {
         let topic = format!("warning  {}: ", trial.topic(topic));

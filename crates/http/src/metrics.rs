@@ -144,7 +144,7 @@ mod tests {
             Family::one("lag", "Records behind", MetricKind::Gauge, Value::Level(3.0)),
             Family::one(
                 "commit_seconds",
-                "Time of a commit",
+                "Duration of a commit",
                 MetricKind::Histogram,
                 Value::Histogram { sum: 0.5, buckets: vec![(0.1, 1), (f64::MAX, 2)] },
             ),
@@ -159,7 +159,7 @@ helixstream_dead_letters_total{class=\"too_deep\"} 2
 # HELP helixstream_lag Records behind.
 # TYPE helixstream_lag gauge
 helixstream_lag 3.0
-# HELP helixstream_commit_seconds Time of a commit.
+# HELP helixstream_commit_seconds Duration of a commit.
 # TYPE helixstream_commit_seconds histogram
 helixstream_commit_seconds_sum 0.5
 helixstream_commit_seconds_count 3

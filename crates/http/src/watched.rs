@@ -61,11 +61,14 @@ impl<T> Watched<T> {
         match read {
             Ok(new) => {
                 *kept = Kept { marks, value: Arc::new(new), warned: None };
-                tracing::info!("HTTP: the {} changed and was read again", self.what);
+                tracing::info!("HTTP: the {} changed on disk and was read again", self.what);
             }
             // It is tried again at the next look: the file may be right, and only the process out of descriptors for a moment.
             Err(why) if kept.warned.as_ref() == Some(&marks) => {
-                tracing::debug!("HTTP: the {} cannot be used yet: {why}", self.what);
+                tracing::debug!(
+                    "HTTP: the changed {} cannot be used yet, so the former one stays in use: {why}",
+                    self.what
+                );
             }
             Err(why) => {
                 kept.warned = Some(marks);

@@ -194,7 +194,7 @@ impl Session {
         if let Some(connection) = self.connection.take()
             && let Err(e) = connection.close().await
         {
-            tracing::debug!(reason = %e, "the mirror's connection broke while it was closed");
+            tracing::debug!(reason = %e, "the mirror's connection to Postgres broke while it was being closed");
         }
     }
 }

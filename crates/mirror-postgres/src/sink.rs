@@ -120,7 +120,7 @@ impl Drop for PostgresSink {
     fn drop(&mut self) {
         let close = async { tokio::time::timeout(STOP_LOOK, self.tables.session.close()).await };
         if self.runtime.block_on(close).is_err() {
-            tracing::debug!("the mirror's database does not answer to our leaving");
+            tracing::debug!("Postgres did not answer while the mirror closed its connection");
         }
     }
 }
@@ -171,9 +171,9 @@ impl LogSink for PostgresSink {
             match done {
                 Ok(0) => {}
                 Ok(done) if task.every < AGAIN => {
-                    tracing::debug!(task = task.function, done, "the mirror has tended its rows")
+                    tracing::debug!(task = task.function, done, "the mirror ran a maintenance task in Postgres")
                 }
-                Ok(done) => tracing::info!(task = task.function, done, "the mirror has tended its rows"),
+                Ok(done) => tracing::info!(task = task.function, done, "the mirror ran a maintenance task in Postgres"),
                 Err(error) => failed = Err(error),
             }
         }

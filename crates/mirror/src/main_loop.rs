@@ -220,7 +220,8 @@ impl<B: LogBatch> MainLoop<B> {
         }
         let next = at.next_offset;
         self.set(&at.partition, State::Active(Position::new(at.epoch, next)));
-        tracing::info!(partition = %at.partition, offset = next, epoch = at.epoch, "the mirror writes this partition");
+        tracing::info!(partition = %at.partition, offset = next, epoch = at.epoch, "the mirror now writes this \
+             partition");
         self.read_from(&at.partition, next);
     }
 
@@ -235,7 +236,7 @@ impl<B: LogBatch> MainLoop<B> {
         {
             // From zero it never went further: there is nothing that it missed.
             if offset == 0 {
-                tracing::info!(%partition, begin, "the mirror starts with the first record that the log has");
+                tracing::info!(%partition, begin, "the mirror starts at the first record that the topic still holds");
             } else {
                 let lost = begin - offset;
                 tracing::error!(

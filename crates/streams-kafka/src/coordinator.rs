@@ -68,7 +68,7 @@ impl GroupClient {
                     started.elapsed().as_secs()
                 )));
             }
-            tracing::debug!("{doing}: no answer within {} s; another client asks again", PATIENCE.as_secs());
+            tracing::debug!("{doing}: no answer within {} s; a new client sends the request again", PATIENCE.as_secs());
         }
     }
 }

@@ -250,7 +250,10 @@ impl MirrorSource {
         // SAFETY: a live client and a live list, which the call copies.
         let code = unsafe { sys::rd_kafka_commit(client.as_ptr(), list.as_ptr(), in_background) };
         if let Some(failure) = Failure::of(code) {
-            tracing::debug!("commit the mirror's offsets for display: {}", failure.text);
+            tracing::debug!(
+                "could not commit the mirror's offsets to its consumer group, which only shows them: {}",
+                failure.text
+            );
         }
     }
 }
@@ -394,7 +397,7 @@ impl Drop for MirrorSource {
             outcome = self.answer_group(&mut Nobody);
         }
         if let Err(error) = outcome {
-            tracing::debug!("leave the mirror's group: {error}");
+            tracing::debug!("the mirror could not leave its consumer group: {error}");
         }
     }
 }

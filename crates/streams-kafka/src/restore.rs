@@ -137,10 +137,10 @@ impl Single {
         for failure in self.buffer.iter().filter_map(|message| message.failure()) {
             // The group is only asked for its offsets, which says itself what it lacks; commands that read alone need no right on it.
             if refused(failure.code) == Some(Resource::Group) {
-                tracing::debug!("read {}: {}", self.partition, failure.text);
+                tracing::debug!("cannot read {}: {}", self.partition, failure.text);
                 continue;
             }
-            tracing::warn!(code = "HS2007", "read {}: {}", self.partition, failure.text);
+            tracing::warn!(code = "HS2007", "cannot read {}: {}", self.partition, failure.text);
         }
         let failure = self.queue.client().take_error()?.taking([reading(&self.partition.topic)]);
         match failure.remedy(Call::Consumer, &format!("read {}", self.partition)) {

@@ -33,7 +33,11 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), CommandError> {
     // The file's address is that of `run`, which may well run on this machine with the same file.
     let server = http::bind(&args.http, None, &file.run)?;
     refuse_foreign_tables(&database)?;
-    tracing::info!("mirror {database}, application {}, brokers {}", kafka.application_id, kafka.bootstrap_servers);
+    tracing::info!(
+        "mirroring into {database}, application {}, brokers {}",
+        kafka.application_id,
+        kafka.bootstrap_servers
+    );
     let watched = Watched::of(&kafka)?;
     let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
@@ -69,7 +73,7 @@ pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), CommandError> {
         }
     }
     drop(line);
-    tracing::info!("stopping: what is read is written first");
+    tracing::info!("stopping: records that were read are written to Postgres first");
     let deadline = Instant::now() + STOP_LIMIT;
     let contact = contact.stop();
     mirrors.stop().iter().for_each(|mirror| _ = wait_for(mirror, deadline));

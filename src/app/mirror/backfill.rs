@@ -59,7 +59,7 @@ pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), CommandError
         goal.begin = goal.begin.max(next_offset(&before, &goal.partition));
     }
     let total: u64 = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
-    tracing::info!("{total} offsets of {} partitions to mirror into {database}", goals.len());
+    tracing::info!("mirroring {total} offsets of {} partitions into {database}", goals.len());
     let mirrors = Mirrors::start(sinks, &CurrentSettings::new(kafka.clone()))?;
     let done = follow(&mut tables, &topics, &goals, (&mirrors, &signalled));
     let deadline = Instant::now() + STOP_LIMIT;

@@ -56,7 +56,9 @@ impl Contact {
                     // One that cannot be made just now is made at the next turn.
                     match self::admin(&current) {
                         Ok(new) => (admin, renewal) = (new, renewals),
-                        Err(error) => tracing::debug!("the watch keeps its former Kafka client: {error}"),
+                        Err(error) => {
+                            tracing::debug!("the check whether Kafka is reachable keeps its former client: {error}")
+                        }
                     }
                 }
                 let text = heard.record_answer(&admin.reach_group(&topic), Instant::now());

@@ -179,7 +179,7 @@ pub fn connection(kafka: &KafkaSettings) -> String {
 pub fn require(admin: &ClusterAdmin, kafka: &KafkaSettings, command: &str, needs: &[Need]) -> anyhow::Result<Report> {
     let mut report = query_rights(admin, needs)?;
     for why in &report.unknown {
-        tracing::debug!("the rights of this principal are not known: {why}");
+        tracing::debug!("could not list the rights of this principal: {why}");
     }
     if report.missing.is_empty() {
         return Ok(report);

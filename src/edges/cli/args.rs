@@ -27,7 +27,7 @@ use super::topology::TopologyCommand;
     Every flag has a variable HELIXSTREAM_<FLAG>, in capitals, `-` as `_`; flag beats variable beats topology file."
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
     /// How to log.
@@ -48,8 +48,8 @@ pub struct LogArgs {
         help_heading = "Logging"
     )]
     pub log_format: LogFormat,
-    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,helixstream_streams=debug`.
-    /// RUST_LOG, where set, is what it defaults to.
+    /// Log level (error, warn, info, debug, trace), or a filter such as `info,helixstream_streams=debug`.
+    /// RUST_LOG, where it is set, is the default.
     #[arg(long, env = "HELIXSTREAM_LOG_LEVEL", global = true, help_heading = "Logging", value_name = "FILTER")]
     pub log_level: Option<String>,
 }
@@ -68,8 +68,7 @@ pub enum LogFormat {
 pub enum Command {
     /// Run a topology on Kafka until SIGTERM or SIGINT
     ///
-    /// Source and sink topics must exist (`helixstream topics create`); internal topics are made here. State is kept
-    /// under --state-dir, in the lowest slot that no other instance holds, so a restart goes on where it stopped.
+    /// Source and sink topics must exist (`helixstream topics create`); internal topics are created here. State is kept under --state-dir, in the lowest slot that no other instance holds, so that a restart continues where the instance stopped.
     Run(RunArgs),
     /// Run a topology over a record file, with no broker
     ///
@@ -85,13 +84,13 @@ pub enum Command {
     Topics(TopicsArgs),
     /// Check, show and compare topology files, with no broker
     Topology(TopologyCommand),
-    /// Find the conflicts that wait for somebody to decide, and settle them
+    /// Find the conflicts that wait for a decision, and settle them
     Conflicts(ConflictsCommand),
     /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it with Kafka
     Mirror(MirrorCommand),
-    /// Make tokens for the HTTP pages of `run` and `mirror run`
+    /// Create tokens for the HTTP pages of `run` and `mirror run`
     Http(HttpCommand),
-    /// Look into the state of a stopped instance, read-only
+    /// Read the state of a stopped instance
     ///
     /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the state keeps.
     State(StateArgs),
@@ -109,7 +108,7 @@ pub struct ExplainArgs {
     pub code: Option<String>,
 }
 
-/// Which topology, and what of its settings is overridden.
+/// The topology file, and the settings that override its own.
 #[derive(Args, Clone, Debug)]
 pub struct TopologyArgs {
     /// The topology file.
@@ -134,18 +133,17 @@ pub struct RegistryArgs {
 /// Where the mirror's tables are.
 #[derive(Args, Clone, Debug)]
 pub struct PostgresArgs {
-    /// Postgres that gets every event, resolved memory and conflict record in tables of its own [default: the file's; `run`
-    /// does without a mirror where nobody names one]
+    /// URL of the mirror's Postgres, which keeps every event, resolved memory and conflict record in tables of its own [default: the file's; without one, `run` runs without a mirror]
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,
-    /// The same, in a file that holds the URL alone (Docker and Kubernetes mount secrets so)
+    /// File that holds the URL of the mirror's Postgres alone, as Docker and Kubernetes mount secrets
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_URL_FILE")]
     pub postgres_url_file: Option<PathBuf>,
     /// File with the password, instead of one in the URL; it is read for each connection. HELIXSTREAM_POSTGRES_PASSWORD
-    /// holds the password itself; without either it is taken from where psql takes it (PGPASSWORD, PGPASSFILE, ~/.pgpass)
+    /// holds the password itself; without either it comes from the places that psql reads (PGPASSWORD, PGPASSFILE, ~/.pgpass)
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_PASSWORD_FILE")]
     pub postgres_password_file: Option<PathBuf>,
-    /// Schema of the tables; made if missing [default: the file's, else public]
+    /// Schema of the tables; created if it is missing [default: the file's, else public]
     #[arg(long, value_name = "NAME", env = "HELIXSTREAM_POSTGRES_SCHEMA")]
     pub postgres_schema: Option<String>,
 }
@@ -176,17 +174,17 @@ pub struct RunArgs {
     /// Consumer group, prefix of the internal topics, and `resolved_by` of conflict records [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
-    /// Folder of the state; instances on one machine may share it, each takes a slot [default: the file's, else ./state]
+    /// Folder of the state; instances on one machine may share it, and each uses a slot of its own [default: the file's, else ./state]
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Who may use the state folders that are made here: `owner` (mode 0700), `group_read` (0750: a second user runs
+    /// Access to the state folders that are created here: `owner` (mode 0700), `group_read` (0750: a second user runs
     /// `state get`) or `group_write` (0770: shared volumes, Kubernetes' fsGroup) [default: the file's, else owner]
     #[arg(long, value_name = "WHO", env = "HELIXSTREAM_STATE_ACCESS", value_enum)]
     pub state_access: Option<StateAccess>,
-    /// Insist on this slot of the state folder; exit 1 at once when another process holds it [default: the lowest free]
+    /// Use exactly this slot of the state folder; exit 1 at once when another process holds it [default: the lowest free]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
     pub slot: Option<u32>,
-    /// Stream threads, each with a consumer, a producer and its share of the tasks [default: the file's, else 1]
+    /// Number of stream threads, each with a consumer, a producer and its share of the tasks [default: the file's, else 1]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Mirror.
@@ -199,18 +197,16 @@ pub struct RunArgs {
     /// says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds several, separated by `;` or new lines.
     #[arg(long, value_name = "STORE", action = ArgAction::Append)]
     pub accept_reset: Vec<String>,
-    /// Change the topology of the application to that of this instance: its graph, or a setting or script that decides outputs. The refusal
-    /// of such a change names its CHANGE; stop all other instances before. One that is made already changes nothing.
+    /// Change the topology of the application to that of this instance: its graph, or a setting or script that decides outputs. The error that refuses such a change names its CHANGE. Stop all other instances before. A change that was made already has no effect.
     #[arg(long, value_name = "CHANGE", env = "HELIXSTREAM_ACCEPT_TOPOLOGY_CHANGE")]
     pub accept_topology_change: Option<String>,
-    /// Where records of this source or repartition topic were deleted before they were processed, or the topic was made anew, go on with the first
-    /// record that it has; the state is kept. For the one start that an error asks it for. Repeatable. HELIXSTREAM_FROM_EARLIEST_AVAILABLE
+    /// Continue with the first record that this source or repartition topic still has, although records were deleted before they were processed or the topic was recreated; the state is kept. Use it for one start, when an error asks for it. Repeatable. HELIXSTREAM_FROM_EARLIEST_AVAILABLE
     /// holds several, separated by `;` or new lines.
     #[arg(long, value_name = "TOPIC", action = ArgAction::Append)]
     pub from_earliest_available: Vec<String>,
 }
 
-/// Who may use the folders of the state.
+/// Access to the folders of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum StateAccess {
@@ -234,7 +230,7 @@ pub struct ReplayArgs {
     /// Record file, one JSON object a line; `-` is the standard input.
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_INPUT")]
     pub input: PathBuf,
-    /// Folder for the outputs; made if missing, files of a former replay in it are overwritten.
+    /// Folder for the outputs, which is created if it is missing. Files of an earlier replay in it are overwritten.
     #[arg(long, value_name = "DIR", env = "HELIXSTREAM_OUTPUT")]
     pub output: PathBuf,
     /// `resolved_by` of conflict records [default: the file's]
@@ -254,7 +250,7 @@ pub struct ProduceArgs {
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
-    /// Records a second [default: as fast as the broker takes them]
+    /// Records per second [default: as fast as the broker accepts them]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_RATE", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
 }
@@ -262,29 +258,29 @@ pub struct ProduceArgs {
 /// `helixstream mirror`.
 #[derive(Args, Debug)]
 pub struct MirrorCommand {
-    /// What to do with it.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: MirrorAction,
 }
 
-/// What to do with the mirror.
+/// The commands of `helixstream mirror`.
 #[derive(Debug, Subcommand)]
 pub enum MirrorAction {
     /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror of their own
     ///
     /// Each of the three topics is read by a consumer group of its own (APPLICATION_ID-mirror, -mirror-snapshots,
-    /// -mirror-conflicts): start more of them to share the partitions out.
+    /// -mirror-conflicts): start more instances to share the partitions.
     Run(MirrorRunArgs),
     /// Compare the tables with Kafka, record by record; exit 1 when they differ
     ///
     /// Reads every committed record of the range from Kafka and its row from Postgres, and prints for each partition how
-    /// many there are, their checksum, and the first difference. What is not mirrored yet is not looked at.
+    /// many there are, their checksum, and the first difference. Records that are not mirrored yet are not compared.
     Verify(VerifyArgs),
-    /// Fill an empty database from Kafka, show how far it is, and end when it is as far as Kafka was at the start
+    /// Fill an empty database from Kafka, show the progress, and end at the offsets that Kafka had at the start
     ///
-    /// It may be stopped at any time: `--from checkpoint` goes on where it was.
+    /// It may be stopped at any time: `--from checkpoint` continues where it stopped.
     Backfill(BackfillArgs),
-    /// Make the mirror's tables, or bring them up to date, and end; for a role that owns the schema (docs/postgres.md)
+    /// Create the mirror's tables or migrate them to this version, and end; for a role that owns the schema (docs/postgres.md)
     Migrate(MigrateArgs),
 }
 
@@ -299,7 +295,7 @@ pub struct MigrateArgs {
     pub postgres: PostgresArgs,
 }
 
-/// What each `helixstream mirror` needs to know.
+/// The flags of each `helixstream mirror` command.
 #[derive(Args, Clone, Debug)]
 pub struct MirrorTarget {
     /// Topology and settings.
@@ -311,7 +307,7 @@ pub struct MirrorTarget {
     /// Schema registry.
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// Name before the consumer groups [default: the file's]
+    /// Prefix of the consumer groups [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
     /// Its tables.
@@ -322,7 +318,7 @@ pub struct MirrorTarget {
 /// `helixstream mirror run`.
 #[derive(Args, Debug)]
 pub struct MirrorRunArgs {
-    /// From where to where.
+    /// The topics and the tables.
     #[command(flatten)]
     pub target: MirrorTarget,
     /// HTTP.
@@ -333,7 +329,7 @@ pub struct MirrorRunArgs {
 /// `helixstream mirror verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// From where to where.
+    /// The topics and the tables.
     #[command(flatten)]
     pub target: MirrorTarget,
     /// Compare this topic only [default: all that are mirrored]
@@ -353,11 +349,10 @@ pub struct VerifyArgs {
 /// `helixstream mirror backfill`.
 #[derive(Args, Debug)]
 pub struct BackfillArgs {
-    /// From where to where.
+    /// The topics and the tables.
     #[command(flatten)]
     pub target: MirrorTarget,
-    /// Where to begin: `earliest` fills an empty database from the first record that Kafka has; `checkpoint` goes on where
-    /// the tables are; `unread` reads rows again whose schema was unknown, and needs no Kafka.
+    /// Start of the backfill: `earliest` fills an empty database from the first record that Kafka has; `checkpoint` continues at the checkpoints of the tables; `unread` reads rows again whose schema was unknown, and needs no Kafka.
     #[arg(long, value_name = "WHERE", env = "HELIXSTREAM_FROM", value_enum, default_value_t = BackfillFrom::Earliest)]
     pub from: BackfillFrom,
 }
@@ -376,12 +371,12 @@ pub enum BackfillFrom {
 /// `helixstream state`.
 #[derive(Args, Debug)]
 pub struct StateArgs {
-    /// What to print.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: StateAction,
 }
 
-/// What to print of the state.
+/// The commands of `helixstream state`.
 #[derive(Debug, Subcommand)]
 pub enum StateAction {
     /// Print one memory, as JSON; exit 1 when the state holds none of that id
@@ -403,10 +398,10 @@ pub enum StateAction {
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
 pub struct StateTarget {
-    /// Folder of the state; all its slots are looked into.
+    /// Folder of the state; all its slots are searched.
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: PathBuf,
-    /// Topology whose resolver settings show the memories [default: built-in defaults]
+    /// Topology file whose resolver settings are used to show the memories [default: built-in defaults]
     #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
     pub topology: Option<PathBuf>,
     /// Override a setting, as `run` does. HELIXSTREAM_SET holds several, separated by `;` or new lines.

@@ -9,19 +9,19 @@ use super::KafkaArgs;
 /// `helixstream conflicts`.
 #[derive(Args, Debug)]
 pub struct ConflictsCommand {
-    /// What to do with them.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: ConflictsAction,
 }
 
-/// What to do with conflicts.
+/// The commands of `helixstream conflicts`.
 #[derive(Debug, Subcommand)]
 pub enum ConflictsAction {
-    /// List conflicts, by default those that wait for somebody to decide
+    /// List conflicts, by default those that wait for a decision
     List(ListArgs),
-    /// Show one conflict: who contends, what shows meanwhile, what ended it
+    /// Show one conflict: its contenders, the value that is shown meanwhile, and the event that ended it
     Show(ShowArgs),
-    /// Settle a conflict: publishes an update that has seen all who contend, and so ends it
+    /// Settle a conflict: publish an update that has seen all contenders, which ends it
     ///
     /// The update is an ordinary memory.updated on the events topic. Its id follows from the conflict's and its time from
     /// the contenders', so publishing it again changes nothing.
@@ -45,13 +45,13 @@ pub struct ListArgs {
     /// Where they are.
     #[command(flatten)]
     pub target: ConflictsTarget,
-    /// Only those that stand so.
+    /// List only conflicts of this status.
     #[arg(long, value_enum, default_value_t = StatusFilter::Pending, env = "HELIXSTREAM_STATUS")]
     pub status: StatusFilter,
-    /// Only those of this user's memories.
+    /// List only conflicts of this user's memories.
     #[arg(long, value_name = "USER_ID", env = "HELIXSTREAM_USER")]
     pub user: Option<String>,
-    /// Only those of this memory.
+    /// List only conflicts of this memory.
     #[arg(long, value_name = "MEMORY_ID", env = "HELIXSTREAM_MEMORY")]
     pub memory: Option<String>,
     /// Text, or a JSON object a line.
@@ -80,10 +80,10 @@ pub struct ResolveArgs {
     /// Where it is.
     #[command(flatten)]
     pub target: ConflictsTarget,
-    /// What this event wrote wins, in each field that no --path names.
+    /// Id of the event whose writes win, in each field that no --path names.
     #[arg(long, value_name = "EVENT_ID", env = "HELIXSTREAM_WINNER")]
     pub winner: Option<String>,
-    /// A field of the conflict, as it is listed; the --value of the same place is for it. Repeatable; may be left out where the
+    /// A field of the conflict, as it is listed; the --value at the same position is its value. Repeatable; may be omitted where the
     /// conflict is about one field.
     #[arg(long, value_name = "PATH", env = "HELIXSTREAM_PATH", action = ArgAction::Append)]
     pub path: Vec<String>,
@@ -92,7 +92,7 @@ pub struct ResolveArgs {
     pub value: Vec<String>,
 }
 
-/// How a conflict stands.
+/// The status of a conflict, as a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatusFilter {
     /// A custom resolver deferred.
@@ -101,7 +101,7 @@ pub enum StatusFilter {
     /// The strategy decided.
     #[value(name = "auto_resolved")]
     AutoResolved,
-    /// It stands no more.
+    /// It has ended.
     #[value(name = "superseded")]
     Superseded,
     /// Any of these.

@@ -11,8 +11,7 @@ pub struct HttpArgs {
     /// out (0.0.0.0:8080) [default: for `run` the file's]
     #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
     pub http_listen: Option<String>,
-    /// Ask for a bearer token of this file on everything but /live and /ready; `helixstream http token` makes its lines. It is
-    /// read again when it changes [default: the file's]
+    /// Require a bearer token of this file on every path except /live and /ready; `helixstream http token` creates its lines. The file is read again when it changes [default: the file's]
     #[arg(long, value_name = "F", env = "HELIXSTREAM_HTTP_TOKEN_FILE")]
     pub http_token_file: Option<PathBuf>,
     /// Answer only requests for these hosts, separated by commas, besides `localhost` and IP addresses [default: the file's, else every
@@ -31,15 +30,15 @@ pub struct HttpArgs {
 /// `helixstream http`.
 #[derive(Args, Debug)]
 pub struct HttpCommand {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub action: HttpAction,
 }
 
-/// What to do about HTTP.
+/// The commands of `helixstream http`.
 #[derive(Debug, Subcommand)]
 pub enum HttpAction {
-    /// Make a token and its line of the token file
+    /// Create a token and its line of the token file
     ///
     /// Prints the token, which is kept nowhere else, and below it the line for --http-token-file, which holds the token's
     /// SHA-256 only. With --append the line goes into the file, and only the token is printed.
@@ -49,10 +48,10 @@ pub enum HttpAction {
 /// `helixstream http token`.
 #[derive(Args, Debug)]
 pub struct TokenArgs {
-    /// Who the token is for, as logs name it: letters, digits, `.`, `_`, `-` and `@`
+    /// Name of the token, which logs show: letters, digits, `.`, `_`, `-` and `@`
     #[arg(long, value_name = "NAME", env = "HELIXSTREAM_NAME")]
     pub name: String,
-    /// What it allows: `read` pages, `act` (change something)
+    /// Rights of the token: `read` (pages), `act` (change something)
     #[arg(
         long,
         value_name = "RIGHTS",
@@ -65,7 +64,7 @@ pub struct TokenArgs {
     /// Ids of the users that it may see, separated by commas [default: all]
     #[arg(long, value_name = "USERS", env = "HELIXSTREAM_USERS", value_delimiter = ',')]
     pub users: Option<Vec<String>>,
-    /// Append the line to this token file; made with mode 0600 if missing
+    /// Append the line to this token file, which is created with mode 0600 if it is missing
     #[arg(long, value_name = "F", env = "HELIXSTREAM_APPEND")]
     pub append: Option<PathBuf>,
 }

@@ -15,10 +15,10 @@ const SECURITY: &str = "Kafka security";
 /// Where Kafka is.
 #[derive(Args, Clone, Debug)]
 pub struct KafkaArgs {
-    /// Brokers to ask first, separated by commas [default: the file's, else localhost:9092]
+    /// Bootstrap servers, separated by commas [default: the file's, else localhost:9092]
     #[arg(long, value_name = "H:P", env = "HELIXSTREAM_BOOTSTRAP_SERVERS")]
     pub bootstrap_servers: Option<String>,
-    /// A setting of librdkafka, such as compression.type=lz4. Repeatable. What would break exactly once is refused.
+    /// A setting of librdkafka, such as compression.type=lz4. Repeatable. Settings that would break exactly-once processing are refused.
     /// HELIXSTREAM_X holds several, separated by `;` or new lines; HELIXSTREAM_X_FILE names a file of them, one a line.
     /// Passwords do not belong on a command line, where other users of the machine can read them: use
     /// HELIXSTREAM_KAFKA_PASSWORD_FILE.
@@ -60,7 +60,7 @@ pub struct KafkaSecurityArgs {
     /// HELIXSTREAM_KAFKA_KEY_PASSWORD]
     #[arg(long, value_name = "FILE", help_heading = SECURITY)]
     pub kafka_key_password_file: Option<PathBuf>,
-    /// OAUTHBEARER: where tokens are got from [variable: HELIXSTREAM_KAFKA_OAUTH_TOKEN_ENDPOINT_URL]
+    /// OAUTHBEARER: token endpoint [variable: HELIXSTREAM_KAFKA_OAUTH_TOKEN_ENDPOINT_URL]
     #[arg(long, value_name = "URL", help_heading = SECURITY)]
     pub kafka_oauth_token_endpoint_url: Option<String>,
     /// OAUTHBEARER: our id at the token endpoint [variable: HELIXSTREAM_KAFKA_OAUTH_CLIENT_ID]
@@ -70,7 +70,7 @@ pub struct KafkaSecurityArgs {
     /// HELIXSTREAM_KAFKA_OAUTH_CLIENT_SECRET]
     #[arg(long, value_name = "FILE", help_heading = SECURITY)]
     pub kafka_oauth_client_secret_file: Option<PathBuf>,
-    /// OAUTHBEARER: the scope that is asked for [variable: HELIXSTREAM_KAFKA_OAUTH_SCOPE]
+    /// OAUTHBEARER: the scope that is requested [variable: HELIXSTREAM_KAFKA_OAUTH_SCOPE]
     #[arg(long, value_name = "SCOPE", help_heading = SECURITY)]
     pub kafka_oauth_scope: Option<String>,
     /// OAUTHBEARER: certificates (PEM) of the authorities that sign the token endpoint's [default: the system's] [variable:
@@ -80,7 +80,7 @@ pub struct KafkaSecurityArgs {
 }
 
 impl KafkaSecurityArgs {
-    /// The value of each flag that was given, by the flag's name without `--kafka-`, with `_` in the place of `-`.
+    /// The value of each flag that is present, by the flag's name without `--kafka-`, with `_` in the place of `-`.
     pub fn given(&self) -> Vec<(&'static str, OsString)> {
         let text = |value: &Option<String>| value.as_ref().map(OsString::from);
         let path = |value: &Option<PathBuf>| value.as_ref().map(|path| path.as_os_str().to_owned());

@@ -8,22 +8,21 @@ use super::kafka::KafkaArgs;
 /// `helixstream topics`.
 #[derive(Args, Debug)]
 pub struct TopicsArgs {
-    /// What to do with them.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: TopicsAction,
 }
 
-/// What to do with a topology's topics.
+/// The commands of `helixstream topics`.
 #[derive(Debug, Subcommand)]
 pub enum TopicsAction {
-    /// Print what `create` would make, and change nothing
+    /// Print the topics that `create` would create, and change nothing
     Plan(TopicsTarget),
-    /// Make the source, sink and internal topics that are missing; those that exist are left as they are
+    /// Create the missing source, sink and internal topics; existing ones stay as they are
     Create(TopicsTarget),
-    /// Say what is missing or set in a way that loses records, and which rights are missing; exit 1 when something is
+    /// Report missing topics, settings that lose records, and missing rights; exit 1 if there are any
     ///
-    /// The brokers are asked which operations they allow this principal on topics, groups and the cluster. The transactional
-    /// id, which cannot be asked about, is tried.
+    /// Asks the brokers which operations they allow this principal on topics, groups and the cluster. They cannot be asked about a transactional id, so it is tried.
     Check(CheckArgs),
     /// Print the ACLs that each command needs, as commands of kafka-acls.sh; asks no broker
     Acls(AclsArgs),
@@ -60,7 +59,7 @@ pub struct CheckArgs {
     /// Which topics.
     #[command(flatten)]
     pub target: TopicsTarget,
-    /// Check the rights for this. Repeatable [default: run, and mirror where the file has a `postgres_url`]
+    /// Check the rights for this purpose. Repeatable [default: run, and mirror where the file has a `postgres_url`]
     #[arg(long = "for", value_name = "PURPOSE", value_enum, action = ArgAction::Append)]
     pub purposes: Vec<Purpose>,
 }
@@ -71,15 +70,15 @@ pub struct AclsArgs {
     /// Which topics.
     #[command(flatten)]
     pub target: TopicsTarget,
-    /// Who is to have the rights, such as User:helixstream [default: the SASL user, else User:NAME]
+    /// Principal that is to have the rights, such as User:helixstream [default: the SASL user, else User:NAME]
     #[arg(long, value_name = "TYPE:NAME", env = "HELIXSTREAM_PRINCIPAL")]
     pub principal: Option<String>,
-    /// Print the rights for this alone. Repeatable [default: all]
+    /// Print the rights for this purpose alone. Repeatable [default: all]
     #[arg(long = "for", value_name = "PURPOSE", value_enum, action = ArgAction::Append)]
     pub purposes: Vec<Purpose>,
 }
 
-/// What somebody needs rights for.
+/// A purpose for which rights are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Purpose {
     /// `run`, on topics that `topics create` has made; with a mirror of its own it needs those of `mirror` too
@@ -110,13 +109,13 @@ impl Purpose {
         Purpose::value_variants()
     }
 
-    /// What it is, in words, as the help says it.
+    /// The purpose in words, as the help says it.
     pub fn text(self) -> String {
         let value = self.to_possible_value();
         value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
-    /// As it is given to `--for`.
+    /// The value of `--for` for it.
     pub fn name(self) -> String {
         self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
     }

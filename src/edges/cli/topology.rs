@@ -7,15 +7,15 @@ use clap::{Args, Subcommand, ValueEnum};
 /// `helixstream topology`.
 #[derive(Args, Debug)]
 pub struct TopologyCommand {
-    /// What to do with it.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: TopologyAction,
 }
 
-/// What to do with a topology file. None of it needs a broker.
+/// The commands of `helixstream topology`. None of them needs a broker.
 #[derive(Debug, Subcommand)]
 pub enum TopologyAction {
-    /// Say all that is wrong with a topology file, each with its place and the fix; exit 2 when something is
+    /// Report every problem of a topology file with its place and its fix; exit 2 if there is one
     Check {
         /// The topology file.
         #[arg(value_name = "F")]
@@ -26,11 +26,11 @@ pub enum TopologyAction {
         /// The topology file.
         #[arg(value_name = "F")]
         file: PathBuf,
-        /// In which form.
+        /// Form of the description.
         #[arg(long, value_enum, default_value_t = DescribeFormat::Text, env = "HELIXSTREAM_FORMAT")]
         format: DescribeFormat,
     },
-    /// Say what a change does to stores, topics and state; exit 1 when state does not survive it
+    /// Show the effect of a change on stores, topics and state; exit 1 when state does not survive it
     Diff {
         /// The topology file as it was.
         #[arg(value_name = "OLD")]
@@ -46,7 +46,7 @@ pub enum TopologyAction {
 /// Forms of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DescribeFormat {
-    /// As Kafka Streams describes one.
+    /// Text, as Kafka Streams describes a topology.
     Text,
     /// A flowchart for Markdown.
     Mermaid,

@@ -107,7 +107,7 @@ impl AssignedTask {
         if !self.state.allows(next) {
             return Err(Error::Bug(format!("task {} went from state {} to {next}", self.id, self.state)));
         }
-        tracing::debug!(task = %self.id, from = %self.state, to = %next, "task state");
+        tracing::debug!(task = %self.id, from = %self.state, to = %next, "the task changed its state");
         self.state = next;
         Ok(())
     }

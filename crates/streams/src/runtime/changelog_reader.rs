@@ -116,7 +116,7 @@ pub(super) fn read_changelog(
         apply_batch(db, progress, &batch, end)?;
         restoration.report_progress(new, restored, of);
     }
-    tracing::info!(task = %restoration.id, %changelog, records = restored, "restored");
+    tracing::info!(task = %restoration.id, %changelog, records = restored, "store restored from its changelog");
     Ok(())
 }
 

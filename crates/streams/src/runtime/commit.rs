@@ -283,7 +283,7 @@ pub(super) fn retried(
     loop {
         match call() {
             Err(Error::Retry(what)) if instance.now() < deadline && instance.renewals() == renewal => {
-                tracing::debug!("again: {what}")
+                tracing::debug!("a transactional call failed and is retried: {what}")
             }
             other => return other,
         }

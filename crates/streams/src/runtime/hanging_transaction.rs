@@ -60,15 +60,17 @@ impl StreamThread {
                 hanging.is_reported = true;
                 let (topic, partition) = (&assigned.source.topic, assigned.source.partition);
                 let what = format!(
-                    "task {} reads nothing behind offset {from} of {topic}-{partition}: a transaction has been open there for more than {patience:?} [HS1007]",
+                    "task {} reads nothing behind offset {from} of {topic}-{partition}: a hanging transaction has \
+                     been open there for more than {patience:?} [HS1007]",
                     assigned.id
                 );
                 self.instance.metrics().set_hanging_transaction(assigned.id, Some(what));
                 tracing::warn!(
                     code = "HS1007",
                     task = %assigned.id,
-                    "{topic}-{partition}: a transaction has been open at offset {from} for {patience:?}, and the log up to {end} cannot be read before it ends; \
-                     `kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --topic {topic} --partition {partition}` finds it, `abort` ends it \
+                    "{topic}-{partition}: a hanging transaction has been open at offset {from} for {patience:?}, and \
+                     the log up to {end} cannot be read before it ends; `kafka-transactions.sh --bootstrap-server \
+                     HOST:PORT find-hanging --topic {topic} --partition {partition}` finds it, `abort` ends it \
                      (brokers of Kafka 4.3.0 to 4.4.0 forget to end some when they start again: KAFKA-20734)"
                 );
             }

@@ -197,7 +197,7 @@ impl HealthCheck {
                 self.troubles.push(trouble);
             } else {
                 let lasted = now.saturating_sub(trouble.since).as_secs();
-                tracing::info!("over after {lasted} s: {}", trouble.what);
+                tracing::info!("a problem that /ready reported is over after {lasted} s: {}", trouble.what);
             }
         }
         for (name, Found { since, code, what }) in found {

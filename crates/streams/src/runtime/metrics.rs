@@ -50,7 +50,7 @@ pub struct ThreadSnapshot {
     pub commits: u64,
     /// Transactions aborted.
     pub aborts: u64,
-    /// Producers lost and made anew.
+    /// Producers that failed and were replaced by new ones.
     pub producers_lost: u64,
     /// Time spent in commits, microseconds.
     pub commit_micros: u64,
@@ -262,7 +262,7 @@ impl Metrics {
         }
     }
 
-    /// Bytes that stores in memory take, about.
+    /// Bytes that stores in memory use, about.
     pub fn memory_store_bytes(&self) -> usize {
         self.memory_stores.load(Ordering::Relaxed)
     }

@@ -33,7 +33,9 @@ impl StreamThread {
             Ok(Deletion::Done) => {}
             Ok(Deletion::Unsupported(what)) => instance.log_unsupported_purge(&what),
             Err(error) if error.is_fatal() => instance.fail(error),
-            Err(error) => tracing::info!("repartition topics are not purged this time: {error}"),
+            Err(error) => tracing::info!(
+                "could not purge processed records from the repartition topics; the next purge tries again: {error}"
+            ),
         }));
     }
 }

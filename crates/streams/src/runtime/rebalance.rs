@@ -16,7 +16,11 @@ impl StreamThread {
         self.instance.agreement.question();
         match event {
             GroupEvent::Assigned(partitions) => {
-                tracing::info!(thread = self.index, partitions = partitions.len(), "assigned");
+                tracing::info!(
+                    thread = self.index,
+                    partitions = partitions.len(),
+                    "partitions were assigned to this thread"
+                );
                 self.commit_for_event()?;
                 let assigned = self.fetching.assign(&[]);
                 self.recover(assigned)?;
@@ -26,12 +30,20 @@ impl StreamThread {
                 Ok(())
             }
             GroupEvent::Revoked(partitions) => {
-                tracing::info!(thread = self.index, partitions = partitions.len(), "revoked");
+                tracing::info!(
+                    thread = self.index,
+                    partitions = partitions.len(),
+                    "partitions were revoked from this thread"
+                );
                 self.commit_for_event()?;
                 self.remove_tasks(&partitions)
             }
             GroupEvent::Lost(partitions) => {
-                tracing::info!(thread = self.index, partitions = partitions.len(), "lost");
+                tracing::info!(
+                    thread = self.index,
+                    partitions = partitions.len(),
+                    "partitions were lost: this thread is no longer a member of its group"
+                );
                 self.recover(Err(Error::Aborted("partitions were lost".to_owned())))?;
                 self.remove_tasks(&partitions)
             }
@@ -117,7 +129,7 @@ impl StreamThread {
             && producer.fatal_error().is_none()
             && let Err(error) = producer.abort(self.instance.config.call_timeout)
         {
-            tracing::debug!("the last transaction is left to its timeout: {error}");
+            tracing::debug!("could not abort the last transaction, which the broker ends at its timeout: {error}");
         }
         self.in_transaction = false;
         let tasks = self.tasks.remove_all();

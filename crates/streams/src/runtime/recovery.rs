@@ -54,7 +54,10 @@ impl StreamThread {
             Error::Retry(what) => self.tolerate_failed_poll(what),
             Error::Aborted(what) | Error::Record(what) => {
                 // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
-                tracing::info!(thread = self.index, "aborted, processing again: {what}");
+                tracing::info!(
+                    thread = self.index,
+                    "the transaction was aborted and its records are processed again: {what}"
+                );
                 self.metrics().set_back(&what);
                 self.abort_transaction()
             }
@@ -93,7 +96,7 @@ impl StreamThread {
                 self.index
             )));
         }
-        tracing::debug!(thread = self.index, "again: {what}");
+        tracing::debug!(thread = self.index, "a poll failed and is retried: {what}");
         Ok(())
     }
 
@@ -168,7 +171,7 @@ impl StreamThread {
         let is_explained = !self.instance.metrics().troubles().is_empty();
         let wait = if count < MANY_LOSSES { FIRST_WAIT } else { LONG_WAIT * (count - MANY_LOSSES + 1) as u32 };
         if count < MANY_LOSSES || is_explained {
-            tracing::info!("the producer `{id}` is made anew: {what}");
+            tracing::info!("the producer `{id}` is replaced by a new one: {what}");
             return self.replace_producer(wait);
         }
         let advice = match is_fenced {

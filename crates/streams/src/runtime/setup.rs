@@ -245,8 +245,8 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
         max_bytes.insert(name.to_owned(), limit.min(config.max_record_bytes));
         if limit < batch_bytes {
             tracing::info!(
-                "topic `{name}` takes batches of at most {limit} bytes ({setting}), so this instance makes its batches that small; they would have \
-                 {batch_bytes} bytes otherwise"
+                "topic `{name}` accepts batches of at most {limit} bytes ({setting}), so this instance uses this \
+                 batch size instead of {batch_bytes} bytes"
             );
             batch_bytes = limit;
         }

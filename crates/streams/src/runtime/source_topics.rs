@@ -118,7 +118,7 @@ fn grown(plan: &Plan, was: i32, is: i32) -> Result<bool> {
             store.name
         )));
     }
-    tracing::info!("source topic `{topic}` has grown from {was} to {is} partitions: the group shares out the new ones");
+    tracing::info!("source topic `{topic}` has grown from {was} to {is} partitions: the group assigns the new ones");
     Ok(true)
 }
 
@@ -185,7 +185,7 @@ impl StreamThread {
 
     /// A coordinator that loads or moves is in order and is asked again; only a failure that lasts is for somebody to act on.
     fn check_failed(&mut self, now: Duration, error: &Error) {
-        tracing::debug!("the group and the sources could not be looked at: {error}");
+        tracing::debug!("could not check the membership and the source topics: {error}");
         let since = *self.source_check.failing_since.get_or_insert(now);
         let lasted = now.saturating_sub(since);
         // While Kafka is away, the watch has said so.

@@ -463,7 +463,7 @@ impl StreamThread {
             )));
         }
         // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
-        tracing::info!(task = %assigned.id, "the task cannot be restored yet and is tried again: {error}");
+        tracing::info!(task = %assigned.id, "task restoration failed and is retried: {error}");
         assigned.retry_at = now + assigned.backoff.next();
         assigned.close_dirty(matches!(error, Error::Corrupted { .. }))
     }
