@@ -1,4 +1,4 @@
-//! What the formats of events and outputs cost, and a script as a resolver: the real tasks in the driver, with state in memory and
+//! Measures the cost of the formats of events and outputs, and of a script as a resolver: the real tasks in the driver, with state in memory and
 //! no broker, so that the difference stands out. Processor time is that of the whole process: a script has a thread of its own.
 
 use super::generator::Generated;

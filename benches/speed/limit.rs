@@ -28,7 +28,7 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// What was added since.
+    /// The difference since an earlier reading.
     pub fn since(self, before: Volume) -> Volume {
         Volume { records: self.records - before.records, bytes: self.bytes - before.bytes }
     }
@@ -38,7 +38,7 @@ impl Volume {
     }
 }
 
-/// What the pipeline moved.
+/// Volumes that the pipeline moved.
 pub struct Volumes {
     /// Read first.
     pub events: Volume,

@@ -32,7 +32,7 @@ use stream::Job;
 use table::Table;
 use testkit::secure::{self, Login, SecureBroker};
 
-/// What is measured, from the variables.
+/// Settings of a measurement, from the variables.
 pub struct BenchSettings {
     /// Events.
     pub events: u64,

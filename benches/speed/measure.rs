@@ -1,4 +1,4 @@
-//! What a process or a thread of this machine has used, from `/proc`.
+//! Resources used by a process or a thread of this machine, from `/proc`.
 
 use anyhow::{Context as _, Result};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 /// Clock ticks a second in `/proc`: fixed on Linux.
 const TICKS: f64 = 100.0;
 
-/// What a piece of work took.
+/// Resources that a piece of work used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
     /// Seconds of the clock.
@@ -33,7 +33,7 @@ impl Watch {
         Ok(Watch { pid: None, start: Instant::now(), cpu_s: thread_cpu_s()? })
     }
 
-    /// What was used since.
+    /// The resources used since an earlier reading.
     pub fn read(&self) -> Result<Spent> {
         let cpu_s = self.pid.map_or_else(thread_cpu_s, process_cpu_s)? - self.cpu_s;
         Ok(Spent { wall_s: self.start.elapsed().as_secs_f64(), cpu_s })
@@ -83,7 +83,7 @@ pub fn peak_mib(pid: u32) -> Result<Option<u64>> {
     Ok(number_of(&text, "VmHWM:").map(|kib| kib / 1024))
 }
 
-/// What the figures hold for.
+/// Conditions under which the figures hold.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);

@@ -1,4 +1,4 @@
-//! What one small event costs at a memory that already holds 10, 1,000 or 100,000 live writes: time, rows read, bytes written.
+//! Measures the cost of one small event at a memory that already holds 10, 1,000 or 100,000 live writes: time, rows read, bytes written.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const LEAST_ROUNDS: usize = 101;
 const LEAST_TIME: Duration = Duration::from_millis(200);
 const MEMORY: &str = "mem-bench";
 
-/// Who wrote what the memory holds.
+/// Writers of the memory's content.
 #[derive(Clone, Copy)]
 enum Writers {
     /// One after the other: each has seen all.

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const LOOK_AT_OFFSETS: Duration = Duration::from_millis(100);
 const LIMIT_S: f64 = 3600.0;
 
-/// What is run.
+/// The job that is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Resolving alone, which is what the anchor does.
@@ -114,11 +114,11 @@ pub fn prepare(settings: &BenchSettings, broker: &Broker, input: &Input) -> Resu
     Ok(())
 }
 
-/// What a run of the pipeline gave.
+/// Result of a run of the pipeline.
 pub struct Run {
     /// Its line.
     pub row: Row,
-    /// What it moved.
+    /// Volumes that it moved.
     pub volumes: Volumes,
 }
 

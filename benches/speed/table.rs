@@ -8,7 +8,7 @@ use std::fmt;
 /// One line; what does not apply is `None`.
 #[derive(Debug, Default)]
 pub struct Row {
-    /// What was measured.
+    /// Name of the measurement.
     pub step: String,
     /// Records that went in.
     pub records: u64,
@@ -22,7 +22,7 @@ pub struct Row {
     pub broker_cpu_s: Option<f64>,
     /// Greatest resident memory, MiB.
     pub peak_mib: Option<u64>,
-    /// What else is worth knowing.
+    /// A remark.
     pub notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What decides the outputs of a topology, as the digest that the instances of an application compare.
+//! Digest of everything that decides the outputs of a topology, as the digest that the instances of an application compare.
 //!
 //! Everything that another record could come of belongs to it: the graph, formats, the resolver, limits, scripts and snapshots. What only says how
 //! the same records come about does not: connections, threads, memory, intervals of the engine, where a store lies, the mirror. What stands
@@ -16,7 +16,7 @@ use crate::domain::event::Encoding;
 use crate::domain::settings::ResolverSettings;
 use crate::streams::topology::TopologyDigest;
 
-/// What is compared, by the names that a refusal tells.
+/// The parts that are compared, by the names that a refusal uses.
 const PARTS: [&str; 6] = ["graph", "formats", "resolver", "limits", "scripts", "snapshots"];
 
 /// The digest of a checked file, as settings and flags have changed it. `reads_avro` says whether a schema registry is named, without which
@@ -41,7 +41,7 @@ fn has_operator(file: &File, name: &str) -> bool {
     file.graph.nodes.iter().any(|node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == name))
 }
 
-/// Who takes what from whom, topics, keys, what operators are told, and stores by name and retention. A source's partitions may grow, so
+/// The graph: inputs of nodes, topics, keys, parameters of operators, and stores by name and retention. A source's partitions may grow, so
 /// they are not part of it.
 fn graph(file: &File) -> Value {
     let nodes: Map<String, Value> = file.graph.nodes.iter().map(|node| (node.name.clone(), shown(node))).collect();
@@ -72,7 +72,7 @@ fn shown(node: &Node) -> Value {
     }
 }
 
-/// What records are read and written as.
+/// Formats in which records are read and written.
 fn formats(file: &File, reads_avro: bool) -> Value {
     let mut all = Map::new();
     for node in &file.graph.nodes {
@@ -119,7 +119,7 @@ fn resolver(file: &File) -> Value {
     json!({ "rules": changed(pairs, Value::String), "strategies": overrides })
 }
 
-/// What is too large, and what a script may take.
+/// Limits of sizes, and of scripts.
 fn limits(values: &Values) -> Value {
     let all = |values: &Values| {
         let number = |n: usize| n as u64;
@@ -138,7 +138,7 @@ fn limits(values: &Values) -> Value {
     changed(pairs, |n| json!(n))
 }
 
-/// What decides each field whose strategy is custom: a script's text, or the name and version of a function of the program.
+/// Resolver of each field whose strategy is custom: a script's text, or the name and version of a function of the program.
 fn scripts(file: &File, custom: &Custom) -> Result<Value, CommandError> {
     let known = names(&file.scripts, &custom.names());
     let mut all = Map::new();

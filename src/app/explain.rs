@@ -139,7 +139,7 @@ fn from_root(target: &str) -> String {
     target.strip_prefix("../").map_or_else(|| format!("docs/{target}"), str::to_owned)
 }
 
-/// What stands between backticks stays as it is.
+/// Text between backticks stays as it is.
 fn without_marks(markdown: &str) -> String {
     let parts = markdown.split('`').enumerate();
     parts.map(|(index, part)| if index % 2 == 0 { part.replace("**", "") } else { part.to_owned() }).collect()

@@ -17,7 +17,7 @@ use crate::secret::SecretSource;
 const OTHER_TOKENS: [&str; 2] = ["sasl.oauthbearer.", "enable.sasl.oauthbearer.unsecure.jwt"];
 const METHOD: &str = "sasl.oauthbearer.method";
 
-/// What one place says.
+/// Settings of one source.
 struct Layer {
     place: String,
     named: Vec<NamedValue>,
@@ -35,7 +35,7 @@ struct Setting {
 /// The settings of librdkafka that file, variables and flags come to, checked as a whole.
 ///
 /// # Errors
-/// What does not go together, is missing, is refused, or names a file that cannot be read.
+/// A setting contradicts another one, is missing, is refused, or names a file that cannot be read.
 pub fn settings(args: &KafkaArgs, file: Option<&File>) -> Result<PassThrough, CommandError> {
     let layers = [of_file(file)?, of_variables()?, of_flags(args)?];
     let mut settings: Vec<Setting> = Vec::new();

@@ -16,7 +16,7 @@ pub struct KillAt {
 }
 
 impl KillAt {
-    /// What the variable says; `None` where it is not set.
+    /// Value of the variable; `None` where it is not set.
     ///
     /// # Errors
     /// As for [`KillAt::parse`].

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees of a running instance, and the rate that all else shows.
+//! The live line of a running instance on a terminal, and the rate that all other places show.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What `/ready` and `/metrics` show: the engine's and the mirror's plain figures, under Prometheus' names.
+//! Content of `/ready` and `/metrics`: the engine's and the mirror's plain figures, under Prometheus' names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -36,7 +36,7 @@ fn shared(file: &File) -> Option<&str> {
 /// How long a mirror does before the partition rests: it serves its group on the same thread.
 const MIRROR_WAIT: Duration = Duration::from_millis(50);
 
-/// What reads and writes Avro, for the stream and for the mirror: of one registry's answers, so that both know the same.
+/// Codec for Avro, for the stream and for the mirror: of one registry's answers, so that both know the same.
 pub struct Codecs {
     /// Of the stream, or the replay.
     pub stream: Option<Arc<dyn Codec>>,

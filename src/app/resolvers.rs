@@ -50,13 +50,13 @@ impl Custom {
     }
 }
 
-/// What decides the fields of a topology whose strategy is `custom`, if any is.
+/// Resolvers of the fields of a topology whose strategy is `custom`, if there are any.
 pub type Resolver = Option<Arc<dyn CustomResolver>>;
 
 /// Compiles the scripts of a topology and joins them with the program's own.
 ///
 /// # Errors
-/// What is wrong with a script, or which resolver is not there.
+/// A script is refused, or a resolver is missing.
 pub fn join(file: &File, custom: &Custom) -> Result<Resolver, CommandError> {
     let registered = custom.0.iter().map(|(name, registered)| (name.clone(), registered.resolver.clone()));
     let mut all: BTreeMap<String, Arc<dyn CustomResolver>> = registered.collect();

@@ -204,7 +204,7 @@ pub fn once_made<T>(
     Ok(None)
 }
 
-/// What a look at the files found.
+/// Result of a check of the files.
 #[derive(Debug, PartialEq, Eq)]
 enum FileChange {
     /// All is as the clients in use were made with.
@@ -221,16 +221,16 @@ enum FileChange {
 struct Changed {
     /// The files that have changed.
     paths: Vec<PathBuf>,
-    /// What all files hold now.
+    /// Reads the content of all files.
     digests: Vec<u128>,
 }
 
 /// Files and digests of their content. No content is kept.
 struct WatchedFiles {
     paths: Vec<PathBuf>,
-    /// What the clients in use were made with.
+    /// Content with which the clients in use were created.
     in_use: Vec<u128>,
-    /// What the last look found, where it was something else.
+    /// Content that the last check found, where it differs.
     seen: Option<Vec<u128>>,
 }
 

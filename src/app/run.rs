@@ -64,7 +64,7 @@ struct RunPlan {
     state_access: StateAccess,
     database: Option<Database>,
     mirror_codec: Option<Arc<dyn Codec>>,
-    /// What the instances of the application compare.
+    /// Digest that the instances of the application compare.
     digest: TopologyDigest,
     accepted_change: Option<String>,
     /// Topics of which what is gone is skipped.
@@ -186,7 +186,7 @@ fn watch_files(
     Rotation::start(watched, current, read, Box::new(renew))
 }
 
-/// What a retention of tombstones costs.
+/// Warns of the cost of a retention of tombstones.
 fn warn_of_retention(file: &File) {
     if file.values.resolver.tombstone_retention_ns.is_some() {
         tracing::warn!(
@@ -342,7 +342,7 @@ impl Threads {
 
     /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
     ///
-    /// What is looked at meanwhile may end the wait, too.
+    /// An error of `look` ends the wait as well.
     fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut() -> anyhow::Result<()>) -> Option<CommandError> {
         loop {
             match self.ends.recv_timeout(LOOK) {

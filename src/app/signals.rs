@@ -1,4 +1,4 @@
-//! What commands that go on until a signal share: the signal itself, and work that it may cut short.
+//! Shared parts of commands that run until a signal: the signal itself, and work that it may cut short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -29,7 +29,7 @@ use crate::streams::topology::StoreKind;
 pub const KEPT_TOPOLOGY: &str = "topology.toml";
 const KEPT_SETTINGS: &str = "settings";
 
-/// What is shown where a slot keeps no topology.
+/// Name that is shown where a slot keeps no topology.
 const MEMORY_TOPOLOGY: &str = include_str!("../../topologies/memory.toml");
 
 /// The texts of a run, which its slot keeps beside the state.
@@ -150,7 +150,7 @@ fn print(json: &[u8]) -> anyhow::Result<bool> {
     }
 }
 
-/// What there is of memories.
+/// Memories that were found.
 struct Found {
     open: Vec<Open>,
     /// Stores that are kept in memory.

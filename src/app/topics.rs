@@ -18,7 +18,7 @@ use crate::streams::ports::{Admin, BatchLimit, NewTopic};
 use crate::streams::runtime::{RuntimeConfig, batch_limit, check_metadata, internal_topics};
 use crate::streams::topology::Topology;
 
-/// What a topic is for, which decides how it may be set.
+/// Purpose of a topic, which decides its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Source,
@@ -107,7 +107,7 @@ fn require(
     Ok(())
 }
 
-/// What the principal lacks for these purposes; for those of `run` where none is named.
+/// Rights for these purposes that the principal lacks; the purposes of `run` are the default.
 fn rights_report(
     purposes: &[Purpose],
     admin: &ClusterAdmin,
@@ -261,7 +261,7 @@ fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), CommandE
     }
 }
 
-/// What is wrong loses records and fails the check; what is only remarkable is a warning.
+/// Problems lose records and fail the check; remarks are warnings.
 fn check(
     admin: &dyn Admin,
     file: &File,
@@ -321,7 +321,7 @@ fn check(
     }
 }
 
-/// What no broker tells the rights on.
+/// Resources whose rights no broker reports.
 fn not_asked(report: &rights::Report) -> String {
     match report.absent.len() {
         0 => String::new(),
@@ -329,7 +329,7 @@ fn not_asked(report: &rights::Report) -> String {
     }
 }
 
-/// What a topic that is written to takes, against what is sent to it.
+/// Compares the batch limit of a topic with the batches that are sent to it.
 fn size_remarks(wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool, String)> {
     let sent = wanted.topic.config.iter().find(|(name, _)| name == "max.message.bytes");
     let sent = sent.and_then(|(_, bytes)| bytes.parse::<usize>().ok());
@@ -364,7 +364,7 @@ fn size_remarks(wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool
     remarks
 }
 
-/// What is wrong (`true`) or remarkable about a topic's settings.
+/// Problems (`true`) and remarks about a topic's settings.
 fn remarks(file: &File, wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool, String)> {
     let has = |key: &str| config.get(key).map(String::as_str).unwrap_or_default();
     let number = |key: &str| has(key).parse::<i64>().ok();

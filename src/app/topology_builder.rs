@@ -13,7 +13,7 @@ use crate::streams::processor::Retained;
 use crate::streams::task::Sizes;
 use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
 
-/// What a record on the dead-letter topic may have above an event: its headers.
+/// Bytes by which a dead letter may be larger than an event: its headers.
 const DEAD_LETTER_ROOM: usize = 64 << 10;
 
 /// Limit of a record on topics of ours (docs/exactly-once.md, "Settings").
@@ -22,7 +22,7 @@ const TOPIC_MAX_BYTES: usize = 16 << 20;
 /// The engine's topology of a checked file.
 ///
 /// # Errors
-/// What the engine refuses, which the check of the file has let pass.
+/// The engine refuses a topology that the check of the file accepted.
 pub fn build(file: &File, custom: &Resolver) -> Result<Topology, CommandError> {
     build_with(file, custom, None)
 }

@@ -1,4 +1,4 @@
-//! What `helixstream --version` prints: the versions of the libraries that an operator asks for when something is wrong with them,
+//! Text of `helixstream --version`: the versions of the libraries that an operator asks for when something is wrong with them,
 //! as they are in this process, and what they were built with.
 
 use std::sync::OnceLock;

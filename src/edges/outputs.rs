@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Lists the files of the last run, so that the next one takes them away.
 const LIST: &str = ".replay";
-/// What the name of an unfinished file ends with.
+/// Suffix of an unfinished file.
 const PART: &str = ".part";
 
 /// Why a folder cannot be filled.
@@ -23,7 +23,7 @@ pub enum OutputError {
     /// The system refuses something.
     #[error("cannot {verb} {}: {why} [HS5091]", path.display())]
     Io {
-        /// What was being done.
+        /// The action that failed.
         verb: &'static str,
         /// To what.
         path: PathBuf,

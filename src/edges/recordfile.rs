@@ -31,13 +31,13 @@ pub struct FileRecord {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// What went wrong with a record file.
+/// Error of a record file.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordFileError {
     /// The file could not be opened, read or written.
     #[error("cannot {verb} the record file {}: {why} [HS5091]", file.display())]
     Io {
-        /// What was being done.
+        /// The action that failed.
         verb: &'static str,
         /// The file.
         file: PathBuf,
@@ -54,7 +54,7 @@ pub enum RecordFileError {
         file: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The problem.
         message: String,
     },
 }

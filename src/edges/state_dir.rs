@@ -47,15 +47,15 @@ pub enum StateDirError {
         slot: u32,
         /// The state folder.
         dir: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         found: String,
-        /// Whose it should be.
+        /// The expected owner.
         wanted: String,
     },
     /// A file of it cannot be made, read or written.
     #[error("{verb} {}: {why}{}", path.display(), advice(why))]
     Io {
-        /// What was being done.
+        /// The action that failed.
         verb: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum StateDirError {
     },
 }
 
-/// What to do about it, where that is known.
+/// The remedy, where it is known.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -82,7 +82,7 @@ fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateDir
     move |why| StateDirError::Io { verb, path, why }
 }
 
-/// Who may use the folders and files of the state that this process makes.
+/// Access to the folders and files of the state that this process creates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateAccess {
     /// This user alone: 0700 and 0600.

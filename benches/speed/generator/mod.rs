@@ -54,7 +54,7 @@ pub struct Generated {
     pub value: Vec<u8>,
 }
 
-/// What the generator knows of a memory.
+/// State of a memory in the generator.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
     /// The joined clock of its events.

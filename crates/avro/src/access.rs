@@ -16,10 +16,10 @@ use secret::{Secret, SecretSource};
 const UNSAID_LIFETIME: Duration = Duration::from_secs(300);
 /// The share of its lifetime, in percent, after which a token is replaced.
 const RENEWED_AFTER_PERCENT: u32 = 80;
-/// What is repeated of an issuer's words, in characters.
+/// Longest part of an issuer's answer that a message repeats, in characters.
 const LONGEST_WORDS: usize = 200;
 
-/// Who we are to the registry.
+/// Our identity towards the registry.
 pub(super) struct Access {
     authentication: Authentication,
     token: Mutex<Option<Token>>,
@@ -30,7 +30,7 @@ struct Token {
     until: Instant,
 }
 
-/// What a request carries.
+/// Credentials of a request.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credential {
     None,
@@ -38,7 +38,7 @@ pub(super) enum Credential {
     Bearer(Secret),
 }
 
-/// What a token endpoint answers (RFC 6749, sections 5.1 and 5.2).
+/// Answer of a token endpoint (RFC 6749, sections 5.1 and 5.2).
 #[derive(Deserialize)]
 struct Issued {
     access_token: Option<String>,
@@ -85,7 +85,7 @@ impl Access {
         !matches!(self.authentication, Authentication::None)
     }
 
-    /// What proves who we are, as it is now.
+    /// The credentials as they are now.
     ///
     /// # Errors
     /// A secret cannot be read, or no token is to be had: why, and what to do.
@@ -112,7 +112,7 @@ impl Access {
         Ok(secret)
     }
 
-    /// What to do about a registry that does not know us (401).
+    /// The remedy for a registry that does not know us (401).
     pub fn remedy(&self) -> String {
         match &self.authentication {
             Authentication::None => "it requires authentication, and none is set: set `user` and `password_file`, `token_file`, or \
@@ -139,7 +139,7 @@ impl Access {
         token_url(oauth).ok().filter(|url| url.scheme() == "http")
     }
 
-    /// Who we are, as a message calls us.
+    /// Our identity, as messages name it.
     pub fn name(&self) -> String {
         match &self.authentication {
             Authentication::None => "this client".to_owned(),
@@ -229,7 +229,7 @@ pub fn url_holds_password(addresses: &str) -> bool {
     urls.into_iter().any(|url| url.password().is_some_and(|password| !password.is_empty()))
 }
 
-/// What another program says, cut and without control characters.
+/// Text of another program, cut and without control characters.
 pub(super) fn cut(words: &str) -> String {
     escape::cell(words, LONGEST_WORDS).into_owned()
 }

@@ -46,20 +46,20 @@ pub(super) struct Refusal {
     at: String,
 }
 
-/// What is asked of an address.
+/// A request to an address.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
     Schema(SrCall<'a>),
     Subjects,
 }
 
-/// What it gives.
+/// Its answer.
 enum Found {
     Schema(Box<RawRegisteredSchema>),
     Subjects(Vec<String>),
 }
 
-/// What comes of a request that gives nothing.
+/// Outcome of a request that has no answer.
 #[derive(Debug)]
 pub(super) enum Failed {
     /// The registry has answered, and not with what was asked for.
@@ -297,7 +297,7 @@ impl Client {
         }
     }
 
-    /// What an answer that refuses us means.
+    /// Meaning of an answer that refuses us.
     pub fn refusal(&self, refusal: &Refusal) -> Outage {
         let (at, words, who) = (&refusal.at, refusal.words(), self.access.name());
         Outage::coded(match refusal.status {
@@ -314,7 +314,7 @@ impl Client {
     }
 }
 
-/// What an error of the library's means.
+/// Meaning of an error of the library.
 fn failed(error: &SRCError, url: &Url) -> Failed {
     let at = shown(url.as_str());
     let http = error.source().and_then(|source| source.downcast_ref::<reqwest::Error>());

@@ -14,13 +14,13 @@ use memory::view::ObjectWriter;
 /// Paths that can be cleared, besides those of metadata.
 const CLEARABLE: [&str; 7] = ["content", "embedding", "importance", "session_id", "user_id", "tags", "merged_from"];
 
-/// What an output writes as null, and never leaves out.
+/// Members that an output writes as null and never leaves out.
 const ALWAYS_THERE: &str = "winner_event_id";
 
 /// The JSON of an output of ours.
 ///
 /// # Errors
-/// What of it no output has.
+/// Fields that no output has.
 pub(super) fn output(schema: &Schema, output: Value) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(1024);
     write(schema, &output, &mut out)?;
@@ -30,7 +30,7 @@ pub(super) fn output(schema: &Schema, output: Value) -> Result<Vec<u8>, String> 
 /// The JSON of an event.
 ///
 /// # Errors
-/// What of it breaks the rules that only Avro has.
+/// A description of the part that breaks rules which only Avro has.
 pub(super) fn event(schema: &Schema, event: Value) -> Result<Vec<u8>, String> {
     let (Schema::Record(schema), Value::Record(mut fields)) = (schema, event) else {
         return Err("the event is no record".to_owned());

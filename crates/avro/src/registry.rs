@@ -28,7 +28,7 @@ const SERVER_FAULT_FOR: Duration = Duration::from_secs(60);
 /// How often the log repeats why the registry is not to be had.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// What the registry is asked.
+/// A request to the registry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Question {
     Schema(u32),
@@ -51,7 +51,7 @@ enum Entry {
     Failed { why: String, again: Instant },
 }
 
-/// What is known of a question.
+/// State of a request.
 struct Kept {
     entry: Entry,
     /// The last pause before it is asked again.

@@ -19,7 +19,7 @@ const NOT_FOUND: [u32; 3] = [40401, 40402, 40403];
 /// Left out where it is this one.
 const AVRO: &str = "AVRO";
 
-/// What came of a question.
+/// Outcome of a request.
 pub(super) enum Asked {
     Answer(Answer),
     /// The registry fails at this id and serves us otherwise: why.
@@ -89,7 +89,7 @@ async fn references(client: &Client, mut open: Vec<RegisteredReference>) -> Resu
     Ok(found.into_values().collect())
 }
 
-/// What the registry says about what an id leads to; `what` names it. Everything but the schema is what the question comes to.
+/// The registry's answer about an object that an id leads to; `what` names it. Every answer but the schema is the outcome of the request.
 async fn about(client: &Client, call: SrCall<'_>, what: &str) -> Result<RawRegisteredSchema, Asked> {
     let mut is_second = false;
     loop {
@@ -116,7 +116,7 @@ async fn about(client: &Client, call: SrCall<'_>, what: &str) -> Result<RawRegis
     }
 }
 
-/// What a registry that serves us says of one thing that it does not give.
+/// Reason for which a registry that serves us does not return one object.
 fn refused(refusal: &Refusal, what: &str) -> String {
     let words = refusal.words();
     match refusal.status {

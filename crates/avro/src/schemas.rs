@@ -8,7 +8,7 @@ use apache_avro::Schema;
 /// A version of a schema that was ever written.
 #[derive(Clone, Copy, Debug)]
 pub struct Version {
-    /// What it describes: `event`, `resolved-memory`, `conflict-record` or `user-snapshot`.
+    /// Kind of record that it describes: `event`, `resolved-memory`, `conflict-record` or `user-snapshot`.
     pub name: &'static str,
     /// Its number, from 1.
     pub version: u32,

@@ -81,7 +81,7 @@ pub struct RegistrySettings {
     pub wait: Duration,
 }
 
-/// What is wrong with the settings, and what to do.
+/// The text names the wrong setting and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingsError(pub String);

@@ -14,7 +14,7 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The connection alone, so that a dead address leaves time for the next one.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// Whom a client talks to.
+/// Peer of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
     /// The registry: `ca_file` replaces the system's authorities, and our certificate is shown.
@@ -30,7 +30,7 @@ pub(super) struct Certificates {
     key_file: Option<PathBuf>,
 }
 
-/// What the files hold.
+/// Content of the files.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Files {
     authorities: Option<Vec<u8>>,
@@ -48,7 +48,7 @@ impl Certificates {
         }
     }
 
-    /// What the files hold now.
+    /// Reads the content of the files.
     ///
     /// # Errors
     /// One cannot be read.
@@ -68,7 +68,7 @@ impl Certificates {
         Ok(Files { authorities, identity })
     }
 
-    /// What makes an HTTP client for a peer.
+    /// Builder of the HTTP clients for a peer.
     ///
     /// # Errors
     /// A file does not hold what it should.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 /// stack for each level, and anyone who can register schemas decides how many there are.
 const MAX_DEPTH: usize = 128;
 const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
-/// What all types of a schema are called once they have been put together; readers find fields by name, and types by structure.
+/// Name of every type of a schema once they have been put together; readers find fields by name, and types by structure.
 const SPACE: &str = "writer";
 
 /// A writer's schema.

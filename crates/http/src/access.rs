@@ -1,4 +1,4 @@
-//! Who may ask for what. With a token file every request but `/live`, `/ready` and the login form needs a bearer token or a session;
+//! Access control. With a token file every request but `/live`, `/ready` and the login form needs a bearer token or a session;
 //! GET and HEAD need its right `read`, everything else `act`. A form that a session sends needs the session's form token as well.
 //!
 //! A token in a URL is never looked at: URLs end up in logs and histories.
@@ -34,7 +34,7 @@ const FORM_TOKEN_HEADER: &str = "x-csrf-token";
 pub(super) const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 const CHALLENGE: &str = "Bearer realm=\"helixstream\"";
 
-/// Who asks.
+/// Caller of a request.
 #[derive(Clone)]
 pub(super) enum Caller {
     /// There is no token file: everybody who can connect.
@@ -56,7 +56,7 @@ impl Caller {
     }
 }
 
-/// What a server knows of who may ask.
+/// Access rules of a server.
 pub(super) struct Access {
     /// The token file; `None` when everybody who can connect may ask.
     pub tokens: Option<Arc<Watched<Tokens>>>,

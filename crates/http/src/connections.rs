@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::metrics::{Family, MetricKind, Value};
 use super::throttle::Throttle;
 
-/// What clients may take of a server.
+/// Limits of what clients may use of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Open connections at most.
@@ -52,7 +52,7 @@ impl Default for Limits {
     }
 }
 
-/// What is going on in a connection.
+/// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Its first request has not come yet.

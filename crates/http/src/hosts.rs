@@ -52,7 +52,7 @@ impl Hosts {
     }
 }
 
-/// What is wrong with the name of a host, as a setting gives it.
+/// Describes the problem with the name of a host in a setting.
 pub(super) fn check(name: &str) -> Result<(), String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if name.is_empty() || !name.chars().all(is_name) {

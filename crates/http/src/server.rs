@@ -49,7 +49,7 @@ const REST: Duration = Duration::from_millis(100);
 const STOP_LIMIT: Duration = Duration::from_millis(150);
 /// The first byte of a TLS handshake (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 0x16;
-/// What a client gets that speaks plain HTTP where we speak TLS.
+/// Answer to a client that speaks plain HTTP to a TLS port.
 const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 45\r\nConnection: close\r\n\r\nthis port speaks TLS: use https:// [HS6516]\r\n";
 
 /// How HTTP is served.
@@ -57,14 +57,14 @@ const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\
 pub struct HttpSettings {
     /// Where.
     pub address: SocketAddr,
-    /// Who may ask ([`Tokens`]); without it everybody who can connect.
+    /// Clients that have access ([`Tokens`]); without it every client that can connect.
     pub token_file: Option<PathBuf>,
     /// Names of hosts that requests may name besides `localhost` and addresses. Without any, every name is taken, but where the
     /// address is a loopback address and no token is asked for: there `localhost` and addresses alone are.
     pub hosts: Vec<String>,
     /// Certificate and key; without them plain HTTP is spoken.
     pub tls: Option<TlsFiles>,
-    /// What clients may take.
+    /// Limits of the clients.
     pub limits: Limits,
 }
 
@@ -215,7 +215,7 @@ impl Drop for RunningServer {
     }
 }
 
-/// What each connection needs.
+/// Shared parts that each connection needs.
 struct Serving {
     router: Router,
     tls: Option<Arc<Watched<ServerConfig>>>,

@@ -1,4 +1,4 @@
-//! Who has logged in with a browser. A session lies in memory: logging out ends it for good, and a restart ends all of them.
+//! Sessions of browsers that have logged in. A session lies in memory: logging out ends it for good, and a restart ends all of them.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +26,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// What every form of a page carries, so that no other site can send it in the browser's name.
+    /// Token that every form of a page carries, so that no other site can send it in the browser's name.
     pub fn form_token(&self) -> &str {
         &self.form_token
     }

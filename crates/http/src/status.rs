@@ -1,4 +1,4 @@
-//! What every server shows of its instance: `/live` and `/ready` for health checks, `/metrics` for Prometheus, `/` for people.
+//! The pages that every server shows of its instance: `/live` and `/ready` for health checks, `/metrics` for Prometheus, `/` for people.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use super::html::escape;
 use super::metrics::{self, Family};
 use super::tokens::Token;
 
-/// What the pages show, asked anew at each request.
+/// State of an instance that the pages show; it is read anew at each request.
 pub trait InstanceStatus: Send + Sync + 'static {
-    /// What is not running yet, one line each; empty when all is ready.
+    /// Reasons why the instance is not ready, one line each; empty when it is ready.
     fn waiting(&self) -> Vec<String>;
 
     /// All metrics.

@@ -35,9 +35,9 @@ pub enum TlsError {
     Pem {
         /// The file.
         file: PathBuf,
-        /// What it should hold.
+        /// Content that the file should hold.
         what: &'static str,
-        /// What to do, where that is known.
+        /// The remedy, where it is known.
         advice: &'static str,
     },
     /// rustls refuses the two.

@@ -22,12 +22,12 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use super::random;
 
-/// What every token that we make begins with, so that scanners for leaked secrets can find it.
+/// Prefix of every token that we create, so that scanners for leaked secrets can find it.
 const PREFIX: &str = "hxs_";
 /// The longest name.
 const MAX_NAME: usize = 64;
 
-/// What a token lets its bearer do.
+/// A right that a token grants to its bearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// See pages: GET and HEAD.
@@ -61,9 +61,9 @@ impl Right {
 /// A line of the token file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Who it is for, as logs and pages name it.
+    /// Name of its owner in logs and pages.
     pub name: String,
-    /// What it allows.
+    /// Rights that it grants.
     pub rights: BTreeSet<Right>,
     /// The users that its bearer may see; `None` means all.
     pub users: Option<BTreeSet<String>>,
@@ -157,7 +157,7 @@ pub enum TokenFileError {
         file: PathBuf,
         /// The line's number, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The text describes the problem.
         what: String,
     },
 }

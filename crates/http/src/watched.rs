@@ -5,15 +5,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What tells a file from the same file after a change: device, inode, change time in seconds and nanoseconds, size. The change time also
+/// Identity of a version of a file: device, inode, change time in seconds and nanoseconds, size. The change time also
 /// moves by a rename over it, which is how Kubernetes and careful programs replace files.
 type Mark = Option<(u64, u64, i64, i64, u64)>;
 
 type Read<T> = dyn Fn() -> Result<T, String> + Send + Sync;
 
-/// What files say, as of their last good reading.
+/// Value read from files, as of the last successful read.
 pub(super) struct Watched<T> {
-    /// What it is, for log lines.
+    /// Its name in log lines.
     what: &'static str,
     files: Vec<PathBuf>,
     read: Box<Read<T>>,
@@ -45,7 +45,7 @@ impl<T> Watched<T> {
         Ok(Watched { what, files, read, kept: Mutex::new(Kept { marks, value: Arc::new(first), warned: None }) })
     }
 
-    /// What the files said when they could last be read.
+    /// The value when the files could last be read.
     pub fn current(&self) -> Arc<T> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).value.clone()
     }

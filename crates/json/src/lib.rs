@@ -43,7 +43,7 @@ pub enum Fault {
     TooLarge,
 }
 
-/// What is wrong with a text, and where.
+/// Describes why a text is refused, and at which place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub struct JsonError {
@@ -51,7 +51,7 @@ pub struct JsonError {
     pub fault: Fault,
     /// Offset into the text.
     pub at: usize,
-    /// What was found there, or expected.
+    /// The token that was found there, or that was expected.
     pub what: &'static str,
 }
 

@@ -13,7 +13,7 @@ use streams::processor::ProcessorError;
 
 /// Writes outputs of one topic in Avro.
 pub struct AvroOutputs {
-    /// What knows the schemas; without one nothing can be written.
+    /// Codec that knows the schemas; without one nothing can be written.
     pub codec: Option<Arc<dyn Codec>>,
     /// The topic that they go to.
     pub topic: String,
@@ -86,7 +86,7 @@ pub(super) fn output<'v>(
     }
 }
 
-/// What the mirror makes of a record that the codec cannot read. A registry that refuses us is waited for like one that is
+/// Turns the codec's refusal of a record into the mirror's. A registry that refuses us is waited for like one that is
 /// down: only the stream can stop, and a row that said what is not so would stay.
 pub(super) fn unread(error: CodecError) -> NoCells {
     match error {
@@ -95,7 +95,7 @@ pub(super) fn unread(error: CodecError) -> NoCells {
     }
 }
 
-/// What is said where a topic is to be `written` or `read` in Avro and there is no registry.
+/// Message for a topic that is to be `written` or `read` in Avro without a registry.
 pub fn no_registry(topic: &str, what: &str) -> String {
     format!(
         "topic {topic} is {what} in Avro, but no schema registry is set: set --schema-registry-url, or `url` in \

@@ -1,11 +1,11 @@
-//! What outputs are written as.
+//! Formats of the outputs.
 
 use std::sync::Arc;
 
 use operators::OutputEncoder;
 use streams::processor::ProcessorError;
 
-/// What an output says.
+/// Kind of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A resolved memory.
@@ -29,7 +29,7 @@ pub trait Encoder: Send + Sync {
 pub struct Written {
     /// The format.
     pub encoder: Arc<dyn Encoder>,
-    /// What the output says.
+    /// Kind of the output.
     pub output: Output,
 }
 

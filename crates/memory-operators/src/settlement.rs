@@ -47,12 +47,12 @@ pub struct Conflict<'r> {
 pub struct FieldOf<'r> {
     /// Its path.
     pub path: String,
-    /// What it is resolved to.
+    /// Its resolved value.
     #[serde(borrow)]
     pub value: &'r RawValue,
     /// Why.
     pub reason: String,
-    /// Who contends, least in last-write order first.
+    /// The contenders, the least in last-write order first.
     #[serde(borrow)]
     pub contenders: Vec<ContenderOf<'r>>,
     /// How many contend, where not all are listed.
@@ -68,10 +68,10 @@ pub struct ContenderOf<'r> {
     pub node_id: Option<String>,
     /// When it was written.
     pub timestamp: String,
-    /// What it wrote.
+    /// The value that it wrote.
     #[serde(borrow)]
     pub value: &'r RawValue,
-    /// What it had seen.
+    /// The vector clock of what it had seen.
     pub vector_clock: BTreeMap<String, u64>,
     /// Its version.
     pub version: u64,
@@ -96,12 +96,12 @@ impl Seen {
     }
 }
 
-/// What somebody decided.
+/// A decision about a conflict.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decision<'d> {
     /// Values by path.
     pub values: &'d [(String, String)],
-    /// What this event wrote, in all other fields in which it contends.
+    /// The event whose values win in all other fields in which it contends.
     pub winner: Option<&'d str>,
 }
 
@@ -112,7 +112,7 @@ pub struct Settlement {
     pub event_id: String,
     /// The event, bare JSON.
     pub event: Vec<u8>,
-    /// What it writes, by path: canonical JSON.
+    /// The values that it writes, by path: canonical JSON.
     pub fields: Vec<(String, Vec<u8>)>,
 }
 
@@ -124,7 +124,7 @@ pub fn event_id(conflict_id: &str) -> String {
 /// Makes the event.
 ///
 /// # Errors
-/// What of the decision does not fit the conflict, for people.
+/// The text names the part of the decision that does not fit the conflict.
 pub fn settle_conflict(
     conflict: &Conflict<'_>,
     decision: &Decision<'_>,
@@ -170,7 +170,7 @@ fn text(text: &str) -> Vec<u8> {
     out
 }
 
-/// What the event must have seen.
+/// The vector clock that the event must have seen.
 fn seen(conflict: &Conflict<'_>) -> Seen {
     let is_listed = conflict.delete_update.is_none() && conflict.fields.iter().all(|f| f.contenders_total.is_none());
     let mut seen = Seen::default();

@@ -1,7 +1,7 @@
 //! The primitives of our own binary forms (internal records, stored rows): LEB128 varints, fixed integers, length-prefixed
 //! bytes. A reader never panics and never allocates by a length that the input only claims to have.
 
-/// What is wrong with a binary form of ours. It was written by this program, so it means damage or a newer writer.
+/// Describes why a binary form of ours is refused. It was written by this program, so it means damage or a newer writer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BinaryError {
     /// The input ends before the value that was begun.
@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// What is not read yet.
+    /// The bytes that are not read yet.
     pub fn remaining(&self) -> &'a [u8] {
         self.0
     }

@@ -8,7 +8,7 @@ use super::event::wire::Source;
 use super::settings::{ResolverSettings, Unclocked};
 use json::Number;
 
-/// What of an event is kept besides its values: enough to order it, to rank it and to name it.
+/// The part of an event that is kept besides its values: enough to order it, to rank it and to name it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventHeader<'a> {
     /// Arrival number within its memory, from 1: the order of one log, no part of the resolved state.

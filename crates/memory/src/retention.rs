@@ -7,7 +7,7 @@
 
 use super::state::prefix;
 
-/// What begins the keys of the index: no memory has the empty id, so no row of one begins so.
+/// Prefix of the keys of the index: no memory has the empty id, so no row of one begins so.
 pub const INDEX: [u8; 2] = [0, b'x'];
 
 /// How long a memory that is not active is remembered.

@@ -1,4 +1,4 @@
-//! What a topology sets about resolution (docs/semantics.md, sections 2 to 5): strategies, delete
+//! Settings of resolution in a topology (docs/semantics.md, sections 2 to 5): strategies, delete
 //! policy, how far clocks are trusted.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub enum Strategy {
     Custom,
 }
 
-/// What a delete that is concurrent with an update does.
+/// Policy for a delete that is concurrent with an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeletePolicy {
     /// The memory is active iff an event that is no delete is left on reading.
@@ -107,7 +107,7 @@ impl ResolverSettings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not one of {known}")]
 pub struct UnknownValue {
-    /// What was given.
+    /// The value that was refused.
     pub found: String,
     /// The values that exist.
     pub known: &'static str,

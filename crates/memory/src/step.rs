@@ -5,7 +5,7 @@ use super::event::wire::EventRef;
 use super::state::{Arena, Field, Loader, Memory, RowPut, Rows, StateError, digest};
 use super::view::{ResolutionContext, Resolved};
 
-/// What one event did, as data.
+/// Effect of one event, as data.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Whether the state changed; if not, nothing is written or emitted.
@@ -20,12 +20,12 @@ pub struct Outcome {
     pub conflicts: Vec<ConflictRecord>,
     /// Greatest timestamp of the memory's events, nanoseconds since 1970.
     pub updated_at: u64,
-    /// Whose memory it was before, and whose it is now, as far as it is active; told where it was asked for, and only of a resolved memory that
+    /// The users of the memory before and now, as far as it is active; told where it was asked for, and only of a resolved memory that
     /// is emitted.
     pub users: Users,
 }
 
-/// Whose a memory was and is.
+/// The users of a memory before and after an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
     /// The user of the active memory before the event.

@@ -28,7 +28,7 @@ const VERSION: u8 = 1;
 pub struct Request<'a> {
     /// The node that asks, if it says so.
     pub node: Option<&'a str>,
-    /// What it has seen, sorted by name; empty: nothing.
+    /// The vector clock of what the node has seen, sorted by name; empty: nothing.
     pub clock: Vec<(&'a str, u64)>,
     /// The timestamp of its record on the repartition topic, and of each answer: milliseconds since 1970.
     pub timestamp_ms: i64,

@@ -5,9 +5,9 @@ use mirror::ports::{Cells, LogHeader};
 
 use super::numeric;
 
-/// What a binary `COPY` begins with: signature, no flags, no extension.
+/// Beginning of a binary `COPY`: signature, no flags, no extension.
 pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What it ends with, in place of a row's number of cells.
+/// End of a binary `COPY`, in place of a row's number of cells.
 pub(super) const TAIL: &[u8] = &(-1_i16).to_be_bytes();
 
 const NULL: [u8; 4] = (-1_i32).to_be_bytes();
@@ -28,7 +28,7 @@ pub(super) struct CellWriter<'b> {
     pub(super) misfit: Option<String>,
 }
 
-/// What a row begins with: its number of cells.
+/// Beginning of a row: its number of cells.
 pub(super) fn cell_count(cells: usize) -> [u8; 2] {
     i16::try_from(cells).unwrap_or(i16::MAX).to_be_bytes()
 }

@@ -1,4 +1,4 @@
-//! What an error of Postgres calls for: another try later, or a look at the rows.
+//! Errors of Postgres by their remedy: another attempt later, or another form of the rows.
 
 use sqlx::error::DatabaseError;
 
@@ -53,7 +53,7 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-/// What an error of a migration calls for.
+/// The fault that stands for an error of a migration.
 pub(super) fn of_migration(error: sqlx::Error) -> Fault {
     let sqlx::Error::Database(refusal) = &error else {
         return Fault::Down(format!("a migration failed: {error} [HS4509]"));
@@ -79,7 +79,7 @@ fn code_of(sqlstate: &str) -> &'static str {
     }
 }
 
-/// What Postgres says, cut to a length, with its code and what to do where that is known.
+/// Message of Postgres, cut to a length, with its code, and the remedy where it is known.
 fn describe_refusal(refusal: &dyn DatabaseError) -> String {
     let message: String = refusal.message().chars().take(REASON_CHARS).collect();
     let code = refusal.code().unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! They run in one transaction under a lock that ends with it, and without prepared statements, so that a pooler that gives each
 //! transaction another session may stand in between. sqlx's own runner holds a lock of the session and names its statements.
-//! What is noted in `_sqlx_migrations` is the same, so that earlier versions of this program understand it.
+//! The rows of `_sqlx_migrations` are the same, so that earlier versions of this program understand it.
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::postgres::PgConnection;
@@ -21,7 +21,7 @@ const LOOK: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
     ARRAY(SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident($1)) \
         AND relname = ANY ($2) ORDER BY relname)";
 const APPLIED: &str = "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
-/// What the role may not do of that which migrations do: a GRANT, or whose tables they are.
+/// Rights for the migrations that the role lacks: a GRANT, or the ownership of tables.
 const LACKS: &str = "SELECT current_user::text, CASE \
         WHEN NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) THEN \
             CASE WHEN NOT has_database_privilege(current_database(), 'CREATE') \

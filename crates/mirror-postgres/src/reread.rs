@@ -69,7 +69,7 @@ pub enum RereadError {
     Database(#[from] DatabaseError),
 }
 
-/// What a part of the rows came to.
+/// Outcome for a part of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reread {
     /// Rows that were looked at.

@@ -1,6 +1,6 @@
 //! Rows on their way into an open transaction.
 //!
-//! What Postgres refuses is tried again with a savepoint for each part: halved until the row is alone, which is then kept
+//! A batch that Postgres refuses is tried again with a savepoint for each part: halved until the row is alone, which is then kept
 //! raw. Where rows are there already (the checkpoint was removed, the rows were not) a part goes through a staging table
 //! instead, which skips those. So does every part of a table that keeps the last record of a key alone: what is staged takes
 //! the place of older rows, and is left out where a later one is there or staged.

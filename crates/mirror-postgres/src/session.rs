@@ -24,7 +24,7 @@ pub struct Database {
     schema: String,
 }
 
-/// What cannot be used, or is in our way.
+/// Reason why a session cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The URL does not parse; its password is not in the message.
@@ -46,7 +46,7 @@ pub enum DatabaseError {
     Unavailable(String),
 }
 
-/// What [`Database::migrate`] has done.
+/// Result of [`Database::migrate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {
     /// Version of the schema before; 0 where it was empty.

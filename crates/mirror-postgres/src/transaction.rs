@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Transaction};
 use super::fault::Fault;
 use super::session::quoted;
 
-/// What a transaction is for.
+/// Purpose of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// It reads one state of the tables, and changes nothing.
@@ -18,7 +18,7 @@ pub(super) enum Purpose {
     Migrate,
 }
 
-/// What no transaction may do: hold locks while its client is gone or asleep, or wait for ever for those of another. Besides, the
+/// Limits of every transaction: none may hold locks while its client is gone or asleep, or wait for ever for those of another. Besides, the
 /// forms of values, so that no setting of the role shows in what is written. Constraints and triggers that somebody has made
 /// deferrable speak up at the row that they are about, not at the commit.
 const SETTINGS: &str = "SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '10s'; \
@@ -29,7 +29,7 @@ const SETTINGS: &str = "SET LOCAL client_min_messages = warning; SET LOCAL lock_
     SET LOCAL quote_all_identifiers = off; SET LOCAL transform_null_equals = off; SET LOCAL array_nulls = on; \
     SET LOCAL row_security = on; SET CONSTRAINTS ALL IMMEDIATE";
 
-/// What is different while tables change: that may take as long as there are rows.
+/// Limits while tables change: that may take as long as there are rows.
 const MIGRATING: &str =
     "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL check_function_bodies = on";
 

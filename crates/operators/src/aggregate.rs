@@ -32,7 +32,7 @@ pub enum Fold {
 pub struct Aggregate {
     /// Its name in the file.
     pub name: String,
-    /// What it reads.
+    /// The input of the operator.
     pub input: Input,
     /// How records come together.
     pub fold: Fold,
@@ -40,7 +40,7 @@ pub struct Aggregate {
     pub rows: Retained,
     /// Whether keys are forgotten that no record came for.
     pub forgets: bool,
-    /// Who takes the aggregates.
+    /// The output for the aggregates.
     pub aggregates: Outputs,
 }
 
@@ -78,7 +78,7 @@ impl Processor for Aggregate {
 }
 
 impl Aggregate {
-    /// What there is with a record more; `None` where it does not count.
+    /// The aggregate after one more record; `None` where the record does not count.
     fn add(&self, old: Option<&[u8]>, given: &ExpressionInput<'_>) -> Result<Option<Vec<u8>>, ExpressionFailure> {
         match &self.fold {
             Fold::Expressions { initial, add } => {

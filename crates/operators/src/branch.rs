@@ -13,13 +13,13 @@ use streams::record::Record;
 pub struct Branch {
     /// Its name in the file.
     pub name: String,
-    /// What it reads.
+    /// The input of the operator.
     pub input: Input,
     /// When a record goes to each output, in order.
     pub when: Arc<dyn Expressions>,
-    /// Who takes each output, in the same order.
+    /// The outputs, in the same order.
     pub outputs: Vec<Outputs>,
-    /// Who takes what goes to none of them.
+    /// The output for records that go to none of them.
     pub otherwise: Outputs,
 }
 

@@ -1,4 +1,4 @@
-//! What an operator makes of the JSON that an expression gives.
+//! Interprets the JSON results of expressions.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use streams::record::Record;
 
 type Result<T> = std::result::Result<T, ExpressionFailure>;
 
-/// What an expression sees of a record whose value is JSON.
+/// The part of a record that an expression sees; its value is JSON.
 pub(super) fn expression_input<'r>(record: &Record<'r>) -> ExpressionInput<'r> {
     ExpressionInput {
         key: record.key,
@@ -34,7 +34,7 @@ fn failure(what: &str) -> ExpressionFailure {
     ExpressionFailure { class: SCRIPT_FAILED, message: format!("the expression failed: {what}") }
 }
 
-/// What of another type than was wanted.
+/// Error for a result of another type than the operator needs.
 fn wrong(json: &[u8], wanted: &str) -> ExpressionFailure {
     let found = match json.first() {
         Some(b't' | b'f') => "a boolean",

@@ -12,11 +12,11 @@ use streams::record::Record;
 pub struct Filter {
     /// Its name in the file.
     pub name: String,
-    /// What it reads.
+    /// The input of the operator.
     pub input: Input,
     /// Which records pass.
     pub when: Arc<dyn Expressions>,
-    /// Who takes them.
+    /// The output for the records.
     pub records: Outputs,
 }
 

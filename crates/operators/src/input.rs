@@ -1,4 +1,4 @@
-//! What an operator reads, as JSON, and where a record goes that it cannot read.
+//! Reads the input of an operator as JSON, and sends records that it cannot read to the dead letters.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use streams::record::{Headers, Record};
 /// How the records of a source are read.
 #[derive(Clone)]
 pub struct SourceInput {
-    /// What their values may be.
+    /// Encoding of their values.
     pub encoding: Encoding,
-    /// What reads Avro; without one Avro is of an unknown schema.
+    /// Codec that reads Avro; without one every schema is unknown.
     pub codec: Option<Arc<dyn Codec>>,
     /// Bytes of a value that are still accepted.
     pub max_value_bytes: usize,
@@ -56,7 +56,7 @@ impl Input {
     /// The record as JSON; `None` where it went to the dead letters.
     ///
     /// # Errors
-    /// What the dead-letter topic or the codec answered.
+    /// The error of the dead-letter topic or of the codec.
     pub fn read_json<'r>(
         &self,
         record: &Record<'r>,
@@ -91,7 +91,7 @@ impl Input {
     /// Sends a record that could not be worked on to the dead letters.
     ///
     /// # Errors
-    /// What their topic answered.
+    /// The error of their topic.
     pub fn send_dead_letter(
         &self,
         class: &str,

@@ -14,7 +14,7 @@ use streams::ports::{ExpressionFailure, Expressions};
 use streams::processor::{Context, Processor, ProcessorError};
 use streams::record::Record;
 
-/// What becomes of a value. In this order: it is made anew, all but `keep` is left out, `drop` is left out, `set` is put in. All
+/// Changes of a value. In this order: `value` replaces it, all fields but `keep` are removed, `drop` is removed, `set` is set. All
 /// expressions see the record as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MapFields {
@@ -30,13 +30,13 @@ pub struct MapFields {
 
 /// Changes values.
 pub struct Map {
-    /// What it reads.
+    /// The input of the operator.
     pub input: Input,
-    /// What becomes of the value.
+    /// The change of the value.
     pub fields: Arc<MapFields>,
     /// The expressions that `fields` speaks of.
     pub expressions: Arc<dyn Expressions>,
-    /// Who takes the records.
+    /// The output for the records.
     pub records: Outputs,
 }
 

@@ -25,7 +25,7 @@ pub struct OutputTarget {
     pub node: String,
     /// The key that records have there; the record's own where there is none.
     pub key: Option<Arc<dyn Expressions>>,
-    /// What writes its format; `None` for JSON.
+    /// Encoder of its format; `None` for JSON.
     pub writer: Option<Arc<dyn OutputEncoder>>,
 }
 
@@ -55,7 +55,7 @@ impl Outputs {
     /// Emits a record to each target; its value is canonical JSON.
     ///
     /// # Errors
-    /// What they answered.
+    /// The error of a target.
     pub fn emit(&self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
         self.list.iter().try_for_each(|target| self.emit_to(target, record, ctx))
     }
@@ -63,7 +63,7 @@ impl Outputs {
     /// Emits a record to one target.
     ///
     /// # Errors
-    /// What it answered.
+    /// The error of the target.
     pub fn emit_to(
         &self,
         target: &OutputTarget,

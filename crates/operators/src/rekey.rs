@@ -12,11 +12,11 @@ use streams::record::Record;
 pub struct Rekey {
     /// Its name in the file.
     pub name: String,
-    /// What it reads.
+    /// The input of the operator.
     pub input: Input,
     /// The new key.
     pub key: Arc<dyn Expressions>,
-    /// Who takes the records.
+    /// The output for the records.
     pub records: Outputs,
 }
 

@@ -19,7 +19,7 @@ use streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions}
 /// The class of a dead letter whose expression failed, went over its budget or gave what it must not.
 const SCRIPT_FAILED: &str = "script_failed";
 
-/// What an expression may name, besides `aggregate`.
+/// Variables of an expression, besides `aggregate`.
 const NAMES: [&str; 4] = ["key", "value", "headers", "timestamp"];
 const AGGREGATE: &str = "aggregate";
 
@@ -51,7 +51,7 @@ impl ExpressionCompiler {
     /// Whether a text is an expression.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the problem.
     pub fn check(&self, text: &str, has_aggregate: bool) -> Result<(), Flaw> {
         self.read(text, has_aggregate).map(|_| ())
     }

@@ -1,4 +1,4 @@
-//! What scripts may call besides the operators. Rhai's own functions over texts, arrays and functions are left out: some
+//! Functions that scripts may call besides the operators. Rhai's own functions over texts, arrays and functions are left out: some
 //! make values that no limit has seen yet, such as `replace`, or run a function many times before one is looked at, such as
 //! `map`; and its mathematics are those of the C library, which differ between machines in the last bit.
 

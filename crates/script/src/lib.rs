@@ -1,4 +1,4 @@
-//! What users write in Rhai: custom resolvers, compiled once, then asked for each field in conflict; and the expressions of
+//! Code of users in Rhai: custom resolvers, which are compiled once and called for each field in conflict, and the expressions of
 //! topology files, asked for each record.
 //!
 //! A script is `fn resolve(path, contenders)`. It is a function of these two alone: the engine has no clock, no chance, no
@@ -31,7 +31,7 @@ pub use expression::{Compiled, ExpressionCompiler};
 use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 use sandbox::Sandbox;
 
-/// What a script may take at most, each time that it is asked.
+/// Limits of one call of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Steps of the engine.
@@ -44,16 +44,16 @@ pub struct Budget {
     pub depth: usize,
 }
 
-/// What is wrong with a script's text.
+/// Describes why a script's text is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     /// The code of the kind, as `docs/operations.md` explains it.
     pub code: &'static str,
     /// The byte of the text that is meant.
     pub at: usize,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -91,7 +91,7 @@ impl Script {
     /// Compiles a script.
     ///
     /// # Errors
-    /// What is wrong with its text, and where.
+    /// A description of the problem with its text, and its place.
     pub fn compile(name: &str, text: &str, budget: Budget) -> Result<Script, Flaw> {
         let sandbox = Sandbox::new(text, budget)?;
         let (questions, asked) = channel();
@@ -110,7 +110,7 @@ impl Script {
     /// Whether a text is a script, without running it.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// A description of the problem, and its place.
     pub fn check(text: &str, budget: Budget) -> Result<(), Flaw> {
         Sandbox::new(text, budget).map(|_| ())
     }

@@ -17,7 +17,7 @@ const MAX_FUNCTIONS: usize = 64;
 /// Nesting of expressions; parsing one takes stack.
 const MAX_NESTING: usize = 32;
 
-/// What would reach beyond the arguments, or differ between machines: `**` of floats is the C library's.
+/// Symbols that would reach beyond the arguments, or differ between machines: `**` of floats is the C library's.
 const FORBIDDEN: &[&str] = &["eval", "print", "debug", "**", "**=", "Fn", "call", "curry", "is_def_var", "is_def_fn"];
 
 /// An engine and the script in it.
@@ -31,7 +31,7 @@ impl Sandbox {
     /// Reads a script.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the problem.
     pub fn new(text: &str, budget: Budget) -> Result<Sandbox, Flaw> {
         let mut engine = engine(&budget);
         BasicMapPackage::new().register_into_engine(&mut engine);

@@ -1,4 +1,4 @@
-//! What scripts may do and what they may not, and how each end of one is told.
+//! Scripts: permitted and forbidden code, and the message of each failure.
 
 use super::{Budget, Script};
 use json::Number;

@@ -1,4 +1,4 @@
-//! What expressions look at, read off their texts, so that no more of a record is made into values of the engine than they
+//! Members of a record that expressions use, found in their texts, so that no more of a record is made into values of the engine than they
 //! need: an embedding that nobody asks for would cost more than all the rest. What is in doubt counts as needed.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ pub enum Part {
     Members(BTreeSet<String>),
 }
 
-/// What expressions look at.
+/// Members of a record that expressions use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uses {
     pub key: bool,

@@ -10,11 +10,11 @@ use json::rfc3339;
 use json::{self, MAX_DEPTH, Value, ValueKind};
 use memory::strategy::{Contender, ResolverFailure};
 
-/// What `defer()` gives.
+/// Result of `defer()`.
 #[derive(Clone, Copy, Debug)]
 pub struct Deferred;
 
-/// What `clear()` gives.
+/// Result of `clear()`.
 #[derive(Clone, Copy, Debug)]
 pub struct Cleared;
 
@@ -22,7 +22,7 @@ pub struct Cleared;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wide(pub u64);
 
-/// What is left of the budget for what a script is given.
+/// Remaining budget for the values that a script receives.
 pub(super) struct Left {
     bytes: usize,
     items: usize,

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// What is shown in the place of a secret.
+/// Text that is shown in the place of a secret.
 pub const HIDDEN: &str = "[hidden]";
 
 /// The most that a secret's file may hold, in bytes: room for a chain of certificates with its key.
@@ -155,7 +155,7 @@ pub enum SecretError {
         path: PathBuf,
         /// The key or variable that names the file.
         named_by: String,
-        /// What is wrong with it.
+        /// The problem.
         #[source]
         why: FileFault,
     },
@@ -175,7 +175,7 @@ pub enum SecretError {
     },
 }
 
-/// What is wrong with a secret's file.
+/// Describes the problem with a secret's file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileFault {
     /// The system refuses to open or read it.

@@ -114,7 +114,7 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// What an error object says that stays its owner's; `None` when it says that all went well.
+/// The failure in an error object that its owner keeps; `None` when it means success.
 ///
 /// # Safety
 /// `error` is null or a live error object.
@@ -138,9 +138,9 @@ fn is(failure: &Failure, code: Code) -> bool {
     failure.code == code as i32
 }
 
-/// What [`all_committed`] does, for messages.
+/// Name of [`all_committed`] in messages.
 pub(super) const LIST_COMMITTED: &str = "list the committed offsets of the group";
-/// What [`member_ids`] does, for messages.
+/// Name of [`member_ids`] in messages.
 pub(super) const LIST_MEMBERS: &str = "list the members of the group";
 
 /// All committed offsets of a group: an empty list where there is no such group, `None` where no answer came.

@@ -1,4 +1,4 @@
-//! What the brokers allow this principal, asked of them: the authorised operations that come with the description of topics, groups and the cluster
+//! Asks the brokers for the rights of this principal: the authorised operations that come with the description of topics, groups and the cluster
 //! (KIP-430), which need no right to see ACLs. What cannot be asked is tried: to make a topic, without making it, and to use a transactional id.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use streams::error::{Error, Result};
 use streams::ports::NewTopic;
 use streams::ports::rights::{Operation, Resource, Right};
 
-/// What a broker tells about one resource.
+/// A broker's answer about one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// These operations; Describe is among them.
@@ -45,7 +45,7 @@ impl Allowed {
 }
 
 impl ClusterAdmin {
-    /// What is allowed on each topic, in the order asked for. No topic is made by this.
+    /// The operations allowed on each topic, in the order of `topics`. No topic is made by this.
     ///
     /// # Errors
     /// [`Error::Retry`] when no broker answers.
@@ -57,7 +57,7 @@ impl ClusterAdmin {
         Ok(topics.iter().map(|topic| found.get(*topic).cloned().unwrap_or(Allowed::Untold)).collect())
     }
 
-    /// What is allowed on each consumer group, in the order asked for; a group need not be there.
+    /// The operations allowed on each consumer group, in the order of `groups`; a group need not be there.
     ///
     /// # Errors
     /// As for [`ClusterAdmin::allowed_on_topics`].
@@ -69,7 +69,7 @@ impl ClusterAdmin {
         Ok(groups.iter().map(|group| found.get(*group).cloned().unwrap_or(Allowed::Untold)).collect())
     }
 
-    /// What is allowed on the cluster.
+    /// The operations allowed on the cluster.
     ///
     /// # Errors
     /// As for [`ClusterAdmin::allowed_on_topics`].
@@ -201,7 +201,7 @@ pub fn may_use_transactional_id(settings: &KafkaSettings, id: &str) -> Result<bo
     Err(Error::Retry(format!("{doing}: {} [HS2002]", failure.text)))
 }
 
-/// What is described.
+/// The resources that are described.
 enum Question<'q> {
     Topics(&'q [&'q str]),
     Groups(&'q [&'q str]),
@@ -304,7 +304,7 @@ impl Question<'_> {
     }
 }
 
-/// What one description says.
+/// The answer in one description.
 ///
 /// # Safety
 /// `error` is null or a live error object; `told` is null or points to `count` operations.

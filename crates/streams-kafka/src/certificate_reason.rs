@@ -21,7 +21,7 @@ const REVOCATIONS: &str = "Put the authority's present list of revoked certifica
 const SIGNER: &str = "The certificate that signed it needs basicConstraints CA:TRUE and keyUsage keyCertSign: have the authority's certificate made anew, give the broker one \
     that it has signed, and set `ca_file` of [kafka] (ssl.ca.location) to it";
 
-/// What may be wrong with the certificate that the broker shows as its own.
+/// Reasons to refuse the broker's own certificate.
 const OF_BROKER: &[Reason] = &[
     reason(&[2, 20, 21], "the authority that signed it is not known here", AUTHORITY),
     reason(&[19, 27], "the authority at the end of its chain is not known here", AUTHORITY),
@@ -65,7 +65,7 @@ const OF_BROKER: &[Reason] = &[
     ),
 ];
 
-/// What may be wrong with a certificate of an authority above it.
+/// Reasons to refuse the certificate of an authority above it.
 const OF_AUTHORITY: &[Reason] = &[
     reason(&[9], "an authority above it is not yet valid", CLOCKS),
     reason(
@@ -105,7 +105,7 @@ pub(super) fn certificate_reason(number: i32, depth: i32, words: &str) -> String
     known.map_or_else(|| format!("OpenSSL says {words} (verification error {number})"), |known| known.why.to_owned())
 }
 
-/// What mends a reason that [`certificate_reason`] gave.
+/// The remedy for a reason of [`certificate_reason`].
 pub(super) fn remedy_of(why: &str) -> &'static str {
     let known = OF_BROKER.iter().chain(OF_AUTHORITY).find(|reason| reason.why == why);
     known.map_or(

@@ -137,7 +137,7 @@ fn due(logged: &mut BTreeMap<String, LoggedLine>, now: Instant) -> Vec<LoggedLin
     due
 }
 
-/// What two lines have in common that say the same: without the thread and the connection that say it, without figures.
+/// The common part of two lines with the same meaning: without the thread and the connection that say it, without figures.
 fn kind_of(text: &str) -> String {
     let text = if text.starts_with("[thrd:") { text.split_once("]: ").map_or(text, |(_, rest)| rest) } else { text };
     // `host:port/bootstrap: what happened (after 3ms in state UP, 4 identical error(s) suppressed)`

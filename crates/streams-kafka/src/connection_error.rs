@@ -10,7 +10,7 @@ use super::certificate_reason::remedy_of;
 pub(super) struct Refusal {
     /// Whether one side has said no. Otherwise the connection was only cut off, which a wrong protocol does at each try and a broker that stops does once.
     pub is_certain: bool,
-    /// What happened, which side did it, and what to do.
+    /// The event, the side that caused it, and the remedy.
     pub message: String,
 }
 
@@ -24,7 +24,7 @@ impl Refusal {
     }
 }
 
-/// What a client's log lines have told so far.
+/// State derived from a client's log lines so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
     /// The last broker certificate that this client refused, in librdkafka's words.
@@ -33,7 +33,7 @@ pub(super) struct Diagnosis {
     is_certificate_kept_back: bool,
     /// The last refusal; `None` when the last failure was of another kind.
     last: Option<Refusal>,
-    /// What the last failure was, in librdkafka's words.
+    /// The last failure, in librdkafka's words.
     failure: Option<String>,
 }
 
@@ -58,12 +58,12 @@ impl Diagnosis {
         self.last.as_ref()
     }
 
-    /// What the last failure of a connection was.
+    /// The last failure of a connection.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// What a failure's text means; `None` when it is no refusal.
+    /// The refusal that a failure's text means; `None` when it is no refusal.
     pub fn explain(&self, text: &str) -> Option<Refusal> {
         let (broker, said) = (broker_of(text), said_of(text));
         None.or_else(|| self.of_certificate(broker, said))
@@ -231,7 +231,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What happened, without who says it and without how long it took.
+/// The event in a log line, without its source and its duration.
 fn said_of(text: &str) -> &str {
     let line = if text.starts_with("[thrd:") { text.split_once("]: ").map_or(text, |(_, rest)| rest) } else { text };
     let said = match line.split_once(": ") {
@@ -277,7 +277,7 @@ mod tests {
         diagnosis.last().cloned()
     }
 
-    /// What librdkafka logs before `: `, for a listener at localhost:9093.
+    /// The prefix of librdkafka's lines before `: `, for a listener at localhost:9093.
     fn line(protocol: &str, said: &str) -> String {
         format!("[thrd:{protocol}localhost:9093/bootstrap]: {protocol}localhost:9093/bootstrap: {said}")
     }

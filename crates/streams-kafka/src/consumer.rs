@@ -24,7 +24,7 @@ const WHOLE_TOPIC: i32 = -1;
 /// How long a look at the subscribed topics may take: the thread does not poll meanwhile.
 const REFRESH_LIMIT: Duration = Duration::from_secs(1);
 
-/// What both halves of a consumer hold.
+/// State that both halves of a consumer share.
 pub(super) struct Shared {
     pub(super) client: Arc<Native>,
     /// The event that the runtime has not answered yet.

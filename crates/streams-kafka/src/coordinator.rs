@@ -20,7 +20,7 @@ use super::native::{ClientKind, Native};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 
-/// What librdkafka is told to be the limit of such a request: the longest that it accepts.
+/// Time limit of such a request in librdkafka: the longest that it accepts.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(3600);
 /// How long an answer may take before the client is given up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

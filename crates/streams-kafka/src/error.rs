@@ -22,7 +22,7 @@ pub(super) struct Failure {
     pub takes: Vec<Right>,
 }
 
-/// What the remedies turn on beside the code.
+/// Properties of an error, besides its code, that decide its remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// A transactional call of the producer.
@@ -145,7 +145,7 @@ impl Failure {
         refused(self.code).is_some()
     }
 
-    /// What to do about an error that nothing but a person can help with.
+    /// The remedy for an error that only a person can mend.
     fn advice(&self) -> String {
         let Some(resource) = refused(self.code) else {
             let (advice, code) = advice(self.code);
@@ -241,7 +241,7 @@ const RETRIABLE: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS,
 ];
 
-/// What librdkafka says of a code.
+/// librdkafka's description of a code.
 pub(super) fn describe(code: i32) -> String {
     match Code::try_from(code) {
         // SAFETY: the text of a code is a constant of the library.
@@ -261,7 +261,7 @@ pub(super) fn refused(code: i32) -> Option<Resource> {
     refusals.iter().find(|(refusal, _)| *refusal as i32 == code).map(|(_, resource)| *resource)
 }
 
-/// What to do about a code, and the entry of docs/operations.md.
+/// The remedy for a code, and the entry of docs/operations.md.
 fn advice(code: i32) -> (&'static str, &'static str) {
     let is = |codes: &[Code]| is_one_of(code, codes);
     if is(&[

@@ -20,7 +20,7 @@
 //! | `connection_error` | why a connection is refused, in words that say what to do |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
-//! What exactly once rests on, and what librdkafka does that one would not expect, stands at the place that deals with it.
+//! The assumptions behind exactly-once processing, and the unexpected behaviour of librdkafka, are documented where the code deals with them.
 
 pub mod admin;
 mod admin_request;

@@ -248,7 +248,7 @@ impl<'a> HeaderIter<'a> {
     }
 }
 
-/// What librdkafka keeps before a header's name (`rd_kafka_header_t` of rdkafka_header.h). Its API gives the name as a C string, which
+/// Bytes that librdkafka keeps before a header's name (`rd_kafka_header_t` of rdkafka_header.h). Its API gives the name as a C string, which
 /// ends at the first NUL, while Kafka counts a name's bytes and allows any; so the count is read where librdkafka keeps it.
 #[repr(C)]
 struct BeforeName {

@@ -216,7 +216,7 @@ impl MirrorSource {
         self.started.retain(|started| started != partition);
     }
 
-    /// What the broker holds of a partition.
+    /// The range of a partition that the broker holds.
     fn range(&self, partition: &TopicPartition) -> std::result::Result<(i64, i64), LogError> {
         let no_name =
             |_| LogError::Unavailable(format!("`{}` is not a name that a topic can have [HS2017]", partition.topic));
@@ -302,7 +302,7 @@ fn deliver(
     Ok(())
 }
 
-/// What a failure of the client means for who reads the log.
+/// Turns a failure of the client into an error of the log.
 fn log_error(failure: Failure, doing: &str) -> LogError {
     let is_refusal = failure.is_refusal();
     let text = failure.remedy(Call::Consumer, doing).to_string();

@@ -27,7 +27,7 @@ use super::settings::Properties;
 use streams::error::{Error, Result};
 use streams::ports::rights::{Operation, Right};
 
-/// What a client does.
+/// Kind of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientKind {
     Consumer,
@@ -58,7 +58,7 @@ pub(super) struct Delivery {
 // SAFETY: the topic pointer is only compared, and used as a handle that the producer keeps alive.
 unsafe impl Send for Delivery {}
 
-/// What the callbacks leave for the client's owner; they run inside the owner's own poll calls.
+/// Messages of the callbacks for the client's owner; they run inside the owner's own poll calls.
 #[derive(Default)]
 pub(super) struct Mailbox {
     rebalances: Mutex<VecDeque<Rebalance>>,
@@ -66,7 +66,7 @@ pub(super) struct Mailbox {
     last_error: Mutex<Option<Failure>>,
     /// Whether a rebalance was announced that was not answered by an assign or unassign yet.
     is_unanswered: AtomicBool,
-    /// What the log lines say of refused connections, and when they last did.
+    /// Refused connections according to the log lines, and the time of the last one.
     diagnosis: Mutex<(Diagnosis, Option<Instant>)>,
     /// Whether log lines are for the diagnosis alone.
     is_probe: bool,
@@ -153,7 +153,7 @@ impl Native {
         self.group.as_deref().map(Right::group).into_iter().chain(topic).collect()
     }
 
-    /// What a consumer was doing that told an error in place of a record.
+    /// The action of a consumer that returned an error in place of a record.
     pub fn doing_of(&self, message: &View<'_>) -> String {
         match (message.topic(), message.partition(), &self.group) {
             ("", _, Some(group)) => format!("read with the group {group}"),
@@ -211,7 +211,7 @@ impl Native {
         Some((refusal.message.clone(), refusal.is_certain))
     }
 
-    /// What the last failed try to connect came to, as the log told it.
+    /// The failure of the last attempt to connect, according to the log.
     pub fn last_failure(&self) -> Option<String> {
         lock(&self.mailbox.diagnosis).0.failure().map(str::to_owned)
     }

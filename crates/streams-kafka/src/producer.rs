@@ -53,7 +53,7 @@ impl ProducerFactory for TransactionalProducers {
 /// A transactional producer over librdkafka.
 struct TransactionalProducer {
     sender: Sender,
-    /// What group and transactional ids are named after.
+    /// Base of group and transactional ids.
     application_id: String,
     deliveries: Vec<Delivery>,
     failures: VecDeque<DeliveryFailure>,

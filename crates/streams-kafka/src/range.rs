@@ -95,7 +95,7 @@ impl RangeReader {
     }
 }
 
-/// What ends the reading; what passes by itself is logged.
+/// The error that ends the reading; transient ones are logged.
 fn error_of(view: &View<'_>) -> Option<Error> {
     let failure = view.failure()?;
     let doing = format!("read {}-{}", view.topic(), view.partition());

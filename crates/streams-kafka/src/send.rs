@@ -14,7 +14,7 @@ use streams::error::{Error, Result};
 use streams::ports::rights::{Operation, Right};
 use streams::record::{Headers, Record};
 
-/// What became of a record.
+/// Outcome of sending a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Queued,

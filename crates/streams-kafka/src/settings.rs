@@ -1,4 +1,4 @@
-//! What each client is told: the settings that the guarantee rests on, the memory that queues may take, and the user's own
+//! Settings of each client: those that the guarantee rests on, the memory that queues may take, and the user's own
 //! `-X KEY=VALUE`, passed through unless it would break either. Pure, so that the whole table can be checked.
 
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl KafkaSettings {
         format!("{}-{}-{thread}", self.application_id, self.instance_id)
     }
 
-    /// Who the brokers take these clients for, where the settings say so: the user of SASL PLAIN and SCRAM.
+    /// The principal of these clients, where the settings name one: the user of SASL PLAIN and SCRAM.
     pub fn principal(&self) -> Option<String> {
         let entries = self.pass_through.entries();
         let of = |name: &str| entries.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.to_string());
@@ -185,7 +185,7 @@ impl KafkaSettings {
         all
     }
 
-    /// What a producer puts into one batch at most, in bytes: the user's own `-X batch.size` or our default.
+    /// Largest batch of a producer, in bytes: the user's own `-X batch.size` or our default.
     pub fn batch_bytes(&self) -> usize {
         let set = self.pass_through.entries().iter().rfind(|(key, _)| key == "batch.size");
         set.and_then(|(_, value)| value.to_string().trim().parse().ok()).unwrap_or(BatchLimit::DEFAULT_BYTES)

@@ -11,7 +11,7 @@ pub struct ClientLibrary {
     pub librdkafka: String,
     /// The version of the OpenSSL that is loaded, in its own words: `OpenSSL 3.0.17 1 Jul 2025`.
     pub openssl: String,
-    /// What librdkafka was built with (its property `builtin.features`).
+    /// The features that librdkafka was built with (its property `builtin.features`).
     pub features: Vec<String>,
 }
 

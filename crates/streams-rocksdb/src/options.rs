@@ -7,7 +7,7 @@ use ::rocksdb::{
     WriteBufferManager,
 };
 
-/// What all databases of an instance take together.
+/// Limits of all databases of an instance together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreMemory {
     /// Bytes of the block cache; indexes, filters and memtables are charged to it, so it bounds them all.
@@ -24,7 +24,7 @@ impl Default for StoreMemory {
     }
 }
 
-/// What the databases share.
+/// Resources that the databases share.
 pub(super) struct Shared {
     cache: Cache,
     buffers: WriteBufferManager,

@@ -43,7 +43,7 @@ impl RocksTask {
     }
 }
 
-/// What has to be done about an error of RocksDB.
+/// Turns an error of RocksDB into one with a remedy.
 pub(super) fn remedy(task: TaskId, doing: &str, error: ::rocksdb::Error) -> Error {
     let kind = error.kind();
     let text = error.into_string();

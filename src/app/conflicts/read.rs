@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(200);
 /// How long a log that does not go on is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the topic has of one conflict. Events of one id and time that differ make conflicts of one id: the last of them counts.
+/// State of one conflict according to the topic. Events of one id and time that differ make conflicts of one id: the last of them counts.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The record that announces it.
@@ -29,7 +29,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What is known after one more record.
+    /// The state after one more record.
     fn after(before: Option<Found>, conflict: &Conflict<'_>, text: &str) -> Found {
         let first = before.filter(|_| conflict.status == SUPERSEDED).map(|found| found.first);
         Found { first: first.unwrap_or_else(|| text.to_owned()), last: text.to_owned() }

@@ -96,7 +96,7 @@ fn next_offset(of: &[Kept], partition: &TopicPartition) -> i64 {
     of.iter().find(|at| at.partition == *partition).map_or(0, |at| at.next_offset)
 }
 
-/// What each partition's log holds.
+/// Offsets that each partition's log holds.
 fn goals(
     kafka: &KafkaSettings,
     patience: Duration,

@@ -30,7 +30,7 @@ pub(super) struct Contact {
     thread: JoinHandle<()>,
 }
 
-/// What the pages read of a watch.
+/// State of a watch, as the pages read it.
 #[derive(Clone)]
 pub(super) struct Outage(Arc<Mutex<Option<String>>>);
 
@@ -97,7 +97,7 @@ fn admin(current: &CurrentSettings) -> Result<ClusterAdmin> {
     ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)
 }
 
-/// What was heard of Kafka, and what was said about it.
+/// Last answer of Kafka, and the log lines about it.
 struct Heard {
     limit: Duration,
     /// When it last answered.

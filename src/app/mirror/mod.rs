@@ -92,7 +92,7 @@ pub fn event_sources(file: &File) -> Vec<String> {
     sources.map(|(_, topic, _)| topic.to_owned()).collect()
 }
 
-/// What commands that deal with the mirror alone begin with.
+/// Common start of the commands that run the mirror alone.
 struct Alone {
     file: File,
     database: Database,
@@ -170,7 +170,7 @@ pub fn mirrored(file: &File) -> Vec<(String, Vec<String>)> {
     kept(file, None).into_iter().map(|kept| (kept.group, kept.topics)).collect()
 }
 
-/// What one mirror reads, and Postgres behind it, not asked for anything yet.
+/// Source and sink of one mirror, before the first request to Postgres.
 struct Sink {
     group: String,
     topics: Vec<String>,

@@ -35,7 +35,7 @@ struct Range {
     mirrored: Progress,
 }
 
-/// What a range has.
+/// Content of a range.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     records: u64,
@@ -110,7 +110,7 @@ pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), CommandError> {
     verifier.all(&ranges, &unclaimed)
 }
 
-/// What the tables hold and no checkpoint claims, of that which is asked for.
+/// Rows of the requested ranges that no checkpoint covers.
 fn unclaimed(tables: &mut MirrorTables, chosen: &[Kept], args: &VerifyArgs) -> anyhow::Result<Vec<Unclaimed>> {
     let mut all = Vec::new();
     for kept in chosen {

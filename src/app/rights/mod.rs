@@ -22,7 +22,7 @@ pub struct Need {
     pub right: Right,
     /// The names that are asked about; of a prefix those that will be used.
     pub names: Vec<String>,
-    /// What it is for, in a few words.
+    /// Its purpose in a few words.
     pub why: String,
 }
 
@@ -103,7 +103,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     all
 }
 
-/// What a principal needs for a purpose. No right is listed twice.
+/// Rights that a principal needs for a purpose. No right is listed twice.
 pub fn needs(file: &File, purpose: Purpose) -> Vec<Need> {
     let names = Names::of(file);
     let all = match purpose {
@@ -129,7 +129,7 @@ pub fn needs(file: &File, purpose: Purpose) -> Vec<Need> {
     distinct_needs(all)
 }
 
-/// What a principal needs for several purposes, each right once.
+/// Rights that a principal needs for several purposes, each once.
 pub fn needs_of(file: &File, purposes: &[Purpose]) -> Vec<Need> {
     distinct_needs(purposes.iter().flat_map(|purpose| needs(file, *purpose)))
 }
@@ -149,7 +149,7 @@ fn distinct_needs(all: impl IntoIterator<Item = Need>) -> Vec<Need> {
     needs
 }
 
-/// What publishing records on a topic needs.
+/// Rights to publish records on a topic.
 pub fn produce(topic: &str) -> Vec<Need> {
     vec![Need::topic(Operation::Write, topic, "publishes records")]
 }
@@ -219,7 +219,7 @@ fn sync_request(names: &Names<'_>) -> Vec<Need> {
     write.chain(read).collect()
 }
 
-/// What `kafka-transactions.sh find-hanging` and `abort` take, which an operator calls, never this program.
+/// Rights for `kafka-transactions.sh find-hanging` and `abort`, which an operator calls, never this program.
 fn hanging_transactions(names: &Names<'_>) -> Vec<Need> {
     let why = "find-hanging looks at the producers of a partition";
     let mut all: Vec<Need> =

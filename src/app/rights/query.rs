@@ -1,4 +1,4 @@
-//! What a command needs, held against what the brokers allow. A broker that does not tell (one without an authoriser allows all; an old one, or
+//! Compares the rights that a command needs with those that the brokers allow. A broker that does not tell (one without an authoriser allows all; an old one, or
 //! another implementation, may say nothing) is no reason to stop: the calls themselves are refused then, and say by which right.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::streams::error::Result;
 use crate::streams::ports::NewTopic;
 use crate::streams::ports::rights::{Commands, Operation, Resource};
 
-/// What came of asking.
+/// Result of a comparison.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Needs that are not allowed.
@@ -24,7 +24,7 @@ pub struct Report {
     pub hidden: Vec<String>,
     /// Topics whose settings the principal may not read.
     pub closed: Vec<String>,
-    /// What could not be found out, and why.
+    /// Questions without an answer, and the reasons.
     pub unknown: Vec<String>,
     /// How many rights were asked for.
     pub asked: usize,

@@ -1,5 +1,4 @@
-//! What a change of a topology does: to stores and their changelogs, to repartition topics, to partition counts, and whether
-//! state survives it.
+//! Compares two topologies: the effect of a change on stores and their changelogs, on repartition topics and partition counts, and on the state.
 //!
 //! A store's state is that of one log up to a committed offset, kept under the store's name. So it goes on only where name,
 //! log and operator stay. A repartition topic keeps the partitions that it was made with, so a source may grow; a store
@@ -18,7 +17,7 @@ pub struct Loss {
     pub why: String,
 }
 
-/// What a change does.
+/// Effect of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// All of it, a line each: a word, what it is about, more about it.
@@ -82,7 +81,7 @@ impl Diff {
         }
     }
 
-    /// What the operator of a store that is kept is told otherwise: the state is not lost by it, and not made anew.
+    /// Changed parameters of the operator of a store that is kept: the state is not lost by it, and not made anew.
     fn compare_stores(&mut self, (part, store): (&Part, &Store), (now_part, now): (&Part, &Store)) {
         let (Some((_, was)), Some((_, is))) = (part.keeper_of(store), now_part.keeper_of(now)) else { return };
         for said in is.iter().filter(|said| !was.contains(said)) {
@@ -128,7 +127,7 @@ impl Diff {
     }
 }
 
-/// What changes about how a store is kept. Its changelog stays, so its content does.
+/// Changed options of a store. Its changelog stays, so its content does.
 fn ways(store: &Store, now: &Store) -> Vec<String> {
     let mut found = Vec::new();
     if store.kind != now.kind {

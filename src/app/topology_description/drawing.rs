@@ -2,7 +2,7 @@
 
 use super::{DescribedNode, Role, Topic, TopologyDescription};
 
-/// What a box stands for.
+/// Meaning of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VertexShape {
     Topic,
@@ -15,14 +15,14 @@ pub enum VertexShape {
 pub struct Vertex {
     /// Its name in the drawing.
     pub id: String,
-    /// What stands in it, line by line.
+    /// Its lines.
     pub label: Vec<String>,
     pub shape: VertexShape,
     /// The sub-topology that it lies in; topics lie between.
     pub part: Option<usize>,
 }
 
-/// What an arrow stands for.
+/// Meaning of an arrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrow {
     /// Records go along it.

@@ -53,16 +53,16 @@ pub struct Part {
 pub struct DescribedNode {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its role.
     #[serde(flatten)]
     pub role: Role,
-    /// Whom it takes records from.
+    /// Names of its inputs.
     pub from: Vec<Input>,
-    /// Who takes its records.
+    /// Names of the nodes that read its records.
     pub to: Vec<String>,
 }
 
-/// What a node does.
+/// Role of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Role {
@@ -73,7 +73,7 @@ pub enum Role {
         topic: Topic,
         /// Whether it is a repartition topic.
         internal: bool,
-        /// What its values may be, where they may not be any.
+        /// Encoding of its values, unless any is accepted.
         #[serde(skip_serializing_if = "Option::is_none")]
         format: Option<String>,
         /// The expression of its records' key.
@@ -97,7 +97,7 @@ pub enum Role {
         topic: Topic,
         /// Whether it is a repartition topic.
         internal: bool,
-        /// What its records are written as, on a topic of the world.
+        /// Format of its records, on an external topic.
         #[serde(skip_serializing_if = "Option::is_none")]
         format: Option<String>,
         /// The expression of its records' key.
@@ -145,7 +145,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// What a person is told of how it is kept, where that is not as by default.
+    /// Remarks about options of the store that differ from the defaults.
     pub fn notes(&self) -> Vec<String> {
         let place = (self.kind != kind_name(StoreKind::default())).then(|| format!("in {}", self.kind));
         let standby = match self.standby {
@@ -205,7 +205,7 @@ impl TopologyDescription {
     /// The shape of a checked file.
     ///
     /// # Errors
-    /// What the engine refuses, which the check of the file has let pass.
+    /// The engine refuses a topology that the check of the file accepted.
     pub fn of(file: &File) -> Result<TopologyDescription, CommandError> {
         let engine: Topology = topology_builder::build(file, &None)?;
         let parts = engine.subtopologies().iter().enumerate();
@@ -255,7 +255,7 @@ impl TopologyDescription {
         })
     }
 
-    /// What a topic of the world is written as.
+    /// Format of an external topic.
     pub fn format_of(&self, written: &Topic) -> Option<&str> {
         self.subtopologies.iter().flat_map(|part| &part.nodes).find_map(|node| match &node.role {
             Role::Sink { topic, format, .. } if topic.topic == written.topic => format.as_deref(),

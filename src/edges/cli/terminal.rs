@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while a command works: one live line, or a progress bar. Nothing of it where the
+//! Display of a working command on a terminal: one live line, or a progress bar. Nothing of it where the
 //! standard error is no terminal.
 
 use std::fmt::Display;

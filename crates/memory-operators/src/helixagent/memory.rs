@@ -9,7 +9,7 @@ use super::{raw, readable};
 use memory::clock::UNCLOCKED;
 use memory::view::ObjectWriter;
 
-/// What a resolved memory says, or of a version of it what a conflict record tells. Values are canonical JSON; nesting is
+/// Content of a resolved memory, or of a version of it in a conflict record. Values are canonical JSON; nesting is
 /// not read, since that of a record may be deeper than a reader of its own would take.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Memory<'r> {
@@ -46,7 +46,7 @@ pub(super) struct Memory<'r> {
     pub updated_at: Option<&'r RawValue>,
 }
 
-/// What an event has besides a memory.
+/// Members that an event has besides those of a memory.
 pub(super) struct Act<'a> {
     pub event_id: &'a str,
     pub event_type: &'a str,

@@ -2,7 +2,7 @@
 //! and can apply them. A resolved memory becomes an event, a conflict record their report of a
 //! conflict, each in the envelope that they put on Kafka.
 //!
-//! What they cannot read is left out rather than sent: one member of a wrong type makes Go's decoder refuse the record whole.
+//! Members that they cannot read are left out rather than sent: one member of a wrong type makes Go's decoder refuse the record whole.
 
 mod memory;
 mod readable;

@@ -1,4 +1,4 @@
-//! What Go's decoder takes of the parts of a memory: members of the types that HelixAgent's structs have. It matches names
+//! The parts of a memory that Go's decoder accepts: members of the types that HelixAgent's structs have. It matches names
 //! without regard to case, so a member that is none of theirs is left out as well.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use json::rfc3339;
 use memory::view::ObjectWriter;
 
-/// What a member may hold.
+/// Type of value that a member may hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Text,

@@ -62,13 +62,13 @@ struct Contender<'r> {
     value: &'r RawValue,
 }
 
-/// Who a delete and an update are.
+/// The delete and the update of a conflict.
 #[derive(Deserialize)]
 struct DeleteUpdate {
     deletes: Vec<String>,
 }
 
-/// What a record tells of one of its two participants.
+/// The part of a record about one of its two participants.
 struct Version<'r> {
     memory: Memory<'r>,
     node_id: Option<String>,
@@ -135,7 +135,7 @@ fn details(record: &Record<'_>, out: &mut Vec<u8>) {
     o.end();
 }
 
-/// What the contenders say that are of one participant.
+/// Values of the contenders of one participant.
 fn version<'r>(record: &Record<'r>, fields: &[Field<'r>], is_of: impl Fn(&Contender<'r>) -> bool) -> Version<'r> {
     let mut memory = Memory { memory_id: record.memory_id.clone(), user_id: record.user_id, ..Memory::default() };
     let mut node_id = None;

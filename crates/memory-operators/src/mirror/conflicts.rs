@@ -1,4 +1,4 @@
-//! What a record of a conflicts topic becomes in `memory_conflicts`.
+//! Maps records of a conflicts topic to rows of `memory_conflicts`.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl RowMapper for ConflictRows {
     }
 }
 
-/// Who contended, and who deleted what others updated; `None` where the record tells neither.
+/// The contenders, and the delete and updates that conflict; `None` where the record names neither.
 fn details(conflict: &Conflict<'_>) -> Option<String> {
     let member = |name: &str, value: Option<&RawValue>| value.map(|value| format!("\"{name}\":{}", value.get()));
     let members = [member("delete_update", conflict.delete_update), member("fields", conflict.fields)];

@@ -1,4 +1,4 @@
-//! What a record of the events topic becomes in the mirror: the columns of `memory_events` (migrations/), for good and
+//! Maps records of the events topic to rows of the mirror: the columns of `memory_events` (migrations/), for good and
 //! unknown events alike, or the class and message of what is wrong with it.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What is done for the log of events now and again: nodes are counted, partitions are made ahead, and what retention no longer
+//! Maintenance of the log of events: nodes are counted, partitions are made ahead, and what retention no longer
 //! keeps is dropped.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the mirror's tables hold (migrations/): the rows that records become, and what `run` says of itself.
+//! Content of the mirror's tables (migrations/): the rows that records become, and what `run` says of itself.
 //!
 //! | item | table | what |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! What the readers of our own output topics share: which record it is, and its JSON, or why it cannot be read.
+//! Shared code of the readers of our own output topics: which record it is, and its JSON, or why it cannot be read.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use json::rfc3339;
 use mirror::ports::{Cells, LogRecord, NoCells, Unreadable};
 use streams::ports::Codec;
 
-/// What the header `type` says; the last of several.
+/// Value of the header `type`; the last one of several.
 pub(super) fn kind<'r>(record: &LogRecord<'r>) -> &'r str {
     let value = record.headers.iter().rev().find(|header| header.name == b"type").and_then(|header| header.value);
     value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What an application resolves with, as its row of `memory_resolver_settings`: the functions of migrations/ default to it.
+//! Resolver settings of an application, as its row of `memory_resolver_settings`: the functions of migrations/ default to it.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use mirror::ports::{Cells, StartupRow};
 /// The settings of an application, as it starts with them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolverSettingsRow {
-    /// What the resolver does, and the application id.
+    /// Settings of the resolver, and the application id.
     pub resolver: ResolverSettings,
-    /// What is accepted.
+    /// Limits of accepted events.
     pub limits: Limits,
     /// Bytes above which an output goes to the dead letters.
     pub max_output_bytes: usize,

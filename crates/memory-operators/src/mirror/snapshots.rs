@@ -1,4 +1,4 @@
-//! What a record of a snapshots topic becomes in `memory_snapshots`: a resolved memory, or the snapshot of a user.
+//! Maps records of a snapshots topic to rows of `memory_snapshots`: a resolved memory, or the snapshot of a user.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ const COLUMNS: &[&str] = &[
 /// Columns of the snapshot of a user alone.
 const OF_USERS: usize = 9;
 
-/// What the columns take of a resolved memory.
+/// Members of a resolved memory that the columns hold.
 #[derive(Deserialize)]
 struct Resolved<'r> {
     memory_id: String,

@@ -238,7 +238,7 @@ fn expired(memory: &str, record: &Record<'_>, source_ms: i64, ctx: &mut Context<
     ctx.dead_letter_of("expired", &what, &Original::of(record).record(source_ms))
 }
 
-/// What is to be done where the state of a memory cannot be read.
+/// Error for a memory whose state cannot be read.
 fn state_error(task: TaskId, error: StateError) -> ProcessorError {
     match error {
         StateError::Read { error, .. } => engine_error(error),

@@ -20,7 +20,7 @@ pub(super) struct Tombstones {
     is_due: bool,
 }
 
-/// What retention says of an event.
+/// Verdict of retention on an event.
 pub(super) enum Verdict {
     /// It is let in; with the last event's time of its memory, if that was not active.
     LetIn(Option<i64>),
@@ -60,7 +60,7 @@ impl Tombstones {
         Ok(last(store, memory)?.is_some_and(|last_ms| self.retention.is_over(last_ms, stream_time_ms)))
     }
 
-    /// What is to be done with an event. A memory that was due before it is forgotten first.
+    /// Decides about an event. A memory that was due before it is forgotten first.
     pub fn judge(
         &self,
         memory: &str,

@@ -12,7 +12,7 @@ use memory::view::{ResolutionContext, Resolved};
 use streams::error::Error;
 use streams::processor::{Context, ProcessorError, StoreRef};
 
-/// What begins the keys of requests: no memory has the empty id.
+/// Prefix of the keys of requests: no memory has the empty id.
 const REQUESTS: [u8; 2] = [0, b's'];
 /// Memories looked at between two commits, at most.
 const SLICE: usize = 1024;
@@ -57,7 +57,7 @@ pub(super) struct Slice<'s> {
     pub context: ResolutionContext<'s>,
 }
 
-/// What an answer holds.
+/// Content of an answer.
 pub(super) struct Answer {
     pub memory: String,
     pub resolved: Resolved,

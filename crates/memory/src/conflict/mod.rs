@@ -12,7 +12,7 @@ use std::fmt;
 use super::state::{Applied, Memory, StateError};
 use super::view::{ResolutionContext, VisibleFrontier};
 
-/// What kind of conflict it is: the first that fits.
+/// Type of a conflict: the first one that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ConflictType {
@@ -77,7 +77,7 @@ pub struct ConflictRecord {
     pub json: Vec<u8>,
 }
 
-/// What an event that changed the state makes the conflicts topic say: conflicts that it settled, oldest first, then its
+/// Records for the conflicts topic after an event that changed the state: conflicts that it settled, oldest first, then its
 /// own. Keeps the memory's open conflicts up to date. `resolved` is the resolved memory after the event.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Open conflicts: what the state keeps of a conflict until it is superseded.
 //!
-//! Who contended is kept as an arrival number (the event's own: all that were live at its arrival had a lower one) and the
+//! Contenders are kept as an arrival number (the event's own: all that were live at its arrival had a lower one) and the
 //! few exceptions, not as a list: a list a conflict would grow with the square of the contenders.
 
 use std::collections::HashMap;
@@ -125,7 +125,7 @@ impl<'a> OpenConflict<'a> {
     }
 }
 
-/// Who contends for a path now, in order of arrival.
+/// The contenders for a path now, in order of arrival.
 struct Contending<'a> {
     writes: Vec<(u64, RegisterWrite<'a>)>,
     /// Arrival number of the first write whose value differs from the first one's.

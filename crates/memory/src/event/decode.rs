@@ -8,7 +8,7 @@ use super::rejection::{BadInput, Class};
 use super::{Event, digest, envelope};
 use json::{self, Document, Value, ValueKind};
 
-/// What is still accepted.
+/// Limits of accepted events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Entries of one vector clock, zeros too.

@@ -8,7 +8,7 @@ use super::envelope;
 use super::rejection::{BadInput, Class};
 use json::{self, Value, ValueKind};
 
-/// What a source's values may be.
+/// Encoding of a source's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
     /// Any of the others.

@@ -5,7 +5,7 @@ use super::rejection::{BadInput, Class, describe, shown};
 use json::rfc3339;
 use json::{self, Value, ValueKind};
 
-/// What counters and `version` may hold at most: Go's `int64`, SQL's `bigint`.
+/// Greatest value of counters and `version`: Go's `int64`, SQL's `bigint`.
 const MAX_COUNTER: u64 = i64::MAX as u64;
 
 /// The known fields as they stand in an object, each where it stands last.

@@ -16,7 +16,7 @@ pub use decode::{Limits, decode};
 pub use encoding::Encoding;
 pub use rejection::{BadInput, Class};
 
-/// What an event does, by its `event_type`.
+/// Kind of an event, by its `event_type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// `memory.created`
@@ -94,7 +94,7 @@ impl EventKind {
 pub struct Event {
     /// Never empty.
     pub event_id: String,
-    /// What it does.
+    /// Its kind.
     pub kind: EventKind,
     /// `None` when absent or empty, which only a sync request, an entity or relationship event, or another type may have.
     pub memory_id: Option<String>,

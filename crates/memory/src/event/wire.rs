@@ -67,7 +67,7 @@ pub struct EventRef<'a> {
     pub source: Source<'a>,
     /// The timestamp of that record, milliseconds since 1970, as the broker has it.
     pub source_timestamp_ms: i64,
-    /// What it writes, sorted by path, each path once: canonical JSON, `null` clears.
+    /// The values that it writes, sorted by path, each path once: canonical JSON, `null` clears.
     pub writes: Vec<(&'a str, &'a [u8])>,
 }
 

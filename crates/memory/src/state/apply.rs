@@ -12,7 +12,7 @@ use super::path::{Field, Path};
 use super::rows::StateError;
 use super::value::{self, Value};
 
-/// What an event did to a memory, as data.
+/// Effect of an event on a memory, as data.
 #[derive(Clone, Debug)]
 pub struct Applied<'a> {
     /// The event's header, at this index of the memory's headers.

@@ -34,7 +34,7 @@ pub struct Register<'a> {
     pub writes: Vec<RegisterWrite<'a>>,
 }
 
-/// What a block needs to know of the headers it refers to: which they are, in its own numbering.
+/// The headers that a block refers to: which they are, in its own numbering.
 #[derive(Debug, Default)]
 pub struct Tables<'a> {
     names: Vec<&'a str>,

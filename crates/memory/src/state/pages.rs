@@ -14,7 +14,7 @@ use super::rows::{Row, RowPut, StateError, delete_row};
 use super::value::Value;
 use super::{Home, Memory};
 
-/// What a write weighs beside its value: its share of headers and names, roughly, in bytes.
+/// Weight of a write besides its value: its share of headers and names, roughly, in bytes.
 const WRITE_WEIGHT: u64 = 64;
 
 /// More pages than any memory has: at 4 KiB each they hold 64 GiB.

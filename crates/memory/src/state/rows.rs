@@ -17,7 +17,7 @@ pub struct Layout {
     pub max_head_weight: u64,
     /// Keyed registers of less weight than this return to the head row, where all pages are at hand.
     pub min_paged_weight: u64,
-    /// What a page is meant to weigh when pages are begun.
+    /// Target weight of a new page.
     pub page_weight: u64,
     /// Pages that weigh more than this in the mean are split.
     pub max_page_weight: u64,
@@ -49,7 +49,7 @@ pub trait Rows {
 /// A store's own error, passed through.
 pub type ReadFailure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What keeps a memory from being read. Neither is the event's fault: the task that holds the store must act.
+/// Reason why a memory cannot be read. Neither is the event's fault: the task that holds the store must act.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The store could not be read.
@@ -67,7 +67,7 @@ pub enum StateError {
         memory: String,
         /// Which row.
         row: &'static str,
-        /// What is wrong with it.
+        /// The problem that was found.
         error: BinaryError,
     },
 }

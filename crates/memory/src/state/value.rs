@@ -16,7 +16,7 @@ pub struct Stored {
     pub len: u64,
     /// Digest of its bytes, by which equality is decided without reading them.
     pub digest: u128,
-    /// What `merge_all` ranks it by, so that ranking reads no row.
+    /// The rank of the value for `merge_all`, so that ranking reads no row.
     pub rank: Number,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What `merge_all` ranks this value of `field` by.
+    /// The rank of this value of `field` for `merge_all`.
     pub fn rank(&self, field: Field) -> Number {
         match self {
             Value::Inline(bytes) => rank(field, bytes),

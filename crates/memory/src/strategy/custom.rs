@@ -16,7 +16,7 @@ pub struct Contender<'a> {
     pub value: &'a [u8],
 }
 
-/// What a custom resolver decides.
+/// Decision of a custom resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The field's value, JSON; `null` clears it.

@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 use super::settings::Strategy;
 use super::state::{Memory, Path, RegisterWrite, StateError, Value};
 
-/// What a strategy made of the contenders of a field.
+/// Result of a strategy for the contenders of a field.
 #[derive(Clone, Debug)]
 pub struct Picked<'a> {
     /// The write that won; `None` where the value is a join of several, or made by a custom resolver.

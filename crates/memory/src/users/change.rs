@@ -8,7 +8,7 @@ use crate::binary::{BinaryError, Reader, put_bytes};
 /// The version that [`Change::encode`] writes.
 pub const VERSION: u8 = 1;
 
-/// What became of a memory for one user.
+/// Change of a memory for one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
     /// The memory's id.

@@ -9,7 +9,7 @@ use crate::view::{ObjectWriter, write_clock};
 use json::rfc3339;
 use json::{self, Document, JsonError, Value};
 
-/// What a snapshot says of itself.
+/// Identity of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Heading<'a> {
     /// Application id: the snapshot's `node_id`.
@@ -26,7 +26,7 @@ pub struct Heading<'a> {
 pub struct SnapshotError {
     /// The memory's id.
     pub memory: String,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -44,10 +44,10 @@ pub struct Snapshot<'m> {
     members: Vec<Member<'m>>,
 }
 
-/// What stands in several memories, by id: the memory that it is taken from, and its place there.
+/// Members that several memories hold, by id: the memory that provides it, and its place there.
 type Shared<'s> = BTreeMap<&'s str, (usize, Value<'s>)>;
 
-/// What is written of all parts alike.
+/// Members that all parts have in common.
 struct Joined<'s> {
     clock: BTreeMap<&'s str, u64>,
     entities: Shared<'s>,
@@ -110,7 +110,7 @@ impl<'m> Snapshot<'m> {
         Joined { clock, entities: self.shared("entities"), relationships: self.shared("relationships") }
     }
 
-    /// What the memories list under `key`, each id once: from the memory that is greatest by (`updated_at`, id).
+    /// Members that the memories list under `key`, each id once: from the memory that is greatest by (`updated_at`, id).
     fn shared(&self, key: &str) -> Shared<'_> {
         let mut shared: Shared<'_> = BTreeMap::new();
         for (at, member) in self.members.iter().enumerate() {

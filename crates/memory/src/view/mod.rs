@@ -34,7 +34,7 @@ pub struct VisibleFrontier {
 }
 
 impl<'s> ResolutionContext<'s> {
-    /// What of the frontier is left on reading, and whether the memory is active.
+    /// The visible part of the frontier, and whether the memory is active.
     pub fn visible_frontier(&self, memory: &Memory<'_>) -> VisibleFrontier {
         let frontier = &memory.frontier;
         let mut left = frontier.clone();
@@ -116,7 +116,7 @@ impl<'s> ResolutionContext<'s> {
         strategy::pick(memory, path, contenders, is_conflict, strategy, self.custom)
     }
 
-    /// What a field without keys is resolved to.
+    /// Resolved value of a field without keys.
     ///
     /// # Errors
     /// As [`ResolutionContext::pick`].
@@ -127,7 +127,7 @@ impl<'s> ResolutionContext<'s> {
         }
     }
 
-    /// What the embedding is resolved to, among the contenders that belong to the content that is resolved.
+    /// Resolved value of the embedding, among the contenders that belong to the content that is resolved.
     ///
     /// # Errors
     /// As [`ResolutionContext::pick`].

@@ -7,7 +7,7 @@ use super::{ObjectWriter, ResolutionContext, VisibleFrontier, write_clock};
 use crate::state::{Field, Memory, Path, StateError};
 use crate::strategy::{Picked, PickedValue, in_conflict};
 
-/// What a memory is resolved to.
+/// Resolved form of a memory.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The record, canonical JSON.

@@ -1,4 +1,4 @@
-//! What a connection needs to know, from the parameters of a URL and libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …), with libpq's
+//! Options of a connection, from the parameters of a URL and libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …), with libpq's
 //! names and defaults. It looks at no file but those of the home folder that libpq takes by default, and only at whether they are there.
 
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl SslMode {
     }
 }
 
-/// Who may have signed the server's certificate.
+/// Authorities that may have signed the server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Roots {
     /// Nobody is asked.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Whom a password is for.
+/// The login that a password is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Login<'a> {
     pub(super) host: &'a str,

@@ -81,7 +81,7 @@ impl Tunnel {
     }
 }
 
-/// What the tunnels run on.
+/// Runtime of the tunnels.
 fn runtime() -> io::Result<&'static Runtime> {
     static MAKING: Mutex<()> = Mutex::new(());
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();

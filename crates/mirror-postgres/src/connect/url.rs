@@ -12,7 +12,7 @@ impl UrlError {
     }
 }
 
-/// What to look at when a URL with user or password falls apart in the wrong places.
+/// Hint for a URL whose user or password holds a character that must be escaped.
 const ENCODING: &str = "in a user name or password, @ : / ? # % and spaces must be percent-encoded: @ is %40, : is %3A, / is %2F, \
     ? is %3F, # is %23, % is %25 and a space is %20";
 
