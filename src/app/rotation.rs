@@ -1,6 +1,6 @@
 //! Certificates, keys, authorities and passwords of Kafka's clients that are replaced on disk while a command runs.
 //!
-//! A thread looks at the files every [`EVERY`]. A change counts once two looks have found the same content: certificate and key are replaced one after the
+//! A thread looks at the files every [`EVERY`]. A change counts once two checks have found the same content: certificate and key are replaced one after the
 //! other, and a file may be half written. Then a client that is made with the new files tries to connect. Only if the brokers let it in do the others follow;
 //! until then they keep what they have, and a warning says what is wrong.
 //!
