@@ -1,12 +1,11 @@
 //! helixstream: a Kafka Streams-style stream processor, and the HelixAgent memory topology that runs on it.
 //!
-//! The root package is the binary: [`app`] puts the parts together, [`edges`] has the thin ones that need no crate of their own. The parts
-//! are members of the workspace, and are named here so that a program that depends on this crate alone reaches them.
+//! The root package is the binary: [`app`] assembles the parts, and [`edges`] holds the thin adapters that need no crate of their own. The parts are members of the workspace. They are exported here so that a program that depends on this crate alone can use them.
 //!
 //! | member | purpose | may import |
 //! |---|---|---|
 //! | [`json`] | a strict parser, a canonical writer, exact numbers, RFC 3339 times | std, small pure crates |
-//! | [`domain`] (`memory`) | what an event means and what a memory is: pure functions over bytes | `json`, std, small pure crates |
+//! | [`domain`] (`memory`) | the domain: events and the memories that result from them, as pure functions over bytes | `json`, std, small pure crates |
 //! | [`streams`] | the engine: topology, tasks, stores, commits, restoration; knows no memories | std, small pure crates |
 //! | [`operators`] | the operators of topology files that know records and JSON, no memories | `json`, `memory`, `streams` |
 //! | [`memories`] (`memory_operators`) | where domain and engine meet: the operators that know memories, the formats of sinks | the members above |
@@ -18,10 +17,10 @@
 //! | [`edges::avro`] | events and outputs in Avro, the schema registry | `escape`, `json`, `memory`, `secret`, `streams` |
 //! | [`edges::http`] | the HTTP port | `escape` |
 //! | [`edges::script`] | scripts and expressions | `json`, `memory`, `streams` |
-//! | [`escape`] | foreign text made fit for a terminal | std |
+//! | [`escape`] | escapes foreign text for a terminal | std |
 //! | [`secret`] | passwords and private keys: read from a file, never shown | std |
 //!
-//! `ARCHITECTURE.md` tells how a record flows through them and what commits when.
+//! `ARCHITECTURE.md` describes how a record flows through them and what commits when.
 
 pub mod app;
 pub mod edges;

@@ -1,4 +1,4 @@
-//! What the design takes for granted of Kafka and librdkafka, proven on a real broker through the edge that uses it.
+//! Properties of Kafka and librdkafka that the design relies on, tested on a real broker.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

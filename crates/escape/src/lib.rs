@@ -1,5 +1,4 @@
-//! Foreign text made fit to be shown to a person. Ids, topics, header values and the words of other programs come from whoever
-//! wrote them; on a terminal they could clear the screen, feign another line, or turn the direction of what stands behind them.
+//! Escapes foreign text for a terminal. Ids, topics, header values and messages of other programs are not trusted: on a terminal they could clear the screen, imitate another line, or reverse the direction of the text behind them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,12 +1,11 @@
-//! The HTTP edge: one server for every command that serves HTTP. It takes a port, speaks TLS where it is asked to, asks for tokens, limits
-//! what clients may take, and shows what a [`InstanceStatus`] says. It knows no engine. docs/http.md tells what a user sees of it.
+//! The HTTP edge: one server for every command that serves HTTP. It listens on a port, speaks TLS where that is set, requires tokens, limits its clients, and shows an [`InstanceStatus`]. It does not know the engine. docs/http.md describes it for users.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`listen`] | the address, as people write it |
+//! | [`listen`] | the listen address, as users write it |
 //! | [`server`] | connections, TLS, the thread |
 //! | `connections` | the table of connections, with their limits |
-//! | `access` | who may ask for what: bearer tokens, sessions, forms |
+//! | `access` | access control: bearer tokens, sessions, forms |
 //! | `hosts` | which host names requests may name |
 //! | [`tokens`] | the token file |
 //! | `sessions`, `login` | browsers that have logged in |

@@ -1,13 +1,13 @@
 //! Where the domain meets the engine: the operators that topology files name, as processors.
 //!
-//! | operator | processor | reads | gives |
+//! | operator | processor | reads | emits |
 //! |---|---|---|---|
 //! | `decode` | [`Decode`] | records of the events topic | compact events keyed by memory |
-//! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records, what becomes of users' memories |
-//! | `user_snapshots` | [`UserSnapshots`] | what becomes of users' memories | user snapshots |
+//! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records, changes of users' memories |
+//! | `user_snapshots` | [`UserSnapshots`] | changes of users' memories | user snapshots |
 //!
-//! An output goes to each node that takes it in the format that is set for it ([`Encoder`]): our JSON, HelixAgent's, Avro.
-//! [`settlement`] makes the event by which a person or a program ends a conflict. [`mirror`] makes the rows of `memory_events` out of the same records.
+//! Each output goes to all its target nodes, in the format that is set for each ([`Encoder`]): our JSON, HelixAgent's, Avro.
+//! [`settlement`] builds the event by which a person or a program ends a conflict. [`mirror`] builds the rows of `memory_events` out of the same records.
 
 mod avro;
 mod decode;

@@ -6,14 +6,14 @@
 //! | `sink` | rows and checkpoints in one transaction, under compare-and-set |
 //! | `rows` | the rows of a batch on their way into its transaction; what Postgres refuses |
 //! | `reread` | rows of events whose schema was unknown, read again |
-//! | `startup_row` | the row that says who writes, and with which settings |
+//! | `startup_row` | the row that names the writer and its settings |
 //! | `batch`, `copy`, `numeric` | rows in the form of a binary `COPY` |
 //! | `connect` | connections as libpq makes them: URLs, passwords, TLS, several hosts |
 //! | `session` | the connection of a writer |
-//! | `transaction` | transactions that lean on nothing in their session |
+//! | `transaction` | transactions that depend on nothing in their session |
 //! | `migrate` | the migrations |
-//! | `tables` | the tables as they stand, for those who compare or watch |
-//! | `fault` | what an error of Postgres calls for |
+//! | `tables` | reads of the tables, for comparisons and monitoring |
+//! | `fault` | errors of Postgres by their remedy |
 
 mod batch;
 mod connect;

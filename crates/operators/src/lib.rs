@@ -1,17 +1,15 @@
-//! The operators that know records and JSON and nothing of memories: what makes topology files describe any graph.
+//! The generic operators, which know records and JSON and nothing of memories, so that topology files can describe any graph.
 //!
-//! | operator | processor | gives |
+//! | operator | processor | emits |
 //! |---|---|---|
 //! | `filter` | [`Filter`] | the records of which an expression is true |
 //! | `map` | [`Map`] | records with another value |
 //! | `rekey` | [`Rekey`] | records with another key |
 //! | `branch` | [`Branch`] | each record to the first output whose expression is true |
-//! | `aggregate`, `count` | [`Aggregate`] | what all records of a key come to, each time that it changes |
+//! | `aggregate`, `count` | [`Aggregate`] | the aggregate of all records of a key, each time that it changes |
 //!
-//! Each reads JSON: a source's value is told apart by its bytes ([`Input`]) and handed on as the JSON that it stands for. A record
-//! that cannot be read, or whose expression fails, is a dead letter and stops nothing. Which nodes
-//! an output goes to, under which key and in which format, is decided by [`Outputs`]' business. Of
-//! the domain they use JSON and what a source's values may be, and no more.
+//! Each reads JSON: the encoding of a source's value is recognised by its bytes ([`Input`]), and the value is passed on as the JSON that it stands for. A record
+//! that cannot be read, or whose expression fails, is a dead letter and stops nothing. [`Outputs`] decides to which nodes an output goes, under which key and in which format. Of the domain they use only JSON and the encodings of a source's values.
 
 mod aggregate;
 mod branch;

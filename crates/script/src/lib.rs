@@ -1,15 +1,14 @@
 //! Code of users in Rhai: custom resolvers, which are compiled once and called for each field in conflict, and the expressions of
 //! topology files, asked for each record.
 //!
-//! A script is `fn resolve(path, contenders)`. It is a function of these two alone: the engine has no clock, no chance, no
-//! files, no modules, no `eval`, no `print`, and of floats only what IEEE 754 says to the last bit. Each call has a [`Budget`].
+//! A script is `fn resolve(path, contenders)`. It is a function of these two alone: the engine has no clock, no random numbers, no files, no modules, no `eval`, no `print`, and of floats only what IEEE 754 says to the last bit. Each call has a [`Budget`].
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `expression` | expressions over a record |
-//! | `uses` | what of a record an expression looks at |
-//! | `sandbox` | the engine: what a script may do, and how much of it |
-//! | `functions` | what a script may call |
+//! | `uses` | members of a record that an expression uses |
+//! | `sandbox` | the engine: permitted code and its limits |
+//! | `functions` | functions that a script may call |
 //! | `values` | JSON to values of the engine, and back |
 
 mod expression;

@@ -1,9 +1,9 @@
-//! Kafka through librdkafka: the one place of it.
+//! Kafka by librdkafka, which no other crate uses.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`settings`] | what each client is told |
-//! | `pass_through` | what a user may add |
+//! | [`settings`] | the settings of each client |
+//! | `pass_through` | the settings that a user may add |
 //! | [`version`] | the versions of librdkafka and OpenSSL, and what they were built with |
 //! | [`consumer`] | the group consumer of a stream thread: membership and fetching |
 //! | [`producer`] | the transactional producer of a stream thread |
@@ -11,13 +11,13 @@
 //! | [`mirror`] | the log source of the mirror |
 //! | [`renewal`], `live` | clients that are renewed, or given another password, when files have changed on disk |
 //! | [`range`] | a range of one partition, for `mirror verify` |
-//! | [`admin`], `ask` | topics, their settings, committed offsets, the group's members |
+//! | [`admin`], `admin_request` | topics, their settings, committed offsets, the group's members |
 //! | [`client_log`] | librdkafka's own log lines, folded |
-//! | [`allowed`] | what the brokers allow this principal |
-//! | `coordinator` | questions that a group's coordinator answers |
+//! | [`allowed`] | the rights of this principal, as the brokers report them |
+//! | `coordinator` | requests to a group's coordinator |
 //! | `certificate` | why the certificate of a broker is refused |
-//! | `contact` | the first contact with the brokers: who is waited for, who is not |
-//! | `connection_error` | why a connection is refused, in words that say what to do |
+//! | `contact` | the first contact with the brokers: which failures are waited for |
+//! | `connection_error` | reasons for a refused connection, with their remedies |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
 //! The assumptions behind exactly-once processing, and the unexpected behaviour of librdkafka, are documented where the code deals with them.

@@ -2,14 +2,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`record`] | records as they come and go, and the batch that a poll fills |
-//! | [`topology`] | what a program is made of: sources, processors, repartition topics, stores, sinks |
-//! | [`processor`] | what a program writes: a [`processor::Processor`] over its [`processor::Context`] |
-//! | [`task`] | one sub-topology on one partition: runs records, knows its state, goes back to its last commit |
-//! | [`store`] | uncommitted state above a database, and what a commit says about it |
-//! | [`runtime`] | what polls, processes, commits, rebalances and restores, over the ports alone |
+//! | [`record`] | records and their headers, and the batch of a poll |
+//! | [`topology`] | topologies: sources, processors, repartition topics, stores, sinks |
+//! | [`processor`] | processors: the trait [`processor::Processor`] and its [`processor::Context`] |
+//! | [`task`] | tasks: one sub-topology on one partition, which processes records and rolls back to its last commit |
+//! | [`store`] | stores: uncommitted state on top of a database, and the checkpoint of a commit |
+//! | [`runtime`] | stream threads, which poll, process, commit, rebalance and restore over the ports alone |
 //! | [`driver`] | the real tasks with no broker, for tests and `replay` |
-//! | [`ports`] | what the engine needs of the world, as small traits |
+//! | [`ports`] | the interfaces to Kafka, stores and clocks, as small traits |
 //! | [`error`] | errors by remedy |
 //! | [`testing`] | checks for implementations of the ports |
 
