@@ -130,7 +130,7 @@ fn given(named: &Named, value: OsString, place: &str) -> Result<PropertyValue, C
     Ok(if named.holds == Holds::File { PropertyValue::File(PathBuf::from(text)) } else { PropertyValue::Text(text) })
 }
 
-/// A layer in which nothing is said twice. (In a file that is told with its line.)
+/// A layer in which nothing is said twice. (In a file it is reported with its line.)
 fn one_way_each(layer: Layer) -> Result<Layer, CommandError> {
     for value in &layer.named {
         if let Some((property, _)) = layer.pass_through.entries().iter().find(|(key, _)| value.named.is_said_by(key)) {

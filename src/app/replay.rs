@@ -1,4 +1,4 @@
-//! `helixstream replay`: a record file through the topology's real tasks with no broker. The same input gives the same bytes.
+//! `helixstream replay`: a record file through the topology's real tasks with no broker. The same input produces the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -107,7 +107,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all out and gives the files their names; how many records each file got, by the file's name.
+    /// Writes everything and renames the files; how many records each file got, by the file's name.
     fn finish(self) -> anyhow::Result<Vec<(String, u64)>> {
         let mut written = Vec::new();
         for output in self.files.into_values() {

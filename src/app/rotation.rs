@@ -67,7 +67,7 @@ impl Rotation {
     /// Starts the thread; there is none where no setting names a file.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system provides no thread.
     pub fn start(
         watched: Watched,
         current: &CurrentSettings,

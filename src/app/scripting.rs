@@ -1,4 +1,4 @@
-//! Rhai behind the configuration's [`Scripting`]: so what is wrong with expressions and scripts is told with all else that is wrong
+//! Rhai behind the configuration's [`Scripting`]: so that problems of expressions and scripts are reported together with all others
 //! in a topology file.
 
 use std::sync::Arc;

@@ -240,7 +240,7 @@ fn create(admin: &dyn Admin, wanted: &[Wanted], existing: &BTreeMap<String, i32>
     Ok(())
 }
 
-/// A topic is made before every broker knows of it; who is told that it is there may use it at once.
+/// A topic is made before every broker knows of it; a caller may use it as soon as this returns.
 fn wait_until_there(admin: &dyn Admin, made: &[NewTopic]) -> Result<(), CommandError> {
     let names: Vec<&str> = made.iter().map(|t| t.name.as_str()).collect();
     let started = Instant::now();

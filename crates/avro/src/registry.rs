@@ -200,7 +200,7 @@ impl Answers {
         self.came.notify_all();
     }
 
-    /// Warns of a registry that is not to be had, once a minute, and tells when it is back.
+    /// Warns of a registry that is not to be had, once a minute, and logs when it is back.
     fn log_availability(&self, entry: &Entry, now: Instant) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         match entry {

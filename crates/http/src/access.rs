@@ -152,7 +152,7 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"))
 }
 
-/// Counts a wrong token, tells of it now and then, and takes its time.
+/// Counts a wrong token, logs it at intervals, and delays the answer.
 pub(super) async fn refuse(access: &Access, request: &Extensions) {
     if let Some(count) = access.refusals.count() {
         let peer = request.get::<SocketAddr>();
@@ -194,7 +194,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     host.is_some() && host == text(header::HOST)
 }
 
-/// Looks for the form token in the header or the form, and gives the body back for whom it is for.
+/// Looks for the form token in the header or the form, and returns the body back for whom it is for.
 async fn with_form_token(
     access: &Access,
     session: &Session,

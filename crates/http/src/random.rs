@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// 256 random bits of the system's generator, as 43 characters of base64url (RFC 4648, section 5).
 ///
 /// # Errors
-/// The system gives no random bytes.
+/// The system provides no random bytes.
 pub(super) fn secret() -> io::Result<String> {
     let mut bytes = [0; 32];
     SystemRandom::new()

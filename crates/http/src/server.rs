@@ -43,7 +43,7 @@ use super::watched::Watched;
 const LOOK: Duration = Duration::from_millis(500);
 /// Connections that the kernel keeps for us until we take them.
 const BACKLOG: u32 = 1024;
-/// How long we rest when the system gives no connection, for want of file descriptors say.
+/// How long we rest when the system accepts no connection, for want of file descriptors say.
 const REST: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take when the server stops.
 const STOP_LIMIT: Duration = Duration::from_millis(150);

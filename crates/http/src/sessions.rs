@@ -49,7 +49,7 @@ impl Sessions {
     /// Begins a session; its id is for the browser's cookie alone.
     ///
     /// # Errors
-    /// The system gives no random bytes.
+    /// The system provides no random bytes.
     pub fn begin(&self, token: Arc<Token>) -> io::Result<String> {
         let (id, form_token) = (random::secret()?, random::secret()?);
         let now = Instant::now();
@@ -64,7 +64,7 @@ impl Sessions {
         Ok(id)
     }
 
-    /// The session of an id, if it has not ended and its token is still in the file, with the rights that the file now gives.
+    /// The session of an id, if it has not ended and its token is still in the file, with the rights that the file now grants.
     pub fn find(&self, id: &str, tokens: &Tokens) -> Option<Session> {
         let mut session = self.all().get(&key(id)).filter(|session| session.ends > Instant::now())?.clone();
         session.token = tokens.same(&session.token)?;

@@ -85,7 +85,7 @@ impl Token {
     /// Makes a token: its text, which is shown once and kept nowhere, and the entry that the token file gets.
     ///
     /// # Errors
-    /// The name or a user cannot stand in the file, no right is given, or the system gives no random bytes.
+    /// The name or a user cannot stand in the file, no right is named, or the system gives no random bytes.
     pub fn make(name: &str, rights: &[Right], users: Option<&[String]>) -> Result<(String, Token), String> {
         let secret = random::secret().map_err(|e| e.to_string())?;
         let text = format!("{PREFIX}{secret}");
@@ -214,7 +214,7 @@ impl Tokens {
         self.0.iter().any(|token| token.name == name)
     }
 
-    /// The token that a client shows. Every hash is compared, each in constant time, so that the time tells nothing of how near a guess was.
+    /// The token that a client shows. Every hash is compared, each in constant time, so that the time reveals nothing about a guess.
     pub(super) fn find(&self, shown: &str) -> Option<Arc<Token>> {
         let digest = hash(shown.as_bytes());
         let mut found = u64::MAX;

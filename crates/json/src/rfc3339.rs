@@ -27,7 +27,7 @@ pub enum TimeError {
 /// Nanoseconds since 1970 of an RFC 3339 time; digits beyond the nanosecond are cut. `t` and `z` may be lower-case (section 5.6).
 ///
 /// # Errors
-/// [`TimeError`]; also for a leap second (`:60`), which no count of nanoseconds tells from the second after it.
+/// [`TimeError`]; also for a leap second (`:60`), which no count of nanoseconds distinguishes from the second after it.
 pub fn parse(text: &str) -> Result<u64, TimeError> {
     let (stamp, rest) = text.as_bytes().split_first_chunk::<19>().ok_or(TimeError::Form)?;
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];

@@ -63,7 +63,7 @@ pub(super) fn event(
     read.map_err(bad)
 }
 
-/// Whether a source takes a value of this encoding. One that is empty or too large is told so.
+/// Whether a source takes a value of this encoding. A value that is empty or too large is reported as such.
 fn admit(value: Option<&[u8]>, limits: &Limits, encoding: Encoding) -> Result<(), BadInput> {
     let value = value.filter(|value| !value.is_empty() && value.len() <= limits.max_value_bytes);
     let Some(value) = value.filter(|_| encoding != Encoding::Auto) else { return Ok(()) };

@@ -16,7 +16,7 @@ pub enum Output {
     UserSnapshot,
 }
 
-/// Writes outputs in another format than our JSON. Pure: the same output gives the same bytes.
+/// Writes outputs in another format than our JSON. Pure: the same output has the same bytes.
 pub trait Encoder: Send + Sync {
     /// The bytes of an output, which is given as our canonical JSON.
     ///

@@ -15,7 +15,7 @@ pub struct EventHeader<'a> {
     pub seq: u64,
     /// Digest of the decoded event, by which a redelivery is known.
     pub digest: u128,
-    /// Id that the writer gave; tells nothing apart by itself.
+    /// Id that the writer chose; it is no identity by itself.
     pub event_id: &'a str,
     /// Writer, if it says.
     pub node_id: Option<&'a str>,

@@ -92,7 +92,7 @@ impl ResolverSettings {
         [path, container].into_iter().find_map(|place| Some((place, *self.overrides.get(place)?)))
     }
 
-    /// Tombstone retention in whole milliseconds, as stream time is told.
+    /// Tombstone retention in whole milliseconds, as stream time is measured.
     pub fn tombstone_retention_ms(&self) -> Option<i64> {
         self.tombstone_retention_ns.map(|ns| i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX))
     }

@@ -47,7 +47,7 @@ pub fn step(
     step_within(Loader::new(rows, &Arena::new(), memory), event, context)
 }
 
-/// [`step`], which tells of the memory's users too.
+/// [`step`], which returns the memory's users as well.
 ///
 /// # Errors
 /// As [`step`].

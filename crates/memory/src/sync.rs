@@ -1,4 +1,4 @@
-//! Sync requests (docs/semantics.md, section 5): a node tells by its clock what it has seen, and
+//! Sync requests (docs/semantics.md, section 5): a node says by its clock which events it has seen, and
 //! gets what it has not. Every partition answers for its own memories, so the request goes to all
 //! of them.
 //!
@@ -6,7 +6,7 @@
 //!
 //! | part | form |
 //! |---|---|
-//! | kind | byte `s`, by which it is told apart from an event |
+//! | kind | byte `s`, by which it is distinguished from an event |
 //! | version | byte 1 |
 //! | node | byte 0; or byte 1, and a text |
 //! | timestamp of the record | zigzag, milliseconds |

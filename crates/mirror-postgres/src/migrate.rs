@@ -1,6 +1,6 @@
 //! The migrations: which of them a schema has, whether its tables are ours, and the run of those that are missing.
 //!
-//! They run in one transaction under a lock that ends with it, and without prepared statements, so that a pooler that gives each
+//! They run in one transaction under a lock that ends with it, and without prepared statements, so that a pooler that assigns each
 //! transaction another session may stand in between. sqlx's own runner holds a lock of the session and names its statements.
 //! The rows of `_sqlx_migrations` are the same, so that earlier versions of this program understand it.
 
@@ -92,7 +92,7 @@ impl Database {
         Ok(SchemaState { is_there, has_notes, version, missing: MIGRATIONS.iter().count() - applied.len() })
     }
 
-    /// Brings the schema up to date; gives how it stood before. Where nothing is missing, no right is needed but to read.
+    /// Brings the schema up to date; returns how it stood before. Where nothing is missing, no right is needed but to read.
     pub(super) async fn bring_up_to_date(&self, connection: &mut PgConnection) -> Result<SchemaState, Fault> {
         let before = self.read_schema_state(connection).await?;
         if before.missing == 0 {

@@ -210,7 +210,7 @@ async fn replace_what_fits(
     Ok(replaced)
 }
 
-/// Puts rows in the place of those of the same records, in one transaction; gives their number.
+/// Puts rows in the place of those of the same records, in one transaction; returns their number.
 async fn replace(connection: &mut PgConnection, schema: &str, columns: &str, rows: &[u8]) -> Result<u64, Fault> {
     let mut open = begin(connection, schema, Purpose::Write).await?;
     open.execute(HOLD_COUNTS).await?;

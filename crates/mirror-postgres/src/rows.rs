@@ -42,7 +42,7 @@ impl Rows<'_> {
         Ok(0)
     }
 
-    /// Halves what is refused until single rows are left; gives their number.
+    /// Halves what is refused until single rows are left; returns their number.
     pub(super) async fn copy_what_fits(&mut self) -> Result<u64, Fault> {
         let whole = 0..self.batch.len();
         let (mut todo, mut rejected) = (vec![whole], 0);
@@ -126,7 +126,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Copies rows into the staging table, runs `prepare`, and inserts those of `which` that are not there yet; gives the number of
+    /// Copies rows into the staging table, runs `prepare`, and inserts those of `which` that are not there yet; returns the number of
     /// the others. Columns are named throughout: somebody may have added some to the table.
     async fn insert_staged(&mut self, bytes: &[u8], prepare: &str, which: &str) -> Result<u64, Fault> {
         let (table, columns) = (self.table, self.columns);
@@ -179,7 +179,7 @@ fn still_refused(fault: Fault) -> Fault {
     ))
 }
 
-/// Copies rows, laid out as binary `COPY` wants them, into columns of a table; gives the number of those that were kept.
+/// Copies rows, laid out as binary `COPY` wants them, into columns of a table; returns the number of those that were kept.
 pub(super) async fn copy_in(to: &mut PgConnection, table: &str, columns: &str, rows: &[u8]) -> Result<u64, Fault> {
     let mut copy = to.copy_in_raw(&format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)")).await?;
     copy.send(HEAD).await?;

@@ -35,7 +35,7 @@ pub enum DatabaseError {
         "`{0}` cannot be the name of a schema: Postgres allows names of 1 to 63 bytes that do not begin with pg_ [HS4502]"
     )]
     Schema(String),
-    /// The system gives us nothing to run a connection on.
+    /// The system provides no runtime for a connection.
     #[error("cannot start the event loop of the connection to Postgres: {0} [HS0008]")]
     Runtime(#[from] std::io::Error),
     /// Tables of our names that our migrations did not make.

@@ -8,18 +8,18 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::ports::LogRecord;
 
-/// What a record is told apart by.
+/// What a record is distinguished by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
     /// Its offset in the partition.
     pub offset: i64,
     /// Its timestamp, in milliseconds since 1970.
     pub timestamp_ms: i64,
-    /// Hash of the key, null told apart from empty.
+    /// Hash of the key, which distinguishes null from empty.
     pub key: u64,
     /// Hash of the headers, in their order.
     pub headers: u64,
-    /// Hash of the value, null told apart from empty.
+    /// Hash of the value, which distinguishes null from empty.
     pub value: u64,
 }
 
@@ -64,7 +64,7 @@ pub fn hash(bytes: Option<&[u8]>) -> u64 {
     bytes.map_or(0, xxh3_64)
 }
 
-/// Hash of headers in their order, repeats and nulls told apart.
+/// Hash of headers in their order, which distinguishes repeats and nulls.
 pub fn hash_headers<'h>(headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>) -> u64 {
     let mut all = Xxh3::new();
     for (name, value) in headers {

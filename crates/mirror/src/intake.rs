@@ -77,7 +77,7 @@ impl<B: LogBatch> Pending<B> {
     }
 }
 
-/// Receives what a poll tells.
+/// Receiver of the events of a poll.
 pub(super) struct Intake<B> {
     pub(super) tracks: BTreeMap<TopicPartition, Track>,
     pub(super) pending: Pending<B>,
@@ -100,7 +100,7 @@ impl<B: LogBatch> Intake<B> {
         }
     }
 
-    /// Moves the end of the pending batch for a partition to `to`, and gives what it is to the checkpoint; `None` when the
+    /// Moves the end of the pending batch for a partition to `to`, and returns what it is to the checkpoint; `None` when the
     /// partition is not ours, rests, or is already further.
     fn advance(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Advance> {
         let at = self.before(partition, to)?;

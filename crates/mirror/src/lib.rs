@@ -87,7 +87,7 @@ impl Mirror {
     /// of the sink outlasts the grace of a stop.
     ///
     /// # Errors
-    /// The system's, when it gives us no thread.
+    /// The error of the system when it provides no thread.
     pub fn start<S: LogSink + 'static>(
         source: Box<dyn LogSource>,
         sink: S,

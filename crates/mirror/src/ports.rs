@@ -1,6 +1,6 @@
 //! Copying a log elsewhere, record by record and once: the two ends of the mirror.
 //!
-//! A [`LogSource`] hands out the records of the partitions that it was given, from the offsets that it is told; a
+//! A [`LogSource`] delivers the records of its partitions, from the offsets that it receives; a
 //! [`LogSink`] keeps rows and the next offset of each partition together, and changes both in one step or not at all.
 //! Where reading starts is for the sink's checkpoint alone to say; whatever the source's own group remembers is for show.
 
@@ -184,7 +184,7 @@ pub trait LogSink: Send {
     /// outcome was lost (a connection that broke during the commit) keeps it once.
     fn write(&mut self, batch: &Self::Batch, advances: &[Advance]) -> Result<Written, SinkError>;
 
-    /// Does those of its [`MaintenanceTask`]s whose turn it is, and tells how long it is until the
+    /// Does those of its [`MaintenanceTask`]s that are due, and returns how long it is until the
     /// next one's. Called between the other calls; after an error it is not insisted on, but called
     /// again later.
     ///

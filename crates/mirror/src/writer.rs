@@ -65,7 +65,7 @@ impl<S: LogSink> SinkWriter<S> {
         }
     }
 
-    /// Has the sink tended, and gives how long that is enough for. What fails can wait: records go first. `None` when stopped.
+    /// Runs the due maintenance of the sink, and returns the time until the next one. A failure can wait: records go first. `None` when stopped.
     fn run_maintenance(&mut self) -> Option<Duration> {
         match self.sink.run_maintenance() {
             Ok(next) => Some(next),

@@ -29,7 +29,7 @@ pub use map::{Map, MapFields};
 pub use outputs::{OutputEncoder, OutputTarget, Outputs};
 pub use rekey::Rekey;
 
-/// Counter: records that an operator left out as it was told to, by the operator's name in the file.
+/// Counter: records that an operator left out by its own rule, by the operator's name in the file.
 pub const LEFT_OUT: &str = "left_out_records";
 
 /// Class of dead letters: an expression failed, went over its budget, or gave what it must not.

@@ -1,4 +1,4 @@
-//! The operator `map`: gives each record another value, as a whole or field by field. The result is canonical JSON.
+//! The operator `map`: replaces the value of each record, as a whole or field by field. The result is canonical JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use streams::ports::Expressions;
 use streams::processor::{Context, ProcessorError};
 use streams::record::Record;
 
-/// Writes values in another format than JSON. Pure: the same value gives the same bytes.
+/// Writes values in another format than JSON. Pure: the same value has the same bytes.
 pub trait OutputEncoder: Send + Sync {
     /// The bytes of a value, which is given as canonical JSON.
     ///
@@ -34,7 +34,7 @@ pub struct OutputTarget {
 pub struct Outputs {
     /// Each of them, in the file's order.
     pub list: Vec<OutputTarget>,
-    /// As [`super::Input::dead_letter_is_source`], for a record whose key cannot be told.
+    /// As [`super::Input::dead_letter_is_source`], for a record whose key cannot be determined.
     pub dead_letter_is_source: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The operator `rekey`: gives each record the key that an expression says, and leaves out those that it says have none.
+//! The operator `rekey`: sets the key of each record to the result of an expression, and leaves out records without one.
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ const SECRET_NAMES: &[&str] = &["sasl.oauthbearer.config", "sasl.kerberos.kinit.
 /// Ends of names whose values are paths of files, addresses or functions, which are no secrets themselves.
 const OPEN_ENDS: &[&str] = &["_file", ".file", ".location", "_url", ".url", "_cb"];
 
-/// Whether the value of a setting of this name is a secret, as its name tells: librdkafka's properties and our own keys.
+/// Whether the value of a setting of this name is a secret, by its name: librdkafka's properties and our own keys.
 pub fn names_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_open = OPEN_ENDS.iter().any(|end| name.ends_with(end));
@@ -89,7 +89,7 @@ impl SecretSource {
     /// The secret of the variable `name`, or of the file that the variable `<name>_FILE` names. An empty variable counts as none.
     ///
     /// # Errors
-    /// Both are set, or one of them is not UTF-8. A file that cannot be read is told by [`SecretSource::read`].
+    /// Both are set, or one of them is not UTF-8. A file that cannot be read is reported by [`SecretSource::read`].
     pub fn from_variables(name: &str) -> Result<Option<SecretSource>, SecretError> {
         SecretSource::from_lookup(name, &|name| std::env::var_os(name))
     }

@@ -406,7 +406,7 @@ impl Drop for Event {
 struct DescribeOptions(NonNull<sys::rd_kafka_AdminOptions_t>);
 
 impl DescribeOptions {
-    /// Asks for the authorised operations, and gives librdkafka so long to get them.
+    /// Asks for the authorised operations, and allows librdkafka so long to get them.
     fn ask_for_operations(&self, doing: &str, limit: Duration) -> Result<()> {
         let (options, mut why) = (self.0.as_ptr(), [0 as c_char; 256]);
         // SAFETY: live options, a buffer of the length told.

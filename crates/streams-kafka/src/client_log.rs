@@ -16,7 +16,7 @@ const FOLD: Duration = Duration::from_secs(60);
 /// Lines of so many kinds are folded; those of further kinds are logged as they come.
 const KINDS: usize = 1000;
 
-/// Lines about what the engine remedies by itself, or tells in its own words: a connection that failed or ended, brokers that are all away, a request without an
+/// Lines about what the engine remedies by itself, or reports in its own words: a connection that failed or ended, brokers that are all away, a request without an
 /// answer, a session that ended, a producer id that is not to be had yet, a transaction that failed or one of its requests, a client that failed for good. And
 /// offsets that a mirror could not commit: they are for display, and the next commit brings them. And a token that is not to be had.
 const TOLD_BY_THE_ENGINE: [&str; 13] = [

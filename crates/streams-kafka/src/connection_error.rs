@@ -38,7 +38,7 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Takes in one log line. Gives the refusal that it tells of.
+    /// Reads one log line, and returns the refusal that it reports.
     pub fn read_line(&mut self, facility: &str, text: &str) -> Option<&Refusal> {
         match facility {
             "SSLCERTVRFY" => self.certificate = Some(text.to_owned()),

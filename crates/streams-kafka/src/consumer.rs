@@ -399,7 +399,7 @@ impl GroupFetching {
     }
 }
 
-/// One past the last offset of a partition's log, as the last fetch told it.
+/// One past the last offset of a partition's log, as the last fetch reported it.
 pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<i64> {
     let name = CString::new(&*partition.topic).ok()?;
     let (mut start, mut end) = (-1, -1);

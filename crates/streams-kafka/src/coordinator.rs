@@ -39,7 +39,7 @@ impl GroupClient {
         GroupClient { settings: settings.clone(), client: Mutex::new(None) }
     }
 
-    /// Asks one question, which gives `None` when no answer came within [`PATIENCE`]; then another client asks it again.
+    /// Sends one request, which returns `None` when no answer came within [`PATIENCE`]; then a new client sends it again.
     ///
     /// # Errors
     /// [`Error::Retry`] while no broker answers at all, and when no client got an answer in time; those of the question.

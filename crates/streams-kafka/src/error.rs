@@ -9,7 +9,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use streams::error::{Error, with_code};
 use streams::ports::rights::{Operation, Resource, Right};
 
-/// An error as librdkafka tells it. The code is the bare number: a broker newer than the client may answer one that the
+/// An error as librdkafka reports it. The code is the bare number: a broker newer than the client may answer one that the
 /// client has no name for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {

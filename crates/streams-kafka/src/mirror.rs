@@ -1,5 +1,5 @@
 //! The log source of a mirror: a consumer in a group of its own, `<application id>-<name>`, that reads committed records
-//! from where it is told. Records go from librdkafka's memory straight to the receiver.
+//! from the offsets that it receives. Records go from librdkafka's memory straight to the receiver.
 //!
 //! The group's committed offsets follow what the sink has kept, so that Kafka's tools show the mirror's lag. They are
 //! never read.

@@ -190,12 +190,12 @@ impl Native {
         NonNull::new(message).map(Message::owned)
     }
 
-    /// Moves the deliveries told so far into `to`.
+    /// Moves the deliveries reported so far into `to`.
     pub fn take_deliveries(&self, to: &mut Vec<Delivery>) {
         to.append(&mut lock(&self.mailbox.deliveries));
     }
 
-    /// The same failure, or the cause of it, as far as the client has told one: that a broker refuses the connection says more than that a request timed out.
+    /// The same failure, or the cause of it, as far as the client has reported one: that a broker refuses the connection says more than that a request timed out.
     pub fn cause(&self, failure: Failure) -> Failure {
         let told = self.take_error().filter(|told| !told.is_of_all_brokers());
         match self.refusal() {

@@ -15,7 +15,7 @@ use streams::record::{RecordBatch, TopicPartition};
 /// One partition of librdkafka's assignment.
 struct ReadPartition {
     partition: TopicPartition,
-    /// librdkafka's handle of the topic, 0 until the first message tells it.
+    /// librdkafka's handle of the topic, 0 until the first message provides it.
     handle: usize,
     /// The offset of the next record to hand out; [`BEGINNING`](streams::ports::PartitionStart::BEGINNING) until the first one.
     next: i64,

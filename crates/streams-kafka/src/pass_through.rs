@@ -95,7 +95,7 @@ impl Value {
         if names_secret(key) { Value::Secret(SecretSource::value(value)) } else { Value::Text(value.to_owned()) }
     }
 
-    /// The value as librdkafka is told it.
+    /// The value in the form that librdkafka reads.
     ///
     /// # Errors
     /// The secret's file cannot be read. That may pass, as when the file is just being replaced.

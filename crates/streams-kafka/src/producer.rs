@@ -168,7 +168,7 @@ impl TransactionalProducer {
 
     /// Asks librdkafka whether the brokers refused to add a partition to the transaction, and returns the error with the missing right.
     ///
-    /// librdkafka tells the reason only in answer to a transactional call. The call that begins a transaction changes nothing while one
+    /// librdkafka reports the reason only in answer to a transactional call. The call that begins a transaction changes nothing while one
     /// is under way, so it is asked by that call. Until the refusal arrives, librdkafka keeps the records of the partition; after it, librdkafka
     /// purges them, and each delivery fails with "purged in queue", which does not name the reason. So the question is asked while
     /// records are in flight, and also when a delivery has failed: the client is in the failed state before it purges.

@@ -176,7 +176,7 @@ impl SharedClients {
     }
 }
 
-/// A mirror's reader. When the clients are to be renewed it gives its partitions up and joins the group as a new member.
+/// A mirror's reader. When the clients are to be renewed it gives up its partitions and joins the group as a new member.
 pub struct RenewableMirror {
     current: CurrentSettings,
     name: String,

@@ -131,7 +131,7 @@ impl RestoreReader for PartitionReader {
 pub(super) const TAKE_RECORDS: usize = 128;
 
 impl Single {
-    /// Logs what concerns no partition; gives an error that no later try mends.
+    /// Logs what concerns no partition; returns an error that no later try mends.
     pub(super) fn common_error(&mut self) -> Option<Error> {
         self.common.drain(TAKE_RECORDS, &mut self.buffer);
         for failure in self.buffer.iter().filter_map(|message| message.failure()) {

@@ -14,7 +14,7 @@ pub struct KafkaSettings {
     pub bootstrap_servers: String,
     /// The application's id: the consumer group's id and the beginning of every transactional id.
     pub application_id: String,
-    /// The state slot's random id, which tells instances apart and stays over restarts.
+    /// The state slot's random id, which distinguishes instances and survives restarts.
     pub instance_id: String,
     /// Whether members keep their partitions over a restart within the session timeout (`group.instance.id`).
     pub static_membership: bool,

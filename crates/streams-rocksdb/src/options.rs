@@ -30,7 +30,7 @@ pub(super) struct Shared {
     buffers: WriteBufferManager,
     env: Env,
     memory: StoreMemory,
-    /// Whether it was told that others take more than there is.
+    /// Whether other users of memory already exceed the limit.
     is_tight: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ impl Shared {
         Ok(Shared { cache, buffers, env, memory: *memory, is_tight: AtomicBool::new(false) })
     }
 
-    /// The cache gives way to what else takes memory of the stores' share, but never below half of itself: memtables lie in it.
+    /// The cache shrinks for other users of memory of the stores' share, but never below half of itself: memtables lie in it.
     pub fn shrink_cache(&self, bytes: usize) {
         let whole = self.memory.cache_bytes;
         self.cache.clone().set_capacity(whole.saturating_sub(bytes).max(whole / 2));

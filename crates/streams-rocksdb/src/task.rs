@@ -21,7 +21,7 @@ pub(super) struct RocksTask {
     stores: Vec<String>,
     family: Options,
     write: WriteOptions,
-    /// Dropped after the database, so that it tells of the end only when the files are free.
+    /// Dropped after the database, so that it reports the end only when the files are free.
     _open: Option<OpenTask>,
 }
 

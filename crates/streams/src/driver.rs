@@ -59,7 +59,7 @@ impl OutputCollector for Wires {
 }
 
 impl TopologyDriver {
-    /// A driver of empty stores. `sizes` tells the partition counts (1 where it names none) and record limits of the topics that are written.
+    /// A driver of empty stores. `sizes` holds the partition counts (1 where it names none) and record limits of the topics that are written.
     pub fn new(topology: &Topology, application_id: &str, sizes: &Sizes) -> TopologyDriver {
         let plans = Plan::all(topology, application_id, sizes);
         let inner = plans.iter().map(|plan| plan.source.clone()).collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// How long a test waits for anything before it fails: long enough for two busy cores.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// Polls `probe` until it gives a value; panics with `what` after [`LIMIT`].
+/// Polls `probe` until it returns a value; panics with `what` after [`LIMIT`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     wait_for_within(LIMIT, what, probe)

@@ -18,7 +18,7 @@ use crate::streams::ports::rights::{Commands, Operation, Resource};
 pub struct Report {
     /// Needs that are not allowed.
     pub missing: Vec<Need>,
-    /// Topics that do not exist, so that nobody tells what is allowed on them.
+    /// Topics that do not exist, so that no broker reports their rights.
     pub absent: Vec<String>,
     /// Topics of which the principal may not even know whether they exist.
     pub hidden: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Report {
 /// Asks the brokers for the rights on topics, groups and the cluster.
 ///
 /// # Errors
-/// [`Error::Fatal`](crate::streams::error::Error::Fatal) alone; what else goes wrong is told in the report.
+/// [`Error::Fatal`](crate::streams::error::Error::Fatal) alone; the report has all other problems.
 pub fn query_rights(admin: &ClusterAdmin, needs: &[Need]) -> Result<Report> {
     let mut report = Report { asked: needs.len(), ..Report::default() };
     let topics = record_answer(&mut report, names(needs, Resource::Topic), |names| admin.allowed_on_topics(names))?;
@@ -167,12 +167,12 @@ impl Report {
     }
 }
 
-/// The flag that tells `kafka-acls.sh` where the cluster is.
+/// The option of `kafka-acls.sh` that names the cluster.
 pub fn connection(kafka: &KafkaSettings) -> String {
     format!("--bootstrap-server {}", kafka.bootstrap_servers)
 }
 
-/// Asks whether all that a command needs is allowed. The answer tells what could not be asked since it does not exist yet.
+/// Asks whether all that a command needs is allowed. The answer names the resources that could not be asked about since it does not exist yet.
 ///
 /// # Errors
 /// All that is missing, each with the ACL to add.

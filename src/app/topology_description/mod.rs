@@ -28,7 +28,7 @@ pub struct TopologyDescription {
     pub dead_letters: Topic,
 }
 
-/// A topic and how many partitions the file gives it.
+/// A topic and its number of partitions in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topic {
     /// Its full name.
@@ -163,7 +163,7 @@ fn is_zero(n: &u32) -> bool {
 }
 
 impl DescribedNode {
-    /// Formats, keys and what operators are told, by the names that files have for them.
+    /// Formats, keys and parameters of operators, by the names that files have for them.
     pub fn said(&self) -> Vec<(&str, &str)> {
         match &self.role {
             Role::Source { format, key, .. } | Role::Sink { format, key, .. } => {
@@ -191,7 +191,7 @@ impl Part {
         self.keeper_of(store).map_or("", |(operator, _)| operator)
     }
 
-    /// The operator that keeps a store, and what it is told.
+    /// The operator that owns a store, and its parameters.
     pub fn keeper_of(&self, store: &Store) -> Option<(&str, &[ParamText])> {
         let keeps = self.nodes.iter().find(|node| node.name == store.processor)?;
         match &keeps.role {

@@ -73,7 +73,7 @@ pub enum Command {
     /// Run a topology over a record file, with no broker
     ///
     /// Processes the file's records in its order and writes snapshots.jsonl, conflicts.jsonl and dead-letters.jsonl,
-    /// in order of emission: the same input gives the same bytes.
+    /// in order of emission: the same input produces the same bytes.
     Replay(ReplayArgs),
     /// Publish a record file on a topic, with keys, headers and timestamps as they are
     ///

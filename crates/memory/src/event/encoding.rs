@@ -1,4 +1,4 @@
-//! Which encodings of a record's value a source takes: all side by side, told apart by the bytes, or one alone.
+//! Which encodings of a record's value a source takes: all side by side, distinguished by the bytes, or one alone.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -74,7 +74,7 @@ impl Encoding {
         }
     }
 
-    /// Whether it allows a value of JSON, for a reader that tells envelopes apart by itself.
+    /// Whether it allows a value of JSON, for a reader that recognises envelopes by itself.
     ///
     /// # Errors
     /// [`BadInput`]

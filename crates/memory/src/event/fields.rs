@@ -89,7 +89,7 @@ pub(super) fn optional<'d>(path: &str, value: Option<Value<'d>>) -> Result<Optio
     Ok(Some(text).filter(|t| !t.is_empty()))
 }
 
-/// The event's time in nanoseconds, the record's if the event tells none.
+/// The event's time in nanoseconds, the record's if the event has none.
 pub(super) fn timestamp(value: Option<Value<'_>>, record_timestamp_ms: i64) -> Result<u64, BadInput> {
     let bad = |message: String| BadInput::new(Class::BadTimestamp, message);
     if let Some(value) = value.filter(|v| !v.is_null()) {
@@ -124,7 +124,7 @@ fn counter(path: impl Fn() -> String, value: Value<'_>) -> Result<u64, BadInput>
     })
 }
 
-/// The event's clock; empty if it tells none. An object, or a string that holds one (HelixAgent's form).
+/// The event's clock; empty if it has none. An object, or a string that holds one (HelixAgent's form).
 pub(super) fn clock(value: Option<Value<'_>>, max_entries: usize) -> Result<Clock, BadInput> {
     const PATH: &str = "vector_clock";
     let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(Clock::default()) };

@@ -52,7 +52,7 @@ impl FieldWrites {
         self.text(path, value.filter(|v| v.as_str() != Some("")))
     }
 
-    /// A number; gives it back.
+    /// A number, which is returned.
     pub fn number(&mut self, path: &str, value: Option<Value<'_>>) -> Result<Option<Number>, BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(None) };
         let number = value.as_number().ok_or_else(|| BadInput::wrong_type(path, "a number", value))?;
@@ -72,7 +72,7 @@ impl FieldWrites {
         Ok(())
     }
 
-    /// An array of strings, kept as a set; gives the set back.
+    /// An array of strings, kept as a set, which is returned.
     pub fn set<'d>(&mut self, path: &str, value: Option<Value<'d>>) -> Result<Vec<&'d str>, BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(Vec::new()) };
         let items = array(path, "an array of strings", value)?;

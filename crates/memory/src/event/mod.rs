@@ -108,7 +108,7 @@ pub struct Event {
     pub version: u64,
     /// Never empty: an event without a clock has `{"~": timestamp}`, whose entry may be zero as no other may.
     pub clock: Clock,
-    /// Whether the event itself tells a clock with an entry: only a sync request means something else without one.
+    /// Whether the event itself has a clock with an entry: only a sync request means something else without one.
     pub tells_clock: bool,
     /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted` has `null` for each
     /// relationship that it lists. Of a delete only the `user_id` is really written: [`wire::encode`] leaves out the rest.

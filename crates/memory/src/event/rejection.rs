@@ -1,4 +1,4 @@
-//! Bad input: what makes a record a dead letter, and how that is told.
+//! Bad input: what makes a record a dead letter, and its description.
 
 use std::fmt;
 

@@ -114,7 +114,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The digest by which values are told apart.
+/// The digest that distinguishes values.
 pub fn digest(bytes: &[u8]) -> u128 {
     xxh3_128(bytes)
 }

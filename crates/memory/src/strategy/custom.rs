@@ -25,7 +25,7 @@ pub enum Resolution {
     Defer,
 }
 
-/// Why a custom resolver gave no answer. It is told in the conflict record, and last-write order decides.
+/// Why a custom resolver gave no answer. The conflict record holds it, and last-write order decides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ResolverFailure(pub String);

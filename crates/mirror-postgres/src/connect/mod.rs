@@ -38,7 +38,7 @@ const APPLICATION: &str = "helixstream-mirror";
 #[derive(Clone)]
 pub(super) struct Way {
     options: Options,
-    /// Where the password is, if it was told apart from the URL; read for each connection.
+    /// Where the password is, if it was distinguished from the URL; read for each connection.
     password: Option<SecretSource>,
 }
 
@@ -176,7 +176,7 @@ impl Way {
         })
     }
 
-    /// The password for a server, from where psql would take it; before all, the one that we were told apart.
+    /// The password for a server, from where psql would take it; before all, the one that was set apart from the URL.
     fn password(&self, host: &Host) -> Result<Option<String>, String> {
         if let Some(password) = &self.password {
             return password.read().map(|secret| Some(secret.expose().to_owned())).map_err(|e| e.to_string());

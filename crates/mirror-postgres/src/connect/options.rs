@@ -50,7 +50,7 @@ const FIXED: &[(&str, &[&str])] = &[
     ("sslnegotiation", &["postgres"]),
     ("load_balance_hosts", &["disable"]),
 ];
-/// Variables of libpq that ask for more than a connection of ours gives, with the values that ask for nothing. One that is ignored
+/// Variables of libpq that ask for more than a connection of ours provides, with the values that ask for nothing. One that is ignored
 /// would let a server in that psql refuses.
 const REFUSED_VARIABLES: &[(&str, &[&str])] = &[
     ("PGCHANNELBINDING", &["disable", "prefer"]),
@@ -110,7 +110,7 @@ pub(super) struct Ssl {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
     pub(super) key_password: Option<String>,
-    /// Whether the server is told which host we want.
+    /// Whether the client sends the name of the host (SNI).
     pub(super) names_host: bool,
     /// Least version of TLS, as libpq writes it.
     pub(super) least_version: String,
@@ -121,7 +121,7 @@ pub(super) struct Ssl {
 pub(super) struct Host {
     /// As it is written: a name, an address, or the folder of a socket.
     pub(super) name: String,
-    /// Where to connect to, if that is told apart from the name (`hostaddr`).
+    /// Where to connect to, if that is distinguished from the name (`hostaddr`).
     pub(super) address: Option<String>,
     pub(super) port: u16,
 }

@@ -37,7 +37,7 @@ pub enum Deletion {
     Unsupported(String),
 }
 
-/// What a topic is told apart by from one of the same name that was made after it was deleted, and how far it has grown.
+/// What a topic is distinguished by from one of the same name that was made after it was deleted, and how far it has grown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicIdentity {
     /// How many partitions it has.

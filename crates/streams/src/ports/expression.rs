@@ -19,7 +19,7 @@ pub struct ExpressionInput<'r> {
     pub aggregate: Option<&'r [u8]>,
 }
 
-/// Why an expression gives no value for a record: the record's class among dead letters, and what is wrong.
+/// Why an expression has no value for a record: the record's class among dead letters, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {message}")]
 pub struct ExpressionFailure {
@@ -34,6 +34,6 @@ pub type Evaluated = Result<Vec<u8>, ExpressionFailure>;
 
 /// Expressions that look at the same record. Each is a function of what it is given alone, and ends within a budget.
 pub trait Expressions: Send + Sync {
-    /// Evaluates one after the other, until `visit` breaks, which is told the place of each. The record is read once for all.
+    /// Evaluates one after the other, until `visit` breaks; it receives the index of each. The record is read once for all.
     fn each(&self, given: &ExpressionInput<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>);
 }

@@ -127,7 +127,7 @@ pub trait Producer {
     /// Bytes of keys and values of the records in flight, for the memory budget.
     fn in_flight_bytes(&self) -> usize;
 
-    /// The next record of this transaction that did not arrive, if any; each is told once. Emptied by `begin`.
+    /// The next record of this transaction that did not arrive, if any; each is returned once. Emptied by `begin`.
     fn take_failure(&mut self) -> Option<DeliveryFailure>;
 
     /// The offset of the last record delivered to a partition since `begin`, among those whose topic was named to [`Producer::track`].

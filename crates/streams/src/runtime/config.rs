@@ -11,7 +11,7 @@ use crate::topology::TopologyDigest;
 pub struct RuntimeConfig {
     /// The consumer group, and the first part of the names of internal topics.
     pub application_id: String,
-    /// The slot's random id, which tells this instance's producers from others'.
+    /// The slot's random id, which distinguishes this instance's producers from those of others.
     pub instance_id: String,
     /// A transaction is committed this long after the last one.
     pub commit_interval: Duration,

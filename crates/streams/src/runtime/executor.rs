@@ -63,7 +63,7 @@ impl Workers {
     /// Starts `count` threads (at least one). More come and go while jobs wait.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system provides no thread.
     pub fn start(count: usize) -> std::io::Result<Workers> {
         let places = count.max(1);
         let pool = Arc::new(Pool { state: Mutex::default(), changed: Condvar::new(), places });
@@ -143,7 +143,7 @@ impl Pool {
         std::thread::Builder::new().name("task-worker".to_owned()).spawn(move || self.work()).map(drop)
     }
 
-    /// One more thread where there is a job that could run and nobody to run it. Where the system gives none the job waits for one of ours.
+    /// One more thread where there is a job that could run and nobody to run it. Where the system provides none the job waits for one of ours.
     fn ensure_thread(self: &Arc<Pool>, state: &State) {
         let could_run = state.at_once.len() + state.jobs.len().min(self.places.saturating_sub(state.working));
         if state.idle < could_run

@@ -31,7 +31,7 @@ struct Problem {
     name: String,
     since: Duration,
     what: String,
-    /// When it was last told.
+    /// When it was last logged.
     logged_at: Duration,
 }
 

@@ -165,7 +165,7 @@ pub struct StandbyStatus {
     pub lag: u64,
 }
 
-/// All that an instance tells of itself.
+/// Metrics of an instance.
 #[derive(Debug)]
 pub struct Metrics {
     threads: Vec<ThreadMetrics>,

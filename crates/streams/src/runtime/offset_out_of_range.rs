@@ -13,7 +13,7 @@ use crate::topology::TopicRef;
 impl TaskRestoration {
     /// Moves a checkpoint that lies outside of the task's log to the log's first record, where that
     /// is accepted. The state at the checkpoint stays: it is that of the records before it.
-    /// `topic` is the id of the topic that the commit was of, as far as it tells.
+    /// `topic` is the id of the topic of the commit, if its metadata has one.
     ///
     /// # Errors
     /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do. [`Error::Retry`] where one answer alone says that the log is

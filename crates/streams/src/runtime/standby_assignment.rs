@@ -1,5 +1,5 @@
 //! The standby assignment: which tasks an instance keeps standbys of. Each instance computes this
-//! independently from the description of the group; identical input gives identical output.
+//! independently from the description of the group; identical input produces identical output.
 //!
 //! For each task the instances other than its owner are ranked by a hash of task and instance (rendezvous hashing); the first N keep its
 //! store warm. So a task's standbys change only with its owner, or where an instance comes or goes that is one of them.

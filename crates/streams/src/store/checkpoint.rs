@@ -86,7 +86,7 @@ pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> u
     encode_metadata(&checkpoint, stores, CommitContext { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
 }
 
-/// The id of the topic that a commit's metadata tells; `None` where an earlier release wrote it, or the brokers knew no ids.
+/// The id of the topic in a commit's metadata; `None` where an earlier release wrote it, or the brokers knew no ids.
 pub fn topic_id_of(metadata: &str) -> Option<TopicId> {
     let digits = metadata.split(' ').find_map(|word| word.strip_prefix(TOPIC))?;
     u128::from_str_radix(digits, 16).ok().map(TopicId)

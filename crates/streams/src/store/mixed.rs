@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::ports::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
 
-/// The engine of those on disk is told of the memory that the others take each time that it has changed by so many bytes.
+/// The engine of the stores on disk receives the memory that the others use each time that it has changed by so many bytes.
 const REPORT_BYTES: usize = 1 << 20;
 
 /// Stores on disk but for some, known by their names.
@@ -118,7 +118,7 @@ impl MixedStore {
         }
     }
 
-    /// The part of a batch that goes to one place: `at` gives a store's index there.
+    /// The part of a batch that goes to one place: `at` returns a store's index there.
     fn part<'a>(&self, batch: &StoreBatch<'a>, at: fn(Place) -> Option<usize>) -> Result<StoreBatch<'a>> {
         let mut part = StoreBatch::default();
         for put in &batch.puts {

@@ -108,7 +108,7 @@ impl TopologyBuilder {
         self
     }
 
-    /// Checks the whole and gives it out.
+    /// Checks and returns the topology.
     ///
     /// # Errors
     /// The first thing that the engine could not run, with how to mend it.

@@ -77,7 +77,7 @@ impl Stamp {
         format!(" {MARK}{WHOLE}:{generation}:{digest}{}", parts.collect::<String>())
     }
 
-    /// Whether a word of a commit's metadata tells of the topology.
+    /// Whether a word of a commit's metadata is about the topology.
     pub fn is_word(word: &str) -> bool {
         word.starts_with(MARK)
     }
