@@ -1,4 +1,4 @@
-//! Digest of everything that decides the outputs of a topology, as the digest that the instances of an application compare.
+//! The digest of everything that decides the outputs of a topology, which the instances of an application compare.
 //!
 //! Everything that another record could come of belongs to it: the graph, formats, the resolver, limits, scripts and snapshots. What only says how
 //! the same records come about does not: connections, threads, memory, intervals of the engine, where a store lies, the mirror. What stands

@@ -1,5 +1,4 @@
-//! The end of a process whose libraries have threads of their own. What they do when they are closed, or in the C library's exit
-//! handlers, may wait for a broker that is away; nothing that is still to be done then is worth waiting for.
+//! Ends a process whose libraries have threads of their own. Their cleanup, when they are closed or in the C library's exit handlers, may wait for a broker that is away; none of it is worth waiting for.
 
 use std::process::ExitCode;
 use std::thread;

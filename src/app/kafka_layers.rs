@@ -1,4 +1,4 @@
-//! How Kafka is reached, laid together from the topology file, the variables and the flags: a flag beats a variable, which beats
+//! The connection settings of Kafka, merged from the topology file, the variables and the flags: a flag beats a variable, which beats
 //! the file. A named key (`user`) and the setting of librdkafka that says the same (`sasl.username`) count as one; given twice in
 //! one place, nothing says which is meant, and that is an error.
 

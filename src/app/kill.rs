@@ -1,4 +1,4 @@
-//! For tests of what a crash leaves behind: ends the process with SIGKILL at a named step of a commit.
+//! For crash tests: ends the process with SIGKILL at a named step of a commit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! The one place that puts the parts together: start and shutdown.
+//! The one place that assembles the parts: start and shutdown.
 
 mod command_error;
 mod conflicts;

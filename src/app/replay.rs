@@ -1,4 +1,4 @@
-//! `helixstream replay`: a record file through the topology's real tasks with no broker. The same input produces the same bytes.
+//! `helixstream replay`: processes a record file by the topology's real tasks without a broker. The same input produces the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! From topology file, variables and flags to settings: a flag beats a variable, which beats the file.
+//! Settings from the topology file, variables and flags: a flag beats a variable, which beats the file.
 
 use std::collections::BTreeSet;
 use std::path::Path;

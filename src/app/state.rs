@@ -1,4 +1,4 @@
-//! `helixstream state`: looks into the stores of a stopped instance, read-only.
+//! `helixstream state`: reads the stores of a stopped instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};

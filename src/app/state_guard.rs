@@ -1,4 +1,4 @@
-//! Keeps `run` from leaving state behind unasked: what the last run in this slot kept of its topology is compared with the
+//! Keeps `run` from leaving state behind without permission: the topology of the last run in this slot is compared with the
 //! topology of now.
 
 use anyhow::anyhow;

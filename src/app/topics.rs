@@ -1,4 +1,4 @@
-//! `helixstream topics`: what a topology needs of Kafka, made or checked. `run` makes internal topics only; this makes all.
+//! `helixstream topics`: creates or checks the topics of a topology. `run` creates internal topics only; this command creates all.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! From a topology file to the engine's topology: nodes by name, operators by `app::operators`.
+//! Builds the engine's topology from a topology file: nodes by name, operators by `app::operators`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `helixstream topology`: looks at topology files; no broker is asked.
+//! `helixstream topology`: checks, describes and compares topology files, without a broker.
 
 use std::path::Path;
 

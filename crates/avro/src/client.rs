@@ -1,4 +1,4 @@
-//! Calls the schema registry by Confluent's REST API: which of its addresses is asked, and what an answer says about us.
+//! The client of the schema registry's REST API (Confluent's): the choice of the address, and the answers that concern our access.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! A value of a schema that is none of ours as JSON, as its writer's schema says: records and maps are objects, an enum is its
+//! Converts values of foreign schemas to JSON by their writer's schema: records and maps are objects, an enum is its
 //! symbol, a union what it holds. Times and dates are the numbers that stand in the value; bytes are base64, and so are
 //! decimals and durations, which JSON has no form for.
 

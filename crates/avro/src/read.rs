@@ -1,4 +1,4 @@
-//! A record as our schema resolves it, as the bare JSON that it stands for: what is null is absent, and text that holds JSON
+//! Converts a record that our schema has resolved to the bare JSON that it stands for: what is null is absent, and text that holds JSON
 //! is that JSON. In an event, what `cleared` lists is written as null.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,4 +1,4 @@
-//! Asks the schema registry, keeps its answers, and leaves it in peace for a while when it does not answer.
+//! A cache of the schema registry's answers, with a back-off while it does not answer.
 //!
 //! A question is asked on a thread of its own, so that a stream thread never waits for longer than it may: what is not
 //! answered by then is there when the record comes again.

@@ -1,4 +1,4 @@
-//! One question to the registry, and what its answer means. An id stands in a record that anyone may have written, so an answer
+//! One request to the registry, and the meaning of its answer. An id stands in a record that anyone may have written, so an answer
 //! about that id never stops the program: it makes the record a dead letter. An answer about us, such as a refused password, and
 //! an outage make what needs the registry wait.
 

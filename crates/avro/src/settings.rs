@@ -1,4 +1,4 @@
-//! Where the schema registry is, how it is asked, and how the program proves to it who it is.
+//! Settings of the schema registry: its address, its use, and our credentials.
 
 use std::path::PathBuf;
 use std::time::Duration;

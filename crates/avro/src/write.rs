@@ -1,4 +1,4 @@
-//! Our JSON in Avro's binary form, by one of our schemas. What a schema does not know goes where it keeps the rest.
+//! Encodes our JSON in Avro's binary form, by one of our schemas. Members that a schema does not know go to its field for the rest.
 //!
 //! Written here and not by apache-avro, whose values keep maps in the order of a hash that is seeded anew in each process: the
 //! same output would have other bytes on each run.

@@ -1,4 +1,4 @@
-//! The schema that a value was written by, made whole: the types of other subjects that it refers to are put in their places, and
+//! The schema that a value was written by, completed: the types of other subjects that it refers to are put in their places, and
 //! it is reduced to what a reader needs of it, as Avro's Parsing Canonical Form is (Avro specification, "Transforming into Parsing
 //! Canonical Form"). What a reader does not use must not keep it from reading: a logical type, a default, an alias, or a name
 //! that another language allows.

@@ -1,4 +1,4 @@
-//! Text in HTML.
+//! Escapes text for HTML.
 
 /// The text with what HTML would take for markup written as references, fit for content and quoted attributes.
 pub(super) fn escape(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! The address that HTTP is served at, as people write it.
+//! The listen address of HTTP, as users write it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Secrets that we make: tokens, session ids, form tokens.
+//! Random secrets: tokens, session ids, form tokens.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The server: it takes connections, speaks TLS where it is asked to, and hands requests to the routes, all on one thread of its own, so
+//! The server: it accepts connections, speaks TLS where that is set, and passes requests to the routes, all on one thread of its own, so
 //! that clients take no time from the threads that process records.
 
 use std::convert::Infallible;

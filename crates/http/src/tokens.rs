@@ -1,4 +1,4 @@
-//! The token file: who may do what, one bearer token a line.
+//! The token file: one bearer token a line, with its rights.
 //!
 //! ```text
 //! # name:sha256:hash of the token:rights[:users]

@@ -1,4 +1,4 @@
-//! Avro in and out, by whatever codec the program has: how an event of any encoding is read, and what the codec's errors mean
+//! Avro in and out by the program's codec: reading an event of any encoding, and the meaning of the codec's errors
 //! to a processor and to the mirror.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Looks into a store of memories, for people: which memories it holds, and one memory's resolved form and state.
+//! Reads a store of memories for people: which memories it holds, and one memory's resolved form and state.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Settling a conflict: from its record and what somebody decided to the event that ends it.
+//! Settles a conflict: builds the event that ends it from its record and a decision.
 //!
 //! The event has seen every contender: its clock is the join of theirs and an entry of its own, its version is above theirs.
 //! Where the record does not list all who took part (more contenders than it holds, or a delete against an update), the

@@ -1,4 +1,4 @@
-//! The operator `user_snapshots`: keeps what users have, by user, and emits the snapshot of each user that something changed for, at the end of
+//! The operator `user_snapshots`: stores the memories of each user, and emits the snapshot of each changed user at the end of
 //! an interval of stream time. What a snapshot costs follows what its user has; who has not changed costs nothing.
 //!
 //! Rows: `u`, the user, then a memory's id: the resolved memory. `d` and the user: changes since the user's last snapshot. `p`: the interval's end for

@@ -1,4 +1,4 @@
-//! Which of two events happened before the other, for certain or presumably (docs/semantics.md,
+//! Causality: the order of two events, certain or presumed (docs/semantics.md,
 //! section 2).
 
 use std::cmp::Ordering;

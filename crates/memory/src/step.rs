@@ -1,4 +1,4 @@
-//! One event of one memory, from the rows of its state to what is emitted: the whole of the domain as one function.
+//! Processes one event of one memory, from the rows of its state to its outputs: the whole domain as one function.
 
 use super::conflict::{self, ConflictRecord};
 use super::event::wire::EventRef;

@@ -1,4 +1,4 @@
-//! SplitMix64.
+//! The generator of random numbers in tests: SplitMix64.
 
 /// A stream of pseudo-random numbers, the same for the same seed on every machine: SplitMix64 (Steele, Lea and Flood,
 /// "Fast splittable pseudorandom number generators", OOPSLA 2014).

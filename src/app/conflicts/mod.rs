@@ -1,4 +1,4 @@
-//! `helixstream conflicts`: finds what waits for somebody to decide, and settles it.
+//! `helixstream conflicts`: finds the conflicts that wait for a decision, and settles them.
 
 mod read;
 mod show;

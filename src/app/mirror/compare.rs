@@ -1,4 +1,4 @@
-//! Whether rows are what a log holds: over digests alone, reported by the first difference.
+//! Compares rows with a log: over digests alone, reported by the first difference.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Watches whether Kafka can be reached, for mirrors that run alone: beside a stream the stream's own watch says so.
+//! Watches whether Kafka can be reached, for mirrors that run alone: beside a stream the stream's health check does that.
 //!
 //! A mirror cannot tell this by itself: its consumer gets no records both when there are none and when no broker answers.
 

@@ -1,4 +1,4 @@
-//! Which database the mirror's tables are in, and with which password: by flags, variables and the topology file, in this order.
+//! The database and the password of the mirror's tables: from flags, variables and the topology file, in this order.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `helixstream mirror backfill --from unread`: events that were mirrored while nobody knew their schema, set right in place.
+//! `helixstream mirror backfill --from unread`: corrects the rows of events whose schema was unknown when they were mirrored.
 
 use anyhow::{Context as _, anyhow};
 

@@ -1,4 +1,4 @@
-//! How Kafka is reached: flags of every command that connects to it.
+//! Connection to Kafka: flags of every command that connects to it.
 //!
 //! A secret has no flag of its own, since every user of a machine can read the command lines of its processes: it comes from a
 //! file, which a flag may name, or from a variable. The variables of the security flags are read where they are laid over the

@@ -1,4 +1,4 @@
-//! The command line: what people type. It only says what was asked for; `app` does it.
+//! The command line: the commands and flags that users type. It only parses them; `app` executes them.
 
 mod args;
 mod conflicts;

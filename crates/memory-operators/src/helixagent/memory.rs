@@ -1,4 +1,4 @@
-//! A memory, or what is known of one version of it, as an event of HelixAgent's and as its `Memory`.
+//! A memory, or the known part of one version of it, as an event of HelixAgent's and as its `Memory`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Forgetting memories that were deleted long ago, by stream time, and telling what comes too late for them.
+//! Tombstone retention: forgets memories that were deleted long ago by stream time, and recognises events that come too late for them.
 
 use std::ops::ControlFlow;
 

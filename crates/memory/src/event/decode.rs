@@ -1,4 +1,4 @@
-//! From a record's value to an [`Event`], or to the reason why it is a dead letter:
+//! Decodes a record's value to an [`Event`], or to the reason why it is a dead letter:
 //! docs/semantics.md, section 1.
 
 use super::super::clock::Clock;

@@ -1,4 +1,4 @@
-//! The digest by which a redelivery is known: two records carry the same event iff their decoded events are equal.
+//! The digest that identifies a redelivery: two records carry the same event iff their decoded events are equal.
 
 use xxhash_rust::xxh3::xxh3_128;
 

@@ -1,4 +1,4 @@
-//! Field paths: what a register is called.
+//! Field paths: the names of registers.
 
 use std::fmt;
 

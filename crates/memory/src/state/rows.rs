@@ -1,4 +1,4 @@
-//! The rows in which a memory lies in its store, and how long ones are cut into parts.
+//! The rows of a memory in its store, and the split of long ones into parts.
 //!
 //! A memory has a head row, pages of keyed registers once they outgrow the head, and a row for each large value. Every row
 //! of it begins with its id, so that one memory's rows lie together.

@@ -1,4 +1,4 @@
-//! A user's snapshot: all active memories of a user, what they speak of, and the join of their clocks.
+//! A user's snapshot: all active memories of a user, their entities and relationships, and the join of their clocks.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

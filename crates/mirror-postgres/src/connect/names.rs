@@ -1,4 +1,4 @@
-//! Whether a certificate is one of the host that was asked for, as libpq says (`sslmode=verify-full`): by its alternative names, and by
+//! Verifies the host name in a certificate as libpq does (`sslmode=verify-full`): by its alternative names, and by
 //! its common name only where it has none of the kind.
 
 use std::net::IpAddr;

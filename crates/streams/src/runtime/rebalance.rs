@@ -1,4 +1,4 @@
-//! Answers to the group: what comes, goes and is lost; and the leaving of the group at the end.
+//! Rebalances: assigned, revoked and lost partitions, and leaving the group at the end.
 
 use super::assigned_task::AssignedTask;
 use super::consumption::ConsumptionState;

@@ -1,4 +1,4 @@
-//! Recovery from errors: what is done about each class of error (the table "Errors by remedy" of
+//! Recovery from errors: the handling of each class of error (the table "Errors by remedy" of
 //! ARCHITECTURE.md).
 //!
 //! Nothing here speaks to the consumer: what it has to do is noted in the assigned tasks and done

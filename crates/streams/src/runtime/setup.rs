@@ -1,4 +1,4 @@
-//! Topics at start: those of the world must be there, our own are made and checked.
+//! Topics at the start: external topics must exist, internal ones are created and checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Standbys: an instance keeps the stores of tasks that others own warm, so that after an owner's death only a tail is to be restored.
+//! Standbys: an instance keeps copies of the stores of tasks that others own, so that after the failure of an owner only the end of a changelog is restored.
 //!
 //! A standby writes the very folder that its task would be taken from, by the same steps as a restore: records that were committed, and with each batch
 //! the position and checksum that they bring the store to. So nothing has to be known of standbys when a task is taken; what one left is held against

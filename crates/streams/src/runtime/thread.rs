@@ -1,4 +1,4 @@
-//! A stream thread: one consumer, one producer, and the tasks that the group gave it. It lives by [`StreamThread::run_once`].
+//! A stream thread: one consumer, one producer, and the tasks that the group assigned to it. [`StreamThread::run_once`] is one turn of its loop.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The task itself: what runs a record through a sub-topology, whoever fetched it and wherever the outputs go.
+//! The core of a task: it processes a record through a sub-topology, independent of the origin of records and the target of outputs.
 
 use std::sync::Arc;
 

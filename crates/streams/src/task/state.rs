@@ -1,4 +1,4 @@
-//! The states of a task and the legal ways between them, as a table.
+//! The states of a task and the legal transitions between them, as a table.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! For the tests of programs and of implementations of the ports.
+//! Support for the tests of programs and of implementations of the ports.
 //!
 //! | item | purpose |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Puts a topology together by names. Nothing is checked before [`TopologyBuilder::build`], so parts may come in any order.
+//! Builds a topology from named nodes. Nothing is checked before [`TopologyBuilder::build`], so parts may come in any order.
 
 use std::sync::Arc;
 use std::time::Duration;

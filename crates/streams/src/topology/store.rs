@@ -1,4 +1,4 @@
-//! How a store is kept, apart from what is in it.
+//! Options of a store, apart from its content.
 
 /// Where a store lies while its task runs. Either way it is logged to its changelog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
