@@ -7,9 +7,9 @@ use super::scripting::Compiler;
 use super::{CommandError, Resolver};
 use crate::config::Topology as File;
 use crate::config::expression::OperatorParams;
-use crate::config::flow::{Forms, InputForm, logs_of};
+use crate::config::flow::{Forms, InputForm};
 use crate::config::format::Format;
-use crate::config::graph::{Kind, Node};
+use crate::config::graph::{Kind, Node, logs_of};
 use crate::config::operator::{Form, OTHERWISE};
 use crate::domain::event::{Encoding, Limits};
 use crate::memories::{

@@ -1,6 +1,7 @@
 //! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it refuses what the reader refuses.
 
-use helixstream::config::keys::{Key, SECTIONS, SETTINGS};
+use helixstream::config::key::Key;
+use helixstream::config::keys::{SECTIONS, SETTINGS};
 use helixstream::config::operator::OPERATORS;
 use helixstream::config::setting::SPECS;
 use helixstream::config::{self, schema};

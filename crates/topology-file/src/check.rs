@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::codes;
 use super::flow;
-use super::graph::{Graph, Input, Kind, Node};
+use super::graph::{Graph, Input, Kind, Node, logs_of, meant, possible_parents, shown, what};
 use super::operator::{OPERATORS, RETAINED, operator};
 use super::problem::{line, nearest};
 use super::store::Store;
@@ -29,24 +29,6 @@ pub fn check(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
         doc.wrong(&(0..0), codes::NO_SOURCE, "the topology has no source", fix);
     }
     flow::check(doc, graph);
-}
-
-/// What a message calls a node.
-pub fn what(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Source { .. } => "source",
-        Kind::Repartition => "repartition",
-        Kind::Processor { .. } => "processor",
-        Kind::Sink { .. } => "sink",
-    }
-}
-
-/// A node with its kind, as a message calls it.
-pub fn shown(node: &Node) -> String {
-    match node.name.as_str() {
-        "" => format!("a {} without a name", what(&node.kind)),
-        name => format!("{} `{name}`", what(&node.kind)),
-    }
 }
 
 fn names(doc: &Doc<'_>, graph: &Graph) {
@@ -120,17 +102,6 @@ fn count(stores: usize) -> String {
     }
 }
 
-/// The name that an input means which no node has.
-pub fn meant<'g>(graph: &'g Graph, node: &Node, input: &Input) -> Option<&'g str> {
-    nearest(&input.node, givers(graph, node))
-}
-
-/// The nodes that a node may take records from.
-fn givers<'g>(graph: &'g Graph, node: &Node) -> impl Iterator<Item = &'g str> {
-    let others = graph.nodes.iter().filter(|n| n.name != node.name && !n.name.is_empty());
-    others.filter(|n| !matches!(n.kind, Kind::Sink { .. })).map(|n| n.name.as_str())
-}
-
 fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
     if graph.is_ambiguous(&input.node) {
         return;
@@ -142,7 +113,7 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             return;
         }
         let hint = meant.map_or(String::new(), |n| format!("did you mean `{n}`? "));
-        let known = givers(graph, node).collect::<Vec<_>>().join(", ");
+        let known = possible_parents(graph, node).collect::<Vec<_>>().join(", ");
         let message = format!("{me} reads from `{}`, but no node has that name", input.node);
         doc.wrong(&input.span, codes::UNKNOWN_NODE, message, format!("{hint}the nodes with outputs are: {known}"));
         return;
@@ -227,7 +198,7 @@ const OWN_TOPIC: (&str, &str) = ("", "use a topic of its own for each, or one si
 
 /// Why two sinks cannot share a topic, and what to do. Those of one log need not, and what they write must be of one kind.
 fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'static str)> {
-    let logs = |node| flow::logs_of(graph, node).into_iter().map(|log| log.name.as_str()).collect::<BTreeSet<_>>();
+    let logs = |node| logs_of(graph, node).into_iter().map(|log| log.name.as_str()).collect::<BTreeSet<_>>();
     let (a, b) = (logs(first), logs(second));
     match (&first.kind, &second.kind) {
         _ if a.is_empty() || !a.is_disjoint(&b) => Some(OWN_TOPIC),

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::check::{meant, shown};
 use super::codes;
 use super::format::Format;
-use super::graph::{Graph, Input, Kind, Node};
+use super::graph::{Graph, Input, Kind, Node, above, is_log, logs_of, meant, parents, partitions, shown};
 use super::operator::{Form, Operator, OutputForm, operator};
 use super::table::Doc;
 
@@ -20,10 +19,6 @@ pub fn check(doc: &Doc<'_>, graph: &Graph) {
     unreached(doc, graph, &round);
     logs(doc, graph);
     forms(doc, graph, &known);
-}
-
-fn parents<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g Node> {
-    node.from.iter().filter_map(|input| graph.node(&input.node))
 }
 
 /// Every output must be taken, and every source and repartition read. An input that no node answers to counts for the node
@@ -106,24 +101,6 @@ fn walk<'g>(
     path.pop();
 }
 
-/// All nodes above a node, itself among them, each once, even where there are rounds.
-fn above<'g>(graph: &'g Graph, node: &'g Node, goes_on: impl Fn(&Node) -> bool) -> Vec<&'g Node> {
-    let mut found: Vec<&Node> = vec![node];
-    let mut at = 0;
-    while let Some(next) = found.get(at).copied() {
-        at += 1;
-        if at > 1 && !goes_on(next) {
-            continue;
-        }
-        for parent in parents(graph, next) {
-            if !found.iter().any(|n| std::ptr::eq(*n, parent)) {
-                found.push(parent);
-            }
-        }
-    }
-    found
-}
-
 /// Nodes that no source leads to. What lies on a round is told already, and what is missing above a node too.
 fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
     if graph.hidden.nodes || graph.hidden.inputs {
@@ -141,28 +118,6 @@ fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
             doc.wrong(&node.span, codes::UNREACHABLE_NODE, message, fix);
         }
     }
-}
-
-fn is_log(node: &Node) -> bool {
-    matches!(node.kind, Kind::Source { .. } | Kind::Repartition)
-}
-
-/// The sources and repartitions that a node's records come from, without looking behind a repartition.
-pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
-    let mut logs = above(graph, node, |n| !is_log(n));
-    logs.retain(|n| is_log(n) && !std::ptr::eq(*n, node));
-    // A repartition that feeds itself is a round, which is told elsewhere.
-    logs
-}
-
-/// How many partitions a source or a repartition gets: a repartition as many as the largest log that feeds it; 0 where
-/// that is not known.
-pub fn partitions(graph: &Graph, log: &Node) -> i32 {
-    let sources = above(graph, log, |_| true).into_iter().filter_map(|n| match n.kind {
-        Kind::Source { partitions, .. } => Some(partitions),
-        _ => None,
-    });
-    sources.max().unwrap_or(0)
 }
 
 /// A task reads exactly one log, so what is no log must hang on one alone.

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::codes;
 use super::expression::{self, Checker, Expression, OperatorParams};
-use super::flow;
 use super::format::Format;
-use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE, Section};
+use super::key::Section;
+use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE};
 use super::operator::{OutputForm, operator};
+use super::problem::nearest;
 use super::store::Store;
 use super::table::{At, Doc, Table};
 use memory::event::Encoding;
@@ -243,7 +244,7 @@ impl Graph {
 
     /// How many partitions a source or a repartition gets.
     pub fn partitions(&self, log: &Node) -> i32 {
-        flow::partitions(self, log)
+        partitions(self, log)
     }
 
     /// Sources, in the file's order.
@@ -293,4 +294,79 @@ fn inputs(t: &Table<'_, '_>) -> (Vec<Input>, bool) {
     };
     let (from, is_whole) = t.strings("from");
     (from.into_iter().map(split).collect(), is_whole && (t.what == "[[source]]" || t.has("from")))
+}
+
+/// What a message calls a node.
+pub fn what(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Source { .. } => "source",
+        Kind::Repartition => "repartition",
+        Kind::Processor { .. } => "processor",
+        Kind::Sink { .. } => "sink",
+    }
+}
+
+/// A node with its kind, as a message calls it.
+pub fn shown(node: &Node) -> String {
+    match node.name.as_str() {
+        "" => format!("a {} without a name", what(&node.kind)),
+        name => format!("{} `{name}`", what(&node.kind)),
+    }
+}
+
+/// The name that an input means which no node has.
+pub fn meant<'g>(graph: &'g Graph, node: &Node, input: &Input) -> Option<&'g str> {
+    nearest(&input.node, possible_parents(graph, node))
+}
+
+/// The nodes that a node may take records from.
+pub(super) fn possible_parents<'g>(graph: &'g Graph, node: &Node) -> impl Iterator<Item = &'g str> {
+    let others = graph.nodes.iter().filter(|n| n.name != node.name && !n.name.is_empty());
+    others.filter(|n| !matches!(n.kind, Kind::Sink { .. })).map(|n| n.name.as_str())
+}
+
+/// The nodes that a node reads from, without those that do not exist.
+pub(super) fn parents<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g Node> {
+    node.from.iter().filter_map(|input| graph.node(&input.node))
+}
+
+/// All nodes above a node, itself among them, each once, even where there are rounds.
+pub(super) fn above<'g>(graph: &'g Graph, node: &'g Node, goes_on: impl Fn(&Node) -> bool) -> Vec<&'g Node> {
+    let mut found: Vec<&Node> = vec![node];
+    let mut at = 0;
+    while let Some(next) = found.get(at).copied() {
+        at += 1;
+        if at > 1 && !goes_on(next) {
+            continue;
+        }
+        for parent in parents(graph, next) {
+            if !found.iter().any(|n| std::ptr::eq(*n, parent)) {
+                found.push(parent);
+            }
+        }
+    }
+    found
+}
+
+/// Whether a node is a source or a repartition.
+pub(super) fn is_log(node: &Node) -> bool {
+    matches!(node.kind, Kind::Source { .. } | Kind::Repartition)
+}
+
+/// The sources and repartitions that a node's records come from, without looking behind a repartition.
+pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
+    let mut logs = above(graph, node, |n| !is_log(n));
+    logs.retain(|n| is_log(n) && !std::ptr::eq(*n, node));
+    // A repartition that feeds itself is a round, which is told elsewhere.
+    logs
+}
+
+/// How many partitions a source or a repartition gets: a repartition as many as the largest log that feeds it; 0 where
+/// that is not known.
+pub fn partitions(graph: &Graph, log: &Node) -> i32 {
+    let sources = above(graph, log, |_| true).into_iter().filter_map(|n| match n.kind {
+        Kind::Source { partitions, .. } => Some(partitions),
+        _ => None,
+    });
+    sources.max().unwrap_or(0)
 }

@@ -7,118 +7,65 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::kafka::{KAFKA, passes_through};
-use super::keys::{RUN, SCHEMA_REGISTRY, Section, Takes, top};
-use super::problem::{Problem, Problems, nearest};
-use secret::{HIDDEN, names_secret};
+use super::key::{Section, Takes};
+use super::keys::{RUN, SCHEMA_REGISTRY, top};
+use super::problem::nearest;
+use super::secret_ranges::SecretRanges;
+use secret::names_secret;
 
 /// Tables that say how servers are reached: a key that is unknown there may be a secret whose name has a slip of the pen.
 const CONNECTIONS: [&Section; 3] = [&RUN, &KAFKA, &SCHEMA_REGISTRY];
 
-/// The bytes of a text that are secrets; in its order, and none of them twice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretRanges(Vec<Range<usize>>);
-
-impl SecretRanges {
-    /// The secrets of a text that is TOML.
-    pub fn in_tables(text: &str, root: &DeTable<'_>) -> SecretRanges {
-        let mut found = Vec::new();
-        for (name, value) in root {
-            let name: &str = name.get_ref();
-            let section = CONNECTIONS.into_iter().find(|section| section.name == name);
-            match (section, value.get_ref()) {
-                (Some(section), DeValue::Table(table)) => {
-                    let secrets = table.iter().filter(|(key, _)| is_secret(section, key.get_ref()));
-                    secrets.for_each(|(_, value)| strings(text, value, &mut found));
-                }
-                (Some(_), _) => strings(text, value, &mut found),
-                (None, value_of) if !top().contains(&name) => {
-                    let is_near = nearest(name, CONNECTIONS.iter().map(|section| section.name)).is_some();
-                    if is_near || names_secret(name) || matches!(value_of, DeValue::Table(_)) {
-                        strings(text, value, &mut found);
-                    }
-                }
-                (None, _) => {}
+/// The secrets of a text that is TOML.
+pub fn in_tables(text: &str, root: &DeTable<'_>) -> SecretRanges {
+    let mut found = Vec::new();
+    for (name, value) in root {
+        let name: &str = name.get_ref();
+        let section = CONNECTIONS.into_iter().find(|section| section.name == name);
+        match (section, value.get_ref()) {
+            (Some(section), DeValue::Table(table)) => {
+                let secrets = table.iter().filter(|(key, _)| is_secret(section, key.get_ref()));
+                secrets.for_each(|(_, value)| strings(text, value, &mut found));
             }
-        }
-        SecretRanges::sorted(found)
-    }
-
-    /// What may be secrets of a text that is no TOML: what stands behind `=` in the tables of connections, and behind a secret's
-    /// name anywhere.
-    pub fn in_lines(text: &str) -> SecretRanges {
-        let (mut found, mut start, mut is_connection) = (Vec::new(), 0, false);
-        let mut open: Option<&str> = None;
-        for line in text.split_inclusive('\n') {
-            let content = line.trim_end();
-            let end = start + content.len();
-            if let Some(quotes) = open {
-                found.push(start..end);
-                open = open.filter(|_| !content.contains(quotes));
-            } else if content.trim_start().starts_with('[') {
-                let name = content.trim_start().trim_start_matches('[');
-                let is_name = |section: &&Section| {
-                    let rest = name.trim_start().trim_start_matches(['"', '\'']).strip_prefix(section.name);
-                    rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
-                };
-                is_connection = CONNECTIONS.iter().any(is_name);
-            } else if let Some(at) = value_of_secret(content, is_connection) {
-                let value = content[at..].trim_start();
-                found.push(end - value.len()..end);
-                open = ["\"\"\"", "'''"].into_iter().find(|quotes| value.matches(quotes).count() == 1);
+            (Some(_), _) => strings(text, value, &mut found),
+            (None, value_of) if !top().contains(&name) => {
+                let is_near = nearest(name, CONNECTIONS.iter().map(|section| section.name)).is_some();
+                if is_near || names_secret(name) || matches!(value_of, DeValue::Table(_)) {
+                    strings(text, value, &mut found);
+                }
             }
-            start += line.len();
+            (None, _) => {}
         }
-        SecretRanges::sorted(found)
     }
-
-    fn sorted(mut found: Vec<Range<usize>>) -> SecretRanges {
-        found.retain(|range| !range.is_empty());
-        found.sort_by_key(|range| range.start);
-        found.dedup_by(|next, before| next.start < before.end);
-        SecretRanges(found)
-    }
-
-    /// Whether a value that begins here is a secret. (A quote stands before what is hidden of a string.)
-    pub fn covers(&self, start: usize) -> bool {
-        self.0.iter().any(|range| range.start <= start + 3 && start < range.end)
-    }
-
-    /// Problems of the file `file` with its text as it may be shown, and each at the place that is its own there.
-    pub fn problems(&self, file: &str, text: &str, list: Vec<Problem>) -> Problems {
-        let moved = |p: Problem| match p.elsewhere {
-            Some(_) => p,
-            None => Problem { span: self.moved(text, p.span.start)..self.moved(text, p.span.end), ..p },
-        };
-        Problems { file: file.to_owned(), text: self.shown(text), list: list.into_iter().map(moved).collect() }
-    }
-
-    fn shown(&self, text: &str) -> String {
-        let (mut shown, mut from) = (String::new(), 0);
-        for range in &self.0 {
-            shown.push_str(&text[from..range.start]);
-            shown.push_str(&cover(&text[range.clone()]));
-            from = range.end;
-        }
-        shown + &text[from..]
-    }
-
-    /// Where a byte of the text is when it is shown.
-    fn moved(&self, text: &str, at: usize) -> usize {
-        let mut moved = at;
-        for range in self.0.iter().take_while(|range| range.start < at) {
-            let cover = cover(&text[range.clone()]).len();
-            moved = match at < range.end {
-                true => moved - (at - range.start) + cover.min(at - range.start),
-                false => moved + cover - range.len(),
-            };
-        }
-        moved
-    }
+    SecretRanges::sorted(found)
 }
 
-/// What stands in the place of a secret. Lines stay lines, so that those behind it keep their numbers.
-fn cover(secret: &str) -> String {
-    format!("{HIDDEN}{}", "\n".repeat(secret.matches('\n').count()))
+/// What may be secrets of a text that is no TOML: what stands behind `=` in the tables of connections, and behind a secret's
+/// name anywhere.
+pub fn in_lines(text: &str) -> SecretRanges {
+    let (mut found, mut start, mut is_connection) = (Vec::new(), 0, false);
+    let mut open: Option<&str> = None;
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end();
+        let end = start + content.len();
+        if let Some(quotes) = open {
+            found.push(start..end);
+            open = open.filter(|_| !content.contains(quotes));
+        } else if content.trim_start().starts_with('[') {
+            let name = content.trim_start().trim_start_matches('[');
+            let is_name = |section: &&Section| {
+                let rest = name.trim_start().trim_start_matches(['"', '\'']).strip_prefix(section.name);
+                rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+            };
+            is_connection = CONNECTIONS.iter().any(is_name);
+        } else if let Some(at) = value_of_secret(content, is_connection) {
+            let value = content[at..].trim_start();
+            found.push(end - value.len()..end);
+            open = ["\"\"\"", "'''"].into_iter().find(|quotes| value.matches(quotes).count() == 1);
+        }
+        start += line.len();
+    }
+    SecretRanges::sorted(found)
 }
 
 fn is_secret(section: &Section, key: &str) -> bool {

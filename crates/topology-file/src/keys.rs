@@ -1,98 +1,14 @@
 //! Every table of a topology file and every key in it: what it takes, whether it must be there, what it is for. Reading,
 //! complaints and the JSON Schema go by this list, so they cannot come to disagree.
 
-use std::time::Duration;
-
 use super::format::Format;
 use super::kafka::KAFKA;
+use super::key::{Key, Section, Takes, needed, optional};
 use super::store;
 use memory::event::Encoding;
 
-/// What a value may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// Any string.
-    Text,
-    /// A string that no message shows: a secret, or a URL that may hold one.
-    Secret,
-    /// The path of a file or folder. A relative one starts at the folder of the topology file.
-    Path,
-    /// A string that internal topics and metrics are named after.
-    Name,
-    /// The name of a topic, by Kafka's rule.
-    Topic,
-    /// Something like an application id: up to so many letters, digits, `.`, `_` and `-`.
-    Id(usize),
-    /// One of [`super::operator::OPERATORS`].
-    Operator,
-    /// Names of stores: a list, or one alone.
-    Stores,
-    /// Nodes that records are taken from, or outputs of nodes: a list, or one alone.
-    Inputs,
-    /// An expression over a record.
-    Expression,
-    /// A table of expressions by the paths of fields.
-    Expressions,
-    /// Paths of fields: a list, or one alone.
-    Fields,
-    /// A list of [`BRANCH`].
-    Branches,
-    /// A whole number from 1 to this.
-    Count(u32),
-    /// One of these, separated by `, `.
-    Choice(&'static str),
-    /// A strategy: one of [`super::setting::STRATEGIES`], or `custom:` and a resolver's name.
-    Strategy,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Number(u64, u64),
-    /// A size: a whole number, or a string like `8MiB`.
-    Bytes(u64, u64),
-    /// A time with its unit, like `2s`.
-    Duration(Duration, Duration),
-    /// The same, or `off`.
-    DurationOrOff(Duration, Duration),
-}
-
-/// A key of a table.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Its name.
-    pub name: &'static str,
-    /// What it takes.
-    pub takes: Takes,
-    /// A value of it, as TOML.
-    pub example: &'static str,
-    /// Whether it must be there.
-    pub needed: bool,
-    /// What it is for, as an editor shows it.
-    pub what: &'static str,
-}
-
-/// A table whose keys are known; the tables of settings have theirs in [`super::setting::SPECS`].
-#[derive(Debug, PartialEq, Eq)]
-pub struct Section {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether there may be several: `[[name]]`.
-    pub is_list: bool,
-    /// What it is for, as an editor shows it.
-    pub what: &'static str,
-    /// Its keys.
-    pub keys: &'static [Key],
-}
-
 /// The most partitions that a topic may have here.
 const MAX_PARTITIONS: u32 = 10_000;
-
-const fn needed(name: &'static str, takes: Takes, example: &'static str, what: &'static str) -> Key {
-    Key { name, takes, example, needed: true, what }
-}
-
-pub(super) const fn optional(name: &'static str, takes: Takes, example: &'static str, what: &'static str) -> Key {
-    Key { name, takes, example, needed: false, what }
-}
 
 const PARTITIONS: Key = needed(
     "partitions",

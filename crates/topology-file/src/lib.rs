@@ -1,5 +1,6 @@
 //! Typed settings, checked once: the topology file, the variables, the flags. A flag beats a variable, which beats the file.
 
+pub mod application_id;
 pub mod check;
 pub mod codes;
 pub mod expression;
@@ -9,11 +10,13 @@ pub mod graph;
 pub mod groups;
 pub mod hidden;
 pub mod kafka;
+pub mod key;
 pub mod keys;
 pub mod operator;
 pub mod problem;
 pub mod schema;
 pub mod script;
+pub mod secret_ranges;
 pub mod setting;
 pub mod store;
 pub mod table;
@@ -28,11 +31,11 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use application_id::check_application_id;
 use expression::{Checker, Scripting};
 use graph::Graph;
-use hidden::SecretRanges;
 use kafka::KafkaTable;
-use keys::Takes;
+use key::Takes;
 use problem::{Problem, Problems};
 use script::Script;
 use setting::{Refusal, SPECS, Values, check_path};
@@ -155,9 +158,9 @@ pub struct ParseOptions<'r> {
 /// # Errors
 /// It is no TOML, or a variable has no value.
 pub fn filled(file: &str, text: &str) -> Result<toml::Table, Problems> {
-    let wrong = |e: &toml::de::Error| SecretRanges::in_lines(text).problems(file, text, vec![not_toml(text, e)]);
+    let wrong = |e: &toml::de::Error| hidden::in_lines(text).problems(file, text, vec![not_toml(text, e)]);
     let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
-    let mut doc = Doc::new(text, SecretRanges::in_tables(text, root.get_ref()));
+    let mut doc = Doc::new(text, hidden::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), Variables::From(&variables::of_process));
     if !doc.is_clean() {
         return Err(doc.into_problems(file));
@@ -180,9 +183,9 @@ fn read(file: &str, text: &str, reading: &ParseOptions<'_>) -> Result<Topology, 
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let list = errors.iter().map(|e| not_toml(text, e)).collect();
-        return Err(SecretRanges::in_lines(text).problems(file, text, list));
+        return Err(hidden::in_lines(text).problems(file, text, list));
     }
-    let mut doc = Doc::new(text, SecretRanges::in_tables(text, root.get_ref()));
+    let mut doc = Doc::new(text, hidden::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), reading.variables);
     let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
     let mut settings = SettingsReader { doc: &doc, file, values: Values::default(), places: BTreeMap::new() };
@@ -222,21 +225,6 @@ fn not_toml(text: &str, e: &toml::de::Error) -> Problem {
         "correct the line so that it is valid TOML (https://toml.io)"
     };
     Problem::at(text, e.span().unwrap_or(0..0), codes::NOT_TOML, message, fix)
-}
-
-/// Whether an application id can name a group, topics and transactional ids.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_application_id(id: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if id.is_empty() || id.len() > 128 || !id.chars().all(good) {
-        return Err(format!(
-            "the application id `{id}` does not consist of 1 to 128 letters, digits, `.`, `_` and `-`; internal topics are \
-             named after it"
-        ));
-    }
-    Ok(())
 }
 
 /// The settings while they are read.

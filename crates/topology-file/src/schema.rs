@@ -6,10 +6,11 @@
 use serde_json::{Map, Value, json};
 
 use super::kafka::KAFKA;
-use super::keys::{BRANCH, Key, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES, Section, Takes};
+use super::key::{Key, Section, Takes};
+use super::keys::{BRANCH, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES};
 use super::operator::{OPERATORS, Operator};
-use super::setting::{self, CONTAINERS, PLAIN, SPECS};
-use super::value::{BYTE_UNITS, TIME_UNITS};
+use super::setting::{CONTAINERS, PLAIN, SPECS};
+use super::value::{self, BYTE_UNITS, TIME_UNITS};
 
 /// The schema as it stands in `schemas/topology.schema.json`.
 ///
@@ -208,7 +209,7 @@ fn takes(takes: Takes) -> Value {
         Takes::Branches => table(&BRANCH),
         Takes::Count(max) => or_variable(json!({ "type": "integer", "minimum": 1, "maximum": max })),
         Takes::Strategy => {
-            let known: Vec<&str> = setting::STRATEGIES.split(", ").collect();
+            let known: Vec<&str> = value::STRATEGIES.split(", ").collect();
             let named = text_like(format!("^custom:{name}$"));
             json!({ "anyOf": [{ "enum": known }, named, { "$ref": "#/definitions/variable" }] })
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::codes;
 pub use super::groups::{Mirror, Runtime, ScriptLimits, Snapshots};
-use super::keys::Takes;
+use super::key::Takes;
 use super::problem::nearest;
 use super::value::{Raw, show_duration};
 use memory::event::Limits;
@@ -76,8 +76,6 @@ pub struct Spec {
     set: fn(&mut Values, Raw<'_>) -> Result<(), String>,
 }
 
-/// The strategies, by the names that files give them.
-pub const STRATEGIES: &str = "last_write_wins, importance, vector_clock, merge_all, custom";
 const SECOND: Duration = Duration::from_secs(1);
 const FIVE_SECONDS: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::application_id::check_application_id;
 use super::codes;
-use super::hidden::SecretRanges;
-use super::keys::{Key, Section, Takes};
+use super::key::{Key, Section, Takes, names};
 use super::problem::{Problem, Problems, line, nearest};
+use super::secret_ranges::SecretRanges;
 use super::value::Raw;
 use secret::SecretSource;
 
@@ -354,10 +355,6 @@ pub fn beside(file: &str, path: &str) -> PathBuf {
     Path::new(file).parent().unwrap_or(Path::new("")).join(path)
 }
 
-pub(super) fn names(keys: &[Key]) -> Vec<&'static str> {
-    keys.iter().map(|key| key.name).collect()
-}
-
 /// Whether a text has only letters, digits and `more`, as a pattern says it too.
 fn only(text: &str, more: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
@@ -393,7 +390,7 @@ fn complaint(takes: Takes, text: &str) -> Option<(&'static str, String, String)>
         }
         Takes::Id(_) => {
             let fix = "write for example `application_id = \"helixstream\"`";
-            super::check_application_id(text).err().map(|e| (codes::INVALID_NAME, e, fix.to_owned()))
+            check_application_id(text).err().map(|e| (codes::INVALID_NAME, e, fix.to_owned()))
         }
         _ => None,
     }

@@ -3,8 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::setting::STRATEGIES;
 use memory::settings::{Strategy, UnknownValue};
+
+/// The strategies, by the names that files give them.
+pub const STRATEGIES: &str = "last_write_wins, importance, vector_clock, merge_all, custom";
 
 /// A value before it is checked: typed where it comes from a file, text where it comes from a flag or a variable.
 #[derive(Clone, Copy, Debug)]

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 pub use rules::{Misfit, View, contradictions, missing};
 
 use super::codes;
-use super::keys::{Section, Takes, optional};
+use super::key::{Section, Takes, names, optional};
 use super::problem::line;
-use super::table::{Doc, Table, beside, kind, names, raw};
+use super::table::{Doc, Table, beside, kind, raw};
 use super::value::Raw;
 use secret::{Secret, SecretSource};
 
