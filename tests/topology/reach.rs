@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use helixstream::config;
 use helixstream::config::kafka::KAFKA;
-use helixstream::config::keys::{self, Takes};
+use helixstream::config::key::Takes;
+use helixstream::config::keys;
 
 use crate::changed;
 use crate::support::{Finished, Helix};
