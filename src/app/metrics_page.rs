@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::edges::http::{Family, InstanceStatus, MetricKind, Sample, Value};
-use crate::streams::runtime::{COMMIT_BUCKETS_MS, Metrics, TaskStatus, ThreadSnapshot};
+use crate::streams::runtime::{COMMIT_BUCKETS_MS, Incidents, Metrics, TaskStatus, ThreadSnapshot};
 use crate::streams::task::state::TaskState;
 use mirror::{Figures, MirrorStatus};
 
@@ -120,6 +120,7 @@ impl InstanceStatus for MetricsPage {
             Value::Level(self.metrics.memory_store_bytes() as f64),
         ));
         families.extend(of_standbys(&self.metrics));
+        families.extend(of_incidents(self.metrics.incidents()));
         families.extend(counters(&self.metrics.counters()));
         let mirrors: Vec<(&str, Figures)> =
             self.mirrors.iter().map(|(topic, status)| (topic.as_str(), status.figures())).collect();
@@ -193,6 +194,28 @@ fn of_standbys(metrics: &Metrics) -> Vec<Family> {
             "Changelog records read by standby tasks",
             MetricKind::Counter,
             Value::Count(records),
+        ),
+    ]
+}
+
+fn of_incidents(incidents: Incidents) -> Vec<Family> {
+    let count = |name, help, n| Family::one(name, help, MetricKind::Counter, Value::Count(n));
+    vec![
+        count(
+            "rebuilt_stores",
+            "Local stores that could not be used and were rebuilt from their changelogs",
+            incidents.rebuilt_stores,
+        ),
+        count(
+            "lost_partitions",
+            "Partitions that the consumer group took away without a revocation",
+            incidents.lost_partitions,
+        ),
+        count("refused_batches", "Batches of records that a broker refused for their size", incidents.refused_batches),
+        count(
+            "hanging_transactions",
+            "Hanging transactions reported, by task and offset",
+            incidents.hanging_transactions,
         ),
     ]
 }

@@ -64,6 +64,15 @@ impl Instance {
         samples.sum()
     }
 
+    /// A counter without labels, which `/metrics` shows from the start; panics where it does not.
+    #[track_caller]
+    pub fn counter(&self, name: &str) -> u64 {
+        let page = wait_for("an answer of /metrics", || self.page("/metrics"));
+        let sample = format!("helixstream_{name}_total ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&sample));
+        value.unwrap_or_else(|| panic!("/metrics has no {sample}:\n{page}")).parse().unwrap()
+    }
+
     /// Tasks that run here.
     pub fn running_tasks(&self) -> usize {
         self.metric("tasks", "state=\"running\"") as usize
@@ -82,16 +91,6 @@ impl Instance {
     /// Its log lines.
     pub fn log(&self) -> Vec<serde_json::Value> {
         self.helix.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-    }
-
-    /// The random id of its state slot, which is part of its clients' ids.
-    pub fn id(&self) -> String {
-        let lines = self.log().into_iter().filter_map(|line| Some(line["message"].as_str()?.to_owned()));
-        let id = lines.filter(|line| line.starts_with("slot ")).find_map(|line| {
-            let (_, rest) = line.split_once(", instance ")?;
-            Some(rest.split_once(',')?.0.to_owned())
-        });
-        id.expect("an instance tells its id when it starts")
     }
 
     /// Whether it still runs.

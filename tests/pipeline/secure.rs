@@ -108,8 +108,10 @@ fn each_client_renews_its_token_while_it_has_nothing_to_do() {
     trial.wait_until_done(&mut [&mut first]);
     let events = expect::assert_outputs(&trial);
     assert_mirrored(&url, &events);
-    let clients = CLIENTS.map(|client| (&trial, first.id(), client));
-    for (trial, id, client) in clients.into_iter().chain([(&standbys, warm.id(), STANDBY)]) {
+    // The random id of the state slot, which is part of the clients' ids.
+    let id = |trial: &Trial| std::fs::read_to_string(trial.path("first/0/instance")).unwrap();
+    let clients = CLIENTS.map(|client| (&trial, id(&trial), client));
+    for (trial, id, client) in clients.into_iter().chain([(&standbys, id(&standbys), STANDBY)]) {
         let what = format!("a request of {} to be served", client.0);
         wait_until(&what, || has_served(since, trial, &id, client));
     }

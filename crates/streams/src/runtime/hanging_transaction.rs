@@ -65,6 +65,7 @@ impl StreamThread {
                     assigned.id
                 );
                 self.instance.metrics().set_hanging_transaction(assigned.id, Some(what));
+                self.instance.metrics().add_hanging_transaction();
                 tracing::warn!(
                     code = "HS1007",
                     task = %assigned.id,

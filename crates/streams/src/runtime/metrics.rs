@@ -165,6 +165,22 @@ pub struct StandbyStatus {
     pub lag: u64,
 }
 
+/// How often an instance has met with what it recovers from, or waits out, by itself, since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incidents {
+    /// Local stores, of standby tasks as well, that could not be used and were rebuilt from their
+    /// changelogs (HS3001, HS3003).
+    pub rebuilt_stores: u64,
+    /// Partitions that the consumer group took from a thread without a revocation: its session had
+    /// expired, or it had been fenced.
+    pub lost_partitions: u64,
+    /// Batches of records that a broker refused for their size, after which they are sent again in
+    /// smaller batches (HS1004).
+    pub refused_batches: u64,
+    /// Hanging transactions that were reported (HS1007): one for each task and offset.
+    pub hanging_transactions: u64,
+}
+
 /// Metrics of an instance.
 #[derive(Debug)]
 pub struct Metrics {
@@ -177,6 +193,7 @@ pub struct Metrics {
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
     troubles: Mutex<Vec<String>>,
     hanging_transactions: Mutex<BTreeMap<TaskId, String>>,
+    incidents: Mutex<Incidents>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -196,6 +213,7 @@ impl Metrics {
             counters: Mutex::default(),
             troubles: Mutex::default(),
             hanging_transactions: Mutex::default(),
+            incidents: Mutex::default(),
         }
     }
 
@@ -243,6 +261,27 @@ impl Metrics {
             Some(what) => lock(&self.hanging_transactions).insert(task, what),
             None => lock(&self.hanging_transactions).remove(&task),
         };
+    }
+
+    /// The incidents since the start.
+    pub fn incidents(&self) -> Incidents {
+        *lock(&self.incidents)
+    }
+
+    pub(super) fn add_rebuilt_stores(&self, stores: usize) {
+        lock(&self.incidents).rebuilt_stores += stores as u64;
+    }
+
+    pub(super) fn add_lost_partitions(&self, partitions: usize) {
+        lock(&self.incidents).lost_partitions += partitions as u64;
+    }
+
+    pub(super) fn add_refused_batch(&self) {
+        lock(&self.incidents).refused_batches += 1;
+    }
+
+    pub(super) fn add_hanging_transaction(&self) {
+        lock(&self.incidents).hanging_transactions += 1;
     }
 
     /// Records behind, of all assigned tasks.

@@ -39,7 +39,7 @@ pub use config::{RuntimeConfig, transactional_id};
 pub use executor::{Executor, Inline, Job, Workers};
 pub use health_check::HealthCheck;
 pub use instance::{Instance, InstancePorts};
-pub use metrics::{COMMIT_BUCKETS_MS, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
+pub use metrics::{COMMIT_BUCKETS_MS, Incidents, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
 pub use setup::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
 pub use standby::StandbyThread;
 pub use thread::{RunStatus, StreamThread, ThreadPorts};

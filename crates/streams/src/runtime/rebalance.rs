@@ -44,6 +44,7 @@ impl StreamThread {
                     partitions = partitions.len(),
                     "partitions were lost: this thread is no longer a member of its group"
                 );
+                self.instance.metrics().add_lost_partitions(partitions.len());
                 self.recover(Err(Error::Aborted("partitions were lost".to_owned())))?;
                 self.remove_tasks(&partitions)
             }

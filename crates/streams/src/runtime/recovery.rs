@@ -192,6 +192,7 @@ impl StreamThread {
     fn resend_in_smaller_batches(&mut self, what: &str) -> Result<()> {
         let refused = self.collector.batches;
         let batches = self.instance.lower_batches(refused);
+        self.instance.metrics().add_refused_batch();
         tracing::warn!(
             code = "HS1004",
             thread = self.index,

@@ -280,7 +280,11 @@ impl TaskRestoration {
     /// The task's stores at the checkpoint: as they lie on disk, with the changelogs' tails, or
     /// built anew.
     fn restore_stores(&self, checkpoint: &Checkpoint, rebuild: bool) -> Result<Box<dyn TaskStore>> {
-        let mut db = self.open_stores(rebuild || is_stale(&self.instance, self.id, &self.plan)?)?;
+        let anew = rebuild || is_stale(&self.instance, self.id, &self.plan)?;
+        if anew {
+            self.add_rebuilt_stores(checkpoint.stores.len());
+        }
+        let mut db = self.open_stores(anew)?;
         for store in 0..checkpoint.stores.len() {
             self.restore_store(db.as_mut(), store, checkpoint)?;
         }
@@ -300,6 +304,7 @@ impl TaskRestoration {
                     task = %self.id,
                     "a local store of the task cannot be opened and is rebuilt from its changelog: {what}"
                 );
+                self.add_rebuilt_stores(self.plan.stores.len());
                 stores.destroy(self.id)?;
                 stores.open(self.id, &self.plan.store_names())
             }
@@ -325,6 +330,7 @@ impl TaskRestoration {
             store = name,
             "the local store is rebuilt from its changelog: {what}"
         );
+        self.add_rebuilt_stores(1);
         db.clear(store)?;
         match changelog_reader::restore_store(self, db, store, checkpoint, -1, None)? {
             None => Ok(()),
@@ -358,6 +364,10 @@ impl TaskRestoration {
         }
         // An empty store at offset -1 has the checksum 0, but a restore from the beginning is faster when it computes the sum at its end.
         Ok(Gap::Tail { after: has, checksum: if has < 0 { None } else { position.checksum } })
+    }
+
+    fn add_rebuilt_stores(&self, stores: usize) {
+        self.instance.metrics().add_rebuilt_stores(stores);
     }
 
     /// Tells how far a restore is: `new` more records, `restored` in all.

@@ -227,7 +227,9 @@ impl StandbyThread {
         let plan = self.instance.plans.iter().find(|plan| plan.subtopology == id.subtopology).cloned();
         let plan = plan.ok_or_else(|| Error::Bug(format!("the topology has no task {id}")))?;
         let engine = &self.instance.ports.stores;
+        let add_rebuilt_stores = |stores| self.instance.metrics().add_rebuilt_stores(stores);
         if is_stale(&self.instance, id, &plan)? {
+            add_rebuilt_stores(plan.stores.len());
             engine.destroy(id)?;
         }
         let mut db = match engine.open(id, &plan.store_names()) {
@@ -237,6 +239,7 @@ impl StandbyThread {
                     task = %id,
                     "a local store of the standby task cannot be opened and is rebuilt from its changelog: {what}"
                 );
+                add_rebuilt_stores(plan.stores.len());
                 engine.destroy(id)?;
                 engine.open(id, &plan.store_names())?
             }
@@ -267,6 +270,7 @@ impl StandbyThread {
                     task = %id,
                     "a local store of the standby task is rebuilt from its changelog: {what}"
                 );
+                self.instance.metrics().add_rebuilt_stores(1);
                 db.clear(store)?;
                 Position::restoring(-1, Some(0))
             }

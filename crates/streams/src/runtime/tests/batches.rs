@@ -40,6 +40,7 @@ fn a_refused_batch_is_sent_again_in_smaller_ones_and_no_record_of_it_is_a_dead_l
     assert_eq!(running.thread.collector.batches, crate::ports::BatchLimit::Bytes(2000), "16000, 8000, 4000, 2000");
     let snapshot = running.instance.metrics().threads()[0].snapshot();
     assert_eq!(snapshot.producers_lost, 0, "nobody is suspected of using the transactional id");
+    assert_eq!(running.instance.metrics().incidents().refused_batches, 3, "16000, 8000, 4000");
     running.stop();
     world.assert_exactly_once(30);
     assert_eq!(world.broker.read("bad", 0), []);

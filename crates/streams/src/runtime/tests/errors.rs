@@ -75,6 +75,7 @@ fn a_transaction_that_nobody_ends_is_told_of() {
     };
     for wanted in [false, true] {
         running.turns_until("the transaction to be found", |running| told(running) == [(at.clone(), from, wanted)]);
+        assert_eq!(running.instance.metrics().incidents().hanging_transactions, u64::from(wanted));
     }
     world.broker.lock().end_transaction(number, false);
     running.finish();

@@ -71,8 +71,10 @@ fn work_that_goes_to_another_member_after_an_abort_is_no_trouble_of_ours() {
     let mut watch = HealthCheck::new(&running.instance);
     (0..500).for_each(|_| world.broker.fault("send_offsets", Error::Aborted("not this time".to_owned())));
     look_until(&mut running, &mut watch, "the trouble", |troubles| !troubles.is_empty());
+    assert_eq!(running.instance.metrics().incidents().lost_partitions, 0);
     running.event(GroupEvent::Lost(all_partitions()));
     look_until(&mut running, &mut watch, "its end", <[String]>::is_empty);
+    assert_eq!(running.instance.metrics().incidents().lost_partitions, all_partitions().len() as u64);
 }
 
 #[test]

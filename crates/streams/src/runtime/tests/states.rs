@@ -128,6 +128,11 @@ fn a_lost_disk_is_restored_from_the_changelog() {
         let mut running = world.start_all();
         running.finish();
         assert!(running.instance.metrics().restored_records() >= CONTENT.len() as u64, "also when all is restored");
+        assert_eq!(
+            running.instance.metrics().incidents().rebuilt_stores,
+            0,
+            "a store that is not there is not rebuilt"
+        );
         running.stop();
         assert_eq!(content(&world), ["a=5", "b=2", "c=1", "d=1", "e=1", "f=1", "g=3"]);
         world.assert_exactly_once(WORDS + 2);
@@ -185,6 +190,7 @@ fn spoiled(spoil: impl Fn(&World, TaskId)) {
     world.publish(&["a", "g"]);
     let mut running = world.start_all();
     running.finish();
+    assert_eq!(running.instance.metrics().incidents().rebuilt_stores, COUNT_TASKS.len() as u64);
     running.stop();
     assert_eq!(content(&world), ["a=5", "b=2", "c=1", "d=1", "e=1", "f=1", "g=3"]);
     world.assert_exactly_once(WORDS + 2);
