@@ -2,7 +2,7 @@
 
 use helixstream::domain::event::{BadInput, Class, Event, Limits, decode};
 
-use super::memory::peak_of;
+use testkit::peak_of;
 
 const LIMIT: usize = 8 << 20;
 

@@ -7,9 +7,9 @@ use helixstream::domain::event::{Class, Limits, decode, wire};
 use testkit::Random;
 
 use super::agree::{Seen, assert_agreed};
-use super::memory::peak_of;
 use super::samples::{assert_same_on_the_wire, payload, samples};
 use reference_model::Record;
+use testkit::peak_of;
 
 const CASES: u64 = 120_000;
 

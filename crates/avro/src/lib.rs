@@ -2,6 +2,7 @@
 //! the schema registry.
 
 mod access;
+mod body;
 mod client;
 mod plain;
 mod read;
@@ -10,33 +11,29 @@ mod request;
 pub mod schemas;
 pub mod settings;
 mod tls;
+mod walk;
 mod write;
 mod writer;
 
 pub use access::url_holds_password;
+pub use body::BodyCodec;
+pub use writer::WriterSchema;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use apache_avro::Schema;
-use apache_avro::reader::datum::GenericDatumReader;
-
 use memory::event::Class;
 use registry::Registry;
-use schemas::{EVENT, Schemas};
 use settings::{RegistrySettings, SettingsError};
 use streams::ports::{Codec, CodecError};
-use writer::WriterSchema;
 
 /// The first byte of the wire format.
 const MAGIC: u8 = 0;
-/// Memory that one value may ask for while it is read; its bytes come from anyone.
-const MAX_ALLOCATION_BYTES: usize = 256 << 20;
 
 /// Reads events, reads and writes outputs, by the schemas of a registry.
 pub struct Avro {
     registry: Arc<Registry>,
-    schemas: Arc<Schemas>,
+    bodies: Arc<BodyCodec>,
     settings: RegistrySettings,
 }
 
@@ -46,53 +43,40 @@ impl Avro {
     /// # Errors
     /// The settings name files that cannot be read, or what is no certificate or no address.
     pub fn new(settings: RegistrySettings) -> Result<Avro, SettingsError> {
-        apache_avro::util::max_allocation_bytes(MAX_ALLOCATION_BYTES);
-        let schemas = Schemas::new()
-            .map_err(|e| SettingsError(format!("cannot read the Avro schemas of this program: {e} [HS9000]")))?;
-        Ok(Avro { registry: Arc::new(Registry::new(&settings)?), schemas: Arc::new(schemas), settings })
+        let bodies = Arc::new(BodyCodec::new()?);
+        Ok(Avro { registry: Arc::new(Registry::new(&settings)?), bodies, settings })
     }
 
     /// The same codec, with the same answers of the registry, of which a call waits so long for one.
     #[must_use]
     pub fn with_wait(&self, wait: Duration) -> Avro {
         let settings = RegistrySettings { wait, ..self.settings.clone() };
-        Avro { registry: self.registry.clone(), schemas: self.schemas.clone(), settings }
+        Avro { registry: self.registry.clone(), bodies: self.bodies.clone(), settings }
     }
 }
 
 impl Codec for Avro {
     fn decode(&self, schema: &str, value: &[u8]) -> Result<Vec<u8>, CodecError> {
         let (writer, id, body) = self.framed(value)?;
-        self.ours(schema, &writer, id, body)
+        self.bodies.decode(schema, &writer, id, body)
     }
 
     fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let (writer, id, mut body) = self.framed(value)?;
-        let event = self.schemas.named(EVENT).map(schemas::Own::record_name);
-        if event.is_some() && writer.name == event {
-            return self.ours(EVENT, &writer, id, body);
-        }
-        let malformed = |e: &dyn std::fmt::Display| {
-            bad(Class::MalformedAvro, format!("the value cannot be read by Avro's schema id {id}: {e}"))
-        };
-        let datum = any(&writer, &mut body).map_err(|e| malformed(&e))?;
-        nothing_left(body, id)?;
-        let mut out = Vec::with_capacity(value.len() * 2);
-        plain::write(&datum, &mut out).map_err(|e| malformed(&e))?;
-        Ok(out)
+        let (writer, id, body) = self.framed(value)?;
+        self.bodies.json(&writer, id, body)
     }
 
     fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
         let fatal = |e: &dyn std::fmt::Display| {
             CodecError::Fatal(format!("cannot write `{schema}` in Avro for {topic}: {e} [HS9000]"))
         };
-        let own = self.schemas.named(schema).ok_or_else(|| fatal(&"there is no such schema"))?;
+        let own = self.bodies.named(schema).ok_or_else(|| fatal(&"there is no such schema"))?;
         let subject = self.settings.subject_names.subject(topic, own.record_name());
         let id = self.registry.id(&subject, own.text, self.settings.wait)?;
         let mut out = Vec::with_capacity(json.len() + 5);
         out.push(MAGIC);
         out.extend_from_slice(&id.to_be_bytes());
-        write::datum(&own.schema, json, &mut out).map_err(|e| fatal(&e))?;
+        self.bodies.encode(schema, json, &mut out).map_err(|e| fatal(&e))?;
         Ok(out)
     }
 }
@@ -108,37 +92,6 @@ impl Avro {
         let id = u32::from_be_bytes(*id);
         Ok((self.registry.schema(id, self.settings.wait)?, id, body))
     }
-
-    /// A value read by a schema of ours.
-    fn ours(&self, schema: &str, writer: &WriterSchema, id: u32, mut body: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let Some(own) = self.schemas.named(schema) else {
-            return Err(CodecError::Fatal(format!("cannot read `{schema}` in Avro: there is no such schema [HS9000]")));
-        };
-        let malformed = |message: String| bad(Class::MalformedAvro, message);
-        let read = datum(writer, &own.schema, &mut body);
-        let read = read.map_err(|e| malformed(format!("the value is no {schema} in Avro of schema id {id}: {e}")))?;
-        nothing_left(body, id)?;
-        let json = if schema == EVENT { read::event } else { read::output };
-        json(&own.schema, read).map_err(malformed)
-    }
-}
-
-fn nothing_left(body: &[u8], id: u32) -> Result<(), CodecError> {
-    match body.len() {
-        0 => Ok(()),
-        left => {
-            Err(bad(Class::MalformedAvro, format!("{left} bytes are left behind the record in Avro of schema id {id}")))
-        }
-    }
-}
-
-/// A value by its writer's schema alone.
-fn any(writer: &WriterSchema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
-    GenericDatumReader::builder(&writer.shown).build()?.read_value(body)
-}
-
-fn datum(writer: &WriterSchema, own: &Schema, body: &mut &[u8]) -> apache_avro::AvroResult<apache_avro::types::Value> {
-    GenericDatumReader::builder(&writer.schema).reader_schema(own).build()?.read_value(body)
 }
 
 /// Bad input of a class; a message may repeat what a writer sent, so it is cut.

@@ -49,8 +49,9 @@ fn write(schema: &Schema, json: &str, is_text: bool, out: &mut Vec<u8>) -> Resul
             Err(_) => return Ok(false),
         },
         Schema::Double => match json.parse::<f64>() {
-            Ok(d) => out.extend_from_slice(&d.to_le_bytes()),
-            Err(_) => return Ok(false),
+            // A number outside of a double would become an infinity.
+            Ok(d) if d.is_finite() => out.extend_from_slice(&d.to_le_bytes()),
+            _ => return Ok(false),
         },
         Schema::Array(array) if first == b'[' => {
             let items: Vec<&RawValue> = serde_json::from_str(json).map_err(read)?;

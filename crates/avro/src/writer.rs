@@ -19,13 +19,13 @@ const SPACE: &str = "writer";
 
 /// A writer's schema.
 #[derive(Debug)]
-pub(super) struct WriterSchema {
+pub struct WriterSchema {
     /// As a schema of ours is resolved against it: without logical types.
-    pub schema: Schema,
+    pub(super) schema: Schema,
     /// As it is shown by itself: with those logical types that JSON has a better form for than their bytes.
-    pub shown: Schema,
+    pub(super) shown: Schema,
     /// The full name of the type, where it has one.
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl WriterSchema {

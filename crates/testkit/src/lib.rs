@@ -8,6 +8,7 @@
 //! | [`seed`] | one such seed |
 //! | [`given_seed`] | that of the variable, if it is set |
 //! | [`wait_for`], [`wait_until`] | polls until a condition holds; the limit is generous and never the property under test |
+//! | [`peak_of`] | how much memory a call holds at most, by the [`CountingAllocator`] |
 //! | [`unique`] | a name that no other test of this process uses |
 //! | [`repo_path`] | a path in the repository |
 //!
@@ -26,6 +27,9 @@
 //! | `records` | record files, raw records in and out of topics |
 //! | `process` | child processes and folders; nothing outlives the test process |
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
+mod allocator;
 mod random;
 mod seeds;
 pub mod wait;
@@ -61,6 +65,7 @@ pub mod token_server;
 #[cfg(feature = "servers")]
 pub mod tools;
 
+pub use allocator::{CountingAllocator, peak_of};
 #[cfg(feature = "servers")]
 pub use authorizer::{Acl, AclBroker};
 #[cfg(feature = "servers")]

@@ -8,10 +8,12 @@ thread_local! {
     static PEAK: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counted by thread.
-pub struct Counting;
+/// The system's allocator, counted by thread. A test binary declares it as its global allocator.
+#[derive(Debug)]
+pub struct CountingAllocator;
 
-/// Runs `work`; gives its result and how many bytes more than before it held at most.
+/// Runs `work`; returns its result, and how many bytes more than before this thread held at most:
+/// 0 where [`CountingAllocator`] is not the global allocator.
 pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);
@@ -31,7 +33,7 @@ fn shrink(bytes: usize) {
 }
 
 // SAFETY: every call goes to the system's allocator with the arguments it came with; the counters allocate nothing.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
         unsafe { System.alloc(layout) }
