@@ -1,5 +1,7 @@
 //! The command line: what it accepts, what it answers, with which code.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 mod support;
 
 use support::{Finished, Helix};

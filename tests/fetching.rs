@@ -1,5 +1,7 @@
 //! A kept partition goes on exactly where it was read to, whatever the rest of the group does; and a consumer can be dropped at any moment.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 use std::time::Duration;
 
 use helixstream::edges::kafka::KafkaSettings;

@@ -1,5 +1,7 @@
 //! Properties of Kafka and librdkafka that the design relies on, tested on a real broker.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
 //! Scripts as resolvers: what the shipped ones decide, what is told of wrong ones, and that `replay`, the driver and a second
 //! run give the same bytes.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The test servers themselves, and what ships around the code (scripts, compose file): the ground that the other tests stand on.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 use testkit::postgres::{query, try_query};
 use testkit::{Broker, Postgres, Record, records, tools, unique, wait_until};
 

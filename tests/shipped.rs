@@ -1,5 +1,7 @@
 //! What ships around the code: the compose file and the scripts say what is true of the rest.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 mod support;
 
 use rustix::process::{Pid, Signal, kill_process_group};

@@ -5,11 +5,13 @@
 //! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
+#[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the servers are those of the tests")]
 mod support;
 
 /// How the tests make Avro of an event.
 #[allow(dead_code, reason = "the tests do more with it than the bench")]
 #[path = "../../tests/formats/to_avro.rs"]
+#[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the conversion is that of the tests")]
 mod to_avro;
 
 mod anchor;

@@ -1,5 +1,7 @@
 //! The formats of sources and sinks: what HelixAgent's Go nodes can read, held by their rules; Avro by a real schema registry.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,5 +1,7 @@
 //! The mirror on a real PostgreSQL: every record once, whatever is killed, stopped, refused or started twice.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

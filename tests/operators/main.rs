@@ -1,6 +1,8 @@
 //! The generic operators of topology files, in the driver; and the shipped topologies that are made of them, in the driver and on
 //! real Kafka.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,6 +1,8 @@
 //! The mirror's functions on a real PostgreSQL: what SQL rebuilds from mirrored events is what the stream resolves, field by
 //! field, and the functions beside it tell what they say they do.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 // The stream, as the laws run it; they use more of it than this test does.
 mod database;
 mod equal;

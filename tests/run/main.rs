@@ -1,5 +1,7 @@
 //! `run`, `topics` and `state` on a real broker: what a person gets when something is missing, and what comes out when all is there.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

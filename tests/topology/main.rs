@@ -1,5 +1,7 @@
 //! Topology files: what is said of wrong ones, variables in them, how they are shown, what a change does, their schema.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -6,4 +6,6 @@
 //!
 //! The driver, which runs a topology without a broker, is [`crate::driver`], since `helixstream replay` runs on it as well.
 
+#![allow(clippy::panic, reason = "a check that fails panics, as a test does")]
+
 pub mod store_contract;
