@@ -5,9 +5,8 @@
 
 use std::process::ExitCode;
 
-use helixstream::app::{self, Custom};
+use helixstream::Program;
 use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
-use helixstream::edges::cli::Cli;
 
 /// The shortest value that is not null wins, then the smallest by its bytes. It looks at the contenders alone, so all
 /// instances decide alike.
@@ -24,5 +23,5 @@ impl CustomResolver for Shortest {
 }
 
 fn main() -> ExitCode {
-    app::main(&Cli::from_environment(app::long_version()), &Custom::default().with("shortest", Shortest))
+    helixstream::main(Program::default().with_resolver("shortest", Shortest))
 }

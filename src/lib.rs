@@ -9,7 +9,7 @@
 //! | [`streams`] | the engine: topology, tasks, stores, commits, restoration; knows no memories | std, small pure crates |
 //! | [`operators`] | the operators of topology files that know records and JSON, no memories | `json`, `memory`, `streams` |
 //! | [`memories`] (`memory_operators`) | where domain and engine meet: the operators that know memories, the formats of sinks | the members above |
-//! | [`config`] (`topology_file`) | typed settings, checked once | `memory`, `secret`, `streams` |
+//! | [`config`] (`topology_file`) | typed settings, checked once | `memory`, `operators`, `secret`, `streams` |
 //! | [`mirror`] | copies a log into a sink, each record once: ports, main loop, writer | `streams` |
 //! | [`edges::kafka`] (`streams_kafka`) | the engine's ports and the mirror's source on Kafka | `mirror`, `secret`, `streams` |
 //! | [`edges::rocksdb`] (`streams_rocksdb`) | the engine's stores in RocksDB | `streams` |
@@ -25,6 +25,10 @@
 pub mod app;
 pub mod edges;
 
+use std::process::ExitCode;
+
+pub use app::Program;
+
 pub use ::escape;
 pub use ::json;
 pub use ::memory as domain;
@@ -34,3 +38,11 @@ pub use ::operators;
 pub use ::secret;
 pub use ::streams;
 pub use ::topology_file as config;
+
+/// Runs a program: reads the command line and does what it asks for. Problems go to the standard error; the exit code is the caller's.
+///
+/// The program `helixstream` is `helixstream::main(Program::default())`. One with operators or custom resolvers of its own
+/// adds them, and has all commands of `helixstream` with them (`examples/custom_operator.rs`, `examples/custom_resolver.rs`).
+pub fn main(program: Program) -> ExitCode {
+    app::main(&edges::cli::Cli::from_environment(app::long_version()), &program)
+}

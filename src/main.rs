@@ -1,9 +1,8 @@
-//! The binary: parse, load config, call app.
+//! The binary: the program without operators and resolvers of its own.
 
 use std::process::ExitCode;
 
-use helixstream::app::{self, Custom};
-use helixstream::edges::cli::Cli;
+use helixstream::Program;
 
 /// Events and rows are many small allocations, on which the C library's allocator spends a fifth of the time. With the feature
 /// `override` librdkafka and RocksDB allocate here too: a tenth less processor time for the pipeline.
@@ -17,5 +16,5 @@ fn main() -> ExitCode {
     // What is free goes back to the system at once: kept for later, as by default, it is a fifth of our memory.
     // SAFETY: sets a number, before there is a second thread.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
-    app::main(&Cli::from_environment(app::long_version()), &Custom::default())
+    helixstream::main(Program::default())
 }

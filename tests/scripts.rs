@@ -7,6 +7,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use helixstream::Program;
 use helixstream::app::{self, Custom};
 use helixstream::config;
 use helixstream::streams::driver::TopologyDriver;
@@ -183,7 +184,8 @@ fn the_samples_give_the_same_bytes_again_and_under_the_driver() {
     for name in ["snapshots", "conflicts"] {
         assert_eq!(a.read(name), b.read(name), "{name}");
     }
-    let file = config::parse("t.toml", &topology).unwrap_or_else(|problems| panic!("{problems}"));
+    let file = config::parse("t.toml", &topology, &Program::default().operators)
+        .unwrap_or_else(|problems| panic!("{problems}"));
     let resolver = app::resolvers::join(&file, &Custom::default()).unwrap();
     let engine = app::topology_builder::build(&file, &resolver).unwrap();
     let mut driver = TopologyDriver::new(&engine, "helixstream", &app::topology_builder::sizes(&file));

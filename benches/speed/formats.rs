@@ -9,6 +9,7 @@ use super::to_avro;
 use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use helixstream::Program;
 use helixstream::app::{self, Custom};
 use helixstream::config::{self, Topology};
 use helixstream::edges::avro::Avro;
@@ -121,7 +122,7 @@ fn topology(format: &str) -> Result<Topology> {
             text = text.replace(output, &format!("{output}\nformat = \"{format}\""));
         }
     }
-    config::parse("bench.toml", &text).map_err(|problems| anyhow!("{problems}"))
+    config::parse("bench.toml", &text, &Program::default().operators).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// All events through the tasks; one run before that counts makes caches warm.

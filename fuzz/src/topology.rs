@@ -1,6 +1,7 @@
 //! Topology files (`config`): every complaint points at text that is there, and a file that is
 //! accepted can be built, described, and read again with its variables filled in.
 
+use helixstream::Program;
 use helixstream::app::topology_builder::{build, describe};
 use helixstream::config::expression::{Flaw, Scripting};
 use helixstream::config::problem::Problems;
@@ -44,7 +45,8 @@ pub fn check(data: &[u8]) -> bool {
 }
 
 fn read(text: &str, variables: Variables<'_>) -> Result<Topology, Problems> {
-    ParseOptions { variables, alone: Some(&[]), scripting: Some(&Rhai) }.read(FILE, text)
+    let operators = Program::default().operators;
+    ParseOptions { operators: &operators, variables, alone: Some(&[]), scripting: Some(&Rhai) }.read(FILE, text)
 }
 
 /// Rhai, as the program looks into expressions; files of scripts are not looked at.

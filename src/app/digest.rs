@@ -37,8 +37,9 @@ pub fn of(file: &File, custom: &Custom, reads_avro: bool) -> Result<TopologyDige
     Ok(TopologyDigest::of(&parts))
 }
 
-fn has_operator(file: &File, name: &str) -> bool {
-    file.graph.nodes.iter().any(|node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == name))
+/// Whether the outputs of some operator depend on the settings of this table.
+fn depends_on(file: &File, table: &str) -> bool {
+    file.graph.nodes.iter().filter_map(|node| node.spec()).any(|spec| spec.settings.contains(&table))
 }
 
 /// The graph: inputs of nodes, topics, keys, parameters of operators, and stores by name and retention. A source's partitions may grow, so
@@ -46,7 +47,7 @@ fn has_operator(file: &File, name: &str) -> bool {
 fn graph(file: &File) -> Value {
     let nodes: Map<String, Value> = file.graph.nodes.iter().map(|node| (node.name.clone(), shown(node))).collect();
     let stores = file.graph.stores.iter().map(|store| {
-        let keeper = file.graph.keeper(&store.name).map(|(node, _)| node.name.as_str());
+        let keeper = file.graph.keeper(&store.name).map(|node| node.name.as_str());
         let retention = store.retention.map(|time| time.as_millis().to_string());
         (store.name.clone(), json!({ "keeper": keeper, "retention_ms": retention }))
     });
@@ -62,9 +63,15 @@ fn shown(node: &Node) -> Value {
     match &node.kind {
         Kind::Source { topic, key, .. } => json!({ "source": topic, "key": key.as_ref().map(|key| &key.value) }),
         Kind::Repartition => json!({ "repartition": from }),
-        Kind::Processor { operator, stores, params } => {
+        Kind::Processor { operator, stores, params, spec } => {
             let stores: Vec<&str> = stores.iter().map(|store| store.value.as_str()).collect();
-            json!({ "operator": operator, "from": from, "stores": stores, "told": params.shown() })
+            let mut shown = json!({ "operator": operator, "from": from, "stores": stores, "told": params.shown() });
+            // The code of an operator cannot be compared; of those that this crate ships none has a version.
+            let version = spec.as_ref().map_or("", |spec| spec.version);
+            if let (Some(members), false) = (shown.as_object_mut(), version.is_empty()) {
+                members.insert("version".to_owned(), version.into());
+            }
+            shown
         }
         Kind::Sink { topic, partitions, key, .. } => {
             json!({ "sink": topic, "partitions": partitions, "from": from, "key": key.as_ref().map(|key| &key.value) })
@@ -99,7 +106,7 @@ fn changed<T: PartialEq>(pairs: impl IntoIterator<Item = (&'static str, T, T)>, 
 
 /// How contenders are resolved, where anything is resolved.
 fn resolver(file: &File) -> Value {
-    if !has_operator(file, "resolve") {
+    if !depends_on(file, "resolver") {
         return Value::Null;
     }
     let (is, by_default) = (&file.values.resolver, ResolverSettings::default());
@@ -156,7 +163,7 @@ fn scripts(file: &File, custom: &Custom) -> Result<Value, CommandError> {
 
 /// When users are emitted, where they are.
 fn snapshots(file: &File) -> Value {
-    if !has_operator(file, "user_snapshots") {
+    if !depends_on(file, "snapshots") {
         return Value::Null;
     }
     let all = |values: &Values| {
@@ -172,15 +179,17 @@ fn snapshots(file: &File) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Program;
     use crate::config;
     use crate::config::setting::SPECS;
     use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
+    use crate::operators::spec::{BuildError, OperatorSpec, Parameter, ParameterKind};
 
     const MEMORY: &str = include_str!("../../topologies/memory.toml");
     const COUNTS: &str = include_str!("../../topologies/conflict-counts.toml");
 
     fn digest(text: &str, set: &[&str]) -> TopologyDigest {
-        let mut file = config::parse("t.toml", text).unwrap();
+        let mut file = config::parse("t.toml", text, &Program::default().operators).unwrap();
         set.iter().for_each(|assignment| file.values.set_text(assignment, "--set").unwrap());
         of(&file, &Custom::default(), false).unwrap()
     }
@@ -309,9 +318,29 @@ mod tests {
 
     #[test]
     fn whether_avro_is_read_decides_what_is_a_dead_letter() {
-        let file = config::parse("t.toml", MEMORY).unwrap();
+        let file = config::parse("t.toml", MEMORY, &Program::default().operators).unwrap();
         let with = |reads_avro| of(&file, &Custom::default(), reads_avro).unwrap();
         assert_eq!(with(false).differences(&with(true)), ["formats"]);
+    }
+
+    #[test]
+    fn an_operator_of_a_program_is_compared_by_its_version_and_parameters() {
+        let digest = |version: &'static str, n: u64| {
+            let kind = ParameterKind::Number { min: 1, max: 9 };
+            let spec = OperatorSpec {
+                version,
+                parameters: vec![Parameter::required("n", kind, "1", "a number.")],
+                ..OperatorSpec::new("mine", "is in a test only", |_| Err(BuildError::NoStore))
+            };
+            let operators = Program::default().with_operator(spec).operators;
+            let text = COUNTS.replacen("operator = \"filter\"", "operator = \"mine\"", 1);
+            let text = text.replacen("when = 'value.status != \"superseded\"'", &format!("n = {n}"), 1);
+            of(&config::parse("t.toml", &text, &operators).unwrap(), &Custom::default(), false).unwrap()
+        };
+        assert_eq!(digest("1", 3), digest("1", 3));
+        assert_eq!(digest("1", 3).differences(&digest("2", 3)), ["graph"]);
+        assert_eq!(digest("1", 3).differences(&digest("1", 4)), ["graph"]);
+        assert_eq!(digest("", 3).differences(&digest("1", 3)), ["graph"]);
     }
 
     struct Nobody;
@@ -333,7 +362,7 @@ mod tests {
         let used = ["strategy.content=custom:mine"];
         assert_eq!(with(one, &used).differences(&with(other, &used)), ["scripts"]);
 
-        let mut file = config::parse("t.toml", MEMORY).unwrap();
+        let mut file = config::parse("t.toml", MEMORY, &Program::default().operators).unwrap();
         file.values.set_text("strategy=custom:mine", "--set").unwrap();
         let of = |custom: Custom| of(&file, &custom, false).unwrap();
         let version = |version: &str| of(Custom::default().with_version("mine", version, Nobody));

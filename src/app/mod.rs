@@ -14,6 +14,7 @@ mod metrics_page;
 mod mirror;
 mod operators;
 mod produce;
+mod program;
 mod registry;
 mod replay;
 pub mod resolvers;
@@ -38,15 +39,20 @@ use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
 use crate::escape;
 pub use command_error::CommandError;
+pub use program::Program;
 pub use resolvers::{Custom, Resolver};
 pub use version::long_version;
 
-/// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. A program with
-/// resolvers of its own registers them in `custom` (see `examples/custom_resolver.rs`).
-pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
+/// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. [`crate::main`] reads
+/// the command line as well.
+pub fn main(cli: &Cli, program: &Program) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
     let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(CommandError::Usage);
-    let code = match started.and_then(|()| command(cli, custom)) {
+    let registered = || match program.refused() {
+        Some(e) => Err(CommandError::Usage(e.to_string())),
+        None => Ok(()),
+    };
+    let code = match started.and_then(|()| registered()).and_then(|()| command(cli, program)) {
         Ok(()) => exit::OK,
         Err(stop) => {
             if let CommandError::Topology(problems) = &stop {
@@ -59,17 +65,17 @@ pub fn main(cli: &Cli, custom: &Custom) -> ExitCode {
     end::within_limit(code)
 }
 
-fn command(cli: &Cli, custom: &Custom) -> Result<(), CommandError> {
+fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
     match &cli.command {
-        Command::Run(args) => run::run(args, custom),
-        Command::Replay(args) => replay::replay(args, custom),
+        Command::Run(args) => run::run(args, program),
+        Command::Replay(args) => replay::replay(args, program),
         Command::Produce(args) => produce::produce(args),
-        Command::Topics(args) => topics::topics(&args.action, custom),
-        Command::Topology(args) => topology_command::topology(&args.action, custom),
-        Command::Conflicts(args) => conflicts::conflicts(&args.action),
+        Command::Topics(args) => topics::topics(&args.action, program),
+        Command::Topology(args) => topology_command::topology(&args.action, program),
+        Command::Conflicts(args) => conflicts::conflicts(&args.action, program),
         Command::Http(args) => http::http(&args.action),
-        Command::Mirror(args) => mirror::mirror(&args.action, custom),
-        Command::State(args) => state::state(&args.action, custom),
+        Command::Mirror(args) => mirror::mirror(&args.action, program),
+        Command::State(args) => state::state(&args.action, program),
         Command::Explain(args) => explain::explain(args.code.as_deref()),
     }
 }

@@ -1,162 +1,76 @@
-//! The operators of [`crate::config::operator::OPERATORS`] as processors: `operators` and `memories` offer them, the file says
-//! what they are told, what they read, and who takes what they give.
+//! The processors of a topology file, built by the operators that its program has registered: each sees its `[[processor]]`
+//! through an [`OperatorContext`].
 
+use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::scripting::Compiler;
 use super::{CommandError, Resolver};
 use crate::config::Topology as File;
-use crate::config::expression::OperatorParams;
+use crate::config::expression::{OperatorParams, ParamValue};
 use crate::config::flow::{Forms, InputForm};
 use crate::config::format::Format;
 use crate::config::graph::{Kind, Node, logs_of};
-use crate::config::operator::{Form, OTHERWISE};
-use crate::domain::event::{Encoding, Limits};
-use crate::memories::{
-    AvroOutputs, Decode, Encoder, HelixAgent, Output, Resolve, ResolveOptions, UserOptions, UserSnapshots, Written,
+use crate::config::table::At;
+use crate::domain::event::Encoding;
+use crate::memories::{AvroOutputs, Encoder, HelixAgent, MemoryEnvironment, Output, Written};
+use crate::operators::spec::{
+    BuildError, Form, OperatorContext, ParameterValue, ProcessorSupplier, RetentionSupport, StoreContext,
 };
-use crate::operators::{
-    Aggregate, Branch, Filter, Fold, Input, Map, MapFields, OutputEncoder, OutputTarget, Outputs, Rekey, SourceInput,
-};
+use crate::operators::{Input, OutputEncoder, OutputTarget, Outputs, SourceInput};
 use crate::streams::ports::{Codec, Expressions};
-use crate::streams::processor::{Processor, Retained};
-
-/// Makes a processor, once a task.
-pub type Factory = Box<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
+use crate::streams::processor::Retained;
 
 /// What processors are made of.
 pub struct Parts<'f> {
     file: &'f File,
-    custom: &'f Resolver,
     codec: Option<Arc<dyn Codec>>,
     forms: Forms<'f>,
     compiler: Compiler<'f>,
+    environment: MemoryEnvironment,
 }
 
 impl<'f> Parts<'f> {
     /// Of a checked file.
-    pub fn of(file: &'f File, custom: &'f Resolver, codec: Option<Arc<dyn Codec>>) -> Parts<'f> {
-        Parts { file, custom, codec, forms: Forms::of(&file.graph), compiler: Compiler::of(file) }
+    pub fn of(file: &'f File, custom: &Resolver, codec: Option<Arc<dyn Codec>>) -> Parts<'f> {
+        let environment = MemoryEnvironment {
+            resolver: file.values.resolver.clone(),
+            custom: custom.clone(),
+            limits: file.values.limits,
+            snapshot_interval: file.values.snapshots.interval,
+            snapshot_changes: file.values.snapshots.changes,
+        };
+        Parts { file, codec, forms: Forms::of(&file.graph), compiler: Compiler::of(file), environment }
     }
 
-    /// What makes the processor of a node; nothing where its operator is none.
+    /// The supplier of the processors of a node; nothing where the node is no processor.
     ///
     /// # Errors
-    /// An expression is none, which the check of the file tells.
-    pub fn processor(&self, node: &Node) -> Result<Option<Factory>, CommandError> {
-        let Kind::Processor { operator, stores, params } = &node.kind else { return Ok(None) };
-        let store = stores.first().map_or("", |s| s.value.as_str()).to_owned();
-        Ok(match operator.as_str() {
-            "decode" => Some(self.decode(node)),
-            "resolve" => {
-                let options = Arc::new(ResolveOptions {
-                    settings: self.file.values.resolver.clone(),
-                    custom: self.custom.clone(),
-                    store,
-                    snapshots: self.outputs_of(node, "snapshots")?,
-                    conflicts: self.outputs_of(node, "conflicts")?,
-                    users: self.outputs_of(node, "users")?,
-                });
-                Some(Box::new(move || Box::new(Resolve::new(options.clone()))))
-            }
-            "user_snapshots" => {
-                let options = Arc::new(UserOptions {
-                    application_id: self.file.values.resolver.application_id.clone(),
-                    store,
-                    changes: self.file.values.snapshots.changes,
-                    snapshots: self.outputs_of(node, "snapshots")?,
-                });
-                Some(Box::new(move || Box::new(UserSnapshots::new(options.clone()))))
-            }
-            "filter" => {
-                let (name, input, when) = (node.name.clone(), self.input(node)?, self.one(node, params, "when")?);
-                let records = self.outputs_of(node, "records")?;
-                Some(Box::new(move || {
-                    let (name, records) = (name.clone(), records.clone());
-                    Box::new(Filter { name, input: input.clone(), when: when.clone(), records })
-                }))
-            }
-            "rekey" => {
-                let (name, input, key) = (node.name.clone(), self.input(node)?, self.one(node, params, "key")?);
-                let records = self.outputs_of(node, "records")?;
-                Some(Box::new(move || {
-                    let (name, records) = (name.clone(), records.clone());
-                    Box::new(Rekey { name, input: input.clone(), key: key.clone(), records })
-                }))
-            }
-            "map" => Some(self.map(node, params)?),
-            "branch" => Some(self.branch(node, params)?),
-            "aggregate" | "count" => Some(self.aggregate(node, params, store)?),
-            _ => None,
+    /// The operator refuses what the file says, or a text is not an expression, which the check of the file reports.
+    pub fn supplier(&self, node: &Node) -> Result<Option<ProcessorSupplier>, CommandError> {
+        let Kind::Processor { operator, spec, stores, params } = &node.kind else { return Ok(None) };
+        let refused = |e| self.refusal(node, e);
+        let spec = spec.as_ref().ok_or_else(|| {
+            refused(BuildError::Refused(format!("this program has no operator of the name `{operator}`")))
+        })?;
+        let context = NodeContext { parts: self, node, stores, params };
+        let supplier = (spec.build)(&context).map_err(refused)?;
+        let retained = spec.retention == RetentionSupport::Supported;
+        let intervals = context.stores().into_iter().filter(|_| retained).filter_map(|store| store.retention);
+        let intervals = intervals.map(Retained::interval).chain(supplier.punctuation_interval);
+        Ok(Some(ProcessorSupplier { punctuation_interval: intervals.min(), ..supplier }))
+    }
+
+    fn refusal(&self, node: &Node, e: BuildError) -> CommandError {
+        CommandError::Usage(match e {
+            BuildError::Expression(message) => message,
+            other => format!(
+                "{}: the processor `{}` cannot be built: {other}; correct the topology file, or the operator in the program \
+                 that registers it [HS0060]",
+                self.file.file, node.name
+            ),
         })
-    }
-
-    fn decode(&self, node: &Node) -> Factory {
-        let limits = self.file.values.limits;
-        let carries = self.file.values.resolver.tombstone_retention_ns.is_some();
-        match self.source_of(node) {
-            Some((encoding, _)) => {
-                let codec = self.codec.clone();
-                Box::new(move || Box::new(Decode::new(limits, codec.clone()).of(encoding).carrying(carries)))
-            }
-            // What another operator gives is JSON, whose bytes were counted as they came.
-            None => {
-                let limits = Limits { max_value_bytes: usize::MAX, ..limits };
-                Box::new(move || Box::new(Decode::new(limits, None).of(Encoding::Json).carrying(carries)))
-            }
-        }
-    }
-
-    fn map(&self, node: &Node, params: &OperatorParams) -> Result<Factory, CommandError> {
-        let path = |path: &String| path.split('.').map(str::to_owned).collect();
-        let has_value = params.expression("value").is_some();
-        let fields = Arc::new(MapFields {
-            has_value,
-            keep: params.keep.iter().map(path).collect(),
-            drop: params.drop.iter().map(path).collect(),
-            set: params.set.clone(),
-        });
-        let whole = params.expression("value").into_iter();
-        let texts: Vec<&str> = whole.chain(of_kind(params, "set.")).collect();
-        let expressions = self.compiler.compile(&node.name, &texts, false)?;
-        let (input, records) = (self.input(node)?, self.outputs_of(node, "records")?);
-        Ok(Box::new(move || {
-            let (fields, expressions) = (fields.clone(), expressions.clone());
-            Box::new(Map { input: input.clone(), fields, expressions, records: records.clone() })
-        }))
-    }
-
-    fn branch(&self, node: &Node, params: &OperatorParams) -> Result<Factory, CommandError> {
-        let texts: Vec<&str> = of_kind(params, "branch.").collect();
-        let when = self.compiler.compile(&node.name, &texts, false)?;
-        let outputs = params.outputs.iter().map(|name| self.outputs_of(node, name)).collect::<Result<Vec<_>, _>>()?;
-        let (name, input, otherwise) = (node.name.clone(), self.input(node)?, self.outputs_of(node, OTHERWISE)?);
-        Ok(Box::new(move || {
-            let (name, input, when) = (name.clone(), input.clone(), when.clone());
-            Box::new(Branch { name, input, when, outputs: outputs.clone(), otherwise: otherwise.clone() })
-        }))
-    }
-
-    fn aggregate(&self, node: &Node, params: &OperatorParams, store: String) -> Result<Factory, CommandError> {
-        let fold = match params.expression("by") {
-            Some(_) => Fold::Count { by: self.one(node, params, "by")? },
-            None => {
-                let add = params.expression("add").unwrap_or_default();
-                let add = self.compiler.compile(&node.name, &[add], true)?;
-                Fold::Expressions { initial: self.one(node, params, "initial")?, add }
-            }
-        };
-        let (name, input, aggregates) = (node.name.clone(), self.input(node)?, self.outputs_of(node, "aggregates")?);
-        let retention = self.file.graph.stores.iter().find(|known| known.name == store).and_then(|s| s.retention);
-        Ok(Box::new(move || {
-            let (name, input, fold, aggregates) = (name.clone(), input.clone(), fold.clone(), aggregates.clone());
-            let rows = Retained::new(&store, retention);
-            Box::new(Aggregate { name, input, fold, rows, forgets: retention.is_some(), aggregates })
-        }))
-    }
-
-    fn one(&self, node: &Node, params: &OperatorParams, label: &str) -> Result<Arc<dyn Expressions>, CommandError> {
-        self.compiler.compile(&node.name, &[params.expression(label).unwrap_or_default()], false)
     }
 
     /// The source that a node takes from straight: what its values may be, and their key.
@@ -168,7 +82,7 @@ impl<'f> Parts<'f> {
         })
     }
 
-    fn input(&self, node: &Node) -> Result<Input, CommandError> {
+    fn input(&self, node: &Node) -> Result<Input, BuildError> {
         let source = match self.source_of(node) {
             None => None,
             Some((encoding, key)) => Some(SourceInput {
@@ -189,14 +103,14 @@ impl<'f> Parts<'f> {
     }
 
     /// The nodes that take an output of a processor.
-    fn outputs_of(&self, node: &Node, output: &str) -> Result<Outputs, CommandError> {
+    fn outputs_of(&self, node: &Node, output: &str) -> Result<Outputs, BuildError> {
         let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
         let form = self.forms.output(node, output);
         let list = self.file.graph.nodes.iter().filter(takes).map(|target| self.target_of(target, form));
         Ok(Outputs { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
-    fn target_of(&self, node: &Node, form: InputForm) -> Result<OutputTarget, CommandError> {
+    fn target_of(&self, node: &Node, form: InputForm) -> Result<OutputTarget, BuildError> {
         let Kind::Sink { format, topic, key, .. } = &node.kind else {
             return Ok(OutputTarget { node: node.name.clone(), key: None, writer: None });
         };
@@ -226,8 +140,87 @@ impl<'f> Parts<'f> {
     }
 }
 
-/// The expressions whose labels begin so, in their order.
-fn of_kind<'t>(params: &'t OperatorParams, prefix: &'t str) -> impl Iterator<Item = &'t str> {
-    let labelled = params.expressions.iter().filter(move |(label, _)| label.starts_with(prefix));
-    labelled.map(|(_, text)| text.value.as_str())
+/// A `[[processor]]` as its operator sees it.
+struct NodeContext<'p, 'f> {
+    parts: &'p Parts<'f>,
+    node: &'p Node,
+    stores: &'p [At<String>],
+    params: &'p OperatorParams,
+}
+
+impl NodeContext<'_, '_> {
+    fn retention(&self, store: &str) -> Option<Duration> {
+        self.parts.file.graph.stores.iter().find(|known| known.name == store)?.retention
+    }
+}
+
+impl OperatorContext for NodeContext<'_, '_> {
+    fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    fn application_id(&self) -> &str {
+        &self.parts.file.values.resolver.application_id
+    }
+
+    fn stores(&self) -> Vec<StoreContext> {
+        let store = |at: &At<String>| StoreContext { name: at.value.clone(), retention: self.retention(&at.value) };
+        self.stores.iter().map(store).collect()
+    }
+
+    fn input(&self) -> Result<Input, BuildError> {
+        self.parts.input(self.node)
+    }
+
+    fn output(&self, name: &str) -> Result<Outputs, BuildError> {
+        self.parts.outputs_of(self.node, name)
+    }
+
+    fn branches(&self) -> Vec<String> {
+        self.params.outputs.clone()
+    }
+
+    fn expressions(&self, parameters: &[&str]) -> Result<Arc<dyn Expressions>, BuildError> {
+        let found: Vec<_> = parameters.iter().flat_map(|name| self.params.expressions_of(name)).collect();
+        let has_aggregate = found.iter().any(|(_, has_aggregate)| *has_aggregate);
+        let texts: Vec<&str> = found.into_iter().map(|(text, _)| text).collect();
+        self.parts.compiler.compile(&self.node.name, &texts, has_aggregate)
+    }
+
+    fn parameter(&self, name: &str) -> Option<ParameterValue> {
+        let paths = self.params.paths_of(name);
+        let plain = self.params.value(name).and_then(ParamValue::plain);
+        plain.or((!paths.is_empty()).then_some(ParameterValue::Paths(paths)))
+    }
+
+    fn has(&self, parameter: &str) -> bool {
+        self.params.has(parameter)
+    }
+
+    fn environment(&self) -> &dyn Any {
+        &self.parts.environment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::{Program, topology_builder};
+    use crate::config;
+    use crate::operators::spec::{BuildError, OperatorSpec};
+
+    const COUNTS: &str = include_str!("../../topologies/conflict-counts.toml");
+
+    #[test]
+    fn the_message_of_an_operator_that_refuses_its_parameters_is_reported() {
+        let refuse = |_: &dyn crate::operators::spec::OperatorContext| {
+            Err(BuildError::Refused("`low` is greater than `high`".to_owned()))
+        };
+        let program = Program::default().with_operator(OperatorSpec::new("between", "is in a test only", refuse));
+        let text = COUNTS.replacen("operator = \"filter\"", "operator = \"between\"", 1);
+        let text = text.replacen("when = 'value.status != \"superseded\"'\n", "", 1);
+        let file = config::parse("t.toml", &text, &program.operators).unwrap();
+        let error = topology_builder::build(&file, &None).err().unwrap().to_string();
+        let parts = ["t.toml: the processor `standing` cannot be built: `low` is greater than `high`;", "[HS0060]"];
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{CommandError, Custom, registry, resolvers, settings, topology_builder};
+use super::{CommandError, Program, registry, resolvers, settings, topology_builder};
 use crate::config::Topology as File;
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
@@ -18,10 +18,10 @@ use crate::streams::record::{Header, Origin, RecordBatch};
 const PROGRESS_RECORDS: u64 = 256;
 
 /// Replays `args.input` into files under `args.output`, one for each sink and one for the dead letters.
-pub fn replay(args: &ReplayArgs, custom: &Custom) -> Result<(), CommandError> {
-    let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
+pub fn replay(args: &ReplayArgs, program: &Program) -> Result<(), CommandError> {
+    let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
     let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
-    let engine = topology_builder::build_with(&file, &resolvers::join(&file, custom)?, codec)?;
+    let engine = topology_builder::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codec)?;
     let mut driver =
         TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology_builder::sizes(&file));
     let mut reader = RecordReader::open(&args.input)?;

@@ -19,7 +19,7 @@ use super::mirror::Mirrors;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::{
-    CommandError, Custom, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
+    CommandError, Program, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
     topology_builder,
 };
 use crate::config::Topology as File;
@@ -72,9 +72,9 @@ struct RunPlan {
 }
 
 /// Runs until a signal or a failure.
-pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
+pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
-    let plan = plan(args, custom)?;
+    let plan = plan(args, program)?;
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
     kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
@@ -88,7 +88,7 @@ pub fn run(args: &RunArgs, custom: &Custom) -> Result<(), CommandError> {
     plan.state_access.apply();
     let slot =
         InstanceDir::lock(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
-    state_guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset)?;
+    state_guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset, program)?;
     let kept = state::KeptSettings::read(&args.topology, &plan.file)?;
     let read = settings_reader(args, &plan, &slot, memory);
     let kafka = read()?;
@@ -197,11 +197,11 @@ fn warn_of_retention(file: &File) {
     }
 }
 
-fn plan(args: &RunArgs, custom: &Custom) -> Result<RunPlan, CommandError> {
-    let file = settings::load(&args.topology, args.application_id.as_deref(), custom)?;
+fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
+    let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
     let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
-    let digest = digest::of(&file, custom, codecs.stream.is_some())?;
-    let engine = topology_builder::build_with(&file, &resolvers::join(&file, custom)?, codecs.stream)?;
+    let digest = digest::of(&file, &program.resolvers, codecs.stream.is_some())?;
+    let engine = topology_builder::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let state_dir =
         args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));

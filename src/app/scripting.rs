@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::CommandError;
 use crate::config::Topology as File;
 use crate::config::expression::{Flaw, Scripting};
 use crate::config::setting::ScriptLimits;
 use crate::config::table::beside;
 use crate::edges::script::{self, Budget, ExpressionCompiler, Script};
+use crate::operators::spec::BuildError;
 use crate::streams::ports::Expressions;
 
 /// The engine of scripts.
@@ -62,15 +62,10 @@ impl<'f> Compiler<'f> {
     ///
     /// # Errors
     /// Which is wrong, and how: of a file that was checked none is.
-    pub fn compile(
-        &self,
-        node: &str,
-        texts: &[&str],
-        has_aggregate: bool,
-    ) -> Result<Arc<dyn Expressions>, CommandError> {
+    pub fn compile(&self, node: &str, texts: &[&str], has_aggregate: bool) -> Result<Arc<dyn Expressions>, BuildError> {
         let compiled = self.compiler.compile(texts, has_aggregate).map_err(|(at, flaw)| {
             let text = texts.get(at).copied().unwrap_or_default();
-            CommandError::Usage(format!(
+            BuildError::Expression(format!(
                 "{}: the expression `{text}` of `{node}`: {}; {} [{}]",
                 self.file.file, flaw.message, flaw.fix, flaw.code
             ))

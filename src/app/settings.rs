@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::scripting::Rhai;
-use super::{CommandError, Custom};
+use super::{CommandError, Program};
 use crate::config::expression::Scripting;
 use crate::config::script::names;
 use crate::config::variables::{self, Variables};
@@ -13,14 +13,14 @@ use crate::config::{self, ParseOptions, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
 
 /// Reads the topology file and lays variables and flags over it.
-pub fn load(args: &TopologyArgs, application_id: Option<&str>, custom: &Custom) -> Result<Topology, CommandError> {
-    let mut topology = read_whole(&args.topology)?;
+pub fn load(args: &TopologyArgs, application_id: Option<&str>, program: &Program) -> Result<Topology, CommandError> {
+    let mut topology = read_whole(&args.topology, program)?;
     overrides(&mut topology.values, &args.set)?;
     if let Some(id) = application_id {
         config::check_application_id(id).map_err(|e| CommandError::Usage(format!("--application-id: {e} [HS0019]")))?;
         topology.values.resolver.application_id = id.to_owned();
     }
-    topology.values.check(&names(&topology.scripts, &custom.names())).map_err(CommandError::Usage)?;
+    topology.values.check(&names(&topology.scripts, &program.resolvers.names())).map_err(CommandError::Usage)?;
     Ok(topology)
 }
 
@@ -35,20 +35,25 @@ pub fn text(path: &Path) -> Result<String, CommandError> {
 }
 
 /// How a topology file is read, with the variables of this process.
-pub fn reading<'r>(scripting: &'r dyn Scripting, alone: Option<&'r [&'r str]>) -> ParseOptions<'r> {
-    ParseOptions { variables: Variables::From(&variables::of_process), alone, scripting: Some(scripting) }
+pub fn reading<'r>(
+    program: &'r Program,
+    scripting: &'r dyn Scripting,
+    alone: Option<&'r [&'r str]>,
+) -> ParseOptions<'r> {
+    let variables = Variables::From(&variables::of_process);
+    ParseOptions { operators: &program.operators, variables, alone, scripting: Some(scripting) }
 }
 
 /// Reads and checks a topology file, but for the files of its scripts.
-pub fn read(path: &Path) -> Result<Topology, CommandError> {
+pub fn read(path: &Path, program: &Program) -> Result<Topology, CommandError> {
     let (file, text) = (path.display().to_string(), text(path)?);
-    reading(&Rhai { reads_files: false }, None).read(&file, &text).map_err(CommandError::Topology)
+    reading(program, &Rhai { reads_files: false }, None).read(&file, &text).map_err(CommandError::Topology)
 }
 
 /// Reads and checks a topology file, the files of its scripts too.
-pub fn read_whole(path: &Path) -> Result<Topology, CommandError> {
+pub fn read_whole(path: &Path, program: &Program) -> Result<Topology, CommandError> {
     let (file, text) = (path.display().to_string(), text(path)?);
-    reading(&Rhai { reads_files: true }, None).read(&file, &text).map_err(CommandError::Topology)
+    reading(program, &Rhai { reads_files: true }, None).read(&file, &text).map_err(CommandError::Topology)
 }
 
 /// Lays `HELIXSTREAM_SET`, then the flags, over the settings.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use anyhow::anyhow;
 
-use super::{CommandError, Custom, Resolver, resolvers, settings, topology_builder};
+use super::{CommandError, Program, Resolver, resolvers, settings, topology_builder};
 use crate::config::keys::SCRIPT;
 use crate::config::script::{Script, names};
 use crate::config::store::Store;
@@ -70,10 +70,10 @@ fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<Str
 }
 
 /// Prints one memory or all.
-pub fn state(action: &StateAction, custom: &Custom) -> Result<(), CommandError> {
+pub fn state(action: &StateAction, program: &Program) -> Result<(), CommandError> {
     match action {
-        StateAction::Get { memory_id, target } => get(memory_id, target, custom),
-        StateAction::Dump { target } => dump(target, custom),
+        StateAction::Get { memory_id, target } => get(memory_id, target, program),
+        StateAction::Dump { target } => dump(target, program),
     }
 }
 
@@ -103,8 +103,8 @@ impl Rows for StoreRows<'_> {
     }
 }
 
-fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), CommandError> {
-    let found = open_all(target, custom)?;
+fn get(id: &str, target: &StateTarget, program: &Program) -> Result<(), CommandError> {
+    let found = open_all(target, program)?;
     for open in &found.open {
         if let Some(json) = open.show(id)? {
             print(&json)?;
@@ -120,8 +120,8 @@ fn get(id: &str, target: &StateTarget, custom: &Custom) -> Result<(), CommandErr
     .into())
 }
 
-fn dump(target: &StateTarget, custom: &Custom) -> Result<(), CommandError> {
-    let found = open_all(target, custom)?;
+fn dump(target: &StateTarget, program: &Program) -> Result<(), CommandError> {
+    let found = open_all(target, program)?;
     for open in &found.open {
         let mut ids = Vec::new();
         open.db.scan(0, b"", &mut |key, _| {
@@ -167,16 +167,19 @@ impl Found {
 }
 
 /// Every store of memories, by task; where two slots have one of the same task (it has moved), the one further on.
-fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, CommandError> {
+fn open_all(target: &StateTarget, program: &Program) -> Result<Found, CommandError> {
     let mut in_memory = BTreeSet::new();
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
     // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
     let slots = InstanceDir::read_all(&target.state_dir)?;
     for slot in &slots {
-        let file = std::sync::Arc::new(topology_of(slot, target, custom)?);
-        let custom = resolvers::join(&file, custom)?;
+        let file = std::sync::Arc::new(topology_of(slot, target, program)?);
+        let custom = resolvers::join(&file, &program.resolvers)?;
         let engine = topology_builder::build(&file, &custom)?;
-        let of_memories = |store: &&Store| file.graph.keeper(&store.name).is_some_and(|(_, op)| op == "resolve");
+        let of_memories = |store: &&Store| {
+            let spec = file.graph.keeper(&store.name).and_then(|keeper| keeper.spec());
+            spec.is_some_and(|spec| spec.stores_memories)
+        };
         let (memory, disk): (Vec<&Store>, Vec<&Store>) =
             file.graph.stores.iter().filter(of_memories).partition(|store| store.kind == StoreKind::Memory);
         in_memory.extend(memory.iter().map(|store| store.name.clone()));
@@ -204,13 +207,17 @@ fn open_all(target: &StateTarget, custom: &Custom) -> Result<Found, CommandError
 }
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
-fn topology_of(slot: &InstanceDir, target: &StateTarget, custom: &Custom) -> Result<File, CommandError> {
+fn topology_of(slot: &InstanceDir, target: &StateTarget, program: &Program) -> Result<File, CommandError> {
     let mut file = match (&target.topology, slot.read_text(KEPT_TOPOLOGY)?) {
-        (Some(path), _) => settings::read_whole(path)?,
+        (Some(path), _) => settings::read_whole(path, program)?,
         (None, Some(text)) => {
-            config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled).map_err(CommandError::Topology)?
+            let kept = config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled, &program.operators);
+            kept.map_err(CommandError::Topology)?
         }
-        (None, None) => config::parse("memory.toml", MEMORY_TOPOLOGY).map_err(CommandError::Topology)?,
+        (None, None) => {
+            let shipped = config::parse("memory.toml", MEMORY_TOPOLOGY, &program.operators);
+            shipped.map_err(CommandError::Topology)?
+        }
     };
     if target.topology.is_none() {
         for assignment in slot.read_text(KEPT_SETTINGS)?.unwrap_or_default().lines() {
@@ -218,7 +225,7 @@ fn topology_of(slot: &InstanceDir, target: &StateTarget, custom: &Custom) -> Res
         }
     }
     settings::overrides(&mut file.values, &target.set)?;
-    file.values.check(&names(&file.scripts, &custom.names())).map_err(CommandError::Usage)?;
+    file.values.check(&names(&file.scripts, &program.resolvers.names())).map_err(CommandError::Usage)?;
     Ok(file)
 }
 
@@ -233,7 +240,7 @@ mod tests {
         let text = text.replace("[schema_registry]", "[schema_registry]\npassword = \"geheim\"");
         let kept = without_connections("t", &text, &[]).unwrap();
         assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
-        let file = |text| config::parse("t", text).unwrap();
+        let file = |text| config::parse("t", text, &Program::default().operators).unwrap();
         let (kept, whole) = (file(&kept), file(MEMORY_TOPOLOGY));
         assert_eq!(kept.values.resolver, whole.values.resolver);
         let names = |f: &File| f.graph.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();

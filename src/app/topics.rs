@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
-use super::{CommandError, Custom, digest, rights, settings, topology_builder};
+use super::{CommandError, Program, digest, rights, settings, topology_builder};
 use crate::config::Topology as File;
 use crate::edges::cli::{AclsArgs, Purpose, TopicsAction};
 use crate::edges::kafka::KafkaSettings;
@@ -44,9 +44,9 @@ const EVENT_ROOM: usize = 1 << 20;
 const AFTER_MAX_MS: i64 = 3_600_000;
 
 /// Plans, creates or checks.
-pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), CommandError> {
+pub fn topics(action: &TopicsAction, program: &Program) -> Result<(), CommandError> {
     let target = action.target();
-    let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
+    let file = settings::load(&target.topology, target.application_id.as_deref(), program)?;
     let engine = topology_builder::build(&file, &None)?;
     let clients = kafka::settings(&target.kafka, Some(&file), "topics", Memory::share(file.values.runtime.memory, 1))?;
     if let TopicsAction::Acls(args) = action {
@@ -74,7 +74,7 @@ pub fn topics(action: &TopicsAction, custom: &Custom) -> Result<(), CommandError
         TopicsAction::Create(_) => create(&admin, &wanted, &existing),
         TopicsAction::Check(args) => {
             let report = rights_report(&args.purposes, &admin, &clients, &file)?;
-            let has_room = has_room(&admin, &file, &engine, custom)?;
+            let has_room = has_room(&admin, &file, &engine, program)?;
             check(&admin, &file, (&wanted, &existing), &report, &clients)?;
             match has_room {
                 true => Ok(()),
@@ -139,9 +139,9 @@ fn acls(args: &AclsArgs, file: &File, clients: &KafkaSettings) {
 }
 
 /// Whether the brokers take what commits tell of the state; prints what is wrong.
-fn has_room(admin: &dyn Admin, file: &File, engine: &Topology, custom: &Custom) -> Result<bool, CommandError> {
+fn has_room(admin: &dyn Admin, file: &File, engine: &Topology, program: &Program) -> Result<bool, CommandError> {
     // The registry changes the digest and not its length.
-    let config = RuntimeConfig { digest: Some(digest::of(file, custom, false)?), ..runtime_config(file) };
+    let config = RuntimeConfig { digest: Some(digest::of(file, &program.resolvers, false)?), ..runtime_config(file) };
     match check_metadata(admin, engine, &config) {
         Ok(_) => Ok(true),
         Err(Error::Fatal(what)) => {

@@ -1,4 +1,4 @@
-//! Builds the engine's topology from a topology file: nodes by name, operators by `app::operators`.
+//! Builds the engine's topology from a topology file: nodes by name, processors by `app::operators`.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::{CommandError, Resolver};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
 use crate::edges::cli::DescribeFormat;
+use crate::operators::spec::ProcessorSupplier;
 use crate::streams::ports::Codec;
-use crate::streams::processor::Retained;
 use crate::streams::task::Sizes;
 use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
 
@@ -43,15 +43,9 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
                 builder = builder.store(&store.value, [&node.name]);
             }
         }
-        if matches!(&node.kind, Kind::Processor { operator, .. } if operator == "user_snapshots") {
-            builder = builder.punctuate(&node.name, file.values.snapshots.interval);
-        }
     }
     for store in &file.graph.stores {
         builder = builder.configure_store(&store.name, store.options());
-        if let (Some(retention), Some((keeper, _))) = (store.retention, file.graph.keeper(&store.name)) {
-            builder = builder.punctuate(&keeper.name, Retained::interval(retention));
-        }
     }
     if let Some(dead) = &file.graph.dead_letters {
         builder = builder.dead_letters(&dead.topic);
@@ -81,8 +75,14 @@ fn add(builder: TopologyBuilder, parts: &Parts<'_>, node: &Node) -> Result<Topol
         Kind::Source { topic, .. } => builder.source(&node.name, topic),
         Kind::Repartition => builder.repartition(&node.name, parents),
         Kind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
-        Kind::Processor { .. } => match parts.processor(node)? {
-            Some(make) => builder.process(&node.name, parents, make),
+        Kind::Processor { .. } => match parts.supplier(node)? {
+            Some(ProcessorSupplier { make, punctuation_interval }) => {
+                let builder = builder.process(&node.name, parents, make);
+                match punctuation_interval {
+                    Some(interval) => builder.punctuate(&node.name, interval),
+                    None => builder,
+                }
+            }
             None => builder,
         },
     })

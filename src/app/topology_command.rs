@@ -6,29 +6,29 @@ use anyhow::anyhow;
 
 use super::scripting::Rhai;
 use super::topology_description::{TopologyDescription, diff};
-use super::{CommandError, Custom, resolvers, settings, topology_builder};
+use super::{CommandError, Program, resolvers, settings, topology_builder};
 use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
 
 /// Does what is asked for.
-pub fn topology(action: &TopologyAction, custom: &Custom) -> Result<(), CommandError> {
+pub fn topology(action: &TopologyAction, program: &Program) -> Result<(), CommandError> {
     match action {
-        TopologyAction::Check { file } => check(file, custom),
-        TopologyAction::Describe { file, format } => describe(file, *format),
-        TopologyAction::Diff { old, new } => compare(old, new),
+        TopologyAction::Check { file } => check(file, program),
+        TopologyAction::Describe { file, format } => describe(file, *format, program),
+        TopologyAction::Diff { old, new } => compare(old, new, program),
         TopologyAction::Schema => {
-            print!("{}", schema::text()?);
+            print!("{}", schema::text(&program.operators)?);
             Ok(())
         }
     }
 }
 
-fn check(path: &Path, custom: &Custom) -> Result<(), CommandError> {
+fn check(path: &Path, program: &Program) -> Result<(), CommandError> {
     let (name, text) = (path.display().to_string(), settings::text(path)?);
-    let names = custom.names();
-    let file = settings::reading(&Rhai { reads_files: true }, Some(&names)).read(&name, &text);
+    let names = program.resolvers.names();
+    let file = settings::reading(program, &Rhai { reads_files: true }, Some(&names)).read(&name, &text);
     let file = file.map_err(CommandError::Topology)?;
-    resolvers::join(&file, custom)?;
+    resolvers::join(&file, &program.resolvers)?;
     let shape = TopologyDescription::of(&file)?;
     println!(
         "{name}: sound: {}, {}, {}",
@@ -43,13 +43,14 @@ fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-fn describe(path: &Path, format: DescribeFormat) -> Result<(), CommandError> {
-    print!("{}", topology_builder::describe(&settings::read(path)?, format)?);
+fn describe(path: &Path, format: DescribeFormat, program: &Program) -> Result<(), CommandError> {
+    print!("{}", topology_builder::describe(&settings::read(path, program)?, format)?);
     Ok(())
 }
 
-fn compare(old: &Path, new: &Path) -> Result<(), CommandError> {
-    let (old, new) = (TopologyDescription::of(&settings::read(old)?)?, TopologyDescription::of(&settings::read(new)?)?);
+fn compare(old: &Path, new: &Path, program: &Program) -> Result<(), CommandError> {
+    let shape = |path: &Path| TopologyDescription::of(&settings::read(path, program)?);
+    let (old, new) = (shape(old)?, shape(new)?);
     let diff = diff::compare(&old, &new);
     diff.lines.iter().for_each(|(word, text)| println!("{word:<8} {text}"));
     let lost: Vec<&str> = diff.losses.iter().map(|loss| loss.store.as_str()).collect();

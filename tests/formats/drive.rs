@@ -1,5 +1,6 @@
 //! Runs a shipped topology file in the driver.
 
+use helixstream::Program;
 use helixstream::app;
 use helixstream::config::{self, Topology};
 use helixstream::streams::driver::TopologyDriver;
@@ -25,7 +26,8 @@ pub fn shipped(name: &str, pairs: &[String]) -> Topology {
 
 /// A topology file's text, with these settings over it.
 pub fn topology(text: &str, pairs: &[String]) -> Topology {
-    let mut file = config::parse("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut file =
+        config::parse("t.toml", text, &Program::default().operators).unwrap_or_else(|problems| panic!("{problems}"));
     pairs.iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
     file
 }

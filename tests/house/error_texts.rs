@@ -10,6 +10,7 @@ use syn::visit::{self, Visit};
 /// Types whose `#[error("…")]` has no code, and the reason.
 const WITHOUT_CODE: &[(&str, &str)] = &[
     ("BinaryError", "part of the text of an error that has a code"),
+    ("BuildError", "part of the text of an error that has a code"),
     ("Error", "the engine's: the code is added where an instance or a command ends with it"),
     ("FileFault", "part of the text of `SecretError`, which has a code"),
     ("JsonError", "part of the text of a dead letter, whose headers are a contract, or of an error that has a code"),

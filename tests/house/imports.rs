@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("memory", &["json"]),
     ("operators", &["json", "memory", "streams"]),
     ("memory-operators", &["json", "memory", "mirror", "operators", "streams"]),
-    ("topology-file", &["memory", "secret", "streams"]),
+    ("topology-file", &["memory", "operators", "secret", "streams"]),
     ("avro", &["escape", "json", "memory", "secret", "streams"]),
     ("http", &["escape"]),
     ("mirror", &["streams"]),
@@ -208,4 +208,23 @@ fn nothing_but_the_edges_and_app_reads_a_clock() {
         reads_clock && !named.in_test && part(module).is_some_and(is_pure)
     });
     none("time and chance come through ports: else a simulated run cannot repeat a real one", &wrong);
+}
+
+#[test]
+fn the_configuration_and_the_commands_know_no_operator_by_name() {
+    // `branch` is the key of a table besides.
+    let operators = ["decode", "resolve", "user_snapshots", "filter", "map", "rekey", "aggregate", "count"];
+    let mut wrong = Vec::new();
+    for source in sources(&["src", "crates/topology-file"]).iter().filter(|source| !source.is_test) {
+        let (shipped, _) = source.text.split_once("#[cfg(test)]").unwrap_or((&source.text, ""));
+        let is_configuration = source.path.starts_with("crates/");
+        for (at, line) in shipped.lines().enumerate() {
+            let names_one = operators.iter().any(|name| line.contains(&format!("\"{name}\"")));
+            if line.contains("operator == \"") || line.contains("operator.as_str()") || (is_configuration && names_one)
+            {
+                wrong.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));
+            }
+        }
+    }
+    none("an operator is compared by its name: ask its OperatorSpec for a property instead", &wrong);
 }

@@ -1,5 +1,6 @@
 //! Runs a topology file in the driver.
 
+use helixstream::Program;
 use helixstream::app;
 use helixstream::config;
 use helixstream::streams::driver::TopologyDriver;
@@ -44,7 +45,8 @@ impl Out {
 
 impl Run {
     pub fn new(text: &str) -> Run {
-        let file = config::parse("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        let file = config::parse("t.toml", text, &Program::default().operators)
+            .unwrap_or_else(|problems| panic!("{problems}"));
         let engine = app::topology_builder::build(&file, &None).unwrap();
         let id = &file.values.resolver.application_id;
         Run { driver: TopologyDriver::new(&engine, id, &app::topology_builder::sizes(&file)), offset: 0 }

@@ -1,6 +1,7 @@
 //! What must have come out: of the events by `replay`, of the repartition topic by the driver.
 
 use crate::trial::Trial;
+use helixstream::Program;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{InRecord, Origin, RecordBatch, TaskId};
 use helixstream::{app, config};
@@ -104,7 +105,8 @@ impl Driven {
     pub fn run(trial: &Trial, topic: &str) -> Driven {
         let repartition = records::read_committed(trial.broker(), topic);
         let text = std::fs::read_to_string(trial.topology()).unwrap();
-        let mut file = config::parse("topology.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut file = config::parse("topology.toml", &text, &Program::default().operators)
+            .unwrap_or_else(|problems| panic!("{problems}"));
         trial.settings().iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
         let engine = app::topology_builder::build(&file, &None).unwrap();
         let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology_builder::sizes(&file));

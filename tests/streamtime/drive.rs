@@ -1,5 +1,6 @@
 //! `memory.toml` with one partition in the driver: each task's log is then the whole, as the reference has it.
 
+use helixstream::Program;
 use helixstream::streams::driver::TopologyDriver;
 use helixstream::streams::record::{Headers, InRecord, Origin, Record};
 use helixstream::{app, config};
@@ -34,7 +35,8 @@ impl Driven {
         let text = text.replace("partitions = 12", "partitions = 1");
         let text = text
             .replace("application_id = \"helixstream\"", &format!("application_id = \"{}\"", settings.application_id));
-        let mut file = config::parse("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut file = config::parse("t.toml", &text, &Program::default().operators)
+            .unwrap_or_else(|problems| panic!("{problems}"));
         let pairs = settings.as_set_pairs();
         for pair in pairs.iter().map(String::as_str).chain(more.iter().copied()) {
             file.values.set_text(pair, "test").unwrap();

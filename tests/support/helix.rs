@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use testkit::process::{Process, temp_dir};
 use testkit::wait;
@@ -28,7 +28,20 @@ pub struct Finished {
 impl Helix {
     /// A command for the binary, without any `HELIXSTREAM_` variable of the surroundings.
     pub fn command() -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_helixstream"));
+        Helix::clean_command(Path::new(env!("CARGO_BIN_EXE_helixstream")))
+    }
+
+    /// A command for a built example, which has the same command line, without the same variables.
+    #[track_caller]
+    pub fn example_command(name: &str) -> Command {
+        let folder = Path::new(env!("CARGO_BIN_EXE_helixstream")).parent().expect("the binary lies in a folder");
+        let path = folder.join("examples").join(name);
+        assert!(path.exists(), "{} is not built: run `cargo build --examples`", path.display());
+        Helix::clean_command(&path)
+    }
+
+    fn clean_command(program: &Path) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HELIXSTREAM_") {
                 command.env_remove(name);

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use helixstream::Program;
 use helixstream::config;
 use helixstream::config::kafka::KAFKA;
 use helixstream::config::key::Takes;
@@ -98,7 +99,11 @@ fn every_path_of_the_file_starts_at_its_folder_whichever_key_holds_it() {
             let more =
                 if section.name == "kafka" { format!("{more}\nsecurity = \"{security}\"") } else { String::new() };
             let line = format!("{name} = \"p/q\"");
-            let file = config::parse("some/folder/t.toml", &text.replacen(&line, &format!("{line}\n{more}"), 1));
+            let file = config::parse(
+                "some/folder/t.toml",
+                &text.replacen(&line, &format!("{line}\n{more}"), 1),
+                &Program::default().operators,
+            );
             let file = file.unwrap_or_else(|problems| panic!("{name}: {problems}"));
             let shown = [
                 format!(

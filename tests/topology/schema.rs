@@ -1,8 +1,9 @@
 //! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it refuses what the reader refuses.
 
-use helixstream::config::key::Key;
+use helixstream::Program;
+use helixstream::config::key::{Key, Section};
 use helixstream::config::keys::{SECTIONS, SETTINGS};
-use helixstream::config::operator::OPERATORS;
+use helixstream::config::operator::processor_keys;
 use helixstream::config::setting::SPECS;
 use helixstream::config::{self, schema};
 use jsonschema::Validator;
@@ -13,7 +14,7 @@ use crate::{changed, memory_toml};
 use testkit::repo_path;
 
 fn validator() -> Validator {
-    jsonschema::draft7::new(&schema::schema()).expect("the schema compiles")
+    jsonschema::draft7::new(&schema::schema(&Program::default().operators)).expect("the schema compiles")
 }
 
 fn json(text: &str) -> serde_json::Value {
@@ -24,7 +25,7 @@ fn json(text: &str) -> serde_json::Value {
 #[test]
 fn the_file_is_what_the_code_makes() {
     let kept = std::fs::read_to_string(repo_path("schemas/topology.schema.json")).unwrap_or_default();
-    let made = schema::text().unwrap();
+    let made = schema::text(&Program::default().operators).unwrap();
     assert!(kept == made, "renew it: helixstream topology schema > schemas/topology.schema.json");
     assert_eq!(Helix::run_ok(&["topology", "schema"]).stdout, made);
 }
@@ -79,13 +80,21 @@ fn with(section: &str, change: impl FnOnce(&mut Table)) -> Table {
 fn assert_refused(validator: &Validator, what: &str, file: &Table) {
     assert!(!validator.is_valid(&serde_json::to_value(file).expect("is JSON")), "the schema takes {what}");
     let text = toml::to_string(file).expect("is TOML");
-    assert!(config::parse("t", &text).is_err(), "the reader takes {what}");
+    assert!(config::parse("t", &text, &Program::default().operators).is_err(), "the reader takes {what}");
+}
+
+/// The tables whose keys are listed, with all keys of processors.
+fn sections() -> Vec<(&'static str, Vec<Key>)> {
+    let keys = |section: &Section| match section.name {
+        "processor" => processor_keys(&Program::default().operators),
+        _ => section.keys.to_vec(),
+    };
+    SECTIONS.iter().map(|section| (section.name, keys(section))).collect()
 }
 
 /// All tables with their keys.
 fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
-    let names = |keys: &'static [Key]| keys.iter().map(|key| key.name).collect();
-    let listed = SECTIONS.iter().map(|section| (section.name, names(section.keys)));
+    let listed = sections().into_iter().map(|(section, keys)| (section, keys.iter().map(|key| key.name).collect()));
     let settings = SETTINGS.iter().map(|(section, _)| {
         (*section, SPECS.iter().filter(|spec| spec.section == *section).map(|spec| spec.key).collect())
     });
@@ -116,10 +125,10 @@ fn unknown_keys_and_wrong_types_are_refused_by_schema_and_reader_alike() {
 #[test]
 fn missing_keys_are_refused_by_schema_and_reader_alike() {
     let validator = validator();
-    for section in SECTIONS {
-        for key in section.keys.iter().filter(|key| key.needed) {
-            let file = with(section.name, |table| _ = table.remove(key.name));
-            assert_refused(&validator, &format!("{} without {}", section.name, key.name), &file);
+    for (section, keys) in sections() {
+        for key in keys.iter().filter(|key| key.needed) {
+            let file = with(section, |table| _ = table.remove(key.name));
+            assert_refused(&validator, &format!("{section} without {}", key.name), &file);
         }
     }
     for table in ["application_id", "dead_letters", "source"] {
@@ -148,22 +157,22 @@ fn examples_and_defaults_satisfy_it() {
         let file = with(spec.section, |table| _ = table.insert(spec.key.to_owned(), example["value"].clone()));
         assert!(validator.is_valid(&serde_json::to_value(&file).unwrap()), "{} = {}", spec.key, spec.example);
     }
-    for section in SECTIONS {
-        for key in section.keys {
+    let operators = Program::default().operators;
+    for (section, keys) in sections() {
+        for key in keys {
             let example: Table = format!("value = {}", key.example).parse().unwrap();
-            let file = with(section.name, |table| {
+            let file = with(section, |table| {
                 table.insert(key.name.to_owned(), example["value"].clone());
                 // The example of an operator keeps a store; what tells one stands beside it.
                 if key.name == "operator" {
                     table.insert("stores".to_owned(), "memories".into());
                 }
-                let told = OPERATORS.iter().find(|op| op.keys.iter().any(|(own, _)| *own == key.name));
-                if let Some(op) = told.filter(|_| section.name == "processor") {
+                let with_parameter = operators.iter().find(|op| op.parameter(key.name).is_some());
+                if let Some(op) = with_parameter.filter(|_| section == "processor") {
                     table.insert("operator".to_owned(), op.name.into());
-                    for (other, _) in op.keys.iter().filter(|(_, needed)| *needed) {
-                        let known = section.keys.iter().find(|key| key.name == *other).unwrap();
-                        let example: Table = format!("value = {}", known.example).parse().unwrap();
-                        table.insert((*other).to_owned(), example["value"].clone());
+                    for other in op.parameters.iter().filter(|other| other.is_required) {
+                        let example: Table = format!("value = {}", other.example).parse().unwrap();
+                        table.insert(other.name.to_owned(), example["value"].clone());
                     }
                     table.insert("stores".to_owned(), "memories".into());
                 }

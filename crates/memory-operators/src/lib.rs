@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod mirror;
 mod resolve;
 pub mod settlement;
+mod shipped;
 mod source_headers;
 mod users;
 
@@ -25,4 +26,5 @@ pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
 pub use encode::{Encoder, Output, Written};
 pub use helixagent::HelixAgent;
 pub use resolve::{CONFLICTS, FORGOTTEN, RESOLVED, Resolve, ResolveOptions, SUPERSEDED, SYNCS, UNCHANGED};
+pub use shipped::{MemoryEnvironment, specs};
 pub use users::{USER_SNAPSHOTS, UserOptions, UserSnapshots};

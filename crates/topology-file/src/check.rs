@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::codes;
 use super::flow;
 use super::graph::{Graph, Input, Kind, Node, logs_of, meant, possible_parents, shown, what};
-use super::operator::{OPERATORS, RETAINED, operator};
 use super::problem::{line, nearest};
 use super::store::Store;
 use super::table::Doc;
+use operators::spec::{OperatorRegistry, RetentionSupport};
 use streams::topology::{TopicRef, changelog_topic};
 
 /// Notes all that is wrong between the nodes.
-pub fn check(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
+pub fn check(doc: &Doc<'_>, graph: &Graph, known: &OperatorRegistry, application_id: &str) {
     names(doc, graph);
-    operators(doc, graph);
+    operators(doc, graph, known);
     for node in &graph.nodes {
         for input in &node.from {
             parent(doc, graph, node, input);
@@ -23,7 +23,7 @@ pub fn check(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
     }
     topics(doc, graph);
     internal_topics(doc, graph, application_id);
-    stores(doc, graph);
+    stores(doc, graph, known);
     if graph.sources().next().is_none() && !graph.hidden.nodes {
         let fix = "add `[[source]]` with `name`, `topic` and `partitions`";
         doc.wrong(&(0..0), codes::NO_SOURCE, "the topology has no source", fix);
@@ -55,13 +55,13 @@ fn names(doc: &Doc<'_>, graph: &Graph) {
     }
 }
 
-fn operators(doc: &Doc<'_>, graph: &Graph) {
+fn operators(doc: &Doc<'_>, graph: &Graph, registry: &OperatorRegistry) {
     for node in &graph.nodes {
-        let Kind::Processor { operator: name, stores, .. } = &node.kind else { continue };
-        let Some(op) = operator(name) else {
+        let Kind::Processor { operator: name, spec, stores, .. } = &node.kind else { continue };
+        let Some(op) = spec else {
             if !name.is_empty() {
-                let known: Vec<String> = OPERATORS.iter().map(|o| format!("{} ({})", o.name, o.what)).collect();
-                let hint = nearest(name, OPERATORS.iter().map(|o| o.name))
+                let known: Vec<String> = registry.iter().map(|o| format!("{} ({})", o.name, o.description)).collect();
+                let hint = nearest(name, registry.iter().map(|o| o.name))
                     .map_or(String::new(), |n| format!("did you mean `{n}`? "));
                 let message = format!("{} names the operator `{name}`, which does not exist", shown(node));
                 let fix = format!("{hint}the operators are: {}", known.join(", "));
@@ -81,7 +81,7 @@ fn operators(doc: &Doc<'_>, graph: &Graph) {
         }
         let straight =
             node.from.iter().find(|i| graph.node(&i.node).is_some_and(|p| !matches!(p.kind, Kind::Repartition)));
-        if let (true, Some(input)) = (op.keyed, straight) {
+        if let (true, Some(input)) = (op.is_keyed, straight) {
             let message = format!(
                 "{} stores state by key, so it must read from a repartition, and not directly from `{}`",
                 shown(node),
@@ -124,8 +124,8 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             let message = format!("{me} reads from `{}`, but that is a sink, which has no output", parent.name);
             doc.wrong(&input.span, codes::INPUT_FROM_SINK, message, fix);
         }
-        (Kind::Processor { operator: name, .. }, output) => {
-            if operator(name).is_none() || parent.has_hidden_outputs() {
+        (Kind::Processor { spec, .. }, output) => {
+            if spec.is_none() || parent.has_hidden_outputs() {
                 return;
             }
             let known = parent.outputs();
@@ -232,7 +232,7 @@ fn internal_topics(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
     }
 }
 
-fn stores(doc: &Doc<'_>, graph: &Graph) {
+fn stores(doc: &Doc<'_>, graph: &Graph, known: &OperatorRegistry) {
     let mut owner: BTreeMap<&str, &Node> = BTreeMap::new();
     let mut meant: BTreeSet<&str> = BTreeSet::new();
     for node in &graph.nodes {
@@ -255,7 +255,7 @@ fn stores(doc: &Doc<'_>, graph: &Graph) {
         }
     }
     for store in graph.stores.iter().filter(|s| s.retention.is_some()) {
-        retention(doc, graph, store);
+        retention(doc, graph, known, store);
     }
     let idle = |name: &str| !owner.contains_key(name) && !meant.contains(name);
     for store in graph.stores.iter().filter(|s| idle(&s.name) && !graph.hidden.kept && !graph.hidden.nodes) {
@@ -266,15 +266,18 @@ fn stores(doc: &Doc<'_>, graph: &Graph) {
 }
 
 /// A key that is gone must mean nothing to the operator that keeps the store.
-fn retention(doc: &Doc<'_>, graph: &Graph, store: &Store) {
-    let Some((_, name)) = graph.keeper(&store.name) else { return };
-    if operator(name).is_none() || RETAINED.contains(&name) {
-        return;
-    }
-    let message = format!("the store `{}` has a `retention`, which its operator `{name}` does not support", store.name);
-    let fix = match name {
-        "resolve" => "remove it; to forget deleted memories, set `tombstone_retention` in `[resolver]`".to_owned(),
-        _ => format!("remove it; the operators with a retention are: {}", RETAINED.join(", ")),
+fn retention(doc: &Doc<'_>, graph: &Graph, known: &OperatorRegistry, store: &Store) {
+    let Some(spec) = graph.keeper(&store.name).and_then(Node::spec) else { return };
+    let fix = match spec.retention {
+        RetentionSupport::Supported => return,
+        RetentionSupport::Instead(setting) => format!("remove it; {setting}"),
+        RetentionSupport::Unsupported => {
+            let supporting = known.iter().filter(|other| other.retention == RetentionSupport::Supported);
+            let supporting: Vec<&str> = supporting.map(|other| other.name).collect();
+            format!("remove it; the operators with a retention are: {}", supporting.join(", "))
+        }
     };
+    let name = spec.name;
+    let message = format!("the store `{}` has a `retention`, which its operator `{name}` does not support", store.name);
     doc.wrong(&store.retention_span, codes::UNSUPPORTED_RETENTION, message, fix);
 }

@@ -9,9 +9,10 @@ use toml::de::DeValue;
 
 use super::codes;
 use super::keys::BRANCH;
-use super::operator::{OTHERWISE, Operator, operator};
 use super::setting::ScriptLimits;
 use super::table::{At, Doc, Table, kind};
+use super::value::show_duration;
+use operators::spec::{OperatorRegistry, OperatorSpec, Parameter, ParameterKind, ParameterValue};
 
 /// What is wrong with the text of an expression or a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,97 +52,202 @@ pub type Expression = At<String>;
 /// The parameters of an operator, as a topology file has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorParams {
-    /// Its expressions, in the order in which it uses them, by what they are for: `when`, `set.a.b`, `branch.deletes`.
-    pub expressions: Vec<(String, Expression)>,
-    /// The fields that `keep` names; paths with dots.
-    pub keep: Vec<String>,
-    /// The fields that `drop` names.
-    pub drop: Vec<String>,
-    /// The fields that `set` makes, in the order of their expressions.
-    pub set: Vec<Vec<String>>,
+    /// Each by its label, which is the parameter's name and what it is for within it, such as `when`, `set.a.b` and
+    /// `branch.deletes`; in the order of the operator's specification, then of the file.
+    pub list: Vec<(String, ParamValue)>,
     /// The names of outputs that the file makes, in its order.
     pub outputs: Vec<String>,
     /// Whether there may be more than could be read, and so outputs that are not known.
     pub is_hidden: bool,
 }
 
-impl OperatorParams {
-    /// The text of an expression.
-    pub fn expression(&self, name: &str) -> Option<&str> {
-        self.expressions.iter().find(|(label, _)| label == name).map(|(_, text)| text.value.as_str())
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParamValue {
+    /// An expression.
+    Expression {
+        /// Its text.
+        text: Expression,
+        /// Whether it sees an aggregate beside the record.
+        has_aggregate: bool,
+    },
+    /// Fields by their paths, which have dots.
+    Fields(Vec<String>),
+    /// A value that is neither.
+    Plain(ParameterValue),
+}
+
+impl ParamValue {
+    /// The value for an operator, where it is no expression.
+    pub fn plain(&self) -> Option<ParameterValue> {
+        match self {
+            ParamValue::Expression { .. } => None,
+            ParamValue::Fields(paths) => Some(ParameterValue::Paths(paths.iter().map(|path| split(path)).collect())),
+            ParamValue::Plain(value) => Some(value.clone()),
+        }
     }
 
-    /// The labels of all expressions with their texts, and the other keys as they stand.
-    pub fn shown(&self) -> Vec<(String, String)> {
-        let list = |name: &str, of: &[String]| (!of.is_empty()).then(|| (name.to_owned(), of.join(", ")));
-        let fields = [list("keep", &self.keep), list("drop", &self.drop)];
-        let (whole, rest): (Vec<_>, Vec<_>) = self.expressions.iter().partition(|(label, _)| label == "value");
-        let text = |(label, text): &(String, Expression)| (label.clone(), text.value.clone());
-        let whole = whole.into_iter().map(text);
-        whole.chain(fields.into_iter().flatten()).chain(rest.into_iter().map(text)).collect()
+    /// The value as descriptions and the topology digest show it.
+    fn shown(&self) -> String {
+        match self {
+            ParamValue::Expression { text, .. } => text.value.clone(),
+            ParamValue::Fields(paths) => paths.join(", "),
+            ParamValue::Plain(ParameterValue::Text(text)) => text.clone(),
+            ParamValue::Plain(ParameterValue::Boolean(value)) => value.to_string(),
+            ParamValue::Plain(ParameterValue::Number(number)) => number.to_string(),
+            ParamValue::Plain(ParameterValue::Duration(time)) => show_duration(*time),
+            ParamValue::Plain(ParameterValue::Paths(paths)) => {
+                paths.iter().map(|path| path.join(".")).collect::<Vec<_>>().join(", ")
+            }
+        }
     }
 }
 
-/// Reads the parameters of the operator of a `[[processor]]`; what is wrong is noted in `doc`.
-pub fn read(doc: &Doc<'_>, t: &Table<'_, '_>, name: &str) -> OperatorParams {
+fn split(path: &str) -> Vec<String> {
+    path.split('.').map(str::to_owned).collect()
+}
+
+impl OperatorParams {
+    /// The values that belong to a parameter: its own, or those within it, each with the rest of its label.
+    fn of<'p>(&'p self, parameter: &str) -> impl Iterator<Item = (&'p str, &'p ParamValue)> {
+        self.list.iter().filter_map(move |(label, value)| {
+            let rest = label.strip_prefix(parameter)?;
+            (rest.is_empty() || rest.starts_with('.')).then_some((rest.trim_start_matches('.'), value))
+        })
+    }
+
+    /// Whether the file has the parameter.
+    pub fn has(&self, parameter: &str) -> bool {
+        self.of(parameter).next().is_some()
+    }
+
+    /// The value of a parameter that has only one.
+    pub fn value(&self, parameter: &str) -> Option<&ParamValue> {
+        self.of(parameter).find(|(rest, _)| rest.is_empty()).map(|(_, value)| value)
+    }
+
+    /// The texts of a parameter's expressions, and whether each sees an aggregate.
+    pub fn expressions_of<'p>(&'p self, parameter: &str) -> impl Iterator<Item = (&'p str, bool)> {
+        self.of(parameter).filter_map(|(_, value)| match value {
+            ParamValue::Expression { text, has_aggregate } => Some((text.value.as_str(), *has_aggregate)),
+            _ => None,
+        })
+    }
+
+    /// The paths of a table of expressions, in the order of [`OperatorParams::expressions_of`].
+    pub fn paths_of(&self, parameter: &str) -> Vec<Vec<String>> {
+        self.of(parameter).filter(|(rest, _)| !rest.is_empty()).map(|(rest, _)| split(rest)).collect()
+    }
+
+    /// All labels with the texts of their values.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        self.list.iter().map(|(label, value)| (label.clone(), value.shown())).collect()
+    }
+
+    fn add(&mut self, label: impl Into<String>, value: ParamValue) {
+        self.list.push((label.into(), value));
+    }
+
+    fn add_expression(&mut self, label: impl Into<String>, text: At<&str>, has_aggregate: bool) {
+        let text = At { value: text.value.to_owned(), span: text.span };
+        self.add(label, ParamValue::Expression { text, has_aggregate });
+    }
+}
+
+/// Reads the parameters of a `[[processor]]` with this operator; what is wrong is noted in `doc`.
+pub fn read(
+    doc: &Doc<'_>,
+    t: &Table<'_, '_>,
+    spec: Option<&OperatorSpec>,
+    operators: &OperatorRegistry,
+) -> OperatorParams {
     let mut params = OperatorParams::default();
-    let Some(op) = operator(name) else {
+    let Some(spec) = spec else {
         params.is_hidden = true;
         return params;
     };
-    only_own_keys(doc, t, op);
-    for (key, _) in op.keys {
-        match *key {
-            "branch" => branches(doc, t, &mut params),
-            "set" => set(doc, t, &mut params),
-            "keep" => params.keep = fields(doc, t, key),
-            "drop" => params.drop = fields(doc, t, key),
-            key => params.expressions.extend(t.text(key).map(|text| (key.to_owned(), owned(text)))),
-        }
+    only_own_parameters(doc, t, spec, operators);
+    for parameter in &spec.parameters {
+        read_one(doc, t, spec, parameter, &mut params);
     }
-    if op.name == "map"
+    if let Some(what) = spec.without_parameters
         && params == OperatorParams::default()
-        && !op.keys.iter().any(|(key, _)| t.has(key) || t.misspells(&[key]))
+        && !spec.parameters.iter().any(|own| t.has(own.name) || t.misspells(&[own.name]))
     {
-        let fix = "add at least one of the parameters `value`, `keep`, `drop` and `set`";
-        doc.wrong(&t.span, codes::EMPTY_MAP, format!("{} with the operator `map` changes nothing", t.what), fix);
+        let names: Vec<String> = spec.parameters.iter().map(|own| format!("`{}`", own.name)).collect();
+        let (last, others) = names
+            .split_last()
+            .map_or((String::new(), String::new()), |(last, others)| (last.clone(), others.join(", ")));
+        let fix = format!("add at least one of the parameters {others} and {last}");
+        let message = format!("{} with the operator `{}` {what}", t.what, spec.name);
+        doc.wrong(&t.span, codes::EMPTY_MAP, message, fix);
     }
     params
 }
 
-fn owned(text: At<&str>) -> Expression {
-    At { value: text.value.to_owned(), span: text.span }
+fn read_one(doc: &Doc<'_>, t: &Table<'_, '_>, spec: &OperatorSpec, parameter: &Parameter, params: &mut OperatorParams) {
+    let key = parameter.name;
+    let plain = match parameter.kind {
+        ParameterKind::Branches => return branches(doc, t, spec, key, params),
+        ParameterKind::Expressions => return table(doc, t, key, params),
+        ParameterKind::Fields => {
+            let fields = fields(doc, t, key);
+            if !fields.is_empty() {
+                params.add(key, ParamValue::Fields(fields));
+            }
+            return;
+        }
+        kind @ (ParameterKind::Expression | ParameterKind::AggregateExpression) => {
+            if let Some(text) = t.text(key) {
+                params.add_expression(key, text, kind == ParameterKind::AggregateExpression);
+            }
+            return;
+        }
+        ParameterKind::Text | ParameterKind::Choice(_) => {
+            t.text(key).map(|text| ParameterValue::Text(text.value.to_owned()))
+        }
+        ParameterKind::Boolean => t.setting(key, |raw| raw.boolean()).map(|at| ParameterValue::Boolean(at.value)),
+        ParameterKind::Number { min, max } => {
+            t.setting(key, |raw| raw.number(min, max)).map(|at| ParameterValue::Number(at.value))
+        }
+        ParameterKind::Duration { min, max } => {
+            t.setting(key, |raw| raw.duration(min, max)).map(|at| ParameterValue::Duration(at.value))
+        }
+    };
+    if let Some(value) = plain {
+        params.add(key, ParamValue::Plain(value));
+    }
 }
 
-/// Notes keys that another operator is told by, and those of this one that are missing.
-fn only_own_keys(doc: &Doc<'_>, t: &Table<'_, '_>, op: &Operator) {
-    let is_of_operators = |key: &str| super::operator::OPERATORS.iter().any(|o| o.keys.iter().any(|(k, _)| *k == key));
+/// Notes parameters of other operators, and those of this one that are missing.
+fn only_own_parameters(doc: &Doc<'_>, t: &Table<'_, '_>, spec: &OperatorSpec, operators: &OperatorRegistry) {
+    let is_of_operators = |key: &str| operators.iter().any(|other| other.parameter(key).is_some());
     for (key, _) in t.entries() {
-        if is_of_operators(key.value) && !op.keys.iter().any(|(own, _)| *own == key.value) {
-            let fix = match op.keys {
-                [] => format!("remove it: the operator `{}` has no parameters", op.name),
-                keys => {
-                    let keys: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
-                    format!("remove it: the parameters of `{}` are: {}", op.name, keys.join(", "))
+        if is_of_operators(key.value) && spec.parameter(key.value).is_none() {
+            let fix = match spec.parameters.as_slice() {
+                [] => format!("remove it: the operator `{}` has no parameters", spec.name),
+                own => {
+                    let own: Vec<String> = own.iter().map(|own| format!("`{}`", own.name)).collect();
+                    format!("remove it: the parameters of `{}` are: {}", spec.name, own.join(", "))
                 }
             };
-            let message = format!("the operator `{}` has no parameter `{}`", op.name, key.value);
+            let message = format!("the operator `{}` has no parameter `{}`", spec.name, key.value);
             doc.wrong(&key.span, codes::UNKNOWN_PARAMETER, message, fix);
         }
     }
-    for (key, _) in op.keys.iter().filter(|(key, needed)| *needed && !t.has(key) && !t.misspells(&[key])) {
-        let fix = format!("add it: `{key} = {}`", t.example(key));
-        let message = format!("the operator `{}` requires the parameter `{key}`, which is missing", op.name);
-        doc.wrong(&t.span, codes::MISSING_KEY, message, fix);
+    let is_missing = |own: &&Parameter| own.is_required && !t.has(own.name) && !t.misspells(&[own.name]);
+    for Parameter { name, example, .. } in spec.parameters.iter().filter(is_missing) {
+        let message = format!("the operator `{}` requires the parameter `{name}`, which is missing", spec.name);
+        doc.wrong(&t.span, codes::MISSING_KEY, message, format!("add it: `{name} = {example}`"));
     }
 }
 
-fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, params: &mut OperatorParams) {
-    let (tables, is_whole) = t.sections(&BRANCH);
+fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, spec: &OperatorSpec, key: &'static str, params: &mut OperatorParams) {
+    let (tables, is_whole) = t.tables(key, BRANCH.keys);
     params.is_hidden |= !is_whole;
-    if is_whole && tables.is_empty() && t.has(BRANCH.name) {
+    if is_whole && tables.is_empty() && t.has(key) {
         let fix = "write at least one branch, or use the operator `filter`";
-        doc.wrong(&t.span, codes::EMPTY_VALUE, format!("`branch` of {} is empty", t.what), fix);
+        doc.wrong(&t.span, codes::EMPTY_VALUE, format!("`{key}` of {} is empty", t.what), fix);
     }
     for branch in tables {
         let (name, when) = (branch.text("name"), branch.text("when"));
@@ -149,15 +255,21 @@ fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, params: &mut OperatorParams) {
             params.is_hidden = true;
             continue;
         };
-        if name.value == OTHERWISE {
-            let fix = format!("choose another name: `{OTHERWISE}` is the output for records that match no branch");
-            doc.wrong(&name.span, codes::RESERVED_NAME, format!("the branch name `{OTHERWISE}` is reserved"), fix);
+        if let Some(own) = spec.outputs.iter().find(|own| own.name == name.value) {
+            let what = match own.description {
+                "" => format!("an output that `{}` always has", spec.name),
+                records => format!("the output for {records}"),
+            };
+            let fix = format!("choose another name: `{}` is {what}", own.name);
+            doc.wrong(&name.span, codes::RESERVED_NAME, format!("the branch name `{}` is reserved", own.name), fix);
         } else if params.outputs.iter().any(|other| other == name.value) {
             let message = format!("two branches have the name `{}`", name.value);
             doc.wrong(&name.span, codes::DUPLICATE_NAME, message, "choose another name for one of them");
         } else {
             params.outputs.push(name.value.to_owned());
-            params.expressions.extend(when.map(|when| (format!("branch.{}", name.value), owned(when))));
+            if let Some(when) = when {
+                params.add_expression(format!("{key}.{}", name.value), when, false);
+            }
         }
     }
 }
@@ -182,48 +294,47 @@ fn is_path(doc: &Doc<'_>, path: &str, span: &Range<usize>) -> bool {
 }
 
 /// `set = { "a.b" = "…" }`; without quotes it is a table in TOML, which is read as the path that it spells.
-fn set(doc: &Doc<'_>, t: &Table<'_, '_>, params: &mut OperatorParams) {
-    let Some(table) = t.table("set") else { return };
-    let before = params.set.len();
-    set_within(doc, &table, "", params);
-    if params.set.len() == before && table.entries().next().is_none() {
-        let fix = "write `set = { field = \"expression\" }`, or remove it";
-        doc.wrong(&table.span, codes::EMPTY_VALUE, "`set` is empty", fix);
+fn table(doc: &Doc<'_>, t: &Table<'_, '_>, key: &str, params: &mut OperatorParams) {
+    let Some(table) = t.table(key) else { return };
+    table_within(doc, &table, key, "", params);
+    let paths = params.paths_of(key);
+    if paths.is_empty() && table.entries().next().is_none() {
+        let fix = format!("write `{key} = {{ field = \"expression\" }}`, or remove it");
+        doc.wrong(&table.span, codes::EMPTY_VALUE, format!("`{key}` is empty"), fix);
     }
     let at = |path: &[String], other: &[String]| path.len() < other.len() && other.starts_with(path);
-    if let Some((outer, inner)) = params.set.iter().find_map(|a| Some((a, params.set.iter().find(|b| at(a, b))?))) {
-        let message = format!("`set` sets the field `{}`, and `{}` within it", outer.join("."), inner.join("."));
+    if let Some((outer, inner)) = paths.iter().find_map(|a| Some((a, paths.iter().find(|b| at(a, b))?))) {
+        let message = format!("`{key}` sets the field `{}`, and `{}` within it", outer.join("."), inner.join("."));
         doc.wrong(&table.span, codes::OVERLAPPING_FIELDS, message, "remove one of the two");
     }
 }
 
-fn set_within(doc: &Doc<'_>, table: &Table<'_, '_>, prefix: &str, params: &mut OperatorParams) {
-    for (key, value) in table.entries() {
-        let path = if prefix.is_empty() { key.value.to_owned() } else { format!("{prefix}.{}", key.value) };
+fn table_within(doc: &Doc<'_>, table: &Table<'_, '_>, key: &str, prefix: &str, params: &mut OperatorParams) {
+    for (name, value) in table.entries() {
+        let path = if prefix.is_empty() { name.value.to_owned() } else { format!("{prefix}.{}", name.value) };
         if let DeValue::Table(inner) = value.get_ref() {
-            set_within(doc, &Table::new(doc, inner, table.what.clone(), value.span()), &path, params);
-        } else if is_path(doc, &path, &key.span) {
-            set_one(doc, path, value, params);
+            table_within(doc, &Table::new(doc, inner, table.what.clone(), value.span()), key, &path, params);
+        } else if is_path(doc, &path, &name.span) {
+            table_entry(doc, key, &path, value, params);
         }
     }
 }
 
-fn set_one(doc: &Doc<'_>, path: String, value: &Spanned<DeValue<'_>>, params: &mut OperatorParams) {
+fn table_entry(doc: &Doc<'_>, key: &str, path: &str, value: &Spanned<DeValue<'_>>, params: &mut OperatorParams) {
     let Some(text) = value.get_ref().as_str() else {
-        let message = format!("`set.{path}` is {}, not an expression", kind(value.get_ref()));
+        let message = format!("`{key}.{path}` is {}, not an expression", kind(value.get_ref()));
         let fix =
             "write an expression as a string; a text in it needs quotes of its own: '\"text\"', and not \"'text'\"";
         doc.wrong(&value.span(), codes::WRONG_TYPE, message, fix);
         return;
     };
-    let names: Vec<String> = path.split('.').map(str::to_owned).collect();
-    if params.set.contains(&names) {
-        let message = format!("`set` sets the field `{path}` twice");
+    let label = format!("{key}.{path}");
+    if params.list.iter().any(|(known, _)| *known == label) {
+        let message = format!("`{key}` sets the field `{path}` twice");
         doc.wrong(&value.span(), codes::OVERLAPPING_FIELDS, message, "remove one of the two");
         return;
     }
-    params.set.push(names);
-    params.expressions.push((format!("set.{path}"), At { value: text.to_owned(), span: value.span() }));
+    params.add_expression(label, At { value: text, span: value.span() }, false);
 }
 
 /// Notes what is wrong with expressions, if there is something that knows.
@@ -238,9 +349,11 @@ pub struct Checker<'c> {
 
 impl Checker<'_> {
     /// Of an operator's.
-    pub fn operator(&self, operator: &str, params: &OperatorParams) {
-        for (label, expression) in &params.expressions {
-            self.expression(expression, operator == "aggregate" && label == "add");
+    pub fn operator(&self, params: &OperatorParams) {
+        for (_, value) in &params.list {
+            if let ParamValue::Expression { text, has_aggregate } = value {
+                self.expression(text, *has_aggregate);
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::codes;
 use super::format::Format;
 use super::graph::{Graph, Input, Kind, Node, above, is_log, logs_of, meant, parents, partitions, shown};
-use super::operator::{Form, Operator, OutputForm, operator};
 use super::table::Doc;
+use operators::spec::{Form, OperatorSpec, OutputForm};
 
 /// Notes all that is wrong with the paths through the graph.
 pub fn check(doc: &Doc<'_>, graph: &Graph) {
@@ -206,7 +206,7 @@ impl<'g> Forms<'g> {
         let taken = || self.taken.get(parent.name.as_str()).copied();
         match (&parent.kind, &input.output) {
             (Kind::Source { .. }, None) => InputForm::One(Form::Message),
-            (Kind::Processor { operator: name, .. }, Some(output)) if operator(name).is_some() => {
+            (Kind::Processor { spec: Some(_), .. }, Some(output)) => {
                 match parent.outputs().into_iter().find(|o| o.name == output).map(|o| o.form) {
                     Some(OutputForm::Always(form)) => InputForm::One(form),
                     Some(OutputForm::Same) => match taken() {
@@ -217,7 +217,7 @@ impl<'g> Forms<'g> {
                     None => InputForm::Nothing,
                 }
             }
-            (Kind::Processor { operator: name, .. }, _) if operator(name).is_none() => InputForm::Unknown,
+            (Kind::Processor { spec: None, .. }, _) => InputForm::Unknown,
             (Kind::Repartition, None) => taken().map_or(InputForm::Unknown, InputForm::One),
             _ => InputForm::Nothing,
         }
@@ -243,19 +243,20 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
             let Some(parent) = graph.node(&input.node) else { continue };
             let InputForm::One(given_form) = forms.given(parent, input) else { continue };
             match &node.kind {
-                Kind::Processor { operator: name, .. } => {
-                    let Some(op) = operator(name) else { continue };
-                    if op.takes.contains(&given_form) {
+                Kind::Processor { spec, .. } => {
+                    let Some(op) = spec else { continue };
+                    if op.accepts.contains(&given_form) {
                         processor(doc, (node, op), (parent, input), given_form, &first);
                         first.get_or_insert((input, given_form));
                     } else {
                         let message = format!(
-                            "the operator `{name}` cannot read {}, which `{}` outputs",
+                            "the operator `{}` cannot read {}, which `{}` outputs",
+                            op.name,
                             given_form.what(),
                             from(input)
                         );
-                        let takes: Vec<&str> = op.takes.iter().map(|form| form.what()).collect();
-                        let fix = format!("read from a node that outputs {}", takes.join(", or "));
+                        let accepted: Vec<&str> = op.accepts.iter().map(|form| form.what()).collect();
+                        let fix = format!("read from a node that outputs {}", accepted.join(", or "));
                         doc.wrong(&input.span, codes::UNREADABLE_INPUT, message, fix);
                     }
                 }
@@ -268,13 +269,13 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
                 Kind::Sink { .. } | Kind::Source { .. } => {}
             }
         }
-        if let Kind::Processor { operator: name, .. } = &node.kind {
-            let is_of_source = operator(name).is_some_and(|op| op.of_source);
-            let log = logs_of(graph, node).into_iter().find(|log| is_of_source && log.kind == Kind::Repartition);
+        if let Some(op) = node.spec().filter(|op| op.reads_source) {
+            let log = logs_of(graph, node).into_iter().find(|log| log.kind == Kind::Repartition);
             if let (Some(log), Some(_)) = (log, first) {
                 let message = format!("{} reads records that have passed through {}", shown(node), shown(log));
                 let fix = format!(
-                    "put `{name}` before the repartition: it notes the offset of each record in the topic of its source"
+                    "put `{}` before the repartition: it notes the offset of each record in the topic of its source",
+                    op.name
                 );
                 doc.wrong(&node.span, codes::DECODE_NOT_AT_SOURCE, message, fix);
             }
@@ -289,7 +290,7 @@ fn from(input: &Input) -> String {
 /// What must hold of an input whose form a processor can read.
 fn processor(
     doc: &Doc<'_>,
-    (node, op): (&Node, &Operator),
+    (node, op): (&Node, &OperatorSpec),
     (parent, input): (&Node, &Input),
     given_form: Form,
     first: &Option<(&Input, Form)>,
@@ -298,7 +299,7 @@ fn processor(
     if let Some((other, form)) = first.filter(|(_, form)| (*form == Form::Message) != (given_form == Form::Message)) {
         mixed(doc, node, input, given_form, (other, form));
     }
-    if let (Kind::Source { key: Some(key), .. }, true) = (&parent.kind, op.of_source) {
+    if let (Kind::Source { key: Some(key), .. }, true) = (&parent.kind, op.reads_source) {
         let message = format!("the source `{}` has a `key`, but {} sets the keys of events", parent.name, shown(node));
         let fix = "remove `key`, or let the processor read from another source";
         doc.wrong(&key.span, codes::DECODE_NOT_AT_SOURCE, message, fix);

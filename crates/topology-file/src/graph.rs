@@ -1,17 +1,18 @@
 //! The nodes that a topology file names, as they stand in it: sources, repartitions, processors, stores, sinks.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::codes;
 use super::expression::{self, Checker, Expression, OperatorParams};
 use super::format::Format;
-use super::key::Section;
+use super::key::{Key, Section};
 use super::keys::{DEAD_LETTERS, PROCESSOR, REPARTITION, SINK, SOURCE, STORE};
-use super::operator::{OutputForm, operator};
 use super::problem::nearest;
 use super::store::Store;
 use super::table::{At, Doc, Table};
 use memory::event::Encoding;
+use operators::spec::{Form, OperatorRegistry, OperatorSpec, OutputForm};
 
 /// What `from` of a node names: a node, and which of its outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +43,13 @@ pub enum Kind {
     Repartition,
     /// An operator.
     Processor {
-        /// Its name in [`super::operator::OPERATORS`].
+        /// The name of its operator.
         operator: String,
+        /// The operator of this name that the program has registered; always there in a topology that was read without a complaint.
+        spec: Option<Arc<OperatorSpec>>,
         /// Names of the stores that it owns.
         stores: Vec<At<String>>,
-        /// What it is told.
+        /// The parameters of its operator.
         params: OperatorParams,
     },
     /// A topic that records go to.
@@ -99,12 +102,19 @@ pub struct Node {
 impl Node {
     /// The outputs of a processor whose operator is known.
     pub fn outputs(&self) -> Vec<NodeOutput<'_>> {
-        let Kind::Processor { operator: name, params, .. } = &self.kind else { return Vec::new() };
-        let Some(op) = operator(name) else { return Vec::new() };
+        let Kind::Processor { spec: Some(spec), params, .. } = &self.kind else { return Vec::new() };
         let named = params.outputs.iter().map(|name| NodeOutput { name, form: OutputForm::Same, is_optional: false });
-        let own = op.outputs.iter();
+        let own = spec.outputs.iter();
         let own = own.map(|o| NodeOutput { name: o.name, form: o.form, is_optional: o.is_optional });
         named.chain(own).collect()
+    }
+
+    /// The operator of a processor.
+    pub fn spec(&self) -> Option<&OperatorSpec> {
+        match &self.kind {
+            Kind::Processor { spec, .. } => spec.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether there may be outputs that could not be read.
@@ -153,7 +163,12 @@ pub struct UnreadableParts {
 impl Graph {
     /// Reads the nodes; what is wrong with one of them alone is noted in `doc`, and what is left of it kept, so that the
     /// nodes can be checked against each other all the same.
-    pub fn read<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Graph {
+    pub fn read<'d>(
+        doc: &'d Doc<'d>,
+        root: &Table<'d, '_>,
+        operators: &OperatorRegistry,
+        processor_keys: &'d [Key],
+    ) -> Graph {
         let mut graph = Graph::default();
         graph.hidden.nodes = root.misspells(&["source", "repartition", "processor", "sink"]);
         graph.hidden.stores = root.misspells(&[STORE.name]);
@@ -165,12 +180,15 @@ impl Graph {
         for t in graph.open(root, &REPARTITION) {
             graph.add(&t, "", |_, _| Kind::Repartition);
         }
-        for t in graph.open(root, &PROCESSOR) {
+        let (processors, is_whole) = root.tables(PROCESSOR.name, processor_keys);
+        graph.hidden.nodes |= !is_whole;
+        for t in processors {
             let (stores, is_whole) = t.strings("stores");
             graph.hidden.kept |= !is_whole;
             let stores = stores.into_iter().map(|s| At { value: s.value.to_owned(), span: s.span }).collect();
-            let params = expression::read(doc, &t, t.peek("operator").unwrap_or_default());
-            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, stores, params });
+            let spec = operators.find(t.peek("operator").unwrap_or_default()).cloned();
+            let params = expression::read(doc, &t, spec.as_deref(), operators);
+            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, spec, stores, params });
         }
         for t in graph.open(root, &SINK) {
             let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
@@ -196,7 +214,7 @@ impl Graph {
                 Kind::Source { key: Some(key), .. } | Kind::Sink { key: Some(key), .. } => {
                     checker.expression(key, false)
                 }
-                Kind::Processor { operator, params, .. } => checker.operator(operator, params),
+                Kind::Processor { params, .. } => checker.operator(params),
                 _ => {}
             }
         }
@@ -232,14 +250,20 @@ impl Graph {
         self.nodes.iter().filter(|n| n.name == name).count() > 1
     }
 
-    /// The processor that keeps a store, and its operator.
-    pub fn keeper(&self, store: &str) -> Option<(&Node, &str)> {
-        self.nodes.iter().find_map(|node| match &node.kind {
-            Kind::Processor { operator, stores, .. } if stores.iter().any(|s| s.value == store) => {
-                Some((node, operator.as_str()))
-            }
-            _ => None,
+    /// The processor that keeps a store.
+    pub fn keeper(&self, store: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| match &node.kind {
+            Kind::Processor { stores, .. } => stores.iter().any(|s| s.value == store),
+            _ => false,
         })
+    }
+
+    /// Whether an input reads an output whose operator itself makes records of this form, and does not pass them on.
+    pub fn produces(&self, input: &Input, form: Form) -> bool {
+        let spec = self.node(&input.node).and_then(Node::spec);
+        let outputs = spec.into_iter().flat_map(|spec| &spec.outputs);
+        let mut read = outputs.filter(|output| input.output.as_deref() == Some(output.name));
+        read.any(|output| output.form == OutputForm::Always(form))
     }
 
     /// How many partitions a source or a repartition gets.

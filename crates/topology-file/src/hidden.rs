@@ -117,10 +117,17 @@ fn value_of_secret(line: &str, is_connection: bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
 
+    use operators::spec::OperatorRegistry;
+
     const MARKER: &str = "hunter2";
 
+    fn operators() -> OperatorRegistry {
+        let shipped = memory_operators::specs().into_iter().chain(operators::specs());
+        OperatorRegistry::default().with_all(shipped).unwrap()
+    }
+
     fn complaints(text: &str) -> String {
-        match crate::parse("t", text) {
+        match crate::parse("t", text, &operators()) {
             Ok(file) => panic!("sound: {file:?}"),
             Err(problems) => problems.to_string(),
         }
@@ -170,7 +177,7 @@ mod tests {
             .replace("[schema_registry] ", "[schema_registry]\nurl = \"http://u:hunter2@h\"\npassword = \"hunter2\"\n#")
             .replace("[run] ", "[run]\npostgres_url = \"postgres://u:hunter2@h/d\"\n#");
         assert_eq!(text.matches(MARKER).count(), 5);
-        let file = crate::parse("t", &text).unwrap();
+        let file = crate::parse("t", &text, &operators()).unwrap();
         assert!(!format!("{file:?}").contains(MARKER), "a panic or a log line may show it");
     }
 

@@ -18,7 +18,7 @@ pub enum Takes {
     Topic,
     /// Something like an application id: up to so many letters, digits, `.`, `_` and `-`.
     Id(usize),
-    /// One of [`super::operator::OPERATORS`].
+    /// One of the operators that the program has registered.
     Operator,
     /// Names of stores: a list, or one alone.
     Stores,
@@ -51,7 +51,7 @@ pub enum Takes {
 }
 
 /// A key of a table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Its name.
     pub name: &'static str,

@@ -238,7 +238,7 @@ pub const REPARTITION: Section = Section {
     keys: &[needed("name", Takes::Name, "\"by-memory\"", "What other nodes call it; part of the topic's name."), FROM],
 };
 
-/// An operator on its inputs.
+/// An operator on its inputs. The parameters of the operators are keys of it too: [`super::operator::processor_keys`] has all.
 pub const PROCESSOR: Section = Section {
     name: "processor",
     is_list: true,
@@ -253,55 +253,10 @@ pub const PROCESSOR: Section = Section {
             "[\"memories\"]",
             "The stores that it keeps, each described by a `[[store]]`.",
         ),
-        optional(
-            "when",
-            Takes::Expression,
-            "'value.status == \"deleted\"'",
-            "filter: which records pass: true or false.",
-        ),
-        optional("value", Takes::Expression, "\"#{ user: value.user_id }\"", "map: the new value as a whole."),
-        optional("keep", Takes::Fields, "[\"user_id\", \"metadata.lang\"]", "map: the only fields that stay."),
-        optional("drop", Takes::Fields, "[\"embedding\"]", "map: fields that go."),
-        optional(
-            "set",
-            Takes::Expressions,
-            "{ \"origin.key\" = \"key\" }",
-            "map: fields that are made, by their paths. All expressions see the record as it came.",
-        ),
-        optional(
-            "key",
-            Takes::Expression,
-            "\"value.user_id\"",
-            "rekey: the new key: a string, or `()` to leave the record out.",
-        ),
-        optional(
-            "branch",
-            Takes::Branches,
-            "[{ name = \"deletes\", when = 'value.status == \"deleted\"' }]",
-            "branch: the outputs, in order; a record goes to the first whose `when` is true, else to `otherwise`.",
-        ),
-        optional(
-            "initial",
-            Takes::Expression,
-            "\"0\"",
-            "aggregate: what stands before the first record of a key. It sees that record.",
-        ),
-        optional(
-            "add",
-            Takes::Expression,
-            "\"aggregate + value.amount\"",
-            "aggregate: what stands after a record. Beside the record it sees `aggregate`.",
-        ),
-        optional(
-            "by",
-            Takes::Expression,
-            "\"value.conflict_type\"",
-            "count: the member that counts one more; `()` counts nowhere.",
-        ),
     ],
 };
 
-/// A branch of the operator `branch`.
+/// A branch of an operator with a branch parameter, such as `branch`.
 pub const BRANCH: Section = Section {
     name: "branch",
     is_list: true,

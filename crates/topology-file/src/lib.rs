@@ -42,6 +42,7 @@ use setting::{Refusal, SPECS, Values, check_path};
 use table::{Doc, Table, beside, raw};
 use variables::Variables;
 
+use operators::spec::OperatorRegistry;
 use secret::SecretSource;
 
 /// What a topology file says.
@@ -126,24 +127,31 @@ impl fmt::Debug for SchemaRegistry {
     }
 }
 
-/// Reads a topology file's text, with the variables of this process.
+/// Reads a topology file's text, with the variables of this process and the operators of the program.
 ///
 /// # Errors
 /// All that is wrong with it, each with its place and fix.
-pub fn parse(file: &str, text: &str) -> Result<Topology, Problems> {
-    parse_with(file, text, Variables::From(&variables::of_process))
+pub fn parse(file: &str, text: &str, operators: &OperatorRegistry) -> Result<Topology, Problems> {
+    parse_with(file, text, Variables::From(&variables::of_process), operators)
 }
 
 /// Reads a text as [`parse`] does, with these variables.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_with(file: &str, text: &str, variables: Variables<'_>) -> Result<Topology, Problems> {
-    ParseOptions { variables, alone: None, scripting: None }.read(file, text)
+pub fn parse_with(
+    file: &str,
+    text: &str,
+    variables: Variables<'_>,
+    operators: &OperatorRegistry,
+) -> Result<Topology, Problems> {
+    ParseOptions { operators, variables, alone: None, scripting: None }.read(file, text)
 }
 
 /// How a text is read.
 pub struct ParseOptions<'r> {
+    /// The operators that processors can name.
+    pub operators: &'r OperatorRegistry,
     /// Where variables have their values from.
     pub variables: Variables<'r>,
     /// Where no flag will override the text, the resolvers that the program has registered: settings that do not go together are wrong
@@ -185,6 +193,7 @@ fn read(file: &str, text: &str, reading: &ParseOptions<'_>) -> Result<Topology, 
         let list = errors.iter().map(|e| not_toml(text, e)).collect();
         return Err(hidden::in_lines(text).problems(file, text, list));
     }
+    let processor_keys = operator::processor_keys(reading.operators);
     let mut doc = Doc::new(text, hidden::in_tables(text, root.get_ref()));
     variables::fill(&mut doc, root.get_mut(), reading.variables);
     let table = Table::new(&doc, root.get_ref(), "the file", 0..0).only(keys::ROOT, keys::top());
@@ -202,12 +211,12 @@ fn read(file: &str, text: &str, reading: &ParseOptions<'_>) -> Result<Topology, 
     let kafka = kafka::read(&doc, file, &table);
     let schema_registry = table.section(&keys::SCHEMA_REGISTRY).map(|t| read_registry(&t, file)).unwrap_or_default();
     let mut scripts = script::read(&doc, &table);
-    let graph = Graph::read(&doc, &table);
+    let graph = Graph::read(&doc, &table, reading.operators, &processor_keys);
     if let Some(scripting) = reading.scripting {
         script::check(&doc, file, &mut scripts, scripting, &values.scripts);
     }
     graph.check_expressions(&Checker { doc: &doc, scripting: reading.scripting, limits: values.scripts });
-    check::check(&doc, &graph, &values.resolver.application_id);
+    check::check(&doc, &graph, reading.operators, &values.resolver.application_id);
     for misfit in reading.alone.iter().flat_map(|registered| values.misfits(&script::names(&scripts, registered))) {
         doc.wrong(places.get(&misfit.key).unwrap_or(&(0..0)), misfit.code, misfit.message, misfit.fix);
     }

@@ -1,5 +1,5 @@
 //! The JSON Schema of topology files, made from what reads them: the tables and keys of [`super::keys`], the settings of
-//! [`super::setting`], the operators. It is what an editor can know; `topology check` knows the rest.
+//! [`super::setting`], the operators of the program. It is what an editor can know; `topology check` knows the rest.
 //!
 //! Draft 7, since that is what editors' TOML servers read.
 
@@ -8,26 +8,28 @@ use serde_json::{Map, Value, json};
 use super::kafka::KAFKA;
 use super::key::{Key, Section, Takes};
 use super::keys::{BRANCH, PROCESSOR, ROOT, SCRIPT, SECTIONS, SETTINGS, STRATEGIES};
-use super::operator::{OPERATORS, Operator};
+use super::operator::{description_of, key_of};
 use super::setting::{CONTAINERS, PLAIN, SPECS};
 use super::value::{self, BYTE_UNITS, TIME_UNITS};
+use operators::spec::{OperatorRegistry, OperatorSpec, Parameter};
 
-/// The schema as it stands in `schemas/topology.schema.json`.
+/// The schema of files that can name these operators; with those that are shipped, `schemas/topology.schema.json`.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn text() -> Result<String, serde_json::Error> {
-    Ok(serde_json::to_string_pretty(&schema())? + "\n")
+pub fn text(operators: &OperatorRegistry) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string_pretty(&schema(operators))? + "\n")
 }
 
 /// The schema.
-pub fn schema() -> Value {
+pub fn schema(operators: &OperatorRegistry) -> Value {
     let mut properties = Map::new();
     for key in ROOT {
         properties.insert(key.name.to_owned(), described(takes(key.takes), key.what, &[key.example]));
     }
     for section in SECTIONS {
-        properties.insert(section.name.to_owned(), table(section));
+        let one = if section.name == PROCESSOR.name { processor(operators) } else { table(section) };
+        properties.insert(section.name.to_owned(), one);
     }
     for (name, what) in SETTINGS {
         properties.insert((*name).to_owned(), settings(name, what));
@@ -87,48 +89,77 @@ fn of_toml(text: &str) -> Option<Value> {
     serde_json::to_value(table.get("value")?).ok()
 }
 
+fn property(key: &Key) -> (String, Value) {
+    let what = match key.takes {
+        Takes::Path => format!("{} A relative path starts at the folder of this file.", key.what),
+        _ => key.what.to_owned(),
+    };
+    (key.name.to_owned(), described(takes(key.takes), &what, &[key.example]))
+}
+
 fn table(section: &Section) -> Value {
-    let key = |key: &Key| {
-        let what = match key.takes {
-            Takes::Path => format!("{} A relative path starts at the folder of this file.", key.what),
-            _ => key.what.to_owned(),
-        };
+    let mut one = object(section, section.keys.iter().map(property).collect());
+    if let Some(members) = one.as_object_mut()
+        && section.name == SCRIPT.name
+    {
+        members.insert("anyOf".to_owned(), json!([{ "required": ["file"] }, { "required": ["source"] }]));
+    }
+    listed(section, one)
+}
+
+/// The table of processors, with the parameters of all operators.
+fn processor(operators: &OperatorRegistry) -> Value {
+    let own = PROCESSOR.keys.iter().map(|key| match key.takes {
+        Takes::Operator => {
+            let known = operators.iter().map(|op| json!({ "const": op.name, "description": op.description }));
+            let known = or_variable(json!({ "oneOf": known.collect::<Vec<_>>() }));
+            (key.name.to_owned(), described(known, key.what, &[key.example]))
+        }
+        _ => property(key),
+    });
+    let parameter = |(parameter, operators): (&Parameter, Vec<&OperatorSpec>)| {
+        let (key, what) = (key_of(parameter), description_of(parameter.name, &operators));
         (key.name.to_owned(), described(takes(key.takes), &what, &[key.example]))
     };
-    let properties: Map<String, Value> = section.keys.iter().map(key).collect();
+    let properties = own.chain(operators.parameters().into_iter().map(parameter)).collect();
+    let mut one = object(&PROCESSOR, properties);
+    if let Some(members) = one.as_object_mut() {
+        members.insert("allOf".to_owned(), by_operator(operators));
+    }
+    listed(&PROCESSOR, one)
+}
+
+fn object(section: &Section, properties: Map<String, Value>) -> Value {
     let required: Vec<&str> = section.keys.iter().filter(|key| key.needed).map(|key| key.name).collect();
     let mut one = json!({ "type": "object", "additionalProperties": false, "properties": properties });
-    if let Some(members) = one.as_object_mut() {
-        if !required.is_empty() {
-            members.insert("required".to_owned(), required.into());
-        }
-        if section.name == PROCESSOR.name {
-            members.insert("allOf".to_owned(), operators());
-        }
-        if section.name == SCRIPT.name {
-            members.insert("anyOf".to_owned(), json!([{ "required": ["file"] }, { "required": ["source"] }]));
-        }
+    if let (Some(members), false) = (one.as_object_mut(), required.is_empty()) {
+        members.insert("required".to_owned(), required.into());
     }
+    one
+}
+
+fn listed(section: &Section, one: Value) -> Value {
     if !section.is_list {
         return described(one, section.what, &[]);
     }
     described(json!({ "type": "array", "minItems": 1, "items": one }), section.what, &[])
 }
 
-/// An operator that keeps stores must be given them; each is told by its own keys and no other's.
-fn operators() -> Value {
-    let of_operators = || OPERATORS.iter().flat_map(|op| op.keys.iter().map(|(key, _)| *key));
-    let one = |op: &Operator| {
-        let needed = op.keys.iter().filter(|(_, needed)| *needed).map(|(key, _)| *key);
-        let required: Vec<&str> = needed.chain((op.stores > 0).then_some("stores")).collect();
-        let foreign = of_operators().filter(|key| !op.keys.iter().any(|(own, _)| own == key));
-        let foreign: Map<String, Value> = foreign.map(|key| (key.to_owned(), false.into())).collect();
+/// An operator that keeps stores must have them; each has its own parameters and no other's.
+fn by_operator(operators: &OperatorRegistry) -> Value {
+    let one = |op: &OperatorSpec| {
+        let required = op.parameters.iter().filter(|own| own.is_required).map(|own| own.name);
+        let required: Vec<&str> = required.chain((op.stores > 0).then_some("stores")).collect();
+        let all = operators.parameters();
+        let foreign = all.iter().map(|(parameter, _)| parameter.name).filter(|name| op.parameter(name).is_none());
+        let foreign: Map<String, Value> = foreign.map(|name| (name.to_owned(), false.into())).collect();
         let mut then = json!({ "properties": foreign });
         if let Some(members) = then.as_object_mut() {
             if !required.is_empty() {
                 members.insert("required".to_owned(), required.into());
-            } else if !op.keys.is_empty() {
-                let any: Vec<Value> = op.keys.iter().map(|(key, _)| json!({ "required": [key] })).collect();
+            }
+            if op.without_parameters.is_some() {
+                let any: Vec<Value> = op.parameters.iter().map(|own| json!({ "required": [own.name] })).collect();
                 members.insert("anyOf".to_owned(), any.into());
             }
         }
@@ -137,7 +168,7 @@ fn operators() -> Value {
             "then": then
         })
     };
-    OPERATORS.iter().map(one).collect()
+    operators.iter().map(one).collect()
 }
 
 fn settings(section: &str, what: &str) -> Value {
@@ -194,10 +225,8 @@ fn takes(takes: Takes) -> Value {
         Takes::Name => or_variable(text_like(format!("^{name}$"))),
         Takes::Topic => or_variable(text_like("^[A-Za-z0-9._-]{1,249}$".to_owned())),
         Takes::Id(most) => or_variable(text_like(format!("^[A-Za-z0-9._-]{{1,{most}}}$"))),
-        Takes::Operator => {
-            let known = OPERATORS.iter().map(|op| json!({ "const": op.name, "description": op.what }));
-            or_variable(json!({ "oneOf": known.collect::<Vec<_>>() }))
-        }
+        // The table of processors lists the operators that it can name.
+        Takes::Operator => or_variable(json!({ "type": "string" })),
         Takes::Stores => one_or_list(or_variable(text_like(format!("^{name}$"))), 0),
         Takes::Inputs => one_or_list(or_variable(text_like(format!(r"^{name}(\.{name})?$"))), 1),
         Takes::Expression => text_like(r"\S".to_owned()),

@@ -89,7 +89,7 @@ pub struct Table<'d, 't> {
     pub what: String,
     /// Its place.
     pub span: Range<usize>,
-    keys: &'static [Key],
+    keys: &'d [Key],
     known: Vec<&'static str>,
 }
 
@@ -100,12 +100,12 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// Notes every key that is none of `known`, and what is missing of those of `keys` that must be there.
-    pub fn only(self, keys: &'static [Key], known: Vec<&'static str>) -> Self {
+    pub fn only(self, keys: &'d [Key], known: Vec<&'static str>) -> Self {
         self.only_or(keys, known, |_| false)
     }
 
     /// The same, where some keys have no name of ours: `others` knows them.
-    pub fn only_or(mut self, keys: &'static [Key], known: Vec<&'static str>, others: fn(&str) -> bool) -> Self {
+    pub fn only_or(mut self, keys: &'d [Key], known: Vec<&'static str>, others: fn(&str) -> bool) -> Self {
         (self.keys, self.known) = (keys, known);
         for key in self.unknown().filter(|key| !others(key.get_ref())) {
             let name: &str = key.get_ref();
@@ -156,7 +156,7 @@ impl<'d, 't> Table<'d, 't> {
         self.key(name).map_or("…", |key| key.example)
     }
 
-    fn key(&self, name: &str) -> Option<&'static Key> {
+    fn key(&self, name: &str) -> Option<&'d Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 
@@ -324,7 +324,11 @@ impl<'d, 't> Table<'d, 't> {
 
     /// The tables of a section that there may be several of, in the file's order, and whether all could be read.
     pub fn sections(&self, section: &'static Section) -> (Vec<Table<'d, 't>>, bool) {
-        let name = section.name;
+        self.tables(section.name, section.keys)
+    }
+
+    /// The tables of the list under `name`, with these keys, as [`Table::sections`] reads them.
+    pub fn tables(&self, name: &'static str, keys: &'d [Key]) -> (Vec<Table<'d, 't>>, bool) {
         let outer = self.what.strip_prefix("[[").and_then(|what| what.strip_suffix("]]"));
         let what = outer.map_or(format!("[[{name}]]"), |outer| format!("[[{outer}.{name}]]"));
         let Some(v) = self.value(name) else { return (Vec::new(), !self.has(name)) };
@@ -337,7 +341,7 @@ impl<'d, 't> Table<'d, 't> {
         let open = |v: &'t Spanned<DeValue<'t>>| match v.get_ref() {
             DeValue::Table(t) => {
                 let table = Table::new(self.doc, t, what.clone(), v.span());
-                Some(table.only(section.keys, names(section.keys)))
+                Some(table.only(keys, names(keys)))
             }
             _ => {
                 self.wrong_type(name, v, "a table", "[{ name = \"…\" }]");

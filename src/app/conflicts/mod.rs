@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
-use super::{CommandError, rights, settings};
+use super::{CommandError, Program, rights, settings};
 use crate::config::Topology as File;
 use crate::edges::cli::{ConflictsAction, ConflictsTarget, Purpose, ResolveArgs};
 use crate::edges::kafka::KafkaSettings;
@@ -29,11 +29,11 @@ const MEMORY: u64 = 96 << 20;
 const FINISH: Duration = Duration::from_secs(60);
 
 /// Lists, shows or settles.
-pub fn conflicts(action: &ConflictsAction) -> Result<(), CommandError> {
+pub fn conflicts(action: &ConflictsAction, program: &Program) -> Result<(), CommandError> {
     match action {
-        ConflictsAction::List(args) => show::list(&Topics::of(&args.target, "list")?, args),
-        ConflictsAction::Show(args) => show::show(&Topics::of(&args.target, "show")?, args),
-        ConflictsAction::Resolve(args) => resolve(&Topics::of(&args.target, "resolve")?, args),
+        ConflictsAction::List(args) => show::list(&Topics::of(&args.target, "list", program)?, args),
+        ConflictsAction::Show(args) => show::show(&Topics::of(&args.target, "show", program)?, args),
+        ConflictsAction::Resolve(args) => resolve(&Topics::of(&args.target, "resolve", program)?, args),
     }
 }
 
@@ -51,8 +51,8 @@ struct Topics {
 }
 
 impl Topics {
-    fn of(target: &ConflictsTarget, action: &str) -> Result<Topics, CommandError> {
-        let file = settings::read(&target.topology)?;
+    fn of(target: &ConflictsTarget, action: &str, program: &Program) -> Result<Topics, CommandError> {
+        let file = settings::read(&target.topology, program)?;
         let kafka = kafka::settings(&target.kafka, Some(&file), "conflicts", Memory::share(MEMORY, 1))?;
         let reader = ChangelogReader::new(&kafka)?;
         let admin = ClusterAdmin::new(&kafka, &reader)?;

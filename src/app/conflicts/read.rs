@@ -7,8 +7,8 @@ use anyhow::{Context as _, anyhow};
 
 use super::Topics;
 use crate::config::Topology as File;
-use crate::config::graph::Kind;
 use crate::memories::settlement::Conflict;
+use crate::operators::spec::Form;
 use crate::streams::record::TopicPartition;
 use mirror::ports::LogRecord;
 
@@ -78,13 +78,8 @@ pub fn all(topics: &Topics, keeps: &dyn Fn(&Conflict<'_>) -> bool) -> anyhow::Re
 
 /// The topics that conflict records go to.
 pub fn names(file: &File) -> Vec<String> {
-    let is_resolver = |name: &str| {
-        let node = file.graph.node(name).map(|node| &node.kind);
-        matches!(node, Some(Kind::Processor { operator, .. }) if operator == "resolve")
-    };
-    let takes =
-        |input: &crate::config::graph::Input| input.output.as_deref() == Some("conflicts") && is_resolver(&input.node);
-    let sinks = file.graph.sinks().filter(|(node, ..)| node.from.iter().any(takes));
+    let graph = &file.graph;
+    let sinks = graph.sinks().filter(|(node, ..)| node.from.iter().any(|input| graph.produces(input, Form::Conflict)));
     sinks.map(|(_, topic, _)| topic.to_owned()).collect()
 }
 

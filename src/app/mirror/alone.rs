@@ -10,7 +10,7 @@ use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, setting
 use crate::app::metrics_page::of_mirrors;
 use crate::app::rotation::{Rotation, Watched};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{CommandError, Custom, http, kafka, registry, rights};
+use crate::app::{CommandError, Program, http, kafka, registry, rights};
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::cli::{MirrorRunArgs, Purpose};
 use crate::edges::http::{Family, InstanceStatus};
@@ -25,9 +25,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(9);
 const SHOW: Duration = Duration::from_secs(1);
 
 /// Mirrors until a signal.
-pub fn run(args: &MirrorRunArgs, custom: &Custom) -> Result<(), CommandError> {
+pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
-    let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
+    let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
     let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     // The file's address is that of `run`, which may well run on this machine with the same file.

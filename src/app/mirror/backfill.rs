@@ -8,7 +8,7 @@ use anyhow::anyhow;
 
 use super::{Alone, Mirrors, kept, require_topics, reread, sinks};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{CommandError, Custom, kafka, registry, rights};
+use crate::app::{CommandError, Program, kafka, registry, rights};
 use crate::edges::cli::terminal::Progress;
 use crate::edges::cli::{BackfillArgs, BackfillFrom, Purpose};
 use crate::edges::kafka::KafkaSettings;
@@ -33,9 +33,9 @@ struct Goal {
 }
 
 /// Fills the tables.
-pub fn backfill(args: &BackfillArgs, custom: &Custom) -> Result<(), CommandError> {
+pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
-    let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
+    let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
     if args.from == BackfillFrom::Unread {
         return reread::reread(&args.target.registry, &file, &database);
     }

@@ -17,15 +17,16 @@ use anyhow::{Context as _, anyhow};
 pub use place::database;
 
 use super::kafka::{self, Memory};
-use super::{CommandError, Custom, settings};
+use super::{CommandError, Program, settings};
 use crate::config::Topology as File;
 use crate::config::format::Format;
-use crate::config::graph::{Kind, Node, logs_of};
+use crate::config::graph::{Input, Kind, Node, logs_of};
 use crate::edges::cli::{KafkaArgs, MigrateArgs, MirrorAction, MirrorTarget};
 use crate::edges::kafka::KafkaSettings;
 use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
 use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
 use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
+use crate::operators::spec::Form;
 use crate::streams::ports::{Admin, Codec, TopicInfo};
 use mirror::ports::{RowMapper, Stop};
 use mirror::{Mirror, MirrorSettings, MirrorStatus};
@@ -36,18 +37,18 @@ pub const GROUP: &str = "mirror";
 const CHECK_LIMIT: Duration = Duration::from_secs(3);
 
 /// `helixstream mirror`.
-pub fn mirror(action: &MirrorAction, custom: &Custom) -> Result<(), CommandError> {
+pub fn mirror(action: &MirrorAction, program: &Program) -> Result<(), CommandError> {
     match action {
-        MirrorAction::Run(args) => alone::run(args, custom),
-        MirrorAction::Verify(args) => verify::verify(args, custom),
-        MirrorAction::Backfill(args) => backfill::backfill(args, custom),
-        MirrorAction::Migrate(args) => migrate(args, custom),
+        MirrorAction::Run(args) => alone::run(args, program),
+        MirrorAction::Verify(args) => verify::verify(args, program),
+        MirrorAction::Backfill(args) => backfill::backfill(args, program),
+        MirrorAction::Migrate(args) => migrate(args, program),
     }
 }
 
 /// `helixstream mirror migrate`: what a mirror does when it starts, for those whose mirror may not.
-fn migrate(args: &MigrateArgs, custom: &Custom) -> Result<(), CommandError> {
-    let file = settings::load(&args.topology, None, custom)?;
+fn migrate(args: &MigrateArgs, program: &Program) -> Result<(), CommandError> {
+    let file = settings::load(&args.topology, None, program)?;
     let database = named(database(&args.postgres, &file)?)?;
     let Migrated { from, to, run } = database.migrate()?;
     match run {
@@ -85,7 +86,7 @@ pub fn refuse_foreign_tables(database: &Database) -> Result<(), CommandError> {
 
 /// The topics whose records are decoded as events.
 pub fn event_sources(file: &File) -> Vec<String> {
-    let is_decode = |node: &&Node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == "decode");
+    let is_decode = |node: &&Node| node.spec().is_some_and(|spec| spec.produces(Form::Event));
     let decoded: Vec<&Node> = file.graph.nodes.iter().filter(is_decode).flat_map(|n| logs_of(&file.graph, n)).collect();
     let sources = file.graph.sources().filter(|(node, ..)| decoded.iter().any(|log| log.name == node.name));
     sources.map(|(_, topic, _)| topic.to_owned()).collect()
@@ -99,8 +100,8 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(target: &MirrorTarget, custom: &Custom) -> Result<Alone, CommandError> {
-        let file = settings::load(&target.topology, target.application_id.as_deref(), custom)?;
+    fn new(target: &MirrorTarget, program: &Program) -> Result<Alone, CommandError> {
+        let file = settings::load(&target.topology, target.application_id.as_deref(), program)?;
         let database = named(database(&target.postgres, &file)?)?;
         // Names the clients in the broker's logs; members that come and go share no identity over a restart.
         let instance = format!("mirror-{}", uuid::Uuid::new_v4().simple());
@@ -145,15 +146,14 @@ fn kept(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Kept> {
     });
     let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()).of(encodings));
     let mut all = vec![Kept { group: GROUP.to_owned(), topics: events, rows }];
-    let outputs: [(&str, Arc<dyn RowMapper>); 2] = [
-        ("snapshots", Arc::new(SnapshotRows::new(codec.cloned()))),
-        ("conflicts", Arc::new(ConflictRows::new(codec.cloned()))),
+    // Snapshots of users differ from those of memories by their header, so that both may have the same topic.
+    let outputs: [(&str, &[Form], Arc<dyn RowMapper>); 2] = [
+        ("snapshots", &[Form::Memory, Form::UserSnapshot], Arc::new(SnapshotRows::new(codec.cloned()))),
+        ("conflicts", &[Form::Conflict], Arc::new(ConflictRows::new(codec.cloned()))),
     ];
-    for (output, rows) in outputs {
-        let mut topics = topics(file, ("resolve", output));
-        if output == "snapshots" {
-            // Told from the others by their header, so that they may have the same topic.
-            topics.extend(self::topics(file, ("user_snapshots", output)));
+    for (output, forms, rows) in outputs {
+        let mut topics: Vec<String> = forms.iter().flat_map(|form| topics(file, *form, output)).collect();
+        if forms.len() > 1 {
             topics.sort();
             topics.dedup();
         }
@@ -201,20 +201,18 @@ pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -
     Ok(Sinks(kept(file, codec).into_iter().map(sink).collect::<Result<_, CommandError>>()?))
 }
 
-/// The topics that take an output of an operator, and nothing else of it: records of both on one topic have no place in one
+/// The topics that take the output of an operator which has this form, and no other output of the operator: records of both on one topic have no place in one
 /// table. Those in Avro where there is none in JSON, which say the same; what HelixAgent's nodes read says less than a row has.
-fn topics(file: &File, (of, output): (&str, &str)) -> Vec<String> {
-    let is_it = |name: &str| {
-        let mut nodes = file.graph.nodes.iter().filter(|node| node.name == name);
-        nodes.any(|node| matches!(&node.kind, Kind::Processor { operator, .. } if operator == of))
-    };
+fn topics(file: &File, form: Form, output: &str) -> Vec<String> {
+    let graph = &file.graph;
+    let spec = |input: &Input| graph.node(&input.node).and_then(Node::spec).filter(|spec| spec.produces(form));
     let (mut json, mut avro) = (Vec::new(), Vec::new());
-    for (node, topic, _) in file.graph.sinks() {
-        let of_operator = || node.from.iter().filter(|input| is_it(&input.node));
-        let takes = |input: &crate::config::graph::Input| input.output.as_deref() == Some(output);
-        if !of_operator().any(takes) {
+    for (node, topic, _) in graph.sinks() {
+        let of_operator = || node.from.iter().filter(|input| spec(input).is_some());
+        let is_of_form = |input: &Input| graph.produces(input, form);
+        let Some(of) = node.from.iter().filter(|input| is_of_form(input)).find_map(spec) else {
             continue;
-        }
+        };
         let topics = match &node.kind {
             Kind::Sink { format: Format::Json, .. } => &mut json,
             Kind::Sink { format: Format::Avro, .. } => &mut avro,
@@ -226,12 +224,13 @@ fn topics(file: &File, (of, output): (&str, &str)) -> Vec<String> {
                 continue;
             }
         };
-        if of_operator().all(takes) {
+        if of_operator().all(is_of_form) {
             topics.push(topic.to_owned());
         } else {
             tracing::warn!(
                 code = "HS4053",
-                "topic {topic} receives several outputs of `{of}`, so its {output} are not mirrored"
+                "topic {topic} receives several outputs of `{}`, so its {output} are not mirrored",
+                of.name
             );
         }
     }

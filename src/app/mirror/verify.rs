@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::compare::{Difference, LastOfKey, each};
 use super::{Alone, Kept, kept, require_topics};
-use crate::app::{CommandError, Custom, kafka, rights};
+use crate::app::{CommandError, Program, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
 use crate::edges::cli::{Purpose, VerifyArgs};
 use crate::edges::kafka::admin::ClusterAdmin;
@@ -70,8 +70,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 }
 
 /// Compares, prints a line for each partition, and fails when one differs.
-pub fn verify(args: &VerifyArgs, custom: &Custom) -> Result<(), CommandError> {
-    let Alone { file, database, kafka } = Alone::new(&args.target, custom)?;
+pub fn verify(args: &VerifyArgs, program: &Program) -> Result<(), CommandError> {
+    let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
     let chosen = choose(kept(&file, None), args)?;
     let mut tables = MirrorTables::new(&database)?;
     let topics: Vec<String> = chosen.iter().flat_map(|kept| kept.topics.clone()).collect();

@@ -10,6 +10,7 @@ use super::mirror;
 use crate::config::Topology as File;
 use crate::config::graph::Kind;
 use crate::edges::cli::Purpose;
+use crate::operators::spec::Form;
 use crate::streams::ports::rights::{Operation, Resource, Right};
 use crate::streams::topology::{TopicRef, changelog_topic};
 
@@ -207,13 +208,8 @@ fn settlements(names: &Names<'_>) -> Vec<Need> {
 /// A node that asks publishes on a source and reads the answer from the topics of resolved memories.
 fn sync_request(names: &Names<'_>) -> Vec<Need> {
     let write = names.sources().into_iter().map(|topic| Need::topic(Operation::Write, topic, "publishes the request"));
-    let is_resolver = |name: &str| {
-        let node = names.file.graph.node(name).map(|node| &node.kind);
-        matches!(node, Some(Kind::Processor { operator, .. }) if operator == "resolve")
-    };
-    let answers = names.file.graph.sinks().filter(|(node, ..)| {
-        node.from.iter().any(|input| input.output.as_deref() == Some("snapshots") && is_resolver(&input.node))
-    });
+    let graph = &names.file.graph;
+    let answers = graph.sinks().filter(|(node, ..)| node.from.iter().any(|input| graph.produces(input, Form::Memory)));
     let answers = distinct(answers.map(|(_, topic, _)| topic));
     let read = answers.iter().map(|topic| Need::topic(Operation::Read, topic, "reads the answer"));
     write.chain(read).collect()

@@ -291,7 +291,7 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
         let described = file.graph.stores.iter().find(|store| store.name == *name);
         Store {
             name: name.clone(),
-            processor: file.graph.keeper(name).map(|(node, _)| node.name.clone()).unwrap_or_default(),
+            processor: file.graph.keeper(name).map(|node| node.name.clone()).unwrap_or_default(),
             changelog: Topic { topic: changelog_topic(application_id, name), partitions: source.partitions },
             standby: described.map_or(0, |store| store.standby),
             kind: kind_name(described.map_or(StoreKind::default(), |store| store.kind)),
@@ -323,7 +323,7 @@ fn sink_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
 
 fn processor_role(node: Option<&FileNode>) -> Role {
     match node.map(|node| &node.kind) {
-        Some(Kind::Processor { operator, stores, params }) => Role::Processor {
+        Some(Kind::Processor { operator, stores, params, .. }) => Role::Processor {
             operator: operator.clone(),
             stores: stores.iter().map(|store| store.value.clone()).collect(),
             params: params.shown().into_iter().map(|(key, text)| ParamText { key, text }).collect(),

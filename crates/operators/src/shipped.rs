@@ -1,0 +1,187 @@
+//! The specifications of the operators of this crate.
+
+use std::sync::Arc;
+
+use super::spec::{
+    BuildError, Form, OperatorContext, OperatorSpec, OutputForm, OutputSpec, Parameter, ParameterKind,
+    ProcessorSupplier, RetentionSupport,
+};
+use super::{Aggregate, Branch, Filter, Fold, Map, MapFields, Rekey};
+use streams::processor::Retained;
+
+const MADE: OutputForm = OutputForm::Always(Form::Json);
+const OTHERWISE: &str = "otherwise";
+
+/// The operators of this crate.
+pub fn specs() -> Vec<OperatorSpec> {
+    vec![filter(), map(), rekey(), branch(), aggregate(), count()]
+}
+
+fn filter() -> OperatorSpec {
+    let build = |context: &dyn OperatorContext| {
+        let (name, input, when) = (context.name().to_owned(), context.input()?, context.expressions(&["when"])?);
+        let records = context.output("records")?;
+        Ok(ProcessorSupplier::new(move || {
+            let (name, records) = (name.clone(), records.clone());
+            Filter { name, input: input.clone(), when: when.clone(), records }
+        }))
+    };
+    OperatorSpec {
+        parameters: vec![Parameter::required(
+            "when",
+            ParameterKind::Expression,
+            "'value.status == \"deleted\"'",
+            "which records pass: true or false.",
+        )],
+        ..OperatorSpec::new("filter", "passes on the records for which `when` is true", build)
+    }
+}
+
+fn map() -> OperatorSpec {
+    let build = |context: &dyn OperatorContext| {
+        let fields = Arc::new(MapFields {
+            has_value: context.has("value"),
+            keep: context.paths("keep"),
+            drop: context.paths("drop"),
+            set: context.paths("set"),
+        });
+        let expressions = context.expressions(&["value", "set"])?;
+        let (input, records) = (context.input()?, context.output("records")?);
+        Ok(ProcessorSupplier::new(move || {
+            let (fields, expressions) = (fields.clone(), expressions.clone());
+            Map { input: input.clone(), fields, expressions, records: records.clone() }
+        }))
+    };
+    let parameters = vec![
+        Parameter::optional(
+            "value",
+            ParameterKind::Expression,
+            "\"#{ user: value.user_id }\"",
+            "the new value as a whole.",
+        ),
+        Parameter::optional(
+            "keep",
+            ParameterKind::Fields,
+            "[\"user_id\", \"metadata.lang\"]",
+            "the only fields that stay.",
+        ),
+        Parameter::optional("drop", ParameterKind::Fields, "[\"embedding\"]", "fields that go."),
+        Parameter::optional(
+            "set",
+            ParameterKind::Expressions,
+            "{ \"origin.key\" = \"key\" }",
+            "fields that are made, by their paths. All expressions see the record as it came.",
+        ),
+    ];
+    OperatorSpec {
+        parameters,
+        outputs: vec![OutputSpec::required("records", MADE)],
+        without_parameters: Some("changes nothing"),
+        ..OperatorSpec::new(
+            "map",
+            "changes the value of records: `value` as a whole, then only `keep`, without `drop`, with `set`",
+            build,
+        )
+    }
+}
+
+fn rekey() -> OperatorSpec {
+    let build = |context: &dyn OperatorContext| {
+        let (name, input, key) = (context.name().to_owned(), context.input()?, context.expressions(&["key"])?);
+        let records = context.output("records")?;
+        Ok(ProcessorSupplier::new(move || {
+            let (name, records) = (name.clone(), records.clone());
+            Rekey { name, input: input.clone(), key: key.clone(), records }
+        }))
+    };
+    OperatorSpec {
+        parameters: vec![Parameter::required(
+            "key",
+            ParameterKind::Expression,
+            "\"value.user_id\"",
+            "the new key: a string, or `()` to leave the record out.",
+        )],
+        ..OperatorSpec::new("rekey", "sets another `key`; `()` leaves a record out", build)
+    }
+}
+
+fn branch() -> OperatorSpec {
+    let build = |context: &dyn OperatorContext| {
+        let when = context.expressions(&["branch"])?;
+        let outputs = context.branches().iter().map(|name| context.output(name)).collect::<Result<Vec<_>, _>>()?;
+        let (name, input, otherwise) = (context.name().to_owned(), context.input()?, context.output(OTHERWISE)?);
+        Ok(ProcessorSupplier::new(move || {
+            let (name, input, when) = (name.clone(), input.clone(), when.clone());
+            Branch { name, input, when, outputs: outputs.clone(), otherwise: otherwise.clone() }
+        }))
+    };
+    OperatorSpec {
+        parameters: vec![Parameter::required(
+            "branch",
+            ParameterKind::Branches,
+            "[{ name = \"deletes\", when = 'value.status == \"deleted\"' }]",
+            "the outputs, in order; a record goes to the first whose `when` is true, else to `otherwise`.",
+        )],
+        outputs: vec![OutputSpec {
+            description: "records that match no branch",
+            ..OutputSpec::optional(OTHERWISE, OutputForm::Same)
+        }],
+        ..OperatorSpec::new("branch", "sends each record to the first `branch` whose `when` is true", build)
+    }
+}
+
+fn aggregate() -> OperatorSpec {
+    let parameters = vec![
+        Parameter::required(
+            "initial",
+            ParameterKind::Expression,
+            "\"0\"",
+            "what stands before the first record of a key. It sees that record.",
+        ),
+        Parameter::required(
+            "add",
+            ParameterKind::AggregateExpression,
+            "\"aggregate + value.amount\"",
+            "what stands after a record. Beside the record it sees `aggregate`.",
+        ),
+    ];
+    let build = |context: &dyn OperatorContext| {
+        let (initial, add) = (context.expressions(&["initial"])?, context.expressions(&["add"])?);
+        folding(context, Fold::Expressions { initial, add })
+    };
+    let description = "stores an aggregate of the records of each key: `initial`, then `add` for each record";
+    OperatorSpec { parameters, ..aggregates(OperatorSpec::new("aggregate", description, build)) }
+}
+
+fn count() -> OperatorSpec {
+    let parameters = vec![Parameter::required(
+        "by",
+        ParameterKind::Expression,
+        "\"value.conflict_type\"",
+        "the member that counts one more; `()` counts nowhere.",
+    )];
+    let build = |context: &dyn OperatorContext| folding(context, Fold::Count { by: context.expressions(&["by"])? });
+    let description = "stores an object of counts for each key, by the result of `by` for each record";
+    OperatorSpec { parameters, ..aggregates(OperatorSpec::new("count", description, build)) }
+}
+
+/// An operator that keeps one JSON value for each key.
+fn aggregates(spec: OperatorSpec) -> OperatorSpec {
+    OperatorSpec {
+        outputs: vec![OutputSpec::required("aggregates", MADE)],
+        stores: 1,
+        retention: RetentionSupport::Supported,
+        is_keyed: true,
+        ..spec
+    }
+}
+
+fn folding(context: &dyn OperatorContext, fold: Fold) -> Result<ProcessorSupplier, BuildError> {
+    let (name, input) = (context.name().to_owned(), context.input()?);
+    let (aggregates, store) = (context.output("aggregates")?, context.store()?);
+    Ok(ProcessorSupplier::new(move || {
+        let (name, input, fold, aggregates) = (name.clone(), input.clone(), fold.clone(), aggregates.clone());
+        let rows = Retained::new(&store.name, store.retention);
+        Aggregate { name, input, fold, rows, forgets: store.retention.is_some(), aggregates }
+    }))
+}
