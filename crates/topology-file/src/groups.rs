@@ -15,7 +15,7 @@ pub struct Runtime {
     pub transaction_timeout: Duration,
     /// Kafka's `session.timeout.ms`.
     pub session_timeout: Duration,
-    /// How long a transient error is tried again before it stops the task.
+    /// Time for which a task retries after a transient error before it stops.
     pub task_timeout: Duration,
     /// How long to wait for a broker at start.
     pub broker_timeout: Duration,

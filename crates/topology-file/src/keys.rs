@@ -14,13 +14,13 @@ const PARTITIONS: Key = needed(
     "partitions",
     Takes::Count(MAX_PARTITIONS),
     "6",
-    "How many partitions `helixstream topics create` gives it.",
+    "Number of partitions with which `helixstream topics create` creates the topic.",
 );
 const FROM: Key = needed(
     "from",
     Takes::Inputs,
     "[\"decode.events\"]",
-    "Whom it takes records from: a source or repartition by its name, an output of a processor as `processor.output`.",
+    "Inputs of the node: the name of a source or a repartition, or an output of a processor as `processor.output`.",
 );
 
 /// Keys of the file itself.
@@ -34,10 +34,10 @@ pub const ROOT: &[Key] = &[needed(
 /// Tables of settings, whose keys are those of [`super::setting::SPECS`], and what they are for.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("resolver", "How conflicts are resolved. `--set KEY=VALUE` overrides it."),
-    ("limits", "What is accepted and emitted. `--set KEY=VALUE` overrides it."),
+    ("limits", "Limits of the records that are accepted and emitted. `--set KEY=VALUE` overrides it."),
     ("runtime", "How the engine runs. `--set KEY=VALUE` overrides it."),
     ("snapshots", "When user snapshots are emitted. `--set KEY=VALUE` overrides it."),
-    ("mirror", "What the mirror in Postgres keeps. `--set KEY=VALUE` overrides it."),
+    ("mirror", "Retention and partitions of the mirror in Postgres. `--set KEY=VALUE` overrides it."),
 ];
 
 /// The table of strategies in `[resolver]`, and what it is for.
@@ -49,39 +49,45 @@ pub const STRATEGIES: (&str, &str) = (
 /// Who may use the state folders.
 pub const STATE_ACCESS: &str = "owner, group_read, group_write";
 
-/// What the flags of `helixstream run` default to.
+/// Defaults of the flags of `helixstream run`.
 pub const RUN: Section = Section {
     name: "run",
     is_list: false,
-    what: "What the flags of `helixstream run` default to.",
+    what: "Defaults of the flags of `helixstream run`.",
     keys: &[
-        optional("bootstrap_servers", Takes::Text, "\"localhost:9092\"", "Brokers to ask first, separated by commas."),
+        optional("bootstrap_servers", Takes::Text, "\"localhost:9092\"", "Bootstrap servers, separated by commas."),
         optional(
             "state_dir",
             Takes::Path,
             "\"/var/lib/helixstream\"",
-            "Folder of the state. Without it: `state` in the working folder.",
+            "Folder of the state. The default is `state` in the working folder.",
         ),
-        optional("threads", Takes::Count(1024), "2", "Stream threads."),
+        optional("threads", Takes::Count(1024), "2", "Number of stream threads."),
         optional(
             "state_access",
             Takes::Choice(STATE_ACCESS),
             "\"group_write\"",
-            "Who may use the state folders that are made: this user (0700), its group to read (0750), or its group (0770).",
+            "Access to the state folders that are created: this user (0700), its group to read (0750), or its group \
+             (0770).",
         ),
         optional(
             "http_listen",
             Takes::Text,
             "\"8080\"",
-            "Where /live, /ready and /metrics are served; a port alone means 127.0.0.1.",
+            "Address at which /live, /ready and /metrics are served; a port alone means 127.0.0.1.",
         ),
-        optional("http_token_file", Takes::Path, "\"tokens\"", "Tokens that everything but /live and /ready asks for."),
+        optional(
+            "http_token_file",
+            Takes::Path,
+            "\"tokens\"",
+            "File of the tokens that every path except /live and /ready requires.",
+        ),
         optional(
             "http_hosts",
             Takes::Text,
             "\"helixstream-1,localhost\"",
-            "Hosts that requests may name, separated by commas, besides localhost and addresses. Without it every host, but on 127.0.0.1 without \
-             tokens.",
+            "Host names that requests may use, separated by commas, besides localhost and IP addresses. By default \
+             every name is allowed, except on 127.0.0.1 without tokens.",
         ),
         optional("http_tls_cert", Takes::Path, "\"server.pem\"", "Certificate that HTTPS is served with."),
         optional("http_tls_key", Takes::Path, "\"server.key\"", "Private key of the certificate."),
@@ -89,7 +95,7 @@ pub const RUN: Section = Section {
             "postgres_url",
             Takes::Secret,
             "\"postgres://user@localhost/helixstream\"",
-            "Postgres of the mirror; without it there is none.",
+            "URL of the mirror's Postgres; without it there is no mirror.",
         ),
         optional(
             "postgres_url_file",
@@ -119,7 +125,12 @@ pub const SCHEMA_REGISTRY: Section = Section {
     is_list: false,
     what: "The schema registry (Confluent's REST API), by which Avro is read and written.",
     keys: &[
-        optional("url", Takes::Secret, "\"http://localhost:8081\"", "Its address; without one Avro is not read."),
+        optional(
+            "url",
+            Takes::Secret,
+            "\"http://localhost:8081\"",
+            "URL of the registry; without it Avro is not read.",
+        ),
         optional(
             "subject_names",
             Takes::Choice(SUBJECT_NAMES),
@@ -151,7 +162,7 @@ pub const SCHEMA_REGISTRY: Section = Section {
             "\"/run/secrets/registry-client-secret\"",
             "File that holds the secret of the OAuth client.",
         ),
-        optional("oauth_scope", Takes::Text, "\"schema-registry\"", "Scope of OAuth, where the issuer wants one."),
+        optional("oauth_scope", Takes::Text, "\"schema-registry\"", "Scope of OAuth, where the issuer requires one."),
         optional(
             "ca_file",
             Takes::Path,
@@ -199,32 +210,34 @@ pub const SUBJECT_NAMES: &str = "TopicNameStrategy, RecordNameStrategy, TopicRec
 pub const DEAD_LETTERS: Section = Section {
     name: "dead_letters",
     is_list: false,
-    what: "Where records go that cannot be processed, whole, with the reason in their headers.",
-    keys: &[needed("topic", Takes::Topic, "\"helixagent.memory.dead-letters\"", "The topic."), PARTITIONS],
+    what: "The dead-letter topic: records that cannot be processed are sent there unchanged, with the reason in \
+           their headers.",
+    keys: &[needed("topic", Takes::Topic, "\"helixagent.memory.dead-letters\"", "Name of the topic."), PARTITIONS],
 };
 
 /// A topic that records come from.
 pub const SOURCE: Section = Section {
     name: "source",
     is_list: true,
-    what: "A topic that records come from.",
+    what: "A topic that records are read from.",
     keys: &[
-        needed("name", Takes::Name, "\"events\"", "What other nodes call it."),
-        needed("topic", Takes::Topic, "\"helixagent.memory.events\"", "The topic."),
+        needed("name", Takes::Name, "\"events\"", "Name by which other nodes refer to it."),
+        needed("topic", Takes::Topic, "\"helixagent.memory.events\"", "Name of the topic."),
         PARTITIONS,
         optional(
             "format",
             Takes::Choice(Encoding::NAMES),
             "\"auto\"",
-            "What its values are: bare JSON, HelixAgent's envelope and Avro side by side, told apart by their bytes, or one of them \
-             alone; then what is encoded otherwise is dead-lettered.",
+            "Format of its values. `auto` accepts bare JSON, HelixAgent's envelope and Avro side by side and \
+             distinguishes them by their bytes; any other choice accepts that format alone and sends other values \
+             to the dead letters.",
         ),
         optional(
             "key",
             Takes::Expression,
             "\"value.user_id\"",
-            "The key of its records, in place of their own: a string, or `()` for none. It sees `key`, `value`, `headers` and \
-             `timestamp`.",
+            "Expression for the key of its records, in place of their own: a string, or `()` for none. It sees \
+             `key`, `value`, `headers` and `timestamp`.",
         ),
     ],
 };
@@ -233,9 +246,17 @@ pub const SOURCE: Section = Section {
 pub const REPARTITION: Section = Section {
     name: "repartition",
     is_list: true,
-    what: "An internal topic `<application_id>-<name>-repartition`, through which records go by their key. It has as many \
-           partitions as the source before it.",
-    keys: &[needed("name", Takes::Name, "\"by-memory\"", "What other nodes call it; part of the topic's name."), FROM],
+    what: "An internal topic `<application_id>-<name>-repartition`, which partitions records by their key. It has as \
+           many partitions as the source before it.",
+    keys: &[
+        needed(
+            "name",
+            Takes::Name,
+            "\"by-memory\"",
+            "Name by which other nodes refer to it, and part of the topic's name.",
+        ),
+        FROM,
+    ],
 };
 
 /// An operator on its inputs. The parameters of the operators are keys of it too: [`super::operator::processor_keys`] has all.
@@ -244,8 +265,8 @@ pub const PROCESSOR: Section = Section {
     is_list: true,
     what: "An operator on the records of its inputs.",
     keys: &[
-        needed("name", Takes::Name, "\"resolve\"", "What other nodes call it."),
-        needed("operator", Takes::Operator, "\"resolve\"", "What it does."),
+        needed("name", Takes::Name, "\"resolve\"", "Name by which other nodes refer to it."),
+        needed("operator", Takes::Operator, "\"resolve\"", "Name of the operator."),
         FROM,
         optional(
             "stores",
@@ -262,8 +283,18 @@ pub const BRANCH: Section = Section {
     is_list: true,
     what: "An output of the operator `branch`.",
     keys: &[
-        needed("name", Takes::Name, "\"deletes\"", "The output's name: others take from `processor.name`."),
-        needed("when", Takes::Expression, "'value.status == \"deleted\"'", "Which records go there: true or false."),
+        needed(
+            "name",
+            Takes::Name,
+            "\"deletes\"",
+            "Name of the output, to which other nodes refer as `processor.name`.",
+        ),
+        needed(
+            "when",
+            Takes::Expression,
+            "'value.status == \"deleted\"'",
+            "Condition under which a record goes to this output, true or false.",
+        ),
     ],
 };
 
@@ -273,24 +304,32 @@ pub const STORE: Section = Section {
     is_list: true,
     what: "State of a processor, logged to the topic `<application_id>-<name>-changelog`.",
     keys: &[
-        needed("name", Takes::Name, "\"memories\"", "What its processor calls it; part of the topic's name."),
+        needed(
+            "name",
+            Takes::Name,
+            "\"memories\"",
+            "Name by which its processor refers to it, and part of the topic's name.",
+        ),
         optional(
             "kind",
             Takes::Choice(store::KINDS),
             "\"rocksdb\"",
-            "Where it lies: in RocksDB, or in memory, read whole from its topic when a task is taken.",
+            "Kind of the store: in RocksDB, or in memory, which is restored as a whole from its changelog topic for \
+             each assigned task.",
         ),
         optional(
             "standby",
             Takes::Number(0, store::STANDBY_MAX),
             "1",
-            "How many instances besides a task's owner keep its store warm, so that one of them goes on with a tail.",
+            "Number of standby replicas: instances besides a task's owner that keep a copy of its store, so that \
+             one of them restores only the end of the changelog.",
         ),
         optional(
             "retention",
             Takes::DurationOrOff(store::RETENTION_MIN, store::RETENTION_MAX),
             "\"30d\"",
-            "A key that is not written for so much stream time is forgotten, in its topic too. off keeps all.",
+            "Stream time after which a key that is not written is deleted, also from the changelog topic. off keeps \
+             all keys.",
         ),
     ],
 };
@@ -299,24 +338,25 @@ pub const STORE: Section = Section {
 pub const SINK: Section = Section {
     name: "sink",
     is_list: true,
-    what: "A topic that records go to.",
+    what: "A topic that records are written to.",
     keys: &[
-        needed("name", Takes::Name, "\"snapshots\"", "Its name; `replay` names a file after it."),
-        needed("topic", Takes::Topic, "\"helixagent.memory.snapshots\"", "The topic."),
+        needed("name", Takes::Name, "\"snapshots\"", "Name of the sink; `replay` names its output file after it."),
+        needed("topic", Takes::Topic, "\"helixagent.memory.snapshots\"", "Name of the topic."),
         PARTITIONS,
         FROM,
         optional(
             "format",
             Takes::Choice(Format::NAMES),
             "\"json\"",
-            "What its records are written as: bare JSON, what HelixAgent's Go nodes read and can apply, or Avro by the \
-             schema registry.",
+            "Format of its records: bare JSON, the JSON that HelixAgent's Go nodes can read and apply, or Avro by \
+             the schema registry.",
         ),
         optional(
             "key",
             Takes::Expression,
             "\"value.user_id\"",
-            "The key of its records, in place of their own: a string, or `()` for none. It sees the record before it is written.",
+            "Expression for the key of its records, in place of their own: a string, or `()` for none. It sees the \
+             record before it is formatted.",
         ),
     ],
 };
@@ -325,16 +365,16 @@ pub const SINK: Section = Section {
 pub const SCRIPT: Section = Section {
     name: "script",
     is_list: true,
-    what: "A resolver of your own, in Rhai: `fn resolve(path, contenders)`. Fields whose strategy is `custom:<name>` are decided \
-           by it.",
+    what: "A custom resolver in Rhai: `fn resolve(path, contenders)`. It decides the fields whose strategy is \
+           `custom:<name>`.",
     keys: &[
-        needed("name", Takes::Name, "\"longest\"", "What strategies call it."),
-        optional("file", Takes::Path, "\"scripts/longest.rhai\"", "Its file."),
+        needed("name", Takes::Name, "\"longest\"", "Name by which strategies refer to it."),
+        optional("file", Takes::Path, "\"scripts/longest.rhai\"", "File of the script."),
         optional(
             "source",
             Takes::Text,
             "\"fn resolve(path, contenders) { defer() }\"",
-            "Its text, in place of a file.",
+            "Text of the script, in place of a file.",
         ),
     ],
 };

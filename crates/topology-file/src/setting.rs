@@ -131,13 +131,13 @@ macro_rules! settings {
 /// Every setting that has a key of its own; `strategy.<path>` comes on top.
 pub const SPECS: &[Spec] = settings! {
     "resolver" "strategy" "\"merge_all\"" strategy()
-        "How contenders for a field are resolved, where `[resolver.strategies]` says nothing else."
+        "Strategy that resolves the contenders for a field for which `[resolver.strategies]` names no other."
         |v, found| v.resolver.strategy = v.named("strategy", found);
     "resolver" "delete_policy" "\"update_wins\"" choice("update_wins, delete_wins")
-        "What wins when a delete and an update did not see each other."
+        "Winner between a delete and an update that did not see each other."
         |v, found| v.resolver.delete_policy = found;
     "resolver" "trust_clocks" "false" boolean()
-        "Whether vector clocks alone decide which event came first; else versions are asked too."
+        "Whether vector clocks alone decide which event came first; otherwise versions count as well."
         |v, found| v.resolver.trust_clocks = found;
     "resolver" "unclocked" "\"by_time\"" choice("by_time, concurrent")
         "Whether time orders events with and without a clock."
@@ -161,16 +161,16 @@ pub const SPECS: &[Spec] = settings! {
         "The largest output; a larger one is dead-lettered as output_too_large."
         |v, found| v.runtime.max_output_bytes = size(found);
     "limits" "script_operations" "50000" number(1, 100_000_000)
-        "The most steps of a script each time that it is asked."
+        "The most steps of a script in one call."
         |v, found| v.scripts.operations = found;
     "limits" "script_bytes" "1048576" bytes(1024, 64 << 20)
-        "The most text that a script is given, and that a value of it may hold."
+        "The largest text that a script receives and that one of its values may hold."
         |v, found| v.scripts.bytes = size(found);
     "limits" "script_items" "10000" number(16, 100_000)
-        "The most array items and object members that a script is given, and that a value of it may hold."
+        "The most array items and object members that a script receives and that one of its values may hold."
         |v, found| v.scripts.items = size(found);
     "limits" "script_depth" "8" number(1, 64)
-        "The most calls of a script's functions within each other."
+        "The deepest nesting of calls of a script's functions."
         |v, found| v.scripts.depth = size(found);
     "runtime" "commit_interval" "\"100ms\"" duration(Duration::from_millis(1), FIVE_SECONDS)
         "Time between commits; shorter than transaction_timeout."
@@ -185,13 +185,14 @@ pub const SPECS: &[Spec] = settings! {
         "Kafka's session.timeout.ms."
         |v, found| v.runtime.session_timeout = found;
     "runtime" "task_timeout" "\"5m\"" duration(SECOND, DAY)
-        "How long a transient error is tried again before it stops the task."
+        "Time for which a task retries after a transient error before it stops."
         |v, found| v.runtime.task_timeout = found;
     "runtime" "broker_timeout" "\"60s\"" duration(SECOND, DAY)
-        "How long to wait for a broker at start."
+        "Time to wait for a broker at start."
         |v, found| v.runtime.broker_timeout = found;
     "runtime" "check_interval" "\"10s\"" duration(SECOND, DAY)
-        "How often a running instance looks whether its sources have grown or were made anew, and whether the application's topology was changed."
+        "Interval at which a running instance checks whether its sources have grown or were recreated, and whether \
+         the application's topology was changed."
         |v, found| v.runtime.check_interval = found;
     "runtime" "purge_interval" "\"30s\"" duration(SECOND, DAY)
         "Time between purges of the repartition topics."
@@ -203,19 +204,20 @@ pub const SPECS: &[Spec] = settings! {
         "Whether members keep their identity over a restart (group.instance.id)."
         |v, found| v.runtime.static_membership = found;
     "runtime" "replication_factor" "3" number(0, 32_767)
-        "Copies of the topics that are made; 0 is the broker's default."
+        "Replication factor of the topics that are created; 0 is the broker's default."
         |v, found| v.runtime.replication_factor = found;
     "snapshots" "snapshot_interval" "\"1m\"" duration(Duration::from_millis(1), YEAR)
-        "The interval of stream time at whose end each user that has changed in it is emitted."
+        "Interval of stream time; at its end a snapshot of each user that has changed in it is emitted."
         |v, found| v.snapshots.interval = found;
     "snapshots" "snapshot_changes" "0" number(0, 1_000_000_000)
-        "A user that has changed so often since its last snapshot is emitted at once; 0: at an interval's end only."
+        "Number of changes of a user since its last snapshot after which another snapshot is emitted at once; 0: \
+         only at the end of an interval."
         |v, found| v.snapshots.changes = found;
     "mirror" "retention" "\"off\"" duration_or_off(DAY, CENTURY)
-        "How long Postgres keeps events at least; whole months are dropped. off keeps all."
+        "Least time for which Postgres keeps events; whole months are dropped. off keeps all."
         |v, found| v.mirror.retention = found;
     "mirror" "partitions_ahead" "3" number(0, 120)
-        "Months for which partitions of memory_events are made ahead."
+        "Months for which partitions of memory_events are created ahead."
         |v, found| v.mirror.partitions_ahead = u32::try_from(found).unwrap_or(0);
 };
 

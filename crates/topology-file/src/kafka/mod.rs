@@ -88,7 +88,8 @@ pub const NAMED: &[Named] = &[
 pub const KAFKA: Section = Section {
     name: "kafka",
     is_list: false,
-    what: "How Kafka is reached: encryption and authentication by named keys, and settings of librdkafka in quotes, as behind `-X`.",
+    what: "Connection to Kafka: encryption and authentication by named keys, and settings of librdkafka in quotes, \
+           as for `-X`.",
     keys: &[
         optional(
             "security",
@@ -97,7 +98,7 @@ pub const KAFKA: Section = Section {
             "Whether connections are encrypted by TLS (ssl, sasl_ssl) and authenticated by SASL (sasl_plaintext, sasl_ssl). Default: \
              plaintext.",
         ),
-        optional("mechanism", Takes::Choice(MECHANISMS), "\"SCRAM-SHA-512\"", "How SASL authenticates."),
+        optional("mechanism", Takes::Choice(MECHANISMS), "\"SCRAM-SHA-512\"", "SASL mechanism."),
         optional("user", Takes::Text, "\"helixstream\"", "User of PLAIN and SCRAM."),
         optional("password", Takes::Secret, "\"${KAFKA_PASSWORD}\"", "Password of PLAIN and SCRAM."),
         optional(
@@ -130,7 +131,7 @@ pub const KAFKA: Section = Section {
             "oauth_token_endpoint_url",
             Takes::Text,
             "\"https://idp.example.com/oauth2/token\"",
-            "OAUTHBEARER: where tokens are got from, by OAuth's client credentials.",
+            "OAUTHBEARER: token endpoint, which issues tokens for OAuth client credentials.",
         ),
         optional("oauth_client_id", Takes::Text, "\"helixstream\"", "OAUTHBEARER: our id at the token endpoint."),
         optional(
@@ -145,7 +146,7 @@ pub const KAFKA: Section = Section {
             "\"/run/secrets/kafka-oauth-client-secret\"",
             "OAUTHBEARER: file that holds our secret.",
         ),
-        optional("oauth_scope", Takes::Text, "\"kafka\"", "OAUTHBEARER: the scope that is asked for."),
+        optional("oauth_scope", Takes::Text, "\"kafka\"", "OAUTHBEARER: the scope that is requested."),
         optional(
             "oauth_ca_file",
             Takes::Path,
