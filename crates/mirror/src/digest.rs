@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::ports::LogRecord;
 
-/// What a record is distinguished by.
+/// Digest that distinguishes records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
     /// Its offset in the partition.

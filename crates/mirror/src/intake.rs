@@ -1,4 +1,4 @@
-//! What the main loop holds between two polls: the partitions that are ours, and the batch that is being filled.
+//! State of the main loop between two polls: the partitions of this mirror, and the batch that is being filled.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -153,7 +153,7 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
         }
     }
 
-    /// What the pending batch has of them stays in it: its advance carries our epoch, and is refused if the new owner
+    /// Rows of them in the pending batch stay in it: its advance carries our epoch, and is refused if the new owner
     /// has claimed the partition by then.
     fn revoked(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {

@@ -49,7 +49,7 @@ pub struct MirrorSettings {
     /// A batch is closed once it holds this many bytes (one record more may fit in), to begin with; it grows while the
     /// sink is quick.
     pub batch_bytes: usize,
-    /// What it grows to at most. Two batches are in memory.
+    /// Greatest size to which it grows. Two batches are in memory.
     pub largest_batch_bytes: usize,
     /// A batch below that waits this long for more records.
     pub linger: Duration,
@@ -110,7 +110,7 @@ impl Mirror {
         Ok(Mirror { asked, status, threads: vec![reading, writing] })
     }
 
-    /// What it has done so far and where it stands.
+    /// Counters of its work and its position.
     pub fn status(&self) -> Arc<MirrorStatus> {
         Arc::clone(&self.status)
     }

@@ -162,7 +162,7 @@ impl<B: LogBatch> MainLoop<B> {
         }
     }
 
-    /// What the writer should do next. The pending batch goes before any claim: it may hold rows of an earlier claim.
+    /// The next job for the writer. The pending batch goes before any claim: it may hold rows of an earlier claim.
     fn next_job(&mut self) -> Option<Job<B>> {
         let to_claim = self.partitions_where(|state| matches!(state, State::Unclaimed));
         let pending = &mut self.intake.pending;

@@ -36,7 +36,7 @@ pub struct LogHeader<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What a [`LogSource`] tells during a poll, in the order in which it happened.
+/// Receiver of the events of a [`LogSource`] during a poll, in the order in which they happened.
 pub trait LogReceiver {
     /// Whether no further record can be taken now. Asked before each record.
     fn is_full(&self) -> bool;
@@ -204,7 +204,7 @@ pub enum SinkError {
     Stopped,
 }
 
-/// What a record becomes, column by column; the sink adds where the record lies, its raw bytes and the reason when
+/// Receiver of the columns of a record's row; the sink adds where the record lies, its raw bytes and the reason when
 /// it has no more than those.
 pub trait RowMapper: Send + Sync {
     /// The table that the rows go to.
@@ -255,7 +255,7 @@ pub trait StartupRow: Send + Sync {
 pub struct MaintenanceTask {
     /// The function.
     pub function: &'static str,
-    /// What it is called with.
+    /// Name with which it is called.
     pub argument: i64,
     /// Time between two turns.
     pub every: Duration,
@@ -266,7 +266,7 @@ pub struct MaintenanceTask {
 pub struct Unreadable {
     /// Its class, as dead letters name it.
     pub class: &'static str,
-    /// What is wrong, for people.
+    /// Description of the problem.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a mirror tells about itself: counters that any thread may read.
+//! Status of a mirror: counters that any thread may read.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

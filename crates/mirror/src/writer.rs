@@ -19,7 +19,7 @@ pub(super) enum Job<B> {
     Write(B, Vec<Advance>),
 }
 
-/// What came of it.
+/// Result of a job.
 pub(super) enum Done<B> {
     Claimed(Vec<SinkCheckpoint>),
     Read(Vec<TopicPartition>, Vec<SinkCheckpoint>),

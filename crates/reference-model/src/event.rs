@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Bad {
     /// Its class.
     pub class: &'static str,
-    /// What is wrong with the record.
+    /// Description of the problem of the record.
     pub message: String,
 }
 

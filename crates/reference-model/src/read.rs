@@ -1,4 +1,4 @@
-//! What a memory is, read from the set of all its events by definition (docs/semantics.md, sections
+//! The state of a memory, computed from the set of all its events by definition (docs/semantics.md, sections
 //! 3 and 4).
 
 use super::event::{Event, clock_json};
@@ -23,7 +23,7 @@ impl Entry {
         self.absorbed_into.is_some() || self.event.event_type == "memory.deleted"
     }
 
-    /// What the event writes here, by path.
+    /// The values that the event writes here, by path.
     pub fn writes(&self) -> BTreeMap<String, Json> {
         let e = &self.event;
         let mut writes = BTreeMap::new();
@@ -78,7 +78,7 @@ pub struct Reading {
     pub left: Vec<usize>,
     /// The contenders, by path.
     pub contenders: BTreeMap<String, Vec<Contending>>,
-    /// What was picked, for every path with a contender; a winner is a position of an entry.
+    /// The pick for every path with a contender; a winner is a position of an entry.
     pub picks: BTreeMap<String, Pick>,
     /// `active`, `deleted` or `merged`.
     pub status: &'static str,

@@ -1,4 +1,4 @@
-//! What a stream of records emits, each event's outputs computed from all events up to it
+//! The outputs of a stream of records, each event's outputs computed from all events up to it
 //! (docs/semantics.md, section 5).
 
 use super::event::{Event, clock_json};
@@ -158,7 +158,7 @@ impl Tracked {
         Tracked { memory: Memory { id: memory_id.to_owned(), entries: Vec::new() }, open: Vec::new() }
     }
 
-    /// What the arrival of `entry` emits.
+    /// The outputs at the arrival of `entry`.
     pub fn arrive(&mut self, entry: Entry, timestamp_ms: i64, settings: &Settings) -> Outputs {
         let mut outputs = Outputs::default();
         let memory_id = self.memory.id.clone();
@@ -262,7 +262,7 @@ fn conflict_of(memory: &Memory, reading: &Reading, arrived: usize, settings: &Se
     Some((Json::Obj(record), open))
 }
 
-/// What a conflict's superseding record repeats of the first.
+/// The part of a conflict's first record that its superseding record repeats.
 fn repeated_members(
     memory: &Memory,
     reading: &Reading,

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// A write: its event and the value.
 pub type Write<'a> = (&'a Event, &'a Json);
 
-/// What a strategy made of the contenders.
+/// Result of a strategy for the contenders.
 #[derive(Clone, Debug)]
 pub struct Pick {
     /// The value.

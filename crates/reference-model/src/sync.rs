@@ -7,7 +7,7 @@ use super::run::{Emitted, emitted};
 use super::task::{Task, log_of, record_time};
 use super::{Record, Settings, decode};
 
-/// What answers `request` when `records` are processed, sorted by memory id: nothing, if it is no sync request.
+/// The answers to `request` when `records` are processed, sorted by memory id: nothing, if it is no sync request.
 /// The page leaves the order of the answers open, and over a task that works in slices also how they mix with others.
 pub fn answers(records: &[Record], request: &Record, settings: &Settings) -> Vec<Emitted> {
     let mut task = Task::new(settings);

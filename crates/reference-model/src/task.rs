@@ -24,7 +24,7 @@ pub fn record_time(event: &Event, source: &Record) -> i64 {
     (event.timestamp_ns / 1_000_000).min(source.timestamp_ms).max(1)
 }
 
-/// What a record of the events topic puts on the internal topics: its event at its own memory first, then the absorbs,
+/// The records on the internal topics for a record of the events topic: its event at its own memory first, then the absorbs,
 /// sorted by id. An event that is mirrored only puts nothing there.
 pub fn log_of(source: &Record, settings: &Settings) -> Result<Vec<LogRecord>, Bad> {
     let event = decode(source, settings)?;

@@ -121,7 +121,7 @@ impl TopologyDriver {
         Ok(())
     }
 
-    /// What was sent to topics of the world and not cleared yet, in order of emission. Offsets count from 0 in each partition.
+    /// Records sent to external topics and not cleared yet, in order of emission. Offsets count from 0 in each partition.
     pub fn outputs(&self) -> &RecordBatch {
         &self.wires.out
     }
@@ -167,7 +167,7 @@ impl TopologyDriver {
         Ok(())
     }
 
-    /// What processors counted, by name and label; commits first.
+    /// Counters of the processors, by name and label; commits first.
     ///
     /// # Errors
     /// As for [`TopologyDriver::commit`].

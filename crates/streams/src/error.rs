@@ -4,7 +4,7 @@
 
 use super::record::TaskId;
 
-/// What went wrong, named after what is done about it.
+/// An error, named after its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Transient, in the client's own words: the same call again, with back-off, until `task.timeout`. Of a processor: its task
@@ -36,7 +36,7 @@ pub enum Error {
     Corrupted {
         /// The task whose store it is.
         task: TaskId,
-        /// What was found.
+        /// Description of the damage.
         what: String,
     },
     /// The broker or the client refuses one record (timestamp, size): it goes to the dead letters with topic, key and size.

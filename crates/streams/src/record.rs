@@ -178,7 +178,7 @@ pub struct Origin<'a> {
 pub struct InRecord<'a> {
     /// Where it stands.
     pub origin: Origin<'a>,
-    /// What it says.
+    /// Its value.
     pub record: Record<'a>,
 }
 
@@ -203,7 +203,7 @@ struct PackedRecord {
     headers_len: u32,
 }
 
-/// What a poll brought: records in the order in which they came (in a partition, that of the log), and ends of partitions.
+/// Result of a poll: records in the order in which they came (in a partition, that of the log), and ends of partitions.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
     topics: Vec<Arc<str>>,

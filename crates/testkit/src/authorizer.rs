@@ -263,7 +263,7 @@ fn filter(user: &User, acl: &Acl) -> Binding {
     made(user, acl, sys::rd_kafka_AclBindingFilter_new)
 }
 
-/// What makes a binding or a filter.
+/// Builder of a binding or a filter.
 type Make = unsafe extern "C" fn(
     sys::rd_kafka_ResourceType_t,
     *const c_char,

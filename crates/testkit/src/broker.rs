@@ -41,11 +41,11 @@ pub const LOG_REQUESTS: &str = "-Dhelixstream.requests=debug";
 pub struct Request {
     /// The `client.id` of the client that sent it.
     pub client: String,
-    /// What was asked for, in Kafka's words (`FETCH`, `END_TXN`).
+    /// Kind of the request, in Kafka's words (`FETCH`, `END_TXN`).
     pub name: String,
 }
 
-/// What a broker has beside the settings of all of them.
+/// Settings of a broker besides those that all brokers have.
 #[derive(Debug, Default)]
 pub struct More {
     /// Further settings, in the form of `server.properties`; `{client}` and `{controller}` stand for the broker's own ports. They win over
@@ -154,7 +154,7 @@ impl Broker {
         ended
     }
 
-    /// What the broker wrote to its log (warnings and errors).
+    /// Lines of the broker's log (warnings and errors).
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }

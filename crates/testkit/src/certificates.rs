@@ -16,7 +16,7 @@ pub struct Authority {
     dir: PathBuf,
 }
 
-/// What is special about a certificate.
+/// Variation of a certificate.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The common name of its subject.

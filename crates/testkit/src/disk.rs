@@ -15,7 +15,7 @@ pub struct SmallDisk {
     path: PathBuf,
 }
 
-/// What `fill` leaves behind, and `free` removes.
+/// File that `fill` creates and `free` removes.
 const BALLAST: &str = "ballast";
 
 impl SmallDisk {

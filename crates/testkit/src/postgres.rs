@@ -100,7 +100,7 @@ impl Postgres {
         children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
     }
 
-    /// What the server wrote to its log.
+    /// Text of the server's log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }

@@ -87,7 +87,7 @@ impl Login {
     }
 }
 
-/// What a secure broker does beside what all of them do.
+/// Options of a secure broker besides those that all of them have.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Options {
     /// Whether it asks an authorizer: nobody but the super users may do anything without an ACL.

@@ -31,7 +31,7 @@ pub struct TokenServer {
     issued: Arc<Issued>,
 }
 
-/// What the server has given out.
+/// Tokens that the server has issued.
 #[derive(Debug, Default)]
 struct Issued {
     tokens: AtomicU64,

@@ -1,9 +1,9 @@
-//! What may be an application id.
+//! The rule for application ids.
 
 /// Whether an application id can name a group, topics and transactional ids.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of the problem.
 pub fn check_application_id(id: &str) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if id.is_empty() || id.len() > 128 || !id.chars().all(good) {

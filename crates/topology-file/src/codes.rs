@@ -1,4 +1,4 @@
-//! The codes of what can be wrong with a configuration. A code names a kind of trouble by its cause and remedy;
+//! The codes of the problems of a configuration. A code names a kind of trouble by its cause and remedy;
 //! `docs/operations.md` has an entry for each, which `helixstream explain` prints.
 
 /// A text is not TOML.

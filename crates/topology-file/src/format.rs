@@ -4,13 +4,13 @@ use std::str::FromStr;
 
 use memory::settings::UnknownValue;
 
-/// What the records of a sink's topic are written as.
+/// Format of the records of a sink's topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// The bare object, canonical JSON.
     #[default]
     Json,
-    /// What HelixAgent's Go nodes read and can apply: events and conflict reports in their envelope.
+    /// JSON that HelixAgent's Go nodes read and can apply: events and conflict reports in their envelope.
     HelixAgent,
     /// Avro in Confluent's wire format, its schema in the registry.
     Avro,

@@ -31,7 +31,7 @@ pub struct Runtime {
     pub replication_factor: u64,
 }
 
-/// What the mirror keeps, and for how long.
+/// Retention of the mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// How long events are kept in Postgres at least; `None` is for ever.
@@ -49,7 +49,7 @@ pub struct Snapshots {
     pub changes: u64,
 }
 
-/// What a script of the user's may take at most, each time that it is asked.
+/// Limits of one call of a user's script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptLimits {
     /// Steps of the engine: each expression and statement counts.

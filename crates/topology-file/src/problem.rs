@@ -1,4 +1,4 @@
-//! What is wrong with a topology file, said so that a person can mend it: file, line, column, the text underlined, the fix.
+//! Problems of a topology file, with everything that a person needs to mend them: file, line, column, the text underlined, the fix.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,9 +13,9 @@ pub struct Problem {
     pub code: &'static str,
     /// The bytes of the file that are meant; never more than one line.
     pub span: Range<usize>,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
     /// The path and the text of the file that is meant, where it is not the topology file but one that this names.
     pub elsewhere: Option<Arc<(String, String)>>,

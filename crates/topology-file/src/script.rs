@@ -1,4 +1,4 @@
-//! The resolvers of their own that a topology file names: scripts, each in a file beside it or in the file itself.
+//! Custom resolvers of a topology file: scripts, each in a file beside it or in the file itself.
 
 use super::codes;
 use super::expression::Scripting;

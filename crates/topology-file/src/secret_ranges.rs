@@ -56,7 +56,7 @@ impl SecretRanges {
     }
 }
 
-/// What stands in the place of a secret. Lines stay lines, so that those behind it keep their numbers.
+/// Text in the place of a secret. Lines stay lines, so that those behind it keep their numbers.
 fn cover(secret: &str) -> String {
     format!("{HIDDEN}{}", "\n".repeat(secret.matches('\n').count()))
 }

@@ -1,4 +1,4 @@
-//! Every setting once: its key, where it stands in the file, what it does, how it is checked. The file and `--set` read
+//! Every setting once: its key, its table in the file, its effect, its check. The file and `--set` read
 //! the same list, so they cannot come to disagree.
 
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use memory::settings::{ResolverSettings, Strategy};
 /// All settings that `--set` reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
-    /// What the resolver does.
+    /// Settings of the resolver.
     pub resolver: ResolverSettings,
-    /// What is accepted.
+    /// Limits of accepted events.
     pub limits: Limits,
     /// How the engine runs.
     pub runtime: Runtime,
     /// When user snapshots are emitted.
     pub snapshots: Snapshots,
-    /// What the mirror keeps.
+    /// Settings of the mirror.
     pub mirror: Mirror,
-    /// What scripts may take.
+    /// Limits of scripts.
     pub scripts: ScriptLimits,
     /// Which resolver decides, by the key of a strategy that is `custom`, where it is named.
     pub resolvers: BTreeMap<String, String>,
@@ -69,9 +69,9 @@ pub struct Spec {
     pub section: &'static str,
     /// An example of its value, as TOML.
     pub example: &'static str,
-    /// What it takes.
+    /// Type of its value.
     pub takes: Takes,
-    /// What it is for, as an editor shows it.
+    /// Its description, as an editor shows it.
     pub what: &'static str,
     set: fn(&mut Values, Raw<'_>) -> Result<(), String>,
 }
@@ -226,7 +226,7 @@ pub const SPECS: &[Spec] = settings! {
 pub struct Refusal {
     /// The code of the kind, one of [`codes`].
     pub code: &'static str,
-    /// What is wrong with the key or the value, and which there are.
+    /// The problem with the key or the value, and the valid ones.
     pub message: String,
 }
 
@@ -237,9 +237,9 @@ pub struct Misfit {
     pub code: &'static str,
     /// The setting's key.
     pub key: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -255,7 +255,7 @@ impl Values {
     /// Sets `key`, which came from `origin`.
     ///
     /// # Errors
-    /// What is wrong with the key or the value, and which there are.
+    /// The problem with the key or the value, and the valid ones.
     pub fn set(&mut self, key: &str, raw: Raw<'_>, origin: &str) -> Result<(), Refusal> {
         let invalid = |message| Refusal { code: codes::INVALID_VALUE, message };
         if let Some(path) = key.strip_prefix("strategy.") {
@@ -295,7 +295,7 @@ impl Values {
     /// Which of the resolvers `known` decides for the key of a strategy that is `custom`.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// A description of the problem and its remedy.
     pub fn resolver_of(&self, key: &str, known: &[&str]) -> Result<String, (String, String)> {
         let names = || known.join(", ");
         let other = "or choose one of last_write_wins, importance, vector_clock, merge_all";
@@ -328,7 +328,7 @@ impl Values {
     /// One `KEY=VALUE`, as behind `--set`.
     ///
     /// # Errors
-    /// What is wrong with it, with the whole `KEY=VALUE`.
+    /// A description of the problem, with the whole `KEY=VALUE`.
     pub fn set_text(&mut self, assignment: &str, origin: &str) -> Result<(), String> {
         let Some((key, value)) = assignment.split_once('=') else {
             return Err(format!(
@@ -339,7 +339,7 @@ impl Values {
             .map_err(|e| format!("{origin} `{assignment}`: {} [{}]", e.message, e.code))
     }
 
-    /// What one setting alone cannot show to be wrong; `resolvers` are the custom resolvers that there are.
+    /// Checks rules between several settings; `resolvers` are the custom resolvers that there are.
     pub fn misfits(&self, resolvers: &[&str]) -> Vec<Misfit> {
         let mut found = Vec::new();
         for key in self.custom_keys() {
@@ -368,7 +368,7 @@ impl Values {
     /// Checks what one setting alone cannot show.
     ///
     /// # Errors
-    /// What does not go together, where it was set, and what to do.
+    /// The settings that contradict each other, their places, and the remedy.
     pub fn check(&self, resolvers: &[&str]) -> Result<(), String> {
         let show = |m: &Misfit| {
             let origin = self.origins.get(&m.key).map_or("the default", String::as_str);

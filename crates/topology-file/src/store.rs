@@ -1,4 +1,4 @@
-//! A `[[store]]` of the file: its name and how it is kept.
+//! A `[[store]]` of the file: its name and its options.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::table::{At, Table};
 use streams::topology::{StoreKind, StoreOptions};
 
-/// What `kind` may be.
+/// Values of `kind`.
 pub const KINDS: &str = "rocksdb, memory";
 /// The most standbys: each writes the store as its owner does.
 pub const STANDBY_MAX: u64 = 16;
@@ -32,7 +32,7 @@ pub struct Store {
     pub retention_span: Range<usize>,
 }
 
-/// What a file calls a kind.
+/// Name of a kind in a file.
 pub fn kind_name(kind: StoreKind) -> &'static str {
     match kind {
         StoreKind::Disk => "rocksdb",
@@ -57,7 +57,7 @@ impl Store {
         })
     }
 
-    /// What the engine is told of it.
+    /// Options of the store for the engine.
     pub fn options(&self) -> StoreOptions {
         StoreOptions { kind: self.kind, standby: self.standby }
     }

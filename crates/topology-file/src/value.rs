@@ -24,7 +24,7 @@ pub enum Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// What a message calls it.
+    /// Its name in messages.
     fn shown(self) -> String {
         match self {
             Raw::Text(s) | Raw::String(s) => format!("`{s}`"),
@@ -34,7 +34,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// What a message calls it where a string is of the wrong type, whatever it says.
+    /// Its name in messages about strings, which are of the wrong type whatever they hold.
     fn shown_typed(self) -> String {
         match self {
             Raw::String(s) => format!("the string `{s}`"),

@@ -19,7 +19,7 @@ use super::value::{Value, decode_number, encode_number};
 pub struct RegisterWrite<'a> {
     /// Index of its event's header in the memory.
     pub by: u32,
-    /// What it wrote.
+    /// The value that it wrote.
     pub value: Value<'a>,
     /// For an embedding: the digest of the content that its event carried, if it carried any.
     pub content: Option<u128>,

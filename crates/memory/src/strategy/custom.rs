@@ -12,7 +12,7 @@ use json::{Value, ValueKind};
 pub struct Contender<'a> {
     /// The event that wrote it.
     pub event: &'a EventHeader<'a>,
-    /// What it wrote: canonical JSON, `null` where it clears the field.
+    /// The value that it wrote: canonical JSON, `null` where it clears the field.
     pub value: &'a [u8],
 }
 

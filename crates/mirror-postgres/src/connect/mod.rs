@@ -31,7 +31,7 @@ use secret::SecretSource;
 
 /// How long one server may take, if `connect_timeout` does not say.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// What the server's list of sessions, and we ourselves when we look for sleepers, know us by.
+/// Name of our sessions in the server's list, by which we also find sleeping ones.
 const APPLICATION: &str = "helixstream-mirror";
 
 /// Where a database is, and how to get in.

@@ -28,7 +28,7 @@ impl fmt::Display for TopicId {
     }
 }
 
-/// What became of the wish to delete records.
+/// Result of a deletion of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deletion {
     /// They are deleted.
@@ -37,7 +37,7 @@ pub enum Deletion {
     Unsupported(String),
 }
 
-/// What a topic is distinguished by from one of the same name that was made after it was deleted, and how far it has grown.
+/// Identity of a topic, which distinguishes it from a later topic of the same name, and its number of partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicIdentity {
     /// How many partitions it has.
@@ -73,7 +73,7 @@ pub struct Committed {
 pub struct GroupMember {
     /// Its client's id.
     pub client_id: String,
-    /// What is assigned to it.
+    /// Its assigned partitions.
     pub partitions: Vec<TopicPartition>,
 }
 
@@ -88,7 +88,7 @@ pub struct LogRange {
 
 /// Administration of topics and offsets. All calls block; none is made from within a poll.
 pub trait Admin: Send + Sync {
-    /// What is known of each topic, `None` where it does not exist; in the order asked for.
+    /// Identity of each topic, `None` where it does not exist; in the order of `topics`.
     fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicInfo>>>;
 
     /// The identity of each topic, `None` where it does not exist; in the order asked for.
@@ -122,6 +122,6 @@ pub trait Admin: Send + Sync {
     /// Exchanges a request with the group's coordinator, about a topic that the group reads, and waits a few seconds for the answer at most.
     fn reach_group(&self, topic: &str) -> Result<()>;
 
-    /// What a partition's log holds.
+    /// Range of offsets that a partition's log holds.
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange>;
 }

@@ -11,7 +11,7 @@ pub enum CodecError {
     Bad {
         /// The class.
         class: &'static str,
-        /// What is wrong, for a person. Bounded, whatever the value.
+        /// Description of the problem. Bounded, whatever the value.
         message: String,
     },
     /// The registry refuses what we ask, or a value of ours does not fit its schema: stop.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::record::Headers;
 
-/// What an expression sees.
+/// Input of an expression.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpressionInput<'r> {
     /// `key`: nothing where the record has none.
@@ -25,11 +25,11 @@ pub struct ExpressionInput<'r> {
 pub struct ExpressionFailure {
     /// The class.
     pub class: &'static str,
-    /// What is wrong, for a person. Bounded, whatever the record.
+    /// Description of the problem. Bounded, whatever the record.
     pub message: String,
 }
 
-/// What an expression gives: canonical JSON.
+/// Result of an expression: canonical JSON.
 pub type Evaluated = Result<Vec<u8>, ExpressionFailure>;
 
 /// Expressions that look at the same record. Each is a function of what it is given alone, and ends within a budget.

@@ -21,7 +21,7 @@ pub enum GroupEvent {
     Lost(Vec<TopicPartition>),
 }
 
-/// What a transaction needs to commit offsets for the group: a snapshot of the membership.
+/// Snapshot of the membership, which a transaction needs to commit offsets for the group.
 #[derive(Clone)]
 pub struct GroupMetadata {
     /// The group's generation; below 0 the member is none.

@@ -1,4 +1,4 @@
-//! What the engine needs of the world, as small traits over plain values, so that the whole runtime can run on memory, on Kafka and RocksDB,
+//! The engine's ports: its needs from its surroundings as small traits over plain values, so that the whole runtime can run on memory, on Kafka and RocksDB,
 //! or under a simulated broker and disk.
 //!
 //! Every call may answer any [`crate::error::Error`]; the edge picks the variant by what has to be done about it.

@@ -52,7 +52,7 @@ pub enum BatchLimit {
 }
 
 impl BatchLimit {
-    /// What a producer puts into one batch unless a topic takes less: 256 KiB.
+    /// Batch size of a producer unless a topic accepts only smaller ones: 256 KiB.
     pub const DEFAULT_BYTES: usize = 256 << 10;
     /// Batches that are to be smaller than this have one record.
     const LEAST_BYTES: usize = 1 << 10;

@@ -1,4 +1,4 @@
-//! What Kafka's brokers must allow a client: an operation on a resource, as its ACLs name both. Plain values, so that the list of what each command
+//! Rights that a client needs on Kafka: an operation on a resource, as ACLs name both. Plain values, so that the list of what each command
 //! needs, the questions that are asked of a broker and the messages about a refusal are made of the same thing.
 //!
 //! Kafka's own names are used throughout (KIP-11, KIP-290; "Operations and resources on protocols" of Kafka's documentation).
@@ -42,7 +42,7 @@ impl Operation {
     }
 }
 
-/// What kind of thing an operation is done to.
+/// Type of the resource of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// A topic.
@@ -161,9 +161,9 @@ impl fmt::Display for Right {
 pub struct Commands<'r> {
     /// The rights.
     pub of: Vec<&'r Right>,
-    /// Who is to have them, such as `User:helixstream`.
+    /// The principal that is to have them, such as `User:helixstream`.
     pub principal: Option<&'r str>,
-    /// What says where the cluster is, such as `--bootstrap-server localhost:9092`; may be empty.
+    /// The option that names the cluster, such as `--bootstrap-server localhost:9092`; may be empty.
     pub connection: &'r str,
 }
 

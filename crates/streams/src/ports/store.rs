@@ -28,7 +28,7 @@ impl Deref for Value<'_> {
     }
 }
 
-/// What a scan calls with each key and value; breaking ends the scan.
+/// Callback of a scan for each key and value; breaking ends the scan.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
 /// One change of a batch.
@@ -42,7 +42,7 @@ pub struct Put<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What is written as one: changes, and the position of each store that they bring it to.
+/// A write that is atomic: changes, and the position of each store after them.
 #[derive(Clone, Debug, Default)]
 pub struct StoreBatch<'a> {
     /// Changes, in key order within a store, each key once.

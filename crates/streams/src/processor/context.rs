@@ -1,4 +1,4 @@
-//! What a processor can do: forward, use its stores, dead-letter the record at hand, count.
+//! The context of a processor: it forwards records, gives access to stores, sends dead letters, and counts.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ use crate::task::{Core, OutputCollector, Plan, PlanKind, Sent, Target};
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
-/// What a processor can do while it has a record.
+/// Context of a processor while it processes a record.
 pub struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) core: &'a mut Core,
@@ -39,7 +39,7 @@ impl<'a> Context<'a> {
         self.core.stream_time_ms
     }
 
-    /// What stream time was before the record at hand; [`crate::store::checkpoint::NO_STREAM_TIME`] before the first one.
+    /// Stream time before the current record; [`crate::store::checkpoint::NO_STREAM_TIME`] before the first one.
     pub fn stream_time_before_ms(&self) -> i64 {
         self.core.stream_time_before_ms
     }
@@ -53,7 +53,7 @@ impl<'a> Context<'a> {
     /// Forwards a record to all children, in their order of definition.
     ///
     /// # Errors
-    /// What the children or the sink's topic answered.
+    /// The error of a child or of the sink's topic.
     pub fn forward(&mut self, record: &Record<'_>) -> Result<()> {
         let plan = self.plan;
         for &child in &plan.nodes[self.node].children {

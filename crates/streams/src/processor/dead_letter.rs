@@ -23,7 +23,7 @@ pub const HEADER_SIZE: &str = "__streams.errors.value.size";
 /// Header, beside [`HEADER_SIZE`]: `xxh3-128:` and the value's digest in hex.
 pub const HEADER_DIGEST: &str = "__streams.errors.value.digest";
 
-/// What stands in [`HEADER_SIZE`] and [`HEADER_DIGEST`] in the place of a value.
+/// Part of the value that [`HEADER_SIZE`] and [`HEADER_DIGEST`] replace.
 pub fn size_and_digest(value: &[u8]) -> (String, String) {
     (value.len().to_string(), format!("xxh3-128:{:032x}", xxh3_128(value)))
 }

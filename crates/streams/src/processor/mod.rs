@@ -1,4 +1,4 @@
-//! What a program writes: a [`Processor`] gets records one by one and works through its [`Context`].
+//! The interface of a program's processors: a [`Processor`] receives records one by one and acts through its [`Context`].
 
 mod context;
 mod dead_letter;
@@ -16,13 +16,13 @@ use super::record::Record;
 
 /// Works on records, one at a time, in the order of its task's log.
 ///
-/// What it sends and stores must be a function of that log alone: no wall clock, no random number, no order of a hash map. It is dropped and made
+/// Its outputs and its state must be a function of that log alone: no wall clock, no random number, no order of a hash map. It is dropped and made
 /// anew whenever the task goes back to its last commit, so it may keep what it likes between records (a cache of decoded values, say).
 pub trait Processor: Send {
     /// Takes a record. A record that cannot be processed is no error: [`Context::dead_letter`] it.
     ///
     /// # Errors
-    /// What the context answered, or a failure after which the program must stop (an unknown version of an internal format).
+    /// The error of the context, or a failure after which the program must stop (an unknown version of an internal format).
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError>;
 
     /// Stream time crossed multiples of the node's interval; `boundary_ms` is the last of them. Called straight after the record that did it.
@@ -78,7 +78,7 @@ pub trait Processor: Send {
 /// Why a processor stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProcessorError {
-    /// What the engine answered; it is handed back as it is.
+    /// The error of the engine, which is returned unchanged.
     #[error(transparent)]
     Engine(#[from] Error),
     /// The processor cannot go on: what is wrong, where, and what to do.

@@ -1,9 +1,9 @@
 //! The topology that the instances of a group agree on. An instance processes nothing unless every other one runs the same.
 //!
-//! What the group agrees on is what its commits say: each carries the digest of the topology that made it, and its generation. The greatest
+//! The topology of the group is the one of its commits: each carries the digest of the topology that made it, and its generation. The greatest
 //! generation among the committed offsets of the group is the one that holds. An instance with another topology is refused, unless its operator
 //! says that just this change is meant ([`RuntimeConfig::accepted_change`](super::RuntimeConfig)); its commits then begin the next generation.
-//! Who runs beside it and has not committed yet is seen by the client ids of the group's members, which carry the digest too.
+//! Instances that run beside it and have not committed yet are found by the client ids of the group's members, which carry the digest too.
 //!
 //! It is asked at the start, before the group is joined; after each assignment, before a task is taken; and now and then. Of two members of one
 //! generation of the group each looks after both have joined, so two that differ cannot both go on to their first commit unseen.
@@ -22,7 +22,7 @@ use crate::ports::{Admin, Clock, Committed};
 use crate::record::TopicPartition;
 use crate::topology::{Stamp, TopologyDigest, split_client_id};
 
-/// What the group says of its topology.
+/// State of the group's topology.
 struct Group {
     /// The stamp of the greatest generation; several where instances have changed it in different ways.
     stamps: Vec<Stamp>,
@@ -80,7 +80,7 @@ impl Agreement {
         }
     }
 
-    /// What our commits are to carry.
+    /// Stamp that our commits are to carry.
     pub fn stamp(&self) -> Option<Stamp> {
         let generation = self.generation.load(Ordering::Relaxed);
         self.own.clone().map(|digest| Stamp { generation, digest })

@@ -70,7 +70,7 @@ pub(super) struct AssignedTask {
     pub end: Option<i64>,
     /// The last record seen.
     pub last_seen: i64,
-    /// What lies behind the end that was reached.
+    /// Hanging transaction behind the end that was reached, if there is one.
     pub hanging: Option<HangingTransaction>,
 }
 

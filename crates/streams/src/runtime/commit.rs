@@ -51,7 +51,7 @@ impl Step {
     }
 }
 
-/// Is told each step of a commit just before it is made.
+/// Observer that is called before each step of a commit.
 pub trait StepObserver: Send + Sync {
     /// `thread` is about to make `step`.
     fn before(&self, thread: usize, step: Step);
@@ -65,7 +65,7 @@ impl StepObserver for NoObserver {
     fn before(&self, _thread: usize, _step: Step) {}
 }
 
-/// What one step hands to the next.
+/// State that one step passes to the next.
 #[derive(Default)]
 struct CommitInProgress {
     /// The tasks that take part, and the checkpoint of each.

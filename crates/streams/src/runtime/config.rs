@@ -33,7 +33,7 @@ pub struct RuntimeConfig {
     pub replication: Option<i32>,
     /// The record limit of topics that we make, and the most that is sent to any topic.
     pub max_record_bytes: usize,
-    /// What a producer puts into one batch at most, unless a topic takes less.
+    /// Largest batch of a producer, unless a topic accepts only smaller ones.
     pub batch_bytes: usize,
     /// How often the group is asked who has what, so that each instance knows which tasks it stands by for.
     pub standby_interval: Duration,
@@ -42,7 +42,7 @@ pub struct RuntimeConfig {
     pub contact_timeout: Duration,
     /// How long a stop waits for the group to let go.
     pub stop_timeout: Duration,
-    /// What the topology is, so that instances with another one are refused; `None`: nothing is compared.
+    /// Digest of the topology, so that instances with another one are refused; `None`: nothing is compared.
     pub digest: Option<TopologyDigest>,
     /// The change of the topology that is meant, as the refusal of it has named it.
     pub accepted_change: Option<String>,

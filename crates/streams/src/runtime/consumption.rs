@@ -1,4 +1,4 @@
-//! What the consumer does for the partition of each assigned task, and its reconciliation with what the tasks need.
+//! State of the consumer for the partition of each assigned task, and its reconciliation with the needs of the tasks.
 
 use super::assigned_task::AssignedTask;
 use super::thread::StreamThread;
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ports::PartitionStart;
 use crate::task::Task;
 
-/// What the consumer does for the partition of a task, or has to be made to do.
+/// State of the consumer for the partition of a task, or the change that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConsumptionState {
     /// It is not fetched.

@@ -13,7 +13,7 @@ const APART: Duration = Duration::from_secs(1);
 /// An answer so long ago belongs to an earlier try.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// What the brokers answered about a task.
+/// An answer of the brokers about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// The group has no committed offset for its partition.
@@ -26,7 +26,7 @@ pub(super) enum Finding {
     ChangelogEndsBefore(usize, i64),
 }
 
-/// What was found of each task and when, since it was last taken.
+/// Answers about each task with their times, since its last restoration. None is acted on before it is confirmed.
 #[derive(Debug, Default)]
 pub(super) struct UnconfirmedFindings(Mutex<BTreeMap<TaskId, (Finding, Duration)>>);
 

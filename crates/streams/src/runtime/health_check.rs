@@ -16,7 +16,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How often Kafka is asked, as a part of [`super::RuntimeConfig::contact_timeout`].
 const CHECK_FRACTION: u32 = 5;
 
-/// What was asked of Kafka.
+/// Answer of Kafka to a check.
 struct Answer {
     /// Whether the group's coordinator answered.
     group: Result<()>,
@@ -27,7 +27,7 @@ struct Answer {
 /// Something that is wrong and lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Problem {
-    /// What it is about: two of the same name are the same trouble.
+    /// Its subject: two of the same name are the same trouble.
     name: String,
     since: Duration,
     what: String,
@@ -35,7 +35,7 @@ struct Problem {
     logged_at: Duration,
 }
 
-/// What a look has found to be wrong.
+/// A trouble that a check has found.
 struct Found {
     since: Duration,
     /// The code of its message (docs/operations.md).
@@ -144,7 +144,7 @@ impl HealthCheck {
         self.pending_answer = Some(answer);
     }
 
-    /// What is wrong now, by its name.
+    /// The troubles of this moment, by their names.
     fn found(&self, now: Duration) -> BTreeMap<String, Found> {
         let mut found = BTreeMap::new();
         let limit = self.instance.config.contact_timeout;

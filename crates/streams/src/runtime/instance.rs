@@ -1,4 +1,4 @@
-//! What the threads of a process share.
+//! State that the threads of a process share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,23 +37,23 @@ pub struct InstancePorts {
     pub clock: Arc<dyn Clock>,
     /// Runs what blocks.
     pub executor: Arc<dyn Executor>,
-    /// Is told each step of a commit.
+    /// Observer of the steps of a commit.
     pub observer: Arc<dyn StepObserver>,
 }
 
-/// What the threads of a process share. One a process.
+/// State that the threads of a process share. One a process.
 pub struct Instance {
     pub(super) config: RuntimeConfig,
     pub(super) plans: Vec<Arc<Plan>>,
     pub(super) ports: InstancePorts,
     pub(super) task_locks: TaskLocks,
-    /// How long a deleted key is still told by its changelog, by topic: a store idle for longer is rebuilt (KIP-1259).
+    /// `delete.retention.ms` of each changelog topic: a store idle for longer is rebuilt (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     /// The topology that the group's instances agree on.
     pub(super) agreement: Agreement,
     /// The source topics, as they were last seen.
     pub(super) sources: SourceTopics,
-    /// What was found of tasks that could not be taken.
+    /// Answers of the brokers about tasks that could not be restored.
     pub(super) findings: UnconfirmedFindings,
     /// When it was last logged that nothing is purged.
     pub(super) no_purge: Mutex<Reminder>,
@@ -61,7 +61,7 @@ pub struct Instance {
     pub(super) metadata_bytes: usize,
     metrics: Arc<Metrics>,
     topics: Vec<String>,
-    /// What producers put into one batch. It only ever becomes less.
+    /// Batch size of the producers. It only ever decreases.
     batches: Mutex<BatchLimit>,
     stopping: AtomicBool,
     /// How often the clients were renewed.
@@ -131,7 +131,7 @@ impl Instance {
         }))
     }
 
-    /// What the threads tell of themselves.
+    /// Metrics of the threads.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
     }
@@ -151,7 +151,7 @@ impl Instance {
         self.topics.clone()
     }
 
-    /// What a new producer may put into one batch.
+    /// Batch size of a new producer.
     pub(super) fn batches(&self) -> BatchLimit {
         *self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }

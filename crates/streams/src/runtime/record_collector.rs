@@ -33,7 +33,7 @@ const DRAIN: Duration = Duration::from_millis(5);
 /// Sends the outputs of a thread.
 pub(super) struct RecordCollector {
     pub producer: Option<Box<dyn Producer>>,
-    /// What the producer puts into one batch.
+    /// Batch size of the producer.
     pub batches: BatchLimit,
     clock: Arc<dyn Clock>,
     /// For how long a full queue is drained.
@@ -76,7 +76,7 @@ impl RecordCollector {
         }
     }
 
-    /// What lies behind an error of the transaction or the producer: where a delivery says more than the error does, that.
+    /// Cause of an error of the transaction or the producer: the failure of a delivery where it says more than the error.
     pub fn cause_of(&mut self, error: Error) -> Error {
         if !matches!(error, Error::Aborted(_) | Error::ProducerLost(_) | Error::Fenced(_)) {
             return error;
@@ -129,7 +129,7 @@ impl RecordCollector {
         while self.producer.as_mut().and_then(|producer| producer.take_failure()).is_some() {}
     }
 
-    /// What a failed delivery means. A record that would be refused again is noted, so that it goes to the dead letters when it comes again. A batch that is
+    /// Handles a failed delivery. A record that would be refused again is noted, so that it goes to the dead letters when it comes again. A batch that is
     /// too large says so of each record in it; that is true of a record only if it was alone in its batch.
     fn classify(&mut self, failure: DeliveryFailure) -> Error {
         let sent = self.sent_outputs.get(failure.token as usize);
@@ -221,7 +221,7 @@ const DEAD_LETTER: u32 = 1 << 31;
 /// Set in the number of an output of a slice of work.
 const BACKGROUND: u32 = 1 << 30;
 
-/// What an output of a slice of work is known by when it comes again.
+/// Identity of an output of a background step, by which it is recognised when it comes again.
 fn digest(topic: &str, record: &Record<'_>) -> i64 {
     let parts = [Some(topic.as_bytes()), record.key, record.value];
     parts.into_iter().flatten().fold(0, |seed, part| xxh3_64_with_seed(part, seed)) as i64

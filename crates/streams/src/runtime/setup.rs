@@ -9,7 +9,7 @@ use crate::store::checkpoint::{METADATA_MAX_BYTES, max_metadata_bytes};
 use crate::task::Sizes;
 use crate::topology::{NodeKind, SubTopology, TopicRef, Topology, changelog_topic};
 
-/// What an internal topic is for.
+/// Purpose of an internal topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InternalKind {
     /// A store's changelog.
@@ -23,7 +23,7 @@ pub enum InternalKind {
 pub struct InternalTopic {
     /// Its full name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub kind: InternalKind,
     /// The partitions that it has or gets.
     pub partitions: i32,
@@ -146,12 +146,12 @@ fn check_settings(has: &TopicConfig, topic: &InternalTopic) -> Result<()> {
 /// Settings of a topic, by name.
 type TopicConfig = BTreeMap<String, String>;
 
-/// What was found out about the topics at the start.
+/// Facts about the topics, found at the start.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// How large each topic is, and what it takes.
     pub sizes: Sizes,
-    /// What a producer may put into one batch, so that every topic takes it.
+    /// Batch size of a producer that every topic accepts.
     pub batch_bytes: usize,
     /// All topics that are read or written, each once.
     pub topics: Vec<String>,

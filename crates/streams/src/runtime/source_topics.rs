@@ -1,4 +1,4 @@
-//! What may change under a running instance, looked at now and then by its first thread: the topology that the group agrees on, and the
+//! Changes under a running instance, for which its first thread checks at intervals: the topology that the group agrees on, and the
 //! topics that it reads, which may grow, go, or be made anew.
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -16,7 +16,7 @@ use crate::topology::TopicRef;
 /// The checks of the source topics by a thread.
 #[derive(Default)]
 pub(super) struct SourceTopicsCheck {
-    /// What comes of the one that is under way in another thread: whether a source has grown.
+    /// Result of the check that is under way in another thread: whether a source has grown.
     under_way: Option<Receiver<Result<bool>>>,
     /// When the next one is due.
     next: Duration,

@@ -13,9 +13,9 @@ use crate::topology::{Stamp, TopologyDigest};
 
 /// The one version that this release reads and writes.
 const VERSION: &str = "1";
-/// What a broker takes as metadata of an offset, by default (`offset.metadata.max.bytes`).
+/// Greatest metadata of an offset that a broker accepts by default (`offset.metadata.max.bytes`).
 pub const METADATA_MAX_BYTES: usize = 4096;
-/// What stands before the id of the topic that the offset is of, in hexadecimal digits. It has the form of a store, and no store is named so.
+/// Prefix of the id of the topic that the offset belongs to, in hexadecimal digits. It has the form of a store, and no store is named so.
 const TOPIC: &str = "@topic:0:";
 /// As a changelog offset: nothing was ever written.
 pub const NO_CHANGELOG: i64 = -1;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ports::{StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
 
-/// What an entry costs beside its key and value, about.
+/// Approximate overhead of an entry besides its key and value.
 const ENTRY_BYTES: usize = 64;
 
 /// The entries of one store, and what they take of the memory of all.

@@ -1,7 +1,7 @@
 //! Stores of one task in two places: some on disk, some in memory. Each call is routed by the store's index; a task that has stores in
 //! memory only opens nothing on disk.
 //!
-//! What lies in memory is as good as on disk for as long as the process lives: it outlives the closing of its task, so that one that goes back
+//! State in memory is as durable as on disk for as long as the process lives: it outlives the closing of its task, so that one that goes back
 //! to its last commit need not be restored whole, and goes when the task does ([`StoreEngine::drop_in_memory`]).
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What a task wrote to a store since its last commit, above what lies in the database, and the store's checksum.
+//! Uncommitted changes of a task to a store, on top of the database, and the store's checksum.
 //!
 //! The checksum is the sum of the hashes of all entries, so it does not depend on the order of writes. A write takes the old entry's hash out and
 //! the new one's in; the old hash is known from the read that came before, or the put reads it.
@@ -41,7 +41,7 @@ impl Hasher for KeyHasher {
 
 type Map<V> = HashMap<Box<[u8]>, V, BuildHasherDefault<KeyHasher>>;
 
-/// What an entry costs beside its key and value, about.
+/// Approximate overhead of an entry besides its key and value.
 const ENTRY_BYTES: usize = 96;
 
 /// One change since the last commit.
@@ -55,7 +55,7 @@ pub struct Change<'a> {
     pub timestamp_ms: i64,
 }
 
-/// What was written to a key, and by a record of which time.
+/// Value written to a key, and the time of the record that wrote it.
 struct Written {
     value: Option<Vec<u8>>,
     timestamp_ms: i64,

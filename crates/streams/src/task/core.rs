@@ -36,7 +36,7 @@ impl DeclaredOrigin {
     }
 }
 
-/// What a context changes.
+/// State that a context changes.
 pub(crate) struct Core {
     pub id: TaskId,
     pub processors: Vec<Option<Box<dyn Processor>>>,
@@ -60,7 +60,7 @@ pub struct Task {
     is_initialised: bool,
     /// The next commit is to bear it, moved or not.
     is_to_be_committed: bool,
-    /// What a rollback goes back to.
+    /// State to which a rollback returns.
     committed: Checkpoint,
     /// The position bytes of each store as this task read or last wrote them; a commit finds just these, or the store is another's.
     positions: Vec<Option<Vec<u8>>>,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::error::Result;
 use super::record::{Record, TaskId};
 
-/// What became of a record that was sent.
+/// Outcome of sending a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// It is on its way.

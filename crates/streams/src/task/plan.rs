@@ -38,7 +38,7 @@ impl Target {
     }
 }
 
-/// What a node does, looked up.
+/// Behaviour of a node, with its references resolved.
 pub(crate) enum PlanKind {
     Source,
     Process { factory: ProcessorFactory, stores: Vec<usize>, punctuate_ms: Option<i64> },
@@ -96,7 +96,7 @@ pub struct Plan {
     pub subtopology: u32,
     /// The full name of the topic that it reads.
     pub source: Arc<str>,
-    /// Whose topic that is.
+    /// Kind of the topic.
     pub source_ref: TopicRef,
     pub(crate) nodes: Vec<PlanNode>,
     /// Its stores.

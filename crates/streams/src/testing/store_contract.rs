@@ -1,4 +1,4 @@
-//! What every [`StoreEngine`] promises, as checks that panic: each implementation's tests run them.
+//! Contract of every [`StoreEngine`], as checks that panic: each implementation's tests run them.
 
 use std::ops::ControlFlow;
 

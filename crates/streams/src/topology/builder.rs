@@ -15,7 +15,7 @@ pub(super) struct Draft {
     pub parents: Vec<String>,
 }
 
-/// What a drafted node is.
+/// Kind of a node of the draft.
 #[derive(Clone)]
 pub(super) enum DraftKind {
     Source(String),

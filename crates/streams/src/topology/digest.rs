@@ -25,7 +25,7 @@ pub struct Stamp {
     pub digest: TopologyDigest,
 }
 
-/// What begins a word of a commit's metadata that tells of the topology. No store is named so: topics are named after stores.
+/// Prefix of the word about the topology in a commit's metadata. No store is named so: topics are named after stores.
 const MARK: char = '#';
 /// The name under which a commit's metadata carries the digest of the whole.
 const WHOLE: &str = "topology";

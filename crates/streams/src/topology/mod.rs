@@ -1,4 +1,4 @@
-//! What a program is made of, as plain data: sub-topologies of one source topic each, their nodes, stores and sinks.
+//! A topology as plain data: sub-topologies of one source topic each, their nodes, stores and sinks.
 //!
 //! [`Topology::builder`] puts one together by names, so that code and topology files build the same thing; [`TopologyBuilder::build`] refuses
 //! whatever the engine cannot run exactly once, and says how to mend it.
@@ -49,7 +49,7 @@ pub fn changelog_topic(application_id: &str, store: &str) -> String {
     format!("{application_id}-{store}-changelog")
 }
 
-/// What a node does with a record.
+/// Kind of a node.
 #[derive(Clone)]
 pub enum NodeKind {
     /// Hands the source topic's records on.
@@ -84,7 +84,7 @@ impl fmt::Debug for NodeKind {
 pub struct Node {
     /// Its name, unique in the topology.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: NodeKind,
     /// Indexes of the nodes that it may forward to, in order of definition.
     pub children: Vec<usize>,

@@ -19,12 +19,12 @@ use super::table::{Doc, Table, beside, kind, raw};
 use super::value::Raw;
 use secret::{Secret, SecretSource};
 
-/// What `security` may be, as Kafka's `security.protocol` in small letters.
+/// Values of `security`, as Kafka's `security.protocol` in small letters.
 pub const SECURITY: &str = "plaintext, ssl, sasl_plaintext, sasl_ssl";
-/// What `mechanism` may be: the mechanisms of SASL that this program has.
+/// Values of `mechanism`: the mechanisms of SASL that this program has.
 pub const MECHANISMS: &str = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER";
 
-/// What a named key holds.
+/// Kind of value of a named key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
     /// A text that anybody may see.
@@ -44,7 +44,7 @@ pub struct Named {
     pub property: &'static str,
     /// Other properties of librdkafka that say the same: aliases, and other ways to give the same thing.
     pub others: &'static [&'static str],
-    /// What it holds.
+    /// Its forms.
     pub holds: Holds,
 }
 
@@ -167,7 +167,7 @@ impl Named {
         format!("HELIXSTREAM_KAFKA_{}", self.key.to_uppercase())
     }
 
-    /// What is wrong with a text as the value of this key.
+    /// Checks a text as the value of this key.
     ///
     /// # Errors
     /// It is none of those that there are.
@@ -189,7 +189,7 @@ pub fn of_key(key: &str) -> Option<&'static Named> {
     NAMED.iter().find(|named| named.key == key)
 }
 
-/// What a named key was given.
+/// Value of a named key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PropertyValue {
     /// A text that anybody may see.

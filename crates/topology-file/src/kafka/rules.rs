@@ -12,9 +12,9 @@ pub struct Misfit {
     pub code: &'static str,
     /// The key that is meant.
     pub key: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -25,7 +25,7 @@ pub struct View {
 }
 
 impl View {
-    /// What these values say.
+    /// View of the values that the rules compare.
     pub fn of(values: &[NamedValue]) -> View {
         let mut view = View::default();
         for value in values {
@@ -117,7 +117,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
     found
 }
 
-/// What is not there although the rest of the settings needs it: asked when file, variables and flags are joined.
+/// Settings that are missing although the others need them: asked when file, variables and flags are joined.
 /// `view` is all that is set in effect, `named` what named keys say alone: a certificate that passes through is librdkafka's matter.
 /// `other_tokens`: librdkafka's own settings say how a token is got, so the keys for it need not be there.
 pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {

@@ -51,7 +51,7 @@ impl Trial {
         Trial { driver: TopologyDriver::new(&topology.unwrap(), "app", &Sizes::default()), offset: 0 }
     }
 
-    /// What comes out of a record; empty where nothing is kept under its key.
+    /// The outputs for a record; empty where nothing is stored under its key.
     fn pipe(&mut self, time_ms: i64, key: &str, value: &str) -> String {
         let origin = Origin { topic: "in", partition: 0, offset: self.offset, timestamp_ms: time_ms };
         let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
