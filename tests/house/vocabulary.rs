@@ -50,7 +50,17 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("takers", "outputs"),
     ("give_one", "emit_to"),
     ("Gives", "OutputForm"),
-    ("Told", "OperatorParams, or CommitOrigin"),
+    ("Told", "OperatorParams, or CommitContext"),
+    ("CommitOrigin", "CommitContext"),
+    ("Findings", "UnconfirmedFindings"),
+    ("Standing", "SchemaState"),
+    ("tell_users", "emit_user_changes"),
+    ("tell_repeated_lines", "log_repeated_lines"),
+    ("tell_of_no_purge", "log_unsupported_purge"),
+    ("give_password", "replace_password"),
+    ("ask_coordinator", "request_from_coordinator"),
+    ("take_step", "run_step"),
+    ("note_ends", "advance_to_ends"),
     ("Said", "ParamText"),
     ("Chore", "MaintenanceTask"),
     ("chores", "maintenance"),
@@ -86,10 +96,36 @@ const FILES: &[(&str, &str)] = &[
     ("app/guard.rs", "state_guard.rs"),
     ("app/topologies.rs", "topology_command.rs"),
     ("app/topology.rs", "topology_builder.rs"),
+    ("/ask.rs", "request.rs, admin_request.rs or query.rs"),
+    ("/pump.rs", "main_loop.rs"),
 ];
 
-/// Phrases of logs and errors that are gone: what a reader would not search for.
-const PHRASES: &[&str] = &["not taken yet, tried again", "is told by no key of its own", "tells the operator nothing"];
+/// Phrases of logs, errors, help texts and descriptions of keys that are gone: a reader would not search for them.
+const PHRASES: &[&str] = &[
+    "not taken yet, tried again",
+    "is told by no key of its own",
+    "tells the operator nothing",
+    "is told by",
+    "stood by for",
+    "the how-manieth",
+    "processing again: ",
+    "is made anew: ",
+    "has tended its rows",
+    "does not answer to our leaving",
+    "could not be looked at",
+    "what is processed is committed first",
+    "what is read is written first",
+];
+
+/// Names of types that had several meanings. Each has one definition in the whole workspace, or none.
+const ONE_MEANING: &[&str] =
+    &["Header", "Kind", "Status", "Settings", "Writer", "Write", "Slot", "Plan", "Reading", "Given"];
+
+/// The question words by which no text begins: the noun of the thing stands there.
+const QUESTION_WORDS: &[&str] = &["What ", "Who ", "Whom ", "Whose "];
+
+/// Headings of the entries of docs/operations.md, which `helixstream explain` prints.
+const HEADINGS: &[&str] = &["What happened", "What to do"];
 
 #[test]
 fn identifiers_that_are_gone_do_not_come_back() {
@@ -129,6 +165,85 @@ fn phrases_that_are_gone_do_not_come_back() {
         });
     }
     none("a log line or an error says it in words that one would search for", &found);
+}
+
+#[test]
+fn a_type_name_has_one_meaning() {
+    let mut found = Vec::new();
+    for name in ONE_MEANING {
+        let mut defined = Vec::new();
+        for source in sources(FOLDERS).into_iter().filter(|source| !source.is_test) {
+            defined.extend(defines(&source.syntax, name).then_some(source.path));
+        }
+        if defined.len() > 1 {
+            found.push(format!("{name}: {}", defined.join(", ")));
+        }
+    }
+    none("a type is named with the full noun of what it is", &found);
+}
+
+/// Whether the outermost items of a file define a type of this name.
+fn defines(file: &syn::File, name: &str) -> bool {
+    file.items.iter().any(|item| match item {
+        syn::Item::Struct(item) => item.ident == name,
+        syn::Item::Enum(item) => item.ident == name,
+        syn::Item::Trait(item) => item.ident == name,
+        syn::Item::Type(item) => item.ident == name,
+        _ => false,
+    })
+}
+
+#[test]
+fn texts_begin_with_no_question_word() {
+    let mut found = Vec::new();
+    for source in sources(FOLDERS).into_iter().filter(|source| !source.is_test && !source.path.contains("/tests/")) {
+        visit(tokens(&source.text), &mut |token| {
+            let TokenTree::Literal(literal) = token else { return };
+            let text = literal.to_string();
+            let is_question = text.strip_prefix('"').is_some_and(begins_with_question);
+            if is_question && !HEADINGS.iter().any(|heading| text.contains(heading)) {
+                found.push(format!("{}:{}: {text}", source.path, literal.span().start().line));
+            }
+        });
+        // Doc comments of the command line are its help texts.
+        if source.path.starts_with("src/edges/cli/") {
+            let docs = question_docs(&source.text).into_iter();
+            found.extend(docs.map(|(line, text)| format!("{}:{line}: {text}", source.path)));
+        }
+    }
+    none("a description or a help text begins with the noun of the thing", &found);
+}
+
+fn begins_with_question(text: &str) -> bool {
+    QUESTION_WORDS.iter().any(|word| text.starts_with(word)) && !text.trim_end().ends_with('?')
+}
+
+/// The doc comments whose paragraphs begin with a question word.
+fn question_docs(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut begins = true;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some(text) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else {
+            begins = true;
+            continue;
+        };
+        let text = text.trim();
+        if begins && begins_with_question(text) {
+            found.push((index + 1, text));
+        }
+        begins = text.is_empty();
+    }
+    found
+}
+
+#[test]
+fn question_words_are_found_at_the_beginning_of_a_paragraph_alone() {
+    let text = "/// What it takes.\n/// Who reads this knows\nfn f() {}\n//! A node.\n//!\n//! Whom it calls.\n// What is no doc.\n";
+    assert_eq!(question_docs(text), [(1, "What it takes."), (6, "Whom it calls.")]);
+    assert!(begins_with_question("What is missing") && !begins_with_question("What is missing?"));
+    let file = syn::parse_file("pub enum Kind { A }\nmod inner { struct Node; }").unwrap();
+    assert!(defines(&file, "Kind") && !defines(&file, "Node"));
 }
 
 #[test]
