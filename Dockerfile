@@ -5,7 +5,7 @@ WORKDIR /src
 COPY . .
 # The cache mounts keep RocksDB and librdkafka compiled from one build to the next.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
-    CARGO_TARGET_DIR=/target cargo build --release --locked --bin helixstream && cp /target/release/helixstream /helixstream
+    CARGO_TARGET_DIR=/target CARGO_BUILD_BUILD_DIR=/target cargo build --release --locked --bin helixstream && cp /target/release/helixstream /helixstream
 
 FROM debian:bookworm-slim
 # curl asks /ready for the health check; librdkafka uses the distribution's OpenSSL and libcurl, and its list of authorities.

@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# One target folder for all checkouts, outside of them: RocksDB and librdkafka take a quarter of an hour to compile.
-export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helixstream/target
+# Where cargo puts the program. What is compiled on the way lies in one folder for all checkouts: .cargo/config.toml.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 PREFIX ?= /usr/local
 
@@ -38,11 +38,11 @@ servers: ## the tests on a real Kafka, PostgreSQL and schema registry
 bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it
 	@exec scripts/bench
 
-build: packages ## the binary, in the release profile (the only one)
-	cargo build --release --locked
+build: packages ## the binary, in the profile of a bare `cargo build`, which is optimised
+	cargo build --locked
 
 install: build ## the binary into PREFIX/bin
-	install -D -m 755 "$(CARGO_TARGET_DIR)/release/helixstream" "$(DESTDIR)$(PREFIX)/bin/helixstream"
+	install -D -m 755 "$(TARGET)/debug/helixstream" "$(DESTDIR)$(PREFIX)/bin/helixstream"
 
 clean: ## remove what was built and the data of make run; Kafka's jars stay in the cache
 	@scripts/clean

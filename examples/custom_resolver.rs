@@ -1,6 +1,6 @@
 //! `helixstream` with a resolver of its own, for fields whose strategy is `custom`:
 //!
-//! `cargo run --release --example custom_resolver -- replay --topology topologies/memory.toml --set strategy.content=custom:shortest
+//! `cargo run --example custom_resolver -- replay --topology topologies/memory.toml --set strategy.content=custom:shortest
 //! --input tests/fixtures/helixagent-events.jsonl --output out`
 
 use std::process::ExitCode;

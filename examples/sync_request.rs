@@ -1,6 +1,6 @@
 //! A node that was away asks for what it has not seen, and prints the memories that come for it:
 //!
-//! `cargo run --release --example sync_request -- localhost:9092 node-1 '{"node-1":17,"node-2":40}'`
+//! `cargo run --example sync_request -- localhost:9092 node-1 '{"node-1":17,"node-2":40}'`
 //!
 //! A fourth and a fifth argument name other topics than `helixagent.memory.events` and `helixagent.memory.snapshots`. It ends when nothing has come for 5 s: how
 //! long an answer is, nobody knows.

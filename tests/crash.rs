@@ -141,12 +141,10 @@ impl Application {
     }
 }
 
-/// A built example: it lies beside the folder of the test binaries.
+/// A built example: its folder lies beside the program.
 fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let release = test.ancestors().nth(2).unwrap();
-    let path = Path::new(release).join("examples").join(name);
-    assert!(path.exists(), "{} is not built: cargo build --release --examples", path.display());
+    let path = Path::new(env!("CARGO_BIN_EXE_helixstream")).with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is not built: run cargo build --examples", path.display());
     path
 }
 

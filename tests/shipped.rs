@@ -213,7 +213,9 @@ fn checkout() -> PathBuf {
 fn make(checkout: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=INT", "make"]).args(arguments).current_dir(checkout);
-    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CARGO_TARGET_DIR"] {
+    for name in
+        ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CARGO_TARGET_DIR", "CARGO_BUILD_BUILD_DIR", "CARGO_BUILD_TARGET_DIR"]
+    {
         command.env_remove(name);
     }
     command
@@ -229,23 +231,22 @@ fn succeeds(mut command: Command) {
 #[test]
 fn make_install_puts_the_binary_below_the_prefix_and_make_clean_takes_away_what_was_built() {
     let checkout = checkout();
-    let (target, prefix) = (checkout.join("target"), checkout.join("some/where"));
-    let mut install = make(&checkout, &["install", &format!("PREFIX={}", prefix.display())]);
-    install.env("CARGO_TARGET_DIR", &target);
-    succeeds(install);
+    let prefix = checkout.join("some/where");
+    succeeds(make(&checkout, &["install", &format!("PREFIX={}", prefix.display())]));
     let output = Command::new(prefix.join("bin/helixstream")).output().unwrap();
     assert_eq!(output.stdout, b"built\n");
 
     let cache = checkout.join("cache");
-    let (built, jars) = (cache.join("helixstream/target/release"), cache.join("helixstream/kafka/libs"));
-    for folder in [&built, &jars, &checkout.join(".dev/state")] {
+    let jars = cache.join("helixstream/kafka/libs");
+    for folder in [&jars, &checkout.join(".dev/state")] {
         std::fs::create_dir_all(folder).unwrap();
     }
     let mut clean = make(&checkout, &["clean"]);
     clean.env("XDG_CACHE_HOME", &cache);
     succeeds(clean);
-    assert!(!built.exists() && !checkout.join(".dev").exists(), "what was built and what ran is gone");
-    assert!(jars.exists() && prefix.exists() && target.exists(), "and nothing else");
+    let left = |name: &str| checkout.join(name).exists();
+    assert!(!left("target") && !left(".dev"), "the program that was built and the data of what ran are removed");
+    assert!(jars.exists() && prefix.exists(), "the jars and the installed program stay");
 }
 
 /// A folder for `PATH` with programs that note their arguments in the file `arguments` beside it, and do their work.
@@ -261,7 +262,7 @@ fn noting(checkout: &Path, programs: &[&str]) -> PathBuf {
         let script = format!("#!/bin/sh\nprintf '%s\\n' \"{name} $*\" >>'{}'\n", noted.display());
         write(name, format!("{script}PATH=${{PATH#*:}} exec {name} \"$@\"\n"));
     }
-    // What is run is built already: beside the test binaries.
+    // The program is built already, for the tests.
     write("cargo", "#!/bin/sh\n".to_owned());
     bin
 }
@@ -345,7 +346,7 @@ fn make_run_reaches_secured_servers_by_variables_alone() {
     std::fs::write(checkout.join("url"), format!("{secured}\n")).unwrap();
     std::fs::write(checkout.join("password"), PASSWORD).unwrap();
     let path = format!("{}:{}", noting(&checkout, &["psql", "java"]).display(), std::env::var("PATH").unwrap());
-    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let target = Path::new(env!("CARGO_BIN_EXE_helixstream")).ancestors().nth(2).unwrap().to_owned();
     let mut run = make(&checkout, &["run"]);
     let said = std::fs::File::create(checkout.join("said")).unwrap();
     run.env("PATH", path).env("CARGO_TARGET_DIR", target).stdin(std::process::Stdio::null());

@@ -1,6 +1,6 @@
-//! The crates of the workspace are optimised as one unit each, what they depend on is not: Cargo.toml has an entry for each crate.
+//! The profiles: one set of settings for make, a bare cargo and the shipped program.
 
-use super::{none, root};
+use super::root;
 use std::path::{Path, PathBuf};
 
 fn table(path: impl AsRef<Path>) -> toml::Table {
@@ -28,27 +28,31 @@ fn members() -> Vec<String> {
     members
 }
 
-/// A setting of one package in a profile.
-fn setting<'t>(config: &'t toml::Table, profile: &str, package: &str, key: &str) -> Option<&'t toml::Value> {
-    config.get("profile")?.get(profile)?.get("package")?.get(package)?.get(key)
-}
-
-/// The members that lack an entry like `[profile.dev.package.NAME]` with this setting.
-fn lacking(path: &str, profile: &str, key: &str, value: i64) -> Vec<String> {
-    let config = table(path);
-    let members = members().into_iter();
-    let lacking =
-        members.filter(|name| setting(&config, profile, name, key).and_then(toml::Value::as_integer) != Some(value));
-    lacking.map(|name| format!("{path}: add [profile.{profile}.package.{name}] with {key} = {value}")).collect()
+#[test]
+fn a_bare_cargo_build_and_cargo_build_release_have_the_same_settings() {
+    let manifest = table("Cargo.toml");
+    assert_eq!(manifest["profile"]["dev"], manifest["profile"]["release"]);
 }
 
 #[test]
 fn each_crate_of_the_workspace_is_optimised_as_one_unit() {
-    none("speed is held with codegen-units = 1 in each crate", &lacking("Cargo.toml", "release", "codegen-units", 1));
+    let profile = &table("Cargo.toml")["profile"]["dev"];
+    assert_eq!((profile["codegen-units"].as_integer(), profile["opt-level"].as_integer()), (Some(1), Some(3)));
+    let packages: Vec<&String> = profile["package"].as_table().unwrap().keys().collect();
+    assert_eq!(packages, ["*"], "no crate of the workspace has settings of its own");
 }
 
+/// Settings for `package."*"` would change how build scripts are compiled, and RocksDB would be compiled a second time.
 #[test]
-fn each_crate_of_the_workspace_is_unoptimised_in_quick_tests() {
-    let offences = lacking(".cargo/quick.toml", "release", "opt-level", 0);
-    none("`make unit` compiles our own crates unoptimised", &offences);
+fn each_crate_of_the_workspace_is_unoptimised_in_quick_tests_and_nothing_else() {
+    let quick = table(".cargo/quick.toml");
+    let packages = quick["profile"]["dev"]["package"].as_table().unwrap();
+    let unoptimised = |(name, settings): (&String, &toml::Value)| {
+        assert_eq!(settings["opt-level"].as_integer(), Some(0), "{name} in .cargo/quick.toml");
+        name.clone()
+    };
+    let mut found: Vec<String> = packages.iter().map(unoptimised).collect();
+    found.sort();
+    assert_eq!(found, members(), ".cargo/quick.toml lists the crates of the workspace");
+    assert_eq!(quick["profile"]["dev"].as_table().unwrap().len(), 1, "and has no setting for what they depend on");
 }
