@@ -14,7 +14,7 @@ use helixstream::operators::spec::{
 };
 use helixstream::operators::{Input, LEFT_OUT, MISSING_KEY, Outputs, evaluate};
 use helixstream::streams::ports::Expressions;
-use helixstream::streams::processor::{Context, Processor, ProcessorError, Retained};
+use helixstream::streams::processor::{Processor, ProcessorContext, ProcessorError, Retained};
 use helixstream::streams::record::Record;
 
 fn main() -> ExitCode {
@@ -61,7 +61,7 @@ struct Deduplicate {
 }
 
 impl Processor for Deduplicate {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let json = taken.record();
         let Some(key) = json.key else {
@@ -81,7 +81,7 @@ impl Processor for Deduplicate {
         self.records.emit(&json, ctx)
     }
 
-    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.seen.punctuate(ctx)
     }
 }

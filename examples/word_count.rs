@@ -5,7 +5,7 @@
 use std::io::{BufRead, Write};
 
 use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::processor::{Context, Processor, ProcessorError};
+use helixstream::streams::processor::{Processor, ProcessorContext, ProcessorError};
 use helixstream::streams::record::{Headers, InRecord, Origin, Record};
 use helixstream::streams::task::Sizes;
 use helixstream::streams::topology::{Topology, TopologyError};
@@ -14,7 +14,7 @@ use helixstream::streams::topology::{Topology, TopologyError};
 struct Split;
 
 impl Processor for Split {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Ok(line) = std::str::from_utf8(record.value.unwrap_or_default()) else {
             return ctx.dead_letter("not_utf8", "a line is not UTF-8");
         };
@@ -30,7 +30,7 @@ impl Processor for Split {
 struct Count;
 
 impl Processor for Count {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let word = record.key.unwrap_or_default();
         let mut counts = ctx.store("counts")?;
         let old = counts.get(word)?.and_then(|bytes| bytes.as_array::<8>().map(|bytes| u64::from_be_bytes(*bytes)));

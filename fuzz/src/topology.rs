@@ -2,7 +2,8 @@
 //! accepted can be built, described, and read again with its variables filled in.
 
 use helixstream::Program;
-use helixstream::app::topology_builder::{build, describe};
+use helixstream::app::topology_builder::build;
+use helixstream::app::topology_description::describe;
 use helixstream::config::expression::{Flaw, Scripting};
 use helixstream::config::problem::Problems;
 use helixstream::config::setting::ScriptLimits;

@@ -14,7 +14,7 @@ use crate::config::script::names;
 use crate::config::setting::Values;
 use crate::domain::event::Encoding;
 use crate::domain::settings::ResolverSettings;
-use crate::streams::topology::TopologyDigest;
+use crate::streams::topology_digest::TopologyDigest;
 
 /// The parts that are compared, by the names that a refusal uses.
 const PARTS: [&str; 6] = ["graph", "formats", "resolver", "limits", "scripts", "snapshots"];

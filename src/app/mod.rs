@@ -29,7 +29,7 @@ mod state_guard;
 mod topics;
 pub mod topology_builder;
 mod topology_command;
-mod topology_description;
+pub mod topology_description;
 mod version;
 
 use std::process::ExitCode;

@@ -40,7 +40,8 @@ use crate::streams::runtime::{
     self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, StreamThread, ThreadPorts,
     Workers,
 };
-use crate::streams::topology::{Topology, TopologyDigest};
+use crate::streams::topology::Topology;
+use crate::streams::topology_digest::TopologyDigest;
 
 /// From the signal to the end of all stream threads, at most; the engine leaves its group well within it.
 const STOP_LIMIT: Duration = Duration::from_secs(9);

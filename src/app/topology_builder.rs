@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use super::operators::Parts;
-use super::topology_description::{TopologyDescription, dot, mermaid, text};
 use super::{CommandError, Resolver};
 use crate::config::Topology as File;
 use crate::config::graph::{Kind, Node};
-use crate::edges::cli::DescribeFormat;
 use crate::operators::spec::ProcessorSupplier;
 use crate::streams::ports::Codec;
 use crate::streams::task::Sizes;
@@ -51,20 +49,6 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
         builder = builder.dead_letters(&dead.topic);
     }
     builder.build().map_err(|e| CommandError::Usage(format!("{}: {e}", file.file)))
-}
-
-/// The description of a checked file, as `helixstream topology describe` prints it.
-///
-/// # Errors
-/// As for [`build`].
-pub fn describe(file: &File, format: DescribeFormat) -> Result<String, CommandError> {
-    let shape = TopologyDescription::of(file)?;
-    Ok(match format {
-        DescribeFormat::Text => text::describe(&shape),
-        DescribeFormat::Mermaid => mermaid::draw(&shape),
-        DescribeFormat::Dot => dot::draw(&shape),
-        DescribeFormat::Json => serde_json::to_string_pretty(&shape)? + "\n",
-    })
 }
 
 fn add(builder: TopologyBuilder, parts: &Parts<'_>, node: &Node) -> Result<TopologyBuilder, CommandError> {

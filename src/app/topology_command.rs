@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::scripting::Rhai;
-use super::topology_description::{TopologyDescription, diff};
-use super::{CommandError, Program, resolvers, settings, topology_builder};
+use super::topology_description::{self, TopologyDescription, diff};
+use super::{CommandError, Program, resolvers, settings};
 use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
 
@@ -44,7 +44,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 fn describe(path: &Path, format: DescribeFormat, program: &Program) -> Result<(), CommandError> {
-    print!("{}", topology_builder::describe(&settings::read(path, program)?, format)?);
+    print!("{}", topology_description::describe(&settings::read(path, program)?, format)?);
     Ok(())
 }
 

@@ -6,12 +6,14 @@
 #![cfg(test)]
 
 mod budgets;
+mod circles;
 mod citations;
 mod codes;
 mod dependencies;
 mod error_texts;
 mod groups;
 mod imports;
+mod module_graph;
 mod paths;
 mod profiles;
 mod vocabulary;

@@ -9,7 +9,7 @@ use memory::event::wire::{self, Source};
 use memory::event::{Encoding, Event, EventKind, Limits};
 use memory::sync;
 use streams::ports::{Codec, CodecError};
-use streams::processor::{Context, Processor, ProcessorError};
+use streams::processor::{Processor, ProcessorContext, ProcessorError};
 use streams::record::{Headers, InRecord, Record};
 
 /// Counter: events of a type that changes no state, of whatever name.
@@ -58,7 +58,7 @@ impl Decode {
 
     fn forward(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
         at: &InRecord<'_>,
         event: &Event,
         memory: &str,
@@ -86,7 +86,7 @@ impl Decode {
     /// Every partition holds some of the memories that are asked for.
     fn broadcast_sync_request(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
         at: &InRecord<'_>,
         event: &Event,
     ) -> Result<(), ProcessorError> {
@@ -107,7 +107,7 @@ fn timestamp_ms(event: &Event, at: &InRecord<'_>) -> i64 {
 }
 
 impl Processor for Decode {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Some(at) = ctx.source() else {
             return Err(ProcessorError::Failed(
                 "decode has no source record: give it a source as its parent".to_owned(),

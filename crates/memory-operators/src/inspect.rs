@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use memory::conflict::OpenConflict;
-use memory::state::{Arena, Loader, Memory, Register, Rows, StateError, memory_of_head};
+use memory::state::{Arena, Loader, Memory, OpenConflict, Register, Rows, StateError, memory_of_head};
 use memory::view::{ObjectWriter, ResolutionContext, write_clock};
 
 /// The memory whose head row lies under a key; `None` for the key of any other row.

@@ -11,7 +11,7 @@ use memory::binary::{Reader, put_bytes, put_varint};
 use memory::users::{Change, Heading, Snapshot};
 use operators::Outputs;
 use streams::error::Error;
-use streams::processor::{Context, Processor, ProcessorError, StoreRef};
+use streams::processor::{Processor, ProcessorContext, ProcessorError, StoreRef};
 use streams::record::{Header, Headers, Record};
 
 /// Counter: user snapshots emitted, parts counted each.
@@ -101,7 +101,7 @@ impl UserSnapshots {
     }
 
     /// Emits the snapshot of one user; how many bytes it has.
-    fn emit(&self, user: &[u8], boundary_ms: i64, ctx: &mut Context<'_>) -> Result<usize, ProcessorError> {
+    fn emit(&self, user: &[u8], boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<usize, ProcessorError> {
         let task = ctx.task();
         let damaged = |what: String| ProcessorError::from(Error::Corrupted { task, what });
         let mut rows: Vec<(String, Vec<u8>)> = Vec::new();
@@ -155,7 +155,7 @@ impl UserSnapshots {
     }
 
     /// Emits a slice of the snapshots that are due. What is left is noted, and waits for the next commit.
-    fn slice(&mut self, mut pending: Pending, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn slice(&mut self, mut pending: Pending, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let mut users: Vec<Vec<u8>> = Vec::new();
         let cursor = pending.cursor.clone();
         ctx.store(&self.options.store)?.scan_from(b"d", &dirty(&cursor), |key, _| {
@@ -191,7 +191,7 @@ fn unreadable(what: &str) -> ProcessorError {
 }
 
 impl Processor for UserSnapshots {
-    fn init(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn init(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let store = ctx.store(&self.options.store)?;
         self.pending = match store.get(PENDING)? {
             None => None,
@@ -200,7 +200,7 @@ impl Processor for UserSnapshots {
         Ok(())
     }
 
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let failed = |what: String| ProcessorError::Failed(format!("{what} (task {})", ctx.task()));
         let (Some(user), Some(value)) = (record.key, record.value) else {
             return Err(failed("a record of the repartition topic has no user or no change".to_owned()));
@@ -213,7 +213,7 @@ impl Processor for UserSnapshots {
         Ok(())
     }
 
-    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.slice(Pending { boundary_ms, cursor: Vec::new() }, ctx)
     }
 
@@ -221,7 +221,7 @@ impl Processor for UserSnapshots {
         self.pending.is_some()
     }
 
-    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         match self.pending.take() {
             Some(pending) => self.slice(pending, ctx),
             None => Ok(()),

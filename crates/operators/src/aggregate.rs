@@ -8,7 +8,7 @@ use super::{Input, LEFT_OUT, MISSING_KEY, Outputs};
 use json::Number;
 use memory::view::ObjectWriter;
 use streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
-use streams::processor::{Context, Processor, ProcessorError, Retained};
+use streams::processor::{Processor, ProcessorContext, ProcessorError, Retained};
 use streams::record::{Headers, Record};
 
 /// How a record comes to what was there.
@@ -45,7 +45,7 @@ pub struct Aggregate {
 }
 
 impl Processor for Aggregate {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         let Some(key) = taken.key else {
@@ -72,7 +72,7 @@ impl Processor for Aggregate {
         self.aggregates.emit(&Record { value: Some(&new), headers: Headers::NONE, ..taken }, ctx)
     }
 
-    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.rows.punctuate(ctx)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::expressions::{expression_input, truth};
 use super::{Input, LEFT_OUT, Outputs};
 use streams::ports::Expressions;
-use streams::processor::{Context, Processor, ProcessorError};
+use streams::processor::{Processor, ProcessorContext, ProcessorError};
 use streams::record::Record;
 
 /// Parts records.
@@ -24,7 +24,7 @@ pub struct Branch {
 }
 
 impl Processor for Branch {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         let mut first = Ok(None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::expressions::{expression_input, one, truth};
 use super::{Input, LEFT_OUT, Outputs};
 use streams::ports::Expressions;
-use streams::processor::{Context, Processor, ProcessorError};
+use streams::processor::{Processor, ProcessorContext, ProcessorError};
 use streams::record::Record;
 
 /// Leaves records out.
@@ -21,7 +21,7 @@ pub struct Filter {
 }
 
 impl Processor for Filter {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         match one(&*self.when, &expression_input(&taken)).and_then(|json| truth(&json)) {

@@ -7,7 +7,7 @@ use super::expressions::{expression_input, key, one};
 use memory::event::{Class, Encoding};
 use streams::error::Error;
 use streams::ports::{Codec, CodecError, Expressions};
-use streams::processor::{Context, ProcessorError};
+use streams::processor::{ProcessorContext, ProcessorError};
 use streams::record::{Headers, Record};
 
 /// How the records of a source are read.
@@ -60,7 +60,7 @@ impl Input {
     pub fn read_json<'r>(
         &self,
         record: &Record<'r>,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
     ) -> Result<Option<JsonRecord<'r>>, ProcessorError> {
         match self.read(record)? {
             Ok(taken) => Ok(Some(taken)),
@@ -97,7 +97,7 @@ impl Input {
         class: &str,
         message: &str,
         record: &Record<'_>,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         send_dead_letter(self.dead_letter_is_source, class, message, record, ctx)
     }
@@ -108,7 +108,7 @@ pub(super) fn send_dead_letter(
     class: &str,
     message: &str,
     record: &Record<'_>,
-    ctx: &mut Context<'_>,
+    ctx: &mut dyn ProcessorContext<'_>,
 ) -> Result<(), ProcessorError> {
     match source && ctx.source().is_some() {
         true => ctx.dead_letter(class, message),

@@ -11,7 +11,7 @@ use super::{Input, Outputs};
 use json::{self, ValueKind};
 use memory::event::Class;
 use streams::ports::{ExpressionFailure, Expressions};
-use streams::processor::{Context, Processor, ProcessorError};
+use streams::processor::{Processor, ProcessorContext, ProcessorError};
 use streams::record::Record;
 
 /// Changes of a value. In this order: `value` replaces it, all fields but `keep` are removed, `drop` is removed, `set` is set. All
@@ -41,7 +41,7 @@ pub struct Map {
 }
 
 impl Processor for Map {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let Some(taken) = self.input.read_json(record, ctx)? else { return Ok(()) };
         let taken = taken.record();
         let made = self.evaluate(&taken).and_then(|made| self.value(&taken, made));

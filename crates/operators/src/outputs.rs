@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::expressions::{expression_input, key, one};
 use super::input::send_dead_letter;
 use streams::ports::Expressions;
-use streams::processor::{Context, ProcessorError};
+use streams::processor::{ProcessorContext, ProcessorError};
 use streams::record::Record;
 
 /// Writes values in another format than JSON. Pure: the same value has the same bytes.
@@ -56,7 +56,7 @@ impl Outputs {
     ///
     /// # Errors
     /// The error of a target.
-    pub fn emit(&self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    pub fn emit(&self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.list.iter().try_for_each(|target| self.emit_to(target, record, ctx))
     }
 
@@ -68,7 +68,7 @@ impl Outputs {
         &self,
         target: &OutputTarget,
         record: &Record<'_>,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let own = match &target.key {
             None => record.key.map(Cow::Borrowed),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::pass_through::{PassThrough, Value};
 use streams::ports::BatchLimit;
-use streams::topology::{TopologyDigest, client_id_with};
+use streams::topology_digest::{TopologyDigest, client_id_with};
 
 /// How this application's clients reach and use Kafka.
 #[derive(Clone, Debug)]

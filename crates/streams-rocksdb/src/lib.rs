@@ -2,17 +2,18 @@
 //!
 //! A task's folder is its database: dropped by removing it, and what happens to one (a stall, a corrupt file) stays in it.
 
+mod open_tasks;
 mod options;
 mod task;
 
-use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::rocksdb::{ColumnFamilyDescriptor, DB, Options};
 
+use open_tasks::{OpenTask, OpenTasks};
 use options::Shared;
 pub use options::StoreMemory;
 use streams::error::{Error, Result};
@@ -28,35 +29,6 @@ pub struct RocksStores {
     folder: PathBuf,
     shared: Shared,
     open: Arc<OpenTasks>,
-}
-
-/// Which tasks' databases are open in this process.
-#[derive(Default)]
-struct OpenTasks(Mutex<HashSet<TaskId>>);
-
-impl OpenTasks {
-    fn lock(&self) -> MutexGuard<'_, HashSet<TaskId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// That a task's database is open; ended by dropping it.
-struct OpenTask {
-    tasks: Arc<OpenTasks>,
-    task: TaskId,
-}
-
-impl OpenTask {
-    /// `None` when it is open already.
-    fn begin(tasks: &Arc<OpenTasks>, task: TaskId) -> Option<OpenTask> {
-        tasks.lock().insert(task).then(|| OpenTask { tasks: tasks.clone(), task })
-    }
-}
-
-impl Drop for OpenTask {
-    fn drop(&mut self) {
-        self.tasks.lock().remove(&self.task);
-    }
 }
 
 impl RocksStores {
@@ -195,6 +167,7 @@ fn task_of_folder(name: &str) -> Option<TaskId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
     use streams::ports::{Put, StoreBatch};
     use streams::testing::store_contract;
 

@@ -6,7 +6,7 @@ use ::rocksdb::{
     ColumnFamily, DB, DBPinnableSlice, ErrorKind, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::OpenTask;
+use super::open_tasks::OpenTask;
 use streams::error::{Error, Result};
 use streams::ports::{StoreBatch, TaskStore, Value, Visit};
 use streams::record::TaskId;

@@ -197,7 +197,7 @@ fn commit(task: &mut Task, counters: &mut BTreeMap<(&'static str, String), u64>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processor::{Context, Processor, ProcessorError};
+    use crate::processor::{Processor, ProcessorContext, ProcessorError};
     use crate::record::Headers;
     use crate::store::checkpoint::NO_CHANGELOG;
 
@@ -205,7 +205,11 @@ mod tests {
     struct Append;
 
     impl Processor for Append {
-        fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> std::result::Result<(), ProcessorError> {
+        fn process(
+            &mut self,
+            record: &Record<'_>,
+            ctx: &mut dyn ProcessorContext<'_>,
+        ) -> std::result::Result<(), ProcessorError> {
             let key = record.key.unwrap_or(b"none");
             let mut store = ctx.store("texts")?;
             let mut text = store.get(key)?.map_or(Vec::new(), |value| value.to_vec());

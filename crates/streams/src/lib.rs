@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`record`] | records and their headers, and the batch of a poll |
 //! | [`topology`] | topologies: sources, processors, repartition topics, stores, sinks |
-//! | [`processor`] | processors: the trait [`processor::Processor`] and its [`processor::Context`] |
+//! | [`topology_digest`] | the digest of a topology: one number for everything that decides outputs, as commits and client ids carry it |
+//! | [`processor`] | processors: the trait [`processor::Processor`] and its [`processor::ProcessorContext`] |
 //! | [`task`] | tasks: one sub-topology on one partition, which processes records and rolls back to its last commit |
 //! | [`store`] | stores: uncommitted state on top of a database, and the checkpoint of a commit |
 //! | [`runtime`] | stream threads, which poll, process, commit, rebalance and restore over the ports alone |
@@ -23,3 +24,4 @@ pub mod store;
 pub mod task;
 pub mod testing;
 pub mod topology;
+pub mod topology_digest;

@@ -1,12 +1,14 @@
 //! The shape of a topology as plain data, sub-topologies cut and topics named as the engine does it: what `topology describe`
 //! shows and `topology diff` compares.
 
+mod describe;
 pub mod diff;
 pub mod dot;
 mod drawing;
 pub mod mermaid;
 pub mod text;
 
+pub use describe::describe;
 use serde::Serialize;
 
 use super::{CommandError, topology_builder};

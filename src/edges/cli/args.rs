@@ -14,7 +14,7 @@ use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
 use super::terminal::has_colours;
 use super::topics::TopicsArgs;
-use super::topology::TopologyCommand;
+use super::topology::{TopologyArgs, TopologyCommand};
 
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
 ///
@@ -106,19 +106,6 @@ pub enum Command {
 pub struct ExplainArgs {
     /// The code: HS2004, hs2004 or 2004 [default: a list of all codes]
     pub code: Option<String>,
-}
-
-/// The topology file, and the settings that override its own.
-#[derive(Args, Clone, Debug)]
-pub struct TopologyArgs {
-    /// The topology file.
-    #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
-    pub topology: PathBuf,
-    /// Override a setting of the file: strategy, strategy.PATH, delete_policy, trust_clocks, unclocked, max_clock_skew
-    /// (2s, 500ms, 0s), a limit (max_value_bytes, max_clock_entries, max_contenders, …) one of the engine
-    /// (commit_interval, …) or of the mirror (retention, partitions_ahead). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
-    #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
-    pub set: Vec<String>,
 }
 
 /// Where the schema registry is.

@@ -12,7 +12,7 @@ mod topology;
 pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MigrateArgs, MirrorAction, MirrorArgs, MirrorRunArgs,
     MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAccess, StateAction, StateArgs,
-    StateTarget, TopologyArgs, VerifyArgs,
+    StateTarget, VerifyArgs,
 };
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,
@@ -20,4 +20,4 @@ pub use conflicts::{
 pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
 pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};
-pub use topology::{DescribeFormat, TopologyAction, TopologyCommand};
+pub use topology::{DescribeFormat, TopologyAction, TopologyArgs, TopologyCommand};

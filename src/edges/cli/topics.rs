@@ -2,8 +2,8 @@
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use super::args::TopologyArgs;
 use super::kafka::KafkaArgs;
+use super::topology::TopologyArgs;
 
 /// `helixstream topics`.
 #[derive(Args, Debug)]

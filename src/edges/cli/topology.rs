@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 /// `helixstream topology`.
 #[derive(Args, Debug)]
@@ -54,4 +54,17 @@ pub enum DescribeFormat {
     Dot,
     /// For programs.
     Json,
+}
+
+/// The topology file, and the settings that override its own.
+#[derive(Args, Clone, Debug)]
+pub struct TopologyArgs {
+    /// The topology file.
+    #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
+    pub topology: PathBuf,
+    /// Override a setting of the file: strategy, strategy.PATH, delete_policy, trust_clocks, unclocked, max_clock_skew
+    /// (2s, 500ms, 0s), a limit (max_value_bytes, max_clock_entries, max_contenders, …) one of the engine
+    /// (commit_interval, …) or of the mirror (retention, partitions_ahead). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
+    #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
+    pub set: Vec<String>,
 }

@@ -2,16 +2,15 @@
 //! was deleted long ago, both in slices.
 
 mod retention;
+mod store_rows;
 mod sync;
 
 use std::sync::Arc;
 
 use super::source_headers::Original;
-use memory::binary::BinaryError;
 use memory::event::wire;
 use memory::retention::Retention;
 use memory::settings::ResolverSettings;
-use memory::state::{ReadFailure, Rows, StateError};
 use memory::step::{Outcome, step, step_with_users};
 use memory::strategy::CustomResolver;
 use memory::sync::{Request, is_request};
@@ -19,9 +18,9 @@ use memory::users::Change;
 use memory::view::{ResolutionContext, Resolved};
 use operators::Outputs;
 use retention::{Tombstones, Verdict};
-use streams::error::Error;
-use streams::processor::{Context, Processor, ProcessorError, StoreRef};
-use streams::record::{Header, Headers, Origin, Record, TaskId};
+use store_rows::{StoreRows, state_error};
+use streams::processor::{Processor, ProcessorContext, ProcessorError, StoreRef};
+use streams::record::{Header, Headers, Origin, Record};
 use sync::{Answer, Slice, Syncs};
 
 pub use retention::FORGOTTEN;
@@ -79,7 +78,7 @@ impl Resolve {
         key: &str,
         value: &[u8],
         record: &Record<'_>,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let failed = |what: String| ProcessorError::Failed(format!("{what} (task {})", ctx.task()));
         let event = wire::decode(value).map_err(|e| failed(format!("an internal event of memory {key:?} {e}")))?;
@@ -121,7 +120,7 @@ impl Resolve {
         memory: &str,
         record: &Record<'_>,
         outcome: &Outcome,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let Some(resolved) = &outcome.resolved else { return Ok(()) };
         let users = &outcome.users;
@@ -141,7 +140,7 @@ impl Resolve {
         record: &Record<'_>,
         resolved: &Resolved,
         headers: &[Header<'_>],
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         ctx.count(RESOLVED, if resolved.is_active { "active" } else { "inactive" }, 1);
         let headers = Headers::List(headers);
@@ -149,7 +148,12 @@ impl Resolve {
     }
 
     /// Sends one resolved memory to the node that asked.
-    fn answer(&self, request: &Request<'_>, answer: &Answer, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        answer: &Answer,
+        ctx: &mut dyn ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
         ctx.set_origin(origin(&request.source, request.source_timestamp_ms));
         let headers =
             [RESOLVED_HEADERS[0], SCHEMA_VERSION, ("sync_for", Some(request.node.unwrap_or_default().as_bytes()))];
@@ -162,7 +166,12 @@ impl Resolve {
         )
     }
 
-    fn emit(&self, record: &Record<'_>, outcome: &Outcome, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn emit(
+        &self,
+        record: &Record<'_>,
+        outcome: &Outcome,
+        ctx: &mut dyn ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
         if let Some(resolved) = &outcome.resolved {
             self.resolved(record, resolved, RESOLVED_HEADERS, ctx)?;
         }
@@ -177,7 +186,7 @@ impl Resolve {
 }
 
 impl Processor for Resolve {
-    fn init(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn init(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let now = ctx.stream_time_ms();
         let mut store = ctx.store(&self.options.store)?;
         if let Some(tombstones) = &mut self.tombstones {
@@ -186,7 +195,7 @@ impl Processor for Resolve {
         self.syncs.load_requests(&mut store)
     }
 
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let offset = ctx.source().map_or(0, |source| source.origin.offset);
         match (record.key.map(std::str::from_utf8), record.value) {
             (_, Some(request)) if is_request(request) => {
@@ -208,7 +217,7 @@ impl Processor for Resolve {
         !self.syncs.is_empty() || self.tombstones.as_ref().is_some_and(Tombstones::is_due)
     }
 
-    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let options = self.options.clone();
         if let Some(tombstones) = &mut self.tombstones {
             tombstones.forget_due(ctx, &options.store)?;
@@ -231,37 +240,14 @@ fn origin<'a>(source: &wire::Source<'a>, timestamp_ms: i64) -> Origin<'a> {
 }
 
 /// Puts an event that comes too late on the dead-letter topic, as it came.
-fn expired(memory: &str, record: &Record<'_>, source_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+fn expired(
+    memory: &str,
+    record: &Record<'_>,
+    source_ms: i64,
+    ctx: &mut dyn ProcessorContext<'_>,
+) -> Result<(), ProcessorError> {
     let what = format!(
         "the event is older than tombstone_retention, and memory {memory:?} is not known (any more): it may have been deleted since"
     );
     ctx.dead_letter_of("expired", &what, &Original::of(record).record(source_ms))
-}
-
-/// Error for a memory whose state cannot be read.
-fn state_error(task: TaskId, error: StateError) -> ProcessorError {
-    match error {
-        StateError::Read { error, .. } => engine_error(error),
-        StateError::Damaged { error: BinaryError::UnknownVersion { .. }, .. } => {
-            ProcessorError::Failed(error.to_string())
-        }
-        damaged => Error::Corrupted { task, what: damaged.to_string() }.into(),
-    }
-}
-
-/// The rows of memories in a store.
-struct StoreRows<'s, 'a>(&'s StoreRef<'a>);
-
-impl Rows for StoreRows<'_, '_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFailure> {
-        Ok(self.0.get(key)?.map(|value| value.to_vec()))
-    }
-}
-
-/// Gives the engine its own error back.
-fn engine_error(error: ReadFailure) -> ProcessorError {
-    match error.downcast::<ProcessorError>() {
-        Ok(engine) => *engine,
-        Err(other) => ProcessorError::Failed(other.to_string()),
-    }
 }

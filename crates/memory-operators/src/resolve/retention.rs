@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use memory::retention::{INDEX, Retention, index_key, indexed, last_key, last_of, last_row};
 use memory::state::{Row, prefix};
-use streams::processor::{Context, ProcessorError, StoreRef};
+use streams::processor::{ProcessorContext, ProcessorError, StoreRef};
 
 /// How many memories are forgotten between two commits at most.
 const SLICE: usize = 1000;
@@ -65,7 +65,7 @@ impl Tombstones {
         &self,
         memory: &str,
         timestamp_ms: i64,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
         name: &str,
     ) -> Result<Verdict, ProcessorError> {
         let (before, now) = (ctx.stream_time_before_ms(), ctx.stream_time_ms());
@@ -108,7 +108,7 @@ impl Tombstones {
     }
 
     /// Forgets a slice of what is due.
-    pub fn forget_due(&mut self, ctx: &mut Context<'_>, name: &str) -> Result<(), ProcessorError> {
+    pub fn forget_due(&mut self, ctx: &mut dyn ProcessorContext<'_>, name: &str) -> Result<(), ProcessorError> {
         let now = ctx.stream_time_ms();
         let store = &mut ctx.store(name)?;
         let mut due = first(store, SLICE)?;

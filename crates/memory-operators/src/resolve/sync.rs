@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::StoreRows;
+use super::store_rows::{StoreRows, state_error};
 use memory::binary::{Reader, put_bytes};
 use memory::state::{Row, memory_of_head};
 use memory::sync::{self, Request};
 use memory::view::{ResolutionContext, Resolved};
 use streams::error::Error;
-use streams::processor::{Context, ProcessorError, StoreRef};
+use streams::processor::{ProcessorContext, ProcessorError, StoreRef};
 
 /// Prefix of the keys of requests: no memory has the empty id.
 const REQUESTS: [u8; 2] = [0, b's'];
@@ -97,7 +97,7 @@ impl Syncs {
         &mut self,
         offset: i64,
         request: &[u8],
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
         store: &str,
     ) -> Result<(), ProcessorError> {
         let pending = Pending { request: request.to_vec(), cursor: String::new() };
@@ -111,9 +111,9 @@ impl Syncs {
     pub fn answer_slice(
         &mut self,
         slice: &Slice<'_>,
-        ctx: &mut Context<'_>,
+        ctx: &mut dyn ProcessorContext<'_>,
         is_forgotten: impl Fn(&StoreRef<'_>, &str) -> Result<bool, ProcessorError>,
-        mut send: impl FnMut(&Request<'_>, Answer, &mut Context<'_>) -> Result<(), ProcessorError>,
+        mut send: impl FnMut(&Request<'_>, Answer, &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError>,
     ) -> Result<(), ProcessorError> {
         let Some((offset, mut pending)) = self.pending.pop_first() else { return Ok(()) };
         let request = sync::decode(&pending.request);
@@ -127,7 +127,7 @@ impl Syncs {
                 continue;
             }
             let unseen = sync::unseen(&StoreRows(&store), memory, &request.clock, &slice.context);
-            let Some(resolved) = unseen.map_err(|e| super::state_error(task, e))? else { continue };
+            let Some(resolved) = unseen.map_err(|e| state_error(task, e))? else { continue };
             bytes += resolved.json.len();
             send(&request, Answer { memory: memory.clone(), resolved }, ctx)?;
             if bytes > SLICE_BYTES {

@@ -2,9 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::ConflictType;
 use crate::causality::{EventHeader, Relation};
-use crate::state::{Applied, Memory, Path, RegisterWrite, StateError};
+use crate::state::{Applied, ConflictType, Memory, Path, RegisterWrite, StateError};
 use crate::strategy::in_conflict;
 use crate::view::{ResolutionContext, VisibleFrontier};
 

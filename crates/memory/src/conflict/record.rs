@@ -3,11 +3,43 @@
 use uuid::Uuid;
 
 use super::detect::{Conflict, Contested, DeleteUpdate};
-use super::{ConflictRecord, ConflictStatus, OpenConflict, OpenField};
 use crate::causality::EventHeader;
-use crate::state::{Applied, Field, Memory, RegisterWrite, StateError};
+use crate::state::{Applied, ConflictType, Field, Memory, OpenConflict, OpenField, RegisterWrite, StateError};
 use crate::strategy::{Picked, sort_by_last_write};
 use crate::view::{ObjectWriter, ResolutionContext, write_clock};
+
+/// How a conflict stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictStatus {
+    /// The strategy decided.
+    AutoResolved,
+    /// A custom resolver deferred.
+    Pending,
+    /// It stands no more.
+    Superseded,
+}
+
+impl ConflictStatus {
+    /// Its name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConflictStatus::AutoResolved => "auto_resolved",
+            ConflictStatus::Pending => "pending",
+            ConflictStatus::Superseded => "superseded",
+        }
+    }
+}
+
+/// A conflict record to be emitted.
+#[derive(Clone, Debug)]
+pub struct ConflictRecord {
+    /// Its kind, for counters.
+    pub conflict_type: ConflictType,
+    /// How it stands.
+    pub status: ConflictStatus,
+    /// The record, canonical JSON.
+    pub json: Vec<u8>,
+}
 
 /// Id of the conflict that an event made: UUIDv5, so that whoever computes it again finds the same.
 fn conflict_id(memory: &str, event_id: &str, timestamp: u64) -> Uuid {

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use super::super::binary::{BinaryError, Reader, put_varint};
-use super::super::conflict::OpenConflict;
 use super::block::{self, Read, Tables};
+use super::open_conflict::OpenConflict;
 use super::pages::Pages;
 use super::rows::{Layout, Loaded, Loader, Row, RowPut, StateError, delete_row};
 use super::{Memory, Register};

@@ -10,6 +10,7 @@
 mod apply;
 mod block;
 mod head;
+mod open_conflict;
 mod pages;
 mod path;
 mod rows;
@@ -17,6 +18,7 @@ mod value;
 
 pub use apply::{Applied, Touched};
 pub use block::{Register, RegisterWrite};
+pub use open_conflict::{ConflictType, OpenConflict, OpenField};
 pub use path::{Field, Path};
 pub use rows::{Layout, Loader, ReadFailure, Row, RowPut, Rows, StateError, memory_of_head, prefix};
 pub use typed_arena::Arena;
@@ -26,7 +28,6 @@ use std::collections::HashMap;
 
 use super::binary::BinaryError;
 use super::causality::{EventHeader, Relation};
-use super::conflict::OpenConflict;
 use apply::Current;
 use pages::Pages;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Picked, PickedValue, last_write, string_array};
+use super::last_write;
+use super::picked::{Picked, PickedValue, string_array};
 use crate::causality::EventHeader;
 use crate::state::{Field, Memory, Path, RegisterWrite, StateError};
 use json::{Value, ValueKind};

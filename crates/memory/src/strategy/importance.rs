@@ -1,6 +1,7 @@
 //! `importance`: the write of the most important event.
 
-use super::{Picked, greatest, last_write};
+use super::last_write;
+use super::picked::{Picked, greatest};
 use crate::state::{Memory, RegisterWrite, StateError};
 use json::Number;
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Picked, greatest};
+use super::picked::{Picked, greatest};
 use crate::state::{Memory, RegisterWrite, StateError};
 
 /// Last-write order: (timestamp, version, node_id, event_id, canonical JSON of the value), left to right.

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use super::{Picked, PickedValue, greatest, last_write, string_array};
+use super::last_write;
+use super::picked::{Picked, PickedValue, greatest, string_array};
 use crate::state::{Field, Memory, Path, RegisterWrite, StateError};
 
 pub(super) fn pick<'a>(

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Picked, greatest};
+use super::picked::{Picked, greatest};
 use crate::state::{Memory, RegisterWrite, StateError};
 
 pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[RegisterWrite<'a>]) -> Result<Picked<'a>, StateError> {

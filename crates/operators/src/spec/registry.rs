@@ -156,7 +156,7 @@ mod tests {
         fn process(
             &mut self,
             _: &streams::record::Record<'_>,
-            _: &mut streams::processor::Context<'_>,
+            _: &mut dyn streams::processor::ProcessorContext<'_>,
         ) -> Result<(), streams::processor::ProcessorError> {
             Ok(())
         }

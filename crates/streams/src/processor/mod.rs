@@ -1,17 +1,21 @@
-//! The interface of a program's processors: a [`Processor`] receives records one by one and acts through its [`Context`].
+//! The interface of a program's processors: a [`Processor`] receives records one by one and acts through its
+//! [`ProcessorContext`].
 
 mod context;
 mod dead_letter;
+mod error;
 mod retained;
+mod store_ref;
 
-pub use context::{Context, StoreRef};
+pub use context::ProcessorContext;
 pub use dead_letter::{
     HEADER_CLASS, HEADER_DIGEST, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_SIZE, HEADER_TIMESTAMP,
     HEADER_TOPIC, size_and_digest,
 };
+pub use error::ProcessorError;
 pub use retained::Retained;
+pub use store_ref::StoreRef;
 
-use super::error::Error;
 use super::record::Record;
 
 /// Works on records, one at a time, in the order of its task's log.
@@ -19,17 +23,17 @@ use super::record::Record;
 /// Its outputs and its state must be a function of that log alone: no wall clock, no random number, no order of a hash map. It is dropped and made
 /// anew whenever the task goes back to its last commit, so it may keep what it likes between records (a cache of decoded values, say).
 pub trait Processor: Send {
-    /// Takes a record. A record that cannot be processed is no error: [`Context::dead_letter`] it.
+    /// Takes a record. A record that cannot be processed is no error: [`ProcessorContext::dead_letter`] it.
     ///
     /// # Errors
     /// The error of the context, or a failure after which the program must stop (an unknown version of an internal format).
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError>;
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError>;
 
     /// Stream time crossed multiples of the node's interval; `boundary_ms` is the last of them. Called straight after the record that did it.
     ///
     /// # Errors
     /// As for [`Processor::process`].
-    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let _ = (boundary_ms, ctx);
         Ok(())
     }
@@ -40,7 +44,7 @@ pub trait Processor: Send {
     ///
     /// # Errors
     /// As for [`Processor::process`].
-    fn init(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn init(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let _ = ctx;
         Ok(())
     }
@@ -55,7 +59,7 @@ pub trait Processor: Send {
     ///
     /// # Errors
     /// As for [`Processor::process`].
-    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let _ = ctx;
         Ok(())
     }
@@ -64,7 +68,7 @@ pub trait Processor: Send {
     ///
     /// # Errors
     /// As for [`Processor::process`].
-    fn flush(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn flush(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let _ = ctx;
         Ok(())
     }
@@ -73,15 +77,4 @@ pub trait Processor: Send {
     fn unflushed_bytes(&self) -> usize {
         0
     }
-}
-
-/// Why a processor stopped.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProcessorError {
-    /// The error of the engine, which is returned unchanged.
-    #[error(transparent)]
-    Engine(#[from] Error),
-    /// The processor cannot go on: what is wrong, where, and what to do.
-    #[error("{0}")]
-    Failed(String),
 }

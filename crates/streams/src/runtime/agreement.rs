@@ -20,7 +20,7 @@ use super::standby_assignment::instance_of;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, Clock, Committed};
 use crate::record::TopicPartition;
-use crate::topology::{Stamp, TopologyDigest, split_client_id};
+use crate::topology_digest::{Stamp, TopologyDigest, split_client_id};
 
 /// State of the group's topology.
 struct Group {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::ports::BatchLimit;
-use crate::topology::TopologyDigest;
+use crate::topology_digest::TopologyDigest;
 
 /// Settings of an instance.
 #[derive(Clone, Debug)]

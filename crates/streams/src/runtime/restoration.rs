@@ -18,7 +18,7 @@ use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
 use crate::store::checkpoint::{Position, StoreCheckpoint, decode_metadata, topic_id_of};
 use crate::task::Plan;
-use crate::topology::Stamp;
+use crate::topology_digest::Stamp;
 
 /// A task that was restored, or the error that prevented it. Fields are dropped in their order: the
 /// store before the ownership.

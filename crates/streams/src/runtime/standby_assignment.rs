@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::ports::GroupMember;
 use crate::record::TaskId;
 use crate::task::Plan;
-use crate::topology::split_client_id;
+use crate::topology_digest::split_client_id;
 
 /// The instance of a member, by its client id (`<application id>-<instance id>-<thread>`, with the digest of its topology behind a dot or
 /// without); `None` where that is not of this form.
@@ -72,7 +72,7 @@ mod tests {
             fn process(
                 &mut self,
                 _record: &crate::record::Record<'_>,
-                _ctx: &mut crate::processor::Context<'_>,
+                _ctx: &mut dyn crate::processor::ProcessorContext<'_>,
             ) -> Result<(), crate::processor::ProcessorError> {
                 Ok(())
             }

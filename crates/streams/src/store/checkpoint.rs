@@ -9,7 +9,7 @@ use super::Checksum;
 use crate::error::{Error, Result};
 use crate::ports::TopicId;
 use crate::record::TaskId;
-use crate::topology::{Stamp, TopologyDigest};
+use crate::topology_digest::{Stamp, TopologyDigest};
 
 /// The one version that this release reads and writes.
 const VERSION: &str = "1";

@@ -3,53 +3,15 @@
 use std::sync::Arc;
 
 use super::OutputCollector;
+use super::context::{Core, DeclaredOrigin, TaskContext};
 use super::counts::Counts;
 use super::plan::{Plan, PlanKind};
 use crate::error::{Error, Result};
 use crate::ports::{Put, StoreBatch, TaskStore};
-use crate::processor::{Context, Processor, ProcessorError};
-use crate::record::{InRecord, Origin, TaskId};
+use crate::processor::{Processor, ProcessorContext, ProcessorError};
+use crate::record::{InRecord, TaskId};
 use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, Position, StoreCheckpoint};
 use crate::store::{Change, Overlay};
-
-/// The origin that a processor declared for the record at hand; its buffer is used again.
-#[derive(Default)]
-pub(crate) struct DeclaredOrigin {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    timestamp_ms: i64,
-    is_set: bool,
-}
-
-impl DeclaredOrigin {
-    pub fn set(&mut self, origin: Origin<'_>) {
-        self.topic.clear();
-        self.topic.push_str(origin.topic);
-        (self.partition, self.offset, self.timestamp_ms) = (origin.partition, origin.offset, origin.timestamp_ms);
-        self.is_set = true;
-    }
-
-    pub fn get(&self) -> Option<Origin<'_>> {
-        let (partition, offset, timestamp_ms) = (self.partition, self.offset, self.timestamp_ms);
-        self.is_set.then_some(Origin { topic: &self.topic, partition, offset, timestamp_ms })
-    }
-}
-
-/// State that a context changes.
-pub(crate) struct Core {
-    pub id: TaskId,
-    pub processors: Vec<Option<Box<dyn Processor>>>,
-    pub overlays: Vec<Overlay>,
-    pub db: Option<Box<dyn TaskStore>>,
-    pub stream_time_ms: i64,
-    /// Stream time before the record at hand.
-    pub stream_time_before_ms: i64,
-    /// The offset of the last record of the log.
-    pub last_offset: i64,
-    pub origin: DeclaredOrigin,
-    pub counts: Counts,
-}
 
 /// A task that is ready to process: its stores stand where its log was last committed.
 pub struct Task {
@@ -157,12 +119,12 @@ impl Task {
         self.next_offset = record.origin.offset + 1;
         self.core.last_offset = record.origin.offset;
         out.begin(self.core.id, record.origin.offset);
-        self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
+        self.core.origin.clear();
         let before = self.core.stream_time_ms;
         let now = before.max(record.origin.timestamp_ms);
         (self.core.stream_time_before_ms, self.core.stream_time_ms) = (before, now);
         let (plan, core) = (&*self.plan, &mut self.core);
-        let mut ctx = Context { plan, core, out: Some(out), source: Some(*record), node: 0 };
+        let mut ctx = TaskContext { plan, core, out: Some(out), source: Some(*record), node: 0 };
         let result = ctx
             .forward(&record.record)
             .and_then(|()| if now > before { punctuate(&mut ctx, before, now) } else { Ok(()) });
@@ -202,7 +164,7 @@ impl Task {
     pub fn background_step(&mut self, out: &mut dyn OutputCollector) -> Result<()> {
         self.init()?;
         out.begin_background_step(self.core.id);
-        self.core.origin = DeclaredOrigin { is_set: false, ..std::mem::take(&mut self.core.origin) };
+        self.core.origin.clear();
         self.each_processor(Some(out), |processor, ctx| {
             if processor.has_background_work() { processor.background_step(ctx) } else { Ok(()) }
         })
@@ -211,13 +173,13 @@ impl Task {
     fn each_processor(
         &mut self,
         mut out: Option<&mut dyn OutputCollector>,
-        call: impl Fn(&mut dyn Processor, &mut Context<'_>) -> std::result::Result<(), ProcessorError>,
+        call: impl Fn(&mut dyn Processor, &mut TaskContext<'_>) -> std::result::Result<(), ProcessorError>,
     ) -> Result<()> {
         let plan = &*self.plan;
         let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| matches!(node.kind, PlanKind::Process { .. }));
         for (at, _) in nodes {
             let out = out.as_mut().map(|out| &mut **out as &mut dyn OutputCollector);
-            let mut ctx = Context { plan, core: &mut self.core, out, source: None, node: 0 };
+            let mut ctx = TaskContext { plan, core: &mut self.core, out, source: None, node: 0 };
             let result = ctx.run(at, |processor, ctx| call(processor, ctx));
             result.map_err(|error| self.failed(error, None))?;
         }
@@ -321,7 +283,7 @@ impl Task {
 
 /// Calls the processors whose interval's multiple lies in `(before, now]`, in the order of the nodes. The first record of all only starts the
 /// count: before it there is no time to cross from. The schedule needs no state beside stream time.
-fn punctuate(ctx: &mut Context<'_>, before: i64, now: i64) -> std::result::Result<(), ProcessorError> {
+fn punctuate(ctx: &mut TaskContext<'_>, before: i64, now: i64) -> std::result::Result<(), ProcessorError> {
     if before == NO_STREAM_TIME {
         return Ok(());
     }

@@ -1,16 +1,16 @@
 //! A task: one sub-topology on one partition of its source topic, with its stores. It is a function of that partition's log.
 
+mod context;
 mod core;
 mod counts;
+mod dead_letter;
 mod partitioner;
 mod plan;
 pub mod state;
 
-pub(crate) use self::core::Core;
 pub use self::core::Task;
 pub use counts::Counts;
 pub use partitioner::{murmur2, partition_for};
-pub(crate) use plan::PlanKind;
 pub use plan::{Plan, PlanStore, Sizes, Target};
 
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::{self, TopologyError};
 use super::{ProcessorFactory, StoreOptions, Topology};
 use crate::processor::Processor;
 
@@ -43,6 +42,13 @@ pub struct TopologyBuilder {
 
 fn names<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Vec<String> {
     names.into_iter().map(|name| name.as_ref().to_owned()).collect()
+}
+
+impl Topology {
+    /// Begins a topology.
+    pub fn builder() -> TopologyBuilder {
+        TopologyBuilder::default()
+    }
 }
 
 impl TopologyBuilder {
@@ -106,13 +112,5 @@ impl TopologyBuilder {
     pub fn dead_letters(mut self, topic: &str) -> Self {
         self.dead_letters.push(topic.to_owned());
         self
-    }
-
-    /// Checks and returns the topology.
-    ///
-    /// # Errors
-    /// The first thing that the engine could not run, with how to mend it.
-    pub fn build(self) -> Result<Topology, TopologyError> {
-        check::check(self)
     }
 }

@@ -310,8 +310,18 @@ impl Graph<'_> {
     }
 }
 
+impl TopologyBuilder {
+    /// Checks and returns the topology.
+    ///
+    /// # Errors
+    /// The first thing that the engine could not run, with how to mend it.
+    pub fn build(self) -> std::result::Result<Topology, TopologyError> {
+        check(self)
+    }
+}
+
 /// Checks a draft and cuts it into sub-topologies.
-pub(super) fn check(mut draft: TopologyBuilder) -> Result<Topology> {
+fn check(mut draft: TopologyBuilder) -> Result<Topology> {
     check_names(&draft)?;
     check_topics(&draft)?;
     set_intervals(&mut draft)?;

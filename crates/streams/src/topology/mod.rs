@@ -5,7 +5,6 @@
 
 mod builder;
 mod check;
-mod digest;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,6 @@ use std::time::Duration;
 
 pub use builder::TopologyBuilder;
 pub use check::TopologyError;
-pub use digest::{Stamp, TopologyDigest, client_id_with, split_client_id};
 pub use store::{StoreKind, StoreOptions};
 
 use super::processor::Processor;
@@ -111,11 +109,6 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Begins a topology.
-    pub fn builder() -> TopologyBuilder {
-        TopologyBuilder::default()
-    }
-
     /// Its sub-topologies, in order of definition of their sources.
     pub fn subtopologies(&self) -> &[SubTopology] {
         &self.subtopologies

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{NodeKind, TopicRef, Topology, TopologyBuilder, TopologyError};
-use crate::processor::{Context, Processor, ProcessorError};
+use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::Record;
 
 struct Nothing;
 
 impl Processor for Nothing {
-    fn process(&mut self, _record: &Record<'_>, _ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, _record: &Record<'_>, _ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         Ok(())
     }
 }

@@ -10,7 +10,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::{Context, ProcessorError};
+use super::context::ProcessorContext;
+use super::error::ProcessorError;
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
@@ -90,7 +91,7 @@ impl Retained {
         Duration::from_millis(millis.clamp(1, 60_000))
     }
 
-    fn now(ctx: &Context<'_>) -> i64 {
+    fn now(ctx: &dyn ProcessorContext<'_>) -> i64 {
         ctx.stream_time_ms().max(0)
     }
 
@@ -109,7 +110,7 @@ impl Retained {
         written_ms / step * step
     }
 
-    fn row(&self, ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Row>> {
+    fn row(&self, ctx: &mut dyn ProcessorContext<'_>, key: &[u8]) -> Result<Option<Row>> {
         let store = ctx.store(&self.store)?;
         let Some(bytes) = store.get(&value_key(key))? else { return Ok(None) };
         let row = Row::decode(&bytes).ok_or_else(|| {
@@ -126,7 +127,7 @@ impl Retained {
     ///
     /// # Errors
     /// The store cannot be read, or its row is of an unknown version.
-    pub fn get(&self, ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub fn get(&self, ctx: &mut dyn ProcessorContext<'_>, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let row = self.row(ctx, key)?;
         let now = Retained::now(ctx);
         Ok(row.filter(|row| !self.is_past(row.written_ms, now)).map(|row| row.value))
@@ -136,7 +137,7 @@ impl Retained {
     ///
     /// # Errors
     /// As for [`Retained::get`].
-    pub fn put(&mut self, ctx: &mut Context<'_>, key: &[u8], value: &[u8]) -> Result<()> {
+    pub fn put(&mut self, ctx: &mut dyn ProcessorContext<'_>, key: &[u8], value: &[u8]) -> Result<()> {
         let now = Retained::now(ctx);
         let indexed = self.row(ctx, key)?.map_or(NOT_INDEXED, |row| row.indexed_ms);
         self.write(ctx, key, (now, indexed), value)?;
@@ -144,7 +145,13 @@ impl Retained {
     }
 
     /// Writes a value's row, and moves its key in the index from where it was.
-    fn write(&mut self, ctx: &mut Context<'_>, key: &[u8], (written, was): (i64, i64), value: &[u8]) -> Result<()> {
+    fn write(
+        &mut self,
+        ctx: &mut dyn ProcessorContext<'_>,
+        key: &[u8],
+        (written, was): (i64, i64),
+        value: &[u8],
+    ) -> Result<()> {
         let is = self.retention_ms.map_or(NOT_INDEXED, |retention| Retained::index_time(retention, written));
         let mut store = ctx.store(&self.store)?;
         if was != is && was != NOT_INDEXED {
@@ -163,7 +170,7 @@ impl Retained {
     ///
     /// # Errors
     /// As for [`Retained::get`].
-    pub fn delete(&mut self, ctx: &mut Context<'_>, key: &[u8]) -> Result<()> {
+    pub fn delete(&mut self, ctx: &mut dyn ProcessorContext<'_>, key: &[u8]) -> Result<()> {
         let Some(row) = self.row(ctx, key)? else { return Ok(()) };
         let mut store = ctx.store(&self.store)?;
         if row.indexed_ms != NOT_INDEXED {
@@ -176,12 +183,12 @@ impl Retained {
     ///
     /// # Errors
     /// As for [`Retained::get`].
-    pub fn punctuate(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+    pub fn punctuate(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<()> {
         self.forget(ctx, PUNCTUATION_SLICE)
     }
 
     /// Looks at so many rows of the index whose whole step is past its time.
-    fn forget(&mut self, ctx: &mut Context<'_>, at_most: usize) -> Result<()> {
+    fn forget(&mut self, ctx: &mut dyn ProcessorContext<'_>, at_most: usize) -> Result<()> {
         let Some(retention) = self.retention_ms else { return Ok(()) };
         let now = Retained::now(ctx);
         let last = now.saturating_sub(retention).saturating_sub(Retained::step(retention));
@@ -204,7 +211,7 @@ impl Retained {
     }
 
     /// Deletes a key that the index has as past its time. It may not be, where the retention was another once: then it is put where it belongs.
-    fn forget_one(&mut self, ctx: &mut Context<'_>, index_key: &[u8], now: i64) -> Result<()> {
+    fn forget_one(&mut self, ctx: &mut dyn ProcessorContext<'_>, index_key: &[u8], now: i64) -> Result<()> {
         let key = key_of(index_key);
         match self.row(ctx, key)? {
             Some(row) if self.is_past(row.written_ms, now) => self.delete(ctx, key),

@@ -16,7 +16,7 @@ use crate::topology::Topology;
 struct Texts(Retained);
 
 impl Processor for Texts {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<()> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<()> {
         let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
         let mut text = self.0.get(ctx, key)?.unwrap_or_default();
         text.extend_from_slice(value);
@@ -28,7 +28,7 @@ impl Processor for Texts {
         ctx.forward(&Record { value: Some(&text), ..*record })
     }
 
-    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut Context<'_>) -> Result<()> {
+    fn punctuate(&mut self, _boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<()> {
         self.0.punctuate(ctx)
     }
 }
@@ -190,7 +190,7 @@ fn aborts_and_commits_leave_no_trace_in_the_rows() {
 struct Changing(Vec<Retained>);
 
 impl Processor for Changing {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<()> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<()> {
         let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
         let which = usize::from(value.first().copied().unwrap_or(b'0') - b'0');
         // A start of its own each time: nothing is known of the index.

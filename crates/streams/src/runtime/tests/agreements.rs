@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Error;
-use crate::topology::{Stamp, TopologyDigest, client_id_with};
+use crate::topology_digest::{Stamp, TopologyDigest, client_id_with};
 
 fn digest(graph: &str) -> TopologyDigest {
     TopologyDigest::of(&[("graph", graph.to_owned()), ("limits", String::new())])

@@ -25,7 +25,7 @@ use producer::Producers;
 use super::*;
 use crate::driver::TopologyDriver;
 use crate::ports::GroupEvent;
-use crate::processor::{Context, Processor, ProcessorError};
+use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::{Headers, InRecord, Origin, Record, TopicPartition};
 use crate::store::memory::MemoryStores;
 use crate::task::Sizes;
@@ -40,7 +40,7 @@ thread_local! {
 struct Words;
 
 impl Processor for Words {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let line = std::str::from_utf8(record.value.unwrap_or_default()).unwrap_or("!");
         if line.contains('!') {
             return ctx.dead_letter("bad_line", "it has a !");
@@ -69,7 +69,7 @@ struct Count {
 }
 
 impl Processor for Count {
-    fn init(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn init(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.listed = ctx.store("counts")?.get(b"?")?.map(|last| last.to_vec());
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Processor for Count {
         self.listed.is_some()
     }
 
-    fn background_step(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn background_step(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.flush(ctx)?;
         let (last, mut next) = (self.listed.take().unwrap_or_default(), None);
         let mut store = ctx.store("counts")?;
@@ -98,7 +98,7 @@ impl Processor for Count {
         Ok(())
     }
 
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let word = record.key.unwrap_or_default();
         if word == b"?" {
             self.listed = Some(Vec::new());
@@ -114,7 +114,7 @@ impl Processor for Count {
         ctx.forward(&Record { value: Some(text.as_bytes()), headers: Headers::NONE, ..*record })
     }
 
-    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn punctuate(&mut self, boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let text = boundary_ms.to_string();
         ctx.forward(&Record {
             key: Some(b"tick"),
@@ -124,7 +124,7 @@ impl Processor for Count {
         })
     }
 
-    fn flush(&mut self, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn flush(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         for (word, count) in std::mem::take(&mut self.kept) {
             ctx.store("counts")?.put(&word, count.to_be_bytes().to_vec())?;
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ports::{
     Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, ProducerFactory as _, TopicIdentity, TopicInfo,
 };
-use crate::topology::TopologyDigest;
+use crate::topology_digest::TopologyDigest;
 
 const LINES: [&str; 6] = ["a b", "a c d", "b a", "e f g", "a !", "g a"];
 const WORDS: usize = 12;

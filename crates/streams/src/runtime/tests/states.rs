@@ -436,7 +436,7 @@ fn a_task_that_begins_again_at_its_last_commit_keeps_what_lies_in_memory() {
 struct Twice;
 
 impl Processor for Twice {
-    fn process(&mut self, record: &Record<'_>, ctx: &mut Context<'_>) -> Result<(), ProcessorError> {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let word = record.key.unwrap_or_default();
         let mut text = String::new();
         for name in ["fast", "counts"] {
