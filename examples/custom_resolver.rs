@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use helixstream::Program;
-use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
+use helixstream::memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 
 /// The shortest value that is not null wins, then the smallest by its bytes. It looks at the contenders alone, so all
 /// instances decide alike.

@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use helixstream::app::kill::KillAt;
 use helixstream::edges::clock::MachineClock;
-use helixstream::edges::kafka::KafkaSettings;
-use helixstream::edges::kafka::admin::ClusterAdmin;
-use helixstream::edges::kafka::consumer::group_consumer;
-use helixstream::edges::kafka::producer::TransactionalProducers;
-use helixstream::edges::kafka::restore::ChangelogReader;
-use helixstream::edges::rocksdb::{RocksStores, StoreMemory};
 use helixstream::streams::runtime::{
     Instance, InstancePorts, NoObserver, RuntimeConfig, StepObserver, StreamThread, ThreadPorts, Workers,
 };
+use helixstream::streams_kafka::KafkaSettings;
+use helixstream::streams_kafka::admin::ClusterAdmin;
+use helixstream::streams_kafka::consumer::group_consumer;
+use helixstream::streams_kafka::producer::TransactionalProducers;
+use helixstream::streams_kafka::restore::ChangelogReader;
+use helixstream::streams_rocksdb::{RocksStores, StoreMemory};
 
 fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();

@@ -5,18 +5,18 @@
 //! | member | purpose | may import |
 //! |---|---|---|
 //! | [`json`] | a strict parser, a canonical writer, exact numbers, RFC 3339 times | std, small pure crates |
-//! | [`domain`] (`memory`) | the domain: events and the memories that result from them, as pure functions over bytes | `json`, std, small pure crates |
+//! | [`memory`] | the domain: events and the memories that result from them, as pure functions over bytes | `json`, std, small pure crates |
 //! | [`streams`] | the engine: topology, tasks, stores, commits, restoration; knows no memories | std, small pure crates |
 //! | [`operators`] | the operators of topology files that know records and JSON, no memories | `json`, `memory`, `streams` |
-//! | [`memories`] (`memory_operators`) | where domain and engine meet: the operators that know memories, the formats of sinks | the members above |
-//! | [`config`] (`topology_file`) | typed settings, checked once | `memory`, `operators`, `secret`, `streams` |
+//! | [`memory_operators`] | where domain and engine meet: the operators that know memories, the formats of sinks | the members above |
+//! | [`topology_file`] | typed settings, checked once | `memory`, `operators`, `secret`, `streams` |
 //! | [`mirror`] | copies a log into a sink, each record once: ports, main loop, writer | `streams` |
-//! | [`edges::kafka`] (`streams_kafka`) | the engine's ports and the mirror's source on Kafka | `mirror`, `secret`, `streams` |
-//! | [`edges::rocksdb`] (`streams_rocksdb`) | the engine's stores in RocksDB | `streams` |
-//! | [`edges::postgres`] (`mirror_postgres`) | the mirror's sink in Postgres | `mirror`, `secret`, `streams` |
-//! | [`edges::avro`] | events and outputs in Avro, the schema registry | `escape`, `json`, `memory`, `secret`, `streams` |
-//! | [`edges::http`] | the HTTP port | `escape` |
-//! | [`edges::script`] | scripts and expressions | `json`, `memory`, `streams` |
+//! | [`streams_kafka`] | the engine's ports and the mirror's source on Kafka | `mirror`, `secret`, `streams` |
+//! | [`streams_rocksdb`] | the engine's stores in RocksDB | `streams` |
+//! | [`mirror_postgres`] | the mirror's sink in Postgres | `mirror`, `secret`, `streams` |
+//! | [`avro`] | events and outputs in Avro, the schema registry | `escape`, `json`, `memory`, `secret`, `streams` |
+//! | [`http`] | the HTTP port | `escape` |
+//! | [`script`] | scripts and expressions | `json`, `memory`, `streams` |
 //! | [`escape`] | escapes foreign text for a terminal | std |
 //! | [`secret`] | passwords and private keys: read from a file, never shown | std |
 //!
@@ -29,15 +29,10 @@ use std::process::ExitCode;
 
 pub use app::Program;
 
-pub use ::escape;
-pub use ::json;
-pub use ::memory as domain;
-pub use ::memory_operators as memories;
-pub use ::mirror;
-pub use ::operators;
-pub use ::secret;
-pub use ::streams;
-pub use ::topology_file as config;
+pub use ::{
+    avro, escape, http, json, memory, memory_operators, mirror, mirror_postgres, operators, script, secret, streams,
+    streams_kafka, streams_rocksdb, topology_file,
+};
 
 /// Runs a program: reads the command line and does what it asks for. Problems go to the standard error; the exit code is the caller's.
 ///

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::record::{Headers, InRecord, Origin, Record as In};
-use helixstream::streams::runtime::COMMIT_STEPS;
-use helixstream::streams::task::Sizes;
 use rustix::process::Signal;
+use streams::driver::TopologyDriver;
+use streams::record::{Headers, InRecord, Origin, Record as In};
+use streams::runtime::COMMIT_STEPS;
+use streams::task::Sizes;
 use testkit::process::{Process, temp_dir};
 use testkit::{Broker, Record, records, unique, wait_for};
 

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use helixstream::edges::kafka::KafkaSettings;
-use helixstream::edges::kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
-use helixstream::edges::kafka::restore::ChangelogReader;
-use helixstream::streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, RestoreClient};
-use helixstream::streams::record::{RecordBatch, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, RestoreClient};
+use streams::record::{RecordBatch, TopicPartition};
+use streams_kafka::KafkaSettings;
+use streams_kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
+use streams_kafka::restore::ChangelogReader;
 use testkit::wait::wait_for_within;
 use testkit::{Broker, Record, records, unique, wait_for, wait_until};
 

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use helixstream::edges::kafka::KafkaSettings;
-use helixstream::edges::kafka::admin::ClusterAdmin;
-use helixstream::edges::kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
-use helixstream::edges::kafka::producer::TransactionalProducers;
-use helixstream::edges::kafka::restore::ChangelogReader;
-use helixstream::streams::error::Error;
-use helixstream::streams::ports::{
+use streams::error::Error;
+use streams::ports::{
     Admin, BatchLimit, Fetching, GroupEvent, Membership, NewTopic, OffsetCommit, OutRecord, PartitionStart, Producer,
     ProducerFactory, RestoreClient,
 };
-use helixstream::streams::record::{Headers, Record as Out, RecordBatch, TopicPartition};
+use streams::record::{Headers, Record as Out, RecordBatch, TopicPartition};
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
+use streams_kafka::producer::TransactionalProducers;
+use streams_kafka::restore::ChangelogReader;
 use testkit::{Broker, LIMIT, Record, records, unique};
 
 const MINUTE: Duration = Duration::from_secs(60);

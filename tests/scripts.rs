@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use helixstream::Program;
 use helixstream::app::{self, Custom};
-use helixstream::config;
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::record::{Origin, RecordBatch};
 use serde_json::{Value, json};
+use streams::driver::TopologyDriver;
+use streams::record::{Origin, RecordBatch};
 use support::{Finished, Helix};
 use testkit::process::temp_dir;
 use testkit::{Record, records, repo_path};
@@ -184,7 +183,7 @@ fn the_samples_give_the_same_bytes_again_and_under_the_driver() {
     for name in ["snapshots", "conflicts"] {
         assert_eq!(a.read(name), b.read(name), "{name}");
     }
-    let file = config::parse("t.toml", &topology, &Program::default().operators)
+    let file = topology_file::parse("t.toml", &topology, &Program::default().operators)
         .unwrap_or_else(|problems| panic!("{problems}"));
     let resolver = app::resolvers::join(&file, &Custom::default()).unwrap();
     let engine = app::topology_builder::build(&file, &resolver).unwrap();

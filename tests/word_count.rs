@@ -6,9 +6,9 @@
 #[path = "../examples/word_count.rs"]
 mod word_count;
 
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::record::{Headers, InRecord, Origin, Record};
-use helixstream::streams::task::Sizes;
+use streams::driver::TopologyDriver;
+use streams::record::{Headers, InRecord, Origin, Record};
+use streams::task::Sizes;
 
 #[test]
 fn words_are_counted_and_bad_lines_put_aside() {

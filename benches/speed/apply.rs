@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use helixstream::domain::event::wire::{self, EventRef, Source};
-use helixstream::domain::event::{self, Limits};
-use helixstream::domain::settings::ResolverSettings;
-use helixstream::domain::state::{Arena, Loader, Memory, ReadFailure, RowPut, Rows, StateError};
-use helixstream::domain::step::step;
-use helixstream::domain::view::ResolutionContext;
+use memory::event::wire::{self, EventRef, Source};
+use memory::event::{self, Limits};
+use memory::settings::ResolverSettings;
+use memory::state::{Arena, Loader, Memory, ReadFailure, RowPut, Rows, StateError};
+use memory::step::step;
+use memory::view::ResolutionContext;
 
 use super::generator::Generated;
 use super::measure::Watch;

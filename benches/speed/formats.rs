@@ -7,21 +7,21 @@ use super::stream::TOPOLOGY;
 use super::table::{Row, Table, thousands};
 use super::to_avro;
 use anyhow::{Context as _, Result, anyhow};
+use avro::Avro;
+use avro::schemas::VERSIONS;
+use avro::settings::RegistrySettings;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use helixstream::Program;
 use helixstream::app::{self, Custom};
-use helixstream::config::{self, Topology};
-use helixstream::edges::avro::Avro;
-use helixstream::edges::avro::schemas::VERSIONS;
-use helixstream::edges::avro::settings::RegistrySettings;
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::ports::Codec;
-use helixstream::streams::record::{Origin, RecordBatch};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use streams::driver::TopologyDriver;
+use streams::ports::Codec;
+use streams::record::{Origin, RecordBatch};
 use testkit::Registry;
+use topology_file::Topology;
 
 /// So many events at most.
 const EVENTS: usize = 50_000;
@@ -122,7 +122,7 @@ fn topology(format: &str) -> Result<Topology> {
             text = text.replace(output, &format!("{output}\nformat = \"{format}\""));
         }
     }
-    config::parse("bench.toml", &text, &Program::default().operators).map_err(|problems| anyhow!("{problems}"))
+    topology_file::parse("bench.toml", &text, &Program::default().operators).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// All events through the tasks; one run before that counts makes caches warm.

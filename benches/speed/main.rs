@@ -28,7 +28,7 @@ mod stream;
 mod table;
 
 use anyhow::{Context as _, Result};
-use helixstream::domain::settings as domain;
+use memory::settings as domain;
 use std::path::PathBuf;
 use stream::Job;
 use table::Table;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use helixstream::domain::event::wire::{EventRef, Source};
-use helixstream::domain::settings::ResolverSettings;
-use helixstream::domain::state::digest;
-use helixstream::domain::step::step;
-use helixstream::domain::view::ResolutionContext;
+use memory::event::wire::{EventRef, Source};
+use memory::settings::ResolverSettings;
+use memory::state::digest;
+use memory::step::step;
+use memory::view::ResolutionContext;
 
 use super::apply::{Store, apply_one, spread};
 use super::measure::Watch;

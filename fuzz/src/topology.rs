@@ -4,13 +4,13 @@
 use helixstream::Program;
 use helixstream::app::topology_builder::build;
 use helixstream::app::topology_description::describe;
-use helixstream::config::expression::{Flaw, Scripting};
-use helixstream::config::problem::Problems;
-use helixstream::config::setting::ScriptLimits;
-use helixstream::config::variables::{Variables, of_process};
-use helixstream::config::{ParseOptions, Topology, filled};
 use helixstream::edges::cli::DescribeFormat;
-use helixstream::edges::script::{self, Budget, ExpressionCompiler, Script};
+use helixstream::script::{self, Budget, ExpressionCompiler, Script};
+use helixstream::topology_file::expression::{Flaw, Scripting};
+use helixstream::topology_file::problem::Problems;
+use helixstream::topology_file::setting::ScriptLimits;
+use helixstream::topology_file::variables::{Variables, of_process};
+use helixstream::topology_file::{ParseOptions, Topology, filled};
 use testkit::Random;
 
 use crate::plain::Target;

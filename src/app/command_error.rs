@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::config::problem::Problems;
 use crate::edges::cli::exit;
+use topology_file::problem::Problems;
 
 /// The end of a command that did not do what was asked for.
 #[derive(Debug)]

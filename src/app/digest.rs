@@ -8,13 +8,13 @@
 use serde_json::{Map, Value, json};
 
 use super::{CommandError, Custom};
-use crate::config::Topology as File;
-use crate::config::graph::{Kind, Node};
-use crate::config::script::names;
-use crate::config::setting::Values;
-use crate::domain::event::Encoding;
-use crate::domain::settings::ResolverSettings;
-use crate::streams::topology_digest::TopologyDigest;
+use memory::event::Encoding;
+use memory::settings::ResolverSettings;
+use streams::topology_digest::TopologyDigest;
+use topology_file::Topology as File;
+use topology_file::graph::{Kind, Node};
+use topology_file::script::names;
+use topology_file::setting::Values;
 
 /// The parts that are compared, by the names that a refusal uses.
 const PARTS: [&str; 6] = ["graph", "formats", "resolver", "limits", "scripts", "snapshots"];
@@ -180,16 +180,15 @@ fn snapshots(file: &File) -> Value {
 mod tests {
     use super::*;
     use crate::app::Program;
-    use crate::config;
-    use crate::config::setting::SPECS;
-    use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
-    use crate::operators::spec::{BuildError, OperatorSpec, Parameter, ParameterKind};
+    use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
+    use operators::spec::{BuildError, OperatorSpec, Parameter, ParameterKind};
+    use topology_file::setting::SPECS;
 
     const MEMORY: &str = include_str!("../../topologies/memory.toml");
     const COUNTS: &str = include_str!("../../topologies/conflict-counts.toml");
 
     fn digest(text: &str, set: &[&str]) -> TopologyDigest {
-        let mut file = config::parse("t.toml", text, &Program::default().operators).unwrap();
+        let mut file = topology_file::parse("t.toml", text, &Program::default().operators).unwrap();
         set.iter().for_each(|assignment| file.values.set_text(assignment, "--set").unwrap());
         of(&file, &Custom::default(), false).unwrap()
     }
@@ -318,7 +317,7 @@ mod tests {
 
     #[test]
     fn whether_avro_is_read_decides_what_is_a_dead_letter() {
-        let file = config::parse("t.toml", MEMORY, &Program::default().operators).unwrap();
+        let file = topology_file::parse("t.toml", MEMORY, &Program::default().operators).unwrap();
         let with = |reads_avro| of(&file, &Custom::default(), reads_avro).unwrap();
         assert_eq!(with(false).differences(&with(true)), ["formats"]);
     }
@@ -335,7 +334,7 @@ mod tests {
             let operators = Program::default().with_operator(spec).operators;
             let text = COUNTS.replacen("operator = \"filter\"", "operator = \"mine\"", 1);
             let text = text.replacen("when = 'value.status != \"superseded\"'", &format!("n = {n}"), 1);
-            of(&config::parse("t.toml", &text, &operators).unwrap(), &Custom::default(), false).unwrap()
+            of(&topology_file::parse("t.toml", &text, &operators).unwrap(), &Custom::default(), false).unwrap()
         };
         assert_eq!(digest("1", 3), digest("1", 3));
         assert_eq!(digest("1", 3).differences(&digest("2", 3)), ["graph"]);
@@ -362,7 +361,7 @@ mod tests {
         let used = ["strategy.content=custom:mine"];
         assert_eq!(with(one, &used).differences(&with(other, &used)), ["scripts"]);
 
-        let mut file = config::parse("t.toml", MEMORY, &Program::default().operators).unwrap();
+        let mut file = topology_file::parse("t.toml", MEMORY, &Program::default().operators).unwrap();
         file.values.set_text("strategy=custom:mine", "--set").unwrap();
         let of = |custom: Custom| of(&file, &custom, false).unwrap();
         let version = |version: &str| of(Custom::default().with_version("mine", version, Nobody));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::anyhow;
 
 use super::CommandError;
-use crate::config::problem::nearest;
+use topology_file::problem::nearest;
 
 /// The page, in the version that belongs to this program.
 const PAGE: &str = include_str!("../../docs/operations.md");

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::CommandError;
-use crate::config::RunDefaults;
 use crate::edges::cli::{HttpAction, HttpArgs, TokenArgs, TokenRight};
-use crate::edges::http::listen::parse_address;
-use crate::edges::http::server::{HttpError, HttpSettings, RunningServer, Server};
-use crate::edges::http::tokens::{Right, Token, Tokens};
-use crate::edges::http::{InstanceStatus, Limits, TlsFiles};
+use http::listen::parse_address;
+use http::server::{HttpError, HttpSettings, RunningServer, Server};
+use http::tokens::{Right, Token, Tokens};
+use http::{InstanceStatus, Limits, TlsFiles};
+use topology_file::RunDefaults;
 
 /// Takes the address of the HTTP pages and reads their files, before anything is started. `None` when no address is given. `address`
 /// is the file's, for a command that takes it from there.

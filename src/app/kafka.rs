@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{CommandError, kafka_layers};
-use crate::config::Topology as File;
 use crate::edges::cli::KafkaArgs;
-use crate::edges::kafka::KafkaSettings;
+use streams_kafka::KafkaSettings;
+use topology_file::Topology as File;
 
 /// The brokers that are asked first where nobody names any.
 const BOOTSTRAP_SERVERS: &str = "localhost:9092";

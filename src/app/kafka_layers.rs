@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use super::CommandError;
 use super::settings::warn_of_command_line;
-use crate::config::Topology as File;
-use crate::config::kafka::{Holds, NAMED, Named, NamedValue, PropertyValue, View, contradictions, missing, of_key};
 use crate::edges::cli::KafkaArgs;
-use crate::edges::kafka::{PassThrough, Value};
-use crate::secret::SecretSource;
+use secret::SecretSource;
+use streams_kafka::{PassThrough, Value};
+use topology_file::Topology as File;
+use topology_file::kafka::{Holds, NAMED, Named, NamedValue, PropertyValue, View, contradictions, missing, of_key};
 
 /// Settings of librdkafka that say how OAUTHBEARER gets its tokens, where they do not come by client credentials.
 const OTHER_TOKENS: [&str; 2] = ["sasl.oauthbearer.", "enable.sasl.oauthbearer.unsecure.jwt"];

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::streams::runtime::{COMMIT_STEPS, Step, StepObserver};
+use streams::runtime::{COMMIT_STEPS, Step, StepObserver};
 
 /// The variable: `<step>` or `<step>:<n>`, the n-th time (from 1) that a thread of the process comes to the step.
 const VARIABLE: &str = "HELIXSTREAM_TEST_KILL_AT";

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::metrics_page::MetricsPage;
 use crate::edges::cli::terminal::{LiveLine, Progress};
-use crate::memories::{CONFLICTS, RESOLVED};
-use crate::streams::runtime::TaskStatus;
-use crate::streams::task::state::TaskState;
+use memory_operators::{CONFLICTS, RESOLVED};
+use streams::runtime::TaskStatus;
+use streams::task::state::TaskState;
 
 /// Time between two measurements of the rate.
 const MEASURE: Duration = Duration::from_secs(1);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::edges::http::{Family, InstanceStatus, MetricKind, Sample, Value};
-use crate::streams::runtime::{COMMIT_BUCKETS_MS, Incidents, Metrics, TaskStatus, ThreadSnapshot};
-use crate::streams::task::state::TaskState;
+use http::{Family, InstanceStatus, MetricKind, Sample, Value};
 use mirror::{Figures, MirrorStatus};
+use streams::runtime::{COMMIT_BUCKETS_MS, Incidents, Metrics, TaskStatus, ThreadSnapshot};
+use streams::task::state::TaskState;
 
 /// The figures of an instance, as `/metrics` and `/ready` show them.
 pub struct MetricsPage {

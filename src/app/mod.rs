@@ -37,7 +37,6 @@ use std::process::ExitCode;
 use crate::edges::cli::terminal::{self, LogWriter};
 use crate::edges::cli::{Cli, Command, LogFormat, exit};
 use crate::edges::telemetry;
-use crate::escape;
 pub use command_error::CommandError;
 pub use program::Program;
 pub use resolvers::{Custom, Resolver};

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use super::scripting::Compiler;
 use super::{CommandError, Resolver};
-use crate::config::Topology as File;
-use crate::config::expression::{OperatorParams, ParamValue};
-use crate::config::flow::{Forms, InputForm};
-use crate::config::format::Format;
-use crate::config::graph::{Kind, Node, logs_of};
-use crate::config::table::At;
-use crate::domain::event::Encoding;
-use crate::memories::{AvroOutputs, Encoder, HelixAgent, MemoryEnvironment, Output, Written};
-use crate::operators::spec::{
+use memory::event::Encoding;
+use memory_operators::{AvroOutputs, Encoder, HelixAgent, MemoryEnvironment, Output, Written};
+use operators::spec::{
     BuildError, Form, OperatorContext, ParameterValue, ProcessorSupplier, RetentionSupport, StoreContext,
 };
-use crate::operators::{Input, OutputEncoder, OutputTarget, Outputs, SourceInput};
-use crate::streams::ports::{Codec, Expressions};
-use crate::streams::processor::Retained;
+use operators::{Input, OutputEncoder, OutputTarget, Outputs, SourceInput};
+use streams::ports::{Codec, Expressions};
+use streams::processor::Retained;
+use topology_file::Topology as File;
+use topology_file::expression::{OperatorParams, ParamValue};
+use topology_file::flow::{Forms, InputForm};
+use topology_file::format::Format;
+use topology_file::graph::{Kind, Node, logs_of};
+use topology_file::table::At;
 
 /// What processors are made of.
 pub struct Parts<'f> {
@@ -205,20 +205,19 @@ impl OperatorContext for NodeContext<'_, '_> {
 #[cfg(test)]
 mod tests {
     use crate::app::{Program, topology_builder};
-    use crate::config;
-    use crate::operators::spec::{BuildError, OperatorSpec};
+    use operators::spec::{BuildError, OperatorSpec};
 
     const COUNTS: &str = include_str!("../../topologies/conflict-counts.toml");
 
     #[test]
     fn the_message_of_an_operator_that_refuses_its_parameters_is_reported() {
-        let refuse = |_: &dyn crate::operators::spec::OperatorContext| {
+        let refuse = |_: &dyn operators::spec::OperatorContext| {
             Err(BuildError::Refused("`low` is greater than `high`".to_owned()))
         };
         let program = Program::default().with_operator(OperatorSpec::new("between", "is in a test only", refuse));
         let text = COUNTS.replacen("operator = \"filter\"", "operator = \"between\"", 1);
         let text = text.replacen("when = 'value.status != \"superseded\"'\n", "", 1);
-        let file = config::parse("t.toml", &text, &program.operators).unwrap();
+        let file = topology_file::parse("t.toml", &text, &program.operators).unwrap();
         let error = topology_builder::build(&file, &None).err().unwrap().to_string();
         let parts = ["t.toml: the processor `standing` cannot be built: `low` is greater than `high`;", "[HS0060]"];
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");

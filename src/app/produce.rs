@@ -9,13 +9,13 @@ use super::kafka::{self, Memory};
 use super::{CommandError, rights};
 use crate::edges::cli::ProduceArgs;
 use crate::edges::cli::terminal::Progress;
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::plain::PlainProducer;
-use crate::edges::kafka::restore::ChangelogReader;
 use crate::edges::recordfile::{FileRecord, RecordReader};
-use crate::streams::ports::Admin as _;
-use crate::streams::record::{Header, Headers, Record};
-use crate::streams::task::partition_for;
+use streams::ports::Admin as _;
+use streams::record::{Header, Headers, Record};
+use streams::task::partition_for;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::plain::PlainProducer;
+use streams_kafka::restore::ChangelogReader;
 
 /// Queues of the producer, which is the only client.
 const MEMORY: u64 = 96 << 20;

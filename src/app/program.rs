@@ -1,7 +1,7 @@
 //! What a program adds to this library: operators and custom resolvers of its own.
 
-use crate::domain::strategy::CustomResolver;
-use crate::operators::spec::{OperatorRegistry, OperatorSpec, RegistryError};
+use memory::strategy::CustomResolver;
+use operators::spec::{OperatorRegistry, OperatorSpec, RegistryError};
 
 use super::Custom;
 
@@ -18,7 +18,7 @@ pub struct Program {
 
 impl Default for Program {
     fn default() -> Program {
-        let specs = crate::memories::specs().into_iter().chain(crate::operators::specs());
+        let specs = memory_operators::specs().into_iter().chain(operators::specs());
         let empty = Program { operators: OperatorRegistry::default(), resolvers: Custom::default(), refused: None };
         specs.fold(empty, Program::with_operator)
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_first_operator_that_is_refused_is_kept() {
-        let again = |name: &str| crate::operators::specs().into_iter().find(|spec| spec.name == name).unwrap();
+        let again = |name: &str| operators::specs().into_iter().find(|spec| spec.name == name).unwrap();
         let program = Program::default().with_operator(again("map")).with_operator(again("filter"));
         assert_eq!(program.refused(), Some(&RegistryError::NameTaken("map")));
     }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::CommandError;
 use super::settings::warn_of_command_line;
-use crate::config::Topology as File;
-use crate::config::format::Format;
-use crate::config::graph::Kind;
-use crate::domain::event::Encoding;
-use crate::edges::avro::settings::{Authentication, OAuth, RegistrySettings, SubjectNames};
-use crate::edges::avro::{Avro, url_holds_password};
 use crate::edges::cli::RegistryArgs;
-use crate::memories::no_registry;
-use crate::secret::SecretSource;
-use crate::streams::ports::Codec;
+use avro::settings::{Authentication, OAuth, RegistrySettings, SubjectNames};
+use avro::{Avro, url_holds_password};
+use memory::event::Encoding;
+use memory_operators::no_registry;
+use secret::SecretSource;
+use streams::ports::Codec;
+use topology_file::Topology as File;
+use topology_file::format::Format;
+use topology_file::graph::Kind;
 
 /// How long a stream thread waits for the registry before its task is paused: no longer than its consumer may stay away.
 pub const THREAD_WAIT: Duration = Duration::from_millis(500);

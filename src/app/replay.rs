@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::{CommandError, Program, registry, resolvers, settings, topology_builder};
-use crate::config::Topology as File;
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
 use crate::edges::outputs::OutputFolder;
 use crate::edges::recordfile::{FileRecord, RecordReader, RecordView, RecordWriter};
-use crate::streams::driver::TopologyDriver;
-use crate::streams::record::{Header, Origin, RecordBatch};
+use streams::driver::TopologyDriver;
+use streams::record::{Header, Origin, RecordBatch};
+use topology_file::Topology as File;
 
 /// How many records lie between two looks at the progress bar.
 const PROGRESS_RECORDS: u64 = 256;

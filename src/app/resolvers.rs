@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::CommandError;
 use super::scripting::budget;
-use crate::config::Topology as File;
-use crate::config::script::names;
-use crate::domain::settings::ResolverSettings;
-use crate::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
-use crate::edges::script::Script;
+use memory::settings::ResolverSettings;
+use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
+use script::Script;
+use topology_file::Topology as File;
+use topology_file::script::names;
 
 /// The resolvers that a program registers, by the name that `custom:<name>` calls them by.
 #[derive(Clone, Default)]

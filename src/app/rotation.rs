@@ -5,7 +5,7 @@
 //! until then they keep what they have, and a warning says what is wrong.
 //!
 //! A changed password is given to the live clients, which use it from their next connection on. Everything else librdkafka reads only when a client is made, so
-//! it takes new clients: see [`crate::edges::kafka::renewal`].
+//! it takes new clients: see [`streams_kafka::renewal`].
 
 use std::fs;
 use std::io;
@@ -20,10 +20,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::CommandError;
 use super::signals::{LOOK, wait_for};
-use crate::edges::kafka::renewal::CurrentSettings;
-use crate::edges::kafka::{KafkaSettings, replace_password, wait_for_brokers};
-use crate::secret::SecretSource;
-use crate::streams::error::{Error, Result};
+use secret::SecretSource;
+use streams::error::{Error, Result};
+use streams_kafka::renewal::CurrentSettings;
+use streams_kafka::{KafkaSettings, replace_password, wait_for_brokers};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);

@@ -22,26 +22,26 @@ use super::{
     CommandError, Program, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
     topology_builder,
 };
-use crate::config::Topology as File;
-use crate::config::keys::STATE_ACCESS;
 use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::client_log::log_repeated_lines;
-use crate::edges::kafka::consumer::group_consumer;
-use crate::edges::kafka::producer::TransactionalProducers;
-use crate::edges::kafka::renewal::{CurrentSettings, SharedClients};
-use crate::edges::postgres::Database;
-use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::state_dir::{InstanceDir, StateAccess};
-use crate::streams::error::{Error, with_code};
-use crate::streams::ports::Codec;
-use crate::streams::runtime::{
+use mirror_postgres::Database;
+use streams::error::{Error, with_code};
+use streams::ports::Codec;
+use streams::runtime::{
     self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, StreamThread, ThreadPorts,
     Workers,
 };
-use crate::streams::topology::Topology;
-use crate::streams::topology_digest::TopologyDigest;
+use streams::topology::Topology;
+use streams::topology_digest::TopologyDigest;
+use streams_kafka::KafkaSettings;
+use streams_kafka::client_log::log_repeated_lines;
+use streams_kafka::consumer::group_consumer;
+use streams_kafka::producer::TransactionalProducers;
+use streams_kafka::renewal::{CurrentSettings, SharedClients};
+use streams_rocksdb::{RocksStores, StoreMemory};
+use topology_file::Topology as File;
+use topology_file::keys::STATE_ACCESS;
 
 /// From the signal to the end of all stream threads, at most; the engine leaves its group well within it.
 const STOP_LIMIT: Duration = Duration::from_secs(9);

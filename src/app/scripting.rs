@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::config::Topology as File;
-use crate::config::expression::{Flaw, Scripting};
-use crate::config::setting::ScriptLimits;
-use crate::config::table::beside;
-use crate::edges::script::{self, Budget, ExpressionCompiler, Script};
-use crate::operators::spec::BuildError;
-use crate::streams::ports::Expressions;
+use operators::spec::BuildError;
+use script::{Budget, ExpressionCompiler, Script};
+use streams::ports::Expressions;
+use topology_file::Topology as File;
+use topology_file::expression::{Flaw, Scripting};
+use topology_file::setting::ScriptLimits;
+use topology_file::table::beside;
 
 /// The engine of scripts.
 pub struct Rhai {

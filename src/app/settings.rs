@@ -6,18 +6,19 @@ use std::sync::{Mutex, PoisonError};
 
 use super::scripting::Rhai;
 use super::{CommandError, Program};
-use crate::config::expression::Scripting;
-use crate::config::script::names;
-use crate::config::variables::{self, Variables};
-use crate::config::{self, ParseOptions, Topology, setting::Values};
 use crate::edges::cli::TopologyArgs;
+use topology_file::expression::Scripting;
+use topology_file::script::names;
+use topology_file::variables::{self, Variables};
+use topology_file::{ParseOptions, Topology, setting::Values};
 
 /// Reads the topology file and lays variables and flags over it.
 pub fn load(args: &TopologyArgs, application_id: Option<&str>, program: &Program) -> Result<Topology, CommandError> {
     let mut topology = read_whole(&args.topology, program)?;
     overrides(&mut topology.values, &args.set)?;
     if let Some(id) = application_id {
-        config::check_application_id(id).map_err(|e| CommandError::Usage(format!("--application-id: {e} [HS0019]")))?;
+        topology_file::check_application_id(id)
+            .map_err(|e| CommandError::Usage(format!("--application-id: {e} [HS0019]")))?;
         topology.values.resolver.application_id = id.to_owned();
     }
     topology.values.check(&names(&topology.scripts, &program.resolvers.names())).map_err(CommandError::Usage)?;

@@ -7,23 +7,22 @@ use std::ops::ControlFlow;
 use anyhow::anyhow;
 
 use super::{CommandError, Program, Resolver, resolvers, settings, topology_builder};
-use crate::config::keys::SCRIPT;
-use crate::config::script::{Script, names};
-use crate::config::store::Store;
-use crate::config::variables::Variables;
-use crate::config::{self, Topology as File};
-use crate::domain::state::{ReadFailure, Rows};
-use crate::domain::view::ResolutionContext;
 use crate::edges::cli::{StateAction, StateTarget, TopologyArgs};
-use crate::edges::rocksdb::{RocksStores, StoreMemory};
 use crate::edges::state_dir::InstanceDir;
-use crate::escape;
-use crate::memories::inspect;
-use crate::streams::error::with_code;
-use crate::streams::ports::TaskStore;
-use crate::streams::record::TaskId;
-use crate::streams::store::checkpoint::Position;
-use crate::streams::topology::StoreKind;
+use memory::state::{ReadFailure, Rows};
+use memory::view::ResolutionContext;
+use memory_operators::inspect;
+use streams::error::with_code;
+use streams::ports::TaskStore;
+use streams::record::TaskId;
+use streams::store::checkpoint::Position;
+use streams::topology::StoreKind;
+use streams_rocksdb::{RocksStores, StoreMemory};
+use topology_file::Topology as File;
+use topology_file::keys::SCRIPT;
+use topology_file::script::{Script, names};
+use topology_file::store::Store;
+use topology_file::variables::Variables;
 
 /// The texts that a run keeps in its slot, so that its state can be read as it was resolved.
 pub const KEPT_TOPOLOGY: &str = "topology.toml";
@@ -57,7 +56,7 @@ impl KeptSettings {
 /// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have no place beside the state. Variables are filled in,
 /// since the state was resolved with what they were, and so are the texts of scripts.
 fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, CommandError> {
-    let mut table = config::filled(file, text).map_err(CommandError::Topology)?;
+    let mut table = topology_file::filled(file, text).map_err(CommandError::Topology)?;
     table.remove("run");
     table.remove("kafka");
     table.remove("schema_registry");
@@ -211,11 +210,11 @@ fn topology_of(slot: &InstanceDir, target: &StateTarget, program: &Program) -> R
     let mut file = match (&target.topology, slot.read_text(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read_whole(path, program)?,
         (None, Some(text)) => {
-            let kept = config::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled, &program.operators);
+            let kept = topology_file::parse_with(KEPT_TOPOLOGY, &text, Variables::Filled, &program.operators);
             kept.map_err(CommandError::Topology)?
         }
         (None, None) => {
-            let shipped = config::parse("memory.toml", MEMORY_TOPOLOGY, &program.operators);
+            let shipped = topology_file::parse("memory.toml", MEMORY_TOPOLOGY, &program.operators);
             shipped.map_err(CommandError::Topology)?
         }
     };
@@ -240,7 +239,7 @@ mod tests {
         let text = text.replace("[schema_registry]", "[schema_registry]\npassword = \"geheim\"");
         let kept = without_connections("t", &text, &[]).unwrap();
         assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
-        let file = |text| config::parse("t", text, &Program::default().operators).unwrap();
+        let file = |text| topology_file::parse("t", text, &Program::default().operators).unwrap();
         let (kept, whole) = (file(&kept), file(MEMORY_TOPOLOGY));
         assert_eq!(kept.values.resolver, whole.values.resolver);
         let names = |f: &File| f.graph.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();

@@ -6,9 +6,9 @@ use anyhow::anyhow;
 use super::state::KEPT_TOPOLOGY;
 use super::topology_description::{TopologyDescription, diff};
 use super::{CommandError, Program, settings};
-use crate::config::variables::Variables;
-use crate::config::{self, Topology as File};
 use crate::edges::state_dir::InstanceDir;
+use topology_file::Topology as File;
+use topology_file::variables::Variables;
 
 /// Refuses a topology with which the state of a store would not go on, unless that is accepted for this store.
 pub fn refuse_lost_state(
@@ -20,7 +20,7 @@ pub fn refuse_lost_state(
     let unreadable = |e| anyhow!("read the state folder {}: {e} [HS3004]", slot.tasks.display());
     let has_state = std::fs::read_dir(&slot.tasks).map_err(unreadable)?.next().is_some();
     let Some(kept) = slot.read_text(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
-    let mut last = match config::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled, &program.operators) {
+    let mut last = match topology_file::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled, &program.operators) {
         Ok(last) => last,
         Err(problems) => {
             tracing::warn!(

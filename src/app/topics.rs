@@ -7,16 +7,16 @@ use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
 use super::{CommandError, Program, digest, rights, settings, topology_builder};
-use crate::config::Topology as File;
 use crate::edges::cli::{AclsArgs, Purpose, TopicsAction};
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::restore::ChangelogReader;
-use crate::streams::error::Error;
-use crate::streams::ports::rights::{Commands, Operation};
-use crate::streams::ports::{Admin, BatchLimit, NewTopic};
-use crate::streams::runtime::{RuntimeConfig, batch_limit, check_metadata, internal_topics};
-use crate::streams::topology::Topology;
+use streams::error::Error;
+use streams::ports::rights::{Commands, Operation};
+use streams::ports::{Admin, BatchLimit, NewTopic};
+use streams::runtime::{RuntimeConfig, batch_limit, check_metadata, internal_topics};
+use streams::topology::Topology;
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::restore::ChangelogReader;
+use topology_file::Topology as File;
 
 /// Purpose of a topic, which decides its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

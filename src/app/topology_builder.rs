@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::operators::Parts;
 use super::{CommandError, Resolver};
-use crate::config::Topology as File;
-use crate::config::graph::{Kind, Node};
-use crate::operators::spec::ProcessorSupplier;
-use crate::streams::ports::Codec;
-use crate::streams::task::Sizes;
-use crate::streams::topology::{TopicRef, Topology, TopologyBuilder};
+use operators::spec::ProcessorSupplier;
+use streams::ports::Codec;
+use streams::task::Sizes;
+use streams::topology::{TopicRef, Topology, TopologyBuilder};
+use topology_file::Topology as File;
+use topology_file::graph::{Kind, Node};
 
 /// Bytes by which a dead letter may be larger than an event: its headers.
 const DEAD_LETTER_ROOM: usize = 64 << 10;

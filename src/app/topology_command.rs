@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use super::scripting::Rhai;
 use super::topology_description::{self, TopologyDescription, diff};
 use super::{CommandError, Program, resolvers, settings};
-use crate::config::schema;
 use crate::edges::cli::{DescribeFormat, TopologyAction};
+use topology_file::schema;
 
 /// Does what is asked for.
 pub fn topology(action: &TopologyAction, program: &Program) -> Result<(), CommandError> {

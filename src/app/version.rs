@@ -3,8 +3,8 @@
 
 use std::sync::OnceLock;
 
-use crate::edges::kafka::version::ClientLibrary;
-use crate::edges::rocksdb::VERSION as ROCKSDB;
+use streams_kafka::version::ClientLibrary;
+use streams_rocksdb::VERSION as ROCKSDB;
 
 /// The long form, behind the program's name.
 pub fn long_version() -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::streams::ports::Clock;
+use streams::ports::Clock;
 
 /// Time since this clock was made; never goes back.
 #[derive(Clone, Copy, Debug)]

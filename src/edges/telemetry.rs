@@ -5,8 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::escape;
-
 /// Starts logging. The filter is `level`, else `RUST_LOG`, else `info`.
 ///
 /// # Errors

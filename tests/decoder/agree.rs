@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use helixstream::domain::event::{BadInput, Event, Limits, decode};
+use memory::event::{BadInput, Event, Limits, decode};
 
 use reference_model::json::Json;
 use reference_model::{Record, Settings, generate};

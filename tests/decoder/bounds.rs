@@ -1,6 +1,6 @@
 //! Values at the limit of 8 MiB, made to be as costly as they can be: memory stays a small multiple of the input.
 
-use helixstream::domain::event::{BadInput, Class, Event, Limits, decode};
+use memory::event::{BadInput, Class, Event, Limits, decode};
 
 use testkit::peak_of;
 

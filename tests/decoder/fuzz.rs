@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use helixstream::domain::event::{Class, Limits, decode, wire};
+use memory::event::{Class, Limits, decode, wire};
 use testkit::Random;
 
 use super::agree::{Seen, assert_agreed};

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use helixstream::domain::event::{Event, EventKind, Limits, decode, wire};
+use memory::event::{Event, EventKind, Limits, decode, wire};
 
 /// A record of the samples: its value and timestamp.
 pub struct Sample {

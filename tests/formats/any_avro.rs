@@ -3,11 +3,11 @@
 use crate::drive::{Out, event, run_all, run_with, samples, shipped, topology};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
-use helixstream::edges::avro::Avro;
-use helixstream::edges::avro::settings::RegistrySettings;
-use helixstream::streams::ports::Codec;
+use avro::Avro;
+use avro::settings::RegistrySettings;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::ports::Codec;
 use testkit::{Registry, repo_path, unique};
 
 const EVENT: &str = include_str!("../../schemas/event.v1.avsc");

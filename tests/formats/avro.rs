@@ -5,14 +5,13 @@ use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
-use helixstream::edges::avro;
-use helixstream::edges::avro::schemas::VERSIONS;
-use helixstream::edges::avro::settings::{RegistrySettings, SubjectNames};
-use helixstream::streams::ports::{Codec, CodecError};
+use avro::schemas::VERSIONS;
+use avro::settings::{RegistrySettings, SubjectNames};
 use reference_model::{generate, generate_time};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use streams::ports::{Codec, CodecError};
 use testkit::{Registry, unique};
 
 fn settings(registry: &Registry) -> RegistrySettings {

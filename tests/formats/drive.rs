@@ -2,12 +2,12 @@
 
 use helixstream::Program;
 use helixstream::app;
-use helixstream::config::{self, Topology};
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::ports::Codec;
-use helixstream::streams::record::{Origin, RecordBatch};
 use std::sync::Arc;
+use streams::driver::TopologyDriver;
+use streams::ports::Codec;
+use streams::record::{Origin, RecordBatch};
 use testkit::repo_path;
+use topology_file::Topology;
 
 /// An output of a run.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub fn shipped(name: &str, pairs: &[String]) -> Topology {
 
 /// A topology file's text, with these settings over it.
 pub fn topology(text: &str, pairs: &[String]) -> Topology {
-    let mut file =
-        config::parse("t.toml", text, &Program::default().operators).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut file = topology_file::parse("t.toml", text, &Program::default().operators)
+        .unwrap_or_else(|problems| panic!("{problems}"));
     pairs.iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
     file
 }

@@ -4,7 +4,7 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use apache_avro::types::Value as Avro;
-use helixstream::edges::avro::schemas::VERSIONS;
+use avro::schemas::VERSIONS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 use crate::support::Helix;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
-use helixstream::edges::avro::schemas::VERSIONS;
+use avro::schemas::VERSIONS;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use testkit::process::temp_dir;

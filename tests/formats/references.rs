@@ -4,8 +4,8 @@ use crate::avro::{codec, newest};
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
 use apache_avro::types::Value as Avro;
-use helixstream::streams::ports::CodecError;
 use serde_json::{Value, json};
+use streams::ports::CodecError;
 use testkit::{Registry, unique};
 
 /// The newest schema of events as JSON.

@@ -6,14 +6,14 @@ use crate::front::{Front, Reply, Request, error};
 use crate::tls::certificates;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
-use helixstream::edges::avro::Avro;
-use helixstream::edges::avro::settings::{Authentication, OAuth, RegistrySettings};
-use helixstream::secret::SecretSource;
-use helixstream::streams::ports::{Codec, CodecError};
+use avro::Avro;
+use avro::settings::{Authentication, OAuth, RegistrySettings};
+use secret::SecretSource;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use streams::ports::{Codec, CodecError};
 use testkit::process::temp_dir;
 use testkit::{Registry, unique, wait_for};
 

@@ -6,12 +6,12 @@ use crate::front::{Front, Reply, Request, error};
 use crate::support::Helix;
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
-use helixstream::edges::avro::Avro;
-use helixstream::edges::avro::settings::{Authentication, RegistrySettings};
-use helixstream::secret::SecretSource;
-use helixstream::streams::ports::{Codec, CodecError};
+use avro::Avro;
+use avro::settings::{Authentication, RegistrySettings};
+use secret::SecretSource;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::ports::{Codec, CodecError};
 use testkit::process::temp_dir;
 use testkit::{Record, Registry, records, repo_path, unique, wait_for};
 

@@ -2,15 +2,15 @@
 
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;
-use helixstream::edges::avro::Avro;
-use helixstream::edges::avro::schemas::VERSIONS;
-use helixstream::edges::avro::settings::RegistrySettings;
-use helixstream::streams::ports::{Codec, CodecError};
+use avro::Avro;
+use avro::schemas::VERSIONS;
+use avro::settings::RegistrySettings;
 use rustix::process::Signal;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use streams::ports::{Codec, CodecError};
 use testkit::process::{Process, temp_dir};
 use testkit::{ports, wait_for};
 

@@ -60,8 +60,8 @@ pub fn event(schema: &Schema, value: Option<&[u8]>) -> Option<Vec<u8>> {
         all = serde_json::from_slice(&payload).ok()?;
     }
     // What is bad as JSON need not be as Avro, so it stays as it is.
-    let limits = helixstream::domain::event::Limits::default();
-    helixstream::domain::event::decode(value, 1_700_000_000_000, &limits).ok()?;
+    let limits = memory::event::Limits::default();
+    memory::event::decode(value, 1_700_000_000_000, &limits).ok()?;
     encode(schema, &all)
 }
 

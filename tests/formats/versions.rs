@@ -9,7 +9,7 @@ use apache_avro::Schema;
 use apache_avro::schema::RecordField;
 use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
-use helixstream::edges::avro::schemas::VERSIONS;
+use avro::schemas::VERSIONS;
 use serde_json::{Value, json};
 use testkit::{Registry, repo_path, unique};
 

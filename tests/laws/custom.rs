@@ -1,8 +1,8 @@
 //! Custom resolvers: called for a field in conflict only, with the contenders in last-write order; what they answer, defer
 //! or fail at shows as docs/semantics.md, section 4, says.
 
-use helixstream::domain::state::Layout;
-use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
+use memory::state::Layout;
+use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 
 use crate::ours;
 use reference_model::{Decision, Strategy, generate, json};

@@ -1,6 +1,6 @@
 //! Pruned state reads as the definition reads: every record that is emitted, for every stream, equals the reference's.
 
-use helixstream::domain::state::Layout;
+use memory::state::Layout;
 
 use crate::ours;
 use reference_model::generate;

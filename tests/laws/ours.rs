@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use helixstream::domain::event::wire::{self, Source};
-use helixstream::domain::event::{EventKind, Limits, decode};
-use helixstream::domain::settings::ResolverSettings;
-use helixstream::domain::state::{Arena, Layout, Loader, ReadFailure, Rows, memory_of_head};
-use helixstream::domain::step::{read, step_within};
-use helixstream::domain::strategy::CustomResolver;
-use helixstream::domain::view::ResolutionContext;
+use memory::event::wire::{self, Source};
+use memory::event::{EventKind, Limits, decode};
+use memory::settings::ResolverSettings;
+use memory::state::{Arena, Layout, Loader, ReadFailure, Rows, memory_of_head};
+use memory::step::{read, step_within};
+use memory::strategy::CustomResolver;
+use memory::view::ResolutionContext;
 
 /// Rows of all memories.
 #[derive(Debug, Default, PartialEq)]
@@ -50,7 +50,7 @@ impl Map {
         let settings = ResolverSettings::default();
         for memory in self.0.keys().filter_map(|key| memory_of_head(key)) {
             let context = ResolutionContext { settings: &settings, custom: None };
-            helixstream::memories::inspect::memory(&recorder, memory, &context).expect("reads");
+            memory_operators::inspect::memory(&recorder, memory, &context).expect("reads");
         }
         self.0.len() - read.borrow().len()
     }

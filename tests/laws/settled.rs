@@ -1,9 +1,9 @@
 //! What `helixstream conflicts resolve` publishes ends the conflict, whatever it is about, and twice is as good as once.
 
-use helixstream::domain::event::Limits;
-use helixstream::domain::state::Layout;
-use helixstream::domain::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
-use helixstream::memories::settlement::{self, Conflict, Decision};
+use memory::event::Limits;
+use memory::state::Layout;
+use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
+use memory_operators::settlement::{self, Conflict, Decision};
 
 use crate::ours;
 use reference_model::{Record, Strategy, generate};

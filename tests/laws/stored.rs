@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use helixstream::domain::state::Layout;
+use memory::state::Layout;
 
 use crate::ours::{self, Map};
 use reference_model::{Record, Settings};

@@ -1,6 +1,6 @@
 //! TLS to a real PostgreSQL: with every `sslmode` and every kind of certificate we say what psql says, on the same URL.
 
-use helixstream::edges::postgres::Database;
+use mirror_postgres::Database;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,8 +3,8 @@
 use crate::log::Log;
 use crate::outputs::{self, samples};
 use crate::{sink, start, wait_for_log};
-use helixstream::edges::postgres::PostgresSink;
 use mirror::ports::{Advance, LogBatch, LogHeader, LogRecord, LogSink, Stop, TopicPartition, Written};
+use mirror_postgres::PostgresSink;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -2,9 +2,9 @@
 
 use crate::log::{Log, partition};
 use crate::{event, events, sink, start, start_with, wait_for_log, wait_for_rows};
-use helixstream::edges::postgres::Database;
 use mirror::MirrorSettings;
 use mirror::ports::{LogSink, Stop};
+use mirror_postgres::Database;
 use std::io::Write;
 use testkit::postgres::query;
 use testkit::{Postgres, wait_until};

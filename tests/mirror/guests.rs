@@ -4,7 +4,7 @@
 use crate::log::Log;
 use crate::outputs;
 use crate::{event, events, settings, sink, start, wait_for_log, wait_for_log_in, wait_for_rows};
-use helixstream::memories::mirror::maintenance_tasks;
+use memory_operators::mirror::maintenance_tasks;
 use mirror::Mirror;
 use mirror::ports::{LogSink, SinkError, Stop};
 use std::collections::BTreeMap;
@@ -207,7 +207,7 @@ fn what_swallows_rows_or_refuses_them_raw_is_named_and_waited_for() {
 }
 
 /// Why a batch of one record cannot be written.
-fn write_one(sink: &mut helixstream::edges::postgres::PostgresSink) -> String {
+fn write_one(sink: &mut mirror_postgres::PostgresSink) -> String {
     use mirror::ports::{Advance, LogBatch, LogRecord};
     let (mut batch, at, record) = (sink.batch(), crate::log::partition(0), event(0, "e", "x"));
     let (offset, value) = (0, record.value.as_deref());

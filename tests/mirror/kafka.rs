@@ -2,8 +2,6 @@
 
 use crate::log::partition;
 use crate::{compare_rows, event, events, settings, sink, wait_for_rows};
-use helixstream::edges::kafka::KafkaSettings;
-use helixstream::edges::kafka::mirror::MirrorSource;
 use mirror::Mirror;
 use mirror::ports::{LogSink, Stop};
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -11,6 +9,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
+use streams_kafka::KafkaSettings;
+use streams_kafka::mirror::MirrorSource;
 use testkit::postgres::query;
 use testkit::{Broker, Postgres, Record, records, repo_path, tools, unique, wait_until};
 
@@ -131,7 +131,7 @@ fn a_mirror_further_than_the_log_says_so_and_waits() {
     broker.create_topic(&topic, 1, &[]);
     records::produce(broker, &topic, &events(10, 1));
     let mut ahead = sink(&url, &Stop::default());
-    let at = helixstream::streams::record::TopicPartition { topic: topic.as_str().into(), ..partition(0) };
+    let at = streams::record::TopicPartition { topic: topic.as_str().into(), ..partition(0) };
     ahead.claim(&[at]).unwrap();
     query(&url, "update memory_event_checkpoints set next_offset = 15");
     let mirror = start(broker, &topic, &unique("app"), "i", &url);

@@ -1,10 +1,10 @@
 //! A log in memory, with readers whose partitions the test gives and takes: for tests in which the point is the sink, not Kafka.
 
-use helixstream::streams::record::TopicPartition;
 use mirror::ports::{LogError, LogHeader, LogReceiver, LogRecord, LogSource};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use streams::record::TopicPartition;
 use testkit::Record;
 
 pub const TOPIC: &str = "helixagent.memory.events";

@@ -23,11 +23,11 @@ mod rows;
 mod settings;
 mod writers;
 
-use helixstream::edges::postgres::{Database, PostgresSink};
-use helixstream::memories::mirror::EventRows;
 use log::{Log, Reader};
+use memory_operators::mirror::EventRows;
 use mirror::ports::Stop;
 use mirror::{Mirror, MirrorSettings};
+use mirror_postgres::{Database, PostgresSink};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::postgres::{query, try_query};

@@ -3,7 +3,7 @@
 
 use crate::log::Log;
 use crate::{settings, sink, start, wait_for_log, wait_for_rows};
-use helixstream::memories::mirror::maintenance_tasks;
+use memory_operators::mirror::maintenance_tasks;
 use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, Stop};
 use serde_json::{Value, json};

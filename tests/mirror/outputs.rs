@@ -3,10 +3,10 @@
 use crate::log::{Log, Reader, partition};
 use crate::support::Helix;
 use crate::{settings, wait_for_log_in};
-use helixstream::edges::postgres::{Database, PostgresSink};
-use helixstream::memories::mirror::{ConflictRows, SnapshotRows};
+use memory_operators::mirror::{ConflictRows, SnapshotRows};
 use mirror::ports::{LogSink, RowMapper, Stop};
 use mirror::{Mirror, MirrorSettings};
+use mirror_postgres::{Database, PostgresSink};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;

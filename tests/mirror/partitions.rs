@@ -2,10 +2,10 @@
 
 use crate::log::Log;
 use crate::{event, settings, sink, wait_for_rows};
-use helixstream::edges::postgres::PostgresSink;
-use helixstream::memories::mirror::maintenance_tasks;
+use memory_operators::mirror::maintenance_tasks;
 use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, SinkError, Stop};
+use mirror_postgres::PostgresSink;
 use rustix::process::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testkit::postgres::query;

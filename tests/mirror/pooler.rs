@@ -2,12 +2,12 @@
 
 use crate::log::Log;
 use crate::{compare_rows_of, event, settings};
-use helixstream::domain::event::Limits;
-use helixstream::domain::settings::ResolverSettings as Resolver;
-use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink, Unclaimed};
-use helixstream::memories::mirror::{EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
+use memory::event::Limits;
+use memory::settings::ResolverSettings as Resolver;
+use memory_operators::mirror::{EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
 use mirror::ports::{MaintenanceTask, RowMapper, Stop};
 use mirror::{Mirror, MirrorSettings};
+use mirror_postgres::{Database, MirrorTables, PostgresSink, Unclaimed};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +110,7 @@ fn rows_that_no_checkpoint_claims_are_noticed() {
             ('helixagent.memory.events', 0, 5), ('helixagent.memory.events', 0, 6), ('foreign', 3, 0)) as r (t, p, o)",
     );
     let unclaimed = |topic: &str, partition, rows, first_offset| Unclaimed {
-        partition: helixstream::streams::record::TopicPartition::new(topic, partition),
+        partition: streams::record::TopicPartition::new(topic, partition),
         rows,
         first_offset,
     };

@@ -3,12 +3,12 @@
 use crate::log::{Log, partition};
 use crate::outputs;
 use crate::{event, events, settings, sink, wait_for_rows};
-use helixstream::domain::event::Limits;
-use helixstream::domain::settings::ResolverSettings as Resolver;
-use helixstream::edges::postgres::{Database, MirrorTables, PostgresSink};
-use helixstream::memories::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
+use memory::event::Limits;
+use memory::settings::ResolverSettings as Resolver;
+use memory_operators::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
 use mirror::Mirror;
 use mirror::ports::{LogSink, MaintenanceTask, RowMapper, Stop};
+use mirror_postgres::{Database, MirrorTables, PostgresSink};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::postgres::{query, try_query};

@@ -2,9 +2,9 @@
 
 use crate::log::Log;
 use crate::{settings, sink};
-use helixstream::domain::event::Limits;
-use helixstream::domain::settings::{DeletePolicy, ResolverSettings, Strategy, Unclocked};
-use helixstream::memories::mirror::ResolverSettingsRow;
+use memory::event::Limits;
+use memory::settings::{DeletePolicy, ResolverSettings, Strategy, Unclocked};
+use memory_operators::mirror::ResolverSettingsRow;
 use mirror::Mirror;
 use mirror::ports::Stop;
 use std::sync::Arc;

@@ -2,10 +2,9 @@
 
 use helixstream::Program;
 use helixstream::app;
-use helixstream::config;
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::processor::{HEADER_CLASS, HEADER_MESSAGE, HEADER_TOPIC};
-use helixstream::streams::record::{Origin, RecordBatch};
+use streams::driver::TopologyDriver;
+use streams::processor::{HEADER_CLASS, HEADER_MESSAGE, HEADER_TOPIC};
+use streams::record::{Origin, RecordBatch};
 use testkit::Record;
 
 /// A topology that runs.
@@ -45,7 +44,7 @@ impl Out {
 
 impl Run {
     pub fn new(text: &str) -> Run {
-        let file = config::parse("t.toml", text, &Program::default().operators)
+        let file = topology_file::parse("t.toml", text, &Program::default().operators)
             .unwrap_or_else(|problems| panic!("{problems}"));
         let engine = app::topology_builder::build(&file, &None).unwrap();
         let id = &file.values.resolver.application_id;

@@ -2,10 +2,10 @@
 
 use crate::trial::Trial;
 use helixstream::Program;
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::record::{InRecord, Origin, RecordBatch, TaskId};
-use helixstream::{app, config};
+use helixstream::app;
 use std::collections::BTreeMap;
+use streams::driver::TopologyDriver;
+use streams::record::{InRecord, Origin, RecordBatch, TaskId};
 use testkit::{Record, records, wait_until};
 
 /// Holds all outputs of a trial against its events and its repartition topic; gives the events as they lie in the topic.
@@ -105,7 +105,7 @@ impl Driven {
     pub fn run(trial: &Trial, topic: &str) -> Driven {
         let repartition = records::read_committed(trial.broker(), topic);
         let text = std::fs::read_to_string(trial.topology()).unwrap();
-        let mut file = config::parse("topology.toml", &text, &Program::default().operators)
+        let mut file = topology_file::parse("topology.toml", &text, &Program::default().operators)
             .unwrap_or_else(|problems| panic!("{problems}"));
         trial.settings().iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
         let engine = app::topology_builder::build(&file, &None).unwrap();

@@ -5,7 +5,7 @@ use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
 use crate::trial::{Trial, assert_mirrored, database};
-use helixstream::streams::runtime::COMMIT_STEPS;
+use streams::runtime::COMMIT_STEPS;
 use testkit::Random;
 
 fn arguments(url: &str) -> [&str; 4] {

@@ -1,15 +1,15 @@
 //! A database of the test's own, filled through the mirror's row mapper and sink, and asked over one connection.
 
-use helixstream::domain::event::Limits;
-use helixstream::edges::postgres::{Database as Target, PostgresSink};
-use helixstream::memories::mirror::EventRows;
-use helixstream::streams::record::TopicPartition;
+use memory::event::Limits;
+use memory_operators::mirror::EventRows;
 use mirror::ports::{Advance, LogBatch, LogHeader, LogRecord, LogSink, Stop, Written};
+use mirror_postgres::{Database as Target, PostgresSink};
 use reference_model::Record;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use streams::record::TopicPartition;
 use testkit::Postgres;
 use tokio::runtime::{Builder, Runtime};
 

@@ -3,7 +3,7 @@
 
 use super::database::{Database, sql};
 use super::{event, names, ours};
-use helixstream::domain::event::Limits;
+use memory::event::Limits;
 use reference_model::{DeletePolicy, Record, Strategy, Unclocked, generate};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};

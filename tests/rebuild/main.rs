@@ -18,7 +18,7 @@ mod settings;
 mod stats;
 mod values;
 
-use helixstream::domain::event::Limits;
+use memory::event::Limits;
 use reference_model::Record;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Roles with settings of their own (`ALTER ROLE … SET`): who migrates and who calls makes no difference to what a function does.
 
-use helixstream::edges::postgres::Database;
+use mirror_postgres::Database;
 use testkit::Postgres;
 use testkit::postgres::{query, try_query};
 use testkit::unique;

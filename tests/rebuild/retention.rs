@@ -2,7 +2,7 @@
 
 use super::database::{Database, sql};
 use super::records;
-use helixstream::domain::event::Limits;
+use memory::event::Limits;
 use reference_model::Record;
 use serde_json::{Value, json};
 

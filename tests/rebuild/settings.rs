@@ -84,7 +84,7 @@ fn functions_find_their_tables_whatever_the_search_path() {
             0,
             json!({"content": "found", "tags": ["t"], "metadata": {"k": 1}}),
         )]),
-        helixstream::domain::event::Limits::default(),
+        memory::event::Limits::default(),
     );
     database.run("SET search_path = other, public; SET default_transaction_read_only = on");
     assert_eq!(database.text("SELECT mirror.rebuild_memory_from_events('m') ->> 'content'").unwrap(), "found");

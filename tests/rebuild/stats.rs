@@ -2,7 +2,7 @@
 
 use super::database::{Database, sql};
 use super::{event, mirrored, ours};
-use helixstream::domain::event::Limits;
+use memory::event::Limits;
 use reference_model::generate;
 use serde_json::json;
 

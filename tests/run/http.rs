@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use helixstream::edges::http::server::{HttpSettings, RunningServer, Server};
-use helixstream::edges::http::{Family, InstanceStatus, Limits, MetricKind, TlsFiles, Value};
+use http::server::{HttpSettings, RunningServer, Server};
+use http::{Family, InstanceStatus, Limits, MetricKind, TlsFiles, Value};
 
 use crate::support::Helix;
 use testkit::process::temp_dir;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use helixstream::edges::http::TlsFiles;
+use http::TlsFiles;
 
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;

@@ -1,11 +1,11 @@
 //! `memory.toml` with one partition in the driver: each task's log is then the whole, as the reference has it.
 
 use helixstream::Program;
-use helixstream::streams::driver::TopologyDriver;
-use helixstream::streams::record::{Headers, InRecord, Origin, Record};
-use helixstream::{app, config};
+use helixstream::app;
 use reference_model::Settings;
 use reference_model::run::{DeadLetter, Emitted, Outputs};
+use streams::driver::TopologyDriver;
+use streams::record::{Headers, InRecord, Origin, Record};
 use testkit::repo_path;
 
 const TOPIC: &str = "helixagent.memory.events";
@@ -35,7 +35,7 @@ impl Driven {
         let text = text.replace("partitions = 12", "partitions = 1");
         let text = text
             .replace("application_id = \"helixstream\"", &format!("application_id = \"{}\"", settings.application_id));
-        let mut file = config::parse("t.toml", &text, &Program::default().operators)
+        let mut file = topology_file::parse("t.toml", &text, &Program::default().operators)
             .unwrap_or_else(|problems| panic!("{problems}"));
         let pairs = settings.as_set_pairs();
         for pair in pairs.iter().map(String::as_str).chain(more.iter().copied()) {

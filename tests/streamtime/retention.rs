@@ -1,7 +1,7 @@
 //! Tombstones: docs/semantics.md, section 3, "Tombstones".
 
 use crate::drive::Driven;
-use helixstream::domain::state::memory_of_head;
+use memory::state::memory_of_head;
 use reference_model::run::DeadLetter;
 use reference_model::task::{Task, log_of};
 use reference_model::{Outputs, Record, Settings, generate_time, sync};

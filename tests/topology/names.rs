@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use helixstream::config::kafka::KAFKA;
-use helixstream::config::keys::SECTIONS;
-use helixstream::config::setting::SPECS;
+use topology_file::kafka::KAFKA;
+use topology_file::keys::SECTIONS;
+use topology_file::setting::SPECS;
 
 use testkit::repo_path;
 

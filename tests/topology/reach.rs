@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use helixstream::Program;
-use helixstream::config;
-use helixstream::config::kafka::KAFKA;
-use helixstream::config::key::Takes;
-use helixstream::config::keys;
+use topology_file::kafka::KAFKA;
+use topology_file::key::Takes;
+use topology_file::keys;
 
 use crate::changed;
 use crate::support::{Finished, Helix};
@@ -99,7 +98,7 @@ fn every_path_of_the_file_starts_at_its_folder_whichever_key_holds_it() {
             let more =
                 if section.name == "kafka" { format!("{more}\nsecurity = \"{security}\"") } else { String::new() };
             let line = format!("{name} = \"p/q\"");
-            let file = config::parse(
+            let file = topology_file::parse(
                 "some/folder/t.toml",
                 &text.replacen(&line, &format!("{line}\n{more}"), 1),
                 &Program::default().operators,

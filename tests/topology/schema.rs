@@ -1,13 +1,13 @@
 //! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it refuses what the reader refuses.
 
 use helixstream::Program;
-use helixstream::config::key::{Key, Section};
-use helixstream::config::keys::{SECTIONS, SETTINGS};
-use helixstream::config::operator::processor_keys;
-use helixstream::config::setting::SPECS;
-use helixstream::config::{self, schema};
 use jsonschema::Validator;
 use toml::{Table, Value};
+use topology_file::key::{Key, Section};
+use topology_file::keys::{SECTIONS, SETTINGS};
+use topology_file::operator::processor_keys;
+use topology_file::schema;
+use topology_file::setting::SPECS;
 
 use crate::support::Helix;
 use crate::{changed, memory_toml};
@@ -80,7 +80,7 @@ fn with(section: &str, change: impl FnOnce(&mut Table)) -> Table {
 fn assert_refused(validator: &Validator, what: &str, file: &Table) {
     assert!(!validator.is_valid(&serde_json::to_value(file).expect("is JSON")), "the schema takes {what}");
     let text = toml::to_string(file).expect("is TOML");
-    assert!(config::parse("t", &text, &Program::default().operators).is_err(), "the reader takes {what}");
+    assert!(topology_file::parse("t", &text, &Program::default().operators).is_err(), "the reader takes {what}");
 }
 
 /// The tables whose keys are listed, with all keys of processors.

@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::support::{Finished, Helix};
 use crate::{changed, topology};
 use helixstream::Program;
-use helixstream::config::variables::Variables;
-use helixstream::config::{self, Topology};
 use testkit::process::temp_dir;
+use topology_file::Topology;
+use topology_file::variables::Variables;
 
 fn describe(dir: &Path, variables: &[(&str, &str)]) -> Finished {
     let mut command = Helix::command();
@@ -39,7 +39,7 @@ fn values_come_from_the_environment_or_from_the_default() {
 
 fn parse(text: &str) -> Topology {
     let lookup = |name: &str| (name == "SET").then(|| "set".to_owned());
-    config::parse_with("t", text, Variables::From(&lookup), &Program::default().operators)
+    topology_file::parse_with("t", text, Variables::From(&lookup), &Program::default().operators)
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -63,7 +63,7 @@ fn numbers_booleans_and_names_are_read_from_strings_with_variables() {
 fn without_a_variable_a_string_is_no_number() {
     let text = changed(&[("partitions = 12", "partitions = \"12\"")]);
     let problems =
-        config::parse_with("t", &text, Variables::From(&|_| None), &Program::default().operators).unwrap_err();
+        topology_file::parse_with("t", &text, Variables::From(&|_| None), &Program::default().operators).unwrap_err();
     assert!(problems.to_string().contains("is a string, not an integer"), "{problems}");
 }
 

@@ -10,18 +10,18 @@ use anyhow::{Context as _, anyhow};
 
 use super::kafka::{self, Memory};
 use super::{CommandError, Program, rights, settings};
-use crate::config::Topology as File;
 use crate::edges::cli::{ConflictsAction, ConflictsTarget, Purpose, ResolveArgs};
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::plain::PlainProducer;
-use crate::edges::kafka::restore::ChangelogReader;
-use crate::escape::line;
-use crate::memories::settlement::{self, Decision, Settlement};
-use crate::streams::ports::Admin as _;
-use crate::streams::record::{Headers, Record};
-use crate::streams::task::partition_for;
+use escape::line;
+use memory_operators::settlement::{self, Decision, Settlement};
 use read::Found;
+use streams::ports::Admin as _;
+use streams::record::{Headers, Record};
+use streams::task::partition_for;
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::plain::PlainProducer;
+use streams_kafka::restore::ChangelogReader;
+use topology_file::Topology as File;
 
 /// Queues of the clients.
 const MEMORY: u64 = 96 << 20;

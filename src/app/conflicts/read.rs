@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use super::Topics;
-use crate::config::Topology as File;
-use crate::memories::settlement::Conflict;
-use crate::operators::spec::Form;
-use crate::streams::record::TopicPartition;
+use memory_operators::settlement::Conflict;
 use mirror::ports::LogRecord;
+use operators::spec::Form;
+use streams::record::TopicPartition;
+use topology_file::Topology as File;
 
 /// The status of a record that ends a conflict.
 const SUPERSEDED: &str = "superseded";

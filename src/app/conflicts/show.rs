@@ -8,9 +8,8 @@ use super::Topics;
 use super::read::{self, Found};
 use crate::app::CommandError;
 use crate::edges::cli::{ConflictFormat, ListArgs, ShowArgs, StatusFilter};
-use crate::escape;
-use crate::memories::settlement::Conflict;
 use json::rfc3339;
+use memory_operators::settlement::Conflict;
 
 /// The most of an id or a path that a line shows, in characters; as JSON all of it is printed.
 const CELL: usize = 100;

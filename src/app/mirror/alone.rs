@@ -13,11 +13,11 @@ use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, http, kafka, registry, rights};
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::cli::{MirrorRunArgs, Purpose};
-use crate::edges::http::{Family, InstanceStatus};
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::renewal::CurrentSettings;
-use crate::edges::kafka::restore::ChangelogReader;
+use ::http::{Family, InstanceStatus};
 use mirror::{Figures, MirrorStatus};
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::renewal::CurrentSettings;
+use streams_kafka::restore::ChangelogReader;
 
 /// From the signal to the exit, at most.
 const STOP_LIMIT: Duration = Duration::from_secs(9);

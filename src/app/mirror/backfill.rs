@@ -11,12 +11,12 @@ use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, kafka, registry, rights};
 use crate::edges::cli::terminal::Progress;
 use crate::edges::cli::{BackfillArgs, BackfillFrom, Purpose};
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::renewal::CurrentSettings;
-use crate::edges::kafka::restore::ChangelogReader;
-use crate::edges::postgres::{MirrorTables, Progress as Kept};
-use crate::streams::record::TopicPartition;
+use mirror_postgres::{MirrorTables, Progress as Kept};
+use streams::record::TopicPartition;
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::renewal::CurrentSettings;
+use streams_kafka::restore::ChangelogReader;
 
 /// How often the checkpoints are looked at.
 const ASK: Duration = Duration::from_millis(250);

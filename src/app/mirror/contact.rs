@@ -11,12 +11,12 @@ use anyhow::anyhow;
 
 use super::GROUP;
 use crate::app::signals::LOOK;
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::renewal::CurrentSettings;
-use crate::edges::kafka::restore::ChangelogReader;
-use crate::streams::error::{Error, Result};
-use crate::streams::ports::Admin;
+use streams::error::{Error, Result};
+use streams::ports::Admin;
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::renewal::CurrentSettings;
+use streams_kafka::restore::ChangelogReader;
 
 /// How often the warning is repeated while the outage lasts.
 const TELL_EVERY: Duration = Duration::from_secs(60);

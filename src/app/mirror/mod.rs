@@ -18,18 +18,18 @@ pub use place::database;
 
 use super::kafka::{self, Memory};
 use super::{CommandError, Program, settings};
-use crate::config::Topology as File;
-use crate::config::format::Format;
-use crate::config::graph::{Input, Kind, Node, logs_of};
 use crate::edges::cli::{KafkaArgs, MigrateArgs, MirrorAction, MirrorTarget};
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::renewal::{CurrentSettings, RenewableMirror};
-use crate::edges::postgres::{Database, DatabaseError, Migrated, PostgresSink};
-use crate::memories::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
-use crate::operators::spec::Form;
-use crate::streams::ports::{Admin, Codec, TopicInfo};
+use memory_operators::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
 use mirror::ports::{RowMapper, Stop};
 use mirror::{Mirror, MirrorSettings, MirrorStatus};
+use mirror_postgres::{Database, DatabaseError, Migrated, PostgresSink};
+use operators::spec::Form;
+use streams::ports::{Admin, Codec, TopicInfo};
+use streams_kafka::KafkaSettings;
+use streams_kafka::renewal::{CurrentSettings, RenewableMirror};
+use topology_file::Topology as File;
+use topology_file::format::Format;
+use topology_file::graph::{Input, Kind, Node, logs_of};
 
 /// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
 pub const GROUP: &str = "mirror";

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::event_sources;
 use crate::app::CommandError;
 use crate::app::settings::warn_of_command_line;
-use crate::config::Topology as File;
 use crate::edges::cli::PostgresArgs;
-use crate::edges::postgres::{Database, DatabaseError, url_holds_password};
-use crate::secret::SecretSource;
+use mirror_postgres::{Database, DatabaseError, url_holds_password};
+use secret::SecretSource;
+use topology_file::Topology as File;
 
 /// Where the tables lie when nobody says.
 const SCHEMA: &str = "public";

@@ -4,10 +4,10 @@ use anyhow::{Context as _, anyhow};
 
 use super::{GROUP, kept};
 use crate::app::{CommandError, registry};
-use crate::config::Topology as File;
 use crate::edges::cli::RegistryArgs;
 use crate::edges::cli::terminal::Progress;
-use crate::edges::postgres::{Database, Reread, RereadError, Rereader};
+use mirror_postgres::{Database, Reread, RereadError, Rereader};
+use topology_file::Topology as File;
 
 /// Reads the rows again, and says how many are set right.
 pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> Result<(), CommandError> {

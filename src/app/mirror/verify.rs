@@ -9,12 +9,12 @@ use super::{Alone, Kept, kept, require_topics};
 use crate::app::{CommandError, Program, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
 use crate::edges::cli::{Purpose, VerifyArgs};
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::restore::ChangelogReader;
-use crate::edges::postgres::{MirrorTables, Progress, Unclaimed};
-use crate::streams::record::TopicPartition;
 use mirror::digest::Digest;
 use mirror::ports::RowPolicy;
+use mirror_postgres::{MirrorTables, Progress, Unclaimed};
+use streams::record::TopicPartition;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::restore::ChangelogReader;
 
 /// Records whose digests are in memory at a time, where every record has a row.
 const CHUNK: usize = 20_000;
@@ -274,7 +274,7 @@ impl Verifier {
 /// A range of Kafka's log.
 struct Log<'r> {
     range: &'r Range,
-    reader: Option<crate::edges::kafka::range::RangeReader>,
+    reader: Option<streams_kafka::range::RangeReader>,
     next: i64,
 }
 

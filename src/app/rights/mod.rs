@@ -7,12 +7,12 @@
 mod query;
 
 use super::mirror;
-use crate::config::Topology as File;
-use crate::config::graph::Kind;
 use crate::edges::cli::Purpose;
-use crate::operators::spec::Form;
-use crate::streams::ports::rights::{Operation, Resource, Right};
-use crate::streams::topology::{TopicRef, changelog_topic};
+use operators::spec::Form;
+use streams::ports::rights::{Operation, Resource, Right};
+use streams::topology::{TopicRef, changelog_topic};
+use topology_file::Topology as File;
+use topology_file::graph::Kind;
 
 pub use query::{Report, connection, query_rights, require};
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use anyhow::anyhow;
 
 use super::Need;
-use crate::edges::kafka::KafkaSettings;
-use crate::edges::kafka::admin::ClusterAdmin;
-use crate::edges::kafka::allowed::{Allowed, may_use_transactional_id};
-use crate::streams::error::Result;
-use crate::streams::ports::NewTopic;
-use crate::streams::ports::rights::{Commands, Operation, Resource};
+use streams::error::Result;
+use streams::ports::NewTopic;
+use streams::ports::rights::{Commands, Operation, Resource};
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::allowed::{Allowed, may_use_transactional_id};
 
 /// Result of a comparison.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub struct Report {
 /// Asks the brokers for the rights on topics, groups and the cluster.
 ///
 /// # Errors
-/// [`Error::Fatal`](crate::streams::error::Error::Fatal) alone; the report has all other problems.
+/// [`Error::Fatal`](streams::error::Error::Fatal) alone; the report has all other problems.
 pub fn query_rights(admin: &ClusterAdmin, needs: &[Need]) -> Result<Report> {
     let mut report = Report { asked: needs.len(), ..Report::default() };
     let topics = record_answer(&mut report, names(needs, Resource::Topic), |names| admin.allowed_on_topics(names))?;

@@ -2,8 +2,8 @@
 
 use super::{TopologyDescription, dot, mermaid, text};
 use crate::app::CommandError;
-use crate::config::Topology as File;
 use crate::edges::cli::DescribeFormat;
+use topology_file::Topology as File;
 
 /// The description of a checked file, as `helixstream topology describe` prints it.
 ///

@@ -12,12 +12,12 @@ pub use describe::describe;
 use serde::Serialize;
 
 use super::{CommandError, topology_builder};
-use crate::config::Topology as File;
-use crate::config::graph::{Kind, Node as FileNode};
-use crate::config::store::kind_name;
-use crate::config::value::show_duration;
-use crate::domain::event::Encoding;
-use crate::streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topology, changelog_topic};
+use memory::event::Encoding;
+use streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topology, changelog_topic};
+use topology_file::Topology as File;
+use topology_file::graph::{Kind, Node as FileNode};
+use topology_file::store::kind_name;
+use topology_file::value::show_duration;
 
 /// A topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
