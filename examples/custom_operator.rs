@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     helixstream::main(Program::default().with_operator(deduplicate()))
 }
 
-/// What topology files know of the operator.
+/// Specification of the operator for topology files.
 fn deduplicate() -> OperatorSpec {
     let within = ParameterKind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(366 * 86_400) };
     OperatorSpec {

@@ -22,7 +22,7 @@ use topology_file::format::Format;
 use topology_file::graph::{Kind, Node, logs_of};
 use topology_file::table::At;
 
-/// What processors are made of.
+/// Parts of which processors are built.
 pub struct Parts<'f> {
     file: &'f File,
     codec: Option<Arc<dyn Codec>>,
@@ -128,7 +128,7 @@ impl<'f> Parts<'f> {
         Ok(OutputTarget { node: node.name.clone(), key, writer })
     }
 
-    /// What writes the format that a sink is set to.
+    /// Encoder of the format of a sink.
     fn encoder(&self, format: Format, topic: &str) -> Option<Arc<dyn Encoder>> {
         match format {
             Format::Json => None,

@@ -1,4 +1,4 @@
-//! What a program adds to this library: operators and custom resolvers of its own.
+//! Additions of a program to this library: operators and custom resolvers of its own.
 
 use memory::strategy::CustomResolver;
 use operators::spec::{OperatorRegistry, OperatorSpec, RegistryError};

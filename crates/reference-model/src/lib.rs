@@ -46,7 +46,7 @@ pub use read::resolved;
 pub use run::{DeadLetter, Emitted, Outputs, run};
 pub use task::{LogRecord, Task, log_of};
 
-/// What a custom resolver says.
+/// Answer of a custom resolver.
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// The resolved value.

@@ -1,4 +1,4 @@
-//! What the tests of all crates share: random numbers and waiting, and with the feature `servers` real servers that a test
+//! Shared parts of the tests of all crates: random numbers and waiting, and with the feature `servers` real servers that a test
 //! starts and that end with it.
 //!
 //! | item | purpose |

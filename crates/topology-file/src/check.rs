@@ -1,4 +1,4 @@
-//! What must hold between the nodes of a topology: names that are one, parents that exist, operators that get what they can
+//! Checks between the nodes of a topology: names that are one, parents that exist, operators that get what they can
 //! read, stores with one owner, topics that are not read and written at once. What flows where is [`super::flow`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,20 +14,20 @@ use super::table::{At, Doc, Table, kind};
 use super::value::show_duration;
 use operators::spec::{OperatorRegistry, OperatorSpec, Parameter, ParameterKind, ParameterValue};
 
-/// What is wrong with the text of an expression or a script.
+/// Describes why the text of an expression or a script is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     /// The code of the kind, one of [`codes`].
     pub code: &'static str,
     /// The byte of the text that is meant.
     pub at: usize,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
-/// What knows the language of expressions and scripts, and finds the files of scripts.
+/// Compiler that knows the language of expressions and scripts, and finds the files of scripts.
 pub trait Scripting {
     /// The text of a script's file, by how the file `topology` names it, and the path that it was found by; nothing
     /// where files of scripts are not looked at.
@@ -36,13 +36,13 @@ pub trait Scripting {
     /// Whether a text is a resolver.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the problem.
     fn resolver(&self, text: &str, limits: &ScriptLimits) -> Result<(), Flaw>;
 
     /// Whether a text is an expression over a record, or over one and an aggregate.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the problem.
     fn expression(&self, text: &str, has_aggregate: bool, limits: &ScriptLimits) -> Result<(), Flaw>;
 }
 
@@ -341,9 +341,9 @@ fn table_entry(doc: &Doc<'_>, key: &str, path: &str, value: &Spanned<DeValue<'_>
 pub struct Checker<'c> {
     /// The file.
     pub doc: &'c Doc<'c>,
-    /// What knows.
+    /// The compiler.
     pub scripting: Option<&'c dyn Scripting>,
-    /// What they may take.
+    /// Their limits.
     pub limits: ScriptLimits,
 }
 

@@ -1,4 +1,4 @@
-//! What flows where in a topology, and what must hold of it: no rounds, nothing that no source reaches, outputs that somebody
+//! Flow of records through a topology, and its rules: no rounds, nothing that no source reaches, outputs that somebody
 //! takes, records that their takers can read, and one log a task (docs/exactly-once.md, "Shapes").
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,21 +153,21 @@ fn logs(doc: &Doc<'_>, graph: &Graph) {
     }
 }
 
-/// What an input gives.
+/// Form of the records of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputForm {
     /// Records of one form.
     One(Form),
-    /// What cannot be said, since something above it is wrong.
+    /// The form is unknown, since a node above it is wrong.
     Unknown,
     /// No such output.
     Nothing,
 }
 
-/// What goes along the edges of a graph.
+/// Forms of the records along the edges of a graph.
 pub struct Forms<'g> {
     graph: &'g Graph,
-    /// What processors and repartitions take; nothing where it is not known.
+    /// Forms that processors and repartitions accept; absent where they are not known.
     taken: BTreeMap<&'g str, Form>,
 }
 
@@ -186,7 +186,7 @@ impl<'g> Forms<'g> {
         }
     }
 
-    /// What a processor takes: where its inputs differ just JSON. What goes through a repartition is what its first processor
+    /// Form that a processor accepts: plain JSON where its inputs differ. A repartition carries the form that its first processor
     /// gives; it takes from nothing else.
     fn taken_by(&self, node: &Node) -> Option<Form> {
         let is_repartition = node.kind == Kind::Repartition;
@@ -201,7 +201,7 @@ impl<'g> Forms<'g> {
         Some(if is_repartition || known.all(|form| form == first) { first } else { Form::Json })
     }
 
-    /// What the input of a node gives, which comes from `parent`.
+    /// Form of the records that a node receives from `parent`.
     pub fn given(&self, parent: &Node, input: &Input) -> InputForm {
         let taken = || self.taken.get(parent.name.as_str()).copied();
         match (&parent.kind, &input.output) {
@@ -223,7 +223,7 @@ impl<'g> Forms<'g> {
         }
     }
 
-    /// What a node gives under the name of an output.
+    /// Form of the records of an output of a node.
     pub fn output(&self, node: &Node, output: &str) -> InputForm {
         let input = Input { node: node.name.clone(), output: Some(output.to_owned()), span: 0..0 };
         self.given(node, &input)
@@ -287,7 +287,7 @@ fn from(input: &Input) -> String {
     input.output.as_ref().map_or(input.node.clone(), |o| format!("{}.{o}", input.node))
 }
 
-/// What must hold of an input whose form a processor can read.
+/// Checks an input whose form a processor can read.
 fn processor(
     doc: &Doc<'_>,
     (node, op): (&Node, &OperatorSpec),

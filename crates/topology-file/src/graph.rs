@@ -14,7 +14,7 @@ use super::table::{At, Doc, Table};
 use memory::event::Encoding;
 use operators::spec::{Form, OperatorRegistry, OperatorSpec, OutputForm};
 
-/// What `from` of a node names: a node, and which of its outputs.
+/// An entry of `from`: a node, and one of its outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// The node's name.
@@ -25,7 +25,7 @@ pub struct Input {
     pub span: Range<usize>,
 }
 
-/// What a node is.
+/// Kind of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A topic that records come from.
@@ -34,7 +34,7 @@ pub enum Kind {
         topic: String,
         /// How many partitions `topics create` gives it.
         partitions: i32,
-        /// What its values may be.
+        /// Encoding of its values.
         format: Encoding,
         /// The key of its records, where it is not their own.
         key: Option<Expression>,
@@ -58,7 +58,7 @@ pub enum Kind {
         topic: String,
         /// How many partitions `topics create` gives it.
         partitions: i32,
-        /// What its records are written as.
+        /// Format of its records.
         format: Format,
         /// The key of its records, where it is not their own.
         key: Option<Expression>,
@@ -70,7 +70,7 @@ pub enum Kind {
 pub struct NodeOutput<'g> {
     /// Its name.
     pub name: &'g str,
-    /// What it holds.
+    /// Its forms.
     pub form: OutputForm,
     /// Whether nobody need take it.
     pub is_optional: bool,
@@ -93,9 +93,9 @@ pub struct Node {
     pub span: Range<usize>,
     /// Where the topic or the operator stands, or the name again.
     pub topic_span: Range<usize>,
-    /// Whom it takes records from; empty for a source.
+    /// Its inputs; empty for a source.
     pub from: Vec<Input>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
@@ -143,18 +143,18 @@ pub struct Graph {
     pub stores: Vec<Store>,
     /// Dead letters; always there in a topology that was read without a complaint.
     pub dead_letters: Option<DeadLetters>,
-    /// What there may be besides; nothing in a topology that was read without a complaint.
+    /// Parts that could not be read; empty for a topology that was read without a complaint.
     pub hidden: UnreadableParts,
 }
 
-/// What of a file could not be read: where something there may be what is missed elsewhere, that is not called missing.
+/// Parts of a file that could not be read. Something that may stand there is not reported as missing elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnreadableParts {
     /// Nodes, or their names.
     pub nodes: bool,
     /// Stores, or their names.
     pub stores: bool,
-    /// Whom nodes take records from.
+    /// Inputs of nodes.
     pub inputs: bool,
     /// Which stores processors keep.
     pub kept: bool,
@@ -307,7 +307,7 @@ fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetter
     Some(DeadLetters { topic: topic.value.to_owned(), partitions, span: topic.span })
 }
 
-/// What `from` names, and whether all of it could be read.
+/// Inputs of a node, and whether all of them could be read.
 fn inputs(t: &Table<'_, '_>) -> (Vec<Input>, bool) {
     let split = |at: At<&str>| {
         let (node, output) = match at.value.split_once('.') {
@@ -320,7 +320,7 @@ fn inputs(t: &Table<'_, '_>) -> (Vec<Input>, bool) {
     (from.into_iter().map(split).collect(), is_whole && (t.what == "[[source]]" || t.has("from")))
 }
 
-/// What a message calls a node.
+/// Name of a kind of node in messages.
 pub fn what(kind: &Kind) -> &'static str {
     match kind {
         Kind::Source { .. } => "source",

@@ -40,7 +40,7 @@ pub fn in_tables(text: &str, root: &DeTable<'_>) -> SecretRanges {
     SecretRanges::sorted(found)
 }
 
-/// What may be secrets of a text that is no TOML: what stands behind `=` in the tables of connections, and behind a secret's
+/// Places of possible secrets in a text that is no TOML: what stands behind `=` in the tables of connections, and behind a secret's
 /// name anywhere.
 pub fn in_lines(text: &str) -> SecretRanges {
     let (mut found, mut start, mut is_connection) = (Vec::new(), 0, false);

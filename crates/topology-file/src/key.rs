@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What a value may be.
+/// Type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// Any string.
@@ -55,13 +55,13 @@ pub enum Takes {
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// What it takes.
+    /// Type of its value.
     pub takes: Takes,
     /// A value of it, as TOML.
     pub example: &'static str,
     /// Whether it must be there.
     pub needed: bool,
-    /// What it is for, as an editor shows it.
+    /// Its description, as an editor shows it.
     pub what: &'static str,
 }
 
@@ -72,7 +72,7 @@ pub struct Section {
     pub name: &'static str,
     /// Whether there may be several: `[[name]]`.
     pub is_list: bool,
-    /// What it is for, as an editor shows it.
+    /// Its description, as an editor shows it.
     pub what: &'static str,
     /// Its keys.
     pub keys: &'static [Key],

@@ -46,7 +46,7 @@ pub const STRATEGIES: (&str, &str) = (
     "Strategies by field path, or by container for all its keys. `--set strategy.<path>=…` overrides it.",
 );
 
-/// Who may use the state folders.
+/// Access to the state folders.
 pub const STATE_ACCESS: &str = "owner, group_read, group_write";
 
 /// Defaults of the flags of `helixstream run`.

@@ -45,14 +45,14 @@ use variables::Variables;
 use operators::spec::OperatorRegistry;
 use secret::SecretSource;
 
-/// What a topology file says.
+/// A topology file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
     /// The file, as it was named.
     pub file: String,
     /// Settings of the resolver, limits and the engine; the application id is in `values.resolver`.
     pub values: Values,
-    /// What the flags of `run` default to.
+    /// Defaults of the flags of `run`.
     pub run: RunDefaults,
     /// How Kafka is reached.
     pub kafka: KafkaTable,
@@ -64,7 +64,7 @@ pub struct Topology {
     pub graph: Graph,
 }
 
-/// What a file may set for `helixstream run`. Relative paths of the file start at its folder already.
+/// Settings of a file for `helixstream run`. Relative paths of the file start at its folder already.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RunDefaults {
     /// `--bootstrap-servers`.
@@ -106,7 +106,7 @@ impl fmt::Debug for RunDefaults {
     }
 }
 
-/// What a file says of the schema registry.
+/// Settings of the schema registry in a file.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SchemaRegistry {
     /// Its address, with `--schema-registry-url` in its place.
@@ -115,7 +115,7 @@ pub struct SchemaRegistry {
     pub subject_names: Option<String>,
     /// Whether schemas are only looked up.
     pub is_read_only: bool,
-    /// What says who we are and whom we trust: keys other than those above, with their values. Relative paths start at the file's
+    /// Credentials and trusted certificates: keys other than those above, with their values. Relative paths start at the file's
     /// folder already.
     pub access: BTreeMap<&'static str, String>,
 }
@@ -157,7 +157,7 @@ pub struct ParseOptions<'r> {
     /// Where no flag will override the text, the resolvers that the program has registered: settings that do not go together are wrong
     /// as well, and `custom` is where there is no such resolver among the scripts and these.
     pub alone: Option<&'r [&'r str]>,
-    /// What looks into expressions and scripts; without it they count as sound.
+    /// Compiler of expressions and scripts; without it they count as correct.
     pub scripting: Option<&'r dyn Scripting>,
 }
 

@@ -85,7 +85,7 @@ impl<'a> Doc<'a> {
 pub struct Table<'d, 't> {
     doc: &'d Doc<'d>,
     table: &'t DeTable<'t>,
-    /// What a message calls it: `[limits]`, `[[sink]]`.
+    /// Its name in messages: `[limits]`, `[[sink]]`.
     pub what: String,
     /// Its place.
     pub span: Range<usize>,
@@ -416,7 +416,7 @@ pub fn integer(v: &DeValue<'_>) -> Option<i128> {
     i64::from_str_radix(&i.as_str().replace('_', ""), i.radix()).ok().map(i128::from)
 }
 
-/// What a message calls a value's type.
+/// Name of a value's type in messages.
 pub fn kind(v: &DeValue<'_>) -> &'static str {
     match v {
         DeValue::String(_) => "a string",

@@ -1,4 +1,4 @@
-//! What an operator's `build` gets, and what it returns.
+//! Input and result of an operator's `build`.
 
 use std::any::Any;
 use std::fmt;
@@ -49,7 +49,7 @@ pub trait OperatorContext {
     /// Whether the file has the parameter.
     fn has(&self, parameter: &str) -> bool;
 
-    /// What the program supplies beside the file: settings and connections, in a type that the operators of the program know.
+    /// Additions of the program besides the file: settings and connections, in a type that the operators of the program know.
     fn environment(&self) -> &dyn Any;
 }
 

@@ -34,7 +34,7 @@ pub struct OperatorSpec {
     pub outputs: Vec<OutputSpec>,
     /// Its parameters: the keys of a `[[processor]]` beside those that every processor has.
     pub parameters: Vec<Parameter>,
-    /// What a processor does that has none of the parameters ("changes nothing"), where that is an error.
+    /// Behaviour of a processor that has none of the parameters ("changes nothing"), where that is an error.
     pub without_parameters: Option<&'static str>,
     /// How many stores it keeps.
     pub stores: usize,

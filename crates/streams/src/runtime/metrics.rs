@@ -1,4 +1,4 @@
-//! What the threads tell of themselves, readable from any other thread: for `/metrics`, `/ready` and the live line.
+//! Metrics of the threads, readable from any other thread: for `/metrics`, `/ready` and the live line.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -102,7 +102,7 @@ impl ThreadMetrics {
         lock(&self.progress).uncommitted.get_or_insert(now);
     }
 
-    /// What waits for a commit was taken back, and is to be done again.
+    /// The uncommitted work was rolled back and is to be done again.
     pub(super) fn set_back(&self, why: &str) {
         lock(&self.progress).why = Some(why.to_owned());
     }
@@ -243,7 +243,7 @@ impl Metrics {
         joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running)
     }
 
-    /// What is wrong and lasts, one sentence each: Kafka cannot be reached, a topic is gone, a thread cannot commit, records cannot be read. Empty while all is
+    /// Lasting troubles, one sentence each: Kafka cannot be reached, a topic is gone, a thread cannot commit, records cannot be read. Empty while all is
     /// well.
     pub fn troubles(&self) -> Vec<String> {
         let mut all = lock(&self.troubles).clone();

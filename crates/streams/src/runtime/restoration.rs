@@ -378,7 +378,7 @@ impl TaskRestoration {
     }
 }
 
-/// What is wrong with a position that the changelog does not go on from.
+/// Error for a position at which the changelog does not continue.
 pub(super) fn check_position(instance: &Instance, changelog: &TopicPartition, position: i64) -> Result<Option<String>> {
     if position < 0 {
         return Ok(None);

@@ -36,10 +36,10 @@ pub struct StandbyThread {
     instance: Arc<Instance>,
     /// This instance, as its members' client ids name it.
     own: String,
-    /// What the group is asked for, under way in another thread.
+    /// Request to the group, under way in another thread.
     pending_members: Option<Receiver<Result<Option<Vec<GroupMember>>>>>,
     next_refresh: Duration,
-    /// What went wrong the last time.
+    /// The last error.
     problem: Option<String>,
     /// The standby assignment: the tasks to keep standbys of, with the rank of this instance.
     assignment: BTreeMap<TaskId, u32>,
