@@ -31,7 +31,7 @@ fn filter() -> OperatorSpec {
             "when",
             ParameterKind::Expression,
             "'value.status == \"deleted\"'",
-            "which records pass: true or false.",
+            "condition under which a record is passed on, true or false.",
         )],
         ..OperatorSpec::new("filter", "passes on the records for which `when` is true", build)
     }
@@ -63,14 +63,14 @@ fn map() -> OperatorSpec {
             "keep",
             ParameterKind::Fields,
             "[\"user_id\", \"metadata.lang\"]",
-            "the only fields that stay.",
+            "fields that are kept; all others are removed.",
         ),
-        Parameter::optional("drop", ParameterKind::Fields, "[\"embedding\"]", "fields that go."),
+        Parameter::optional("drop", ParameterKind::Fields, "[\"embedding\"]", "fields that are removed."),
         Parameter::optional(
             "set",
             ParameterKind::Expressions,
             "{ \"origin.key\" = \"key\" }",
-            "fields that are made, by their paths. All expressions see the record as it came.",
+            "fields that are set, by their paths. All expressions see the record as it was before.",
         ),
     ];
     OperatorSpec {
@@ -136,13 +136,13 @@ fn aggregate() -> OperatorSpec {
             "initial",
             ParameterKind::Expression,
             "\"0\"",
-            "what stands before the first record of a key. It sees that record.",
+            "initial value of the aggregate of a key. The expression sees the first record of the key.",
         ),
         Parameter::required(
             "add",
             ParameterKind::AggregateExpression,
             "\"aggregate + value.amount\"",
-            "what stands after a record. Beside the record it sees `aggregate`.",
+            "value of the aggregate after a record. Besides the record, the expression sees the value before it as `aggregate`.",
         ),
     ];
     let build = |context: &dyn OperatorContext| {
@@ -158,7 +158,7 @@ fn count() -> OperatorSpec {
         "by",
         ParameterKind::Expression,
         "\"value.conflict_type\"",
-        "the member that counts one more; `()` counts nowhere.",
+        "name of the counter that is increased by one; `()` increases none.",
     )];
     let build = |context: &dyn OperatorContext| folding(context, Fold::Count { by: context.expressions(&["by"])? });
     let description = "stores an object of counts for each key, by the result of `by` for each record";

@@ -272,7 +272,7 @@ pub const PROCESSOR: Section = Section {
             "stores",
             Takes::Stores,
             "[\"memories\"]",
-            "The stores that it keeps, each described by a `[[store]]`.",
+            "Names of its state stores, each described by a `[[store]]`.",
         ),
     ],
 };
