@@ -1,6 +1,8 @@
-//! `helixstream` with an operator of its own, `deduplicate`, which passes on only the first of the records that have one id:
+//! `helixstream` with an operator of its own, `deduplicate`, which passes on only the first of the
+//! records that have one id:
 //!
-//! `cargo run --release --example custom_operator -- topology describe examples/custom_operator.toml`
+//! `cargo run --release --example custom_operator -- topology describe
+//! examples/custom_operator.toml`
 //!
 //! docs/custom-operators.md explains it step by step.
 
@@ -38,8 +40,12 @@ fn deduplicate() -> OperatorSpec {
 
 /// Makes the supplier of the processors of one `[[processor]]`.
 fn build(context: &dyn OperatorContext) -> Result<ProcessorSupplier, BuildError> {
-    let (name, store, within) = (context.name().to_owned(), context.store()?.name, context.duration("within")?);
-    let (input, id, records) = (context.input()?, context.expressions(&["id"])?, context.output("records")?);
+    let name = context.name().to_owned();
+    let store = context.store()?.name;
+    let within = context.duration("within")?;
+    let input = context.input()?;
+    let id = context.expressions(&["id"])?;
+    let records = context.output("records")?;
     let make = move || Deduplicate {
         name: name.clone(),
         input: input.clone(),
@@ -71,7 +77,8 @@ impl Processor for Deduplicate {
             Ok(id) => id,
             Err(failure) => return self.input.send_dead_letter(failure.class, &failure.message, record, ctx),
         };
-        // The length of the key keeps two pairs of key and id apart whose bytes are the same one after the other.
+        // The length of the key keeps two pairs of key and id apart whose bytes are the same one
+        // after the other.
         let row = [&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes()[..], key, &id].concat();
         if self.seen.get(ctx, &row)?.is_some() {
             ctx.count(LEFT_OUT, &self.name, 1);

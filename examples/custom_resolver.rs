@@ -1,15 +1,15 @@
 //! `helixstream` with a resolver of its own, for fields whose strategy is `custom`:
 //!
-//! `cargo run --example custom_resolver -- replay --topology topologies/memory.toml --set strategy.content=custom:shortest
-//! --input tests/fixtures/helixagent-events.jsonl --output out`
+//! `cargo run --example custom_resolver -- replay --topology topologies/memory.toml --set
+//! strategy.content=custom:shortest --input tests/fixtures/helixagent-events.jsonl --output out`
 
 use std::process::ExitCode;
 
 use helixstream::Program;
 use helixstream::memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
 
-/// The shortest value that is not null wins, then the smallest by its bytes. It looks at the contenders alone, so all
-/// instances decide alike.
+/// The shortest value that is not null wins, then the smallest by its bytes. It looks at the
+/// contenders alone, so all instances decide alike.
 struct Shortest;
 
 impl CustomResolver for Shortest {

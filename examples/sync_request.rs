@@ -2,8 +2,9 @@
 //!
 //! `cargo run --example sync_request -- localhost:9092 node-1 '{"node-1":17,"node-2":40}'`
 //!
-//! A fourth and a fifth argument name other topics than `helixagent.memory.events` and `helixagent.memory.snapshots`. It ends when nothing has come for 5 s: how
-//! long an answer is, nobody knows.
+//! A fourth and a fifth argument name other topics than `helixagent.memory.events` and
+//! `helixagent.memory.snapshots`. It ends when nothing has come for 5 s: how long an answer is,
+//! nobody knows.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("see the head of examples/sync_request.rs for the arguments".into());
     };
     let topic = |at: usize, default: &'static str| topics.get(at).map_or(default, String::as_str);
-    let (events, snapshots) = (topic(0, "helixagent.memory.events"), topic(1, "helixagent.memory.snapshots"));
+    let events = topic(0, "helixagent.memory.events");
+    let snapshots = topic(1, "helixagent.memory.snapshots");
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers);
 

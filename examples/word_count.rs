@@ -1,6 +1,8 @@
-//! Word count on the engine, to show that it knows no memories: lines come in, words are re-keyed through a repartition topic and counted in a store.
+//! Word count on the engine, to show that it knows no memories: lines come in, words are re-keyed
+//! through a repartition topic and counted in a store.
 //!
-//! It reads lines from standard input and prints what the topic of counts would get, with no broker.
+//! It reads lines from standard input and prints what the topic of counts would get, with no
+//! broker.
 
 use std::io::{BufRead, Write};
 
@@ -58,7 +60,8 @@ pub fn word_count() -> Result<Topology, TopologyError> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut driver = TopologyDriver::new(&word_count()?, "word-count", &Sizes::default());
-    let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let input = std::io::stdin().lock();
+    let mut output = std::io::stdout().lock();
     for (offset, line) in input.split(b'\n').enumerate() {
         let origin = Origin { topic: "lines", partition: 0, offset: offset as i64, timestamp_ms: 1 };
         let record = Record { key: None, value: Some(&line?), headers: Headers::NONE, timestamp_ms: 1 };

@@ -1,8 +1,8 @@
-//! Word count on real Kafka and RocksDB, put together from the library's parts, and able to kill itself at any step of a commit:
-//! what `tests/crash.rs` runs.
+//! Word count on real Kafka and RocksDB, put together from the library's parts, and able to kill
+//! itself at any step of a commit: what `tests/crash.rs` runs.
 //!
-//! `word_count_on_kafka BOOTSTRAP APPLICATION_ID STATE_DIR INSTANCE_ID THREADS [STEP:N]`: SIGKILL at the N-th time that a commit
-//! comes to STEP. SIGTERM stops it after a clean commit.
+//! `word_count_on_kafka BOOTSTRAP APPLICATION_ID STATE_DIR INSTANCE_ID THREADS [STEP:N]`: SIGKILL
+//! at the N-th time that a commit comes to STEP. SIGTERM stops it after a clean commit.
 
 #[allow(dead_code, reason = "the topology is that example's; its main is not used here")]
 #[path = "word_count.rs"]

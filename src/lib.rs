@@ -1,6 +1,9 @@
-//! helixstream: a Kafka Streams-style stream processor, and the HelixAgent memory topology that runs on it.
+//! helixstream: a Kafka Streams-style stream processor, and the HelixAgent memory topology that
+//! runs on it.
 //!
-//! The root package is the binary: [`app`] assembles the parts, and [`edges`] holds the thin adapters that need no crate of their own. The parts are members of the workspace. They are exported here so that a program that depends on this crate alone can use them.
+//! The root package is the binary: [`app`] assembles the parts, and [`edges`] holds the thin
+//! adapters that need no crate of their own. The parts are members of the workspace. They are
+//! exported here so that a program that depends on this crate alone can use them.
 //!
 //! | member | purpose | may import |
 //! |---|---|---|
@@ -34,10 +37,12 @@ pub use ::{
     streams_kafka, streams_rocksdb, topology_file,
 };
 
-/// Runs a program: reads the command line and does what it asks for. Problems go to the standard error; the exit code is the caller's.
+/// Runs a program: reads the command line and does what it asks for. Problems go to the standard
+/// error; the exit code is the caller's.
 ///
-/// The program `helixstream` is `helixstream::main(Program::default())`. One with operators or custom resolvers of its own
-/// adds them, and has all commands of `helixstream` with them (`examples/custom_operator.rs`, `examples/custom_resolver.rs`).
+/// The program `helixstream` is `helixstream::main(Program::default())`. One with operators or
+/// custom resolvers of its own adds them, and has all commands of `helixstream` with them
+/// (`examples/custom_operator.rs`, `examples/custom_resolver.rs`).
 pub fn main(program: Program) -> ExitCode {
     app::main(&edges::cli::Cli::from_environment(app::long_version()), &program)
 }

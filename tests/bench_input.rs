@@ -1,4 +1,5 @@
-//! The bench's input is the anchor's: digests of what its Java generator wrote for the same seeds, so that the port cannot drift.
+//! The bench's input is the anchor's: digests of what its Java generator wrote for the same seeds,
+//! so that the port cannot drift.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

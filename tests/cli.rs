@@ -156,7 +156,8 @@ fn good_settings_are_taken() {
     assert_eq!(replay_empty(&memory_toml(), &flags).code, Some(0));
 }
 
-/// Each case: what is replaced in memory.toml by what, the text whose line the message must name, and what it must say.
+/// Each case: what is replaced in memory.toml by what, the text whose line the message must name,
+/// and what it must say.
 type Case = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 const WRONG_FILES: &[Case] = &[

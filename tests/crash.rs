@@ -1,5 +1,6 @@
-//! The walking skeleton on real Kafka and RocksDB: word count, killed with SIGKILL at random and at each named step of a commit.
-//! Afterwards nothing is lost, doubled or rolled back: each word's counts are 1, 2, 3, … and all equals what the driver makes of the log.
+//! The walking skeleton on real Kafka and RocksDB: word count, killed with SIGKILL at random and at
+//! each named step of a commit. Afterwards nothing is lost, doubled or rolled back: each word's
+//! counts are 1, 2, 3, … and all equals what the driver makes of the log.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -61,7 +62,8 @@ impl Application {
         Process::start(command, Signal::KILL).expect("start the example")
     }
 
-    /// The counts of each word in the order in which they were written, as a reader of committed records sees them.
+    /// The counts of each word in the order in which they were written, as a reader of committed
+    /// records sees them.
     fn counts(&self) -> BTreeMap<String, Vec<u64>> {
         let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for record in records::read_committed(&self.broker, "word-counts") {
@@ -86,7 +88,8 @@ impl Application {
         assert_eq!(counts["all"].len(), self.lines);
     }
 
-    /// Every record of the sink, record by record and in order of each key, is what the driver makes of the repartition topic as it stands.
+    /// Every record of the sink, record by record and in order of each key, is what the driver
+    /// makes of the repartition topic as it stands.
     fn assert_as_driven(&self) {
         let log = format!("{}-by-word-repartition", self.id);
         let partitions = BTreeMap::from([("word-counts".to_owned(), 2)]);
@@ -113,7 +116,8 @@ impl Application {
         assert_eq!(found, expected);
     }
 
-    /// Kafka's own group tool shows that nothing is left: the committed offsets step over the markers of transactions.
+    /// Kafka's own group tool shows that nothing is left: the committed offsets step over the
+    /// markers of transactions.
     fn assert_no_lag(&self) {
         let lines = testkit::tools::describe_group(&self.broker, &self.id);
         assert_eq!(lines.len(), 6, "two topics of three partitions");
@@ -128,7 +132,8 @@ impl Application {
             let done: usize = self.counts().values().map(Vec::len).sum();
             (done >= self.words()).then_some(())
         });
-        // Lag 0 comes with the commit after the last record, which steps over its own transaction's markers.
+        // Lag 0 comes with the commit after the last record, which steps over its own transaction's
+        // markers.
         wait_for("lag 0", || {
             let lines = testkit::tools::describe_group(&self.broker, &self.id);
             lines.iter().all(|line| line.lag == Some(0)).then_some(())

@@ -1,4 +1,5 @@
-//! A kept partition goes on exactly where it was read to, whatever the rest of the group does; and a consumer can be dropped at any moment.
+//! A kept partition goes on exactly where it was read to, whatever the rest of the group does; and
+//! a consumer can be dropped at any moment.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -34,7 +35,8 @@ impl Member {
         Member { membership, fetching, owned: Vec::new(), read: Vec::new(), ends: Vec::new() }
     }
 
-    /// Reads, and does what the group asks for: new partitions from their beginning, since nothing is committed here.
+    /// Reads, and does what the group asks for: new partitions from their beginning, since nothing
+    /// is committed here.
     fn poll(&mut self) {
         let mut batch = RecordBatch::new();
         self.fetching.poll(1000, 1 << 20, Duration::from_millis(20), &mut batch).unwrap();
@@ -90,7 +92,8 @@ fn partitions_that_are_kept_over_a_rebalance_go_on_where_they_were_read_to() {
     assert_eq!(old.read, expected);
 }
 
-/// Drops a member on a thread of its own, as the end of a stream thread does, and fails if that hangs.
+/// Drops a member on a thread of its own, as the end of a stream thread does, and fails if that
+/// hangs.
 fn drop_apart(member: Member) {
     let dropping = std::thread::spawn(move || drop(member));
     wait_until("a dropped consumer's end", || dropping.is_finished());
@@ -198,7 +201,8 @@ fn a_reader_of_changelogs_ends_at_once_whenever_it_is_dropped() {
     Broker::shared().create_topic(&topic, 1, &[]);
     let settings = KafkaSettings::new(&Broker::shared().bootstrap(), &unique("ends"), "i");
     let partition = TopicPartition::new(topic.as_str(), 0);
-    // A question to a client's group that met the end of the group had no answer: about one drop in thirty.
+    // A question to a client's group that met the end of the group had no answer: about one drop in
+    // thirty.
     for _ in 0..100 {
         let reader = ChangelogReader::new(&settings).unwrap();
         let one = reader.open(&partition, PartitionStart::BEGINNING).unwrap();

@@ -195,7 +195,8 @@ fn a_moved_partition_gives_each_record_once_from_there() {
     member.poll_until("the end again", |member, _| (offsets(member, 0).last() == Some(&299)).then_some(()));
     assert_eq!(offsets(&member, 0)[before.len()..], (7..300).collect::<Vec<_>>());
     member.poll_until("the other one", |member, _| (offsets(member, 1).len() == 300).then_some(()));
-    // Held back without an event, then given again, and paused at once: nothing is lost, nothing comes twice.
+    // Held back without an event, then given again, and paused at once: nothing is lost, nothing
+    // comes twice.
     member.read.clear();
     member.fetching.unassign(&[at(&topic, 0)]).unwrap();
     member.fetching.assign(&[start(&topic, 0, 290)]).unwrap();
@@ -322,7 +323,8 @@ fn our_topics_take_times_from_1970_to_2262_and_others_refuse_the_record() {
     let failure = producer.take_failure().unwrap();
     assert!(matches!(failure.error, Error::Record(_)) && failure.token == 42, "{failure:?}");
     producer.abort(MINUTE).unwrap();
-    // The broker's refusal leaves a gap in the producer's sequence: librdkafka fails the next transaction too, and goes on with a new epoch.
+    // The broker's refusal leaves a gap in the producer's sequence: librdkafka fails the next
+    // transaction too, and goes on with a new epoch.
     producer.begin().unwrap();
     send(&mut *producer, &theirs, 0, record(b"refused with it", 1), 0);
     drain(&mut *producer);
@@ -395,14 +397,16 @@ fn a_new_member_gets_what_it_needs_and_no_more_moves() {
     revoked.sort();
     given.sort();
     assert_eq!((revoked.len(), &revoked), (2, &given));
-    // What stayed goes on just where it ended: a rebalance pauses all partitions and goes on at the position that librdkafka saved.
+    // What stayed goes on just where it ended: a rebalance pauses all partitions and goes on at the
+    // position that librdkafka saved.
     let stayed: Vec<TopicPartition> = all.into_iter().filter(|one| !given.contains(one)).collect();
     let next: Vec<_> = stayed.iter().map(|one| Record::new("k", "next").in_partition(one.partition)).collect();
     records::produce(Broker::shared(), &topic, &next);
     let started = Instant::now();
     while first.read.len() < 2 {
         assert!(started.elapsed() < LIMIT, "waited in vain for the next records; read {:?}", first.read);
-        // The end of the rebalance, in which nothing comes to the first, may reach it after the second has its part.
+        // The end of the rebalance, in which nothing comes to the first, may reach it after the
+        // second has its part.
         match first.poll() {
             Some(GroupEvent::Assigned(more)) if more.is_empty() => first.fetching.assign(&[]).unwrap(),
             Some(other) => panic!("an event came while waiting for the next records: {other:?}"),

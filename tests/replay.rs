@@ -1,4 +1,5 @@
-//! `replay`: the samples give the same bytes on each run, in the form of a record file; what is wrong in a file is told.
+//! `replay`: the samples give the same bytes on each run, in the form of a record file; what is
+//! wrong in a file is told.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

@@ -1,5 +1,5 @@
-//! Scripts as resolvers: what the shipped ones decide, what is told of wrong ones, and that `replay`, the driver and a second
-//! run give the same bytes.
+//! Scripts as resolvers: what the shipped ones decide, what is told of wrong ones, and that
+//! `replay`, the driver and a second run give the same bytes.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -32,7 +32,8 @@ fn shipped(name: &str) -> String {
     format!("file = {:?}", repo_path(&format!("topologies/scripts/{name}.rhai")).to_str().unwrap())
 }
 
-/// A write of memory `m` that saw no other: node, importance, what it writes. Later ones come later in last-write order.
+/// A write of memory `m` that saw no other: node, importance, what it writes. Later ones come later
+/// in last-write order.
 type Write<'w> = (&'w str, f64, Value);
 
 fn events(writes: &[Write<'_>]) -> Vec<Record> {

@@ -1,4 +1,5 @@
-//! The test servers themselves, and what ships around the code (scripts, compose file): the ground that the other tests stand on.
+//! The test servers themselves, and what ships around the code (scripts, compose file): the ground
+//! that the other tests stand on.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -103,7 +104,8 @@ fn databases_of_the_shared_server_are_apart() {
     assert!(try_query(&other, "select * from t").is_err());
 }
 
-/// Runs this test binary once more, kills it in mid-test, and looks whether its broker and folder are gone.
+/// Runs this test binary once more, kills it in mid-test, and looks whether its broker and folder
+/// are gone.
 #[test]
 fn nothing_stays_behind_when_a_test_process_is_killed() {
     let marker = testkit::process::temp_dir("marker").join("pids");

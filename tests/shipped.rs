@@ -14,7 +14,8 @@ use testkit::process::{Process, temp_dir};
 use testkit::secure::{Login, PASSWORD, SecureBroker};
 use testkit::{LIMIT, Postgres, postgres, skip, token_server, wait_for};
 
-/// The compose file as `docker compose` resolves it, with a profile or none; `None` where no Go toolchain is to build the check with.
+/// The compose file as `docker compose` resolves it, with a profile or none; `None` where no Go
+/// toolchain is to build the check with.
 fn compose(profiles: &[&str]) -> Option<Value> {
     let checker = checker()?;
     let output = Command::new(checker).arg(root().join("docker-compose.yml")).args(profiles).output().unwrap();
@@ -22,7 +23,8 @@ fn compose(profiles: &[&str]) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// Builds the check (a small Go program over the library that `docker compose` itself is made of) into the target folder.
+/// Builds the check (a small Go program over the library that `docker compose` itself is made of)
+/// into the target folder.
 fn checker() -> Option<PathBuf> {
     if Command::new("go").arg("version").output().is_err() {
         skip::allow(
@@ -193,7 +195,8 @@ fn scripts_are_valid_bash_and_executable() {
     }
 }
 
-/// A checkout of our Makefile and scripts around a package of nothing, for what would else build or remove the real one.
+/// A checkout of our Makefile and scripts around a package of nothing, for what would else build or
+/// remove the real one.
 fn checkout() -> PathBuf {
     let dir = temp_dir("checkout");
     for name in ["Makefile", "scripts", "topologies", "tests"] {
@@ -208,8 +211,8 @@ fn checkout() -> PathBuf {
     dir
 }
 
-/// `make` with arguments in a checkout, as from a plain shell: Ctrl-C works there, while what runs in a script's background, as these tests
-/// may, ignores it and hands that on.
+/// `make` with arguments in a checkout, as from a plain shell: Ctrl-C works there, while what runs
+/// in a script's background, as these tests may, ignores it and hands that on.
 fn make(checkout: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=INT", "make"]).args(arguments).current_dir(checkout);
@@ -249,7 +252,8 @@ fn make_install_puts_the_binary_below_the_prefix_and_make_clean_takes_away_what_
     assert!(jars.exists() && prefix.exists(), "the jars and the installed program stay");
 }
 
-/// A folder for `PATH` with programs that note their arguments in the file `arguments` beside it, and do their work.
+/// A folder for `PATH` with programs that note their arguments in the file `arguments` beside it,
+/// and do their work.
 fn noting(checkout: &Path, programs: &[&str]) -> PathBuf {
     let bin = checkout.join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -267,7 +271,8 @@ fn noting(checkout: &Path, programs: &[&str]) -> PathBuf {
     bin
 }
 
-/// A database of its own, in which a user logs in with a password alone: its URL, with the password in it.
+/// A database of its own, in which a user logs in with a password alone: its URL, with the password
+/// in it.
 fn secured_database(password: &str) -> (String, String) {
     let url = Postgres::shared().create_database();
     postgres::query(&url, &format!("create role secured login superuser password '{password}'"));
@@ -307,7 +312,8 @@ fn variables(broker: &SecureBroker, login: Login, dir: &Path) -> Vec<(String, St
     found
 }
 
-/// Kafka's own tools, which `make run` counts and shows records with, log in by the variables that helixstream logs in by.
+/// Kafka's own tools, which `make run` counts and shows records with, log in by the variables that
+/// helixstream logs in by.
 #[test]
 fn kafkas_own_tools_log_in_as_the_variables_say() {
     let (broker, dir) = (SecureBroker::shared(), temp_dir("tools"));

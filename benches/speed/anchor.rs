@@ -42,13 +42,15 @@ pub fn measure(settings: &BenchSettings, broker: &Broker, threads: u64) -> Resul
         let records = restored["records"].as_u64().unwrap_or(0);
         let row = Row::new(restore_name(threads), records, spent(&restored, "restore_s"));
         let row = Row { peak_mib: restored["peak_rss_mib"].as_u64(), ..row };
-        let (ready_s, total_s) = (number(&restored, "start_to_running_s"), number(&restored, "cpu_total_s"));
+        let ready_s = number(&restored, "start_to_running_s");
+        let total_s = number(&restored, "cpu_total_s");
         rows.push(row.note(format!("start to ready {ready_s:.2} s, {total_s:.2} CPU s in all")));
     }
     Ok(rows)
 }
 
-/// Runs it to the end of `mode` and gives its figures. Its input topic is the prefix and `events`: ours.
+/// Runs it to the end of `mode` and gives its figures. Its input topic is the prefix and `events`:
+/// ours.
 fn app(settings: &BenchSettings, broker: &Broker, state: &Path, threads: u64, mode: &str) -> Result<Value> {
     let build = &settings.anchor_build;
     ensure!(build.join("classes").is_dir(), "the anchor is not built in {build:?}: use `make bench ANCHOR=1`");

@@ -1,4 +1,5 @@
-//! The domain alone, on one thread and rows in a hash map: decoding, `apply`, and the whole step from an event to what is emitted.
+//! The domain alone, on one thread and rows in a hash map: decoding, `apply`, and the whole step
+//! from an event to what is emitted.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -98,7 +99,8 @@ fn decode(input: &[Generated]) -> anyhow::Result<Vec<Routed>> {
 /// `Memory::apply` with the reading and writing of rows that it needs, and nothing resolved.
 fn apply_all(events: &[Routed], settings: &ResolverSettings) -> anyhow::Result<Row> {
     let mut store = Store::default();
-    let (mut nanos, mut written) = (Vec::with_capacity(events.len()), 0);
+    let mut nanos = Vec::with_capacity(events.len());
+    let mut written = 0;
     let watch = Watch::thread()?;
     for routed in events {
         let event = wire::decode(&routed.event)?;
@@ -115,7 +117,8 @@ fn apply_all(events: &[Routed], settings: &ResolverSettings) -> anyhow::Result<R
         .note(format!("writes {} bytes", thousands(written / count))))
 }
 
-/// Lets one event in; gives the rows to write, and the nanoseconds that `apply` took without opening and closing.
+/// Lets one event in; gives the rows to write, and the nanoseconds that `apply` took without
+/// opening and closing.
 pub fn apply_one(
     store: &Store,
     memory: &str,
@@ -135,7 +138,10 @@ pub fn apply_one(
 fn step_all(events: &[Routed], settings: &ResolverSettings) -> anyhow::Result<Row> {
     let context = ResolutionContext { settings, custom: None };
     let mut store = Store::default();
-    let (mut snapshots, mut conflicts, mut emitted, mut written) = (0_u64, 0_u64, 0, 0);
+    let mut snapshots = 0_u64;
+    let mut conflicts = 0_u64;
+    let mut emitted = 0;
+    let mut written = 0;
     let watch = Watch::thread()?;
     for routed in events {
         let event = wire::decode(&routed.event)?;

@@ -1,5 +1,6 @@
-//! Measures the cost of the formats of events and outputs, and of a script as a resolver: the real tasks in the driver, with state in memory and
-//! no broker, so that the difference stands out. Processor time is that of the whole process: a script has a thread of its own.
+//! Measures the cost of the formats of events and outputs, and of a script as a resolver: the real
+//! tasks in the driver, with state in memory and no broker, so that the difference stands out.
+//! Processor time is that of the whole process: a script has a thread of its own.
 
 use super::generator::Generated;
 use super::measure::Watch;
@@ -84,7 +85,8 @@ pub fn scripts(first: &[Generated], table: &mut Table) -> Result<()> {
         if value["content"].is_null() {
             continue;
         }
-        let (memory, node) = (events.len() / CONTENDERS, events.len() % CONTENDERS);
+        let memory = events.len() / CONTENDERS;
+        let node = events.len() % CONTENDERS;
         let node = format!("node-{node}");
         value["event_type"] = json!("memory.updated");
         value["memory_id"] = json!(format!("mem-{memory}"));
@@ -149,7 +151,8 @@ fn through(file: &Topology, codec: Option<Arc<dyn Codec>>, events: &[Event]) -> 
     let (mut batch, mut counts) = (RecordBatch::new(), [0; 3]);
     for (n, event) in events.iter().enumerate() {
         batch.clear();
-        let (partition, offset) = ((n % PARTITIONS) as i32, (n / PARTITIONS) as i64);
+        let partition = (n % PARTITIONS) as i32;
+        let offset = (n / PARTITIONS) as i64;
         let origin = Origin { topic: "helixagent.memory.events", partition, offset, timestamp_ms: event.timestamp_ms };
         batch.push(origin, Some(event.key.as_bytes()), Some(&event.value), std::iter::empty::<(&str, Option<&[u8]>)>());
         for input in batch.iter() {

@@ -1,4 +1,5 @@
-//! The generated events as a record file, for `replay` and `produce`, and the first of them in memory, for the domain alone.
+//! The generated events as a record file, for `replay` and `produce`, and the first of them in
+//! memory, for the domain alone.
 
 use super::BenchSettings;
 use super::generator::{Generated, Generator};
@@ -30,10 +31,12 @@ pub fn generate(settings: &BenchSettings) -> Result<Input> {
     let file = temp_dir("bench").join("events.jsonl");
     let failed = || format!("write {}", file.display());
     let mut out = BufWriter::with_capacity(1 << 20, File::create(&file).with_context(failed)?);
-    let (mut bytes, mut first) = (0, Vec::new());
+    let mut bytes = 0;
+    let mut first = Vec::new();
     let generator = Generator::new(settings.seed, settings.memories as usize);
     for (n, record) in (0..settings.events).zip(generator) {
-        let (key, value) = (STANDARD.encode(&record.key), STANDARD.encode(&record.value));
+        let key = STANDARD.encode(&record.key);
+        let value = STANDARD.encode(&record.value);
         let timestamp_ms = record.timestamp_ms;
         writeln!(out, r#"{{"timestamp_ms":{timestamp_ms},"key_b64":"{key}","value_b64":"{value}","headers":[]}}"#)
             .with_context(failed)?;

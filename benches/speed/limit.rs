@@ -1,4 +1,5 @@
-//! The limit: librdkafka moves as many records and bytes through the same hops, transactions included, and nothing is done to them.
+//! The limit: librdkafka moves as many records and bytes through the same hops, transactions
+//! included, and nothing is done to them.
 
 use super::measure::Watch;
 use super::table::Row;
@@ -44,14 +45,16 @@ pub struct Volumes {
     pub events: Volume,
     /// Written and read again.
     pub repartition: Volume,
-    /// Written behind the hop, with each topic's number of partitions: changelog, snapshots, conflicts.
+    /// Written behind the hop, with each topic's number of partitions: changelog, snapshots,
+    /// conflicts.
     pub outputs: Vec<(usize, Volume)>,
 }
 
 impl Volumes {
     fn text(&self) -> String {
         let outputs: Vec<String> = self.outputs.iter().map(|(_, volume)| volume.mean().to_string()).collect();
-        let (events, hop) = (self.events.mean(), self.repartition.mean());
+        let events = self.events.mean();
+        let hop = self.repartition.mean();
         format!(
             "bytes of a value in the mean: event {events}, hop {hop}, changelog, snapshot, conflict {}",
             outputs.join(", ")
@@ -64,7 +67,8 @@ pub fn volume(broker: &Broker, topic: &str) -> Result<Volume> {
     let consumer = reader(broker)?;
     let partitions = broker.partition_count(topic).with_context(|| format!("there is no topic {topic}"))?;
     consumer.assign(&all(topic, partitions)?)?;
-    let (mut volume, mut open) = (Volume::default(), partitions);
+    let mut volume = Volume::default();
+    let mut open = partitions;
     while open > 0 {
         match consumer.poll(MINUTE).with_context(|| format!("{topic} does not end"))? {
             Ok(message) => {
@@ -91,10 +95,12 @@ pub fn measure(broker: &Broker, volumes: &Volumes) -> Result<Row> {
             (topic, *volume)
         })
         .collect();
-    let (watch, broker_watch) = (Watch::start(std::process::id())?, Watch::start(broker.pid())?);
+    let watch = Watch::start(std::process::id())?;
+    let broker_watch = Watch::start(broker.pid())?;
     let mut mover = Mover::new(broker, volumes, targets)?;
     mover.run(volumes)?;
-    let (spent, broker_cpu_s) = (watch.read()?, broker_watch.read()?.cpu_s);
+    let spent = watch.read()?;
+    let broker_cpu_s = broker_watch.read()?.cpu_s;
     let snapshots = volumes.outputs.get(1).map(|(_, volume)| volume.records);
     let row = Row::new("librdkafka alone, the same hops", volumes.events.records, spent).note(volumes.text());
     Ok(Row { snapshots, broker_cpu_s: Some(broker_cpu_s), ..row })
@@ -127,9 +133,11 @@ impl Mover {
         Ok(Mover { consumer, producer, targets, filler, next: TopicPartitionList::new(), committed: Instant::now() })
     }
 
-    /// Every event gives a record of the hop's mean size; every record of the hop its share of each output.
+    /// Every event gives a record of the hop's mean size; every record of the hop its share of each
+    /// output.
     fn run(&mut self, volumes: &Volumes) -> Result<()> {
-        let (mut events, mut hops) = (0, 0);
+        let mut events = 0;
+        let mut hops = 0;
         let mut sent = vec![0_u64; self.targets.len()];
         while events < volumes.events.records || hops < volumes.events.records {
             let consumer = &self.consumer;

@@ -1,8 +1,10 @@
-//! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams can be measured on as well.
+//! `make bench`: one table of figures, measured in one run on generated input that Kafka Streams
+//! can be measured on as well.
 //!
-//! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream, one run for each number
-//! (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay formats scripts mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams beside it.
-//! `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
+//! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream,
+//! one run for each number (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay
+//! formats scripts mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams beside
+//! it. `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the servers are those of the tests")]
@@ -125,7 +127,8 @@ fn on_kafka(settings: &BenchSettings, input: &input::Input, table: &mut Table) -
     // One broker for all rows: it listens without encryption, and with TLS.
     let secure = SecureBroker::start(secure::Options { heap: Some("1g"), ..secure::Options::default() });
     let broker: &testkit::Broker = secure.open();
-    let (plain, tls) = (stream::plain(broker), secure.login(Login::Tls).arguments());
+    let plain = stream::plain(broker);
+    let tls = secure.login(Login::Tls).arguments();
     stream::prepare(settings, broker, input)?;
     if settings.has("mirror") {
         say("the mirror of the events, and a bare COPY");

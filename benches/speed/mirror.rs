@@ -22,8 +22,9 @@ pub const BARE: &str = "bare COPY of the same rows";
 const ANOTHER: &str = "create schema bare; create table bare.memory_events (like public.memory_events including all)
     partition by range (record_time); create table bare.memory_events_default partition of bare.memory_events default";
 
-/// From the first row to the last, then the same rows by `COPY` from a file of the server's, into an empty table of the same
-/// shape. The topics of outputs are to be empty yet: this is about the events.
+/// From the first row to the last, then the same rows by `COPY` from a file of the server's, into
+/// an empty table of the same shape. The topics of outputs are to be empty yet: this is about the
+/// events.
 pub fn measure(settings: &BenchSettings, broker: &Broker) -> Result<[Row; 2]> {
     let postgres = Postgres::start();
     let url = postgres.create_database();
@@ -43,7 +44,9 @@ pub fn measure(settings: &BenchSettings, broker: &Broker) -> Result<[Row; 2]> {
         "--http-listen",
         &http,
     ]);
-    let (watch, pages, started) = (Watch::start(helix.pid())?, Pages(http), Instant::now());
+    let watch = Watch::start(helix.pid())?;
+    let pages = Pages(http);
+    let started = Instant::now();
     let until = |rows: u64| -> Result<Spent> {
         let mut before = watch.read()?;
         loop {

@@ -1,4 +1,5 @@
-//! Measures the cost of one small event at a memory that already holds 10, 1,000 or 100,000 live writes: time, rows read, bytes written.
+//! Measures the cost of one small event at a memory that already holds 10, 1,000 or 100,000 live
+//! writes: time, rows read, bytes written.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use super::apply::{Store, apply_one, spread};
 use super::measure::Watch;
 use super::table::{Row, thousands};
 
-/// How often the one event is let in, at least, and for how long; the state is not written, so each time is the same.
+/// How often the one event is let in, at least, and for how long; the state is not written, so each
+/// time is the same.
 const LEAST_ROUNDS: usize = 101;
 const LEAST_TIME: Duration = Duration::from_millis(200);
 const MEMORY: &str = "mem-bench";
@@ -37,7 +39,8 @@ pub fn run(settings: &ResolverSettings) -> anyhow::Result<Vec<Row>> {
     for (writers, name, sizes) in [
         (Writers::Chain, "a chain of writers", &[10, 1_000, 100_000][..]),
         (Writers::Eight, "8 concurrent writers", &[10, 1_000, 100_000]),
-        // So many maximal events lie in the head, which each event reads: no memory of 100,000 is built this way.
+        // So many maximal events lie in the head, which each event reads: no memory of 100,000 is
+        // built this way.
         (Writers::Apart, "all writers concurrent", &[10, 1_000]),
     ] {
         for &size in sizes {
@@ -66,8 +69,11 @@ fn one(writers: Writers, name: &str, size: usize, settings: &ResolverSettings) -
     let writes = [(path.as_str(), &b"true"[..])];
     let small = event(size, &names[node(size) % size], &writes);
     store.take_counts();
-    let (mut apply, mut state, mut puts) = (Vec::new(), Vec::new(), Vec::new());
-    let (watch, start) = (Watch::thread()?, Instant::now());
+    let mut apply = Vec::new();
+    let mut state = Vec::new();
+    let mut puts = Vec::new();
+    let watch = Watch::thread()?;
+    let start = Instant::now();
     while apply.len() < LEAST_ROUNDS || start.elapsed() < LEAST_TIME {
         let begun = Instant::now();
         let (written, nanos) = apply_one(&store, MEMORY, &small, settings)?;

@@ -84,10 +84,12 @@ pub fn replay(settings: &BenchSettings, input: &Input) -> Result<Row> {
     let output = temp_dir("replay");
     let topology = Job::Resolve.topology(&output)?;
     let strategy = format!("strategy={}", settings.strategy);
-    let (from, to) = (text(&input.file)?, text(&output)?);
+    let from = text(&input.file)?;
+    let to = text(&output)?;
     let helix =
         Helix::spawn(&["replay", "--topology", text(&topology)?, "--input", from, "--output", to, "--set", &strategy]);
-    let (watch, mut peak) = (Watch::start(helix.pid())?, None);
+    let watch = Watch::start(helix.pid())?;
+    let mut peak = None;
     while !has_ended(helix.pid())? {
         peak = peak_mib(helix.pid())?.or(peak);
         std::thread::sleep(LOOK);
@@ -122,8 +124,8 @@ pub struct Run {
     pub volumes: Volumes,
 }
 
-/// The pipeline: from the first record processed until all input and all of the repartition topics is committed. It reaches the broker by the flags
-/// `connection`.
+/// The pipeline: from the first record processed until all input and all of the repartition topics
+/// is committed. It reaches the broker by the flags `connection`.
 pub fn run(settings: &BenchSettings, broker: &Broker, connection: &[String], threads: u64, job: Job) -> Result<Run> {
     let state = temp_dir("state");
     let before = volume(broker, SNAPSHOTS)?;
@@ -136,9 +138,12 @@ pub fn run(settings: &BenchSettings, broker: &Broker, connection: &[String], thr
     for topic in [EVENTS].into_iter().chain(repartitions.iter().map(String::as_str)) {
         instance.until(LOOK_AT_OFFSETS, |_| is_done(broker, &group, topic))?;
     }
-    let (end, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
+    let end = instance.watch.read()?;
+    let broker_cpu_s = broker_watch.read()?.cpu_s;
     let spent = Spent { wall_s: end.wall_s - begun.wall_s, cpu_s: end.cpu_s - begun.cpu_s };
-    let (peak, count, metrics) = (peak_mib(instance.pid())?, threads_of(instance.pid())?, instance.pages.metrics()?);
+    let peak = peak_mib(instance.pid())?;
+    let count = threads_of(instance.pid())?;
+    let metrics = instance.pages.metrics()?;
     instance.stop()?;
     std::fs::remove_dir_all(&state)?;
     let changelog = format!("{}-memories-changelog", job.application(threads));
@@ -171,7 +176,8 @@ pub fn plain(broker: &Broker) -> Vec<String> {
     vec!["--bootstrap-servers".to_owned(), broker.bootstrap()]
 }
 
-/// The state of a lost disk, from the changelog: from the first record restored until every task runs.
+/// The state of a lost disk, from the changelog: from the first record restored until every task
+/// runs.
 pub fn restore(settings: &BenchSettings, broker: &Broker, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
     let instance = Instance::start(settings, &plain(broker), &state, threads, Job::Resolve)?;
@@ -180,7 +186,8 @@ pub fn restore(settings: &BenchSettings, broker: &Broker, threads: u64) -> Resul
     let begun = instance.until(LOOK, |pages| Ok(is_begun(pages)))?;
     let broker_watch = Watch::start(broker.pid())?;
     instance.until(LOOK, |pages| Ok(pages.is_ready()))?;
-    let (end, broker_cpu_s) = (instance.watch.read()?, broker_watch.read()?.cpu_s);
+    let end = instance.watch.read()?;
+    let broker_cpu_s = broker_watch.read()?.cpu_s;
     let spent = Spent { wall_s: end.wall_s - begun.wall_s, cpu_s: end.cpu_s - begun.cpu_s };
     let peak = peak_mib(instance.pid())?;
     instance.stop()?;
@@ -207,9 +214,11 @@ impl Instance {
         threads: u64,
         job: Job,
     ) -> Result<Instance> {
-        let (topology, application) = (job.topology(&temp_dir("topology"))?, job.application(threads));
+        let topology = job.topology(&temp_dir("topology"))?;
+        let application = job.application(threads);
         let http = format!("127.0.0.1:{}", free_port());
-        let (count, strategy) = (threads.to_string(), format!("strategy={}", settings.strategy));
+        let count = threads.to_string();
+        let strategy = format!("strategy={}", settings.strategy);
         let mut command = Helix::command();
         command.args(["run", "--topology", text(&topology)?, "--no-mirror"]).args(connection);
         command.args(["--application-id", &application, "--state-dir", text(state)?, "--threads", &count]);
@@ -224,7 +233,8 @@ impl Instance {
         self.helix.pid()
     }
 
-    /// Waits until `is_there`; what had been used when that was last looked for in vain, so that what begins then is counted whole.
+    /// Waits until `is_there`; what had been used when that was last looked for in vain, so that
+    /// what begins then is counted whole.
     fn until(&self, pause: Duration, is_there: impl Fn(&Pages) -> Result<bool>) -> Result<Spent> {
         let mut before = self.watch.read()?;
         loop {

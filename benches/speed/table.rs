@@ -57,7 +57,8 @@ impl Table {
 
     /// Says what the input was.
     pub fn describe_input(&mut self, settings: &BenchSettings, input: &Input) {
-        let (events, memories) = (thousands(input.records), thousands(settings.memories));
+        let events = thousands(input.records);
+        let memories = thousands(settings.memories);
         let mean = input.bytes / input.records.max(1);
         self.about.push(format!("{events} events of {memories} memories, envelopes of {mean} bytes in the mean"));
     }

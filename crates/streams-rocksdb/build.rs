@@ -1,4 +1,5 @@
-//! Hands the version of RocksDB over, which its binding names in Cargo.lock and nowhere in its interface.
+//! Hands the version of RocksDB over, which its binding names in Cargo.lock and nowhere in its
+//! interface.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Events that the targets of the domain are run on, as JSON: few memories, writers and keys, so that
-//! they meet each other.
+//! Events that the targets of the domain are run on, as JSON: few memories, writers and keys, so
+//! that they meet each other.
 
 use serde_json::{Map, Value, json};
 use testkit::Random;

@@ -16,7 +16,8 @@ pub fn mutate(random: &mut Random, mut input: Vec<u8>, dictionary: &[&[u8]]) -> 
 
 /// The start of one input and the end of another.
 pub fn splice(random: &mut Random, a: &[u8], b: &[u8]) -> Vec<u8> {
-    let (end, start) = (random.below(a.len() + 1), random.below(b.len() + 1));
+    let end = random.below(a.len() + 1);
+    let start = random.below(b.len() + 1);
     [&a[..end], &b[start..]].concat()
 }
 

@@ -66,8 +66,8 @@ fn samples(folder: &Path) -> Vec<Sample> {
 }
 
 /// Runs a target on its whole corpus, then on inputs made from new seeds: half of them generated,
-/// half of them mutated from the corpus. `SEED=n` replays a run, and `FUZZ_INPUTS=n` sets the number
-/// of inputs.
+/// half of them mutated from the corpus. `SEED=n` replays a run, and `FUZZ_INPUTS=n` sets the
+/// number of inputs.
 ///
 /// # Panics
 /// A property does not hold: the message before the panic names the file or the seed. Or fewer than
@@ -80,7 +80,8 @@ pub fn run(target: &Target) {
         (target.check)(&sample.bytes);
     }
     let inputs = inputs(target);
-    let (mut accepted, mut refused) = (0, 0);
+    let mut accepted = 0;
+    let mut refused = 0;
     for seed in testkit::seeds(inputs) {
         let input = input(target, &samples, &mut Random::new(seed));
         let path = folder("artifacts", target.name).join(format!("seed-{seed}"));

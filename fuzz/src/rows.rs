@@ -1,5 +1,6 @@
 //! The rows of a memory in its store (`domain::state`): events that go through rows leave the same
-//! memory however the rows are cut, and rows that are read are written so that they are read the same.
+//! memory however the rows are cut, and rows that are read are written so that they are read the
+//! same.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -37,8 +38,8 @@ const SMALL: Layout = Layout {
     max_page_weight: 900,
 };
 
-/// Layouts that rows of any origin are written under. Values stay where they lie: the row of a value is
-/// named after its event's digest, which damaged rows may have twice.
+/// Layouts that rows of any origin are written under. Values stay where they lie: the row of a
+/// value is named after its event's digest, which damaged rows may have twice.
 const REWRITTEN: [Layout; 2] = [
     Layout { max_inline_bytes: usize::MAX, ..SMALL },
     Layout {
@@ -90,7 +91,8 @@ impl Store {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Store, BinaryError> {
-        let (mut store, mut reader) = (Store::default(), Reader::new(bytes));
+        let mut store = Store::default();
+        let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
             let key = reader.bytes("key")?;
             store.rows.insert(key.to_vec(), reader.bytes("value")?.to_vec());
@@ -99,8 +101,8 @@ impl Store {
     }
 }
 
-/// Takes the bytes as events in JSON, one a line, if they begin with `{`, else as rows. Returns whether
-/// they hold an event of the memory, or rows that are read as a memory.
+/// Takes the bytes as events in JSON, one a line, if they begin with `{`, else as rows. Returns
+/// whether they hold an event of the memory, or rows that are read as a memory.
 ///
 /// # Panics
 /// A property does not hold.
@@ -114,9 +116,11 @@ pub fn check(data: &[u8]) -> bool {
     }
 }
 
-/// Applies events to a memory under two layouts: same outcomes, same memory, and rows that come back.
+/// Applies events to a memory under two layouts: same outcomes, same memory, and rows that come
+/// back.
 fn check_events(lines: &[u8]) -> bool {
-    let (mut small, mut whole) = (Store::default(), Store::default());
+    let mut small = Store::default();
+    let mut whole = Store::default();
     let mut applied = false;
     for line in lines.split(|byte| *byte == b'\n') {
         let Some(form) = form_of(line) else { continue };
@@ -220,7 +224,8 @@ fn step(store: &Store, form: &[u8], layout: Layout) -> Result<Outcome, StateErro
     step_within(Loader::new(store, &arena, MEMORY).with_layout(layout), &event, &context)
 }
 
-/// The rows that a memory is written to after it has been read whole; `None` where a row is missing.
+/// The rows that a memory is written to after it has been read whole; `None` where a row is
+/// missing.
 fn rewrite(store: &Store, layout: Layout) -> Option<Vec<RowPut>> {
     store.reads.set(0);
     let arena = Arena::new();

@@ -1,6 +1,6 @@
 //! The compact form of an event on the internal repartition topic (`domain::event::wire`): what is
-//! encoded is decoded to the same event, and whatever is decoded is encoded to bytes that are decoded
-//! to the same.
+//! encoded is decoded to the same event, and whatever is decoded is encoded to bytes that are
+//! decoded to the same.
 
 use memory::clock::{Clock, UNCLOCKED};
 use memory::event::wire::{self, EventRef, Source};

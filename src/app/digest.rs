@@ -1,9 +1,11 @@
-//! The digest of everything that decides the outputs of a topology, which the instances of an application compare.
+//! The digest of everything that decides the outputs of a topology, which the instances of an
+//! application compare.
 //!
-//! Everything that another record could come of belongs to it: the graph, formats, the resolver, limits, scripts and snapshots. What only says how
-//! the same records come about does not: connections, threads, memory, intervals of the engine, where a store lies, the mirror. What stands
-//! at its default is left out, so that a release that adds a setting gives no topology another digest. The order of the file's tables
-//! does not matter.
+//! Everything that another record could come of belongs to it: the graph, formats, the resolver,
+//! limits, scripts and snapshots. What only says how the same records come about does not:
+//! connections, threads, memory, intervals of the engine, where a store lies, the mirror. What
+//! stands at its default is left out, so that a release that adds a setting gives no topology
+//! another digest. The order of the file's tables does not matter.
 
 use serde_json::{Map, Value, json};
 
@@ -19,8 +21,8 @@ use topology_file::setting::Values;
 /// The parts that are compared, by the names that a refusal uses.
 const PARTS: [&str; 6] = ["graph", "formats", "resolver", "limits", "scripts", "snapshots"];
 
-/// The digest of a checked file, as settings and flags have changed it. `reads_avro` says whether a schema registry is named, without which
-/// events in Avro are dead letters.
+/// The digest of a checked file, as settings and flags have changed it. `reads_avro` says whether a
+/// schema registry is named, without which events in Avro are dead letters.
 ///
 /// # Errors
 /// A strategy names a resolver that is not there.
@@ -42,8 +44,8 @@ fn depends_on(file: &File, table: &str) -> bool {
     file.graph.nodes.iter().filter_map(|node| node.spec()).any(|spec| spec.settings.contains(&table))
 }
 
-/// The graph: inputs of nodes, topics, keys, parameters of operators, and stores by name and retention. A source's partitions may grow, so
-/// they are not part of it.
+/// The graph: inputs of nodes, topics, keys, parameters of operators, and stores by name and
+/// retention. A source's partitions may grow, so they are not part of it.
 fn graph(file: &File) -> Value {
     let nodes: Map<String, Value> = file.graph.nodes.iter().map(|node| (node.name.clone(), shown(node))).collect();
     let stores = file.graph.stores.iter().map(|store| {
@@ -66,7 +68,8 @@ fn shown(node: &Node) -> Value {
         Kind::Processor { operator, stores, params, spec } => {
             let stores: Vec<&str> = stores.iter().map(|store| store.value.as_str()).collect();
             let mut shown = json!({ "operator": operator, "from": from, "stores": stores, "told": params.shown() });
-            // The code of an operator cannot be compared; of those that this crate ships none has a version.
+            // The code of an operator cannot be compared; of those that this crate ships none has a
+            // version.
             let version = spec.as_ref().map_or("", |spec| spec.version);
             if let (Some(members), false) = (shown.as_object_mut(), version.is_empty()) {
                 members.insert("version".to_owned(), version.into());
@@ -109,7 +112,8 @@ fn resolver(file: &File) -> Value {
     if !depends_on(file, "resolver") {
         return Value::Null;
     }
-    let (is, by_default) = (&file.values.resolver, ResolverSettings::default());
+    let is = &file.values.resolver;
+    let by_default = ResolverSettings::default();
     let overrides: Map<String, Value> =
         is.overrides.iter().map(|(path, strategy)| (path.clone(), json!(strategy.to_string()))).collect();
     let rules = |settings: &ResolverSettings| {
@@ -145,7 +149,8 @@ fn limits(values: &Values) -> Value {
     changed(pairs, |n| json!(n))
 }
 
-/// Resolver of each field whose strategy is custom: a script's text, or the name and version of a function of the program.
+/// Resolver of each field whose strategy is custom: a script's text, or the name and version of a
+/// function of the program.
 fn scripts(file: &File, custom: &Custom) -> Result<Value, CommandError> {
     let known = names(&file.scripts, &custom.names());
     let mut all = Map::new();
@@ -196,7 +201,8 @@ mod tests {
     #[track_caller]
     fn assert_differs(text: &str, change: (&str, &str), parts: &[&str]) {
         assert!(text.contains(change.0), "the file has no {:?}", change.0);
-        let (was, is) = (digest(text, &[]), digest(&text.replacen(change.0, change.1, 1), &[]));
+        let was = digest(text, &[]);
+        let is = digest(&text.replacen(change.0, change.1, 1), &[]);
         assert_eq!(was.differences(&is), parts, "{change:?}");
         assert_eq!(was == is, parts.is_empty(), "{change:?}");
     }
@@ -218,7 +224,8 @@ mod tests {
         "partitions_ahead",
     ];
 
-    /// Of each setting that decides outputs a value that is not its default, and the part that it belongs to.
+    /// Of each setting that decides outputs a value that is not its default, and the part that it
+    /// belongs to.
     const DECIDING: [(&str, &str, &str); 15] = [
         ("strategy", "importance", "resolver"),
         ("delete_policy", "delete_wins", "resolver"),
@@ -356,7 +363,8 @@ mod tests {
         let with = |text: &str, set: &[&str]| {
             digest(&MEMORY.replacen("[limits]", &format!("{}[limits]", script(text)), 1), set)
         };
-        let (one, other) = ("fn resolve(path, contenders) { () }", "fn resolve(path, contenders) { 1 }");
+        let one = "fn resolve(path, contenders) { () }";
+        let other = "fn resolve(path, contenders) { 1 }";
         assert_eq!(with(one, &[]), with(other, &[]), "no strategy names it");
         let used = ["strategy.content=custom:mine"];
         assert_eq!(with(one, &used).differences(&with(other, &used)), ["scripts"]);

@@ -1,4 +1,6 @@
-//! Ends a process whose libraries have threads of their own. Their cleanup, when they are closed or in the C library's exit handlers, may wait for a broker that is away; none of it is worth waiting for.
+//! Ends a process whose libraries have threads of their own. Their cleanup, when they are closed or
+//! in the C library's exit handlers, may wait for a broker that is away; none of it is worth
+//! waiting for.
 
 use std::process::ExitCode;
 use std::thread;
@@ -11,9 +13,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the process may take to end once it has said all that it has to say.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Closes clients and stores, by dropping them on a thread of their own. One that does not come to its end within 3 s is left to the
-/// end of the process: what is committed is committed, and a store that is not closed is opened again as after a kill. Says whether
-/// all was closed.
+/// Closes clients and stores, by dropping them on a thread of their own. One that does not come to
+/// its end within 3 s is left to the end of the process: what is committed is committed, and a
+/// store that is not closed is opened again as after a kill. Says whether all was closed.
 pub fn close(held: impl Send + 'static) -> bool {
     let thread = thread::Builder::new().name("close".to_owned()).spawn(move || drop(held));
     // Without a thread what it was given is dropped already.
@@ -28,12 +30,13 @@ pub fn close(held: impl Send + 'static) -> bool {
     is_closed
 }
 
-/// Ends the process with this code when its own end takes longer than 2 s: exit handlers of librdkafka and OpenSSL may wait for
-/// threads that wait for a broker.
+/// Ends the process with this code when its own end takes longer than 2 s: exit handlers of
+/// librdkafka and OpenSSL may wait for threads that wait for a broker.
 pub fn within_limit(code: u8) -> ExitCode {
     let watchdog = move || {
         thread::sleep(EXIT_LIMIT);
-        // SAFETY: ends the process without running any more code of it. All output is written by now.
+        // SAFETY: ends the process without running any more code of it. All output is written by
+        // now.
         unsafe { libc::_exit(i32::from(code)) }
     };
     // Where the system gives no thread the process ends as it can.

@@ -1,4 +1,5 @@
-//! `helixstream explain`: prints what docs/operations.md says about the code of a log line or an error.
+//! `helixstream explain`: prints what docs/operations.md says about the code of a log line or an
+//! error.
 
 use std::io::{self, Write};
 
@@ -48,7 +49,8 @@ struct Entry<'a> {
 impl<'a> Page<'a> {
     fn read(text: &'a str) -> Page<'a> {
         let mut groups: Vec<Group> = Vec::new();
-        let (mut in_code_block, mut in_entry) = (false, false);
+        let mut in_code_block = false;
+        let mut in_entry = false;
         for line in text.lines() {
             in_code_block ^= line.starts_with("```");
             let group = groups.last_mut();
@@ -101,8 +103,8 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Markdown as plain text: no marks of bold and code, blocks of code indented, and links as their text with the path from the
-/// root of the repository.
+/// Markdown as plain text: no marks of bold and code, blocks of code indented, and links as their
+/// text with the path from the root of the repository.
 fn plain(markdown: &str) -> String {
     let blocks = markdown.split("```").enumerate();
     let blocks = blocks.map(|(index, block)| match index % 2 {

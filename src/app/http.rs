@@ -1,4 +1,5 @@
-//! HTTP of the commands that serve it: from flags and the topology file to a server, and `helixstream http`.
+//! HTTP of the commands that serve it: from flags and the topology file to a server, and
+//! `helixstream http`.
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,8 +17,8 @@ use http::tokens::{Right, Token, Tokens};
 use http::{InstanceStatus, Limits, TlsFiles};
 use topology_file::RunDefaults;
 
-/// Takes the address of the HTTP pages and reads their files, before anything is started. `None` when no address is given. `address`
-/// is the file's, for a command that takes it from there.
+/// Takes the address of the HTTP pages and reads their files, before anything is started. `None`
+/// when no address is given. `address` is the file's, for a command that takes it from there.
 pub fn bind(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Result<Option<Server>, CommandError> {
     let Some(settings) = settings(args, address, file)? else { return Ok(None) };
     let server = Server::bind(&settings).map_err(|e| match e {
@@ -75,7 +76,9 @@ fn settings(args: &HttpArgs, address: Option<&str>, file: &RunDefaults) -> Resul
 
 /// Tells what lets strangers in.
 fn warn(server: &Server, settings: &HttpSettings) {
-    let (url, port, reaches_out) = (server.url(), server.address().port(), !settings.address.ip().is_loopback());
+    let url = server.url();
+    let port = server.address().port();
+    let reaches_out = !settings.address.ip().is_loopback();
     if let Some(file) = &settings.token_file {
         let file = file.display();
         if server.tokens() == Some(0) {

@@ -10,7 +10,8 @@ use topology_file::Topology as File;
 /// The brokers that are asked first where nobody names any.
 const BOOTSTRAP_SERVERS: &str = "localhost:9092";
 
-/// How an instance's memory is shared out. Stores share one part; each thread has queues and uncommitted state of its own.
+/// How an instance's memory is shared out. Stores share one part; each thread has queues and
+/// uncommitted state of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Block cache and write buffers of all stores.

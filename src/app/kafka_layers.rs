@@ -1,6 +1,7 @@
-//! The connection settings of Kafka, merged from the topology file, the variables and the flags: a flag beats a variable, which beats
-//! the file. A named key (`user`) and the setting of librdkafka that says the same (`sasl.username`) count as one; given twice in
-//! one place, nothing says which is meant, and that is an error.
+//! The connection settings of Kafka, merged from the topology file, the variables and the flags: a
+//! flag beats a variable, which beats the file. A named key (`user`) and the setting of librdkafka
+//! that says the same (`sasl.username`) count as one; given twice in one place, nothing says which
+//! is meant, and that is an error.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use streams_kafka::{PassThrough, Value};
 use topology_file::Topology as File;
 use topology_file::kafka::{Holds, NAMED, Named, NamedValue, PropertyValue, View, contradictions, missing, of_key};
 
-/// Settings of librdkafka that say how OAUTHBEARER gets its tokens, where they do not come by client credentials.
+/// Settings of librdkafka that say how OAUTHBEARER gets its tokens, where they do not come by
+/// client credentials.
 const OTHER_TOKENS: [&str; 2] = ["sasl.oauthbearer.", "enable.sasl.oauthbearer.unsecure.jwt"];
 const METHOD: &str = "sasl.oauthbearer.method";
 
@@ -81,8 +83,8 @@ fn of_variables() -> Result<Layer, CommandError> {
     one_way_each(Layer { place: "HELIXSTREAM_X".to_owned(), named: named_values, pass_through })
 }
 
-/// The settings of `HELIXSTREAM_X`, separated by `;` or new lines, or of the file that `HELIXSTREAM_X_FILE` names, one a line: some of
-/// them are secrets that have no named key.
+/// The settings of `HELIXSTREAM_X`, separated by `;` or new lines, or of the file that
+/// `HELIXSTREAM_X_FILE` names, one a line: some of them are secrets that have no named key.
 fn passed_by_variable() -> Result<Vec<String>, CommandError> {
     let source = SecretSource::from_variables("HELIXSTREAM_X").map_err(|e| CommandError::Usage(e.to_string()))?;
     let Some(source) = source else { return Ok(Vec::new()) };
@@ -208,7 +210,8 @@ fn unreadable(value: &NamedValue) -> Option<String> {
                 true => Ok(()),
                 false => std::fs::File::open(path).map(|_| ()),
             });
-            let (key, place) = (value.named.key, &value.place);
+            let key = value.named.key;
+            let place = &value.place;
             read.err().map(|e| format!("{place}: the file {} of `{key}` cannot be read: {e} [HS0027]", path.display()))
         }
     }

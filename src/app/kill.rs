@@ -6,7 +6,8 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use streams::runtime::{COMMIT_STEPS, Step, StepObserver};
 
-/// The variable: `<step>` or `<step>:<n>`, the n-th time (from 1) that a thread of the process comes to the step.
+/// The variable: `<step>` or `<step>:<n>`, the n-th time (from 1) that a thread of the process
+/// comes to the step.
 const VARIABLE: &str = "HELIXSTREAM_TEST_KILL_AT";
 
 /// Kills the process at the n-th time of a step.
@@ -48,7 +49,8 @@ impl KillAt {
 impl StepObserver for KillAt {
     fn before(&self, _thread: usize, step: Step) {
         if step == self.step && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // No system refuses a process its own end; if it did, the test would see that nothing died.
+            // No system refuses a process its own end; if it did, the test would see that nothing
+            // died.
             let _ = kill_process(getpid(), Signal::KILL);
         }
     }

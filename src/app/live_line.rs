@@ -48,7 +48,8 @@ impl LiveLineUpdater {
     fn show(&mut self) {
         let tasks = self.pages.metrics().tasks();
         let restoring = |task: &&TaskStatus| matches!(task.state, TaskState::Restoring | TaskState::Rebuilding);
-        let (mut done, mut of) = (0, 0);
+        let mut done = 0;
+        let mut of = 0;
         for task in tasks.values().filter(restoring) {
             done += task.restored.0;
             of += task.restored.1;

@@ -1,4 +1,5 @@
-//! Content of `/ready` and `/metrics`: the engine's and the mirror's plain figures, under Prometheus' names.
+//! Content of `/ready` and `/metrics`: the engine's and the mirror's plain figures, under
+//! Prometheus' names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -151,7 +152,8 @@ fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
 
 fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut lags, mut left) = (Vec::new(), 0);
+    let mut lags = Vec::new();
+    let mut left = 0;
     for task in tasks {
         *states.entry(task.state.to_string()).or_default() += 1;
         left += task.restored.1.saturating_sub(task.restored.0);
@@ -179,7 +181,8 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
 fn of_standbys(metrics: &Metrics) -> Vec<Family> {
     let standbys = metrics.standbys();
     let lags = standbys.iter().map(|(task, status)| (task.to_string(), Value::Level(status.lag as f64)));
-    let (count, records) = (standbys.len() as f64, metrics.standby_records());
+    let count = standbys.len() as f64;
+    let records = metrics.standby_records();
     vec![
         Family::one("standby_tasks", "Standby tasks of this instance", MetricKind::Gauge, Value::Level(count)),
         Family::by(
@@ -220,7 +223,8 @@ fn of_incidents(incidents: Incidents) -> Vec<Family> {
     ]
 }
 
-/// Counters of processors: label and help of those that are known. Each is shown from the start, without samples.
+/// Counters of processors: label and help of those that are known. Each is shown from the start,
+/// without samples.
 const COUNTERS: [(&str, &str, &str); 11] = [
     ("dead_letters", "class", "Records that could not be processed, by class"),
     ("unknown_event_types", "", "Events of a type that changes no state"),

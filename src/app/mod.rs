@@ -42,8 +42,8 @@ pub use program::Program;
 pub use resolvers::{Custom, Resolver};
 pub use version::long_version;
 
-/// Does what the command line asks for; what went wrong goes to the standard error, the code to the caller. [`crate::main`] reads
-/// the command line as well.
+/// Does what the command line asks for; what went wrong goes to the standard error, the code to the
+/// caller. [`crate::main`] reads the command line as well.
 pub fn main(cli: &Cli, program: &Program) -> ExitCode {
     let json = cli.log.log_format == LogFormat::Json;
     let started = telemetry::start(json, cli.log.log_level.as_deref(), LogWriter).map_err(CommandError::Usage);

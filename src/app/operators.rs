@@ -1,5 +1,5 @@
-//! The processors of a topology file, built by the operators that its program has registered: each sees its `[[processor]]`
-//! through an [`OperatorContext`].
+//! The processors of a topology file, built by the operators that its program has registered: each
+//! sees its `[[processor]]` through an [`OperatorContext`].
 
 use std::any::Any;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ impl<'f> Parts<'f> {
     /// The supplier of the processors of a node; nothing where the node is no processor.
     ///
     /// # Errors
-    /// The operator refuses what the file says, or a text is not an expression, which the check of the file reports.
+    /// The operator refuses what the file says, or a text is not an expression, which the check of
+    /// the file reports.
     pub fn supplier(&self, node: &Node) -> Result<Option<ProcessorSupplier>, CommandError> {
         let Kind::Processor { operator, spec, stores, params } = &node.kind else { return Ok(None) };
         let refused = |e| self.refusal(node, e);

@@ -1,4 +1,5 @@
-//! `helixstream produce`: publishes a record file on a topic, with keys, headers and timestamps as they are.
+//! `helixstream produce`: publishes a record file on a topic, with keys, headers and timestamps as
+//! they are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

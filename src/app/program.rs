@@ -5,8 +5,9 @@ use operators::spec::{OperatorRegistry, OperatorSpec, RegistryError};
 
 use super::Custom;
 
-/// A program: the operators that its topology files can name, and the resolvers that their strategies can name. The default is the
-/// binary `helixstream`: all operators that are shipped, and no resolver.
+/// A program: the operators that its topology files can name, and the resolvers that their
+/// strategies can name. The default is the binary `helixstream`: all operators that are shipped,
+/// and no resolver.
 #[derive(Clone)]
 pub struct Program {
     /// The operators that topology files can name.
@@ -25,8 +26,8 @@ impl Default for Program {
 }
 
 impl Program {
-    /// The program with one operator more. An operator that the registry refuses, because its name is taken for example, ends the
-    /// program at its start with the registry's error.
+    /// The program with one operator more. An operator that the registry refuses, because its name
+    /// is taken for example, ends the program at its start with the registry's error.
     #[must_use]
     pub fn with_operator(mut self, spec: OperatorSpec) -> Program {
         match self.operators.clone().with(spec) {
@@ -42,7 +43,8 @@ impl Program {
         Program { resolvers: self.resolvers.with(name, resolver), ..self }
     }
 
-    /// The program with one custom resolver of a version more, as [`Custom::with_version`] registers it.
+    /// The program with one custom resolver of a version more, as [`Custom::with_version`]
+    /// registers it.
     #[must_use]
     pub fn with_resolver_version(self, name: &str, version: &str, resolver: impl CustomResolver + 'static) -> Program {
         Program { resolvers: self.resolvers.with_version(name, version, resolver), ..self }

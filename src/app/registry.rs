@@ -18,7 +18,8 @@ use topology_file::Topology as File;
 use topology_file::format::Format;
 use topology_file::graph::Kind;
 
-/// How long a stream thread waits for the registry before its task is paused: no longer than its consumer may stay away.
+/// How long a stream thread waits for the registry before its task is paused: no longer than its
+/// consumer may stay away.
 pub const THREAD_WAIT: Duration = Duration::from_millis(500);
 /// How long a replay does, which has nothing else to do.
 pub const REPLAY_WAIT: Duration = Duration::from_secs(60);
@@ -36,7 +37,8 @@ fn shared(file: &File) -> Option<&str> {
 /// How long a mirror does before the partition rests: it serves its group on the same thread.
 const MIRROR_WAIT: Duration = Duration::from_millis(50);
 
-/// Codec for Avro, for the stream and for the mirror: of one registry's answers, so that both know the same.
+/// Codec for Avro, for the stream and for the mirror: of one registry's answers, so that both know
+/// the same.
 pub struct Codecs {
     /// Of the stream, or the replay.
     pub stream: Option<Arc<dyn Codec>>,
@@ -44,7 +46,8 @@ pub struct Codecs {
     pub mirror: Option<Arc<dyn Codec>>,
 }
 
-/// The codecs, without any where no registry is named and nothing needs one; `wait` is the stream's.
+/// The codecs, without any where no registry is named and nothing needs one; `wait` is the
+/// stream's.
 pub fn codecs(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Codecs, CommandError> {
     let Some(avro) = avro(args, file, wait)? else { return Ok(Codecs { stream: None, mirror: None }) };
     let mirror = Arc::new(avro.with_wait(MIRROR_WAIT));
@@ -103,7 +106,8 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
     Avro::new(settings).map(Some).map_err(|e| CommandError::Usage(format!("the settings of the schema registry: {e}")))
 }
 
-/// The keys that say who we are to the registry and whom we trust: each from its variable, else from the file.
+/// The keys that say who we are to the registry and whom we trust: each from its variable, else
+/// from the file.
 struct Access<'a> {
     set: &'a BTreeMap<&'static str, String>,
     variable: &'a dyn Fn(&str) -> Option<String>,
@@ -125,10 +129,12 @@ impl Access<'_> {
         self.named(key).map(|(value, _)| value)
     }
 
-    /// A secret that stands in `<key>`, or in the file that `<key>_file` names. A variable beats both keys of the topology file.
+    /// A secret that stands in `<key>`, or in the file that `<key>_file` names. A variable beats
+    /// both keys of the topology file.
     fn secret(&self, key: &str) -> Result<Option<SecretSource>, String> {
         let is_variable = |named: &Option<(String, String)>| named.as_ref().is_some_and(|(_, by)| !by.starts_with('`'));
-        let (mut value, mut file) = (self.named(key), self.named(&format!("{key}_file")));
+        let mut value = self.named(key);
+        let mut file = self.named(&format!("{key}_file"));
         match (is_variable(&value), is_variable(&file)) {
             (true, false) => file = None,
             (false, true) => value = None,
@@ -145,9 +151,12 @@ impl Access<'_> {
     }
 
     fn authentication(&self) -> Result<Authentication, String> {
-        let (user, password) = (self.text("user"), self.secret("password")?);
-        let (token, secret) = (self.secret("token")?, self.secret("oauth_client_secret")?);
-        let (token_url, client_id) = (self.text("oauth_token_url"), self.text("oauth_client_id"));
+        let user = self.text("user");
+        let password = self.secret("password")?;
+        let token = self.secret("token")?;
+        let secret = self.secret("oauth_client_secret")?;
+        let token_url = self.text("oauth_token_url");
+        let client_id = self.text("oauth_client_id");
         let is_oauth = token_url.is_some() || client_id.is_some() || secret.is_some();
         let ways = [
             (user.is_some() || password.is_some(), "`user` and `password`"),

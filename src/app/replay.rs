@@ -1,4 +1,5 @@
-//! `helixstream replay`: processes a record file by the topology's real tasks without a broker. The same input produces the same bytes.
+//! `helixstream replay`: processes a record file by the topology's real tasks without a broker. The
+//! same input produces the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +18,8 @@ use topology_file::Topology as File;
 /// How many records lie between two looks at the progress bar.
 const PROGRESS_RECORDS: u64 = 256;
 
-/// Replays `args.input` into files under `args.output`, one for each sink and one for the dead letters.
+/// Replays `args.input` into files under `args.output`, one for each sink and one for the dead
+/// letters.
 pub fn replay(args: &ReplayArgs, program: &Program) -> Result<(), CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
     let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
@@ -62,7 +64,8 @@ fn fill(batch: &mut RecordBatch, topic: &str, record: &FileRecord) {
     batch.push(origin, record.key.as_deref(), record.value.as_deref(), headers);
 }
 
-/// The files that a replay writes, by topic. Sinks that share a topic share the file that is named after the first of them.
+/// The files that a replay writes, by topic. Sinks that share a topic share the file that is named
+/// after the first of them.
 struct Outputs {
     folder: OutputFolder,
     files: BTreeMap<String, Output>,

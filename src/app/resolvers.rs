@@ -1,5 +1,5 @@
-//! Custom resolvers: the functions that a program registers by name, the scripts that a topology file names, and which of
-//! them decides for which field.
+//! Custom resolvers: the functions that a program registers by name, the scripts that a topology
+//! file names, and which of them decides for which field.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ impl Custom {
         self.with_version(name, "", resolver)
     }
 
-    /// With one more; of two that have one name the later counts. The instances of an application compare what they resolve with, and a
-    /// function cannot be compared: give it another version when it comes to decide otherwise, so that old and new programs never
-    /// resolve side by side.
+    /// With one more; of two that have one name the later counts. The instances of an application
+    /// compare what they resolve with, and a function cannot be compared: give it another version
+    /// when it comes to decide otherwise, so that old and new programs never resolve side by side.
     #[must_use]
     pub fn with_version(mut self, name: &str, version: &str, resolver: impl CustomResolver + 'static) -> Custom {
         self.0.insert(name.to_owned(), Registered { resolver: Arc::new(resolver), version: version.to_owned() });
@@ -73,7 +73,8 @@ pub fn join(file: &File, custom: &Custom) -> Result<Resolver, CommandError> {
                     file.file
                 )));
             }
-            // Its text is checked with the file's: what is wrong by now is the budget that a flag has set.
+            // Its text is checked with the file's: what is wrong by now is the budget that a flag
+            // has set.
             Err(flaw) => {
                 let name = &script.name;
                 return Err(CommandError::Usage(format!(

@@ -1,11 +1,14 @@
-//! Certificates, keys, authorities and passwords of Kafka's clients that are replaced on disk while a command runs.
+//! Certificates, keys, authorities and passwords of Kafka's clients that are replaced on disk while
+//! a command runs.
 //!
-//! A thread looks at the files every [`EVERY`]. A change counts once two checks have found the same content: certificate and key are replaced one after the
-//! other, and a file may be half written. Then a client that is made with the new files tries to connect. Only if the brokers let it in do the others follow;
-//! until then they keep what they have, and a warning says what is wrong.
+//! A thread looks at the files every [`EVERY`]. A change counts once two checks have found the same
+//! content: certificate and key are replaced one after the other, and a file may be half written.
+//! Then a client that is made with the new files tries to connect. Only if the brokers let it in do
+//! the others follow; until then they keep what they have, and a warning says what is wrong.
 //!
-//! A changed password is given to the live clients, which use it from their next connection on. Everything else librdkafka reads only when a client is made, so
-//! it takes new clients: see [`streams_kafka::renewal`].
+//! A changed password is given to the live clients, which use it from their next connection on.
+//! Everything else librdkafka reads only when a client is made, so it takes new clients: see
+//! [`streams_kafka::renewal`].
 
 use std::fs;
 use std::io;
@@ -139,7 +142,8 @@ impl FileWatch {
     fn take_over(&self, paths: &[PathBuf]) -> std::result::Result<(), CommandError> {
         let settings = (self.read)()?;
         wait_for_brokers(&settings, CONTACT)?;
-        let (given, password) = (replace_password(&settings)?, settings.pass_through.password_file());
+        let given = replace_password(&settings)?;
+        let password = settings.pass_through.password_file();
         self.current.set(settings.clone());
         if given > 0 && paths.iter().all(|path| password.as_ref() == Some(path)) {
             tracing::info!(
@@ -175,8 +179,8 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Makes a client of `owner`; where a file that it is made of cannot be used just now, again every second, until it can or `is_stopping` says so (`None`). Logged at
-/// first and once a minute.
+/// Makes a client of `owner`; where a file that it is made of cannot be used just now, again every
+/// second, until it can or `is_stopping` says so (`None`). Logged at first and once a minute.
 ///
 /// # Errors
 /// As the making has it, but for [`Error::Retry`].
@@ -235,7 +239,8 @@ struct WatchedFiles {
 }
 
 impl WatchedFiles {
-    /// Of those that can be read: of another one no client was made (`ssl.ca.location=probe` names no file).
+    /// Of those that can be read: of another one no client was made (`ssl.ca.location=probe` names
+    /// no file).
     fn new(paths: Vec<PathBuf>) -> WatchedFiles {
         let readable = paths.into_iter().filter_map(|path| digest(&path).ok().map(|found| (path, found)));
         let (paths, in_use) = readable.unzip();

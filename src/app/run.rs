@@ -1,5 +1,6 @@
-//! `helixstream run`: start, watch, shut down. Stream threads block in librdkafka and so are threads of the system; the
-//! mirror and HTTP have threads of their own, and this one waits for a signal or a failure.
+//! `helixstream run`: start, watch, shut down. Stream threads block in librdkafka and so are
+//! threads of the system; the mirror and HTTP have threads of their own, and this one waits for a
+//! signal or a failure.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -43,12 +44,14 @@ use streams_rocksdb::{RocksStores, StoreMemory};
 use topology_file::Topology as File;
 use topology_file::keys::STATE_ACCESS;
 
-/// From the signal to the end of all stream threads, at most; the engine leaves its group well within it.
+/// From the signal to the end of all stream threads, at most; the engine leaves its group well
+/// within it.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
-/// How long a thread waits before it makes a new consumer in place of one that has failed for good: twice as long each time, up to the second of these. Two
-/// processes with one instance id, which must not be, fence each other again and again.
+/// How long a thread waits before it makes a new consumer in place of one that has failed for good:
+/// twice as long each time, up to the second of these. Two processes with one instance id, which
+/// must not be, fence each other again and again.
 const CONSUMER_WAIT: Duration = Duration::from_secs(1);
 const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(60);
 /// A consumer that has lived so long was not fenced by such a process.
@@ -112,7 +115,8 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
     let workers = Arc::new(Workers::start(WORKERS).map_err(|e| no_thread("the threads that restore tasks", &e))?);
     let started = start(&plan, &kafka, &slot, memory, (workers.clone(), observer), &signalled)?;
     let Some((instance, clients)) = started else { return Ok(()) };
-    // A topology that processes nothing, since it was refused or no broker answered, is not that of the slot's last run.
+    // A topology that processes nothing, since it was refused or no broker answered, is not that of
+    // the slot's last run.
     kept.keep(&slot)?;
     let current = CurrentSettings::new(kafka);
     let mirrors = mirror_sinks.map(|sinks| Mirrors::start(sinks, &current)).transpose()?;
@@ -162,7 +166,9 @@ fn join_all(
 
 /// Reads how the instance reaches Kafka, as often as it is asked.
 fn settings_reader(args: &RunArgs, plan: &RunPlan, slot: &InstanceDir, memory: Memory) -> ReadSettings {
-    let (args, file, digest) = (args.kafka.clone(), plan.file.clone(), plan.digest.clone());
+    let args = args.kafka.clone();
+    let file = plan.file.clone();
+    let digest = plan.digest.clone();
     let instance_id = slot.instance_id.clone();
     Box::new(move || {
         let settings = kafka::settings(&args, Some(&file), &instance_id, memory)?;
@@ -170,7 +176,8 @@ fn settings_reader(args: &RunArgs, plan: &RunPlan, slot: &InstanceDir, memory: M
     })
 }
 
-/// Watches the files that Kafka's clients are made of. When they change, the threads get new clients, each after its next commit.
+/// Watches the files that Kafka's clients are made of. When they change, the threads get new
+/// clients, each after its next commit.
 fn watch_files(
     watched: Watched,
     current: &CurrentSettings,
@@ -223,7 +230,8 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
             )));
         }
     };
-    let (mirror_codec, accepted_change) = (codecs.mirror, args.accept_topology_change.clone());
+    let mirror_codec = codecs.mirror;
+    let accepted_change = args.accept_topology_change.clone();
     let earliest_available = settings::variable_list("HELIXSTREAM_FROM_EARLIEST_AVAILABLE").into_iter();
     let earliest_available = earliest_available.chain(args.from_earliest_available.iter().cloned()).collect();
     Ok(RunPlan {
@@ -240,7 +248,8 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     })
 }
 
-/// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was started yet.
+/// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was
+/// started yet.
 fn start(
     plan: &RunPlan,
     kafka: &KafkaSettings,
@@ -275,7 +284,8 @@ fn start(
     };
     let stores = Arc::new(RocksStores::new(&slot.tasks, &stores)?);
     let clients = SharedClients::new(kafka, plan.file.graph.stores.iter().any(|store| store.standby > 0))?;
-    let (patience, threads) = (runtime.broker_timeout, plan.threads);
+    let patience = runtime.broker_timeout;
+    let threads = plan.threads;
     let purposes = if plan.database.is_some() { &[Purpose::Run, Purpose::Mirror][..] } else { &[Purpose::Run] };
     let needs = rights::needs_of(&plan.file, purposes);
     let kafka = kafka.clone();
@@ -295,7 +305,8 @@ fn start(
     })
 }
 
-/// Makes the instance; what is transient (a topic just made, a broker that is busy) is tried again for a while.
+/// Makes the instance; what is transient (a topic just made, a broker that is busy) is tried again
+/// for a while.
 fn prepare(
     engine: &Topology,
     config: &RuntimeConfig,
@@ -401,12 +412,15 @@ fn no_thread(which: &str, error: &std::io::Error) -> anyhow::Error {
     anyhow!("the operating system did not start {which}: {error} [HS0008]")
 }
 
-/// A stream thread for as long as the instance runs: one after the other, each with clients of its own, where the clients are renewed or a consumer has failed
-/// for good.
+/// A stream thread for as long as the instance runs: one after the other, each with clients of its
+/// own, where the clients are renewed or a consumer has failed for good.
 fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize) -> anyhow::Result<()> {
-    let (name, mut wait, mut is_first) = (format!("stream thread {index}"), CONSUMER_WAIT, true);
+    let name = format!("stream thread {index}");
+    let mut wait = CONSUMER_WAIT;
+    let mut is_first = true;
     while !instance.is_stopping() {
-        let (renewal, settings) = (instance.renewals(), kafka.get());
+        let renewal = instance.renewals();
+        let settings = kafka.get();
         let made = once_made(&name, || instance.is_stopping(), || group_consumer(&settings, index));
         let Some((membership, fetching)) = made? else { break };
         if !is_first {
@@ -421,7 +435,8 @@ fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize
             producers: Box::new(TransactionalProducers::new(&settings, index).replaced_when(is_outdated)),
             renewal,
         };
-        let (mut thread, started) = (StreamThread::new(instance, index, ports), Instant::now());
+        let mut thread = StreamThread::new(instance, index, ports);
+        let started = Instant::now();
         thread.run().with_context(|| name.clone())?;
         if !thread.has_lost_consumer() {
             continue;

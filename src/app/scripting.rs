@@ -1,5 +1,5 @@
-//! Rhai behind the configuration's [`Scripting`]: so that problems of expressions and scripts are reported together with all others
-//! in a topology file.
+//! Rhai behind the configuration's [`Scripting`]: so that problems of expressions and scripts are
+//! reported together with all others in a topology file.
 
 use std::sync::Arc;
 

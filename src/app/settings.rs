@@ -1,4 +1,5 @@
-//! Settings from the topology file, variables and flags: a flag beats a variable, which beats the file.
+//! Settings from the topology file, variables and flags: a flag beats a variable, which beats the
+//! file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -47,13 +48,15 @@ pub fn reading<'r>(
 
 /// Reads and checks a topology file, but for the files of its scripts.
 pub fn read(path: &Path, program: &Program) -> Result<Topology, CommandError> {
-    let (file, text) = (path.display().to_string(), text(path)?);
+    let file = path.display().to_string();
+    let text = text(path)?;
     reading(program, &Rhai { reads_files: false }, None).read(&file, &text).map_err(CommandError::Topology)
 }
 
 /// Reads and checks a topology file, the files of its scripts too.
 pub fn read_whole(path: &Path, program: &Program) -> Result<Topology, CommandError> {
-    let (file, text) = (path.display().to_string(), text(path)?);
+    let file = path.display().to_string();
+    let text = text(path)?;
     reading(program, &Rhai { reads_files: true }, None).read(&file, &text).map_err(CommandError::Topology)
 }
 
@@ -73,8 +76,8 @@ pub fn variable_list(name: &str) -> Vec<String> {
     let text = std::env::var(name).unwrap_or_default();
     text.split([';', '\n']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
 }
-/// Warns that a flag puts a secret on the command line, once for each flag: settings are joined more than once in a run. `instead` is
-/// what takes the secret from a file.
+/// Warns that a flag puts a secret on the command line, once for each flag: settings are joined
+/// more than once in a run. `instead` is what takes the secret from a file.
 pub fn warn_of_command_line(flag: &str, instead: &str) {
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(flag.to_owned()) {

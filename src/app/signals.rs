@@ -1,4 +1,5 @@
-//! Shared parts of commands that run until a signal: the signal itself, and work that it may cut short.
+//! Shared parts of commands that run until a signal: the signal itself, and work that it may cut
+//! short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,8 @@ pub fn watch_signals() -> Result<Arc<AtomicBool>, CommandError> {
     Ok(signalled)
 }
 
-/// Does what may take long on a thread of its own. `None` when a signal came first: the process is about to end.
+/// Does what may take long on a thread of its own. `None` when a signal came first: the process is
+/// about to end.
 pub fn unless_signalled<T: Send + 'static>(
     signalled: &AtomicBool,
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,

@@ -53,8 +53,9 @@ impl KeptSettings {
     }
 }
 
-/// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have no place beside the state. Variables are filled in,
-/// since the state was resolved with what they were, and so are the texts of scripts.
+/// The file without what says how to reach Kafka, Postgres and the schema registry: passwords have
+/// no place beside the state. Variables are filled in, since the state was resolved with what they
+/// were, and so are the texts of scripts.
 fn without_connections(file: &str, text: &str, scripts: &[Script]) -> Result<String, CommandError> {
     let mut table = topology_file::filled(file, text).map_err(CommandError::Topology)?;
     table.remove("run");
@@ -165,11 +166,13 @@ impl Found {
     }
 }
 
-/// Every store of memories, by task; where two slots have one of the same task (it has moved), the one further on.
+/// Every store of memories, by task; where two slots have one of the same task (it has moved), the
+/// one further on.
 fn open_all(target: &StateTarget, program: &Program) -> Result<Found, CommandError> {
     let mut in_memory = BTreeSet::new();
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
-    // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach an open database.
+    // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach
+    // an open database.
     let slots = InstanceDir::read_all(&target.state_dir)?;
     for slot in &slots {
         let file = std::sync::Arc::new(topology_of(slot, target, program)?);
@@ -205,7 +208,8 @@ fn open_all(target: &StateTarget, program: &Program) -> Result<Found, CommandErr
     Ok(Found { open: found.into_values().collect(), in_memory })
 }
 
-/// The topology that is asked for, else the one that the slot's last run kept, else the memory topology.
+/// The topology that is asked for, else the one that the slot's last run kept, else the memory
+/// topology.
 fn topology_of(slot: &InstanceDir, target: &StateTarget, program: &Program) -> Result<File, CommandError> {
     let mut file = match (&target.topology, slot.read_text(KEPT_TOPOLOGY)?) {
         (Some(path), _) => settings::read_whole(path, program)?,
@@ -240,7 +244,8 @@ mod tests {
         let kept = without_connections("t", &text, &[]).unwrap();
         assert!(text.contains("geheim") && !kept.contains("geheim"), "{kept}");
         let file = |text| topology_file::parse("t", text, &Program::default().operators).unwrap();
-        let (kept, whole) = (file(&kept), file(MEMORY_TOPOLOGY));
+        let kept = file(&kept);
+        let whole = file(MEMORY_TOPOLOGY);
         assert_eq!(kept.values.resolver, whole.values.resolver);
         let names = |f: &File| f.graph.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&kept), names(&whole));

@@ -1,5 +1,5 @@
-//! Keeps `run` from leaving state behind without permission: the topology of the last run in this slot is compared with the
-//! topology of now.
+//! Keeps `run` from leaving state behind without permission: the topology of the last run in this
+//! slot is compared with the topology of now.
 
 use anyhow::anyhow;
 
@@ -10,7 +10,8 @@ use crate::edges::state_dir::InstanceDir;
 use topology_file::Topology as File;
 use topology_file::variables::Variables;
 
-/// Refuses a topology with which the state of a store would not go on, unless that is accepted for this store.
+/// Refuses a topology with which the state of a store would not go on, unless that is accepted for
+/// this store.
 pub fn refuse_lost_state(
     slot: &InstanceDir,
     file: &File,

@@ -1,4 +1,5 @@
-//! `helixstream topics`: creates or checks the topics of a topology. `run` creates internal topics only; this command creates all.
+//! `helixstream topics`: creates or checks the topics of a topology. `run` creates internal topics
+//! only; this command creates all.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

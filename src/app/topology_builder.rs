@@ -1,4 +1,5 @@
-//! Builds the engine's topology from a topology file: nodes by name, processors by `app::operators`.
+//! Builds the engine's topology from a topology file: nodes by name, processors by
+//! `app::operators`.
 
 use std::sync::Arc;
 

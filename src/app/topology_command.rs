@@ -24,7 +24,8 @@ pub fn topology(action: &TopologyAction, program: &Program) -> Result<(), Comman
 }
 
 fn check(path: &Path, program: &Program) -> Result<(), CommandError> {
-    let (name, text) = (path.display().to_string(), settings::text(path)?);
+    let name = path.display().to_string();
+    let text = settings::text(path)?;
     let names = program.resolvers.names();
     let file = settings::reading(program, &Rhai { reads_files: true }, Some(&names)).read(&name, &text);
     let file = file.map_err(CommandError::Topology)?;
@@ -50,7 +51,8 @@ fn describe(path: &Path, format: DescribeFormat, program: &Program) -> Result<()
 
 fn compare(old: &Path, new: &Path, program: &Program) -> Result<(), CommandError> {
     let shape = |path: &Path| TopologyDescription::of(&settings::read(path, program)?);
-    let (old, new) = (shape(old)?, shape(new)?);
+    let old = shape(old)?;
+    let new = shape(new)?;
     let diff = diff::compare(&old, &new);
     diff.lines.iter().for_each(|(word, text)| println!("{word:<8} {text}"));
     let lost: Vec<&str> = diff.losses.iter().map(|loss| loss.store.as_str()).collect();

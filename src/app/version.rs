@@ -1,5 +1,5 @@
-//! Text of `helixstream --version`: the versions of the libraries that an operator asks for when something is wrong with them,
-//! as they are in this process, and what they were built with.
+//! Text of `helixstream --version`: the versions of the libraries that an operator asks for when
+//! something is wrong with them, as they are in this process, and what they were built with.
 
 use std::sync::OnceLock;
 

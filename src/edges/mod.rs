@@ -1,4 +1,5 @@
-//! Thin edges, one technology each. They never import each other. Those with a library behind them are members of the workspace.
+//! Thin edges, one technology each. They never import each other. Those with a library behind them
+//! are members of the workspace.
 
 pub mod cli;
 pub mod clock;

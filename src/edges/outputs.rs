@@ -1,5 +1,6 @@
-//! A folder that one run at a time fills with files. Its files are written under hidden names and get their own all together at the
-//! end, so that a run that fails leaves what was there, and never some of its files beside those of another run.
+//! A folder that one run at a time fills with files. Its files are written under hidden names and
+//! get their own all together at the end, so that a run that fails leaves what was there, and never
+//! some of its files beside those of another run.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -80,7 +81,8 @@ impl OutputFolder {
     /// A file cannot be named or removed.
     pub fn publish(self) -> Result<(), OutputError> {
         let before = self.listed();
-        // Listed before they are there: where this run is killed in between, the next one takes all of them away.
+        // Listed before they are there: where this run is killed in between, the next one takes all
+        // of them away.
         self.list(&before.union(&self.names).cloned().collect())?;
         for name in before.union(&self.names) {
             let path = self.dir.join(name);
@@ -123,7 +125,8 @@ impl OutputFolder {
 
 impl Drop for OutputFolder {
     fn drop(&mut self) {
-        // What is published has no such files any more; the next run removes what cannot be removed here.
+        // What is published has no such files any more; the next run removes what cannot be removed
+        // here.
         for name in &self.names {
             let _ = fs::remove_file(self.part_of(name));
         }

@@ -1,7 +1,7 @@
 //! Record files: Kafka records as text, one JSON object a line, nothing decoded but base64.
 //!
-//! `{"partition":p,"offset":o,"timestamp_ms":t,"key_b64":"…","value_b64":"…","headers":[["name","base64"],…]}`, where key,
-//! value and a header's value may be null.
+//! `{"partition":p,"offset":o,"timestamp_ms":t,"key_b64":"…","value_b64":"…","headers":[["name","base64"],…]}`,
+//! where key, value and a header's value may be null.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -2,12 +2,13 @@
 //! [`InstanceDir`]) by a file lock, so that two instances never share state and a restarted one
 //! finds its own again (docs/exactly-once.md, "Slots").
 //!
-//! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside), `instance` (a random id, written
-//! once), `application` (whose state it is), texts that the application keeps there, and the tasks' databases under `tasks/`.
+//! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside),
+//! `instance` (a random id, written once), `application` (whose state it is), texts that the
+//! application keeps there, and the tasks' databases under `tasks/`.
 //!
-//! State holds what the records hold, so folders that are made here are for this user alone (0700, files 0600) unless a setting says
-//! otherwise. That is done by the process's umask, since RocksDB makes its files by it and by nothing else. Folders that are there already
-//! keep their modes.
+//! State holds what the records hold, so folders that are made here are for this user alone (0700,
+//! files 0600) unless a setting says otherwise. That is done by the process's umask, since RocksDB
+//! makes its files by it and by nothing else. Folders that are there already keep their modes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -90,7 +91,8 @@ pub enum StateAccess {
     Owner,
     /// The group may read: 0750 and 0640. Enough to read the state of a stopped instance.
     GroupRead,
-    /// The group may write as well: 0770 and 0660, for volumes that instances of different users share.
+    /// The group may write as well: 0770 and 0660, for volumes that instances of different users
+    /// share.
     GroupWrite,
 }
 
@@ -105,10 +107,12 @@ impl StateAccess {
         rustix::process::umask(kept_away);
     }
 
-    /// Warns where somebody else could change the state: by the mode of a folder, or because it is another user's.
+    /// Warns where somebody else could change the state: by the mode of a folder, or because it is
+    /// another user's.
     fn warn_of_others(self, dir: &Path) -> Result<(), StateDirError> {
         let data = fs::metadata(dir).map_err(failed("look at the folder", dir))?;
-        let (mode, owner) = (data.mode() & 0o7777, data.uid());
+        let mode = data.mode() & 0o7777;
+        let owner = data.uid();
         let ours = rustix::process::geteuid().as_raw();
         let who = if mode & 0o002 != 0 {
             "every user".to_owned()
@@ -216,7 +220,8 @@ impl InstanceDir {
         read(&self.dir.join(name))
     }
 
-    /// The slots of a state folder, to be read: each held by this process meanwhile, without a change to it.
+    /// The slots of a state folder, to be read: each held by this process meanwhile, without a
+    /// change to it.
     ///
     /// # Errors
     /// A slot is held by a running instance, or files fail.
@@ -241,8 +246,8 @@ impl InstanceDir {
     }
 }
 
-/// The lock of a slot's folder; `None` when another process holds it. Whoever may only read the folder may hold the lock all the same, to
-/// read the state meanwhile.
+/// The lock of a slot's folder; `None` when another process holds it. Whoever may only read the
+/// folder may hold the lock all the same, to read the state meanwhile.
 fn try_lock(dir: &Path) -> Result<Option<File>, StateDirError> {
     let path = dir.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -286,7 +291,8 @@ fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String,
 
 /// Writes by rename, so that a kill leaves the file as it was or whole.
 fn write_whole(dir: &Path, name: &str, text: &str) -> Result<(), StateDirError> {
-    let (path, draft) = (dir.join(name), dir.join(format!("{name}.new")));
+    let path = dir.join(name);
+    let draft = dir.join(format!("{name}.new"));
     let mut file = File::create(&draft).map_err(failed("make", &draft))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write", &draft))?;
     fs::rename(&draft, &path).map_err(failed("rename to", &path))?;

@@ -30,8 +30,8 @@ where
     started.map_err(|e| format!("cannot start logging: {e} [HS9000]"))
 }
 
-/// Modules that became crates after version 0.1, and the targets that the log lines of these crates have. A module that
-/// became two crates is there twice.
+/// Modules that became crates after version 0.1, and the targets that the log lines of these crates
+/// have. A module that became two crates is there twice.
 const MOVED: &[(&str, &str)] = &[
     ("helixstream::config", "helixstream_topology_file"),
     ("helixstream::domain", "helixstream_memory"),
@@ -48,7 +48,8 @@ const MOVED: &[(&str, &str)] = &[
     ("helixstream::streams", "helixstream_streams"),
 ];
 
-/// A filter whose directives for former modules name the crates that these became, so that filters of version 0.1 go on working.
+/// A filter whose directives for former modules name the crates that these became, so that filters
+/// of version 0.1 go on working.
 fn with_crates(filter: &str) -> String {
     filter.split(',').map(with_crate).collect::<Vec<_>>().join(",")
 }
@@ -68,8 +69,9 @@ fn with_crate(directive: &str) -> String {
     edges.fold(directive.to_owned(), |all, (_, now)| format!("{all},{now}{level}"))
 }
 
-/// Writes log lines so that foreign text in them, such as an id or the words of a server, stays text: tracing writes out ESC in
-/// values and leaves line ends and characters that turn the direction of writing.
+/// Writes log lines so that foreign text in them, such as an id or the words of a server, stays
+/// text: tracing writes out ESC in values and leaves line ends and characters that turn the
+/// direction of writing.
 struct Shown<W> {
     inner: W,
     json: bool,

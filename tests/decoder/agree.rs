@@ -1,5 +1,6 @@
-//! The decoder against the naive model, which shares no code with it: the same verdict, the same event, and equal digests
-//! where, and only where, the model says that two records carry the same event.
+//! The decoder against the naive model, which shares no code with it: the same verdict, the same
+//! event, and equal digests where, and only where, the model says that two records carry the same
+//! event.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Values at the limit of 8 MiB, made to be as costly as they can be: memory stays a small multiple of the input.
+//! Values at the limit of 8 MiB, made to be as costly as they can be: memory stays a small multiple
+//! of the input.
 
 use memory::event::{BadInput, Class, Event, Limits, decode};
 
@@ -6,7 +7,8 @@ use testkit::peak_of;
 
 const LIMIT: usize = 8 << 20;
 
-/// An event of nearly 8 MiB: `repeated` as often as fits between `open` and `close`, `#` replaced by a number that counts up.
+/// An event of nearly 8 MiB: `repeated` as often as fits between `open` and `close`, `#` replaced
+/// by a number that counts up.
 fn filled(open: &str, repeated: &str, close: &str) -> String {
     let mut value = String::with_capacity(LIMIT);
     value.push_str(r#"{"event_id":"e","event_type":"memory.updated","memory_id":"m","#);

@@ -1,5 +1,6 @@
-//! Hostile values by seed: changed samples, made-up events, nests, bare bytes. No panic, no overflow of the stack, memory
-//! within a multiple of the input; and what is accepted is the same event however it is spelled.
+//! Hostile values by seed: changed samples, made-up events, nests, bare bytes. No panic, no
+//! overflow of the stack, memory within a multiple of the input; and what is accepted is the same
+//! event however it is spelled.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -205,7 +206,8 @@ fn hostile_values_do_no_harm() {
             }
         }
     }
-    // The cases reach what they should: both verdicts, and every class that a value of this size can have.
+    // The cases reach what they should: both verdicts, and every class that a value of this size
+    // can have.
     assert!(accepted > CASES / 10, "{accepted} accepted");
     for class in [
         Class::EmptyValue,
@@ -222,7 +224,8 @@ fn hostile_values_do_no_harm() {
     }
 }
 
-/// The internal form comes from our own log alone, but a damaged disk must end in an error too, not in a panic.
+/// The internal form comes from our own log alone, but a damaged disk must end in an error too, not
+/// in a panic.
 #[test]
 fn a_damaged_internal_event_is_an_error_or_another_event() {
     let source = wire::Source { topic: "t", partition: 3, offset: -1 };

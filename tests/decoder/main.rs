@@ -1,4 +1,5 @@
-//! The decoder against what comes in from outside: the samples that HelixAgent's own nodes wrote, and what nobody sane would.
+//! The decoder against what comes in from outside: the samples that HelixAgent's own nodes wrote,
+//! and what nobody sane would.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

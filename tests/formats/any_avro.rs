@@ -1,4 +1,5 @@
-//! Generic operators read Avro of any schema by that of its writer, and an event as the event that it is.
+//! Generic operators read Avro of any schema by that of its writer, and an event as the event that
+//! it is.
 
 use crate::drive::{Out, event, run_all, run_with, samples, shipped, topology};
 use crate::to_avro::{self, framed};

@@ -1,4 +1,5 @@
-//! Avro in and out, by a real registry: an event says the same in Avro as in JSON, and an output is read back as it was.
+//! Avro in and out, by a real registry: an event says the same in Avro as in JSON, and an output is
+//! read back as it was.
 
 use crate::drive::{Out, event, run_with, samples, shipped, topology};
 use crate::to_avro::{self, framed};
@@ -141,7 +142,8 @@ fn a_recursive_schema_is_refused_and_references_are_followed() {
     );
 }
 
-/// Everything of a stream's outputs in Avro is what they are in JSON, read back with apache-avro alone.
+/// Everything of a stream's outputs in Avro is what they are in JSON, read back with apache-avro
+/// alone.
 #[test]
 fn outputs_in_avro_are_read_back_as_they_were() {
     let registry = Registry::shared();
@@ -184,7 +186,8 @@ fn outputs_in_avro_are_read_back_as_they_were() {
     assert!(count > 1000, "{count}");
 }
 
-/// The memory topology with sinks in Avro; user snapshots on a topic of their own, since a subject has one schema.
+/// The memory topology with sinks in Avro; user snapshots on a topic of their own, since a subject
+/// has one schema.
 pub fn avro_toml(registry: &str) -> String {
     let text = std::fs::read_to_string(testkit::repo_path("topologies/memory.toml")).unwrap();
     let text = text.replace("from = [\"resolve.snapshots\"]", "from = [\"resolve.snapshots\"]\nformat = \"avro\"");

@@ -1,5 +1,6 @@
-//! What stands before a registry in a company's network: a small HTTP server that decides about each request by itself or hands it
-//! on to the real registry, over TLS or without. It also answers as Confluent's registry does, which cannot be had from Maven Central.
+//! What stands before a registry in a company's network: a small HTTP server that decides about
+//! each request by itself or hands it on to the real registry, over TLS or without. It also answers
+//! as Confluent's registry does, which cannot be had from Maven Central.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -54,7 +55,8 @@ impl Front {
         Front::start_with(None, Arc::new(rule))
     }
 
-    /// Over TLS, with `localhost.pem` of the folder; with `ca.pem` as the authority of clients where they are `verified`.
+    /// Over TLS, with `localhost.pem` of the folder; with `ca.pem` as the authority of clients
+    /// where they are `verified`.
     pub fn start_tls(dir: &Path, verified: bool, rule: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Front {
         Front::start_with(Some(Arc::new(tls(dir, verified))), Arc::new(rule))
     }

@@ -1,7 +1,9 @@
-//! How HelixAgent's nodes read a record, written from what their Go code insists on and apart from our encoder: encoding/json
-//! into their structs, which refuses a record whole for one member of a wrong type, and then what applies an event.
+//! How HelixAgent's nodes read a record, written from what their Go code insists on and apart from
+//! our encoder: encoding/json into their structs, which refuses a record whole for one member of a
+//! wrong type, and then what applies an event.
 //!
-//! Go matches a member by its name without regard to case, takes null as nothing, and passes over what it does not know.
+//! Go matches a member by its name without regard to case, takes null as nothing, and passes over
+//! what it does not know.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -196,7 +198,8 @@ pub fn report(bytes: &[u8]) -> Read<Map<String, Value>> {
     Ok(all)
 }
 
-/// Reads a memory snapshot, whose clock is an object and whose relationships name their ends otherwise than events do.
+/// Reads a memory snapshot, whose clock is an object and whose relationships name their ends
+/// otherwise than events do.
 pub fn snapshot(bytes: &[u8]) -> Read<Map<String, Value>> {
     let all = parse(bytes)?;
     ["snapshot_id", "node_id", "user_id"].iter().try_for_each(|name| text(&all, name).map(drop))?;

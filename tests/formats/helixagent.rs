@@ -1,5 +1,5 @@
-//! Everything that `topologies/helixagent.toml` emits is read and applied by the nodes' rules, and says what the same record
-//! of `memory.toml` says.
+//! Everything that `topologies/helixagent.toml` emits is read and applied by the nodes' rules, and
+//! says what the same record of `memory.toml` says.
 
 use crate::drive::{Out, run, samples, shipped};
 use crate::go::{self, Applied};
@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 const NODE: &str = "helixstream-nodes";
 
-/// Holds every output of records against the JSON one; how many there were, of memories, conflicts and users.
+/// Holds every output of records against the JSON one; how many there were, of memories, conflicts
+/// and users.
 #[track_caller]
 fn hold(records: &[reference_model::Record], pairs: &[String], schemas: &Schemas) -> [usize; 3] {
     let plain = run(&shipped("memory.toml", &[&[], pairs].concat()), records);
@@ -141,7 +142,8 @@ fn conflict(said: &Map<String, Value>, out: &Out) {
     let content = said.get("fields").and_then(|f| f.as_array()?.iter().find(|f| f["path"] == "content").cloned());
     for (version, id) in [("local_version", "local_event_id"), ("remote_version", "remote_event_id")] {
         let all = content.as_ref().and_then(|content| content["contenders"].as_array()).cloned().unwrap_or_default();
-        // Events of one id are told apart by their times; a record is detected at that of the remote one.
+        // Events of one id are told apart by their times; a record is detected at that of the
+        // remote one.
         let is_remote = |c: &&Value| c["event_id"] == said["remote_event_id"] && c["timestamp"] == said["detected_at"];
         let of: Vec<&Value> = match version {
             "remote_version" => all.iter().filter(is_remote).collect(),

@@ -1,4 +1,5 @@
-//! `topologies/helixagent.toml` on a real broker: what its topics get is what `replay` says, and nodes can apply it.
+//! `topologies/helixagent.toml` on a real broker: what its topics get is what `replay` says, and
+//! nodes can apply it.
 
 use crate::go;
 use crate::support::Helix;

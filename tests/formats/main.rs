@@ -1,4 +1,5 @@
-//! The formats of sources and sinks: what HelixAgent's Go nodes can read, held by their rules; Avro by a real schema registry.
+//! The formats of sources and sinks: what HelixAgent's Go nodes can read, held by their rules; Avro
+//! by a real schema registry.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

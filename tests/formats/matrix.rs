@@ -1,4 +1,5 @@
-//! All versions of our Avro schemas against each other and against the next one to come: what one wrote, another reads.
+//! All versions of our Avro schemas against each other and against the next one to come: what one
+//! wrote, another reads.
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -94,8 +95,8 @@ fn a_file_of_each_version_is_kept_and_every_field_is_documented() {
     VERSIONS.iter().for_each(|v| documented(&serde_json::from_str(v.text).unwrap()));
 }
 
-/// A version gives no field another name. An alias would not help: apache-avro's readers do not look for fields by it, and readers
-/// of an older version know none.
+/// A version gives no field another name. An alias would not help: apache-avro's readers do not
+/// look for fields by it, and readers of an older version know none.
 #[test]
 fn no_field_of_ours_was_renamed() {
     fn aliases(schema: &Schema) -> usize {

@@ -1,4 +1,5 @@
-//! The mirror beside a registry that is down, that does not know an id, and that nobody has named yet.
+//! The mirror beside a registry that is down, that does not know an id, and that nobody has named
+//! yet.
 
 use crate::avro::{avro_toml, newest};
 use crate::rows::COLUMNS;
@@ -20,7 +21,8 @@ fn event(partition: i32, node: &str) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
-/// Bare JSON on each partition, with Avro between on the odd ones, and one record of a schema that nobody has.
+/// Bare JSON on each partition, with Avro between on the odd ones, and one record of a schema that
+/// nobody has.
 fn log(id: u32) -> Vec<Record> {
     let schema = Schema::parse_str(newest("event")).unwrap();
     let avro = |json: &[u8]| framed(id, &to_avro::event(&schema, Some(json)).unwrap());

@@ -1,4 +1,5 @@
-//! A registry that is down: the tasks that need it rest, others go on, nothing is dead-lettered, and all is there once it is back.
+//! A registry that is down: the tasks that need it rest, others go on, nothing is dead-lettered,
+//! and all is there once it is back.
 
 use crate::support::Helix;
 use crate::to_avro::{self, framed};

@@ -1,4 +1,5 @@
-//! Writers whose schemas refer to types of other subjects, and whose fields carry logical types: by the real registry.
+//! Writers whose schemas refer to types of other subjects, and whose fields carry logical types: by
+//! the real registry.
 
 use crate::avro::{codec, newest};
 use crate::to_avro::{self, framed};
@@ -39,8 +40,8 @@ fn body() -> Vec<u8> {
 fn types_of_other_subjects_are_read_whether_the_field_is_ours_or_not() {
     let (registry, subject) = (Registry::shared(), unique("refers"));
     let (mut main, at) = (event_schema(), |name: &str| format!("{subject}-{name}"));
-    // Our own `Entity` and `Relationship` stand in subjects of their own, and beside them a type that we know nothing of, which
-    // refers to a third one.
+    // Our own `Entity` and `Relationship` stand in subjects of their own, and beside them a type
+    // that we know nothing of, which refers to a third one.
     for name in ["entities", "relationships"] {
         let items = &mut field(&mut main, name)["type"][1]["items"];
         let full = format!("helixstream.{}", items["name"].as_str().unwrap());

@@ -1,4 +1,5 @@
-//! The mirror's rows of events and outputs are the same whatever they were written in, and so is what SQL rebuilds of them.
+//! The mirror's rows of events and outputs are the same whatever they were written in, and so is
+//! what SQL rebuilds of them.
 
 use crate::avro::{avro_toml, codec, newest};
 use crate::drive::{Out, run_with, samples, shipped, topology};
@@ -49,7 +50,8 @@ fn log() -> Vec<reference_model::Record> {
     records
 }
 
-/// The same events in another encoding each, where they can be said in it: bare, enveloped, Avro, from the `first` on in turn.
+/// The same events in another encoding each, where they can be said in it: bare, enveloped, Avro,
+/// from the `first` on in turn.
 fn encoded(
     records: &[reference_model::Record],
     first: usize,
@@ -192,7 +194,8 @@ fn an_output_has_the_same_row_in_json_and_in_avro() {
             found.push(query(&url, sql));
         }
         assert!(found[0].len() > 50, "{topic}: {}", found[0].len());
-        // A number that Avro has as a double may be an integer in JSON, which may be above what a double counts to.
+        // A number that Avro has as a double may be an integer in JSON, which may be above what a
+        // double counts to.
         let (above, counted) = ("9007199254740993", "9007199254740992");
         found.iter_mut().flatten().flatten().for_each(|cell| *cell = cell.replace(above, counted));
         let same = |json: &str, avro: &str| match (serde_json::from_str(json), serde_json::from_str(avro)) {

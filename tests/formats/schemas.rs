@@ -1,4 +1,5 @@
-//! The JSON Schemas of what goes to HelixAgent's nodes: every output of these tests is held against them.
+//! The JSON Schemas of what goes to HelixAgent's nodes: every output of these tests is held against
+//! them.
 
 use crate::drive::Out;
 use crate::go;

@@ -1,5 +1,6 @@
-//! A registry that asks who we are: basic and bearer authentication, OAuth client credentials, TLS both ways; one clear message for
-//! each refusal; and several addresses of one registry, of which some do not answer. The real registry stands behind each front.
+//! A registry that asks who we are: basic and bearer authentication, OAuth client credentials, TLS
+//! both ways; one clear message for each refusal; and several addresses of one registry, of which
+//! some do not answer. The real registry stands behind each front.
 
 use crate::avro::newest;
 use crate::front::{Front, Reply, Request, error};
@@ -17,7 +18,8 @@ use streams::ports::{Codec, CodecError};
 use testkit::process::temp_dir;
 use testkit::{Registry, unique, wait_for};
 
-/// A value that can be read by whom the registry serves, of a schema that nobody has asked for before.
+/// A value that can be read by whom the registry serves, of a schema that nobody has asked for
+/// before.
 fn value() -> Vec<u8> {
     let subject = unique("secured");
     let schema = newest("event").replacen("An event of topic", &subject, 1);
@@ -123,7 +125,8 @@ fn whom_the_registry_knows_and_denies_is_told_what_to_ask_for() {
     assert!(why.contains("write the subjects of our outputs unless `schemas = \"look_up\"`"), "{why}");
 }
 
-/// An issuer whose tokens live so many seconds, to one client alone, and a registry that takes the newest token alone.
+/// An issuer whose tokens live so many seconds, to one client alone, and a registry that takes the
+/// newest token alone.
 fn oauth(seconds: f64) -> (Front, Front, Arc<AtomicU32>) {
     let issued = Arc::new(AtomicU32::new(0));
     let (newest, count) = (issued.clone(), issued.clone());
@@ -234,7 +237,8 @@ fn the_next_address_is_asked_where_one_does_not_answer() {
     drop(second);
     let why = read(&codec, &value()).unwrap_err();
     assert!(why.matches("http://localhost:").count() == 2, "{why}");
-    // One that answers with a fault of its own is passed by as well; one that knows nothing of an id has answered.
+    // One that answers with a fault of its own is passed by as well; one that knows nothing of an
+    // id has answered.
     let (broken, well) = (Front::start(|_| error(503, 50301, "starting")), Front::start(|_| Reply::Pass));
     let codec = Avro::new(settings(&format!("{},{}", broken.url(), well.url()), Authentication::None)).unwrap();
     read(&codec, &value()).unwrap();

@@ -1,4 +1,5 @@
-//! An id in a record is written by anyone. No answer about an id stops the stream; an answer about us, and an outage, pause it.
+//! An id in a record is written by anyone. No answer about an id stops the stream; an answer about
+//! us, and an outage, pause it.
 
 use crate::avro::newest;
 use crate::drive::{event, run_all, shipped};
@@ -61,7 +62,8 @@ fn assert_outcome(found: &str, start: &str, part: &str) {
 #[test]
 fn any_answer_about_an_id_makes_a_dead_letter() {
     let unknown = "dead unknown_schema: the value is Avro of schema id 7";
-    // As Confluent's registry answers about an id that it takes for no id of its own, and about one that it does not have.
+    // As Confluent's registry answers about an id that it takes for no id of its own, and about one
+    // that it does not have.
     let found = outcome(7, about_id(|| error(404, 404, "HTTP 404 Not Found")));
     assert_outcome(&found, unknown, "404, HTTP 404 Not Found");
     assert_outcome(&outcome(7, about_id(|| error(404, 40403, "Schema 7 not found"))), unknown, "does not know it");

@@ -1,4 +1,5 @@
-//! A registry behind TLS: its certificate is checked against the authority that is named, and ours is shown where it asks.
+//! A registry behind TLS: its certificate is checked against the authority that is named, and ours
+//! is shown where it asks.
 
 use crate::to_avro::{self, framed};
 use apache_avro::Schema;

@@ -1,5 +1,5 @@
-//! Events into Avro and outputs out of it, with apache-avro's own values: a second opinion on our edge,
-//! written from docs/semantics.md, section 1.
+//! Events into Avro and outputs out of it, with apache-avro's own values: a second opinion on our
+//! edge, written from docs/semantics.md, section 1.
 
 use apache_avro::Schema;
 use apache_avro::schema::RecordSchema;

@@ -1,7 +1,8 @@
-//! Writers with schemas that are older and newer than ours, read by the program's own reader through a real registry, which holds
-//! to its rule of compatibility. The schemas (`tests/fixtures/avro`) are as another team might have them: an older one has fewer
-//! fields, narrower numbers (int, float) and no unions where a field was always there; a newer one has fields more, also in records
-//! within, fields less, and unions the other way round.
+//! Writers with schemas that are older and newer than ours, read by the program's own reader
+//! through a real registry, which holds to its rule of compatibility. The schemas
+//! (`tests/fixtures/avro`) are as another team might have them: an older one has fewer fields,
+//! narrower numbers (int, float) and no unions where a field was always there; a newer one has
+//! fields more, also in records within, fields less, and unions the other way round.
 
 use crate::avro::{codec, newest};
 use crate::to_avro::framed;

@@ -1,17 +1,20 @@
 //! No circle among the modules of a crate: whoever reads a module can read first what it uses.
 //!
-//! A module is a file; a module written inside a file belongs to that file. Modules are compared level by level: below each
-//! module its children are the nodes, each with all that lies in it, and the items of the module's own file are a node beside
-//! them, called `self`. There is an edge where a file names something of another node: in a `use`, a type, an expression or a
-//! macro. A name is followed through the imports and re-exports of the module that it is taken from, so that
+//! A module is a file; a module written inside a file belongs to that file. Modules are compared
+//! level by level: below each module its children are the nodes, each with all that lies in it, and
+//! the items of the module's own file are a node beside them, called `self`. There is an edge where
+//! a file names something of another node: in a `use`, a type, an expression or a macro. A name is
+//! followed through the imports and re-exports of the module that it is taken from, so that
 //! `ports::Clock` means `ports::clock` where `ports` only re-exports it.
 //!
-//! Three things are no edge: what tests name, links in comments, and the re-export (`pub use`) of a child. So a parent which
-//! only re-exports has no edge to its children, and they may use its items freely. A parent that calls a child which uses the
-//! parent's items is a circle: those items belong in a child of their own.
+//! Three things are no edge: what tests name, links in comments, and the re-export (`pub use`) of a
+//! child. So a parent which only re-exports has no edge to its children, and they may use its items
+//! freely. A parent that calls a child which uses the parent's items is a circle: those items
+//! belong in a child of their own.
 //!
-//! A circle is a strongly connected component of more than one node. [`LEFT`] lists those that are left; a new one does not get
-//! onto the list, and one that is gone or has become smaller must be struck from it.
+//! A circle is a strongly connected component of more than one node. [`LEFT`] lists those that are
+//! left; a new one does not get onto the list, and one that is gone or has become smaller must be
+//! struck from it.
 
 use super::module_graph::circles;
 use super::{Source, none, sources};

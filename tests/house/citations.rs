@@ -1,6 +1,7 @@
-//! Every page that a source or another page cites is there, and so is the section: `docs/semantics.md, section 5`,
-//! `docs/exactly-once.md, "Slots"`, `docs/postgres.md#poolers`, and the links of Markdown pages. So are the files of the
-//! repository that a page names, and the types that the glossary says are in them.
+//! Every page that a source or another page cites is there, and so is the section:
+//! `docs/semantics.md, section 5`, `docs/exactly-once.md, "Slots"`, `docs/postgres.md#poolers`, and
+//! the links of Markdown pages. So are the files of the repository that a page names, and the types
+//! that the glossary says are in them.
 
 use super::{files, none, root};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +23,8 @@ const FOLDERS: &[&str] = &[
 const DATA: &[&str] = &["fuzz/corpus/", "tests/fixtures/", "tests/topology/wrong/", "tests/topology/shown/"];
 /// The pages of the contract: each citation of them names their folder.
 const CONTRACT: &[&str] = &["semantics.md", "exactly-once.md"];
-/// Avro schemas whose text may not change, since the schema registry knows a schema by its text, documentation included. They
-/// were written while the contract lay outside of the repository.
+/// Avro schemas whose text may not change, since the schema registry knows a schema by its text,
+/// documentation included. They were written while the contract lay outside of the repository.
 const FROZEN: &[&str] = &[
     "schemas/conflict-record.v1.avsc",
     "schemas/event.v1.avsc",
@@ -73,7 +74,8 @@ impl Page {
     }
 }
 
-/// GitHub's anchor of a heading: lower case, spaces as hyphens, and of the rest letters, digits, hyphens and underscores.
+/// GitHub's anchor of a heading: lower case, spaces as hyphens, and of the rest letters, digits,
+/// hyphens and underscores.
 fn anchor(heading: &str) -> String {
     let lower = heading.to_lowercase();
     let kept = lower.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -98,7 +100,8 @@ struct Citation {
     line: usize,
 }
 
-/// What is cited in a text: each `….md`, with what stands behind it. A citation may go on in the next line of a comment.
+/// What is cited in a text: each `….md`, with what stands behind it. A citation may go on in the
+/// next line of a comment.
 fn citations(text: &str) -> Vec<Citation> {
     let is_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     let ends = text.match_indices(".md").map(|(at, found)| at + found.len());
@@ -149,7 +152,8 @@ fn is_number(word: &&str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_digit())
 }
 
-/// The path from the root of a page that a file names: links of pages are relative to the page, all else to the root.
+/// The path from the root of a page that a file names: links of pages are relative to the page, all
+/// else to the root.
 fn resolve(file: &str, cited: &str, is_link: bool) -> String {
     let folder = if is_link { file.rsplit_once('/').map_or("", |(folder, _)| folder) } else { "" };
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
@@ -201,8 +205,8 @@ fn cited_pages_and_their_sections_are_there() {
     none("a page or a section that is cited is not there", &found);
 }
 
-/// The files and folders that a page names between backticks, and are not there; and the types that it says are in a file
-/// (`Type` in `src/file.rs`), and are not.
+/// The files and folders that a page names between backticks, and are not there; and the types that
+/// it says are in a file (`Type` in `src/file.rs`), and are not.
 fn missing_files(page: &str, text: &str, exists: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_code = false;

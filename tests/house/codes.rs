@@ -1,5 +1,5 @@
-//! Each log line of WARN and ERROR has a code (`HS1012`), each code that the sources print has an entry in docs/operations.md, and
-//! each entry is of a code that the sources print.
+//! Each log line of WARN and ERROR has a code (`HS1012`), each code that the sources print has an
+//! entry in docs/operations.md, and each entry is of a code that the sources print.
 
 use super::{Source, is_test_only, none, root, sources};
 use proc_macro2::{TokenStream, TokenTree};
@@ -128,7 +128,8 @@ impl<'ast> Visit<'ast> for Codes {
         self.add_text(&literal.value(), literal.span().start().line);
     }
 
-    /// The text of `Error::Fatal(format!("…"))` ends with a code. One that is passed on (`Error::Fatal(what)`) has it from elsewhere.
+    /// The text of `Error::Fatal(format!("…"))` ends with a code. One that is passed on
+    /// (`Error::Fatal(what)`) has it from elsewhere.
     fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
         if let syn::Expr::Path(function) = &*call.func
             && is_ending(&function.path)

@@ -1,4 +1,5 @@
-//! What the project is built with: ARCHITECTURE.md says of each direct dependency what it is for, and one toolchain is named everywhere.
+//! What the project is built with: ARCHITECTURE.md says of each direct dependency what it is for,
+//! and one toolchain is named everywhere.
 
 use super::{files, none, root};
 use std::collections::BTreeSet;
@@ -11,7 +12,8 @@ fn manifest() -> toml::Table {
     read("Cargo.toml").parse().unwrap()
 }
 
-/// What a member of the workspace depends on; members among it are named by their folders below `crates/`.
+/// What a member of the workspace depends on; members among it are named by their folders below
+/// `crates/`.
 pub struct Manifest {
     /// The member's folder below `crates/`; that of the root package has no name.
     pub member: String,

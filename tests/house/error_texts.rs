@@ -1,5 +1,6 @@
-//! Each error that a user can meet has a code at its end: texts of `anyhow!` and `bail!`, of `CommandError::Usage`, and of `#[error("…")]`.
-//! What is wrong with a topology file is a `Problem`, whose code the compiler asks for.
+//! Each error that a user can meet has a code at its end: texts of `anyhow!` and `bail!`, of
+//! `CommandError::Usage`, and of `#[error("…")]`. What is wrong with a topology file is a
+//! `Problem`, whose code the compiler asks for.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +41,8 @@ impl Texts {
         texts
     }
 
-    /// Notes a text that has no code and does not end with a placeholder, which stands for a code or for a text that has one.
+    /// Notes a text that has no code and does not end with a placeholder, which stands for a code
+    /// or for a text that has one.
     fn check(&mut self, text: &str, line: usize) {
         if codes_in(text).next().is_none() && !text.ends_with('}') && !text.ends_with("}]") {
             self.missing.push(format!("{}:{line}: {text}", self.path));
@@ -73,7 +75,8 @@ fn first_text(tokens: proc_macro2::TokenStream) -> Option<String> {
     syn::parse_str::<syn::LitStr>(&first.to_string()).ok().map(|text| text.value())
 }
 
-/// The text of `"…".to_owned()` or `format!("…", …)`; `None` of another expression, whose text comes from elsewhere.
+/// The text of `"…".to_owned()` or `format!("…", …)`; `None` of another expression, whose text
+/// comes from elsewhere.
 fn text_of(argument: &syn::Expr) -> Option<String> {
     match argument {
         syn::Expr::MethodCall(call) => match &*call.receiver {

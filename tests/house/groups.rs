@@ -1,4 +1,5 @@
-//! `make unit`, `make model` and `make servers` leave nothing out: each test target of the workspace is in one group of scripts/test.
+//! `make unit`, `make model` and `make servers` leave nothing out: each test target of the
+//! workspace is in one group of scripts/test.
 
 use super::{none, profiles, root};
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ fn groups() -> BTreeMap<String, Vec<&'static str>> {
     found
 }
 
-/// The names of the test targets that cargo finds in a package: `tests/name.rs` and `tests/name/main.rs`.
+/// The names of the test targets that cargo finds in a package: `tests/name.rs` and
+/// `tests/name/main.rs`.
 fn targets(package: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(package.join("tests")).into_iter().flatten();
     let names = entries.filter_map(|entry| {

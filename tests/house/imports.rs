@@ -1,7 +1,7 @@
 //! Who may import whom. ARCHITECTURE.md says why; this holds it.
 //!
-//! The compiler keeps a member of the workspace from what its manifest does not name, so the rules between members are
-//! rules about manifests. The rest is read from the sources.
+//! The compiler keeps a member of the workspace from what its manifest does not name, so the rules
+//! between members are rules about manifests. The rest is read from the sources.
 
 use super::dependencies::{Manifest, manifests, root_manifest};
 use super::paths::{Named, module_of, named};
@@ -11,7 +11,8 @@ use super::{none, sources};
 const PURE_CRATES: &[&str] =
     &["base64", "itoa", "memchr", "ryu-js", "serde", "serde_json", "thiserror", "typed-arena", "uuid", "xxhash-rust"];
 
-/// The members that are pure: bytes in, data out. The engine may log besides, since it reports rebuilds, lost producers and retries.
+/// The members that are pure: bytes in, data out. The engine may log besides, since it reports
+/// rebuilds, lost producers and retries.
 const PURE_MEMBERS: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("memory", &[]),
@@ -46,8 +47,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("streams-rocksdb", &["streams"]),
 ];
 
-/// Crates with a technology behind them, and the members that may use them. The binding of a library lies where the library
-/// does; `testkit` starts the servers of the tests. A stream thread is a thread of the operating system (docs/decisions/005-os-threads-in-the-engine.md), so tokio has few homes.
+/// Crates with a technology behind them, and the members that may use them. The binding of a
+/// library lies where the library does; `testkit` starts the servers of the tests. A stream thread
+/// is a thread of the operating system (docs/decisions/005-os-threads-in-the-engine.md), so tokio
+/// has few homes.
 const HOMES: &[(&str, &[&str])] = &[
     ("rdkafka", &["streams-kafka", "testkit"]),
     ("openssl-sys", &["streams-kafka"]),
@@ -89,8 +92,8 @@ fn offences(rule: impl Fn(&[String], &Named) -> bool) -> Vec<String> {
     found
 }
 
-/// The member of the workspace or, in the root package, the module that a module or a path belongs to: `streams` of
-/// `crate::streams::ports`.
+/// The member of the workspace or, in the root package, the module that a module or a path belongs
+/// to: `streams` of `crate::streams::ports`.
 fn part(segments: &[String]) -> Option<&str> {
     let is_ours = segments.first().is_some_and(|first| first == "crate");
     if is_ours { segments.get(1).map(String::as_str) } else { None }

@@ -1,6 +1,8 @@
-//! The house rules, held by reading the sources: who imports whom, how long a file or a function may be, and what no file may contain.
+//! The house rules, held by reading the sources: who imports whom, how long a file or a function
+//! may be, and what no file may contain.
 //!
-//! Each rule is one test; its message lists every offence as `file:line: what`, so that one run shows all there is to mend.
+//! Each rule is one test; its message lists every offence as `file:line: what`, so that one run
+//! shows all there is to mend.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 #![cfg(test)]
@@ -17,6 +19,7 @@ mod module_graph;
 mod paths;
 mod profiles;
 mod vocabulary;
+mod widths;
 mod words;
 
 use std::path::{Path, PathBuf};

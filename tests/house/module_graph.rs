@@ -1,4 +1,5 @@
-//! The modules of a crate and who of them names whom, read from the sources; `circles` has the rule that is kept by it.
+//! The modules of a crate and who of them names whom, read from the sources; `circles` has the rule
+//! that is kept by it.
 
 use super::is_test_only;
 use proc_macro2::{TokenStream, TokenTree};
@@ -120,7 +121,8 @@ struct Modules {
 }
 
 impl Modules {
-    /// The file that defines what `segments` name in the module `at`; `None` where it is not of this crate.
+    /// The file that defines what `segments` name in the module `at`; `None` where it is not of
+    /// this crate.
     fn resolve(&self, at: &Path, segments: &[String], depth: usize) -> Option<Path> {
         let (mut at, mut rest) = (at.clone(), segments);
         let first = rest.first()?;
@@ -144,7 +146,8 @@ impl Modules {
     }
 
     fn walk(&self, mut at: Path, mut rest: &[String], depth: usize) -> Option<Path> {
-        // Imports may stand in a round: `use super::*` in a child, `pub use child::*` in its parent.
+        // Imports may stand in a round: `use super::*` in a child, `pub use child::*` in its
+        // parent.
         const DEEPEST: usize = 16;
         while let Some(name) = rest.first() {
             let inner = child(&at, name);

@@ -1,5 +1,5 @@
-//! Every path that a file names (`use` trees, types, expressions, also inside macros), made absolute: `crate::streams::ports::Clock`,
-//! `std::time::Instant`, `tokio::spawn`.
+//! Every path that a file names (`use` trees, types, expressions, also inside macros), made
+//! absolute: `crate::streams::ports::Clock`, `std::time::Instant`, `tokio::spawn`.
 
 use super::{Source, is_test_only};
 use proc_macro2::{TokenStream, TokenTree};
@@ -56,8 +56,9 @@ pub fn named(source: &Source) -> Vec<Named> {
     collector.found
 }
 
-/// The module of a file, as if all members of the workspace were modules of one crate: `src/app/run.rs` is
-/// `["crate", "app", "run"]`, and `crates/streams/src/ports/mod.rs` is `["crate", "streams", "ports"]`.
+/// The module of a file, as if all members of the workspace were modules of one crate:
+/// `src/app/run.rs` is `["crate", "app", "run"]`, and `crates/streams/src/ports/mod.rs` is
+/// `["crate", "streams", "ports"]`.
 pub fn module_of(path: &str) -> Vec<String> {
     let path = path.strip_prefix("crates/").unwrap_or(path).replacen("/src/", "/", 1);
     let inner = path.strip_prefix("src/").unwrap_or(&path).trim_end_matches(".rs");

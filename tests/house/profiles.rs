@@ -42,7 +42,8 @@ fn each_crate_of_the_workspace_is_optimised_as_one_unit() {
     assert_eq!(packages, ["*"], "no crate of the workspace has settings of its own");
 }
 
-/// Settings for `package."*"` would change how build scripts are compiled, and RocksDB would be compiled a second time.
+/// Settings for `package."*"` would change how build scripts are compiled, and RocksDB would be
+/// compiled a second time.
 #[test]
 fn each_crate_of_the_workspace_is_unoptimised_in_quick_tests_and_nothing_else() {
     let quick = table(".cargo/quick.toml");

@@ -1,5 +1,6 @@
-//! Names, file names and phrases of logs and errors that the field's terms have replaced, and that must not come back. English in
-//! comments is free: only identifiers, paths of files and string literals count.
+//! Names, file names and phrases of logs and errors that the field's terms have replaced, and that
+//! must not come back. English in comments is free: only identifiers, paths of files and string
+//! literals count.
 
 use super::{files, none, sources};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
@@ -100,7 +101,8 @@ const FILES: &[(&str, &str)] = &[
     ("/pump.rs", "main_loop.rs"),
 ];
 
-/// Phrases of logs, errors, help texts and descriptions of keys that are gone: a reader would not search for them.
+/// Phrases of logs, errors, help texts and descriptions of keys that are gone: a reader would not
+/// search for them.
 const PHRASES: &[&str] = &[
     "not taken yet, tried again",
     "is told by no key of its own",
@@ -117,7 +119,8 @@ const PHRASES: &[&str] = &[
     "what is read is written first",
 ];
 
-/// Names of types that had several meanings. Each has one definition in the whole workspace, or none.
+/// Names of types that had several meanings. Each has one definition in the whole workspace, or
+/// none.
 const ONE_MEANING: &[&str] =
     &["Header", "Kind", "Status", "Settings", "Writer", "Write", "Slot", "Plan", "Reading", "Given"];
 

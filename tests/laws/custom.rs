@@ -1,5 +1,5 @@
-//! Custom resolvers: called for a field in conflict only, with the contenders in last-write order; what they answer, defer
-//! or fail at shows as docs/semantics.md, section 4, says.
+//! Custom resolvers: called for a field in conflict only, with the contenders in last-write order;
+//! what they answer, defer or fail at shows as docs/semantics.md, section 4, says.
 
 use memory::state::Layout;
 use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};

@@ -1,4 +1,5 @@
-//! Pruned state reads as the definition reads: every record that is emitted, for every stream, equals the reference's.
+//! Pruned state reads as the definition reads: every record that is emitted, for every stream,
+//! equals the reference's.
 
 use memory::state::Layout;
 
@@ -36,8 +37,8 @@ fn long_streams_read_as_the_definition_reads() {
     }
 }
 
-/// Everything that a real memory does only when it is large (pages that split and return, values in rows of their own,
-/// rows in parts), done by memories of a few hundred bytes.
+/// Everything that a real memory does only when it is large (pages that split and return, values in
+/// rows of their own, rows in parts), done by memories of a few hundred bytes.
 #[test]
 fn the_layout_of_rows_does_not_show() {
     let tiny = Layout {

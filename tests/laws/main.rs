@@ -1,5 +1,5 @@
-//! The laws of docs/semantics.md, each by its name, against the naive reference in `crates/reference-model`,
-//! on streams over a tiny domain in which everything collides.
+//! The laws of docs/semantics.md, each by its name, against the naive reference in
+//! `crates/reference-model`, on streams over a tiny domain in which everything collides.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

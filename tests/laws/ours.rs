@@ -43,7 +43,8 @@ impl Map {
         self.0.values().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// How many rows a memory's own state does not lead to: what was read while everything was read, against what is there.
+    /// How many rows a memory's own state does not lead to: what was read while everything was
+    /// read, against what is there.
     pub fn unreachable(&self) -> usize {
         let read = RefCell::new(BTreeSet::new());
         let recorder = Recorder { map: self, read: &read };

@@ -1,5 +1,5 @@
-//! The JSON Schemas in `schemas/` say what events may be and what outputs are: the samples and everything that generated
-//! streams emit is held against them.
+//! The JSON Schemas in `schemas/` say what events may be and what outputs are: the samples and
+//! everything that generated streams emit is held against them.
 
 use jsonschema::{Registry, Validator};
 use serde_json::Value;

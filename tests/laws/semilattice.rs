@@ -1,4 +1,5 @@
-//! The law above all others: the resolved state of a memory is a pure function of the set of its events.
+//! The law above all others: the resolved state of a memory is a pure function of the set of its
+//! events.
 
 use crate::ours;
 use reference_model::generate::{self, MEMORIES};
@@ -41,7 +42,8 @@ fn apply_is_idempotent() {
     }
 }
 
-/// Joining is done by applying events, so associativity says that where a stream is cut and which part comes first is all one.
+/// Joining is done by applying events, so associativity says that where a stream is cut and which
+/// part comes first is all one.
 #[test]
 fn apply_is_associative() {
     for seed in testkit::seeds(STREAMS) {

@@ -1,4 +1,5 @@
-//! What `helixstream conflicts resolve` publishes ends the conflict, whatever it is about, and twice is as good as once.
+//! What `helixstream conflicts resolve` publishes ends the conflict, whatever it is about, and
+//! twice is as good as once.
 
 use memory::event::Limits;
 use memory::state::Layout;
@@ -20,8 +21,8 @@ fn parse(text: &str) -> Conflict<'_> {
     serde_json::from_str(text).expect("is a conflict record")
 }
 
-/// The conflicts whose only record is pending. Events of one id and time that differ make conflicts of one id, of which
-/// the last may stand or not.
+/// The conflicts whose only record is pending. Events of one id and time that differ make conflicts
+/// of one id, of which the last may stand or not.
 fn pending(run: &ours::Run) -> Vec<&str> {
     let records = |id: &str| run.conflicts.iter().filter(|(_, text, _)| parse(text).conflict_id == id).count();
     let texts = run.conflicts.iter().map(|(_, text, _)| text.as_str());
@@ -60,7 +61,8 @@ fn a_settlement_supersedes_its_conflict() {
             settled += 1;
         }
     }
-    // No event clears an entity by its id, and one that is above the limits is refused before it is published.
+    // No event clears an entity by its id, and one that is above the limits is refused before it is
+    // published.
     assert!(settled > 500 && refused < settled / 4, "{settled} settled, {refused} refused");
 }
 

@@ -1,4 +1,5 @@
-//! Stored forms: a fixture of each version stays in the repository, and every later program reads it.
+//! Stored forms: a fixture of each version stays in the repository, and every later program reads
+//! it.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,8 @@ use memory::state::Layout;
 use crate::ours::{self, Map};
 use reference_model::{Record, Settings};
 
-/// Rows of three memories: pages, a value of its own, an open conflict, a delete against an update, an absorb, a clock of `~`.
+/// Rows of three memories: pages, a value of its own, an open conflict, a delete against an update,
+/// an absorb, a clock of `~`.
 const VERSION_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/state-v1.rows");
 
 fn records() -> Vec<Record> {

@@ -1,4 +1,5 @@
-//! TLS to a real PostgreSQL: with every `sslmode` and every kind of certificate we say what psql says, on the same URL.
+//! TLS to a real PostgreSQL: with every `sslmode` and every kind of certificate we say what psql
+//! says, on the same URL.
 
 use mirror_postgres::Database;
 use std::os::unix::fs::PermissionsExt;

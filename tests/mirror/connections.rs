@@ -1,5 +1,5 @@
-//! The ways to a database that psql knows: URLs, variables, password files, sockets, several hosts. We are the real binary, and psql says
-//! what is right.
+//! The ways to a database that psql knows: URLs, variables, password files, sockets, several hosts.
+//! We are the real binary, and psql says what is right.
 
 use crate::support::{Finished, Helix};
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! What the documents tell people to type into psql does what they say: the ten queries, and the role that only reads.
+//! What the documents tell people to type into psql does what they say: the ten queries, and the
+//! role that only reads.
 
 use crate::log::Log;
 use crate::outputs::{self, samples};
@@ -71,7 +72,8 @@ fn keep(mut sink: PostgresSink, topic: &str, records: &[Record]) {
     assert_eq!(sink.write(&batch, &advances.collect::<Vec<_>>()), Ok(Written::Kept { rejected: 0 }));
 }
 
-/// The document with the answers that this database gives under its queries, and the number of these.
+/// The document with the answers that this database gives under its queries, and the number of
+/// these.
 fn answered(document: &str, url: &str) -> (String, usize) {
     let (mut text, mut rest, mut queries) = (String::new(), document, 0);
     while let Some((before, after)) = rest.split_once("```sql\n") {

@@ -110,7 +110,8 @@ fn a_row_that_postgres_refuses_is_found_and_kept_raw() {
     assert_eq!(query(&url, "select count(*) from memory_events where error_class = 'mirror_rejected'"), [["2"]]);
 }
 
-/// A process that was frozen in the middle of its `COPY` keeps its locks: Postgres cannot know that it sleeps.
+/// A process that was frozen in the middle of its `COPY` keeps its locks: Postgres cannot know that
+/// it sleeps.
 #[test]
 fn a_frozen_writer_is_not_waited_for_for_ever() {
     let url = Postgres::shared().create_database();

@@ -1,5 +1,5 @@
-//! What users add to our tables: columns, indexes, constraints, triggers, grants. What fits beside the mirror stays; what it cannot
-//! write past is named, and no record vanishes behind it.
+//! What users add to our tables: columns, indexes, constraints, triggers, grants. What fits beside
+//! the mirror stays; what it cannot write past is named, and no record vanishes behind it.
 
 use crate::log::Log;
 use crate::outputs;
@@ -149,7 +149,8 @@ fn of_conflicts_and_snapshots_no_record_vanishes_behind_a_users_unique_index() {
     }
 }
 
-/// What the mirror cannot write past stops it, with the name of it, until it is gone; then it goes on by itself.
+/// What the mirror cannot write past stops it, with the name of it, until it is gone; then it goes
+/// on by itself.
 #[test]
 fn what_swallows_rows_or_refuses_them_raw_is_named_and_waited_for() {
     let swallow = "create function swallow() returns trigger language plpgsql as $$ begin return null; end $$";
@@ -194,8 +195,8 @@ fn what_swallows_rows_or_refuses_them_raw_is_named_and_waited_for() {
         let mirror = start(log.reader([0]), &url);
         wait_until("failures", || mirror.status().figures().failures > 1);
         wait_for_rows(&url, 0);
-        // Postgres drops the triggers of the partitions before that of their table, so the mirror's next try and the drop
-        // may deadlock; an administrator would say it again.
+        // Postgres drops the triggers of the partitions before that of their table, so the mirror's
+        // next try and the drop may deadlock; an administrator would say it again.
         wait_until("it to be dropped", || match try_query(&url, drops) {
             Err(error) if error.contains("deadlock detected") => false,
             dropped => dropped.map(|_| true).unwrap(),

@@ -1,4 +1,5 @@
-//! kill -9 of PostgreSQL while the mirror stands at a named point of its work: what was not committed is written again, once.
+//! kill -9 of PostgreSQL while the mirror stands at a named point of its work: what was not
+//! committed is written again, once.
 
 use crate::log::Log;
 use crate::outputs::{HOLD, POINTS};
@@ -25,7 +26,8 @@ fn a_postgres_killed_at_each_point_of_the_mirrors_work_has_each_record_once() {
         query(&url, HOLD);
         query(&url, point);
         query(&url, "insert into held default values");
-        // The test server commits asynchronously: what the test itself has set up must be on its disk.
+        // The test server commits asynchronously: what the test itself has set up must be on its
+        // disk.
         query(&url, "checkpoint");
         log.append(events(30, 3));
         let mirror = start(log.reader(0..3), &url);

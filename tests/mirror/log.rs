@@ -1,4 +1,5 @@
-//! A log in memory, with readers whose partitions the test gives and takes: for tests in which the point is the sink, not Kafka.
+//! A log in memory, with readers whose partitions the test gives and takes: for tests in which the
+//! point is the sink, not Kafka.
 
 use mirror::ports::{LogError, LogHeader, LogReceiver, LogRecord, LogSource};
 use std::collections::{BTreeMap, VecDeque};

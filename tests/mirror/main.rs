@@ -1,4 +1,5 @@
-//! The mirror on a real PostgreSQL: every record once, whatever is killed, stopped, refused or started twice.
+//! The mirror on a real PostgreSQL: every record once, whatever is killed, stopped, refused or
+//! started twice.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -104,7 +105,8 @@ fn compare_rows(url: &str, records: &[Record]) {
     compare_rows_of("memory_events", url, records);
 }
 
-/// Compares place, time and raw bytes of every row with the records, which are sorted by partition and offset.
+/// Compares place, time and raw bytes of every row with the records, which are sorted by partition
+/// and offset.
 fn compare_rows_of(table: &str, url: &str, records: &[Record]) {
     let sql = "select kafka_partition, kafka_offset, record_timestamp_ms, encode(kafka_key, 'hex'), encode(kafka_value, 'hex'),
         kafka_value is null, (select string_agg(encode(n, 'hex') || '=' || coalesce(encode(v, 'hex'), '-'), ' ' order by i)

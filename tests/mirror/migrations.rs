@@ -56,7 +56,8 @@ const TABLES: [&str; 6] = [
 /// What was asked, and the rows of the answer.
 type Seen = (&'static str, Vec<Vec<String>>);
 
-/// What a reader of the database sees: rows, rebuilds, and what there is with its comments. Times of the clock are left out.
+/// What a reader of the database sees: rows, rebuilds, and what there is with its comments. Times
+/// of the clock are left out.
 fn seen(url: &str) -> Vec<Seen> {
     query(url, "select count_memory_nodes()");
     let all = [
@@ -150,7 +151,8 @@ fn each_earlier_version_with_rows_becomes_what_a_new_database_is() {
     }
 }
 
-/// Under `standard_conforming_strings = off` a backslash in a function of version 5 meant something else: retention saw no bounds.
+/// Under `standard_conforming_strings = off` a backslash in a function of version 5 meant something
+/// else: retention saw no bounds.
 #[test]
 fn what_was_migrated_under_odd_settings_is_set_right() {
     let url = Postgres::shared().create_database();

@@ -1,5 +1,5 @@
-//! What is known of each node: its checkpoints follow the rows, whatever a batch goes through, and the view tells what the log
-//! tells, in whatever order it came.
+//! What is known of each node: its checkpoints follow the rows, whatever a batch goes through, and
+//! the view tells what the log tells, in whatever order it came.
 
 use crate::log::Log;
 use crate::{settings, sink, start, wait_for_log, wait_for_rows};
@@ -19,7 +19,8 @@ fn by(node: &str, id: &str, more: Value) -> Record {
     Record::new("k", event.to_string())
 }
 
-/// Brings the checkpoints of nodes up to the rows, in small steps; gives those that are not what the rows say.
+/// Brings the checkpoints of nodes up to the rows, in small steps; gives those that are not what
+/// the rows say.
 pub fn wrong(url: &str) -> Vec<Vec<String>> {
     wait_until("all rows to be counted", || query(url, "select count_memory_nodes(7)") == [["0"]]);
     let sql = "with noted as (
@@ -89,7 +90,8 @@ fn rows_that_are_refused_or_come_again_are_counted_as_they_are_kept() {
             by(node, &format!("e{number}"), json!({"content": content})).in_partition(i32::from(number % 5 == 0))
         ]);
     }
-    // Of this node everything is refused; a time that is none, and one beyond what the database's calendar holds.
+    // Of this node everything is refused; a time that is none, and one beyond what the database's
+    // calendar holds.
     log.append([by("d", "all", json!({"content": "refused"})), by("e", "never", json!({})).at_ms(-1)]);
     log.append([by("f", "far", json!({})).at_ms(i64::MAX), by("g", "last", json!({})).at_ms(9_224_318_015_999_999)]);
     let mirror = start(log.reader(0..2), &url);
@@ -101,7 +103,8 @@ fn rows_that_are_refused_or_come_again_are_counted_as_they_are_kept() {
         query(&url, "select node_id from memory_node_checkpoints where node_id > 'c' order by 1"),
         [["e"], ["f"], ["g"]]
     );
-    // From zero again with rows there, and from the middle: what was counted is not counted twice, what comes new is.
+    // From zero again with rows there, and from the middle: what was counted is not counted twice,
+    // what comes new is.
     for back in [0, 11] {
         query(
             &url,
@@ -132,7 +135,8 @@ fn ids_of_nodes_may_be_long_and_hold_anything() {
     assert_eq!(query(&url, sql), [["6", "12", "6", "6"]]);
 }
 
-/// A node that lost its clock twice, beside one that did not; with a redelivery, and events that have no counter of their own.
+/// A node that lost its clock twice, beside one that did not; with a redelivery, and events that
+/// have no counter of their own.
 fn told() -> Vec<Record> {
     let of = |id: &str, second: u32, version: u32, clock: Value| {
         let timestamp = format!("2026-01-01T00:00:{second:02}Z");

@@ -1,4 +1,5 @@
-//! The mirrors of what the stream puts out: of each key's snapshots the last, of conflicts every record, whoever is killed.
+//! The mirrors of what the stream puts out: of each key's snapshots the last, of conflicts every
+//! record, whoever is killed.
 
 use crate::log::{Log, Reader, partition};
 use crate::support::Helix;
@@ -191,7 +192,8 @@ fn two_mirrors_at_once_write_the_same_as_one() {
     }
 }
 
-/// Where a mirror is killed: its rows are written, its checkpoint is not moved; and: it waits for the answer to its commit.
+/// Where a mirror is killed: its rows are written, its checkpoint is not moved; and: it waits for
+/// the answer to its commit.
 pub const POINTS: [&str; 2] = [
     "create trigger hold before update of next_offset on memory_event_checkpoints for each row execute function hold()",
     "create constraint trigger hold after update of next_offset on memory_event_checkpoints deferrable initially deferred

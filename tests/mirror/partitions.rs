@@ -1,4 +1,5 @@
-//! The log's partitions: made ahead by the mirror, never in its way, and dropped by it where retention says so.
+//! The log's partitions: made ahead by the mirror, never in its way, and dropped by it where
+//! retention says so.
 
 use crate::log::Log;
 use crate::{event, settings, sink, wait_for_rows};

@@ -1,4 +1,5 @@
-//! Behind a pooler that gives each transaction another session: two mirrors, two schemas, one database and one role.
+//! Behind a pooler that gives each transaction another session: two mirrors, two schemas, one
+//! database and one role.
 
 use crate::log::Log;
 use crate::{compare_rows_of, event, settings};
@@ -14,7 +15,8 @@ use std::time::Duration;
 use testkit::postgres::query;
 use testkit::{PgBouncer, Postgres, Record, wait_until};
 
-/// A mirror into a schema, with all that a mirror does besides: its notice, its chores, as often as it can.
+/// A mirror into a schema, with all that a mirror does besides: its notice, its chores, as often as
+/// it can.
 fn start(rows: Arc<dyn RowMapper>, log: &Log, url: &str, schema: &str) -> Mirror {
     let stop = Stop::default();
     let often = |task: MaintenanceTask| MaintenanceTask { every: Duration::from_millis(20), ..task };

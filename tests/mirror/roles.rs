@@ -1,4 +1,5 @@
-//! Two roles: one owns the schema and migrates, the other mirrors and may create nothing. The GRANTs are those of docs/postgres.md.
+//! Two roles: one owns the schema and migrates, the other mirrors and may create nothing. The
+//! GRANTs are those of docs/postgres.md.
 
 use crate::log::{Log, partition};
 use crate::outputs;

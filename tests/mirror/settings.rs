@@ -1,4 +1,5 @@
-//! What `run` says of itself: its settings are in the database once its mirror has started, and those of the last start stand.
+//! What `run` says of itself: its settings are in the database once its mirror has started, and
+//! those of the last start stand.
 
 use crate::log::Log;
 use crate::{settings, sink};

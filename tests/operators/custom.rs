@@ -1,4 +1,5 @@
-//! `examples/custom_operator.rs`: a program with an operator of its own has every command of `helixstream` with it.
+//! `examples/custom_operator.rs`: a program with an operator of its own has every command of
+//! `helixstream` with it.
 
 use std::path::{Path, PathBuf};
 
@@ -112,13 +113,15 @@ fn schema_has_the_operator_beside_those_that_are_shipped() {
     assert_eq!(operators(&schema)[..operators(&shipped).len()], operators(&shipped));
 }
 
-/// A payment of an account, of its record's time. All are in one partition, so that their order is the same in every run.
+/// A payment of an account, of its record's time. All are in one partition, so that their order is
+/// the same in every run.
 fn payment(account: &str, id: &str, minute: i64) -> Record {
     let value = json!({"account": account, "payment_id": id, "minute": minute}).to_string();
     Record::new("", value).at_ms(1_700_000_000_000 + minute * 60_000)
 }
 
-/// Payments, in two parts: the second repeats ids of the first, of which one has been forgotten by then.
+/// Payments, in two parts: the second repeats ids of the first, of which one has been forgotten by
+/// then.
 fn payments() -> (Vec<Record>, Vec<Record>) {
     let first = vec![
         payment("a", "1", 0),

@@ -104,7 +104,8 @@ impl Run {
     }
 }
 
-/// A topology that reads the topic `in`, has a node `p`, and writes what the sink takes of it to `out`.
+/// A topology that reads the topic `in`, has a node `p`, and writes what the sink takes of it to
+/// `out`.
 pub fn around(node: &str, from: &str) -> String {
     format!(
         "{HEAD}[[source]]\nname = \"in\"\ntopic = \"in\"\npartitions = 1\n\n[[processor]]\nname = \"p\"\nfrom = \"in\"\n{node}\n\n\

@@ -1,4 +1,5 @@
-//! What a source's values are: told apart by their bytes, or one encoding alone; and keys of sources and sinks.
+//! What a source's values are: told apart by their bytes, or one encoding alone; and keys of
+//! sources and sinks.
 
 use crate::drive::{Run, around};
 use base64::Engine as _;

@@ -92,7 +92,8 @@ fn conflicts_are_counted_once_over_a_kill() {
     let found = trial.wait(&mut helix, topic, expected.len());
     stop(helix);
     assert_eq!(found.len(), expected.len(), "each record counts once");
-    // A user's conflicts lie in several partitions of the source, whose order is not one; each count is there once all the same.
+    // A user's conflicts lie in several partitions of the source, whose order is not one; each
+    // count is there once all the same.
     let totals = |texts: Vec<(String, Value)>| {
         let mut all: Vec<(String, u64)> =
             texts.into_iter().map(|(user, v)| (user, v["total"].as_u64().unwrap())).collect();

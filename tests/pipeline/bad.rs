@@ -31,7 +31,8 @@ fn ten_thousand_records_of_which_one_in_ten_is_bad() {
     instance.stop();
 }
 
-/// Each bad record lies in the dead letters as it was, with Kafka Streams' headers and the class that the reference gives it.
+/// Each bad record lies in the dead letters as it was, with Kafka Streams' headers and the class
+/// that the reference gives it.
 fn assert_dead_letters(trial: &Trial, settings: &Settings, published: &[Record]) {
     let as_file = |records: &[Record]| records.iter().map(|record| record.to_line() + "\n").collect::<String>();
     let found = files::read_outputs("", "", &as_file(&trial.read("dead-letters"))).dead_letters;

@@ -1,4 +1,5 @@
-//! Whatever the program of the commit before issue 11 has written is read: `tests/fixtures/before-11`, which its script `make` describes.
+//! Whatever the program of the commit before issue 11 has written is read:
+//! `tests/fixtures/before-11`, which its script `make` describes.
 
 use crate::events::Events;
 use crate::expect;
@@ -66,7 +67,8 @@ fn state_topics_and_mirror_of_the_commit_before_issue_11_go_on() {
     let before = trial.read("snapshots").len();
     assert!(before > 0 && written.len() > 10);
 
-    // The folder's position, the offsets' metadata and the changelogs agree: nothing is restored, and nothing comes out.
+    // The folder's position, the offsets' metadata and the changelogs agree: nothing is restored,
+    // and nothing comes out.
     let mut instance = one_thread(&trial, "kept", &url);
     instance.wait_until_ready();
     trial.wait_until_done(&mut [&mut instance]);

@@ -1,4 +1,5 @@
-//! A broker that dies, freezes or runs out of disk in mid-stream: the stream pauses, and goes on when it is back.
+//! A broker that dies, freezes or runs out of disk in mid-stream: the stream pauses, and goes on
+//! when it is back.
 
 use crate::events::Events;
 use crate::expect;
@@ -41,7 +42,8 @@ fn a_broker_that_is_killed_and_comes_back() {
 
 #[test]
 fn a_broker_whose_disk_is_full_for_a_while() {
-    // The broker has an index of 10 MiB for each of its partitions, which takes no room until it is written to.
+    // The broker has an index of 10 MiB for each of its partitions, which takes no room until it is
+    // written to.
     let Some(disk) = SmallDisk::new(400, (0, 0)) else { return };
     goes_on_after("broker-disk", Arc::new(Broker::start_on(disk)), |broker| {
         broker.disk().fill();

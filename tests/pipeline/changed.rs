@@ -1,5 +1,5 @@
-//! Instances of one application with different topologies: the second is refused, whatever differs, and a change is made on purpose by stopping
-//! all of them and accepting just this change.
+//! Instances of one application with different topologies: the second is refused, whatever differs,
+//! and a change is made on purpose by stopping all of them and accepting just this change.
 
 use crate::events::Events;
 use crate::expect;
@@ -45,7 +45,8 @@ fn another_topology_is_refused_until_its_change_is_accepted() {
     run(&trial, &hop, &[]).assert_failed(1, &["runs another topology", "What differs: formats, graph, snapshots"]);
     let refused = run(&trial, &trial.topology(), &["--set", "strategy=importance"]);
     refused.assert_failed(1, &["What differs: resolver", "stop all instances"]);
-    // A running instance of the former topology is waited for: nobody changes the topology under it.
+    // A running instance of the former topology is waited for: nobody changes the topology under
+    // it.
     let change = change_of(&refused);
     let beside = ["--set", "strategy=importance", "--accept-topology-change", &change, "--set", "broker_timeout=2s"];
     run(&trial, &trial.topology(), &beside)

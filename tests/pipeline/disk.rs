@@ -1,4 +1,5 @@
-//! A full disk under the state folder: the instance ends and says what to do; with space again the next start loses and doubles nothing.
+//! A full disk under the state folder: the instance ends and says what to do; with space again the
+//! next start loses and doubles nothing.
 
 use crate::events::Events;
 use crate::expect;

@@ -1,4 +1,5 @@
-//! Events in which much collides, spread over many memories: the model's generator with its three memories made many.
+//! Events in which much collides, spread over many memories: the model's generator with its three
+//! memories made many.
 
 use crate::trial::PARTITIONS;
 use reference_model::Settings;
@@ -12,8 +13,9 @@ const RECORD_MS: i64 = 1_700_000_000_000;
 /// Events remembered, to be sent again.
 const MEMORY: usize = 64;
 
-/// An endless stream that is a function of its number, and of the variable `SEED` where that is set. It is the same from run to run: with real servers
-/// chance lies in the times at which things happen, and a failure is to be that of the program.
+/// An endless stream that is a function of its number, and of the variable `SEED` where that is
+/// set. It is the same from run to run: with real servers chance lies in the times at which things
+/// happen, and a failure is to be that of the program.
 pub struct Events {
     rng: Random,
     groups: usize,
@@ -30,7 +32,8 @@ impl Events {
         }
     }
 
-    /// The next `count` records: redeliveries among them, each in any partition, since what is about one memory may well come by several.
+    /// The next `count` records: redeliveries among them, each in any partition, since what is
+    /// about one memory may well come by several.
     pub fn take(&mut self, count: usize) -> Vec<Record> {
         (0..count).map(|_| self.next()).collect()
     }

@@ -8,7 +8,8 @@ use streams::driver::TopologyDriver;
 use streams::record::{InRecord, Origin, RecordBatch, TaskId};
 use testkit::{Record, records, wait_until};
 
-/// Holds all outputs of a trial against its events and its repartition topic; gives the events as they lie in the topic.
+/// Holds all outputs of a trial against its events and its repartition topic; gives the events as
+/// they lie in the topic.
 #[track_caller]
 pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
     trial.wait_until_settled();
@@ -19,7 +20,8 @@ pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
     assert_last_resolved(&memories_of(&replayed.snapshots), &memories);
     let (answers, snapshots): (Vec<Record>, Vec<Record>) = memories.into_iter().partition(is_answer);
     assert_answers(&answers, &snapshots);
-    // A broker that has just come back may show the end of a log a moment late; what is lost stays away.
+    // A broker that has just come back may show the end of a log a moment late; what is lost stays
+    // away.
     let expected = replayed.dead_letters.len();
     wait_until("as many dead letters as replay has", || trial.read("dead-letters").len() >= expected);
     assert_dead_letters(&replayed.dead_letters, &trial.read("dead-letters"));
@@ -91,8 +93,9 @@ pub fn assert_dead_letters(expected: &[Record], found: &[Record]) {
     }
 }
 
-/// What a sub-topology makes of its repartition topic as it stands, with the partition of it that each record comes from; without what goes on to
-/// another, and without answers, whose place in the order is no one's to say.
+/// What a sub-topology makes of its repartition topic as it stands, with the partition of it that
+/// each record comes from; without what goes on to another, and without answers, whose place in the
+/// order is no one's to say.
 pub struct Driven {
     pub snapshots: Vec<(i32, Record)>,
     conflicts: Vec<(i32, Record)>,
@@ -159,8 +162,9 @@ fn owned(record: &InRecord<'_>) -> Record {
     }
 }
 
-/// Each task wrote the records expected of it into each partition, in this order, and none besides. Records of several tasks may come in any
-/// order among themselves; whose a record is, its key tells.
+/// Each task wrote the records expected of it into each partition, in this order, and none besides.
+/// Records of several tasks may come in any order among themselves; whose a record is, its key
+/// tells.
 #[track_caller]
 pub fn assert_record_by_record(what: &str, expected: &[(i32, Record)], found: &[Record]) {
     let task_of: BTreeMap<&Option<Vec<u8>>, i32> = expected.iter().map(|(task, record)| (&record.key, *task)).collect();

@@ -5,7 +5,8 @@ use crate::trial::Trial;
 use serde_json::json;
 use testkit::{Broker, Record, records};
 
-/// 1970-01-01T00:00:00.001Z, 2026-01-01T00:00:00Z and the last whole millisecond of nanoseconds in 63 bits, in 2262.
+/// 1970-01-01T00:00:00.001Z, 2026-01-01T00:00:00Z and the last whole millisecond of nanoseconds in
+/// 63 bits, in 2262.
 const TIMES_MS: [i64; 3] = [1, 1_767_225_600_000, 9_223_372_036_854];
 const TIMES: [&str; 5] = [
     "1970-01-01T00:00:00Z",
@@ -24,7 +25,8 @@ fn write(id: &str, time: &str, timestamp_ms: i64) -> Record {
 
 #[test]
 fn events_dated_1970_and_2262() {
-    // An events topic that takes far times; those that we make refuse records dated more than an hour ahead.
+    // An events topic that takes far times; those that we make refuse records dated more than an
+    // hour ahead.
     let trial = Trial::on_topic("far", &[], |topic| {
         Broker::shared().create_topic(
             topic,

@@ -1,4 +1,5 @@
-//! The events topic grows while records flow, loses records before they are read, and is made anew: what is seen, and how it goes on.
+//! The events topic grows while records flow, loses records before they are read, and is made anew:
+//! what is seen, and how it goes on.
 
 use crate::events::Events;
 use crate::expect;

@@ -51,7 +51,8 @@ impl Instance {
         self.page("/ready").is_some_and(|text| text.starts_with("HTTP/1.1 200"))
     }
 
-    /// The sum of a metric's samples, by name without prefix, of those that have `label` (`state="running"`; empty: all).
+    /// The sum of a metric's samples, by name without prefix, of those that have `label`
+    /// (`state="running"`; empty: all).
     pub fn metric(&self, name: &str, label: &str) -> f64 {
         let page = self.page("/metrics").unwrap_or_default();
         let samples = page.lines().filter_map(|line| {

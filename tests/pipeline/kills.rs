@@ -1,5 +1,6 @@
-//! Two instances of two threads with the mirror on, one of them killed with SIGKILL in mid-stream again and again: at each step of a commit,
-//! and at random. Outputs equal `replay`'s, and each record of the events topic stands in Postgres once.
+//! Two instances of two threads with the mirror on, one of them killed with SIGKILL in mid-stream
+//! again and again: at each step of a commit, and at random. Outputs equal `replay`'s, and each
+//! record of the events topic stands in Postgres once.
 
 use crate::events::Events;
 use crate::expect;

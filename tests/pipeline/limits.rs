@@ -1,4 +1,5 @@
-//! A topic that takes less than our batches, or than one of our records: the records that fit arrive all the same, and only those that do not are dead letters.
+//! A topic that takes less than our batches, or than one of our records: the records that fit
+//! arrive all the same, and only those that do not are dead letters.
 
 use crate::expect;
 use crate::trial::Trial;
@@ -89,7 +90,8 @@ fn a_record_above_the_segments_of_a_topic_takes_no_other_with_it() {
     instance.stop();
 }
 
-/// The batch of one record alone is above the segment: the broker's error is another one than above the record limit.
+/// The batch of one record alone is above the segment: the broker's error is another one than above
+/// the record limit.
 #[test]
 fn segments_that_are_lowered_while_an_instance_runs_take_only_the_record_that_is_too_large() {
     let record_limit = ("max.message.bytes", "4000000");

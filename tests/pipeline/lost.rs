@@ -1,5 +1,6 @@
-//! What is lost to an instance: its assignment, while it is frozen for longer than its session; or the place in a log that its last commit names,
-//! because the log was made anew, truncated, or the offset was set by hand.
+//! What is lost to an instance: its assignment, while it is frozen for longer than its session; or
+//! the place in a log that its last commit names, because the log was made anew, truncated, or the
+//! offset was set by hand.
 
 use crate::events::Events;
 use crate::expect;
@@ -25,7 +26,8 @@ fn an_instance_that_wakes_up_to_a_lost_assignment_doubles_nothing_and_rejoins() 
     let mut second = trial.start("second", &arguments);
     second.wait_for("its share", |instance| (instance.running_tasks() > 0 && instance.records() > 0).then_some(()));
 
-    // In mid-transaction, as likely as not: it commits ten times a second and is never without work.
+    // In mid-transaction, as likely as not: it commits ten times a second and is never without
+    // work.
     first.signal(Signal::STOP);
     second.wait_for("all tasks to come over", |instance| (instance.running_tasks() == TASKS).then_some(()));
     let records = second.records();
@@ -65,7 +67,8 @@ impl Trial {
         offsets
     }
 
-    /// Sets offsets from outside, as tools do and as an instance does that has not seen yet what became of the topic.
+    /// Sets offsets from outside, as tools do and as an instance does that has not seen yet what
+    /// became of the topic.
     fn set_offsets(&self, offsets: &TopicPartitionList) {
         // Only once the last member has left.
         wait_until("the group to be empty", || self.group().commit(offsets, CommitMode::Sync).is_ok());
@@ -97,8 +100,9 @@ impl Trial {
         );
     }
 
-    /// Starts once with what is gone of `topic` accepted, gives `memory` an importance and finds the content in it that it got before: the state was
-    /// kept. Whatever start comes after that needs no flag.
+    /// Starts once with what is gone of `topic` accepted, gives `memory` an importance and finds
+    /// the content in it that it got before: the state was kept. Whatever start comes after that
+    /// needs no flag.
     #[track_caller]
     fn assert_goes_on(&self, topic: &str, memory: &str, at: i64) {
         let value = serde_json::json!({"event_id": format!("{memory}-{at}"), "event_type": "memory.updated", "memory_id": memory,
@@ -136,7 +140,8 @@ fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_
     trial.assert_goes_on(&topic, "kept", 2);
     expect::assert_outputs(&trial);
 
-    // The topic is made anew and has more records than before; a commit of the former topic comes late.
+    // The topic is made anew and has more records than before; a commit of the former topic comes
+    // late.
     let committed = trial.offsets(&topic, |_| {});
     trial.broker().delete_topic(&topic);
     trial.broker().create_topic(&topic, PARTITIONS as usize, &[]);

@@ -1,5 +1,6 @@
-//! The memory topology as a whole: the built binary on a real Kafka and a real PostgreSQL. Whatever is killed, stopped, full or wrong, what
-//! comes out is what `replay` makes of the events and, record by record, what the driver makes of the repartition topic.
+//! The memory topology as a whole: the built binary on a real Kafka and a real PostgreSQL. Whatever
+//! is killed, stopped, full or wrong, what comes out is what `replay` makes of the events and,
+//! record by record, what the driver makes of the repartition topic.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

@@ -1,12 +1,13 @@
-//! What the mirror must have of the outputs: the last resolved memory of each key, each conflict record once, and nothing
-//! that SQL would resolve differently.
+//! What the mirror must have of the outputs: the last resolved memory of each key, each conflict
+//! record once, and nothing that SQL would resolve differently.
 
 use crate::trial::Trial;
 use std::collections::BTreeMap;
 use testkit::postgres::{query, try_query};
 use testkit::{Record, wait_until};
 
-/// Waits until the snapshots and conflicts of a trial are mirrored, and holds them, and the rebuild, against the topics.
+/// Waits until the snapshots and conflicts of a trial are mirrored, and holds them, and the
+/// rebuild, against the topics.
 #[track_caller]
 pub fn assert_outputs_mirrored(url: &str, trial: &Trial) {
     let mut last: BTreeMap<String, Record> = BTreeMap::new();

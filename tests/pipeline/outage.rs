@@ -1,4 +1,5 @@
-//! What an instance says while Kafka is away or a topic is gone: `/ready` is not 200 then and names the cause, few lines tell of it, and it is over by itself.
+//! What an instance says while Kafka is away or a topic is gone: `/ready` is not 200 then and names
+//! the cause, few lines tell of it, and it is over by itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What passes with stream time, and what is done in slices, on a real Kafka and over kills: answers to sync requests, tombstones, user snapshots.
+//! What passes with stream time, and what is done in slices, on a real Kafka and over kills:
+//! answers to sync requests, tombstones, user snapshots.
 
 use crate::events::Events;
 use crate::expect::{self, is_answer, is_user};
@@ -10,7 +11,8 @@ use testkit::{Record, records, wait_until};
 
 const MEMORIES: usize = 3000;
 
-/// Memories of 15 KB: those of a partition that are asked for, about 167, are three slices of 1 MiB.
+/// Memories of 15 KB: those of a partition that are asked for, about 167, are three slices of 1
+/// MiB.
 fn memory(n: usize) -> Record {
     let event = json!({"event_id": format!("e{n}"), "event_type": "memory.created", "memory_id": format!("m{n}"), "user_id": format!("u{}", n % 7),
         "timestamp": "2026-01-01T00:00:00Z", "vector_clock": {"n": n + 1}, "content": "x".repeat(15_000)});
@@ -40,8 +42,9 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     trial.wait_until_done(&mut [&mut instance]);
     instance.stop();
     trial.feed(&[asked("first")]);
-    // Nothing but the answer is to be done: the request is passed on in one commit, and a slice goes with each that follows. The second kill comes when
-    // two slices are committed at most, so the third run has work left.
+    // Nothing but the answer is to be done: the request is passed on in one commit, and a slice
+    // goes with each that follows. The second kill comes when two slices are committed at most, so
+    // the third run has work left.
     for step in ["commit:2", "store:2", "commit:1"] {
         trial.start_killed_at(step, "state", &["--no-mirror"]).wait_for_kill();
     }

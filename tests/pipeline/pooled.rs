@@ -1,5 +1,6 @@
-//! Two applications that mirror into one database, one role and a schema each, through a pooler that gives each transaction another
-//! session: `backfill` fills each schema with its own records, and `verify` sees when something else is in it.
+//! Two applications that mirror into one database, one role and a schema each, through a pooler
+//! that gives each transaction another session: `backfill` fills each schema with its own records,
+//! and `verify` sees when something else is in it.
 
 use crate::events::Events;
 use crate::trial::{Trial, database};

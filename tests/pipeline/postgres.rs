@@ -1,4 +1,5 @@
-//! A PostgreSQL that is away, read-only, full, or has changed its password: the stream goes on, and afterwards each event has its row, once.
+//! A PostgreSQL that is away, read-only, full, or has changed its password: the stream goes on, and
+//! afterwards each event has its row, once.
 
 use crate::events::Events;
 use crate::expect;
@@ -59,8 +60,8 @@ fn is_down(instance: &Instance) -> bool {
     instance.metric("mirror_down", ".events\"") == 1.0
 }
 
-/// Runs with a mirror, breaks the database, mends it, and finds the stream untouched and each event mirrored once. Between the two all that
-/// `more` gives is published and processed.
+/// Runs with a mirror, breaks the database, mends it, and finds the stream untouched and each event
+/// mirrored once. Between the two all that `more` gives is published and processed.
 fn catches_up_after(trial: &Trial, url: &str, more: Vec<Record>, break_it: impl Fn(), mend: impl Fn()) -> Instance {
     let mut instance = trial.start("state", &["--threads", "2", "--postgres-url", url]);
     trial.feed(&Events::new(16, 40).take(300));

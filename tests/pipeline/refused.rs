@@ -1,6 +1,7 @@
-//! A connection that is refused while an instance runs is an outage, whichever side refuses it: a certificate of the broker that has expired or is of
-//! an unknown authority, a client certificate that the broker does not trust any more, a password that it does not know any more. The instance waits,
-//! says once a minute what to do, and goes on by itself.
+//! A connection that is refused while an instance runs is an outage, whichever side refuses it: a
+//! certificate of the broker that has expired or is of an unknown authority, a client certificate
+//! that the broker does not trust any more, a password that it does not know any more. The instance
+//! waits, says once a minute what to do, and goes on by itself.
 
 use crate::events::Events;
 use crate::expect;
@@ -28,8 +29,9 @@ impl Guest {
     /// With all done that there was to do.
     fn start(broker: &SecureBroker, login: Login, says: &'static [&'static str]) -> Guest {
         let (open, connection) = (broker.open().clone(), broker.login(login));
-        // After the first of these without an answer Kafka counts as unreachable: longer than a broker takes to restart, as a rule, so that the
-        // first line already tells of the refusal. By the second, something is asked soon after the outage has begun.
+        // After the first of these without an answer Kafka counts as unreachable: longer than a
+        // broker takes to restart, as a rule, so that the first line already tells of the refusal.
+        // By the second, something is asked soon after the outage has begun.
         let settings = ["transaction_timeout=20s", "check_interval=2s"];
         let trial = Trial::by_connection_of(&memory_toml(), "refused", &settings, open, connection);
         let (url, mut events) = (database(), Events::new(33 + login as u64, 40));
@@ -108,7 +110,8 @@ fn a_refused_certificate_or_password_is_an_outage_of_a_running_instance() {
         guest.wait_until_warned();
     }
 
-    // Longer than the client waits for any answer: what it has asked meanwhile must not trouble it when the broker lets it in again.
+    // Longer than the client waits for any answer: what it has asked meanwhile must not trouble it
+    // when the broker lets it in again.
     wait_until("an outage that no request outlives", || began.elapsed() > OUTAGE);
 
     // The page tells of what is wrong now, the log once a minute.

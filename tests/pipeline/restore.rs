@@ -1,4 +1,5 @@
-//! What a restart reads of the changelog: its tail alone, or all of it where the state is gone, whatever transactions stand in the way.
+//! What a restart reads of the changelog: its tail alone, or all of it where the state is gone,
+//! whatever transactions stand in the way.
 
 use crate::events::Events;
 use crate::expect;
@@ -36,8 +37,9 @@ fn a_restart_replays_only_the_tail() {
     assert_eq!(instance.restored(), 0);
     instance.stop();
 
-    // Killed between the commit in Kafka and the store's: that one commit is the tail. Tasks without stores run first, so the first
-    // commits may hold decoded events and offsets alone; once those are committed, what is left is for the store.
+    // Killed between the commit in Kafka and the store's: that one commit is the tail. Tasks
+    // without stores run first, so the first commits may hold decoded events and offsets alone;
+    // once those are committed, what is left is for the store.
     let (mut before, mut tail) = (changelog(&trial), 0);
     assert!(before > 100, "{before}");
     trial.feed(&events.take(100));
@@ -80,7 +82,8 @@ fn restored_behind_aborted_pending_and_just_committed_transactions() {
     stranger.abort_transaction(TIMEOUT).unwrap();
     trial.feed(&events.take(300));
     trial.wait_until_done(&mut [&mut instance]);
-    // Pending: what is committed after it lies above the last stable offset, unreadable until it ends.
+    // Pending: what is committed after it lies above the last stable offset, unreadable until it
+    // ends.
     write_garbage(&stranger, &trial);
     trial.feed(&events.take(300));
     trial.wait_until_done(&mut [&mut instance]);

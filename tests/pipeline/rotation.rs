@@ -1,4 +1,5 @@
-//! Passwords, certificates and authorities that are replaced on disk while records flow: the processes go on without a restart, and nothing is lost.
+//! Passwords, certificates and authorities that are replaced on disk while records flow: the
+//! processes go on without a restart, and nothing is lost.
 
 use crate::events::Events;
 use crate::expect;
@@ -37,10 +38,12 @@ fn wait_for_records(instance: &mut Instance) {
     instance.wait_for("the instance to go on", |instance| (instance.records() > before + 20).then_some(()));
 }
 
-/// The broker asks for a client certificate and a SCRAM password. First the password changes: every client has to show the new one within two seconds. Then the
-/// processes get certificates and authorities anew, while the broker takes the former and the next ones. At last it starts again with a certificate of the next
-/// authority, and takes client certificates of that authority alone: nobody comes in with what it was started with. The processes are those that were started,
-/// since one that ended would be missed.
+/// The broker asks for a client certificate and a SCRAM password. First the password changes: every
+/// client has to show the new one within two seconds. Then the processes get certificates and
+/// authorities anew, while the broker takes the former and the next ones. At last it starts again
+/// with a certificate of the next authority, and takes client certificates of that authority alone:
+/// nobody comes in with what it was started with. The processes are those that were started, since
+/// one that ended would be missed.
 #[test]
 fn a_password_and_all_certificates_are_replaced_under_load() {
     let options = Options { reauthenticate_ms: 2_000, asks_certificate: true, ..Options::default() };

@@ -35,7 +35,8 @@ fn from_one_instance_to_three_and_back() {
 /// No line is a warning or an error: in ordinary rebalances nobody has to act.
 fn assert_quiet(log: &str) {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    // What lasts for long is told as such ("for 12 s: …"), and how long things last on this machine is not the question.
+    // What lasts for long is told as such ("for 12 s: …"), and how long things last on this machine
+    // is not the question.
     let lasts = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.starts_with("for "));
     let is_loud = |line: &serde_json::Value| (line["level"] == "WARN" || line["level"] == "ERROR") && !lasts(line);
     let loud: Vec<_> = lines.filter(is_loud).collect();

@@ -1,5 +1,5 @@
-//! The whole topology on a Kafka that asks for encryption and for a name: the samples by SASL_SSL with kills, and idle instances whose OAuth tokens
-//! run out.
+//! The whole topology on a Kafka that asks for encryption and for a name: the samples by SASL_SSL
+//! with kills, and idle instances whose OAuth tokens run out.
 
 use crate::events::Events;
 use crate::expect;
@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use testkit::secure::{Login, Options, SecureBroker};
 use testkit::{repo_path, wait_until};
 
-/// How long a token is good for here: idle instances have to be waited for until each of them has expired. Below this the client's own
-/// timers are too coarse: it renews at four fifths of a token's life, and logs in anew at nine tenths of what is left of it.
+/// How long a token is good for here: idle instances have to be waited for until each of them has
+/// expired. Below this the client's own timers are too coarse: it renews at four fifths of a
+/// token's life, and logs in anew at nine tenths of what is left of it.
 const TOKEN_LIFE: Duration = Duration::from_secs(10);
 
 /// The broker of these tests.
@@ -20,7 +21,8 @@ fn broker() -> &'static SecureBroker {
     BROKER.get_or_init(|| SecureBroker::start(options))
 }
 
-/// The samples and generated events by SASL_SSL and SCRAM, while one of two instances is killed again and again.
+/// The samples and generated events by SASL_SSL and SCRAM, while one of two instances is killed
+/// again and again.
 #[test]
 fn the_samples_by_sasl_ssl_with_kills() {
     let broker = broker();
@@ -47,8 +49,9 @@ fn the_samples_by_sasl_ssl_with_kills() {
     second.stop();
 }
 
-/// The clients of an instance of one stream thread: what each is, its `client.id` with `APP` and `ID` for those of application and instance (that of a
-/// member of a group goes on with the topology's digest), and a request of those that it makes when there is something to do.
+/// The clients of an instance of one stream thread: what each is, its `client.id` with `APP` and
+/// `ID` for those of application and instance (that of a member of a group goes on with the
+/// topology's digest), and a request of those that it makes when there is something to do.
 const CLIENTS: [(&str, &str, &str); 8] = [
     ("the consumer", "APP-ID-0.", "SYNC_GROUP"),
     ("the producer", "APP-ID-0", "END_TXN"),
@@ -69,13 +72,15 @@ fn has_served(since: u64, trial: &Trial, instance: &str, (_, client, name): (&st
     broker().open().requests(since).iter().any(|request| request.name == name && is_it(&request.client))
 }
 
-/// The broker cuts a client off that makes a request in a session whose token has expired (KIP-368), and lets nobody in by an expired token. So when all
-/// tokens that were given out have expired while instances had nothing to do, a client whose requests are served afterwards has got a new one
-/// meanwhile.
+/// The broker cuts a client off that makes a request in a session whose token has expired
+/// (KIP-368), and lets nobody in by an expired token. So when all tokens that were given out have
+/// expired while instances had nothing to do, a client whose requests are served afterwards has got
+/// a new one meanwhile.
 #[test]
 fn each_client_renews_its_token_while_it_has_nothing_to_do() {
     let (broker, url, mut events) = (broker(), database(), Events::new(32, 40));
-    // The admin client is left alone as well, for which an instance with standbys has a use again and again.
+    // The admin client is left alone as well, for which an instance with standbys has a use again
+    // and again.
     let make = |stem: &str, text: &str| {
         let (open, connection) = (broker.open().clone(), broker.login(Login::OAuth));
         Trial::by_connection_of(text, stem, &["check_interval=1h"], open, connection)

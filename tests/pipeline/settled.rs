@@ -1,4 +1,5 @@
-//! A conflict that waits is found, settled by a person, and gone: on Kafka, and in `replay` of the same topic.
+//! A conflict that waits is found, settled by a person, and gone: on Kafka, and in `replay` of the
+//! same topic.
 
 use crate::expect::assert_last_resolved;
 use crate::support::{Finished, Helix};

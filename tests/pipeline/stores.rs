@@ -40,7 +40,8 @@ fn a_store_in_memory_is_restored_whole_after_a_kill() {
     assert_eq!(databases, 0, "no task opens RocksDB");
 }
 
-/// An instance with its own tasks running, standing by for `count` tasks of others, with nothing to catch up on.
+/// An instance with its own tasks running, standing by for `count` tasks of others, with nothing to
+/// catch up on.
 fn wait_until_warm(instance: &mut Instance, count: usize) {
     instance.wait_for("the standbys to be there and warm", |instance| {
         let is_warm = instance.metric("standby_tasks", "") == count as f64 && instance.metric("standby_lag", "") == 0.0;
@@ -99,7 +100,8 @@ fn killed_in_turn_beside_standbys() {
     for round in 0..4 {
         for instance in &mut instances {
             instance.wait_for("its tasks and those that it stands by for", |instance| {
-                // The other may have no more than tasks of users of whom there is nothing: then nothing is to be read.
+                // The other may have no more than tasks of users of whom there is nothing: then
+                // nothing is to be read.
                 let reads = instance.metric("standby_records", "") > 0.0 || instance.metric("standby_lag", "") == 0.0;
                 (instance.records() > 0 && instance.metric("standby_tasks", "") > 0.0 && reads).then_some(())
             });

@@ -1,4 +1,5 @@
-//! One trial: the memory topology with topics, an application id and a database of the test's own, on the servers that all share.
+//! One trial: the memory topology with topics, an application id and a database of the test's own,
+//! on the servers that all share.
 
 use crate::instance::{Instance, Launch};
 use crate::support::{Finished, Helix};
@@ -33,7 +34,8 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// With its topics made. `settings` are what `--set` gets in every run and replay, over `purge=false` and a short session.
+    /// With its topics made. `settings` are what `--set` gets in every run and replay, over
+    /// `purge=false` and a short session.
     pub fn new(stem: &str, settings: &[&str]) -> Trial {
         Trial::on_topic(stem, settings, |_| {})
     }
@@ -93,7 +95,8 @@ impl Trial {
         trial
     }
 
-    /// One that an earlier program began on this broker, under this name and with this topology file.
+    /// One that an earlier program began on this broker, under this name and with this topology
+    /// file.
     pub fn begun_before(name: &str, text: &str, settings: &[&str], broker: Arc<Broker>) -> Trial {
         let dir = temp_dir(name);
         std::fs::write(dir.join("topology.toml"), text).unwrap();
@@ -239,7 +242,8 @@ impl Trial {
         Feeder { stop, thread: Some(std::thread::spawn(feed)) }
     }
 
-    /// A client that reads offsets, of this isolation level. Each wait makes one: a new client for each look would cost more than the look.
+    /// A client that reads offsets, of this isolation level. Each wait makes one: a new client for
+    /// each look would cost more than the look.
     fn onlooker(&self, isolation: &str) -> BaseConsumer {
         self.broker().client().set("group.id", &self.name).set("isolation.level", isolation).create().unwrap()
     }
@@ -259,8 +263,8 @@ impl Trial {
         })
     }
 
-    /// Waits until no transaction is open over the outputs: what a commit has ended is seen only once its markers are in the log, which
-    /// the broker writes after it has answered.
+    /// Waits until no transaction is open over the outputs: what a commit has ended is seen only
+    /// once its markers are in the log, which the broker writes after it has answered.
     #[track_caller]
     pub fn wait_until_settled(&self) {
         let [committed, uncommitted] = ["read_committed", "read_uncommitted"].map(|level| self.onlooker(level));
@@ -307,12 +311,14 @@ impl Trial {
     }
 }
 
-/// What `--set` gets in every trial, and more. Purge is off, so that the repartition topic shows what was processed. A killed member is missed soon.
+/// What `--set` gets in every trial, and more. Purge is off, so that the repartition topic shows
+/// what was processed. A killed member is missed soon.
 fn with_fixed(settings: &[&str]) -> Vec<String> {
     ["purge=false", "session_timeout=4s"].iter().chain(settings).map(|text| (*text).to_owned()).collect()
 }
 
-/// The end of each partition of a topic, as the client's isolation level has it, in one request; `None` where one is not known.
+/// The end of each partition of a topic, as the client's isolation level has it, in one request;
+/// `None` where one is not known.
 fn ends(client: &BaseConsumer, topic: &str, partitions: i32) -> Option<Vec<(i32, i64)>> {
     let mut asked = TopicPartitionList::new();
     for partition in 0..partitions {
@@ -361,7 +367,8 @@ impl Drop for Feeder {
 /// Partition, offset and value (hex, `NULL` is empty) of every record.
 type Rows = BTreeMap<(i32, i64), String>;
 
-/// Waits until the mirror has as many rows as the events topic has records, then compares all of them.
+/// Waits until the mirror has as many rows as the events topic has records, then compares all of
+/// them.
 #[track_caller]
 pub fn assert_mirrored(url: &str, events: &[Record]) {
     let count = || postgres::try_query(url, "select count(*) from memory_events").ok().map(|rows| rows[0][0].clone());

@@ -1,4 +1,5 @@
-//! A database of the test's own, filled through the mirror's row mapper and sink, and asked over one connection.
+//! A database of the test's own, filled through the mirror's row mapper and sink, and asked over
+//! one connection.
 
 use memory::event::Limits;
 use memory_operators::mirror::EventRows;
@@ -51,7 +52,8 @@ impl Database {
         Database { schema, ..self }
     }
 
-    /// Mirrors records, those of a partition in order of their offsets. None may be refused by Postgres.
+    /// Mirrors records, those of a partition in order of their offsets. None may be refused by
+    /// Postgres.
     pub fn mirror(&mut self, records: &[Record], limits: Limits) {
         let mut next: BTreeMap<TopicPartition, (i64, u64)> = BTreeMap::new();
         let mut sink = sink(&self.url, self.schema, limits);

@@ -1,5 +1,6 @@
-//! What SQL rebuilds from mirrored events equals what the stream resolves: generated streams in which everything collides,
-//! and HelixAgent's own, under every strategy, override, policy and rule.
+//! What SQL rebuilds from mirrored events equals what the stream resolves: generated streams in
+//! which everything collides, and HelixAgent's own, under every strategy, override, policy and
+//! rule.
 
 use super::database::{Database, sql};
 use super::{event, names, ours};
@@ -15,7 +16,8 @@ const SETTINGS: u64 = 60;
 /// Streams of each setting.
 const STREAMS: u64 = 60;
 
-/// What is to come out: memory and what the stream resolves it to, canonical; none where no event is about it.
+/// What is to come out: memory and what the stream resolves it to, canonical; none where no event
+/// is about it.
 type Expected = Vec<(String, Option<String>)>;
 
 /// A stream in memories of its own.
@@ -49,7 +51,8 @@ struct Compared {
 }
 
 impl Compared {
-    /// Compares `expected` with what `rebuild`, an SQL expression over `memory_id`, makes of the same memories.
+    /// Compares `expected` with what `rebuild`, an SQL expression over `memory_id`, makes of the
+    /// same memories.
     fn add(&mut self, database: &mut Database, expected: &Expected, rebuild: &str, what: &str) {
         let (memories, resolved): (Vec<String>, Vec<Option<String>>) = expected.iter().cloned().unzip();
         let apart = format!(

@@ -1,4 +1,5 @@
-//! What happened to a memory, and when: its records, its causal order, and how it stood at a moment.
+//! What happened to a memory, and when: its records, its causal order, and how it stood at a
+//! moment.
 
 use super::database::{Database, sql};
 use super::{event, mirrored};

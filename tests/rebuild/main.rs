@@ -1,5 +1,5 @@
-//! The mirror's functions on a real PostgreSQL: what SQL rebuilds from mirrored events is what the stream resolves, field by
-//! field, and the functions beside it tell what they say they do.
+//! The mirror's functions on a real PostgreSQL: what SQL rebuilds from mirrored events is what the
+//! stream resolves, field by field, and the functions beside it tell what they say they do.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -34,7 +34,8 @@ fn records(events: impl IntoIterator<Item = Value>) -> Vec<Record> {
     events.into_iter().enumerate().map(record).collect()
 }
 
-/// An update of memory `m` with an id, a clock and a time in seconds after 2026-01-01, and more members.
+/// An update of memory `m` with an id, a clock and a time in seconds after 2026-01-01, and more
+/// members.
 fn event(id: &str, clock: &Value, second: u32, more: Value) -> Value {
     let time = format!("2026-01-01T00:{:02}:{:02}Z", second / 60, second % 60);
     let mut event = json!({"event_id": id, "event_type": "memory.updated", "memory_id": "m", "timestamp": time, "vector_clock": clock});

@@ -1,5 +1,6 @@
-//! Streams of the model all live in the same few memories. Here each gets memories of its own, so that thousands of streams
-//! lie in one database; and NUL becomes U+FFFD, as the mirror has it, where the stream is to read the same.
+//! Streams of the model all live in the same few memories. Here each gets memories of its own, so
+//! that thousands of streams lie in one database; and NUL becomes U+FFFD, as the mirror has it,
+//! where the stream is to read the same.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,7 +40,8 @@ fn changed_text(text: &str, change: &dyn Fn(&str) -> Option<String>) -> Option<S
     Some(object(&members))
 }
 
-/// Values are kept as they are written, since the spelling of numbers and repeated keys are what the streams are about.
+/// Values are kept as they are written, since the spelling of numbers and repeated keys are what
+/// the streams are about.
 fn prefixed(event: &str, prefix: &str) -> Option<String> {
     let Members(mut members) = serde_json::from_str(event).ok()?;
     for (name, value) in &mut members {

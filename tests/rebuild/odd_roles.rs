@@ -1,4 +1,5 @@
-//! Roles with settings of their own (`ALTER ROLE … SET`): who migrates and who calls makes no difference to what a function does.
+//! Roles with settings of their own (`ALTER ROLE … SET`): who migrates and who calls makes no
+//! difference to what a function does.
 
 use mirror_postgres::Database;
 use testkit::Postgres;
@@ -21,7 +22,8 @@ const ODD: &[&str] = &[
     "row_security = off; xmloption = document; default_table_access_method = heap; plpgsql.variable_conflict = use_column",
 ];
 
-/// A call of each function that only looks. Times are written in full, and nothing has a backslash: the callers read both differently.
+/// A call of each function that only looks. Times are written in full, and nothing has a backslash:
+/// the callers read both differently.
 const LOOKS: &str = "memory_time(1764072000123456789) | memory_nanoseconds('2026-01-01 00:00:00.5+00') | memory_number('1.50') |
     memory_weight(-9223372036854776000) | memory_canonical_number(0.00000012) | memory_canonical_number(1e300) |
     memory_canonical_json('{\"b\": [1, 2.50, \"ü\"], \"a\": null, \"c\": {\"d\": 1e30}}') | memory_text_set(array['b', 'a', 'b']) |
@@ -63,8 +65,8 @@ fn calls(of: &str) -> impl Iterator<Item = &str> {
     of.split('|').map(str::trim)
 }
 
-/// All that a role sees and does in a database that it has migrated: each result is kept in a table, and read by somebody without odd
-/// settings.
+/// All that a role sees and does in a database that it has migrated: each result is kept in a
+/// table, and read by somebody without odd settings.
 fn results(role: &str, url: &str) -> Vec<(String, String)> {
     let theirs = url.replace("postgres@", &format!("{role}@"));
     Database::new(&theirs, "public").unwrap().migrate().unwrap();

@@ -1,8 +1,10 @@
-//! The functions stay usable where the log is long and a memory has many events; each says what it is for.
+//! The functions stay usable where the log is long and a memory has many events; each says what it
+//! is for.
 
 use super::database::{Database, sql};
 
-/// A log of many small memories and one with 1,000 events, over four partitions, written straight into the table.
+/// A log of many small memories and one with 1,000 events, over four partitions, written straight
+/// into the table.
 fn long_log() -> Database {
     let mut database = Database::create();
     database.run(
@@ -54,7 +56,8 @@ fn queries_go_by_index_in_every_partition() {
     assert_eq!(partitions.len(), 4, "{partitions:?}");
     let of_memory = ["memory_id_idx", "memory_id_hashes_idx"];
     let queries = [
-        // What rebuild_memory_from_events, memory_as_of and diff_rebuilt ask of each memory, and causal_history.
+        // What rebuild_memory_from_events, memory_as_of and diff_rebuilt ask of each memory, and
+        // causal_history.
         ("memory_resolved('m7', 'infinity', NULL, NULL, NULL, NULL, NULL)", &of_memory[..]),
         ("memory_arrivals('m7', 'infinity', false)", &of_memory),
         ("get_memory_event_history('m7')", &of_memory),

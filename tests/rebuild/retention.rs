@@ -1,4 +1,5 @@
-//! What retention drops, months at a time, and what a rebuild then says of the memories that it has cut.
+//! What retention drops, months at a time, and what a rebuild then says of the memories that it has
+//! cut.
 
 use super::database::{Database, sql};
 use super::records;

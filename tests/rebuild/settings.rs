@@ -1,4 +1,5 @@
-//! What a rebuild resolves with: what it is told, what `run` wrote down, the defaults; and what it refuses.
+//! What a rebuild resolves with: what it is told, what `run` wrote down, the defaults; and what it
+//! refuses.
 
 use super::database::{Database, sql};
 use super::{event, mirrored};

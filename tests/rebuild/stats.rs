@@ -1,4 +1,5 @@
-//! Conflicts counted, snapshots held against the rebuild, and what is said where retention has dropped events.
+//! Conflicts counted, snapshots held against the rebuild, and what is said where retention has
+//! dropped events.
 
 use super::database::{Database, sql};
 use super::{event, mirrored, ours};

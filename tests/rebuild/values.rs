@@ -1,4 +1,5 @@
-//! How SQL reads single values: canonical JSON, times, ids of any length, and what of the log is no event of a memory.
+//! How SQL reads single values: canonical JSON, times, ids of any length, and what of the log is no
+//! event of a memory.
 
 use super::database::{Database, sql};
 use super::{event, mirrored};

@@ -1,5 +1,6 @@
-//! Thousands of clients that send nothing, send a byte at a time, send half a body or never read, while records flow: health checks are answered at the
-//! first try, memory and file descriptors are bounded, and the stream goes on.
+//! Thousands of clients that send nothing, send a byte at a time, send half a body or never read,
+//! while records flow: health checks are answered at the first try, memory and file descriptors are
+//! bounded, and the stream goes on.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -18,7 +19,8 @@ use testkit::{ports, wait_for};
 const CLIENTS: usize = 2000;
 /// Clients that come back a second, after they were cut off.
 const RETURNING: usize = 200;
-/// What the server lets in at a time, by docs/http.md, and a few for those that are just being closed.
+/// What the server lets in at a time, by docs/http.md, and a few for those that are just being
+/// closed.
 const MOST: usize = 256 + 64;
 
 /// The server, and what is sent to it.
@@ -77,7 +79,8 @@ impl Slow {
                 let byte = [ask.get(self.sent).copied().filter(|_| self.sent < 30).unwrap_or(b'a')];
                 stream.write(&byte)
             }
-            // The head of a form and a byte at a time of half its body, then nothing more: sees whether it is still wanted.
+            // The head of a form and a byte at a time of half its body, then nothing more: sees
+            // whether it is still wanted.
             2 if self.sent < HALF.len() => stream.write(&HALF[self.sent..]),
             2 if self.sent < HALF.len() + 1000 => stream.write(b"a"),
             2 => match stream.read(&mut [0]) {

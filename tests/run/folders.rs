@@ -1,5 +1,5 @@
-//! Modes of the state's folders and files, RocksDB's too, and what other users can do with them. Whoever runs this needs to be root to
-//! be other users.
+//! Modes of the state's folders and files, RocksDB's too, and what other users can do with them.
+//! Whoever runs this needs to be root to be other users.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -112,7 +112,8 @@ impl As {
         Helix::spawn_command(self.command(arguments)).finish()
     }
 
-    /// Runs until all tasks run and so many records at least, and all that there are, are processed; what it said then.
+    /// Runs until all tasks run and so many records at least, and all that there are, are
+    /// processed; what it said then.
     fn run_through(&self, trial: &Trial, access: &str, records: f64) -> String {
         let (file, broker, state) = (trial.path("t.toml"), Broker::shared().bootstrap(), trial.path("state"));
         let http = ports::free_port().to_string();
@@ -150,7 +151,8 @@ fn a_group_shares_the_state_where_a_setting_says_so() {
     assert!(read.code == Some(0) && read.stdout.lines().count() > 10, "{}", read.stderr);
     stranger.helix(&dump).assert_failed(1, &["Permission denied"]);
 
-    // A folder that is there keeps its mode: a volume that is to be shared for writing begins empty.
+    // A folder that is there keeps its mode: a volume that is to be shared for writing begins
+    // empty.
     fs::remove_dir_all(state.join("0")).unwrap();
     let said = first.run_through(&trial, "group_write", 0.0);
     assert!(!said.contains("can write to the state folder"), "{said}");

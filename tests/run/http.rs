@@ -1,4 +1,5 @@
-//! The HTTP server as curl sees it: health checks, bearer tokens, the login form and its cookie, the token file while it changes.
+//! The HTTP server as curl sees it: health checks, bearer tokens, the login form and its cookie,
+//! the token file while it changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -114,7 +115,8 @@ fn without_a_token_file_every_page_is_open() {
     // A page of another site can send requests to a port of this machine.
     let foreign = site.curl("/metrics", &["-X", "POST", "-H", "Sec-Fetch-Site: cross-site"]);
     assert_eq!(foreign.code, 403, "{foreign:?}");
-    // And it can have its own host's name lead here, so that a browser takes this server for its own.
+    // And it can have its own host's name lead here, so that a browser takes this server for its
+    // own.
     for path in ["/", "/live", "/ready", "/metrics", "/login", "/nowhere"] {
         let rebound = site.curl(path, &["-H", "Host: rebound.example:8080"]);
         assert_eq!(rebound.code, 403, "{path}: {rebound:?}");
@@ -131,7 +133,8 @@ fn hosts_that_are_named_are_answered_and_no_others() {
     make_token(&file, "me", &[]);
     let named = ["helix-1".to_owned(), "helix.example".to_owned()];
     let code = |site: &Site, host: &str| site.curl("/live", &["-H", &format!("Host: {host}")]).code;
-    // With tokens too, where the names are asked for; without tokens, besides those that are answered anyway.
+    // With tokens too, where the names are asked for; without tokens, besides those that are
+    // answered anyway.
     for tokens in [None, Some(file.clone())] {
         let site = Site::of_hosts(tokens, None, &named);
         assert_eq!(["helix-1:8080", "HELIX.example", "localhost", "127.0.0.1"].map(|host| code(&site, host)), [200; 4]);
@@ -171,7 +174,8 @@ fn a_token_file_asks_for_a_token_on_everything_but_health_checks() {
     let refused = ask("/metrics", &reader, &post);
     assert!(refused.header("WWW-Authenticate").unwrap().contains("scope=\"act\""), "{refused:?}");
     assert!(ask("/", &both, &[]).body.contains("Token support: rights read, act; users u-1, u-2."));
-    // Prometheus' `credentials_file` ends in a new line as often as not; Prometheus cuts it off itself, others may not.
+    // Prometheus' `credentials_file` ends in a new line as often as not; Prometheus cuts it off
+    // itself, others may not.
     assert_eq!(ask("/metrics", &format!("{reader} "), &[]).code, 200);
 
     let wrong = ask("/metrics", "geheim", &[]);
@@ -234,7 +238,8 @@ fn a_browser_logs_in_by_a_form_and_out_again() {
     let page = browse("/", &[]);
     assert!(page.body.contains("Token me: rights read; all users."), "{page:?}");
     let form_token = hidden(&page.body, "csrf_token");
-    // The right comes first: this session may not act on anything, but it may end itself, by a form of ours.
+    // The right comes first: this session may not act on anything, but it may end itself, by a form
+    // of ours.
     assert_eq!(browse("/metrics", &["--data", &format!("csrf_token={form_token}")]).code, 403);
     assert_eq!(browse("/logout", &["-X", "POST"]).code, 403);
     assert_eq!(browse("/logout", &["--data", "csrf_token=x"]).code, 403);

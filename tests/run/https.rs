@@ -1,5 +1,5 @@
-//! HTTPS with certificates made by the very commands of docs/tls.md: who is trusted, what a plain client is told, new files without a
-//! restart.
+//! HTTPS with certificates made by the very commands of docs/tls.md: who is trusted, what a plain
+//! client is told, new files without a restart.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -20,7 +20,8 @@ use crate::support::Helix;
 use testkit::process::temp_dir;
 use testkit::{repo_path, wait_for};
 
-/// A folder in which the commands of docs/tls.md were run: `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
+/// A folder in which the commands of docs/tls.md were run: `ca.pem`, `server.pem`, `server.key`,
+/// `client.pem`, `client.key`.
 pub fn certificates() -> PathBuf {
     let page = std::fs::read_to_string(repo_path("docs/tls.md")).unwrap();
     let blocks: Vec<&str> = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
@@ -52,7 +53,8 @@ fn pages_come_over_tls_by_a_certificate_that_is_replaced_without_a_restart() {
     assert_eq!(trusts(&ca, &[]).body, "live\n");
     assert!(trusts(&next_ca, &[]).body.contains("certificate"), "another authority");
     assert_eq!(trusts(&ca, &["--tls-max", "1.2"]).code, 200);
-    // Debian's curl refuses TLS 1.1 on its own; by a lower security level it asks for it, and we refuse.
+    // Debian's curl refuses TLS 1.1 on its own; by a lower security level it asks for it, and we
+    // refuse.
     let old = trusts(&ca, &["--tls-max", "1.1", "--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0"]);
     assert!(old.code == 0 && old.body.contains("SSL"), "{old:?}");
     let login = ["--cacert", &ca, "--data-urlencode", &format!("token={token}")];
@@ -72,7 +74,8 @@ fn pages_come_over_tls_by_a_certificate_that_is_replaced_without_a_restart() {
     }
     assert_eq!(trusts(&ca, &[]).code, 200);
 
-    // The certificate first, which alone does not go with the key: the former pair stays until the other half is there.
+    // The certificate first, which alone does not go with the key: the former pair stays until the
+    // other half is there.
     for name in ["server.pem", "server.key"] {
         std::fs::copy(next.join(name), dir.join("new")).unwrap();
         std::fs::rename(dir.join("new"), dir.join(name)).unwrap();

@@ -1,5 +1,5 @@
-//! No secret reaches a log, an error, a page, a command line or the state: every place that takes one is given a marker, and the
-//! marker is looked for in all that the program says and keeps.
+//! No secret reaches a log, an error, a page, a command line or the state: every place that takes
+//! one is given a marker, and the marker is looked for in all that the program says and keeps.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,8 +36,8 @@ fn children(pid: u32) -> Vec<u32> {
     ids.filter(is_child).collect()
 }
 
-/// One process never holds two OpenSSLs, and libcurl is the one that is built on it. (Debian's other flavour is named
-/// libcurl-gnutls.)
+/// One process never holds two OpenSSLs, and libcurl is the one that is built on it. (Debian's
+/// other flavour is named libcurl-gnutls.)
 fn has_one_openssl(pid: u32) {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(|path| path.contains(".so"));
@@ -50,7 +50,8 @@ fn has_one_openssl(pid: u32) {
     assert!(needs.contains(openssl), "libcurl does not use {openssl}: {needs}");
 }
 
-/// A topology file and variables with secrets wherever one may stand, all of them of no use to the plain broker.
+/// A topology file and variables with secrets wherever one may stand, all of them of no use to the
+/// plain broker.
 fn with_secrets(trial: &Trial) -> Vec<(String, String)> {
     let secret = |place: &str| format!("{MARKER}-{place}");
     let kafka = format!(

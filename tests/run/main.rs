@@ -1,4 +1,5 @@
-//! `run`, `topics` and `state` on a real broker: what a person gets when something is missing, and what comes out when all is there.
+//! `run`, `topics` and `state` on a real broker: what a person gets when something is missing, and
+//! what comes out when all is there.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -79,7 +80,8 @@ impl Trial {
         std::fs::write(self.path("t.toml"), text.replacen(old, new, 1)).unwrap();
     }
 
-    /// Whether an instance is ready, and has processed so many records at least and all that there are.
+    /// Whether an instance is ready, and has processed so many records at least and all that there
+    /// are.
     fn is_through(&self, http: &str, records: f64) -> Option<()> {
         page(http, "/ready").filter(|text| text.starts_with("HTTP/1.1 200"))?;
         let metrics = page(http, "/metrics")?;
@@ -97,7 +99,8 @@ impl Trial {
         change.split_whitespace().next().expect("the change has a name").to_owned()
     }
 
-    /// Runs until so many records at least, and all that there are, are processed; what is resolved then, and what was said.
+    /// Runs until so many records at least, and all that there are, are processed; what is resolved
+    /// then, and what was said.
     fn run_through(&self, records: f64, more: &[&str]) -> (String, String) {
         let http = format!("127.0.0.1:{}", ports::free_port());
         let mut helix = self.run(&[&["--http-listen", &http], more].concat());
@@ -108,7 +111,8 @@ impl Trial {
         let finished = helix.terminate();
         assert_eq!(finished.code, Some(0), "{finished:?}");
         let dump = Helix::run_ok(&["state", "dump", "--state-dir", &self.path("state")]).stdout;
-        // Conflicts that stand are kept as they arose, which depends on the order of the partitions; what is resolved does not.
+        // Conflicts that stand are kept as they arose, which depends on the order of the
+        // partitions; what is resolved does not.
         let resolved = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["resolved"].to_string();
         let mut lines: Vec<String> = dump.lines().map(resolved).collect();
         lines.sort_unstable();
@@ -337,7 +341,8 @@ fn a_change_of_the_topology_keeps_state_or_is_refused_until_its_loss_is_accepted
     let is_same =
         |other: &str| assert!(state == other, "{} and {} memories", state.lines().count(), other.lines().count());
 
-    // Another sub-topology moves the one with the store to another number: its state comes back from the changelog.
+    // Another sub-topology moves the one with the store to another number: its state comes back
+    // from the changelog.
     let (last, notes) = ("from = [\"resolve.conflicts\"]", trial.topic("notes"));
     let more = format!(
         "{last}\n[[source]]\nname = \"notes\"\ntopic = \"{notes}\"\npartitions = 2\n\
@@ -353,7 +358,8 @@ fn a_change_of_the_topology_keeps_state_or_is_refused_until_its_loss_is_accepted
     let change = trial.refused_change(&[]);
     is_same(&trial.run_through(0.0, &["--accept-topology-change", &change]).0);
 
-    // A store of another name: nothing is started before the loss is accepted, then it begins empty.
+    // A store of another name: nothing is started before the loss is accepted, then it begins
+    // empty.
     trial.change("[[store]]\nname = \"memories\"", "[[store]]\nname = \"mems\"");
     trial.change("stores = [\"memories\"]", "stores = [\"mems\"]");
     trial.run(&[]).finish().assert_failed(2, &["the state of store `memories`", "--accept-reset memories"]);
@@ -367,7 +373,8 @@ fn a_change_of_the_topology_keeps_state_or_is_refused_until_its_loss_is_accepted
     trial.produce_samples();
     is_same(&trial.run_through(603.0, &[]).0);
 
-    // A source that has grown: the repartition topic keeps its partitions, and so the store its keys.
+    // A source that has grown: the repartition topic keeps its partitions, and so the store its
+    // keys.
     Broker::shared().grow_topic(&trial.topic("events"), 24);
     trial.change("partitions = 12", "partitions = 24");
     trial.produce_samples();

@@ -1,4 +1,5 @@
-//! A topology whose state does not fit into the metadata of a committed offset, as this broker is set: told before the first commit, which would be refused.
+//! A topology whose state does not fit into the metadata of a committed offset, as this broker is
+//! set: told before the first commit, which would be refused.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! Least privilege: the memory topology runs on a broker with an authorizer by the ACLs that `topics acls` prints and by no others; the docs print the
-//! same ones.
+//! Least privilege: the memory topology runs on a broker with an authorizer by the ACLs that
+//! `topics acls` prints and by no others; the docs print the same ones.
 
 use crate::support::{Finished, Helix};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -259,7 +259,8 @@ fn kafkas_own_tools_take_the_printed_commands_and_find_transactions_with_them() 
         ],
     );
     assert!(found.contains("TransactionalId") || found.contains("Topic"), "{found}");
-    // The first offset of the transaction that would be aborted; there is none, and the tool gets as far as saying so.
+    // The first offset of the transaction that would be aborted; there is none, and the tool gets
+    // as far as saying so.
     assert!(!found.contains("uthorization"), "{found}");
 }
 

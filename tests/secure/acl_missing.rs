@@ -1,4 +1,5 @@
-//! Each ACL that a command needs is taken away in turn: the command does not begin, and names the operation, the resource and the ACL to add.
+//! Each ACL that a command needs is taken away in turn: the command does not begin, and names the
+//! operation, the resource and the ACL to add.
 
 use crate::acl::Trial;
 use crate::support::Finished;

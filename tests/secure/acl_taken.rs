@@ -1,4 +1,5 @@
-//! An ACL that is taken from an instance that runs stops it, with the operation, the resource and the ACL to add.
+//! An ACL that is taken from an instance that runs stops it, with the operation, the resource and
+//! the ACL to add.
 
 use crate::acl::{Trial, page};
 use crate::acl_missing::for_each;
@@ -7,7 +8,8 @@ use testkit::{Acl, AclBroker, Postgres, Record, ports, records, wait_for};
 /// So many instances run at a time: they wait most of it, such as for the end of a session.
 const AT_ONCE: usize = 8;
 
-/// Whether a running instance uses a right again and again. The settings of topics are read at its start alone.
+/// Whether a running instance uses a right again and again. The settings of topics are read at its
+/// start alone.
 fn is_used(acl: &Acl) -> bool {
     acl.operation != "DescribeConfigs"
 }

@@ -1,4 +1,5 @@
-//! Kafka that asks for encryption and for a name: each way in connects, and refuses whom it should with a message that helps.
+//! Kafka that asks for encryption and for a name: each way in connects, and refuses whom it should
+//! with a message that helps.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 

@@ -1,5 +1,5 @@
-//! The named keys of `[kafka]` on a real broker: each way in connects by variables and secret files alone, and says no secret while
-//! librdkafka tells all that it does.
+//! The named keys of `[kafka]` on a real broker: each way in connects by variables and secret files
+//! alone, and says no secret while librdkafka tells all that it does.
 
 use std::process::Command;
 
@@ -12,7 +12,8 @@ use testkit::{Record, records, unique};
 /// The password of the private key that a client certificate is shown with.
 const KEY_PASSWORD: &str = "keys-own-password";
 
-/// The variable that stands for a setting of librdkafka, by its end; `None` where another one implies it.
+/// The variable that stands for a setting of librdkafka, by its end; `None` where another one
+/// implies it.
 fn variable(property: &str) -> Option<&'static str> {
     Some(match property {
         "security.protocol" => "SECURITY",

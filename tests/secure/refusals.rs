@@ -1,4 +1,5 @@
-//! What is refused, by which side, and what the message says. At the start a refusal ends every command with exit code 1.
+//! What is refused, by which side, and what the message says. At the start a refusal ends every
+//! command with exit code 1.
 
 use crate::support::{Finished, Helix};
 use testkit::certificates::{Authority, Request};

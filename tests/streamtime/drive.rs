@@ -1,4 +1,5 @@
-//! `memory.toml` with one partition in the driver: each task's log is then the whole, as the reference has it.
+//! `memory.toml` with one partition in the driver: each task's log is then the whole, as the
+//! reference has it.
 
 use helixstream::Program;
 use helixstream::app;

@@ -81,7 +81,8 @@ fn more_users_than_a_slice_holds_are_all_emitted_once() {
 fn a_memory_that_no_part_can_hold_is_a_dead_letter_wherever_its_user_is_emitted() {
     let settings = Settings::default();
     let mut driven = Driven::new(&settings, &["max_output_bytes=64KiB"]);
-    // A memory of its own fits, and in a snapshot it does not; there are more users than are emitted at once.
+    // A memory of its own fits, and in a snapshot it does not; there are more users than are
+    // emitted at once.
     let long = format!(r#","content":"{}""#, "x".repeat(65_000));
     for n in 0..1200 {
         let more = if n % 600 == 599 { &long } else { "" };

@@ -154,7 +154,8 @@ impl Helix {
     }
 }
 
-/// A test that fails shows what its instances said, whichever of its assertions it was: an assertion on a topic or a table cannot know.
+/// A test that fails shows what its instances said, whichever of its assertions it was: an
+/// assertion on a topic or a table cannot know.
 impl Drop for Helix {
     fn drop(&mut self) {
         if std::thread::panicking() {

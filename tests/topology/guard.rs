@@ -1,5 +1,5 @@
-//! `run` leaves no state behind unasked. No broker is there: what matters is decided before one is asked for. That a run keeps
-//! its topology, and which text it keeps, is in `tests/run`.
+//! `run` leaves no state behind unasked. No broker is there: what matters is decided before one is
+//! asked for. That a run keeps its topology, and which text it keeps, is in `tests/run`.
 
 use std::path::PathBuf;
 
@@ -61,7 +61,8 @@ fn a_store_that_is_gone_is_refused_until_its_loss_is_accepted() {
         )
     );
     trial.run(&STORE, &["--accept-reset", "mems"], None).assert_failed(2, &["--accept-reset memories"]);
-    // What was refused, or never ran since no broker answered, is not kept as the topology of the last run.
+    // What was refused, or never ran since no broker answered, is not kept as the topology of the
+    // last run.
     trial.assert_starts(&[], &[]);
     let accepted = trial.assert_starts(&STORE, &["--accept-reset", "other", "--accept-reset", "memories"]);
     assert!(accepted.stderr.contains("the state of store `memories`"), "{accepted:?}");

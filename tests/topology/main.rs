@@ -1,4 +1,5 @@
-//! Topology files: what is said of wrong ones, variables in them, how they are shown, what a change does, their schema.
+//! Topology files: what is said of wrong ones, variables in them, how they are shown, what a change
+//! does, their schema.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 use support::{Finished, Helix};
 use testkit::repo_path;
 
-/// `memory.toml` without the part that makes user snapshots, so that what is said of it stays short.
+/// `memory.toml` without the part that makes user snapshots, so that what is said of it stays
+/// short.
 fn memory_toml() -> String {
     let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
     let (resolving, _) = text.split_once("# What follows makes the user snapshots").expect("it has the part");

@@ -1,5 +1,5 @@
-//! How Kafka is reached: named keys of `[kafka]`, their variables, their flags. What is wrong within a file alone is in
-//! `wrong/kafka*.toml`.
+//! How Kafka is reached: named keys of `[kafka]`, their variables, their flags. What is wrong
+//! within a file alone is in `wrong/kafka*.toml`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it refuses what the reader refuses.
+//! The JSON Schema of topology files: it is what the code makes, it takes what is shipped, and it
+//! refuses what the reader refuses.
 
 use helixstream::Program;
 use jsonschema::Validator;
@@ -58,7 +59,8 @@ fn variables_stand_for_any_value() {
     assert!(validator().is_valid(&json(&text)));
 }
 
-/// The memory topology with one table changed; `None` where it has no such table and none can be made.
+/// The memory topology with one table changed; `None` where it has no such table and none can be
+/// made.
 fn with(section: &str, change: impl FnOnce(&mut Table)) -> Table {
     let mut root: Table = memory_toml().parse().expect("is TOML");
     let script =

@@ -1,4 +1,5 @@
-//! `topology describe`: whole outputs for the memory topology, and that the drawings are well-formed.
+//! `topology describe`: whole outputs for the memory topology, and that the drawings are
+//! well-formed.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Wrong files, one for each kind of error, with several errors each: all of them are told at once, and the whole of what is told
-//! is what `wrong/*.txt` keeps.
+//! Wrong files, one for each kind of error, with several errors each: all of them are told at once,
+//! and the whole of what is told is what `wrong/*.txt` keeps.
 
 use crate::support::Helix;
 use crate::{assert_kept, changed, here, topology};

@@ -1,8 +1,10 @@
-//! The bench's input: the Kafka Streams anchor's generator (`Gen.java`), ported so that the same seed gives the same bytes. A test holds
-//! it to digests that were taken of the Java program's output.
+//! The bench's input: the Kafka Streams anchor's generator (`Gen.java`), ported so that the same
+//! seed gives the same bytes. A test holds it to digests that were taken of the Java program's
+//! output.
 //!
-//! A writer has seen all of a memory before it writes, but for 8 % of the updates, whose writer is another node than the last one and has
-//! not seen the last event. One node's counter is common to all its memories, as in HelixAgent.
+//! A writer has seen all of a memory before it writes, but for 8 % of the updates, whose writer is
+//! another node than the last one and has not seen the last event. One node's counter is common to
+//! all its memories, as in HelixAgent.
 
 mod random;
 mod text;
@@ -96,7 +98,8 @@ impl Generator {
         let m = self.random.below(self.memories.len() as u32) as usize;
         let mut node = self.random.below(NODES as u32) as usize;
         self.now += 200_000 + self.random.long_below(1_600_000);
-        let (ts, memory) = (self.now, self.memories[m]);
+        let ts = self.now;
+        let memory = self.memories[m];
         let mut clock = memory.seen;
         if memory.exists && memory.has_events && self.random.double() < CONCURRENT {
             while node == memory.last_node {
@@ -153,7 +156,8 @@ impl Generator {
     fn body(&mut self, o: &mut Text, full: bool) {
         // Java's length of a string: all the words' characters are single units of UTF-16.
         let wanted = 100 + self.random.below(200) as usize;
-        let (mut content, mut chars) = (String::new(), 0);
+        let mut content = String::new();
+        let mut chars = 0;
         while chars < wanted {
             let word = self.random.one_of(&self.words);
             let space = if content.is_empty() { "" } else { " " };

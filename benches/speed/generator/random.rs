@@ -1,6 +1,8 @@
-//! Java 17's `SplittableRandom` (SplitMix64), so that the input is the same bytes as the anchor's generator makes.
+//! Java 17's `SplittableRandom` (SplitMix64), so that the input is the same bytes as the anchor's
+//! generator makes.
 
-/// A stream of pseudo-random numbers; the same seed gives what `new SplittableRandom(seed)` gives in Java 17.
+/// A stream of pseudo-random numbers; the same seed gives what `new SplittableRandom(seed)` gives
+/// in Java 17.
 #[derive(Clone, Debug)]
 pub struct Random {
     seed: u64,
@@ -43,7 +45,8 @@ impl Random {
         (self.long() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// `nextInt(bound)`, `bound` from 1 to 2^31-1: candidates of the last, incomplete round are rejected.
+    /// `nextInt(bound)`, `bound` from 1 to 2^31-1: candidates of the last, incomplete round are
+    /// rejected.
     pub fn below(&mut self, bound: u32) -> u32 {
         let drawn = self.int();
         if bound.is_power_of_two() {

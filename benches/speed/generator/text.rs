@@ -40,9 +40,12 @@ impl Text {
 
     /// Nanoseconds since 1970 as an RFC 3339 string, with as many digits as needed.
     pub fn time(&mut self, nanos: u64) -> &mut Text {
-        let (seconds, mut fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let seconds = nanos / 1_000_000_000;
+        let mut fraction = nanos % 1_000_000_000;
         let (year, month, day) = date(seconds / 86_400);
-        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let hour = seconds / 3600 % 24;
+        let minute = seconds / 60 % 60;
+        let second = seconds % 60;
         self.format(format_args!("\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"));
         if fraction > 0 {
             let mut digits = 9;

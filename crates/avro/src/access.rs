@@ -1,5 +1,6 @@
-//! How a request to the schema registry is authenticated: with a user and password, a fixed token, or a token of OAuth that is
-//! renewed before it expires. Secrets in files are read for each request.
+//! How a request to the schema registry is authenticated: with a user and password, a fixed token,
+//! or a token of OAuth that is renewed before it expires. Secrets in files are read for each
+//! request.
 
 use std::time::{Duration, Instant};
 
@@ -133,7 +134,8 @@ impl Access {
         }
     }
 
-    /// The token endpoint, where it is asked over plain HTTP: everyone on the way can read the client's secret.
+    /// The token endpoint, where it is asked over plain HTTP: everyone on the way can read the
+    /// client's secret.
     pub fn plain_token_url(&self) -> Option<Url> {
         let Authentication::OAuth(oauth) = &self.authentication else { return None };
         token_url(oauth).ok().filter(|url| url.scheme() == "http")
@@ -169,13 +171,15 @@ pub(super) fn shown(url: &str) -> String {
 /// Asks the token endpoint for a token.
 async fn issued(oauth: &OAuth, certificates: &Certificates) -> Result<Token, String> {
     let url = token_url(oauth).map_err(|e| e.to_string())?;
-    let (asked, at) = (Instant::now(), shown(&oauth.token_url));
+    let asked = Instant::now();
+    let at = shown(&oauth.token_url);
     let begin = format!("cannot get an OAuth token from {at}");
     // What is wrong with a file or a setting has a code of its own.
     let coded = |why: &dyn std::fmt::Display| format!("{begin}: {why}");
     let failed = |why: &dyn std::fmt::Display| format!("{begin}: {why} [HS5507]");
     let secret = oauth.client_secret.read().map_err(|e| coded(&e))?;
-    // RFC 6749, section 2.3.1: both are form-encoded before they become user and password of basic authentication.
+    // RFC 6749, section 2.3.1: both are form-encoded before they become user and password of basic
+    // authentication.
     let encoded = |text: &str| form(&[("", text)]).trim_start_matches('=').to_owned();
     let mut fields = vec![("grant_type", "client_credentials")];
     fields.extend(oauth.scope.as_deref().map(|scope| ("scope", scope)));

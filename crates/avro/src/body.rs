@@ -52,7 +52,8 @@ impl BodyCodec {
     /// The JSON of any value; an event is read as by [`BodyCodec::decode`].
     ///
     /// # Errors
-    /// [`CodecError::Bad`]: the body is no value of its writer's schema, or JSON has no form for it.
+    /// [`CodecError::Bad`]: the body is no value of its writer's schema, or JSON has no form for
+    /// it.
     pub fn json(&self, writer: &WriterSchema, id: u32, body: &[u8]) -> Result<Vec<u8>, CodecError> {
         let event = self.named(EVENT).map(Own::record_name);
         if event.is_some() && writer.name == event {

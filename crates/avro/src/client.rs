@@ -1,4 +1,5 @@
-//! The client of the schema registry's REST API (Confluent's): the choice of the address, and the answers that concern our access.
+//! The client of the schema registry's REST API (Confluent's): the choice of the address, and the
+//! answers that concern our access.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use super::access::{Access, Credential, cut, shown};
 use super::settings::{Authentication, RegistrySettings, SettingsError};
 use super::tls::{CALL_LIMIT, Certificates, Files, Peer, explained, whole};
 
-/// The library's words before the status of an answer that is no success; it keeps the status nowhere else.
+/// The library's words before the status of an answer that is no success; it keeps the status
+/// nowhere else.
 const STATUS: &str = "failed with status ";
 /// Its words for a successful answer that it cannot read.
 const UNREADABLE: &str = "could not parse";
@@ -143,7 +145,8 @@ impl Client {
                         the two [HS0021]";
             return Err(SettingsError(what.to_owned()));
         }
-        let (access, certificates) = (Access::new(&settings.authentication)?, Certificates::new(settings));
+        let access = Access::new(&settings.authentication)?;
+        let certificates = Certificates::new(settings);
         let mut peers = vec![Peer::Registry];
         if matches!(settings.authentication, Authentication::OAuth(_)) {
             peers.push(Peer::TokenEndpoint);
@@ -194,7 +197,9 @@ impl Client {
     /// Asks the addresses in turn, from the one that answered last.
     async fn at_each(&self, ask: Asked<'_>) -> Result<Found, Failed> {
         let first = self.current.load(Ordering::Relaxed);
-        let (mut whys, mut is_server_fault, mut code) = (Vec::new(), false, Some(UNREACHABLE));
+        let mut whys = Vec::new();
+        let mut is_server_fault = false;
+        let mut code = Some(UNREACHABLE);
         for step in 0..self.addresses.len() {
             let number = (first + step) % self.addresses.len();
             let Some(address) = self.addresses.get(number) else { continue };
@@ -249,7 +254,8 @@ impl Client {
         }
     }
 
-    /// The library's settings for one address, made anew where a secret or a certificate has changed.
+    /// The library's settings for one address, made anew where a secret or a certificate has
+    /// changed.
     async fn settings(&self, address: &Address) -> Result<library::SrSettings, String> {
         let files = self.certificates.read(Peer::Registry).map_err(|e| e.to_string())?;
         let credential = self.access.credential(&self.certificates).await?;
@@ -275,8 +281,9 @@ impl Client {
         Ok(settings)
     }
 
-    /// Whether the registry serves us at all. It is asked after it has refused one request, so that a refusal which concerns what
-    /// was asked for can be told from one which concerns us: every registry lists its subjects, to everyone whom it knows.
+    /// Whether the registry serves us at all. It is asked after it has refused one request, so that
+    /// a refusal which concerns what was asked for can be told from one which concerns us: every
+    /// registry lists its subjects, to everyone whom it knows.
     ///
     /// # Errors
     /// It does not: why, and what to do.
@@ -299,7 +306,9 @@ impl Client {
 
     /// Meaning of an answer that refuses us.
     pub fn refusal(&self, refusal: &Refusal) -> Outage {
-        let (at, words, who) = (&refusal.at, refusal.words(), self.access.name());
+        let at = &refusal.at;
+        let words = refusal.words();
+        let who = self.access.name();
         Outage::coded(match refusal.status {
             401 => format!("{at} does not accept our authentication ({words}): {} [HS5504]", self.access.remedy()),
             403 => format!(

@@ -1,5 +1,5 @@
-//! Avro in Confluent's wire format: magic byte 0, a schema id of four bytes, the body. The one edge of `apache-avro` and of
-//! the schema registry.
+//! Avro in Confluent's wire format: magic byte 0, a schema id of four bytes, the body. The one edge
+//! of `apache-avro` and of the schema registry.
 
 mod access;
 mod body;
@@ -47,7 +47,8 @@ impl Avro {
         Ok(Avro { registry: Arc::new(Registry::new(&settings)?), bodies, settings })
     }
 
-    /// The same codec, with the same answers of the registry, of which a call waits so long for one.
+    /// The same codec, with the same answers of the registry, of which a call waits so long for
+    /// one.
     #[must_use]
     pub fn with_wait(&self, wait: Duration) -> Avro {
         let settings = RegistrySettings { wait, ..self.settings.clone() };

@@ -1,6 +1,7 @@
-//! Converts values of foreign schemas to JSON by their writer's schema: records and maps are objects, an enum is its
-//! symbol, a union what it holds. Times and dates are the numbers that stand in the value; bytes are base64, and so are
-//! decimals and durations, which JSON has no form for.
+//! Converts values of foreign schemas to JSON by their writer's schema: records and maps are
+//! objects, an enum is its symbol, a union what it holds. Times and dates are the numbers that
+//! stand in the value; bytes are base64, and so are decimals and durations, which JSON has no form
+//! for.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! Converts a record that our schema has resolved to the bare JSON that it stands for: what is null is absent, and text that holds JSON
-//! is that JSON. In an event, what `cleared` lists is written as null.
+//! Converts a record that our schema has resolved to the bare JSON that it stands for: what is null
+//! is absent, and text that holds JSON is that JSON. In an event, what `cleared` lists is written
+//! as null.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

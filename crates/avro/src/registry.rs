@@ -1,7 +1,7 @@
 //! A cache of the schema registry's answers, with a back-off while it does not answer.
 //!
-//! A question is asked on a thread of its own, so that a stream thread never waits for longer than it may: what is not
-//! answered by then is there when the record comes again.
+//! A question is asked on a thread of its own, so that a stream thread never waits for longer than
+//! it may: what is not answered by then is there when the record comes again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 /// How many unknown ids are kept: anyone can write records with ids that nobody has given out.
 const MAX_UNKNOWN: usize = 10_000;
-/// How long the registry may fail (5xx) at one id, while it serves us otherwise, before the id counts as unknown.
+/// How long the registry may fail (5xx) at one id, while it serves us otherwise, before the id
+/// counts as unknown.
 const SERVER_FAULT_FOR: Duration = Duration::from_secs(60);
 /// How often the log repeats why the registry is not to be had.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -96,7 +97,8 @@ impl Registry {
         Ok(Registry { runtime, client, register: settings.register, answers: Arc::default() })
     }
 
-    /// The schema of an id that stands in a value; `wait`, here and below: how long the call may take.
+    /// The schema of an id that stands in a value; `wait`, here and below: how long the call may
+    /// take.
     pub fn schema(&self, id: u32, wait: Duration) -> Result<Arc<WriterSchema>, CodecError> {
         match self.answer(Question::Schema(id), wait)? {
             Answer::Schema(writer) => Ok(writer),
@@ -160,7 +162,9 @@ impl Registry {
     }
 
     fn start_request(&self, question: Question) {
-        let (client, answers, register) = (self.client.clone(), self.answers.clone(), self.register);
+        let client = self.client.clone();
+        let answers = self.answers.clone();
+        let register = self.register;
         self.runtime.spawn(async move {
             let asked = request::send_request(&client, &question, register).await;
             answers.store(question, asked);

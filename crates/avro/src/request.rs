@@ -1,6 +1,7 @@
-//! One request to the registry, and the meaning of its answer. An id stands in a record that anyone may have written, so an answer
-//! about that id never stops the program: it makes the record a dead letter. An answer about us, such as a refused password, and
-//! an outage make what needs the registry wait.
+//! One request to the registry, and the meaning of its answer. An id stands in a record that anyone
+//! may have written, so an answer about that id never stops the program: it makes the record a dead
+//! letter. An answer about us, such as a refused password, and an outage make what needs the
+//! registry wait.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ async fn references(client: &Client, mut open: Vec<RegisteredReference>) -> Resu
     Ok(found.into_values().collect())
 }
 
-/// The registry's answer about an object that an id leads to; `what` names it. Every answer but the schema is the outcome of the request.
+/// The registry's answer about an object that an id leads to; `what` names it. Every answer but the
+/// schema is the outcome of the request.
 async fn about(client: &Client, call: SrCall<'_>, what: &str) -> Result<RawRegisteredSchema, Asked> {
     let mut is_second = false;
     loop {
@@ -108,7 +110,8 @@ async fn about(client: &Client, call: SrCall<'_>, what: &str) -> Result<RawRegis
         if let Err(outage) = client.serves_us(Some(&refusal)).await {
             return Err(Asked::Outage(outage.shown()));
         }
-        // It serves us. It may do so only since now, with another password; asked again, it speaks of the id alone.
+        // It serves us. It may do so only since now, with another password; asked again, it speaks
+        // of the id alone.
         if is_second {
             return Err(unusable(refused(&refusal, what)));
         }

@@ -1,5 +1,5 @@
-//! Our Avro schemas, as `schemas/` keeps them: for each kind of record its versions, of which the last one is written and
-//! read by. Older and newer ones are read by Avro's resolution rules.
+//! Our Avro schemas, as `schemas/` keeps them: for each kind of record its versions, of which the
+//! last one is written and read by. Older and newer ones are read by Avro's resolution rules.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use apache_avro::Schema;
 /// A version of a schema that was ever written.
 #[derive(Clone, Copy, Debug)]
 pub struct Version {
-    /// Kind of record that it describes: `event`, `resolved-memory`, `conflict-record` or `user-snapshot`.
+    /// Kind of record that it describes: `event`, `resolved-memory`, `conflict-record` or
+    /// `user-snapshot`.
     pub name: &'static str,
     /// Its number, from 1.
     pub version: u32,
@@ -59,7 +60,8 @@ impl Schemas {
     }
 }
 
-/// Whether a field holds any JSON as text: a mark of ours in the schema, which Avro itself passes over.
+/// Whether a field holds any JSON as text: a mark of ours in the schema, which Avro itself passes
+/// over.
 pub(super) fn is_marked(field: &apache_avro::schema::RecordField, mark: &str) -> bool {
     field.custom_attributes.get(mark).and_then(serde_json::Value::as_bool) == Some(true)
 }

@@ -28,13 +28,15 @@ impl SubjectNames {
     }
 }
 
-/// How the program authenticates itself with the registry. Secrets in files are read anew for each request.
+/// How the program authenticates itself with the registry. Secrets in files are read anew for each
+/// request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Authentication {
     /// It does not, or a user and password stand in the URL.
     #[default]
     None,
-    /// HTTP basic authentication (RFC 7617). Confluent Cloud's API key and secret are such a user and password.
+    /// HTTP basic authentication (RFC 7617). Confluent Cloud's API key and secret are such a user
+    /// and password.
     Basic {
         /// The user.
         user: String,
@@ -63,7 +65,8 @@ pub struct OAuth {
 /// A schema registry.
 #[derive(Clone, Default)]
 pub struct RegistrySettings {
-    /// Its address, `http://localhost:8081`, or several with commas between them: where one does not answer, the next is asked.
+    /// Its address, `http://localhost:8081`, or several with commas between them: where one does
+    /// not answer, the next is asked.
     pub url: String,
     /// How subjects are named.
     pub subject_names: SubjectNames,
@@ -71,11 +74,14 @@ pub struct RegistrySettings {
     pub register: bool,
     /// How the program authenticates itself.
     pub authentication: Authentication,
-    /// Certificates (PEM) of the authorities that may sign the registry's certificate; without it, the system's.
+    /// Certificates (PEM) of the authorities that may sign the registry's certificate; without it,
+    /// the system's.
     pub ca_file: Option<PathBuf>,
-    /// The program's certificate (PEM), with the chain to its authority, where the registry asks for one.
+    /// The program's certificate (PEM), with the chain to its authority, where the registry asks
+    /// for one.
     pub certificate_file: Option<PathBuf>,
-    /// The private key (PEM) of that certificate; without it the certificate's file holds the key too.
+    /// The private key (PEM) of that certificate; without it the certificate's file holds the key
+    /// too.
     pub key_file: Option<PathBuf>,
     /// How long a call waits for the registry before it says that it is unavailable.
     pub wait: Duration,

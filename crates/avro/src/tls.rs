@@ -1,5 +1,6 @@
-//! The HTTP clients of the schema registry and of its token endpoint, with the certificates that they trust and show. The files
-//! are read for each request, so that a renewed certificate needs no restart.
+//! The HTTP clients of the schema registry and of its token endpoint, with the certificates that
+//! they trust and show. The files are read for each request, so that a renewed certificate needs no
+//! restart.
 
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub(super) enum Peer {
     /// The registry: `ca_file` replaces the system's authorities, and our certificate is shown.
     Registry,
-    /// The token endpoint: `ca_file` is trusted besides the system's authorities, since a public authority often signs for it.
+    /// The token endpoint: `ca_file` is trusted besides the system's authorities, since a public
+    /// authority often signs for it.
     TokenEndpoint,
 }
 
@@ -109,8 +111,8 @@ fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
     std::fs::read(path).map_err(|e| SettingsError(format!("the file {} cannot be read: {e} [HS0027]", path.display())))
 }
 
-/// Why a request had no answer, and what to do where that is known. The address, which may hold a password, stands in the outermost
-/// error alone, and is left out with it.
+/// Why a request had no answer, and what to do where that is known. The address, which may hold a
+/// password, stands in the outermost error alone, and is left out with it.
 pub(super) fn explained(error: &reqwest::Error, host: &str) -> String {
     let Some(cause) = error.source() else { return "the request failed".to_owned() };
     let mut next: Option<&(dyn StdError + 'static)> = Some(cause);

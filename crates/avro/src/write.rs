@@ -1,7 +1,8 @@
-//! Encodes our JSON in Avro's binary form, by one of our schemas. Members that a schema does not know go to its field for the rest.
+//! Encodes our JSON in Avro's binary form, by one of our schemas. Members that a schema does not
+//! know go to its field for the rest.
 //!
-//! Written here and not by apache-avro, whose values keep maps in the order of a hash that is seeded anew in each process: the
-//! same output would have other bytes on each run.
+//! Written here and not by apache-avro, whose values keep maps in the order of a hash that is
+//! seeded anew in each process: the same output would have other bytes on each run.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,8 +24,9 @@ pub(super) fn datum(schema: &Schema, json: &[u8], out: &mut Vec<u8>) -> Result<(
     if write(schema, raw.get(), false, out)? { Ok(()) } else { Err("the record does not fit its schema".to_owned()) }
 }
 
-/// Appends a value; `false` where the JSON is of another type than the schema, and then nothing is written. `is_text`: the
-/// schema has a string where the JSON may be of any type, and it holds the JSON's text.
+/// Appends a value; `false` where the JSON is of another type than the schema, and then nothing is
+/// written. `is_text`: the schema has a string where the JSON may be of any type, and it holds the
+/// JSON's text.
 fn write(schema: &Schema, json: &str, is_text: bool, out: &mut Vec<u8>) -> Result<bool, String> {
     let read = |e: serde_json::Error| e.to_string();
     let first = json.as_bytes().first().copied().unwrap_or_default();

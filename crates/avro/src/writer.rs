@@ -1,7 +1,8 @@
-//! The schema that a value was written by, completed: the types of other subjects that it refers to are put in their places, and
-//! it is reduced to what a reader needs of it, as Avro's Parsing Canonical Form is (Avro specification, "Transforming into Parsing
-//! Canonical Form"). What a reader does not use must not keep it from reading: a logical type, a default, an alias, or a name
-//! that another language allows.
+//! The schema that a value was written by, completed: the types of other subjects that it refers to
+//! are put in their places, and it is reduced to what a reader needs of it, as Avro's Parsing
+//! Canonical Form is (Avro specification, "Transforming into Parsing Canonical Form"). What a
+//! reader does not use must not keep it from reading: a logical type, a default, an alias, or a
+//! name that another language allows.
 //!
 //! A type that contains itself is refused, since its values nest as deep as their writer likes.
 
@@ -10,11 +11,13 @@ use std::collections::BTreeMap;
 use apache_avro::Schema;
 use serde_json::{Map, Value, json};
 
-/// How deep types of every kind may stand in each other, those of other subjects counted in: reading a schema and its values takes
-/// stack for each level, and anyone who can register schemas decides how many there are.
+/// How deep types of every kind may stand in each other, those of other subjects counted in:
+/// reading a schema and its values takes stack for each level, and anyone who can register schemas
+/// decides how many there are.
 const MAX_DEPTH: usize = 128;
 const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
-/// Name of every type of a schema once they have been put together; readers find fields by name, and types by structure.
+/// Name of every type of a schema once they have been put together; readers find fields by name,
+/// and types by structure.
 const SPACE: &str = "writer";
 
 /// A writer's schema.
@@ -22,7 +25,8 @@ const SPACE: &str = "writer";
 pub struct WriterSchema {
     /// As a schema of ours is resolved against it: without logical types.
     pub(super) schema: Schema,
-    /// As it is shown by itself: with those logical types that JSON has a better form for than their bytes.
+    /// As it is shown by itself: with those logical types that JSON has a better form for than
+    /// their bytes.
     pub(super) shown: Schema,
     /// The full name of the type, where it has one.
     pub(super) name: Option<String>,

@@ -1,11 +1,14 @@
-//! Escapes foreign text for a terminal. Ids, topics, header values and messages of other programs are not trusted: on a terminal they could clear the screen, imitate another line, or reverse the direction of the text behind them.
+//! Escapes foreign text for a terminal. Ids, topics, header values and messages of other programs
+//! are not trusted: on a terminal they could clear the screen, imitate another line, or reverse the
+//! direction of the text behind them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with everything written out that a terminal or an editor takes as a command rather than as a letter: control characters
-/// (ESC and line ends among them) as `\n`, `\t`, `\x1b`, and characters that are invisible or change the direction of writing
-/// as `\u{202e}`. A backslash stays as it is, so plain text is unchanged.
+/// The text with everything written out that a terminal or an editor takes as a command rather than
+/// as a letter: control characters (ESC and line ends among them) as `\n`, `\t`, `\x1b`, and
+/// characters that are invisible or change the direction of writing as `\u{202e}`. A backslash
+/// stays as it is, so plain text is unchanged.
 pub fn line(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_command) {
         return Cow::Borrowed(text);
@@ -33,8 +36,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split('\n').map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// JSON whose strings hold nothing that a terminal obeys: such characters are written as `\u001b`, and white space between members
-/// as a space. It means the same as before and stands on one line.
+/// JSON whose strings hold nothing that a terminal obeys: such characters are written as `\u001b`,
+/// and white space between members as a space. It means the same as before and stands on one line.
 pub fn json(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_command) {
         return Cow::Borrowed(text);
@@ -56,7 +59,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A log line: as [`line()`] shows it, with the colours and the line end that the logger itself has put there.
+/// A log line: as [`line()`] shows it, with the colours and the line end that the logger itself has
+/// put there.
 pub fn log_line(text: &str) -> Cow<'_, str> {
     let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
     let escaped: Vec<Cow<'_, str>> = text.split('\u{1b}').map(line).collect();
@@ -85,8 +89,9 @@ fn fit(shown: Cow<'_, str>, longest: usize) -> Cow<'_, str> {
     }
 }
 
-/// Whether a character is more than a letter to a terminal: C0 and C1 controls, line and paragraph separators, directional controls
-/// (Unicode Standard Annex 9), and characters without width that hide in a text.
+/// Whether a character is more than a letter to a terminal: C0 and C1 controls, line and paragraph
+/// separators, directional controls (Unicode Standard Annex 9), and characters without width that
+/// hide in a text.
 fn is_command(c: char) -> bool {
     c.is_control()
         || matches!(c,

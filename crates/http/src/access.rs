@@ -1,5 +1,6 @@
-//! Access control. With a token file every request but `/live`, `/ready` and the login form needs a bearer token or a session;
-//! GET and HEAD need its right `read`, everything else `act`. A form that a session sends needs the session's form token as well.
+//! Access control. With a token file every request but `/live`, `/ready` and the login form needs a
+//! bearer token or a session; GET and HEAD need its right `read`, everything else `act`. A form
+//! that a session sends needs the session's form token as well.
 //!
 //! A token in a URL is never looked at: URLs end up in logs and histories.
 
@@ -181,8 +182,8 @@ pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> 
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// Whether a request that changes something was sent by a page of ours, or by no page at all. Browsers say where a request comes from;
-/// a program that is no browser need not.
+/// Whether a request that changes something was sent by a page of ours, or by no page at all.
+/// Browsers say where a request comes from; a program that is no browser need not.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
@@ -194,7 +195,8 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     host.is_some() && host == text(header::HOST)
 }
 
-/// Looks for the form token in the header or the form, and returns the body back for whom it is for.
+/// Looks for the form token in the header or the form, and returns the body back for whom it is
+/// for.
 async fn with_form_token(
     access: &Access,
     session: &Session,

@@ -1,8 +1,9 @@
-//! The table of open connections. It keeps a few thousand slow clients from costing anything: their number, their time and the memory of
-//! answers that they do not read are limited, and a new client takes the place of the one that has kept us waiting longest.
+//! The table of open connections. It keeps a few thousand slow clients from costing anything: their
+//! number, their time and the memory of answers that they do not read are limited, and a new client
+//! takes the place of the one that has kept us waiting longest.
 //!
-//! A health check is answered within milliseconds of its connection, so it is never the one that has waited longest, however many
-//! others there are.
+//! A health check is answered within milliseconds of its connection, so it is never the one that
+//! has waited longest, however many others there are.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,8 @@ pub struct Limits {
     pub first_request: Duration,
     /// From a request's head to its answer, the reading of its body included.
     pub handling: Duration,
-    /// From an answer to the next whole request head: the client reads the answer and may stay idle.
+    /// From an answer to the next whole request head: the client reads the answer and may stay
+    /// idle.
     pub next_request: Duration,
     /// Bytes of a request's head at most; no less than 8192, which hyper wants.
     pub head_bytes: usize,
@@ -59,7 +61,8 @@ enum Phase {
     Opened,
     /// A request is being answered, all of which is there.
     Handling,
-    /// A request with a body is being answered; whether the body ever comes whole is for the client to say.
+    /// A request with a body is being answered; whether the body ever comes whole is for the client
+    /// to say.
     Receiving,
     /// A refusal is held back for a moment, so that guessing is slow.
     HeldBack,
@@ -93,7 +96,8 @@ struct Table {
 }
 
 impl Table {
-    /// Closes the connection that has kept us waiting longest, of those that `may` go; false when there is none.
+    /// Closes the connection that has kept us waiting longest, of those that `may` go; false when
+    /// there is none.
     fn close_oldest(&mut self, cause: Cause, may: impl Fn(u64, &Entry) -> bool) -> bool {
         let oldest = self.open.iter().filter(|(id, entry)| may(**id, entry)).min_by_key(|(_, entry)| entry.since);
         let Some(id) = oldest.map(|(id, _)| *id) else { return false };
@@ -130,8 +134,9 @@ impl Connections {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in. When all places are taken, the client that has kept us waiting longest loses its own. `None` when every
-    /// place is at work for its client: then the new one has to go.
+    /// Takes a new connection in. When all places are taken, the client that has kept us waiting
+    /// longest loses its own. `None` when every place is at work for its client: then the new one
+    /// has to go.
     pub fn admit(self: &Arc<Connections>) -> Option<ConnectionPermit> {
         let mut table = self.table();
         if table.open.len() >= self.limits.connections {
@@ -231,8 +236,9 @@ impl ConnectionPermit {
         }
     }
 
-    /// A request's head has come. Only a request that is whole is sure to be answered soon: one with a body may lose its place to
-    /// another client, or clients that never send the rest of theirs would keep health checks out.
+    /// A request's head has come. Only a request that is whole is sure to be answered soon: one
+    /// with a body may lose its place to another client, or clients that never send the rest of
+    /// theirs would keep health checks out.
     pub fn begin(&self, has_body: bool) {
         self.enter(if has_body { Phase::Receiving } else { Phase::Handling });
     }

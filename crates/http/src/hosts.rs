@@ -1,6 +1,7 @@
-//! The host names that requests may name. A page of any site can have its own name lead to this machine (DNS rebinding): the browser then
-//! takes our pages for that site's and lets its scripts read them. Such a request still names that site's host, and is refused. An
-//! address in place of a name needs no DNS, so nobody can lead it elsewhere.
+//! The host names that requests may name. A page of any site can have its own name lead to this
+//! machine (DNS rebinding): the browser then takes our pages for that site's and lets its scripts
+//! read them. Such a request still names that site's host, and is refused. An address in place of a
+//! name needs no DNS, so nobody can lead it elsewhere.
 
 use std::net::IpAddr;
 
@@ -22,15 +23,17 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// The rule of a server: the names that were given, or if none were, `localhost` alone where a listener `is_local` (only this machine
-    /// reaches it, so that browsers of this machine are the only way in) and `is_open` (no token is asked for).
+    /// The rule of a server: the names that were given, or if none were, `localhost` alone where a
+    /// listener `is_local` (only this machine reaches it, so that browsers of this machine are the
+    /// only way in) and `is_open` (no token is asked for).
     pub fn new(given: &[String], is_local: bool, is_open: bool) -> Hosts {
         let is_checked = !given.is_empty() || (is_local && is_open);
         let names = is_checked.then(|| given.iter().map(|name| plain(name)).collect());
         Hosts { names, refusals: Throttle::default() }
     }
 
-    /// The answer to a request that names a host which is none of ours. A request without a host comes from no browser.
+    /// The answer to a request that names a host which is none of ours. A request without a host
+    /// comes from no browser.
     pub fn refusal(&self, request: &Request) -> Option<Response> {
         let names = self.names.as_ref()?;
         let of_header = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
@@ -123,7 +126,8 @@ mod tests {
             assert_eq!(refuses(&hosts, "evil.example:80"), evil, "{names:?} {is_local} {is_open}");
             assert!(!refuses(&hosts, "localhost:80") && (names.is_empty() || !refuses(&hosts, "helix:80")));
         }
-        // Whoever speaks HTTP/1.0 without a host is no browser; what stands in the first line counts as well.
+        // Whoever speaks HTTP/1.0 without a host is no browser; what stands in the first line
+        // counts as well.
         let hosts = Hosts::new(&[], true, true);
         let ask = |uri: &str| hosts.refusal(&Request::builder().uri(uri).body(Body::empty()).unwrap());
         assert!(ask("/metrics").is_none() && ask("http://localhost/metrics").is_none());

@@ -1,6 +1,7 @@
 //! Escapes text for HTML.
 
-/// The text with what HTML would take for markup written as references, fit for content and quoted attributes.
+/// The text with what HTML would take for markup written as references, fit for content and quoted
+/// attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

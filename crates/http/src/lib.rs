@@ -1,4 +1,6 @@
-//! The HTTP edge: one server for every command that serves HTTP. It listens on a port, speaks TLS where that is set, requires tokens, limits its clients, and shows an [`InstanceStatus`]. It does not know the engine. docs/http.md describes it for users.
+//! The HTTP edge: one server for every command that serves HTTP. It listens on a port, speaks TLS
+//! where that is set, requires tokens, limits its clients, and shows an [`InstanceStatus`]. It does
+//! not know the engine. docs/http.md describes it for users.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Reads an address to listen on: a port alone (`8080`, `:8080`) means this machine only (127.0.0.1), and any other address is written
-/// out, as in `0.0.0.0:8080` or `[::]:8080`. `localhost` is 127.0.0.1.
+/// Reads an address to listen on: a port alone (`8080`, `:8080`) means this machine only
+/// (127.0.0.1), and any other address is written out, as in `0.0.0.0:8080` or `[::]:8080`.
+/// `localhost` is 127.0.0.1.
 ///
 /// # Errors
 /// The text is no such address; the message says how one is written.

@@ -1,4 +1,5 @@
-//! The login form, which turns a token into a cookie: a browser that follows a link sends no bearer token. And its end, `/logout`.
+//! The login form, which turns a token into a cookie: a browser that follows a link sends no bearer
+//! token. And its end, `/logout`.
 
 use std::sync::Arc;
 
@@ -66,8 +67,8 @@ fn field(form: &[u8], name: &str) -> String {
     form_urlencoded::parse(form).find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// The path to go to after a login: only one of this server. Browsers take `//host`, `/\host` and the same with a tab in it for another
-/// host's address.
+/// The path to go to after a login: only one of this server. Browsers take `//host`, `/\host` and
+/// the same with a tab in it for another host's address.
 fn local(next: &str) -> &str {
     let is_plain = next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     if next.starts_with('/') && !next.starts_with("//") && is_plain && next.len() <= MAX_NEXT { next } else { "/" }

@@ -1,5 +1,6 @@
-//! The server: it accepts connections, speaks TLS where that is set, and passes requests to the routes, all on one thread of its own, so
-//! that clients take no time from the threads that process records.
+//! The server: it accepts connections, speaks TLS where that is set, and passes requests to the
+//! routes, all on one thread of its own, so that clients take no time from the threads that process
+//! records.
 
 use std::convert::Infallible;
 use std::io;
@@ -59,8 +60,9 @@ pub struct HttpSettings {
     pub address: SocketAddr,
     /// Clients that have access ([`Tokens`]); without it every client that can connect.
     pub token_file: Option<PathBuf>,
-    /// Names of hosts that requests may name besides `localhost` and addresses. Without any, every name is taken, but where the
-    /// address is a loopback address and no token is asked for: there `localhost` and addresses alone are.
+    /// Names of hosts that requests may name besides `localhost` and addresses. Without any, every
+    /// name is taken, but where the address is a loopback address and no token is asked for: there
+    /// `localhost` and addresses alone are.
     pub hosts: Vec<String>,
     /// Certificate and key; without them plain HTTP is spoken.
     pub tls: Option<TlsFiles>,
@@ -113,10 +115,12 @@ impl Server {
             Watched::new("token file", vec![file.clone()], move || Tokens::read(&path)).map(Arc::new)
         });
         let tls = settings.tls.as_ref().map(|files| {
-            let (paths, files) = (vec![files.certificate.clone(), files.key.clone()], files.clone());
+            let paths = vec![files.certificate.clone(), files.key.clone()];
+            let files = files.clone();
             Watched::new("certificate", paths, move || files.load()).map(Arc::new)
         });
-        let (tokens, tls) = (tokens.transpose()?, tls.transpose()?);
+        let tokens = tokens.transpose()?;
+        let tls = tls.transpose()?;
         let failed = |why| HttpError::Bind { address: settings.address, why };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let listener = {
@@ -179,7 +183,8 @@ impl Server {
                 tokio::spawn(refresh(tokens, tls));
                 accept(listener, &connections, &serving, stopped).await;
             });
-            // A file system that hangs may hold a reading of a file: the process does not wait for it.
+            // A file system that hangs may hold a reading of a file: the process does not wait for
+            // it.
             runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name("http".to_owned()).spawn(body)?;
@@ -187,7 +192,8 @@ impl Server {
     }
 }
 
-/// Takes an address. The send buffer passes on to every connection, and keeps the kernel from giving each more as it likes.
+/// Takes an address. The send buffer passes on to every connection, and keeps the kernel from
+/// giving each more as it likes.
 fn listen(address: SocketAddr, send_buffer: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -238,7 +244,8 @@ async fn close_slow(connections: Arc<Connections>) {
 async fn refresh(tokens: Option<Arc<Watched<Tokens>>>, tls: Option<Arc<Watched<ServerConfig>>>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let (tokens, tls) = (tokens.clone(), tls.clone());
+        let tokens = tokens.clone();
+        let tls = tls.clone();
         let reading = move || {
             tokens.iter().for_each(|tokens| tokens.refresh());
             tls.iter().for_each(|tls| tls.refresh());
@@ -255,7 +262,8 @@ async fn accept(
     serving: &Arc<Serving>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let (mut tasks, no_connection) = (JoinSet::new(), Throttle::default());
+    let mut tasks = JoinSet::new();
+    let no_connection = Throttle::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -270,7 +278,8 @@ async fn accept(
                 let id = slot.id;
                 let task = tasks.spawn(connection(stream, peer, Arc::new(slot), serving.clone(), stopped.clone()));
                 connections.served_by(id, task);
-                // Tasks that were ended to make room are dropped, and their sockets closed, before the next connection is taken.
+                // Tasks that were ended to make room are dropped, and their sockets closed, before
+                // the next connection is taken.
                 tokio::task::yield_now().await;
             }
             Err(e) => {
@@ -290,7 +299,8 @@ async fn accept(
     let _ = tokio::time::timeout(STOP_LIMIT, all).await;
 }
 
-/// Serves one connection to its end. Time limits and a place that another needs end it by ending this task.
+/// Serves one connection to its end. Time limits and a place that another needs end it by ending
+/// this task.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -358,7 +368,8 @@ async fn requests(
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(slot.clone());
-        let (routes, slot) = (routes.clone(), slot.clone());
+        let routes = routes.clone();
+        let slot = slot.clone();
         async move {
             let response: Result<Response, Infallible> = routes.call(request).await;
             let bytes = response.as_ref().ok().and_then(|response| response.body().size_hint().exact());
@@ -374,7 +385,8 @@ async fn requests(
         let _ = stopped.changed().await;
     };
     tokio::select! {
-        // An error is the client's: it is gone, or what it sends is no HTTP, and then it has been told so.
+        // An error is the client's: it is gone, or what it sends is no HTTP, and then it has been
+        // told so.
         _ = serving.as_mut() => return,
         () = stop => serving.as_mut().graceful_shutdown(),
     }

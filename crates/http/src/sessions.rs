@@ -1,4 +1,5 @@
-//! Sessions of browsers that have logged in. A session lies in memory: logging out ends it for good, and a restart ends all of them.
+//! Sessions of browsers that have logged in. A session lies in memory: logging out ends it for
+//! good, and a restart ends all of them.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +27,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Token that every form of a page carries, so that no other site can send it in the browser's name.
+    /// Token that every form of a page carries, so that no other site can send it in the browser's
+    /// name.
     pub fn form_token(&self) -> &str {
         &self.form_token
     }
@@ -37,7 +39,8 @@ impl Session {
     }
 }
 
-/// All sessions, by the hash of their id: nothing that this process could leak of its memory's keys is an id.
+/// All sessions, by the hash of their id: nothing that this process could leak of its memory's keys
+/// is an id.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<HashMap<Vec<u8>, Session>>);
 
@@ -51,7 +54,8 @@ impl Sessions {
     /// # Errors
     /// The system provides no random bytes.
     pub fn begin(&self, token: Arc<Token>) -> io::Result<String> {
-        let (id, form_token) = (random::secret()?, random::secret()?);
+        let id = random::secret()?;
+        let form_token = random::secret()?;
         let now = Instant::now();
         let mut all = self.all();
         all.retain(|_, session| session.ends > now);
@@ -64,7 +68,8 @@ impl Sessions {
         Ok(id)
     }
 
-    /// The session of an id, if it has not ended and its token is still in the file, with the rights that the file now grants.
+    /// The session of an id, if it has not ended and its token is still in the file, with the
+    /// rights that the file now grants.
     pub fn find(&self, id: &str, tokens: &Tokens) -> Option<Session> {
         let mut session = self.all().get(&key(id)).filter(|session| session.ends > Instant::now())?.clone();
         session.token = tokens.same(&session.token)?;
@@ -116,7 +121,8 @@ mod tests {
     #[test]
     fn there_are_never_more_than_a_thousand() {
         let (_, entry) = Token::make("me", &[Right::Read], None).unwrap();
-        let (sessions, token) = (Sessions::default(), Arc::new(entry.clone()));
+        let sessions = Sessions::default();
+        let token = Arc::new(entry.clone());
         let ids: Vec<String> = (0..=MOST).map(|_| sessions.begin(token.clone()).unwrap()).collect();
         let now = tokens(&entry.line());
         assert_eq!(sessions.all().len(), MOST);

@@ -1,4 +1,5 @@
-//! The pages that every server shows of its instance: `/live` and `/ready` for health checks, `/metrics` for Prometheus, `/` for people.
+//! The pages that every server shows of its instance: `/live` and `/ready` for health checks,
+//! `/metrics` for Prometheus, `/` for people.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Limits the log lines that a client can cause: at most one a minute of each kind, with the number of events that it stands for.
+//! Limits the log lines that a client can cause: at most one a minute of each kind, with the number
+//! of events that it stands for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

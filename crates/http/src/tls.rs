@@ -1,4 +1,5 @@
-//! The certificate and key that HTTPS is served with. rustls does TLS here (docs/tls.md says which library does what elsewhere).
+//! The certificate and key that HTTPS is served with. rustls does TLS here (docs/tls.md says which
+//! library does what elsewhere).
 
 use std::fs;
 use std::io;
@@ -59,7 +60,8 @@ fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 impl TlsFiles {
-    /// Reads both and makes of them how TLS is spoken: TLS 1.2 and 1.3, HTTP/1.1, no client certificates.
+    /// Reads both and makes of them how TLS is spoken: TLS 1.2 and 1.3, HTTP/1.1, no client
+    /// certificates.
     ///
     /// # Errors
     /// A file cannot be read or does not hold what it should, or the key is not the certificate's.

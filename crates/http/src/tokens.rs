@@ -6,9 +6,10 @@
 //! support:sha256:<64 hexadecimal digits>:read,act:u-17,u-18
 //! ```
 //!
-//! A token is 256 random bits, so SHA-256 is the right hash: there is nothing to guess that a slow one (bcrypt, Argon2) would protect,
-//! and a slow one would let every request with a wrong token cost us a tenth of a second of processor time. The file holds no secret that
-//! could be used, but whoever can write to it can let himself in.
+//! A token is 256 random bits, so SHA-256 is the right hash: there is nothing to guess that a slow
+//! one (bcrypt, Argon2) would protect, and a slow one would let every request with a wrong token
+//! cost us a tenth of a second of processor time. The file holds no secret that could be used, but
+//! whoever can write to it can let himself in.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -82,10 +83,12 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// Makes a token: its text, which is shown once and kept nowhere, and the entry that the token file gets.
+    /// Makes a token: its text, which is shown once and kept nowhere, and the entry that the token
+    /// file gets.
     ///
     /// # Errors
-    /// The name or a user cannot stand in the file, no right is named, or the system gives no random bytes.
+    /// The name or a user cannot stand in the file, no right is named, or the system gives no
+    /// random bytes.
     pub fn make(name: &str, rights: &[Right], users: Option<&[String]>) -> Result<(String, Token), String> {
         let secret = random::secret().map_err(|e| e.to_string())?;
         let text = format!("{PREFIX}{secret}");
@@ -139,7 +142,8 @@ fn hash(token: &[u8]) -> [u8; 32] {
     bytes
 }
 
-/// Why a token file cannot be used. No message repeats a line's content: it may hold a token by mistake.
+/// Why a token file cannot be used. No message repeats a line's content: it may hold a token by
+/// mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     /// It cannot be read.
@@ -214,7 +218,8 @@ impl Tokens {
         self.0.iter().any(|token| token.name == name)
     }
 
-    /// The token that a client shows. Every hash is compared, each in constant time, so that the time reveals nothing about a guess.
+    /// The token that a client shows. Every hash is compared, each in constant time, so that the
+    /// time reveals nothing about a guess.
     pub(super) fn find(&self, shown: &str) -> Option<Arc<Token>> {
         let digest = hash(shown.as_bytes());
         let mut found = u64::MAX;
@@ -287,7 +292,8 @@ mod tests {
         assert_eq!(tokens.find(&one).as_deref(), Some(&first));
         assert_eq!(tokens.find(&two).as_deref(), Some(&second));
         assert!(second.line().ends_with(":read,act:u-1,u:2"), "{}", second.line());
-        let (changed, cut) = (one.to_uppercase(), &one[..46]);
+        let changed = one.to_uppercase();
+        let cut = &one[..46];
         for wrong in ["", "hxs_", &changed, cut, &format!("{one} "), &first.line()] {
             assert_eq!(tokens.find(wrong), None, "{wrong}");
         }

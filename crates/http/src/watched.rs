@@ -1,12 +1,14 @@
-//! Files that are read again when they change, so that a token or a certificate is replaced without a restart.
+//! Files that are read again when they change, so that a token or a certificate is replaced without
+//! a restart.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Identity of a version of a file: device, inode, change time in seconds and nanoseconds, size. The change time also
-/// moves by a rename over it, which is how Kubernetes and careful programs replace files.
+/// Identity of a version of a file: device, inode, change time in seconds and nanoseconds, size.
+/// The change time also moves by a rename over it, which is how Kubernetes and careful programs
+/// replace files.
 type Mark = Option<(u64, u64, i64, i64, u64)>;
 
 type Read<T> = dyn Fn() -> Result<T, String> + Send + Sync;
@@ -50,7 +52,8 @@ impl<T> Watched<T> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).value.clone()
     }
 
-    /// Reads the files again if one of them has changed. What cannot be used is warned about once, and what was read before stays.
+    /// Reads the files again if one of them has changed. What cannot be used is warned about once,
+    /// and what was read before stays.
     pub fn refresh(&self) {
         let marks = marks(&self.files);
         if self.kept.lock().unwrap_or_else(PoisonError::into_inner).marks == marks {
@@ -63,7 +66,8 @@ impl<T> Watched<T> {
                 *kept = Kept { marks, value: Arc::new(new), warned: None };
                 tracing::info!("HTTP: the {} changed on disk and was read again", self.what);
             }
-            // It is tried again at the next look: the file may be right, and only the process out of descriptors for a moment.
+            // It is tried again at the next look: the file may be right, and only the process out
+            // of descriptors for a moment.
             Err(why) if kept.warned.as_ref() == Some(&marks) => {
                 tracing::debug!(
                     "HTTP: the changed {} cannot be used yet, so the former one stays in use: {why}",
@@ -97,7 +101,8 @@ mod tests {
     #[test]
     fn a_change_is_read_and_a_bad_one_is_not_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, next) = (dir.path().join("number"), dir.path().join("next"));
+        let file = dir.path().join("number");
+        let next = dir.path().join("next");
         fs::write(&file, "1").unwrap();
         let read = {
             let file = file.clone();

@@ -86,8 +86,9 @@ const ESCAPED: u32 = 6;
 const ARRAY: u32 = 7;
 const OBJECT: u32 = 8;
 
-/// One value. `head` is its tag and, in the low 28 bits, the length of its slice; `at` is where the slice starts, or for
-/// a container the index of the node after it. A container's items follow it, an object's as key, value, key, value.
+/// One value. `head` is its tag and, in the low 28 bits, the length of its slice; `at` is where the
+/// slice starts, or for a container the index of the node after it. A container's items follow it,
+/// an object's as key, value, key, value.
 #[derive(Clone, Copy, Debug)]
 struct ParsedNode {
     head: u32,
@@ -189,14 +190,16 @@ impl<'d> Value<'d> {
         Members(Items { next: Value { at: self.at + 1, ..self }, end })
     }
 
-    /// The members of an object sorted by key (UTF-8 bytes), of a repeated key the last; their number is known.
+    /// The members of an object sorted by key (UTF-8 bytes), of a repeated key the last; their
+    /// number is known.
     pub fn sorted_members(self) -> SortedMembers<'d> {
         let mut keys = Vec::new();
         self.sorted_keys(&mut keys, None);
         SortedMembers { object: self, keys: keys.into_iter() }
     }
 
-    /// Appends the key nodes of [`Value::sorted_members`] to `keys`, less that of the member `dropped`.
+    /// Appends the key nodes of [`Value::sorted_members`] to `keys`, less that of the member
+    /// `dropped`.
     fn sorted_keys(self, keys: &mut Vec<u32>, dropped: Option<&str>) {
         let key_at = |at: &u32| Value { at: *at, ..self }.as_str().unwrap_or_default();
         let start = keys.len();

@@ -1,8 +1,10 @@
-//! Numbers as events carry them: an integer of 64 bits is kept exactly, any other is the nearest double.
+//! Numbers as events carry them: an integer of 64 bits is kept exactly, any other is the nearest
+//! double.
 
 use std::cmp::Ordering;
 
-/// A JSON number. A whole double below 2^53 is always held as `Int`, so equal numbers have one form.
+/// A JSON number. A whole double below 2^53 is always held as `Int`, so equal numbers have one
+/// form.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
     /// An integer within 64 bits, signed or unsigned: from -2^63 to 2^64-1.
@@ -20,7 +22,8 @@ impl Number {
         if d.fract() == 0.0 && d.abs() < 9_007_199_254_740_992.0 { Number::Int(d as i128) } else { Number::Float(d) }
     }
 
-    /// Whether a double may stand in a [`Number::Float`]: it is finite, and no integer that a [`Number::Int`] holds.
+    /// Whether a double may stand in a [`Number::Float`]: it is finite, and no integer that a
+    /// [`Number::Int`] holds.
     pub fn is_float(d: f64) -> bool {
         d.is_finite() && matches!(Number::from_double(d), Number::Float(_))
     }

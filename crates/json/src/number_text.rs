@@ -4,8 +4,8 @@ use super::Number;
 
 const INTEGERS: std::ops::RangeInclusive<i128> = i64::MIN as i128..=u64::MAX as i128;
 
-/// The number token that starts at `from`: where it ends, and whether it has neither fraction nor exponent.
-/// `Err` is the index at which a digit is missing.
+/// The number token that starts at `from`: where it ends, and whether it has neither fraction nor
+/// exponent. `Err` is the index at which a digit is missing.
 pub fn token(bytes: &[u8], from: usize) -> Result<(usize, bool), usize> {
     let digits = |at: usize| {
         let end = bytes.iter().skip(at).position(|b| !b.is_ascii_digit()).map_or(bytes.len(), |n| at + n);
@@ -28,7 +28,8 @@ pub fn token(bytes: &[u8], from: usize) -> Result<(usize, bool), usize> {
 
 /// The value of a whole token; `None` if it lies outside of a double's range.
 pub fn read(token: &str) -> Option<Number> {
-    // 20 digits and a sign hold every integer of 64 bits; a longer one without leading zeros lies beyond.
+    // 20 digits and a sign hold every integer of 64 bits; a longer one without leading zeros lies
+    // beyond.
     if token.len() <= 21
         && let Ok(integer) = token.parse::<i128>()
         && INTEGERS.contains(&integer)
@@ -39,8 +40,9 @@ pub fn read(token: &str) -> Option<Number> {
     double.is_finite().then(|| by_canonical(Number::from_double(double)))
 }
 
-/// The same double in a short token: std stops counting an exponent above 65,536, which a mantissa as long would need. What
-/// follows 800 digits can only tip a tie (at most 767 tell one double from the next), so one digit stands for it.
+/// The same double in a short token: std stops counting an exponent above 65,536, which a mantissa
+/// as long would need. What follows 800 digits can only tip a tie (at most 767 tell one double from
+/// the next), so one digit stands for it.
 fn shortened(token: &str) -> String {
     let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
     let beyond = if exponent.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
@@ -57,8 +59,9 @@ fn shortened(token: &str) -> String {
     format!("{sign}0.{digits}0e{point}")
 }
 
-/// Canonical JSON decides which numbers are equal. ECMAScript writes a whole double within 64 bits as digits, and those read as
-/// an integer, maybe not quite the double's value: that integer is what the number is, whichever way it was written.
+/// Canonical JSON decides which numbers are equal. ECMAScript writes a whole double within 64 bits
+/// as digits, and those read as an integer, maybe not quite the double's value: that integer is
+/// what the number is, whichever way it was written.
 fn by_canonical(number: Number) -> Number {
     match number {
         Number::Float(d) if d.fract() == 0.0 && d.abs() < 2e19 => {
@@ -69,13 +72,15 @@ fn by_canonical(number: Number) -> Number {
     }
 }
 
-/// Whether a token of this form might lie outside of a double's range, so that it must be read to know.
+/// Whether a token of this form might lie outside of a double's range, so that it must be read to
+/// know.
 pub fn may_overflow(token: &str) -> bool {
     token.len() > 300 || token.bytes().any(|b| matches!(b, b'e' | b'E'))
 }
 
-/// A token that is canonical as it stands, which spares reading and writing it. At most 15 significant digits without trailing
-/// zeros are the shortest text of the double nearest to them, and ECMAScript writes no exponent from 1e-6 up to 1e21.
+/// A token that is canonical as it stands, which spares reading and writing it. At most 15
+/// significant digits without trailing zeros are the shortest text of the double nearest to them,
+/// and ECMAScript writes no exponent from 1e-6 up to 1e21.
 pub fn is_canonical(token: &str, is_integer: bool) -> bool {
     let size = token.strip_prefix('-').unwrap_or(token);
     if is_integer {

@@ -1,4 +1,5 @@
-//! Writes a JSON object member by member, canonical where its keys come in the order of their bytes.
+//! Writes a JSON object member by member, canonical where its keys come in the order of their
+//! bytes.
 
 use crate::{rfc3339, write_string};
 

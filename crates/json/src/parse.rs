@@ -9,7 +9,8 @@ use super::{
 /// Parses a whole text.
 ///
 /// # Errors
-/// [`JsonError`] with the first thing wrong; of a text that is also nested too deep, whichever stands first.
+/// [`JsonError`] with the first thing wrong; of a text that is also nested too deep, whichever
+/// stands first.
 pub fn parse(text: &[u8]) -> Result<Document<'_>, JsonError> {
     if text.len() > MAX_BYTES {
         return Err(JsonError { fault: Fault::TooLarge, at: MAX_BYTES, what: "JSON text goes on" });
@@ -45,7 +46,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads a scalar, an empty container (both `false`), or the start of one that holds something (`true`).
+    /// Reads a scalar, an empty container (both `false`), or the start of one that holds something
+    /// (`true`).
     fn value(&mut self) -> Result<bool, JsonError> {
         match self.peek() {
             Some(b'"') => self.string()?,
@@ -80,7 +82,8 @@ impl Parser<'_> {
         Ok(true)
     }
 
-    /// Goes on after a value to where the next one stands, closing what ends before it; `false` at the end of the text.
+    /// Goes on after a value to where the next one stands, closing what ends before it; `false` at
+    /// the end of the text.
     fn next_place(&mut self) -> Result<bool, JsonError> {
         while let Some(inner) = self.depth.checked_sub(1) {
             let opener = self.open[inner] as usize;
@@ -225,7 +228,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Adds a node. The list never reserves for more than the text can hold: every second byte at most begins a value.
+    /// Adds a node. The list never reserves for more than the text can hold: every second byte at
+    /// most begins a value.
     fn push(&mut self, node: ParsedNode) {
         let nodes = &mut self.document.nodes;
         if nodes.len() == nodes.capacity() {

@@ -1,4 +1,5 @@
-//! Times of events: RFC 3339 with a zone, as nanoseconds since 1970 that fit 63 bits (Go's `int64`), so up to 2262.
+//! Times of events: RFC 3339 with a zone, as nanoseconds since 1970 that fit 63 bits (Go's
+//! `int64`), so up to 2262.
 
 /// The greatest time that is read: 2^63-1 nanoseconds, 2262-04-11T23:47:16.854775807Z.
 pub const MAX_NANOS: u64 = i64::MAX as u64;
@@ -12,8 +13,9 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// Why a text is no time of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
-    /// Not of the form `2026-11-23T13:51:27.5Z`. A blank between date and time is refused: the grammar of RFC 3339 section
-    /// 5.6 has `T` there, and its note on readability names no fixed other character.
+    /// Not of the form `2026-11-23T13:51:27.5Z`. A blank between date and time is refused: the
+    /// grammar of RFC 3339 section 5.6 has `T` there, and its note on readability names no fixed
+    /// other character.
     #[error("is no RFC 3339 time with a zone, such as 2026-11-23T13:51:27.5Z or 2026-11-23T14:51:27.5+01:00")]
     Form,
     /// A part that no calendar or clock has: month 13, 30 February, hour 24, second 60.
@@ -24,10 +26,12 @@ pub enum TimeError {
     Range,
 }
 
-/// Nanoseconds since 1970 of an RFC 3339 time; digits beyond the nanosecond are cut. `t` and `z` may be lower-case (section 5.6).
+/// Nanoseconds since 1970 of an RFC 3339 time; digits beyond the nanosecond are cut. `t` and `z`
+/// may be lower-case (section 5.6).
 ///
 /// # Errors
-/// [`TimeError`]; also for a leap second (`:60`), which no count of nanoseconds distinguishes from the second after it.
+/// [`TimeError`]; also for a leap second (`:60`), which no count of nanoseconds distinguishes from
+/// the second after it.
 pub fn parse(text: &str) -> Result<u64, TimeError> {
     let (stamp, rest) = text.as_bytes().split_first_chunk::<19>().ok_or(TimeError::Form)?;
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
@@ -35,8 +39,12 @@ pub fn parse(text: &str) -> Result<u64, TimeError> {
         return Err(TimeError::Form);
     }
     let part = |at: usize| digits(&stamp[at..at + 2]);
-    let (year, month, day) = (digits(&stamp[..4])?, part(5)?, part(8)?);
-    let (hour, minute, second) = (part(11)?, part(14)?, part(17)?);
+    let year = digits(&stamp[..4])?;
+    let month = part(5)?;
+    let day = part(8)?;
+    let hour = part(11)?;
+    let minute = part(14)?;
+    let second = part(17)?;
     let (fraction, zone) = fraction(rest)?;
     let offset = offset(zone)?;
     if !(1..=12).contains(&month) || day < 1 || day > days_of(year, month) || hour > 23 || minute > 59 || second > 59 {
@@ -72,7 +80,8 @@ fn offset(zone: &[u8]) -> Result<i64, TimeError> {
         _ => return Err(TimeError::Form),
     };
     let [h, i, b':', m, n] = zone else { return Err(TimeError::Form) };
-    let (hours, minutes) = (digits(&[*h, *i])?, digits(&[*m, *n])?);
+    let hours = digits(&[*h, *i])?;
+    let minutes = digits(&[*m, *n])?;
     if hours > 23 || minutes > 59 { Err(TimeError::Calendar) } else { Ok(sign * (hours * 3600 + minutes * 60)) }
 }
 
@@ -85,19 +94,22 @@ fn days_of(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days of the proleptic Gregorian calendar, counted in eras of 400 years that begin in March (Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms", `days_from_civil`).
+/// Days of the proleptic Gregorian calendar, counted in eras of 400 years that begin in March
+/// (Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Appends a time in UTC with `Z`, its fraction as long as needed and absent when zero.
 pub fn write(out: &mut Vec<u8>, nanos: u64) {
-    let (seconds, mut fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let seconds = nanos / 1_000_000_000;
+    let mut fraction = nanos % 1_000_000_000;
+    let days = seconds / 86_400;
+    let of_day = seconds % 86_400;
     let (year, month, day) = date_of(days);
     for (value, width, end) in [
         (year, 4, b'-'),
@@ -142,7 +154,8 @@ fn padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
 /// The inverse of [`days_since_1970`] (Hinnant, `civil_from_days`).
 fn date_of(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;

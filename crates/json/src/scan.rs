@@ -1,4 +1,5 @@
-//! Finding the bytes at which a string's text must stop or be escaped, eight bytes at a time: most of an event is strings.
+//! Finding the bytes at which a string's text must stop or be escaped, eight bytes at a time: most
+//! of an event is strings.
 
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
@@ -6,14 +7,15 @@ const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
 const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
 const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
 
-/// The first index from `from` on of a quote, a backslash or a control character below 0x20; the length if there is none.
-/// The same bytes end a run in the parser and need an escape in the writer.
+/// The first index from `from` on of a quote, a backslash or a control character below 0x20; the
+/// length if there is none. The same bytes end a run in the parser and need an escape in the
+/// writer.
 pub fn special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let word = u64::from_le_bytes(*chunk);
-        // A byte's high bit is set if it was below the subtrahend. A borrow can only reach bytes above a true hit, so the
-        // lowest one set is exact.
+        // A byte's high bit is set if it was below the subtrahend. A borrow can only reach bytes
+        // above a true hit, so the lowest one set is exact.
         let below = |word: u64, bound: u64| word.wrapping_sub(bound) & !word & HIGHS;
         let hits = below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES);
         if hits != 0 {

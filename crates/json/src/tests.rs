@@ -1,6 +1,6 @@
-//! The parser and the writer against the rules of docs/semantics.md, sections 1 and 4, and numbers by
-//! property. The grammar of RFC 8259, the cases of RFC 8785 and the comparison with `serde_json` are
-//! the fuzz target `json` (`fuzz/src/json/mod.rs`, `fuzz/tests/plain`).
+//! The parser and the writer against the rules of docs/semantics.md, sections 1 and 4, and numbers
+//! by property. The grammar of RFC 8259, the cases of RFC 8785 and the comparison with `serde_json`
+//! are the fuzz target `json` (`fuzz/src/json/mod.rs`, `fuzz/tests/plain`).
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -101,7 +101,8 @@ fn numbers_of_canonical_texts() {
 
 #[test]
 fn long_numbers_are_read_to_the_nearest_double() {
-    let (zeros, nines) = ("0".repeat(100_000), "9".repeat(100_000));
+    let zeros = "0".repeat(100_000);
+    let nines = "9".repeat(100_000);
     for (token, expected) in [
         (format!("1{zeros}e-100000"), "1"),
         (format!("-1.5{zeros}"), "-1.5"),

@@ -1,5 +1,5 @@
-//! Avro in and out by the program's codec: reading an event of any encoding, and the meaning of the codec's errors
-//! to a processor and to the mirror.
+//! Avro in and out by the program's codec: reading an event of any encoding, and the meaning of the
+//! codec's errors to a processor and to the mirror.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ fn schema(output: Output) -> &'static str {
 /// Our schema of an event.
 const EVENT: &str = "event";
 
-/// The event of a value, of any encoding that its source takes; without a codec Avro is of an unknown schema.
+/// The event of a value, of any encoding that its source takes; without a codec Avro is of an
+/// unknown schema.
 ///
 /// # Errors
 /// Those of a codec; bad input is [`CodecError::Bad`], of whatever encoding.
@@ -63,7 +64,8 @@ pub(super) fn event(
     read.map_err(bad)
 }
 
-/// Whether a source takes a value of this encoding. A value that is empty or too large is reported as such.
+/// Whether a source takes a value of this encoding. A value that is empty or too large is reported
+/// as such.
 fn admit(value: Option<&[u8]>, limits: &Limits, encoding: Encoding) -> Result<(), BadInput> {
     let value = value.filter(|value| !value.is_empty() && value.len() <= limits.max_value_bytes);
     let Some(value) = value.filter(|_| encoding != Encoding::Auto) else { return Ok(()) };
@@ -86,8 +88,9 @@ pub(super) fn output<'v>(
     }
 }
 
-/// Turns the codec's refusal of a record into the mirror's. A registry that refuses us is waited for like one that is
-/// down: only the stream can stop, and a row that said what is not so would stay.
+/// Turns the codec's refusal of a record into the mirror's. A registry that refuses us is waited
+/// for like one that is down: only the stream can stop, and a row that said what is not so would
+/// stay.
 pub(super) fn unread(error: CodecError) -> NoCells {
     match error {
         CodecError::Unavailable(why) | CodecError::Fatal(why) => NoCells::NotYet(NotYet(why)),

@@ -1,5 +1,6 @@
-//! The operator `decode`: a record of the events topic becomes a compact event keyed by its memory, and a `memory.merged`
-//! an absorb at each memory that it takes in as well. Bad input goes to the dead letters.
+//! The operator `decode`: a record of the events topic becomes a compact event keyed by its memory,
+//! and a `memory.merged` an absorb at each memory that it takes in as well. Bad input goes to the
+//! dead letters.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use streams::record::{Headers, InRecord, Record};
 
 /// Counter: events of a type that changes no state, of whatever name.
 pub const UNKNOWN_TYPES: &str = "unknown_event_types";
-/// Counter: events that were decoded and change no memory, by reason (`sync_request`: every partition answers it; `no_memory`).
+/// Counter: events that were decoded and change no memory, by reason (`sync_request`: every
+/// partition answers it; `no_memory`).
 pub const STATELESS_EVENTS: &str = "stateless_events";
 
 /// Decodes events and re-keys them by memory.
@@ -32,7 +34,8 @@ impl Decode {
         Decode { limits, encoding: Encoding::Auto, codec, carries_original: false, buffer: Vec::new() }
     }
 
-    /// The same, which sends each event's source record along: where tombstones are forgotten, what comes too late is to be a dead letter as it came.
+    /// The same, which sends each event's source record along: where tombstones are forgotten, what
+    /// comes too late is to be a dead letter as it came.
     pub fn carrying(self, carries_original: bool) -> Decode {
         Decode { carries_original, ..self }
     }
@@ -68,7 +71,8 @@ impl Decode {
         let source = Source { topic: origin.topic, partition: origin.partition, offset: origin.offset };
         self.buffer.clear();
         wire::encode(event, &source, origin.timestamp_ms, absorb_into, &mut self.buffer);
-        let (key, value) = (Some(memory.as_bytes()), Some(&self.buffer[..]));
+        let key = Some(memory.as_bytes());
+        let value = Some(&self.buffer[..]);
         let sent = Record { key, value, headers: Headers::NONE, timestamp_ms: timestamp_ms(event, at) };
         if !self.carries_original {
             return ctx.forward(&sent);

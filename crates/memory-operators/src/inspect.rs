@@ -1,4 +1,5 @@
-//! Reads a store of memories for people: which memories it holds, and one memory's resolved form and state.
+//! Reads a store of memories for people: which memories it holds, and one memory's resolved form
+//! and state.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +11,9 @@ pub fn memory_of(key: &[u8]) -> Option<&str> {
     memory_of_head(key)
 }
 
-/// The resolved memory and the state that it is read from, as one JSON object: `resolved` as it is emitted, `frontier` and
-/// `deletes` as event ids, `registers` with the live writes of each path, `open_conflicts`. `None` for an unknown memory.
+/// The resolved memory and the state that it is read from, as one JSON object: `resolved` as it is
+/// emitted, `frontier` and `deletes` as event ids, `registers` with the live writes of each path,
+/// `open_conflicts`. `None` for an unknown memory.
 ///
 /// # Errors
 /// [`StateError`]: a row could not be read.

@@ -6,8 +6,9 @@
 //! | `resolve` | [`Resolve`] | compact events | resolved memories, conflict records, changes of users' memories |
 //! | `user_snapshots` | [`UserSnapshots`] | changes of users' memories | user snapshots |
 //!
-//! Each output goes to all its target nodes, in the format that is set for each ([`Encoder`]): our JSON, HelixAgent's, Avro.
-//! [`settlement`] builds the event by which a person or a program ends a conflict. [`mirror`] builds the rows of `memory_events` out of the same records.
+//! Each output goes to all its target nodes, in the format that is set for each ([`Encoder`]): our
+//! JSON, HelixAgent's, Avro. [`settlement`] builds the event by which a person or a program ends a
+//! conflict. [`mirror`] builds the rows of `memory_events` out of the same records.
 
 mod avro;
 mod decode;

@@ -1,9 +1,10 @@
 //! Settles a conflict: builds the event that ends it from its record and a decision.
 //!
-//! The event has seen every contender: its clock is the join of theirs and an entry of its own, its version is above theirs.
-//! Where the record does not list all who took part (more contenders than it holds, or a delete against an update), the
-//! resolved memory's clock and version stand for them. Nothing of it hangs on when or where it is made: the same decision
-//! makes the same bytes, and publishing them again is a redelivery.
+//! The event has seen every contender: its clock is the join of theirs and an entry of its own, its
+//! version is above theirs. Where the record does not list all who took part (more contenders than
+//! it holds, or a delete against an update), the resolved memory's clock and version stand for
+//! them. Nothing of it hangs on when or where it is made: the same decision makes the same bytes,
+//! and publishing them again is a redelivery.
 
 use std::collections::BTreeMap;
 
@@ -213,7 +214,8 @@ fn decide(conflict: &Conflict<'_>, decision: &Decision<'_>) -> Result<Vec<(Strin
     Ok(fields)
 }
 
-/// An embedding belongs to a text: one that nobody chose goes where the text becomes another than shows.
+/// An embedding belongs to a text: one that nobody chose goes where the text becomes another than
+/// shows.
 fn keep_no_stale_embedding(conflict: &Conflict<'_>, decision: &Decision<'_>, fields: &mut [(String, Vec<u8>)]) {
     let shows = conflict.fields.iter().find(|f| f.path == "content").and_then(|f| canonical(f.value.get()).ok());
     let Some((_, content)) = fields.iter().find(|(path, _)| path == "content") else { return };

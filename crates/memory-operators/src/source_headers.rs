@@ -1,5 +1,6 @@
-//! The source record of an event on the repartition topic, carried along in that record's headers: what comes too late is known only behind the hop,
-//! and goes to the dead letters as it came. It is carried where tombstones are forgotten, and only there: it doubles the topic.
+//! The source record of an event on the repartition topic, carried along in that record's headers:
+//! what comes too late is known only behind the hop, and goes to the dead letters as it came. It is
+//! carried where tombstones are forgotten, and only there: it doubles the topic.
 
 use streams::processor::{HEADER_DIGEST, HEADER_SIZE, size_and_digest};
 use streams::record::{Header, Headers, Record};

@@ -1,8 +1,10 @@
-//! The operator `user_snapshots`: stores the memories of each user, and emits the snapshot of each changed user at the end of
-//! an interval of stream time. What a snapshot costs follows what its user has; who has not changed costs nothing.
+//! The operator `user_snapshots`: stores the memories of each user, and emits the snapshot of each
+//! changed user at the end of an interval of stream time. What a snapshot costs follows what its
+//! user has; who has not changed costs nothing.
 //!
-//! Rows: `u`, the user, then a memory's id: the resolved memory. `d` and the user: changes since the user's last snapshot. `p`: the interval's end for
-//! which snapshots are being emitted, and how far that is. Each value begins with a version byte.
+//! Rows: `u`, the user, then a memory's id: the resolved memory. `d` and the user: changes since
+//! the user's last snapshot. `p`: the interval's end for which snapshots are being emitted, and how
+//! far that is. Each value begins with a version byte.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,7 +33,8 @@ pub struct UserOptions {
     pub application_id: String,
     /// Name of the store.
     pub store: String,
-    /// A user that has changed so often since the last snapshot has one at once; 0: only at the end of an interval.
+    /// A user that has changed so often since the last snapshot has one at once; 0: only at the end
+    /// of an interval.
     pub changes: u64,
     /// Nodes that take the snapshots.
     pub snapshots: Outputs,
@@ -105,7 +108,8 @@ impl UserSnapshots {
         let task = ctx.task();
         let damaged = |what: String| ProcessorError::from(Error::Corrupted { task, what });
         let mut rows: Vec<(String, Vec<u8>)> = Vec::new();
-        let (prefix, mut is_read) = (memories_of(user), true);
+        let prefix = memories_of(user);
+        let mut is_read = true;
         let store = &mut ctx.store(&self.options.store)?;
         store.scan(&prefix, |key, row| {
             let id = std::str::from_utf8(&key[prefix.len()..]).ok();
@@ -154,7 +158,8 @@ impl UserSnapshots {
         Ok(bytes)
     }
 
-    /// Emits a slice of the snapshots that are due. What is left is noted, and waits for the next commit.
+    /// Emits a slice of the snapshots that are due. What is left is noted, and waits for the next
+    /// commit.
     fn slice(&mut self, mut pending: Pending, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let mut users: Vec<Vec<u8>> = Vec::new();
         let cursor = pending.cursor.clone();

@@ -1,7 +1,9 @@
-//! The primitives of our own binary forms (internal records, stored rows): LEB128 varints, fixed integers, length-prefixed
-//! bytes. A reader never panics and never allocates by a length that the input only claims to have.
+//! The primitives of our own binary forms (internal records, stored rows): LEB128 varints, fixed
+//! integers, length-prefixed bytes. A reader never panics and never allocates by a length that the
+//! input only claims to have.
 
-/// Describes why a binary form of ours is refused. It was written by this program, so it means damage or a newer writer.
+/// Describes why a binary form of ours is refused. It was written by this program, so it means
+/// damage or a newer writer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BinaryError {
     /// The input ends before the value that was begun.
@@ -86,7 +88,8 @@ impl<'a> Reader<'a> {
 
     /// A varint of at most 64 bits.
     pub fn varint(&mut self, what: &'static str) -> Result<u64, BinaryError> {
-        let (mut value, mut shift) = (0u64, 0u32);
+        let mut value = 0u64;
+        let mut shift = 0u32;
         loop {
             let byte = self.u8(what)?;
             let low = u64::from(byte & 0x7f);

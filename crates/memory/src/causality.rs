@@ -8,10 +8,12 @@ use super::event::wire::Source;
 use super::settings::{ResolverSettings, Unclocked};
 use json::Number;
 
-/// The part of an event that is kept besides its values: enough to order it, to rank it and to name it.
+/// The part of an event that is kept besides its values: enough to order it, to rank it and to name
+/// it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventHeader<'a> {
-    /// Arrival number within its memory, from 1: the order of one log, no part of the resolved state.
+    /// Arrival number within its memory, from 1: the order of one log, no part of the resolved
+    /// state.
     pub seq: u64,
     /// Digest of the decoded event, by which a redelivery is known.
     pub digest: u128,
@@ -25,7 +27,8 @@ pub struct EventHeader<'a> {
     pub timestamp: u64,
     /// Importance that the event carries.
     pub importance: Option<Number>,
-    /// Entries sorted by name, never empty; none zero but that of an event without a clock at the epoch.
+    /// Entries sorted by name, never empty; none zero but that of an event without a clock at the
+    /// epoch.
     pub clock: Vec<(&'a str, u64)>,
     /// A `memory.deleted`, or an absorb.
     pub is_delete: bool,
@@ -76,7 +79,8 @@ impl<'a> EventHeader<'a> {
         self.relation(other, settings) == Relation::Before
     }
 
-    /// Presumed before `other` because machine clocks that disagree explain versions that contradict the vector clocks.
+    /// Presumed before `other` because machine clocks that disagree explain versions that
+    /// contradict the vector clocks.
     pub fn presumed_by_skew(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> bool {
         settings.max_clock_skew_ns > 0
             && self.version > other.version
@@ -86,7 +90,8 @@ impl<'a> EventHeader<'a> {
             && self.clock_order(other) == Some(Ordering::Less)
     }
 
-    /// Presumed before `other` because exactly one of them has no clock and this one has the earlier timestamp.
+    /// Presumed before `other` because exactly one of them has no clock and this one has the
+    /// earlier timestamp.
     pub fn presumed_by_time(&self, other: &EventHeader<'_>, settings: &ResolverSettings) -> bool {
         settings.unclocked == Unclocked::ByTime
             && self.timestamp < other.timestamp
@@ -141,7 +146,8 @@ mod tests {
     #[test]
     fn a_smaller_clock_with_a_greater_version_is_concurrent_unless_clocks_are_trusted() {
         let s = ResolverSettings::default();
-        let (a, b) = (header(&[("n", 1)], 9, 0), header(&[("n", 2)], 5, 0));
+        let a = header(&[("n", 1)], 9, 0);
+        let b = header(&[("n", 2)], 5, 0);
         assert_eq!(a.relation(&b, &s), Relation::Concurrent);
         assert_eq!(a.relation(&b, &ResolverSettings { trust_clocks: true, ..s }), Relation::Before);
     }
@@ -161,7 +167,8 @@ mod tests {
     #[test]
     fn time_orders_only_a_clocked_with_an_unclocked_event() {
         let s = ResolverSettings::default();
-        let (clocked, plain) = (header(&[("n", 1)], 0, 5), header(&[("~", 7)], 0, 7));
+        let clocked = header(&[("n", 1)], 0, 5);
+        let plain = header(&[("~", 7)], 0, 7);
         assert!(clocked.presumed_by_time(&plain, &s));
         assert!(!plain.presumed_by_time(&clocked, &s));
         assert!(!clocked.presumed_by_time(&header(&[("m", 1)], 0, 7), &s));

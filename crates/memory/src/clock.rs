@@ -2,16 +2,18 @@
 
 use std::cmp::Ordering;
 
-/// The synthetic actor of events that carry no clock: its counter is the event's timestamp in nanoseconds.
+/// The synthetic actor of events that carry no clock: its counter is the event's timestamp in
+/// nanoseconds.
 pub const UNCLOCKED: &str = "~";
 
-/// A vector clock: entries sorted by name (UTF-8 bytes), no repeats. No counter is zero, but for the one of [`UNCLOCKED`] in
-/// the clock of an event that carries none and happened at the epoch.
+/// A vector clock: entries sorted by name (UTF-8 bytes), no repeats. No counter is zero, but for
+/// the one of [`UNCLOCKED`] in the clock of an event that carries none and happened at the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clock(Vec<(String, u64)>);
 
 impl Clock {
-    /// A clock of `entries` in any order; zero counters are dropped, and of a name that stands twice the last counts.
+    /// A clock of `entries` in any order; zero counters are dropped, and of a name that stands
+    /// twice the last counts.
     pub fn from_entries(entries: impl IntoIterator<Item = (String, u64)>) -> Clock {
         let mut v: Vec<(String, u64)> = entries.into_iter().collect();
         v.sort_by(|a, b| a.0.cmp(&b.0));
@@ -43,15 +45,19 @@ impl Clock {
     }
 }
 
-/// How two clocks stand to each other: `Less` when every entry of `a` is at most that of `b` and they differ, `None` when
-/// neither contains the other. Both must be sorted by name; an entry that is missing counts as zero.
+/// How two clocks stand to each other: `Less` when every entry of `a` is at most that of `b` and
+/// they differ, `None` when neither contains the other. Both must be sorted by name; an entry that
+/// is missing counts as zero.
 pub fn compare<'x, 'y>(
     a: impl IntoIterator<Item = (&'x str, u64)>,
     b: impl IntoIterator<Item = (&'y str, u64)>,
 ) -> Option<Ordering> {
-    let (mut a, mut b) = (a.into_iter(), b.into_iter());
-    let (mut x, mut y) = (a.next(), b.next());
-    let (mut below, mut above) = (false, false);
+    let mut a = a.into_iter();
+    let mut b = b.into_iter();
+    let mut x = a.next();
+    let mut y = b.next();
+    let mut below = false;
+    let mut above = false;
     loop {
         match (x, y) {
             (None, None) => break,
@@ -109,9 +115,11 @@ mod tests {
     }
 
     fn order(a: &[(&str, u64)], b: &[(&str, u64)]) -> Option<Ordering> {
-        let (a, b) = (clock(a), clock(b));
+        let a = clock(a);
+        let b = clock(b);
         let view = |c: &Clock| c.entries().iter().map(|(n, k)| (n.clone(), *k)).collect::<Vec<_>>();
-        let (a, b) = (view(&a), view(&b));
+        let a = view(&a);
+        let b = view(&b);
         compare(a.iter().map(|(n, k)| (n.as_str(), *k)), b.iter().map(|(n, k)| (n.as_str(), *k)))
     }
 

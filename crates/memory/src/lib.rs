@@ -1,5 +1,6 @@
-//! The domain: the meaning of events, and memories as their result. It is pure: no clock, no I/O, no async. The law above all others: the resolved
-//! state of a memory is a pure function of the set of its events.
+//! The domain: the meaning of events, and memories as their result. It is pure: no clock, no I/O,
+//! no async. The law above all others: the resolved state of a memory is a pure function of the set
+//! of its events.
 
 pub mod binary;
 pub mod causality;

@@ -1,9 +1,10 @@
 //! Which deleted memories are forgotten, and when (docs/semantics.md, section 3, "Tombstones"): by
 //! stream time, so that the same log decides the same.
 //!
-//! A memory that is not active has two rows beside its own: one that says when its last event was, and one in an index by that time, so that
-//! what is due is found without a look at what is not. Forgetting costs what is forgotten. A memory that is due counts as forgotten at once,
-//! whenever its rows are taken away.
+//! A memory that is not active has two rows beside its own: one that says when its last event was,
+//! and one in an index by that time, so that what is due is found without a look at what is not.
+//! Forgetting costs what is forgotten. A memory that is due counts as forgotten at once, whenever
+//! its rows are taken away.
 
 use super::state::prefix;
 
@@ -23,7 +24,8 @@ impl Retention {
         stream_time_ms >= last_ms.saturating_add(self.ms)
     }
 
-    /// When a memory's last event was, as retention counts it: a time that lies ahead of stream time, by a wrong machine clock, counts as now.
+    /// When a memory's last event was, as retention counts it: a time that lies ahead of stream
+    /// time, by a wrong machine clock, counts as now.
     pub fn last_ms(updated_at: u64, stream_time_ms: i64) -> i64 {
         i64::try_from(updated_at / 1_000_000).unwrap_or(i64::MAX).min(stream_time_ms)
     }

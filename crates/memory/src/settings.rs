@@ -12,7 +12,8 @@ pub enum Strategy {
     LastWriteWins,
     /// Greatest importance of the event, then last-write order.
     Importance,
-    /// Trusts no wall clock: greatest sum of clock entries without `~`, then version, node, event id, value.
+    /// Trusts no wall clock: greatest sum of clock entries without `~`, then version, node, event
+    /// id, value.
     VectorClock,
     /// Joins by field: longest content, union of tags, greatest confidence or strength, and so on.
     MergeAll,
@@ -43,7 +44,8 @@ pub enum Unclocked {
 pub struct ResolverSettings {
     /// The strategy of every field that has no override.
     pub strategy: Strategy,
-    /// Strategy by field path (`content`, `metadata.lang`), or by container (`metadata`, `entities`, `relationships`) for all its keys.
+    /// Strategy by field path (`content`, `metadata.lang`), or by container (`metadata`,
+    /// `entities`, `relationships`) for all its keys.
     pub overrides: BTreeMap<String, Strategy>,
     /// Delete against concurrent update.
     pub delete_policy: DeletePolicy,
@@ -51,13 +53,15 @@ pub struct ResolverSettings {
     pub trust_clocks: bool,
     /// Whether time orders events with and without a clock on reading.
     pub unclocked: Unclocked,
-    /// Machine clocks that differ by at most this many nanoseconds explain a version that contradicts the clocks; 0 switches it off.
+    /// Machine clocks that differ by at most this many nanoseconds explain a version that
+    /// contradicts the clocks; 0 switches it off.
     pub max_clock_skew_ns: u64,
     /// How many contenders of a field a conflict record lists.
     pub max_contenders: usize,
     /// Application id: `resolved_by` of a conflict record.
     pub application_id: String,
-    /// How long a memory is remembered that is not active, in nanoseconds of stream time after its last event; `None` is for ever.
+    /// How long a memory is remembered that is not active, in nanoseconds of stream time after its
+    /// last event; `None` is for ever.
     pub tombstone_retention_ns: Option<u64>,
 }
 
@@ -78,7 +82,8 @@ impl Default for ResolverSettings {
 }
 
 impl ResolverSettings {
-    /// The strategy of a field path: its own override, else that of its container, else the topology's.
+    /// The strategy of a field path: its own override, else that of its container, else the
+    /// topology's.
     pub fn strategy_of(&self, path: &str) -> Strategy {
         self.override_of(path).map_or(self.strategy, |(_, strategy)| strategy)
     }

@@ -1,4 +1,5 @@
-//! Processes one event of one memory, from the rows of its state to its outputs: the whole domain as one function.
+//! Processes one event of one memory, from the rows of its state to its outputs: the whole domain
+//! as one function.
 
 use super::conflict::{self, ConflictRecord};
 use super::event::wire::EventRef;
@@ -20,8 +21,8 @@ pub struct Outcome {
     pub conflicts: Vec<ConflictRecord>,
     /// Greatest timestamp of the memory's events, nanoseconds since 1970.
     pub updated_at: u64,
-    /// The users of the memory before and now, as far as it is active; told where it was asked for, and only of a resolved memory that
-    /// is emitted.
+    /// The users of the memory before and now, as far as it is active; told where it was asked for,
+    /// and only of a resolved memory that is emitted.
     pub users: Users,
 }
 
@@ -108,7 +109,8 @@ fn close(state: Memory<'_>, outcome: Outcome) -> Result<Outcome, StateError> {
     if outcome.changed { Ok(Outcome { puts: state.close()?, ..outcome }) } else { Ok(outcome) }
 }
 
-/// The user of a memory, if it is active and has one. What a custom resolver makes of it may be no text, and then it is nobody's.
+/// The user of a memory, if it is active and has one. What a custom resolver makes of it may be no
+/// text, and then it is nobody's.
 fn user_of(state: &Memory<'_>, context: &ResolutionContext<'_>) -> Result<Option<String>, StateError> {
     if state.is_new() || !context.visible_frontier(state).is_active {
         return Ok(None);
@@ -185,8 +187,8 @@ mod tests {
 
     #[test]
     fn concurrent_writes_conflict_until_one_event_has_seen_both() {
-        let (mut map, s) =
-            (Map::default(), ResolverSettings { strategy: Strategy::LastWriteWins, ..ResolverSettings::default() });
+        let mut map = Map::default();
+        let s = ResolverSettings { strategy: Strategy::LastWriteWins, ..ResolverSettings::default() };
         assert!(run(&mut map, &event("a", &[("n1", 1)], 5, &[("content", b"\"x\"")]), &s).conflicts.is_empty());
         let second = run(&mut map, &event("b", &[("n2", 1)], 7, &[("content", b"\"y\"")]), &s);
         assert_eq!(json(&second)["content"], "y");
@@ -204,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_memory_that_outgrows_its_head_reads_the_same() {
-        let (mut map, s) = (Map::default(), ResolverSettings::default());
+        let mut map = Map::default();
+        let s = ResolverSettings::default();
         let keys: Vec<String> = (0..3000).map(|i| format!("metadata.k{i:04}")).collect();
         let big = format!("\"{}\"", "v".repeat(5000));
         for (n, chunk) in keys.chunks(500).enumerate() {

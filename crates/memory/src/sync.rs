@@ -1,6 +1,6 @@
-//! Sync requests (docs/semantics.md, section 5): a node says by its clock which events it has seen, and
-//! gets what it has not. Every partition answers for its own memories, so the request goes to all
-//! of them.
+//! Sync requests (docs/semantics.md, section 5): a node says by its clock which events it has seen,
+//! and gets what it has not. Every partition answers for its own memories, so the request goes to
+//! all of them.
 //!
 //! Version 1 of its form on the repartition topic, numbers as LEB128 varints unless said otherwise:
 //!
@@ -30,7 +30,8 @@ pub struct Request<'a> {
     pub node: Option<&'a str>,
     /// The vector clock of what the node has seen, sorted by name; empty: nothing.
     pub clock: Vec<(&'a str, u64)>,
-    /// The timestamp of its record on the repartition topic, and of each answer: milliseconds since 1970.
+    /// The timestamp of its record on the repartition topic, and of each answer: milliseconds since
+    /// 1970.
     pub timestamp_ms: i64,
     /// Where it came from.
     pub source: Source<'a>,
@@ -79,7 +80,8 @@ pub fn decode(value: &[u8]) -> Result<Request<'_>, BinaryError> {
     if r.is_empty() { Ok(request) } else { Err(BinaryError::Invalid("rest of a sync request")) }
 }
 
-/// The resolved memory, where a clock has not seen all of it: some entry of the memory's own is above that clock's.
+/// The resolved memory, where a clock has not seen all of it: some entry of the memory's own is
+/// above that clock's.
 ///
 /// # Errors
 /// [`StateError`]: the state could not be read.
@@ -95,7 +97,8 @@ pub fn unseen(
         let at = seen.binary_search_by(|(other, _)| other.cmp(name)).map_or(0, |at| seen[at].1);
         *counter > at
     };
-    // `{"~": 0}`, of an event without a clock at the very epoch, is above nothing; who has seen nothing is to have it all the same.
+    // `{"~": 0}`, of an event without a clock at the very epoch, is above nothing; who has seen
+    // nothing is to have it all the same.
     if state.is_new() || !(seen.is_empty() || state.clock().iter().any(above)) {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
-//! Rows of a batch, laid out for `COPY` as the records come. Each row starts with what lies in Kafka (place, time, raw
-//! bytes) and ends with what is wrong with it, so that a row which Postgres refuses is cut back to its start and kept raw.
+//! Rows of a batch, laid out for `COPY` as the records come. Each row starts with what lies in
+//! Kafka (place, time, raw bytes) and ends with what is wrong with it, so that a row which Postgres
+//! refuses is cut back to its start and kept raw.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Cells in the binary form of `COPY`: each its length and its bytes. Binary, because most of a row are bytes as they
-//! came, which the text form would double.
+//! Cells in the binary form of `COPY`: each its length and its bytes. Binary, because most of a row
+//! are bytes as they came, which the text form would double.
 
 use mirror::ports::{Cells, LogHeader};
 
@@ -169,7 +169,8 @@ fn put_text(to: &mut Vec<u8>, text: &str) {
     to.extend_from_slice(rest);
 }
 
-/// JSON text holds NUL only as the escape `\u0000`. A backslash before it that is itself escaped makes it plain text.
+/// JSON text holds NUL only as the escape `\u0000`. A backslash before it that is itself escaped
+/// makes it plain text.
 fn put_json(to: &mut Vec<u8>, mut json: &[u8]) {
     if memchr::memmem::find(json, b"\\u0000").is_some() {
         while let Some(at) = memchr::memchr(b'\\', json) {

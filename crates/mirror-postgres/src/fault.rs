@@ -7,7 +7,8 @@ use sqlx::error::DatabaseError;
 pub(super) enum Fault {
     /// A row is not to Postgres' liking; the reason.
     Row(String),
-    /// A row with that key is there already: one of ours, or in an index that somebody has added. The reason names the index.
+    /// A row with that key is there already: one of ours, or in an index that somebody has added.
+    /// The reason names the index.
     Duplicate(String),
     /// Another session holds what we need, longer than we wait for it.
     Locked(String),
@@ -40,8 +41,9 @@ impl From<sqlx::Error> for Fault {
         match code.as_ref() {
             "23505" => Fault::Duplicate(describe_refusal(refusal.as_ref())),
             "55P03" => Fault::Locked(describe_refusal(refusal.as_ref())),
-            // Bad data, a constraint, a limit of the program, a trigger's exception, and "internal" ones, among them "out of
-            // memory for one value". Should one of these be about more than a row, the raw row fails too: then it is `Down`.
+            // Bad data, a constraint, a limit of the program, a trigger's exception, and "internal"
+            // ones, among them "out of memory for one value". Should one of these be about more
+            // than a row, the raw row fails too: then it is `Down`.
             code if ["22", "23", "54", "P0", "XX"].contains(&code.get(..2).unwrap_or_default()) => {
                 Fault::Row(describe_refusal(refusal.as_ref()))
             }

@@ -1,5 +1,6 @@
-//! The mirror's sink in Postgres: [`PostgresSink`] keeps rows and checkpoints (tables: migrations/). The mirror itself is the
-//! crate `mirror`, and this one implements its port [`mirror::ports::LogSink`].
+//! The mirror's sink in Postgres: [`PostgresSink`] keeps rows and checkpoints (tables:
+//! migrations/). The mirror itself is the crate `mirror`, and this one implements its port
+//! [`mirror::ports::LogSink`].
 //!
 //! | module | what it is |
 //! |---|---|

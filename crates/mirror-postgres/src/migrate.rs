@@ -1,8 +1,10 @@
-//! The migrations: which of them a schema has, whether its tables are ours, and the run of those that are missing.
+//! The migrations: which of them a schema has, whether its tables are ours, and the run of those
+//! that are missing.
 //!
-//! They run in one transaction under a lock that ends with it, and without prepared statements, so that a pooler that assigns each
-//! transaction another session may stand in between. sqlx's own runner holds a lock of the session and names its statements.
-//! The rows of `_sqlx_migrations` are the same, so that earlier versions of this program understand it.
+//! They run in one transaction under a lock that ends with it, and without prepared statements, so
+//! that a pooler that assigns each transaction another session may stand in between. sqlx's own
+//! runner holds a lock of the session and names its statements. The rows of `_sqlx_migrations` are
+//! the same, so that earlier versions of this program understand it.
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::postgres::PgConnection;
@@ -15,7 +17,8 @@ use super::transaction::{Purpose, begin};
 /// All migrations, oldest first.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
-/// Whether our tables' schema is there, what is in it of these names, and whether migrations are noted in it.
+/// Whether our tables' schema is there, what is in it of these names, and whether migrations are
+/// noted in it.
 const LOOK: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), \
     EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident($1)) AND relname = '_sqlx_migrations'), \
     ARRAY(SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident($1)) \
@@ -49,9 +52,11 @@ pub(super) struct SchemaState {
 }
 
 impl Database {
-    /// How the schema stands; refuses one with tables of our names that are not ours, and one of another version.
+    /// How the schema stands; refuses one with tables of our names that are not ours, and one of
+    /// another version.
     pub(super) async fn read_schema_state(&self, connection: &mut PgConnection) -> Result<SchemaState, Fault> {
-        // One snapshot: a migration that another instance commits meanwhile is seen with its tables, or not at all.
+        // One snapshot: a migration that another instance commits meanwhile is seen with its
+        // tables, or not at all.
         let mut open = begin(connection, self.schema(), Purpose::Read).await?;
         let standing = self.check_schema_state(&mut open).await?;
         open.rollback().await?;
@@ -92,7 +97,8 @@ impl Database {
         Ok(SchemaState { is_there, has_notes, version, missing: MIGRATIONS.iter().count() - applied.len() })
     }
 
-    /// Brings the schema up to date; returns how it stood before. Where nothing is missing, no right is needed but to read.
+    /// Brings the schema up to date; returns how it stood before. Where nothing is missing, no
+    /// right is needed but to read.
     pub(super) async fn bring_up_to_date(&self, connection: &mut PgConnection) -> Result<SchemaState, Fault> {
         let before = self.read_schema_state(connection).await?;
         if before.missing == 0 {

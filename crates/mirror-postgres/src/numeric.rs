@@ -1,7 +1,8 @@
-//! `numeric` in Postgres' binary form: digits to base 10,000, the weight of the first, a sign, and how many decimals show.
+//! `numeric` in Postgres' binary form: digits to base 10,000, the weight of the first, a sign, and
+//! how many decimals show.
 
-/// Appends the binary form of a JSON number, exact to its last digit; false, and nothing appended, when it is none or
-/// beyond what `numeric` holds.
+/// Appends the binary form of a JSON number, exact to its last digit; false, and nothing appended,
+/// when it is none or beyond what `numeric` holds.
 pub(super) fn write(json: &str, to: &mut Vec<u8>) -> bool {
     let Some(decimal) = Decimal::parse(json) else { return false };
     let Some((weight, scale)) = decimal.weight().zip(decimal.scale()) else { return false };

@@ -1,5 +1,6 @@
-//! Rows of events whose schema was unknown when they were mirrored (there was no registry, or it did not know the id yet), read
-//! again from their own bytes. What they turn out to be takes their place; those that are unknown still stay as they are.
+//! Rows of events whose schema was unknown when they were mirrored (there was no registry, or it
+//! did not know the id yet), read again from their own bytes. What they turn out to be takes their
+//! place; those that are unknown still stay as they are.
 
 use std::sync::Arc;
 
@@ -23,14 +24,16 @@ const UNREAD: &str = "SELECT kafka_topic, kafka_partition, kafka_offset, record_
     kafka_header_values, kafka_value FROM memory_events \
     WHERE error_class = 'unknown_schema' AND kafka_topic = ANY ($1) AND (kafka_topic, kafka_partition, kafka_offset) > ($2, $3, $4) \
     ORDER BY kafka_topic, kafka_partition, kafka_offset LIMIT 1000";
-/// Nodes are counted up to an offset: who counts on waits, and then passes over what is counted here.
+/// Nodes are counted up to an offset: who counts on waits, and then passes over what is counted
+/// here.
 const HOLD_COUNTS: &str = "SELECT FROM memory_node_progress FOR UPDATE";
 /// Where rows wait for those in whose place they go, within a transaction.
 const STAGING: &str = "pg_temp.helixstream_staging";
 const REMOVE: &str = "DELETE FROM memory_events AS old USING pg_temp.helixstream_staging AS new \
     WHERE old.kafka_topic = new.kafka_topic AND old.kafka_partition = new.kafka_partition AND old.kafka_offset = new.kafka_offset \
     AND old.record_time = new.record_time AND old.error_class = 'unknown_schema' AND new.error_class IS DISTINCT FROM 'unknown_schema'";
-/// Inserts what is not there, and counts the nodes of it that a count has passed already; behind it the columns that are inserted.
+/// Inserts what is not there, and counts the nodes of it that a count has passed already; behind it
+/// the columns that are inserted.
 const INSERT: [&str; 3] = [
     "WITH inserted AS (INSERT INTO memory_events (",
     ") SELECT ",
@@ -119,8 +122,8 @@ impl Rereader {
         Ok(Rereader { runtime, connection, schema, columns, batch: Batch::new(mapper), topics, last })
     }
 
-    /// The next part; `None` behind the last row. A record is read before anything of its part is written, and outside of a
-    /// transaction: the registry may take its time.
+    /// The next part; `None` behind the last row. A record is read before anything of its part is
+    /// written, and outside of a transaction: the registry may take its time.
     ///
     /// # Errors
     /// [`RereadError`]
@@ -163,7 +166,8 @@ async fn unread(
 ) -> Result<Vec<Raw>, Fault> {
     let mut found =
         sqlx::query(UNREAD).bind(topics).bind(topic).bind(partition).bind(offset).persistent(false).fetch(connection);
-    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let mut rows = Vec::new();
+    let mut bytes = 0;
     while bytes < PART_BYTES
         && let Some(row) = found.try_next().await?
     {
@@ -186,8 +190,8 @@ fn raw(row: &PgRow) -> Result<Raw, sqlx::Error> {
     })
 }
 
-/// Puts all rows in their places at once, or where Postgres refuses one of them each by itself: raw, as the mirror would have
-/// kept it.
+/// Puts all rows in their places at once, or where Postgres refuses one of them each by itself:
+/// raw, as the mirror would have kept it.
 async fn replace_what_fits(
     connection: &mut PgConnection,
     schema: &str,

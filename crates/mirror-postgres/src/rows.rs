@@ -1,12 +1,14 @@
 //! Rows on their way into an open transaction.
 //!
-//! A batch that Postgres refuses is tried again with a savepoint for each part: halved until the row is alone, which is then kept
-//! raw. Where rows are there already (the checkpoint was removed, the rows were not) a part goes through a staging table
-//! instead, which skips those. So does every part of a table that keeps the last record of a key alone: what is staged takes
-//! the place of older rows, and is left out where a later one is there or staged.
+//! A batch that Postgres refuses is tried again with a savepoint for each part: halved until the
+//! row is alone, which is then kept raw. Where rows are there already (the checkpoint was removed,
+//! the rows were not) a part goes through a staging table instead, which skips those. So does every
+//! part of a table that keeps the last record of a key alone: what is staged takes the place of
+//! older rows, and is left out where a later one is there or staged.
 //!
-//! Only our own keys make a row one that is there already. What violates an index of somebody else's is refused like any other
-//! row; and where rows come to nothing, by a trigger or a rule, nothing of the batch is kept.
+//! Only our own keys make a row one that is there already. What violates an index of somebody
+//! else's is refused like any other row; and where rows come to nothing, by a trigger or a rule,
+//! nothing of the batch is kept.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
@@ -20,7 +22,8 @@ use super::fault::Fault;
 /// Bytes of one `CopyData` message: the connection buffers a message whole.
 const MESSAGE_BYTES: usize = 256 << 10;
 
-/// Where rows wait within a transaction before they go into their table. Named with its schema, as nobody else's can be.
+/// Where rows wait within a transaction before they go into their table. Named with its schema, as
+/// nobody else's can be.
 const STAGING: &str = "pg_temp.helixstream_staging";
 
 /// The rows of a batch on their way into an open transaction.
@@ -45,8 +48,10 @@ impl Rows<'_> {
     /// Halves what is refused until single rows are left; returns their number.
     pub(super) async fn copy_what_fits(&mut self) -> Result<u64, Fault> {
         let whole = 0..self.batch.len();
-        let (mut todo, mut rejected) = (vec![whole], 0);
-        // Staged rows pass by those of our own keys, so a key that is doubled then is one of an index that somebody has added.
+        let mut todo = vec![whole];
+        let mut rejected = 0;
+        // Staged rows pass by those of our own keys, so a key that is doubled then is one of an
+        // index that somebody has added.
         let mut staged = self.row_policy == RowPolicy::UpsertByKey;
         while let Some(rows) = todo.pop() {
             self.to.execute("SAVEPOINT part").await?;
@@ -105,8 +110,8 @@ impl Rows<'_> {
         }
     }
 
-    /// In the place of older rows of the same keys. Where one is there that is not older, it stays: its key, and its place
-    /// in the log, are there once.
+    /// In the place of older rows of the same keys. Where one is there that is not older, it stays:
+    /// its key, and its place in the log, are there once.
     async fn replace(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let table = self.table;
         let remove_older = format!(
@@ -126,10 +131,12 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Copies rows into the staging table, runs `prepare`, and inserts those of `which` that are not there yet; returns the number of
-    /// the others. Columns are named throughout: somebody may have added some to the table.
+    /// Copies rows into the staging table, runs `prepare`, and inserts those of `which` that are
+    /// not there yet; returns the number of the others. Columns are named throughout: somebody may
+    /// have added some to the table.
     async fn insert_staged(&mut self, bytes: &[u8], prepare: &str, which: &str) -> Result<u64, Fault> {
-        let (table, columns) = (self.table, self.columns);
+        let table = self.table;
+        let columns = self.columns;
         // Gone with the transaction: the session may be another's next time.
         let make = format!(
             "CREATE TEMP TABLE IF NOT EXISTS helixstream_staging ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"
@@ -179,7 +186,8 @@ fn still_refused(fault: Fault) -> Fault {
     ))
 }
 
-/// Copies rows, laid out as binary `COPY` wants them, into columns of a table; returns the number of those that were kept.
+/// Copies rows, laid out as binary `COPY` wants them, into columns of a table; returns the number
+/// of those that were kept.
 pub(super) async fn copy_in(to: &mut PgConnection, table: &str, columns: &str, rows: &[u8]) -> Result<u64, Fault> {
     let mut copy = to.copy_in_raw(&format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)")).await?;
     copy.send(HEAD).await?;

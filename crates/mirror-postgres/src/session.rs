@@ -1,5 +1,6 @@
-//! The connection: made when it is needed, made again when it broke; the first one brings the tables up to date, in the
-//! schema that is ours (`migrate`). All work is done in transactions that set for themselves what they need (`transaction`).
+//! The connection: made when it is needed, made again when it broke; the first one brings the
+//! tables up to date, in the schema that is ours (`migrate`). All work is done in transactions that
+//! set for themselves what they need (`transaction`).
 
 use std::fmt;
 use std::time::Duration;
@@ -79,7 +80,8 @@ impl Database {
         Ok(Database { way, schema: schema.to_owned() })
     }
 
-    /// The same, with a password that is not in the URL: read anew for each connection, so that its file may change.
+    /// The same, with a password that is not in the URL: read anew for each connection, so that its
+    /// file may change.
     #[must_use]
     pub fn with_password(mut self, password: SecretSource) -> Database {
         self.way = self.way.with_password(password);
@@ -89,7 +91,8 @@ impl Database {
     /// Looks, within `limit`, for tables in our way, and changes nothing.
     ///
     /// # Errors
-    /// [`DatabaseError::Foreign`] when there are such, [`DatabaseError::Unavailable`] when nobody could tell.
+    /// [`DatabaseError::Foreign`] when there are such, [`DatabaseError::Unavailable`] when nobody
+    /// could tell.
     pub fn check(&self, limit: Duration) -> Result<(), DatabaseError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -172,7 +175,8 @@ impl Session {
         Ok(())
     }
 
-    /// Begins a transaction that writes, on a connection that is made and prepared if there is none.
+    /// Begins a transaction that writes, on a connection that is made and prepared if there is
+    /// none.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, Fault> {
         self.prepare().await?;
         let connection = self
@@ -182,8 +186,8 @@ impl Session {
         begin(connection, &self.database.schema, Purpose::Write).await
     }
 
-    /// Gives the connection up, whatever its state. The next one looks after the tables again: after a fault they may be
-    /// those of another server.
+    /// Gives the connection up, whatever its state. The next one looks after the tables again:
+    /// after a fault they may be those of another server.
     pub(super) fn reset(&mut self) {
         self.connection = None;
         self.migrated = false;

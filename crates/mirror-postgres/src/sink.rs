@@ -1,7 +1,8 @@
-//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, move the checkpoints, commit.
+//! Rows and checkpoints in one transaction: lock the checkpoints, compare, `COPY` the rows, move
+//! the checkpoints, commit.
 //!
-//! A batch that Postgres refuses, or of which rows are there already, is tried again part by part (`rows`). The primary key
-//! is thus a second lock behind the checkpoint.
+//! A batch that Postgres refuses, or of which rows are there already, is tried again part by part
+//! (`rows`). The primary key is thus a second lock behind the checkpoint.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ const READ: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epo
     WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2";
 const LOCK: &str = "SELECT kafka_topic, kafka_partition, next_offset, writer_epoch, checksum FROM memory_event_checkpoints \
     WHERE (kafka_topic, kafka_partition) IN (SELECT * FROM unnest($1::text[], $2::int4[])) ORDER BY 1, 2 FOR UPDATE";
-/// Ends the sessions of mirrors that hold checkpoints locked and have waited for their client for 10 s.
+/// Ends the sessions of mirrors that hold checkpoints locked and have waited for their client for
+/// 10 s.
 const END_SLEEPERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity JOIN pg_locks USING (pid) \
     WHERE datname = current_database() AND application_name = 'helixstream-mirror' AND pid <> pg_backend_pid() \
     AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '10 s' \
@@ -51,7 +53,8 @@ const MOVE: &str = "UPDATE memory_event_checkpoints AS at \
         AS step (topic, partition, next_offset, row_count, checksum) \
     WHERE at.kafka_topic = step.topic AND at.kafka_partition = step.partition";
 
-/// A Postgres database as a sink. It connects, and brings its tables up to date, when it is first asked for something.
+/// A Postgres database as a sink. It connects, and brings its tables up to date, when it is first
+/// asked for something.
 pub struct PostgresSink {
     tables: Tables,
     runtime: Runtime,
@@ -90,16 +93,18 @@ impl PostgresSink {
         self
     }
 
-    /// Runs a call to its end, its limit, or the stop. Whatever went wrong, the connection is given up: a transaction that
-    /// it may have open ends with it.
+    /// Runs a call to its end, its limit, or the stop. Whatever went wrong, the connection is given
+    /// up: a transaction that it may have open ends with it.
     fn call<T>(
         &mut self,
         limit: Duration,
         work: impl AsyncFnOnce(&mut Tables) -> Result<T, Fault>,
     ) -> Result<T, SinkError> {
-        let (tables, stop) = (&mut self.tables, &self.stop);
+        let tables = &mut self.tables;
+        let stop = &self.stop;
         let limited = async {
-            // Apart from the call's own limit: the first connection migrates, which may take as long as the rows are many.
+            // Apart from the call's own limit: the first connection migrates, which may take as
+            // long as the rows are many.
             within(LONG_LIMIT, async { tables.session.prepare().await }).await?;
             within(limit, work(tables)).await
         };
@@ -203,7 +208,8 @@ struct Tables {
 }
 
 impl Tables {
-    /// One transaction. With `row_by_row` rows that Postgres refuses are found and kept raw, else they are an error.
+    /// One transaction. With `row_by_row` rows that Postgres refuses are found and kept raw, else
+    /// they are an error.
     async fn attempt(&mut self, batch: &Batch, advances: &[Advance], row_by_row: bool) -> Result<Written, Fault> {
         let mut open = self.session.begin().await?;
         let found = checkpoints(&mut open, LOCK, advances.iter().map(|advance| &advance.partition)).await?;
@@ -243,8 +249,9 @@ impl Tables {
     }
 }
 
-/// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in mid-transaction (its
-/// process is frozen, its machine suspended) would hold it for ever, so its session is ended.
+/// Takes partitions over. A writer that holds one of them locked is waited for; one that sleeps in
+/// mid-transaction (its process is frozen, its machine suspended) would hold it for ever, so its
+/// session is ended.
 async fn claim(session: &mut Session, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, Fault> {
     let mut open = session.begin().await?;
     match checkpoints(&mut open, CLAIM, partitions.iter()).await {

@@ -9,7 +9,8 @@ use super::copy::{CellWriter, cell_count};
 use super::fault::Fault;
 use super::rows::copy_in;
 
-/// Writes the row. Who starts at the same time waits: a table of notices is small, and readers are not held up.
+/// Writes the row. Who starts at the same time waits: a table of notices is small, and readers are
+/// not held up.
 pub(super) async fn write_startup_row(
     startup_row: &dyn StartupRow,
     mut open: Transaction<'_, Postgres>,

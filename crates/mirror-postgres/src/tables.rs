@@ -1,4 +1,5 @@
-//! The mirror's tables as they stand, read-only: how far each partition is, and digests of its rows.
+//! The mirror's tables as they stand, read-only: how far each partition is, and digests of its
+//! rows.
 
 use std::time::Duration;
 
@@ -48,7 +49,8 @@ pub struct Progress {
     pub checksum: Option<u64>,
 }
 
-/// Looks at the mirror's tables and changes nothing. A connection that broke is made again by the next call.
+/// Looks at the mirror's tables and changes nothing. A connection that broke is made again by the
+/// next call.
 pub struct MirrorTables {
     database: Database,
     runtime: Runtime,
@@ -89,7 +91,8 @@ impl MirrorTables {
         Ok(all.map_err(Fault::from)?)
     }
 
-    /// Hands over the digest of each row of a partition from one offset up to another, in order of the offsets.
+    /// Hands over the digest of each row of a partition from one offset up to another, in order of
+    /// the offsets.
     ///
     /// # Errors
     /// [`DatabaseError::Unavailable`].
@@ -115,7 +118,8 @@ impl MirrorTables {
         })
     }
 
-    /// The time, in milliseconds since 1970, below which retention has dropped rows of events; `None` where it has not.
+    /// The time, in milliseconds since 1970, below which retention has dropped rows of events;
+    /// `None` where it has not.
     ///
     /// # Errors
     /// [`DatabaseError::Unavailable`].
@@ -123,8 +127,9 @@ impl MirrorTables {
         self.call(async |open| Ok(sqlx::query_scalar(DROPPED_BEFORE).persistent(false).fetch_one(open).await?))
     }
 
-    /// Rows of a table that no checkpoint claims: of partitions that have none, and from where a checkpoint stands on. They are none of
-    /// ours, or the checkpoint was set back. Checkpoints and rows are read as they stand together.
+    /// Rows of a table that no checkpoint claims: of partitions that have none, and from where a
+    /// checkpoint stands on. They are none of ours, or the checkpoint was set back. Checkpoints and
+    /// rows are read as they stand together.
     ///
     /// # Errors
     /// [`DatabaseError::Unavailable`].
@@ -154,7 +159,8 @@ impl MirrorTables {
     }
 
     fn call<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>) -> Result<T, DatabaseError> {
-        let (kept, database) = (self.connection.take(), &self.database);
+        let kept = self.connection.take();
+        let database = &self.database;
         let done = self.runtime.block_on(async {
             tokio::time::timeout(CALL_LIMIT, async {
                 let mut connection = match kept {

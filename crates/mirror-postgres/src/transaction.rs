@@ -1,5 +1,6 @@
-//! Transactions, each with all that it needs set for itself. A pooler may give every transaction another session, one that others
-//! have used and will use: so nothing of ours lives in a session, and nothing that somebody has left in it reaches us.
+//! Transactions, each with all that it needs set for itself. A pooler may give every transaction
+//! another session, one that others have used and will use: so nothing of ours lives in a session,
+//! and nothing that somebody has left in it reaches us.
 
 use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Transaction};
@@ -18,9 +19,10 @@ pub(super) enum Purpose {
     Migrate,
 }
 
-/// Limits of every transaction: none may hold locks while its client is gone or asleep, or wait for ever for those of another. Besides, the
-/// forms of values, so that no setting of the role shows in what is written. Constraints and triggers that somebody has made
-/// deferrable speak up at the row that they are about, not at the commit.
+/// Limits of every transaction: none may hold locks while its client is gone or asleep, or wait for
+/// ever for those of another. Besides, the forms of values, so that no setting of the role shows in
+/// what is written. Constraints and triggers that somebody has made deferrable speak up at the row
+/// that they are about, not at the commit.
 const SETTINGS: &str = "SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '10s'; \
     SET LOCAL statement_timeout TO DEFAULT; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
     SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5; SET LOCAL tcp_keepalives_count = 3; \
@@ -44,7 +46,8 @@ pub(super) async fn begin<'c>(
         Purpose::Write => ("READ COMMITTED", ""),
         Purpose::Migrate => ("READ COMMITTED", MIGRATING),
     };
-    // Temporary tables last, which other users of a pooled session may have left; Postgres' own names come first by themselves.
+    // Temporary tables last, which other users of a pooled session may have left; Postgres' own
+    // names come first by themselves.
     let path = quoted(schema);
     let statements =
         format!("BEGIN ISOLATION LEVEL {isolation}; SET LOCAL search_path = {path}, pg_temp; {SETTINGS}{more}");

@@ -1,8 +1,9 @@
 //! Checksums of records, to tell whether two copies of a log are the same.
 //!
-//! A record's digest holds a hash of each of its parts (XXH3, 64 bits), so that a difference can be named. Its checksum
-//! hashes these together with the record's place and time; the checksum of a range of records is their sum (modulo 2^64),
-//! so that ranges can be added up in any order and by anyone. This finds mistakes, not forgeries.
+//! A record's digest holds a hash of each of its parts (XXH3, 64 bits), so that a difference can be
+//! named. Its checksum hashes these together with the record's place and time; the checksum of a
+//! range of records is their sum (modulo 2^64), so that ranges can be added up in any order and by
+//! anyone. This finds mistakes, not forgeries.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 

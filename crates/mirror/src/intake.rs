@@ -1,4 +1,5 @@
-//! State of the main loop between two polls: the partitions of this mirror, and the batch that is being filled.
+//! State of the main loop between two polls: the partitions of this mirror, and the batch that is
+//! being filled.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ pub(super) enum State {
     Claiming,
     /// Ours: its records are taken.
     Active(Position),
-    /// Another writer has it, or the log can't give what comes next: looked at again at this time. With a checkpoint,
-    /// it is claimed only if that has not moved by then.
+    /// Another writer has it, or the log can't give what comes next: looked at again at this time.
+    /// With a checkpoint, it is claimed only if that has not moved by then.
     Waiting { until: Instant, seen: Option<SinkCheckpoint> },
 }
 
@@ -82,8 +83,8 @@ pub(super) struct Intake<B> {
     pub(super) tracks: BTreeMap<TopicPartition, Track>,
     pub(super) pending: Pending<B>,
     pub(super) bytes_cap: usize,
-    /// The partition that has come to a record which cannot be read yet in the poll that goes on, and why. Each such record may
-    /// have taken the time of a call, so the poll ends there.
+    /// The partition that has come to a record which cannot be read yet in the poll that goes on,
+    /// and why. Each such record may have taken the time of a call, so the poll ends there.
     pub(super) halted: Option<(TopicPartition, NotYet)>,
     /// The group has given us partitions once, be it none.
     pub(super) joined: bool,
@@ -100,12 +101,13 @@ impl<B: LogBatch> Intake<B> {
         }
     }
 
-    /// Moves the end of the pending batch for a partition to `to`, and returns what it is to the checkpoint; `None` when the
-    /// partition is not ours, rests, or is already further.
+    /// Moves the end of the pending batch for a partition to `to`, and returns what it is to the
+    /// checkpoint; `None` when the partition is not ours, rests, or is already further.
     fn advance(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Advance> {
         let at = self.before(partition, to)?;
         (at.next, at.rests) = (to, 0);
-        let (from, epoch) = (at.handed, at.epoch);
+        let from = at.handed;
+        let epoch = at.epoch;
         let advances = &mut self.pending.advances;
         if !advances.contains_key(partition) {
             let advance = Advance { partition: partition.clone(), epoch, from, to, rows: 0, checksum: 0 };
@@ -129,7 +131,8 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
             return;
         }
         if let Err(why) = self.pending.batch.push(record) {
-            // Until it is known for how long: what the poll still says of the partition must not move it.
+            // Until it is known for how long: what the poll still says of the partition must not
+            // move it.
             if let Some(at) = self.before(partition, record.offset + 1) {
                 at.rest = Some(Instant::now());
             }
@@ -153,8 +156,8 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
         }
     }
 
-    /// Rows of them in the pending batch stay in it: its advance carries our epoch, and is refused if the new owner
-    /// has claimed the partition by then.
+    /// Rows of them in the pending batch stay in it: its advance carries our epoch, and is refused
+    /// if the new owner has claimed the partition by then.
     fn revoked(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.tracks.remove(partition);

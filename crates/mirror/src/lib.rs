@@ -1,5 +1,6 @@
-//! The mirror: copies a log into a sink, each record once, at its own pace. It knows neither Kafka nor SQL: a log is
-//! anything that implements [`LogSource`], a sink anything that implements [`LogSink`].
+//! The mirror: copies a log into a sink, each record once, at its own pace. It knows neither Kafka
+//! nor SQL: a log is anything that implements [`LogSource`], a sink anything that implements
+//! [`LogSink`].
 //!
 //! | module | purpose |
 //! |---|---|
@@ -11,16 +12,19 @@
 //! | [`ports`] | both ends of the mirror, as traits over plain values |
 //! | [`digest`] | checksums of records, to find out whether two copies of a log are the same |
 //!
-//! A mirror has two threads. The main loop reads the log into a batch and serves the consumer group. The writer keeps one
-//! batch at a time and is the only one that waits for the sink, for as long as that is down. So at most two batches are in
-//! memory, the group never misses a heartbeat, and nothing here can hold up the stream.
+//! A mirror has two threads. The main loop reads the log into a batch and serves the consumer
+//! group. The writer keeps one batch at a time and is the only one that waits for the sink, for as
+//! long as that is down. So at most two batches are in memory, the group never misses a heartbeat,
+//! and nothing here can hold up the stream.
 //!
-//! Some records cannot be read for want of something else, for example because the schema registry is down. Such a record
-//! gets no row: the mirror pauses its partition before it and continues there later, while the other partitions go on.
+//! Some records cannot be read for want of something else, for example because the schema registry
+//! is down. Such a record gets no row: the mirror pauses its partition before it and continues
+//! there later, while the other partitions go on.
 //!
-//! Exactly-once does not depend on the group, nor on any belief about ownership: each write carries the checkpoint that it
-//! expects (offset and epoch) and is refused as a whole where the sink has another. A refused writer drops its batch and
-//! starts again from the checkpoint that the sink has.
+//! Exactly-once does not depend on the group, nor on any belief about ownership: each write carries
+//! the checkpoint that it expects (offset and epoch) and is refused as a whole where the sink has
+//! another. A refused writer drops its batch and starts again from the checkpoint that the sink
+//! has.
 
 pub mod digest;
 mod intake;
@@ -46,8 +50,8 @@ use writer::SinkWriter;
 /// Sizes and times of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorSettings {
-    /// A batch is closed once it holds this many bytes (one record more may fit in), to begin with; it grows while the
-    /// sink is quick.
+    /// A batch is closed once it holds this many bytes (one record more may fit in), to begin with;
+    /// it grows while the sink is quick.
     pub batch_bytes: usize,
     /// Greatest size to which it grows. Two batches are in memory.
     pub largest_batch_bytes: usize,
@@ -83,8 +87,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Starts copying `source` into `sink`. `stop` is the one that the sink was made with: it cuts short whatever call
-    /// of the sink outlasts the grace of a stop.
+    /// Starts copying `source` into `sink`. `stop` is the one that the sink was made with: it cuts
+    /// short whatever call of the sink outlasts the grace of a stop.
     ///
     /// # Errors
     /// The error of the system when it provides no thread.
@@ -115,7 +119,8 @@ impl Mirror {
         Arc::clone(&self.status)
     }
 
-    /// Ends it: what was read is still written if the sink takes it within the grace, else read again next time.
+    /// Ends it: what was read is still written if the sink takes it within the grace, else read
+    /// again next time.
     pub fn stop(mut self) {
         self.end();
     }

@@ -1,4 +1,5 @@
-//! The main loop of a mirror: polls the log, hands batches to the writer, and handles the results. It runs in the thread `mirror-loop`.
+//! The main loop of a mirror: polls the log, hands batches to the writer, and handles the results.
+//! It runs in the thread `mirror-loop`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use super::writer::{Done, Job};
 use super::{MirrorSettings, MirrorStatus};
 use crate::ports::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written};
 
-/// How long a poll waits for the first record, and the writer's answer is waited for while nothing can be read.
+/// How long a poll waits for the first record, and the writer's answer is waited for while nothing
+/// can be read.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long a partition rests before a record that cannot be read yet is tried again; doubled each time in a row.
+/// How long a partition rests before a record that cannot be read yet is tried again; doubled each
+/// time in a row.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
@@ -83,7 +86,8 @@ impl<B: LogBatch> MainLoop<B> {
         let wait = if nothing_to_read || self.intake.closed { Duration::ZERO } else { POLL };
         self.poll(wait);
         self.pause_and_resume();
-        // With no room left the poll returned at once: wait for the writer instead, which is what makes room.
+        // With no room left the poll returned at once: wait for the writer instead, which is what
+        // makes room.
         let answer = if wait.is_zero() && self.busy { results.recv_timeout(POLL) } else { try_recv(results) };
         match answer {
             Ok(done) => {
@@ -129,7 +133,8 @@ impl<B: LogBatch> MainLoop<B> {
         }
     }
 
-    /// Has the partition rest that has come to a record which cannot be read yet, and those go on that have rested.
+    /// Has the partition rest that has come to a record which cannot be read yet, and those go on
+    /// that have rested.
     fn pause_and_resume(&mut self) {
         if let Some((partition, why)) = self.intake.halted.take() {
             if let Err(e) = self.source.stop(&partition) {
@@ -138,7 +143,8 @@ impl<B: LogBatch> MainLoop<B> {
             if let Some(at) = self.reading(&partition) {
                 let pause = FIRST_REST.saturating_mul(1 << at.rests.min(16)).min(LONGEST_REST);
                 // The first time it is but the registry's answer that is not there yet.
-                let (offset, is_news) = (at.next, at.rests.is_power_of_two());
+                let offset = at.next;
+                let is_news = at.rests.is_power_of_two();
                 (at.rest, at.rests) = (Some(Instant::now() + pause), at.rests.saturating_add(1));
                 if is_news {
                     tracing::warn!(
@@ -162,7 +168,8 @@ impl<B: LogBatch> MainLoop<B> {
         }
     }
 
-    /// The next job for the writer. The pending batch goes before any claim: it may hold rows of an earlier claim.
+    /// The next job for the writer. The pending batch goes before any claim: it may hold rows of an
+    /// earlier claim.
     fn next_job(&mut self) -> Option<Job<B>> {
         let to_claim = self.partitions_where(|state| matches!(state, State::Unclaimed));
         let pending = &mut self.intake.pending;
@@ -225,7 +232,8 @@ impl<B: LogBatch> MainLoop<B> {
         self.read_from(&at.partition, next);
     }
 
-    /// Has the source read an active partition from `offset`, or from the log's begin where that has moved past it.
+    /// Has the source read an active partition from `offset`, or from the log's begin where that
+    /// has moved past it.
     fn read_from(&mut self, partition: &TopicPartition, offset: i64) {
         if let Some(at) = self.reading(partition) {
             at.rest = None;
@@ -286,8 +294,8 @@ impl<B: LogBatch> MainLoop<B> {
         self.source.committed(&next);
     }
 
-    /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand, and what was read
-    /// meanwhile is dropped, since it comes behind the gap.
+    /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand,
+    /// and what was read meanwhile is dropped, since it comes behind the gap.
     fn refused(&mut self, advances: &[Advance], found: Vec<SinkCheckpoint>) {
         self.status.refused.fetch_add(1, Relaxed);
         let read_meanwhile: Vec<Advance> = self.intake.pending.advances.values().cloned().collect();
@@ -374,7 +382,8 @@ impl<B: LogBatch> MainLoop<B> {
     }
 
     fn update_lag(&mut self) {
-        let (mut lag, mut active) = (0, 0);
+        let mut lag = 0;
+        let mut active = 0;
         let resting = self.partitions_where(|state| matches!(state, State::Active(Position { rests: 1.., .. })));
         self.status.resting.store(resting.len() as u64, Relaxed);
         for (partition, end) in self.source.ends() {

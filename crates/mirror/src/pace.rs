@@ -1,7 +1,8 @@
 //! How large a batch may be: it follows how long the database takes for one.
 //!
-//! A small batch pays the price of a transaction for few rows; one that takes long holds locks and memory, and loses more
-//! when it fails. So the size is doubled while full batches are quick, and halved when one is slow.
+//! A small batch pays the price of a transaction for few rows; one that takes long holds locks and
+//! memory, and loses more when it fails. So the size is doubled while full batches are quick, and
+//! halved when one is slow.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! Copying a log elsewhere, record by record and once: the two ends of the mirror.
 //!
 //! A [`LogSource`] delivers the records of its partitions, from the offsets that it receives; a
-//! [`LogSink`] keeps rows and the next offset of each partition together, and changes both in one step or not at all.
-//! Where reading starts is for the sink's checkpoint alone to say; whatever the source's own group remembers is for show.
+//! [`LogSink`] keeps rows and the next offset of each partition together, and changes both in one
+//! step or not at all. Where reading starts is for the sink's checkpoint alone to say; whatever the
+//! source's own group remembers is for show.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,8 @@ pub trait LogReceiver {
     /// The next record of a started partition.
     fn record(&mut self, record: &LogRecord<'_>);
 
-    /// Everything of the partition below `next` was handed out or is no record (a transaction's marker).
+    /// Everything of the partition below `next` was handed out or is no record (a transaction's
+    /// marker).
     fn advance_to(&mut self, partition: &TopicPartition, next: i64);
 
     /// These are ours now. None is read before [`LogSource::start`].
@@ -53,31 +55,38 @@ pub trait LogReceiver {
     /// These are no longer ours, given up or lost: no record of them follows.
     fn revoked(&mut self, partitions: &[TopicPartition]);
 
-    /// The log no longer has what comes next here; the partition stands still until it is started again.
+    /// The log no longer has what comes next here; the partition stands still until it is started
+    /// again.
     fn out_of_range(&mut self, partition: &TopicPartition);
 }
 
-/// A reader of committed records that shares the partitions of its topics with the other members of its group.
+/// A reader of committed records that shares the partitions of its topics with the other members of
+/// its group.
 pub trait LogSource: Send {
-    /// Serves the group and hands over what is there, waiting up to `wait` for the first of it. Returns early once the
-    /// receiver is full. With a receiver that is full from the start no record is handed over or lost, but the group is
-    /// served all the same: this is called at least every second for as long as the source lives.
+    /// Serves the group and hands over what is there, waiting up to `wait` for the first of it.
+    /// Returns early once the receiver is full. With a receiver that is full from the start no
+    /// record is handed over or lost, but the group is served all the same: this is called at least
+    /// every second for as long as the source lives.
     fn poll(&mut self, wait: Duration, to: &mut dyn LogReceiver) -> Result<(), LogError>;
 
-    /// Reads an assigned partition from `offset` on; one that runs is moved there, and nothing fetched before is handed
-    /// over any more. Of a partition that is no longer assigned it does nothing.
+    /// Reads an assigned partition from `offset` on; one that runs is moved there, and nothing
+    /// fetched before is handed over any more. Of a partition that is no longer assigned it does
+    /// nothing.
     ///
     /// # Errors
-    /// [`LogError::OutOfRange`] when the log does not reach back, or not forward, to `offset`; the partition stands still then.
+    /// [`LogError::OutOfRange`] when the log does not reach back, or not forward, to `offset`; the
+    /// partition stands still then.
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError>;
 
     /// Hands over no more of an assigned partition until it is started again.
     fn stop(&mut self, partition: &TopicPartition) -> Result<(), LogError>;
 
-    /// Everything below these offsets is kept by the sink. For display (group tools) only; may be dropped.
+    /// Everything below these offsets is kept by the sink. For display (group tools) only; may be
+    /// dropped.
     fn committed(&mut self, next: &[(TopicPartition, i64)]);
 
-    /// The end of each started partition as last heard of, without asking the broker: what lag is measured against.
+    /// The end of each started partition as last heard of, without asking the broker: what lag is
+    /// measured against.
     fn ends(&mut self) -> Vec<(TopicPartition, i64)>;
 }
 
@@ -115,7 +124,8 @@ pub struct SinkCheckpoint {
     pub epoch: i64,
 }
 
-/// A step of a partition's checkpoint, taken only where the checkpoint is as `from` and `epoch` say.
+/// A step of a partition's checkpoint, taken only where the checkpoint is as `from` and `epoch`
+/// say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
     /// The partition.
@@ -128,7 +138,8 @@ pub struct Advance {
     pub to: i64,
     /// How many rows of the batch are of this partition.
     pub rows: u64,
-    /// Sum, modulo 2^64, of the [checksums](crate::digest::Digest::checksum) of these rows' records.
+    /// Sum, modulo 2^64, of the [checksums](crate::digest::Digest::checksum) of these rows'
+    /// records.
     pub checksum: u64,
 }
 
@@ -173,15 +184,16 @@ pub trait LogSink: Send {
     /// As those of the other calls; it is called again then.
     fn begin(&mut self) -> Result<(), SinkError>;
 
-    /// Takes partitions over: raises the epoch of each and reads its checkpoint in one statement. One never seen before
-    /// starts at offset 0.
+    /// Takes partitions over: raises the epoch of each and reads its checkpoint in one statement.
+    /// One never seen before starts at offset 0.
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError>;
 
     /// Reads checkpoints and changes nothing; those never seen before are left out.
     fn read(&mut self, partitions: &[TopicPartition]) -> Result<Vec<SinkCheckpoint>, SinkError>;
 
-    /// Keeps the rows and moves the checkpoints, all in one transaction, or none of it. Writing again a batch whose
-    /// outcome was lost (a connection that broke during the commit) keeps it once.
+    /// Keeps the rows and moves the checkpoints, all in one transaction, or none of it. Writing
+    /// again a batch whose outcome was lost (a connection that broke during the commit) keeps it
+    /// once.
     fn write(&mut self, batch: &Self::Batch, advances: &[Advance]) -> Result<Written, SinkError>;
 
     /// Does those of its [`MaintenanceTask`]s that are due, and returns how long it is until the
@@ -204,8 +216,8 @@ pub enum SinkError {
     Stopped,
 }
 
-/// Receiver of the columns of a record's row; the sink adds where the record lies, its raw bytes and the reason when
-/// it has no more than those.
+/// Receiver of the columns of a record's row; the sink adds where the record lies, its raw bytes
+/// and the reason when it has no more than those.
 pub trait RowMapper: Send + Sync {
     /// The table that the rows go to.
     fn table(&self) -> &'static str;
@@ -228,7 +240,8 @@ pub trait RowMapper: Send + Sync {
 pub enum RowPolicy {
     /// Every one.
     Append,
-    /// Of each key the last, readable or not; and every one without a key. A key's records lie in one partition.
+    /// Of each key the last, readable or not; and every one without a key. A key's records lie in
+    /// one partition.
     UpsertByKey,
 }
 
@@ -270,7 +283,8 @@ pub struct Unreadable {
     pub message: String,
 }
 
-/// A record cannot be read now, for want of something other than the record, and why: the same record again later.
+/// A record cannot be read now, for want of something other than the record, and why: the same
+/// record again later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotYet(pub String);
@@ -290,7 +304,8 @@ impl From<Unreadable> for NoCells {
     }
 }
 
-/// Takes the cells of a row, left to right. NUL in text and JSON is replaced by U+FFFD, since SQL's text holds none.
+/// Takes the cells of a row, left to right. NUL in text and JSON is replaced by U+FFFD, since SQL's
+/// text holds none.
 pub trait Cells {
     /// SQL null.
     fn null(&mut self);

@@ -35,12 +35,13 @@ pub struct Figures {
     pub refused: u64,
     /// Failed calls of the sink.
     pub failures: u64,
-    /// Records of our partitions that are not kept yet, as far as the source has heard of them; `None` while the
-    /// checkpoint of one of them is not known, or another writer has it.
+    /// Records of our partitions that are not kept yet, as far as the source has heard of them;
+    /// `None` while the checkpoint of one of them is not known, or another writer has it.
     pub lag: Option<u64>,
     /// Partitions that we write.
     pub partitions: u64,
-    /// Partitions whose next record cannot be read yet: what it takes (a schema registry) is not to be had.
+    /// Partitions whose next record cannot be read yet: what it takes (a schema registry) is not to
+    /// be had.
     pub resting: u64,
     /// Whether the sink failed when it was last asked.
     pub down: bool,
@@ -49,7 +50,8 @@ pub struct Figures {
 }
 
 impl MirrorStatus {
-    /// Why the mirror can never read on: a broker refuses the principal. It keeps trying; its owner is to stop.
+    /// Why the mirror can never read on: a broker refuses the principal. It keeps trying; its owner
+    /// is to stop.
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.get().map(String::as_str)
     }

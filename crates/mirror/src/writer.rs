@@ -1,4 +1,5 @@
-//! The writer: does one thing at a time with the sink, and again until it is done; between two things it has the sink tended.
+//! The writer: does one thing at a time with the sink, and again until it is done; between two
+//! things it has the sink tended.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,7 +66,8 @@ impl<S: LogSink> SinkWriter<S> {
         }
     }
 
-    /// Runs the due maintenance of the sink, and returns the time until the next one. A failure can wait: records go first. `None` when stopped.
+    /// Runs the due maintenance of the sink, and returns the time until the next one. A failure can
+    /// wait: records go first. `None` when stopped.
     fn run_maintenance(&mut self) -> Option<Duration> {
         match self.sink.run_maintenance() {
             Ok(next) => Some(next),
@@ -106,7 +108,9 @@ impl<S: LogSink> SinkWriter<S> {
 
     /// Calls the sink until it answers, with doubling pauses; `None` when stopped.
     fn retry<T>(&mut self, mut call: impl FnMut(&mut S) -> Result<T, SinkError>) -> Option<T> {
-        let (mut pause, since, mut tries) = (self.settings.first_pause, Instant::now(), 1_u64);
+        let mut pause = self.settings.first_pause;
+        let since = Instant::now();
+        let mut tries = 1_u64;
         loop {
             match call(&mut self.sink) {
                 Ok(value) => {

@@ -1,4 +1,5 @@
-//! The operators `aggregate` and `count`: keep for each key what all its records come to, and give it out when it changes.
+//! The operators `aggregate` and `count`: keep for each key what all its records come to, and give
+//! it out when it changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -30,8 +30,8 @@ pub(super) fn one(expressions: &dyn Expressions, given: &ExpressionInput<'_>) ->
     found
 }
 
-/// The value of an expression for a record whose value is JSON, as canonical JSON; `()` is `null`. Of several expressions it is that
-/// of the first.
+/// The value of an expression for a record whose value is JSON, as canonical JSON; `()` is `null`.
+/// Of several expressions it is that of the first.
 ///
 /// # Errors
 /// The expression fails. [`super::Input::send_dead_letter`] sends the record to the dead letters.

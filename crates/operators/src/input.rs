@@ -1,4 +1,5 @@
-//! Reads the input of an operator as JSON, and sends records that it cannot read to the dead letters.
+//! Reads the input of an operator as JSON, and sends records that it cannot read to the dead
+//! letters.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ pub struct SourceInput {
 pub struct Input {
     /// The source, where its records come straight from one; other operators give JSON.
     pub source: Option<SourceInput>,
-    /// Whether the record of the task's log is what becomes a dead letter. Where that log holds what only we can read, it is
-    /// the record that the operator got.
+    /// Whether the record of the task's log is what becomes a dead letter. Where that log holds
+    /// what only we can read, it is the record that the operator got.
     pub dead_letter_is_source: bool,
 }
 
@@ -44,7 +45,8 @@ pub struct JsonRecord<'r> {
 impl JsonRecord<'_> {
     /// As it goes on.
     pub fn record(&self) -> Record<'_> {
-        let (headers, timestamp_ms) = (self.headers, self.timestamp_ms);
+        let headers = self.headers;
+        let timestamp_ms = self.timestamp_ms;
         Record { key: self.key.as_deref(), value: Some(&self.value), headers, timestamp_ms }
     }
 }
@@ -72,7 +74,8 @@ impl Input {
         let Some(value) = record.value.filter(|value| !value.is_empty()) else {
             return Ok(Err((Class::EmptyValue.as_str(), "the record has no value".to_owned())));
         };
-        let (headers, timestamp_ms) = (record.headers, record.timestamp_ms);
+        let headers = record.headers;
+        let timestamp_ms = record.timestamp_ms;
         let mut taken =
             JsonRecord { key: record.key.map(Cow::Borrowed), value: Cow::Borrowed(value), headers, timestamp_ms };
         let Some(source) = &self.source else { return Ok(Ok(taken)) };

@@ -1,4 +1,5 @@
-//! The generic operators, which know records and JSON and nothing of memories, so that topology files can describe any graph.
+//! The generic operators, which know records and JSON and nothing of memories, so that topology
+//! files can describe any graph.
 //!
 //! | operator | processor | emits |
 //! |---|---|---|
@@ -8,8 +9,11 @@
 //! | `branch` | [`Branch`] | each record to the first output whose expression is true |
 //! | `aggregate`, `count` | [`Aggregate`] | the aggregate of all records of a key, each time that it changes |
 //!
-//! Each reads JSON: the encoding of a source's value is recognised by its bytes ([`Input`]), and the value is passed on as the JSON that it stands for. A record
-//! that cannot be read, or whose expression fails, is a dead letter and stops nothing. [`Outputs`] decides to which nodes an output goes, under which key and in which format. Of the domain they use only JSON and the encodings of a source's values.
+//! Each reads JSON: the encoding of a source's value is recognised by its bytes ([`Input`]), and
+//! the value is passed on as the JSON that it stands for. A record that cannot be read, or whose
+//! expression fails, is a dead letter and stops nothing. [`Outputs`] decides to which nodes an
+//! output goes, under which key and in which format. Of the domain they use only JSON and the
+//! encodings of a source's values.
 //!
 //! [`spec`] says what an operator is to a topology file, for the operators of this crate, those of
 //! other crates and those of a user's program; an

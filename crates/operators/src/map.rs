@@ -1,4 +1,5 @@
-//! The operator `map`: replaces the value of each record, as a whole or field by field. The result is canonical JSON.
+//! The operator `map`: replaces the value of each record, as a whole or field by field. The result
+//! is canonical JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ use streams::ports::{ExpressionFailure, Expressions};
 use streams::processor::{Processor, ProcessorContext, ProcessorError};
 use streams::record::Record;
 
-/// Changes of a value. In this order: `value` replaces it, all fields but `keep` are removed, `drop` is removed, `set` is set. All
-/// expressions see the record as it came.
+/// Changes of a value. In this order: `value` replaces it, all fields but `keep` are removed,
+/// `drop` is removed, `set` is set. All expressions see the record as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MapFields {
     /// Whether the first expression makes the whole value.
@@ -109,7 +110,8 @@ fn names(path: &[String]) -> Vec<&str> {
 
 fn put<'v>(tree: &mut Tree<'v>, path: &'v [String], value: Tree<'v>) -> Result<(), ExpressionFailure> {
     tree.put(&names(path), value).map_err(|NoObject(at)| {
-        let (whole, part) = (path.join("."), path[..at].join("."));
+        let whole = path.join(".");
+        let part = path[..at].join(".");
         wrong_type(format!("`{whole}` cannot be set: `{part}` is no object"))
     })
 }

@@ -1,4 +1,5 @@
-//! The operator `rekey`: sets the key of each record to the result of an expression, and leaves out records without one.
+//! The operator `rekey`: sets the key of each record to the result of an expression, and leaves out
+//! records without one.
 
 use std::sync::Arc;
 

@@ -19,10 +19,13 @@ pub fn specs() -> Vec<OperatorSpec> {
 
 fn filter() -> OperatorSpec {
     let build = |context: &dyn OperatorContext| {
-        let (name, input, when) = (context.name().to_owned(), context.input()?, context.expressions(&["when"])?);
+        let name = context.name().to_owned();
+        let input = context.input()?;
+        let when = context.expressions(&["when"])?;
         let records = context.output("records")?;
         Ok(ProcessorSupplier::new(move || {
-            let (name, records) = (name.clone(), records.clone());
+            let name = name.clone();
+            let records = records.clone();
             Filter { name, input: input.clone(), when: when.clone(), records }
         }))
     };
@@ -46,9 +49,11 @@ fn map() -> OperatorSpec {
             set: context.paths("set"),
         });
         let expressions = context.expressions(&["value", "set"])?;
-        let (input, records) = (context.input()?, context.output("records")?);
+        let input = context.input()?;
+        let records = context.output("records")?;
         Ok(ProcessorSupplier::new(move || {
-            let (fields, expressions) = (fields.clone(), expressions.clone());
+            let fields = fields.clone();
+            let expressions = expressions.clone();
             Map { input: input.clone(), fields, expressions, records: records.clone() }
         }))
     };
@@ -87,10 +92,13 @@ fn map() -> OperatorSpec {
 
 fn rekey() -> OperatorSpec {
     let build = |context: &dyn OperatorContext| {
-        let (name, input, key) = (context.name().to_owned(), context.input()?, context.expressions(&["key"])?);
+        let name = context.name().to_owned();
+        let input = context.input()?;
+        let key = context.expressions(&["key"])?;
         let records = context.output("records")?;
         Ok(ProcessorSupplier::new(move || {
-            let (name, records) = (name.clone(), records.clone());
+            let name = name.clone();
+            let records = records.clone();
             Rekey { name, input: input.clone(), key: key.clone(), records }
         }))
     };
@@ -109,9 +117,13 @@ fn branch() -> OperatorSpec {
     let build = |context: &dyn OperatorContext| {
         let when = context.expressions(&["branch"])?;
         let outputs = context.branches().iter().map(|name| context.output(name)).collect::<Result<Vec<_>, _>>()?;
-        let (name, input, otherwise) = (context.name().to_owned(), context.input()?, context.output(OTHERWISE)?);
+        let name = context.name().to_owned();
+        let input = context.input()?;
+        let otherwise = context.output(OTHERWISE)?;
         Ok(ProcessorSupplier::new(move || {
-            let (name, input, when) = (name.clone(), input.clone(), when.clone());
+            let name = name.clone();
+            let input = input.clone();
+            let when = when.clone();
             Branch { name, input, when, outputs: outputs.clone(), otherwise: otherwise.clone() }
         }))
     };
@@ -146,7 +158,8 @@ fn aggregate() -> OperatorSpec {
         ),
     ];
     let build = |context: &dyn OperatorContext| {
-        let (initial, add) = (context.expressions(&["initial"])?, context.expressions(&["add"])?);
+        let initial = context.expressions(&["initial"])?;
+        let add = context.expressions(&["add"])?;
         folding(context, Fold::Expressions { initial, add })
     };
     let description = "stores an aggregate of the records of each key: `initial`, then `add` for each record";
@@ -177,10 +190,15 @@ fn aggregates(spec: OperatorSpec) -> OperatorSpec {
 }
 
 fn folding(context: &dyn OperatorContext, fold: Fold) -> Result<ProcessorSupplier, BuildError> {
-    let (name, input) = (context.name().to_owned(), context.input()?);
-    let (aggregates, store) = (context.output("aggregates")?, context.store()?);
+    let name = context.name().to_owned();
+    let input = context.input()?;
+    let aggregates = context.output("aggregates")?;
+    let store = context.store()?;
     Ok(ProcessorSupplier::new(move || {
-        let (name, input, fold, aggregates) = (name.clone(), input.clone(), fold.clone(), aggregates.clone());
+        let name = name.clone();
+        let input = input.clone();
+        let fold = fold.clone();
+        let aggregates = aggregates.clone();
         let rows = Retained::new(&store.name, store.retention);
         Aggregate { name, input, fold, rows, forgets: store.retention.is_some(), aggregates }
     }))

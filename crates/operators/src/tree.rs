@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use json::{Value, ValueKind, write_string};
 
-/// A value: whole, or opened where a path goes through it. Members are sorted, as canonical JSON has them.
+/// A value: whole, or opened where a path goes through it. Members are sorted, as canonical JSON
+/// has them.
 #[derive(Clone, Debug)]
 pub(super) enum Tree<'v> {
     /// Canonical JSON, not looked into.

@@ -66,11 +66,13 @@ pub struct Event {
     /// As docs/semantics.md, section 2, has it: with the synthetic `~` when the record named
     /// nobody.
     pub clock: BTreeMap<String, u64>,
-    /// Whether the record named anybody; where not, `clock` is the synthetic one. Only a sync request asks.
+    /// Whether the record named anybody; where not, `clock` is the synthetic one. Only a sync
+    /// request asks.
     pub clock_written: bool,
     /// The record that held the event.
     pub source: Source,
-    /// Canonical JSON of everything above but the source and `clock_written`: two records carry the same event iff these are equal.
+    /// Canonical JSON of everything above but the source and `clock_written`: two records carry the
+    /// same event iff these are equal.
     pub identity: String,
 }
 
@@ -88,7 +90,8 @@ const STATE_TYPES: [&str; 10] = [
 ];
 
 impl Event {
-    /// The memory whose state the event changes as its own; `None` for events that are mirrored only.
+    /// The memory whose state the event changes as its own; `None` for events that are mirrored
+    /// only.
     pub fn own_memory(&self) -> Option<&str> {
         if STATE_TYPES.contains(&self.event_type.as_str()) { self.memory_id.as_deref() } else { None }
     }
@@ -165,7 +168,8 @@ pub fn decode(record: &Record, settings: &Settings) -> Result<Event, Bad> {
         return bad("too_large", "more bytes than the limit");
     }
     if value[0] == 0 {
-        // Avro has no registry here, so every schema id is unknown; less than a whole prefix names no schema at all.
+        // Avro has no registry here, so every schema id is unknown; less than a whole prefix names
+        // no schema at all.
         return bad(if value.len() < 5 { "malformed_avro" } else { "unknown_schema" }, "Avro");
     }
     let mut fields = read_object(value)?;
@@ -320,7 +324,8 @@ fn counter(value: &Json) -> Result<u64, Bad> {
     }
 }
 
-/// The clock as written, without zero entries; the limit counts the entries that are written, zero or not.
+/// The clock as written, without zero entries; the limit counts the entries that are written, zero
+/// or not.
 fn clock(fields: &BTreeMap<String, Json>, settings: &Settings) -> Result<BTreeMap<String, u64>, Bad> {
     let entries = match fields.get("vector_clock") {
         None | Some(Json::Null) => return Ok(BTreeMap::new()),

@@ -1,4 +1,5 @@
-//! Record files (one JSON object a line), so that streams can be given to `replay` and its outputs held against the model's.
+//! Record files (one JSON object a line), so that streams can be given to `replay` and its outputs
+//! held against the model's.
 
 use super::json::{self, Json};
 use super::run::{DeadLetter, Emitted};
@@ -28,7 +29,8 @@ pub fn write_records(records: &[Record]) -> String {
     text
 }
 
-/// The records of a record file, as records of `topic`. Panics on a line that is none: a test's input is at fault then.
+/// The records of a record file, as records of `topic`. Panics on a line that is none: a test's
+/// input is at fault then.
 pub fn read_records(text: &str, topic: &str) -> Vec<Record> {
     text.lines().filter(|line| !line.trim().is_empty()).map(|line| read_record(line, topic)).collect()
 }
@@ -67,7 +69,8 @@ fn read_record(line: &str, topic: &str) -> Record {
     }
 }
 
-/// `replay`'s three files as outputs, in their order. Of conflicts use [`Outputs::normalised`] before comparing.
+/// `replay`'s three files as outputs, in their order. Of conflicts use [`Outputs::normalised`]
+/// before comparing.
 pub fn read_outputs(snapshots: &str, conflicts: &str, dead_letters: &str) -> Outputs {
     let emitted = |text: &str| read_records(text, "").into_iter().map(as_emitted).collect();
     let dead_letters = read_records(dead_letters, "").into_iter().map(as_dead_letter).collect();
@@ -87,7 +90,8 @@ fn as_emitted(record: Record) -> Emitted {
     }
 }
 
-/// Kafka Streams' headers are taken out of the record's own; the message is dropped, since it is free text.
+/// Kafka Streams' headers are taken out of the record's own; the message is dropped, since it is
+/// free text.
 fn as_dead_letter(record: Record) -> DeadLetter {
     let (errors, headers): (Vec<_>, Vec<_>) =
         record.headers.into_iter().partition(|(name, _)| name.starts_with("__streams.errors."));

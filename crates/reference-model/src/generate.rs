@@ -1,5 +1,6 @@
-//! Seeded streams of records over a tiny domain in which everything collides: ids, clocks, counters, times and values.
-//! Members are made as JSON text, not as values, so that one value comes in all its spellings (1, 1.0, 1e0; `ü`, `\u00fc`).
+//! Seeded streams of records over a tiny domain in which everything collides: ids, clocks,
+//! counters, times and values. Members are made as JSON text, not as values, so that one value
+//! comes in all its spellings (1, 1.0, 1e0; `ü`, `\u00fc`).
 
 use super::generate_bad::bad_value;
 use super::{DeletePolicy, Record, Settings, Strategy, Unclocked};
@@ -22,12 +23,14 @@ pub struct Stream {
     pub records: Vec<Record>,
 }
 
-/// The stream of a seed: up to `max_records` records, of which about one in twelve is bad when `with_bad`.
+/// The stream of a seed: up to `max_records` records, of which about one in twelve is bad when
+/// `with_bad`.
 pub fn stream(seed: u64, max_records: usize, with_bad: bool) -> Stream {
     let mut rng = Random::new(seed);
     let settings = settings(&mut rng);
     let count = 1 + rng.below(max_records);
-    // Some streams live in one memory, some without clocks, some all with them: each reaches corners the mix does not.
+    // Some streams live in one memory, some without clocks, some all with them: each reaches
+    // corners the mix does not.
     let memories = 1 + rng.below(MEMORIES.len());
     let mood = rng.below(4);
     let mut sent: Vec<(Members, i64)> = Vec::new();
@@ -61,7 +64,8 @@ pub fn stream(seed: u64, max_records: usize, with_bad: bool) -> Stream {
     Stream { settings, records }
 }
 
-/// Settings of which each is as likely one way as the other; small limits, so that bad input of each class is cheap.
+/// Settings of which each is as likely one way as the other; small limits, so that bad input of
+/// each class is cheap.
 pub fn settings(rng: &mut Random) -> Settings {
     let built_in = [Strategy::LastWriteWins, Strategy::Importance, Strategy::VectorClock, Strategy::MergeAll];
     let paths = ["content", "embedding", "importance", "tags", "merged_from", "user_id", "metadata", "metadata.k"];
@@ -86,7 +90,8 @@ pub fn settings(rng: &mut Random) -> Settings {
     }
 }
 
-/// An event seen before: as it was, with another record time, or with one member changed (same id, other content).
+/// An event seen before: as it was, with another record time, or with one member changed (same id,
+/// other content).
 fn again(rng: &mut Random, sent: &[(Members, i64)]) -> (Members, i64) {
     let (mut members, timestamp_ms) = rng.pick(sent);
     match rng.below(5) {
@@ -317,7 +322,8 @@ pub(super) fn clock(rng: &mut Random) -> String {
     if rng.one_in(2) { quoted(&object.replace('"', "\\\"")) } else { object }
 }
 
-/// The members as an object, in any order, with white space and repeated keys here and there (the last one counts).
+/// The members as an object, in any order, with white space and repeated keys here and there (the
+/// last one counts).
 pub fn render(rng: &mut Random, mut members: Members) -> String {
     // Of a key that is there twice already the last must stay the last.
     let mut seen: Vec<String> = Vec::new();

@@ -1,4 +1,5 @@
-//! Seeded streams in which time passes: around a retention, and over the intervals of user snapshots; and sync requests.
+//! Seeded streams in which time passes: around a retention, and over the intervals of user
+//! snapshots; and sync requests.
 
 use super::generate::{BASE_MS, MEMORIES, Members, Stream, clock, encode, event, memory_name, quoted, settings};
 use super::{Record, Settings, time};
@@ -28,13 +29,15 @@ pub fn sync_request(rng: &mut Random, settings: &Settings, offset: i64, timestam
     Record { topic: settings.events_topic.clone(), offset, timestamp_ms, value, ..Record::default() }
 }
 
-/// A stream for tombstone retention, which its settings have: deletes and merges, redeliveries, and events that are as old
-/// as the retention, a little less and a little more. A record in ten is a sync request.
+/// A stream for tombstone retention, which its settings have: deletes and merges, redeliveries, and
+/// events that are as old as the retention, a little less and a little more. A record in ten is a
+/// sync request.
 pub fn aging(seed: u64, max_records: usize) -> Stream {
     let mut rng = Random::new(seed);
     let retention_ms = rng.pick(&[1000, 2500, 10_000]);
     let settings = Settings { tombstone_retention_ms: Some(retention_ms), ..settings(&mut rng) };
-    let (memories, mood) = (1 + rng.below(MEMORIES.len()), rng.below(4));
+    let memories = 1 + rng.below(MEMORIES.len());
+    let mood = rng.below(4);
     let steps = [0, 1, 500, retention_ms / 2, retention_ms - 1, retention_ms, retention_ms + 1, 3 * retention_ms];
     let ages = [0, 0, 0, 1, 500, retention_ms - 1, retention_ms, retention_ms + 1, -1000, -3 * retention_ms];
     let mut now_ms = BASE_MS;
@@ -53,7 +56,8 @@ pub fn aging(seed: u64, max_records: usize) -> Stream {
             records.push(sync_request(&mut rng, &settings, offset, now_ms));
             continue;
         }
-        let (event_ms, timestamp_ms) = (now_ms - rng.pick(&ages), now_ms - rng.pick(&[0, 0, 0, 1, retention_ms]));
+        let event_ms = now_ms - rng.pick(&ages);
+        let timestamp_ms = now_ms - rng.pick(&[0, 0, 0, 1, retention_ms]);
         let mut members = at_time(event(&mut rng, memories, mood), event_ms);
         if rng.one_in(3) {
             let memory = memory_name(&mut rng, memories);
@@ -65,19 +69,22 @@ pub fn aging(seed: u64, max_records: usize) -> Stream {
     Stream { settings, records }
 }
 
-/// A stream for user snapshots, and the interval in milliseconds: memories that change their user, lose it, are deleted
-/// and come back, while time passes by parts of the interval and by several of them.
+/// A stream for user snapshots, and the interval in milliseconds: memories that change their user,
+/// lose it, are deleted and come back, while time passes by parts of the interval and by several of
+/// them.
 pub fn of_users(seed: u64, max_records: usize) -> (Stream, i64) {
     let mut rng = Random::new(seed);
     let settings = settings(&mut rng);
     let interval_ms = rng.pick(&[1, 1000, 60_000]);
-    let (memories, mood) = (1 + rng.below(MEMORIES.len()), rng.below(4));
+    let memories = 1 + rng.below(MEMORIES.len());
+    let mood = rng.below(4);
     let steps = [0, 0, 1, interval_ms / 2, interval_ms - 1, interval_ms, interval_ms + 1, 3 * interval_ms];
     let mut now_ms = BASE_MS;
     let mut records: Vec<Record> = Vec::new();
     for offset in 0..1 + rng.below(max_records) as i64 {
         now_ms += rng.pick(&steps);
-        let (event_ms, timestamp_ms) = (now_ms - rng.pick(&[0, 0, 0, 1, interval_ms]), now_ms);
+        let event_ms = now_ms - rng.pick(&[0, 0, 0, 1, interval_ms]);
+        let timestamp_ms = now_ms;
         let mut members = at_time(event(&mut rng, memories, mood), event_ms);
         if rng.below(3) > 0 {
             set(&mut members, "user_id", rng.pick(&["\"u\"", "\"u\"", "\"v\"", "\"\u{fc}\"", "null"]));

@@ -131,7 +131,8 @@ fn compare_int_float(int: i128, float: f64) -> Ordering {
     int.cmp(&(float.trunc() as i128)).then_with(|| 0.0f64.partial_cmp(&float.fract()).expect("finite"))
 }
 
-/// Reads one JSON text; an array or object counts one level, and more than `max_depth` levels are refused.
+/// Reads one JSON text; an array or object counts one level, and more than `max_depth` levels are
+/// refused.
 pub fn parse(bytes: &[u8], max_depth: usize) -> Result<Json, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ParseError::Malformed)?;
     let mut parser = Parser { rest: text, max_depth };

@@ -1,10 +1,11 @@
-//! The reference model: docs/semantics.md, sections 1 to 5, written out as they are defined, over all events of a memory at
-//! once. It was written from that page alone, by an author who had not seen the code, and shares no code with it: agreement
-//! between both is evidence because they are independent.
+//! The reference model: docs/semantics.md, sections 1 to 5, written out as they are defined, over
+//! all events of a memory at once. It was written from that page alone, by an author who had not
+//! seen the code, and shares no code with it: agreement between both is evidence because they are
+//! independent.
 //!
-//! The model keeps no state and prunes nothing, so tests can compare it with whatever the real code keeps, prunes or
-//! caches. It prefers clarity to speed: it recomputes everything from the set of events. It is for tests only, so its
-//! generators panic on input that a test has made wrong.
+//! The model keeps no state and prunes nothing, so tests can compare it with whatever the real code
+//! keeps, prunes or caches. It prefers clarity to speed: it recomputes everything from the set of
+//! events. It is for tests only, so its generators panic on input that a test has made wrong.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -127,7 +128,8 @@ pub enum Unclocked {
 pub struct Settings {
     /// The strategy where none is overridden.
     pub strategy: Strategy,
-    /// By path (`content`, `metadata.lang`, `entities.e1`) or container (`metadata`); the exact path beats the container.
+    /// By path (`content`, `metadata.lang`, `entities.e1`) or container (`metadata`); the exact
+    /// path beats the container.
     pub overrides: BTreeMap<String, Strategy>,
     /// Which write holds where one deletes and a concurrent one updates.
     pub delete_policy: DeletePolicy,
@@ -143,7 +145,8 @@ pub struct Settings {
     pub max_value_bytes: usize,
     /// Greatest number of contenders in a conflict record.
     pub max_contenders: usize,
-    /// How long after its last event a memory that is not active is forgotten, by stream time; `None` is never.
+    /// How long after its last event a memory that is not active is forgotten, by stream time;
+    /// `None` is never.
     pub tombstone_retention_ms: Option<i64>,
     /// The application id.
     pub application_id: String,
@@ -178,7 +181,8 @@ impl Settings {
         self.overrides.get(path).or_else(by_container).copied().unwrap_or(self.strategy)
     }
 
-    /// These settings as `--set` pairs of the command line (the limits and the strategies included).
+    /// These settings as `--set` pairs of the command line (the limits and the strategies
+    /// included).
     pub fn as_set_pairs(&self) -> Vec<String> {
         let mut pairs = vec![format!("strategy={}", self.strategy.name())];
         pairs.extend(self.overrides.iter().map(|(path, strategy)| format!("strategy.{path}={}", strategy.name())));

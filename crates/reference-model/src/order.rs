@@ -30,7 +30,8 @@ pub fn presumed_by_time(e: &Event, f: &Event, settings: &Settings) -> bool {
         && e.timestamp_ns < f.timestamp_ns
 }
 
-/// The second kind: the clocks say `e` before `f`, the versions the reverse, and the timestamps lie within the skew.
+/// The second kind: the clocks say `e` before `f`, the versions the reverse, and the timestamps lie
+/// within the skew.
 pub fn presumed_by_skew(e: &Event, f: &Event, settings: &Settings) -> bool {
     !before(f, e, settings)
         && settings.max_clock_skew_ns > 0

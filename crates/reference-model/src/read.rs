@@ -1,5 +1,5 @@
-//! The state of a memory, computed from the set of all its events by definition (docs/semantics.md, sections
-//! 3 and 4).
+//! The state of a memory, computed from the set of all its events by definition (docs/semantics.md,
+//! sections 3 and 4).
 
 use super::event::{Event, clock_json};
 use super::json::Json;
@@ -86,7 +86,8 @@ pub struct Reading {
     pub merged_into: Option<String>,
 }
 
-/// The resolved memory of `memory_id` from the set of events, canonical; `None` when none of them touches it.
+/// The resolved memory of `memory_id` from the set of events, canonical; `None` when none of them
+/// touches it.
 pub fn resolved(memory_id: &str, events: &[Event], settings: &Settings) -> Option<String> {
     let mut memory = Memory { id: memory_id.to_owned(), entries: Vec::new() };
     for event in events {
@@ -233,7 +234,8 @@ impl Memory {
             (Some(carried), None) => matches!(carried, Json::Null),
             (None, None) => true,
             (None, Some(pick)) if pick.made => false,
-            // Winners that tie in all of last-write order have one value and one id: any of them will do.
+            // Winners that tie in all of last-write order have one value and one id: any of them
+            // will do.
             (None, Some(pick)) => pick.winners.iter().any(|winner| {
                 let winner = self.event(*winner);
                 before(winner, embedding, settings) || presumed(winner, embedding, settings)

@@ -24,7 +24,8 @@ pub struct Emitted {
     pub headers: Vec<(String, String)>,
 }
 
-/// A record of the dead-letter topic: the source's bytes and headers, and what Kafka Streams' headers say of it.
+/// A record of the dead-letter topic: the source's bytes and headers, and what Kafka Streams'
+/// headers say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The source record's key.
@@ -59,7 +60,8 @@ pub struct Outputs {
 }
 
 impl DeadLetter {
-    /// The dead letter of a source record: its timestamp is that record's, at least 1, and the true one stands beside it.
+    /// The dead letter of a source record: its timestamp is that record's, at least 1, and the true
+    /// one stands beside it.
     pub fn of(record: &Record, class: &str) -> DeadLetter {
         DeadLetter {
             key: record.key.clone(),
@@ -92,9 +94,9 @@ impl Outputs {
     }
 }
 
-/// A conflict record without the free text (`reason`), and with contenders that are equal in all of last-write order in
-/// the order of their JSON: docs/semantics.md leaves both open. Text that is no conflict record
-/// stays as it is.
+/// A conflict record without the free text (`reason`), and with contenders that are equal in all of
+/// last-write order in the order of their JSON: docs/semantics.md leaves both open. Text that is no
+/// conflict record stays as it is.
 pub fn normalise_conflict(text: &str) -> String {
     let Ok(Json::Obj(mut record)) = json::parse(text.as_bytes(), 1000) else {
         return text.to_owned();
@@ -118,8 +120,8 @@ pub fn normalise_conflict(text: &str) -> String {
     Json::Obj(record).canonical()
 }
 
-/// Feeds the records in the order given to one task: an event at its own memory first, then its absorbs, sorted by id.
-/// Sync requests are not answered here: `sync` says what answers them.
+/// Feeds the records in the order given to one task: an event at its own memory first, then its
+/// absorbs, sorted by id. Sync requests are not answered here: `sync` says what answers them.
 pub fn run(records: &[Record], settings: &Settings) -> Outputs {
     let mut task = Task::new(settings);
     let mut outputs = Outputs::default();

@@ -15,8 +15,8 @@ pub type Write<'a> = (&'a Event, &'a Json);
 pub struct Pick {
     /// The value.
     pub value: Json,
-    /// Positions (in the list given) of the writes that won: several when they tie in everything the strategy looks at.
-    /// Empty when the value is a join, or a custom resolver's own.
+    /// Positions (in the list given) of the writes that won: several when they tie in everything
+    /// the strategy looks at. Empty when the value is a join, or a custom resolver's own.
     pub winners: Vec<usize>,
     /// Whether a custom resolver left it to a person.
     pub deferred: bool,
@@ -24,7 +24,8 @@ pub struct Pick {
     pub made: bool,
 }
 
-/// Picks among `writes`, of which there is at least one; `conflict` says whether the path is in conflict.
+/// Picks among `writes`, of which there is at least one; `conflict` says whether the path is in
+/// conflict.
 pub fn pick(strategy: Strategy, path: &str, writes: &[Write], conflict: bool) -> Pick {
     if let (Strategy::MergeAll, "tags" | "merged_from") = (strategy, path) {
         let value = union(writes.iter().map(|w| w.1));

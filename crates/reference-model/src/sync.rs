@@ -7,8 +7,9 @@ use super::run::{Emitted, emitted};
 use super::task::{Task, log_of, record_time};
 use super::{Record, Settings, decode};
 
-/// The answers to `request` when `records` are processed, sorted by memory id: nothing, if it is no sync request.
-/// The page leaves the order of the answers open, and over a task that works in slices also how they mix with others.
+/// The answers to `request` when `records` are processed, sorted by memory id: nothing, if it is no
+/// sync request. The page leaves the order of the answers open, and over a task that works in
+/// slices also how they mix with others.
 pub fn answers(records: &[Record], request: &Record, settings: &Settings) -> Vec<Emitted> {
     let mut task = Task::new(settings);
     for record in records {
@@ -19,8 +20,9 @@ pub fn answers(records: &[Record], request: &Record, settings: &Settings) -> Vec
     answers_of(&task, request, settings)
 }
 
-/// The same of one task as it is: what it has forgotten it cannot send. The request moves stream time, as every record
-/// does, so give it to [`Task::process`] before this where its time may make the task forget.
+/// The same of one task as it is: what it has forgotten it cannot send. The request moves stream
+/// time, as every record does, so give it to [`Task::process`] before this where its time may make
+/// the task forget.
 pub fn answers_of(task: &Task, request: &Record, settings: &Settings) -> Vec<Emitted> {
     let Some(event) = decode(request, settings).ok().filter(|event| event.event_type == "memory.sync_request") else {
         return Vec::new();
@@ -36,9 +38,9 @@ pub fn answers_of(task: &Task, request: &Record, settings: &Settings) -> Vec<Emi
     unseen.filter_map(answer).collect()
 }
 
-/// Some entry of the memory's clock, `~` included, is above the request's; a request without a clock has seen nothing.
-/// (The synthetic `~` that docs/semantics.md, section 2, gives to an event without a clock would
-/// say that it has seen all until its time.)
+/// Some entry of the memory's clock, `~` included, is above the request's; a request without a
+/// clock has seen nothing. (The synthetic `~` that docs/semantics.md, section 2, gives to an event
+/// without a clock would say that it has seen all until its time.)
 fn has_not_seen(request: &Event, memory: &Memory) -> bool {
     let seen = |node: &str| request.clock.get(node).copied().unwrap_or(0);
     let entries = memory.entries.iter().flat_map(|entry| &entry.event.clock);

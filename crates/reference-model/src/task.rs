@@ -1,5 +1,6 @@
-//! Sections 3 and 5: one task's internal log, in the order that decides, and what stream time makes it forget.
-//! Nothing here is kept in order of expiry: after each record every memory is asked whether it is still remembered.
+//! Sections 3 and 5: one task's internal log, in the order that decides, and what stream time makes
+//! it forget. Nothing here is kept in order of expiry: after each record every memory is asked
+//! whether it is still remembered.
 
 use super::event::{Bad, Event};
 use super::read::Entry;
@@ -7,10 +8,12 @@ use super::run::{DeadLetter, Outputs, Tracked};
 use super::{Record, Settings, decode};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A record of an internal topic: what one event is to one memory, or a sync request, which is to all.
+/// A record of an internal topic: what one event is to one memory, or a sync request, which is to
+/// all.
 #[derive(Clone, Debug)]
 pub struct LogRecord {
-    /// The memory and the event there; `None` is a sync request: it changes no memory, and stream time knows it.
+    /// The memory and the event there; `None` is a sync request: it changes no memory, and stream
+    /// time knows it.
     pub at: Option<(String, Entry)>,
     /// The earlier of the event's time and its source record's, in milliseconds, at least 1.
     pub timestamp_ms: i64,
@@ -24,8 +27,8 @@ pub fn record_time(event: &Event, source: &Record) -> i64 {
     (event.timestamp_ns / 1_000_000).min(source.timestamp_ms).max(1)
 }
 
-/// The records on the internal topics for a record of the events topic: its event at its own memory first, then the absorbs,
-/// sorted by id. An event that is mirrored only puts nothing there.
+/// The records on the internal topics for a record of the events topic: its event at its own memory
+/// first, then the absorbs, sorted by id. An event that is mirrored only puts nothing there.
 pub fn log_of(source: &Record, settings: &Settings) -> Result<Vec<LogRecord>, Bad> {
     let event = decode(source, settings)?;
     let entry = |absorbed_into: Option<String>| Entry { event: event.clone(), absorbed_into };
@@ -42,7 +45,8 @@ pub fn log_of(source: &Record, settings: &Settings) -> Result<Vec<LogRecord>, Ba
 /// A memory that is not forgotten.
 struct Known {
     tracked: Tracked,
-    /// Stream time right after the last event that reached the memory, a redelivery too, in milliseconds.
+    /// Stream time right after the last event that reached the memory, a redelivery too, in
+    /// milliseconds.
     reached_ms: i64,
 }
 
@@ -88,15 +92,18 @@ impl<'a> Task<'a> {
         outputs
     }
 
-    /// Whether a record is too old to be the first of a memory: had the memory been forgotten, it might be of its past.
+    /// Whether a record is too old to be the first of a memory: had the memory been forgotten, it
+    /// might be of its past.
     fn is_expired(&self, memory_id: &str, timestamp_ms: i64) -> bool {
         let retention = self.settings.tombstone_retention_ms;
         !self.memories.contains_key(memory_id) && retention.is_some_and(|ms| timestamp_ms + ms <= self.stream_time_ms)
     }
 
-    /// Forgets the memories that are not active and whose last event stream time has passed by the retention.
+    /// Forgets the memories that are not active and whose last event stream time has passed by the
+    /// retention.
     fn forget(&mut self) {
-        let (settings, stream_time_ms) = (self.settings, self.stream_time_ms);
+        let settings = self.settings;
+        let stream_time_ms = self.stream_time_ms;
         if let Some(retention_ms) = settings.tombstone_retention_ms {
             self.memories.retain(|_, known| {
                 known.tracked.memory.read(settings).status == "active"
@@ -107,8 +114,9 @@ impl<'a> Task<'a> {
 }
 
 impl Known {
-    /// When the memory had its last event: its `updated_at`, in whole milliseconds. A wrong machine clock may have put
-    /// that far ahead of the stream, so that it is no later than stream time was when the event came.
+    /// When the memory had its last event: its `updated_at`, in whole milliseconds. A wrong machine
+    /// clock may have put that far ahead of the stream, so that it is no later than stream time was
+    /// when the event came.
     fn last_ms(&self) -> i64 {
         let times = self.tracked.memory.entries.iter().map(|entry| entry.event.timestamp_ns / 1_000_000);
         times.max().unwrap_or_default().min(self.reached_ms)

@@ -34,8 +34,8 @@ fn letter(text: &str, at: usize, allowed: &str) -> Option<char> {
     allowed.contains(c).then_some(c)
 }
 
-/// Nanoseconds since 1970 of an RFC 3339 time with zone; `None` unless well-formed and from 1970 to 2^63-1 nanoseconds.
-/// Digits of the fraction after the ninth are cut; second 60 is refused.
+/// Nanoseconds since 1970 of an RFC 3339 time with zone; `None` unless well-formed and from 1970 to
+/// 2^63-1 nanoseconds. Digits of the fraction after the ninth are cut; second 60 is refused.
 pub fn parse(text: &str) -> Option<i64> {
     let year = number(text, 0..4, 0, 9999)?;
     letter(text, 4, "-")?;
@@ -74,8 +74,10 @@ pub fn parse(text: &str) -> Option<i64> {
 
 /// UTC, RFC 3339 with `Z`, the fraction as long as needed and absent when zero.
 pub fn format(nanos: i64) -> String {
-    let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let (mut days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+    let seconds = nanos / 1_000_000_000;
+    let fraction = nanos % 1_000_000_000;
+    let mut days = seconds / 86_400;
+    let second_of_day = seconds % 86_400;
     let mut year = 1970;
     while days >= days_in_year(year) {
         days -= days_in_year(year);

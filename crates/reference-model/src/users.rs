@@ -21,8 +21,8 @@ pub struct Change {
     pub timestamp_ms: i64,
 }
 
-/// The changes that resolved memories are to users, in their order: a memory that changes its user leaves the old one
-/// first. Answers to sync requests are repetitions, and change nothing.
+/// The changes that resolved memories are to users, in their order: a memory that changes its user
+/// leaves the old one first. Answers to sync requests are repetitions, and change nothing.
 pub fn changes(snapshots: &[Emitted]) -> Vec<Change> {
     let mut owners: BTreeMap<&str, String> = BTreeMap::new();
     let mut changes = Vec::new();
@@ -54,7 +54,8 @@ fn user_of(memory: &Json) -> Option<String> {
     }
 }
 
-/// All user snapshots that a task emits for `changes`, the records that it processes. Intervals are in milliseconds.
+/// All user snapshots that a task emits for `changes`, the records that it processes. Intervals are
+/// in milliseconds.
 pub fn user_snapshots(changes: &[Change], interval_ms: i64, settings: &Settings) -> Vec<Emitted> {
     let mut users = Users::new(interval_ms, settings);
     changes.iter().flat_map(|change| users.process(change)).collect()
@@ -75,12 +76,14 @@ pub struct Users<'a> {
 impl<'a> Users<'a> {
     /// A task that has processed nothing.
     pub fn new(interval_ms: i64, settings: &'a Settings) -> Users<'a> {
-        let (memories, changed) = (BTreeMap::new(), BTreeSet::new());
+        let memories = BTreeMap::new();
+        let changed = BTreeSet::new();
         Users { settings, interval_ms, memories, changed, stream_time_ms: None }
     }
 
-    /// Processes the next record. When it brings stream time to a multiple of the interval, or past it, the changed
-    /// users are emitted once, as they are after it, at the last such multiple. The first record only starts the count.
+    /// Processes the next record. When it brings stream time to a multiple of the interval, or past
+    /// it, the changed users are emitted once, as they are after it, at the last such multiple. The
+    /// first record only starts the count.
     pub fn process(&mut self, change: &Change) -> Vec<Emitted> {
         self.apply(change);
         let before = self.stream_time_ms.unwrap_or(change.timestamp_ms);
@@ -112,8 +115,8 @@ impl<'a> Users<'a> {
     }
 }
 
-/// The snapshot of a user of whom `memories`, sorted by id, are all that is active. The page puts nothing in its
-/// `metadata`, so that it is always without a member, and absent.
+/// The snapshot of a user of whom `memories`, sorted by id, are all that is active. The page puts
+/// nothing in its `metadata`, so that it is always without a member, and absent.
 pub fn snapshot(user_id: &str, memories: &[&Json], boundary_ms: i64, application_id: &str) -> Json {
     let boundary_ns = boundary_ms * 1_000_000;
     let name = format!("helixstream:snapshot:{user_id}:{boundary_ns}");
@@ -134,8 +137,9 @@ pub fn snapshot(user_id: &str, memories: &[&Json], boundary_ms: i64, application
     Json::Obj(out)
 }
 
-/// The members of a container of all memories, by id: one that stands in several is taken from the memory greatest by
-/// (`updated_at`, `memory_id`). What has no id (only a custom resolver makes such) is in no snapshot.
+/// The members of a container of all memories, by id: one that stands in several is taken from the
+/// memory greatest by (`updated_at`, `memory_id`). What has no id (only a custom resolver makes
+/// such) is in no snapshot.
 fn greatest_by_id(memories: &[&Json], container: &str) -> BTreeMap<String, Json> {
     let mut ascending = memories.to_vec();
     ascending.sort_by_key(|memory| (updated_at(memory), text(memory, "memory_id")));

@@ -1,5 +1,6 @@
-//! Expressions of topology files: Rhai without statements, so without loops, functions and variables of its own. What one makes
-//! nests no deeper than its text and the record do, so it runs on the thread that asks.
+//! Expressions of topology files: Rhai without statements, so without loops, functions and
+//! variables of its own. What one makes nests no deeper than its text and the record do, so it runs
+//! on the thread that asks.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,8 @@ use memory::event::Class;
 use memory::strategy::ResolverFailure;
 use streams::ports::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 
-/// The class of a dead letter whose expression failed, went over its budget or gave what it must not.
+/// The class of a dead letter whose expression failed, went over its budget or gave what it must
+/// not.
 const SCRIPT_FAILED: &str = "script_failed";
 
 /// Variables of an expression, besides `aggregate`.
@@ -106,7 +108,8 @@ impl Compiled {
     }
 
     fn scope(&self, given: &ExpressionInput<'_>) -> Result<Scope<'static>, ExpressionFailure> {
-        let (mut scope, mut left) = (Scope::new(), Left::of(&self.budget));
+        let mut scope = Scope::new();
+        let mut left = Left::of(&self.budget);
         if self.uses.key {
             scope.push_dynamic("key", self.key(given, &mut left)?);
         }

@@ -1,6 +1,7 @@
-//! Functions that scripts may call besides the operators. Rhai's own functions over texts, arrays and functions are left out: some
-//! make values that no limit has seen yet, such as `replace`, or run a function many times before one is looked at, such as
-//! `map`; and its mathematics are those of the C library, which differ between machines in the last bit.
+//! Functions that scripts may call besides the operators. Rhai's own functions over texts, arrays
+//! and functions are left out: some make values that no limit has seen yet, such as `replace`, or
+//! run a function many times before one is looked at, such as `map`; and its mathematics are those
+//! of the C library, which differ between machines in the last bit.
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, Map};
 
@@ -15,7 +16,8 @@ pub fn of_resolvers(engine: &mut Engine) {
     engine.register_fn("pop", |a: &mut Array| a.pop().unwrap_or(Dynamic::UNIT));
 }
 
-/// Registers what an expression may call: nothing that changes a value in its place, since several look at one record.
+/// Registers what an expression may call: nothing that changes a value in its place, since several
+/// look at one record.
 pub fn of_expressions(engine: &mut Engine) {
     common(engine);
     let len = |m: &mut Map| count(m.len());
@@ -41,10 +43,12 @@ pub fn of_expressions(engine: &mut Engine) {
     });
 }
 
-/// The sum of numbers, exact where all are integers. What is no number is an error, and so is a sum that does not fit.
+/// The sum of numbers, exact where all are integers. What is no number is an error, and so is a sum
+/// that does not fit.
 fn sum(items: &[Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
     let wrong = |what: String| -> Box<EvalAltResult> { what.into() };
-    let (mut whole, mut real) = (Some(0), 0.0);
+    let mut whole = Some(0);
+    let mut real = 0.0;
     for item in items {
         if let Ok(n) = item.as_int() {
             whole = match whole {
@@ -74,7 +78,8 @@ fn common(engine: &mut Engine) {
 fn numbers(engine: &mut Engine) {
     engine.register_fn("to_float", |n: INT| n as FLOAT).register_fn("to_float", |n: FLOAT| n);
     engine.register_fn("to_float", |n: Wide| n.0 as FLOAT);
-    // A float outside of the integers' range becomes the nearest integer, NaN becomes 0, on every machine.
+    // A float outside of the integers' range becomes the nearest integer, NaN becomes 0, on every
+    // machine.
     engine.register_fn("to_int", |n: FLOAT| n as INT).register_fn("to_int", |n: INT| n);
     engine.register_fn("floor", FLOAT::floor).register_fn("ceiling", FLOAT::ceil).register_fn("round", FLOAT::round);
     engine.register_fn("is_object", |value: Dynamic| value.is_map());

@@ -1,7 +1,9 @@
-//! Code of users in Rhai: custom resolvers, which are compiled once and called for each field in conflict, and the expressions of
-//! topology files, asked for each record.
+//! Code of users in Rhai: custom resolvers, which are compiled once and called for each field in
+//! conflict, and the expressions of topology files, asked for each record.
 //!
-//! A script is `fn resolve(path, contenders)`. It is a function of these two alone: the engine has no clock, no random numbers, no files, no modules, no `eval`, no `print`, and of floats only what IEEE 754 says to the last bit. Each call has a [`Budget`].
+//! A script is `fn resolve(path, contenders)`. It is a function of these two alone: the engine has
+//! no clock, no random numbers, no files, no modules, no `eval`, no `print`, and of floats only
+//! what IEEE 754 says to the last bit. Each call has a [`Budget`].
 //!
 //! | file | what it is |
 //! |---|---|
@@ -37,7 +39,8 @@ pub struct Budget {
     pub operations: u64,
     /// Bytes of text: of what it is given, and of each value that it makes.
     pub bytes: usize,
-    /// Items of arrays and members of objects: of what it is given, and of each value that it makes.
+    /// Items of arrays and members of objects: of what it is given, and of each value that it
+    /// makes.
     pub items: usize,
     /// Calls of its functions within each other.
     pub depth: usize,
@@ -66,8 +69,9 @@ struct Question {
 
 type Answer = Result<Resolution, ResolverFailure>;
 
-/// The thread that the script runs on, and the way there and back. Values may nest as deep as the budget has items, and each
-/// level of one takes stack when it is copied or dropped: more than a stream thread has.
+/// The thread that the script runs on, and the way there and back. Values may nest as deep as the
+/// budget has items, and each level of one takes stack when it is copied or dropped: more than a
+/// stream thread has.
 struct Worker {
     questions: Sender<Question>,
     answers: Receiver<Answer>,
@@ -80,7 +84,8 @@ pub struct Script {
     worker: Mutex<Worker>,
 }
 
-/// Stack for parsing and calls, and for each level of a value: 20,000 levels were measured to need less than half of it.
+/// Stack for parsing and calls, and for each level of a value: 20,000 levels were measured to need
+/// less than half of it.
 const STACK_BYTES: usize = 32 << 20;
 const STACK_BYTES_OF_LEVEL: usize = 4 << 10;
 /// How much of an error's text goes into a conflict record: a script may throw anything.

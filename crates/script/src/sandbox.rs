@@ -17,7 +17,8 @@ const MAX_FUNCTIONS: usize = 64;
 /// Nesting of expressions; parsing one takes stack.
 const MAX_NESTING: usize = 32;
 
-/// Symbols that would reach beyond the arguments, or differ between machines: `**` of floats is the C library's.
+/// Symbols that would reach beyond the arguments, or differ between machines: `**` of floats is the
+/// C library's.
 const FORBIDDEN: &[&str] = &["eval", "print", "debug", "**", "**=", "Fn", "call", "curry", "is_def_var", "is_def_fn"];
 
 /// An engine and the script in it.
@@ -58,7 +59,8 @@ impl Sandbox {
     /// Asks the script once.
     pub fn run(&self, path: &str, contenders: Dynamic, clears: bool) -> Answer {
         let options = CallFnOptions::new().eval_ast(false);
-        let (mut scope, arguments) = (Scope::new(), (path.to_owned(), contenders));
+        let mut scope = Scope::new();
+        let arguments = (path.to_owned(), contenders);
         let made: Dynamic = self
             .engine
             .call_fn_with_options(options, &mut scope, &self.script, ENTRY, arguments)

@@ -1,5 +1,6 @@
-//! Members of a record that expressions use, found in their texts, so that no more of a record is made into values of the engine than they
-//! need: an embedding that nobody asks for would cost more than all the rest. What is in doubt counts as needed.
+//! Members of a record that expressions use, found in their texts, so that no more of a record is
+//! made into values of the engine than they need: an embedding that nobody asks for would cost more
+//! than all the rest. What is in doubt counts as needed.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +39,8 @@ fn is_word(c: char) -> bool {
 /// Where a word stands that is no part of a longer one, nor a member of something.
 fn places<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + use<'t> {
     text.match_indices(word).map(|(at, _)| at).filter(move |at| {
-        let (before, after) = (&text[..*at], &text[*at + word.len()..]);
+        let before = &text[..*at];
+        let after = &text[*at + word.len()..];
         !before.ends_with(|c| is_word(c) || c == '.') && !after.starts_with(is_word)
     })
 }

@@ -1,10 +1,11 @@
-//! Secrets: passwords, private keys, tokens, and URLs that may hold one. A [`Secret`] never shows its value, and a
-//! [`SecretSource`] says where the value comes from: it was given as it is, or it stands in a file of its own, as Docker and
-//! Kubernetes mount secrets. Every key and every variable that takes a secret has a twin that takes such a file
-//! (`password` and `password_file`, `HELIXSTREAM_KAFKA_PASSWORD` and `HELIXSTREAM_KAFKA_PASSWORD_FILE`).
+//! Secrets: passwords, private keys, tokens, and URLs that may hold one. A [`Secret`] never shows
+//! its value, and a [`SecretSource`] says where the value comes from: it was given as it is, or it
+//! stands in a file of its own, as Docker and Kubernetes mount secrets. Every key and every
+//! variable that takes a secret has a twin that takes such a file (`password` and `password_file`,
+//! `HELIXSTREAM_KAFKA_PASSWORD` and `HELIXSTREAM_KAFKA_PASSWORD_FILE`).
 //!
-//! A source keeps the path, so that whoever connects later reads the file anew and sees a password that was changed meanwhile.
-//! No message of this module holds any of a file's content.
+//! A source keeps the path, so that whoever connects later reads the file anew and sees a password
+//! that was changed meanwhile. No message of this module holds any of a file's content.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -48,13 +49,15 @@ impl fmt::Display for Secret {
 /// Parts of the names of settings whose values are secrets.
 const SECRET_PARTS: &[&str] =
     &["password", "passphrase", "passwd", "secret", "token", "jaas", "private.key.pem", "ssl.key.pem"];
-/// Settings whose values may hold a secret although their names do not say so: librdkafka takes options there of which some are
-/// secrets (`sasl.oauthbearer.config`), or a command line.
+/// Settings whose values may hold a secret although their names do not say so: librdkafka takes
+/// options there of which some are secrets (`sasl.oauthbearer.config`), or a command line.
 const SECRET_NAMES: &[&str] = &["sasl.oauthbearer.config", "sasl.kerberos.kinit.cmd"];
-/// Ends of names whose values are paths of files, addresses or functions, which are no secrets themselves.
+/// Ends of names whose values are paths of files, addresses or functions, which are no secrets
+/// themselves.
 const OPEN_ENDS: &[&str] = &["_file", ".file", ".location", "_url", ".url", "_cb"];
 
-/// Whether the value of a setting of this name is a secret, by its name: librdkafka's properties and our own keys.
+/// Whether the value of a setting of this name is a secret, by its name: librdkafka's properties
+/// and our own keys.
 pub fn names_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_open = OPEN_ENDS.iter().any(|end| name.ends_with(end));
@@ -70,7 +73,8 @@ pub enum SecretSource {
     File {
         /// The file.
         path: PathBuf,
-        /// The key or variable that names the file, as a message calls it: `HELIXSTREAM_KAFKA_PASSWORD_FILE`.
+        /// The key or variable that names the file, as a message calls it:
+        /// `HELIXSTREAM_KAFKA_PASSWORD_FILE`.
         named_by: String,
     },
 }
@@ -86,10 +90,12 @@ impl SecretSource {
         SecretSource::File { path: path.into(), named_by: named_by.into() }
     }
 
-    /// The secret of the variable `name`, or of the file that the variable `<name>_FILE` names. An empty variable counts as none.
+    /// The secret of the variable `name`, or of the file that the variable `<name>_FILE` names. An
+    /// empty variable counts as none.
     ///
     /// # Errors
-    /// Both are set, or one of them is not UTF-8. A file that cannot be read is reported by [`SecretSource::read`].
+    /// Both are set, or one of them is not UTF-8. A file that cannot be read is reported by
+    /// [`SecretSource::read`].
     pub fn from_variables(name: &str) -> Result<Option<SecretSource>, SecretError> {
         SecretSource::from_lookup(name, &|name| std::env::var_os(name))
     }
@@ -111,7 +117,8 @@ impl SecretSource {
     /// The secret as it is now: a file is read anew each time.
     ///
     /// # Errors
-    /// The file cannot be read, is empty, too large, no regular file, or not UTF-8. No error holds any of its content.
+    /// The file cannot be read, is empty, too large, no regular file, or not UTF-8. No error holds
+    /// any of its content.
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
             SecretSource::Value(secret) => Ok(secret.clone()),
@@ -123,7 +130,8 @@ impl SecretSource {
     }
 }
 
-/// Reads a secret's file and cuts one line end (`\n` or `\r\n`) off its end, which editors and `echo` add.
+/// Reads a secret's file and cuts one line end (`\n` or `\r\n`) off its end, which editors and
+/// `echo` add.
 fn read_file(path: &Path) -> Result<Secret, FileFault> {
     // Asked before it is opened: to open a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(FileFault::Unreadable)?.is_file() {

@@ -1,4 +1,5 @@
-//! The cluster as a whole: is it there, its topics and their settings, the group's committed offsets, what a log holds.
+//! The cluster as a whole: is it there, its topics and their settings, the group's committed
+//! offsets, what a log holds.
 
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use streams::ports::rights::{Operation, Right};
 use streams::ports::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
 use streams::record::TopicPartition;
 
-/// How long one request may take. Longer than a dead thread's transaction: its offsets are waited for.
+/// How long one request may take. Longer than a dead thread's transaction: its offsets are waited
+/// for.
 pub(super) const REQUEST: Duration = Duration::from_secs(30);
 
 /// How long the group's coordinator may take to answer when it is only asked whether it is there.
@@ -60,7 +62,8 @@ impl ClientContext for Logged {
 }
 
 impl ClusterAdmin {
-    /// Makes the client; committed offsets are read through the restore client, which reads committed.
+    /// Makes the client; committed offsets are read through the restore client, which reads
+    /// committed.
     ///
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
@@ -106,7 +109,8 @@ impl ClusterAdmin {
     /// Waits until a broker answers; logs a line every few seconds that none does.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection.
+    /// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the
+    /// connection.
     pub fn wait_for_brokers(&self, patience: Duration) -> Result<()> {
         contact::wait_for_brokers(&self.settings, patience)
     }
@@ -195,7 +199,8 @@ fn failed_for(right: Right, doing: &str, error: &KafkaError) -> Error {
 }
 
 fn names_and_counts(metadata: &sys::rd_kafka_metadata) -> Vec<TopicInfo> {
-    // SAFETY: librdkafka's array of `topic_cnt` topics with ended names, live while the metadata is.
+    // SAFETY: librdkafka's array of `topic_cnt` topics with ended names, live while the metadata
+    // is.
     let topics = unsafe { std::slice::from_raw_parts(metadata.topics, metadata.topic_cnt.max(0) as usize) };
     let name = |topic: &sys::rd_kafka_metadata_topic| unsafe { std::ffi::CStr::from_ptr(topic.topic) };
     let info = |topic| TopicInfo { name: name(topic).to_string_lossy().into_owned(), partitions: topic.partition_cnt };
@@ -263,7 +268,8 @@ impl Admin for ClusterAdmin {
             Ok(None) => None,
             Err(error) => error.rdkafka_error_code(),
         };
-        // It takes a right of its own, which `run` does not need, and some services do not answer it at all.
+        // It takes a right of its own, which `run` does not need, and some services do not answer
+        // it at all.
         match code {
             Some(code) if refused(code as i32).is_none() && !is_unsupported(code as i32) => {
                 Err(Error::Retry(format!("{doing}: {code} [HS2002]")))
@@ -342,7 +348,8 @@ impl Admin for ClusterAdmin {
     }
 
     fn reach_group(&self, topic: &str) -> Result<()> {
-        // A partition that nobody commits: no open transaction stands over it, so the answer comes at once.
+        // A partition that nobody commits: no open transaction stands over it, so the answer comes
+        // at once.
         let list = self.reader.list(std::iter::once((topic, c_int::MAX, 0)));
         // SAFETY: a live client and a live list, which the call fills in.
         let code = unsafe { sys::rd_kafka_committed(self.reader.as_ptr(), list.as_ptr(), millis(REACH)) };
@@ -358,12 +365,13 @@ impl Admin for ClusterAdmin {
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let doing = format!("read the log's range of {partition}");
-        // Not through the reader: a client that reads committed is told the last stable offset as the end.
+        // Not through the reader: a client that reads committed is told the last stable offset as
+        // the end.
         let ask = || self.admin.inner().fetch_watermarks(&partition.topic, partition.partition, REQUEST);
         let mut range = ask();
         if range.as_ref().is_err_and(is_unknown_partition) {
-            // The client answers so from what it remembers, also when the partition is new or its leader was on a broker that went away. To
-            // describe the topic makes it learn anew.
+            // The client answers so from what it remembers, also when the partition is new or its
+            // leader was on a broker that went away. To describe the topic makes it learn anew.
             if let [Some(_)] = self.identities(&[&partition.topic])?[..] {
                 range = ask();
                 if let Some(error) = range.as_ref().err().filter(|error| is_unknown_partition(error)) {
@@ -378,7 +386,8 @@ impl Admin for ClusterAdmin {
     }
 }
 
-/// Whether a server says that it does not know a request, or librdkafka knows that from the versions that the server has named.
+/// Whether a server says that it does not know a request, or librdkafka knows that from the
+/// versions that the server has named.
 fn is_unsupported(code: i32) -> bool {
     let codes = [
         sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE,
@@ -416,7 +425,8 @@ mod tests {
 
     #[test]
     fn a_server_that_knows_no_administration_of_records_and_settings_ends_nothing() {
-        // librdkafka's mock cluster names neither request among those that it knows, as an old broker or a proxy does.
+        // librdkafka's mock cluster names neither request among those that it knows, as an old
+        // broker or a proxy does.
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 1, 1).unwrap();
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");

@@ -1,5 +1,6 @@
-//! Questions of librdkafka's admin interface that the crate has no call for: the committed offsets of a whole group, its members in whatever
-//! state it is, and the identity of topics. Each is one request whose answer comes as an event of a queue of its own.
+//! Questions of librdkafka's admin interface that the crate has no call for: the committed offsets
+//! of a whole group, its members in whatever state it is, and the identity of topics. Each is one
+//! request whose answer comes as an event of a queue of its own.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::NonNull;
@@ -18,8 +19,8 @@ use streams::ports::rights::{self, Right};
 use streams::ports::{Committed, TopicId, TopicIdentity};
 use streams::record::TopicPartition;
 
-/// How long a request may take. librdkafka answers it with an error at that time, so that the wait for the event ends; of a coordinator
-/// see [`coordinator`](super::coordinator).
+/// How long a request may take. librdkafka answers it with an error at that time, so that the wait
+/// for the event ends; of a coordinator see [`coordinator`](super::coordinator).
 const REQUEST: Duration = Duration::from_secs(30);
 /// How much longer the event is waited for.
 const GRACE: Duration = Duration::from_secs(5);
@@ -29,8 +30,8 @@ struct Options(*mut sys::rd_kafka_AdminOptions_t);
 impl Options {
     fn new(client: *mut sys::rd_kafka_t, operation: Operation, limit: Duration) -> Options {
         let mut text = [0 as c_char; 256];
-        // SAFETY: a live client; the options are ours to destroy; the text is as long as it is said to be. A limit that is refused leaves
-        // librdkafka's default of a minute.
+        // SAFETY: a live client; the options are ours to destroy; the text is as long as it is said
+        // to be. A limit that is refused leaves librdkafka's default of a minute.
         unsafe {
             let options = sys::rd_kafka_AdminOptions_new(client, operation);
             let limit = c_int::try_from(limit.as_millis()).unwrap_or(c_int::MAX);
@@ -77,7 +78,8 @@ fn request_from_coordinator(
     request(client, Options::new(client, operation, REQUEST_LIMIT), PATIENCE, doing, send)
 }
 
-/// Makes a request and waits so long for its answer; `send` gets the options and the queue. `None`: none came.
+/// Makes a request and waits so long for its answer; `send` gets the options and the queue. `None`:
+/// none came.
 fn request(
     client: *mut sys::rd_kafka_t,
     options: Options,
@@ -143,16 +145,19 @@ pub(super) const LIST_COMMITTED: &str = "list the committed offsets of the group
 /// Name of [`member_ids`] in messages.
 pub(super) const LIST_MEMBERS: &str = "list the members of the group";
 
-/// All committed offsets of a group: an empty list where there is no such group, `None` where no answer came.
+/// All committed offsets of a group: an empty list where there is no such group, `None` where no
+/// answer came.
 pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(TopicPartition, Committed)>>> {
-    let (client, doing) = (client.as_ptr(), LIST_COMMITTED);
+    let client = client.as_ptr();
+    let doing = LIST_COMMITTED;
     let id = name(group)?;
     let answer = request_from_coordinator(
         client,
         Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
         doing,
         |options, queue| {
-            // SAFETY: live client, options and queue; no partitions stand for all; the request is copied by the call and ours to destroy.
+            // SAFETY: live client, options and queue; no partitions stand for all; the request is
+            // copied by the call and ours to destroy.
             unsafe {
                 let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(id.as_ptr(), std::ptr::null());
                 sys::rd_kafka_ListConsumerGroupOffsets(client, &mut request, 1, options, queue);
@@ -189,9 +194,11 @@ pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(
     Ok(Some(found))
 }
 
-/// The client ids of a group's members: an empty list where there is no such group, `None` where no answer came.
+/// The client ids of a group's members: an empty list where there is no such group, `None` where no
+/// answer came.
 pub(super) fn member_ids(client: &Native, group: &str) -> Result<Option<Vec<String>>> {
-    let (client, doing) = (client.as_ptr(), LIST_MEMBERS);
+    let client = client.as_ptr();
+    let doing = LIST_MEMBERS;
     let id = name(group)?;
     let answer = request_from_coordinator(
         client,
@@ -226,14 +233,16 @@ pub(super) fn member_ids(client: &Native, group: &str) -> Result<Option<Vec<Stri
     Ok(Some(found))
 }
 
-/// How many partitions each topic has, and its id; `None` where it does not exist. No topic is made by asking for it.
+/// How many partitions each topic has, and its id; `None` where it does not exist. No topic is made
+/// by asking for it.
 pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
     let doing = "describe topics";
     let names = topics.iter().map(|topic| name(topic)).collect::<Result<Vec<CString>>>()?;
     let described = Options::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, REQUEST);
     let answer = request(client, described, REQUEST + GRACE, doing, |options, queue| {
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-        // SAFETY: live client, options and queue; the names are copied into the collection, which the call copies and we destroy.
+        // SAFETY: live client, options and queue; the names are copied into the collection, which
+        // the call copies and we destroy.
         unsafe {
             let request = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
             sys::rd_kafka_DescribeTopics(client, request, options, queue);
@@ -261,7 +270,8 @@ pub(super) fn identities(client: *mut sys::rd_kafka_t, topics: &[&str]) -> Resul
             let mut partitions = 0;
             sys::rd_kafka_TopicDescription_partitions(one, &mut partitions);
             if partitions == 0 {
-                // It is just being made: nobody can read it yet, and it has not grown from nothing later.
+                // It is just being made: nobody can read it yet, and it has not grown from nothing
+                // later.
                 continue;
             }
             let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(one));

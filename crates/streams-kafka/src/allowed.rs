@@ -1,5 +1,6 @@
-//! Asks the brokers for the rights of this principal: the authorised operations that come with the description of topics, groups and the cluster
-//! (KIP-430), which need no right to see ACLs. What cannot be asked is tried: to make a topic, without making it, and to use a transactional id.
+//! Asks the brokers for the rights of this principal: the authorised operations that come with the
+//! description of topics, groups and the cluster (KIP-430), which need no right to see ACLs. What
+//! cannot be asked is tried: to make a topic, without making it, and to use a transactional id.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
@@ -57,7 +58,8 @@ impl ClusterAdmin {
         Ok(topics.iter().map(|topic| found.get(*topic).cloned().unwrap_or(Allowed::Untold)).collect())
     }
 
-    /// The operations allowed on each consumer group, in the order of `groups`; a group need not be there.
+    /// The operations allowed on each consumer group, in the order of `groups`; a group need not be
+    /// there.
     ///
     /// # Errors
     /// As for [`ClusterAdmin::allowed_on_topics`].
@@ -88,7 +90,8 @@ impl ClusterAdmin {
         Ok(!answers.into_iter().any(|answer| answer.is_err_and(|code| refused(code as i32).is_some())))
     }
 
-    /// Whether each topic could be made: the broker checks the request and makes nothing. Only a missing right counts as "no".
+    /// Whether each topic could be made: the broker checks the request and makes nothing. Only a
+    /// missing right counts as "no".
     ///
     /// # Errors
     /// As for [`ClusterAdmin::allowed_on_topics`].
@@ -123,13 +126,15 @@ fn no_answer(question: &Question<'_>) -> Error {
     Error::Retry(format!("{}: no answer within {} s [HS2002]", question.doing(), question.limits().1.as_secs()))
 }
 
-/// Asks one question through any client; of groups through a [`GroupClient`](super::coordinator::GroupClient) alone. `None`: no answer came.
+/// Asks one question through any client; of groups through a
+/// [`GroupClient`](super::coordinator::GroupClient) alone. `None`: no answer came.
 fn describe(client: &Native, question: &Question<'_>) -> Result<Option<BTreeMap<String, Allowed>>> {
     let doing = question.doing();
     let client = client.as_ptr();
     let (limit, patience) = question.limits();
     let no_memory = || Error::Fatal(format!("{doing}: out of memory [HS0094]"));
-    // SAFETY: a live client; queue and options are ours, used while they live, and destroyed once by their owners below.
+    // SAFETY: a live client; queue and options are ours, used while they live, and destroyed once
+    // by their owners below.
     let (queue, options) = unsafe {
         let queue = NonNull::new(sys::rd_kafka_queue_new(client)).map(AdminQueue).ok_or_else(no_memory)?;
         let made = sys::rd_kafka_AdminOptions_new(client, question.operation());
@@ -153,7 +158,8 @@ fn describe(client: &Native, question: &Question<'_>) -> Result<Option<BTreeMap<
     question.read(&event).map(Some).map_err(|failure| failure.remedy(Call::Admin, &doing))
 }
 
-/// A refusal of which only the kind of resource is known, with those of its rights left that the brokers indeed deny; as it was where they do not say.
+/// A refusal of which only the kind of resource is known, with those of its rights left that the
+/// brokers indeed deny; as it was where they do not say.
 pub(super) fn narrowed(client: &Native, mut failure: Failure) -> Failure {
     if refused(failure.code) != Some(Resource::Topic) {
         return failure;
@@ -178,8 +184,8 @@ pub(super) fn narrowed(client: &Native, mut failure: Failure) -> Failure {
     failure
 }
 
-/// Whether a principal may use a transactional id: a producer of that id is started and ended. It fences another producer of the same id, so the id
-/// must be one that nobody uses.
+/// Whether a principal may use a transactional id: a producer of that id is started and ended. It
+/// fences another producer of the same id, so the id must be one that nobody uses.
 ///
 /// # Errors
 /// [`Error::Retry`] when the transaction coordinator does not answer.
@@ -234,11 +240,13 @@ impl Question<'_> {
     }
 
     fn send(&self, client: *mut sys::rd_kafka_t, options: &DescribeOptions, queue: &AdminQueue) -> Result<()> {
-        let (options, queue) = (options.0.as_ptr(), queue.0.as_ptr());
+        let options = options.0.as_ptr();
+        let queue = queue.0.as_ptr();
         match self {
             Question::Topics(names) => {
                 let mut names = Names::new(names)?;
-                // SAFETY: live arguments, which the call copies; the collection is ours and destroyed once.
+                // SAFETY: live arguments, which the call copies; the collection is ours and
+                // destroyed once.
                 unsafe {
                     let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
                     sys::rd_kafka_DescribeTopics(client, topics, options, queue);
@@ -257,8 +265,11 @@ impl Question<'_> {
     }
 
     fn read(&self, event: &Event) -> std::result::Result<BTreeMap<String, Allowed>, Failure> {
-        let (event, mut count, mut all) = (event.0.as_ptr(), 0, BTreeMap::new());
-        // SAFETY: a live event of the kind that was asked for (else its result is null, which is looked at); what is read belongs to it.
+        let event = event.0.as_ptr();
+        let mut count = 0;
+        let mut all = BTreeMap::new();
+        // SAFETY: a live event of the kind that was asked for (else its result is null, which is
+        // looked at); what is read belongs to it.
         unsafe {
             match self {
                 Question::Topics(_) => {
@@ -328,7 +339,8 @@ unsafe fn allowed(
     if told.is_null() {
         return Ok(Allowed::Untold);
     }
-    // SAFETY: the caller's promise. Read as the numbers that they are, since a newer library may know more operations.
+    // SAFETY: the caller's promise. Read as the numbers that they are, since a newer library may
+    // know more operations.
     let numbers = unsafe { std::slice::from_raw_parts(told.cast::<u32>(), count) };
     Ok(Allowed::Operations(numbers.iter().filter_map(|number| operation(*number)).collect()))
 }

@@ -1,4 +1,5 @@
-//! Why the certificate of a broker is refused: OpenSSL says it to librdkafka, which keeps it to itself unless it is asked in its own check of certificates.
+//! Why the certificate of a broker is refused: OpenSSL says it to librdkafka, which keeps it to
+//! itself unless it is asked in its own check of certificates.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 
@@ -29,7 +30,8 @@ pub(super) unsafe extern "C" fn on_certificate(
     text_size: usize,
     _: *mut c_void,
 ) -> c_int {
-    // SAFETY: librdkafka passes a number to read and a buffer of the size told; OpenSSL's texts are constants.
+    // SAFETY: librdkafka passes a number to read and a buffer of the size told; OpenSSL's texts are
+    // constants.
     unsafe {
         if *error == 0 {
             return 1;

@@ -1,5 +1,6 @@
-//! Why OpenSSL refuses a broker's certificate, and what mends it: the numbers of `X509_V_ERR_…` (openssl/x509_vfy.h) in plain words, each with
-//! the side that has to do something and the setting. The words travel through librdkafka, which has room for a text and nothing else.
+//! Why OpenSSL refuses a broker's certificate, and what mends it: the numbers of `X509_V_ERR_…`
+//! (openssl/x509_vfy.h) in plain words, each with the side that has to do something and the
+//! setting. The words travel through librdkafka, which has room for a text and nothing else.
 
 /// A reason and its remedy.
 struct Reason {
@@ -97,8 +98,8 @@ const OF_AUTHORITY: &[Reason] = &[
     ),
 ];
 
-/// Why a certificate is refused, by OpenSSL's number and how far above the broker's own certificate it stands; in `words` of OpenSSL where
-/// they say all there is.
+/// Why a certificate is refused, by OpenSSL's number and how far above the broker's own certificate
+/// it stands; in `words` of OpenSSL where they say all there is.
 pub(super) fn certificate_reason(number: i32, depth: i32, words: &str) -> String {
     let (first, second) = if depth > 0 { (OF_AUTHORITY, OF_BROKER) } else { (OF_BROKER, OF_AUTHORITY) };
     let known = first.iter().chain(second).find(|reason| reason.numbers.contains(&number));
@@ -172,7 +173,8 @@ mod tests {
         make(dir, "of-small", "small-root", &format!("-days 9 {leaf}"));
         make(dir, "narrow", "", "-days 9 -addext nameConstraints=permitted;DNS:example.org");
         make(dir, "outside", "narrow", &format!("-days 9 {leaf}"));
-        // An authority of the same name with another key: what was signed says whose key it was, or does not.
+        // An authority of the same name with another key: what was signed says whose key it was, or
+        // does not.
         make(dir, "bare", "root", &format!("-days 9 {leaf} -addext authorityKeyIdentifier=none"));
         std::fs::create_dir(dir.join("twin")).unwrap();
         make(&dir.join("twin"), "root", "", "-days 9");
@@ -181,7 +183,8 @@ mod tests {
             ["mid", "below"].map(|name| std::fs::read_to_string(dir.join(format!("{name}.pem"))).unwrap()).concat(),
         )
         .unwrap();
-        let (past, future) = (1_262_304_000, 4_102_444_800_u64);
+        let past = 1_262_304_000;
+        let future = 4_102_444_800_u64;
         for (arguments, parts) in [
             ("-CAfile stranger.pem good.pem", &["authority that signed it is not known here", "`ca_file`"][..]),
             ("-CAfile root.pem of-mid.pem", &["is not known here", "the broker must send that one's certificate"]),

@@ -1,8 +1,10 @@
-//! librdkafka's log lines, on their way into ours: at the level of what has to be done about them, and each once a minute.
+//! librdkafka's log lines, on their way into ours: at the level of what has to be done about them,
+//! and each once a minute.
 //!
-//! librdkafka logs what it sees, each client and each of its connections for itself: a broker that is away is an error of every connection, once a second or so, and
-//! a rebalance that aborts a transaction is one too. The engine says what such a thing means for the instance, and warns where somebody has to act. So
-//! those lines are information here.
+//! librdkafka logs what it sees, each client and each of its connections for itself: a broker that
+//! is away is an error of every connection, once a second or so, and a rebalance that aborts a
+//! transaction is one too. The engine says what such a thing means for the instance, and warns
+//! where somebody has to act. So those lines are information here.
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -16,9 +18,11 @@ const FOLD: Duration = Duration::from_secs(60);
 /// Lines of so many kinds are folded; those of further kinds are logged as they come.
 const KINDS: usize = 1000;
 
-/// Lines about what the engine remedies by itself, or reports in its own words: a connection that failed or ended, brokers that are all away, a request without an
-/// answer, a session that ended, a producer id that is not to be had yet, a transaction that failed or one of its requests, a client that failed for good. And
-/// offsets that a mirror could not commit: they are for display, and the next commit brings them. And a token that is not to be had.
+/// Lines about what the engine remedies by itself, or reports in its own words: a connection that
+/// failed or ended, brokers that are all away, a request without an answer, a session that ended, a
+/// producer id that is not to be had yet, a transaction that failed or one of its requests, a
+/// client that failed for good. And offsets that a mirror could not commit: they are for display,
+/// and the next commit brings them. And a token that is not to be had.
 const TOLD_BY_THE_ENGINE: [&str; 13] = [
     "FAIL",
     "ERROR",
@@ -74,7 +78,8 @@ pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
     }
 }
 
-/// Logs how often lines came that were not logged since they came a moment before. To be called now and then.
+/// Logs how often lines came that were not logged since they came a moment before. To be called now
+/// and then.
 pub fn log_repeated_lines() {
     let due = due(&mut LOGGED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
     for logged in due {
@@ -89,7 +94,8 @@ pub fn log_repeated_lines() {
 
 fn level_of(level: c_int, facility: &str) -> Level {
     match level {
-        // The user's settings go to every client, also those that one kind of client has no use for.
+        // The user's settings go to every client, also those that one kind of client has no use
+        // for.
         _ if facility == "CONFWARN" || TOLD_BY_THE_CONNECTION.contains(&facility) => Level::Debug,
         0..=6 if TOLD_BY_THE_ENGINE.contains(&facility) => Level::Info,
         0..=3 => Level::Error,
@@ -110,7 +116,8 @@ fn is_new(logged: &mut BTreeMap<String, LoggedLine>, level: Level, facility: &st
         }
         None => {
             if logged.len() < KINDS {
-                let (facility, text) = (facility.to_owned(), text.to_owned());
+                let facility = facility.to_owned();
+                let text = text.to_owned();
                 logged.insert(kind, LoggedLine { at: Instant::now(), level, facility, text, more: 0 });
             }
             true
@@ -118,7 +125,8 @@ fn is_new(logged: &mut BTreeMap<String, LoggedLine>, level: Level, facility: &st
     }
 }
 
-/// Takes out the lines that were last logged more than a minute ago, and keeps those that came again since: their next minute begins. Gives these.
+/// Takes out the lines that were last logged more than a minute ago, and keeps those that came
+/// again since: their next minute begins. Gives these.
 fn due(logged: &mut BTreeMap<String, LoggedLine>, now: Instant) -> Vec<LoggedLine> {
     let kinds: Vec<String> = logged
         .iter()
@@ -129,7 +137,9 @@ fn due(logged: &mut BTreeMap<String, LoggedLine>, now: Instant) -> Vec<LoggedLin
     for kind in kinds {
         let Some(line) = logged.remove(&kind) else { continue };
         if line.more > 0 {
-            let (level, facility, text) = (line.level, line.facility.clone(), line.text.clone());
+            let level = line.level;
+            let facility = line.facility.clone();
+            let text = line.text.clone();
             logged.insert(kind, LoggedLine { at: now, level, facility, text, more: 0 });
             due.push(line);
         }
@@ -137,7 +147,8 @@ fn due(logged: &mut BTreeMap<String, LoggedLine>, now: Instant) -> Vec<LoggedLin
     due
 }
 
-/// The common part of two lines with the same meaning: without the thread and the connection that say it, without figures.
+/// The common part of two lines with the same meaning: without the thread and the connection that
+/// say it, without figures.
 fn kind_of(text: &str) -> String {
     let text = if text.starts_with("[thrd:") { text.split_once("]: ").map_or(text, |(_, rest)| rest) } else { text };
     // `host:port/bootstrap: what happened (after 3ms in state UP, 4 identical error(s) suppressed)`

@@ -1,14 +1,17 @@
-//! Why a connection to a broker is refused: librdkafka's log lines, turned into one sentence that says which side refused what and which setting to look at.
+//! Why a connection to a broker is refused: librdkafka's log lines, turned into one sentence that
+//! says which side refused what and which setting to look at.
 //!
-//! Pure: lines come in, sentences come out. The texts are those of librdkafka 2.12.1 and OpenSSL 3; the tests hold what they were seen to say, and
-//! `tests/secure/refusals.rs` meets them on real brokers.
+//! Pure: lines come in, sentences come out. The texts are those of librdkafka 2.12.1 and OpenSSL 3;
+//! the tests hold what they were seen to say, and `tests/secure/refusals.rs` meets them on real
+//! brokers.
 
 use super::certificate_reason::remedy_of;
 
 /// A refused connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Whether one side has said no. Otherwise the connection was only cut off, which a wrong protocol does at each try and a broker that stops does once.
+    /// Whether one side has said no. Otherwise the connection was only cut off, which a wrong
+    /// protocol does at each try and a broker that stops does once.
     pub is_certain: bool,
     /// The event, the side that caused it, and the remedy.
     pub message: String,
@@ -29,7 +32,8 @@ impl Refusal {
 pub(super) struct Diagnosis {
     /// The last broker certificate that this client refused, in librdkafka's words.
     certificate: Option<String>,
-    /// Whether the client certificate was kept back, since its authority is none of those that the broker asked for.
+    /// Whether the client certificate was kept back, since its authority is none of those that the
+    /// broker asked for.
     is_certificate_kept_back: bool,
     /// The last refusal; `None` when the last failure was of another kind.
     last: Option<Refusal>,
@@ -65,7 +69,8 @@ impl Diagnosis {
 
     /// The refusal that a failure's text means; `None` when it is no refusal.
     pub fn explain(&self, text: &str) -> Option<Refusal> {
-        let (broker, said) = (broker_of(text), said_of(text));
+        let broker = broker_of(text);
+        let said = said_of(text);
         None.or_else(|| self.of_certificate(broker, said))
             .or_else(|| self.of_alert(broker, said))
             .or_else(|| of_login(broker, said))
@@ -88,7 +93,8 @@ impl Diagnosis {
         Refusal::certain("HS2050", message)
     }
 
-    /// The broker ends the handshake, with an alert of RFC 8446 section 6 that says why. A Java broker sends 42 when no client certificate comes.
+    /// The broker ends the handshake, with an alert of RFC 8446 section 6 that says why. A Java
+    /// broker sends 42 when no client certificate comes.
     fn of_alert(&self, broker: &str, said: &str) -> Option<Refusal> {
         let number: u32 =
             said.split_once("SSL alert number ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
@@ -170,7 +176,8 @@ fn of_token(text: &str) -> Option<Refusal> {
     None
 }
 
-/// One side speaks TLS or SASL and the other does not: nobody says no, the connection is cut off. Where it stood tells what the broker waited for.
+/// One side speaks TLS or SASL and the other does not: nobody says no, the connection is cut off.
+/// Where it stood tells what the broker waited for.
 fn of_protocol(broker: &str, text: &str) -> Option<Refusal> {
     let setting = "`security` of [kafka] (security.protocol)";
     let no_tls = format!(
@@ -206,13 +213,15 @@ fn of_protocol(broker: &str, text: &str) -> Option<Refusal> {
 /// A connection that ends so many milliseconds after it was ready has ended at the first request.
 const SOON: u64 = 2000;
 
-/// For how long (ms) a connection was in which state when it failed: librdkafka adds `(after 3ms in state UP)`.
+/// For how long (ms) a connection was in which state when it failed: librdkafka adds `(after 3ms in
+/// state UP)`.
 fn state_of(text: &str) -> Option<(u64, &str)> {
     let (millis, state) = text.rsplit_once(" (after ")?.1.split_once("ms in state ")?;
     Some((millis.parse().ok()?, state.split([',', ')']).next()?))
 }
 
-/// `host:port` of `[thrd:…]: ssl://host:port/1: what happened`; a coordinator's line has its name before.
+/// `host:port` of `[thrd:…]: ssl://host:port/1: what happened`; a coordinator's line has its name
+/// before.
 fn broker_of(text: &str) -> &str {
     let line = text.split_once("]: ").map_or(text, |(_, rest)| rest);
     let is_address = |word: &&str| {
@@ -241,7 +250,8 @@ fn said_of(text: &str) -> &str {
     said.rsplit_once(" (after ").map_or(said, |(said, _)| said)
 }
 
-/// Why a client could not be made, where a file of keys or certificates is the cause; `None` for other causes.
+/// Why a client could not be made, where a file of keys or certificates is the cause; `None` for
+/// other causes.
 pub(super) fn of_files(text: &str) -> Option<String> {
     let (setting, why) = text.split_once(" failed: ").filter(|(setting, _)| setting.starts_with("ssl."))?;
     let key = match setting {

@@ -73,7 +73,8 @@ pub struct GroupFetching {
     pub(super) queue: Arc<Queue>,
     pub(super) partitions: Partitions,
     failed: Option<Error>,
-    /// Mean size of the records seen lately, so that a poll does not take far more than it was asked to.
+    /// Mean size of the records seen lately, so that a poll does not take far more than it was
+    /// asked to.
     record_bytes: usize,
 }
 
@@ -111,8 +112,9 @@ impl Membership for GroupMembership {
     fn refresh(&mut self) -> Result<()> {
         let mut found = std::ptr::null();
         let limit = REFRESH_LIMIT.as_millis() as i32;
-        // SAFETY: a live client; what is found is ours to free, once. librdkafka looks at the subscription only when all topics were asked for
-        // (rd_kafka_metadata), since an answer for some of them would make the others seem to be gone.
+        // SAFETY: a live client; what is found is ours to free, once. librdkafka looks at the
+        // subscription only when all topics were asked for (rd_kafka_metadata), since an answer for
+        // some of them would make the others seem to be gone.
         let code = unsafe {
             let client = self.shared.client.as_ptr();
             let code = sys::rd_kafka_metadata(client, 1, std::ptr::null_mut(), &mut found, limit);
@@ -158,8 +160,8 @@ impl Membership for GroupMembership {
 
     fn unsubscribe(&mut self) -> Result<()> {
         let client = &self.shared.client;
-        // SAFETY: a live client and its own queue. Closing leaves the group once the last revoke, which comes as an event
-        // of a poll, is answered; nothing here blocks.
+        // SAFETY: a live client and its own queue. Closing leaves the group once the last revoke,
+        // which comes as an event of a poll, is answered; nothing here blocks.
         let error = unsafe { sys::rd_kafka_consumer_close_queue(client.as_ptr(), self.queue.as_ptr()) };
         if let Some(failure) = Failure::from_error(error) {
             tracing::warn!(
@@ -230,18 +232,21 @@ impl GroupFetching {
     fn pause_in_client(&self, call: PauseCall, partitions: &[TopicPartition], doing: &str) -> Result<()> {
         let list =
             self.shared.client.list(partitions.iter().map(|partition| (&*partition.topic, partition.partition, 0)));
-        // SAFETY: a live client and a live list; each partition's own outcome is read by the caller where it matters.
+        // SAFETY: a live client and a live list; each partition's own outcome is read by the caller
+        // where it matters.
         let code = unsafe { call(self.shared.client.as_ptr(), list.as_ptr()) };
         Failure::of(code).map_or(Ok(()), |failure| Err(failure.remedy(Call::Consumer, doing)))
     }
 
-    /// Moves partitions of the assignment. One that is about to be started refuses for a moment and is asked again.
+    /// Moves partitions of the assignment. One that is about to be started refuses for a moment and
+    /// is asked again.
     fn seek_in_client(&mut self, starts: &[PartitionStart]) -> Result<()> {
         let deadline = Instant::now() + SEEK_PATIENCE;
         let mut left = starts.to_vec();
         loop {
             let list = self.list(&left);
-            // SAFETY: a live client and a live list, into which each partition's outcome is written.
+            // SAFETY: a live client and a live list, into which each partition's outcome is
+            // written.
             let error = unsafe {
                 sys::rd_kafka_seek_partitions(
                     self.shared.client.as_ptr(),
@@ -280,15 +285,16 @@ impl Fetching for GroupFetching {
             *unanswered = None;
         }
         drop(unanswered);
-        // A later part of an assignment that is lost by now: its event is on the way. Assigning would make librdkafka forget
-        // the loss, and the event would ask for a commit.
+        // A later part of an assignment that is lost by now: its event is on the way. Assigning
+        // would make librdkafka forget the loss, and the event would ask for a commit.
         if !answers && (starts.is_empty() || self.shared.is_lost()) {
             return Ok(());
         }
         let (held, new): (Vec<_>, Vec<_>) =
             starts.iter().cloned().partition(|start| self.partitions.contains(&start.partition));
         if answers || !new.is_empty() {
-            // A pause outlives the assignment: unassigning takes back only librdkafka's own, and the partition stays silent.
+            // A pause outlives the assignment: unassigning takes back only librdkafka's own, and
+            // the partition stays silent.
             let partitions: Vec<_> = new.iter().map(|start| start.partition.clone()).collect();
             self.pause_in_client(sys::rd_kafka_resume_partitions, &partitions, "resume partitions")?;
             self.shared.change(sys::rd_kafka_incremental_assign, &self.list(&new), "assign partitions")?;
@@ -300,8 +306,9 @@ impl Fetching for GroupFetching {
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let unanswered = self.shared.unanswered().take_if(|event| matches!(event, Unanswered::Gone(_)));
         let Some(Unanswered::Gone(mut gone)) = unanswered else {
-            // No event asked for this. To librdkafka an unassign now could be the answer to a revoke that nobody has polled
-            // yet, and the partition would go to another member before it is committed. So it is only held back.
+            // No event asked for this. To librdkafka an unassign now could be the answer to a
+            // revoke that nobody has polled yet, and the partition would go to another member
+            // before it is committed. So it is only held back.
             return self.pause(partitions);
         };
         gone.extend(partitions.iter().filter(|partition| !gone.contains(partition)).cloned().collect::<Vec<_>>());
@@ -336,7 +343,8 @@ impl Fetching for GroupFetching {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let (mut left, mut waited) = (max_records, false);
+        let mut left = max_records;
+        let mut waited = false;
         loop {
             let room = max_bytes.saturating_sub(batch.byte_len()) / self.record_bytes.max(1);
             self.queue.drain(left.min(room).max(1), &mut self.buffer);
@@ -364,8 +372,8 @@ impl Fetching for GroupFetching {
 }
 
 impl GroupFetching {
-    /// Lets held partitions go on at known offsets. The seek comes last, since resuming alone goes on where librdkafka
-    /// believes that reading stopped (librdkafka#2190, #5591).
+    /// Lets held partitions go on at known offsets. The seek comes last, since resuming alone goes
+    /// on where librdkafka believes that reading stopped (librdkafka#2190, #5591).
     fn restart(&mut self, starts: &[PartitionStart]) -> Result<()> {
         let partitions: Vec<_> = starts.iter().map(|start| start.partition.clone()).collect();
         self.pause_in_client(sys::rd_kafka_resume_partitions, &partitions, "resume partitions")?;
@@ -402,7 +410,8 @@ impl GroupFetching {
 /// One past the last offset of a partition's log, as the last fetch reported it.
 pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<i64> {
     let name = CString::new(&*partition.topic).ok()?;
-    let (mut start, mut end) = (-1, -1);
+    let mut start = -1;
+    let mut end = -1;
     // SAFETY: a live client, an ended string, two places to write to; nothing is asked of a broker.
     let code = unsafe {
         sys::rd_kafka_get_watermark_offsets(client.as_ptr(), name.as_ptr(), partition.partition, &mut start, &mut end)

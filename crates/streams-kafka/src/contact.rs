@@ -1,4 +1,5 @@
-//! The first contact: at the start a broker that is away is waited for, and a refused connection ends the command at once with what to do about it.
+//! The first contact: at the start a broker that is away is waited for, and a refused connection
+//! ends the command at once with what to do about it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,12 +11,14 @@ use streams::error::{Error, Result};
 
 /// A line is logged each time that no broker answered for this long.
 const WAITING: Duration = Duration::from_secs(5);
-/// The first question waits so long for its answer, each further one a second longer, up to [`WAITING`].
+/// The first question waits so long for its answer, each further one a second longer, up to
+/// [`WAITING`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// No question waits for less.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
-/// A connection that is cut off each time for so long is cut off on purpose: a broker that just stops does it once. So long the other
-/// brokers of a list have time to answer, too, when one of them refuses the connection.
+/// A connection that is cut off each time for so long is cut off on purpose: a broker that just
+/// stops does it once. So long the other brokers of a list have time to answer, too, when one of
+/// them refuses the connection.
 const CUT_OFF: Duration = Duration::from_secs(5);
 
 static IS_MADE: AtomicBool = AtomicBool::new(false);
@@ -28,13 +31,17 @@ pub(super) fn is_made() -> bool {
 /// Waits until a broker answers; logs a line every 5 s or so that none does.
 ///
 /// # Errors
-/// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the connection to the only broker that is named; of
-/// several brokers the others have 5 s more to answer.
+/// [`Error::Fatal`] when none answered within `patience`, and at once when one side refuses the
+/// connection to the only broker that is named; of several brokers the others have 5 s more to
+/// answer.
 pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<()> {
     let probe = Native::new(ClientKind::Probe, &settings.probe())?;
     let servers = &settings.bootstrap_servers;
     let is_one_broker = !servers.contains(',');
-    let (started, mut wait, mut told, mut refused_since) = (Instant::now(), FIRST_WAIT, Instant::now(), None);
+    let started = Instant::now();
+    let mut wait = FIRST_WAIT;
+    let mut told = Instant::now();
+    let mut refused_since = None;
     loop {
         let left = patience.saturating_sub(started.elapsed());
         // No longer than until the next line is due.
@@ -65,7 +72,8 @@ pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<
         // A refusal is not waited for: it is told at the end, which is near.
         if told.elapsed() >= WAITING && refused_since.is_none() {
             told = Instant::now();
-            let (waited, patience) = (started.elapsed().as_secs(), patience.as_secs());
+            let waited = started.elapsed().as_secs();
+            let patience = patience.as_secs();
             tracing::warn!(
                 code = "HS2001",
                 "no Kafka broker at {servers} has answered for {waited} s ({why}); giving up after {patience} s"

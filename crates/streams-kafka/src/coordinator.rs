@@ -1,13 +1,18 @@
-//! Questions that a group's coordinator answers, through a client of their own, which is given up when no answer comes.
+//! Questions that a group's coordinator answers, through a client of their own, which is given up
+//! when no answer comes.
 //!
-//! librdkafka 2.12.1 has two faults in them (`rd_kafka_coord_req` and `rd_kafka_admin_coord_request`), and a client that is given up has neither:
+//! librdkafka 2.12.1 has two faults in them (`rd_kafka_coord_req` and
+//! `rd_kafka_admin_coord_request`), and a client that is given up has neither:
 //!
-//! - A client remembers the coordinator, and asks for another one only when a connection comes up or goes down. When the remembered broker dies and
-//!   leaves the metadata, nothing of that happens any more: although the cluster has another coordinator within seconds, this client's questions wait
-//!   until that broker is back.
-//! - A request whose time is over is not taken back. When the coordinator is there again, librdkafka sends what it has freed, and ends the process
-//!   (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0 failed`, confluentinc/librdkafka issue 4605). So its time must not be over while the
-//!   client lives: it is [`REQUEST_LIMIT`], and the client is given up long before.
+//! - A client remembers the coordinator, and asks for another one only when a connection comes up
+//!   or goes down. When the remembered broker dies and leaves the metadata, nothing of that happens
+//!   any more: although the cluster has another coordinator within seconds, this client's questions
+//!   wait until that broker is back.
+//! - A request whose time is over is not taken back. When the coordinator is there again,
+//!   librdkafka sends what it has freed, and ends the process
+//!   (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0 failed`,
+//!   confluentinc/librdkafka issue 4605). So its time must not be over while the client lives: it
+//!   is [`REQUEST_LIMIT`], and the client is given up long before.
 
 use std::ffi::c_int;
 use std::sync::{Mutex, PoisonError};
@@ -39,13 +44,16 @@ impl GroupClient {
         GroupClient { settings: settings.clone(), client: Mutex::new(None) }
     }
 
-    /// Sends one request, which returns `None` when no answer came within [`PATIENCE`]; then a new client sends it again.
+    /// Sends one request, which returns `None` when no answer came within [`PATIENCE`]; then a new
+    /// client sends it again.
     ///
     /// # Errors
-    /// [`Error::Retry`] while no broker answers at all, and when no client got an answer in time; those of the question.
+    /// [`Error::Retry`] while no broker answers at all, and when no client got an answer in time;
+    /// those of the question.
     pub fn request<T>(&self, doing: &str, mut question: impl FnMut(&Native) -> Result<Option<T>>) -> Result<T> {
         let started = Instant::now();
-        // One question at a time. A panic while it is held leaves no client, or one in working order.
+        // One question at a time. A panic while it is held leaves no client, or one in working
+        // order.
         let mut held = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let client = match held.take() {
@@ -75,7 +83,8 @@ impl GroupClient {
 
 /// Waits until a broker answers this client.
 fn reach(client: &Native) -> std::result::Result<(), Failure> {
-    let (limit, mut found) = (c_int::try_from(PATIENCE.as_millis()).unwrap_or(c_int::MAX), std::ptr::null());
+    let limit = c_int::try_from(PATIENCE.as_millis()).unwrap_or(c_int::MAX);
+    let mut found = std::ptr::null();
     // SAFETY: a live client; what is found is ours to free, once.
     unsafe {
         let no_topics = 0;

@@ -9,8 +9,8 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use streams::error::{Error, with_code};
 use streams::ports::rights::{Operation, Resource, Right};
 
-/// An error as librdkafka reports it. The code is the bare number: a broker newer than the client may answer one that the
-/// client has no name for.
+/// An error as librdkafka reports it. The code is the bare number: a broker newer than the client
+/// may answer one that the client has no name for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub code: i32,
@@ -49,7 +49,8 @@ const PRODUCER_LOST: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
 ];
 
-/// Codes that say: another producer with this transactional id has started, or the broker has ended a transaction that took too long.
+/// Codes that say: another producer with this transactional id has started, or the broker has ended
+/// a transaction that took too long.
 const FENCED: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__FENCED,
     Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
@@ -58,8 +59,8 @@ const FENCED: &[Code] = &[
 
 /// Codes that say: nothing but a person can help.
 ///
-/// A refused login or certificate is none of them: an instance that runs waits for its mending, as for a broker that is away. At the start
-/// [`contact`](super::contact) ends on it.
+/// A refused login or certificate is none of them: an instance that runs waits for its mending, as
+/// for a broker that is away. At the start [`contact`](super::contact) ends on it.
 const HOPELESS: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
     Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
@@ -83,15 +84,18 @@ const HOPELESS: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE,
 ];
 
-/// Codes of a delivery that concern the one record: sent again it would be refused again. A broker that names the records at fault (KIP-467) refuses the
-/// whole batch all the same; librdkafka gives the others of the batch the code `_INVALID_DIFFERENT_RECORD`, so they only fail with their transaction.
+/// Codes of a delivery that concern the one record: sent again it would be refused again. A broker
+/// that names the records at fault (KIP-467) refuses the whole batch all the same; librdkafka gives
+/// the others of the batch the code `_INVALID_DIFFERENT_RECORD`, so they only fail with their
+/// transaction.
 const RECORD: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
     Code::RD_KAFKA_RESP_ERR_INVALID_RECORD,
     Code::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE,
 ];
 
-/// Codes of a delivery that concern the batch: it is above the topic's `max.message.bytes` or `segment.bytes`. Every record in it gets the code.
+/// Codes of a delivery that concern the batch: it is above the topic's `max.message.bytes` or
+/// `segment.bytes`. Every record in it gets the code.
 const BATCH: &[Code] = &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, Code::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE];
 
 fn is_one_of(code: i32, codes: &[Code]) -> bool {
@@ -102,7 +106,8 @@ impl Failure {
     /// Takes over an error object; `None` when the call went well.
     pub fn from_error(error: *mut sys::rd_kafka_error_t) -> Option<Failure> {
         let error = NonNull::new(error)?;
-        // SAFETY: the object is ours by the contract of the calls that make one; read, then freed once.
+        // SAFETY: the object is ours by the contract of the calls that make one; read, then freed
+        // once.
         unsafe {
             let failure = Failure {
                 code: sys::rd_kafka_error_code(error.as_ptr()) as i32,
@@ -134,7 +139,8 @@ impl Failure {
         })
     }
 
-    /// Says which rights the call takes, so that a refusal can name the one that is missing and the ACL to add.
+    /// Says which rights the call takes, so that a refusal can name the one that is missing and the
+    /// ACL to add.
     pub fn taking(mut self, rights: impl IntoIterator<Item = Right>) -> Failure {
         self.takes.extend(rights);
         self
@@ -194,7 +200,8 @@ impl Failure {
             Call::Transaction if self.fatal || is_one_of(self.code, PRODUCER_LOST) => Error::ProducerLost(text),
             Call::Transaction if self.requires_abort => Error::Aborted(text),
             Call::Transaction if self.retriable => Error::Retry(text),
-            // A call refused in the state that the transaction is in: only a new producer is sure to be in a known one.
+            // A call refused in the state that the transaction is in: only a new producer is sure
+            // to be in a known one.
             Call::Transaction => Error::ProducerLost(text),
             Call::Consumer | Call::Admin => Error::Retry(text),
         }
@@ -209,7 +216,8 @@ impl Failure {
         }
     }
 
-    /// The remedy of a failed delivery. In a transaction any of them aborts it; the record's own errors come back if it is sent again.
+    /// The remedy of a failed delivery. In a transaction any of them aborts it; the record's own
+    /// errors come back if it is sent again.
     pub fn delivery(self, topic: &str) -> Error {
         let text = format!("deliver to {topic}: {}", self.text);
         if is_one_of(self.code, RECORD) {
@@ -217,7 +225,8 @@ impl Failure {
         } else if is_one_of(self.code, BATCH) {
             Error::BatchTooLarge(text)
         } else if is_one_of(self.code, HOPELESS) {
-            // Brokers before Kafka 2.8 want a right on the cluster of an idempotent producer; later ones refuse it the same way where it may write to no topic.
+            // Brokers before Kafka 2.8 want a right on the cluster of an idempotent producer; later
+            // ones refuse it the same way where it may write to no topic.
             let write = Right::topic(Operation::Write, topic);
             let or_older = Right::cluster(Operation::IdempotentWrite);
             Error::Fatal(format!("{text}; {}", self.taking([write, or_older]).advice()))

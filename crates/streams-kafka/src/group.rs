@@ -1,5 +1,6 @@
-//! The group as its coordinator describes it: who is a member, and which partitions each has. The assignment comes as the bytes that the leader of
-//! the classic protocol wrote (`ConsumerProtocolAssignment`), which every version begins alike.
+//! The group as its coordinator describes it: who is a member, and which partitions each has. The
+//! assignment comes as the bytes that the leader of the classic protocol wrote
+//! (`ConsumerProtocolAssignment`), which every version begins alike.
 
 use rdkafka::groups::GroupList;
 

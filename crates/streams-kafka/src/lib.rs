@@ -20,7 +20,8 @@
 //! | `connection_error` | reasons for a refused connection, with their remedies |
 //! | [`plain`] | the producer of `helixstream produce` |
 //!
-//! The assumptions behind exactly-once processing, and the unexpected behaviour of librdkafka, are documented where the code deals with them.
+//! The assumptions behind exactly-once processing, and the unexpected behaviour of librdkafka, are
+//! documented where the code deals with them.
 
 pub mod admin;
 mod admin_request;

@@ -32,15 +32,18 @@ unsafe impl Send for List {}
 impl List {
     /// An empty list.
     pub fn new(capacity: usize) -> List {
-        // SAFETY: a plain allocation, owned by the list and freed once, in drop; librdkafka ends the process when it has no memory.
+        // SAFETY: a plain allocation, owned by the list and freed once, in drop; librdkafka ends
+        // the process when it has no memory.
         List(unsafe { sys::rd_kafka_topic_partition_list_new(capacity.try_into().unwrap_or(0)) })
     }
 
-    /// Adds a partition at an offset, with metadata (empty: none). A topic name with a NUL in it is left out: Kafka has none such.
+    /// Adds a partition at an offset, with metadata (empty: none). A topic name with a NUL in it is
+    /// left out: Kafka has none such.
     pub fn add(&mut self, topic: &str, partition: i32, offset: i64, metadata: &str) {
         let Ok(name) = CString::new(topic) else { return };
-        // SAFETY: the list is live; the name is copied by the call; the new element is ours to fill until the list is freed,
-        // and librdkafka frees `metadata` with the C allocator that it comes from here.
+        // SAFETY: the list is live; the name is copied by the call; the new element is ours to fill
+        // until the list is freed, and librdkafka frees `metadata` with the C allocator that it
+        // comes from here.
         unsafe {
             let element = sys::rd_kafka_topic_partition_list_add(self.0, name.as_ptr(), partition);
             (*element).offset = offset;
@@ -80,8 +83,9 @@ pub(super) unsafe fn read(list: *const sys::rd_kafka_topic_partition_list_t) -> 
     if list.is_null() {
         return Vec::new();
     }
-    // SAFETY: the caller's promise; `elems` holds `cnt` elements whose strings librdkafka ends with NUL. The error is read as
-    // the number that it is, since a broker newer than the client may answer one that the client's enum lacks.
+    // SAFETY: the caller's promise; `elems` holds `cnt` elements whose strings librdkafka ends with
+    // NUL. The error is read as the number that it is, since a broker newer than the client may
+    // answer one that the client's enum lacks.
     unsafe {
         let count = (*list).cnt.max(0) as usize;
         (0..count)

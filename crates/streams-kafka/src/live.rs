@@ -1,7 +1,8 @@
 //! The live clients of this process, so that a password which has changed reaches each of them.
 //!
-//! librdkafka takes another user and password for a live client (`rd_kafka_sasl_set_credentials`) and uses them from the next connection or
-//! authentication on; what is under way goes on. Certificates, keys and authorities it reads only when a client is made (`rd_kafka_ssl_ctx_init`,
+//! librdkafka takes another user and password for a live client (`rd_kafka_sasl_set_credentials`)
+//! and uses them from the next connection or authentication on; what is under way goes on.
+//! Certificates, keys and authorities it reads only when a client is made (`rd_kafka_ssl_ctx_init`,
 //! librdkafka 2.12.1), so those take new clients: see [`super::renewal`].
 
 use std::ffi::CString;
@@ -49,11 +50,13 @@ impl Drop for Live {
     }
 }
 
-/// Gives the user and password of these settings to every live client; each uses them from its next connection on. Returns how many clients there are; 0 where the
-/// settings have no user with a password.
+/// Gives the user and password of these settings to every live client; each uses them from its next
+/// connection on. Returns how many clients there are; 0 where the settings have no user with a
+/// password.
 ///
 /// # Errors
-/// [`Error::Retry`]: the password's file cannot be read. [`Error::Fatal`]: librdkafka takes none, or it holds a NUL.
+/// [`Error::Retry`]: the password's file cannot be read. [`Error::Fatal`]: librdkafka takes none,
+/// or it holds a NUL.
 pub fn replace_password(settings: &KafkaSettings) -> Result<usize> {
     let entries = settings.pass_through.entries();
     let value = |name: &str| entries.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.read()).transpose();
@@ -62,10 +65,12 @@ pub fn replace_password(settings: &KafkaSettings) -> Result<usize> {
         CString::new(text)
             .map_err(|_| Error::Fatal("the user or the password for Kafka holds a NUL: correct it [HS2058]".to_owned()))
     };
-    let (user, password) = (of(&user)?, of(&password)?);
+    let user = of(&user)?;
+    let password = of(&password)?;
     let clients = list();
     for client in clients.iter() {
-        // SAFETY: a listed client is live, and is not taken off while the list is locked; two ended strings, which the call copies.
+        // SAFETY: a listed client is live, and is not taken off while the list is locked; two ended
+        // strings, which the call copies.
         let error = unsafe { sys::rd_kafka_sasl_set_credentials(client.0, user.as_ptr(), password.as_ptr()) };
         if let Some(failure) = Failure::from_error(error) {
             return Err(Error::Fatal(format!("set another password for a Kafka client: {} [HS2059]", failure.text)));

@@ -32,8 +32,8 @@ impl Queue {
         Some(Queue { queue, client: client.clone() })
     }
 
-    /// A partition's own queue, cut loose from the consumer's. To be asked for before the partition is assigned: what was
-    /// fetched before goes to the consumer's queue.
+    /// A partition's own queue, cut loose from the consumer's. To be asked for before the partition
+    /// is assigned: what was fetched before goes to the consumer's queue.
     pub fn of_partition(client: &Arc<Native>, topic: &str, partition: i32) -> Option<Queue> {
         let name = CString::new(topic).ok()?;
         // SAFETY: as above; forwarding to null keeps the partition's messages in its own queue.
@@ -54,9 +54,10 @@ impl Queue {
 
     /// Takes what is there, without waiting, up to `max` messages, in order.
     ///
-    /// One by one, never by librdkafka's batch call: that one takes an end of partition for a record and moves the position
-    /// past it. A partition that a rebalance leaves with us then goes on one offset too far, and the next record is skipped
-    /// without a word, or the offset is said to be outside of the log (rd_kafka_q_serve_rkmessages, 2.12.1).
+    /// One by one, never by librdkafka's batch call: that one takes an end of partition for a
+    /// record and moves the position past it. A partition that a rebalance leaves with us then goes
+    /// on one offset too far, and the next record is skipped without a word, or the offset is said
+    /// to be outside of the log (rd_kafka_q_serve_rkmessages, 2.12.1).
     pub fn drain(&self, max: usize, buffer: &mut Buffer) {
         buffer.clear();
         for _ in 0..max.min(Buffer::CAPACITY) {
@@ -217,7 +218,8 @@ impl<'a> View<'a> {
 }
 
 fn bytes<'a>(start: *mut c_void, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: librdkafka points at `len` bytes that live as long as the message, or at nothing for null.
+    // SAFETY: librdkafka points at `len` bytes that live as long as the message, or at nothing for
+    // null.
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
 }
 
@@ -234,7 +236,9 @@ impl<'a> HeaderIter<'a> {
         if self.headers.is_null() {
             return None;
         }
-        let (mut name, mut value, mut len) = (std::ptr::null(), std::ptr::null(), 0);
+        let mut name = std::ptr::null();
+        let mut value = std::ptr::null();
+        let mut len = 0;
         // SAFETY: the headers belong to the message that we hold, and so does what is found.
         unsafe {
             let code = sys::rd_kafka_header_get_all(self.headers, self.at, &mut name, &mut value, &mut len);
@@ -248,8 +252,9 @@ impl<'a> HeaderIter<'a> {
     }
 }
 
-/// Bytes that librdkafka keeps before a header's name (`rd_kafka_header_t` of rdkafka_header.h). Its API gives the name as a C string, which
-/// ends at the first NUL, while Kafka counts a name's bytes and allows any; so the count is read where librdkafka keeps it.
+/// Bytes that librdkafka keeps before a header's name (`rd_kafka_header_t` of rdkafka_header.h).
+/// Its API gives the name as a C string, which ends at the first NUL, while Kafka counts a name's
+/// bytes and allows any; so the count is read where librdkafka keeps it.
 #[repr(C)]
 struct BeforeName {
     _serialized_size: usize,
@@ -284,7 +289,8 @@ impl<'a> Iterator for HeaderIter<'a> {
     type Item = (&'a str, Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Kafka holds header names to UTF-8, some clients do not: such a name is of no use to anyone and shown as unreadable.
+        // Kafka holds header names to UTF-8, some clients do not: such a name is of no use to
+        // anyone and shown as unreadable.
         self.next_raw().map(|(name, value)| (std::str::from_utf8(name).unwrap_or("\u{fffd}"), value))
     }
 }

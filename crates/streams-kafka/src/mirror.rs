@@ -1,8 +1,9 @@
-//! The log source of a mirror: a consumer in a group of its own, `<application id>-<name>`, that reads committed records
-//! from the offsets that it receives. Records go from librdkafka's memory straight to the receiver.
+//! The log source of a mirror: a consumer in a group of its own, `<application id>-<name>`, that
+//! reads committed records from the offsets that it receives. Records go from librdkafka's memory
+//! straight to the receiver.
 //!
-//! The group's committed offsets follow what the sink has kept, so that Kafka's tools show the mirror's lag. They are
-//! never read.
+//! The group's committed offsets follow what the sink has kept, so that Kafka's tools show the
+//! mirror's lag. They are never read.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -23,8 +24,8 @@ use streams::record::TopicPartition;
 
 /// Bytes of fetched records that wait for the receiver.
 const QUEUE_BYTES: usize = 4 << 20;
-/// How long a receiver that is full is left alone before the group is served all the same. Serving costs: what was
-/// fetched is dropped, and fetched again later.
+/// How long a receiver that is full is left alone before the group is served all the same. Serving
+/// costs: what was fetched is dropped, and fetched again later.
 const SERVE_EVERY: Duration = Duration::from_millis(500);
 /// How often the group's offsets follow.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
@@ -55,7 +56,8 @@ pub struct MirrorSource {
 struct Taken {
     buffer: Buffer,
     done: usize,
-    /// Partitions whose messages in the buffer are void: they were moved, stopped or taken away meanwhile.
+    /// Partitions whose messages in the buffer are void: they were moved, stopped or taken away
+    /// meanwhile.
     void: Vec<TopicPartition>,
 }
 
@@ -73,7 +75,8 @@ impl Taken {
 }
 
 impl MirrorSource {
-    /// Joins the mirror's group `<application id>-<name>` for these topics. It connects when it is polled.
+    /// Joins the mirror's group `<application id>-<name>` for these topics. It connects when it is
+    /// polled.
     ///
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
@@ -101,8 +104,9 @@ impl MirrorSource {
         self.fetching.shared.client.fatal_error().is_some()
     }
 
-    /// Gives all partitions up, as if the group had revoked them, and leaves the group. What that takes longer than [`LEAVE_LIMIT`], as when the brokers
-    /// do not let this client in any more, is done in the background.
+    /// Gives all partitions up, as if the group had revoked them, and leaves the group. What that
+    /// takes longer than [`LEAVE_LIMIT`], as when the brokers do not let this client in any more,
+    /// is done in the background.
     pub(super) fn give_up(mut self, to: &mut dyn LogReceiver) {
         let assigned = std::mem::take(&mut self.assigned);
         if !assigned.is_empty() {
@@ -121,7 +125,8 @@ impl MirrorSource {
         }
     }
 
-    /// Takes and hands over until nothing is left, the receiver is full, or the group wants something.
+    /// Takes and hands over until nothing is left, the receiver is full, or the group wants
+    /// something.
     fn read(&mut self, wait: Duration, to: &mut dyn LogReceiver) -> std::result::Result<(), LogError> {
         if self.paused {
             self.paused = false;
@@ -158,7 +163,8 @@ impl MirrorSource {
     /// Hands over what is taken; false when the receiver is full before its end.
     fn hand_over(&mut self, to: &mut dyn LogReceiver) -> std::result::Result<bool, LogError> {
         let Taken { buffer, done, .. } = &self.taken;
-        let (mut done, mut failed) = (*done, Ok(()));
+        let mut done = *done;
+        let mut failed = Ok(());
         for message in buffer.iter().skip(done) {
             if to.is_full() {
                 break;
@@ -172,7 +178,8 @@ impl MirrorSource {
         failed.map(|()| done == self.taken.buffer.len())
     }
 
-    /// Serves the group without taking a record: all is held back, and what comes nevertheless is dropped, but for errors.
+    /// Serves the group without taking a record: all is held back, and what comes nevertheless is
+    /// dropped, but for errors.
     fn serve(&mut self, to: &mut dyn LogReceiver) -> std::result::Result<(), LogError> {
         if !self.paused {
             self.fetching.pause(&self.started).map_err(unavailable)?;
@@ -237,7 +244,8 @@ impl MirrorSource {
         }
     }
 
-    /// Commits to the group how far the sink is; whether it comes through changes nothing but what tools show.
+    /// Commits to the group how far the sink is; whether it comes through changes nothing but what
+    /// tools show.
     fn commit_kept(&mut self) {
         self.committed = Instant::now();
         let kept = std::mem::take(&mut self.kept);
@@ -272,7 +280,8 @@ fn deliver(
     }
     if let Some(failure) = message.failure() {
         if failure.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32 {
-            // librdkafka does not move a partition that lost its place; it has to be given anew, which the next start does.
+            // librdkafka does not move a partition that lost its place; it has to be given anew,
+            // which the next start does.
             let partition = TopicPartition::new(message.topic(), message.partition());
             tracing::warn!(
                 code = "HS4056",

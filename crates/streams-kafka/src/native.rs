@@ -1,6 +1,7 @@
-//! One librdkafka client, owned: made from settings, its callbacks, its end. The crate's own consumers and producers
-//! hide what exactly once needs (the offset of an end of partition, the generation of a group, a delivery's offset
-//! without a box a record), so this edge talks to librdkafka itself, and everything unsafe about a client starts here.
+//! One librdkafka client, owned: made from settings, its callbacks, its end. The crate's own
+//! consumers and producers hide what exactly once needs (the offset of an end of partition, the
+//! generation of a group, a delivery's offset without a box a record), so this edge talks to
+//! librdkafka itself, and everything unsafe about a client starts here.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -32,7 +33,8 @@ use streams::ports::rights::{Operation, Right};
 pub(super) enum ClientKind {
     Consumer,
     Producer,
-    /// Asks whether the brokers let this client in. What its connections come to is read from its log lines, which nobody else is shown.
+    /// Asks whether the brokers let this client in. What its connections come to is read from its
+    /// log lines, which nobody else is shown.
     Probe,
 }
 
@@ -44,7 +46,8 @@ pub(super) struct Rebalance {
     pub partitions: Vec<Entry>,
 }
 
-/// One delivery report: the token that the record was produced with, and where it went or why it did not.
+/// One delivery report: the token that the record was produced with, and where it went or why it
+/// did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
     pub token: usize,
@@ -70,8 +73,9 @@ pub(super) struct Mailbox {
     diagnosis: Mutex<(Diagnosis, Option<Instant>)>,
     /// Whether log lines are for the diagnosis alone.
     is_probe: bool,
-    /// Whether a rebalance may end the poll that announces it. Not in a batch poll: librdkafka 2.12.1 drops the record that
-    /// it has in its hand when a callback yields there (rd_kafka_q_serve_rkmessages).
+    /// Whether a rebalance may end the poll that announces it. Not in a batch poll: librdkafka
+    /// 2.12.1 drops the record that it has in its hand when a callback yields there
+    /// (rd_kafka_q_serve_rkmessages).
     may_yield: AtomicBool,
 }
 
@@ -92,7 +96,8 @@ unsafe impl Send for Native {}
 unsafe impl Sync for Native {}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while one of these was held cannot leave it half changed: each is pushed to or taken from in one step.
+    // A panic while one of these was held cannot leave it half changed: each is pushed to or taken
+    // from in one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -100,8 +105,10 @@ impl Native {
     /// Makes a client. It does not connect yet.
     ///
     /// # Errors
-    /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a secret's value); [`Error::Retry`] when a secret's file cannot be
-    /// read, and once a broker has answered this process also when a certificate or key cannot be used: such files are replaced while it runs.
+    /// [`Error::Fatal`] for a setting that librdkafka does not take, naming it (and hiding a
+    /// secret's value); [`Error::Retry`] when a secret's file cannot be read, and once a broker has
+    /// answered this process also when a certificate or key cannot be used: such files are replaced
+    /// while it runs.
     pub fn new(kind: ClientKind, properties: &Properties) -> Result<Native> {
         let mailbox = Box::new(Mailbox { is_probe: kind == ClientKind::Probe, ..Mailbox::default() });
         let conf = Conf::new(properties)?;
@@ -111,14 +118,15 @@ impl Native {
             ClientKind::Producer | ClientKind::Probe => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
-        // SAFETY: the configuration is live; the mailbox lives in a box that is dropped after the client; on success the
-        // client takes the configuration over, on failure it stays ours.
+        // SAFETY: the configuration is live; the mailbox lives in a box that is dropped after the
+        // client; on success the client takes the configuration over, on failure it stays ours.
         let client = unsafe {
             sys::rd_kafka_conf_set_opaque(conf.0.as_ptr(), opaque);
             sys::rd_kafka_conf_set_log_cb(conf.0.as_ptr(), Some(on_log));
             sys::rd_kafka_conf_set_error_cb(conf.0.as_ptr(), Some(on_error));
             if checks_certificates(properties) {
-                // Without OpenSSL in the build this is refused, and so is a protocol that would need it.
+                // Without OpenSSL in the build this is refused, and so is a protocol that would
+                // need it.
                 sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0.as_ptr(), Some(on_certificate));
             }
             match kind {
@@ -138,7 +146,8 @@ impl Native {
         };
         std::mem::forget(conf);
         if kind == ClientKind::Consumer {
-            // SAFETY: a live client. The main queue's events are then served by the consumer's own poll.
+            // SAFETY: a live client. The main queue's events are then served by the consumer's own
+            // poll.
             unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
         }
         let group = properties.iter().rev().find(|(key, _)| key == "group.id").map(|(_, value)| value.to_string());
@@ -195,7 +204,8 @@ impl Native {
         to.append(&mut lock(&self.mailbox.deliveries));
     }
 
-    /// The same failure, or the cause of it, as far as the client has reported one: that a broker refuses the connection says more than that a request timed out.
+    /// The same failure, or the cause of it, as far as the client has reported one: that a broker
+    /// refuses the connection says more than that a request timed out.
     pub fn cause(&self, failure: Failure) -> Failure {
         let told = self.take_error().filter(|told| !told.is_of_all_brokers());
         match self.refusal() {
@@ -204,7 +214,8 @@ impl Native {
         }
     }
 
-    /// Why the last try to connect was refused, and whether one side has said so; `None` when it was not, or long ago.
+    /// Why the last try to connect was refused, and whether one side has said so; `None` when it
+    /// was not, or long ago.
     pub fn refusal(&self) -> Option<(String, bool)> {
         let diagnosis = lock(&self.mailbox.diagnosis);
         let refusal = diagnosis.0.last().filter(|_| diagnosis.1.is_some_and(|at| at.elapsed() < REFUSAL_LASTS))?;
@@ -216,7 +227,8 @@ impl Native {
         lock(&self.mailbox.diagnosis).0.failure().map(str::to_owned)
     }
 
-    /// The last error that concerns the client as a whole (no broker reached, refused credentials), once.
+    /// The last error that concerns the client as a whole (no broker reached, refused credentials),
+    /// once.
     pub fn take_error(&self) -> Option<Failure> {
         lock(&self.mailbox.last_error).take()
     }
@@ -246,7 +258,8 @@ impl Drop for Native {
         let mailbox = ManuallyDrop::new(std::mem::take(&mut self.mailbox));
         let ending = Ending { client: self.client, mailbox };
         let is_consumer = self.kind == ClientKind::Consumer;
-        // On a thread of its own: several calls of librdkafka that an end needs have no limit, and were seen to hang.
+        // On a thread of its own: several calls of librdkafka that an end needs have no limit, and
+        // were seen to hang.
         let (done, ended) = channel();
         let end = move || {
             if is_consumer {
@@ -268,14 +281,16 @@ impl Drop for Native {
     }
 }
 
-/// A refusal is the cause of a failure for so long: librdkafka logs the same error of a connection again after 30 s.
+/// A refusal is the cause of a failure for so long: librdkafka logs the same error of a connection
+/// again after 30 s.
 const REFUSAL_LASTS: Duration = Duration::from_secs(45);
 
-/// How long a consumer that is dropped is waited for. librdkafka gives its own request to leave the group 5 s, and commits that wait for a coordinator the
-/// session timeout.
+/// How long a consumer that is dropped is waited for. librdkafka gives its own request to leave the
+/// group 5 s, and commits that wait for a coordinator the session timeout.
 const LET_GO: Duration = Duration::from_secs(15);
 
-/// A client on its way out, and what its callbacks write to: that is freed behind the client alone, and left behind with it.
+/// A client on its way out, and what its callbacks write to: that is freed behind the client alone,
+/// and left behind with it.
 struct Ending {
     client: NonNull<sys::rd_kafka_t>,
     mailbox: ManuallyDrop<Box<Mailbox>>,
@@ -292,17 +307,21 @@ impl Ending {
         drop(ManuallyDrop::into_inner(self.mailbox));
     }
 
-    /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A rebalance that nobody answers, announced or still in the
-    /// queue, would keep rd_kafka_destroy waiting for ever, with or without its flag (librdkafka 2.12.1 takes back the wait for an unassign, not the one for an
-    /// assign, and none of a close that has begun). So the queue is served, and what is waited for is answered: to a consumer that closes every answer is
-    /// an unassign of all.
+    /// Closes a consumer that its owner did not close, as when its thread panicked or gave up. A
+    /// rebalance that nobody answers, announced or still in the queue, would keep rd_kafka_destroy
+    /// waiting for ever, with or without its flag (librdkafka 2.12.1 takes back the wait for an
+    /// unassign, not the one for an assign, and none of a close that has begun). So the queue is
+    /// served, and what is waited for is answered: to a consumer that closes every answer is an
+    /// unassign of all.
     ///
-    /// Nothing else is called meanwhile. A call that comes to the group just when it has ended is thrown away without an answer (rd_kafka_cgrp_op_serve),
-    /// and its caller waits for ever. Where an answer is waited for the group cannot have ended.
+    /// Nothing else is called meanwhile. A call that comes to the group just when it has ended is
+    /// thrown away without an answer (rd_kafka_cgrp_op_serve), and its caller waits for ever. Where
+    /// an answer is waited for the group cannot have ended.
     fn let_go(&self) {
         let client = self.client.as_ptr();
-        // SAFETY: a live client and its own queue, whose messages are ours. An error of the closing is that it was closed, is closing, or has failed for good,
-        // in which case the answer alone is what it waits for.
+        // SAFETY: a live client and its own queue, whose messages are ours. An error of the closing
+        // is that it was closed, is closing, or has failed for good, in which case the answer alone
+        // is what it waits for.
         unsafe {
             let queue = sys::rd_kafka_queue_get_consumer(client);
             let failed_for_good = sys::rd_kafka_fatal_error(client, std::ptr::null_mut(), 0) as i32 != 0;
@@ -379,7 +398,8 @@ impl Conf {
 
 impl Drop for Conf {
     fn drop(&mut self) {
-        // SAFETY: owned, destroyed once; a configuration that a client took over is forgotten instead.
+        // SAFETY: owned, destroyed once; a configuration that a client took over is forgotten
+        // instead.
         unsafe { sys::rd_kafka_conf_destroy(self.0.as_ptr()) }
     }
 }
@@ -389,7 +409,8 @@ fn c_text(buffer: &[c_char]) -> String {
     unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_string_lossy().into_owned()
 }
 
-/// librdkafka's log lines, at their own level. May be called from any of its threads, and before the client exists.
+/// librdkafka's log lines, at their own level. May be called from any of its threads, and before
+/// the client exists.
 unsafe extern "C" fn on_log(
     client: *const sys::rd_kafka_t,
     level: c_int,
@@ -401,7 +422,8 @@ unsafe extern "C" fn on_log(
         unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
     let mut level = level;
     if !client.is_null() {
-        // SAFETY: a live client, or one that is being made: its configuration is set first, and with it the mailbox.
+        // SAFETY: a live client, or one that is being made: its configuration is set first, and
+        // with it the mailbox.
         let mailbox = unsafe { sys::rd_kafka_opaque(client).cast::<Mailbox>().as_ref() };
         if let Some(mailbox) = mailbox {
             let mut diagnosis = lock(&mailbox.diagnosis);
@@ -433,14 +455,16 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *con
     }
 }
 
-/// Stores what changes and returns: the runtime acts on it after the poll, and answers with assign or unassign.
+/// Stores what changes and returns: the runtime acts on it after the poll, and answers with assign
+/// or unassign.
 unsafe extern "C" fn on_rebalance(
     client: *mut sys::rd_kafka_t,
     code: Code,
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque is the mailbox; the list is the caller's until we return; the yield ends the poll that we are in.
+    // SAFETY: the opaque is the mailbox; the list is the caller's until we return; the yield ends
+    // the poll that we are in.
     unsafe {
         let mailbox = &*opaque.cast::<Mailbox>();
         let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
@@ -458,7 +482,8 @@ unsafe extern "C" fn on_delivery(
     message: *const sys::rd_kafka_message_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque is the mailbox; the message is live until we return. Its error is read as the bare number.
+    // SAFETY: the opaque is the mailbox; the message is live until we return. Its error is read as
+    // the bare number.
     unsafe {
         let delivery = Delivery {
             token: (*message)._private as usize,

@@ -1,7 +1,9 @@
-//! The partitions that a consumer reads, with the offset that each goes on at: what a poll may hand out.
+//! The partitions that a consumer reads, with the offset that each goes on at: what a poll may hand
+//! out.
 //!
-//! librdkafka may hand out a record twice: a rebalance saves the position of every partition while a batch is being taken,
-//! before the batch's own records count, and goes on from there. So an offset below the next one is dropped here.
+//! librdkafka may hand out a record twice: a rebalance saves the position of every partition while
+//! a batch is being taken, before the batch's own records count, and goes on from there. So an
+//! offset below the next one is dropped here.
 
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
@@ -17,7 +19,8 @@ struct ReadPartition {
     partition: TopicPartition,
     /// librdkafka's handle of the topic, 0 until the first message provides it.
     handle: usize,
-    /// The offset of the next record to hand out; [`BEGINNING`](streams::ports::PartitionStart::BEGINNING) until the first one.
+    /// The offset of the next record to hand out;
+    /// [`BEGINNING`](streams::ports::PartitionStart::BEGINNING) until the first one.
     next: i64,
     /// In the assignment, but nothing of it is handed out: taken away by the runtime, or paused.
     held: bool,
@@ -61,7 +64,8 @@ impl Partitions {
         self.find(partition).map(|at| self.reading[at].next)
     }
 
-    /// Counts a message in; `None` if it must not be handed out. A record moves the partition's next offset past it, an end to it.
+    /// Counts a message in; `None` if it must not be handed out. A record moves the partition's
+    /// next offset past it, an end to it.
     pub fn admit(&mut self, message: &View<'_>) -> Option<&TopicPartition> {
         let at = self.find_message(message)?;
         let reading = &mut self.reading[at];
@@ -77,7 +81,8 @@ impl Partitions {
     }
 
     fn find_message(&mut self, message: &View<'_>) -> Option<usize> {
-        let (handle, partition) = (message.topic_handle(), message.partition());
+        let handle = message.topic_handle();
+        let partition = message.partition();
         let known = |reading: &ReadPartition| reading.handle == handle && reading.partition.partition == partition;
         if self.reading.get(self.last).is_some_and(known) {
             return Some(self.last);
@@ -100,7 +105,8 @@ pub(super) fn reading(topic: &str) -> Right {
     Right::topic(Operation::Read, topic)
 }
 
-/// Puts a message where it belongs: a record or an end into the batch, an error of `client` into `failed`.
+/// Puts a message where it belongs: a record or an end into the batch, an error of `client` into
+/// `failed`.
 pub(super) fn hand_out(
     client: &Native,
     message: &View<'_>,

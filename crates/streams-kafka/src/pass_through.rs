@@ -40,8 +40,8 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "queues come out of the memory budget (--set memory)"),
 ];
 
-/// librdkafka's own settings that begin with `topic.`. Before any other name it only says that a topic's setting is meant, and is
-/// of no effect, since no topic here has settings of its own.
+/// librdkafka's own settings that begin with `topic.`. Before any other name it only says that a
+/// topic's setting is meant, and is of no effect, since no topic here has settings of its own.
 const TOPIC_NAMED: &[&str] = &[
     "topic.metadata.refresh.interval.ms",
     "topic.metadata.refresh.fast.interval.ms",
@@ -168,7 +168,8 @@ impl PassThrough {
         &self.0
     }
 
-    /// The files that each new client reads: certificates, keys, authorities, and secrets that stand in a file.
+    /// The files that each new client reads: certificates, keys, authorities, and secrets that
+    /// stand in a file.
     pub fn files(&self) -> Vec<PathBuf> {
         let file = |(key, value): &(String, Value)| match value {
             Value::Secret(SecretSource::File { path, .. }) => Some(path.clone()),

@@ -13,7 +13,8 @@ use super::settings::KafkaSettings;
 use streams::error::{Error, Result, with_code};
 use streams::record::Record;
 
-/// A refused batch is for the user to mend: records behind it may be in the log already, so that sending it again would change their order.
+/// A refused batch is for the user to mend: records behind it may be in the log already, so that
+/// sending it again would change their order.
 fn advised(error: Error) -> Error {
     match error {
         Error::BatchTooLarge(what) => Error::Fatal(format!(
@@ -44,8 +45,8 @@ impl PlainProducer {
         Ok(PlainProducer { sender: Sender::new(client), deliveries: Vec::new(), delivered: 0, failed: None })
     }
 
-    /// Queues a record for a partition; waits while the queue is full. A timestamp of 0 becomes 1 ms, the nearest that the
-    /// client can send (it takes 0 for "now").
+    /// Queues a record for a partition; waits while the queue is full. A timestamp of 0 becomes 1
+    /// ms, the nearest that the client can send (it takes 0 for "now").
     ///
     /// # Errors
     /// The first failure of this or an earlier record, after which nothing more is taken.
@@ -63,7 +64,8 @@ impl PlainProducer {
         }
     }
 
-    /// Serves deliveries, waiting at most `timeout` when none is there; called now and then when sending is paced.
+    /// Serves deliveries, waiting at most `timeout` when none is there; called now and then when
+    /// sending is paced.
     pub fn poll(&mut self, timeout: Duration) {
         let millis = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: a live client; the callbacks that run inside only fill the mailbox.

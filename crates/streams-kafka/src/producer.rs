@@ -27,7 +27,8 @@ pub struct TransactionalProducers {
     is_outdated: IsOutdated,
 }
 
-/// Says whether a producer is to be replaced, since what it was made with has changed: the brokers may not let it in any more.
+/// Says whether a producer is to be replaced, since what it was made with has changed: the brokers
+/// may not let it in any more.
 pub type IsOutdated = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl TransactionalProducers {
@@ -36,7 +37,8 @@ impl TransactionalProducers {
         TransactionalProducers { settings: settings.clone(), thread, is_outdated: Arc::new(|| false) }
     }
 
-    /// The same, whose producers are given up in the midst of a call where this says that they are to be replaced.
+    /// The same, whose producers are given up in the midst of a call where this says that they are
+    /// to be replaced.
     pub fn replaced_when(self, is_outdated: IsOutdated) -> TransactionalProducers {
         TransactionalProducers { is_outdated, ..self }
     }
@@ -58,7 +60,8 @@ struct TransactionalProducer {
     deliveries: Vec<Delivery>,
     failures: VecDeque<DeliveryFailure>,
     tracked: Vec<Arc<str>>,
-    /// The last delivered offset of each tracked partition of this transaction, by topic handle and partition.
+    /// The last delivered offset of each tracked partition of this transaction, by topic handle and
+    /// partition.
     last: Vec<(usize, i32, i64)>,
     /// Whether a transaction was begun and neither its commit nor its abort was tried.
     is_in_transaction: bool,
@@ -97,7 +100,8 @@ impl TransactionalProducer {
         self.sender.client()
     }
 
-    /// librdkafka waits for ever in some transactional calls once it has failed for good (librdkafka#4420), so each asks first.
+    /// librdkafka waits for ever in some transactional calls once it has failed for good
+    /// (librdkafka#4420), so each asks first.
     fn alive(&self, doing: &str) -> Result<()> {
         match self.client().fatal_error() {
             Some(failure) => {
@@ -111,16 +115,19 @@ impl TransactionalProducer {
         self.transactional_with(&[], doing, error)
     }
 
-    /// As [`Self::transactional`], of a call that commits the offsets of these topics. A refusal may concern any part of the transaction, and
-    /// librdkafka does not tell which, so the brokers are asked.
+    /// As [`Self::transactional`], of a call that commits the offsets of these topics. A refusal
+    /// may concern any part of the transaction, and librdkafka does not tell which, so the brokers
+    /// are asked.
     fn transactional_with(&self, read: &[&str], doing: &str, error: *mut sys::rd_kafka_error_t) -> Result<()> {
         let Some(failure) = Failure::from_error(error) else { return Ok(()) };
         Err(self.explained(failure, read).remedy(Call::Transaction, doing))
     }
 
-    /// Makes a transactional call that may last for `timeout`. librdkafka keeps to that limit in its own waits, but a request to a broker which it cannot reach may last for
-    /// socket.timeout.ms and longer (rd_kafka_send_offsets_to_transaction waits for its answer without a limit). A producer that is to be replaced is not waited for
-    /// past `timeout`: it is left to the thread that makes the call, and its successor's first act ends its transaction.
+    /// Makes a transactional call that may last for `timeout`. librdkafka keeps to that limit in
+    /// its own waits, but a request to a broker which it cannot reach may last for
+    /// socket.timeout.ms and longer (rd_kafka_send_offsets_to_transaction waits for its answer
+    /// without a limit). A producer that is to be replaced is not waited for past `timeout`: it is
+    /// left to the thread that makes the call, and its successor's first act ends its transaction.
     fn limited(
         &self,
         doing: &str,
@@ -130,7 +137,8 @@ impl TransactionalProducer {
         let (client, (done, answer)) = (self.sender.shared(), channel());
         let body = move || {
             let error = call(client.as_ptr());
-            // Before who waits goes on, so that the client is dropped there, unless nobody waits any more.
+            // Before who waits goes on, so that the client is dropped there, unless nobody waits
+            // any more.
             drop(client);
             if let Err(SendError(Answer(error))) = done.send(error) {
                 drop(Failure::from_error(error));
@@ -166,18 +174,23 @@ impl TransactionalProducer {
         narrowed(self.client(), failure.taking(own.into_iter().chain(written).chain(read)))
     }
 
-    /// Asks librdkafka whether the brokers refused to add a partition to the transaction, and returns the error with the missing right.
+    /// Asks librdkafka whether the brokers refused to add a partition to the transaction, and
+    /// returns the error with the missing right.
     ///
-    /// librdkafka reports the reason only in answer to a transactional call. The call that begins a transaction changes nothing while one
-    /// is under way, so it is asked by that call. Until the refusal arrives, librdkafka keeps the records of the partition; after it, librdkafka
-    /// purges them, and each delivery fails with "purged in queue", which does not name the reason. So the question is asked while
-    /// records are in flight, and also when a delivery has failed: the client is in the failed state before it purges.
+    /// librdkafka reports the reason only in answer to a transactional call. The call that begins a
+    /// transaction changes nothing while one is under way, so it is asked by that call. Until the
+    /// refusal arrives, librdkafka keeps the records of the partition; after it, librdkafka purges
+    /// them, and each delivery fails with "purged in queue", which does not name the reason. So the
+    /// question is asked while records are in flight, and also when a delivery has failed: the
+    /// client is in the failed state before it purges.
     ///
-    /// Unlike the other transactional calls this one does not ask for a fatal error first. In librdkafka 2.12.1 a client that has failed for good
-    /// answers it at once (`rd_kafka_txn_op_begin_transaction` answers in every state; a test holds this), and librdkafka#4420 was about an
-    /// error that comes up during the call, which no question before it prevents. The question would also hide the refusal: one that fails the
-    /// transaction can be followed by a fatal error that only says that the client could not get a new epoch, and begin still
-    /// answers with the first of the two.
+    /// Unlike the other transactional calls this one does not ask for a fatal error first. In
+    /// librdkafka 2.12.1 a client that has failed for good answers it at once
+    /// (`rd_kafka_txn_op_begin_transaction` answers in every state; a test holds this), and
+    /// librdkafka#4420 was about an error that comes up during the call, which no question before
+    /// it prevents. The question would also hide the refusal: one that fails the transaction can be
+    /// followed by a fatal error that only says that the client could not get a new epoch, and
+    /// begin still answers with the first of the two.
     fn refusal(&self) -> Option<Error> {
         // Outside of a transaction the call would begin one.
         if !self.is_in_transaction {
@@ -268,8 +281,8 @@ impl Producer for TransactionalProducer {
     }
 
     fn drain(&mut self, timeout: Duration) {
-        // SAFETY: as for poll, which this calls; meanwhile the sending threads do not linger. Whether all is delivered is
-        // asked by `in_flight`.
+        // SAFETY: as for poll, which this calls; meanwhile the sending threads do not linger.
+        // Whether all is delivered is asked by `in_flight`.
         unsafe { sys::rd_kafka_flush(self.client().as_ptr(), millis(timeout)) };
         self.sort_deliveries();
         if self.sender.in_flight() > 0 || !self.failures.is_empty() {
@@ -317,7 +330,9 @@ impl Producer for TransactionalProducer {
             list.add(&commit.partition.topic, commit.partition.partition, commit.offset, &commit.metadata);
         }
         let error = self.limited(doing, timeout, move |client| {
-            let (list, group, limit) = (list.as_ptr(), handle.as_ptr(), millis(timeout));
+            let list = list.as_ptr();
+            let group = handle.as_ptr();
+            let limit = millis(timeout);
             // SAFETY: a live client, list and metadata object.
             Answer(unsafe { sys::rd_kafka_send_offsets_to_transaction(client, list, group, limit) })
         })?;
@@ -390,7 +405,8 @@ mod tests {
         assert!(matches!(begun, Err(Error::ProducerLost(_))), "{begun:?}");
     }
 
-    /// The first failure of a transaction whose only partition the broker refuses, read after `wait` has brought all deliveries.
+    /// The first failure of a transaction whose only partition the broker refuses, read after
+    /// `wait` has brought all deliveries.
     fn failure_of_a_refused_transaction(wait: impl Fn(&mut TransactionalProducer)) -> Error {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("out", 1, 1).unwrap();

@@ -1,13 +1,16 @@
-//! The settings that librdkafka knows, as it lists them itself: what our own tables of settings are held against.
+//! The settings that librdkafka knows, as it lists them itself: what our own tables of settings are
+//! held against.
 
 use rdkafka::bindings as sys;
 
-/// Every setting of librdkafka in its own order, and what each is for, as the library itself lists them.
+/// Every setting of librdkafka in its own order, and what each is for, as the library itself lists
+/// them.
 fn properties() -> Vec<(String, String)> {
     use std::io::{Read as _, Seek as _};
     use std::os::fd::AsRawFd as _;
     let mut file = tempfile::tempfile().unwrap();
-    // SAFETY: a stream over a copy of the file's descriptor, closed once; librdkafka writes text to it.
+    // SAFETY: a stream over a copy of the file's descriptor, closed once; librdkafka writes text to
+    // it.
     unsafe {
         let stream = libc::fdopen(libc::dup(file.as_raw_fd()), c"w".as_ptr());
         sys::rd_kafka_conf_properties_show(stream.cast());

@@ -1,4 +1,5 @@
-//! A range of one partition, read committed and handed over record by record: what `mirror verify` counts.
+//! A range of one partition, read committed and handed over record by record: what `mirror verify`
+//! counts.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -34,9 +35,11 @@ impl ChangelogReader {
         let name = CString::new(&*partition.topic).map_err(|_| {
             Error::Fatal(format!("{doing}: this is not a name that a topic can have; correct it [HS2017]"))
         })?;
-        let (mut begin, mut end) = (0, 0);
+        let mut begin = 0;
+        let mut end = 0;
         let limit = i32::try_from(BOUNDS_LIMIT.as_millis()).unwrap_or(i32::MAX);
-        let (client, number) = (self.client().as_ptr(), partition.partition);
+        let client = self.client().as_ptr();
+        let number = partition.partition;
         // SAFETY: a live client, an ended string, two places to write to.
         let code = unsafe {
             sys::rd_kafka_query_watermark_offsets(client, name.as_ptr(), number, &mut begin, &mut end, limit)
@@ -57,12 +60,12 @@ impl ChangelogReader {
 }
 
 impl RangeReader {
-    /// Hands over what is there, waiting up to `timeout` for the first of it. `Some` once the log was read to its end: the
-    /// offset behind its last committed record.
+    /// Hands over what is there, waiting up to `timeout` for the first of it. `Some` once the log
+    /// was read to its end: the offset behind its last committed record.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the partition cannot be read on: it is gone, the offset is no longer in its log, or we are
-    /// refused.
+    /// [`Error::Fatal`] when the partition cannot be read on: it is gone, the offset is no longer
+    /// in its log, or we are refused.
     pub fn read(&mut self, timeout: Duration, to: &mut dyn FnMut(&LogRecord<'_>)) -> Result<Option<i64>> {
         let one = &mut self.single;
         one.queue.drain(TAKE_RECORDS, &mut one.buffer);

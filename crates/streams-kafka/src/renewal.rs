@@ -1,7 +1,8 @@
-//! Clients that are renewed while a command runs: what they are made with has changed on disk, and librdkafka reads a certificate, a key or a file of
-//! authorities only when a client is made.
+//! Clients that are renewed while a command runs: what they are made with has changed on disk, and
+//! librdkafka reads a certificate, a key or a file of authorities only when a client is made.
 //!
-//! A stream thread gets new clients after its next commit ([`streams::runtime::Instance::renew_clients`]). What all threads share stands behind
+//! A stream thread gets new clients after its next commit
+//! ([`streams::runtime::Instance::renew_clients`]). What all threads share stands behind
 //! [`Renewable`], and a mirror's reader behind [`RenewableMirror`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,8 @@ use streams::ports::{
 };
 use streams::record::TopicPartition;
 
-/// The settings that the clients of a process are made with, and how often the clients had to be renewed.
+/// The settings that the clients of a process are made with, and how often the clients had to be
+/// renewed.
 #[derive(Clone)]
 pub struct CurrentSettings(Arc<Current>);
 
@@ -55,7 +57,8 @@ impl CurrentSettings {
     }
 }
 
-/// A client that several share and that is replaced as a whole. A call that is under way when this happens ends with the former one.
+/// A client that several share and that is replaced as a whole. A call that is under way when this
+/// happens ends with the former one.
 pub struct Renewable<T>(RwLock<Arc<T>>);
 
 impl<T> Renewable<T> {
@@ -69,7 +72,8 @@ impl<T> Renewable<T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes another one. Blocks for up to some seconds while the former one is closed, unless it is in use: then the last user closes it.
+    /// Takes another one. Blocks for up to some seconds while the former one is closed, unless it
+    /// is in use: then the last user closes it.
     pub fn set(&self, client: Arc<T>) {
         let former = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), client);
         // Out of the lock.
@@ -148,7 +152,8 @@ impl SharedClients {
     /// Makes them; they connect when they are first used.
     ///
     /// # Errors
-    /// [`Error::Fatal`] for a setting that librdkafka does not take, [`Error::Retry`] for a file that cannot be used just now.
+    /// [`Error::Fatal`] for a setting that librdkafka does not take, [`Error::Retry`] for a file
+    /// that cannot be used just now.
     pub fn new(settings: &KafkaSettings, has_standbys: bool) -> Result<SharedClients> {
         let reader = Arc::new(ChangelogReader::new(settings)?);
         let admin = ClusterAdmin::new(settings, &reader)?;
@@ -176,7 +181,8 @@ impl SharedClients {
     }
 }
 
-/// A mirror's reader. When the clients are to be renewed it gives up its partitions and joins the group as a new member.
+/// A mirror's reader. When the clients are to be renewed it gives up its partitions and joins the
+/// group as a new member.
 pub struct RenewableMirror {
     current: CurrentSettings,
     name: String,
@@ -209,8 +215,9 @@ impl RenewableMirror {
         MirrorSource::new(&self.current.get(), &self.name, &topics)
     }
 
-    /// The source, with the settings of now. The former one is closed first, as far as that does not take long: of two members of one
-    /// `group.instance.id` the later one fences the earlier one, which must not be that of now.
+    /// The source, with the settings of now. The former one is closed first, as far as that does
+    /// not take long: of two members of one `group.instance.id` the later one fences the earlier
+    /// one, which must not be that of now.
     fn renewed(&mut self, to: &mut dyn LogReceiver) -> std::result::Result<&mut MirrorSource, LogError> {
         let renewals = self.current.renewals();
         if self.renewal != renewals {
@@ -238,7 +245,8 @@ impl LogSource for RenewableMirror {
         if source.is_dead()
             && let Some(source) = self.source.take()
         {
-            // A static member that another one has fenced never joins again: the next call makes a new client.
+            // A static member that another one has fenced never joins again: the next call makes a
+            // new client.
             source.give_up(to);
         }
         polled

@@ -1,7 +1,9 @@
-//! Reads of changelogs for restores and standbys: one client an instance for each, a queue of its own for each partition.
+//! Reads of changelogs for restores and standbys: one client an instance for each, a queue of its
+//! own for each partition.
 //!
-//! The client is in no group: it is given partitions one by one. It carries the group's id only since committed offsets are
-//! asked for with it, read committed, so that an open transaction over them is waited for.
+//! The client is in no group: it is given partitions one by one. It carries the group's id only
+//! since committed offsets are asked for with it, read committed, so that an open transaction over
+//! them is waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +72,8 @@ impl ChangelogReader {
         }
         let mut partitions = Partitions::default();
         partitions.start(partition, offset);
-        let (common, buffer) = (self.common.clone(), Buffer::new());
+        let common = self.common.clone();
+        let buffer = Buffer::new();
         Ok(Single { buffer, partition: partition.clone(), partitions, queue, common })
     }
 }
@@ -99,7 +102,8 @@ struct PartitionReader {
 
 impl RestoreReader for PartitionReader {
     fn poll(&mut self, max_bytes: usize, timeout: Duration, batch: &mut RecordBatch) -> Result<()> {
-        let (one, mut waited) = (&mut self.single, false);
+        let one = &mut self.single;
+        let mut waited = false;
         while batch.byte_len() < max_bytes && self.error.is_none() {
             one.queue.drain(TAKE_RECORDS, &mut one.buffer);
             let taken = one.buffer.len();
@@ -135,7 +139,8 @@ impl Single {
     pub(super) fn common_error(&mut self) -> Option<Error> {
         self.common.drain(TAKE_RECORDS, &mut self.buffer);
         for failure in self.buffer.iter().filter_map(|message| message.failure()) {
-            // The group is only asked for its offsets, which says itself what it lacks; commands that read alone need no right on it.
+            // The group is only asked for its offsets, which says itself what it lacks; commands
+            // that read alone need no right on it.
             if refused(failure.code) == Some(Resource::Group) {
                 tracing::debug!("cannot read {}: {}", self.partition, failure.text);
                 continue;

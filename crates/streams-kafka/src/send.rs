@@ -1,4 +1,5 @@
-//! Queues records with a producer: explicit partitions and timestamps, headers, and no lookup of a topic's name a record.
+//! Queues records with a producer: explicit partitions and timestamps, headers, and no lookup of a
+//! topic's name a record.
 
 use std::ffi::{CString, c_int, c_void};
 use std::ptr::NonNull;
@@ -38,7 +39,8 @@ pub(super) struct Sender {
     client: Arc<Native>,
 }
 
-/// Fields of one record as librdkafka's `produceva` takes them: topic, partition, key, value, timestamp, token, flags, headers.
+/// Fields of one record as librdkafka's `produceva` takes them: topic, partition, key, value,
+/// timestamp, token, flags, headers.
 const FIELDS: usize = 8;
 
 impl Sender {
@@ -90,7 +92,8 @@ impl Sender {
             Error::Fatal(format!("produce to {name}: this is not a name that a topic can have; correct it [HS2017]"))
         };
         let c_name = CString::new(&**name).map_err(|_| unusable())?;
-        // SAFETY: a live client and an ended string; no configuration means the client's own for topics.
+        // SAFETY: a live client and an ended string; no configuration means the client's own for
+        // topics.
         let handle = unsafe { sys::rd_kafka_topic_new(self.client.as_ptr(), c_name.as_ptr(), std::ptr::null_mut()) };
         let handle = NonNull::new(handle).ok_or_else(unusable)?;
         self.topics.push(Topic { name: name.clone(), handle });
@@ -104,7 +107,8 @@ impl Sender {
     pub fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>, token: usize) -> Result<Outcome> {
         let handle = self.topic(topic)?;
         let headers = native_headers(record.headers);
-        let (key, value) = (record.key, record.value);
+        let key = record.key;
+        let value = record.value;
         let fields: [sys::rd_kafka_vu_t; FIELDS] = [
             field(Type::RD_KAFKA_VTYPE_RKT, |u| u.rkt = handle.as_ptr()),
             field(Type::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = partition),
@@ -116,7 +120,8 @@ impl Sender {
             field(Type::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers),
         ];
         let count = if headers.is_null() { FIELDS - 1 } else { FIELDS };
-        // SAFETY: the fields are live for the call, which copies key and value; on success it takes the headers over.
+        // SAFETY: the fields are live for the call, which copies key and value; on success it takes
+        // the headers over.
         let error = unsafe { sys::rd_kafka_produceva(self.client.as_ptr(), fields.as_ptr(), count) };
         let Some(failure) = Failure::from_error(error) else {
             self.in_flight += 1;
@@ -185,7 +190,8 @@ mod tests {
     use super::super::settings::KafkaSettings;
     use super::*;
 
-    /// A client that knows from the topic's metadata that it may not write refuses a record at once.
+    /// A client that knows from the topic's metadata that it may not write refuses a record at
+    /// once.
     #[test]
     fn a_record_for_a_topic_that_may_not_be_written_names_the_missing_right() {
         let cluster = MockCluster::new(1).unwrap();
@@ -194,7 +200,8 @@ mod tests {
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0").plain_producer();
         let mut sender = Sender::new(Arc::new(Native::new(ClientKind::Producer, &settings).unwrap()));
         let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
-        let (topic, started) = (Arc::from("out"), Instant::now());
+        let topic = Arc::from("out");
+        let started = Instant::now();
         let error = loop {
             // It is queued while the metadata has not come.
             match sender.send(&topic, 0, &record, 0) {

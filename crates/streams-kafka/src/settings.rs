@@ -1,5 +1,6 @@
-//! Settings of each client: those that the guarantee rests on, the memory that queues may take, and the user's own
-//! `-X KEY=VALUE`, passed through unless it would break either. Pure, so that the whole table can be checked.
+//! Settings of each client: those that the guarantee rests on, the memory that queues may take, and
+//! the user's own `-X KEY=VALUE`, passed through unless it would break either. Pure, so that the
+//! whole table can be checked.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ pub struct KafkaSettings {
     pub application_id: String,
     /// The state slot's random id, which distinguishes instances and survives restarts.
     pub instance_id: String,
-    /// Whether members keep their partitions over a restart within the session timeout (`group.instance.id`).
+    /// Whether members keep their partitions over a restart within the session timeout
+    /// (`group.instance.id`).
     pub static_membership: bool,
     /// After this long without a heartbeat a member is out of the group.
     pub session_timeout: Duration,
@@ -37,14 +39,16 @@ pub struct KafkaSettings {
 /// The largest record that any producer sends: 16 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// Bytes of fetched records that are held for a changelog that a standby follows, and that one fetch brings of it.
+/// Bytes of fetched records that are held for a changelog that a standby follows, and that one
+/// fetch brings of it.
 const STANDBY_QUEUE_BYTES: usize = 256 << 10;
 
 /// Settings of one client, in the order in which they are set.
 pub(super) type Properties = Vec<(String, Value)>;
 
 impl KafkaSettings {
-    /// Settings with the defaults of this program: 10 s session and transaction timeouts, 16 MiB queues.
+    /// Settings with the defaults of this program: 10 s session and transaction timeouts, 16 MiB
+    /// queues.
     pub fn new(bootstrap_servers: &str, application_id: &str, instance_id: &str) -> KafkaSettings {
         KafkaSettings {
             bootstrap_servers: bootstrap_servers.to_owned(),
@@ -61,12 +65,14 @@ impl KafkaSettings {
         }
     }
 
-    /// The transactional id of a stream thread: stable over restarts, so that its first act ends the predecessor's transaction.
+    /// The transactional id of a stream thread: stable over restarts, so that its first act ends
+    /// the predecessor's transaction.
     pub fn transactional_id(&self, thread: usize) -> String {
         format!("{}-{}-{thread}", self.application_id, self.instance_id)
     }
 
-    /// The principal of these clients, where the settings name one: the user of SASL PLAIN and SCRAM.
+    /// The principal of these clients, where the settings name one: the user of SASL PLAIN and
+    /// SCRAM.
     pub fn principal(&self) -> Option<String> {
         let entries = self.pass_through.entries();
         let of = |name: &str| entries.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.to_string());
@@ -88,7 +94,8 @@ impl KafkaSettings {
 
     fn reader(&self, client: &str, group: &str, queue_bytes: usize) -> Properties {
         let mut all = pairs(&[
-            // A full queue is looked at again after this long: with the default of 1 s a small queue starves its reader.
+            // A full queue is looked at again after this long: with the default of 1 s a small
+            // queue starves its reader.
             ("fetch.queue.backoff.ms", "5"),
             ("fetch.error.backoff.ms", "100"),
             ("fetch.max.bytes", &fetch_bytes(queue_bytes)),
@@ -114,7 +121,8 @@ impl KafkaSettings {
         all
     }
 
-    /// Above the transaction timeout and the session timeout: a thread that commits for that long is still a member.
+    /// Above the transaction timeout and the session timeout: a thread that commits for that long
+    /// is still a member.
     fn max_poll_interval(&self) -> Duration {
         (self.transaction_timeout * 3).max(self.session_timeout * 3).max(Duration::from_secs(60))
     }
@@ -131,14 +139,15 @@ impl KafkaSettings {
 
     pub(super) fn restore(&self) -> Properties {
         let client = format!("{}-{}-restore", self.application_id, self.instance_id);
-        // One fetch is under way at a time: one that waits at the end of a changelog would keep the next task's waiting behind it. Nothing
-        // is fetched when nothing is restored.
+        // One fetch is under way at a time: one that waits at the end of a changelog would keep the
+        // next task's waiting behind it. Nothing is fetched when nothing is restored.
         let mut all = pairs(&[("fetch.wait.max.ms", "5")]);
         all.extend(self.reader(&client, &self.application_id, self.restore_queue_bytes));
         all
     }
 
-    /// Of the client that reads for standbys: it waits at the ends of changelogs most of the time, and there are many of them.
+    /// Of the client that reads for standbys: it waits at the ends of changelogs most of the time,
+    /// and there are many of them.
     pub(super) fn standby(&self) -> Properties {
         let client = format!("{}-{}-standby", self.application_id, self.instance_id);
         let mut all = pairs(&[("fetch.wait.max.ms", "100")]);
@@ -168,8 +177,8 @@ impl KafkaSettings {
     }
 
     fn writer(&self, client: &str) -> Properties {
-        // Nothing is visible before the commit, and that does not wait for the linger: so it may be long, which keeps the
-        // sending thread from waking for every few records.
+        // Nothing is visible before the commit, and that does not wait for the linger: so it may be
+        // long, which keeps the sending thread from waking for every few records.
         let mut all = pairs(&[("linger.ms", "50"), ("batch.size", &BatchLimit::DEFAULT_BYTES.to_string())]);
         all.extend(self.common(client));
         all.extend(pairs(&[
@@ -215,7 +224,8 @@ impl KafkaSettings {
     }
 }
 
-/// One fetch may bring as much as the queue holds, within what librdkafka accepts beside the largest message.
+/// One fetch may bring as much as the queue holds, within what librdkafka accepts beside the
+/// largest message.
 fn fetch_bytes(queue_bytes: usize) -> String {
     queue_bytes.max(MAX_MESSAGE_BYTES).to_string()
 }

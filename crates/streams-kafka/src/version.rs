@@ -1,4 +1,5 @@
-//! Which librdkafka and which OpenSSL this process has, and what they can do: what `helixstream --version` prints.
+//! Which librdkafka and which OpenSSL this process has, and what they can do: what `helixstream
+//! --version` prints.
 
 use std::ffi::{CStr, c_char};
 
@@ -55,8 +56,8 @@ impl ClientLibrary {
 fn builtin_features() -> String {
     let mut text = [0 as c_char; 1024];
     let mut size = text.len();
-    // SAFETY: a configuration that lives until it is destroyed here; a buffer of the size told, which the call fills with an
-    // ended string. Where the call fails, the buffer stays zeroed.
+    // SAFETY: a configuration that lives until it is destroyed here; a buffer of the size told,
+    // which the call fills with an ended string. Where the call fails, the buffer stays zeroed.
     unsafe {
         let conf = sys::rd_kafka_conf_new();
         sys::rd_kafka_conf_get(conf, c"builtin.features".as_ptr(), text.as_mut_ptr(), &mut size);

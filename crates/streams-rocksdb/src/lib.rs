@@ -1,6 +1,8 @@
-//! Task stores on RocksDB: one database a task, a column family a store, and one budget of memory and threads for all of them.
+//! Task stores on RocksDB: one database a task, a column family a store, and one budget of memory
+//! and threads for all of them.
 //!
-//! A task's folder is its database: dropped by removing it, and what happens to one (a stall, a corrupt file) stays in it.
+//! A task's folder is its database: dropped by removing it, and what happens to one (a stall, a
+//! corrupt file) stays in it.
 
 mod open_tasks;
 mod options;
@@ -63,7 +65,8 @@ impl RocksStores {
     /// Opens the database of a stopped instance's task for reading only.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when there is none or it lacks a store, [`Error::Corrupted`] when it cannot be read.
+    /// [`Error::Fatal`] when there is none or it lacks a store, [`Error::Corrupted`] when it cannot
+    /// be read.
     pub fn open_read_only(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>> {
         let path = self.path(task);
         let options = self.shared.database();
@@ -85,10 +88,12 @@ impl RocksStores {
     }
 
     fn database(&self, task: TaskId, stores: &[&str]) -> std::result::Result<DB, ::rocksdb::Error> {
-        let (path, mut options) = (self.path(task), self.shared.database());
+        let path = self.path(task);
+        let mut options = self.shared.database();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        // RocksDB wants every column family that is there, also one whose store the topology has no more.
+        // RocksDB wants every column family that is there, also one whose store the topology has no
+        // more.
         let mut names = vec![DEFAULT_FAMILY.to_owned()];
         if path.join("CURRENT").exists() {
             names = DB::list_cf(&Options::default(), &path)?;
@@ -100,8 +105,9 @@ impl RocksStores {
     }
 }
 
-/// Makes the file by which RocksDB locks a database, as the umask has it. RocksDB itself makes every file with mode 0644, less the umask,
-/// and opens this one for writing: on a volume that users of a group share, another one of them could then not take the task over.
+/// Makes the file by which RocksDB locks a database, as the umask has it. RocksDB itself makes
+/// every file with mode 0644, less the umask, and opens this one for writing: on a volume that
+/// users of a group share, another one of them could then not take the task over.
 fn make_lock_file(database: &Path) {
     let made = fs::create_dir_all(database)
         .and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).open(database.join("LOCK")));

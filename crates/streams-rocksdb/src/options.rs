@@ -10,7 +10,8 @@ use ::rocksdb::{
 /// Limits of all databases of an instance together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreMemory {
-    /// Bytes of the block cache; indexes, filters and memtables are charged to it, so it bounds them all.
+    /// Bytes of the block cache; indexes, filters and memtables are charged to it, so it bounds
+    /// them all.
     pub cache_bytes: usize,
     /// Bytes of memtables; at more the largest are written out. Part of `cache_bytes`.
     pub write_buffer_bytes: usize,
@@ -45,12 +46,14 @@ impl Shared {
         Ok(Shared { cache, buffers, env, memory: *memory, is_tight: AtomicBool::new(false) })
     }
 
-    /// The cache shrinks for other users of memory of the stores' share, but never below half of itself: memtables lie in it.
+    /// The cache shrinks for other users of memory of the stores' share, but never below half of
+    /// itself: memtables lie in it.
     pub fn shrink_cache(&self, bytes: usize) {
         let whole = self.memory.cache_bytes;
         self.cache.clone().set_capacity(whole.saturating_sub(bytes).max(whole / 2));
         if bytes > whole / 2 && !self.is_tight.swap(true, Ordering::Relaxed) {
-            let (has, share) = (bytes >> 20, whole >> 21);
+            let has = bytes >> 20;
+            let share = whole >> 21;
             tracing::warn!(
                 code = "HS3005",
                 "in-memory stores use {has} MiB, more than the {share} MiB that `memory` of [runtime] leaves for them: raise `memory`, or keep the \
@@ -67,7 +70,8 @@ impl Shared {
         options.set_max_background_jobs(2);
         options.set_max_open_files(128);
         options.set_max_total_wal_size(16 << 20);
-        // After a power loss the log's tail may be torn: what stands before the tear is a whole number of batches.
+        // After a power loss the log's tail may be torn: what stands before the tear is a whole
+        // number of batches.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options.set_log_level(LogLevel::Warn);
         options.set_keep_log_file_num(2);
@@ -83,10 +87,11 @@ impl Shared {
         options.set_target_file_size_base(16 << 20);
         options.set_max_bytes_for_level_base(64 << 20);
         options.set_level_compaction_dynamic_level_bytes(true);
-        // As Kafka Streams has it: a value is read for each event, and packing it at every flush and compaction costs more processor
-        // time than its bytes in the page cache are worth.
+        // As Kafka Streams has it: a value is read for each event, and packing it at every flush
+        // and compaction costs more processor time than its bytes in the page cache are worth.
         options.set_compression_type(DBCompressionType::None);
-        // Most keys that are asked for are new or hot: the memtable's filter spares its skip list, the table's the disk.
+        // Most keys that are asked for are new or hot: the memtable's filter spares its skip list,
+        // the table's the disk.
         options.set_memtable_whole_key_filtering(true);
         options.set_memtable_prefix_bloom_ratio(0.05);
         options.set_block_based_table_factory(&self.table());

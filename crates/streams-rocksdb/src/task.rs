@@ -11,7 +11,8 @@ use streams::error::{Error, Result};
 use streams::ports::{StoreBatch, TaskStore, Value, Visit};
 use streams::record::TaskId;
 
-/// The key under which a store's position lies, beside its entries, so that one batch writes both or neither.
+/// The key under which a store's position lies, beside its entries, so that one batch writes both
+/// or neither.
 const POSITION: &[u8] = &[];
 
 /// A task's open database.
@@ -38,7 +39,8 @@ impl RocksTask {
     }
 
     fn failed(&self, doing: &str) -> impl Fn(::rocksdb::Error) -> Error {
-        let (task, doing) = (self.task, doing.to_owned());
+        let task = self.task;
+        let doing = doing.to_owned();
         move |error| remedy(task, &doing, error)
     }
 }

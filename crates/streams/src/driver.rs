@@ -1,7 +1,9 @@
-//! Runs a topology's real tasks with no broker (Kafka Streams' `TopologyTestDriver`): tests use it, and `replay` is it.
+//! Runs a topology's real tasks with no broker (Kafka Streams' `TopologyTestDriver`): tests use it,
+//! and `replay` is it.
 //!
-//! Records are piped in one by one. What a task sends to a repartition topic is taken up at once, in order; what it sends elsewhere waits as
-//! outputs, in order of emission, until the caller clears them, so memory stays bounded.
+//! Records are piped in one by one. What a task sends to a repartition topic is taken up at once,
+//! in order; what it sends elsewhere waits as outputs, in order of emission, until the caller
+//! clears them, so memory stays bounded.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -59,12 +61,14 @@ impl OutputCollector for Wires {
 }
 
 impl TopologyDriver {
-    /// A driver of empty stores. `sizes` holds the partition counts (1 where it names none) and record limits of the topics that are written.
+    /// A driver of empty stores. `sizes` holds the partition counts (1 where it names none) and
+    /// record limits of the topics that are written.
     pub fn new(topology: &Topology, application_id: &str, sizes: &Sizes) -> TopologyDriver {
         let plans = Plan::all(topology, application_id, sizes);
         let inner = plans.iter().map(|plan| plan.source.clone()).collect();
         let wires = Wires { inner, offsets: BTreeMap::new(), round: RecordBatch::new(), out: RecordBatch::new() };
-        let (tasks, counters) = (BTreeMap::new(), BTreeMap::new());
+        let tasks = BTreeMap::new();
+        let counters = BTreeMap::new();
         TopologyDriver {
             plans,
             tasks,
@@ -76,8 +80,10 @@ impl TopologyDriver {
         }
     }
 
-    /// Runs a record of a source topic through, and all that follows from it. The full name of a repartition topic is a source topic too, so that
-    /// a sub-topology can be run on its own log alone. Records count in the order in which they come, whatever their offsets: a file is no log.
+    /// Runs a record of a source topic through, and all that follows from it. The full name of a
+    /// repartition topic is a source topic too, so that a sub-topology can be run on its own log
+    /// alone. Records count in the order in which they come, whatever their offsets: a file is no
+    /// log.
     ///
     /// # Errors
     /// The topic is no source, or a processor stopped.
@@ -121,7 +127,8 @@ impl TopologyDriver {
         Ok(())
     }
 
-    /// Records sent to external topics and not cleared yet, in order of emission. Offsets count from 0 in each partition.
+    /// Records sent to external topics and not cleared yet, in order of emission. Offsets count
+    /// from 0 in each partition.
     pub fn outputs(&self) -> &RecordBatch {
         &self.wires.out
     }
@@ -139,7 +146,8 @@ impl TopologyDriver {
         self.tasks.values_mut().try_for_each(|task| commit(task, &mut self.counters))
     }
 
-    /// Takes all tasks back to their last commit, as an aborted transaction does. Outputs that were not cleared are dropped.
+    /// Takes all tasks back to their last commit, as an aborted transaction does. Outputs that were
+    /// not cleared are dropped.
     pub fn abort(&mut self) {
         self.tasks.values_mut().for_each(Task::rollback);
         self.wires.out.clear();
@@ -234,7 +242,8 @@ mod tests {
 
     fn pipe(driver: &mut TopologyDriver, offset: i64, key: Option<&str>, value: &str) {
         let origin = Origin { topic: "in", partition: 5, offset, timestamp_ms: 7 };
-        let (key, value) = (key.map(str::as_bytes), Some(value.as_bytes()));
+        let key = key.map(str::as_bytes);
+        let value = Some(value.as_bytes());
         let record = Record { key, value, headers: Headers::List(&[("h", Some(b"x"))]), timestamp_ms: 7 };
         driver.pipe(&InRecord { origin, record }).unwrap();
     }
@@ -259,7 +268,8 @@ mod tests {
         for (offset, (key, value)) in [(Some("21"), "x"), (None, "n"), (Some("21"), "y")].into_iter().enumerate() {
             pipe(&mut driver, offset as i64, key, value);
         }
-        // murmur2("21") is -973932308, so partition 0 of 2 and 0 of 3; a null key follows its source, 5 and then 1.
+        // murmur2("21") is -973932308, so partition 0 of 2 and 0 of 3; a null key follows its
+        // source, 5 and then 1.
         let partition = (-973_932_308 & 0x7fff_ffff) % 3;
         let expected = [
             format!("out-{partition}@0 21=x 7 1"),

@@ -1,4 +1,5 @@
-//! Errors by remedy, not by origin: an edge says what has to be done about an error, and the runtime does just that.
+//! Errors by remedy, not by origin: an edge says what has to be done about an error, and the
+//! runtime does just that.
 //!
 //! The table is the one of ARCHITECTURE.md ("Errors by remedy").
 
@@ -7,28 +8,33 @@ use super::record::TaskId;
 /// An error, named after its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Transient, in the client's own words: the same call again, with back-off, until `task.timeout`. Of a processor: its task
-    /// goes back to the last commit and rests between tries.
+    /// Transient, in the client's own words: the same call again, with back-off, until
+    /// `task.timeout`. Of a processor: its task goes back to the last commit and rests between
+    /// tries.
     #[error("{0}")]
     Retry(String),
-    /// The transaction failed and the thread is still a member: abort, drop what is not committed, re-read from the last commit.
+    /// The transaction failed and the thread is still a member: abort, drop what is not committed,
+    /// re-read from the last commit.
     #[error("the transaction failed: {0}")]
     Aborted(String),
-    /// The producer is fenced, failed for good, or the outcome of a commit is unknown: a new producer, offsets from the broker.
+    /// The producer is fenced, failed for good, or the outcome of a commit is unknown: a new
+    /// producer, offsets from the broker.
     #[error("the producer is lost: {0}")]
     ProducerLost(String),
-    /// Another producer with the same transactional id has started, or the transaction took longer than its timeout: a new producer, as for one that is lost.
+    /// Another producer with the same transactional id has started, or the transaction took longer
+    /// than its timeout: a new producer, as for one that is lost.
     #[error("the producer is fenced: {0}")]
     Fenced(String),
-    /// The broker refuses a batch for its size, and which of its records is too large by itself, if any, is not known: a new producer, which sends them again
-    /// in smaller batches.
+    /// The broker refuses a batch for its size, and which of its records is too large by itself, if
+    /// any, is not known: a new producer, which sends them again in smaller batches.
     #[error("a batch of records was refused: {0}")]
     BatchTooLarge(String),
     /// The membership is lost: close without a write and rejoin.
     #[error("the membership is lost: {0}")]
     Migrated(String),
-    /// The consumer has failed for good, as a static member does that another one has fenced: it never joins the group again. Close without a write; another
-    /// thread with a new consumer takes the place of this one.
+    /// The consumer has failed for good, as a static member does that another one has fenced: it
+    /// never joins the group again. Close without a write; another thread with a new consumer takes
+    /// the place of this one.
     #[error("the consumer is lost: {0}")]
     ConsumerLost(String),
     /// A store is unreadable, or its position or checksum is wrong: rebuild this task alone.
@@ -39,13 +45,16 @@ pub enum Error {
         /// Description of the damage.
         what: String,
     },
-    /// The broker or the client refuses one record (timestamp, size): it goes to the dead letters with topic, key and size.
+    /// The broker or the client refuses one record (timestamp, size): it goes to the dead letters
+    /// with topic, key and size.
     #[error("a record was refused: {0}")]
     Record(String),
-    /// The group's instances run another topology than this one, which has not joined it: do not start.
+    /// The group's instances run another topology than this one, which has not joined it: do not
+    /// start.
     #[error("{0}")]
     Disagreement(String),
-    /// Authorisation, a topic gone, a setting refused: stop. The message says what is wrong and what to do, and ends with its code.
+    /// Authorisation, a topic gone, a setting refused: stop. The message says what is wrong and
+    /// what to do, and ends with its code.
     #[error("{0}")]
     Fatal(String),
     /// A state that cannot be, so this program is wrong: stop, as for [`Error::Fatal`].
@@ -60,8 +69,8 @@ impl Error {
     }
 }
 
-/// Ends a message with the code of its entry in docs/operations.md, unless it ends with one already: a message that goes
-/// through several hands keeps the code of its cause.
+/// Ends a message with the code of its entry in docs/operations.md, unless it ends with one
+/// already: a message that goes through several hands keeps the code of its cause.
 pub fn with_code(message: String, code: &str) -> String {
     let has_code = message.rsplit_once(" [HS").is_some_and(|(_, end)| {
         end.len() == 5 && end.ends_with(']') && end.bytes().take(4).all(|byte| byte.is_ascii_digit())

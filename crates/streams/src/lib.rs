@@ -1,4 +1,5 @@
-//! The engine: Kafka Streams' core (topology, tasks, stores, changelogs, commits). It knows no memories.
+//! The engine: Kafka Streams' core (topology, tasks, stores, changelogs, commits). It knows no
+//! memories.
 //!
 //! | module | what it is |
 //! |---|---|

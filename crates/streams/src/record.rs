@@ -1,6 +1,8 @@
-//! Records as the engine sees them: borrowed from a batch on the way in, borrowed from a processor on the way out.
+//! Records as the engine sees them: borrowed from a batch on the way in, borrowed from a processor
+//! on the way out.
 //!
-//! A poll fills one [`RecordBatch`], an arena that is used again and again, so that a record costs no allocation.
+//! A poll fills one [`RecordBatch`], an arena that is used again and again, so that a record costs
+//! no allocation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +29,8 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// A task: one sub-topology on one partition of its source topic. Shown as `<sub-topology>_<partition>`, which is also its folder's name.
+/// A task: one sub-topology on one partition of its source topic. Shown as
+/// `<sub-topology>_<partition>`, which is also its folder's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId {
     /// The sub-topology's number, in order of definition, from 0.
@@ -140,7 +143,8 @@ fn unpack_header<'a>(rest: &mut &'a [u8]) -> Option<Header<'a>> {
     Some((name, Some(value)))
 }
 
-/// A record between nodes of a topology, and to a sink. Everything is borrowed: a processor fills buffers of its own and forwards them.
+/// A record between nodes of a topology, and to a sink. Everything is borrowed: a processor fills
+/// buffers of its own and forwards them.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The key; null is `None`.
@@ -187,7 +191,8 @@ pub struct InRecord<'a> {
 pub struct PartitionEnd {
     /// The partition.
     pub partition: TopicPartition,
-    /// The offset from which the next record will be read: past all trailing transaction markers that the client has seen.
+    /// The offset from which the next record will be read: past all trailing transaction markers
+    /// that the client has seen.
     pub offset: i64,
 }
 
@@ -203,7 +208,8 @@ struct PackedRecord {
     headers_len: u32,
 }
 
-/// Result of a poll: records in the order in which they came (in a partition, that of the log), and ends of partitions.
+/// Result of a poll: records in the order in which they came (in a partition, that of the log), and
+/// ends of partitions.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
     topics: Vec<Arc<str>>,
@@ -212,7 +218,8 @@ pub struct RecordBatch {
     ends: Vec<PartitionEnd>,
 }
 
-/// The arena keeps at most this much memory between two batches, so that one batch of large records does not pin its size.
+/// The arena keeps at most this much memory between two batches, so that one batch of large records
+/// does not pin its size.
 const KEEP_BYTES: usize = 4 << 20;
 
 impl RecordBatch {
@@ -257,7 +264,8 @@ impl RecordBatch {
         });
     }
 
-    /// Adds the end of a partition. Records of the same partition that were pushed before it lie below its offset.
+    /// Adds the end of a partition. Records of the same partition that were pushed before it lie
+    /// below its offset.
     pub fn push_end(&mut self, topic: &str, partition: i32, offset: i64) {
         let topic = self.intern(topic) as usize;
         let partition = TopicPartition { topic: self.topics[topic].clone(), partition };
@@ -312,7 +320,9 @@ impl RecordBatch {
             at += len;
             &self.bytes[from..at]
         };
-        let (key, value, headers) = (part(packed.key_len), part(packed.value_len), part(packed.headers_len));
+        let key = part(packed.key_len);
+        let value = part(packed.value_len);
+        let headers = part(packed.headers_len);
         InRecord {
             origin: Origin {
                 topic: &self.topics[packed.topic as usize],

@@ -1,8 +1,10 @@
-//! The digest of a topology: one number for everything that decides outputs, and a short one for each named part of it.
+//! The digest of a topology: one number for everything that decides outputs, and a short one for
+//! each named part of it.
 //!
-//! The instances of an application must run the same topology, or their outputs contradict each other. So each commit carries the digest of the
-//! topology that made it, and each member of the group shows its own in its client id. The engine does not know what decides outputs: the
-//! program hands over named texts. The hashes find mistakes, not forgeries.
+//! The instances of an application must run the same topology, or their outputs contradict each
+//! other. So each commit carries the digest of the topology that made it, and each member of the
+//! group shows its own in its client id. The engine does not know what decides outputs: the program
+//! hands over named texts. The hashes find mistakes, not forgeries.
 
 use std::fmt;
 
@@ -19,19 +21,22 @@ pub struct TopologyDigest {
 /// A digest as a commit carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// How often the topology was changed on purpose, plus one. The greatest generation is the one that holds.
+    /// How often the topology was changed on purpose, plus one. The greatest generation is the one
+    /// that holds.
     pub generation: u64,
     /// The topology of that generation.
     pub digest: TopologyDigest,
 }
 
-/// Prefix of the word about the topology in a commit's metadata. No store is named so: topics are named after stores.
+/// Prefix of the word about the topology in a commit's metadata. No store is named so: topics are
+/// named after stores.
 const MARK: char = '#';
 /// The name under which a commit's metadata carries the digest of the whole.
 const WHOLE: &str = "topology";
 
 impl TopologyDigest {
-    /// The digest of named parts. Names are single words of letters, since a commit's metadata carries them.
+    /// The digest of named parts. Names are single words of letters, since a commit's metadata
+    /// carries them.
     pub fn of(parts: &[(&str, String)]) -> TopologyDigest {
         let mut whole = Xxh3::new();
         for (name, text) in parts {
@@ -45,7 +50,8 @@ impl TopologyDigest {
         TopologyDigest { whole: whole.digest(), parts: parts.iter().map(part).collect() }
     }
 
-    /// The names of the parts in which another digest differs; a part that only one of the two has differs as well.
+    /// The names of the parts in which another digest differs; a part that only one of the two has
+    /// differs as well.
     pub fn differences<'d>(&'d self, other: &'d TopologyDigest) -> Vec<&'d str> {
         let names = |one: &'d TopologyDigest| one.parts.iter().map(|(name, _)| name.as_str());
         let mut found: Vec<&str> = Vec::new();
@@ -70,7 +76,8 @@ impl fmt::Display for TopologyDigest {
 }
 
 impl Stamp {
-    /// As words of a commit's metadata. Each has the form of a store that no topology has, which a release that knows no digests passes over.
+    /// As words of a commit's metadata. Each has the form of a store that no topology has, which a
+    /// release that knows no digests passes over.
     pub fn words(&self) -> String {
         let Stamp { generation, digest } = self;
         let parts = digest.parts.iter().map(|(name, hash)| format!(" {MARK}{name}:{generation}:{hash:08x}"));
@@ -103,7 +110,8 @@ pub fn client_id_with(client_id: &str, digest: &TopologyDigest) -> String {
     format!("{client_id}.{digest}")
 }
 
-/// A client id without the digest that [`client_id_with`] put there, and that digest if there is one.
+/// A client id without the digest that [`client_id_with`] put there, and that digest if there is
+/// one.
 pub fn split_client_id(client_id: &str) -> (&str, Option<&str>) {
     let is_digest = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match client_id.rsplit_once('.') {

@@ -32,7 +32,8 @@ fn shrink(bytes: usize) {
     LIVE.set(LIVE.get().saturating_sub(bytes));
 }
 
-// SAFETY: every call goes to the system's allocator with the arguments it came with; the counters allocate nothing.
+// SAFETY: every call goes to the system's allocator with the arguments it came with; the counters
+// allocate nothing.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());

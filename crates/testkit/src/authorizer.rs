@@ -1,6 +1,8 @@
-//! A real Kafka broker with an authorizer, where nobody but the test may do anything without an ACL, and users to give ACLs to.
+//! A real Kafka broker with an authorizer, where nobody but the test may do anything without an
+//! ACL, and users to give ACLs to.
 //!
-//! ACLs are made and taken away by the admin API (`rd_kafka_CreateAcls`), since a call of Kafka's own tool starts a JVM.
+//! ACLs are made and taken away by the admin API (`rd_kafka_CreateAcls`), since a call of Kafka's
+//! own tool starts a JVM.
 
 use super::broker::More;
 use super::{Broker, ports, wait_for};
@@ -44,12 +46,14 @@ impl Acl {
         for operation in values("--operation") {
             for resource in ["topic", "group", "transactional-id"] {
                 for name in values(&format!("--{resource}")) {
-                    let (resource, operation) = (resource.to_owned(), operation.clone());
+                    let resource = resource.to_owned();
+                    let operation = operation.clone();
                     all.push(Acl { resource, name, is_prefix, operation });
                 }
             }
             if words.contains(&"--cluster") {
-                let (resource, name) = ("cluster".to_owned(), "kafka-cluster".to_owned());
+                let resource = "cluster".to_owned();
+                let name = "kafka-cluster".to_owned();
                 all.push(Acl { resource, name, is_prefix: false, operation: operation.clone() });
             }
         }
@@ -69,7 +73,9 @@ impl Acl {
 
     /// As a message names it.
     pub fn text(&self) -> String {
-        let (operation, resource, name) = (&self.operation, self.resource.replace('-', " "), &self.name);
+        let operation = &self.operation;
+        let resource = self.resource.replace('-', " ");
+        let name = &self.name;
         match (resource.as_str(), self.is_prefix) {
             ("cluster", _) => format!("{operation} on the cluster"),
             (_, true) => format!("{operation} on {resource}s with the prefix {name}"),
@@ -78,7 +84,8 @@ impl Acl {
     }
 }
 
-/// A broker whose SASL listener lets in users that may do nothing yet. By its PLAINTEXT listener the test itself is a super user.
+/// A broker whose SASL listener lets in users that may do nothing yet. By its PLAINTEXT listener
+/// the test itself is a super user.
 #[derive(Debug)]
 pub struct AclBroker {
     broker: Broker,
@@ -189,7 +196,8 @@ super.users=User:ANONYMOUS
         let admin = self.admin();
         let client = admin.inner().native_ptr();
         let bindings: Vec<_> = acls.iter().map(|(user, acl)| binding(user, acl)).collect();
-        // SAFETY: a live client; bindings and queue are ours, and freed by their owners behind the call.
+        // SAFETY: a live client; bindings and queue are ours, and freed by their owners behind the
+        // call.
         unsafe {
             let queue = Queue::new(client);
             let mut pointers: Vec<_> = bindings.iter().map(|binding| binding.0).collect();
@@ -298,7 +306,8 @@ fn made(user: &User, acl: &Acl, make: Make) -> Binding {
         other => panic!("no operation: {other}"),
     };
     let pattern = if acl.is_prefix { RD_KAFKA_RESOURCE_PATTERN_PREFIXED } else { RD_KAFKA_RESOURCE_PATTERN_LITERAL };
-    let (name, principal) = (CString::new(acl.name.as_str()).unwrap(), CString::new(user.principal()).unwrap());
+    let name = CString::new(acl.name.as_str()).unwrap();
+    let principal = CString::new(user.principal()).unwrap();
     let allow = sys::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW;
     let mut why = [0 as c_char; 256];
     // SAFETY: ended strings that live for the call, a buffer of the length told.

@@ -1,4 +1,5 @@
-//! A real Apache Kafka broker (KRaft, broker and controller in one JVM) on free ports, its data in a temporary folder.
+//! A real Apache Kafka broker (KRaft, broker and controller in one JVM) on free ports, its data in
+//! a temporary folder.
 
 use super::process::{Process, temp_dir};
 use super::{SmallDisk, ports, tools, wait_for};
@@ -33,7 +34,8 @@ pub struct Broker {
 /// The broker's number.
 const NODE: i32 = 1;
 
-/// An argument of the JVM with which a broker logs each request that it completes, for [`Broker::requests`].
+/// An argument of the JVM with which a broker logs each request that it completes, for
+/// [`Broker::requests`].
 pub const LOG_REQUESTS: &str = "-Dhelixstream.requests=debug";
 
 /// A request that a broker has completed.
@@ -48,8 +50,8 @@ pub struct Request {
 /// Settings of a broker besides those that all brokers have.
 #[derive(Debug, Default)]
 pub struct More {
-    /// Further settings, in the form of `server.properties`; `{client}` and `{controller}` stand for the broker's own ports. They win over
-    /// the settings of all brokers.
+    /// Further settings, in the form of `server.properties`; `{client}` and `{controller}` stand
+    /// for the broker's own ports. They win over the settings of all brokers.
     pub properties: String,
     /// Arguments of the JVM.
     pub jvm: Vec<String>,
@@ -73,8 +75,8 @@ impl Ports {
 }
 
 impl Broker {
-    /// The broker that all tests of this binary share. Never stop it: use topics, groups and application ids of your own
-    /// ([`super::unique`]).
+    /// The broker that all tests of this binary share. Never stop it: use topics, groups and
+    /// application ids of your own ([`super::unique`]).
     pub fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(Broker::start)
@@ -108,7 +110,8 @@ impl Broker {
     fn start_with(heap: &'static str, disk: Option<SmallDisk>, more: More) -> Broker {
         let dir = temp_dir("kafka");
         let ports = Ports::free();
-        let (process, dynamic) = (Mutex::new(None), Mutex::default());
+        let process = Mutex::new(None);
+        let dynamic = Mutex::default();
         let broker = Broker { dir, heap, ports: Mutex::new(ports), process, disk, more, dynamic };
         broker.write_properties();
         if let Some(data) = &broker.more.data {
@@ -164,7 +167,8 @@ impl Broker {
         std::fs::metadata(self.dir.join("log")).map_or(0, |file| file.len())
     }
 
-    /// The kinds of requests that it has completed since its log was so long, each once. It was started with [`LOG_REQUESTS`].
+    /// The kinds of requests that it has completed since its log was so long, each once. It was
+    /// started with [`LOG_REQUESTS`].
     pub fn requests(&self, since: u64) -> BTreeSet<Request> {
         let mut log = File::open(self.dir.join("log")).unwrap();
         log.seek(SeekFrom::Start(since)).unwrap();
@@ -194,7 +198,8 @@ impl Broker {
         self.process.lock().unwrap().as_ref().expect("the broker runs").signal(Signal::CONT);
     }
 
-    /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data; returns when it serves.
+    /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data;
+    /// returns when it serves.
     pub fn restart(&self) {
         assert!(self.try_restart(), "Kafka does not start again:\n{}", self.log());
     }
@@ -206,7 +211,8 @@ impl Broker {
         config
     }
 
-    /// Creates a topic with settings (`cleanup.policy`, …) and waits until every partition has a leader.
+    /// Creates a topic with settings (`cleanup.policy`, …) and waits until every partition has a
+    /// leader.
     pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) {
         let count = i32::try_from(partitions).unwrap();
         let mut topic = NewTopic::new(name, count, TopicReplication::Fixed(1));
@@ -243,7 +249,8 @@ impl Broker {
         }
     }
 
-    /// Changes a setting of the broker while it runs (those whose update mode is `per-broker`). It holds over restarts.
+    /// Changes a setting of the broker while it runs (those whose update mode is `per-broker`). It
+    /// holds over restarts.
     pub fn set(&self, key: &str, value: &str) {
         let mut dynamic = self.dynamic.lock().unwrap();
         dynamic.insert(key.to_owned(), value.to_owned());
@@ -295,7 +302,8 @@ impl Broker {
         std::fs::write(self.dir.join("server.properties"), format!("{}{more}", properties(ports, &data))).unwrap();
     }
 
-    /// Whether it came up; `false` when the process ended, as it does when somebody else took its port.
+    /// Whether it came up; `false` when the process ended, as it does when somebody else took its
+    /// port.
     fn try_restart(&self) -> bool {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let mut command = tools::java_with(self.heap, &self.more.jvm, "kafka.Kafka");
@@ -319,7 +327,8 @@ impl Broker {
     }
 }
 
-/// The request that a line of the log tells of; `None` for other lines, and for one that is not yet written to its end.
+/// The request that a line of the log tells of; `None` for other lines, and for one that is not yet
+/// written to its end.
 fn completed(line: &str) -> Option<Request> {
     let (_, told) = line.split_once("Completed request:")?;
     let told: serde_json::Value = serde_json::Deserializer::from_str(told).into_iter().next()?.ok()?;
@@ -360,8 +369,8 @@ num.io.threads=4
     )
 }
 
-/// A freshly formatted data folder, made once by Kafka's own tool; a copy of it is what each broker starts from. It saves the start of a
-/// JVM for every further broker.
+/// A freshly formatted data folder, made once by Kafka's own tool; a copy of it is what each broker
+/// starts from. It saves the start of a JVM for every further broker.
 fn formatted_data() -> &'static Path {
     static FORMATTED: OnceLock<PathBuf> = OnceLock::new();
     FORMATTED.get_or_init(|| {

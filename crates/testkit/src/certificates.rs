@@ -1,4 +1,5 @@
-//! A certificate authority of the test's own, made with the `openssl` command, and the certificates that it signs.
+//! A certificate authority of the test's own, made with the `openssl` command, and the certificates
+//! that it signs.
 
 use super::process::temp_dir;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,8 @@ impl Authority {
     /// Signs a certificate.
     pub fn sign_request(&self, request: Request<'_>) -> Identity {
         let dir = temp_dir("certificate");
-        let (subject, host) = (format!("/CN={}", request.name), format!("subjectAltName=DNS:{}", request.host));
+        let subject = format!("/CN={}", request.name);
+        let host = format!("subjectAltName=DNS:{}", request.host);
         let mut arguments = vec!["req", "-new", "-subj", &subject, "-addext", &host];
         arguments.extend(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]);
         openssl(&dir, &[&arguments[..], &["-keyout", "key.pem", "-out", "request.pem"]].concat());
@@ -78,7 +80,8 @@ impl Identity {
         [&self.key, &self.certificate].map(|path| std::fs::read_to_string(path).unwrap()).concat()
     }
 
-    /// Writes certificate and key to the places of another identity, as a rotation does: each file is replaced whole.
+    /// Writes certificate and key to the places of another identity, as a rotation does: each file
+    /// is replaced whole.
     pub fn replace(&self, other: &Identity) {
         for (from, to) in [(&self.certificate, &other.certificate), (&self.key, &other.key)] {
             let next = to.with_extension("next");

@@ -1,4 +1,5 @@
-//! A disk that can be full: a small file system in memory, in a mount namespace of its own, so that nobody else sees it.
+//! A disk that can be full: a small file system in memory, in a mount namespace of its own, so that
+//! nobody else sees it.
 
 use super::process::{Process, temp_dir};
 use super::{skip, wait_for};
@@ -7,7 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The small disk; gone when dropped. Processes that are to see it are started with [`SmallDisk::inside`].
+/// The small disk; gone when dropped. Processes that are to see it are started with
+/// [`SmallDisk::inside`].
 #[derive(Debug)]
 pub struct SmallDisk {
     /// Sits in the namespace and keeps it.
@@ -19,15 +21,16 @@ pub struct SmallDisk {
 const BALLAST: &str = "ballast";
 
 impl SmallDisk {
-    /// A disk of so many MiB that belongs to a user and group. `None` where the system does not let us and
-    /// that is allowed: see [`skip`].
+    /// A disk of so many MiB that belongs to a user and group. `None` where the system does not let
+    /// us and that is allowed: see [`skip`].
     pub fn new(mib: usize, (user, group): (u32, u32)) -> Option<SmallDisk> {
         if !rustix::process::geteuid().is_root() {
             skip::allow("small-disk", "only root may mount the small disk that this test fills");
             return None;
         }
         let dir = temp_dir("disk");
-        let (path, ready) = (dir.join("mounted"), dir.join("ready"));
+        let path = dir.join("mounted");
+        let ready = dir.join("ready");
         std::fs::create_dir(&path).unwrap();
         let mut command = Command::new("unshare");
         let script = r#"mount -t tmpfs -o "$1" tmpfs "$2" && : >"$3" && exec sleep infinity"#;
@@ -57,7 +60,8 @@ impl SmallDisk {
         root.join(self.path.strip_prefix("/").unwrap())
     }
 
-    /// The same command as one that sees the disk. A user that it was to run as is lost: see `as_user`.
+    /// The same command as one that sees the disk. A user that it was to run as is lost: see
+    /// `as_user`.
     pub fn inside(&self, command: &Command) -> Command {
         let mut within = Command::new("nsenter");
         within.args(["--mount", "--target", &self.holder.pid().to_string(), "--"]);

@@ -1,5 +1,5 @@
-//! Shared parts of the tests of all crates: random numbers and waiting, and with the feature `servers` real servers that a test
-//! starts and that end with it.
+//! Shared parts of the tests of all crates: random numbers and waiting, and with the feature
+//! `servers` real servers that a test starts and that end with it.
 //!
 //! | item | purpose |
 //! |---|---|
@@ -89,7 +89,8 @@ pub use wait::{LIMIT, wait_for, wait_until};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A name no other test of this process uses: `stem-1`, `stem-2`, … for topics, groups, application ids on a shared server.
+/// A name no other test of this process uses: `stem-1`, `stem-2`, … for topics, groups, application
+/// ids on a shared server.
 pub fn unique(stem: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))

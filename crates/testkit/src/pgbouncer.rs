@@ -1,4 +1,5 @@
-//! A real PgBouncer on a free port, in front of a [`Postgres`]: every transaction may get another session.
+//! A real PgBouncer on a free port, in front of a [`Postgres`]: every transaction may get another
+//! session.
 
 use super::postgres::{server_user, try_query};
 use super::process::{Process, temp_dir};
@@ -15,10 +16,13 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// A pooler of `pool_size` sessions for each database of `postgres`, in transaction mode, otherwise as it comes.
+    /// A pooler of `pool_size` sessions for each database of `postgres`, in transaction mode,
+    /// otherwise as it comes.
     pub fn start(postgres: &Postgres, pool_size: usize) -> PgBouncer {
-        let (dir, port) = (temp_dir("pgbouncer"), ports::free_port());
-        let (users, config) = (dir.join("users"), dir.join("pgbouncer.ini"));
+        let dir = temp_dir("pgbouncer");
+        let port = ports::free_port();
+        let users = dir.join("users");
+        let config = dir.join("pgbouncer.ini");
         std::fs::write(&users, "\"postgres\" \"\"\n").unwrap();
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\

@@ -1,4 +1,5 @@
-//! A real PostgreSQL on a free port, its data in a temporary folder. Durability is off: a test's database need not survive a power cut.
+//! A real PostgreSQL on a free port, its data in a temporary folder. Durability is off: a test's
+//! database need not survive a power cut.
 
 use super::process::{Process, temp_dir};
 use super::{SmallDisk, ports, unique, wait_for};
@@ -20,7 +21,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The server that all tests of this binary share. Never stop it: make a database of your own ([`Postgres::create_database`]).
+    /// The server that all tests of this binary share. Never stop it: make a database of your own
+    /// ([`Postgres::create_database`]).
     pub fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(Postgres::start)
@@ -31,7 +33,8 @@ impl Postgres {
         Postgres::start_with(None)
     }
 
-    /// The same, that sees a small disk, for a tablespace on it; its own data lie elsewhere. `None` where there can be no such disk.
+    /// The same, that sees a small disk, for a tablespace on it; its own data lie elsewhere. `None`
+    /// where there can be no such disk.
     pub fn start_beside_disk(mib: usize) -> Option<Postgres> {
         let disk = SmallDisk::new(mib, server_user().unwrap_or_default())?;
         Some(Postgres::start_with(Some(disk)))
@@ -85,7 +88,8 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// Puts rules in front of those by which it lets clients in (lines of `pg_hba.conf`); they count at once.
+    /// Puts rules in front of those by which it lets clients in (lines of `pg_hba.conf`); they
+    /// count at once.
     pub fn add_access_rules(&self, lines: &str) {
         let file = self.dir.join("data/pg_hba.conf");
         let rules = std::fs::read_to_string(&file).unwrap();
@@ -132,7 +136,8 @@ impl Postgres {
         }
     }
 
-    /// Starts it again after [`Postgres::stop`], [`Postgres::kill`] or [`Postgres::kill_hard`], on the same port and data; returns when it serves.
+    /// Starts it again after [`Postgres::stop`], [`Postgres::kill`] or [`Postgres::kill_hard`], on
+    /// the same port and data; returns when it serves.
     pub fn restart(&self) {
         assert!(self.try_restart(), "PostgreSQL does not start again:\n{}", self.log());
     }
@@ -162,7 +167,8 @@ impl Postgres {
     }
 }
 
-/// Runs SQL with psql and gives the rows, each column as text (`NULL` is the empty text); panics when it fails.
+/// Runs SQL with psql and gives the rows, each column as text (`NULL` is the empty text); panics
+/// when it fails.
 #[track_caller]
 pub fn query(url: &str, sql: &str) -> Vec<Vec<String>> {
     try_query(url, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
@@ -214,7 +220,8 @@ pub fn run_file(url: &str, path: &str) {
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A server program of the newest PostgreSQL here; as user `postgres` when we are root, since it refuses to run as root.
+/// A server program of the newest PostgreSQL here; as user `postgres` when we are root, since it
+/// refuses to run as root.
 fn server_command(program: &str) -> Command {
     let mut command = Command::new(server_folder().join(program));
     if let Some((user, group)) = server_user() {

@@ -1,8 +1,11 @@
 //! Child processes and folders that never outlive the test process, however it ends.
 //!
-//! - A child gets a signal from the kernel when its parent *thread* dies, so all are started by one thread that lives as long as the process.
-//! - Folders lie in one folder of this process. A small shell that sits on a pipe removes it when the process is gone, even by SIGKILL.
-//! - On an ordinary exit the children are killed before the process ends; that shell removes the folder after it.
+//! - A child gets a signal from the kernel when its parent *thread* dies, so all are started by one
+//!   thread that lives as long as the process.
+//! - Folders lie in one folder of this process. A small shell that sits on a pipe removes it when
+//!   the process is gone, even by SIGKILL.
+//! - On an ordinary exit the children are killed before the process ends; that shell removes the
+//!   folder after it.
 
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeMap;
@@ -24,7 +27,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` as a child that gets the signal `end` when it is dropped, or when this process dies.
+    /// Starts `command` as a child that gets the signal `end` when it is dropped, or when this
+    /// process dies.
     pub fn start(command: Command, end: Signal) -> io::Result<Process> {
         cleaner();
         let (answer, child) = mpsc::channel();
@@ -96,7 +100,8 @@ impl Drop for Process {
     }
 }
 
-/// A fresh folder of this process's own, `stem-1`, `stem-2`, …; readable by all, since PostgreSQL runs as another user.
+/// A fresh folder of this process's own, `stem-1`, `stem-2`, …; readable by all, since PostgreSQL
+/// runs as another user.
 pub fn temp_dir(stem: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let dir = cleaner().root.join(format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -126,7 +131,8 @@ fn spawner() -> mpsc::Sender<Job> {
                         if orphaned { Err(io::Error::other("the test process is gone")) } else { Ok(()) }
                     });
                 }
-                // A test that has given up waiting needs no answer: the child is then dropped, and dies with this process.
+                // A test that has given up waiting needs no answer: the child is then dropped, and
+                // dies with this process.
                 let _ = job.answer.send(job.command.spawn());
             }
         });
@@ -164,7 +170,8 @@ fn cleaner() -> &'static Cleaner {
     })
 }
 
-/// A shell that waits for the other end of its input to close. In a process group of its own: Ctrl-C is not for it.
+/// A shell that waits for the other end of its input to close. In a process group of its own:
+/// Ctrl-C is not for it.
 fn start_watchdog(root: &Path) -> Child {
     // The servers are dying while it works, so the folder may need a second try.
     let script = r#"trap '' INT TERM HUP
@@ -184,6 +191,7 @@ extern "C" fn at_exit() {
         let _ = rustix::process::kill_process(pid, Signal::CONT);
         let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
     }
-    // The watchdog removes the folder by itself, which takes a while where there were many topics and databases.
+    // The watchdog removes the folder by itself, which takes a while where there were many topics
+    // and databases.
     drop(cleaner().watchdog.lock().unwrap_or_else(PoisonError::into_inner).stdin.take());
 }

@@ -1,7 +1,7 @@
 //! The generator of random numbers in tests: SplitMix64.
 
-/// A stream of pseudo-random numbers, the same for the same seed on every machine: SplitMix64 (Steele, Lea and Flood,
-/// "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// A stream of pseudo-random numbers, the same for the same seed on every machine: SplitMix64
+/// (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -21,7 +21,8 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is not 0. Small numbers are likelier by less than `bound` / 2^64.
+    /// A number below `bound`, which is not 0. Small numbers are likelier by less than `bound` /
+    /// 2^64.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.number() % bound as u64) as usize
     }

@@ -33,7 +33,8 @@ pub struct Record {
 impl Record {
     /// A record of partition 0, dated 2026-01-01.
     pub fn new(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Record {
-        let (key, value) = (Some(key.as_ref().to_vec()), Some(value.as_ref().to_vec()));
+        let key = Some(key.as_ref().to_vec());
+        let value = Some(value.as_ref().to_vec());
         Record { timestamp_ms: 1_767_225_600_000, key, value, ..Record::default() }
     }
 
@@ -97,14 +98,16 @@ pub fn write_file(path: impl AsRef<Path>, records: &[Record]) {
     std::fs::write(path, lines).unwrap();
 }
 
-/// Publishes records, each to its own partition with its own timestamp, in order; returns when the broker has them all.
+/// Publishes records, each to its own partition with its own timestamp, in order; returns when the
+/// broker has them all.
 pub fn produce(broker: &Broker, topic: &str, records: &[Record]) {
     let producer: BaseProducer = producer_config(broker).create().unwrap();
     send(&producer, topic, records);
     producer.flush(Duration::from_secs(120)).unwrap();
 }
 
-/// A producer with `transactional_id`, its transactions initialised: begin, [`send`], then commit, abort, or leave it hanging.
+/// A producer with `transactional_id`, its transactions initialised: begin, [`send`], then commit,
+/// abort, or leave it hanging.
 pub fn transactional_producer(broker: &Broker, transactional_id: &str) -> BaseProducer {
     let mut config = producer_config(broker);
     config.set("transactional.id", transactional_id);

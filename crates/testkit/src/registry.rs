@@ -1,4 +1,5 @@
-//! A real schema registry (Apicurio, Confluent's REST API) on a free port, with its schemas in memory.
+//! A real schema registry (Apicurio, Confluent's REST API) on a free port, with its schemas in
+//! memory.
 
 use super::process::{Process, temp_dir};
 use super::{ports, wait_for};
@@ -42,7 +43,8 @@ impl Registry {
         registry
     }
 
-    /// Starts it after [`Registry::stop`], on the same port and with the same schemas; returns when it serves.
+    /// Starts it after [`Registry::stop`], on the same port and with the same schemas; returns when
+    /// it serves.
     pub fn restart(&self) {
         let mut command = Command::new("java");
         command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar"]).arg(jar());

@@ -1,5 +1,5 @@
-//! Users of SCRAM and their passwords, changed by the admin API (`rd_kafka_AlterUserScramCredentials`, KIP-554), since a call of Kafka's own tool
-//! starts a JVM.
+//! Users of SCRAM and their passwords, changed by the admin API
+//! (`rd_kafka_AlterUserScramCredentials`, KIP-554), since a call of Kafka's own tool starts a JVM.
 
 use super::Broker;
 use super::authorizer::Queue;
@@ -17,7 +17,8 @@ const ITERATIONS: i32 = 4096;
 pub(super) fn set_password(broker: &Broker, user: &str, password: &str) {
     let user = CString::new(user).unwrap();
     for mechanism in MECHANISMS {
-        // SAFETY: an ended string, and bytes of the length told; without a salt the client makes one.
+        // SAFETY: an ended string, and bytes of the length told; without a salt the client makes
+        // one.
         alter(broker, unsafe {
             let (password, length) = (password.as_ptr(), password.len());
             let salt = std::ptr::null();
@@ -43,11 +44,13 @@ pub(super) fn delete_user(broker: &Broker, user: &str) {
     }
 }
 
-/// Makes one change, and frees it. One at a time: a KRaft broker takes one mechanism of a user in a request.
+/// Makes one change, and frees it. One at a time: a KRaft broker takes one mechanism of a user in a
+/// request.
 fn alter(broker: &Broker, change: *mut sys::rd_kafka_UserScramCredentialAlteration_t) {
     let admin = broker.admin();
     let client = admin.inner().native_ptr();
-    // SAFETY: a live client, and a change that is ours; queue and event are freed by their owners behind the calls.
+    // SAFETY: a live client, and a change that is ours; queue and event are freed by their owners
+    // behind the calls.
     unsafe {
         let queue = Queue::new(client);
         let mut changes = [change];

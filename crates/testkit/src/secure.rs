@@ -1,5 +1,5 @@
-//! A real Kafka broker that asks its clients for encryption and for a name: a listener for each way in, certificates and a token server of the
-//! test's own.
+//! A real Kafka broker that asks its clients for encryption and for a name: a listener for each way
+//! in, certificates and a token server of the test's own.
 //!
 //! | [`Login`] | listener | the broker asks for |
 //! |---|---|---|
@@ -11,7 +11,8 @@
 //! | `ExpiredBroker` | SSL | nothing, but its own certificate has expired |
 //! | `OtherHost` | SSL | nothing, but its own certificate is that of another host |
 //!
-//! The PLAINTEXT listener of every [`Broker`] is there too, for the test itself: whoever comes by it is a super user (`User:ANONYMOUS`).
+//! The PLAINTEXT listener of every [`Broker`] is there too, for the test itself: whoever comes by
+//! it is a super user (`User:ANONYMOUS`).
 
 use super::broker::{LOG_REQUESTS, More};
 use super::certificates::{Authority, Identity, Request};
@@ -92,11 +93,14 @@ impl Login {
 pub struct Options {
     /// Whether it asks an authorizer: nobody but the super users may do anything without an ACL.
     pub authorizer: bool,
-    /// After this many milliseconds a SCRAM client must show its password again, or it is cut off; 0: never.
+    /// After this many milliseconds a SCRAM client must show its password again, or it is cut off;
+    /// 0: never.
     pub reauthenticate_ms: u32,
-    /// Whether the SASL_SSL listener of `Plain`, `Scram256` and `Scram512` asks for a client certificate, too.
+    /// Whether the SASL_SSL listener of `Plain`, `Scram256` and `Scram512` asks for a client
+    /// certificate, too.
     pub asks_certificate: bool,
-    /// The greatest heap of its JVM, as `-Xmx` takes it; that of every test broker where none is named.
+    /// The greatest heap of its JVM, as `-Xmx` takes it; that of every test broker where none is
+    /// named.
     pub heap: Option<&'static str>,
     /// How long an OAuth token is good for; [`token_server::LIFE`] where nothing is said.
     pub token_life: Option<Duration>,
@@ -116,7 +120,8 @@ pub struct SecureBroker {
 }
 
 impl SecureBroker {
-    /// The one that all tests of this binary share. Never stop it, and never take a user of it away: use topics, groups and users of your own.
+    /// The one that all tests of this binary share. Never stop it, and never take a user of it
+    /// away: use topics, groups and users of your own.
     pub fn shared() -> &'static SecureBroker {
         static SHARED: OnceLock<SecureBroker> = OnceLock::new();
         SHARED.get_or_init(|| SecureBroker::start(Options::default()))
@@ -124,7 +129,8 @@ impl SecureBroker {
 
     /// One of the test's own.
     pub fn start(options: Options) -> SecureBroker {
-        let (authority, dir) = (Authority::new("authority"), temp_dir("secure"));
+        let authority = Authority::new("authority");
+        let dir = temp_dir("secure");
         let tokens = TokenServer::start(&authority, options.token_life.unwrap_or(token_server::LIFE));
         let ports = LISTENERS.map(|_| ports::free_port());
         let write = |name: &str, identity: Identity| std::fs::write(dir.join(name), identity.key_store()).unwrap();
@@ -163,12 +169,14 @@ impl SecureBroker {
         &self.tokens
     }
 
-    /// The file with the certificates of the authorities whose clients it lets in; read when it starts.
+    /// The file with the certificates of the authorities whose clients it lets in; read when it
+    /// starts.
     pub fn trusted(&self) -> PathBuf {
         self.dir.join("trusted.pem")
     }
 
-    /// Stops it and starts it again, so that the listener that [`Options::asks_certificate`] is about takes client certificates of another authority, too.
+    /// Stops it and starts it again, so that the listener that [`Options::asks_certificate`] is
+    /// about takes client certificates of another authority, too.
     pub fn restart_trusting(&self, authority: &Authority) {
         self.broker.stop();
         let both = [&self.authority, authority].map(|one| std::fs::read_to_string(one.certificate()).unwrap());
@@ -176,8 +184,9 @@ impl SecureBroker {
         self.broker.restart();
     }
 
-    /// Stops it and starts it again with a certificate of another authority. Of that authority alone the listener that [`Options::asks_certificate`] is about takes
-    /// client certificates from now on.
+    /// Stops it and starts it again with a certificate of another authority. Of that authority
+    /// alone the listener that [`Options::asks_certificate`] is about takes client certificates
+    /// from now on.
     pub fn restart_under(&self, authority: &Authority) {
         self.broker.stop();
         std::fs::write(self.dir.join("broker.pem"), authority.sign("broker").key_store()).unwrap();
@@ -190,7 +199,8 @@ impl SecureBroker {
         format!("localhost:{}", self.ports[login.listener()])
     }
 
-    /// All that a client needs for a way in, in working order. [`USER`] logs in where a user is asked for.
+    /// All that a client needs for a way in, in working order. [`USER`] logs in where a user is
+    /// asked for.
     pub fn login(&self, login: Login) -> Connection {
         let mut connection = Connection { servers: self.address(login), settings: Vec::new(), password_file: None };
         let protocol = LISTENERS[login.listener()].1;
@@ -219,7 +229,8 @@ impl SecureBroker {
         connection
     }
 
-    /// Adds a user for SCRAM, or gives it another password, and returns its name: `stem-1`, `stem-2`, … when `name` ends in `-`.
+    /// Adds a user for SCRAM, or gives it another password, and returns its name: `stem-1`,
+    /// `stem-2`, … when `name` ends in `-`.
     pub fn set_password(&self, name: &str, password: &str) -> String {
         let name = if name.ends_with('-') { unique(name.trim_end_matches('-')) } else { name.to_owned() };
         scram::set_password(&self.broker, &name, password);
@@ -231,14 +242,16 @@ impl SecureBroker {
         scram::delete_user(&self.broker, name);
     }
 
-    /// From now on a listener shows this certificate. It must be for the same names as the former one; connections that are open stay.
+    /// From now on a listener shows this certificate. It must be for the same names as the former
+    /// one; connections that are open stay.
     pub fn show(&self, login: Login, identity: &Identity) {
         let file = temp_dir("key-store").join("broker.pem");
         std::fs::write(&file, identity.key_store()).unwrap();
         self.set_listener(login, "ssl.keystore.location", &file);
     }
 
-    /// From now on a listener lets clients in whose certificates this authority has signed; connections that are open stay.
+    /// From now on a listener lets clients in whose certificates this authority has signed;
+    /// connections that are open stay.
     pub fn trust(&self, login: Login, authority: &Authority) {
         self.set_listener(login, "ssl.truststore.location", &authority.certificate());
     }
@@ -256,7 +269,8 @@ fn properties(dir: &Path, ports: [u16; LISTENERS.len()], tokens: &TokenServer, o
         write!(listeners, ",{name}://localhost:{port}").unwrap();
         write!(map, ",{name}:{protocol}").unwrap();
     }
-    let (scram, modules) = ("scram.ScramLoginModule required;", "org.apache.kafka.common.security");
+    let scram = "scram.ScramLoginModule required;";
+    let modules = "org.apache.kafka.common.security";
     let dir = dir.display();
     let mut text = format!(
         "listeners={listeners},CONTROLLER://localhost:{{controller}}
@@ -312,7 +326,8 @@ pub struct Connection {
     pub servers: String,
     /// Name and value.
     pub settings: Vec<(String, String)>,
-    /// The file that holds the password, in place of the setting. Commands alone know it, no client of the test's own.
+    /// The file that holds the password, in place of the setting. Commands alone know it, no client
+    /// of the test's own.
     pub password_file: Option<PathBuf>,
 }
 

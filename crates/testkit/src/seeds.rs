@@ -44,8 +44,8 @@ pub fn seeds(count: u64) -> Seeds {
     Seeds { next: drawn(), left: count, current: None }
 }
 
-/// The seed of this process, drawn when it is first asked for, or the number of the variable `SEED`. It is printed: libtest shows
-/// what a failing test prints.
+/// The seed of this process, drawn when it is first asked for, or the number of the variable
+/// `SEED`. It is printed: libtest shows what a failing test prints.
 ///
 /// # Panics
 /// The variable `SEED` is not a number.
@@ -68,7 +68,8 @@ pub fn given_seed() -> Option<u64> {
 
 fn drawn() -> u64 {
     static DRAWN: OnceLock<u64> = OnceLock::new();
-    // The standard library's hash maps draw their keys from the system's source of randomness. 32 bits are easy to type.
+    // The standard library's hash maps draw their keys from the system's source of randomness. 32
+    // bits are easy to type.
     *DRAWN.get_or_init(|| given_seed().unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32))
 }
 

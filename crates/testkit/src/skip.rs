@@ -1,4 +1,5 @@
-//! A test that lacks something of the machine fails, unless a variable says that the machine is without it.
+//! A test that lacks something of the machine fails, unless a variable says that the machine is
+//! without it.
 
 use std::fs::File;
 use std::io::Write;

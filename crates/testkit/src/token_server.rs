@@ -1,5 +1,6 @@
-//! An OAuth token server over HTTPS: it answers a client's id and secret with a signed JWT of short life (RFC 6749 section 4.4, RFC 7519), and
-//! publishes the key to check it with (RFC 7517), where a Kafka broker fetches it.
+//! An OAuth token server over HTTPS: it answers a client's id and secret with a signed JWT of short
+//! life (RFC 6749 section 4.4, RFC 7519), and publishes the key to check it with (RFC 7517), where
+//! a Kafka broker fetches it.
 
 use super::certificates::{Authority, Identity};
 use super::process::temp_dir;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The client that the server knows. Its id is the token's subject and so the principal on the broker.
+/// The client that the server knows. Its id is the token's subject and so the principal on the
+/// broker.
 pub const CLIENT: &str = "helix";
 /// The secret of [`CLIENT`].
 pub const SECRET: &str = "token-client-secret";
@@ -35,7 +37,8 @@ pub struct TokenServer {
 #[derive(Debug, Default)]
 struct Issued {
     tokens: AtomicU64,
-    /// When the last of them expires, in seconds since 1970; clients that ask at the same time may overtake each other.
+    /// When the last of them expires, in seconds since 1970; clients that ask at the same time may
+    /// overtake each other.
     expiry: AtomicU64,
 }
 
@@ -78,7 +81,8 @@ impl TokenServer {
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (service, tls) = (service.clone(), tls.clone());
+                let service = service.clone();
+                let tls = tls.clone();
                 // A client that hangs up early is no matter of the server's.
                 std::thread::spawn(move || _ = service.serve(stream, tls));
             }

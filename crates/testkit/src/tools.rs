@@ -1,4 +1,5 @@
-//! Kafka's own Java tools: what they say about a topic, a group or a log segment is not our word. Each call starts a JVM (2 to 4 s).
+//! Kafka's own Java tools: what they say about a topic, a group or a log segment is not our word.
+//! Each call starts a JVM (2 to 4 s).
 
 use super::process::Process;
 use super::{Broker, repo_path};
@@ -51,7 +52,8 @@ pub fn java_with(heap: &str, jvm: &[String], class: &str) -> Command {
     command
 }
 
-/// Runs a class with arguments to its end and gives its standard output; panics with its standard error when it fails.
+/// Runs a class with arguments to its end and gives its standard output; panics with its standard
+/// error when it fails.
 pub fn run(class: &str, arguments: &[&str]) -> String {
     let mut command = java("256m", class);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,7 +71,8 @@ pub fn run(class: &str, arguments: &[&str]) -> String {
     output
 }
 
-/// `ConsumerGroupCommand --describe`: every partition that the group has committed or owns. Empty for a group that is not there.
+/// `ConsumerGroupCommand --describe`: every partition that the group has committed or owns. Empty
+/// for a group that is not there.
 pub fn describe_group(broker: &Broker, group: &str) -> Vec<GroupLine> {
     let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
     let output = run(class, &["--bootstrap-server", &broker.bootstrap(), "--describe", "--group", group]);
@@ -95,7 +98,8 @@ fn group_line(line: &str, group: &str) -> Option<GroupLine> {
     })
 }
 
-/// The sum of the group's lags as Kafka's tool sees it; `None` while some partition has no committed offset, or the group is not there.
+/// The sum of the group's lags as Kafka's tool sees it; `None` while some partition has no
+/// committed offset, or the group is not there.
 pub fn group_lag(broker: &Broker, group: &str) -> Option<i64> {
     let lines = describe_group(broker, group);
     if lines.is_empty() { None } else { lines.iter().map(|line| line.lag).sum() }
@@ -116,7 +120,8 @@ pub fn end_offsets(broker: &Broker, topic: &str) -> Vec<(i32, i64)> {
     ends
 }
 
-/// `ConfigCommand --describe`: the topic's own settings (not the broker's defaults), as (key, value).
+/// `ConfigCommand --describe`: the topic's own settings (not the broker's defaults), as (key,
+/// value).
 pub fn topic_settings(broker: &Broker, topic: &str) -> Vec<(String, String)> {
     let arguments =
         ["--bootstrap-server", &broker.bootstrap(), "--entity-type", "topics", "--entity-name", topic, "--describe"];

@@ -1,5 +1,6 @@
-//! Checks between the nodes of a topology: names that are one, parents that exist, operators that get what they can
-//! read, stores with one owner, topics that are not read and written at once. What flows where is [`super::flow`]'s.
+//! Checks between the nodes of a topology: names that are one, parents that exist, operators that
+//! get what they can read, stores with one owner, topics that are not read and written at once.
+//! What flows where is [`super::flow`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +71,9 @@ fn operators(doc: &Doc<'_>, graph: &Graph, registry: &OperatorRegistry) {
             continue;
         };
         if stores.len() != op.stores && !graph.hidden.kept {
-            let (me, named, needs) = (shown(node), count(stores.len()), count(op.stores));
+            let me = shown(node);
+            let named = count(stores.len());
+            let needs = count(op.stores);
             let message = format!("{me} names {named}, but its operator `{name}` needs {needs}");
             let fix = match op.stores {
                 0 => "remove `stores`".to_owned(),
@@ -196,10 +199,12 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
 
 const OWN_TOPIC: (&str, &str) = ("", "use a topic of its own for each, or one sink with the `from` of both");
 
-/// Why two sinks cannot share a topic, and what to do. Those of one log need not, and what they write must be of one kind.
+/// Why two sinks cannot share a topic, and what to do. Those of one log need not, and what they
+/// write must be of one kind.
 fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'static str)> {
     let logs = |node| logs_of(graph, node).into_iter().map(|log| log.name.as_str()).collect::<BTreeSet<_>>();
-    let (a, b) = (logs(first), logs(second));
+    let a = logs(first);
+    let b = logs(second);
     match (&first.kind, &second.kind) {
         _ if a.is_empty() || !a.is_disjoint(&b) => Some(OWN_TOPIC),
         (Kind::Sink { partitions: a, .. }, Kind::Sink { partitions: b, .. }) if a != b => {

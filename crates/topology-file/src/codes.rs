@@ -1,5 +1,5 @@
-//! The codes of the problems of a configuration. A code names a kind of trouble by its cause and remedy;
-//! `docs/operations.md` has an entry for each, which `helixstream explain` prints.
+//! The codes of the problems of a configuration. A code names a kind of trouble by its cause and
+//! remedy; `docs/operations.md` has an entry for each, which `helixstream explain` prints.
 
 /// A text is not TOML.
 pub const NOT_TOML: &str = "HS0011";

@@ -29,8 +29,8 @@ pub struct Flaw {
 
 /// Compiler that knows the language of expressions and scripts, and finds the files of scripts.
 pub trait Scripting {
-    /// The text of a script's file, by how the file `topology` names it, and the path that it was found by; nothing
-    /// where files of scripts are not looked at.
+    /// The text of a script's file, by how the file `topology` names it, and the path that it was
+    /// found by; nothing where files of scripts are not looked at.
     fn file(&self, topology: &str, path: &str) -> Option<Result<(String, String), String>>;
 
     /// Whether a text is a resolver.
@@ -52,8 +52,9 @@ pub type Expression = At<String>;
 /// The parameters of an operator, as a topology file has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorParams {
-    /// Each by its label, which is the parameter's name and what it is for within it, such as `when`, `set.a.b` and
-    /// `branch.deletes`; in the order of the operator's specification, then of the file.
+    /// Each by its label, which is the parameter's name and what it is for within it, such as
+    /// `when`, `set.a.b` and `branch.deletes`; in the order of the operator's specification, then
+    /// of the file.
     pub list: Vec<(String, ParamValue)>,
     /// The names of outputs that the file makes, in its order.
     pub outputs: Vec<String>,
@@ -108,7 +109,8 @@ fn split(path: &str) -> Vec<String> {
 }
 
 impl OperatorParams {
-    /// The values that belong to a parameter: its own, or those within it, each with the rest of its label.
+    /// The values that belong to a parameter: its own, or those within it, each with the rest of
+    /// its label.
     fn of<'p>(&'p self, parameter: &str) -> impl Iterator<Item = (&'p str, &'p ParamValue)> {
         self.list.iter().filter_map(move |(label, value)| {
             let rest = label.strip_prefix(parameter)?;
@@ -250,7 +252,8 @@ fn branches(doc: &Doc<'_>, t: &Table<'_, '_>, spec: &OperatorSpec, key: &'static
         doc.wrong(&t.span, codes::EMPTY_VALUE, format!("`{key}` of {} is empty", t.what), fix);
     }
     for branch in tables {
-        let (name, when) = (branch.text("name"), branch.text("when"));
+        let name = branch.text("name");
+        let when = branch.text("when");
         let Some(name) = name else {
             params.is_hidden = true;
             continue;
@@ -293,7 +296,8 @@ fn is_path(doc: &Doc<'_>, path: &str, span: &Range<usize>) -> bool {
     is_path
 }
 
-/// `set = { "a.b" = "…" }`; without quotes it is a table in TOML, which is read as the path that it spells.
+/// `set = { "a.b" = "…" }`; without quotes it is a table in TOML, which is read as the path that it
+/// spells.
 fn table(doc: &Doc<'_>, t: &Table<'_, '_>, key: &str, params: &mut OperatorParams) {
     let Some(table) = t.table(key) else { return };
     table_within(doc, &table, key, "", params);

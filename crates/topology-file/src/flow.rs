@@ -1,5 +1,6 @@
-//! Flow of records through a topology, and its rules: no rounds, nothing that no source reaches, outputs that somebody
-//! takes, records that their takers can read, and one log a task (docs/exactly-once.md, "Shapes").
+//! Flow of records through a topology, and its rules: no rounds, nothing that no source reaches,
+//! outputs that somebody takes, records that their takers can read, and one log a task
+//! (docs/exactly-once.md, "Shapes").
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,8 @@ pub fn check(doc: &Doc<'_>, graph: &Graph) {
     forms(doc, graph, &known);
 }
 
-/// Every output must be taken, and every source and repartition read. An input that no node answers to counts for the node
-/// that it probably means.
+/// Every output must be taken, and every source and repartition read. An input that no node answers
+/// to counts for the node that it probably means.
 fn outputs(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
     let mut taken: BTreeSet<(&str, Option<&str>)> = BTreeSet::new();
     let mut touched: BTreeSet<&str> = BTreeSet::new();
@@ -101,7 +102,8 @@ fn walk<'g>(
     path.pop();
 }
 
-/// Nodes that no source leads to. What lies on a round is told already, and what is missing above a node too.
+/// Nodes that no source leads to. What lies on a round is told already, and what is missing above a
+/// node too.
 fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
     if graph.hidden.nodes || graph.hidden.inputs {
         return;
@@ -133,7 +135,8 @@ fn logs(doc: &Doc<'_>, graph: &Graph) {
         }
         let names = logs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
         if matches!(node.kind, Kind::Sink { .. }) {
-            let (me, count) = (shown(node), logs.len());
+            let me = shown(node);
+            let count = logs.len();
             let message = format!("{me} writes records that come from {count} sources or repartitions: {names}");
             let fix = "a task reads exactly one of them: use a sink with a topic of its own for each";
             doc.wrong(&node.span, codes::SEVERAL_LOGS, message, fix);
@@ -186,8 +189,8 @@ impl<'g> Forms<'g> {
         }
     }
 
-    /// Form that a processor accepts: plain JSON where its inputs differ. A repartition carries the form that its first processor
-    /// gives; it takes from nothing else.
+    /// Form that a processor accepts: plain JSON where its inputs differ. A repartition carries the
+    /// form that its first processor gives; it takes from nothing else.
     fn taken_by(&self, node: &Node) -> Option<Form> {
         let is_repartition = node.kind == Kind::Repartition;
         let mut known = node.from.iter().filter_map(|input| {
@@ -295,7 +298,8 @@ fn processor(
     given_form: Form,
     first: &Option<(&Input, Form)>,
 ) {
-    // Encodings are told apart by the bytes, so one that is told apart already must not be looked at again.
+    // Encodings are told apart by the bytes, so one that is told apart already must not be looked
+    // at again.
     if let Some((other, form)) = first.filter(|(_, form)| (*form == Form::Message) != (given_form == Form::Message)) {
         mixed(doc, node, input, given_form, (other, form));
     }
@@ -314,7 +318,8 @@ fn mixed(doc: &Doc<'_>, node: &Node, input: &Input, given_form: Form, (other, fo
 }
 
 fn sink(doc: &Doc<'_>, node: &Node, input: &Input, given_form: Form, format: Format) {
-    let (from, what) = (from(input), given_form.what());
+    let from = from(input);
+    let what = given_form.what();
     if !given_form.is_public() {
         let message = format!("a sink cannot write {what}, which `{from}` outputs: their format is internal");
         let fix =

@@ -10,7 +10,8 @@ pub enum Format {
     /// The bare object, canonical JSON.
     #[default]
     Json,
-    /// JSON that HelixAgent's Go nodes read and can apply: events and conflict reports in their envelope.
+    /// JSON that HelixAgent's Go nodes read and can apply: events and conflict reports in their
+    /// envelope.
     HelixAgent,
     /// Avro in Confluent's wire format, its schema in the registry.
     Avro,

@@ -1,4 +1,5 @@
-//! The nodes that a topology file names, as they stand in it: sources, repartitions, processors, stores, sinks.
+//! The nodes that a topology file names, as they stand in it: sources, repartitions, processors,
+//! stores, sinks.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,13 +40,15 @@ pub enum Kind {
         /// The key of its records, where it is not their own.
         key: Option<Expression>,
     },
-    /// An internal topic `<application id>-<name>-repartition`, which opens a new sub-topology. It gets the source's partitions.
+    /// An internal topic `<application id>-<name>-repartition`, which opens a new sub-topology. It
+    /// gets the source's partitions.
     Repartition,
     /// An operator.
     Processor {
         /// The name of its operator.
         operator: String,
-        /// The operator of this name that the program has registered; always there in a topology that was read without a complaint.
+        /// The operator of this name that the program has registered; always there in a topology
+        /// that was read without a complaint.
         spec: Option<Arc<OperatorSpec>>,
         /// Names of the stores that it owns.
         stores: Vec<At<String>>,
@@ -147,7 +150,8 @@ pub struct Graph {
     pub hidden: UnreadableParts,
 }
 
-/// Parts of a file that could not be read. Something that may stand there is not reported as missing elsewhere.
+/// Parts of a file that could not be read. Something that may stand there is not reported as
+/// missing elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnreadableParts {
     /// Nodes, or their names.
@@ -161,8 +165,8 @@ pub struct UnreadableParts {
 }
 
 impl Graph {
-    /// Reads the nodes; what is wrong with one of them alone is noted in `doc`, and what is left of it kept, so that the
-    /// nodes can be checked against each other all the same.
+    /// Reads the nodes; what is wrong with one of them alone is noted in `doc`, and what is left of
+    /// it kept, so that the nodes can be checked against each other all the same.
     pub fn read<'d>(
         doc: &'d Doc<'d>,
         root: &Table<'d, '_>,
@@ -258,7 +262,8 @@ impl Graph {
         })
     }
 
-    /// Whether an input reads an output whose operator itself makes records of this form, and does not pass them on.
+    /// Whether an input reads an output whose operator itself makes records of this form, and does
+    /// not pass them on.
     pub fn produces(&self, input: &Input, form: Form) -> bool {
         let spec = self.node(&input.node).and_then(Node::spec);
         let outputs = spec.into_iter().flat_map(|spec| &spec.outputs);
@@ -301,7 +306,8 @@ fn dead_letters<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Option<DeadLetter
         }
         return None;
     };
-    let (topic, partitions) = (t.text("topic"), t.count("partitions"));
+    let topic = t.text("topic");
+    let partitions = t.count("partitions");
     let topic = topic?;
     let partitions = partitions.and_then(|n| i32::try_from(n.value).ok()).unwrap_or(0);
     Some(DeadLetters { topic: topic.value.to_owned(), partitions, span: topic.span })
@@ -377,7 +383,8 @@ pub(super) fn is_log(node: &Node) -> bool {
     matches!(node.kind, Kind::Source { .. } | Kind::Repartition)
 }
 
-/// The sources and repartitions that a node's records come from, without looking behind a repartition.
+/// The sources and repartitions that a node's records come from, without looking behind a
+/// repartition.
 pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
     let mut logs = above(graph, node, |n| !is_log(n));
     logs.retain(|n| is_log(n) && !std::ptr::eq(*n, node));
@@ -385,8 +392,8 @@ pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
     logs
 }
 
-/// How many partitions a source or a repartition gets: a repartition as many as the largest log that feeds it; 0 where
-/// that is not known.
+/// How many partitions a source or a repartition gets: a repartition as many as the largest log
+/// that feeds it; 0 where that is not known.
 pub fn partitions(graph: &Graph, log: &Node) -> i32 {
     let sources = above(graph, log, |_| true).into_iter().filter_map(|n| match n.kind {
         Kind::Source { partitions, .. } => Some(partitions),

@@ -19,7 +19,8 @@ pub struct Runtime {
     pub task_timeout: Duration,
     /// How long to wait for a broker at start.
     pub broker_timeout: Duration,
-    /// How often a running instance looks whether its sources or the application's topology have changed.
+    /// How often a running instance looks whether its sources or the application's topology have
+    /// changed.
     pub check_interval: Duration,
     /// Time between purges of the repartition topics.
     pub purge_interval: Duration,
@@ -56,7 +57,8 @@ pub struct ScriptLimits {
     pub operations: u64,
     /// Bytes of text: of what it is given, and of each value that it makes.
     pub bytes: usize,
-    /// Items of arrays and members of objects: of what it is given, and of each value that it makes.
+    /// Items of arrays and members of objects: of what it is given, and of each value that it
+    /// makes.
     pub items: usize,
     /// Calls of its functions within each other.
     pub depth: usize,

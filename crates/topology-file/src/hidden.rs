@@ -1,5 +1,5 @@
-//! Where secrets stand in a topology file. A complaint shows the line that it is about, and on that line, or as part of it, may
-//! stand a password: it is shown as `[hidden]`.
+//! Where secrets stand in a topology file. A complaint shows the line that it is about, and on that
+//! line, or as part of it, may stand a password: it is shown as `[hidden]`.
 
 use std::ops::Range;
 
@@ -13,7 +13,8 @@ use super::problem::nearest;
 use super::secret_ranges::SecretRanges;
 use secret::names_secret;
 
-/// Tables that say how servers are reached: a key that is unknown there may be a secret whose name has a slip of the pen.
+/// Tables that say how servers are reached: a key that is unknown there may be a secret whose name
+/// has a slip of the pen.
 const CONNECTIONS: [&Section; 3] = [&RUN, &KAFKA, &SCHEMA_REGISTRY];
 
 /// The secrets of a text that is TOML.
@@ -40,10 +41,12 @@ pub fn in_tables(text: &str, root: &DeTable<'_>) -> SecretRanges {
     SecretRanges::sorted(found)
 }
 
-/// Places of possible secrets in a text that is no TOML: what stands behind `=` in the tables of connections, and behind a secret's
-/// name anywhere.
+/// Places of possible secrets in a text that is no TOML: what stands behind `=` in the tables of
+/// connections, and behind a secret's name anywhere.
 pub fn in_lines(text: &str) -> SecretRanges {
-    let (mut found, mut start, mut is_connection) = (Vec::new(), 0, false);
+    let mut found = Vec::new();
+    let mut start = 0;
+    let mut is_connection = false;
     let mut open: Option<&str> = None;
     for line in text.split_inclusive('\n') {
         let content = line.trim_end();

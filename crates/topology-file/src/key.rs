@@ -1,5 +1,5 @@
-//! A key of a topology file and a table of keys, as the lists of [`super::keys`], [`super::kafka`] and [`super::setting`] describe
-//! them.
+//! A key of a topology file and a table of keys, as the lists of [`super::keys`], [`super::kafka`]
+//! and [`super::setting`] describe them.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Every table of a topology file and every key in it: what it takes, whether it must be there, what it is for. Reading,
-//! complaints and the JSON Schema go by this list, so they cannot come to disagree.
+//! Every table of a topology file and every key in it: what it takes, whether it must be there,
+//! what it is for. Reading, complaints and the JSON Schema go by this list, so they cannot come to
+//! disagree.
 
 use super::format::Format;
 use super::kafka::KAFKA;
@@ -185,7 +186,8 @@ pub const SCHEMA_REGISTRY: Section = Section {
     ],
 };
 
-/// The keys of [`SCHEMA_REGISTRY`] that say who we are and whom we trust. Each has a variable `HELIXSTREAM_SCHEMA_REGISTRY_<KEY>`.
+/// The keys of [`SCHEMA_REGISTRY`] that say who we are and whom we trust. Each has a variable
+/// `HELIXSTREAM_SCHEMA_REGISTRY_<KEY>`.
 pub const REGISTRY_ACCESS: &[&str] = &[
     "user",
     "password",
@@ -259,7 +261,8 @@ pub const REPARTITION: Section = Section {
     ],
 };
 
-/// An operator on its inputs. The parameters of the operators are keys of it too: [`super::operator::processor_keys`] has all.
+/// An operator on its inputs. The parameters of the operators are keys of it too:
+/// [`super::operator::processor_keys`] has all.
 pub const PROCESSOR: Section = Section {
     name: "processor",
     is_list: true,

@@ -1,4 +1,5 @@
-//! Typed settings, checked once: the topology file, the variables, the flags. A flag beats a variable, which beats the file.
+//! Typed settings, checked once: the topology file, the variables, the flags. A flag beats a
+//! variable, which beats the file.
 
 pub mod application_id;
 pub mod check;
@@ -64,7 +65,8 @@ pub struct Topology {
     pub graph: Graph,
 }
 
-/// Settings of a file for `helixstream run`. Relative paths of the file start at its folder already.
+/// Settings of a file for `helixstream run`. Relative paths of the file start at its folder
+/// already.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RunDefaults {
     /// `--bootstrap-servers`.
@@ -115,8 +117,8 @@ pub struct SchemaRegistry {
     pub subject_names: Option<String>,
     /// Whether schemas are only looked up.
     pub is_read_only: bool,
-    /// Credentials and trusted certificates: keys other than those above, with their values. Relative paths start at the file's
-    /// folder already.
+    /// Credentials and trusted certificates: keys other than those above, with their values.
+    /// Relative paths start at the file's folder already.
     pub access: BTreeMap<&'static str, String>,
 }
 
@@ -127,7 +129,8 @@ impl fmt::Debug for SchemaRegistry {
     }
 }
 
-/// Reads a topology file's text, with the variables of this process and the operators of the program.
+/// Reads a topology file's text, with the variables of this process and the operators of the
+/// program.
 ///
 /// # Errors
 /// All that is wrong with it, each with its place and fix.
@@ -154,8 +157,9 @@ pub struct ParseOptions<'r> {
     pub operators: &'r OperatorRegistry,
     /// Where variables have their values from.
     pub variables: Variables<'r>,
-    /// Where no flag will override the text, the resolvers that the program has registered: settings that do not go together are wrong
-    /// as well, and `custom` is where there is no such resolver among the scripts and these.
+    /// Where no flag will override the text, the resolvers that the program has registered:
+    /// settings that do not go together are wrong as well, and `custom` is where there is no such
+    /// resolver among the scripts and these.
     pub alone: Option<&'r [&'r str]>,
     /// Compiler of expressions and scripts; without it they count as correct.
     pub scripting: Option<&'r dyn Scripting>,
@@ -274,7 +278,8 @@ impl<'d> SettingsReader<'_, 'd> {
         self.values.set(key, raw(self.doc, value), &place)
     }
 
-    /// `metadata.lang = "…"` without quotes is a table in TOML; it is read as the path that it spells.
+    /// `metadata.lang = "…"` without quotes is a table in TOML; it is read as the path that it
+    /// spells.
     fn read_strategies(&mut self, t: &Table<'d, '_>, prefix: &str) {
         for (key, value) in t.entries() {
             let path = if prefix.is_empty() { key.value.to_owned() } else { format!("{prefix}.{}", key.value) };

@@ -1,10 +1,12 @@
-//! The keys of `[[processor]]` that are parameters of operators: those of all operators that a program has registered.
+//! The keys of `[[processor]]` that are parameters of operators: those of all operators that a
+//! program has registered.
 
 use super::key::{Key, Takes};
 use super::keys::PROCESSOR;
 use operators::spec::{OperatorRegistry, OperatorSpec, Parameter, ParameterKind};
 
-/// All keys of `[[processor]]`: those that every processor has, then the parameters of all operators.
+/// All keys of `[[processor]]`: those that every processor has, then the parameters of all
+/// operators.
 pub fn processor_keys(operators: &OperatorRegistry) -> Vec<Key> {
     let parameters = operators.parameters().into_iter().map(|(parameter, _)| key_of(parameter));
     PROCESSOR.keys.iter().copied().chain(parameters).collect()
@@ -19,7 +21,8 @@ pub(super) fn description_of(name: &str, operators: &[&OperatorSpec]) -> String 
     operators.iter().filter_map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// A parameter as a key. Whether its operator requires it is checked with the operator: no key is required of all.
+/// A parameter as a key. Whether its operator requires it is checked with the operator: no key is
+/// required of all.
 pub(super) fn key_of(parameter: &Parameter) -> Key {
     let Parameter { name, kind, example, description, is_required: _ } = *parameter;
     let takes = match kind {

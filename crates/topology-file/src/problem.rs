@@ -1,4 +1,5 @@
-//! Problems of a topology file, with everything that a person needs to mend them: file, line, column, the text underlined, the fix.
+//! Problems of a topology file, with everything that a person needs to mend them: file, line,
+//! column, the text underlined, the fix.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +18,8 @@ pub struct Problem {
     pub message: String,
     /// The remedy.
     pub fix: String,
-    /// The path and the text of the file that is meant, where it is not the topology file but one that this names.
+    /// The path and the text of the file that is meant, where it is not the topology file but one
+    /// that this names.
     pub elsewhere: Option<Arc<(String, String)>>,
 }
 
@@ -28,7 +30,8 @@ impl Problem {
         Problem { elsewhere: Some(Arc::new((path.to_owned(), text.to_owned()))), ..self }
     }
 
-    /// A problem of the kind `code` at the byte range `span` of `source`, of which the first line is meant.
+    /// A problem of the kind `code` at the byte range `span` of `source`, of which the first line
+    /// is meant.
     pub fn at(
         source: &str,
         span: Range<usize>,

@@ -1,5 +1,6 @@
-//! The JSON Schema of topology files, made from what reads them: the tables and keys of [`super::keys`], the settings of
-//! [`super::setting`], the operators of the program. It is what an editor can know; `topology check` knows the rest.
+//! The JSON Schema of topology files, made from what reads them: the tables and keys of
+//! [`super::keys`], the settings of [`super::setting`], the operators of the program. It is what an
+//! editor can know; `topology check` knows the rest.
 //!
 //! Draft 7, since that is what editors' TOML servers read.
 
@@ -13,7 +14,8 @@ use super::setting::{CONTAINERS, PLAIN, SPECS};
 use super::value::{self, BYTE_UNITS, TIME_UNITS};
 use operators::spec::{OperatorRegistry, OperatorSpec, Parameter};
 
-/// The schema of files that can name these operators; with those that are shipped, `schemas/topology.schema.json`.
+/// The schema of files that can name these operators; with those that are shipped,
+/// `schemas/topology.schema.json`.
 ///
 /// # Errors
 /// It cannot be written as JSON.
@@ -118,7 +120,8 @@ fn processor(operators: &OperatorRegistry) -> Value {
         _ => property(key),
     });
     let parameter = |(parameter, operators): (&Parameter, Vec<&OperatorSpec>)| {
-        let (key, what) = (key_of(parameter), description_of(parameter.name, &operators));
+        let key = key_of(parameter);
+        let what = description_of(parameter.name, &operators);
         (key.name.to_owned(), described(takes(key.takes), &what, &[key.example]))
     };
     let properties = own.chain(operators.parameters().into_iter().map(parameter)).collect();

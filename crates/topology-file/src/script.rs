@@ -12,7 +12,8 @@ use super::table::{At, Doc, Table};
 pub struct Script {
     /// Its name.
     pub name: String,
-    /// The file that it stands in, from the folder of the topology file; none where its text is in that file.
+    /// The file that it stands in, from the folder of the topology file; none where its text is in
+    /// that file.
     pub file: Option<At<String>>,
     /// Its text; empty until the file is read.
     pub text: String,
@@ -55,7 +56,9 @@ pub fn check(doc: &Doc<'_>, topology: &str, scripts: &mut [Script], scripting: &
 pub fn read<'d>(doc: &'d Doc<'d>, root: &Table<'d, '_>) -> Vec<Script> {
     let mut scripts: Vec<Script> = Vec::new();
     for t in root.sections(&SCRIPT).0 {
-        let (name, file, source) = (t.text("name"), t.text("file"), t.text("source"));
+        let name = t.text("name");
+        let file = t.text("file");
+        let source = t.text("source");
         match (&file, &source) {
             (Some(file), Some(_)) => {
                 let message = format!("{} has both a `file` and a `source`", t.what);

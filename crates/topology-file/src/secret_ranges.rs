@@ -1,4 +1,5 @@
-//! The secrets of a text by where they stand, and the text as it may be shown: `[hidden]` stands in the place of each.
+//! The secrets of a text by where they stand, and the text as it may be shown: `[hidden]` stands in
+//! the place of each.
 
 use std::ops::Range;
 
@@ -18,12 +19,14 @@ impl SecretRanges {
         SecretRanges(found)
     }
 
-    /// Whether a value that begins here is a secret. (A quote stands before what is hidden of a string.)
+    /// Whether a value that begins here is a secret. (A quote stands before what is hidden of a
+    /// string.)
     pub fn covers(&self, start: usize) -> bool {
         self.0.iter().any(|range| range.start <= start + 3 && start < range.end)
     }
 
-    /// Problems of the file `file` with its text as it may be shown, and each at the place that is its own there.
+    /// Problems of the file `file` with its text as it may be shown, and each at the place that is
+    /// its own there.
     pub fn problems(&self, file: &str, text: &str, list: Vec<Problem>) -> Problems {
         let moved = |p: Problem| match p.elsewhere {
             Some(_) => p,
@@ -33,7 +36,8 @@ impl SecretRanges {
     }
 
     fn shown(&self, text: &str) -> String {
-        let (mut shown, mut from) = (String::new(), 0);
+        let mut shown = String::new();
+        let mut from = 0;
         for range in &self.0 {
             shown.push_str(&text[from..range.start]);
             shown.push_str(&cover(&text[range.clone()]));

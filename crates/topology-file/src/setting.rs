@@ -1,5 +1,5 @@
-//! Every setting once: its key, its table in the file, its effect, its check. The file and `--set` read
-//! the same list, so they cannot come to disagree.
+//! Every setting once: its key, its table in the file, its effect, its check. The file and `--set`
+//! read the same list, so they cannot come to disagree.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,8 @@ pub struct Values {
     pub scripts: ScriptLimits,
     /// Which resolver decides, by the key of a strategy that is `custom`, where it is named.
     pub resolvers: BTreeMap<String, String>,
-    /// Where each setting that is not at its default was set: `memory.toml:12:3`, `--set`, `HELIXSTREAM_SET`.
+    /// Where each setting that is not at its default was set: `memory.toml:12:3`, `--set`,
+    /// `HELIXSTREAM_SET`.
     pub origins: BTreeMap<String, String>,
 }
 
@@ -88,7 +89,8 @@ fn size(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-// What a setting takes bears the name of the function of `Raw` that reads it: the list below says it once for both.
+// What a setting takes bears the name of the function of `Raw` that reads it: the list below says
+// it once for both.
 const fn strategy() -> Takes {
     Takes::Strategy
 }
@@ -347,11 +349,13 @@ impl Values {
                 found.push(Misfit { code: codes::NO_CUSTOM_RESOLVER, key, message, fix });
             }
         }
-        let (commit, transaction) = (self.runtime.commit_interval, self.runtime.transaction_timeout);
+        let commit = self.runtime.commit_interval;
+        let transaction = self.runtime.transaction_timeout;
         if commit >= transaction {
             let keys = ["commit_interval", "transaction_timeout"];
             let key = keys.into_iter().find(|key| self.origins.contains_key(*key)).unwrap_or(keys[0]);
-            let (commit, transaction) = (show_duration(commit), show_duration(transaction));
+            let commit = show_duration(commit);
+            let transaction = show_duration(transaction);
             found.push(Misfit {
                 code: codes::COMMIT_INTERVAL_TOO_LONG,
                 key: key.to_owned(),

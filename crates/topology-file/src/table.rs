@@ -1,5 +1,5 @@
-//! A TOML table read with an eye on every key: what is unknown, missing or of a wrong type is noted with its place, and
-//! reading goes on, so that one pass over the file says all that is wrong.
+//! A TOML table read with an eye on every key: what is unknown, missing or of a wrong type is noted
+//! with its place, and reading goes on, so that one pass over the file says all that is wrong.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -31,7 +31,8 @@ pub struct Doc<'a> {
     /// The whole text.
     pub text: &'a str,
     problems: RefCell<Vec<(usize, Problem)>>,
-    /// Where the strings begin that a variable had a part in: they may be meant as numbers or booleans.
+    /// Where the strings begin that a variable had a part in: they may be meant as numbers or
+    /// booleans.
     pub filled: BTreeSet<usize>,
     /// Where the strings begin whose variables have no value: nothing more is said of them.
     pub unfilled: BTreeSet<usize>,
@@ -56,7 +57,8 @@ impl<'a> Doc<'a> {
         self.problems.borrow_mut().push((span.start, problem));
     }
 
-    /// The word at a byte of a string's value, where the string that stands at `span` spells it out; else the whole string.
+    /// The word at a byte of a string's value, where the string that stands at `span` spells it
+    /// out; else the whole string.
     pub fn within(&self, span: &Range<usize>, value: &str, at: usize) -> Range<usize> {
         let spelt = self.text.get(span.clone()).filter(|_| !value.is_empty() && !self.filled.contains(&span.start));
         let Some(start) = spelt.and_then(|raw| raw.find(value)) else { return span.clone() };
@@ -99,7 +101,8 @@ impl<'d, 't> Table<'d, 't> {
         Table { doc, table, what: what.into(), span, keys: &[], known: Vec::new() }
     }
 
-    /// Notes every key that is none of `known`, and what is missing of those of `keys` that must be there.
+    /// Notes every key that is none of `known`, and what is missing of those of `keys` that must be
+    /// there.
     pub fn only(self, keys: &'d [Key], known: Vec<&'static str>) -> Self {
         self.only_or(keys, known, |_| false)
     }
@@ -140,7 +143,8 @@ impl<'d, 't> Table<'d, 't> {
         self.table.contains_key(key)
     }
 
-    /// Every key with its value, in the file's spelling; without those whose variables have no value.
+    /// Every key with its value, in the file's spelling; without those whose variables have no
+    /// value.
     pub fn entries(&self) -> impl Iterator<Item = (At<&'t str>, &'t Spanned<DeValue<'t>>)> + use<'d, 't> {
         let doc = self.doc;
         let all = self.table.iter().map(|(k, v)| (At { value: k.get_ref().as_ref(), span: k.span() }, v));
@@ -167,7 +171,8 @@ impl<'d, 't> Table<'d, 't> {
 
     /// A string, if the key is there; what is wrong with it is noted.
     pub fn text(&self, name: &str) -> Option<At<&'t str>> {
-        let (key, v) = (self.key(name)?, self.value(name)?);
+        let key = self.key(name)?;
+        let v = self.value(name)?;
         let Some(value) = v.get_ref().as_str() else {
             self.wrong_type(name, v, "a string", key.example);
             return None;
@@ -183,8 +188,9 @@ impl<'d, 't> Table<'d, 't> {
         Some(At { value, span: v.span() })
     }
 
-    /// A path, if the key is there, from the folder of the topology file `file`. An empty one is noted: nobody would know which file is
-    /// meant, and a token file that is left out in silence would let everybody in.
+    /// A path, if the key is there, from the folder of the topology file `file`. An empty one is
+    /// noted: nobody would know which file is meant, and a token file that is left out in silence
+    /// would let everybody in.
     pub fn path(&self, name: &str, file: &str) -> Option<PathBuf> {
         let at = self.text(name)?;
         if at.value.is_empty() {
@@ -205,8 +211,8 @@ impl<'d, 't> Table<'d, 't> {
         self.value(name).map(Spanned::span)
     }
 
-    /// The secret of the key `name`, or of the file that the key `<name>_file` names, and where it stands; an empty one is none. A
-    /// path is taken from the folder of the topology file `file`.
+    /// The secret of the key `name`, or of the file that the key `<name>_file` names, and where it
+    /// stands; an empty one is none. A path is taken from the folder of the topology file `file`.
     pub fn secret(&self, name: &str, file: &str) -> Option<(SecretSource, usize)> {
         let file_key = format!("{name}_file");
         let [value, path] = [name, file_key.as_str()].map(|key| self.text(key).filter(|at| !at.value.is_empty()));
@@ -233,7 +239,8 @@ impl<'d, 't> Table<'d, 't> {
 
     /// A whole number, if the key is there and holds one that may be.
     pub fn count(&self, name: &str) -> Option<At<u32>> {
-        let (key, v) = (self.key(name)?, self.value(name)?);
+        let key = self.key(name)?;
+        let v = self.value(name)?;
         let Takes::Count(max) = key.takes else { return None };
         let text = v.get_ref().as_str().filter(|_| self.doc.filled.contains(&v.span().start));
         let Some(n) = integer(v.get_ref()).or_else(|| text?.trim().parse::<i64>().ok().map(i128::from)) else {
@@ -258,7 +265,8 @@ impl<'d, 't> Table<'d, 't> {
 
     /// A value that is read as settings are, if the key is there; what is wrong with it is noted.
     pub fn setting<T>(&self, name: &str, read: impl FnOnce(Raw<'_>) -> Result<T, String>) -> Option<At<T>> {
-        let (key, v) = (self.key(name)?, self.value(name)?);
+        let key = self.key(name)?;
+        let v = self.value(name)?;
         match read(raw(self.doc, v)) {
             Ok(value) => Some(At { value, span: v.span() }),
             Err(e) => {
@@ -269,7 +277,8 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
-    /// A list of strings, and whether all of it could be read; one string alone is a list of one, an absent key an empty list.
+    /// A list of strings, and whether all of it could be read; one string alone is a list of one,
+    /// an absent key an empty list.
     pub fn strings(&self, name: &str) -> (Vec<At<&'t str>>, bool) {
         let (Some(key), Some(v)) = (self.key(name), self.value(name)) else {
             return (Vec::new(), !self.has(name) && !self.misspells(&[name]));
@@ -322,7 +331,8 @@ impl<'d, 't> Table<'d, 't> {
         self.table(section.name).map(|t| t.only(section.keys, names(section.keys)))
     }
 
-    /// The tables of a section that there may be several of, in the file's order, and whether all could be read.
+    /// The tables of a section that there may be several of, in the file's order, and whether all
+    /// could be read.
     pub fn sections(&self, section: &'static Section) -> (Vec<Table<'d, 't>>, bool) {
         self.tables(section.name, section.keys)
     }

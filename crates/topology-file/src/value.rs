@@ -1,4 +1,5 @@
-//! Values of settings as people write them: `2s`, `8MiB`, `true`, the same in a file and behind `--set`.
+//! Values of settings as people write them: `2s`, `8MiB`, `true`, the same in a file and behind
+//! `--set`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use memory::settings::{Strategy, UnknownValue};
 /// The strategies, by the names that files give them.
 pub const STRATEGIES: &str = "last_write_wins, importance, vector_clock, merge_all, custom";
 
-/// A value before it is checked: typed where it comes from a file, text where it comes from a flag or a variable.
+/// A value before it is checked: typed where it comes from a file, text where it comes from a flag
+/// or a variable.
 #[derive(Clone, Copy, Debug)]
 pub enum Raw<'a> {
     /// Behind `--set` or in a variable: may be meant as anything.

@@ -1,4 +1,5 @@
-//! Variables in the strings of a topology file: `${NAME}`, `${NAME:-default}`, and `$${` where `${` itself is meant.
+//! Variables in the strings of a topology file: `${NAME}`, `${NAME:-default}`, and `$${` where `${`
+//! itself is meant.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,7 +15,8 @@ use super::table::Doc;
 pub enum Variables<'e> {
     /// From here; an empty one counts as none, as with the flags' variables.
     From(&'e dyn Fn(&str) -> Option<String>),
-    /// From nowhere: they are filled in already, so `$` is a character like any other, and any string may be meant as a number.
+    /// From nowhere: they are filled in already, so `$` is a character like any other, and any
+    /// string may be meant as a number.
     Filled,
 }
 
@@ -48,7 +50,9 @@ fn fill_text(doc: &mut Doc<'_>, text: &mut Cow<'_, str>, span: &Range<usize>, lo
         return;
     }
     let is_hidden = doc.hidden.covers(span.start);
-    let (mut filled, mut from_variable, mut wrong) = (String::new(), false, Vec::new());
+    let mut filled = String::new();
+    let mut from_variable = false;
+    let mut wrong = Vec::new();
     for piece in pieces(text) {
         match piece {
             Piece::Text(part) => filled.push_str(part),
@@ -102,7 +106,8 @@ enum Piece<'t> {
 }
 
 fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let (mut rest, mut found) = (text, Vec::new());
+    let mut rest = text;
+    let mut found = Vec::new();
     while let Some(at) = rest.find("${") {
         // Of `$${` the second dollar belongs to the text.
         if rest[..at].ends_with('$') {
@@ -116,7 +121,8 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
             found.push(Piece::Broken(&rest[at..]));
             return found;
         };
-        let (whole, inner) = (&rest[at..end], &rest[at + 2..end - 1]);
+        let whole = &rest[at..end];
+        let inner = &rest[at + 2..end - 1];
         let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
         let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
             && !name.is_empty()

@@ -53,7 +53,8 @@ pub fn input(random: &mut Random) -> Vec<u8> {
         let at = random.below(own().len());
         (vec![at as u8], own()[at].text)
     };
-    // A schema that apache-avro reads as it stands; logical types are written as what they stand on.
+    // A schema that apache-avro reads as it stands; logical types are written as what they stand
+    // on.
     let text = text.replace("logicalType", "logical");
     let schema = Schema::parse_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let names = ResolvedSchema::try_from(&schema).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -1,5 +1,5 @@
-//! Every difference between our parser and `serde_json` that is intended. The target `json` fails on
-//! any other; `tests/plain/differences.rs` holds an example of each row.
+//! Every difference between our parser and `serde_json` that is intended. The target `json` fails
+//! on any other; `tests/plain/differences.rs` holds an example of each row.
 //!
 //! | topic | ours (docs/semantics.md, sections 1 and 4) | `serde_json` |
 //! |---|---|---|

@@ -1,6 +1,6 @@
-//! What RFC 8259 says of JSON texts, section by section: texts that a parser must accept, texts that
-//! are no JSON, and those that the RFC leaves open, for which docs/semantics.md, section 1, decides.
-//! A case that is accepted has its canonical form beside it.
+//! What RFC 8259 says of JSON texts, section by section: texts that a parser must accept, texts
+//! that are no JSON, and those that the RFC leaves open, for which docs/semantics.md, section 1,
+//! decides. A case that is accepted has its canonical form beside it.
 
 use helixstream_fuzz::json::{canonical, check};
 use json::{Fault, parse};
@@ -46,7 +46,8 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("1e002", "100"),
     ("1.5e00000000000000000000000000001", "15"),
     ("123456789", "123456789"),
-    // Section 6, open: range and precision. Integers of 64 bits are exact, others the nearest double.
+    // Section 6, open: range and precision. Integers of 64 bits are exact, others the nearest
+    // double.
     ("9007199254740993", "9007199254740993"),
     ("9223372036854775807", "9223372036854775807"),
     ("-9223372036854775808", "-9223372036854775808"),

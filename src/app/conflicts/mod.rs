@@ -111,7 +111,8 @@ fn values(args: &ResolveArgs, paths: Vec<&str>) -> Result<Vec<(String, String)>,
         }
         (named, values, _) if named.len() == values.len() => named.to_vec(),
         (named, values, _) => {
-            let (named, values) = (named.len(), values.len());
+            let named = named.len();
+            let values = values.len();
             return Err(CommandError::Usage(format!(
                 "there are {named} --path and {values} --value: write a --value for each --path [HS0006]"
             )));

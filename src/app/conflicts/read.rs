@@ -19,7 +19,8 @@ const WAIT: Duration = Duration::from_millis(200);
 /// How long a log that does not go on is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// State of one conflict according to the topic. Events of one id and time that differ make conflicts of one id: the last of them counts.
+/// State of one conflict according to the topic. Events of one id and time that differ make
+/// conflicts of one id: the last of them counts.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The record that announces it.
@@ -65,7 +66,8 @@ pub fn one(topics: &Topics, id: &str) -> anyhow::Result<Found> {
 /// # Errors
 /// The topic cannot be read.
 pub fn all(topics: &Topics, keeps: &dyn Fn(&Conflict<'_>) -> bool) -> anyhow::Result<Vec<Found>> {
-    // A conflict that is not wanted any more leaves nothing behind, so that memory is that of what is listed.
+    // A conflict that is not wanted any more leaves nothing behind, so that memory is that of what
+    // is listed.
     let mut found: HashMap<String, Found> = HashMap::new();
     each(topics, &mut |conflict, text| {
         let before = found.remove(&conflict.conflict_id);
@@ -107,7 +109,8 @@ fn partition_to_end(
         return Ok(());
     }
     let mut reader = topics.reader.range(partition, begin)?;
-    let (mut heard, mut wrong) = (Instant::now(), None);
+    let mut heard = Instant::now();
+    let mut wrong = None;
     loop {
         let mut taken = false;
         let at_end = reader.read(WAIT, &mut |record| {

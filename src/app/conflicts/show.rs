@@ -25,7 +25,8 @@ pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), CommandError> {
         StatusFilter::Superseded => Some("superseded"),
         StatusFilter::All => None,
     };
-    // Whose record it was at first decides for the last one too: the user and the memory do not change.
+    // Whose record it was at first decides for the last one too: the user and the memory do not
+    // change.
     let mine = |c: &Conflict<'_>| wanted(&args.user, c.user_id.as_deref()) && wanted(&args.memory, Some(&c.memory_id));
     let stays = |c: &Conflict<'_>| mine(c) && (status != Some("pending") || c.status == "pending");
     let mut rows = Vec::new();
@@ -50,7 +51,8 @@ pub fn list(topics: &Topics, args: &ListArgs) -> Result<(), CommandError> {
 
 /// One conflict in one line.
 fn line(Found { first, last }: &Found) -> anyhow::Result<String> {
-    let (first, last) = (read::parse(first)?, read::parse(last)?);
+    let first = read::parse(first)?;
+    let last = read::parse(last)?;
     let Conflict { conflict_id, status, conflict_type, detected_at, memory_id, .. } = &last;
     let user = last.user_id.as_deref().map_or(String::new(), |user| format!("  user {}", cell(user)));
     let paths: Vec<_> = first.fields.iter().map(|f| cell(&f.path)).collect();
@@ -88,7 +90,8 @@ pub fn show(topics: &Topics, args: &ShowArgs) -> Result<(), CommandError> {
 }
 
 fn text(found: &Found, out: &mut String) -> anyhow::Result<()> {
-    let (first, last) = (read::parse(&found.first)?, read::parse(&found.last)?);
+    let first = read::parse(&found.first)?;
+    let last = read::parse(&found.last)?;
     let mut say = |text: String| {
         out.push_str(&text);
         out.push('\n');
@@ -99,7 +102,9 @@ fn text(found: &Found, out: &mut String) -> anyhow::Result<()> {
         say(format!("  shows  {}", value(field.value.get())));
         for c in &field.contenders {
             let node = c.node_id.as_deref().map_or(String::new(), |node| format!("  {}", cell(node)));
-            let (event, at, version) = (cell(&c.event_id), cell(&c.timestamp), c.version);
+            let event = cell(&c.event_id);
+            let at = cell(&c.timestamp);
+            let version = c.version;
             say(format!("  {event}{node}  {at}  version {version}  {}", value(c.value.get())));
         }
         if let Some(total) = field.contenders_total {

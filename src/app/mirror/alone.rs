@@ -39,7 +39,8 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
         kafka.bootstrap_servers
     );
     let watched = Watched::of(&kafka)?;
-    let (clients, patience) = (kafka.clone(), kafka::patience(Some(&file)));
+    let clients = kafka.clone();
+    let patience = kafka::patience(Some(&file));
     let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
     let first_topic = topics.first().cloned().unwrap_or_default();
     let needs = rights::needs(&file, Purpose::Mirror);
@@ -52,7 +53,8 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     if ready.is_none() {
         return Ok(());
     }
-    let (args, instance) = (args.target.kafka.clone(), kafka.instance_id.clone());
+    let args = args.target.kafka.clone();
+    let instance = kafka.instance_id.clone();
     let current = CurrentSettings::new(kafka);
     let mirrors = Mirrors::start(sinks, &current)?;
     let contact = Contact::watch(&current, first_topic, file.values.runtime.session_timeout)?;
@@ -60,7 +62,8 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let read = Box::new(move || settings_alone(&args, &file, &instance));
     let rotation = Rotation::start(watched, &current, read, Box::new(|_| Ok(())))?;
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
-    let (line, mut shown) = (LiveLine::new(), Instant::now());
+    let line = LiveLine::new();
+    let mut shown = Instant::now();
     let mut outcome = Ok(());
     while !signalled.load(Ordering::Relaxed) && outcome.is_ok() {
         thread::sleep(LOOK);

@@ -1,4 +1,5 @@
-//! `helixstream mirror backfill`: fills the tables up to where Kafka is now, shows how far it is, and ends.
+//! `helixstream mirror backfill`: fills the tables up to where Kafka is now, shows how far it is,
+//! and ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -50,7 +51,9 @@ pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandErr
     if args.from == BackfillFrom::Earliest {
         refuse_rows(&before)?;
     }
-    let (clients, patience, names) = (kafka.clone(), kafka::patience(Some(&file)), topics.clone());
+    let clients = kafka.clone();
+    let patience = kafka::patience(Some(&file));
+    let names = topics.clone();
     let needs = rights::needs(&file, Purpose::Mirror);
     let Some(mut goals) = unless_signalled(&signalled, move || goals(&clients, patience, &names, &needs))? else {
         return Ok(());
@@ -130,7 +133,9 @@ fn follow(
     (mirrors, signalled): (&Mirrors, &AtomicBool),
 ) -> anyhow::Result<bool> {
     let total = goals.iter().map(|goal| count(goal.begin, goal.end)).sum();
-    let (bar, started, mut told) = (Progress::new("backfill", Some(total), false), Instant::now(), Instant::now());
+    let bar = Progress::new("backfill", Some(total), false);
+    let started = Instant::now();
+    let mut told = Instant::now();
     loop {
         // A Postgres that is away for a moment is the mirrors' to wait for.
         let now = match tables.progress(topics) {

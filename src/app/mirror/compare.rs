@@ -66,10 +66,11 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares records with rows, both in order of their offsets. Records older than `dropped_before` (milliseconds since
-/// 1970) may lack their row: gives their number, else the first difference.
+/// Compares records with rows, both in order of their offsets. Records older than `dropped_before`
+/// (milliseconds since 1970) may lack their row: gives their number, else the first difference.
 pub fn each(log: &[Digest], rows: &[Digest], dropped_before: Option<i64>) -> Result<u64, Difference> {
-    let (mut rows, mut dropped) = (rows.iter().peekable(), 0);
+    let mut rows = rows.iter().peekable();
+    let mut dropped = 0;
     for record in log {
         match rows.peek() {
             Some(row) if row.offset < record.offset => return Err(Difference::Extra(row.offset)),
@@ -106,12 +107,14 @@ impl LastOfKey {
         }
     }
 
-    /// Takes a row, any order will do. One at or above `to` came while the log was read, in place of the one compared.
+    /// Takes a row, any order will do. One at or above `to` came while the log was read, in place
+    /// of the one compared.
     pub fn row(&mut self, row: &Digest, to: i64) -> Result<(), Difference> {
         let expected = if row.key == NULL { self.keyless.remove(&row.offset) } else { self.last.remove(&row.key) };
         match expected {
             _ if row.offset >= to => Ok(()),
-            // Kafka drops a key whose last value is null, some time after it has compacted the key away.
+            // Kafka drops a key whose last value is null, some time after it has compacted the key
+            // away.
             None if row.value == NULL => Ok(()),
             None => Err(Difference::Extra(row.offset)),
             Some(record) if record.offset != row.offset => {

@@ -1,6 +1,8 @@
-//! Watches whether Kafka can be reached, for mirrors that run alone: beside a stream the stream's health check does that.
+//! Watches whether Kafka can be reached, for mirrors that run alone: beside a stream the stream's
+//! health check does that.
 //!
-//! A mirror cannot tell this by itself: its consumer gets no records both when there are none and when no broker answers.
+//! A mirror cannot tell this by itself: its consumer gets no records both when there are none and
+//! when no broker answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,8 +48,10 @@ impl Contact {
     pub(super) fn watch(current: &CurrentSettings, topic: String, limit: Duration) -> anyhow::Result<Contact> {
         let (current, mut renewal) = (current.clone(), current.renewals());
         let mut admin = admin(&current)?;
-        let (outage, stop) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
-        let (told, asked) = (outage.clone(), stop.clone());
+        let outage = Arc::new(Mutex::new(None));
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = outage.clone();
+        let asked = stop.clone();
         let watch = move || {
             let mut heard = Heard::new(limit);
             while !asked.load(Ordering::Relaxed) {
@@ -115,7 +119,8 @@ impl Heard {
     fn record_answer(&mut self, answer: &Result<()>, now: Instant) -> Option<String> {
         let silent = now.saturating_duration_since(self.at);
         let why = match answer {
-            // A broker that refuses has answered. The mirror meets the refusal itself and stops with the right that is missing.
+            // A broker that refuses has answered. The mirror meets the refusal itself and stops
+            // with the right that is missing.
             Ok(()) | Err(Error::Fatal(_) | Error::Bug(_)) => {
                 if self.told_at.take().is_some() {
                     tracing::info!("Kafka is reachable again after {} s", silent.as_secs());

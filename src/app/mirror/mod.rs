@@ -1,5 +1,6 @@
-//! The mirrors of events, snapshots and conflicts: each its own consumer of its topics, and its own connection to Postgres,
-//! at its own pace. They run inside `run`, and alone (`mirror run`, `mirror backfill`); `mirror verify` compares.
+//! The mirrors of events, snapshots and conflicts: each its own consumer of its topics, and its own
+//! connection to Postgres, at its own pace. They run inside `run`, and alone (`mirror run`, `mirror
+//! backfill`); `mirror verify` compares.
 
 mod alone;
 mod backfill;
@@ -31,7 +32,8 @@ use topology_file::Topology as File;
 use topology_file::format::Format;
 use topology_file::graph::{Input, Kind, Node, logs_of};
 
-/// Group of the events' mirror, behind the application id; those of the others go on with what they mirror.
+/// Group of the events' mirror, behind the application id; those of the others go on with what they
+/// mirror.
 pub const GROUP: &str = "mirror";
 /// How long a start waits for a Postgres that does not answer, before it goes on without.
 const CHECK_LIMIT: Duration = Duration::from_secs(3);
@@ -67,8 +69,8 @@ fn named(database: Option<Database>) -> Result<Database, CommandError> {
     })
 }
 
-/// Fails when tables are in the way that are not ours. A database that does not answer is for the mirrors to wait for: they
-/// look again before they write.
+/// Fails when tables are in the way that are not ours. A database that does not answer is for the
+/// mirrors to wait for: they look again before they write.
 pub fn refuse_foreign_tables(database: &Database) -> Result<(), CommandError> {
     match database.check(CHECK_LIMIT) {
         Ok(()) => Ok(()),
@@ -103,7 +105,8 @@ impl Alone {
     fn new(target: &MirrorTarget, program: &Program) -> Result<Alone, CommandError> {
         let file = settings::load(&target.topology, target.application_id.as_deref(), program)?;
         let database = named(database(&target.postgres, &file)?)?;
-        // Names the clients in the broker's logs; members that come and go share no identity over a restart.
+        // Names the clients in the broker's logs; members that come and go share no identity over a
+        // restart.
         let instance = format!("mirror-{}", uuid::Uuid::new_v4().simple());
         let kafka = settings_alone(&target.kafka, &file, &instance)?;
         Ok(Alone { file, database, kafka })
@@ -146,7 +149,8 @@ fn kept(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Kept> {
     });
     let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()).of(encodings));
     let mut all = vec![Kept { group: GROUP.to_owned(), topics: events, rows }];
-    // Snapshots of users differ from those of memories by their header, so that both may have the same topic.
+    // Snapshots of users differ from those of memories by their header, so that both may have the
+    // same topic.
     let outputs: [(&str, &[Form], Arc<dyn RowMapper>); 2] = [
         ("snapshots", &[Form::Memory, Form::UserSnapshot], Arc::new(SnapshotRows::new(codec.cloned()))),
         ("conflicts", &[Form::Conflict], Arc::new(ConflictRows::new(codec.cloned()))),
@@ -201,12 +205,14 @@ pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -
     Ok(Sinks(kept(file, codec).into_iter().map(sink).collect::<Result<_, CommandError>>()?))
 }
 
-/// The topics that take the output of an operator which has this form, and no other output of the operator: records of both on one topic have no place in one
-/// table. Those in Avro where there is none in JSON, which say the same; what HelixAgent's nodes read says less than a row has.
+/// The topics that take the output of an operator which has this form, and no other output of the
+/// operator: records of both on one topic have no place in one table. Those in Avro where there is
+/// none in JSON, which say the same; what HelixAgent's nodes read says less than a row has.
 fn topics(file: &File, form: Form, output: &str) -> Vec<String> {
     let graph = &file.graph;
     let spec = |input: &Input| graph.node(&input.node).and_then(Node::spec).filter(|spec| spec.produces(form));
-    let (mut json, mut avro) = (Vec::new(), Vec::new());
+    let mut json = Vec::new();
+    let mut avro = Vec::new();
     for (node, topic, _) in graph.sinks() {
         let of_operator = || node.from.iter().filter(|input| spec(input).is_some());
         let is_of_form = |input: &Input| graph.produces(input, form);

@@ -1,4 +1,5 @@
-//! The database and the password of the mirror's tables: from flags, variables and the topology file, in this order.
+//! The database and the password of the mirror's tables: from flags, variables and the topology
+//! file, in this order.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! `helixstream mirror backfill --from unread`: corrects the rows of events whose schema was unknown when they were mirrored.
+//! `helixstream mirror backfill --from unread`: corrects the rows of events whose schema was
+//! unknown when they were mirrored.
 
 use anyhow::{Context as _, anyhow};
 
@@ -21,7 +22,8 @@ pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> R
     let events = kept(file, Some(&codec)).into_iter().find(|kept| kept.group == GROUP);
     let events = events.context("the topology has no events topic [HS4521]")?;
     let mut rows = Rereader::new(database, events.rows, events.topics)?;
-    let (bar, mut all) = (Progress::new("reread", None, false), Reread::default());
+    let bar = Progress::new("reread", None, false);
+    let mut all = Reread::default();
     loop {
         match rows.part() {
             Ok(None) => break,

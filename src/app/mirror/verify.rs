@@ -1,4 +1,5 @@
-//! `helixstream mirror verify`: counts a range again, in Kafka and in the tables, and names the first difference.
+//! `helixstream mirror verify`: counts a range again, in Kafka and in the tables, and names the
+//! first difference.
 
 use std::time::{Duration, Instant};
 
@@ -169,7 +170,8 @@ struct Verifier {
 
 impl Verifier {
     fn all(mut self, ranges: &[Range], unclaimed: &[Unclaimed]) -> Result<(), CommandError> {
-        let (mut all, mut different) = (Tally::default(), 0);
+        let mut all = Tally::default();
+        let mut different = 0;
         for range in ranges {
             let place = format!("{}  offsets {} to {}", range.partition, range.from, range.to);
             match self.one(range) {
@@ -216,7 +218,8 @@ impl Verifier {
             RowPolicy::UpsertByKey => self.last_of_key(range)?,
         };
         let Progress { records, checksum, .. } = range.mirrored;
-        // The rows are right; so must be what the checkpoint has counted, where Kafka still has all of it.
+        // The rows are right; so must be what the checkpoint has counted, where Kafka still has all
+        // of it.
         if range.is_whole && range.from == 0 && range.row_policy == RowPolicy::Append && tally.records != records {
             return Err(Difference::Count { log: tally.records, checkpoint: records }.into());
         }
@@ -231,7 +234,9 @@ impl Verifier {
     }
 
     fn every(&mut self, range: &Range) -> Result<Tally, Failed> {
-        let (mut tally, mut from, mut chunk) = (Tally::default(), range.from, Vec::new());
+        let mut tally = Tally::default();
+        let mut from = range.from;
+        let mut chunk = Vec::new();
         let mut log = Log::open(&self.reader, range)?;
         while from < range.to {
             chunk.clear();
@@ -248,7 +253,9 @@ impl Verifier {
     }
 
     fn last_of_key(&mut self, range: &Range) -> Result<Tally, Failed> {
-        let (mut tally, mut last, mut from) = (Tally::default(), LastOfKey::default(), range.from);
+        let mut tally = Tally::default();
+        let mut last = LastOfKey::default();
+        let mut from = range.from;
         let mut log = Log::open(&self.reader, range)?;
         while from < range.to {
             let upto = log.read(CHUNK, &mut |record| {
@@ -288,9 +295,12 @@ impl Log<'_> {
     /// Hands over about `count` records; gives the offset up to which the range is read.
     fn read(&mut self, count: usize, take: &mut dyn FnMut(Digest)) -> Result<i64, Failed> {
         let Some(reader) = &mut self.reader else { return Ok(self.range.to) };
-        let (to, mut taken, mut heard) = (self.range.to, 0, Instant::now());
+        let to = self.range.to;
+        let mut taken = 0;
+        let mut heard = Instant::now();
         while taken < count && self.next < to {
-            let (next, before) = (&mut self.next, taken);
+            let next = &mut self.next;
+            let before = taken;
             let end = reader.read(WAIT, &mut |record| {
                 // Behind the range: of no interest, and the range is read.
                 if record.offset < to {

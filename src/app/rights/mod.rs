@@ -1,8 +1,10 @@
-//! The rights that each command needs on Kafka, computed from a topology: the one list that `topics acls` prints, that `topics check` and each command
-//! hold against what the brokers allow, and that docs/kafka-acls.md shows.
+//! The rights that each command needs on Kafka, computed from a topology: the one list that `topics
+//! acls` prints, that `topics check` and each command hold against what the brokers allow, and that
+//! docs/kafka-acls.md shows.
 //!
-//! Only what is needed is listed. Kafka's own rule saves the rest: Read, Write and Delete include Describe, and so does Read on a group, which is all
-//! that standbys ask for; looking for a transaction that nobody ends asks the brokers for nothing beyond the records themselves.
+//! Only what is needed is listed. Kafka's own rule saves the rest: Read, Write and Delete include
+//! Describe, and so does Read on a group, which is all that standbys ask for; looking for a
+//! transaction that nobody ends asks the brokers for nothing beyond the records themselves.
 
 mod query;
 
@@ -117,8 +119,8 @@ pub fn needs(file: &File, purpose: Purpose) -> Vec<Need> {
             [names.on_world(&operations, "makes the topic and sees that it is there"), internal].concat()
         }
         Purpose::TopicsCheck => {
-            let (operations, why) =
-                ([Operation::Describe, Operation::DescribeConfigs], "looks at topics and their settings");
+            let operations = [Operation::Describe, Operation::DescribeConfigs];
+            let why = "looks at topics and their settings";
             [names.on_world(&operations, why), names.on_internal(&operations, why)].concat()
         }
         Purpose::Produce => names.sources().into_iter().flat_map(produce).collect(),
@@ -205,7 +207,8 @@ fn settlements(names: &Names<'_>) -> Vec<Need> {
     topic.map(|topic| Need::topic(Operation::Write, topic, "publishes the event that settles")).into_iter().collect()
 }
 
-/// A node that asks publishes on a source and reads the answer from the topics of resolved memories.
+/// A node that asks publishes on a source and reads the answer from the topics of resolved
+/// memories.
 fn sync_request(names: &Names<'_>) -> Vec<Need> {
     let write = names.sources().into_iter().map(|topic| Need::topic(Operation::Write, topic, "publishes the request"));
     let graph = &names.file.graph;
@@ -215,7 +218,8 @@ fn sync_request(names: &Names<'_>) -> Vec<Need> {
     write.chain(read).collect()
 }
 
-/// Rights for `kafka-transactions.sh find-hanging` and `abort`, which an operator calls, never this program.
+/// Rights for `kafka-transactions.sh find-hanging` and `abort`, which an operator calls, never this
+/// program.
 fn hanging_transactions(names: &Names<'_>) -> Vec<Need> {
     let why = "find-hanging looks at the producers of a partition";
     let mut all: Vec<Need> =

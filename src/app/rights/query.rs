@@ -1,5 +1,6 @@
-//! Compares the rights that a command needs with those that the brokers allow. A broker that does not tell (one without an authoriser allows all; an old one, or
-//! another implementation, may say nothing) is no reason to stop: the calls themselves are refused then, and say by which right.
+//! Compares the rights that a command needs with those that the brokers allow. A broker that does
+//! not tell (one without an authoriser allows all; an old one, or another implementation, may say
+//! nothing) is no reason to stop: the calls themselves are refused then, and say by which right.
 
 use std::collections::BTreeMap;
 
@@ -80,8 +81,8 @@ pub fn query_rights(admin: &ClusterAdmin, needs: &[Need]) -> Result<Report> {
     Ok(report)
 }
 
-/// Whether the settings of a topic may be read of which the principal may know nothing else: that right alone does not include Describe, and nobody tells
-/// of it then, so it is tried.
+/// Whether the settings of a topic may be read of which the principal may know nothing else: that
+/// right alone does not include Describe, and nobody tells of it then, so it is tried.
 fn is_open(admin: &ClusterAdmin, need: &Need, topic: &str, allowed: &Allowed) -> Result<bool> {
     if (need.right.resource, need.right.operation) != (Resource::Topic, Operation::DescribeConfigs) {
         return Ok(false);
@@ -135,8 +136,8 @@ fn create(admin: &ClusterAdmin, need: &Need, topics: &BTreeMap<&str, Allowed>, r
 }
 
 impl Report {
-    /// Tries the transactional ids, which no broker tells the rights on: a producer is started and ended. The id is one of the application that no
-    /// instance uses.
+    /// Tries the transactional ids, which no broker tells the rights on: a producer is started and
+    /// ended. The id is one of the application that no instance uses.
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
@@ -158,7 +159,8 @@ impl Report {
 
     /// One line for each missing right: the right, what it is for, and the command that adds it.
     pub fn lines(&self, kafka: &KafkaSettings) -> Vec<String> {
-        let (principal, connection) = (kafka.principal(), connection(kafka));
+        let principal = kafka.principal();
+        let connection = connection(kafka);
         let line = |need: &Need| {
             let commands = Commands { of: vec![&need.right], principal: principal.as_deref(), connection: &connection };
             format!("{} ({}): {}", need.right, need.why, commands.lines().join("; "))
@@ -172,7 +174,8 @@ pub fn connection(kafka: &KafkaSettings) -> String {
     format!("--bootstrap-server {}", kafka.bootstrap_servers)
 }
 
-/// Asks whether all that a command needs is allowed. The answer names the resources that could not be asked about since it does not exist yet.
+/// Asks whether all that a command needs is allowed. The answer names the resources that could not
+/// be asked about since it does not exist yet.
 ///
 /// # Errors
 /// All that is missing, each with the ACL to add.
@@ -184,7 +187,8 @@ pub fn require(admin: &ClusterAdmin, kafka: &KafkaSettings, command: &str, needs
     if report.missing.is_empty() {
         return Ok(report);
     }
-    // A command that goes on uses its transactional ids at once; one that is about to stop says all that is missing.
+    // A command that goes on uses its transactional ids at once; one that is about to stop says all
+    // that is missing.
     report.try_transactions(kafka, needs)?;
     let who = kafka
         .principal()

@@ -1,8 +1,10 @@
-//! Compares two topologies: the effect of a change on stores and their changelogs, on repartition topics and partition counts, and on the state.
+//! Compares two topologies: the effect of a change on stores and their changelogs, on repartition
+//! topics and partition counts, and on the state.
 //!
-//! A store's state is that of one log up to a committed offset, kept under the store's name. So it goes on only where name,
-//! log and operator stay. A repartition topic keeps the partitions that it was made with, so a source may grow; a store
-//! that reads a source straight may not see its keys move to other partitions.
+//! A store's state is that of one log up to a committed offset, kept under the store's name. So it
+//! goes on only where name, log and operator stay. A repartition topic keeps the partitions that it
+//! was made with, so a source may grow; a store that reads a source straight may not see its keys
+//! move to other partitions.
 
 use super::{Part, Store, Topic, TopologyDescription};
 
@@ -81,7 +83,8 @@ impl Diff {
         }
     }
 
-    /// Changed parameters of the operator of a store that is kept: the state is not lost by it, and not made anew.
+    /// Changed parameters of the operator of a store that is kept: the state is not lost by it, and
+    /// not made anew.
     fn compare_stores(&mut self, (part, store): (&Part, &Store), (now_part, now): (&Part, &Store)) {
         let (Some((_, was)), Some((_, is))) = (part.keeper_of(store), now_part.keeper_of(now)) else { return };
         for said in is.iter().filter(|said| !was.contains(said)) {
@@ -110,7 +113,8 @@ impl Diff {
                     self.lines.push(("kept", format!("{what} {} ({} partitions)", topic.topic, topic.partitions)));
                 }
                 Some(now) => {
-                    let (was, is) = (topic.partitions, now.partitions);
+                    let was = topic.partitions;
+                    let is = now.partitions;
                     let note = match what {
                         "repartition topic" if is > was => "where it exists it keeps what it was made with",
                         "repartition topic" => "where it exists it must be made anew",
@@ -138,13 +142,15 @@ fn ways(store: &Store, now: &Store) -> Vec<String> {
     }
     if store.retention != now.retention {
         let show = |time: &Option<String>| time.clone().unwrap_or_else(|| "off".to_owned());
-        let (was, is) = (show(&store.retention), show(&now.retention));
+        let was = show(&store.retention);
+        let is = show(&now.retention);
         found.push(format!("store {}: retention {was} -> {is}; it is that of each key's last write", now.name));
     }
     found
 }
 
-/// Why a store that is gone is lost; if another one stands in its place, that was probably a rename.
+/// Why a store that is gone is lost; if another one stands in its place, that was probably a
+/// rename.
 fn successor(part: &Part, store: &Store, old: &TopologyDescription, new: &TopologyDescription) -> String {
     let is_new = |name: &str| !old.stores().any(|(_, other)| other.name == name);
     let same_place = |now: &Part, other: &Store| {
@@ -171,7 +177,8 @@ fn change(part: &Part, store: &Store, now_part: &Part, now: &Store) -> Option<St
     if was.topic != is.topic {
         return Some(format!("it follows {} now, and its state is that of {}", is.topic, was.topic));
     }
-    let (was, is) = (was.partitions, is.partitions);
+    let was = was.partitions;
+    let is = is.partitions;
     let may_change = is_internal && is > was;
     (was != is && !may_change).then(|| format!("its partitions are {is} now and were {was}: keys lie elsewhere"))
 }

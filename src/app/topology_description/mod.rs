@@ -1,5 +1,5 @@
-//! The shape of a topology as plain data, sub-topologies cut and topics named as the engine does it: what `topology describe`
-//! shows and `topology diff` compares.
+//! The shape of a topology as plain data, sub-topologies cut and topics named as the engine does
+//! it: what `topology describe` shows and `topology diff` compares.
 
 mod describe;
 pub mod diff;
@@ -50,7 +50,8 @@ pub struct Part {
     pub stores: Vec<Store>,
 }
 
-/// A node of a sub-topology. A repartition shows up twice: at the end of one sub-topology and as the source of another.
+/// A node of a sub-topology. A repartition shows up twice: at the end of one sub-topology and as
+/// the source of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DescribedNode {
     /// Its name.

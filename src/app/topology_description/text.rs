@@ -1,4 +1,5 @@
-//! A topology as Kafka Streams' `Topology#describe` prints one, so that tools which draw that draw this; then its topics.
+//! A topology as Kafka Streams' `Topology#describe` prints one, so that tools which draw that draw
+//! this; then its topics.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Commands and flags. Every flag has a variable `HELIXSTREAM_<FLAG>`; a flag beats its variable, which beats the topology file.
+//! Commands and flags. Every flag has a variable `HELIXSTREAM_<FLAG>`; a flag beats its variable,
+//! which beats the topology file.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -18,8 +19,9 @@ use super::topology::{TopologyArgs, TopologyCommand};
 
 /// A Kafka Streams-style stream processor, with HelixAgent's memory topology on it.
 ///
-/// Reads memory events from Kafka, resolves what conflicts, and writes resolved memories, conflict records and dead
-/// letters, exactly once. Start with `helixstream replay`, which needs no broker, then `topics create` and `run`.
+/// Reads memory events from Kafka, resolves what conflicts, and writes resolved memories, conflict
+/// records and dead letters, exactly once. Start with `helixstream replay`, which needs no broker,
+/// then `topics create` and `run`.
 #[derive(Debug, Parser)]
 #[command(name = "helixstream", version, max_term_width = 110, propagate_version = true)]
 #[command(
@@ -48,8 +50,8 @@ pub struct LogArgs {
         help_heading = "Logging"
     )]
     pub log_format: LogFormat,
-    /// Log level (error, warn, info, debug, trace), or a filter such as `info,helixstream_streams=debug`.
-    /// RUST_LOG, where it is set, is the default.
+    /// Log level (error, warn, info, debug, trace), or a filter such as
+    /// `info,helixstream_streams=debug`. RUST_LOG, where it is set, is the default.
     #[arg(long, env = "HELIXSTREAM_LOG_LEVEL", global = true, help_heading = "Logging", value_name = "FILTER")]
     pub log_level: Option<String>,
 }
@@ -68,17 +70,19 @@ pub enum LogFormat {
 pub enum Command {
     /// Run a topology on Kafka until SIGTERM or SIGINT
     ///
-    /// Source and sink topics must exist (`helixstream topics create`); internal topics are created here. State is kept under --state-dir, in the lowest slot that no other instance holds, so that a restart continues where the instance stopped.
+    /// Source and sink topics must exist (`helixstream topics create`); internal topics are created
+    /// here. State is kept under --state-dir, in the lowest slot that no other instance holds, so
+    /// that a restart continues where the instance stopped.
     Run(RunArgs),
     /// Run a topology over a record file, with no broker
     ///
-    /// Processes the file's records in its order and writes snapshots.jsonl, conflicts.jsonl and dead-letters.jsonl,
-    /// in order of emission: the same input produces the same bytes.
+    /// Processes the file's records in its order and writes snapshots.jsonl, conflicts.jsonl and
+    /// dead-letters.jsonl, in order of emission: the same input produces the same bytes.
     Replay(ReplayArgs),
     /// Publish a record file on a topic, with keys, headers and timestamps as they are
     ///
-    /// A record goes to the partition that its line names; where the line names none, or the topic has no such
-    /// partition, to the one that Java's default partitioner picks by its key.
+    /// A record goes to the partition that its line names; where the line names none, or the topic
+    /// has no such partition, to the one that Java's default partitioner picks by its key.
     Produce(ProduceArgs),
     /// Plan, create or check a topology's topics, and list the rights that each command needs
     Topics(TopicsArgs),
@@ -86,18 +90,22 @@ pub enum Command {
     Topology(TopologyCommand),
     /// Find the conflicts that wait for a decision, and settle them
     Conflicts(ConflictsCommand),
-    /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it with Kafka
+    /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it
+    /// with Kafka
     Mirror(MirrorCommand),
     /// Create tokens for the HTTP pages of `run` and `mirror run`
     Http(HttpCommand),
     /// Read the state of a stopped instance
     ///
-    /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the state keeps.
+    /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the
+    /// state keeps.
     State(StateArgs),
-    /// Explain the code of a log line or an error, such as HS2004: what happened, why, and what to do
+    /// Explain the code of a log line or an error, such as HS2004: what happened, why, and what to
+    /// do
     ///
-    /// Every log line of WARN and ERROR and every error has a code. It stands in square brackets at the end of an error,
-    /// and in the field `code` of a log line. Prints its entry of docs/operations.md, and needs nothing but this program.
+    /// Every log line of WARN and ERROR and every error has a code. It stands in square brackets at
+    /// the end of an error, and in the field `code` of a log line. Prints its entry of
+    /// docs/operations.md, and needs nothing but this program.
     Explain(ExplainArgs),
 }
 
@@ -111,8 +119,8 @@ pub struct ExplainArgs {
 /// Where the schema registry is.
 #[derive(Args, Clone, Debug)]
 pub struct RegistryArgs {
-    /// Schema registry (Confluent's REST API) by which Avro is read and written [default: the file's; without one Avro is
-    /// not read]
+    /// Schema registry (Confluent's REST API) by which Avro is read and written [default: the
+    /// file's; without one Avro is not read]
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_SCHEMA_REGISTRY_URL", hide_env_values = true)]
     pub schema_registry_url: Option<String>,
 }
@@ -120,14 +128,17 @@ pub struct RegistryArgs {
 /// Where the mirror's tables are.
 #[derive(Args, Clone, Debug)]
 pub struct PostgresArgs {
-    /// URL of the mirror's Postgres, which keeps every event, resolved memory and conflict record in tables of its own [default: the file's; without one, `run` runs without a mirror]
+    /// URL of the mirror's Postgres, which keeps every event, resolved memory and conflict record
+    /// in tables of its own [default: the file's; without one, `run` runs without a mirror]
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,
-    /// File that holds the URL of the mirror's Postgres alone, as Docker and Kubernetes mount secrets
+    /// File that holds the URL of the mirror's Postgres alone, as Docker and Kubernetes mount
+    /// secrets
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_URL_FILE")]
     pub postgres_url_file: Option<PathBuf>,
-    /// File with the password, instead of one in the URL; it is read for each connection. HELIXSTREAM_POSTGRES_PASSWORD
-    /// holds the password itself; without either it comes from the places that psql reads (PGPASSWORD, PGPASSFILE, ~/.pgpass)
+    /// File with the password, instead of one in the URL; it is read for each connection.
+    /// HELIXSTREAM_POSTGRES_PASSWORD holds the password itself; without either it comes from the
+    /// places that psql reads (PGPASSWORD, PGPASSFILE, ~/.pgpass)
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_PASSWORD_FILE")]
     pub postgres_password_file: Option<PathBuf>,
     /// Schema of the tables; created if it is missing [default: the file's, else public]
@@ -158,20 +169,25 @@ pub struct RunArgs {
     /// Schema registry.
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// Consumer group, prefix of the internal topics, and `resolved_by` of conflict records [default: the file's]
+    /// Consumer group, prefix of the internal topics, and `resolved_by` of conflict records
+    /// [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
-    /// Folder of the state; instances on one machine may share it, and each uses a slot of its own [default: the file's, else ./state]
+    /// Folder of the state; instances on one machine may share it, and each uses a slot of its own
+    /// [default: the file's, else ./state]
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Access to the state folders that are created here: `owner` (mode 0700), `group_read` (0750: a second user runs
-    /// `state get`) or `group_write` (0770: shared volumes, Kubernetes' fsGroup) [default: the file's, else owner]
+    /// Access to the state folders that are created here: `owner` (mode 0700), `group_read` (0750:
+    /// a second user runs `state get`) or `group_write` (0770: shared volumes, Kubernetes' fsGroup)
+    /// [default: the file's, else owner]
     #[arg(long, value_name = "WHO", env = "HELIXSTREAM_STATE_ACCESS", value_enum)]
     pub state_access: Option<StateAccess>,
-    /// Use exactly this slot of the state folder; exit 1 at once when another process holds it [default: the lowest free]
+    /// Use exactly this slot of the state folder; exit 1 at once when another process holds it
+    /// [default: the lowest free]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
     pub slot: Option<u32>,
-    /// Number of stream threads, each with a consumer, a producer and its share of the tasks [default: the file's, else 1]
+    /// Number of stream threads, each with a consumer, a producer and its share of the tasks
+    /// [default: the file's, else 1]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Mirror.
@@ -180,15 +196,20 @@ pub struct RunArgs {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpArgs,
-    /// Run although the topology has changed so that the state of this store is left behind (`helixstream topology diff`
-    /// says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds several, separated by `;` or new lines.
+    /// Run although the topology has changed so that the state of this store is left behind
+    /// (`helixstream topology diff` says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds
+    /// several, separated by `;` or new lines.
     #[arg(long, value_name = "STORE", action = ArgAction::Append)]
     pub accept_reset: Vec<String>,
-    /// Change the topology of the application to that of this instance: its graph, or a setting or script that decides outputs. The error that refuses such a change names its CHANGE. Stop all other instances before. A change that was made already has no effect.
+    /// Change the topology of the application to that of this instance: its graph, or a setting or
+    /// script that decides outputs. The error that refuses such a change names its CHANGE. Stop all
+    /// other instances before. A change that was made already has no effect.
     #[arg(long, value_name = "CHANGE", env = "HELIXSTREAM_ACCEPT_TOPOLOGY_CHANGE")]
     pub accept_topology_change: Option<String>,
-    /// Continue with the first record that this source or repartition topic still has, although records were deleted before they were processed or the topic was recreated; the state is kept. Use it for one start, when an error asks for it. Repeatable. HELIXSTREAM_FROM_EARLIEST_AVAILABLE
-    /// holds several, separated by `;` or new lines.
+    /// Continue with the first record that this source or repartition topic still has, although
+    /// records were deleted before they were processed or the topic was recreated; the state is
+    /// kept. Use it for one start, when an error asks for it. Repeatable.
+    /// HELIXSTREAM_FROM_EARLIEST_AVAILABLE holds several, separated by `;` or new lines.
     #[arg(long, value_name = "TOPIC", action = ArgAction::Append)]
     pub from_earliest_available: Vec<String>,
 }
@@ -217,7 +238,8 @@ pub struct ReplayArgs {
     /// Record file, one JSON object a line; `-` is the standard input.
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_INPUT")]
     pub input: PathBuf,
-    /// Folder for the outputs, which is created if it is missing. Files of an earlier replay in it are overwritten.
+    /// Folder for the outputs, which is created if it is missing. Files of an earlier replay in it
+    /// are overwritten.
     #[arg(long, value_name = "DIR", env = "HELIXSTREAM_OUTPUT")]
     pub output: PathBuf,
     /// `resolved_by` of conflict records [default: the file's]
@@ -253,21 +275,25 @@ pub struct MirrorCommand {
 /// The commands of `helixstream mirror`.
 #[derive(Debug, Subcommand)]
 pub enum MirrorAction {
-    /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror of their own
+    /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror
+    /// of their own
     ///
-    /// Each of the three topics is read by a consumer group of its own (APPLICATION_ID-mirror, -mirror-snapshots,
-    /// -mirror-conflicts): start more instances to share the partitions.
+    /// Each of the three topics is read by a consumer group of its own (APPLICATION_ID-mirror,
+    /// -mirror-snapshots, -mirror-conflicts): start more instances to share the partitions.
     Run(MirrorRunArgs),
     /// Compare the tables with Kafka, record by record; exit 1 when they differ
     ///
-    /// Reads every committed record of the range from Kafka and its row from Postgres, and prints for each partition how
-    /// many there are, their checksum, and the first difference. Records that are not mirrored yet are not compared.
+    /// Reads every committed record of the range from Kafka and its row from Postgres, and prints
+    /// for each partition how many there are, their checksum, and the first difference. Records
+    /// that are not mirrored yet are not compared.
     Verify(VerifyArgs),
-    /// Fill an empty database from Kafka, show the progress, and end at the offsets that Kafka had at the start
+    /// Fill an empty database from Kafka, show the progress, and end at the offsets that Kafka had
+    /// at the start
     ///
     /// It may be stopped at any time: `--from checkpoint` continues where it stopped.
     Backfill(BackfillArgs),
-    /// Create the mirror's tables or migrate them to this version, and end; for a role that owns the schema (docs/postgres.md)
+    /// Create the mirror's tables or migrate them to this version, and end; for a role that owns
+    /// the schema (docs/postgres.md)
     Migrate(MigrateArgs),
 }
 
@@ -339,7 +365,9 @@ pub struct BackfillArgs {
     /// The topics and the tables.
     #[command(flatten)]
     pub target: MirrorTarget,
-    /// Start of the backfill: `earliest` fills an empty database from the first record that Kafka has; `checkpoint` continues at the checkpoints of the tables; `unread` reads rows again whose schema was unknown, and needs no Kafka.
+    /// Start of the backfill: `earliest` fills an empty database from the first record that Kafka
+    /// has; `checkpoint` continues at the checkpoints of the tables; `unread` reads rows again
+    /// whose schema was unknown, and needs no Kafka.
     #[arg(long, value_name = "WHERE", env = "HELIXSTREAM_FROM", value_enum, default_value_t = BackfillFrom::Earliest)]
     pub from: BackfillFrom,
 }
@@ -388,19 +416,22 @@ pub struct StateTarget {
     /// Folder of the state; all its slots are searched.
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: PathBuf,
-    /// Topology file whose resolver settings are used to show the memories [default: built-in defaults]
+    /// Topology file whose resolver settings are used to show the memories [default: built-in
+    /// defaults]
     #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
     pub topology: Option<PathBuf>,
-    /// Override a setting, as `run` does. HELIXSTREAM_SET holds several, separated by `;` or new lines.
+    /// Override a setting, as `run` does. HELIXSTREAM_SET holds several, separated by `;` or new
+    /// lines.
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub set: Vec<String>,
 }
 
 impl Cli {
-    /// Reads the command line and the variables; ends the process with a message where they are wrong (exit 2), or after
-    /// `--help` and `--version` (exit 0).
+    /// Reads the command line and the variables; ends the process with a message where they are
+    /// wrong (exit 2), or after `--help` and `--version` (exit 0).
     ///
-    /// `long_version` is what `--version` prints behind the name; `-V` prints this program's own version alone.
+    /// `long_version` is what `--version` prints behind the name; `-V` prints this program's own
+    /// version alone.
     pub fn from_environment(long_version: &'static str) -> Cli {
         let mut command = without_empty_variables(Cli::command()).long_version(long_version);
         let matches = command.try_get_matches_from_mut(std::env::args_os()).unwrap_or_else(|e| exit(&e));
@@ -426,7 +457,8 @@ const USAGE_CODE: &str = "error[HS0001]:";
 
 /// Prints what clap says, an error with its code, and ends the process as clap does.
 fn exit(error: &clap::Error) -> ! {
-    let (plain, styled) = (error.render().to_string(), error.render().ansi().to_string());
+    let plain = error.render().to_string();
+    let styled = error.render().ansi().to_string();
     if error.use_stderr() && plain.starts_with("error:") {
         let text = if has_colours() { styled } else { plain };
         // Nothing is left to do where the standard error is closed.

@@ -19,12 +19,13 @@ pub struct ConflictsCommand {
 pub enum ConflictsAction {
     /// List conflicts, by default those that wait for a decision
     List(ListArgs),
-    /// Show one conflict: its contenders, the value that is shown meanwhile, and the event that ended it
+    /// Show one conflict: its contenders, the value that is shown meanwhile, and the event that
+    /// ended it
     Show(ShowArgs),
     /// Settle a conflict: publish an update that has seen all contenders, which ends it
     ///
-    /// The update is an ordinary memory.updated on the events topic. Its id follows from the conflict's and its time from
-    /// the contenders', so publishing it again changes nothing.
+    /// The update is an ordinary memory.updated on the events topic. Its id follows from the
+    /// conflict's and its time from the contenders', so publishing it again changes nothing.
     Resolve(ResolveArgs),
 }
 
@@ -83,8 +84,8 @@ pub struct ResolveArgs {
     /// Id of the event whose writes win, in each field that no --path names.
     #[arg(long, value_name = "EVENT_ID", env = "HELIXSTREAM_WINNER")]
     pub winner: Option<String>,
-    /// A field of the conflict, as it is listed; the --value at the same position is its value. Repeatable; may be omitted where the
-    /// conflict is about one field.
+    /// A field of the conflict, as it is listed; the --value at the same position is its value.
+    /// Repeatable; may be omitted where the conflict is about one field.
     #[arg(long, value_name = "PATH", env = "HELIXSTREAM_PATH", action = ArgAction::Append)]
     pub path: Vec<String>,
     /// The field's value, JSON; null clears it. Repeatable.

@@ -1,4 +1,5 @@
-//! The command line: the commands and flags that users type. It only parses them; `app` executes them.
+//! The command line: the commands and flags that users type. It only parses them; `app` executes
+//! them.
 
 mod args;
 mod conflicts;

@@ -1,5 +1,5 @@
-//! Display of a working command on a terminal: one live line, or a progress bar. Nothing of it where the
-//! standard error is no terminal.
+//! Display of a working command on a terminal: one live line, or a progress bar. Nothing of it
+//! where the standard error is no terminal.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +14,8 @@ fn lines() -> &'static MultiProgress {
     LINES.get_or_init(MultiProgress::new)
 }
 
-/// Whether colours may stand on the standard error: it is a terminal, and nobody has asked for none (<https://no-color.org>).
+/// Whether colours may stand on the standard error: it is a terminal, and nobody has asked for none
+/// (<https://no-color.org>).
 pub fn has_colours() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -20,9 +20,11 @@ pub enum TopicsAction {
     Plan(TopicsTarget),
     /// Create the missing source, sink and internal topics; existing ones stay as they are
     Create(TopicsTarget),
-    /// Report missing topics, settings that lose records, and missing rights; exit 1 if there are any
+    /// Report missing topics, settings that lose records, and missing rights; exit 1 if there are
+    /// any
     ///
-    /// Asks the brokers which operations they allow this principal on topics, groups and the cluster. They cannot be asked about a transactional id, so it is tried.
+    /// Asks the brokers which operations they allow this principal on topics, groups and the
+    /// cluster. They cannot be asked about a transactional id, so it is tried.
     Check(CheckArgs),
     /// Print the ACLs that each command needs, as commands of kafka-acls.sh; asks no broker
     Acls(AclsArgs),
@@ -59,7 +61,8 @@ pub struct CheckArgs {
     /// Which topics.
     #[command(flatten)]
     pub target: TopicsTarget,
-    /// Check the rights for this purpose. Repeatable [default: run, and mirror where the file has a `postgres_url`]
+    /// Check the rights for this purpose. Repeatable [default: run, and mirror where the file has a
+    /// `postgres_url`]
     #[arg(long = "for", value_name = "PURPOSE", value_enum, action = ArgAction::Append)]
     pub purposes: Vec<Purpose>,
 }
@@ -70,7 +73,8 @@ pub struct AclsArgs {
     /// Which topics.
     #[command(flatten)]
     pub target: TopicsTarget,
-    /// Principal that is to have the rights, such as User:helixstream [default: the SASL user, else User:NAME]
+    /// Principal that is to have the rights, such as User:helixstream [default: the SASL user, else
+    /// User:NAME]
     #[arg(long, value_name = "TYPE:NAME", env = "HELIXSTREAM_PRINCIPAL")]
     pub principal: Option<String>,
     /// Print the rights for this purpose alone. Repeatable [default: all]
@@ -81,7 +85,8 @@ pub struct AclsArgs {
 /// A purpose for which rights are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Purpose {
-    /// `run`, on topics that `topics create` has made; with a mirror of its own it needs those of `mirror` too
+    /// `run`, on topics that `topics create` has made; with a mirror of its own it needs those of
+    /// `mirror` too
     Run,
     /// `mirror run` and `mirror backfill`
     Mirror,
@@ -99,7 +104,8 @@ pub enum Purpose {
     ConflictsResolve,
     /// A node that sends a sync request and reads the answer
     SyncRequest,
-    /// `kafka-transactions.sh`, by which an operator finds and aborts a transaction that nobody ends
+    /// `kafka-transactions.sh`, by which an operator finds and aborts a transaction that nobody
+    /// ends
     HangingTransactions,
 }
 

@@ -30,7 +30,8 @@ pub enum TopologyAction {
         #[arg(long, value_enum, default_value_t = DescribeFormat::Text, env = "HELIXSTREAM_FORMAT")]
         format: DescribeFormat,
     },
-    /// Show the effect of a change on stores, topics and state; exit 1 when state does not survive it
+    /// Show the effect of a change on stores, topics and state; exit 1 when state does not survive
+    /// it
     Diff {
         /// The topology file as it was.
         #[arg(value_name = "OLD")]
@@ -62,9 +63,10 @@ pub struct TopologyArgs {
     /// The topology file.
     #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
     pub topology: PathBuf,
-    /// Override a setting of the file: strategy, strategy.PATH, delete_policy, trust_clocks, unclocked, max_clock_skew
-    /// (2s, 500ms, 0s), a limit (max_value_bytes, max_clock_entries, max_contenders, …) one of the engine
-    /// (commit_interval, …) or of the mirror (retention, partitions_ahead). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
+    /// Override a setting of the file: strategy, strategy.PATH, delete_policy, trust_clocks,
+    /// unclocked, max_clock_skew (2s, 500ms, 0s), a limit (max_value_bytes, max_clock_entries,
+    /// max_contenders, …) one of the engine (commit_interval, …) or of the mirror (retention,
+    /// partitions_ahead). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub set: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! A memory, or the known part of one version of it, as an event of HelixAgent's and as its `Memory`.
+//! A memory, or the known part of one version of it, as an event of HelixAgent's and as its
+//! `Memory`.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,9 @@ use super::{raw, readable};
 use memory::clock::UNCLOCKED;
 use memory::view::ObjectWriter;
 
-/// Content of a resolved memory, or of a version of it in a conflict record. Values are canonical JSON; nesting is
-/// not read, since that of a record may be deeper than a reader of its own would take.
+/// Content of a resolved memory, or of a version of it in a conflict record. Values are canonical
+/// JSON; nesting is not read, since that of a record may be deeper than a reader of its own would
+/// take.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Memory<'r> {
     pub memory_id: String,
@@ -117,7 +119,8 @@ impl<'r> Memory<'r> {
         Ok(())
     }
 
-    /// Appends it as a `Memory`, which keeps tags, entities and the clock in its metadata, where the nodes keep them.
+    /// Appends it as a `Memory`, which keeps tags, entities and the clock in its metadata, where
+    /// the nodes keep them.
     pub fn write_memory(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let mut metadata: BTreeMap<&str, Vec<u8>> =
             self.metadata.iter().map(|(key, value)| (key.as_str(), value.get().as_bytes().to_vec())).collect();

@@ -2,7 +2,8 @@
 //! and can apply them. A resolved memory becomes an event, a conflict record their report of a
 //! conflict, each in the envelope that they put on Kafka.
 //!
-//! Members that they cannot read are left out rather than sent: one member of a wrong type makes Go's decoder refuse the record whole.
+//! Members that they cannot read are left out rather than sent: one member of a wrong type makes
+//! Go's decoder refuse the record whole.
 
 mod memory;
 mod readable;
@@ -22,7 +23,8 @@ use streams::processor::ProcessorError;
 /// Writes outputs for HelixAgent's nodes.
 #[derive(Clone, Debug)]
 pub struct HelixAgent {
-    /// The application id: the node that the records say they come from, so no reader takes them for its own.
+    /// The application id: the node that the records say they come from, so no reader takes them
+    /// for its own.
     pub node_id: String,
 }
 

@@ -1,5 +1,6 @@
-//! The parts of a memory that Go's decoder accepts: members of the types that HelixAgent's structs have. It matches names
-//! without regard to case, so a member that is none of theirs is left out as well.
+//! The parts of a memory that Go's decoder accepts: members of the types that HelixAgent's structs
+//! have. It matches names without regard to case, so a member that is none of theirs is left out as
+//! well.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -77,7 +78,8 @@ fn members(out: &mut Vec<u8>, value: &RawValue, known: &[Known]) -> serde_json::
         match takes {
             Takes::Time if first == b'"' => {
                 let stated: String = serde_json::from_str(text)?;
-                // Go takes no lower-case `t` and `z`, so the time is written anew; one that is none is left out.
+                // Go takes no lower-case `t` and `z`, so the time is written anew; one that is none
+                // is left out.
                 if let Ok(nanos) = rfc3339::parse(&stated) {
                     object.time(key, nanos);
                 }
@@ -92,7 +94,8 @@ fn members(out: &mut Vec<u8>, value: &RawValue, known: &[Known]) -> serde_json::
     Ok(())
 }
 
-/// The embedding, if each of its numbers is within float32. A part of it, or the nearest that fits, would be another text's.
+/// The embedding, if each of its numbers is within float32. A part of it, or the nearest that fits,
+/// would be another text's.
 pub(super) fn embedding(value: Option<&RawValue>) -> serde_json::Result<Option<&RawValue>> {
     let Some(value) = value else { return Ok(None) };
     let numbers: Vec<&RawValue> = serde_json::from_str(value.get())?;

@@ -1,5 +1,6 @@
-//! A conflict record as HelixAgent's `ConflictReport`. A report knows two versions, so the event and the greatest of the
-//! others stand in it as far as the record tells of them; all that the record says besides is in its details.
+//! A conflict record as HelixAgent's `ConflictReport`. A report knows two versions, so the event
+//! and the greatest of the others stand in it as far as the record tells of them; all that the
+//! record says besides is in its details.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,7 +9,8 @@ use super::memory::{Act, Memory};
 use super::{Envelope, raw};
 use memory::view::ObjectWriter;
 
-/// The type of the message around a report. It is no event's, so a node that takes it for one passes over it.
+/// The type of the message around a report. It is no event's, so a node that takes it for one
+/// passes over it.
 const TYPE: &str = "memory.conflict";
 
 /// A conflict record.

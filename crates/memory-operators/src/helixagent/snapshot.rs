@@ -1,5 +1,5 @@
-//! A user's snapshot as HelixAgent's `MemorySnapshot`: its memories are theirs, the clock stays an object, and a relationship names its ends
-//! `source_id` and `target_id`.
+//! A user's snapshot as HelixAgent's `MemorySnapshot`: its memories are theirs, the clock stays an
+//! object, and a relationship names its ends `source_id` and `target_id`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use super::{Envelope, raw, readable};
 use ::memory::clock::UNCLOCKED;
 use ::memory::view::{ObjectWriter, write_clock};
 
-/// The type of the message around a snapshot. It is no event's, so a node that takes it for one passes over it.
+/// The type of the message around a snapshot. It is no event's, so a node that takes it for one
+/// passes over it.
 const TYPE: &str = "user.snapshot";
 
 /// A user's snapshot.

@@ -1,5 +1,6 @@
-//! Maps records of the events topic to rows of the mirror: the columns of `memory_events` (migrations/), for good and
-//! unknown events alike, or the class and message of what is wrong with it.
+//! Maps records of the events topic to rows of the mirror: the columns of `memory_events`
+//! (migrations/), for good and unknown events alike, or the class and message of what is wrong with
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ pub struct EventRows {
 }
 
 impl EventRows {
-    /// Rows of events within `limits`, which must be the resolver's, as the codec must be one like its own: a record is bad
-    /// here iff it is a dead letter there.
+    /// Rows of events within `limits`, which must be the resolver's, as the codec must be one like
+    /// its own: a record is bad here iff it is a dead letter there.
     pub fn new(limits: Limits, codec: Option<Arc<dyn Codec>>) -> EventRows {
         EventRows { limits, codec, encodings: BTreeMap::new() }
     }
@@ -186,7 +187,8 @@ fn clock_json(clock: &Clock) -> Result<Vec<u8>, serde_json::Error> {
     Ok(json)
 }
 
-/// The plain fields written as null. (A cleared key of a container shows in the container's column.)
+/// The plain fields written as null. (A cleared key of a container shows in the container's
+/// column.)
 fn cleared(writes: &[FieldWrite], to: &mut dyn Cells) {
     let plain = writes.iter().filter(|write| write.value == b"null" && !write.path.contains('.'));
     let paths: Vec<&str> = plain.map(|write| write.path.as_str()).collect();

@@ -1,4 +1,5 @@
-//! Content of the mirror's tables (migrations/): the rows that records become, and what `run` says of itself.
+//! Content of the mirror's tables (migrations/): the rows that records become, and what `run` says
+//! of itself.
 //!
 //! | item | table | what |
 //! |---|---|---|

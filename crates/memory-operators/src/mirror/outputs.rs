@@ -1,4 +1,5 @@
-//! Shared code of the readers of our own output topics: which record it is, and its JSON, or why it cannot be read.
+//! Shared code of the readers of our own output topics: which record it is, and its JSON, or why it
+//! cannot be read.
 
 use serde::Deserialize;
 

@@ -1,4 +1,5 @@
-//! Resolver settings of an application, as its row of `memory_resolver_settings`: the functions of migrations/ default to it.
+//! Resolver settings of an application, as its row of `memory_resolver_settings`: the functions of
+//! migrations/ default to it.
 
 use std::collections::BTreeMap;
 

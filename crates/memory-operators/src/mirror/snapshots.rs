@@ -1,4 +1,5 @@
-//! Maps records of a snapshots topic to rows of `memory_snapshots`: a resolved memory, or the snapshot of a user.
+//! Maps records of a snapshots topic to rows of `memory_snapshots`: a resolved memory, or the
+//! snapshot of a user.
 
 use std::sync::Arc;
 

@@ -49,7 +49,8 @@ pub(super) fn row_of(
         .iter()
         .map(|(name, value)| LogHeader { name: name.as_bytes(), value: Some(value.as_bytes()) })
         .collect();
-    let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
+    let key = key.map(str::as_bytes);
+    let value = value.map(str::as_bytes);
     let record = LogRecord { partition: &partition, offset: 7, timestamp_ms: 5, key, headers: &headers, value };
     let mut shown = Shown::default();
     mapper.cells(&record, &mut shown).map_err(|none| match none {

@@ -1,5 +1,5 @@
-//! The operator `resolve`: lets each event into its memory's state, and emits what changed. Beside that it answers sync requests and forgets what
-//! was deleted long ago, both in slices.
+//! The operator `resolve`: lets each event into its memory's state, and emits what changed. Beside
+//! that it answers sync requests and forgets what was deleted long ago, both in slices.
 
 mod retention;
 mod store_rows;
@@ -32,7 +32,8 @@ pub const CONFLICTS: &str = "conflicts";
 pub const SUPERSEDED: &str = "conflicts_superseded";
 /// Counter: resolved memories emitted, by status (`active`, `inactive`).
 pub const RESOLVED: &str = "resolved_memories";
-/// Counter: events that reached a memory and changed nothing: redeliveries, and what later events had overtaken.
+/// Counter: events that reached a memory and changed nothing: redeliveries, and what later events
+/// had overtaken.
 pub const UNCHANGED: &str = "unchanged_events";
 
 const SCHEMA_VERSION: Header<'static> = ("schema_version", Some(b"1"));
@@ -93,7 +94,8 @@ impl Resolve {
             },
         };
         let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
-        let (task, now) = (ctx.task(), ctx.stream_time_ms());
+        let task = ctx.task();
+        let now = ctx.stream_time_ms();
         let mut store = ctx.store(&options.store)?;
         let step = if options.users.list.is_empty() { step } else { step_with_users };
         let mut outcome = step(&StoreRows(&store), key, &event, &context).map_err(|error| state_error(task, error))?;
@@ -129,7 +131,8 @@ impl Resolve {
         for (user, resolved) in told.chain(users.after.as_deref().map(|user| (user, Some(&resolved.json[..])))) {
             self.buffer.clear();
             Change { memory, resolved }.encode(&mut self.buffer);
-            let (key, value) = (Some(user.as_bytes()), Some(&self.buffer[..]));
+            let key = Some(user.as_bytes());
+            let value = Some(&self.buffer[..]);
             self.options.users.emit(&Record { key, value, headers: Headers::NONE, ..*record }, ctx)?;
         }
         Ok(())
@@ -157,7 +160,8 @@ impl Resolve {
         ctx.set_origin(origin(&request.source, request.source_timestamp_ms));
         let headers =
             [RESOLVED_HEADERS[0], SCHEMA_VERSION, ("sync_for", Some(request.node.unwrap_or_default().as_bytes()))];
-        let (key, timestamp_ms) = (Some(answer.memory.as_bytes()), request.timestamp_ms);
+        let key = Some(answer.memory.as_bytes());
+        let timestamp_ms = request.timestamp_ms;
         self.resolved(
             &Record { key, value: None, headers: Headers::NONE, timestamp_ms },
             &answer.resolved,
@@ -223,7 +227,8 @@ impl Processor for Resolve {
             tombstones.forget_due(ctx, &options.store)?;
         }
         let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
-        let (mut syncs, now) = (std::mem::take(&mut self.syncs), ctx.stream_time_ms());
+        let mut syncs = std::mem::take(&mut self.syncs);
+        let now = ctx.stream_time_ms();
         let is_forgotten = |store: &StoreRef<'_>, memory: &str| match &self.tombstones {
             None => Ok(false),
             Some(tombstones) => tombstones.is_forgotten(store, memory, now),

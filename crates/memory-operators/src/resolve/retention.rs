@@ -1,4 +1,5 @@
-//! Tombstone retention: forgets memories that were deleted long ago by stream time, and recognises events that come too late for them.
+//! Tombstone retention: forgets memories that were deleted long ago by stream time, and recognises
+//! events that come too late for them.
 
 use std::ops::ControlFlow;
 
@@ -15,7 +16,8 @@ pub const FORGOTTEN: &str = "forgotten_memories";
 /// The deleted memories of a task, and when the first of them is due.
 pub(super) struct Tombstones {
     retention: Retention,
-    /// The last event's time of the memory that is due first, as far as it is known: none is due before.
+    /// The last event's time of the memory that is due first, as far as it is known: none is due
+    /// before.
     first_ms: Option<i64>,
     is_due: bool,
 }
@@ -68,7 +70,8 @@ impl Tombstones {
         ctx: &mut dyn ProcessorContext<'_>,
         name: &str,
     ) -> Result<Verdict, ProcessorError> {
-        let (before, now) = (ctx.stream_time_before_ms(), ctx.stream_time_ms());
+        let before = ctx.stream_time_before_ms();
+        let now = ctx.stream_time_ms();
         let store = &mut ctx.store(name)?;
         let mut last_ms = last(store, memory)?;
         let mut is_known = last_ms.is_some() || store.get(&Row::Head.key(memory))?.is_some();
@@ -83,7 +86,8 @@ impl Tombstones {
         Ok(Verdict::LetIn(last_ms))
     }
 
-    /// An event has reached a memory, that was and is remembered until then if these times are told.
+    /// An event has reached a memory, that was and is remembered until then if these times are
+    /// told.
     pub fn reached(
         &mut self,
         store: &mut StoreRef<'_>,

@@ -1,4 +1,5 @@
-//! A store of the engine as the rows of memories, and the errors of a processor where they cannot be read.
+//! A store of the engine as the rows of memories, and the errors of a processor where they cannot
+//! be read.
 
 use memory::binary::BinaryError;
 use memory::state::{ReadFailure, Rows, StateError};

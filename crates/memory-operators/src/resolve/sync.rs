@@ -1,5 +1,6 @@
-//! Answers to sync requests: a scan of the store in slices, one a commit, so that events are not kept waiting. A request and how far its answer is lie
-//! in the store until it is done, so an answer goes on where it was after a crash, and wherever its task goes.
+//! Answers to sync requests: a scan of the store in slices, one a commit, so that events are not
+//! kept waiting. A request and how far its answer is lie in the store until it is done, so an
+//! answer goes on where it was after a crash, and wherever its task goes.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -107,7 +108,8 @@ impl Syncs {
         Ok(())
     }
 
-    /// One slice of the answer to the oldest request. `is_forgotten` tells of a memory that is there and does not count; `send` sends an answer.
+    /// One slice of the answer to the oldest request. `is_forgotten` tells of a memory that is
+    /// there and does not count; `send` sends an answer.
     pub fn answer_slice(
         &mut self,
         slice: &Slice<'_>,
@@ -117,7 +119,8 @@ impl Syncs {
     ) -> Result<(), ProcessorError> {
         let Some((offset, mut pending)) = self.pending.pop_first() else { return Ok(()) };
         let request = sync::decode(&pending.request);
-        let (task, mut bytes) = (ctx.task(), 0);
+        let task = ctx.task();
+        let mut bytes = 0;
         let request = request.map_err(|e| Error::Corrupted { task, what: format!("a sync request {e}") })?;
         let memories = next(&mut ctx.store(slice.store)?, &pending.cursor)?;
         for memory in &memories {

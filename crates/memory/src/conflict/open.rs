@@ -28,7 +28,8 @@ impl<'a> Contending<'a> {
         Contending { writes, differs_from }
     }
 
-    /// Whether two of those who contended up to `seq`, but for the hidden, contend with different values.
+    /// Whether two of those who contended up to `seq`, but for the hidden, contend with different
+    /// values.
     fn stands(&self, seq: u64, shadowed: &[u64]) -> bool {
         if shadowed.is_empty() {
             return self.differs_from.is_some_and(|from| from <= seq);
@@ -45,7 +46,8 @@ pub(super) fn close_superseded<'a>(
     visible: &VisibleFrontier,
     context: &ResolutionContext<'_>,
 ) -> Result<Vec<ConflictRecord>, StateError> {
-    // A delete may hide writes of any field; another event changes only who contends where it wrote.
+    // A delete may hide writes of any field; another event changes only who contends where it
+    // wrote.
     let everywhere = memory.header(applied.event).is_delete;
     let touched = |path: Path<'_>| everywhere || applied.touched.iter().any(|t| t.path == path);
     let mut open = std::mem::take(&mut memory.open);
@@ -70,7 +72,8 @@ pub(super) fn close_superseded<'a>(
     Ok(records)
 }
 
-/// Whether the conflict's delete and update still stand together: its event, and one of those that stood against it.
+/// Whether the conflict's delete and update still stand together: its event, and one of those that
+/// stood against it.
 fn opposed(memory: &Memory<'_>, conflict: &OpenConflict<'_>, visible: &VisibleFrontier) -> bool {
     let Some(shadowed) = &conflict.delete_update else { return false };
     let left = || visible.left.iter().map(|h| memory.header(*h)).filter(|h| h.seq <= conflict.seq);

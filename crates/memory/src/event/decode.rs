@@ -23,8 +23,8 @@ impl Default for Limits {
     }
 }
 
-/// Reads a record's value: a bare event object, or HelixAgent's envelope of one. `record_timestamp_ms` stands in for a
-/// timestamp that the event does not tell.
+/// Reads a record's value: a bare event object, or HelixAgent's envelope of one.
+/// `record_timestamp_ms` stands in for a timestamp that the event does not tell.
 ///
 /// # Errors
 /// [`BadInput`]: of several faults malformed JSON comes first, then the fields in the order of
@@ -53,7 +53,8 @@ pub fn decode(value: Option<&[u8]>, record_timestamp_ms: i64, limits: &Limits) -
     event(object("the `payload`", document.root())?, record_timestamp_ms, limits)
 }
 
-/// Why a value in Confluent's wire format can't be read: nothing knows its schema id, if it has one.
+/// Why a value in Confluent's wire format can't be read: nothing knows its schema id, if it has
+/// one.
 fn avro(value: &[u8]) -> BadInput {
     match value.get(1..).and_then(|rest| rest.first_chunk()) {
         Some(id) => {

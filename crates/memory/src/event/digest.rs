@@ -1,14 +1,16 @@
-//! The digest that identifies a redelivery: two records carry the same event iff their decoded events are equal.
+//! The digest that identifies a redelivery: two records carry the same event iff their decoded
+//! events are equal.
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::super::binary::{put_bytes, put_varint};
 use super::Event;
 
-/// XXH3-128 of the decoded event: every known field with defaults applied, sets sorted and values canonical, so neither the
-/// encoding nor key order nor the spelling of a number matters, while absent, null and empty do. `writes` must still hold
-/// all that the event carries: the fields that a delete does not use, and the relationships that a
-/// `relationship.deleted` lists. The form is part of stored state: it must never change.
+/// XXH3-128 of the decoded event: every known field with defaults applied, sets sorted and values
+/// canonical, so neither the encoding nor key order nor the spelling of a number matters, while
+/// absent, null and empty do. `writes` must still hold all that the event carries: the fields that
+/// a delete does not use, and the relationships that a `relationship.deleted` lists. The form is
+/// part of stored state: it must never change.
 pub(super) fn digest(event: &Event) -> u128 {
     let mut form = Vec::with_capacity(1024);
     put_bytes(&mut form, event.event_id.as_bytes());

@@ -1,4 +1,5 @@
-//! Which encodings of a record's value a source takes: all side by side, distinguished by the bytes, or one alone.
+//! Which encodings of a record's value a source takes: all side by side, distinguished by the
+//! bytes, or one alone.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -57,7 +58,8 @@ impl Encoding {
         }
     }
 
-    /// The JSON of a value that is no Avro: itself, or what an envelope holds. Whether that is sound is not looked at.
+    /// The JSON of a value that is no Avro: itself, or what an envelope holds. Whether that is
+    /// sound is not looked at.
     ///
     /// # Errors
     /// [`BadInput`]

@@ -1,4 +1,5 @@
-//! HelixAgent's envelope: the message of its Go nodes, whose `payload` is the event object in base64 (Go's `[]byte`).
+//! HelixAgent's envelope: the message of its Go nodes, whose `payload` is the event object in
+//! base64 (Go's `[]byte`).
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +12,8 @@ use json::Value;
 /// # Errors
 /// `bad_envelope` when the payload is no string of padded standard base64.
 pub(super) fn payload(object: Value<'_>) -> Result<Option<Vec<u8>>, BadInput> {
-    let (mut payload, mut is_event) = (None, false);
+    let mut payload = None;
+    let mut is_event = false;
     for (key, value) in object.members() {
         match key {
             "payload" => payload = Some(value),

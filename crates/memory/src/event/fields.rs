@@ -118,13 +118,15 @@ fn counter(path: impl Fn() -> String, value: Value<'_>) -> Result<u64, BadInput>
     // `-0` is the integer 0.
     let counter = if text == "-0" { Ok(0) } else { text.parse::<u64>() };
     counter.ok().filter(|n| *n <= MAX_COUNTER).ok_or_else(|| {
-        let (path, found) = (path(), describe(value));
+        let path = path();
+        let found = describe(value);
         let message = format!("`{}` should be an integer from 0 to {MAX_COUNTER}, found {found}", shown(&path));
         BadInput::new(Class::BadCounter, message)
     })
 }
 
-/// The event's clock; empty if it has none. An object, or a string that holds one (HelixAgent's form).
+/// The event's clock; empty if it has none. An object, or a string that holds one (HelixAgent's
+/// form).
 pub(super) fn clock(value: Option<Value<'_>>, max_entries: usize) -> Result<Clock, BadInput> {
     const PATH: &str = "vector_clock";
     let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(Clock::default()) };

@@ -27,7 +27,8 @@ impl FieldWrites {
         self.writes.push(FieldWrite { path, value: self.scratch.to_vec() });
     }
 
-    /// Writes null for a field that is null. `Some` is a value still to be read: the field is there and says something.
+    /// Writes null for a field that is null. `Some` is a value still to be read: the field is there
+    /// and says something.
     fn unless_null<'d>(&mut self, path: &str, value: Option<Value<'d>>) -> Option<Value<'d>> {
         let value = value?;
         if value.is_null() {
@@ -76,7 +77,8 @@ impl FieldWrites {
     pub fn set<'d>(&mut self, path: &str, value: Option<Value<'d>>) -> Result<Vec<&'d str>, BadInput> {
         let Some(value) = self.unless_null(path, value) else { return Ok(Vec::new()) };
         let items = array(path, "an array of strings", value)?;
-        // Counted first: a list that doubles as it grows would take twice as much of a hostile array.
+        // Counted first: a list that doubles as it grows would take twice as much of a hostile
+        // array.
         let mut set = Vec::with_capacity(items.clone().count());
         for (index, item) in items.enumerate() {
             let wrong = || BadInput::wrong_type(&format!("{path}[{index}]"), "a string", item);
@@ -97,8 +99,9 @@ impl FieldWrites {
         Ok(set)
     }
 
-    /// An array of objects with an `id`, and maybe a number `weight` (an entity's confidence, a relationship's strength),
-    /// which is dropped when null. Each object is a write of its own; null writes nothing.
+    /// An array of objects with an `id`, and maybe a number `weight` (an entity's confidence, a
+    /// relationship's strength), which is dropped when null. Each object is a write of its own;
+    /// null writes nothing.
     pub fn objects(&mut self, path: &str, weight: &str, value: Option<Value<'_>>) -> Result<(), BadInput> {
         let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(()) };
         let items = array(path, "an array of objects", value)?;

@@ -82,8 +82,8 @@ impl EventKind {
         }
     }
 
-    /// Whether an event of this kind changes the memory that it names. A sync request asks only, and an unknown type is
-    /// mirrored and counted only.
+    /// Whether an event of this kind changes the memory that it names. A sync request asks only,
+    /// and an unknown type is mirrored and counted only.
     pub fn changes_state(&self) -> bool {
         !matches!(self, EventKind::SyncRequest | EventKind::Other(_))
     }
@@ -96,7 +96,8 @@ pub struct Event {
     pub event_id: String,
     /// Its kind.
     pub kind: EventKind,
-    /// `None` when absent or empty, which only a sync request, an entity or relationship event, or another type may have.
+    /// `None` when absent or empty, which only a sync request, an entity or relationship event, or
+    /// another type may have.
     pub memory_id: Option<String>,
     /// Nanoseconds since 1970, at most 2^63-1; the record's when the event carries none.
     pub timestamp: u64,
@@ -106,26 +107,33 @@ pub struct Event {
     pub importance: Option<Number>,
     /// At most 2^63-1; 0 when absent.
     pub version: u64,
-    /// Never empty: an event without a clock has `{"~": timestamp}`, whose entry may be zero as no other may.
+    /// Never empty: an event without a clock has `{"~": timestamp}`, whose entry may be zero as no
+    /// other may.
     pub clock: Clock,
-    /// Whether the event itself has a clock with an entry: only a sync request means something else without one.
+    /// Whether the event itself has a clock with an entry: only a sync request means something else
+    /// without one.
     pub tells_clock: bool,
-    /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted` has `null` for each
-    /// relationship that it lists. Of a delete only the `user_id` is really written: [`wire::encode`] leaves out the rest.
+    /// Every field path that the event carries, sorted by path, each once. A `relationship.deleted`
+    /// has `null` for each relationship that it lists. Of a delete only the `user_id` is really
+    /// written: [`wire::encode`] leaves out the rest.
     pub writes: Vec<FieldWrite>,
-    /// Ids absorbed by a `memory.merged`, as the field holds them: sorted, no repeats. Empty for other kinds too when absent.
+    /// Ids absorbed by a `memory.merged`, as the field holds them: sorted, no repeats. Empty for
+    /// other kinds too when absent.
     pub merged_from: Vec<String>,
-    /// Digest of the decoded event, all known fields: two records carry the same event iff it is equal.
+    /// Digest of the decoded event, all known fields: two records carry the same event iff it is
+    /// equal.
     pub digest: u128,
 }
 
 impl Event {
-    /// The memory that the event changes, if it changes any: the key of its record on the repartition topic.
+    /// The memory that the event changes, if it changes any: the key of its record on the
+    /// repartition topic.
     pub fn target(&self) -> Option<&str> {
         self.memory_id.as_deref().filter(|_| self.kind.changes_state())
     }
 
-    /// The other memories that a `memory.merged` absorbs: each gets an absorb. Its own id and an empty one absorb nothing.
+    /// The other memories that a `memory.merged` absorbs: each gets an absorb. Its own id and an
+    /// empty one absorb nothing.
     pub fn absorbed(&self) -> impl Iterator<Item = &str> {
         let is_merge = self.kind == EventKind::Merged;
         let absorbs = move |id: &&str| is_merge && !id.is_empty() && self.memory_id.as_deref() != Some(*id);
@@ -136,8 +144,8 @@ impl Event {
 /// A value written to a field path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldWrite {
-    /// `content`, `embedding`, `importance`, `session_id`, `user_id`, `tags`, `merged_from`, `metadata.<key>`,
-    /// `entities.<id>`, `relationships.<id>`.
+    /// `content`, `embedding`, `importance`, `session_id`, `user_id`, `tags`, `merged_from`,
+    /// `metadata.<key>`, `entities.<id>`, `relationships.<id>`.
     pub path: String,
     /// Canonical JSON; `null` clears.
     pub value: Vec<u8>,

@@ -99,7 +99,8 @@ impl fmt::Display for Class {
 pub struct BadInput {
     /// Its class.
     pub class: Class,
-    /// Description of the problem and its place, for a person: names the field and what was found. Bounded, whatever the input.
+    /// Description of the problem and its place, for a person: names the field and what was found.
+    /// Bounded, whatever the input.
     pub message: String,
 }
 

@@ -1,7 +1,9 @@
-//! The compact form in which a decoded event travels on the internal repartition topic: its JSON is parsed once, before the
-//! hop, and read behind it without copies. The record's key is the memory's id, so the form does not repeat it.
+//! The compact form in which a decoded event travels on the internal repartition topic: its JSON is
+//! parsed once, before the hop, and read behind it without copies. The record's key is the memory's
+//! id, so the form does not repeat it.
 //!
-//! Version 1, numbers as LEB128 varints unless said otherwise, `text` and `bytes` as length and content:
+//! Version 1, numbers as LEB128 varints unless said otherwise, `text` and `bytes` as length and
+//! content:
 //!
 //! | part | form |
 //! |---|---|
@@ -71,8 +73,9 @@ pub struct EventRef<'a> {
     pub writes: Vec<(&'a str, &'a [u8])>,
 }
 
-/// Appends the form of `event` to `out`. With `absorb_into` it is the absorb that a `memory.merged` of that memory sends to
-/// an absorbed one: the header alone. A delete carries its `user_id` and no other write.
+/// Appends the form of `event` to `out`. With `absorb_into` it is the absorb that a `memory.merged`
+/// of that memory sends to an absorbed one: the header alone. A delete carries its `user_id` and no
+/// other write.
 pub fn encode(event: &Event, source: &Source, source_timestamp_ms: i64, absorb_into: Option<&str>, out: &mut Vec<u8>) {
     let is_delete = absorb_into.is_some() || event.kind == EventKind::Deleted;
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -101,8 +104,8 @@ pub fn encode(event: &Event, source: &Source, source_timestamp_ms: i64, absorb_i
 /// Reads what [`encode`] wrote.
 ///
 /// # Errors
-/// [`BinaryError`]: no dead letter, the task should stop. Such a record was written by another version of this program, or
-/// the log is damaged, and skipping it would lose an event.
+/// [`BinaryError`]: no dead letter, the task should stop. Such a record was written by another
+/// version of this program, or the log is damaged, and skipping it would lose an event.
 pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
     let mut r = Reader::new(value);
     let found = r.u8("event version")?;
@@ -136,7 +139,8 @@ pub fn decode(value: &[u8]) -> Result<EventRef<'_>, BinaryError> {
     }
 }
 
-/// Which part of an event breaks a rule of [`EventRef`] that its readers rely on: [`encode`] writes no such event.
+/// Which part of an event breaks a rule of [`EventRef`] that its readers rely on: [`encode`] writes
+/// no such event.
 fn impossible(event: &EventRef<'_>) -> Option<&'static str> {
     let is_zero = |entry: &(&str, u64)| entry.1 == 0;
     let is_unclocked = event.clock.len() == 1 && event.clock[0].0 == UNCLOCKED;
@@ -368,7 +372,8 @@ mod tests {
         assert!(decode(&encoded(&Event { clock: Clock::unclocked(0), ..good }, None)).is_ok());
     }
 
-    /// Version 1 as it was first written: it must stay readable, and today's encoder must still write it.
+    /// Version 1 as it was first written: it must stay readable, and today's encoder must still
+    /// write it.
     #[test]
     fn the_fixture_of_version_1_is_read() {
         let fixture = include_bytes!("../../../../tests/fixtures/event-v1.bin");

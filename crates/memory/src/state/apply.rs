@@ -42,7 +42,8 @@ impl<'a> Memory<'a> {
     /// Lets an event in.
     ///
     /// # Errors
-    /// [`StateError`]: a row could not be read. The memory is then to be dropped; nothing was written.
+    /// [`StateError`]: a row could not be read. The memory is then to be dropped; nothing was
+    /// written.
     pub fn apply(&mut self, event: &EventRef<'a>, settings: &ResolverSettings) -> Result<Applied<'a>, StateError> {
         let header = self.header_of(event);
         self.relations = self.headers.iter().map(|h| h.relation(&header, settings)).collect();
@@ -132,7 +133,8 @@ impl<'a> Memory<'a> {
         moved
     }
 
-    /// Drops every live write that happened before the delete being applied; `user_id` is identity and stays.
+    /// Drops every live write that happened before the delete being applied; `user_id` is identity
+    /// and stays.
     fn drop_seen(&mut self) -> Result<(), StateError> {
         self.load_pages()?;
         for home in self.homes() {
@@ -152,7 +154,8 @@ impl<'a> Memory<'a> {
         Ok(())
     }
 
-    /// Lets a write into its register. Returns whether it then stands beside others, `None` when it is not let in.
+    /// Lets a write into its register. Returns whether it then stands beside others, `None` when it
+    /// is not let in.
     fn write(&mut self, path: Path<'a>, write: RegisterWrite<'a>) -> Result<Option<bool>, StateError> {
         self.load(path)?;
         let home = self.home(path);

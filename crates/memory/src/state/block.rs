@@ -1,5 +1,6 @@
-//! Blocks: the binary form in which registers lie in a row, with the headers of the events that wrote them. A block is
-//! read alone: it has its own table of names (clock actors, nodes, topics) and of headers.
+//! Blocks: the binary form in which registers lie in a row, with the headers of the events that
+//! wrote them. A block is read alone: it has its own table of names (clock actors, nodes, topics)
+//! and of headers.
 //!
 //! | part | form |
 //! |---|---|
@@ -45,7 +46,8 @@ pub struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
-    /// Empty tables over a memory of `headers`, with names that are known to be sorted and to be needed.
+    /// Empty tables over a memory of `headers`, with names that are known to be sorted and to be
+    /// needed.
     pub fn new(headers: usize, names: Vec<&'a str>) -> Tables<'a> {
         Tables { names, used: Vec::new(), at: vec![0; headers] }
     }
@@ -73,7 +75,8 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// Completes the names from the headers taken in. To be called once, before anything is written.
+    /// Completes the names from the headers taken in. To be called once, before anything is
+    /// written.
     pub fn close(&mut self, headers: &[EventHeader<'a>]) {
         let mut missing: Vec<&'a str> = Vec::new();
         for &by in &self.used {
@@ -182,10 +185,12 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// The first index from `from` on whose name is not below `name`; all names before `from` are. Steps double, so that a clock with few of
-/// very many names is quick to find, and one with most of them is walked through.
+/// The first index from `from` on whose name is not below `name`; all names before `from` are.
+/// Steps double, so that a clock with few of very many names is quick to find, and one with most of
+/// them is walked through.
 fn seek(names: &[&str], from: usize, name: &str) -> usize {
-    let (mut low, mut step) = (from, 1);
+    let mut low = from;
+    let mut step = 1;
     while low + step <= names.len() && names[low + step - 1] < name {
         low += step;
         step *= 2;

@@ -1,8 +1,9 @@
 //! The head row: the part of a memory that is read and written with each of its events.
 //!
-//! Version 1: `1`, next arrival number, version, created_at, updated_at (8 bytes each), digest of the last resolved memory,
-//! a block's names and headers, joined clock, frontier and deletes as references, registers, pages (count, and if there are
-//! any their weight), open conflicts. A reader of a later version ships one release before its writer.
+//! Version 1: `1`, next arrival number, version, created_at, updated_at (8 bytes each), digest of
+//! the last resolved memory, a block's names and headers, joined clock, frontier and deletes as
+//! references, registers, pages (count, and if there are any their weight), open conflicts. A
+//! reader of a later version ships one release before its writer.
 
 use std::collections::HashMap;
 

@@ -3,9 +3,9 @@
 //! it touches. Every event touches the frontier, which lies in the head row: many concurrent
 //! writers that nobody has seen together make each event dearer, a long history does not.
 //!
-//! [`Memory::open`] reads the head row, [`Memory::apply`] lets an event in and says what happened, [`Memory::close`] gives
-//! the rows that changed. Reading the state (contenders, the resolved memory, conflict records) is
-//! [`crate::view`]'s.
+//! [`Memory::open`] reads the head row, [`Memory::apply`] lets an event in and says what happened,
+//! [`Memory::close`] gives the rows that changed. Reading the state (contenders, the resolved
+//! memory, conflict records) is [`crate::view`]'s.
 
 mod apply;
 mod block;
@@ -54,7 +54,8 @@ pub struct Memory<'a> {
     pub(super) frontier: Vec<u32>,
     /// Maximal deletes.
     pub(super) deletes: Vec<u32>,
-    /// Registers in the head row, sorted by path: all of them, or those without keys when the keyed ones lie in pages.
+    /// Registers in the head row, sorted by path: all of them, or those without keys when the keyed
+    /// ones lie in pages.
     pub(super) core: Vec<Register<'a>>,
     pages: Option<Pages<'a>>,
     /// Conflicts that still stand, oldest first.
@@ -172,7 +173,8 @@ impl<'a> Memory<'a> {
     /// Takes in a header that was read: the one already held of the same event, or a new one.
     ///
     /// # Errors
-    /// Another row has another header under its arrival number, or the head says that no event has it yet.
+    /// Another row has another header under its arrival number, or the head says that no event has
+    /// it yet.
     fn intern(&mut self, header: EventHeader<'a>) -> Result<u32, BinaryError> {
         if header.seq >= self.next_seq {
             return Err(BinaryError::Invalid("arrival number"));

@@ -1,7 +1,8 @@
 //! Open conflicts: what the state keeps of a conflict until it is superseded.
 //!
-//! Contenders are kept as an arrival number (the event's own: all that were live at its arrival had a lower one) and the
-//! few exceptions, not as a list: a list a conflict would grow with the square of the contenders.
+//! Contenders are kept as an arrival number (the event's own: all that were live at its arrival had
+//! a lower one) and the few exceptions, not as a list: a list a conflict would grow with the square
+//! of the contenders.
 
 use std::fmt;
 
@@ -60,7 +61,8 @@ pub struct OpenConflict<'a> {
     pub strategy: Strategy,
     /// Fields in which the event contended.
     pub fields: Vec<OpenField<'a>>,
-    /// Where it was a delete against an update too: arrival numbers of frontier events that were not left on reading.
+    /// Where it was a delete against an update too: arrival numbers of frontier events that were
+    /// not left on reading.
     pub delete_update: Option<Vec<u64>>,
 }
 
@@ -69,7 +71,8 @@ pub struct OpenConflict<'a> {
 pub struct OpenField<'a> {
     /// Its path.
     pub path: Path<'a>,
-    /// Whether two of the contenders still contend with different values, when it was last looked at.
+    /// Whether two of the contenders still contend with different values, when it was last looked
+    /// at.
     pub stands: bool,
     /// Arrival numbers of the writes that were live and did not contend.
     pub shadowed: Vec<u64>,

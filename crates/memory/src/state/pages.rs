@@ -1,6 +1,7 @@
-//! Pages: rows of keyed registers (metadata, entities, relationships) of a memory that has outgrown its head row, so that
-//! an event reads and writes a few KiB whatever the memory's size. A path's page follows from its hash; pages grow one at
-//! a time by linear hashing (Litwin, VLDB 1980), so no event pays for a rewrite of all.
+//! Pages: rows of keyed registers (metadata, entities, relationships) of a memory that has outgrown
+//! its head row, so that an event reads and writes a few KiB whatever the memory's size. A path's
+//! page follows from its hash; pages grow one at a time by linear hashing (Litwin, VLDB 1980), so
+//! no event pays for a rewrite of all.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,8 @@ impl<'a> Pages<'a> {
     /// Reads the weight of `count` pages.
     ///
     /// # Errors
-    /// More pages, or a greater weight, than a memory can have: to bring them into shape would not end.
+    /// More pages, or a greater weight, than a memory can have: to bring them into shape would not
+    /// end.
     pub fn decode(count: u64, r: &mut Reader<'_>) -> Result<Pages<'a>, BinaryError> {
         let weight = r.varint("weight of pages")?;
         match u32::try_from(count) {
@@ -210,7 +212,8 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Moves keyed registers from the head to pages when they weigh too much. Returns whether it did.
+    /// Moves keyed registers from the head to pages when they weigh too much. Returns whether it
+    /// did.
     fn begin_pages(&mut self) -> bool {
         let keyed = self.core.iter().filter(|r| r.path.field.is_keyed());
         let keyed: u64 = keyed.map(|r| weight(std::slice::from_ref(r))).sum();
@@ -246,7 +249,8 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Moves the registers of few remaining pages back to the head, if all are at hand. Returns whether it did.
+    /// Moves the registers of few remaining pages back to the head, if all are at hand. Returns
+    /// whether it did.
     fn return_to_head(&mut self, puts: &mut Vec<RowPut>) -> bool {
         let layout = self.loader.layout;
         let small = |p: &Pages<'_>| p.weight < layout.min_paged_weight && p.loaded.len() == p.count as usize;

@@ -1,12 +1,13 @@
 //! The rows of a memory in its store, and the split of long ones into parts.
 //!
-//! A memory has a head row, pages of keyed registers once they outgrow the head, and a row for each large value. Every row
-//! of it begins with its id, so that one memory's rows lie together.
+//! A memory has a head row, pages of keyed registers once they outgrow the head, and a row for each
+//! large value. Every row of it begins with its id, so that one memory's rows lie together.
 
 use super::super::binary::{BinaryError, Reader, put_bytes, put_varint};
 use typed_arena::Arena;
 
-/// Where a memory's rows are cut, in bytes. It decides how rows are written; any row reads the same whatever it says.
+/// Where a memory's rows are cut, in bytes. It decides how rows are written; any row reads the same
+/// whatever it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// No row, and so no changelog record, is longer than this (without its key).
@@ -15,7 +16,8 @@ pub struct Layout {
     pub max_inline_bytes: usize,
     /// Keyed registers of more weight than this leave the head row.
     pub max_head_weight: u64,
-    /// Keyed registers of less weight than this return to the head row, where all pages are at hand.
+    /// Keyed registers of less weight than this return to the head row, where all pages are at
+    /// hand.
     pub min_paged_weight: u64,
     /// Target weight of a new page.
     pub page_weight: u64,
@@ -24,7 +26,8 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// Parts of 4 MiB, values up to 2 KiB inline, pages of 4 to 6 KiB once a head holds more than 16 KiB.
+    /// Parts of 4 MiB, values up to 2 KiB inline, pages of 4 to 6 KiB once a head holds more than
+    /// 16 KiB.
     fn default() -> Layout {
         Layout {
             max_part_bytes: 4 << 20,
@@ -49,7 +52,8 @@ pub trait Rows {
 /// A store's own error, passed through.
 pub type ReadFailure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Reason why a memory cannot be read. Neither is the event's fault: the task that holds the store must act.
+/// Reason why a memory cannot be read. Neither is the event's fault: the task that holds the store
+/// must act.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The store could not be read.

@@ -74,7 +74,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The reference under which a large value of this write is to be stored; `None` for one that stays in its register.
+    /// The reference under which a large value of this write is to be stored; `None` for one that
+    /// stays in its register.
     pub fn to_store(self, layout: &Layout, path: Path<'_>, event_digest: u128) -> Option<(Stored, &'a [u8])> {
         match self {
             Value::Inline(bytes) if bytes.len() > layout.max_inline_bytes => {
@@ -93,7 +94,9 @@ impl<'a> Value<'a> {
         if head & 1 == 0 {
             return Ok(Value::Inline(r.read_bytes((head >> 1) as usize, "value")?));
         }
-        let (id, digest, len) = (r.u128("value")?, r.u128("value")?, head >> 1);
+        let id = r.u128("value")?;
+        let digest = r.u128("value")?;
+        let len = head >> 1;
         Ok(Value::Stored(Stored { id, len, digest, rank: decode_number(r)? }))
     }
 
@@ -140,7 +143,8 @@ fn scalars(string: &[u8]) -> usize {
     let Some(mut rest) = string.strip_prefix(b"\"").and_then(|s| s.strip_suffix(b"\"")) else { return 0 };
     let mut n = 0;
     while let Some((&byte, tail)) = rest.split_first() {
-        // An escape stands for one scalar value: two bytes, or six where it is \u00xx. Continuation bytes stand for none.
+        // An escape stands for one scalar value: two bytes, or six where it is \u00xx. Continuation
+        // bytes stand for none.
         let skip = match (byte, tail.first()) {
             (b'\\', Some(b'u')) => 5,
             (b'\\', _) => 1,

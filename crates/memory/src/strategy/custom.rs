@@ -22,19 +22,22 @@ pub struct Contender<'a> {
 pub enum Resolution {
     /// The field's value, JSON; `null` clears it.
     Value(Vec<u8>),
-    /// Somebody else will decide. Last-write order shows meanwhile, and the conflict record's status is `pending`.
+    /// Somebody else will decide. Last-write order shows meanwhile, and the conflict record's
+    /// status is `pending`.
     Defer,
 }
 
-/// Why a custom resolver gave no answer. The conflict record holds it, and last-write order decides.
+/// Why a custom resolver gave no answer. The conflict record holds it, and last-write order
+/// decides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ResolverFailure(pub String);
 
-/// The user's resolver. It must be pure: the same path and contenders give the same answer, on every machine, for ever.
+/// The user's resolver. It must be pure: the same path and contenders give the same answer, on
+/// every machine, for ever.
 pub trait CustomResolver: Send + Sync {
-    /// Decides a field in conflict. `contenders` are sorted by last-write order, least first, and there are at least two
-    /// with different values.
+    /// Decides a field in conflict. `contenders` are sorted by last-write order, least first, and
+    /// there are at least two with different values.
     ///
     /// # Errors
     /// [`ResolverFailure`], also for a budget that is spent.

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::picked::{Picked, greatest};
 use crate::state::{Memory, RegisterWrite, StateError};
 
-/// Last-write order: (timestamp, version, node_id, event_id, canonical JSON of the value), left to right.
+/// Last-write order: (timestamp, version, node_id, event_id, canonical JSON of the value), left to
+/// right.
 ///
 /// # Errors
 /// [`StateError`]: all but the values tie, and a large one could not be read.

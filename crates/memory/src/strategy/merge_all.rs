@@ -21,7 +21,8 @@ pub(super) fn pick<'a>(
         Field::Relationship => "greatest strength, then last-write order",
         Field::Embedding | Field::Metadata | Field::SessionId | Field::UserId => "greatest in last-write order",
     };
-    // A cleared content has length 0, as an empty one; a cleared importance, entity or relationship is less than any.
+    // A cleared content has length 0, as an empty one; a cleared importance, entity or relationship
+    // is less than any.
     let cleared_is_least = matches!(field, Field::Importance | Field::Entity | Field::Relationship);
     let winner = greatest(contenders, |a, b| {
         let cleared = (a.value.is_null(), b.value.is_null());

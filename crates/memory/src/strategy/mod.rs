@@ -20,8 +20,9 @@ pub fn in_conflict(contenders: &[RegisterWrite<'_>]) -> bool {
     contenders.split_first().is_some_and(|(first, rest)| rest.iter().any(|w| !w.value.same_as(&first.value)))
 }
 
-/// Picks among contenders; `None` if there is none. A custom resolver decides fields in conflict only, whether or not all who
-/// are in conflict are left to pick from (an embedding must belong to its content too); it is `None` where no field is set to it.
+/// Picks among contenders; `None` if there is none. A custom resolver decides fields in conflict
+/// only, whether or not all who are in conflict are left to pick from (an embedding must belong to
+/// its content too); it is `None` where no field is set to it.
 ///
 /// # Errors
 /// [`StateError`]: a large value could not be read.

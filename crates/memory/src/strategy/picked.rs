@@ -7,9 +7,11 @@ use crate::state::{Memory, RegisterWrite, StateError, Value};
 /// Result of a strategy for the contenders of a field.
 #[derive(Clone, Debug)]
 pub struct Picked<'a> {
-    /// The write that won; `None` where the value is a join of several, or made by a custom resolver.
+    /// The write that won; `None` where the value is a join of several, or made by a custom
+    /// resolver.
     pub winner: Option<RegisterWrite<'a>>,
-    /// Other writes that equal the winner in all that the strategy compares: the same id and value, another clock.
+    /// Other writes that equal the winner in all that the strategy compares: the same id and value,
+    /// another clock.
     pub ties: Vec<RegisterWrite<'a>>,
     /// The field's value.
     pub value: PickedValue<'a>,
@@ -66,7 +68,8 @@ pub(super) fn greatest<'a>(
     contenders: &[RegisterWrite<'a>],
     mut order: impl FnMut(&RegisterWrite<'a>, &RegisterWrite<'a>) -> Result<Ordering, StateError>,
 ) -> Result<Greatest<'a>, StateError> {
-    let (mut best, mut ties) = (contenders[0], Vec::new());
+    let mut best = contenders[0];
+    let mut ties = Vec::new();
     for write in &contenders[1..] {
         match order(write, &best)? {
             Ordering::Less => {}

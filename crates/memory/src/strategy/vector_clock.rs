@@ -1,4 +1,5 @@
-//! `vector_clock`: trusts no wall clock. The write whose event has counted most, without the synthetic actor `~`.
+//! `vector_clock`: trusts no wall clock. The write whose event has counted most, without the
+//! synthetic actor `~`.
 
 use std::cmp::Ordering;
 
@@ -7,7 +8,8 @@ use crate::state::{Memory, RegisterWrite, StateError};
 
 pub(super) fn pick<'a>(memory: &Memory<'a>, contenders: &[RegisterWrite<'a>]) -> Result<Picked<'a>, StateError> {
     let winner = greatest(contenders, |a, b| {
-        let (x, y) = (memory.header(a.by), memory.header(b.by));
+        let x = memory.header(a.by);
+        let y = memory.header(b.by);
         let by_header = x
             .clock_sum()
             .cmp(&y.clock_sum())

@@ -1,7 +1,8 @@
-//! A change of one memory as its user sees it, in the form in which it travels on the internal topic keyed by user.
+//! A change of one memory as its user sees it, in the form in which it travels on the internal
+//! topic keyed by user.
 //!
-//! Version 1: byte 1, a byte (0: the memory is no longer the user's, 1: it is), the memory's id as length and content, and
-//! where it is the user's the resolved memory, canonical JSON, to the end.
+//! Version 1: byte 1, a byte (0: the memory is no longer the user's, 1: it is), the memory's id as
+//! length and content, and where it is the user's the resolved memory, canonical JSON, to the end.
 
 use crate::binary::{BinaryError, Reader, put_bytes};
 

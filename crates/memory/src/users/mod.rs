@@ -1,5 +1,5 @@
-//! Memories of users: how a memory's change reaches its user, across the partitions of two topics, and what a user's snapshot
-//! says (docs/semantics.md, section 5, "User snapshot").
+//! Memories of users: how a memory's change reaches its user, across the partitions of two topics,
+//! and what a user's snapshot says (docs/semantics.md, section 5, "User snapshot").
 
 pub mod change;
 mod snapshot;

@@ -1,4 +1,5 @@
-//! A user's snapshot: all active memories of a user, their entities and relationships, and the join of their clocks.
+//! A user's snapshot: all active memories of a user, their entities and relationships, and the join
+//! of their clocks.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,7 +21,8 @@ pub struct Heading<'a> {
     pub timestamp: u64,
 }
 
-/// A resolved memory that a snapshot cannot be made of: this program wrote it, so its row is damaged.
+/// A resolved memory that a snapshot cannot be made of: this program wrote it, so its row is
+/// damaged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("memory {memory:?} as it was kept for a snapshot {what}")]
 pub struct SnapshotError {
@@ -77,15 +79,17 @@ impl<'m> Snapshot<'m> {
         Ok(Snapshot { heading, members: memories.into_iter().map(member).collect::<Result<_, _>>()? })
     }
 
-    /// The snapshot as canonical JSON: one record if that `fits`, else numbered parts that do. What fits nowhere, since a memory
-    /// alone is too much, is a part of its own.
+    /// The snapshot as canonical JSON: one record if that `fits`, else numbered parts that do. What
+    /// fits nowhere, since a memory alone is too much, is a part of its own.
     pub fn parts(&self, mut fits: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
-        let (joined, all) = (self.join(), 0..self.members.len());
+        let joined = self.join();
+        let all = 0..self.members.len();
         let whole = self.write(&joined, all.clone(), None);
         if all.len() < 2 || fits(&whole) {
             return vec![whole];
         }
-        let (mut ranges, mut open) = (Vec::new(), vec![all]);
+        let mut ranges = Vec::new();
+        let mut open = vec![all];
         while let Some(range) = open.pop() {
             if range.len() < 2 || fits(&self.write(&joined, range.clone(), Some((MANY, MANY)))) {
                 ranges.push(range);
@@ -110,7 +114,8 @@ impl<'m> Snapshot<'m> {
         Joined { clock, entities: self.shared("entities"), relationships: self.shared("relationships") }
     }
 
-    /// Members that the memories list under `key`, each id once: from the memory that is greatest by (`updated_at`, id).
+    /// Members that the memories list under `key`, each id once: from the memory that is greatest
+    /// by (`updated_at`, id).
     fn shared(&self, key: &str) -> Shared<'_> {
         let mut shared: Shared<'_> = BTreeMap::new();
         for (at, member) in self.members.iter().enumerate() {
@@ -210,7 +215,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_goes_in_numbered_parts() {
         let memories: Vec<_> = (0..9).map(|n| memory(&format!("m{n}"), n, "")).collect();
-        let (limit, snapshot) = (480, snapshot(&memories));
+        let limit = 480;
+        let snapshot = snapshot(&memories);
         let parts = text(snapshot.parts(|part| part.len() <= limit));
         assert!(parts.len() > 2 && parts.iter().all(|part| part.len() <= limit));
         let mut seen = Vec::new();

@@ -1,5 +1,6 @@
-//! Reads a memory's state: who contends for a field, what the frontier shows, what the resolved memory is
-//! (docs/semantics.md, sections 3 to 5). Reading changes nothing and depends on the state alone.
+//! Reads a memory's state: who contends for a field, what the frontier shows, what the resolved
+//! memory is (docs/semantics.md, sections 3 to 5). Reading changes nothing and depends on the state
+//! alone.
 
 mod record;
 
@@ -54,8 +55,8 @@ impl<'s> ResolutionContext<'s> {
         VisibleFrontier { left, is_active }
     }
 
-    /// The live writes of a register that contend, in order of arrival. None may be left, where deletes are presumed to
-    /// have seen them all.
+    /// The live writes of a register that contend, in order of arrival. None may be left, where
+    /// deletes are presumed to have seen them all.
     pub fn contenders<'r, 'a>(&self, memory: &Memory<'a>, register: &'r Register<'a>) -> Cow<'r, [RegisterWrite<'a>]> {
         let mut left = Cow::Borrowed(&register.writes[..]);
         if !memory.deletes.is_empty() && register.path.field != Field::UserId {
@@ -127,7 +128,8 @@ impl<'s> ResolutionContext<'s> {
         }
     }
 
-    /// Resolved value of the embedding, among the contenders that belong to the content that is resolved.
+    /// Resolved value of the embedding, among the contenders that belong to the content that is
+    /// resolved.
     ///
     /// # Errors
     /// As [`ResolutionContext::pick`].
@@ -142,7 +144,8 @@ impl<'s> ResolutionContext<'s> {
             (Some(carried), _) => carried == resolved,
             (None, None) => true,
             (None, Some(content)) => content.writers().any(|writer| {
-                let (text, embedding) = (memory.header(writer.by), memory.header(w.by));
+                let text = memory.header(writer.by);
+                let embedding = memory.header(w.by);
                 text.is_before(embedding, self.settings) || text.presumed_before(embedding, self.settings)
             }),
         };

@@ -1,5 +1,6 @@
-//! Connections as libpq makes them: by a URL and libpq's variables, to the first of several servers that will do, with the TLS that
-//! `sslmode` asks for, and with a password from wherever psql would take it.
+//! Connections as libpq makes them: by a URL and libpq's variables, to the first of several servers
+//! that will do, with the TLS that `sslmode` asks for, and with a password from wherever psql would
+//! take it.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -85,7 +86,8 @@ impl Way {
 
     /// Connects to the first server that will do.
     pub(super) async fn connect(&self) -> Result<PgConnection, String> {
-        let (several, mut reasons) = (self.options.hosts.len() > 1, Vec::new());
+        let several = self.options.hosts.len() > 1;
+        let mut reasons = Vec::new();
         for host in &self.options.hosts {
             let limit = self.options.connect_timeout.unwrap_or(CONNECT_LIMIT);
             let tried = tokio::time::timeout(limit, self.try_host(host)).await;
@@ -160,7 +162,8 @@ impl Way {
         if settings.len() > 0 {
             to = to.options(settings);
         }
-        // Poolers take no parameter of a connection that they do not know, and what is prepared under a name stays in a session.
+        // Poolers take no parameter of a connection that they do not know, and what is prepared
+        // under a name stays in a session.
         to = to.application_name(APPLICATION).extra_float_digits(None).statement_cache_capacity(0);
         to.disable_statement_logging().connect().await.map_err(|error| match &error {
             sqlx::Error::Database(refusal)
@@ -176,7 +179,8 @@ impl Way {
         })
     }
 
-    /// The password for a server, from where psql would take it; before all, the one that was set apart from the URL.
+    /// The password for a server, from where psql would take it; before all, the one that was set
+    /// apart from the URL.
     fn password(&self, host: &Host) -> Result<Option<String>, String> {
         if let Some(password) = &self.password {
             return password.read().map(|secret| Some(secret.expose().to_owned())).map_err(|e| e.to_string());

@@ -1,5 +1,5 @@
-//! Verifies the host name in a certificate as libpq does (`sslmode=verify-full`): by its alternative names, and by
-//! its common name only where it has none of the kind.
+//! Verifies the host name in a certificate as libpq does (`sslmode=verify-full`): by its
+//! alternative names, and by its common name only where it has none of the kind.
 
 use std::net::IpAddr;
 

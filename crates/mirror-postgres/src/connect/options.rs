@@ -1,5 +1,6 @@
-//! Options of a connection, from the parameters of a URL and libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …), with libpq's
-//! names and defaults. It looks at no file but those of the home folder that libpq takes by default, and only at whether they are there.
+//! Options of a connection, from the parameters of a URL and libpq's variables (`PGPASSWORD`,
+//! `PGSSLMODE`, …), with libpq's names and defaults. It looks at no file but those of the home
+//! folder that libpq takes by default, and only at whether they are there.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,8 +51,8 @@ const FIXED: &[(&str, &[&str])] = &[
     ("sslnegotiation", &["postgres"]),
     ("load_balance_hosts", &["disable"]),
 ];
-/// Variables of libpq that ask for more than a connection of ours provides, with the values that ask for nothing. One that is ignored
-/// would let a server in that psql refuses.
+/// Variables of libpq that ask for more than a connection of ours provides, with the values that
+/// ask for nothing. One that is ignored would let a server in that psql refuses.
 const REFUSED_VARIABLES: &[(&str, &[&str])] = &[
     ("PGCHANNELBINDING", &["disable", "prefer"]),
     ("PGGSSENCMODE", &["disable", "prefer"]),
@@ -235,7 +236,9 @@ fn hosts(
     let listed = |list: &Option<String>| -> Vec<String> {
         list.as_deref().map(|list| list.split(',').map(|item| item.trim().to_owned()).collect()).unwrap_or_default()
     };
-    let (names, addresses, ports) = (listed(&names), listed(&addresses), listed(&ports));
+    let names = listed(&names);
+    let addresses = listed(&addresses);
+    let ports = listed(&ports);
     let count = names.len().max(addresses.len()).max(1);
     if [&names, &addresses].iter().any(|list| !list.is_empty() && list.len() != count) {
         return Err(UrlError::new("`host` and `hostaddr` list different numbers of servers"));
@@ -340,7 +343,9 @@ fn timeout(value: Option<String>) -> Result<Option<Duration>, UrlError> {
 
 /// `-c name=value` and `--name=value`, a backslash before a space that belongs to a value.
 fn settings(options: &str) -> Result<Vec<(String, String)>, UrlError> {
-    let (mut words, mut word, mut chars) = (Vec::new(), String::new(), options.chars());
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut chars = options.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => word.extend(chars.next()),

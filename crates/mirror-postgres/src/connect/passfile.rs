@@ -1,5 +1,6 @@
-//! Password files as libpq reads them (`~/.pgpass`, `PGPASSFILE`): `host:port:database:user:password` a line, `*` for any, `\` before a
-//! `:` or `\` that is meant as such.
+//! Password files as libpq reads them (`~/.pgpass`, `PGPASSFILE`):
+//! `host:port:database:user:password` a line, `*` for any, `\` before a `:` or `\` that is meant as
+//! such.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -14,8 +15,8 @@ pub(super) struct Login<'a> {
     pub(super) user: &'a str,
 }
 
-/// The password in a file; `None` where there is no such file or none of its lines is for this login. A file that others can read is
-/// left alone, with a warning.
+/// The password in a file; `None` where there is no such file or none of its lines is for this
+/// login. A file that others can read is left alone, with a warning.
 pub(super) fn password(file: &Path, login: Login<'_>) -> Option<String> {
     match read(file) {
         Ok(text) => text.lines().find_map(|line| of_line(line, login)),

@@ -1,4 +1,5 @@
-//! TLS by OpenSSL, as libpq does it: the same library, the same files, the same verdict on a certificate.
+//! TLS by OpenSSL, as libpq does it: the same library, the same files, the same verdict on a
+//! certificate.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -106,7 +107,8 @@ fn context(ssl: &Ssl) -> Result<SslContext, String> {
 
 /// Has us show a certificate.
 fn show(builder: &mut SslContextBuilder, certificate: &Path, key: &Path, password: Option<&str>) -> Result<(), String> {
-    let (certificate_name, key_name) = (certificate.display(), key.display());
+    let certificate_name = certificate.display();
+    let key_name = key.display();
     std::fs::metadata(certificate).map_err(|e| format!("sslcert {certificate_name}: {e}"))?;
     builder.set_certificate_chain_file(certificate).map_err(|e| format!("sslcert {certificate_name}: {e}"))?;
     let metadata = std::fs::metadata(key).map_err(|e| format!("sslkey {key_name}: {e}"))?;

@@ -1,6 +1,7 @@
-//! TLS for sqlx: its own TLS verifies otherwise than libpq (it trusts the system's authorities beside those of `sslrootcert`, and takes
-//! one authority of a file, or none of version 1). So TLS is spoken here, and sqlx is handed the plain end of a socket that only this
-//! process can get hold of.
+//! TLS for sqlx: its own TLS verifies otherwise than libpq (it trusts the system's authorities
+//! beside those of `sslrootcert`, and takes one authority of a file, or none of version 1). So TLS
+//! is spoken here, and sqlx is handed the plain end of a socket that only this process can get hold
+//! of.
 //!
 //! All of it runs on a thread of its own, since sqlx's runtimes stand still between two calls.
 
@@ -46,7 +47,8 @@ pub(super) struct Tunnel {
 impl Tunnel {
     /// Connects and encrypts.
     pub(super) async fn open(host: &Host, ssl: &Ssl) -> Result<Tunnel, NoTunnel> {
-        let (host, ssl) = (host.clone(), ssl.clone());
+        let host = host.clone();
+        let ssl = ssl.clone();
         let runtime = runtime().map_err(|e| NoTunnel::Unreachable(e.to_string()))?;
         let open = runtime.spawn(async move {
             let at = host.address.as_deref().unwrap_or(&host.name);
@@ -109,7 +111,8 @@ async fn serve(listener: UnixListener, stream: SslStream<TcpStream>, broke: &Mut
     let ours = async {
         loop {
             let (plain, _) = listener.accept().await?;
-            // Anybody on this machine can connect to a socket without a file; the kernel says who it is.
+            // Anybody on this machine can connect to a socket without a file; the kernel says who
+            // it is.
             if plain.peer_cred()?.pid() == i32::try_from(std::process::id()).ok() {
                 return Ok::<UnixStream, io::Error>(plain);
             }

@@ -1,5 +1,6 @@
-//! Connection URLs, taken apart as libpq does it (PostgreSQL's manual, "Connection URIs"). Nothing of a URL but the names of its
-//! scheme and parameters is in an error: a password may stand anywhere in one that is written wrong.
+//! Connection URLs, taken apart as libpq does it (PostgreSQL's manual, "Connection URIs"). Nothing
+//! of a URL but the names of its scheme and parameters is in an error: a password may stand
+//! anywhere in one that is written wrong.
 
 /// Why a URL cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +36,8 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, UrlError> {
         put("password", password)?;
         rest = behind;
     }
-    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    let mut hosts = Vec::new();
+    let mut ports = Vec::new();
     loop {
         let (host, port, behind) = one_host(rest).map_err(wrong)?;
         hosts.push(host);
@@ -62,7 +64,8 @@ pub(super) fn parameters(url: &str) -> Result<Vec<(String, String)>, UrlError> {
     Ok(found)
 }
 
-/// Whether a URL holds a password: that of the user, or that of a private key. One that cannot be read counts as holding none.
+/// Whether a URL holds a password: that of the user, or that of a private key. One that cannot be
+/// read counts as holding none.
 pub fn url_holds_password(url: &str) -> bool {
     let is_secret = |(name, _): &(String, String)| matches!(name.as_str(), "password" | "sslpassword");
     parameters(url).is_ok_and(|all| all.iter().any(is_secret))

@@ -1,5 +1,5 @@
-//! The mirror between a log and a sink in memory: every record once, whatever fails. `tests/mirror` of the root package
-//! holds the same on a real PostgreSQL.
+//! The mirror between a log and a sink in memory: every record once, whatever fails. `tests/mirror`
+//! of the root package holds the same on a real PostgreSQL.
 
 mod memory;
 
@@ -17,14 +17,16 @@ fn start(reader: Box<Reader>, table: &Table) -> Mirror {
         linger: Duration::from_millis(1),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(4),
-        // As long as any wait of a test, so that a stop on a busy machine does not cut a write short.
+        // As long as any wait of a test, so that a stop on a busy machine does not cut a write
+        // short.
         grace: testkit::LIMIT,
     };
     let stop = Stop::default();
     Mirror::start(reader, table.sink(&stop), stop, settings).unwrap()
 }
 
-/// Waits until every record of the log has one row, and compares the rows and the checkpoints with the log.
+/// Waits until every record of the log has one row, and compares the rows and the checkpoints with
+/// the log.
 fn wait_for_log(log: &Log, table: &Table) {
     let expected = log.rows();
     wait_until("the rows", || table.state().rows.len() >= expected.len());
@@ -38,7 +40,8 @@ fn wait_for_log(log: &Log, table: &Table) {
 
 #[test]
 fn each_record_has_one_row_and_the_next_mirror_continues_at_the_checkpoint() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0, 1], 200);
     let mirror = start(log.reader(&[0, 1]), &table);
     wait_for_log(&log, &table);
@@ -58,7 +61,8 @@ fn each_record_has_one_row_and_the_next_mirror_continues_at_the_checkpoint() {
 
 #[test]
 fn a_sink_that_is_down_is_called_until_it_answers() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0], 50);
     let mirror = start(log.reader(&[0]), &table);
     wait_for_log(&log, &table);
@@ -75,7 +79,8 @@ fn a_sink_that_is_down_is_called_until_it_answers() {
 
 #[test]
 fn a_write_whose_answer_was_lost_is_kept_once() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     table.state().answers_to_lose = 3;
     log.append(&[0, 1], 100);
     let mirror = start(log.reader(&[0, 1]), &table);
@@ -87,7 +92,8 @@ fn a_write_whose_answer_was_lost_is_kept_once() {
 
 #[test]
 fn a_newer_claim_refuses_this_writer_until_that_claim_stands_still() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0], 10);
     let mirror = start(log.reader(&[0]), &table);
     wait_for_log(&log, &table);
@@ -106,7 +112,8 @@ fn a_newer_claim_refuses_this_writer_until_that_claim_stands_still() {
 
 #[test]
 fn two_mirrors_of_the_same_partition_write_each_record_once() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     let mirrors = [start(log.reader(&[0]), &table), start(log.reader(&[0]), &table)];
     for _ in 0..20 {
         log.append(&[0], 20);
@@ -118,7 +125,8 @@ fn two_mirrors_of_the_same_partition_write_each_record_once() {
 
 #[test]
 fn commits_that_the_sink_has_lost_are_written_again() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0], 10);
     let mirror = start(log.reader(&[0]), &table);
     wait_for_log(&log, &table);
@@ -137,7 +145,8 @@ fn commits_that_the_sink_has_lost_are_written_again() {
 
 #[test]
 fn a_record_that_cannot_be_decoded_yet_holds_up_its_own_partition_alone() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     table.state().unreadable = Some("0/5".to_owned());
     log.append(&[0, 1], 10);
     let mirror = start(log.reader(&[0, 1]), &table);
@@ -152,7 +161,8 @@ fn a_record_that_cannot_be_decoded_yet_holds_up_its_own_partition_alone() {
 
 #[test]
 fn a_revoked_partition_is_left_and_an_assigned_one_is_read() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0, 1], 10);
     let reader = log.reader(&[0]);
     let group = reader.changes.clone();
@@ -169,7 +179,8 @@ fn a_revoked_partition_is_left_and_an_assigned_one_is_read() {
 
 #[test]
 fn a_log_that_begins_later_is_read_from_its_first_record() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0], 10);
     log.state().begin.insert(0, 7);
     let mirror = start(log.reader(&[0]), &table);
@@ -181,7 +192,8 @@ fn a_log_that_begins_later_is_read_from_its_first_record() {
 
 #[test]
 fn a_broker_that_refuses_the_principal_is_reported_and_polled_again() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     log.append(&[0], 1);
     log.state().fault = Some(LogError::Refused("not authorized".to_owned()));
     let mirror = start(log.reader(&[0]), &table);
@@ -193,7 +205,8 @@ fn a_broker_that_refuses_the_principal_is_reported_and_polled_again() {
 
 #[test]
 fn maintenance_that_fails_is_tried_again_and_holds_up_no_record() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     table.state().maintenance_fails = true;
     let mirror = start(log.reader(&[0]), &table);
     wait_until("a second try", || table.state().maintenance_runs >= 2);
@@ -205,7 +218,8 @@ fn maintenance_that_fails_is_tried_again_and_holds_up_no_record() {
 
 #[test]
 fn a_stop_writes_what_was_read() {
-    let (log, table) = (Log::default(), Table::default());
+    let log = Log::default();
+    let table = Table::default();
     let stop = Stop::default();
     let settings = MirrorSettings { linger: testkit::LIMIT, grace: testkit::LIMIT, ..MirrorSettings::default() };
     log.append(&[0], 10);

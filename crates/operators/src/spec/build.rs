@@ -42,14 +42,15 @@ pub trait OperatorContext {
     /// A text is not an expression, which the check of the file reports.
     fn expressions(&self, parameters: &[&str]) -> Result<Arc<dyn Expressions>, BuildError>;
 
-    /// The value of a parameter that is no expression, and the paths of a table of expressions; `None` where the file
-    /// does not have it.
+    /// The value of a parameter that is no expression, and the paths of a table of expressions;
+    /// `None` where the file does not have it.
     fn parameter(&self, name: &str) -> Option<ParameterValue>;
 
     /// Whether the file has the parameter.
     fn has(&self, parameter: &str) -> bool;
 
-    /// Additions of the program besides the file: settings and connections, in a type that the operators of the program know.
+    /// Additions of the program besides the file: settings and connections, in a type that the
+    /// operators of the program know.
     fn environment(&self) -> &dyn Any;
 }
 
@@ -106,7 +107,8 @@ impl dyn OperatorContext + '_ {
         }
     }
 
-    /// The paths of fields, or of a table of expressions; none where the file does not have the parameter.
+    /// The paths of fields, or of a table of expressions; none where the file does not have the
+    /// parameter.
     pub fn paths(&self, parameter: &str) -> Vec<Vec<String>> {
         match self.parameter(parameter) {
             Some(ParameterValue::Paths(paths)) => paths,
@@ -157,12 +159,14 @@ pub struct ProcessorSupplier {
 }
 
 impl ProcessorSupplier {
-    /// A supplier of processors that are not punctuated, unless a store of theirs has a `retention`.
+    /// A supplier of processors that are not punctuated, unless a store of theirs has a
+    /// `retention`.
     pub fn new<P: Processor + 'static>(make: impl Fn() -> P + Send + Sync + 'static) -> ProcessorSupplier {
         ProcessorSupplier { make: Box::new(move || Box::new(make())), punctuation_interval: None }
     }
 
-    /// The same, punctuated at an interval of stream time. Where a store has a `retention`, the shorter of both intervals counts.
+    /// The same, punctuated at an interval of stream time. Where a store has a `retention`, the
+    /// shorter of both intervals counts.
     #[must_use]
     pub fn punctuated_every(self, interval: Duration) -> ProcessorSupplier {
         ProcessorSupplier { punctuation_interval: Some(interval), ..self }

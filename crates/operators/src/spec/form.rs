@@ -38,7 +38,8 @@ impl Form {
         !matches!(self, Form::Event | Form::UserChange)
     }
 
-    /// Whether sinks can write such records as `helixagent` and `avro`, which have no place for other JSON.
+    /// Whether sinks can write such records as `helixagent` and `avro`, which have no place for
+    /// other JSON.
     pub fn has_formats(self) -> bool {
         matches!(self, Form::Memory | Form::Conflict | Form::UserSnapshot)
     }

@@ -14,7 +14,8 @@ pub use build::{BuildError, OperatorContext, ParameterValue, ProcessorSupplier, 
 pub use form::{ANY_JSON, Form, OutputForm};
 pub use registry::{OperatorRegistry, RESERVED_KEYS, RegistryError};
 
-/// The function that makes a [`ProcessorSupplier`] from a `[[processor]]` of a checked topology file.
+/// The function that makes a [`ProcessorSupplier`] from a `[[processor]]` of a checked topology
+/// file.
 pub type Build = Arc<dyn Fn(&dyn OperatorContext) -> Result<ProcessorSupplier, BuildError> + Send + Sync>;
 
 /// An operator, as a `[[processor]]` of a topology file names it.
@@ -24,9 +25,10 @@ pub struct OperatorSpec {
     pub name: &'static str,
     /// A description of one line, which the JSON Schema and `topology check` show.
     pub description: &'static str,
-    /// The version of the code that `build` returns, for operators of a program's own. The instances of an
-    /// application compare it: change it when the operator comes to emit other records for the
-    /// same input, so that an old and a new program never process records side by side.
+    /// The version of the code that `build` returns, for operators of a program's own. The
+    /// instances of an application compare it: change it when the operator comes to emit other
+    /// records for the same input, so that an old and a new program never process records side by
+    /// side.
     pub version: &'static str,
     /// The forms of records that it reads; all inputs of a processor have one of them.
     pub accepts: Vec<Form>,
@@ -34,19 +36,23 @@ pub struct OperatorSpec {
     pub outputs: Vec<OutputSpec>,
     /// Its parameters: the keys of a `[[processor]]` beside those that every processor has.
     pub parameters: Vec<Parameter>,
-    /// Behaviour of a processor that has none of the parameters ("changes nothing"), where that is an error.
+    /// Behaviour of a processor that has none of the parameters ("changes nothing"), where that is
+    /// an error.
     pub without_parameters: Option<&'static str>,
     /// How many stores it keeps.
     pub stores: usize,
     /// Whether its stores may have a `retention`.
     pub retention: RetentionSupport,
-    /// Whether it must read from a repartition, since its state depends on all records of a key being together.
+    /// Whether it must read from a repartition, since its state depends on all records of a key
+    /// being together.
     pub is_keyed: bool,
-    /// Whether it must read the records of a source as they are in the source's topic, since it notes the offset of each.
+    /// Whether it must read the records of a source as they are in the source's topic, since it
+    /// notes the offset of each.
     pub reads_source: bool,
     /// Whether its store holds memories in the layout that `helixstream state` reads.
     pub stores_memories: bool,
-    /// The tables of settings, such as `resolver`, on which its outputs depend; the instances of an application compare them.
+    /// The tables of settings, such as `resolver`, on which its outputs depend; the instances of an
+    /// application compare them.
     pub settings: &'static [&'static str],
     /// Makes the supplier of its processors.
     pub build: Build,
@@ -112,7 +118,8 @@ pub struct OutputSpec {
     pub name: &'static str,
     /// The form of its records.
     pub form: OutputForm,
-    /// Whether it is correct that no node reads it. Otherwise `topology check` refuses such a file: no record is lost unnoticed.
+    /// Whether it is correct that no node reads it. Otherwise `topology check` refuses such a file:
+    /// no record is lost unnoticed.
     pub is_optional: bool,
     /// The records that it has, for a message: "records that match no branch".
     pub description: &'static str,

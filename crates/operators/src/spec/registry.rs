@@ -8,7 +8,8 @@ use super::{OperatorSpec, Parameter, ParameterKind};
 /// Keys that every `[[processor]]` has, so that no parameter can have their names.
 pub const RESERVED_KEYS: &[&str] = &["name", "operator", "from", "stores"];
 
-/// The operators that topology files of a program can name, in the order in which messages list them.
+/// The operators that topology files of a program can name, in the order in which messages list
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorRegistry(Vec<Arc<OperatorSpec>>);
 
@@ -41,7 +42,8 @@ pub enum RegistryError {
         /// Its parameter.
         parameter: &'static str,
     },
-    /// Two parameters or two outputs of an operator have one name, or it has two parameters that name branches.
+    /// Two parameters or two outputs of an operator have one name, or it has two parameters that
+    /// name branches.
     #[error("the operator `{operator}` cannot be registered: it has `{name}` twice [HS0062]")]
     Twice {
         /// The operator.
@@ -79,7 +81,9 @@ impl OperatorRegistry {
                 other.parameter(parameter.name).is_some_and(|known| known.kind != parameter.kind)
             };
             if let Some(other) = self.0.iter().find(same_name) {
-                let (operator, parameter, other) = (spec.name, parameter.name, other.name);
+                let operator = spec.name;
+                let parameter = parameter.name;
+                let other = other.name;
                 return Err(RegistryError::OtherKind { operator, parameter, other });
             }
         }
@@ -105,7 +109,8 @@ impl OperatorRegistry {
         self.0.iter().map(|spec| &**spec)
     }
 
-    /// The parameters of all operators in the order in which they were registered, each name once, and the operators that have it.
+    /// The parameters of all operators in the order in which they were registered, each name once,
+    /// and the operators that have it.
     pub fn parameters(&self) -> Vec<(&Parameter, Vec<&OperatorSpec>)> {
         let mut all: Vec<(&Parameter, Vec<&OperatorSpec>)> = Vec::new();
         for spec in self.iter() {
@@ -132,7 +137,8 @@ fn check_names(spec: &OperatorSpec) -> Result<(), RegistryError> {
     if let Some(parameter) = parameters.clone().find(|name| RESERVED_KEYS.contains(name)) {
         return Err(RegistryError::ReservedKey { operator, parameter });
     }
-    let (mut seen_parameters, mut seen_outputs) = (BTreeSet::new(), BTreeSet::new());
+    let mut seen_parameters = BTreeSet::new();
+    let mut seen_outputs = BTreeSet::new();
     let twice = parameters.clone().find(|name| !seen_parameters.insert(*name));
     let twice = twice.or_else(|| outputs.clone().find(|name| !seen_outputs.insert(*name)));
     let branches = spec.parameters.iter().filter(|parameter| parameter.kind == ParameterKind::Branches);

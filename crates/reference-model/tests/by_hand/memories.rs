@@ -373,7 +373,8 @@ fn resolved_is_a_function_of_the_set_and_run_ends_there() {
     }
 }
 
-/// The generator reaches what it is there to reach; without this a comparison could pass by comparing little.
+/// The generator reaches what it is there to reach; without this a comparison could pass by
+/// comparing little.
 #[test]
 fn generated_streams_reach_every_corner() {
     let mut seen: BTreeSet<String> = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! The reference model on sync requests and tombstone retention, held against cases worked out by hand.
+//! The reference model on sync requests and tombstone retention, held against cases worked out by
+//! hand.
 
 use helixstream_reference_model::sync::{answers, answers_of};
 use helixstream_reference_model::{
@@ -155,7 +156,8 @@ fn an_expired_absorb_leaves_the_merge_as_it_is() {
     assert_eq!(letters, [("expired", 5000), ("expired", 5000)], "one for b, one for d");
 }
 
-/// A delete from a clock a minute ahead counts from when the stream saw it, and anew from its redelivery.
+/// A delete from a clock a minute ahead counts from when the stream saw it, and anew from its
+/// redelivery.
 #[test]
 fn a_clock_that_is_ahead_keeps_a_memory_no_longer_and_a_redelivery_does() {
     let ahead = record_at(1000, 60_000, "a", "deleted", "m", "");
@@ -165,7 +167,8 @@ fn a_clock_that_is_ahead_keeps_a_memory_no_longer_and_a_redelivery_does() {
     assert_eq!(known(&again), ["m", "m x", "m x", "m x", "m x", "x"]);
 }
 
-/// Its last event is older than the retention when it comes: the deleted memory is emitted, and forgotten at once.
+/// Its last event is older than the retention when it comes: the deleted memory is emitted, and
+/// forgotten at once.
 #[test]
 fn a_late_delete_of_a_known_memory_is_emitted_and_forgotten() {
     let settings = retaining();
@@ -274,7 +277,8 @@ fn what_is_forgotten_is_not_sent_and_a_request_moves_stream_time() {
     assert_eq!(answers_of(&task, &asks, &settings).len(), 1);
 }
 
-/// Generated streams reach both sides of the retention, and requests that are answered in full, in part and not at all.
+/// Generated streams reach both sides of the retention, and requests that are answered in full, in
+/// part and not at all.
 #[test]
 fn the_generator_reaches_every_edge() {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
@@ -283,7 +287,8 @@ fn the_generator_reaches_every_edge() {
         let mut task = Task::new(&stream.settings);
         let mut all: BTreeSet<String> = BTreeSet::new();
         for record in &stream.records {
-            // A clock in a string may have a raw tab in it: bad input, of which the log has nothing.
+            // A clock in a string may have a raw tab in it: bad input, of which the log has
+            // nothing.
             for record in log_of(record, &stream.settings).unwrap_or_default() {
                 let before: Vec<String> = task.known().into_iter().map(str::to_owned).collect();
                 let out = task.process(&record);

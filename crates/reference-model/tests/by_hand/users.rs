@@ -203,7 +203,8 @@ fn an_answer_to_a_sync_request_is_no_change() {
     assert_eq!(changes(&[out.snapshots[0].clone(), answer]).len(), 1);
 }
 
-/// Whatever changed and when: the last snapshot of each user, after a last boundary, is all of the user's memories.
+/// Whatever changed and when: the last snapshot of each user, after a last boundary, is all of the
+/// user's memories.
 #[test]
 fn the_last_snapshots_hold_every_active_memory_of_a_user() {
     let mut seen: BTreeSet<&str> = BTreeSet::new();

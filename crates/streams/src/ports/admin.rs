@@ -1,4 +1,5 @@
-//! Topics, their settings and records, and the group's committed offsets. One client an instance, shared by its threads.
+//! Topics, their settings and records, and the group's committed offsets. One client an instance,
+//! shared by its threads.
 
 use std::fmt;
 
@@ -17,7 +18,8 @@ pub struct TopicInfo {
     pub partitions: i32,
 }
 
-/// The id that the cluster gave a topic when it was made (KIP-516). A topic that is deleted and made anew gets another one.
+/// The id that the cluster gave a topic when it was made (KIP-516). A topic that is deleted and
+/// made anew gets another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicId(pub u128);
 
@@ -33,11 +35,13 @@ impl fmt::Display for TopicId {
 pub enum Deletion {
     /// They are deleted.
     Done,
-    /// The server does not know the request, with the client's words for it. To ask again changes nothing before the server changes.
+    /// The server does not know the request, with the client's words for it. To ask again changes
+    /// nothing before the server changes.
     Unsupported(String),
 }
 
-/// Identity of a topic, which distinguishes it from a later topic of the same name, and its number of partitions.
+/// Identity of a topic, which distinguishes it from a later topic of the same name, and its number
+/// of partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicIdentity {
     /// How many partitions it has.
@@ -94,32 +98,38 @@ pub trait Admin: Send + Sync {
     /// The identity of each topic, `None` where it does not exist; in the order asked for.
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>>;
 
-    /// Makes topics. One that exists already is no error (another instance was faster): the caller checks afterwards.
+    /// Makes topics. One that exists already is no error (another instance was faster): the caller
+    /// checks afterwards.
     fn create_topics(&self, topics: &[NewTopic]) -> Result<()>;
 
     /// The effective settings of a topic, by name.
     fn topic_config(&self, topic: &str) -> Result<Vec<(String, String)>>;
 
-    /// The most that the brokers take as metadata of a committed offset, in bytes (`offset.metadata.max.bytes`); `None` where this principal may not
-    /// read the brokers' settings, or they do not tell.
+    /// The most that the brokers take as metadata of a committed offset, in bytes
+    /// (`offset.metadata.max.bytes`); `None` where this principal may not read the brokers'
+    /// settings, or they do not tell.
     fn offset_metadata_limit(&self) -> Result<Option<usize>>;
 
     /// Deletes the records below the offset of each partition.
     fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion>;
 
-    /// The group's committed offsets (stable ones: an open transaction that covers them is waited for), in the order asked for.
+    /// The group's committed offsets (stable ones: an open transaction that covers them is waited
+    /// for), in the order asked for.
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
 
-    /// All committed offsets of the group, of whatever topics, as they are now: an open transaction is not waited for.
+    /// All committed offsets of the group, of whatever topics, as they are now: an open transaction
+    /// is not waited for.
     fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>>;
 
-    /// The client ids of all members of the group, in whatever state it is; asked of the group's coordinator. None where there is no group.
+    /// The client ids of all members of the group, in whatever state it is; asked of the group's
+    /// coordinator. None where there is no group.
     fn member_ids(&self) -> Result<Vec<String>>;
 
     /// The members of the group and what each has; `None` while that is being settled.
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>>;
 
-    /// Exchanges a request with the group's coordinator, about a topic that the group reads, and waits a few seconds for the answer at most.
+    /// Exchanges a request with the group's coordinator, about a topic that the group reads, and
+    /// waits a few seconds for the answer at most.
     fn reach_group(&self, topic: &str) -> Result<()>;
 
     /// Range of offsets that a partition's log holds.

@@ -1,4 +1,5 @@
-//! Time that is not taken from records: for intervals and back-off only, never for what is written to a topic or a store.
+//! Time that is not taken from records: for intervals and back-off only, never for what is written
+//! to a topic or a store.
 
 use std::time::Duration;
 

@@ -19,16 +19,18 @@ pub enum CodecError {
     Fatal(String),
 }
 
-/// Reads and writes values by the schemas of a registry, which it asks and whose answers it keeps. A call may wait for an
-/// answer, shorter than a consumer may stay away.
+/// Reads and writes values by the schemas of a registry, which it asks and whose answers it keeps.
+/// A call may wait for an answer, shorter than a consumer may stay away.
 pub trait Codec: Send + Sync {
-    /// The value as JSON, in the members that we know of it; `schema` names which of our schemas it is read by.
+    /// The value as JSON, in the members that we know of it; `schema` names which of our schemas it
+    /// is read by.
     ///
     /// # Errors
     /// [`CodecError`]
     fn decode(&self, schema: &str, value: &[u8]) -> Result<Vec<u8>, CodecError>;
 
-    /// A value of any schema as JSON: an event as [`Codec::decode`] reads it, all else as its writer's schema says.
+    /// A value of any schema as JSON: an event as [`Codec::decode`] reads it, all else as its
+    /// writer's schema says.
     ///
     /// # Errors
     /// [`CodecError`]

@@ -1,4 +1,5 @@
-//! Expressions of the user's over one record: whether it passes, what its key is, what a field of it becomes.
+//! Expressions of the user's over one record: whether it passes, what its key is, what a field of
+//! it becomes.
 
 use std::ops::ControlFlow;
 
@@ -19,7 +20,8 @@ pub struct ExpressionInput<'r> {
     pub aggregate: Option<&'r [u8]>,
 }
 
-/// Why an expression has no value for a record: the record's class among dead letters, and what is wrong.
+/// Why an expression has no value for a record: the record's class among dead letters, and what is
+/// wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {message}")]
 pub struct ExpressionFailure {
@@ -32,8 +34,10 @@ pub struct ExpressionFailure {
 /// Result of an expression: canonical JSON.
 pub type Evaluated = Result<Vec<u8>, ExpressionFailure>;
 
-/// Expressions that look at the same record. Each is a function of what it is given alone, and ends within a budget.
+/// Expressions that look at the same record. Each is a function of what it is given alone, and ends
+/// within a budget.
 pub trait Expressions: Send + Sync {
-    /// Evaluates one after the other, until `visit` breaks; it receives the index of each. The record is read once for all.
+    /// Evaluates one after the other, until `visit` breaks; it receives the index of each. The
+    /// record is read once for all.
     fn each(&self, given: &ExpressionInput<'_>, visit: &mut dyn FnMut(usize, Evaluated) -> ControlFlow<()>);
 }

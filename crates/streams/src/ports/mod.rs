@@ -1,7 +1,8 @@
-//! The engine's ports: its needs from its surroundings as small traits over plain values, so that the whole runtime can run on memory, on Kafka and RocksDB,
-//! or under a simulated broker and disk.
+//! The engine's ports: its needs from its surroundings as small traits over plain values, so that
+//! the whole runtime can run on memory, on Kafka and RocksDB, or under a simulated broker and disk.
 //!
-//! Every call may answer any [`crate::error::Error`]; the edge picks the variant by what has to be done about it.
+//! Every call may answer any [`crate::error::Error`]; the edge picks the variant by what has to be
+//! done about it.
 
 mod admin;
 mod clock;

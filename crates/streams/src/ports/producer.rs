@@ -26,8 +26,9 @@ pub struct OutRecord<'a> {
 pub struct DeliveryFailure {
     /// The token it was sent with.
     pub token: u64,
-    /// Why, by remedy: [`Error::Record`] when the broker refuses this record and would refuse it again; [`Error::BatchTooLarge`] when it refuses
-    /// the batch that the record was in, for its size.
+    /// Why, by remedy: [`Error::Record`] when the broker refuses this record and would refuse it
+    /// again; [`Error::BatchTooLarge`] when it refuses the batch that the record was in, for its
+    /// size.
     pub error: Error,
 }
 
@@ -45,7 +46,8 @@ pub struct OffsetCommit {
 /// How much a producer puts into one batch. A broker takes or refuses a batch as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchLimit {
-    /// At most so many bytes, with Kafka's framing. A record that is larger than that is a batch by itself.
+    /// At most so many bytes, with Kafka's framing. A record that is larger than that is a batch by
+    /// itself.
     Bytes(usize),
     /// Each record is a batch by itself.
     OneRecord,
@@ -75,7 +77,8 @@ impl BatchLimit {
         }
     }
 
-    /// Whether a record whose key and value have so many bytes is the only one of its batch, for certain.
+    /// Whether a record whose key and value have so many bytes is the only one of its batch, for
+    /// certain.
     pub fn is_alone(self, bytes: usize) -> bool {
         match self {
             BatchLimit::Bytes(limit) => bytes > limit,
@@ -93,7 +96,8 @@ impl fmt::Display for BatchLimit {
     }
 }
 
-/// Makes a thread's producer, again after it was lost. The transactional id is the thread's and stays the same.
+/// Makes a thread's producer, again after it was lost. The transactional id is the thread's and
+/// stays the same.
 pub trait ProducerFactory {
     /// A new producer with batches of that size, not yet initialised.
     fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>>;
@@ -101,16 +105,18 @@ pub trait ProducerFactory {
 
 /// A transactional producer.
 ///
-/// Blocking calls answer within their own time limit, [`Error::Retry`] when they may be made again as they are.
+/// Blocking calls answer within their own time limit, [`Error::Retry`] when they may be made again
+/// as they are.
 pub trait Producer {
-    /// Fences and ends the predecessor's transaction (`init_transactions`). Once, before all else. Waits at most `timeout`.
+    /// Fences and ends the predecessor's transaction (`init_transactions`). Once, before all else.
+    /// Waits at most `timeout`.
     fn init(&mut self, timeout: Duration) -> Result<()>;
 
     /// Begins a transaction.
     fn begin(&mut self) -> Result<()>;
 
-    /// Queues a record; its bytes are copied. `Ok(false)`: the queue is full, nothing was taken; the caller polls and sends again.
-    /// [`Error::Record`]: this record can never be sent.
+    /// Queues a record; its bytes are copied. `Ok(false)`: the queue is full, nothing was taken;
+    /// the caller polls and sends again. [`Error::Record`]: this record can never be sent.
     fn send(&mut self, record: &OutRecord<'_>) -> Result<bool>;
 
     /// Serves deliveries, for at most `timeout` when none is there.
@@ -127,24 +133,29 @@ pub trait Producer {
     /// Bytes of keys and values of the records in flight, for the memory budget.
     fn in_flight_bytes(&self) -> usize;
 
-    /// The next record of this transaction that did not arrive, if any; each is returned once. Emptied by `begin`.
+    /// The next record of this transaction that did not arrive, if any; each is returned once.
+    /// Emptied by `begin`.
     fn take_failure(&mut self) -> Option<DeliveryFailure>;
 
-    /// The offset of the last record delivered to a partition since `begin`, among those whose topic was named to [`Producer::track`].
+    /// The offset of the last record delivered to a partition since `begin`, among those whose
+    /// topic was named to [`Producer::track`].
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64>;
 
-    /// Names the topics (changelogs) whose delivered offsets are kept for [`Producer::last_offset`].
+    /// Names the topics (changelogs) whose delivered offsets are kept for
+    /// [`Producer::last_offset`].
     fn track(&mut self, topics: &[Arc<str>]);
 
     /// Adds the group's offsets to the transaction. Waits at most `timeout`.
     fn send_offsets(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, timeout: Duration) -> Result<()>;
 
-    /// Commits; the caller has drained all deliveries. [`Error::ProducerLost`] where the outcome is unknown. Waits at most `timeout`.
+    /// Commits; the caller has drained all deliveries. [`Error::ProducerLost`] where the outcome is
+    /// unknown. Waits at most `timeout`.
     fn commit(&mut self, timeout: Duration) -> Result<()>;
 
     /// Aborts: purges the queue, waits for what is in flight. Waits at most `timeout`.
     fn abort(&mut self, timeout: Duration) -> Result<()>;
 
-    /// The error that ended this producer for good, if there is one: [`Error::ProducerLost`] or [`Error::Fenced`]. Asked before each transactional call.
+    /// The error that ended this producer for good, if there is one: [`Error::ProducerLost`] or
+    /// [`Error::Fenced`]. Asked before each transactional call.
     fn fatal_error(&self) -> Option<Error>;
 }

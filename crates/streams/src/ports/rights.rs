@@ -1,7 +1,9 @@
-//! Rights that a client needs on Kafka: an operation on a resource, as ACLs name both. Plain values, so that the list of what each command
-//! needs, the questions that are asked of a broker and the messages about a refusal are made of the same thing.
+//! Rights that a client needs on Kafka: an operation on a resource, as ACLs name both. Plain
+//! values, so that the list of what each command needs, the questions that are asked of a broker
+//! and the messages about a refusal are made of the same thing.
 //!
-//! Kafka's own names are used throughout (KIP-11, KIP-290; "Operations and resources on protocols" of Kafka's documentation).
+//! Kafka's own names are used throughout (KIP-11, KIP-290; "Operations and resources on protocols"
+//! of Kafka's documentation).
 
 use std::fmt;
 
@@ -16,7 +18,8 @@ pub enum Operation {
     Create,
     /// Delete records of a topic, or the topic.
     Delete,
-    /// See that a topic is there, its partitions and the ends of its log; look at a group or a transaction.
+    /// See that a topic is there, its partitions and the ends of its log; look at a group or a
+    /// transaction.
     Describe,
     /// Read the settings of a topic.
     DescribeConfigs,
@@ -126,8 +129,8 @@ impl Right {
         Right::literal(Operation::Read, Resource::Group, group)
     }
 
-    /// Using the transactional ids of an application, `<application id>-<instance id>-<thread>`. An instance makes its id up, so only a prefix can be
-    /// granted.
+    /// Using the transactional ids of an application, `<application id>-<instance id>-<thread>`. An
+    /// instance makes its id up, so only a prefix can be granted.
     pub fn transactions_of(application_id: &str) -> Right {
         Right::prefixed(Operation::Write, Resource::TransactionalId, &format!("{application_id}-"))
     }
@@ -137,7 +140,8 @@ impl Right {
         Right::literal(operation, Resource::Cluster, "")
     }
 
-    /// The command that adds the ACL, without what says where the cluster is; the principal is `User:NAME` where it is not known.
+    /// The command that adds the ACL, without what says where the cluster is; the principal is
+    /// `User:NAME` where it is not known.
     pub fn command(&self, principal: Option<&str>) -> String {
         let one = Commands { of: vec![self], principal, connection: "" };
         one.lines().join("; ")
@@ -156,14 +160,16 @@ impl fmt::Display for Right {
     }
 }
 
-/// Several rights as commands of `kafka-acls.sh`: those on the same resources in one, since each call takes seconds.
+/// Several rights as commands of `kafka-acls.sh`: those on the same resources in one, since each
+/// call takes seconds.
 #[derive(Clone, Debug)]
 pub struct Commands<'r> {
     /// The rights.
     pub of: Vec<&'r Right>,
     /// The principal that is to have them, such as `User:helixstream`.
     pub principal: Option<&'r str>,
-    /// The option that names the cluster, such as `--bootstrap-server localhost:9092`; may be empty.
+    /// The option that names the cluster, such as `--bootstrap-server localhost:9092`; may be
+    /// empty.
     pub connection: &'r str,
 }
 

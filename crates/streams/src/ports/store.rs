@@ -1,4 +1,5 @@
-//! The stores of a task: one database a task (folder = task), a column family a store, one atomic batch a commit.
+//! The stores of a task: one database a task (folder = task), a column family a store, one atomic
+//! batch a commit.
 
 use std::ops::{ControlFlow, Deref};
 use std::time::Duration;
@@ -51,9 +52,11 @@ pub struct StoreBatch<'a> {
     pub positions: Vec<(usize, &'a [u8])>,
 }
 
-/// Opens, finds and removes task stores under one state folder; shares cache and memory budget among them.
+/// Opens, finds and removes task stores under one state folder; shares cache and memory budget
+/// among them.
 pub trait StoreEngine: Send + Sync {
-    /// Opens a task's database, made if missing, with these stores in this order. [`crate::error::Error::Corrupted`] when it cannot be read.
+    /// Opens a task's database, made if missing, with these stores in this order.
+    /// [`crate::error::Error::Corrupted`] when it cannot be read.
     fn open(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>>;
 
     /// Removes a task's database, open ones excepted; no error when there is none.
@@ -63,7 +66,8 @@ pub trait StoreEngine: Send + Sync {
     /// is none. Asked before `open`.
     fn idle_time(&self, task: TaskId) -> Result<Option<Duration>>;
 
-    /// The task is another's now: what of it lies in memory alone may go. Until then it outlives the closing of its database.
+    /// The task is another's now: what of it lies in memory alone may go. Until then it outlives
+    /// the closing of its database.
     fn drop_in_memory(&self, task: TaskId) {
         let _ = task;
     }
@@ -76,7 +80,8 @@ pub trait StoreEngine: Send + Sync {
 
 /// An open database of one task. Dropping it closes it.
 ///
-/// The empty key is the position's own place in each store: callers never read or write it as data, and scans leave it out.
+/// The empty key is the position's own place in each store: callers never read or write it as data,
+/// and scans leave it out.
 pub trait TaskStore: Send {
     /// The value of a key.
     fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>>;
@@ -84,7 +89,8 @@ pub trait TaskStore: Send {
     /// The values of several keys, in their order.
     fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>>;
 
-    /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key order, until it breaks.
+    /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key
+    /// order, until it breaks.
     fn scan(&self, store: usize, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         self.scan_from(store, prefix, prefix, visit)
     }

@@ -1,4 +1,5 @@
-//! The headers of a record that cannot be processed, as Kafka Streams writes it to a dead-letter topic (KIP-1034).
+//! The headers of a record that cannot be processed, as Kafka Streams writes it to a dead-letter
+//! topic (KIP-1034).
 
 use xxhash_rust::xxh3::xxh3_128;
 

@@ -1,5 +1,5 @@
-//! The interface of a program's processors: a [`Processor`] receives records one by one and acts through its
-//! [`ProcessorContext`].
+//! The interface of a program's processors: a [`Processor`] receives records one by one and acts
+//! through its [`ProcessorContext`].
 
 mod context;
 mod dead_letter;
@@ -20,16 +20,20 @@ use super::record::Record;
 
 /// Works on records, one at a time, in the order of its task's log.
 ///
-/// Its outputs and its state must be a function of that log alone: no wall clock, no random number, no order of a hash map. It is dropped and made
-/// anew whenever the task goes back to its last commit, so it may keep what it likes between records (a cache of decoded values, say).
+/// Its outputs and its state must be a function of that log alone: no wall clock, no random number,
+/// no order of a hash map. It is dropped and made anew whenever the task goes back to its last
+/// commit, so it may keep what it likes between records (a cache of decoded values, say).
 pub trait Processor: Send {
-    /// Takes a record. A record that cannot be processed is no error: [`ProcessorContext::dead_letter`] it.
+    /// Takes a record. A record that cannot be processed is no error:
+    /// [`ProcessorContext::dead_letter`] it.
     ///
     /// # Errors
-    /// The error of the context, or a failure after which the program must stop (an unknown version of an internal format).
+    /// The error of the context, or a failure after which the program must stop (an unknown version
+    /// of an internal format).
     fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError>;
 
-    /// Stream time crossed multiples of the node's interval; `boundary_ms` is the last of them. Called straight after the record that did it.
+    /// Stream time crossed multiples of the node's interval; `boundary_ms` is the last of them.
+    /// Called straight after the record that did it.
     ///
     /// # Errors
     /// As for [`Processor::process`].
@@ -49,13 +53,15 @@ pub trait Processor: Send {
         Ok(())
     }
 
-    /// Whether there is work that no record brings about: the task is then given a turn at each commit, also while nothing comes.
+    /// Whether there is work that no record brings about: the task is then given a turn at each
+    /// commit, also while nothing comes.
     fn has_background_work(&self) -> bool {
         false
     }
 
-    /// One slice of what would take too long within one record (a scan of a store). It is called once a commit, so what it sends lies between the
-    /// records of the log as commits do: what a store holds in the end must not depend on that. How far it is must lie in a store.
+    /// One slice of what would take too long within one record (a scan of a store). It is called
+    /// once a commit, so what it sends lies between the records of the log as commits do: what a
+    /// store holds in the end must not depend on that. How far it is must lie in a store.
     ///
     /// # Errors
     /// As for [`Processor::process`].
@@ -64,7 +70,8 @@ pub trait Processor: Send {
         Ok(())
     }
 
-    /// A commit is near: writes what it has kept back into its stores. Forwarding is refused here, since commits are no part of the log.
+    /// A commit is near: writes what it has kept back into its stores. Forwarding is refused here,
+    /// since commits are no part of the log.
     ///
     /// # Errors
     /// As for [`Processor::process`].
@@ -73,7 +80,8 @@ pub trait Processor: Send {
         Ok(())
     }
 
-    /// Bytes that it keeps back until [`Processor::flush`]; they count towards the cap that forces a commit.
+    /// Bytes that it keeps back until [`Processor::flush`]; they count towards the cap that forces
+    /// a commit.
     fn unflushed_bytes(&self) -> usize {
         0
     }

@@ -9,7 +9,8 @@ use crate::store::Overlay;
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
-/// A store of a task: what the task has written since its last commit, above what lies in the database.
+/// A store of a task: what the task has written since its last commit, above what lies in the
+/// database.
 pub struct StoreRef<'a> {
     overlay: &'a mut Overlay,
     db: Option<&'a dyn TaskStore>,
@@ -22,7 +23,8 @@ fn not_open() -> Error {
 }
 
 impl<'a> StoreRef<'a> {
-    /// The store with the index `index` of a task; what is written to it bears the timestamp `timestamp_ms`.
+    /// The store with the index `index` of a task; what is written to it bears the timestamp
+    /// `timestamp_ms`.
     pub(crate) fn new(
         overlay: &'a mut Overlay,
         db: Option<&'a dyn TaskStore>,
@@ -53,7 +55,8 @@ impl StoreRef<'_> {
     /// Writes a key, which must not be empty.
     ///
     /// # Errors
-    /// The key is empty, or the store cannot be read (the old value counts in the store's checksum).
+    /// The key is empty, or the store cannot be read (the old value counts in the store's
+    /// checksum).
     pub fn put(&mut self, key: &[u8], value: Vec<u8>) -> Result<()> {
         self.write(key, Some(value))
     }
@@ -75,7 +78,8 @@ impl StoreRef<'_> {
         Ok(self.overlay.put(self.db.ok_or_else(not_open)?, self.index, key, value, self.timestamp_ms)?)
     }
 
-    /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key order, until it breaks.
+    /// Calls `visit` with each key that starts with `prefix` (empty: all) and its value, in key
+    /// order, until it breaks.
     ///
     /// # Errors
     /// The store cannot be read.

@@ -1,12 +1,16 @@
-//! The topology that the instances of a group agree on. An instance processes nothing unless every other one runs the same.
+//! The topology that the instances of a group agree on. An instance processes nothing unless every
+//! other one runs the same.
 //!
-//! The topology of the group is the one of its commits: each carries the digest of the topology that made it, and its generation. The greatest
-//! generation among the committed offsets of the group is the one that holds. An instance with another topology is refused, unless its operator
-//! says that just this change is meant ([`RuntimeConfig::accepted_change`](super::RuntimeConfig)); its commits then begin the next generation.
-//! Instances that run beside it and have not committed yet are found by the client ids of the group's members, which carry the digest too.
+//! The topology of the group is the one of its commits: each carries the digest of the topology
+//! that made it, and its generation. The greatest generation among the committed offsets of the
+//! group is the one that holds. An instance with another topology is refused, unless its operator
+//! says that just this change is meant ([`RuntimeConfig::accepted_change`](super::RuntimeConfig));
+//! its commits then begin the next generation. Instances that run beside it and have not committed
+//! yet are found by the client ids of the group's members, which carry the digest too.
 //!
-//! It is asked at the start, before the group is joined; after each assignment, before a task is taken; and now and then. Of two members of one
-//! generation of the group each looks after both have joined, so two that differ cannot both go on to their first commit unseen.
+//! It is asked at the start, before the group is joined; after each assignment, before a task is
+//! taken; and now and then. Of two members of one generation of the group each looks after both
+//! have joined, so two that differ cannot both go on to their first commit unseen.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +28,8 @@ use crate::topology_digest::{Stamp, TopologyDigest, split_client_id};
 
 /// State of the group's topology.
 struct Group {
-    /// The stamp of the greatest generation; several where instances have changed it in different ways.
+    /// The stamp of the greatest generation; several where instances have changed it in different
+    /// ways.
     stamps: Vec<Stamp>,
     /// Topics with committed offsets.
     topics: Vec<String>,
@@ -50,7 +55,8 @@ pub(super) struct Agreement {
     /// This instance, as its members' client ids name it.
     instance: String,
     accepted: Option<String>,
-    /// The topics of the world that the topology reads. Not its own: those of another program may have the same names.
+    /// The topics of the world that the topology reads. Not its own: those of another program may
+    /// have the same names.
     reads: Vec<String>,
     /// How often the agreement was called into question: at the start and by each assignment.
     asked: AtomicU64,
@@ -89,7 +95,8 @@ impl Agreement {
     /// Asks the group before it is joined.
     ///
     /// # Errors
-    /// [`Error::Disagreement`] where the group runs another topology, [`Error::Retry`] while members with another one are there.
+    /// [`Error::Disagreement`] where the group runs another topology, [`Error::Retry`] while
+    /// members with another one are there.
     pub fn at_start(&self, admin: &dyn Admin) -> Result<()> {
         let Some(own) = &self.own else { return Ok(()) };
         let group = self.read_group(admin, own)?;
@@ -114,15 +121,17 @@ impl Agreement {
         self.own.is_some() && self.answered.load(Ordering::SeqCst) < self.asked.load(Ordering::SeqCst)
     }
 
-    /// Whether the group has changed since it was last asked, and may be asked now: nobody is asking it, and the wait after the last try is over.
+    /// Whether the group has changed since it was last asked, and may be asked now: nobody is
+    /// asking it, and the wait after the last try is over.
     pub fn is_to_be_asked(&self, now: Duration) -> bool {
         self.is_questioned() && self.asking().try_lock().is_ok_and(|tries| now >= tries.next)
     }
 
     /// Asks the group unless that was done since the last assignment.
     ///
-    /// A coordinator that loads or moves answers at once that it cannot tell, and every task that is to be taken asks. So after a failed try
-    /// nobody asks before the wait is over; meanwhile all have the answer of that try.
+    /// A coordinator that loads or moves answers at once that it cannot tell, and every task that
+    /// is to be taken asks. So after a failed try nobody asks before the wait is over; meanwhile
+    /// all have the answer of that try.
     ///
     /// # Errors
     /// As for [`Agreement::check`].
@@ -155,7 +164,8 @@ impl Agreement {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The clients were renewed: nobody waits any more for a question that was asked by a former one, which the brokers may not let in.
+    /// The clients were renewed: nobody waits any more for a question that was asked by a former
+    /// one, which the brokers may not let in.
     pub fn renewed(&self) {
         *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
@@ -166,8 +176,8 @@ impl Agreement {
         self.asking().try_lock().is_err()
     }
 
-    /// Whether a task whose last commit carries this metadata may be taken. The listing of all commits does not wait for open transactions;
-    /// this metadata was waited for.
+    /// Whether a task whose last commit carries this metadata may be taken. The listing of all
+    /// commits does not wait for open transactions; this metadata was waited for.
     ///
     /// # Errors
     /// As for [`Agreement::check`].
@@ -183,7 +193,8 @@ impl Agreement {
     /// Asks a group that this instance is a member of.
     ///
     /// # Errors
-    /// [`Error::Fatal`] where the group runs another topology, or where nothing says which of two topologies is right.
+    /// [`Error::Fatal`] where the group runs another topology, or where nothing says which of two
+    /// topologies is right.
     pub fn check(&self, admin: &dyn Admin) -> Result<()> {
         let Some(own) = &self.own else { return Ok(()) };
         let group = self.read_group(admin, own)?;
@@ -203,7 +214,8 @@ impl Agreement {
     }
 
     fn read_group(&self, admin: &dyn Admin, own: &TopologyDigest) -> Result<Group> {
-        // The members first: one that commits and leaves in between is seen there or by what it has committed.
+        // The members first: one that commits and leaves in between is seen there or by what it has
+        // committed.
         let members = admin.member_ids()?;
         let committed: Vec<(TopicPartition, Committed)> = admin.all_committed()?;
         let found = committed.iter().filter_map(|(_, committed)| Stamp::find(&committed.metadata));
@@ -226,7 +238,8 @@ impl Agreement {
         Ok(Group { stamps, topics, strangers: members.into_iter().filter(is_stranger).collect() })
     }
 
-    /// Takes over the group's generation, or begins the next one where that is accepted. Whether commits say already that ours is the topology.
+    /// Takes over the group's generation, or begins the next one where that is accepted. Whether
+    /// commits say already that ours is the topology.
     ///
     /// # Errors
     /// Why this instance must not run.
@@ -291,7 +304,8 @@ impl Agreement {
     }
 }
 
-/// Names one change: it is accepted once, from just these topologies to just this one, and not by a flag that was left behind.
+/// Names one change: it is accepted once, from just these topologies to just this one, and not by a
+/// flag that was left behind.
 fn change(from: &[Stamp], to: &TopologyDigest) -> String {
     let mut from: Vec<String> = from.iter().map(Stamp::words).collect();
     from.sort_unstable();

@@ -42,7 +42,8 @@ pub(super) struct BlockedTask {
     pub backoff: Backoff,
 }
 
-/// An assigned task. Its fields are dropped in their order: first the work under way, then the store, then the ownership.
+/// An assigned task. Its fields are dropped in their order: first the work under way, then the
+/// store, then the ownership.
 pub(super) struct AssignedTask {
     pub id: TaskId,
     pub source: TopicPartition,
@@ -136,8 +137,8 @@ impl AssignedTask {
         Ok(())
     }
 
-    /// Records behind: none at a committed end, else (also before an end was ever reached) up to the last record known of, since a marker may
-    /// lie ahead; then at least one.
+    /// Records behind: none at a committed end, else (also before an end was ever reached) up to
+    /// the last record known of, since a marker may lie ahead; then at least one.
     fn lag(&self, high: Option<i64>) -> u64 {
         let committed = self.task.as_ref().map_or(0, |task| task.last_checkpoint().next_offset).max(0);
         let known = high.unwrap_or(0).max(self.last_seen + 1).max(self.end.unwrap_or(0));
@@ -150,7 +151,9 @@ impl AssignedTask {
     /// Reports the state and the lag of the task to the metrics.
     pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<i64>) {
         let committed = self.task.as_ref().map_or(-1, |task| task.last_checkpoint().next_offset);
-        let (state, source, lag) = (self.state, self.source.clone(), self.lag(high));
+        let state = self.state;
+        let source = self.source.clone();
+        let lag = self.lag(high);
         metrics.set_task(self.id, TaskStatus { thread, state, source, committed, lag, restored: (0, 0) });
     }
 }

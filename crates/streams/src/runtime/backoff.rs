@@ -9,8 +9,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// How often a warning is logged again while its cause lasts.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
 
-/// The waits between the tries of one thing: each is twice the last one, within bounds (KIP-580, without its random part: few clients
-/// wait for the same answer).
+/// The waits between the tries of one thing: each is twice the last one, within bounds (KIP-580,
+/// without its random part: few clients wait for the same answer).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Backoff {
     wait: Duration,

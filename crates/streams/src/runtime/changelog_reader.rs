@@ -17,10 +17,12 @@ use crate::store::{Checksum, entry_hash};
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 pub(super) const POLL: Duration = Duration::from_millis(200);
 
-/// Restores a store: reads the changelog's records after `after` into it. `checksum` is that of what it holds already, where known.
+/// Restores a store: reads the changelog's records after `after` into it. `checksum` is that of
+/// what it holds already, where known.
 ///
-/// The goal is the record that the commit names, or the end of the partition past it where compaction took that record. An end before it is no
-/// goal: the last stable offset lags the commit (KAFKA-10167).
+/// The goal is the record that the commit names, or the end of the partition past it where
+/// compaction took that record. An end before it is no goal: the last stable offset lags the commit
+/// (KAFKA-10167).
 ///
 /// Answers what is wrong when the restored content has not the committed checksum.
 ///
@@ -86,8 +88,10 @@ pub(super) fn read_changelog(
     let start = if after < 0 { PartitionStart::BEGINNING } else { after + 1 };
     let mut reader = instance.ports.restore.open(&changelog, start)?;
     let mut batch = RecordBatch::new();
-    let (mut restored, of) = (0, (progress.goal - after).max(0) as u64);
-    let (mut moved_at, mut stands_still) = (instance.now(), false);
+    let mut restored = 0;
+    let of = (progress.goal - after).max(0) as u64;
+    let mut moved_at = instance.now();
+    let mut stands_still = false;
     restoration.report_progress(0, 0, of);
     while progress.at < progress.goal {
         restoration.check_cancelled()?;
@@ -120,7 +124,8 @@ pub(super) fn read_changelog(
     Ok(())
 }
 
-/// Writes the last value of each key in the batch, up to the goal, and the position that it brings the store to.
+/// Writes the last value of each key in the batch, up to the goal, and the position that it brings
+/// the store to.
 pub(super) fn apply_batch(
     db: &mut dyn TaskStore,
     progress: &mut RestoreProgress,

@@ -1,4 +1,5 @@
-//! A commit, as a row of named steps: the order is the protocol. A test can look on, or kill the process, before any of them.
+//! A commit, as a row of named steps: the order is the protocol. A test can look on, or kill the
+//! process, before any of them.
 
 use std::time::Duration;
 
@@ -79,11 +80,13 @@ impl StreamThread {
     /// Commits everything that the thread did since its last commit, if anything.
     ///
     /// # Errors
-    /// By remedy. Once the transaction is committed none but [`Error::Fatal`] comes: a store that then cannot be written is taken anew.
+    /// By remedy. Once the transaction is committed none but [`Error::Fatal`] comes: a store that
+    /// then cannot be written is taken anew.
     pub(super) fn commit(&mut self) -> Result<()> {
         let is_dirty = self.tasks.iter_mut().any(|assigned| assigned.running().is_some_and(|task| task.is_dirty()));
         if !is_dirty && !self.in_transaction && !self.has_background_work()? {
-            // Not while a task goes back to its last commit: what it has to do again comes only then.
+            // Not while a task goes back to its last commit: what it has to do again comes only
+            // then.
             if self.tasks.iter().all(|assigned| assigned.end.is_some()) {
                 self.metrics().is_idle();
             }
@@ -177,7 +180,8 @@ impl StreamThread {
                     progress.changed.push(TopicPartition::new(store.changelog.clone(), assigned.id.partition));
                 }
                 for change in changes {
-                    let (key, timestamp_ms) = (Some(change.key), change.timestamp_ms);
+                    let key = Some(change.key);
+                    let timestamp_ms = change.timestamp_ms;
                     let record = Record { key, value: change.value, headers: Headers::NONE, timestamp_ms };
                     self.collector.send_change(&store.changelog, assigned.id.partition, &record)?;
                 }
@@ -211,21 +215,24 @@ impl StreamThread {
         let Some(group) = &progress.group else {
             return Err(Error::Migrated("the membership is not known".to_owned()));
         };
-        let (timeout, collector) = (self.instance.config.call_timeout, &mut self.collector);
+        let timeout = self.instance.config.call_timeout;
+        let collector = &mut self.collector;
         let result =
             retried(&self.instance, self.renewal, || collector.producer()?.send_offsets(&offsets, group, timeout));
         result.map_err(as_abort)
     }
 
     fn commit_transaction(&mut self) -> Result<()> {
-        let (timeout, collector) = (self.instance.config.call_timeout, &mut self.collector);
+        let timeout = self.instance.config.call_timeout;
+        let collector = &mut self.collector;
         let result = retried(&self.instance, self.renewal, || collector.producer()?.commit(timeout));
         match result {
             Ok(()) => {
                 self.in_transaction = false;
                 Ok(())
             }
-            // Its outcome is unknown: only a new producer, and the offsets that the broker then has, can tell.
+            // Its outcome is unknown: only a new producer, and the offsets that the broker then
+            // has, can tell.
             Err(Error::Retry(what)) => Err(Error::ProducerLost(what)),
             Err(error) => Err(error),
         }
@@ -262,7 +269,8 @@ impl StreamThread {
     }
 }
 
-/// A transient error where nothing can be tried again in place: the transaction is aborted and its records come again.
+/// A transient error where nothing can be tried again in place: the transaction is aborted and its
+/// records come again.
 pub(super) fn as_abort(error: Error) -> Error {
     match error {
         Error::Retry(what) => Error::Aborted(what),
@@ -270,10 +278,13 @@ pub(super) fn as_abort(error: Error) -> Error {
     }
 }
 
-/// Makes a transactional call until it answers something else than "again", up to the task timeout. Each call waits by itself.
+/// Makes a transactional call until it answers something else than "again", up to the task timeout.
+/// Each call waits by itself.
 ///
-/// Once the clients of the thread, which were made in `renewal`, are to be renewed, it is not made again: the brokers may not let them in any more. "Again" means the same then as
-/// past the deadline: a commit whose outcome is unknown, or a transaction that is aborted by the new producer's first act.
+/// Once the clients of the thread, which were made in `renewal`, are to be renewed, it is not made
+/// again: the brokers may not let them in any more. "Again" means the same then as past the
+/// deadline: a commit whose outcome is unknown, or a transaction that is aborted by the new
+/// producer's first act.
 pub(super) fn retried(
     instance: &super::instance::Instance,
     renewal: u64,
@@ -290,5 +301,6 @@ pub(super) fn retried(
     }
 }
 
-/// Transactional calls are made again for so long; past the transaction's own timeout the broker has ended it.
+/// Transactional calls are made again for so long; past the transaction's own timeout the broker
+/// has ended it.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);

@@ -35,14 +35,17 @@ pub struct RuntimeConfig {
     pub max_record_bytes: usize,
     /// Largest batch of a producer, unless a topic accepts only smaller ones.
     pub batch_bytes: usize,
-    /// How often the group is asked who has what, so that each instance knows which tasks it stands by for.
+    /// How often the group is asked who has what, so that each instance knows which tasks it stands
+    /// by for.
     pub standby_interval: Duration,
-    /// Kafka counts as unreachable when it was not heard of for so long, and a thread as stuck that could not commit for so long. After the session timeout the
-    /// group gives a silent member's partitions to others, and after the transaction timeout a broker ends an open transaction.
+    /// Kafka counts as unreachable when it was not heard of for so long, and a thread as stuck that
+    /// could not commit for so long. After the session timeout the group gives a silent member's
+    /// partitions to others, and after the transaction timeout a broker ends an open transaction.
     pub contact_timeout: Duration,
     /// How long a stop waits for the group to let go.
     pub stop_timeout: Duration,
-    /// Digest of the topology, so that instances with another one are refused; `None`: nothing is compared.
+    /// Digest of the topology, so that instances with another one are refused; `None`: nothing is
+    /// compared.
     pub digest: Option<TopologyDigest>,
     /// The change of the topology that is meant, as the refusal of it has named it.
     pub accepted_change: Option<String>,
@@ -79,7 +82,8 @@ impl Default for RuntimeConfig {
     }
 }
 
-/// `transactional.id` of a thread's producer: stable over restarts, so that init ends the predecessor's transaction at once.
+/// `transactional.id` of a thread's producer: stable over restarts, so that init ends the
+/// predecessor's transaction at once.
 pub fn transactional_id(application_id: &str, instance_id: &str, thread: usize) -> String {
     format!("{application_id}-{instance_id}-{thread}")
 }

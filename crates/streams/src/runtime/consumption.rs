@@ -1,4 +1,5 @@
-//! State of the consumer for the partition of each assigned task, and its reconciliation with the needs of the tasks.
+//! State of the consumer for the partition of each assigned task, and its reconciliation with the
+//! needs of the tasks.
 
 use super::assigned_task::AssignedTask;
 use super::thread::StreamThread;
@@ -33,11 +34,9 @@ impl StreamThread {
             })
             .collect()
         };
-        let (add, seek, remove) = (
-            of(&self.tasks, ConsumptionState::ToAssign),
-            of(&self.tasks, ConsumptionState::ToSeek),
-            of(&self.tasks, ConsumptionState::ToUnassign),
-        );
+        let add = of(&self.tasks, ConsumptionState::ToAssign);
+        let seek = of(&self.tasks, ConsumptionState::ToSeek);
+        let remove = of(&self.tasks, ConsumptionState::ToUnassign);
         if !remove.is_empty() {
             let partitions: Vec<_> = remove.into_iter().map(|start| start.partition).collect();
             self.fetching.unassign(&partitions)?;

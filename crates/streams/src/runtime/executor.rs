@@ -17,8 +17,8 @@ pub trait Executor: Send + Sync {
         self.run(job);
     }
 
-    /// Called by a job that [`Executor::run`] runs: makes a call that waits for somebody else (another's transaction to end, say), and lets
-    /// another job have its place meanwhile.
+    /// Called by a job that [`Executor::run`] runs: makes a call that waits for somebody else
+    /// (another's transaction to end, say), and lets another job have its place meanwhile.
     fn wait(&self, call: &mut dyn FnMut()) {
         call();
     }
@@ -34,7 +34,8 @@ impl Executor for Inline {
     }
 }
 
-/// So many jobs at a time, in their order; those that wait are not counted. Dropping it lets the threads end after the jobs that were handed in.
+/// So many jobs at a time, in their order; those that wait are not counted. Dropping it lets the
+/// threads end after the jobs that were handed in.
 pub struct Workers {
     pool: Arc<Pool>,
 }
@@ -72,9 +73,11 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Waits until no job works any more, at most so long; for those that wait for somebody else not longer than a second.
+    /// Waits until no job works any more, at most so long; for those that wait for somebody else
+    /// not longer than a second.
     ///
-    /// For the end of a process: a database that a thread of ours still closes while the process takes its libraries down ends in an abort.
+    /// For the end of a process: a database that a thread of ours still closes while the process
+    /// takes its libraries down ends in an abort.
     pub fn finish(&self, limit: Duration) {
         let is_working = |state: &mut State| state.working + state.jobs.len() > 0;
         let state = self.pool.lock();
@@ -110,7 +113,8 @@ impl Drop for Thread<'_> {
     }
 }
 
-/// A place that was lent out; taken back when this is dropped, also by a panic, since the job's own guard counts on it.
+/// A place that was lent out; taken back when this is dropped, also by a panic, since the job's own
+/// guard counts on it.
 struct Lent<'p>(&'p Pool);
 
 impl Drop for Lent<'_> {
@@ -143,7 +147,8 @@ impl Pool {
         std::thread::Builder::new().name("task-worker".to_owned()).spawn(move || self.work()).map(drop)
     }
 
-    /// One more thread where there is a job that could run and nobody to run it. Where the system provides none the job waits for one of ours.
+    /// One more thread where there is a job that could run and nobody to run it. Where the system
+    /// provides none the job waits for one of ours.
     fn ensure_thread(self: &Arc<Pool>, state: &State) {
         let could_run = state.at_once.len() + state.jobs.len().min(self.places.saturating_sub(state.working));
         if state.idle < could_run

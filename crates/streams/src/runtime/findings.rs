@@ -1,5 +1,6 @@
-//! Answers that would move a task away from its last commit. One such answer may be wrong: a coordinator or a leader that has just taken over
-//! may not know all yet. So it is acted on only when it comes again, a while later.
+//! Answers that would move a task away from its last commit. One such answer may be wrong: a
+//! coordinator or a leader that has just taken over may not know all yet. So it is acted on only
+//! when it comes again, a while later.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +27,8 @@ pub(super) enum Finding {
     ChangelogEndsBefore(usize, i64),
 }
 
-/// Answers about each task with their times, since its last restoration. None is acted on before it is confirmed.
+/// Answers about each task with their times, since its last restoration. None is acted on before it
+/// is confirmed.
 #[derive(Debug, Default)]
 pub(super) struct UnconfirmedFindings(Mutex<BTreeMap<TaskId, (Finding, Duration)>>);
 
@@ -55,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_finding_counts_when_it_comes_again_a_while_later() {
-        let (findings, task) = (UnconfirmedFindings::default(), TaskId { subtopology: 0, partition: 3 });
+        let findings = UnconfirmedFindings::default();
+        let task = TaskId { subtopology: 0, partition: 3 };
         let again = |finding, millis| findings.is_confirmed(task, finding, Duration::from_millis(millis));
         assert!(!again(Finding::NoOffset, 0) && !again(Finding::NoOffset, 999));
         assert!(again(Finding::NoOffset, 1000));

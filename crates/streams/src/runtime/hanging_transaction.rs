@@ -18,15 +18,18 @@ pub(super) struct HangingTransaction {
 }
 
 const TRANSACTION_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a transaction may stand in the way, in times of [`super::RuntimeConfig::contact_timeout`], which is no less than the transaction timeout. A
-/// transaction of ours is over in far less, also when its producer is dead: the broker ends it within its timeout and 10 s.
+/// How long a transaction may stand in the way, in times of
+/// [`super::RuntimeConfig::contact_timeout`], which is no less than the transaction timeout. A
+/// transaction of ours is over in far less, also when its producer is dead: the broker ends it
+/// within its timeout and 10 s.
 const PATIENCE: u32 = 6;
 
 /// How often a thread looks whether it is still a member of its group.
 const MEMBERSHIP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl StreamThread {
-    /// Looks, if it is time, how the thread stands in the world: whether the group has it, and whether its tasks can read on.
+    /// Looks, if it is time, how the thread stands in the world: whether the group has it, and
+    /// whether its tasks can read on.
     pub(super) fn check_membership_and_transactions(&mut self) {
         let now = self.instance.now();
         if now >= self.last_membership_check + MEMBERSHIP_CHECK_INTERVAL {
@@ -58,7 +61,8 @@ impl StreamThread {
             let mut hanging = known.unwrap_or(HangingTransaction { from, since: now, is_reported: false });
             if !hanging.is_reported && now.saturating_sub(hanging.since) >= patience {
                 hanging.is_reported = true;
-                let (topic, partition) = (&assigned.source.topic, assigned.source.partition);
+                let topic = &assigned.source.topic;
+                let partition = assigned.source.partition;
                 let what = format!(
                     "task {} reads nothing behind offset {from} of {topic}-{partition}: a hanging transaction has \
                      been open there for more than {patience:?} [HS1007]",

@@ -1,7 +1,9 @@
-//! Watches over the instance: whether Kafka can be reached, whether the topics are still there, whether the threads commit. It says so in one line when
-//! that changes and once a minute while it lasts, and leaves it in the metrics, where `/ready` finds it.
+//! Watches over the instance: whether Kafka can be reached, whether the topics are still there,
+//! whether the threads commit. It says so in one line when that changes and once a minute while it
+//! lasts, and leaves it in the metrics, where `/ready` finds it.
 //!
-//! The threads cannot say this of themselves: one that has nothing to do notices no outage, and one that has something to do sees a row of failed calls.
+//! The threads cannot say this of themselves: one that has nothing to do notices no outage, and one
+//! that has something to do sees a row of failed calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,7 +80,8 @@ impl HealthCheck {
     /// Looks once; waits for nothing. To be called several times a second.
     pub fn run(&mut self) {
         let now = self.instance.now();
-        let (metrics, before) = (self.instance.metrics(), self.contact);
+        let metrics = self.instance.metrics();
+        let before = self.contact;
         self.receive_answer(now);
         let committed = metrics.threads().iter().filter_map(|thread| thread.last_commit()).max();
         self.contact = self.contact.max(committed.unwrap_or_default());

@@ -47,7 +47,8 @@ pub struct Instance {
     pub(super) plans: Vec<Arc<Plan>>,
     pub(super) ports: InstancePorts,
     pub(super) task_locks: TaskLocks,
-    /// `delete.retention.ms` of each changelog topic: a store idle for longer is rebuilt (KIP-1259).
+    /// `delete.retention.ms` of each changelog topic: a store idle for longer is rebuilt
+    /// (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     /// The topology that the group's instances agree on.
     pub(super) agreement: Agreement,
@@ -71,10 +72,12 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Compares the topology with the group's, checks and makes the topics, and looks everything up that the threads need. Blocks.
+    /// Compares the topology with the group's, checks and makes the topics, and looks everything up
+    /// that the threads need. Blocks.
     ///
     /// # Errors
-    /// Other instances run another topology, a topic is missing or not as it must be, or the broker does not answer.
+    /// Other instances run another topology, a topic is missing or not as it must be, or the broker
+    /// does not answer.
     pub fn new(
         topology: &Topology,
         config: RuntimeConfig,
@@ -141,7 +144,8 @@ impl Instance {
         self.plans.iter().flat_map(|plan| &plan.stores).any(|store| store.options.standby > 0)
     }
 
-    /// How long the changelogs of all stores of a task still tell a deleted key; `None` where it has no store.
+    /// How long the changelogs of all stores of a task still tell a deleted key; `None` where it
+    /// has no store.
     pub(super) fn changelog_memory_of(&self, plan: &Plan) -> Option<Duration> {
         plan.stores.iter().filter_map(|store| self.changelog_memory.get(&store.changelog)).min().copied()
     }
@@ -156,7 +160,8 @@ impl Instance {
         *self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A batch of a producer with the limit `refused` was refused: halves the limit, unless another thread has lowered it already.
+    /// A batch of a producer with the limit `refused` was refused: halves the limit, unless another
+    /// thread has lowered it already.
     pub(super) fn lower_batches(&self, refused: BatchLimit) -> BatchLimit {
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
         *batches = batches.min(refused.halved());
@@ -172,7 +177,8 @@ impl Instance {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The start has made sure that there is room for any metadata; a larger one would be refused by the broker anyway.
+    /// The start has made sure that there is room for any metadata; a larger one would be refused
+    /// by the broker anyway.
     ///
     /// # Errors
     /// [`Error::Fatal`]
@@ -187,19 +193,22 @@ impl Instance {
         )))
     }
 
-    /// Asks each thread to commit, to leave the group and to end, since its clients were made with settings that have changed. Another thread with new clients is
-    /// to take its place; the instance stays.
+    /// Asks each thread to commit, to leave the group and to end, since its clients were made with
+    /// settings that have changed. Another thread with new clients is to take its place; the
+    /// instance stays.
     pub fn renew_clients(&self) {
         self.agreement.renewed();
         self.renewals.fetch_add(1, Ordering::Release);
     }
 
-    /// How often [`Instance::renew_clients`] was called. To be read before the clients of a thread are made ([`super::ThreadPorts::renewal`]).
+    /// How often [`Instance::renew_clients`] was called. To be read before the clients of a thread
+    /// are made ([`super::ThreadPorts::renewal`]).
     pub fn renewals(&self) -> u64 {
         self.renewals.load(Ordering::Acquire)
     }
 
-    /// Has a stream thread end with this error, which came up in work that none of them waits for; the instance ends with it.
+    /// Has a stream thread end with this error, which came up in work that none of them waits for;
+    /// the instance ends with it.
     pub(super) fn fail(&self, error: Error) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);

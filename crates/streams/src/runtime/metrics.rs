@@ -1,4 +1,5 @@
-//! Metrics of the threads, readable from any other thread: for `/metrics`, `/ready` and the live line.
+//! Metrics of the threads, readable from any other thread: for `/metrics`, `/ready` and the live
+//! line.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,10 +10,12 @@ use crate::record::{TaskId, TopicPartition};
 use crate::task::Counts;
 use crate::task::state::TaskState;
 
-/// Upper bounds of the commit-time histogram's buckets, in milliseconds; one more bucket has no bound.
+/// Upper bounds of the commit-time histogram's buckets, in milliseconds; one more bucket has no
+/// bound.
 pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 250, 1000, 5000];
 
-/// One thread's counters. Records and bytes count what was processed, also when a transaction was aborted and they came again.
+/// One thread's counters. Records and bytes count what was processed, also when a transaction was
+/// aborted and they came again.
 #[derive(Debug, Default)]
 pub struct ThreadMetrics {
     records: AtomicU64,
@@ -33,7 +36,8 @@ pub struct ThreadMetrics {
 struct Progress {
     /// When it last committed.
     committed: Option<Duration>,
-    /// Since when something waits for a commit; not ended by an abort, after which it is to be done again.
+    /// Since when something waits for a commit; not ended by an abort, after which it is to be done
+    /// again.
     uncommitted: Option<Duration>,
     /// Why that was taken back the last time.
     why: Option<String>,
@@ -54,7 +58,8 @@ pub struct ThreadSnapshot {
     pub producers_lost: u64,
     /// Time spent in commits, microseconds.
     pub commit_micros: u64,
-    /// Commits by time: one count for each of [`COMMIT_BUCKETS_MS`], and one for longer ones; not cumulative.
+    /// Commits by time: one count for each of [`COMMIT_BUCKETS_MS`], and one for longer ones; not
+    /// cumulative.
     pub buckets: [u64; COMMIT_BUCKETS_MS.len() + 1],
     /// Whether the group has given the thread an assignment (perhaps an empty one).
     pub joined: bool,
@@ -118,7 +123,8 @@ impl ThreadMetrics {
         lock(&self.progress).committed
     }
 
-    /// Since when something waits for a commit, by the instance's clock, and why it was taken back the last time.
+    /// Since when something waits for a commit, by the instance's clock, and why it was taken back
+    /// the last time.
     pub fn uncommitted(&self) -> Option<(Duration, Option<String>)> {
         let progress = lock(&self.progress);
         progress.uncommitted.map(|since| (since, progress.why.clone()))
@@ -161,11 +167,13 @@ pub struct TaskStatus {
 /// The state of a standby task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StandbyStatus {
-    /// Changelog offsets behind, of all its stores: 0 at their committed ends, else up to the end last heard of.
+    /// Changelog offsets behind, of all its stores: 0 at their committed ends, else up to the end
+    /// last heard of.
     pub lag: u64,
 }
 
-/// How often an instance has met with what it recovers from, or waits out, by itself, since it started.
+/// How often an instance has met with what it recovers from, or waits out, by itself, since it
+/// started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incidents {
     /// Local stores, of standby tasks as well, that could not be used and were rebuilt from their
@@ -232,7 +240,8 @@ impl Metrics {
         lock(&self.tasks).clone()
     }
 
-    /// Processors' counters of committed transactions, by name and label: `dead_letters` by class among them.
+    /// Processors' counters of committed transactions, by name and label: `dead_letters` by class
+    /// among them.
     pub fn counters(&self) -> BTreeMap<(&'static str, String), u64> {
         lock(&self.counters).clone()
     }
@@ -243,8 +252,8 @@ impl Metrics {
         joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running)
     }
 
-    /// Lasting troubles, one sentence each: Kafka cannot be reached, a topic is gone, a thread cannot commit, records cannot be read. Empty while all is
-    /// well.
+    /// Lasting troubles, one sentence each: Kafka cannot be reached, a topic is gone, a thread
+    /// cannot commit, records cannot be read. Empty while all is well.
     pub fn troubles(&self) -> Vec<String> {
         let mut all = lock(&self.troubles).clone();
         all.extend(lock(&self.hanging_transactions).values().cloned());

@@ -1,7 +1,8 @@
 //! The runtime: what polls, processes, commits, rebalances and restores, over the ports alone.
 //!
-//! An [`Instance`] is what the threads of a process share; a [`StreamThread`] has one consumer, one producer and its tasks, and lives by
-//! [`StreamThread::run_once`]. How a commit, a restore and a rebalance go, and why, is described in ARCHITECTURE.md.
+//! An [`Instance`] is what the threads of a process share; a [`StreamThread`] has one consumer, one
+//! producer and its tasks, and lives by [`StreamThread::run_once`]. How a commit, a restore and a
+//! rebalance go, and why, is described in ARCHITECTURE.md.
 
 mod agreement;
 mod assigned_task;

@@ -1,5 +1,7 @@
-//! A task whose log does not go on where its last commit ended: records were deleted before they were processed, or the topic was made anew. It goes on
-//! with what is there only where its operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is kept either way.
+//! A task whose log does not go on where its last commit ended: records were deleted before they
+//! were processed, or the topic was made anew. It goes on with what is there only where its
+//! operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is
+//! kept either way.
 
 use super::changelog_reader::{self, RestoreProgress};
 use super::findings::Finding;
@@ -16,9 +18,9 @@ impl TaskRestoration {
     /// `topic` is the id of the topic of the commit, if its metadata has one.
     ///
     /// # Errors
-    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do. [`Error::Retry`] where one answer alone says that the log is
-    /// another one or ends before the checkpoint: a leader that has just taken over may not know
-    /// all yet.
+    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do.
+    /// [`Error::Retry`] where one answer alone says that the log is another one or ends before the
+    /// checkpoint: a leader that has just taken over may not know all yet.
     pub fn move_into_log(&self, checkpoint: Checkpoint, topic: Option<TopicId>) -> Result<Checkpoint> {
         let next = checkpoint.next_offset;
         if next < 0 {
@@ -81,9 +83,12 @@ impl TaskRestoration {
         }
     }
 
-    /// The committed offset is a place in the log of a topic that was deleted, whatever lies at that offset now.
+    /// The committed offset is a place in the log of a topic that was deleted, whatever lies at
+    /// that offset now.
     fn read_anew(&self, checkpoint: Checkpoint, start: i64, was: TopicId, is: TopicId) -> Result<Checkpoint> {
-        let (source, topic, task) = (&self.source, &self.source.topic, self.id);
+        let source = &self.source;
+        let topic = &self.source.topic;
+        let task = self.id;
         if self.may_reset_to_earliest() {
             tracing::warn!(
                 code = "HS1016",
@@ -114,7 +119,9 @@ impl TaskRestoration {
     }
 
     fn refusal(&self, next: i64, start: i64, end: i64) -> String {
-        let (source, topic, task) = (&self.source, &self.source.topic, self.id);
+        let source = &self.source;
+        let topic = &self.source.topic;
+        let task = self.id;
         let is_internal = matches!(self.plan.source_ref, TopicRef::Repartition(_));
         let flag = format!("start with --from-earliest-available {topic}");
         match (next < start, is_internal) {
@@ -142,8 +149,9 @@ impl TaskRestoration {
         }
     }
 
-    /// The state as the changelogs tell it, for a task of whose last commit nothing is known: its offset went with its topic, or was set from outside.
-    /// There is nothing to hold the state against. `next` is the offset to go on at, if there is one.
+    /// The state as the changelogs tell it, for a task of whose last commit nothing is known: its
+    /// offset went with its topic, or was set from outside. There is nothing to hold the state
+    /// against. `next` is the offset to go on at, if there is one.
     ///
     /// # Errors
     /// A changelog or the store cannot be read or written.

@@ -1,4 +1,5 @@
-//! Repartition topics keep only what is not committed yet: what lies below the committed offset is deleted now and then, never beyond it.
+//! Repartition topics keep only what is not committed yet: what lies below the committed offset is
+//! deleted now and then, never beyond it.
 
 use std::sync::PoisonError;
 
@@ -9,8 +10,9 @@ use crate::record::TopicPartition;
 use crate::topology::TopicRef;
 
 impl StreamThread {
-    /// Deletes the committed records of the repartition topics that the thread reads, if it is time. It waits for the broker, so it runs as a job.
-    /// A purge that is not allowed ends the instance; one that the server cannot do is left out.
+    /// Deletes the committed records of the repartition topics that the thread reads, if it is
+    /// time. It waits for the broker, so it runs as a job. A purge that is not allowed ends the
+    /// instance; one that the server cannot do is left out.
     pub(super) fn purge_if_due(&mut self) {
         let Some(interval) = self.instance.config.purge_interval else { return };
         let now = self.instance.now();
@@ -28,7 +30,8 @@ impl StreamThread {
         if below.is_empty() {
             return;
         }
-        let (instance, admin) = (self.instance.clone(), self.instance.ports.admin.clone());
+        let instance = self.instance.clone();
+        let admin = self.instance.ports.admin.clone();
         self.instance.ports.executor.run_at_once(Box::new(move || match admin.delete_records(&below) {
             Ok(Deletion::Done) => {}
             Ok(Deletion::Unsupported(what)) => instance.log_unsupported_purge(&what),

@@ -9,8 +9,8 @@ use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
 
 impl StreamThread {
-    /// Answers an event. The whole transaction is committed first, or aborted where nothing can be committed any more; then, and only then, the
-    /// consumer is told.
+    /// Answers an event. The whole transaction is committed first, or aborted where nothing can be
+    /// committed any more; then, and only then, the consumer is told.
     pub(super) fn answer(&mut self, event: GroupEvent) -> Result<()> {
         // Who else is there may have changed with it.
         self.instance.agreement.question();
@@ -72,7 +72,8 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Closes tasks, committed or not, and hands their partitions back: only those that were ever given to the consumer.
+    /// Closes tasks, committed or not, and hands their partitions back: only those that were ever
+    /// given to the consumer.
     fn remove_tasks(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let gone = self.tasks.remove(partitions);
         let added: Vec<TopicPartition> =
@@ -93,7 +94,8 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Commits what is done and leaves the group; the last revoke is served by the turns that follow.
+    /// Commits what is done and leaves the group; the last revoke is served by the turns that
+    /// follow.
     pub(super) fn begin_leaving(&mut self) -> Result<()> {
         self.commit_for_event()?;
         let deadline = self.instance.now() + self.instance.config.stop_timeout;
@@ -123,7 +125,8 @@ impl StreamThread {
         self.close();
     }
 
-    /// Closes everything without a further commit: aborts what is open, drops the tasks. For the end, good or bad.
+    /// Closes everything without a further commit: aborts what is open, drops the tasks. For the
+    /// end, good or bad.
     pub fn close(&mut self) {
         if self.in_transaction
             && let Some(producer) = &mut self.collector.producer
@@ -147,7 +150,8 @@ impl StreamThread {
         self.phase = Phase::Stopped;
     }
 
-    /// Leaves the group after a failure, so that others take over at once. Each event is answered by giving everything back.
+    /// Leaves the group after a failure, so that others take over at once. Each event is answered
+    /// by giving everything back.
     fn leave_quickly(&mut self) {
         let deadline = self.instance.now() + self.instance.config.stop_timeout;
         if self.membership.unsubscribe().is_err() {

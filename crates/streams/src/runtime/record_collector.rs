@@ -43,7 +43,8 @@ pub(super) struct RecordCollector {
     current: OutputId,
     /// Whether the outputs come of no record.
     is_background: bool,
-    /// Dead letters of the record at hand, which are counted apart: a refused output brings one more of them when it comes again.
+    /// Dead letters of the record at hand, which are counted apart: a refused output brings one
+    /// more of them when it comes again.
     dead_letters: u32,
     /// Outputs that the broker refused, with its reason; when they come again they are not sent.
     refused: BTreeMap<OutputId, String>,
@@ -76,7 +77,8 @@ impl RecordCollector {
         }
     }
 
-    /// Cause of an error of the transaction or the producer: the failure of a delivery where it says more than the error.
+    /// Cause of an error of the transaction or the producer: the failure of a delivery where it
+    /// says more than the error.
     pub fn cause_of(&mut self, error: Error) -> Error {
         if !matches!(error, Error::Aborted(_) | Error::ProducerLost(_) | Error::Fenced(_)) {
             return error;
@@ -93,7 +95,8 @@ impl RecordCollector {
         self.producer()?.begin()
     }
 
-    /// Forgets refusals below a task's committed offset, and of its work: those outputs do not come again.
+    /// Forgets refusals below a task's committed offset, and of its work: those outputs do not come
+    /// again.
     pub fn forget_refusals(&mut self, task: TaskId, committed: i64) {
         if !self.refused.is_empty() {
             let comes_again = |offset: i64, number: u32| number & BACKGROUND == 0 && offset >= committed;
@@ -123,14 +126,15 @@ impl RecordCollector {
         worst.map_or(Ok(()), Err)
     }
 
-    /// Forgets the failures of a transaction that is aborted: each told later would have the tasks read again once more, and a consumer that is sent back at
-    /// each turn never gets to reading.
+    /// Forgets the failures of a transaction that is aborted: each told later would have the tasks
+    /// read again once more, and a consumer that is sent back at each turn never gets to reading.
     pub fn forget_failures(&mut self) {
         while self.producer.as_mut().and_then(|producer| producer.take_failure()).is_some() {}
     }
 
-    /// Handles a failed delivery. A record that would be refused again is noted, so that it goes to the dead letters when it comes again. A batch that is
-    /// too large says so of each record in it; that is true of a record only if it was alone in its batch.
+    /// Handles a failed delivery. A record that would be refused again is noted, so that it goes to
+    /// the dead letters when it comes again. A batch that is too large says so of each record in
+    /// it; that is true of a record only if it was alone in its batch.
     fn classify(&mut self, failure: DeliveryFailure) -> Error {
         let sent = self.sent_outputs.get(failure.token as usize);
         let (why, is_too_large) = match failure.error {
@@ -208,7 +212,8 @@ impl RecordCollector {
 fn rank(error: &Error) -> u8 {
     match error {
         Error::Fatal(_) | Error::Bug(_) => 4,
-        // A refused batch breaks the sequence of those behind it, and the client may fail for good over that.
+        // A refused batch breaks the sequence of those behind it, and the client may fail for good
+        // over that.
         Error::BatchTooLarge(_) => 3,
         Error::ProducerLost(_) | Error::Fenced(_) => 2,
         Error::Migrated(_) | Error::ConsumerLost(_) => 1,

@@ -20,12 +20,13 @@ const LOSS_WINDOW: Duration = Duration::from_secs(60);
 const MANY_LOSSES: usize = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONG_WAIT: Duration = Duration::from_secs(2);
-/// A task whose membership was lost is not taken again before; until then its revocation is likely to come.
+/// A task whose membership was lost is not taken again before; until then its revocation is likely
+/// to come.
 const MIGRATED_WAIT: Duration = Duration::from_secs(1);
 
 impl StreamThread {
-    /// Whether it has ended, or is about to, because its consumer has failed for good ([`Error::ConsumerLost`]): another thread with new clients is to take
-    /// its place.
+    /// Whether it has ended, or is about to, because its consumer has failed for good
+    /// ([`Error::ConsumerLost`]): another thread with new clients is to take its place.
     pub fn has_lost_consumer(&self) -> bool {
         self.has_lost_consumer
     }
@@ -53,7 +54,8 @@ impl StreamThread {
             Error::Disagreement(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.tolerate_failed_poll(what),
             Error::Aborted(what) | Error::Record(what) => {
-                // In a rebalance this is in order. If it happens again and again, the instance's watch says so.
+                // In a rebalance this is in order. If it happens again and again, the instance's
+                // watch says so.
                 tracing::info!(
                     thread = self.index,
                     "the transaction was aborted and its records are processed again: {what}"
@@ -104,7 +106,8 @@ impl StreamThread {
     /// needs of others is not available: the task is closed and restored from its last commit after
     /// a wait, and the other tasks go on. The returned error is the one to recover from first.
     pub(super) fn back_off(&mut self, at: usize, offset: i64, what: &str) -> Error {
-        let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
+        let now = self.instance.now();
+        let assigned = &mut self.tasks[at];
         let blocked = assigned.blocked.get_or_insert(BlockedTask { offset, since: now, backoff: Backoff::default() });
         if now.saturating_sub(blocked.since) > self.instance.config.task_timeout {
             let place =
@@ -120,10 +123,12 @@ impl StreamThread {
         Error::Aborted(format!("task {} rests for {wait:?}: {what}", assigned.id))
     }
 
-    /// Aborts the transaction and takes every task of the thread back to its last commit, to be read again from there.
+    /// Aborts the transaction and takes every task of the thread back to its last commit, to be
+    /// read again from there.
     fn abort_transaction(&mut self) -> Result<()> {
         if self.in_transaction {
-            let (instance, collector) = (self.instance.clone(), &mut self.collector);
+            let instance = self.instance.clone();
+            let collector = &mut self.collector;
             let timeout = instance.config.call_timeout;
             let aborted = retried(&instance, self.renewal, || collector.producer()?.abort(timeout));
             match aborted {
@@ -132,7 +137,8 @@ impl StreamThread {
                     self.collector.forget_failures();
                 }
                 Err(error) if error.is_fatal() => return Err(error),
-                // An abort with the first produce in flight may turn fatal (librdkafka#4849): the same remedy as any lost producer.
+                // An abort with the first produce in flight may turn fatal (librdkafka#4849): the
+                // same remedy as any lost producer.
                 Err(error) => {
                     let is_fenced = matches!(error, Error::Fenced(_));
                     return self.recover_producer(&error.to_string(), is_fenced);
@@ -157,7 +163,8 @@ impl StreamThread {
         Ok(())
     }
 
-    /// The producer is fenced or failed, or nobody knows how its last commit ended: every task is taken anew, at what the broker has.
+    /// The producer is fenced or failed, or nobody knows how its last commit ended: every task is
+    /// taken anew, at what the broker has.
     fn recover_producer(&mut self, what: &str, is_fenced: bool) -> Result<()> {
         let now = self.instance.now();
         self.losses.retain(|at| now.saturating_sub(*at) < LOSS_WINDOW);
@@ -167,7 +174,8 @@ impl StreamThread {
         let config = &self.instance.config;
         let id = super::config::transactional_id(&config.application_id, &config.instance_id, self.index);
         self.metrics().set_back(what);
-        // While Kafka is away or a topic is gone, producers are lost for that, and the instance's watch has said so.
+        // While Kafka is away or a topic is gone, producers are lost for that, and the instance's
+        // watch has said so.
         let is_explained = !self.instance.metrics().troubles().is_empty();
         let wait = if count < MANY_LOSSES { FIRST_WAIT } else { LONG_WAIT * (count - MANY_LOSSES + 1) as u32 };
         if count < MANY_LOSSES || is_explained {
@@ -187,8 +195,9 @@ impl StreamThread {
         self.replace_producer(wait)
     }
 
-    /// A topic takes smaller batches than were sent: a new producer sends the records again, in batches of half the size. A record that is refused in a
-    /// batch of its own is a dead letter, so this comes to an end.
+    /// A topic takes smaller batches than were sent: a new producer sends the records again, in
+    /// batches of half the size. A record that is refused in a batch of its own is a dead letter,
+    /// so this comes to an end.
     fn resend_in_smaller_batches(&mut self, what: &str) -> Result<()> {
         let refused = self.collector.batches;
         let batches = self.instance.lower_batches(refused);
@@ -202,7 +211,8 @@ impl StreamThread {
         self.replace_producer(Duration::ZERO)
     }
 
-    /// A new producer, whose first act ends the transaction of this one; then every task is taken anew, at what the broker has.
+    /// A new producer, whose first act ends the transaction of this one; then every task is taken
+    /// anew, at what the broker has.
     fn replace_producer(&mut self, wait: Duration) -> Result<()> {
         self.producer_at = self.instance.now() + wait;
         self.collector.producer = None;

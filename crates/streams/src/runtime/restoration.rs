@@ -31,7 +31,8 @@ pub(super) struct RestorationResult {
 pub(super) struct RestoredTask {
     pub db: Option<Box<dyn TaskStore>>,
     pub checkpoint: Checkpoint,
-    /// Whether it is to be committed at once: the last commit carries another stamp or topic id than ours would, or lies at another offset.
+    /// Whether it is to be committed at once: the last commit carries another stamp or topic id
+    /// than ours would, or lies at another offset.
     pub is_uncommitted: bool,
 }
 
@@ -66,7 +67,8 @@ pub(super) fn restoration_job(
 enum Gap {
     /// It is there.
     None,
-    /// The changelog's records after this offset are missing; with the checksum of what there is, if that is known.
+    /// The changelog's records after this offset are missing; with the checksum of what there is,
+    /// if that is known.
     Tail { after: i64, checksum: Option<u128> },
     /// It cannot be used.
     Unusable(String),
@@ -92,7 +94,8 @@ impl TaskRestoration {
     }
 
     fn run(&self, rebuild: bool) -> Result<RestoredTask> {
-        let (admin, agreement) = (&self.instance.ports.admin, &self.instance.agreement);
+        let admin = &self.instance.ports.admin;
+        let agreement = &self.instance.agreement;
         // It may have stood in the queue for long.
         self.check_cancelled()?;
         self.call_blocking(|| agreement.ensure(&**admin, &*self.instance.ports.clock))?;
@@ -107,7 +110,8 @@ impl TaskRestoration {
         let topic = self.instance.sources.id(&self.source.topic);
         let lacks_topic_id = topic.is_some() && metadata.is_some_and(|metadata| topic_id_of(metadata) != topic);
         let (db, checkpoint) = self.restore(committed.as_ref(), rebuild)?;
-        // What was skipped or taken over is committed, so that the next start need not be told again.
+        // What was skipped or taken over is committed, so that the next start need not be told
+        // again.
         let is_moved = checkpoint.next_offset >= 0
             && committed.as_ref().map(|committed| committed.offset) != Some(checkpoint.next_offset);
         let has_empty_metadata = !self.plan.stores.is_empty() && metadata == Some("");
@@ -159,7 +163,8 @@ impl TaskRestoration {
     /// "none" too, so it is believed only when there is no state.
     fn initial_checkpoint(&self, committed: Option<&Committed>) -> Result<Checkpoint> {
         if let Some(changelog) = self.state_in_changelogs()? {
-            let (source, app) = (&self.source, &self.instance.config.application_id);
+            let source = &self.source;
+            let app = &self.instance.config.application_id;
             let advice = format!(
                 "to keep the state as the changelogs have it, start with --from-earliest-available {}; to begin with nothing, delete the group and \
                  its changelog and repartition topics, or take another --application-id",
@@ -188,18 +193,21 @@ impl TaskRestoration {
         })
     }
 
-    /// Makes sure that the group has no committed offset for the task's partition, after the coordinator has answered so. A task whose offset is
-    /// there and is not seen would read its log once more from the first record.
+    /// Makes sure that the group has no committed offset for the task's partition, after the
+    /// coordinator has answered so. A task whose offset is there and is not seen would read its log
+    /// once more from the first record.
     ///
-    /// The offset counts as gone only where the coordinator's list of all offsets of the group lacks it too, which is asked for by another
-    /// client and another request. Where the operator has named the topic with `--from-earliest-available`, both have to answer so a second time,
-    /// a second or more later: the flag may have been left set, so it tells nothing of this very moment. (Without it, a task whose
-    /// changelogs hold state never starts without an offset.)
+    /// The offset counts as gone only where the coordinator's list of all offsets of the group
+    /// lacks it too, which is asked for by another client and another request. Where the operator
+    /// has named the topic with `--from-earliest-available`, both have to answer so a second time,
+    /// a second or more later: the flag may have been left set, so it tells nothing of this very
+    /// moment. (Without it, a task whose changelogs hold state never starts without an offset.)
     ///
     /// # Errors
     /// [`Error::Retry`] until it is certain.
     fn confirm_no_offset(&self) -> Result<()> {
-        let (instance, source) = (&self.instance, &self.source);
+        let instance = &self.instance;
+        let source = &self.source;
         let all = self.call_blocking(|| instance.ports.admin.all_committed())?;
         if all.iter().any(|(partition, _)| partition == source) {
             instance.findings.forget(self.id);
@@ -230,7 +238,8 @@ impl TaskRestoration {
         Ok(None)
     }
 
-    /// Whether a changelog holds a committed record. One whose transactions were all aborted is empty, though its offsets have moved.
+    /// Whether a changelog holds a committed record. One whose transactions were all aborted is
+    /// empty, though its offsets have moved.
     fn holds_records(&self, changelog: &TopicPartition) -> Result<bool> {
         let ports = &self.instance.ports;
         if ports.admin.log_range(changelog)?.end == 0 {
@@ -348,7 +357,8 @@ impl TaskRestoration {
             Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),
             other => other?.unwrap_or(Position::restoring(-1, Some(0))),
         };
-        let (has, needs) = (position.changelog_offset, goal.changelog_offset);
+        let has = position.changelog_offset;
+        let needs = goal.changelog_offset;
         if has > needs {
             return Ok(Gap::Unusable(format!("it holds changelog offset {has}, above the committed {needs}")));
         }
@@ -362,7 +372,8 @@ impl TaskRestoration {
         if let Some(what) = check_position(&self.instance, &changelog, has)? {
             return Ok(Gap::Unusable(what));
         }
-        // An empty store at offset -1 has the checksum 0, but a restore from the beginning is faster when it computes the sum at its end.
+        // An empty store at offset -1 has the checksum 0, but a restore from the beginning is
+        // faster when it computes the sum at its end.
         Ok(Gap::Tail { after: has, checksum: if has < 0 { None } else { position.checksum } })
     }
 

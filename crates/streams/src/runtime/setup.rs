@@ -31,7 +31,8 @@ pub struct InternalTopic {
     pub config: Vec<(String, String)>,
 }
 
-/// Settings of topics that cannot be other than ours without loss; a greater `max.message.bytes` is welcome.
+/// Settings of topics that cannot be other than ours without loss; a greater `max.message.bytes` is
+/// welcome.
 const BINDING: [&str; 5] =
     ["cleanup.policy", "message.timestamp.type", "message.timestamp.after.max.ms", "retention.ms", "max.message.bytes"];
 
@@ -65,7 +66,8 @@ fn wrong_count(topic: &str, has: i32, needs: i32) -> Error {
     ))
 }
 
-/// The partition count of a repartition topic: its own where it exists, which is the record of what the sources had when it was made.
+/// The partition count of a repartition topic: its own where it exists, which is the record of what
+/// the sources had when it was made.
 fn repartition_count(topology: &Topology, app: &str, sub: &SubTopology, name: &str, counts: &Counts) -> Result<i32> {
     let topic = sub.source.full_name(app);
     let feeds = |other: &&SubTopology| {
@@ -86,7 +88,8 @@ fn repartition_count(topology: &Topology, app: &str, sub: &SubTopology, name: &s
     }
 }
 
-/// The internal topics of a topology, given the partition counts of the topics that exist (its sources among them).
+/// The internal topics of a topology, given the partition counts of the topics that exist (its
+/// sources among them).
 ///
 /// # Errors
 /// An existing topic has another partition count than it needs.
@@ -159,10 +162,12 @@ pub(super) struct Prepared {
     pub metadata_bytes: usize,
 }
 
-/// Checks that the brokers take what the commits of each sub-topology tell of its state, and how much they take, in bytes.
+/// Checks that the brokers take what the commits of each sub-topology tell of its state, and how
+/// much they take, in bytes.
 ///
 /// # Errors
-/// [`Error::Fatal`] with the sub-topology that has too many stores; the broker would refuse its first commit.
+/// [`Error::Fatal`] with the sub-topology that has too many stores; the broker would refuse its
+/// first commit.
 pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeConfig) -> Result<usize> {
     let (limit, whose) = match admin.offset_metadata_limit()? {
         Some(limit) => (limit, "the brokers' offset.metadata.max.bytes"),
@@ -190,7 +195,8 @@ pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
 /// Checks the topics of the world, makes and checks our own, and says how large each is.
 ///
 /// # Errors
-/// A topic is missing or is not as it must be; the message says which, what it has, what it needs and what to do.
+/// A topic is missing or is not as it must be; the message says which, what it has, what it needs
+/// and what to do.
 pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeConfig) -> Result<Prepared> {
     let app = &config.application_id;
     let metadata_bytes = check_metadata(admin, topology, config)?;
@@ -235,7 +241,8 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
         }
     }
     let sinks: BTreeSet<&str> = topology.sink_topics().into_iter().collect();
-    let (mut max_bytes, mut batch_bytes) = (BTreeMap::new(), config.batch_bytes);
+    let mut max_bytes = BTreeMap::new();
+    let mut batch_bytes = config.batch_bytes;
     for name in sinks.iter().copied().chain(ours.iter().map(|topic| topic.name.as_str())) {
         let settings: TopicConfig = admin.topic_config(name)?.into_iter().collect();
         if let Some(topic) = ours.iter().find(|topic| topic.name == name) {
@@ -255,8 +262,9 @@ pub(super) fn prepare(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
     Ok(Prepared { sizes, batch_bytes, topics: names.into_iter().collect(), metadata_bytes })
 }
 
-/// The most that a topic takes in one batch, and the setting that says so. A broker refuses a batch above `max.message.bytes` with
-/// MESSAGE_TOO_LARGE, and one above `segment.bytes` with RECORD_LIST_TOO_LARGE.
+/// The most that a topic takes in one batch, and the setting that says so. A broker refuses a batch
+/// above `max.message.bytes` with MESSAGE_TOO_LARGE, and one above `segment.bytes` with
+/// RECORD_LIST_TOO_LARGE.
 pub fn batch_limit(settings: &TopicConfig) -> Option<(&'static str, usize)> {
     let number = |name: &'static str| Some((name, settings.get(name)?.parse::<usize>().ok()?));
     let limits = ["max.message.bytes", "segment.bytes"].into_iter().filter_map(number);

@@ -1,5 +1,5 @@
-//! Changes under a running instance, for which its first thread checks at intervals: the topology that the group agrees on, and the
-//! topics that it reads, which may grow, go, or be made anew.
+//! Changes under a running instance, for which its first thread checks at intervals: the topology
+//! that the group agrees on, and the topics that it reads, which may grow, go, or be made anew.
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,8 @@ pub(super) struct SourceTopics(Mutex<Vec<SeenTopic>>);
 struct SeenTopic {
     topic: Arc<str>,
     identity: TopicIdentity,
-    /// It was not there at the last look. One look alone may have asked a broker that does not know it yet.
+    /// It was not there at the last look. One look alone may have asked a broker that does not know
+    /// it yet.
     is_missing: bool,
 }
 
@@ -42,8 +43,9 @@ impl SourceTopics {
     /// As they are now.
     ///
     /// # Errors
-    /// The broker does not answer, or refuses to describe them. [`Error::Retry`] where it does not know one of them: it was there a moment before, and
-    /// a topic that is left out here would never be watched.
+    /// The broker does not answer, or refuses to describe them. [`Error::Retry`] where it does not
+    /// know one of them: it was there a moment before, and a topic that is left out here would
+    /// never be watched.
     pub fn of(admin: &dyn Admin, plans: &[Arc<Plan>]) -> Result<SourceTopics> {
         let names: Vec<&str> = plans.iter().map(|plan| &*plan.source).collect();
         let seen = |(plan, identity): (&Arc<Plan>, Option<TopicIdentity>)| match identity {
@@ -145,7 +147,8 @@ fn made_anew(plan: &Plan) -> Error {
 }
 
 impl StreamThread {
-    /// Begins a look when it is time or the group has changed, and takes in what came of the last one. Waits for nothing, unless a source has grown.
+    /// Begins a look when it is time or the group has changed, and takes in what came of the last
+    /// one. Waits for nothing, unless a source has grown.
     ///
     /// # Errors
     /// [`Error::Fatal`] where this instance must not go on.
@@ -183,7 +186,8 @@ impl StreamThread {
         }
     }
 
-    /// A coordinator that loads or moves is in order and is asked again; only a failure that lasts is for somebody to act on.
+    /// A coordinator that loads or moves is in order and is asked again; only a failure that lasts
+    /// is for somebody to act on.
     fn check_failed(&mut self, now: Duration, error: &Error) {
         tracing::debug!("could not check the membership and the source topics: {error}");
         let since = *self.source_check.failing_since.get_or_insert(now);
@@ -201,7 +205,8 @@ impl StreamThread {
         }
     }
 
-    /// Has the consumer look at its topics where one has grown; at the next look again if that fails.
+    /// Has the consumer look at its topics where one has grown; at the next look again if that
+    /// fails.
     fn refresh(&mut self, has_grown: bool) -> Result<()> {
         self.source_check.has_grown |= has_grown;
         if self.source_check.has_grown {
@@ -223,7 +228,8 @@ impl StreamThread {
 }
 
 fn check_group_and_topics(instance: &Instance, is_due: bool) -> Result<bool> {
-    let (admin, clock) = (&*instance.ports.admin, &*instance.ports.clock);
+    let admin = &*instance.ports.admin;
+    let clock = &*instance.ports.clock;
     match is_due {
         true => instance.agreement.check(admin)?,
         false => instance.agreement.ensure(admin, clock)?,

@@ -1,9 +1,11 @@
-//! Standbys: an instance keeps copies of the stores of tasks that others own, so that after the failure of an owner only the end of a changelog is restored.
+//! Standbys: an instance keeps copies of the stores of tasks that others own, so that after the
+//! failure of an owner only the end of a changelog is restored.
 //!
-//! A standby writes the very folder that its task would be taken from, by the same steps as a restore: records that were committed, and with each batch
-//! the position and checksum that they bring the store to. So nothing has to be known of standbys when a task is taken; what one left is held against
-//! the commit like any store. It owns its task in this process ([`super::task_locks`]) and lets go
-//! as soon as a stream thread asks for it.
+//! A standby writes the very folder that its task would be taken from, by the same steps as a
+//! restore: records that were committed, and with each batch the position and checksum that they
+//! bring the store to. So nothing has to be known of standbys when a task is taken; what one left
+//! is held against the commit like any store. It owns its task in this process
+//! ([`super::task_locks`]) and lets go as soon as a stream thread asks for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::Position;
 use crate::task::Plan;
 
-/// Bytes of a changelog that are written as one batch, about: little, since a thread may be waiting for the task.
+/// Bytes of a changelog that are written as one batch, about: little, since a thread may be waiting
+/// for the task.
 const BATCH_BYTES: usize = 256 << 10;
 /// How long it waits where nothing comes.
 const IDLE: Duration = Duration::from_millis(50);
@@ -99,8 +102,9 @@ impl StandbyThread {
         }
     }
 
-    /// One turn, which waits for nothing: looks who has what, lets go, begins, reads a little of each changelog. Whether anything came. What
-    /// fails is logged and tried again: the threads go on without standbys, unless the brokers' answer is one that no later try changes.
+    /// One turn, which waits for nothing: looks who has what, lets go, begins, reads a little of
+    /// each changelog. Whether anything came. What fails is logged and tried again: the threads go
+    /// on without standbys, unless the brokers' answer is one that no later try changes.
     pub fn run_once(&mut self) -> bool {
         self.refresh_assignment();
         self.close_unassigned();
@@ -157,7 +161,8 @@ impl StandbyThread {
     /// Closes the standbys of tasks that this instance owns now, and of those that are assigned to
     /// it no more.
     fn close_unassigned(&mut self) {
-        let (instance, assignment) = (&self.instance, &self.assignment);
+        let instance = &self.instance;
+        let assignment = &self.assignment;
         if self.tasks.is_empty() {
             return;
         }
@@ -172,7 +177,8 @@ impl StandbyThread {
         }
     }
 
-    /// Ends all tasks when the clients were renewed, since they read with the former ones. They are begun again where they stand.
+    /// Ends all tasks when the clients were renewed, since they read with the former ones. They are
+    /// begun again where they stand.
     fn reopen_if_renewed(&mut self) {
         let renewals = self.instance.renewals();
         if std::mem::replace(&mut self.renewal, renewals) != renewals {
@@ -250,7 +256,8 @@ impl StandbyThread {
         Ok(StandbyTask { stores, db, plan, rank, written_at: self.instance.now(), _lock: lock })
     }
 
-    /// Begins to follow the changelog of a store from where its content stands; from the beginning where it cannot go on from there.
+    /// Begins to follow the changelog of a store from where its content stands; from the beginning
+    /// where it cannot go on from there.
     fn open_store(&self, db: &mut dyn TaskStore, id: TaskId, plan: &Plan, store: usize) -> Result<StandbyStore> {
         let ports = &self.instance.ports;
         let changelog = TopicPartition::new(plan.stores[store].changelog.clone(), id.partition);
@@ -321,9 +328,10 @@ impl StandbyThread {
     }
 }
 
-/// An answer of the brokers. One that nothing but a person can mend (a missing ACL, a topic that is gone) ends the instance, as it would end the
-/// task's owner: else it would only be found out when the task is taken, and by then every instance may lack it. What goes wrong with a
-/// standby's store ends nothing.
+/// An answer of the brokers. One that nothing but a person can mend (a missing ACL, a topic that is
+/// gone) ends the instance, as it would end the task's owner: else it would only be found out when
+/// the task is taken, and by then every instance may lack it. What goes wrong with a standby's
+/// store ends nothing.
 fn fail_if_fatal<T>(instance: &Instance, answer: Result<T>) -> Result<T> {
     if let Err(error) = answer.as_ref()
         && error.is_fatal()

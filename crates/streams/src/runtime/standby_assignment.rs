@@ -1,8 +1,9 @@
 //! The standby assignment: which tasks an instance keeps standbys of. Each instance computes this
 //! independently from the description of the group; identical input produces identical output.
 //!
-//! For each task the instances other than its owner are ranked by a hash of task and instance (rendezvous hashing); the first N keep its
-//! store warm. So a task's standbys change only with its owner, or where an instance comes or goes that is one of them.
+//! For each task the instances other than its owner are ranked by a hash of task and instance
+//! (rendezvous hashing); the first N keep its store warm. So a task's standbys change only with its
+//! owner, or where an instance comes or goes that is one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +14,16 @@ use crate::record::TaskId;
 use crate::task::Plan;
 use crate::topology_digest::split_client_id;
 
-/// The instance of a member, by its client id (`<application id>-<instance id>-<thread>`, with the digest of its topology behind a dot or
-/// without); `None` where that is not of this form.
+/// The instance of a member, by its client id (`<application id>-<instance id>-<thread>`, with the
+/// digest of its topology behind a dot or without); `None` where that is not of this form.
 pub(super) fn instance_of(client_id: &str) -> Option<&str> {
     let (instance, thread) = split_client_id(client_id).0.rsplit_once('-')?;
     let is_thread = !thread.is_empty() && thread.bytes().all(|byte| byte.is_ascii_digit());
     is_thread.then_some(instance)
 }
 
-/// The tasks that `own` stands by for, each with its rank: a store whose number of standbys is above it is kept warm.
+/// The tasks that `own` stands by for, each with its rank: a store whose number of standbys is
+/// above it is kept warm.
 pub(super) fn assign_standbys<'p>(
     own: &str,
     members: &[GroupMember],

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_task_has_one_owner_until_it_is_released() {
-        let (task_locks, task) = (TaskLocks::default(), TaskId { subtopology: 0, partition: 1 });
+        let task_locks = TaskLocks::default();
+        let task = TaskId { subtopology: 0, partition: 1 };
         let first = task_locks.try_lock(task, 0).unwrap();
         assert!(task_locks.try_lock(task, 1).is_none(), "also not twice by one thread");
         assert!(task_locks.try_lock(TaskId { partition: 2, ..task }, 1).is_some());
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_standby_is_notified_when_its_task_is_requested() {
-        let (task_locks, task) = (TaskLocks::default(), TaskId { subtopology: 0, partition: 1 });
+        let task_locks = TaskLocks::default();
+        let task = TaskId { subtopology: 0, partition: 1 };
         let standby = task_locks.try_lock_standby(task).unwrap();
         let (waiting, (send, told)) = (task_locks.clone(), std::sync::mpsc::channel());
         let thread = std::thread::spawn(move || {

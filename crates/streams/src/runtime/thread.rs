@@ -1,4 +1,5 @@
-//! A stream thread: one consumer, one producer, and the tasks that the group assigned to it. [`StreamThread::run_once`] is one turn of its loop.
+//! A stream thread: one consumer, one producer, and the tasks that the group assigned to it.
+//! [`StreamThread::run_once`] is one turn of its loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,8 @@ pub struct ThreadPorts {
 pub enum RunStatus {
     /// `run_once` is to be called again.
     Running,
-    /// It has committed, left the group and closed its tasks: the instance stops, or the clients of the thread are to be renewed.
+    /// It has committed, left the group and closed its tasks: the instance stops, or the clients of
+    /// the thread are to be renewed.
     Stopped,
 }
 
@@ -129,7 +131,8 @@ impl StreamThread {
         self.instance.thread_metrics(self.index)
     }
 
-    /// Runs until the instance is stopped, its clients are renewed, or its consumer has failed for good ([`StreamThread::has_lost_consumer`]).
+    /// Runs until the instance is stopped, its clients are renewed, or its consumer has failed for
+    /// good ([`StreamThread::has_lost_consumer`]).
     ///
     /// # Errors
     /// As for [`StreamThread::run_once`]; the thread is closed then.
@@ -191,11 +194,13 @@ impl StreamThread {
     fn poll_and_process(&mut self) -> Result<()> {
         let timeout = self.poll_timeout();
         let config = &self.instance.config;
-        let (records, bytes) = (config.max_poll_records, config.max_poll_bytes);
+        let records = config.max_poll_records;
+        let bytes = config.max_poll_bytes;
         self.batch.clear();
         let polled = self.fetching.poll(records, bytes, timeout, &mut self.batch);
         let event = self.membership.event();
-        // What came of lost partitions must not be processed; the others' records come again after the abort.
+        // What came of lost partitions must not be processed; the others' records come again after
+        // the abort.
         if matches!(event, Some(GroupEvent::Lost(_))) {
             self.batch.clear();
         }
@@ -250,7 +255,10 @@ impl StreamThread {
     }
 
     fn process_records(&mut self, batch: &RecordBatch) -> Result<()> {
-        let (mut at, mut bytes, mut count, mut unserved) = (0, 0, 0_u64, 0);
+        let mut at = 0;
+        let mut bytes = 0;
+        let mut count = 0_u64;
+        let mut unserved = 0;
         for record in batch.iter() {
             let origin = &record.origin;
             let is_of = |assigned: &AssignedTask| {
@@ -300,7 +308,8 @@ impl StreamThread {
         self.collector.in_flight_bytes() + tasks.map(Task::uncommitted_bytes).sum::<usize>()
     }
 
-    /// All records of the batch are processed, so that nothing is buffered below the ends that it reached.
+    /// All records of the batch are processed, so that nothing is buffered below the ends that it
+    /// reached.
     fn advance_to_ends(&mut self, batch: &RecordBatch) {
         for end in batch.ends() {
             let assigned = self.tasks.find_by_source_mut(&end.partition);
@@ -323,7 +332,8 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Makes and initialises the producer, as far as one turn allows. No task is taken before: init ends the predecessor's transaction.
+    /// Makes and initialises the producer, as far as one turn allows. No task is taken before: init
+    /// ends the predecessor's transaction.
     fn ensure_producer(&mut self) -> Result<()> {
         if self.is_ready || self.instance.now() < self.producer_at {
             return Ok(());
@@ -348,7 +358,8 @@ impl StreamThread {
         }
     }
 
-    /// A producer cannot be made: a file that it is made of cannot be used just now. Logged at first and once a minute.
+    /// A producer cannot be made: a file that it is made of cannot be used just now. Logged at
+    /// first and once a minute.
     fn log_creation_failure(&mut self, what: &str) {
         let now = self.instance.now();
         self.producer_at = now + CREATE_WAIT;
@@ -454,7 +465,8 @@ impl StreamThread {
     }
 
     fn retry_restoration(&mut self, at: usize, error: &Error) -> Result<()> {
-        let (now, assigned) = (self.instance.now(), &mut self.tasks[at]);
+        let now = self.instance.now();
+        let assigned = &mut self.tasks[at];
         let since = *assigned.failing_since.get_or_insert(now);
         if now.saturating_sub(since) > self.instance.config.task_timeout {
             return Err(Error::Fatal(format!(
@@ -462,7 +474,8 @@ impl StreamThread {
                 assigned.id
             )));
         }
-        // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps the instance from being ready.
+        // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps
+        // the instance from being ready.
         tracing::info!(task = %assigned.id, "task restoration failed and is retried: {error}");
         assigned.retry_at = now + assigned.backoff.next();
         assigned.close_dirty(matches!(error, Error::Corrupted { .. }))

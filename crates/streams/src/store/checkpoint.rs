@@ -1,8 +1,9 @@
 //! Checkpoints: the state of a task at a commit, as the committed offset's metadata carries it, and
 //! the position of each store. Both are short texts with a version.
 //!
-//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … @topic:0:<topic id> #topology:<generation>:<digest> #<part>:<generation>:<digest> …`;
-//! a release that knows no topic ids or digests takes these words for stores that its topology lacks, and passes over them.
+//! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … @topic:0:<topic id>
+//! #topology:<generation>:<digest> #<part>:<generation>:<digest> …`; a release that knows no topic
+//! ids or digests takes these words for stores that its topology lacks, and passes over them.
 //! Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
 
 use super::Checksum;
@@ -15,7 +16,8 @@ use crate::topology_digest::{Stamp, TopologyDigest};
 const VERSION: &str = "1";
 /// Greatest metadata of an offset that a broker accepts by default (`offset.metadata.max.bytes`).
 pub const METADATA_MAX_BYTES: usize = 4096;
-/// Prefix of the id of the topic that the offset belongs to, in hexadecimal digits. It has the form of a store, and no store is named so.
+/// Prefix of the id of the topic that the offset belongs to, in hexadecimal digits. It has the form
+/// of a store, and no store is named so.
 const TOPIC: &str = "@topic:0:";
 /// As a changelog offset: nothing was ever written.
 pub const NO_CHANGELOG: i64 = -1;
@@ -86,7 +88,8 @@ pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> u
     encode_metadata(&checkpoint, stores, CommitContext { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
 }
 
-/// The id of the topic in a commit's metadata; `None` where an earlier release wrote it, or the brokers knew no ids.
+/// The id of the topic in a commit's metadata; `None` where an earlier release wrote it, or the
+/// brokers knew no ids.
 pub fn topic_id_of(metadata: &str) -> Option<TopicId> {
     let digits = metadata.split(' ').find_map(|word| word.strip_prefix(TOPIC))?;
     u128::from_str_radix(digits, 16).ok().map(TopicId)
@@ -99,7 +102,8 @@ fn parse_store(part: &str) -> Option<(&str, StoreCheckpoint)> {
     Some((name, StoreCheckpoint { changelog_offset: offset.parse().ok()?, checksum }))
 }
 
-/// Reads the metadata back. A store that it does not name is new, and empty. Empty metadata (an offset set by hand) knows no store at all.
+/// Reads the metadata back. A store that it does not name is new, and empty. Empty metadata (an
+/// offset set by hand) knows no store at all.
 pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<Option<Checkpoint>> {
     if text.is_empty() {
         return Ok(None);
@@ -129,13 +133,15 @@ pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<
 /// Where a store's content stands, kept in the store itself and written with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The next record of the task's source; -1 while restoring, when the content belongs to no commit yet.
+    /// The next record of the task's source; -1 while restoring, when the content belongs to no
+    /// commit yet.
     pub next_offset: i64,
     /// Stream time at that point.
     pub stream_time_ms: i64,
     /// The offset of the last changelog record that is in the store.
     pub changelog_offset: i64,
-    /// The content's checksum; `None` in the midst of a restore from the beginning, which computes it at its end.
+    /// The content's checksum; `None` in the midst of a restore from the beginning, which computes
+    /// it at its end.
     pub checksum: Option<Checksum>,
 }
 
@@ -162,7 +168,8 @@ impl Position {
         format!("{VERSION} {next_offset} {stream_time_ms} {changelog_offset} {checksum}").into_bytes()
     }
 
-    /// Reads the bytes back. Other bytes than [`Position::encode`] makes mean a corrupted store; an unknown version stops the program.
+    /// Reads the bytes back. Other bytes than [`Position::encode`] makes mean a corrupted store; an
+    /// unknown version stops the program.
     pub fn decode(task: TaskId, bytes: &[u8]) -> Result<Position> {
         let corrupted =
             || Error::Corrupted { task, what: format!("its position reads `{}`", String::from_utf8_lossy(bytes)) };
@@ -218,7 +225,8 @@ mod tests {
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
         assert_eq!((Stamp::find(&text).as_ref(), topic_id_of(&text)), (origin.stamp, origin.topic));
         assert_eq!(topic_id_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
-        // The release before digests and topic ids reads every word as a store, and passes over those that its topology lacks.
+        // The release before digests and topic ids reads every word as a store, and passes over
+        // those that its topology lacks.
         assert!(text.split(' ').skip(2).all(|word| parse_store(word).is_some()), "{text}");
     }
 

@@ -1,4 +1,5 @@
-//! Stores in memory, behind the same traits and the same contract tests as those on disk. The driver runs on them, and so do the engine's tests.
+//! Stores in memory, behind the same traits and the same contract tests as those on disk. The
+//! driver runs on them, and so do the engine's tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,7 +50,8 @@ impl Drop for Entries {
     }
 }
 
-/// The databases of all tasks, by task: what a disk holds. They outlive the stores that are open on them.
+/// The databases of all tasks, by task: what a disk holds. They outlive the stores that are open on
+/// them.
 #[derive(Clone, Default)]
 pub struct MemoryStores {
     tasks: Arc<Mutex<BTreeMap<TaskId, Arc<Mutex<Data>>>>>,
@@ -83,7 +85,8 @@ impl MemoryStores {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Says how long ago a task's database was last written, as [`StoreEngine::idle_time`] answers it.
+    /// Says how long ago a task's database was last written, as [`StoreEngine::idle_time`] answers
+    /// it.
     pub fn set_idle(&self, task: TaskId, idle: Duration) {
         if let Some(data) = lock(&self.tasks).get(&task) {
             lock(data).idle = idle;
@@ -115,7 +118,8 @@ impl StoreEngine for MemoryStores {
     }
 }
 
-/// One open database. Its entries lie here without a lock and go back to their home when it is dropped.
+/// One open database. Its entries lie here without a lock and go back to their home when it is
+/// dropped.
 struct MemoryStore {
     home: Arc<Mutex<Data>>,
     stores: Vec<(String, Entries)>,
@@ -190,7 +194,8 @@ mod tests {
 
     #[test]
     fn what_they_take_is_counted_until_it_is_gone() {
-        let (stores, task) = (MemoryStores::new(), TaskId { subtopology: 0, partition: 0 });
+        let stores = MemoryStores::new();
+        let task = TaskId { subtopology: 0, partition: 0 };
         let mut db = stores.open(task, &["s", "t"]).unwrap();
         let put = |store, value| StoreBatch { puts: vec![Put { store, key: b"key", value }], positions: Vec::new() };
         db.apply(&put(0, Some(b"1234567"))).unwrap();

@@ -1,8 +1,9 @@
-//! Stores of one task in two places: some on disk, some in memory. Each call is routed by the store's index; a task that has stores in
-//! memory only opens nothing on disk.
+//! Stores of one task in two places: some on disk, some in memory. Each call is routed by the
+//! store's index; a task that has stores in memory only opens nothing on disk.
 //!
-//! State in memory is as durable as on disk for as long as the process lives: it outlives the closing of its task, so that one that goes back
-//! to its last commit need not be restored whole, and goes when the task does ([`StoreEngine::drop_in_memory`]).
+//! State in memory is as durable as on disk for as long as the process lives: it outlives the
+//! closing of its task, so that one that goes back to its last commit need not be restored whole,
+//! and goes when the task does ([`StoreEngine::drop_in_memory`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::ports::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
 
-/// The engine of the stores on disk receives the memory that the others use each time that it has changed by so many bytes.
+/// The engine of the stores on disk receives the memory that the others use each time that it has
+/// changed by so many bytes.
 const REPORT_BYTES: usize = 1 << 20;
 
 /// Stores on disk but for some, known by their names.
@@ -40,8 +42,8 @@ impl Places {
 }
 
 impl MixedStores {
-    /// Keeps the stores named `in_memory` in memory, whichever task's they are, and all others in `disk`. Bytes that those in memory take
-    /// are counted in `bytes`.
+    /// Keeps the stores named `in_memory` in memory, whichever task's they are, and all others in
+    /// `disk`. Bytes that those in memory take are counted in `bytes`.
     pub fn new(disk: Arc<dyn StoreEngine>, in_memory: BTreeSet<String>, bytes: Arc<AtomicUsize>) -> MixedStores {
         let memory = MemoryStores::counted_in(bytes);
         MixedStores { places: Arc::new(Places { disk, memory, reported: AtomicUsize::new(0) }), in_memory }
@@ -150,7 +152,8 @@ impl TaskStore for MixedStore {
     fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
         let disk = self.part(batch, |place| if let Place::Disk(at) = place { Some(at) } else { None })?;
         let memory = self.part(batch, |place| if let Place::Memory(at) = place { Some(at) } else { None })?;
-        // The disk first: it may fail, memory does not, so both have the batch or neither has it. After a kill memory is empty.
+        // The disk first: it may fail, memory does not, so both have the batch or neither has it.
+        // After a kill memory is empty.
         if let Some(db) = &mut self.disk
             && !(disk.puts.is_empty() && disk.positions.is_empty())
         {
@@ -256,7 +259,8 @@ mod tests {
 
     #[test]
     fn the_disk_makes_room_for_what_lies_in_memory() {
-        let (disk, bytes) = (Arc::new(Narrow::default()), Arc::new(AtomicUsize::new(0)));
+        let disk = Arc::new(Narrow::default());
+        let bytes = Arc::new(AtomicUsize::new(0));
         let stores = MixedStores::new(disk.clone(), ["fast".to_owned()].into(), bytes.clone());
         let mut db = stores.open(TASK, &["fast"]).unwrap();
         let large = vec![0; 3 << 20];

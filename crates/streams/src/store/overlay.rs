@@ -1,7 +1,8 @@
 //! Uncommitted changes of a task to a store, on top of the database, and the store's checksum.
 //!
-//! The checksum is the sum of the hashes of all entries, so it does not depend on the order of writes. A write takes the old entry's hash out and
-//! the new one's in; the old hash is known from the read that came before, or the put reads it.
+//! The checksum is the sum of the hashes of all entries, so it does not depend on the order of
+//! writes. A write takes the old entry's hash out and the new one's in; the old hash is known from
+//! the read that came before, or the put reads it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -65,9 +66,11 @@ struct Written {
 #[derive(Default)]
 pub struct Overlay {
     written: Map<Written>,
-    /// Keys of `written` in order; made by the first scan after a commit, since point access needs no order.
+    /// Keys of `written` in order; made by the first scan after a commit, since point access needs
+    /// no order.
     order: Option<BTreeSet<Box<[u8]>>>,
-    /// Hash of the committed entry of each key that was read or written since the last commit; `None` where there is none.
+    /// Hash of the committed entry of each key that was read or written since the last commit;
+    /// `None` where there is none.
     committed: RefCell<Map<Option<Checksum>>>,
     /// Of the committed content.
     checksum: Checksum,
@@ -128,7 +131,8 @@ impl Overlay {
         }
     }
 
-    /// Writes a key; `timestamp_ms` is that of the record that does it, and of the changelog record that comes of it.
+    /// Writes a key; `timestamp_ms` is that of the record that does it, and of the changelog record
+    /// that comes of it.
     pub fn put(
         &mut self,
         db: &dyn TaskStore,
@@ -155,7 +159,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Visits the entries whose keys start with `prefix`, from the key `start` on, as the task sees them, in key order.
+    /// Visits the entries whose keys start with `prefix`, from the key `start` on, as the task sees
+    /// them, in key order.
     pub fn scan_from(
         &mut self,
         db: &dyn TaskStore,

@@ -76,7 +76,8 @@ proptest! {
     fn an_overlay_is_a_map_that_can_go_back(actions in prop::collection::vec(action(), 1..60)) {
         let mut db = MemoryStores::new().open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();
         let mut overlay = Overlay::new(0);
-        let (mut seen, mut committed) = (Map::new(), Map::new());
+        let mut seen = Map::new();
+        let mut committed = Map::new();
         for action in actions {
             match action {
                 Action::Put(key, value) => {

@@ -35,7 +35,9 @@ impl DeclaredOrigin {
     }
 
     pub fn get(&self) -> Option<Origin<'_>> {
-        let (partition, offset, timestamp_ms) = (self.partition, self.offset, self.timestamp_ms);
+        let partition = self.partition;
+        let offset = self.offset;
+        let timestamp_ms = self.timestamp_ms;
         self.is_set.then_some(Origin { topic: &self.topic, partition, offset, timestamp_ms })
     }
 }
@@ -133,7 +135,8 @@ impl TaskContext<'_> {
         }
     }
 
-    /// An output that its topic would not take: its key goes to the dead letters with its source, not its bytes.
+    /// An output that its topic would not take: its key goes to the dead letters with its source,
+    /// not its bytes.
     fn refused(&mut self, class: &str, message: &str, key: Option<&[u8]>) -> Result<()> {
         let declared = self.core.origin.get().map_or(self.core.stream_time_ms, |origin| origin.timestamp_ms);
         let timestamp_ms = self.source.map_or(declared, |source| source.record.timestamp_ms);
@@ -154,7 +157,8 @@ impl TaskContext<'_> {
         Ok(dead_letter::send(*out, target, &record, &origin, class, message)?)
     }
 
-    /// The timestamp of what is written now: the record's at hand, in a flush stream time; at least 1.
+    /// The timestamp of what is written now: the record's at hand, in a flush stream time; at least
+    /// 1.
     fn timestamp_ms(&self) -> i64 {
         self.source.map_or(self.core.stream_time_ms, |source| source.record.timestamp_ms).max(1)
     }
@@ -241,13 +245,15 @@ impl<'a> ProcessorContext<'a> for TaskContext<'a> {
     }
 
     fn store(&mut self, name: &str) -> Result<StoreRef<'_>> {
-        let (node, timestamp_ms) = (&self.plan.nodes[self.node], self.timestamp_ms());
+        let node = &self.plan.nodes[self.node];
+        let timestamp_ms = self.timestamp_ms();
         let PlanKind::Process { stores, .. } = &node.kind else {
             return Err(ProcessorError::Failed(format!("node `{}` is no processor and has no store", node.name)));
         };
         match stores.iter().find(|&&at| self.plan.stores[at].name == name) {
             Some(&index) => {
-                let (overlay, db) = (&mut self.core.overlays[index], self.core.db.as_deref());
+                let overlay = &mut self.core.overlays[index];
+                let db = self.core.db.as_deref();
                 Ok(StoreRef::new(overlay, db, index, timestamp_ms))
             }
             None => Err(ProcessorError::Failed(format!(

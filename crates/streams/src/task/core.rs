@@ -1,4 +1,5 @@
-//! The core of a task: it processes a record through a sub-topology, independent of the origin of records and the target of outputs.
+//! The core of a task: it processes a record through a sub-topology, independent of the origin of
+//! records and the target of outputs.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ pub struct Task {
     is_to_be_committed: bool,
     /// State to which a rollback returns.
     committed: Checkpoint,
-    /// The position bytes of each store as this task read or last wrote them; a commit finds just these, or the store is another's.
+    /// The position bytes of each store as this task read or last wrote them; a commit finds just
+    /// these, or the store is another's.
     positions: Vec<Option<Vec<u8>>>,
 }
 
@@ -62,7 +64,8 @@ impl Task {
             counts: Counts::default(),
         };
         let next_offset = checkpoint.next_offset;
-        let (is_initialised, is_to_be_committed) = (false, false);
+        let is_initialised = false;
+        let is_to_be_committed = false;
         Ok(Task { plan, core, next_offset, is_initialised, is_to_be_committed, committed: checkpoint, positions })
     }
 
@@ -81,7 +84,8 @@ impl Task {
         self.next_offset
     }
 
-    /// The greatest record timestamp that it has processed; [`NO_STREAM_TIME`] before the first record.
+    /// The greatest record timestamp that it has processed; [`NO_STREAM_TIME`] before the first
+    /// record.
     pub fn stream_time_ms(&self) -> i64 {
         self.core.stream_time_ms
     }
@@ -91,7 +95,8 @@ impl Task {
         &self.committed
     }
 
-    /// The next record is this one, whatever came before (of a driver, whose input need not be a log).
+    /// The next record is this one, whatever came before (of a driver, whose input need not be a
+    /// log).
     pub(crate) fn set_next_offset(&mut self, offset: i64) {
         self.next_offset = offset;
     }
@@ -107,7 +112,8 @@ impl Task {
         unflushed + self.core.overlays.iter().map(Overlay::bytes).sum::<usize>()
     }
 
-    /// Runs one record through, and the punctuation that it brings about. A record below the next offset was seen before and is left out.
+    /// Runs one record through, and the punctuation that it brings about. A record below the next
+    /// offset was seen before and is left out.
     ///
     /// # Errors
     /// The task cannot go on from here; it must be rolled back.
@@ -123,7 +129,8 @@ impl Task {
         let before = self.core.stream_time_ms;
         let now = before.max(record.origin.timestamp_ms);
         (self.core.stream_time_before_ms, self.core.stream_time_ms) = (before, now);
-        let (plan, core) = (&*self.plan, &mut self.core);
+        let plan = &*self.plan;
+        let core = &mut self.core;
         let mut ctx = TaskContext { plan, core, out: Some(out), source: Some(*record), node: 0 };
         let result = ctx
             .forward(&record.record)
@@ -230,7 +237,8 @@ impl Task {
     /// begins anew above it.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] when a store stands elsewhere than where this task left it: another wrote it, so it is not overwritten.
+    /// [`Error::Corrupted`] when a store stands elsewhere than where this task left it: another
+    /// wrote it, so it is not overwritten.
     pub fn apply(&mut self, checkpoint: Checkpoint) -> Result<()> {
         if let Some(db) = &mut self.core.db {
             let new: Vec<Vec<u8>> =
@@ -258,7 +266,8 @@ impl Task {
         Ok(())
     }
 
-    /// Goes back to the last commit: drops uncommitted state, stream time, counts and the processors with all that they keep.
+    /// Goes back to the last commit: drops uncommitted state, stream time, counts and the
+    /// processors with all that they keep.
     pub fn rollback(&mut self) {
         self.core.overlays.iter_mut().for_each(Overlay::discard);
         self.core.processors = make_processors(&self.plan);
@@ -281,8 +290,9 @@ impl Task {
     }
 }
 
-/// Calls the processors whose interval's multiple lies in `(before, now]`, in the order of the nodes. The first record of all only starts the
-/// count: before it there is no time to cross from. The schedule needs no state beside stream time.
+/// Calls the processors whose interval's multiple lies in `(before, now]`, in the order of the
+/// nodes. The first record of all only starts the count: before it there is no time to cross from.
+/// The schedule needs no state beside stream time.
 fn punctuate(ctx: &mut TaskContext<'_>, before: i64, now: i64) -> std::result::Result<(), ProcessorError> {
     if before == NO_STREAM_TIME {
         return Ok(());

@@ -1,4 +1,5 @@
-//! Counters of a task's transaction: they reach the metrics when it commits and are dropped when it aborts, so that nothing is counted twice.
+//! Counters of a task's transaction: they reach the metrics when it commits and are dropped when it
+//! aborts, so that nothing is counted twice.
 
 /// Additions by name and label, since the last commit.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,8 @@ use crate::processor::{
 };
 use crate::record::{Header, Headers, Origin, Record};
 
-/// Sends a record to the dead letters; without its value (size and digest instead) when it is too large for the topic or was refused there.
+/// Sends a record to the dead letters; without its value (size and digest instead) when it is too
+/// large for the topic or was refused there.
 pub(super) fn send(
     out: &mut dyn OutputCollector,
     target: &Target,

@@ -1,4 +1,5 @@
-//! A task: one sub-topology on one partition of its source topic, with its stores. It is a function of that partition's log.
+//! A task: one sub-topology on one partition of its source topic, with its stores. It is a function
+//! of that partition's log.
 
 mod context;
 mod core;

@@ -1,4 +1,5 @@
-//! Java's default partitioner, so that consumers in Java, ksql and HelixAgent's Go nodes can join what we write.
+//! Java's default partitioner, so that consumers in Java, ksql and HelixAgent's Go nodes can join
+//! what we write.
 
 /// Kafka's 32-bit murmur2 (`org.apache.kafka.common.utils.Utils.murmur2`), seed 0x9747b28c.
 pub fn murmur2(data: &[u8]) -> u32 {
@@ -22,8 +23,9 @@ pub fn murmur2(data: &[u8]) -> u32 {
     h ^ (h >> 15)
 }
 
-/// The partition, of `partitions` (at least 1), of a key: `(murmur2(key) & 0x7fffffff) % partitions`. A null key follows its source's partition,
-/// which spreads such records and is the same on each run.
+/// The partition, of `partitions` (at least 1), of a key: `(murmur2(key) & 0x7fffffff) %
+/// partitions`. A null key follows its source's partition, which spreads such records and is the
+/// same on each run.
 pub fn partition_for(key: Option<&[u8]>, source_partition: i32, partitions: i32) -> i32 {
     let partitions = partitions.max(1);
     match key {

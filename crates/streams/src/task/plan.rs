@@ -1,4 +1,5 @@
-//! A sub-topology with all references resolved that a task needs in its loop: full topic names, partition counts, limits.
+//! A sub-topology with all references resolved that a task needs in its loop: full topic names,
+//! partition counts, limits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

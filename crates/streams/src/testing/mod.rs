@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`store_contract`] | what each [`StoreEngine`](crate::ports::StoreEngine) has to keep, as checks that an implementation's tests run |
 //!
-//! The driver, which runs a topology without a broker, is [`crate::driver`], since `helixstream replay` runs on it as well.
+//! The driver, which runs a topology without a broker, is [`crate::driver`], since `helixstream
+//! replay` runs on it as well.
 
 #![allow(clippy::panic, reason = "a check that fails panics, as a test does")]
 

@@ -1,4 +1,5 @@
-//! Builds a topology from named nodes. Nothing is checked before [`TopologyBuilder::build`], so parts may come in any order.
+//! Builds a topology from named nodes. Nothing is checked before [`TopologyBuilder::build`], so
+//! parts may come in any order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,13 +75,15 @@ impl TopologyBuilder {
         self.node(name, DraftKind::Process { factory: Arc::new(factory), punctuate: None }, parents)
     }
 
-    /// A topic of ours between two sub-topologies: the parents' records go through it by their key, and nodes may have it as their parent.
+    /// A topic of ours between two sub-topologies: the parents' records go through it by their key,
+    /// and nodes may have it as their parent.
     #[must_use]
     pub fn repartition<S: AsRef<str>>(self, name: &str, parents: impl IntoIterator<Item = S>) -> Self {
         self.node(name, DraftKind::Repartition, parents)
     }
 
-    /// A store with a changelog topic, on disk unless [`TopologyBuilder::configure_store`] says otherwise, for the processors named, which all read the same source.
+    /// A store with a changelog topic, on disk unless [`TopologyBuilder::configure_store`] says
+    /// otherwise, for the processors named, which all read the same source.
     #[must_use]
     pub fn store<S: AsRef<str>>(mut self, name: &str, processors: impl IntoIterator<Item = S>) -> Self {
         self.stores.push(StoreDraft { name: name.to_owned(), users: names(processors) });
@@ -94,14 +97,16 @@ impl TopologyBuilder {
         self
     }
 
-    /// Punctuates a processor whenever stream time crosses a multiple of the interval (a whole number of milliseconds).
+    /// Punctuates a processor whenever stream time crosses a multiple of the interval (a whole
+    /// number of milliseconds).
     #[must_use]
     pub fn punctuate(mut self, processor: &str, interval: Duration) -> Self {
         self.intervals.push((processor.to_owned(), interval));
         self
     }
 
-    /// A sink: writes what its parents forward to a topic of the world, by Java's default partitioner.
+    /// A sink: writes what its parents forward to a topic of the world, by Java's default
+    /// partitioner.
     #[must_use]
     pub fn sink<S: AsRef<str>>(self, name: &str, topic: &str, parents: impl IntoIterator<Item = S>) -> Self {
         self.node(name, DraftKind::Sink(topic.to_owned()), parents)

@@ -1,4 +1,5 @@
-//! Refuses what the engine could not run exactly once, and cuts the graph into sub-topologies at the repartition topics.
+//! Refuses what the engine could not run exactly once, and cuts the graph into sub-topologies at
+//! the repartition topics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +102,8 @@ fn check_topics(draft: &TopologyBuilder) -> Result<()> {
             DraftKind::Source(topic) => {
                 check_name("topic", topic)?;
                 if let Some(first) = read.insert(topic, &node.name) {
-                    let (first, second) = (first.to_owned(), node.name.clone());
+                    let first = first.to_owned();
+                    let second = node.name.clone();
                     return Err(TopologyError::TopicTwice { topic: topic.clone(), first, second });
                 }
             }
@@ -168,7 +170,8 @@ fn topological_order(nodes: &[Draft], parents: &[Vec<usize>]) -> Result<Vec<usiz
     Ok(order)
 }
 
-/// The source (or repartition) node whose records each node gets; a repartition node's own answer is itself.
+/// The source (or repartition) node whose records each node gets; a repartition node's own answer
+/// is itself.
 fn roots(nodes: &[Draft], parents: &[Vec<usize>], order: &[usize]) -> Result<Vec<usize>> {
     let mut root: Vec<usize> = (0..nodes.len()).collect();
     for &at in order {
@@ -178,7 +181,8 @@ fn roots(nodes: &[Draft], parents: &[Vec<usize>], order: &[usize]) -> Result<Vec
         let mut found = parents[at].iter().map(|&p| root[p]);
         let Some(first) = found.next() else { continue };
         if let Some(second) = found.find(|&other| other != first) {
-            let (first, second) = (nodes[first].name.clone(), nodes[second].name.clone());
+            let first = nodes[first].name.clone();
+            let second = nodes[second].name.clone();
             return Err(TopologyError::TwoSources { node: nodes[at].name.clone(), first, second });
         }
         root[at] = first;
@@ -186,13 +190,15 @@ fn roots(nodes: &[Draft], parents: &[Vec<usize>], order: &[usize]) -> Result<Vec
     Ok(root)
 }
 
-/// Sinks of several sub-topologies may share a topic: each task writes it by itself. Those of one would do the same work twice.
+/// Sinks of several sub-topologies may share a topic: each task writes it by itself. Those of one
+/// would do the same work twice.
 fn check_sinks(nodes: &[Draft], root: &[usize]) -> Result<()> {
     let mut written: BTreeMap<(&str, usize), &str> = BTreeMap::new();
     for (node, root) in nodes.iter().zip(root) {
         let DraftKind::Sink(topic) = &node.kind else { continue };
         if let Some(first) = written.insert((topic, *root), &node.name) {
-            let (first, second) = (first.to_owned(), node.name.clone());
+            let first = first.to_owned();
+            let second = node.name.clone();
             return Err(TopologyError::SinkTwice { topic: topic.clone(), first, second });
         }
     }
@@ -233,7 +239,8 @@ fn place_stores(draft: &TopologyBuilder, root: &[usize]) -> Result<Vec<usize>> {
                 return Err(TopologyError::StoreUser { store: store.name.clone(), node: user.clone() });
             };
             if let Some(first) = home.filter(|&first| first != root[at]) {
-                let (first, second) = (draft.nodes[first].name.clone(), draft.nodes[root[at]].name.clone());
+                let first = draft.nodes[first].name.clone();
+                let second = draft.nodes[root[at]].name.clone();
                 return Err(TopologyError::SharedStore { store: store.name.clone(), first, second });
             }
             home = Some(root[at]);
@@ -265,7 +272,8 @@ struct Graph<'a> {
 }
 
 impl Graph<'_> {
-    /// The nodes below `root`, with it as the first. A repartition node shows up twice: as the sink of its parents' sub-topologies, and as a source.
+    /// The nodes below `root`, with it as the first. A repartition node shows up twice: as the sink
+    /// of its parents' sub-topologies, and as a source.
     fn subtopology(&self, root: usize) -> SubTopology {
         let nodes = &self.draft.nodes;
         let feeds = |at: usize| self.parents[at].iter().any(|&p| self.root[p] == root);

@@ -1,7 +1,9 @@
-//! A topology as plain data: sub-topologies of one source topic each, their nodes, stores and sinks.
+//! A topology as plain data: sub-topologies of one source topic each, their nodes, stores and
+//! sinks.
 //!
-//! [`Topology::builder`] puts one together by names, so that code and topology files build the same thing; [`TopologyBuilder::build`] refuses
-//! whatever the engine cannot run exactly once, and says how to mend it.
+//! [`Topology::builder`] puts one together by names, so that code and topology files build the same
+//! thing; [`TopologyBuilder::build`] refuses whatever the engine cannot run exactly once, and says
+//! how to mend it.
 
 mod builder;
 mod check;
@@ -28,7 +30,8 @@ pub type ProcessorFactory = Arc<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
 pub enum TopicRef {
     /// A topic of the world, by its full name.
     External(String),
-    /// A repartition topic of ours, by its short name (`by-memory`); its full name has the application id.
+    /// A repartition topic of ours, by its short name (`by-memory`); its full name has the
+    /// application id.
     Repartition(String),
 }
 
@@ -88,7 +91,8 @@ pub struct Node {
     pub children: Vec<usize>,
 }
 
-/// The part of a topology that reads one topic. A task is one of these on one partition of that topic.
+/// The part of a topology that reads one topic. A task is one of these on one partition of that
+/// topic.
 #[derive(Clone, Debug)]
 pub struct SubTopology {
     /// The topic that it reads.

@@ -6,7 +6,8 @@ pub enum StoreKind {
     /// On disk: after a restart only the changelog's tail is read.
     #[default]
     Disk,
-    /// In memory: gone with the process, so the changelog is read whole when the task is taken again.
+    /// In memory: gone with the process, so the changelog is read whole when the task is taken
+    /// again.
     Memory,
 }
 
@@ -15,6 +16,7 @@ pub enum StoreKind {
 pub struct StoreOptions {
     /// Where it lies.
     pub kind: StoreKind,
-    /// So many instances besides the owner of a task keep its store warm from the changelog, if there are as many.
+    /// So many instances besides the owner of a task keep its store warm from the changelog, if
+    /// there are as many.
     pub standby: u32,
 }

@@ -1,8 +1,10 @@
-//! The table `[kafka]`: named keys for what every secured cluster asks for, beside librdkafka's own settings, which pass through.
+//! The table `[kafka]`: named keys for what every secured cluster asks for, beside librdkafka's own
+//! settings, which pass through.
 //!
-//! A named key has the same meaning wherever it is given: in the file (`user`), as a variable (`HELIXSTREAM_KAFKA_USER`), as a
-//! flag (`--kafka-user`). [`NAMED`] says once which property of librdkafka it sets and which properties say the same in another
-//! way. What contradicts itself within the file is told with its place; what is still missing when variables and flags are laid
+//! A named key has the same meaning wherever it is given: in the file (`user`), as a variable
+//! (`HELIXSTREAM_KAFKA_USER`), as a flag (`--kafka-user`). [`NAMED`] says once which property of
+//! librdkafka it sets and which properties say the same in another way. What contradicts itself
+//! within the file is told with its place; what is still missing when variables and flags are laid
 //! over it is told at the start ([`missing`]).
 
 mod rules;
@@ -42,7 +44,8 @@ pub struct Named {
     pub key: &'static str,
     /// The property of librdkafka that it sets.
     pub property: &'static str,
-    /// Other properties of librdkafka that say the same: aliases, and other ways to give the same thing.
+    /// Other properties of librdkafka that say the same: aliases, and other ways to give the same
+    /// thing.
     pub others: &'static [&'static str],
     /// Its forms.
     pub holds: Holds,
@@ -162,7 +165,8 @@ impl Named {
         self.property == property || self.others.contains(&property)
     }
 
-    /// The variable that stands for the key; for a secret there is another one, with `_FILE` behind it.
+    /// The variable that stands for the key; for a secret there is another one, with `_FILE` behind
+    /// it.
     pub fn variable(&self) -> String {
         format!("HELIXSTREAM_KAFKA_{}", self.key.to_uppercase())
     }
@@ -207,7 +211,8 @@ pub struct NamedValue {
     pub named: &'static Named,
     /// Its value.
     pub given: PropertyValue,
-    /// Where it was given, as a message calls it: `memory.toml:12`, `HELIXSTREAM_KAFKA_USER`, `--kafka-user`.
+    /// Where it was given, as a message calls it: `memory.toml:12`, `HELIXSTREAM_KAFKA_USER`,
+    /// `--kafka-user`.
     pub place: String,
 }
 
@@ -220,7 +225,8 @@ pub struct KafkaTable {
     pub pass_through: BTreeMap<String, Secret>,
 }
 
-/// librdkafka's settings without a dot in their names; any other key without one is a slip of the pen.
+/// librdkafka's settings without a dot in their names; any other key without one is a slip of the
+/// pen.
 const WITHOUT_DOT: &[&str] = &["acks", "debug", "enabled_events", "log_level", "log_queue", "partitioner", "retries"];
 
 /// Whether a key that has no name of ours may be one of librdkafka's.
@@ -228,7 +234,8 @@ pub fn passes_through(key: &str) -> bool {
     key.contains('.') || WITHOUT_DOT.contains(&key)
 }
 
-/// Reads the table of the file `file`; what is wrong with it is noted. Paths are taken from the folder of that file.
+/// Reads the table of the file `file`; what is wrong with it is noted. Paths are taken from the
+/// folder of that file.
 pub fn read<'d>(doc: &'d Doc<'d>, file: &str, root: &Table<'d, '_>) -> KafkaTable {
     let Some(t) = root.table(KAFKA.name) else { return KafkaTable::default() };
     let t = &t.only_or(KAFKA.keys, names(KAFKA.keys), passes_through);

@@ -66,7 +66,8 @@ const OF_OAUTH: &[&str] =
     &["oauth_token_endpoint_url", "oauth_client_id", "oauth_client_secret", "oauth_scope", "oauth_ca_file"];
 const OF_PASSWORDS: &[&str] = &["user", "password"];
 
-/// Keys that cannot stand beside each other, whatever else is set. A key that is not given contradicts nothing.
+/// Keys that cannot stand beside each other, whatever else is set. A key that is not given
+/// contradicts nothing.
 pub fn contradictions(view: &View) -> Vec<Misfit> {
     let mut found = Vec::new();
     if let Some(security) = view.security() {
@@ -117,9 +118,10 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
     found
 }
 
-/// Settings that are missing although the others need them: asked when file, variables and flags are joined.
-/// `view` is all that is set in effect, `named` what named keys say alone: a certificate that passes through is librdkafka's matter.
-/// `other_tokens`: librdkafka's own settings say how a token is got, so the keys for it need not be there.
+/// Settings that are missing although the others need them: asked when file, variables and flags
+/// are joined. `view` is all that is set in effect, `named` what named keys say alone: a
+/// certificate that passes through is librdkafka's matter. `other_tokens`: librdkafka's own
+/// settings say how a token is got, so the keys for it need not be there.
 pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
     let mut found = Vec::new();
     let mut needs = |key: &'static str, why: String| {

@@ -201,8 +201,8 @@ fn a_deleted_relationship_is_cleared_but_told_apart() {
         ("relationships.r", "null"),
     ];
     assert_eq!(writes(&event), expected);
-    let (one, two) =
-        (deleted(r#""relationships":[{"id":"r"}]"#), deleted(r#""relationships":[{"id":"r","strength":1}]"#));
+    let one = deleted(r#""relationships":[{"id":"r"}]"#);
+    let two = deleted(r#""relationships":[{"id":"r","strength":1}]"#);
     assert_eq!(one.writes, two.writes);
     assert_ne!(one.digest, two.digest);
     // Its weight is checked all the same.

@@ -1,9 +1,11 @@
-//! A store that forgets: a key that was not written for so much stream time is gone, from the changelog too.
+//! A store that forgets: a key that was not written for so much stream time is gone, from the
+//! changelog too.
 //!
-//! A key past its time counts as gone at once, whenever it is read. Its rows are deleted a little later, at a cost that goes with what is
-//! forgotten: beside the values the store holds an index by time, of which each write, and each punctuation, takes a bounded slice. A write so
-//! takes away more than it adds, and quiet times are made use of. The index is as coarse as a sixteenth of the retention, so that a key which
-//! is written all the time seldom moves in it.
+//! A key past its time counts as gone at once, whenever it is read. Its rows are deleted a little
+//! later, at a cost that goes with what is forgotten: beside the values the store holds an index by
+//! time, of which each write, and each punctuation, takes a bounded slice. A write so takes away
+//! more than it adds, and quiet times are made use of. The index is as coarse as a sixteenth of the
+//! retention, so that a key which is written all the time seldom moves in it.
 //!
 //! Both are functions of the log alone: what is deleted when follows from stream time and the rows.
 
@@ -15,11 +17,13 @@ use super::error::ProcessorError;
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
-/// The first byte of a value's row. Behind it stand the time of the write and the time under which the index has it ([`NOT_INDEXED`]: it
-/// has not), milliseconds since 1970, big-endian, and the value.
+/// The first byte of a value's row. Behind it stand the time of the write and the time under which
+/// the index has it ([`NOT_INDEXED`]: it has not), milliseconds since 1970, big-endian, and the
+/// value.
 const VERSION: u8 = 1;
 const NOT_INDEXED: i64 = -1;
-/// First bytes of keys: of the values, and of the index by time. Behind the latter stand the time and the key; the row's value is empty.
+/// First bytes of keys: of the values, and of the index by time. Behind the latter stand the time
+/// and the key; the row's value is empty.
 const VALUES: u8 = b'k';
 const TIMES: u8 = b't';
 /// Index rows that a write looks at, and a punctuation.
@@ -28,7 +32,8 @@ const PUNCTUATION_SLICE: usize = 1000;
 /// The index is so many times finer than the retention.
 const STEPS: i64 = 16;
 
-/// A processor's way to one of its stores, whose every row is its own. It is made with the processor, since it keeps where in the index it is.
+/// A processor's way to one of its stores, whose every row is its own. It is made with the
+/// processor, since it keeps where in the index it is.
 pub struct Retained {
     store: String,
     /// In milliseconds; `None` keeps all.
@@ -49,7 +54,8 @@ impl Row {
         let (version, rest) = bytes.split_first()?;
         let (written, rest) = rest.split_first_chunk()?;
         let (indexed, value) = rest.split_first_chunk()?;
-        let (written_ms, indexed_ms) = (i64::from_be_bytes(*written), i64::from_be_bytes(*indexed));
+        let written_ms = i64::from_be_bytes(*written);
+        let indexed_ms = i64::from_be_bytes(*indexed);
         (*version == VERSION).then(|| Row { written_ms, indexed_ms, value: value.to_vec() })
     }
 }
@@ -77,15 +83,16 @@ fn key_of(index_key: &[u8]) -> &[u8] {
 }
 
 impl Retained {
-    /// Of the store of this name. Without a retention it is a plain store whose rows bear the time of their write, so that one may be set later:
-    /// what was written before then counts as gone in its time, and its row goes once it is written again and left.
+    /// Of the store of this name. Without a retention it is a plain store whose rows bear the time
+    /// of their write, so that one may be set later: what was written before then counts as gone in
+    /// its time, and its row goes once it is written again and left.
     pub fn new(store: &str, retention: Option<Duration>) -> Retained {
         let retention_ms = retention.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1));
         Retained { store: store.to_owned(), retention_ms, cursor: vec![TIMES] }
     }
 
-    /// How often the processor is to be punctuated ([`crate::topology::TopologyBuilder::punctuate`]) and then to call
-    /// [`Retained::punctuate`].
+    /// How often the processor is to be punctuated
+    /// ([`crate::topology::TopologyBuilder::punctuate`]) and then to call [`Retained::punctuate`].
     pub fn interval(retention: Duration) -> Duration {
         let millis = u64::try_from(retention.as_millis() / 64).unwrap_or(u64::MAX);
         Duration::from_millis(millis.clamp(1, 60_000))
@@ -160,7 +167,8 @@ impl Retained {
         if was != is && is != NOT_INDEXED {
             let index_key = time_key(is, key);
             store.put(&index_key, Vec::new())?;
-            // No later row goes below those that were looked at already, but where the retention was another once.
+            // No later row goes below those that were looked at already, but where the retention
+            // was another once.
             self.cursor = std::mem::take(&mut self.cursor).min(index_key);
         }
         store.put(&value_key(key), encode(written, is, value))
@@ -196,7 +204,8 @@ impl Retained {
             return Ok(());
         }
         let (mut due, mut next): (Vec<Vec<u8>>, _) = (Vec::new(), time_key(last.saturating_add(1), b""));
-        // From the cursor on: deleted rows before it, which a database steps over one by one, are not met again.
+        // From the cursor on: deleted rows before it, which a database steps over one by one, are
+        // not met again.
         ctx.store(&self.store)?.scan_from(&[TIMES], &self.cursor, |index_key, _| {
             let is_due = time_of(index_key).is_some_and(|time| time <= last);
             if !is_due || due.len() == at_most {
@@ -210,7 +219,8 @@ impl Retained {
         due.into_iter().try_for_each(|index_key| self.forget_one(ctx, &index_key, now))
     }
 
-    /// Deletes a key that the index has as past its time. It may not be, where the retention was another once: then it is put where it belongs.
+    /// Deletes a key that the index has as past its time. It may not be, where the retention was
+    /// another once: then it is put where it belongs.
     fn forget_one(&mut self, ctx: &mut dyn ProcessorContext<'_>, index_key: &[u8], now: i64) -> Result<()> {
         let key = key_of(index_key);
         match self.row(ctx, key)? {

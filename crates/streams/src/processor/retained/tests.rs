@@ -1,4 +1,5 @@
-//! A store that forgets, through a processor on the driver: against a naive model, over aborts, and row by row.
+//! A store that forgets, through a processor on the driver: against a naive model, over aborts, and
+//! row by row.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,8 @@ struct Texts(Retained);
 
 impl Processor for Texts {
     fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<()> {
-        let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
+        let key = record.key.unwrap_or_default();
+        let value = record.value.unwrap_or_default();
         let mut text = self.0.get(ctx, key)?.unwrap_or_default();
         text.extend_from_slice(value);
         match value {
@@ -54,7 +56,8 @@ impl Trial {
     /// The outputs for a record; empty where nothing is stored under its key.
     fn pipe(&mut self, time_ms: i64, key: &str, value: &str) -> String {
         let origin = Origin { topic: "in", partition: 0, offset: self.offset, timestamp_ms: time_ms };
-        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        let key = Some(key.as_bytes());
+        let value = Some(value.as_bytes());
         let record = Record { key, value, headers: Headers::NONE, timestamp_ms: time_ms };
         self.driver.pipe(&InRecord { origin, record }).unwrap();
         self.offset += 1;
@@ -123,7 +126,8 @@ fn a_slice_is_bounded_and_writes_take_away_more_than_they_add() {
 type Input = (i64, String, &'static str);
 
 fn inputs(seed: u64) -> Vec<Input> {
-    let (mut dice, mut time) = (Random::new(seed), 0_i64);
+    let mut dice = Random::new(seed);
+    let mut time = 0_i64;
     let one = |_| {
         time += dice.below(120) as i64 - 20;
         let value = ["x", "y", "", "-", "zz"][dice.below(5)];
@@ -135,7 +139,9 @@ fn inputs(seed: u64) -> Vec<Input> {
 #[test]
 fn it_answers_as_a_naive_model_does() {
     for seed in testkit::seeds(40) {
-        let (mut trial, mut now, retention) = (Trial::new(300), 0, 300);
+        let mut trial = Trial::new(300);
+        let mut now = 0;
+        let retention = 300;
         let mut model: BTreeMap<String, (i64, String)> = BTreeMap::new();
         for (time, key, value) in inputs(seed) {
             now = now.max(time);
@@ -160,8 +166,11 @@ fn it_answers_as_a_naive_model_does() {
 #[test]
 fn aborts_and_commits_leave_no_trace_in_the_rows() {
     for seed in testkit::seeds(20) {
-        let (mut plain, mut broken, mut dice) = (Trial::new(300), Trial::new(300), Random::new(!seed));
-        let (all, mut committed) = (inputs(seed), 0);
+        let mut plain = Trial::new(300);
+        let mut broken = Trial::new(300);
+        let mut dice = Random::new(!seed);
+        let all = inputs(seed);
+        let mut committed = 0;
         for (time, key, value) in &all {
             plain.pipe(*time, key, value);
         }
@@ -191,7 +200,8 @@ struct Changing(Vec<Retained>);
 
 impl Processor for Changing {
     fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<()> {
-        let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
+        let key = record.key.unwrap_or_default();
+        let value = record.value.unwrap_or_default();
         let which = usize::from(value.first().copied().unwrap_or(b'0') - b'0');
         // A start of its own each time: nothing is known of the index.
         self.0[which].cursor = vec![TIMES];

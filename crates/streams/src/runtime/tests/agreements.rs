@@ -1,4 +1,5 @@
-//! Instances of one group with different topologies: who is refused, when, and how a change is made on purpose.
+//! Instances of one group with different topologies: who is refused, when, and how a change is made
+//! on purpose.
 
 use super::*;
 use crate::error::Error;
@@ -82,7 +83,8 @@ fn a_change_holds_from_the_first_commit_of_who_accepts_it() {
     running.finish();
     running.stop();
     changed.assert_exactly_once(4);
-    // Who comes back with the former topology is refused, and what was accepted for one change is not for another.
+    // Who comes back with the former topology is refused, and what was accepted for one change is
+    // not for another.
     let Error::Disagreement(back) = world.refusal() else { panic!("the former topology came back") };
     let kept_flag = world.accepting(&refusal);
     assert!(matches!(kept_flag.refusal(), Error::Disagreement(_)), "the flag is for the change to b");
@@ -133,7 +135,8 @@ fn members_with_another_topology_are_waited_for_at_the_start() {
     world.member_ids(&[("app-9-0", "b")]);
     let Error::Retry(what) = world.refusal() else { panic!("{:?}", world.refusal()) };
     assert!(what.contains("members app-9-0."), "{what}");
-    // Not so members of the same topology, of no known one, and this very slot's before it was started again.
+    // Not so members of the same topology, of no known one, and this very slot's before it was
+    // started again.
     world.member_ids(&[("app-9-0", "a"), ("app-0-0", "b")]);
     world.broker.lock().member_ids.push("app-8-0".to_owned());
     let mut running = world.start_all();
@@ -211,7 +214,8 @@ fn a_coordinator_that_loads_is_asked_with_a_growing_wait_and_is_told_of_only_if_
     world.broker.lock().asked_for_members = 0;
     let started = running.instance.now();
     running.turns_until("1400 ms", |running| running.instance.now() >= started + Duration::from_millis(1400));
-    // After 100, 300, 700 and 1500 ms, whatever number of tasks waits for the answer; not once a turn.
+    // After 100, 300, 700 and 1500 ms, whatever number of tasks waits for the answer; not once a
+    // turn.
     let asked = world.broker.lock().asked_for_members;
     assert!((2..=5).contains(&asked), "asked {asked} times");
     assert!(!running.thread.source_check.has_warned());

@@ -1,4 +1,5 @@
-//! A broker takes or refuses a batch as a whole: its records are innocent until each was refused in a batch of its own.
+//! A broker takes or refuses a batch as a whole: its records are innocent until each was refused in
+//! a batch of its own.
 
 use super::*;
 use crate::error::Error;
@@ -130,7 +131,8 @@ fn the_cause_of_a_failed_transaction_is_looked_for_among_its_deliveries() {
     limit(&world, "out", 2500);
     publish(&world, &lines(12, 1000));
     let mut running = world.start_all();
-    // The client says first that the transaction failed, as librdkafka does when a batch in flight behind the refused one is out of order.
+    // The client says first that the transaction failed, as librdkafka does when a batch in flight
+    // behind the refused one is out of order.
     (0..3).for_each(|_| world.broker.fault("send_offsets", Error::ProducerLost("out of order".to_owned())));
     running.finish();
     running.stop();

@@ -1,4 +1,5 @@
-//! A Kafka in memory, as far as the engine can tell: logs with transactions and their markers, read committed, committed offsets, fencing.
+//! A Kafka in memory, as far as the engine can tell: logs with transactions and their markers, read
+//! committed, committed offsets, fencing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,7 +53,8 @@ pub struct State {
     pub counts: BTreeMap<String, i32>,
     pub configs: BTreeMap<String, Vec<(String, String)>>,
     pub topic_ids: BTreeMap<String, u128>,
-    /// Topics that the broker does not know for a moment: each is left out of one answer for each time that it stands here.
+    /// Topics that the broker does not know for a moment: each is left out of one answer for each
+    /// time that it stands here.
     pub unknown: Vec<String>,
     pub committed: BTreeMap<TopicPartition, Committed>,
     pub epochs: BTreeMap<String, u64>,
@@ -60,7 +62,8 @@ pub struct State {
     pub aborted: BTreeSet<u64>,
     pub next_transaction: u64,
     pub deleted_below: BTreeMap<TopicPartition, i64>,
-    /// So many answers to come say falsely that the group has no committed offset, and so many that its list of offsets is empty.
+    /// So many answers to come say falsely that the group has no committed offset, and so many that
+    /// its list of offsets is empty.
     pub false_none: usize,
     pub false_empty: usize,
     /// So many answers to come say falsely that a log ends at its beginning.
@@ -71,7 +74,8 @@ pub struct State {
     pub metadata_limit: Option<usize>,
     /// How often the group was asked for its members.
     pub asked_for_members: usize,
-    /// How often a restore asked for records of a changelog and there were none before the first open transaction.
+    /// How often a restore asked for records of a changelog and there were none before the first
+    /// open transaction.
     pub fruitless_restore_polls: usize,
     /// Whether the group's coordinator does not answer.
     pub is_down: bool,
@@ -83,7 +87,8 @@ pub struct State {
     pub faults: Vec<(&'static str, Error)>,
     /// Records whose value contains this are refused by the broker, on these topics.
     pub refused: Option<(String, Vec<u8>)>,
-    /// The largest batch that a topic takes, as the broker has it; a producer learns of it by a refusal.
+    /// The largest batch that a topic takes, as the broker has it; a producer learns of it by a
+    /// refusal.
     pub batch_limits: BTreeMap<String, usize>,
     /// The records of each batch that was appended to a topic with such a limit.
     pub batches: Vec<usize>,
@@ -145,7 +150,8 @@ impl Broker {
         }
     }
 
-    /// Compaction: of each key only the last record stays, but for the part of the log that is open.
+    /// Compaction: of each key only the last record stays, but for the part of the log that is
+    /// open.
     pub fn compact(&self, topic: &str, partition: i32) {
         let mut state = self.lock();
         let at = TopicPartition::new(topic, partition);

@@ -1,4 +1,5 @@
-//! A kill at each named step of a commit, and random schedules of kills, faults and rebalances, replayed from their number.
+//! A kill at each named step of a commit, and random schedules of kills, faults and rebalances,
+//! replayed from their number.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -127,12 +128,14 @@ fn soak(number: u64) {
     let mut world = if number % 3 == 2 { World::in_memory() } else { World::new() };
     world.config.commit_interval = Duration::from_millis(1 + schedule.below(40) as u64);
     world.config.task_timeout = Duration::from_secs(3600);
-    let (mut words, letters) = (0, ["a", "b", "c", "d", "e"]);
+    let mut words = 0;
+    let letters = ["a", "b", "c", "d", "e"];
     for _ in 0..8 {
         world.observer = match schedule.below(2) {
             0 => Arc::new(NoObserver),
             _ => {
-                let (step, at) = (schedule.pick(&COMMIT_STEPS), 1 + schedule.below(4));
+                let step = schedule.pick(&COMMIT_STEPS);
+                let at = 1 + schedule.below(4);
                 Arc::new(Killer { step, at, seen: AtomicUsize::new(0) })
             }
         };

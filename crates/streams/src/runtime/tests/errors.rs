@@ -50,7 +50,8 @@ fn many_failed_deliveries_are_one_failed_transaction() {
     let aborts = |running: &Running| running.instance.metrics().threads()[0].snapshot().aborts;
     running.turns_until("an abort", |running| aborts(running) > 0);
     assert!(world.broker.lock().faults.is_empty(), "all failed in one transaction");
-    // While nothing is read, as in a client that seeks: a failure told now would take the tasks back once more.
+    // While nothing is read, as in a client that seeks: a failure told now would take the tasks
+    // back once more.
     assert_eq!(running.thread.collector.serve(Duration::ZERO), Ok(()));
     running.finish();
     assert_eq!(aborts(&running), 1);
@@ -93,7 +94,8 @@ fn a_lost_producer_is_made_anew() {
 
 #[test]
 fn the_unknown_outcome_of_a_commit_is_asked_of_the_broker() {
-    // The commit did not happen, or it did: the same remedy, and no record is lost or doubled either way.
+    // The commit did not happen, or it did: the same remedy, and no record is lost or doubled
+    // either way.
     assert_eq!(survives("commit", Error::ProducerLost(text("no answer"))).producers_lost, 1);
     assert_eq!(survives("after commit", Error::ProducerLost(text("no answer"))).producers_lost, 1);
 }
@@ -263,7 +265,8 @@ impl World {
 fn a_task_that_cannot_get_past_a_record_rests_and_the_others_go_on() {
     let world = World::new();
     OUTAGE.set(true);
-    // Partition 0 has the line that cannot be worked on yet, after a word of it was sent; partition 1 none.
+    // Partition 0 has the line that cannot be worked on yet, after a word of it was sent; partition
+    // 1 none.
     world.publish(&["a ~ b", "c", "d", "e f"]);
     let mut running = world.start_all();
     running.turns(40);

@@ -1,4 +1,5 @@
-//! Logs that do not go on where the last commit ended, and sources that grow, go, or are made anew under a running instance.
+//! Logs that do not go on where the last commit ended, and sources that grow, go, or are made anew
+//! under a running instance.
 
 use super::*;
 use crate::error::Error;
@@ -6,7 +7,8 @@ use crate::error::Error;
 /// A word of the lines that each of them has.
 const LINES: [&str; 4] = ["a b", "a c", "a", "a d"];
 
-/// A world in which lines were counted, and which is stopped: `a` four times, in one partition of the repartition topic.
+/// A world in which lines were counted, and which is stopped: `a` four times, in one partition of
+/// the repartition topic.
 fn counted() -> World {
     let world = World::new();
     world.publish(&LINES);
@@ -221,7 +223,8 @@ fn a_topic_that_is_unknown_for_a_moment_at_the_start_is_asked_for_again_and_watc
     running.stop();
 }
 
-/// A flag that was left set tells nothing of the moment at which the coordinator gives a wrong answer.
+/// A flag that was left set tells nothing of the moment at which the coordinator gives a wrong
+/// answer.
 #[test]
 fn with_the_flag_left_set_a_false_answer_that_there_is_no_offset_moves_no_task() {
     // By one request alone, and by both at once.
@@ -258,7 +261,8 @@ fn a_new_partition_and_a_group_without_offsets_are_read_from_the_beginning() {
     world.assert_exactly_once(7);
 }
 
-/// A topic that was made anew, and has grown past the committed offsets since, as a running instance commits to it before its next look.
+/// A topic that was made anew, and has grown past the committed offsets since, as a running
+/// instance commits to it before its next look.
 fn passed_by(topic: &str) -> World {
     let world = counted();
     world.broker.lock().topic_ids.insert(topic.to_owned(), 2);

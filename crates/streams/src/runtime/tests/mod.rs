@@ -59,8 +59,8 @@ impl Processor for Words {
     }
 }
 
-/// Counts words, in a store that it writes at each flush only; tells the count of each word as it comes, and of all at punctuation. Asked by a `?`
-/// it lists its words, one a commit.
+/// Counts words, in a store that it writes at each flush only; tells the count of each word as it
+/// comes, and of all at punctuation. Asked by a `?` it lists its words, one a commit.
 #[derive(Default)]
 struct Count {
     kept: std::collections::BTreeMap<Vec<u8>, u64>,
@@ -80,7 +80,8 @@ impl Processor for Count {
 
     fn background_step(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         self.flush(ctx)?;
-        let (last, mut next) = (self.listed.take().unwrap_or_default(), None);
+        let last = self.listed.take().unwrap_or_default();
+        let mut next = None;
         let mut store = ctx.store("counts")?;
         store.scan_from(b"", &last, |word, _| {
             next = Some(word.to_vec()).filter(|word| *word != last && word != b"?");
@@ -92,7 +93,8 @@ impl Processor for Count {
         }
         store.put(b"?", word.clone())?;
         let timestamp_ms = ctx.stream_time_ms();
-        let (key, value) = (Some(&word[..]), Some(&b"listed"[..]));
+        let key = Some(&word[..]);
+        let value = Some(&b"listed"[..]);
         ctx.forward(&Record { key, value, headers: Headers::NONE, timestamp_ms })?;
         self.listed = Some(word);
         Ok(())
@@ -251,7 +253,8 @@ impl World {
         running
     }
 
-    /// What the driver makes of the repartition topic as it stands: the outputs of its tasks, by task.
+    /// What the driver makes of the repartition topic as it stands: the outputs of its tasks, by
+    /// task.
     fn expected(&self) -> Vec<String> {
         let sizes = Sizes { partitions: [("out".to_owned(), 3)].into(), ..Sizes::default() };
         let mut outputs = Vec::new();
@@ -260,7 +263,8 @@ impl World {
             for (offset, record) in self.broker.read(REPARTITION, partition).iter().enumerate() {
                 let timestamp_ms = record.timestamp_ms;
                 let origin = Origin { topic: REPARTITION, partition, offset: offset as i64, timestamp_ms };
-                let (key, value) = (record.key.as_deref(), record.value.as_deref());
+                let key = record.key.as_deref();
+                let value = record.value.as_deref();
                 driver
                     .pipe(&InRecord { origin, record: Record { key, value, headers: Headers::NONE, timestamp_ms } })
                     .unwrap();

@@ -1,4 +1,5 @@
-//! The ports over the broker in memory. The group is played by the test: it pushes events, the consumer shows them.
+//! The ports over the broker in memory. The group is played by the test: it pushes events, the
+//! consumer shows them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -154,7 +155,8 @@ impl Fetching for Group {
         self.broker.trip("poll")?;
         let mut consumer = self.consumer.borrow_mut();
         assert!(consumer.unanswered.is_none(), "no poll between an event and its answer");
-        let (state, consumer) = (self.broker.lock(), &mut *consumer);
+        let state = self.broker.lock();
+        let consumer = &mut *consumer;
         for (at, position) in &mut consumer.positions {
             if consumer.held.contains_key(at) {
                 continue;

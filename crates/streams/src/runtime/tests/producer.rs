@@ -42,7 +42,8 @@ struct MemoryProducer {
     tracked: Vec<Arc<str>>,
     in_flight: usize,
     batches: BatchLimit,
-    /// What goes with the next poll: records for topics that limit their batches or refuse records, in order.
+    /// What goes with the next poll: records for topics that limit their batches or refuse records,
+    /// in order.
     queued: Vec<Queued>,
 }
 
@@ -91,7 +92,8 @@ impl MemoryProducer {
         **topic == *queued.at.topic && value.windows(bytes.len()).any(|part| part == &bytes[..])
     }
 
-    /// Sends what is queued, as batches of a partition each, as librdkafka makes them: a record that is larger than a batch may be goes alone.
+    /// Sends what is queued, as batches of a partition each, as librdkafka makes them: a record
+    /// that is larger than a batch may be goes alone.
     fn send_batches(&mut self) {
         let Some(number) = self.transaction.filter(|number| self.broker.lock().open.contains_key(number)) else {
             return self.queued.clear();
@@ -167,7 +169,8 @@ impl Producer for MemoryProducer {
             return Ok(true);
         }
         let state = self.broker.lock();
-        let (at, record) = (TopicPartition::new(out.topic.clone(), out.partition), Stored::of(&out.record));
+        let at = TopicPartition::new(out.topic.clone(), out.partition);
+        let record = Stored::of(&out.record);
         assert!(out.partition < state.counts[&*at.topic], "the partition exists");
         let refuses = state.refused.as_ref().is_some_and(|(topic, _)| **topic == *at.topic);
         let is_queued = refuses || state.batch_limits.contains_key(&*at.topic);

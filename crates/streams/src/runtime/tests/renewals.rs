@@ -1,4 +1,5 @@
-//! Clients that are renewed: a thread ends after its commit, another one with new clients takes its place in the same instance, and nothing is lost or doubled.
+//! Clients that are renewed: a thread ends after its commit, another one with new clients takes its
+//! place in the same instance, and nothing is lost or doubled.
 
 use std::sync::mpsc::channel;
 use std::time::Instant;
@@ -15,7 +16,8 @@ const LINES: [&str; 6] = ["a b", "a c d", "b a", "e f g", "a !", "g a"];
 const WORDS: usize = 12;
 
 impl Running {
-    /// Runs the thread to its end, and makes another one of the same instance with clients of its own.
+    /// Runs the thread to its end, and makes another one of the same instance with clients of its
+    /// own.
     fn renewed(self, world: &World) -> Running {
         self.instance.renew_clients();
         self.replaced(world)
@@ -82,7 +84,8 @@ fn a_thread_whose_consumer_has_failed_for_good_is_replaced() {
     }
 }
 
-/// The brokers do not let the former clients in any more: neither the commit nor the leaving comes through.
+/// The brokers do not let the former clients in any more: neither the commit nor the leaving comes
+/// through.
 #[test]
 fn a_thread_whose_clients_are_refused_is_replaced_all_the_same() {
     let world = World::new();
@@ -182,7 +185,8 @@ fn a_question_to_a_former_client_that_stays_without_an_answer_keeps_no_other_one
     let agreement = Arc::new(Agreement::new(&config, Vec::new()));
     agreement.question();
     let (answer, silence) = channel();
-    let (of_former, silent) = (agreement.clone(), Silent(std::sync::Mutex::new(silence)));
+    let of_former = agreement.clone();
+    let silent = Silent(std::sync::Mutex::new(silence));
     let former = std::thread::spawn(move || of_former.ensure(&silent, &TickingClock::default()));
     let deadline = Instant::now() + Duration::from_secs(60);
     while !agreement.is_being_asked() {

@@ -1,4 +1,5 @@
-//! Standbys: what they keep warm, when they let go, and that nothing of theirs is believed that is not so.
+//! Standbys: what they keep warm, when they let go, and that nothing of theirs is believed that is
+//! not so.
 
 use testkit::Random;
 
@@ -222,7 +223,8 @@ fn a_store_that_went_another_way_is_not_believed() {
     let mut owner = pair.start(0);
     owner.finish();
     turns(&mut standby, 30);
-    // A record that only the standby got: what it holds is not what was committed, and its checksum says so.
+    // A record that only the standby got: what it holds is not what was committed, and its checksum
+    // says so.
     pair.worlds[0].broker.publish(CHANGELOG, 0, Some("zz"), "12345678", 1);
     turns(&mut standby, 30);
     drop((owner, standby));
@@ -234,9 +236,11 @@ fn a_store_that_went_another_way_is_not_believed() {
     pair.worlds[0].assert_exactly_once(WORDS);
 }
 
-/// Owners die in mid-transaction, in turn; the other machine's standby is somewhere on its way, and the group tells of it sooner or later.
+/// Owners die in mid-transaction, in turn; the other machine's standby is somewhere on its way, and
+/// the group tells of it sooner or later.
 fn soak(number: u64) {
-    let (mut dice, mut words) = (Random::new(number), 0);
+    let mut dice = Random::new(number);
+    let mut words = 0;
     let mut pair = Pair::new(if number.is_multiple_of(3) { StoreKind::Memory } else { StoreKind::Disk });
     for world in &mut pair.worlds {
         world.config.commit_interval = Duration::from_millis(1 + dice.below(30) as u64);

@@ -143,7 +143,8 @@ fn a_lost_disk_is_restored_from_the_changelog() {
 fn a_restore_does_not_stop_at_a_pending_transaction() {
     let mut world = World::new();
     run_once_through(&world);
-    // Another's transaction stands open before the records that the restore needs, as when the last stable offset lags the commit.
+    // Another's transaction stands open before the records that the restore needs, as when the last
+    // stable offset lags the commit.
     let number = {
         let mut state = world.broker.lock();
         let number = state.begin("stranger");
