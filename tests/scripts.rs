@@ -187,8 +187,8 @@ fn the_samples_give_the_same_bytes_again_and_under_the_driver() {
     let file = topology_file::parse("t.toml", &topology, &Program::default().operators)
         .unwrap_or_else(|problems| panic!("{problems}"));
     let resolver = app::resolvers::join(&file, &Custom::default()).unwrap();
-    let engine = app::topology_builder::build(&file, &resolver).unwrap();
-    let mut driver = TopologyDriver::new(&engine, "helixstream", &app::topology_builder::sizes(&file));
+    let engine = app::topology_from_file::build(&file, &resolver).unwrap();
+    let mut driver = TopologyDriver::new(&engine, "helixstream", &app::topology_from_file::sizes(&file));
     let mut batch = RecordBatch::new();
     for record in &input {
         let Record { partition, offset, timestamp_ms, .. } = *record;

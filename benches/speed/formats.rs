@@ -146,8 +146,8 @@ fn drive(name: &str, file: &Topology, codec: Option<Arc<dyn Codec>>, events: &[E
 /// Snapshots, conflict records, and bytes of both.
 fn through(file: &Topology, codec: Option<Arc<dyn Codec>>, events: &[Event]) -> Result<[u64; 3]> {
     let resolvers = app::resolvers::join(file, &Custom::default()).map_err(|e| anyhow!("{e}"))?;
-    let engine = app::topology_builder::build_with(file, &resolvers, codec).map_err(|e| anyhow!("{e}"))?;
-    let mut driver = TopologyDriver::new(&engine, "bench", &app::topology_builder::sizes(file));
+    let engine = app::topology_from_file::build_with(file, &resolvers, codec).map_err(|e| anyhow!("{e}"))?;
+    let mut driver = TopologyDriver::new(&engine, "bench", &app::topology_from_file::sizes(file));
     let (mut batch, mut counts) = (RecordBatch::new(), [0; 3]);
     for (n, event) in events.iter().enumerate() {
         batch.clear();

@@ -2,8 +2,8 @@
 //! accepted can be built, described, and read again with its variables filled in.
 
 use helixstream::Program;
-use helixstream::app::topology_builder::build;
 use helixstream::app::topology_description::describe;
+use helixstream::app::topology_from_file::build;
 use helixstream::edges::cli::DescribeFormat;
 use helixstream::script::{self, Budget, ExpressionCompiler, Script};
 use helixstream::topology_file::expression::{Flaw, Scripting};

@@ -27,9 +27,9 @@ mod signals;
 mod state;
 mod state_guard;
 mod topics;
-pub mod topology_builder;
 mod topology_command;
 pub mod topology_description;
+pub mod topology_from_file;
 mod version;
 
 use std::process::ExitCode;

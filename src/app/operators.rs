@@ -205,7 +205,7 @@ impl OperatorContext for NodeContext<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::{Program, topology_builder};
+    use crate::app::{Program, topology_from_file};
     use operators::spec::{BuildError, OperatorSpec};
 
     const COUNTS: &str = include_str!("../../topologies/conflict-counts.toml");
@@ -219,7 +219,7 @@ mod tests {
         let text = COUNTS.replacen("operator = \"filter\"", "operator = \"between\"", 1);
         let text = text.replacen("when = 'value.status != \"superseded\"'\n", "", 1);
         let file = topology_file::parse("t.toml", &text, &program.operators).unwrap();
-        let error = topology_builder::build(&file, &None).err().unwrap().to_string();
+        let error = topology_from_file::build(&file, &None).err().unwrap().to_string();
         let parts = ["t.toml: the processor `standing` cannot be built: `low` is greater than `high`;", "[HS0060]"];
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }

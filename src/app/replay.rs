@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{CommandError, Program, registry, resolvers, settings, topology_builder};
+use super::{CommandError, Program, registry, resolvers, settings, topology_from_file};
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
 use crate::edges::outputs::OutputFolder;
@@ -23,9 +23,9 @@ const PROGRESS_RECORDS: u64 = 256;
 pub fn replay(args: &ReplayArgs, program: &Program) -> Result<(), CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
     let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
-    let engine = topology_builder::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codec)?;
+    let engine = topology_from_file::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codec)?;
     let mut driver =
-        TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology_builder::sizes(&file));
+        TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology_from_file::sizes(&file));
     let mut reader = RecordReader::open(&args.input)?;
     let mut outputs = Outputs::create(&args.output, &file)?;
     let source = file.graph.sources().next().map_or("", |(_, topic, _)| topic);

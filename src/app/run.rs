@@ -21,7 +21,7 @@ use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::{
     CommandError, Program, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
-    topology_builder,
+    topology_from_file,
 };
 use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
@@ -209,7 +209,7 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
     let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
     let digest = digest::of(&file, &program.resolvers, codecs.stream.is_some())?;
-    let engine = topology_builder::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codecs.stream)?;
+    let engine = topology_from_file::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let state_dir =
         args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use anyhow::anyhow;
 
-use super::{CommandError, Program, Resolver, resolvers, settings, topology_builder};
+use super::{CommandError, Program, Resolver, resolvers, settings, topology_from_file};
 use crate::edges::cli::{StateAction, StateTarget, TopologyArgs};
 use crate::edges::state_dir::InstanceDir;
 use memory::state::{ReadFailure, Rows};
@@ -177,7 +177,7 @@ fn open_all(target: &StateTarget, program: &Program) -> Result<Found, CommandErr
     for slot in &slots {
         let file = std::sync::Arc::new(topology_of(slot, target, program)?);
         let custom = resolvers::join(&file, &program.resolvers)?;
-        let engine = topology_builder::build(&file, &custom)?;
+        let engine = topology_from_file::build(&file, &custom)?;
         let of_memories = |store: &&Store| {
             let spec = file.graph.keeper(&store.name).and_then(|keeper| keeper.spec());
             spec.is_some_and(|spec| spec.stores_memories)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
-use super::{CommandError, Program, digest, rights, settings, topology_builder};
+use super::{CommandError, Program, digest, rights, settings, topology_from_file};
 use crate::edges::cli::{AclsArgs, Purpose, TopicsAction};
 use streams::error::Error;
 use streams::ports::rights::{Commands, Operation};
@@ -48,7 +48,7 @@ const AFTER_MAX_MS: i64 = 3_600_000;
 pub fn topics(action: &TopicsAction, program: &Program) -> Result<(), CommandError> {
     let target = action.target();
     let file = settings::load(&target.topology, target.application_id.as_deref(), program)?;
-    let engine = topology_builder::build(&file, &None)?;
+    let engine = topology_from_file::build(&file, &None)?;
     let clients = kafka::settings(&target.kafka, Some(&file), "topics", Memory::share(file.values.runtime.memory, 1))?;
     if let TopicsAction::Acls(args) = action {
         acls(args, &file, &clients);
@@ -178,7 +178,7 @@ fn world(file: &File) -> Vec<Wanted> {
     let sources = file.graph.sources().map(|(_, name, n)| topic(name, n, Role::Source, event_bytes));
     let sinks = file.graph.sinks().map(|(_, name, n)| topic(name, n, Role::Sink, output_bytes));
     let dead = file.graph.dead_letters.iter();
-    let dead = dead.map(|d| topic(&d.topic, d.partitions, Role::Sink, topology_builder::dead_letter_bytes(file)));
+    let dead = dead.map(|d| topic(&d.topic, d.partitions, Role::Sink, topology_from_file::dead_letter_bytes(file)));
     let mut all: Vec<Wanted> = Vec::new();
     for wanted in sources.chain(sinks).chain(dead) {
         // Sinks of several sub-topologies may share a topic.

@@ -47,9 +47,9 @@ pub fn run_with(file: &Topology, records: &[reference_model::Record], codec: Opt
 
 /// The same with dead letters among it.
 pub fn run_all(file: &Topology, records: &[reference_model::Record], codec: Option<Arc<dyn Codec>>) -> Vec<Out> {
-    let engine = app::topology_builder::build_with(file, &None, codec).unwrap();
+    let engine = app::topology_from_file::build_with(file, &None, codec).unwrap();
     let id = &file.values.resolver.application_id;
-    let mut driver = TopologyDriver::new(&engine, id, &app::topology_builder::sizes(file));
+    let mut driver = TopologyDriver::new(&engine, id, &app::topology_from_file::sizes(file));
     let (mut batch, mut found) = (RecordBatch::new(), Vec::new());
     for record in records {
         let reference_model::Record { partition, offset, timestamp_ms, .. } = *record;

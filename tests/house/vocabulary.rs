@@ -96,7 +96,8 @@ const FILES: &[(&str, &str)] = &[
     ("app/status.rs", "live_line.rs"),
     ("app/guard.rs", "state_guard.rs"),
     ("app/topologies.rs", "topology_command.rs"),
-    ("app/topology.rs", "topology_builder.rs"),
+    ("app/topology.rs", "topology_from_file.rs"),
+    ("app/topology_builder.rs", "topology_from_file.rs"),
     ("/ask.rs", "request.rs, admin_request.rs or query.rs"),
     ("/pump.rs", "main_loop.rs"),
 ];

@@ -35,7 +35,8 @@ fn is_kept(path: &str) -> bool {
     KEPT.iter().any(|part| path.contains(part))
 }
 
-/// The lines of comments that are too wide. A row of a table, and a word that nothing can break, may be wider; so may code between fences.
+/// The lines of comments that are too wide. A row of a table, and a word that nothing can break,
+/// may be wider; so may code between fences.
 fn wide_comments(text: &str) -> Vec<(usize, &str)> {
     let mut is_code = false;
     let lines = text.lines().enumerate().filter(|(_, line)| {

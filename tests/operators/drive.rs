@@ -46,9 +46,9 @@ impl Run {
     pub fn new(text: &str) -> Run {
         let file = topology_file::parse("t.toml", text, &Program::default().operators)
             .unwrap_or_else(|problems| panic!("{problems}"));
-        let engine = app::topology_builder::build(&file, &None).unwrap();
+        let engine = app::topology_from_file::build(&file, &None).unwrap();
         let id = &file.values.resolver.application_id;
-        Run { driver: TopologyDriver::new(&engine, id, &app::topology_builder::sizes(&file)), offset: 0 }
+        Run { driver: TopologyDriver::new(&engine, id, &app::topology_from_file::sizes(&file)), offset: 0 }
     }
 
     /// What comes of a record on a topic.

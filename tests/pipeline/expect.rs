@@ -111,8 +111,8 @@ impl Driven {
         let mut file = topology_file::parse("topology.toml", &text, &Program::default().operators)
             .unwrap_or_else(|problems| panic!("{problems}"));
         trial.settings().iter().for_each(|pair| file.values.set_text(pair, "test").unwrap());
-        let engine = app::topology_builder::build(&file, &None).unwrap();
-        let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology_builder::sizes(&file));
+        let engine = app::topology_from_file::build(&file, &None).unwrap();
+        let mut driver = TopologyDriver::new(&engine, trial.application_id(), &app::topology_from_file::sizes(&file));
         let mut driven =
             Driven { snapshots: Vec::new(), conflicts: Vec::new(), dead_letters: Vec::new(), state: BTreeMap::new() };
         let mut batch = RecordBatch::new();

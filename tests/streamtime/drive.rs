@@ -42,8 +42,8 @@ impl Driven {
         for pair in pairs.iter().map(String::as_str).chain(more.iter().copied()) {
             file.values.set_text(pair, "test").unwrap();
         }
-        let engine = app::topology_builder::build(&file, &None).unwrap();
-        let sizes = app::topology_builder::sizes(&file);
+        let engine = app::topology_from_file::build(&file, &None).unwrap();
+        let sizes = app::topology_from_file::sizes(&file);
         Driven { driver: TopologyDriver::new(&engine, &settings.application_id, &sizes) }
     }
 

@@ -126,7 +126,7 @@ pub fn write(out: &mut Vec<u8>, nanos: u64) {
         out.pop();
     } else {
         let mut width = 9;
-        while fraction % 10 == 0 {
+        while fraction.is_multiple_of(10) {
             fraction /= 10;
             width -= 1;
         }

@@ -11,7 +11,7 @@ pub mod text;
 pub use describe::describe;
 use serde::Serialize;
 
-use super::{CommandError, topology_builder};
+use super::{CommandError, topology_from_file};
 use memory::event::Encoding;
 use streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topology, changelog_topic};
 use topology_file::Topology as File;
@@ -210,7 +210,7 @@ impl TopologyDescription {
     /// # Errors
     /// The engine refuses a topology that the check of the file accepted.
     pub fn of(file: &File) -> Result<TopologyDescription, CommandError> {
-        let engine: Topology = topology_builder::build(file, &None)?;
+        let engine: Topology = topology_from_file::build(file, &None)?;
         let parts = engine.subtopologies().iter().enumerate();
         let dead_letters = file.graph.dead_letters.as_ref();
         Ok(TopologyDescription {

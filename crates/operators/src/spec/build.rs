@@ -129,7 +129,7 @@ impl dyn OperatorContext + '_ {
 /// A store of a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreContext {
-    /// Its name, by which [`streams::processor::Context::store`] opens it.
+    /// Its name, by which [`streams::processor::ProcessorContext::store`] opens it.
     pub name: String,
     /// After how much stream time a key is forgotten that is not written; `None`: never.
     pub retention: Option<Duration>,

@@ -1,4 +1,5 @@
-//! Waits between the tries of something that fails, and reminders of something that lasts.
+//! Back-off: the waits between retries of what fails (as `retry.backoff.ms` and
+//! `retry.backoff.max.ms` of Kafka clients), and reminders of what lasts.
 
 use std::time::Duration;
 
