@@ -14,7 +14,7 @@ use memory::event::Encoding;
 use memory::settings::ResolverSettings;
 use streams::topology_digest::TopologyDigest;
 use topology_file::Topology as File;
-use topology_file::graph::{Kind, Node};
+use topology_file::graph::{GraphNode, GraphNodeKind};
 use topology_file::script::names;
 use topology_file::setting::Values;
 
@@ -58,14 +58,16 @@ fn graph(file: &File) -> Value {
     json!({ "nodes": nodes, "stores": stores, "dead_letters": dead_letters })
 }
 
-fn shown(node: &Node) -> Value {
+fn shown(node: &GraphNode) -> Value {
     let mut from: Vec<String> =
         node.from.iter().map(|input| format!("{}.{}", input.node, input.output.as_deref().unwrap_or("-"))).collect();
     from.sort_unstable();
     match &node.kind {
-        Kind::Source { topic, key, .. } => json!({ "source": topic, "key": key.as_ref().map(|key| &key.value) }),
-        Kind::Repartition => json!({ "repartition": from }),
-        Kind::Processor { operator, stores, params, spec } => {
+        GraphNodeKind::Source { topic, key, .. } => {
+            json!({ "source": topic, "key": key.as_ref().map(|key| &key.value) })
+        }
+        GraphNodeKind::Repartition => json!({ "repartition": from }),
+        GraphNodeKind::Processor { operator, stores, params, spec } => {
             let stores: Vec<&str> = stores.iter().map(|store| store.value.as_str()).collect();
             let mut shown = json!({ "operator": operator, "from": from, "stores": stores, "told": params.shown() });
             // The code of an operator cannot be compared; of those that this crate ships none has a
@@ -76,7 +78,7 @@ fn shown(node: &Node) -> Value {
             }
             shown
         }
-        Kind::Sink { topic, partitions, key, .. } => {
+        GraphNodeKind::Sink { topic, partitions, key, .. } => {
             json!({ "sink": topic, "partitions": partitions, "from": from, "key": key.as_ref().map(|key| &key.value) })
         }
     }
@@ -87,10 +89,10 @@ fn formats(file: &File, reads_avro: bool) -> Value {
     let mut all = Map::new();
     for node in &file.graph.nodes {
         match &node.kind {
-            Kind::Source { format, .. } if *format != Encoding::default() => {
+            GraphNodeKind::Source { format, .. } if *format != Encoding::default() => {
                 all.insert(node.name.clone(), json!(format.as_str()));
             }
-            Kind::Sink { format, .. } => {
+            GraphNodeKind::Sink { format, .. } => {
                 all.insert(node.name.clone(), json!(format.as_str()));
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! The one place that assembles the parts: start and shutdown.
 
 mod command_error;
+mod conflict_topics;
 mod conflicts;
 mod digest;
 mod end;
@@ -12,6 +13,7 @@ pub mod kill;
 mod live_line;
 mod metrics_page;
 mod mirror;
+mod mirrored_topics;
 mod operators;
 mod produce;
 mod program;

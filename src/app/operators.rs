@@ -19,7 +19,7 @@ use topology_file::Topology as File;
 use topology_file::expression::{OperatorParams, ParamValue};
 use topology_file::flow::{Forms, InputForm};
 use topology_file::format::Format;
-use topology_file::graph::{Kind, Node, logs_of};
+use topology_file::graph::{GraphNode, GraphNodeKind, logs_of};
 use topology_file::table::At;
 
 /// Parts of which processors are built.
@@ -49,8 +49,8 @@ impl<'f> Parts<'f> {
     /// # Errors
     /// The operator refuses what the file says, or a text is not an expression, which the check of
     /// the file reports.
-    pub fn supplier(&self, node: &Node) -> Result<Option<ProcessorSupplier>, CommandError> {
-        let Kind::Processor { operator, spec, stores, params } = &node.kind else { return Ok(None) };
+    pub fn supplier(&self, node: &GraphNode) -> Result<Option<ProcessorSupplier>, CommandError> {
+        let GraphNodeKind::Processor { operator, spec, stores, params } = &node.kind else { return Ok(None) };
         let refused = |e| self.refusal(node, e);
         let spec = spec.as_ref().ok_or_else(|| {
             refused(BuildError::Refused(format!("this program has no operator of the name `{operator}`")))
@@ -63,7 +63,7 @@ impl<'f> Parts<'f> {
         Ok(Some(ProcessorSupplier { punctuation_interval: intervals.min(), ..supplier }))
     }
 
-    fn refusal(&self, node: &Node, e: BuildError) -> CommandError {
+    fn refusal(&self, node: &GraphNode, e: BuildError) -> CommandError {
         CommandError::Usage(match e {
             BuildError::Expression(message) => message,
             other => format!(
@@ -75,15 +75,15 @@ impl<'f> Parts<'f> {
     }
 
     /// The source that a node takes from straight: what its values may be, and their key.
-    fn source_of(&self, node: &Node) -> Option<(Encoding, Option<&str>)> {
+    fn source_of(&self, node: &GraphNode) -> Option<(Encoding, Option<&str>)> {
         let mut parents = node.from.iter().filter_map(|input| self.file.graph.node(&input.node));
         parents.find_map(|parent| match &parent.kind {
-            Kind::Source { format, key, .. } => Some((*format, key.as_ref().map(|key| key.value.as_str()))),
+            GraphNodeKind::Source { format, key, .. } => Some((*format, key.as_ref().map(|key| key.value.as_str()))),
             _ => None,
         })
     }
 
-    fn input(&self, node: &Node) -> Result<Input, BuildError> {
+    fn input(&self, node: &GraphNode) -> Result<Input, BuildError> {
         let source = match self.source_of(node) {
             None => None,
             Some((encoding, key)) => Some(SourceInput {
@@ -97,22 +97,22 @@ impl<'f> Parts<'f> {
     }
 
     /// Whether the records of a node's log are what others can read.
-    fn dead_letter_is_source(&self, node: &Node) -> bool {
+    fn dead_letter_is_source(&self, node: &GraphNode) -> bool {
         logs_of(&self.file.graph, node)
             .iter()
             .all(|log| [Form::Event, Form::UserChange].iter().all(|form| !self.forms.takes(log, *form)))
     }
 
     /// The nodes that take an output of a processor.
-    fn outputs_of(&self, node: &Node, output: &str) -> Result<Outputs, BuildError> {
-        let takes = |n: &&Node| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
+    fn outputs_of(&self, node: &GraphNode, output: &str) -> Result<Outputs, BuildError> {
+        let takes = |n: &&GraphNode| n.from.iter().any(|i| i.node == node.name && i.output.as_deref() == Some(output));
         let form = self.forms.output(node, output);
         let list = self.file.graph.nodes.iter().filter(takes).map(|target| self.target_of(target, form));
         Ok(Outputs { list: list.collect::<Result<_, _>>()?, dead_letter_is_source: self.dead_letter_is_source(node) })
     }
 
-    fn target_of(&self, node: &Node, form: InputForm) -> Result<OutputTarget, BuildError> {
-        let Kind::Sink { format, topic, key, .. } = &node.kind else {
+    fn target_of(&self, node: &GraphNode, form: InputForm) -> Result<OutputTarget, BuildError> {
+        let GraphNodeKind::Sink { format, topic, key, .. } = &node.kind else {
             return Ok(OutputTarget { node: node.name.clone(), key: None, writer: None });
         };
         let key = key.as_ref().map(|key| self.compiler.compile(&node.name, &[&key.value], false)).transpose()?;
@@ -144,7 +144,7 @@ impl<'f> Parts<'f> {
 /// A `[[processor]]` as its operator sees it.
 struct NodeContext<'p, 'f> {
     parts: &'p Parts<'f>,
-    node: &'p Node,
+    node: &'p GraphNode,
     stores: &'p [At<String>],
     params: &'p OperatorParams,
 }

@@ -16,7 +16,7 @@ use secret::SecretSource;
 use streams::ports::Codec;
 use topology_file::Topology as File;
 use topology_file::format::Format;
-use topology_file::graph::Kind;
+use topology_file::graph::GraphNodeKind;
 
 /// How long a stream thread waits for the registry before its task is paused: no longer than its
 /// consumer may stay away.
@@ -28,7 +28,7 @@ pub const REPLAY_WAIT: Duration = Duration::from_secs(60);
 fn shared(file: &File) -> Option<&str> {
     let mut seen = std::collections::BTreeSet::new();
     let avro = file.graph.nodes.iter().filter_map(|node| match &node.kind {
-        Kind::Sink { topic, format: Format::Avro, .. } => Some(topic.as_str()),
+        GraphNodeKind::Sink { topic, format: Format::Avro, .. } => Some(topic.as_str()),
         _ => None,
     });
     avro.into_iter().find(|topic| !seen.insert(*topic))
@@ -59,11 +59,11 @@ fn avro(args: &RegistryArgs, file: &File, wait: Duration) -> Result<Option<Avro>
     let url = args.schema_registry_url.as_ref().or(set.url.as_ref()).filter(|url| !url.is_empty());
     let Some(url) = url else {
         let writes_avro = file.graph.nodes.iter().find_map(|node| match &node.kind {
-            Kind::Sink { topic, format: Format::Avro, .. } => Some(topic),
+            GraphNodeKind::Sink { topic, format: Format::Avro, .. } => Some(topic),
             _ => None,
         });
         let reads_avro = file.graph.nodes.iter().find_map(|node| match &node.kind {
-            Kind::Source { topic, format: Encoding::Avro, .. } => Some(topic),
+            GraphNodeKind::Source { topic, format: Encoding::Avro, .. } => Some(topic),
             _ => None,
         });
         return match (writes_avro, reads_avro) {

@@ -20,8 +20,8 @@ use super::mirror::Mirrors;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::{
-    CommandError, Program, digest, end, http, mirror, registry, resolvers, rights, settings, state, state_guard,
-    topology_from_file,
+    CommandError, Program, digest, end, http, mirror, mirrored_topics, registry, resolvers, rights, settings, state,
+    state_guard, topology_from_file,
 };
 use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
@@ -214,16 +214,16 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     let state_dir =
         args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));
     let database = if args.mirror.no_mirror { None } else { mirror::database(&args.mirror.postgres, &file)? };
-    if database.is_none() && !args.mirror.no_mirror && !mirror::event_sources(&file).is_empty() {
+    if database.is_none() && !args.mirror.no_mirror && !mirrored_topics::event_sources(&file).is_empty() {
         tracing::warn!(
             code = "HS4050",
             "no --postgres-url is set, so no records are mirrored to Postgres; set it, or --no-mirror if no mirror is wanted"
         );
     }
     let state_access = match (args.state_access, file.run.state_access.as_deref()) {
-        (Some(cli::StateAccess::Owner), _) | (None, None | Some("owner")) => StateAccess::Owner,
-        (Some(cli::StateAccess::GroupRead), _) | (None, Some("group_read")) => StateAccess::GroupRead,
-        (Some(cli::StateAccess::GroupWrite), _) | (None, Some("group_write")) => StateAccess::GroupWrite,
+        (Some(cli::StateAccessArgument::Owner), _) | (None, None | Some("owner")) => StateAccess::Owner,
+        (Some(cli::StateAccessArgument::GroupRead), _) | (None, Some("group_read")) => StateAccess::GroupRead,
+        (Some(cli::StateAccessArgument::GroupWrite), _) | (None, Some("group_write")) => StateAccess::GroupWrite,
         (None, Some(other)) => {
             return Err(CommandError::Usage(format!(
                 "`state_access` of [run]: `{other}` is not one of {STATE_ACCESS} [HS0018]"

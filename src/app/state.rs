@@ -151,13 +151,13 @@ fn print(json: &[u8]) -> anyhow::Result<bool> {
 }
 
 /// Memories that were found.
-struct Found {
+struct OpenedStores {
     open: Vec<Open>,
     /// Stores that are kept in memory.
     in_memory: BTreeSet<String>,
 }
 
-impl Found {
+impl OpenedStores {
     fn all_lies_on_disk(&self) -> Result<(), CommandError> {
         let Some(store) = self.in_memory.first() else { return Ok(()) };
         let why = "its `[[store]]` has kind = \"memory\", so nothing of it lies on disk";
@@ -168,7 +168,7 @@ impl Found {
 
 /// Every store of memories, by task; where two slots have one of the same task (it has moved), the
 /// one further on.
-fn open_all(target: &StateTarget, program: &Program) -> Result<Found, CommandError> {
+fn open_all(target: &StateTarget, program: &Program) -> Result<OpenedStores, CommandError> {
     let mut in_memory = BTreeSet::new();
     let mut found: BTreeMap<(TaskId, String), Open> = BTreeMap::new();
     // The locks are held until all is open: nobody writes meanwhile, and later writes do not reach
@@ -205,7 +205,7 @@ fn open_all(target: &StateTarget, program: &Program) -> Result<Found, CommandErr
             }
         }
     }
-    Ok(Found { open: found.into_values().collect(), in_memory })
+    Ok(OpenedStores { open: found.into_values().collect(), in_memory })
 }
 
 /// The topology that is asked for, else the one that the slot's last run kept, else the memory

@@ -21,7 +21,7 @@ use topology_file::Topology as File;
 
 /// Purpose of a topic, which decides its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum TopicRole {
     Source,
     Sink,
     Internal,
@@ -30,7 +30,7 @@ enum Role {
 /// A topic that the topology needs.
 struct Wanted {
     topic: NewTopic,
-    role: Role,
+    role: TopicRole,
     /// Whether dead letters go there.
     is_dead_letters: bool,
 }
@@ -167,7 +167,7 @@ fn world(file: &File) -> Vec<Wanted> {
             ("retention.ms".to_owned(), "-1".to_owned()),
         ];
         // The events topic keeps the broker's own limit: stream time leans on it.
-        if role == Role::Sink {
+        if role == TopicRole::Sink {
             config.push(("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()));
         }
         let is_dead_letters = file.graph.dead_letters.as_ref().is_some_and(|dead| dead.topic == name);
@@ -175,10 +175,11 @@ fn world(file: &File) -> Vec<Wanted> {
     };
     let event_bytes = file.values.limits.max_value_bytes + EVENT_ROOM;
     let output_bytes = file.values.runtime.max_output_bytes;
-    let sources = file.graph.sources().map(|(_, name, n)| topic(name, n, Role::Source, event_bytes));
-    let sinks = file.graph.sinks().map(|(_, name, n)| topic(name, n, Role::Sink, output_bytes));
+    let sources = file.graph.sources().map(|(_, name, n)| topic(name, n, TopicRole::Source, event_bytes));
+    let sinks = file.graph.sinks().map(|(_, name, n)| topic(name, n, TopicRole::Sink, output_bytes));
     let dead = file.graph.dead_letters.iter();
-    let dead = dead.map(|d| topic(&d.topic, d.partitions, Role::Sink, topology_from_file::dead_letter_bytes(file)));
+    let dead =
+        dead.map(|d| topic(&d.topic, d.partitions, TopicRole::Sink, topology_from_file::dead_letter_bytes(file)));
     let mut all: Vec<Wanted> = Vec::new();
     for wanted in sources.chain(sinks).chain(dead) {
         // Sinks of several sub-topologies may share a topic.
@@ -209,7 +210,7 @@ fn wanted(file: &File, engine: &Topology, existing: &BTreeMap<String, i32>) -> R
     let replication = i32::try_from(file.values.runtime.replication_factor).ok().filter(|n| *n > 0);
     for topic in internal_topics(engine, &runtime_config(file), &counts)? {
         let topic = NewTopic { name: topic.name, partitions: topic.partitions, replication, config: topic.config };
-        all.push(Wanted { topic, role: Role::Internal, is_dead_letters: false });
+        all.push(Wanted { topic, role: TopicRole::Internal, is_dead_letters: false });
     }
     Ok(all)
 }
@@ -276,7 +277,7 @@ fn check(
         let Some(has) = existing.get(name) else {
             if report.hidden.contains(name) {
                 println!("hidden   {name}: it is not there, or this principal may not know it");
-            } else if w.role == Role::Internal {
+            } else if w.role == TopicRole::Internal {
                 // `run` makes internal topics itself.
                 println!("ok       {name}: will be made by `run`");
             } else {
@@ -338,15 +339,15 @@ fn size_remarks(wanted: &Wanted, config: &BTreeMap<String, String>) -> Vec<(bool
     let mut remarks = Vec::new();
     let after = match wanted.role {
         // The events' own limit is looked at by itself.
-        Role::Source => return remarks,
-        Role::Sink if wanted.is_dead_letters => "larger dead letters go without their value",
-        Role::Sink => "larger outputs become dead letters (`output_too_large`)",
-        Role::Internal => "a larger record stops the instance",
+        TopicRole::Source => return remarks,
+        TopicRole::Sink if wanted.is_dead_letters => "larger dead letters go without their value",
+        TopicRole::Sink => "larger outputs become dead letters (`output_too_large`)",
+        TopicRole::Internal => "a larger record stops the instance",
     };
     if limit < sent {
         remarks.push((
             // `run` refuses an internal topic whose max.message.bytes is less than it needs.
-            wanted.role == Role::Internal && setting == "max.message.bytes",
+            wanted.role == TopicRole::Internal && setting == "max.message.bytes",
             format!(
                 "takes records of at most {limit} bytes, and up to {sent} may be sent: {after}; raise its {setting}"
             ),
@@ -371,7 +372,7 @@ fn remarks(file: &File, wanted: &Wanted, config: &BTreeMap<String, String>) -> V
     let number = |key: &str| has(key).parse::<i64>().ok();
     let mut remarks = Vec::new();
     let limit = file.values.limits.max_value_bytes;
-    if wanted.role == Role::Source {
+    if wanted.role == TopicRole::Source {
         if number("max.message.bytes").is_some_and(|n| usize::try_from(n).is_ok_and(|n| n < limit)) {
             let text =
                 format!("takes records of {} bytes, less than the event limit of {limit}", has("max.message.bytes"));
@@ -385,7 +386,7 @@ fn remarks(file: &File, wanted: &Wanted, config: &BTreeMap<String, String>) -> V
     }
     if has("message.timestamp.type") == "LogAppendTime" {
         let text = "puts its own times in place of ours: set message.timestamp.type=CreateTime";
-        remarks.push((wanted.role == Role::Internal, text.to_owned()));
+        remarks.push((wanted.role == TopicRole::Internal, text.to_owned()));
     }
     if number("retention.ms").is_some_and(|n| n >= 0) && has("cleanup.policy").contains("delete") {
         let text =
@@ -395,7 +396,7 @@ fn remarks(file: &File, wanted: &Wanted, config: &BTreeMap<String, String>) -> V
     if number("message.timestamp.after.max.ms").is_some_and(|n| n < i64::MAX) {
         let text =
             "refuses times far ahead of the broker's clock: set message.timestamp.after.max.ms=9223372036854775807";
-        remarks.push((wanted.role == Role::Internal, text.to_owned()));
+        remarks.push((wanted.role == TopicRole::Internal, text.to_owned()));
     }
     remarks
 }

@@ -10,7 +10,7 @@ use streams::ports::Codec;
 use streams::task::Sizes;
 use streams::topology::{TopicRef, Topology, TopologyBuilder};
 use topology_file::Topology as File;
-use topology_file::graph::{Kind, Node};
+use topology_file::graph::{GraphNode, GraphNodeKind};
 
 /// Bytes by which a dead letter may be larger than an event: its headers.
 const DEAD_LETTER_ROOM: usize = 64 << 10;
@@ -37,7 +37,7 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
         builder = add(builder, &parts, node)?;
     }
     for node in &file.graph.nodes {
-        if let Kind::Processor { stores, .. } = &node.kind {
+        if let GraphNodeKind::Processor { stores, .. } = &node.kind {
             for store in stores {
                 builder = builder.store(&store.value, [&node.name]);
             }
@@ -52,15 +52,15 @@ pub fn build_with(file: &File, custom: &Resolver, codec: Option<Arc<dyn Codec>>)
     builder.build().map_err(|e| CommandError::Usage(format!("{}: {e}", file.file)))
 }
 
-fn add(builder: TopologyBuilder, parts: &Parts<'_>, node: &Node) -> Result<TopologyBuilder, CommandError> {
+fn add(builder: TopologyBuilder, parts: &Parts<'_>, node: &GraphNode) -> Result<TopologyBuilder, CommandError> {
     let mut parents: Vec<&str> = node.from.iter().map(|input| input.node.as_str()).collect();
     parents.sort_unstable();
     parents.dedup();
     Ok(match &node.kind {
-        Kind::Source { topic, .. } => builder.source(&node.name, topic),
-        Kind::Repartition => builder.repartition(&node.name, parents),
-        Kind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
-        Kind::Processor { .. } => match parts.supplier(node)? {
+        GraphNodeKind::Source { topic, .. } => builder.source(&node.name, topic),
+        GraphNodeKind::Repartition => builder.repartition(&node.name, parents),
+        GraphNodeKind::Sink { topic, .. } => builder.sink(&node.name, topic, parents),
+        GraphNodeKind::Processor { .. } => match parts.supplier(node)? {
             Some(ProcessorSupplier { make, punctuation_interval }) => {
                 let builder = builder.process(&node.name, parents, make);
                 match punctuation_interval {
@@ -89,7 +89,7 @@ pub fn sizes(file: &File) -> Sizes {
         sizes.partitions.insert(dead.topic.clone(), dead.partitions);
         sizes.max_bytes.insert(dead.topic.clone(), dead_letter_bytes(file));
     }
-    for node in file.graph.nodes.iter().filter(|node| node.kind == Kind::Repartition) {
+    for node in file.graph.nodes.iter().filter(|node| node.kind == GraphNodeKind::Repartition) {
         let topic = TopicRef::Repartition(node.name.clone()).full_name(&file.values.resolver.application_id);
         sizes.partitions.insert(topic, file.graph.partitions(node));
     }

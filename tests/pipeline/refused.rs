@@ -8,7 +8,7 @@ use crate::expect;
 use crate::instance::Instance;
 use crate::trial::{Trial, assert_mirrored, database, memory_toml};
 use std::time::{Duration, Instant};
-use testkit::certificates::{Authority, Request};
+use testkit::certificates::{Authority, CertificateRequest};
 use testkit::records::Record;
 use testkit::secure::{Login, Options, PASSWORD, SecureBroker, USER};
 use testkit::wait_until;
@@ -98,7 +98,8 @@ fn a_refused_certificate_or_password_is_an_outage_of_a_running_instance() {
 
     // Connections that are open stay as they are, so the broker ends them: it restarts.
     let (authority, stranger) = (broker.authority(), Authority::new("stranger"));
-    broker.show(Login::Tls, &authority.sign_request(Request { name: "broker", host: "localhost", days: -1 }));
+    broker
+        .show(Login::Tls, &authority.sign_request(CertificateRequest { name: "broker", host: "localhost", days: -1 }));
     broker.trust(Login::MutualTls, &stranger);
     broker.set_password(USER, "another-password");
     broker.open().kill();

@@ -2,7 +2,7 @@
 //! command with exit code 1.
 
 use crate::support::{Finished, Helix};
-use testkit::certificates::{Authority, Request};
+use testkit::certificates::{Authority, CertificateRequest};
 use testkit::process::temp_dir;
 use testkit::secure::{Connection, Login, SecureBroker};
 use testkit::{Record, records, repo_path};
@@ -46,7 +46,7 @@ fn certificates() {
     let stranger = Authority::new("stranger");
     let foreign_ca = broker.login(Login::Tls).with("ssl.ca.location", stranger.certificate().to_str().unwrap());
     let mut expired = broker.login(Login::MutualTls);
-    expired.show(&broker.authority().sign_request(Request { name: "client", host: "localhost", days: -1 }));
+    expired.show(&broker.authority().sign_request(CertificateRequest { name: "client", host: "localhost", days: -1 }));
     let mut foreign = broker.login(Login::MutualTls);
     foreign.show(&stranger.sign("client"));
     let none = broker.login(Login::MutualTls).without("ssl.certificate.location").without("ssl.key.location");

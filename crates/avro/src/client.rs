@@ -50,7 +50,7 @@ pub(super) struct Refusal {
 
 /// A request to an address.
 #[derive(Clone, Copy)]
-enum Asked<'a> {
+enum RegistryQuery<'a> {
     Schema(SrCall<'a>),
     Subjects,
 }
@@ -186,7 +186,7 @@ impl Client {
     /// # Errors
     /// The registry refuses it, or no address answers.
     pub async fn call(&self, call: SrCall<'_>) -> Result<RawRegisteredSchema, Failed> {
-        match self.at_each(Asked::Schema(call)).await? {
+        match self.at_each(RegistryQuery::Schema(call)).await? {
             Found::Schema(found) => Ok(*found),
             Found::Subjects(_) => {
                 Err(Failed::Outage(Outage::coded("subjects were answered for a schema [HS9000]".to_owned())))
@@ -195,7 +195,7 @@ impl Client {
     }
 
     /// Asks the addresses in turn, from the one that answered last.
-    async fn at_each(&self, ask: Asked<'_>) -> Result<Found, Failed> {
+    async fn at_each(&self, ask: RegistryQuery<'_>) -> Result<Found, Failed> {
         let first = self.current.load(Ordering::Relaxed);
         let mut whys = Vec::new();
         let mut is_server_fault = false;
@@ -231,15 +231,15 @@ impl Client {
         Err(Failed::Outage(Outage { why: whys.join("; "), is_server_fault, code }))
     }
 
-    async fn at_one(&self, address: &Address, ask: Asked<'_>) -> Result<Found, Failed> {
+    async fn at_one(&self, address: &Address, ask: RegistryQuery<'_>) -> Result<Found, Failed> {
         let mut has_renewed = false;
         loop {
             let settings = self.settings(address).await.map_err(|why| Failed::Outage(Outage::coded(why)))?;
             let asked = match ask {
-                Asked::Schema(call) => {
+                RegistryQuery::Schema(call) => {
                     library::perform_sr_call(&settings, call).await.map(|found| Found::Schema(Box::new(found)))
                 }
-                Asked::Subjects => library::get_all_subjects(&settings).await.map(Found::Subjects),
+                RegistryQuery::Subjects => library::get_all_subjects(&settings).await.map(Found::Subjects),
             };
             let failed = match asked {
                 Ok(found) => return Ok(found),
@@ -288,7 +288,7 @@ impl Client {
     /// # Errors
     /// It does not: why, and what to do.
     pub async fn serves_us(&self, refused: Option<&Refusal>) -> Result<(), Outage> {
-        match self.at_each(Asked::Subjects).await {
+        match self.at_each(RegistryQuery::Subjects).await {
             Err(Failed::Outage(outage)) => Err(outage),
             Err(Failed::Refused(refusal)) => Err(self.refusal(&refusal)),
             Ok(Found::Schema(_)) => {

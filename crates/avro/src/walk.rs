@@ -11,9 +11,10 @@ use apache_avro::Schema;
 use apache_avro::schema::{RecordSchema, ResolvedSchema};
 use apache_avro::types::Value;
 
-/// What a value takes in memory, and the union around it has another one in a box.
+/// Memory that a value needs, and the union around it has another one in a box.
 const VALUE_BYTES: usize = size_of::<Value>();
-/// What a field of a record or an entry of a map takes beside its value and the text of its name.
+/// Memory that a field of a record or an entry of a map needs beside its value and the text of its
+/// name.
 const NAME_BYTES: usize = 2 * size_of::<String>();
 
 /// Walks over the value of `schema`, a writer's schema without logical types, at the beginning of

@@ -42,13 +42,13 @@ pub struct UserOptions {
 
 /// Snapshots that are being emitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Pending {
+struct PendingInterval {
     boundary_ms: i64,
     /// The last user that was looked at; empty at the beginning.
     cursor: Vec<u8>,
 }
 
-impl Pending {
+impl PendingInterval {
     fn row(&self) -> Vec<u8> {
         let mut row = vec![VERSION];
         row.extend_from_slice(&self.boundary_ms.to_be_bytes());
@@ -56,16 +56,16 @@ impl Pending {
         row
     }
 
-    fn of(row: &[u8]) -> Option<Pending> {
+    fn of(row: &[u8]) -> Option<PendingInterval> {
         let (boundary, cursor) = row.strip_prefix(&[VERSION])?.split_first_chunk()?;
-        Some(Pending { boundary_ms: i64::from_be_bytes(*boundary), cursor: cursor.to_vec() })
+        Some(PendingInterval { boundary_ms: i64::from_be_bytes(*boundary), cursor: cursor.to_vec() })
     }
 }
 
 /// Keeps and emits user snapshots.
 pub struct UserSnapshots {
     options: Arc<UserOptions>,
-    pending: Option<Pending>,
+    pending: Option<PendingInterval>,
 }
 
 fn memories_of(user: &[u8]) -> Vec<u8> {
@@ -160,7 +160,11 @@ impl UserSnapshots {
 
     /// Emits a slice of the snapshots that are due. What is left is noted, and waits for the next
     /// commit.
-    fn slice(&mut self, mut pending: Pending, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+    fn slice(
+        &mut self,
+        mut pending: PendingInterval,
+        ctx: &mut dyn ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
         let mut users: Vec<Vec<u8>> = Vec::new();
         let cursor = pending.cursor.clone();
         ctx.store(&self.options.store)?.scan_from(b"d", &dirty(&cursor), |key, _| {
@@ -200,7 +204,7 @@ impl Processor for UserSnapshots {
         let store = ctx.store(&self.options.store)?;
         self.pending = match store.get(PENDING)? {
             None => None,
-            Some(row) => Some(Pending::of(&row).ok_or_else(|| unreadable("the state of user snapshots"))?),
+            Some(row) => Some(PendingInterval::of(&row).ok_or_else(|| unreadable("the state of user snapshots"))?),
         };
         Ok(())
     }
@@ -219,7 +223,7 @@ impl Processor for UserSnapshots {
     }
 
     fn punctuate(&mut self, boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
-        self.slice(Pending { boundary_ms, cursor: Vec::new() }, ctx)
+        self.slice(PendingInterval { boundary_ms, cursor: Vec::new() }, ctx)
     }
 
     fn has_background_work(&self) -> bool {

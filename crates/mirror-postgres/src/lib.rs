@@ -21,7 +21,9 @@ mod connect;
 mod copy;
 mod fault;
 
+mod identifier;
 mod migrate;
+mod migrations;
 mod numeric;
 mod reread;
 mod rows;

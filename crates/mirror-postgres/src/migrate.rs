@@ -6,16 +6,15 @@
 //! runner holds a lock of the session and names its statements. The rows of `_sqlx_migrations` are
 //! the same, so that earlier versions of this program understand it.
 
-use sqlx::migrate::{Migration, Migrator};
+use sqlx::migrate::Migration;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::fault::{Fault, of_migration};
-use super::session::{Database, quoted};
+use super::identifier::quoted;
+use super::migrations::MIGRATIONS;
+use super::session::Database;
 use super::transaction::{Purpose, begin};
-
-/// All migrations, oldest first.
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// Whether our tables' schema is there, what is in it of these names, and whether migrations are
 /// noted in it.
@@ -144,11 +143,6 @@ impl Database {
             standing.missing
         )))
     }
-}
-
-/// Version of the last migration that this program has.
-pub(super) fn newest_version() -> i64 {
-    MIGRATIONS.iter().map(|one| one.version).max().unwrap_or(0)
 }
 
 /// The tables and views that a migration makes: statements of ours begin at the start of a line.

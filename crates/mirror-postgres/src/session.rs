@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 
 use super::connect::{UrlError, Way};
 use super::fault::Fault;
-use super::migrate::newest_version;
+use super::migrations::newest_version;
 use super::transaction::{Purpose, begin};
 use secret::SecretSource;
 
@@ -200,20 +200,5 @@ impl Session {
         {
             tracing::debug!(reason = %e, "the mirror's connection to Postgres broke while it was being closed");
         }
-    }
-}
-
-/// An identifier, as SQL takes any.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_name_can_be_a_schema() {
-        assert_eq!(quoted("a\"; drop"), "\"a\"\"; drop\"");
     }
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Transaction};
 
 use super::fault::Fault;
-use super::session::quoted;
+use super::identifier::quoted;
 
 /// Purpose of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use super::coordinator::GroupClient;
 use super::error::{Call, Failure, refused};
 use super::live::Live;
 use super::messages::{Buffer, Queue};
+use super::metadata::{millis, read_metadata};
 use super::native::Native;
 use super::restore::ChangelogReader;
 use super::settings::KafkaSettings;
@@ -146,30 +147,6 @@ impl ClusterAdmin {
         }
         answer
     }
-}
-
-/// Asks a client for all topics, and hands them to `read`.
-pub(super) fn read_metadata<T>(
-    client: &Native,
-    timeout: Duration,
-    read: impl FnOnce(&sys::rd_kafka_metadata) -> T,
-) -> std::result::Result<T, Failure> {
-    let mut found = std::ptr::null();
-    // SAFETY: a live client; what is found is ours to free, once, after it was read.
-    unsafe {
-        let all = 1;
-        let code = sys::rd_kafka_metadata(client.as_ptr(), all, std::ptr::null_mut(), &mut found, millis(timeout));
-        if let Some(failure) = Failure::of(code) {
-            return Err(client.cause(failure));
-        }
-        let answer = read(&*found);
-        sys::rd_kafka_metadata_destroy(found);
-        Ok(answer)
-    }
-}
-
-pub(super) fn millis(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1)
 }
 
 pub(super) fn options() -> AdminOptions {

@@ -59,9 +59,9 @@ impl Drop for Answers {
 }
 
 /// An answer.
-struct Answer(NonNull<sys::rd_kafka_event_t>);
+struct ResultEvent(NonNull<sys::rd_kafka_event_t>);
 
-impl Drop for Answer {
+impl Drop for ResultEvent {
     fn drop(&mut self) {
         // SAFETY: owned, destroyed once.
         unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
@@ -74,7 +74,7 @@ fn request_from_coordinator(
     operation: Operation,
     doing: &str,
     send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
-) -> Result<Option<Answer>> {
+) -> Result<Option<ResultEvent>> {
     request(client, Options::new(client, operation, REQUEST_LIMIT), PATIENCE, doing, send)
 }
 
@@ -86,7 +86,7 @@ fn request(
     patience: Duration,
     doing: &str,
     send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
-) -> Result<Option<Answer>> {
+) -> Result<Option<ResultEvent>> {
     // SAFETY: a live client; the queue is ours.
     let answers = Answers(unsafe { sys::rd_kafka_queue_new(client) });
     send(options.0, answers.0);
@@ -94,7 +94,7 @@ fn request(
     // SAFETY: a live queue; the event is ours.
     let event = NonNull::new(unsafe { sys::rd_kafka_queue_poll(answers.0, limit) });
     let Some(event) = event else { return Ok(None) };
-    let answer = Answer(event);
+    let answer = ResultEvent(event);
     // SAFETY: a live event; the text lives as long, and is read before it is dropped.
     let failure = unsafe {
         let code = sys::rd_kafka_event_error(event.as_ptr());

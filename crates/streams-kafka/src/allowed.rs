@@ -12,9 +12,10 @@ use rdkafka::admin::ResourceSpecifier;
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
-use super::admin::{ClusterAdmin, REQUEST, creation, failed, millis, options};
+use super::admin::{ClusterAdmin, REQUEST, creation, failed, options};
 use super::coordinator::{PATIENCE, REQUEST_LIMIT};
 use super::error::{Call, Failure, refused};
+use super::metadata::millis;
 use super::native::{ClientKind, Native};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};

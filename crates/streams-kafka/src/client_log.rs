@@ -11,7 +11,7 @@ use std::ffi::c_int;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::contact;
+use super::contact_state;
 
 /// The same line is logged again after this time at the earliest, with how often it came meanwhile.
 const FOLD: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ static LOGGED: Mutex<BTreeMap<String, LoggedLine>> = Mutex::new(BTreeMap::new())
 pub(super) fn log_line(level: c_int, facility: &str, text: &str) {
     let level = match level_of(level, facility) {
         // Until the first contact the command itself says why there is none.
-        Level::Info if TOLD_BY_THE_ENGINE.contains(&facility) && !contact::is_made() => Level::Debug,
+        Level::Info if TOLD_BY_THE_ENGINE.contains(&facility) && !contact_state::is_made() => Level::Debug,
         level => level,
     };
     // What somebody debugs is shown as it is.

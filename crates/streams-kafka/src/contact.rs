@@ -1,10 +1,10 @@
 //! The first contact: at the start a broker that is away is waited for, and a refused connection
 //! ends the command at once with what to do about it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::admin::read_metadata;
+use super::contact_state;
+use super::metadata::read_metadata;
 use super::native::{ClientKind, Native};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
@@ -20,13 +20,6 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// stops does it once. So long the other brokers of a list have time to answer, too, when one of
 /// them refuses the connection.
 const CUT_OFF: Duration = Duration::from_secs(5);
-
-static IS_MADE: AtomicBool = AtomicBool::new(false);
-
-/// Whether a broker has answered this process.
-pub(super) fn is_made() -> bool {
-    IS_MADE.load(Ordering::Relaxed)
-}
 
 /// Waits until a broker answers; logs a line every 5 s or so that none does.
 ///
@@ -48,7 +41,7 @@ pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<
         let until_line = WAITING.saturating_sub(told.elapsed()).max(SHORTEST_WAIT);
         let failure = match read_metadata(&probe, wait.min(left).min(until_line), |_| ()) {
             Ok(()) => {
-                IS_MADE.store(true, Ordering::Relaxed);
+                contact_state::set_made();
                 return Ok(());
             }
             Err(failure) => failure,

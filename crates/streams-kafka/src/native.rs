@@ -18,7 +18,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::certificate::{checks_certificates, on_certificate};
 use super::client_log::log_line;
 use super::connection_error::{Diagnosis, of_files};
-use super::contact;
+use super::contact_state;
 use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::live::Live;
@@ -139,7 +139,7 @@ impl Native {
         let Some(client) = NonNull::new(client) else {
             let text = c_text(&text);
             return Err(match of_files(&text) {
-                Some(why) if contact::is_made() => Error::Retry(format!("create a Kafka client: {why} [HS2058]")),
+                Some(why) if contact_state::is_made() => Error::Retry(format!("create a Kafka client: {why} [HS2058]")),
                 Some(why) => Error::Fatal(format!("create a Kafka client: {why} [HS2058]")),
                 None => Error::Fatal(format!("create a Kafka client: {text}; check [kafka], -X and --set [HS2059]")),
             });

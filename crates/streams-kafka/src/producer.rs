@@ -72,10 +72,10 @@ struct TransactionalProducer {
 const LOOK: Duration = Duration::from_millis(50);
 
 /// An error of librdkafka on its way between threads.
-struct Answer(*mut sys::rd_kafka_error_t);
+struct CallError(*mut sys::rd_kafka_error_t);
 
 // SAFETY: owned by whoever holds it, and used by one thread at a time.
-unsafe impl Send for Answer {}
+unsafe impl Send for CallError {}
 
 fn millis(timeout: Duration) -> c_int {
     c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
@@ -132,7 +132,7 @@ impl TransactionalProducer {
         &self,
         doing: &str,
         timeout: Duration,
-        call: impl FnOnce(*mut sys::rd_kafka_t) -> Answer + Send + 'static,
+        call: impl FnOnce(*mut sys::rd_kafka_t) -> CallError + Send + 'static,
     ) -> Result<*mut sys::rd_kafka_error_t> {
         let (client, (done, answer)) = (self.sender.shared(), channel());
         let body = move || {
@@ -140,7 +140,7 @@ impl TransactionalProducer {
             // Before who waits goes on, so that the client is dropped there, unless nobody waits
             // any more.
             drop(client);
-            if let Err(SendError(Answer(error))) = done.send(error) {
+            if let Err(SendError(CallError(error))) = done.send(error) {
                 drop(Failure::from_error(error));
             }
         };
@@ -151,7 +151,7 @@ impl TransactionalProducer {
         })?;
         loop {
             match answer.recv_timeout(LOOK) {
-                Ok(Answer(error)) => return Ok(error),
+                Ok(CallError(error)) => return Ok(error),
                 Err(RecvTimeoutError::Timeout) if started.elapsed() > timeout && (self.is_outdated)() => {
                     let what = format!("{doing}: no answer for {timeout:?}, and the client is to be replaced");
                     return Err(Error::ProducerLost(what));
@@ -334,7 +334,7 @@ impl Producer for TransactionalProducer {
             let group = handle.as_ptr();
             let limit = millis(timeout);
             // SAFETY: a live client, list and metadata object.
-            Answer(unsafe { sys::rd_kafka_send_offsets_to_transaction(client, list, group, limit) })
+            CallError(unsafe { sys::rd_kafka_send_offsets_to_transaction(client, list, group, limit) })
         })?;
         let topics: Vec<&str> = offsets.iter().map(|commit| &*commit.partition.topic).collect();
         self.transactional_with(&topics, doing, error)
@@ -345,7 +345,7 @@ impl Producer for TransactionalProducer {
         self.is_in_transaction = false;
         let error = self.limited("commit", timeout, move |client| {
             // SAFETY: a live client.
-            Answer(unsafe { sys::rd_kafka_commit_transaction(client, millis(timeout)) })
+            CallError(unsafe { sys::rd_kafka_commit_transaction(client, millis(timeout)) })
         })?;
         self.sort_deliveries();
         self.transactional("commit", error)
@@ -356,7 +356,7 @@ impl Producer for TransactionalProducer {
         self.is_in_transaction = false;
         let error = self.limited("abort", timeout, move |client| {
             // SAFETY: a live client.
-            Answer(unsafe { sys::rd_kafka_abort_transaction(client, millis(timeout)) })
+            CallError(unsafe { sys::rd_kafka_abort_transaction(client, millis(timeout)) })
         })?;
         self.sort_deliveries();
         self.transactional("abort", error)

@@ -19,7 +19,7 @@ pub struct Authority {
 
 /// Variation of a certificate.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct CertificateRequest<'a> {
     /// The common name of its subject.
     pub name: &'a str,
     /// The host name that it is good for.
@@ -55,11 +55,11 @@ impl Authority {
 
     /// Signs a certificate for `name` on `localhost`.
     pub fn sign(&self, name: &str) -> Identity {
-        self.sign_request(Request { name, host: "localhost", days: 2 })
+        self.sign_request(CertificateRequest { name, host: "localhost", days: 2 })
     }
 
     /// Signs a certificate.
-    pub fn sign_request(&self, request: Request<'_>) -> Identity {
+    pub fn sign_request(&self, request: CertificateRequest<'_>) -> Identity {
         let dir = temp_dir("certificate");
         let subject = format!("/CN={}", request.name);
         let host = format!("subjectAltName=DNS:{}", request.host);

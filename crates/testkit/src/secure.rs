@@ -15,7 +15,7 @@
 //! it is a super user (`User:ANONYMOUS`).
 
 use super::broker::{LOG_REQUESTS, More};
-use super::certificates::{Authority, Identity, Request};
+use super::certificates::{Authority, CertificateRequest, Identity};
 use super::token_server::{self, TokenServer};
 use super::{Broker, ports, process::temp_dir, scram, unique};
 use rdkafka::ClientConfig;
@@ -135,8 +135,14 @@ impl SecureBroker {
         let ports = LISTENERS.map(|_| ports::free_port());
         let write = |name: &str, identity: Identity| std::fs::write(dir.join(name), identity.key_store()).unwrap();
         write("broker.pem", authority.sign("broker"));
-        write("expired.pem", authority.sign_request(Request { name: "broker", host: "localhost", days: -1 }));
-        write("otherhost.pem", authority.sign_request(Request { name: "broker", host: "kafka.example", days: 2 }));
+        write(
+            "expired.pem",
+            authority.sign_request(CertificateRequest { name: "broker", host: "localhost", days: -1 }),
+        );
+        write(
+            "otherhost.pem",
+            authority.sign_request(CertificateRequest { name: "broker", host: "kafka.example", days: 2 }),
+        );
         for trusted in ["trusted.pem", "clients.pem"] {
             std::fs::copy(authority.certificate(), dir.join(trusted)).unwrap();
         }

@@ -1,12 +1,12 @@
 //! Checks between the nodes of a topology: names that are one, parents that exist, operators that
 //! get what they can read, stores with one owner, topics that are not read and written at once.
-//! What flows where is [`super::flow`]'s.
+//! The flow of records is [`super::flow`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::codes;
 use super::flow;
-use super::graph::{Graph, Input, Kind, Node, logs_of, meant, possible_parents, shown, what};
+use super::graph::{Graph, GraphNode, GraphNodeKind, Input, logs_of, meant, possible_parents, shown, what};
 use super::problem::{line, nearest};
 use super::store::Store;
 use super::table::Doc;
@@ -58,7 +58,7 @@ fn names(doc: &Doc<'_>, graph: &Graph) {
 
 fn operators(doc: &Doc<'_>, graph: &Graph, registry: &OperatorRegistry) {
     for node in &graph.nodes {
-        let Kind::Processor { operator: name, spec, stores, .. } = &node.kind else { continue };
+        let GraphNodeKind::Processor { operator: name, spec, stores, .. } = &node.kind else { continue };
         let Some(op) = spec else {
             if !name.is_empty() {
                 let known: Vec<String> = registry.iter().map(|o| format!("{} ({})", o.name, o.description)).collect();
@@ -82,8 +82,10 @@ fn operators(doc: &Doc<'_>, graph: &Graph, registry: &OperatorRegistry) {
             let span = stores.first().filter(|_| op.stores == 0).map_or(&node.span, |s| &s.span);
             doc.wrong(span, codes::WRONG_NUMBER_OF_STORES, message, fix);
         }
-        let straight =
-            node.from.iter().find(|i| graph.node(&i.node).is_some_and(|p| !matches!(p.kind, Kind::Repartition)));
+        let straight = node
+            .from
+            .iter()
+            .find(|i| graph.node(&i.node).is_some_and(|p| !matches!(p.kind, GraphNodeKind::Repartition)));
         if let (true, Some(input)) = (op.is_keyed, straight) {
             let message = format!(
                 "{} stores state by key, so it must read from a repartition, and not directly from `{}`",
@@ -105,7 +107,7 @@ fn count(stores: usize) -> String {
     }
 }
 
-fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
+fn parent(doc: &Doc<'_>, graph: &Graph, node: &GraphNode, input: &Input) {
     if graph.is_ambiguous(&input.node) {
         return;
     }
@@ -122,12 +124,12 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
         return;
     };
     match (&parent.kind, &input.output) {
-        (Kind::Sink { .. }, _) => {
+        (GraphNodeKind::Sink { .. }, _) => {
             let fix = "read from the node that the sink reads from";
             let message = format!("{me} reads from `{}`, but that is a sink, which has no output", parent.name);
             doc.wrong(&input.span, codes::INPUT_FROM_SINK, message, fix);
         }
-        (Kind::Processor { spec, .. }, output) => {
+        (GraphNodeKind::Processor { spec, .. }, output) => {
             if spec.is_none() || parent.has_hidden_outputs() {
                 return;
             }
@@ -153,7 +155,7 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
             let fix = format!("write `from = [\"{}\"]`", parent.name);
             doc.wrong(&input.span, codes::UNKNOWN_OUTPUT, message, fix);
         }
-        (_, None) if matches!(node.kind, Kind::Sink { .. } | Kind::Repartition) => {
+        (_, None) if matches!(node.kind, GraphNodeKind::Sink { .. } | GraphNodeKind::Repartition) => {
             let kind = what(&parent.kind);
             let message = format!("{me} reads directly from the {kind} `{}`, without a processor between", parent.name);
             doc.wrong(&input.span, codes::NO_PROCESSOR_BETWEEN, message, "add a `[[processor]]` between the two");
@@ -163,7 +165,7 @@ fn parent(doc: &Doc<'_>, graph: &Graph, node: &Node, input: &Input) {
 }
 
 fn topics(doc: &Doc<'_>, graph: &Graph) {
-    let mut read: BTreeMap<&str, &Node> = BTreeMap::new();
+    let mut read: BTreeMap<&str, &GraphNode> = BTreeMap::new();
     for (node, topic, _) in graph.sources().filter(|(_, topic, _)| !topic.is_empty()) {
         if let Some(other) = read.insert(topic, node) {
             let at = line(doc.text, other.span.start);
@@ -172,7 +174,7 @@ fn topics(doc: &Doc<'_>, graph: &Graph) {
             doc.wrong(&node.topic_span, codes::TOPIC_READ_TWICE, message, fix);
         }
     }
-    let mut written: BTreeMap<&str, (String, Option<&Node>)> = BTreeMap::new();
+    let mut written: BTreeMap<&str, (String, Option<&GraphNode>)> = BTreeMap::new();
     let sinks = graph.sinks().filter(|(_, topic, _)| !topic.is_empty());
     let sinks = sinks.map(|(n, topic, _)| (shown(n), Some(n), topic, &n.topic_span));
     let dead = graph.dead_letters.iter().map(|d| ("`[dead_letters]`".to_owned(), None, d.topic.as_str(), &d.span));
@@ -201,16 +203,16 @@ const OWN_TOPIC: (&str, &str) = ("", "use a topic of its own for each, or one si
 
 /// Why two sinks cannot share a topic, and what to do. Those of one log need not, and what they
 /// write must be of one kind.
-fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'static str)> {
+fn clash(graph: &Graph, first: &GraphNode, second: &GraphNode) -> Option<(&'static str, &'static str)> {
     let logs = |node| logs_of(graph, node).into_iter().map(|log| log.name.as_str()).collect::<BTreeSet<_>>();
     let a = logs(first);
     let b = logs(second);
     match (&first.kind, &second.kind) {
         _ if a.is_empty() || !a.is_disjoint(&b) => Some(OWN_TOPIC),
-        (Kind::Sink { partitions: a, .. }, Kind::Sink { partitions: b, .. }) if a != b => {
+        (GraphNodeKind::Sink { partitions: a, .. }, GraphNodeKind::Sink { partitions: b, .. }) if a != b => {
             Some((", with different numbers of partitions", "set the same `partitions` for both"))
         }
-        (Kind::Sink { format: a, .. }, Kind::Sink { format: b, .. }) if a != b => {
+        (GraphNodeKind::Sink { format: a, .. }, GraphNodeKind::Sink { format: b, .. }) if a != b => {
             Some((", in different formats", "set the same `format` for both, or use a topic of its own for each"))
         }
         _ => None,
@@ -219,7 +221,7 @@ fn clash(graph: &Graph, first: &Node, second: &Node) -> Option<(&'static str, &'
 
 /// Topics of the world must not be internal ones too.
 fn internal_topics(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
-    let repartitions = graph.nodes.iter().filter(|n| n.kind == Kind::Repartition).map(|n| {
+    let repartitions = graph.nodes.iter().filter(|n| n.kind == GraphNodeKind::Repartition).map(|n| {
         let topic = TopicRef::Repartition(n.name.clone()).full_name(application_id);
         (topic, shown(n))
     });
@@ -238,10 +240,10 @@ fn internal_topics(doc: &Doc<'_>, graph: &Graph, application_id: &str) {
 }
 
 fn stores(doc: &Doc<'_>, graph: &Graph, known: &OperatorRegistry) {
-    let mut owner: BTreeMap<&str, &Node> = BTreeMap::new();
+    let mut owner: BTreeMap<&str, &GraphNode> = BTreeMap::new();
     let mut meant: BTreeSet<&str> = BTreeSet::new();
     for node in &graph.nodes {
-        let Kind::Processor { stores, .. } = &node.kind else { continue };
+        let GraphNodeKind::Processor { stores, .. } = &node.kind else { continue };
         for store in stores {
             let near = nearest(&store.value, graph.stores.iter().map(|s| s.name.as_str()));
             let is_there = graph.stores.iter().any(|s| s.name == store.value);
@@ -272,7 +274,7 @@ fn stores(doc: &Doc<'_>, graph: &Graph, known: &OperatorRegistry) {
 
 /// A key that is gone must mean nothing to the operator that keeps the store.
 fn retention(doc: &Doc<'_>, graph: &Graph, known: &OperatorRegistry, store: &Store) {
-    let Some(spec) = graph.keeper(&store.name).and_then(Node::spec) else { return };
+    let Some(spec) = graph.keeper(&store.name).and_then(GraphNode::spec) else { return };
     let fix = match spec.retention {
         RetentionSupport::Supported => return,
         RetentionSupport::Instead(setting) => format!("remove it; {setting}"),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::codes;
 use super::format::Format;
-use super::graph::{Graph, Input, Kind, Node, above, is_log, logs_of, meant, parents, partitions, shown};
+use super::graph::{Graph, GraphNode, GraphNodeKind, Input, above, is_log, logs_of, meant, parents, partitions, shown};
 use super::table::Doc;
 use operators::spec::{Form, OperatorSpec, OutputForm};
 
@@ -40,15 +40,15 @@ fn outputs(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
     }
     for node in graph.nodes.iter().filter(|n| !touched.contains(n.name.as_str())) {
         match &node.kind {
-            Kind::Sink { .. } => {}
-            Kind::Source { .. } | Kind::Repartition => {
+            GraphNodeKind::Sink { .. } => {}
+            GraphNodeKind::Source { .. } | GraphNodeKind::Repartition => {
                 if !taken.contains(&(node.name.as_str(), None)) {
                     let message = format!("no node reads from {}", shown(node));
                     let fix = format!("remove it, or read from it: `from = [\"{}\"]`", node.name);
                     doc.wrong(&node.span, codes::UNUSED_OUTPUT, message, fix);
                 }
             }
-            Kind::Processor { .. } => {
+            GraphNodeKind::Processor { .. } => {
                 let is_taken = |output: &str| taken.contains(&(node.name.as_str(), Some(output)));
                 for output in node.outputs().iter().filter(|o| !o.is_optional && !is_taken(o.name)) {
                     let output = output.name;
@@ -74,8 +74,8 @@ fn rounds<'g>(doc: &Doc<'_>, graph: &'g Graph) -> BTreeSet<&'g str> {
 fn walk<'g>(
     doc: &Doc<'_>,
     graph: &'g Graph,
-    node: &'g Node,
-    path: &mut Vec<&'g Node>,
+    node: &'g GraphNode,
+    path: &mut Vec<&'g GraphNode>,
     done: &mut BTreeSet<&'g str>,
     on_round: &mut BTreeSet<&'g str>,
 ) {
@@ -110,10 +110,10 @@ fn unreached(doc: &Doc<'_>, graph: &Graph, on_round: &BTreeSet<&str>) {
     }
     for node in graph.nodes.iter().filter(|n| !on_round.contains(n.name.as_str())) {
         let above = above(graph, node, |_| true);
-        let is_reached = above.iter().any(|n| matches!(n.kind, Kind::Source { .. }));
-        let is_reported = above
-            .iter()
-            .any(|n| !matches!(n.kind, Kind::Source { .. }) && n.from.iter().any(|i| graph.node(&i.node).is_none()));
+        let is_reached = above.iter().any(|n| matches!(n.kind, GraphNodeKind::Source { .. }));
+        let is_reported = above.iter().any(|n| {
+            !matches!(n.kind, GraphNodeKind::Source { .. }) && n.from.iter().any(|i| graph.node(&i.node).is_none())
+        });
         if !is_reached && !is_reported {
             let message = format!("no source leads to {}, so no record reaches it", shown(node));
             let fix = "read from a node that a source leads to, or remove it";
@@ -128,13 +128,13 @@ fn logs(doc: &Doc<'_>, graph: &Graph) {
         let mut logs = logs_of(graph, node);
         // What a node above reads too much of is told there.
         let above = parents(graph, node).filter(|p| !is_log(p)).map(|p| logs_of(graph, p));
-        let told: Vec<&Node> = above.filter(|logs| logs.len() > 1).flatten().collect();
+        let told: Vec<&GraphNode> = above.filter(|logs| logs.len() > 1).flatten().collect();
         logs.retain(|log| !told.iter().any(|other| std::ptr::eq(*other, *log)));
         if logs.len() < 2 {
             continue;
         }
         let names = logs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
-        if matches!(node.kind, Kind::Sink { .. }) {
+        if matches!(node.kind, GraphNodeKind::Sink { .. }) {
             let me = shown(node);
             let count = logs.len();
             let message = format!("{me} writes records that come from {count} sources or repartitions: {names}");
@@ -178,7 +178,9 @@ impl<'g> Forms<'g> {
     /// Of a graph, even one with rounds: what is known of a node is passed on until nothing new is.
     pub fn of(graph: &'g Graph) -> Forms<'g> {
         let mut forms = Forms { graph, taken: BTreeMap::new() };
-        let consumers = || graph.nodes.iter().filter(|n| !matches!(n.kind, Kind::Source { .. } | Kind::Sink { .. }));
+        let consumers = || {
+            graph.nodes.iter().filter(|n| !matches!(n.kind, GraphNodeKind::Source { .. } | GraphNodeKind::Sink { .. }))
+        };
         loop {
             let all = consumers().filter_map(|node| Some((node.name.as_str(), forms.taken_by(node)?)));
             let taken: BTreeMap<&str, Form> = all.collect();
@@ -191,12 +193,14 @@ impl<'g> Forms<'g> {
 
     /// Form that a processor accepts: plain JSON where its inputs differ. A repartition carries the
     /// form that its first processor gives; it takes from nothing else.
-    fn taken_by(&self, node: &Node) -> Option<Form> {
-        let is_repartition = node.kind == Kind::Repartition;
+    fn taken_by(&self, node: &GraphNode) -> Option<Form> {
+        let is_repartition = node.kind == GraphNodeKind::Repartition;
         let mut known = node.from.iter().filter_map(|input| {
             let parent = self.graph.node(&input.node)?;
             match self.given(parent, input) {
-                InputForm::One(form) if !is_repartition || matches!(parent.kind, Kind::Processor { .. }) => Some(form),
+                InputForm::One(form) if !is_repartition || matches!(parent.kind, GraphNodeKind::Processor { .. }) => {
+                    Some(form)
+                }
                 _ => None,
             }
         });
@@ -205,11 +209,11 @@ impl<'g> Forms<'g> {
     }
 
     /// Form of the records that a node receives from `parent`.
-    pub fn given(&self, parent: &Node, input: &Input) -> InputForm {
+    pub fn given(&self, parent: &GraphNode, input: &Input) -> InputForm {
         let taken = || self.taken.get(parent.name.as_str()).copied();
         match (&parent.kind, &input.output) {
-            (Kind::Source { .. }, None) => InputForm::One(Form::Message),
-            (Kind::Processor { spec: Some(_), .. }, Some(output)) => {
+            (GraphNodeKind::Source { .. }, None) => InputForm::One(Form::Message),
+            (GraphNodeKind::Processor { spec: Some(_), .. }, Some(output)) => {
                 match parent.outputs().into_iter().find(|o| o.name == output).map(|o| o.form) {
                     Some(OutputForm::Always(form)) => InputForm::One(form),
                     Some(OutputForm::Same) => match taken() {
@@ -220,20 +224,20 @@ impl<'g> Forms<'g> {
                     None => InputForm::Nothing,
                 }
             }
-            (Kind::Processor { spec: None, .. }, _) => InputForm::Unknown,
-            (Kind::Repartition, None) => taken().map_or(InputForm::Unknown, InputForm::One),
+            (GraphNodeKind::Processor { spec: None, .. }, _) => InputForm::Unknown,
+            (GraphNodeKind::Repartition, None) => taken().map_or(InputForm::Unknown, InputForm::One),
             _ => InputForm::Nothing,
         }
     }
 
     /// Form of the records of an output of a node.
-    pub fn output(&self, node: &Node, output: &str) -> InputForm {
+    pub fn output(&self, node: &GraphNode, output: &str) -> InputForm {
         let input = Input { node: node.name.clone(), output: Some(output.to_owned()), span: 0..0 };
         self.given(node, &input)
     }
 
     /// Whether records of this form go through a processor or a repartition.
-    pub fn takes(&self, node: &Node, form: Form) -> bool {
+    pub fn takes(&self, node: &GraphNode, form: Form) -> bool {
         self.taken.get(node.name.as_str()) == Some(&form)
     }
 }
@@ -246,7 +250,7 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
             let Some(parent) = graph.node(&input.node) else { continue };
             let InputForm::One(given_form) = forms.given(parent, input) else { continue };
             match &node.kind {
-                Kind::Processor { spec, .. } => {
+                GraphNodeKind::Processor { spec, .. } => {
                     let Some(op) = spec else { continue };
                     if op.accepts.contains(&given_form) {
                         processor(doc, (node, op), (parent, input), given_form, &first);
@@ -263,17 +267,17 @@ fn forms(doc: &Doc<'_>, graph: &Graph, forms: &Forms<'_>) {
                         doc.wrong(&input.span, codes::UNREADABLE_INPUT, message, fix);
                     }
                 }
-                Kind::Sink { format, .. } if !is_log(parent) => sink(doc, node, input, given_form, *format),
-                Kind::Repartition => match first {
+                GraphNodeKind::Sink { format, .. } if !is_log(parent) => sink(doc, node, input, given_form, *format),
+                GraphNodeKind::Repartition => match first {
                     Some((other, form)) if form != given_form => mixed(doc, node, input, given_form, (other, form)),
                     Some(_) => {}
                     None => first = Some((input, given_form)),
                 },
-                Kind::Sink { .. } | Kind::Source { .. } => {}
+                GraphNodeKind::Sink { .. } | GraphNodeKind::Source { .. } => {}
             }
         }
         if let Some(op) = node.spec().filter(|op| op.reads_source) {
-            let log = logs_of(graph, node).into_iter().find(|log| log.kind == Kind::Repartition);
+            let log = logs_of(graph, node).into_iter().find(|log| log.kind == GraphNodeKind::Repartition);
             if let (Some(log), Some(_)) = (log, first) {
                 let message = format!("{} reads records that have passed through {}", shown(node), shown(log));
                 let fix = format!(
@@ -293,8 +297,8 @@ fn from(input: &Input) -> String {
 /// Checks an input whose form a processor can read.
 fn processor(
     doc: &Doc<'_>,
-    (node, op): (&Node, &OperatorSpec),
-    (parent, input): (&Node, &Input),
+    (node, op): (&GraphNode, &OperatorSpec),
+    (parent, input): (&GraphNode, &Input),
     given_form: Form,
     first: &Option<(&Input, Form)>,
 ) {
@@ -303,21 +307,21 @@ fn processor(
     if let Some((other, form)) = first.filter(|(_, form)| (*form == Form::Message) != (given_form == Form::Message)) {
         mixed(doc, node, input, given_form, (other, form));
     }
-    if let (Kind::Source { key: Some(key), .. }, true) = (&parent.kind, op.reads_source) {
+    if let (GraphNodeKind::Source { key: Some(key), .. }, true) = (&parent.kind, op.reads_source) {
         let message = format!("the source `{}` has a `key`, but {} sets the keys of events", parent.name, shown(node));
         let fix = "remove `key`, or let the processor read from another source";
         doc.wrong(&key.span, codes::DECODE_NOT_AT_SOURCE, message, fix);
     }
 }
 
-fn mixed(doc: &Doc<'_>, node: &Node, input: &Input, given_form: Form, (other, form): (&Input, Form)) {
+fn mixed(doc: &Doc<'_>, node: &GraphNode, input: &Input, given_form: Form, (other, form): (&Input, Form)) {
     let message = format!("{} mixes {} with {}", shown(node), form.what(), given_form.what());
-    let what = if node.kind == Kind::Repartition { "repartition" } else { "processor" };
+    let what = if node.kind == GraphNodeKind::Repartition { "repartition" } else { "processor" };
     let fix = format!("add a separate {what} for the records of `{}`", other.node);
     doc.wrong(&input.span, codes::MIXED_INPUTS, message, fix);
 }
 
-fn sink(doc: &Doc<'_>, node: &Node, input: &Input, given_form: Form, format: Format) {
+fn sink(doc: &Doc<'_>, node: &GraphNode, input: &Input, given_form: Form, format: Format) {
     let from = from(input);
     let what = given_form.what();
     if !given_form.is_public() {

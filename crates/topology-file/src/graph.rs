@@ -28,7 +28,7 @@ pub struct Input {
 
 /// Kind of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum GraphNodeKind {
     /// A topic that records come from.
     Source {
         /// The topic's name.
@@ -89,7 +89,7 @@ impl Eq for At<String> {}
 
 /// A node of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct GraphNode {
     /// Its name, one for all kinds.
     pub name: String,
     /// Where the name stands.
@@ -99,13 +99,13 @@ pub struct Node {
     /// Its inputs; empty for a source.
     pub from: Vec<Input>,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: GraphNodeKind,
 }
 
-impl Node {
+impl GraphNode {
     /// The outputs of a processor whose operator is known.
     pub fn outputs(&self) -> Vec<NodeOutput<'_>> {
-        let Kind::Processor { spec: Some(spec), params, .. } = &self.kind else { return Vec::new() };
+        let GraphNodeKind::Processor { spec: Some(spec), params, .. } = &self.kind else { return Vec::new() };
         let named = params.outputs.iter().map(|name| NodeOutput { name, form: OutputForm::Same, is_optional: false });
         let own = spec.outputs.iter();
         let own = own.map(|o| NodeOutput { name: o.name, form: o.form, is_optional: o.is_optional });
@@ -115,14 +115,14 @@ impl Node {
     /// The operator of a processor.
     pub fn spec(&self) -> Option<&OperatorSpec> {
         match &self.kind {
-            Kind::Processor { spec, .. } => spec.as_deref(),
+            GraphNodeKind::Processor { spec, .. } => spec.as_deref(),
             _ => None,
         }
     }
 
     /// Whether there may be outputs that could not be read.
     pub fn has_hidden_outputs(&self) -> bool {
-        matches!(&self.kind, Kind::Processor { params, .. } if params.is_hidden)
+        matches!(&self.kind, GraphNodeKind::Processor { params, .. } if params.is_hidden)
     }
 }
 
@@ -141,7 +141,7 @@ pub struct DeadLetters {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     /// Sources, then repartitions, processors, sinks.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<GraphNode>,
     /// Stores.
     pub stores: Vec<Store>,
     /// Dead letters; always there in a topology that was read without a complaint.
@@ -179,10 +179,10 @@ impl Graph {
         for t in graph.open(root, &SOURCE) {
             let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
             let key = expression_of(&t);
-            graph.add(&t, "topic", |topic, partitions| Kind::Source { topic, partitions, format, key });
+            graph.add(&t, "topic", |topic, partitions| GraphNodeKind::Source { topic, partitions, format, key });
         }
         for t in graph.open(root, &REPARTITION) {
-            graph.add(&t, "", |_, _| Kind::Repartition);
+            graph.add(&t, "", |_, _| GraphNodeKind::Repartition);
         }
         let (processors, is_whole) = root.tables(PROCESSOR.name, processor_keys);
         graph.hidden.nodes |= !is_whole;
@@ -192,12 +192,12 @@ impl Graph {
             let stores = stores.into_iter().map(|s| At { value: s.value.to_owned(), span: s.span }).collect();
             let spec = operators.find(t.peek("operator").unwrap_or_default()).cloned();
             let params = expression::read(doc, &t, spec.as_deref(), operators);
-            graph.add(&t, "operator", |operator, _| Kind::Processor { operator, spec, stores, params });
+            graph.add(&t, "operator", |operator, _| GraphNodeKind::Processor { operator, spec, stores, params });
         }
         for t in graph.open(root, &SINK) {
             let format = t.text("format").and_then(|f| f.value.parse().ok()).unwrap_or_default();
             let key = expression_of(&t);
-            graph.add(&t, "topic", |topic, partitions| Kind::Sink { topic, partitions, format, key });
+            graph.add(&t, "topic", |topic, partitions| GraphNodeKind::Sink { topic, partitions, format, key });
         }
         let (stores, is_whole) = root.sections(&STORE);
         graph.hidden.stores |= !is_whole;
@@ -215,10 +215,10 @@ impl Graph {
     pub fn check_expressions(&self, checker: &Checker<'_>) {
         for node in &self.nodes {
             match &node.kind {
-                Kind::Source { key: Some(key), .. } | Kind::Sink { key: Some(key), .. } => {
+                GraphNodeKind::Source { key: Some(key), .. } | GraphNodeKind::Sink { key: Some(key), .. } => {
                     checker.expression(key, false)
                 }
-                Kind::Processor { params, .. } => checker.operator(params),
+                GraphNodeKind::Processor { params, .. } => checker.operator(params),
                 _ => {}
             }
         }
@@ -230,7 +230,7 @@ impl Graph {
         tables
     }
 
-    fn add(&mut self, t: &Table<'_, '_>, place: &str, kind: impl FnOnce(String, i32) -> Kind) {
+    fn add(&mut self, t: &Table<'_, '_>, place: &str, kind: impl FnOnce(String, i32) -> GraphNodeKind) {
         let (from, is_whole) = inputs(t);
         let name = t.text("name");
         let place = t.text(place);
@@ -241,11 +241,11 @@ impl Graph {
         let At { value: name, span } = name.unwrap_or(At { value: "", span: t.span.clone() });
         let topic_span = place.as_ref().map_or(span.clone(), |t| t.span.clone());
         let kind = kind(place.map_or(String::new(), |t| t.value.to_owned()), partitions);
-        self.nodes.push(Node { name: name.to_owned(), span, topic_span, from, kind });
+        self.nodes.push(GraphNode { name: name.to_owned(), span, topic_span, from, kind });
     }
 
     /// The node of that name.
-    pub fn node(&self, name: &str) -> Option<&Node> {
+    pub fn node(&self, name: &str) -> Option<&GraphNode> {
         self.nodes.iter().find(|n| n.name == name && !name.is_empty())
     }
 
@@ -255,9 +255,9 @@ impl Graph {
     }
 
     /// The processor that keeps a store.
-    pub fn keeper(&self, store: &str) -> Option<&Node> {
+    pub fn keeper(&self, store: &str) -> Option<&GraphNode> {
         self.nodes.iter().find(|node| match &node.kind {
-            Kind::Processor { stores, .. } => stores.iter().any(|s| s.value == store),
+            GraphNodeKind::Processor { stores, .. } => stores.iter().any(|s| s.value == store),
             _ => false,
         })
     }
@@ -265,29 +265,29 @@ impl Graph {
     /// Whether an input reads an output whose operator itself makes records of this form, and does
     /// not pass them on.
     pub fn produces(&self, input: &Input, form: Form) -> bool {
-        let spec = self.node(&input.node).and_then(Node::spec);
+        let spec = self.node(&input.node).and_then(GraphNode::spec);
         let outputs = spec.into_iter().flat_map(|spec| &spec.outputs);
         let mut read = outputs.filter(|output| input.output.as_deref() == Some(output.name));
         read.any(|output| output.form == OutputForm::Always(form))
     }
 
     /// How many partitions a source or a repartition gets.
-    pub fn partitions(&self, log: &Node) -> i32 {
+    pub fn partitions(&self, log: &GraphNode) -> i32 {
         partitions(self, log)
     }
 
     /// Sources, in the file's order.
-    pub fn sources(&self) -> impl Iterator<Item = (&Node, &str, i32)> {
+    pub fn sources(&self) -> impl Iterator<Item = (&GraphNode, &str, i32)> {
         self.nodes.iter().filter_map(|n| match &n.kind {
-            Kind::Source { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
+            GraphNodeKind::Source { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
             _ => None,
         })
     }
 
     /// Sinks, in the file's order.
-    pub fn sinks(&self) -> impl Iterator<Item = (&Node, &str, i32)> {
+    pub fn sinks(&self) -> impl Iterator<Item = (&GraphNode, &str, i32)> {
         self.nodes.iter().filter_map(|n| match &n.kind {
-            Kind::Sink { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
+            GraphNodeKind::Sink { topic, partitions, .. } => Some((n, topic.as_str(), *partitions)),
             _ => None,
         })
     }
@@ -327,17 +327,17 @@ fn inputs(t: &Table<'_, '_>) -> (Vec<Input>, bool) {
 }
 
 /// Name of a kind of node in messages.
-pub fn what(kind: &Kind) -> &'static str {
+pub fn what(kind: &GraphNodeKind) -> &'static str {
     match kind {
-        Kind::Source { .. } => "source",
-        Kind::Repartition => "repartition",
-        Kind::Processor { .. } => "processor",
-        Kind::Sink { .. } => "sink",
+        GraphNodeKind::Source { .. } => "source",
+        GraphNodeKind::Repartition => "repartition",
+        GraphNodeKind::Processor { .. } => "processor",
+        GraphNodeKind::Sink { .. } => "sink",
     }
 }
 
 /// A node with its kind, as a message calls it.
-pub fn shown(node: &Node) -> String {
+pub fn shown(node: &GraphNode) -> String {
     match node.name.as_str() {
         "" => format!("a {} without a name", what(&node.kind)),
         name => format!("{} `{name}`", what(&node.kind)),
@@ -345,24 +345,28 @@ pub fn shown(node: &Node) -> String {
 }
 
 /// The name that an input means which no node has.
-pub fn meant<'g>(graph: &'g Graph, node: &Node, input: &Input) -> Option<&'g str> {
+pub fn meant<'g>(graph: &'g Graph, node: &GraphNode, input: &Input) -> Option<&'g str> {
     nearest(&input.node, possible_parents(graph, node))
 }
 
 /// The nodes that a node may take records from.
-pub(super) fn possible_parents<'g>(graph: &'g Graph, node: &Node) -> impl Iterator<Item = &'g str> {
+pub(super) fn possible_parents<'g>(graph: &'g Graph, node: &GraphNode) -> impl Iterator<Item = &'g str> {
     let others = graph.nodes.iter().filter(|n| n.name != node.name && !n.name.is_empty());
-    others.filter(|n| !matches!(n.kind, Kind::Sink { .. })).map(|n| n.name.as_str())
+    others.filter(|n| !matches!(n.kind, GraphNodeKind::Sink { .. })).map(|n| n.name.as_str())
 }
 
 /// The nodes that a node reads from, without those that do not exist.
-pub(super) fn parents<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g Node> {
+pub(super) fn parents<'g>(graph: &'g Graph, node: &'g GraphNode) -> impl Iterator<Item = &'g GraphNode> {
     node.from.iter().filter_map(|input| graph.node(&input.node))
 }
 
 /// All nodes above a node, itself among them, each once, even where there are rounds.
-pub(super) fn above<'g>(graph: &'g Graph, node: &'g Node, goes_on: impl Fn(&Node) -> bool) -> Vec<&'g Node> {
-    let mut found: Vec<&Node> = vec![node];
+pub(super) fn above<'g>(
+    graph: &'g Graph,
+    node: &'g GraphNode,
+    goes_on: impl Fn(&GraphNode) -> bool,
+) -> Vec<&'g GraphNode> {
+    let mut found: Vec<&GraphNode> = vec![node];
     let mut at = 0;
     while let Some(next) = found.get(at).copied() {
         at += 1;
@@ -379,13 +383,13 @@ pub(super) fn above<'g>(graph: &'g Graph, node: &'g Node, goes_on: impl Fn(&Node
 }
 
 /// Whether a node is a source or a repartition.
-pub(super) fn is_log(node: &Node) -> bool {
-    matches!(node.kind, Kind::Source { .. } | Kind::Repartition)
+pub(super) fn is_log(node: &GraphNode) -> bool {
+    matches!(node.kind, GraphNodeKind::Source { .. } | GraphNodeKind::Repartition)
 }
 
 /// The sources and repartitions that a node's records come from, without looking behind a
 /// repartition.
-pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
+pub fn logs_of<'g>(graph: &'g Graph, node: &'g GraphNode) -> Vec<&'g GraphNode> {
     let mut logs = above(graph, node, |n| !is_log(n));
     logs.retain(|n| is_log(n) && !std::ptr::eq(*n, node));
     // A repartition that feeds itself is a round, which is told elsewhere.
@@ -394,9 +398,9 @@ pub fn logs_of<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g Node> {
 
 /// How many partitions a source or a repartition gets: a repartition as many as the largest log
 /// that feeds it; 0 where that is not known.
-pub fn partitions(graph: &Graph, log: &Node) -> i32 {
+pub fn partitions(graph: &Graph, log: &GraphNode) -> i32 {
     let sources = above(graph, log, |_| true).into_iter().filter_map(|n| match n.kind {
-        Kind::Source { partitions, .. } => Some(partitions),
+        GraphNodeKind::Source { partitions, .. } => Some(partitions),
         _ => None,
     });
     sources.max().unwrap_or(0)

@@ -37,11 +37,6 @@ pub fn conflicts(action: &ConflictsAction, program: &Program) -> Result<(), Comm
     }
 }
 
-/// The topics that conflict records go to.
-pub fn topics(file: &File) -> Vec<String> {
-    read::names(file)
-}
-
 /// The topology's topics, on Kafka.
 struct Topics {
     file: File,

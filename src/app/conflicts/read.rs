@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use super::Topics;
+use crate::app::conflict_topics::names;
 use memory_operators::settlement::Conflict;
 use mirror::ports::LogRecord;
-use operators::spec::Form;
 use streams::record::TopicPartition;
-use topology_file::Topology as File;
 
 /// The status of a record that ends a conflict.
 const SUPERSEDED: &str = "superseded";
@@ -76,13 +75,6 @@ pub fn all(topics: &Topics, keeps: &dyn Fn(&Conflict<'_>) -> bool) -> anyhow::Re
         }
     })?;
     Ok(found.into_values().collect())
-}
-
-/// The topics that conflict records go to.
-pub fn names(file: &File) -> Vec<String> {
-    let graph = &file.graph;
-    let sinks = graph.sinks().filter(|(node, ..)| node.from.iter().any(|input| graph.produces(input, Form::Conflict)));
-    sinks.map(|(_, topic, _)| topic.to_owned()).collect()
 }
 
 /// Hands over every committed conflict record, of one memory in their order.

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Outage};
-use super::{Alone, Mirrors, kept, refuse_foreign_tables, require_topics, settings_alone, sinks};
+use super::{Alone, Mirrors, refuse_foreign_tables, require_topics, settings_alone, sinks};
 use crate::app::metrics_page::of_mirrors;
+use crate::app::mirrored_topics::mirrored_tables;
 use crate::app::rotation::{Rotation, Watched};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, http, kafka, registry, rights};
@@ -41,7 +42,7 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let watched = Watched::of(&kafka)?;
     let clients = kafka.clone();
     let patience = kafka::patience(Some(&file));
-    let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
+    let topics: Vec<String> = mirrored_tables(&file, None).into_iter().flat_map(|table| table.topics).collect();
     let first_topic = topics.first().cloned().unwrap_or_default();
     let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
@@ -58,7 +59,7 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let current = CurrentSettings::new(kafka);
     let mirrors = Mirrors::start(sinks, &current)?;
     let contact = Contact::watch(&current, first_topic, file.values.runtime.session_timeout)?;
-    let pages = Arc::new(MetricsPage { mirrors: mirrors.status(), outage: contact.outage() });
+    let pages = Arc::new(MirrorMetricsPage { mirrors: mirrors.status(), outage: contact.outage() });
     let read = Box::new(move || settings_alone(&args, &file, &instance));
     let rotation = Rotation::start(watched, &current, read, Box::new(|_| Ok(())))?;
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
@@ -89,12 +90,12 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
 }
 
 /// The mirrors' figures, by their topics, and whether Kafka is away.
-struct MetricsPage {
+struct MirrorMetricsPage {
     mirrors: Vec<(String, Arc<MirrorStatus>)>,
     outage: Outage,
 }
 
-impl MetricsPage {
+impl MirrorMetricsPage {
     fn figures(&self) -> Vec<(&str, Figures)> {
         self.mirrors.iter().map(|(topics, status)| (topics.as_str(), status.figures())).collect()
     }
@@ -115,7 +116,7 @@ impl MetricsPage {
     }
 }
 
-impl InstanceStatus for MetricsPage {
+impl InstanceStatus for MirrorMetricsPage {
     fn waiting(&self) -> Vec<String> {
         let why = |(topics, figures): (&str, Figures)| match figures {
             Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::{Alone, Mirrors, kept, require_topics, reread, sinks};
+use super::{Alone, Mirrors, require_topics, reread, sinks};
+use crate::app::mirrored_topics::mirrored_tables;
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, kafka, registry, rights};
 use crate::edges::cli::terminal::Progress;
@@ -40,7 +41,7 @@ pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandErr
     if args.from == BackfillFrom::Unread {
         return reread::reread(&args.target.registry, &file, &database);
     }
-    let topics: Vec<String> = kept(&file, None).into_iter().flat_map(|kept| kept.topics).collect();
+    let topics: Vec<String> = mirrored_tables(&file, None).into_iter().flat_map(|table| table.topics).collect();
     let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     database.check(CONNECT_LIMIT)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::GROUP;
+use crate::app::mirrored_topics::GROUP;
 use crate::app::signals::LOOK;
 use streams::error::{Error, Result};
 use streams::ports::Admin;

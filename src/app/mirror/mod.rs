@@ -18,23 +18,18 @@ use anyhow::{Context as _, anyhow};
 pub use place::database;
 
 use super::kafka::{self, Memory};
+use super::mirrored_topics::{GROUP, MirroredTable, mirrored_tables};
 use super::{CommandError, Program, settings};
 use crate::edges::cli::{KafkaArgs, MigrateArgs, MirrorAction, MirrorTarget};
-use memory_operators::mirror::{ConflictRows, EventRows, ResolverSettingsRow, SnapshotRows, maintenance_tasks};
-use mirror::ports::{RowMapper, Stop};
+use memory_operators::mirror::{ResolverSettingsRow, maintenance_tasks};
+use mirror::ports::Stop;
 use mirror::{Mirror, MirrorSettings, MirrorStatus};
 use mirror_postgres::{Database, DatabaseError, Migrated, PostgresSink};
-use operators::spec::Form;
 use streams::ports::{Admin, Codec, TopicInfo};
 use streams_kafka::KafkaSettings;
 use streams_kafka::renewal::{CurrentSettings, RenewableMirror};
 use topology_file::Topology as File;
-use topology_file::format::Format;
-use topology_file::graph::{Input, Kind, Node, logs_of};
 
-/// Group of the events' mirror, behind the application id; those of the others go on with what they
-/// mirror.
-pub const GROUP: &str = "mirror";
 /// How long a start waits for a Postgres that does not answer, before it goes on without.
 const CHECK_LIMIT: Duration = Duration::from_secs(3);
 
@@ -86,14 +81,6 @@ pub fn refuse_foreign_tables(database: &Database) -> Result<(), CommandError> {
     }
 }
 
-/// The topics whose records are decoded as events.
-pub fn event_sources(file: &File) -> Vec<String> {
-    let is_decode = |node: &&Node| node.spec().is_some_and(|spec| spec.produces(Form::Event));
-    let decoded: Vec<&Node> = file.graph.nodes.iter().filter(is_decode).flat_map(|n| logs_of(&file.graph, n)).collect();
-    let sources = file.graph.sources().filter(|(node, ..)| decoded.iter().any(|log| log.name == node.name));
-    sources.map(|(_, topic, _)| topic.to_owned()).collect()
-}
-
 /// Common start of the commands that run the mirror alone.
 struct Alone {
     file: File,
@@ -133,46 +120,6 @@ fn require_topics(admin: &dyn Admin, topics: &[String]) -> anyhow::Result<Vec<To
     found.map(there).collect()
 }
 
-/// One kind of rows: which topics they come from, and how.
-struct Kept {
-    group: String,
-    topics: Vec<String>,
-    rows: Arc<dyn RowMapper>,
-}
-
-/// All that is mirrored, the events first; the codec is for those who make rows of it.
-fn kept(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Kept> {
-    let events = event_sources(file);
-    let encodings = file.graph.nodes.iter().filter_map(|node| match &node.kind {
-        Kind::Source { topic, format, .. } => Some((topic.clone(), *format)),
-        _ => None,
-    });
-    let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()).of(encodings));
-    let mut all = vec![Kept { group: GROUP.to_owned(), topics: events, rows }];
-    // Snapshots of users differ from those of memories by their header, so that both may have the
-    // same topic.
-    let outputs: [(&str, &[Form], Arc<dyn RowMapper>); 2] = [
-        ("snapshots", &[Form::Memory, Form::UserSnapshot], Arc::new(SnapshotRows::new(codec.cloned()))),
-        ("conflicts", &[Form::Conflict], Arc::new(ConflictRows::new(codec.cloned()))),
-    ];
-    for (output, forms, rows) in outputs {
-        let mut topics: Vec<String> = forms.iter().flat_map(|form| topics(file, *form, output)).collect();
-        if forms.len() > 1 {
-            topics.sort();
-            topics.dedup();
-        }
-        if !topics.is_empty() {
-            all.push(Kept { group: format!("{GROUP}-{output}"), topics, rows });
-        }
-    }
-    all
-}
-
-/// The group of each mirror, without the application id, and its topics.
-pub fn mirrored(file: &File) -> Vec<(String, Vec<String>)> {
-    kept(file, None).into_iter().map(|kept| (kept.group, kept.topics)).collect()
-}
-
 /// Source and sink of one mirror, before the first request to Postgres.
 struct Sink {
     group: String,
@@ -191,56 +138,18 @@ pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -
         limits: file.values.limits,
         max_output_bytes: file.values.runtime.max_output_bytes,
     });
-    let sink = |kept: Kept| -> Result<Sink, CommandError> {
+    let sink = |table: MirroredTable| -> Result<Sink, CommandError> {
         let stop = Stop::default();
-        let is_events = kept.group == GROUP;
-        let mut sink = PostgresSink::new(database, kept.rows, stop.clone())?;
+        let is_events = table.group == GROUP;
+        let mut sink = PostgresSink::new(database, table.rows, stop.clone())?;
         if is_events {
             let keeping = file.values.mirror;
             let maintenance = maintenance_tasks(keeping.partitions_ahead, keeping.retention);
             sink = sink.with_startup_row(settings.clone()).with_maintenance(maintenance);
         }
-        Ok(Sink { group: kept.group, topics: kept.topics, sink, stop })
+        Ok(Sink { group: table.group, topics: table.topics, sink, stop })
     };
-    Ok(Sinks(kept(file, codec).into_iter().map(sink).collect::<Result<_, CommandError>>()?))
-}
-
-/// The topics that take the output of an operator which has this form, and no other output of the
-/// operator: records of both on one topic have no place in one table. Those in Avro where there is
-/// none in JSON, which say the same; what HelixAgent's nodes read says less than a row has.
-fn topics(file: &File, form: Form, output: &str) -> Vec<String> {
-    let graph = &file.graph;
-    let spec = |input: &Input| graph.node(&input.node).and_then(Node::spec).filter(|spec| spec.produces(form));
-    let mut json = Vec::new();
-    let mut avro = Vec::new();
-    for (node, topic, _) in graph.sinks() {
-        let of_operator = || node.from.iter().filter(|input| spec(input).is_some());
-        let is_of_form = |input: &Input| graph.produces(input, form);
-        let Some(of) = node.from.iter().filter(|input| is_of_form(input)).find_map(spec) else {
-            continue;
-        };
-        let topics = match &node.kind {
-            Kind::Sink { format: Format::Json, .. } => &mut json,
-            Kind::Sink { format: Format::Avro, .. } => &mut avro,
-            _ => {
-                tracing::warn!(
-                    code = "HS4053",
-                    "topic {topic} is written for HelixAgent's nodes, so its {output} are not mirrored"
-                );
-                continue;
-            }
-        };
-        if of_operator().all(is_of_form) {
-            topics.push(topic.to_owned());
-        } else {
-            tracing::warn!(
-                code = "HS4053",
-                "topic {topic} receives several outputs of `{}`, so its {output} are not mirrored",
-                of.name
-            );
-        }
-    }
-    if json.is_empty() { avro } else { json }
+    Ok(Sinks(mirrored_tables(file, codec).into_iter().map(sink).collect::<Result<_, CommandError>>()?))
 }
 
 /// A running mirror.

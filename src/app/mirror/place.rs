@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::event_sources;
 use crate::app::CommandError;
+use crate::app::mirrored_topics::event_sources;
 use crate::app::settings::warn_of_command_line;
 use crate::edges::cli::PostgresArgs;
 use mirror_postgres::{Database, DatabaseError, url_holds_password};

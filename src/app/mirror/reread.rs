@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, anyhow};
 
-use super::{GROUP, kept};
+use crate::app::mirrored_topics::{GROUP, mirrored_tables};
 use crate::app::{CommandError, registry};
 use crate::edges::cli::RegistryArgs;
 use crate::edges::cli::terminal::Progress;
@@ -19,7 +19,7 @@ pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> R
                 .to_owned(),
         )
     })?;
-    let events = kept(file, Some(&codec)).into_iter().find(|kept| kept.group == GROUP);
+    let events = mirrored_tables(file, Some(&codec)).into_iter().find(|table| table.group == GROUP);
     let events = events.context("the topology has no events topic [HS4521]")?;
     let mut rows = Rereader::new(database, events.rows, events.topics)?;
     let bar = Progress::new("reread", None, false);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use super::compare::{Difference, LastOfKey, each};
-use super::{Alone, Kept, kept, require_topics};
+use super::{Alone, require_topics};
+use crate::app::mirrored_topics::{MirroredTable, mirrored_tables};
 use crate::app::{CommandError, Program, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
 use crate::edges::cli::{Purpose, VerifyArgs};
@@ -73,7 +74,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 /// Compares, prints a line for each partition, and fails when one differs.
 pub fn verify(args: &VerifyArgs, program: &Program) -> Result<(), CommandError> {
     let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
-    let chosen = choose(kept(&file, None), args)?;
+    let chosen = choose(mirrored_tables(&file, None), args)?;
     let mut tables = MirrorTables::new(&database)?;
     let topics: Vec<String> = chosen.iter().flat_map(|kept| kept.topics.clone()).collect();
     let mirrored =
@@ -112,7 +113,7 @@ pub fn verify(args: &VerifyArgs, program: &Program) -> Result<(), CommandError> 
 }
 
 /// Rows of the requested ranges that no checkpoint covers.
-fn unclaimed(tables: &mut MirrorTables, chosen: &[Kept], args: &VerifyArgs) -> anyhow::Result<Vec<Unclaimed>> {
+fn unclaimed(tables: &mut MirrorTables, chosen: &[MirroredTable], args: &VerifyArgs) -> anyhow::Result<Vec<Unclaimed>> {
     let mut all = Vec::new();
     for kept in chosen {
         all.extend(tables.unclaimed(kept.rows.table())?);
@@ -126,7 +127,7 @@ fn unclaimed(tables: &mut MirrorTables, chosen: &[Kept], args: &VerifyArgs) -> a
 }
 
 /// The kinds of rows that are asked for.
-fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, CommandError> {
+fn choose(all: Vec<MirroredTable>, args: &VerifyArgs) -> Result<Vec<MirroredTable>, CommandError> {
     let Some(topic) = &args.topic else { return Ok(all) };
     let names: Vec<String> = all.iter().flat_map(|kept| kept.topics.clone()).collect();
     let found = all.into_iter().find(|kept| kept.topics.contains(topic));
@@ -140,10 +141,10 @@ fn choose(all: Vec<Kept>, args: &VerifyArgs) -> Result<Vec<Kept>, CommandError> 
         let why = format!("only the last record of each key of {topic} has a row, so whole partitions are compared");
         return Err(CommandError::Usage(format!("--from and --to cannot be used: {why} [HS4528]")));
     }
-    Ok(vec![Kept { topics: vec![topic.clone()], ..found }])
+    Ok(vec![MirroredTable { topics: vec![topic.clone()], ..found }])
 }
 
-fn range(at: Progress, chosen: &[Kept], args: &VerifyArgs, reader: &ChangelogReader) -> anyhow::Result<Range> {
+fn range(at: Progress, chosen: &[MirroredTable], args: &VerifyArgs, reader: &ChangelogReader) -> anyhow::Result<Range> {
     let kind = chosen.iter().find(|kept| kept.topics.iter().any(|topic| **topic == *at.partition.topic));
     let kind = kind.context("a checkpoint is of a topic that was not asked for [HS9000]")?;
     let (begin, _) = reader.bounds(&at.partition)?;

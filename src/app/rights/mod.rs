@@ -8,13 +8,13 @@
 
 mod query;
 
-use super::mirror;
+use super::{conflict_topics, mirrored_topics};
 use crate::edges::cli::Purpose;
 use operators::spec::Form;
 use streams::ports::rights::{Operation, Resource, Right};
 use streams::topology::{TopicRef, changelog_topic};
 use topology_file::Topology as File;
-use topology_file::graph::Kind;
+use topology_file::graph::GraphNodeKind;
 
 pub use query::{Report, connection, query_rights, require};
 
@@ -61,7 +61,7 @@ impl<'f> Names<'f> {
     }
 
     fn repartitions(&self) -> Vec<String> {
-        let nodes = self.file.graph.nodes.iter().filter(|node| matches!(node.kind, Kind::Repartition));
+        let nodes = self.file.graph.nodes.iter().filter(|node| matches!(node.kind, GraphNodeKind::Repartition));
         nodes.map(|node| TopicRef::Repartition(node.name.clone()).full_name(self.application_id)).collect()
     }
 
@@ -184,20 +184,21 @@ fn run(names: &Names<'_>) -> Vec<Need> {
 }
 
 fn read_mirrored(file: &File) -> Vec<Need> {
-    let topics = mirror::mirrored(file).into_iter().flat_map(|(_, topics)| topics);
+    let topics = mirrored_topics::mirrored(file).into_iter().flat_map(|(_, topics)| topics);
     topics.map(|topic| Need::topic(Operation::Read, &topic, "reads what is mirrored")).collect()
 }
 
 fn mirror_groups(file: &File) -> Vec<Need> {
     let application_id = &file.values.resolver.application_id;
     let names: Vec<String> =
-        mirror::mirrored(file).into_iter().map(|(group, _)| format!("{application_id}-{group}")).collect();
-    let right = Right::prefixed(Operation::Read, Resource::Group, &format!("{application_id}-{}", mirror::GROUP));
+        mirrored_topics::mirrored(file).into_iter().map(|(group, _)| format!("{application_id}-{group}")).collect();
+    let right =
+        Right::prefixed(Operation::Read, Resource::Group, &format!("{application_id}-{}", mirrored_topics::GROUP));
     vec![Need { right, names, why: "is a member of the mirrors' groups".to_owned() }]
 }
 
 fn conflict_records(file: &File) -> Vec<Need> {
-    let topics = super::conflicts::topics(file);
+    let topics = conflict_topics::names(file);
     topics.iter().map(|topic| Need::topic(Operation::Read, topic, "reads conflict records")).collect()
 }
 

@@ -15,7 +15,7 @@ use super::{CommandError, topology_from_file};
 use memory::event::Encoding;
 use streams::topology::{NodeKind, StoreKind, SubTopology, TopicRef, Topology, changelog_topic};
 use topology_file::Topology as File;
-use topology_file::graph::{Kind, Node as FileNode};
+use topology_file::graph::{GraphNode as FileNode, GraphNodeKind};
 use topology_file::store::kind_name;
 use topology_file::value::show_duration;
 
@@ -306,7 +306,7 @@ fn part(file: &File, id: usize, sub: &SubTopology) -> Part {
 
 fn source_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
     match node.map(|node| &node.kind) {
-        Some(Kind::Source { format, key, .. }) => {
+        Some(GraphNodeKind::Source { format, key, .. }) => {
             let format = (*format != Encoding::Auto).then(|| format.as_str().to_owned());
             Role::Source { topic, internal, format, key: key.as_ref().map(|key| key.value.clone()) }
         }
@@ -316,7 +316,7 @@ fn source_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
 
 fn sink_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
     match node.map(|node| &node.kind) {
-        Some(Kind::Sink { format, key, .. }) => {
+        Some(GraphNodeKind::Sink { format, key, .. }) => {
             let format = Some(format.as_str().to_owned());
             Role::Sink { topic, internal, format, key: key.as_ref().map(|key| key.value.clone()) }
         }
@@ -326,7 +326,7 @@ fn sink_role(node: Option<&FileNode>, topic: Topic, internal: bool) -> Role {
 
 fn processor_role(node: Option<&FileNode>) -> Role {
     match node.map(|node| &node.kind) {
-        Some(Kind::Processor { operator, stores, params, .. }) => Role::Processor {
+        Some(GraphNodeKind::Processor { operator, stores, params, .. }) => Role::Processor {
             operator: operator.clone(),
             stores: stores.iter().map(|store| store.value.clone()).collect(),
             params: params.shown().into_iter().map(|(key, text)| ParamText { key, text }).collect(),

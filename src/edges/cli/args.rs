@@ -181,7 +181,7 @@ pub struct RunArgs {
     /// a second user runs `state get`) or `group_write` (0770: shared volumes, Kubernetes' fsGroup)
     /// [default: the file's, else owner]
     #[arg(long, value_name = "WHO", env = "HELIXSTREAM_STATE_ACCESS", value_enum)]
-    pub state_access: Option<StateAccess>,
+    pub state_access: Option<StateAccessArgument>,
     /// Use exactly this slot of the state folder; exit 1 at once when another process holds it
     /// [default: the lowest free]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
@@ -217,7 +217,7 @@ pub struct RunArgs {
 /// Access to the folders of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub enum StateAccess {
+pub enum StateAccessArgument {
     /// This user alone.
     Owner,
     /// This user; the group of the folder may read.

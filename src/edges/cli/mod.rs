@@ -12,8 +12,8 @@ mod topology;
 
 pub use args::{
     BackfillArgs, BackfillFrom, Cli, Command, LogArgs, LogFormat, MigrateArgs, MirrorAction, MirrorArgs, MirrorRunArgs,
-    MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAccess, StateAction, StateArgs,
-    StateTarget, VerifyArgs,
+    MirrorTarget, PostgresArgs, ProduceArgs, RegistryArgs, ReplayArgs, RunArgs, StateAccessArgument, StateAction,
+    StateArgs, StateTarget, VerifyArgs,
 };
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,

@@ -43,7 +43,7 @@ const COLUMNS: &[&str] = &[
 
 /// A conflict record, or the one that ends a conflict.
 #[derive(Deserialize)]
-struct Conflict<'r> {
+struct ConflictFields<'r> {
     conflict_id: String,
     memory_id: String,
     user_id: Option<String>,
@@ -82,7 +82,7 @@ impl RowMapper for ConflictRows {
             return Err(unknown_kind(record).into());
         }
         let json = value(record, Output::Conflict, self.codec.as_deref())?;
-        let conflict: Conflict<'_> = read(&json)?;
+        let conflict: ConflictFields<'_> = read(&json)?;
         let id = Uuid::try_parse(&conflict.conflict_id)
             .map_err(|e| Unreadable { class: "wrong_type", message: format!("`conflict_id`: {e}") })?;
         let times = (instant("detected_at", &conflict.detected_at)?, instant("resolved_at", &conflict.resolved_at)?);
@@ -105,7 +105,7 @@ impl RowMapper for ConflictRows {
 }
 
 /// The contenders, and the delete and updates that conflict; `None` where the record names neither.
-fn details(conflict: &Conflict<'_>) -> Option<String> {
+fn details(conflict: &ConflictFields<'_>) -> Option<String> {
     let member = |name: &str, value: Option<&RawValue>| value.map(|value| format!("\"{name}\":{}", value.get()));
     let members = [member("delete_update", conflict.delete_update), member("fields", conflict.fields)];
     let members: Vec<String> = members.into_iter().flatten().collect();

@@ -24,14 +24,14 @@ const SLICE_BYTES: usize = 1 << 20;
 pub const SYNCS: &str = "sync_requests";
 
 /// A request that is being answered.
-struct Pending {
+struct PendingRequest {
     /// As it came.
     request: Vec<u8>,
     /// The last memory that was looked at; empty at the beginning.
     cursor: String,
 }
 
-impl Pending {
+impl PendingRequest {
     fn row(&self) -> Vec<u8> {
         let mut row = vec![1];
         put_bytes(&mut row, &self.request);
@@ -39,17 +39,17 @@ impl Pending {
         row
     }
 
-    fn of(row: &[u8]) -> Option<Pending> {
+    fn of(row: &[u8]) -> Option<PendingRequest> {
         let mut r = Reader::new(row.strip_prefix(&[1])?);
         let request = r.bytes("sync request").ok()?.to_vec();
-        Some(Pending { request, cursor: String::from_utf8(r.remaining().to_vec()).ok()? })
+        Some(PendingRequest { request, cursor: String::from_utf8(r.remaining().to_vec()).ok()? })
     }
 }
 
 /// The requests of a task, by their place in its log: the oldest is answered first.
 #[derive(Default)]
 pub(super) struct Syncs {
-    pending: BTreeMap<i64, Pending>,
+    pending: BTreeMap<i64, PendingRequest>,
 }
 
 /// Where a slice of an answer begins, and what it may look at.
@@ -74,7 +74,7 @@ impl Syncs {
         let mut is_read = true;
         store.scan(&REQUESTS, |key, row| {
             let offset = key.strip_prefix(&REQUESTS).and_then(|offset| offset.try_into().ok()).map(i64::from_be_bytes);
-            match offset.zip(Pending::of(row)) {
+            match offset.zip(PendingRequest::of(row)) {
                 Some((offset, pending)) => _ = self.pending.insert(offset, pending),
                 None => is_read = false,
             }
@@ -101,7 +101,7 @@ impl Syncs {
         ctx: &mut dyn ProcessorContext<'_>,
         store: &str,
     ) -> Result<(), ProcessorError> {
-        let pending = Pending { request: request.to_vec(), cursor: String::new() };
+        let pending = PendingRequest { request: request.to_vec(), cursor: String::new() };
         ctx.count(SYNCS, "asked", 1);
         ctx.store(store)?.put(&key(offset), pending.row())?;
         self.pending.insert(offset, pending);

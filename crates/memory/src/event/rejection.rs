@@ -112,7 +112,7 @@ impl BadInput {
 
     /// A value of a type that its field does not allow.
     pub(super) fn wrong_type(path: &str, expected: &str, found: Value<'_>) -> BadInput {
-        let message = format!("{} should be {expected}, found {}", Path(path), describe(found));
+        let message = format!("{} should be {expected}, found {}", PathText(path), describe(found));
         BadInput::new(Class::WrongType, message)
     }
 
@@ -123,7 +123,7 @@ impl BadInput {
 
     /// A required field that is not there, in one of the ways to be not there.
     pub(super) fn missing(path: &str, how: &str) -> BadInput {
-        BadInput::new(Class::MissingField, format!("{} is required, but {how}", Path(path)))
+        BadInput::new(Class::MissingField, format!("{} is required, but {how}", PathText(path)))
     }
 
     /// A text that should be JSON and is not; `place` names it.
@@ -136,9 +136,9 @@ impl BadInput {
 const SHOWN: usize = 60;
 
 /// A field path in backticks, cut if a writer chose a long key.
-struct Path<'a>(&'a str);
+struct PathText<'a>(&'a str);
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for PathText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", shown(self.0))
     }

@@ -18,7 +18,7 @@ pub struct Resolved {
 
 /// Members of an active memory that come from registers.
 #[derive(Default)]
-struct Fields<'m> {
+struct MemoryFields<'m> {
     plain: Vec<(Field, Cow<'m, [u8]>)>,
     entities: Vec<Cow<'m, [u8]>>,
     relationships: Vec<Cow<'m, [u8]>>,
@@ -26,7 +26,7 @@ struct Fields<'m> {
     conflicted: Vec<Path<'m>>,
 }
 
-impl Fields<'_> {
+impl MemoryFields<'_> {
     fn plain(&self, object: &mut ObjectWriter<'_>, field: Field) {
         if let Some((_, value)) = self.plain.iter().find(|(f, _)| *f == field) {
             object.raw(field.name(), value);
@@ -50,8 +50,8 @@ impl ResolutionContext<'_> {
         Ok(Resolved { json: out, is_active: visible.is_active })
     }
 
-    fn fields<'m, 'a: 'm>(&self, memory: &'m Memory<'a>) -> Result<Fields<'m>, StateError> {
-        let mut fields = Fields::default();
+    fn fields<'m, 'a: 'm>(&self, memory: &'m Memory<'a>) -> Result<MemoryFields<'m>, StateError> {
+        let mut fields = MemoryFields::default();
         let mut content: Option<Picked<'a>> = None;
         for register in memory.all_registers() {
             let contenders = self.contenders(memory, register);

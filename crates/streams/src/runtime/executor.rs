@@ -92,9 +92,9 @@ impl Workers {
 const FOR_OTHERS: Duration = Duration::from_secs(1);
 
 /// A place at work, given back also when the job panics.
-struct Place<'p>(&'p Pool);
+struct BusyThread<'p>(&'p Pool);
 
-impl Drop for Place<'_> {
+impl Drop for BusyThread<'_> {
     fn drop(&mut self) {
         self.0.lock().working -= 1;
         self.0.changed.notify_all();
@@ -177,7 +177,7 @@ impl Pool {
             {
                 state.working += 1;
                 drop(state);
-                let place = Place(&self);
+                let place = BusyThread(&self);
                 job();
                 drop(place);
             } else if state.idle >= self.places || (state.closed && state.jobs.is_empty()) {

@@ -57,7 +57,7 @@ fn settings(kind: InternalKind, max_record_bytes: usize) -> Vec<(String, String)
 }
 
 /// Partition counts of topics that exist, by full name.
-type Counts = BTreeMap<String, i32>;
+type PartitionCounts = BTreeMap<String, i32>;
 
 fn wrong_count(topic: &str, has: i32, needs: i32) -> Error {
     Error::Fatal(format!(
@@ -68,7 +68,13 @@ fn wrong_count(topic: &str, has: i32, needs: i32) -> Error {
 
 /// The partition count of a repartition topic: its own where it exists, which is the record of what
 /// the sources had when it was made.
-fn repartition_count(topology: &Topology, app: &str, sub: &SubTopology, name: &str, counts: &Counts) -> Result<i32> {
+fn repartition_count(
+    topology: &Topology,
+    app: &str,
+    sub: &SubTopology,
+    name: &str,
+    counts: &PartitionCounts,
+) -> Result<i32> {
     let topic = sub.source.full_name(app);
     let feeds = |other: &&SubTopology| {
         let sinks = |node: &crate::topology::Node| matches!(&node.kind, NodeKind::Sink(TopicRef::Repartition(to)) if to == name);
@@ -93,7 +99,11 @@ fn repartition_count(topology: &Topology, app: &str, sub: &SubTopology, name: &s
 ///
 /// # Errors
 /// An existing topic has another partition count than it needs.
-pub fn internal_topics(topology: &Topology, config: &RuntimeConfig, existing: &Counts) -> Result<Vec<InternalTopic>> {
+pub fn internal_topics(
+    topology: &Topology,
+    config: &RuntimeConfig,
+    existing: &PartitionCounts,
+) -> Result<Vec<InternalTopic>> {
     let app = &config.application_id;
     let mut counts = existing.clone();
     let mut topics = Vec::new();
@@ -125,7 +135,7 @@ pub fn internal_topics(topology: &Topology, config: &RuntimeConfig, existing: &C
     Ok(topics)
 }
 
-fn describe(admin: &dyn Admin, names: &BTreeSet<String>) -> Result<Counts> {
+fn describe(admin: &dyn Admin, names: &BTreeSet<String>) -> Result<PartitionCounts> {
     let asked: Vec<&str> = names.iter().map(String::as_str).collect();
     let found = admin.topics(&asked)?;
     Ok(asked.iter().zip(found).filter_map(|(name, info)| Some(((*name).to_owned(), info?.partitions))).collect())

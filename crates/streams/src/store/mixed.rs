@@ -58,8 +58,8 @@ impl StoreEngine for MixedStores {
         }
         let index = |names: &[&str], name: &str| names.iter().position(|other| *other == name).unwrap_or_default();
         let place = |name: &&str| match self.in_memory.contains(*name) {
-            true => Place::Memory(index(&memory, name)),
-            false => Place::Disk(index(&disk, name)),
+            true => StoreLocation::Memory(index(&memory, name)),
+            false => StoreLocation::Disk(index(&disk, name)),
         };
         Ok(Box::new(MixedStore {
             task,
@@ -93,14 +93,14 @@ impl StoreEngine for MixedStores {
 
 /// Where a store lies, and its index there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum StoreLocation {
     Disk(usize),
     Memory(usize),
 }
 
 struct MixedStore {
     task: TaskId,
-    stores: Vec<Place>,
+    stores: Vec<StoreLocation>,
     /// `None` where all lie in memory.
     disk: Option<Box<dyn TaskStore>>,
     memory: Box<dyn TaskStore>,
@@ -108,20 +108,20 @@ struct MixedStore {
 }
 
 impl MixedStore {
-    fn place(&self, store: usize) -> Result<Place> {
+    fn place(&self, store: usize) -> Result<StoreLocation> {
         let place = self.stores.get(store).copied();
         place.ok_or_else(|| Error::Bug(format!("task {} has no store number {store}", self.task)))
     }
 
     fn of(&self, store: usize) -> Result<(&dyn TaskStore, usize)> {
         match (self.place(store)?, &self.disk) {
-            (Place::Disk(at), Some(disk)) => Ok((&**disk, at)),
-            (Place::Disk(at) | Place::Memory(at), _) => Ok((&*self.memory, at)),
+            (StoreLocation::Disk(at), Some(disk)) => Ok((&**disk, at)),
+            (StoreLocation::Disk(at) | StoreLocation::Memory(at), _) => Ok((&*self.memory, at)),
         }
     }
 
     /// The part of a batch that goes to one place: `at` returns a store's index there.
-    fn part<'a>(&self, batch: &StoreBatch<'a>, at: fn(Place) -> Option<usize>) -> Result<StoreBatch<'a>> {
+    fn part<'a>(&self, batch: &StoreBatch<'a>, at: fn(StoreLocation) -> Option<usize>) -> Result<StoreBatch<'a>> {
         let mut part = StoreBatch::default();
         for put in &batch.puts {
             part.puts.extend(at(self.place(put.store)?).map(|store| Put { store, ..*put }));
@@ -150,8 +150,8 @@ impl TaskStore for MixedStore {
     }
 
     fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
-        let disk = self.part(batch, |place| if let Place::Disk(at) = place { Some(at) } else { None })?;
-        let memory = self.part(batch, |place| if let Place::Memory(at) = place { Some(at) } else { None })?;
+        let disk = self.part(batch, |place| if let StoreLocation::Disk(at) = place { Some(at) } else { None })?;
+        let memory = self.part(batch, |place| if let StoreLocation::Memory(at) = place { Some(at) } else { None })?;
         // The disk first: it may fail, memory does not, so both have the batch or neither has it.
         // After a kill memory is empty.
         if let Some(db) = &mut self.disk
@@ -179,8 +179,8 @@ impl TaskStore for MixedStore {
 
     fn clear(&mut self, store: usize) -> Result<()> {
         match (self.place(store)?, &mut self.disk) {
-            (Place::Disk(at), Some(disk)) => disk.clear(at),
-            (Place::Disk(at) | Place::Memory(at), _) => self.memory.clear(at),
+            (StoreLocation::Disk(at), Some(disk)) => disk.clear(at),
+            (StoreLocation::Disk(at) | StoreLocation::Memory(at), _) => self.memory.clear(at),
         }
     }
 }

@@ -12,7 +12,7 @@ mod rules;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use rules::{Misfit, View, contradictions, missing};
+pub use rules::{PropertyMisfit, View, contradictions, missing};
 
 use super::codes;
 use super::key::{Section, Takes, names, optional};

@@ -7,7 +7,7 @@ use super::{Holds, MECHANISMS, Named, NamedValue, PropertyValue, of_key};
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
+pub struct PropertyMisfit {
     /// The code of the kind, one of [`codes`].
     pub code: &'static str,
     /// The key that is meant.
@@ -68,12 +68,12 @@ const OF_PASSWORDS: &[&str] = &["user", "password"];
 
 /// Keys that cannot stand beside each other, whatever else is set. A key that is not given
 /// contradicts nothing.
-pub fn contradictions(view: &View) -> Vec<Misfit> {
+pub fn contradictions(view: &View) -> Vec<PropertyMisfit> {
     let mut found = Vec::new();
     if let Some(security) = view.security() {
         let of_sasl: Vec<&'static str> = OF_SASL.iter().chain(OF_OAUTH).copied().collect();
         if let (false, Some(key)) = (security.starts_with("sasl"), view.first_of(&of_sasl)) {
-            found.push(Misfit {
+            found.push(PropertyMisfit {
                 code: codes::UNUSED_KAFKA_KEY,
                 key,
                 message: format!(
@@ -84,7 +84,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
             });
         }
         if let (false, Some(key)) = (security.ends_with("ssl"), view.first_of(OF_TLS)) {
-            found.push(Misfit {
+            found.push(PropertyMisfit {
                 code: codes::UNUSED_KAFKA_KEY,
                 key,
                 message: format!("`{key}` is for TLS, which `security = \"{security}\"` does not use"),
@@ -95,7 +95,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
     match view.mechanism() {
         Some("OAUTHBEARER") => {
             if let Some(key) = view.first_of(OF_PASSWORDS) {
-                found.push(Misfit {
+                found.push(PropertyMisfit {
                     code: codes::UNUSED_KAFKA_KEY,
                     key,
                     message: format!("`{key}` is for the mechanisms PLAIN and SCRAM, but `mechanism` is OAUTHBEARER"),
@@ -105,7 +105,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
         }
         Some(mechanism) => {
             if let Some(key) = view.first_of(OF_OAUTH) {
-                found.push(Misfit {
+                found.push(PropertyMisfit {
                     code: codes::UNUSED_KAFKA_KEY,
                     key,
                     message: format!("`{key}` is for the mechanism OAUTHBEARER, but `mechanism` is {mechanism}"),
@@ -122,7 +122,7 @@ pub fn contradictions(view: &View) -> Vec<Misfit> {
 /// are joined. `view` is all that is set in effect, `named` what named keys say alone: a
 /// certificate that passes through is librdkafka's matter. `other_tokens`: librdkafka's own
 /// settings say how a token is got, so the keys for it need not be there.
-pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
+pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<PropertyMisfit> {
     let mut found = Vec::new();
     let mut needs = |key: &'static str, why: String| {
         if !view.has(key) {
@@ -133,7 +133,7 @@ pub fn missing(view: &View, named: &View, other_tokens: bool) -> Vec<Misfit> {
                 true => format!("set `{key}_file` in [kafka], {variable}_FILE or {variable}"),
                 false => format!("set `{key}` in [kafka], {variable} or --kafka-{}", key.replace('_', "-")),
             };
-            found.push(Misfit {
+            found.push(PropertyMisfit {
                 code: codes::MISSING_KAFKA_KEY,
                 key,
                 message: format!("`{key}` of [kafka] is not set: {why}"),
@@ -181,7 +181,7 @@ mod tests {
     /// Keys with their values, and the keys that are told of.
     type Case<'c> = (&'c [(&'static str, &'c str)], &'c [&'c str]);
 
-    fn keys(found: &[Misfit]) -> Vec<&'static str> {
+    fn keys(found: &[PropertyMisfit]) -> Vec<&'static str> {
         found.iter().map(|misfit| misfit.key).collect()
     }
 
