@@ -1,8 +1,7 @@
 //! `helixstream` with an operator of its own, `deduplicate`, which passes on only the first of the
 //! records that have one id:
 //!
-//! `cargo run --release --example custom_operator -- topology describe
-//! examples/custom_operator.toml`
+//! `cargo run --example custom_operator -- topology describe examples/custom_operator.toml`
 //!
 //! docs/custom-operators.md explains it step by step.
 

@@ -3,13 +3,12 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
-// The stream, as the laws run it; they use more of it than this test does.
 mod database;
 mod equal;
 mod history;
 mod names;
 mod odd_roles;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the stream as the laws run it, and they use more of it than this test")]
 #[path = "../laws/ours.rs"]
 mod ours;
 mod plans;

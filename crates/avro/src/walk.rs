@@ -17,13 +17,19 @@ const VALUE_BYTES: usize = size_of::<Value>();
 /// name.
 const NAME_BYTES: usize = 2 * size_of::<String>();
 
+/// Values that may stand in each other. A named type may be used again inside of others that are used
+/// again, so a flat schema can stand for values of any depth, and each level needs some of the
+/// thread's stack, here and in apache-avro.
+const MAX_DEPTH: usize = 256;
+
 /// Walks over the value of `schema`, a writer's schema without logical types, at the beginning of
 /// `body`. Returns what stands behind it.
 ///
 /// # Errors
-/// The value is cut off or malformed, or reading it would take more than `max_bytes` of memory.
+/// The value is cut off or malformed, its parts stand more than 256 deep in each other, or reading it
+/// would take more than `max_bytes` of memory.
 pub(super) fn walk<'b>(schema: &Schema, body: &'b [u8], max_bytes: usize) -> Result<&'b [u8], String> {
-    let mut walk = Walk { root: schema, names: OnceCell::new(), left: body, budget: max_bytes, max_bytes };
+    let mut walk = Walk { root: schema, names: OnceCell::new(), left: body, depth: 0, budget: max_bytes, max_bytes };
     walk.value(schema)?;
     Ok(walk.left)
 }
@@ -33,6 +39,8 @@ struct Walk<'s, 'b> {
     /// The named types; only a schema that uses one twice needs them.
     names: OnceCell<ResolvedSchema<'s>>,
     left: &'b [u8],
+    /// How many values stand around the one at hand.
+    depth: usize,
     /// How much memory the rest may take.
     budget: usize,
     max_bytes: usize,
@@ -40,6 +48,16 @@ struct Walk<'s, 'b> {
 
 impl<'s> Walk<'s, '_> {
     fn value(&mut self, schema: &'s Schema) -> Result<(), String> {
+        if self.depth >= MAX_DEPTH {
+            return Err(format!("its values stand more than {MAX_DEPTH} deep in each other"));
+        }
+        self.depth += 1;
+        self.value_at_depth(schema)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn value_at_depth(&mut self, schema: &'s Schema) -> Result<(), String> {
         self.spend(VALUE_BYTES)?;
         match schema {
             Schema::Null => Ok(()),
@@ -66,7 +84,7 @@ impl<'s> Walk<'s, '_> {
             Schema::Record(record) => self.record(record),
             Schema::Ref { name } => {
                 let found = self.names()?.get_names().get(name).copied();
-                self.value(found.ok_or_else(|| format!("the type {name} is not defined"))?)
+                self.value_at_depth(found.ok_or_else(|| format!("the type {name} is not defined"))?)
             }
             other => Err(format!("a type that no reduced schema has: {other:?}")),
         }
@@ -194,6 +212,28 @@ mod tests {
             let error = of(schema, body).unwrap_err();
             assert!(error.contains(part), "{schema}: {error}");
         }
+    }
+
+    #[test]
+    fn values_that_stand_too_deep_in_each_other_are_refused() {
+        // Each record uses the one before it by its name, so the text of the schema is flat.
+        let nested = |levels: usize| {
+            let record = |n: usize| {
+                let inner = if n == 0 { "null".to_owned() } else { format!("C{}", n - 1) };
+                let fields = format!(r#"[{{"name":"a","type":"{inner}"}}]"#);
+                format!(r#"{{"name":"f{n}","type":{{"type":"record","name":"C{n}","fields":{fields}}}}}"#)
+            };
+            let fields: Vec<String> = (0..levels).map(record).collect();
+            format!(r#"{{"type":"record","name":"R","fields":[{}]}}"#, fields.join(","))
+        };
+        let of = |levels: usize| {
+            let schema = Schema::parse_str(&nested(levels)).unwrap();
+            walk(&schema, b"", 64 << 20).map(<[u8]>::len)
+        };
+        // Around the null at the bottom stand the outermost record and all levels.
+        assert_eq!(of(MAX_DEPTH - 2), Ok(0));
+        let error = of(MAX_DEPTH - 1).unwrap_err();
+        assert!(error.contains("more than 256 deep"), "{error}");
     }
 
     #[test]
