@@ -17,8 +17,8 @@ const VALUE_BYTES: usize = size_of::<Value>();
 /// name.
 const NAME_BYTES: usize = 2 * size_of::<String>();
 
-/// Values that may stand in each other. A named type may be used again inside of others that are used
-/// again, so a flat schema can stand for values of any depth, and each level needs some of the
+/// Values that may stand in each other. A named type may be used again inside of others that are
+/// used again, so a flat schema can stand for values of any depth, and each level needs some of the
 /// thread's stack, here and in apache-avro.
 const MAX_DEPTH: usize = 256;
 
@@ -26,8 +26,8 @@ const MAX_DEPTH: usize = 256;
 /// `body`. Returns what stands behind it.
 ///
 /// # Errors
-/// The value is cut off or malformed, its parts stand more than 256 deep in each other, or reading it
-/// would take more than `max_bytes` of memory.
+/// The value is cut off or malformed, its parts stand more than 256 deep in each other, or reading
+/// it would take more than `max_bytes` of memory.
 pub(super) fn walk<'b>(schema: &Schema, body: &'b [u8], max_bytes: usize) -> Result<&'b [u8], String> {
     let mut walk = Walk { root: schema, names: OnceCell::new(), left: body, depth: 0, budget: max_bytes, max_bytes };
     walk.value(schema)?;
