@@ -14,7 +14,7 @@ fn ten_thousand_records_of_which_one_in_ten_is_bad() {
     // Small limits, so that bad input of each class is cheap.
     let trial = Trial::new("bad", &["max_value_bytes=4000", "max_clock_entries=4"]);
     let settings = Settings { max_value_bytes: 4000, max_clock_entries: 4, ..Settings::default() };
-    let (mut events, mut rng) = (Events::new(9, 300), Random::new(testkit::given_seed().unwrap_or(10)));
+    let (mut events, mut rng) = (Events::new(9, 300), Random::new(testkit::seed().wrapping_add(10)));
     let record = |n: usize| if n % 10 == 7 { bad_record(&mut rng, &settings) } else { events.good(&settings) };
     let all: Vec<Record> = (0..RECORDS).map(record).collect();
     let file = trial.path("events.jsonl");

@@ -13,9 +13,8 @@ const RECORD_MS: i64 = 1_700_000_000_000;
 /// Events remembered, to be sent again.
 const MEMORY: usize = 64;
 
-/// An endless stream that is a function of its number, and of the variable `SEED` where that is
-/// set. It is the same from run to run: with real servers chance lies in the times at which things
-/// happen, and a failure is to be that of the program.
+/// An endless stream that is a function of its number and of the seed of this process, which is
+/// printed, so that `SEED` replays it. The times at which the servers answer it does not replay.
 pub struct Events {
     rng: Random,
     groups: usize,
@@ -25,11 +24,7 @@ pub struct Events {
 impl Events {
     /// Memories come in `groups` of three; events merge memories of one group only.
     pub fn new(number: u64, groups: usize) -> Events {
-        Events {
-            rng: Random::new(testkit::given_seed().unwrap_or_default().wrapping_add(number)),
-            groups,
-            sent: Vec::new(),
-        }
+        Events { rng: Random::new(testkit::seed().wrapping_add(number)), groups, sent: Vec::new() }
     }
 
     /// The next `count` records: redeliveries among them, each in any partition, since what is
