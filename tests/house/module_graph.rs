@@ -43,8 +43,9 @@ pub fn circles(files: &[(&str, &syn::File)]) -> Vec<Circle> {
     }
     let mut edges: BTreeMap<(Path, Path), String> = BTreeMap::new();
     for (path, file, used) in &scanned {
-        for Used { at, segments, line, is_reexport } in used {
-            let Some(target) = modules.resolve(at, segments, 0) else { continue };
+        for Used { at, segments, line, is_import, is_reexport } in used {
+            let target = if *is_import { modules.resolve(at, segments, 0) } else { modules.resolve_path(at, segments) };
+            let Some(target) = target else { continue };
             let is_child = target.len() > file.len() && target.starts_with(file);
             if target != *file && !(*is_reexport && is_child) {
                 edges.entry((file.clone(), target)).or_insert_with(|| format!("{path}:{line}"));
@@ -140,6 +141,22 @@ impl Modules {
         self.walk(at, rest, depth)
     }
 
+    /// As [`Modules::resolve`], for a path outside of imports. A single name does not stand for a
+    /// module there: it is a variable's or a field's, unless an item of that name is imported.
+    fn resolve_path(&self, at: &Path, segments: &[String]) -> Option<Path> {
+        if let [name] = segments
+            && self.owner.contains_key(&child(at, name))
+        {
+            if let Some(item) = self.aliases.get(&(at.clone(), name.clone())) {
+                return self.resolve(at, item, 0);
+            }
+            let globs = self.globs.get(at).into_iter().flatten();
+            let mut modules = globs.filter_map(|glob| self.resolve(at, glob, 0));
+            return modules.find(|module| self.items.contains(&(module.clone(), name.clone())));
+        }
+        self.resolve(at, segments, 0)
+    }
+
     fn has(&self, at: &Path, name: &str) -> bool {
         let key = (at.clone(), name.to_owned());
         self.owner.contains_key(&child(at, name)) || self.aliases.contains_key(&key) || self.items.contains(&key)
@@ -187,6 +204,8 @@ struct Used {
     at: Path,
     segments: Path,
     line: usize,
+    /// Whether it stands in a `use`.
+    is_import: bool,
     is_reexport: bool,
 }
 
@@ -201,8 +220,12 @@ struct Scanner<'m> {
 }
 
 impl Scanner<'_> {
-    fn use_path(&mut self, segments: Path, line: usize, is_reexport: bool) {
-        self.used.push(Used { at: self.at.clone(), segments, line, is_reexport });
+    fn use_path(&mut self, segments: Path, line: usize) {
+        self.used.push(Used { at: self.at.clone(), segments, line, is_import: false, is_reexport: false });
+    }
+
+    fn use_import(&mut self, segments: Path, line: usize, is_reexport: bool) {
+        self.used.push(Used { at: self.at.clone(), segments, line, is_import: true, is_reexport });
     }
 
     fn import(&mut self, tree: &syn::UseTree, prefix: &mut Path, is_reexport: bool) {
@@ -221,7 +244,7 @@ impl Scanner<'_> {
             }
             syn::UseTree::Glob(glob) => {
                 self.modules.globs.entry(self.at.clone()).or_default().push(prefix.clone());
-                self.use_path(prefix.clone(), glob.span().start().line, is_reexport);
+                self.use_import(prefix.clone(), glob.span().start().line, is_reexport);
             }
         }
     }
@@ -238,7 +261,7 @@ impl Scanner<'_> {
         } else {
             self.modules.crates.insert((self.at.clone(), name));
         }
-        self.use_path(path, line, is_reexport);
+        self.use_import(path, line, is_reexport);
     }
 
     /// Macros are not parsed: any `a::b::c` among their tokens counts as a path.
@@ -248,7 +271,7 @@ impl Scanner<'_> {
             match token {
                 TokenTree::Ident(ident) => {
                     if colons != 2 && !path.is_empty() {
-                        self.use_path(std::mem::take(&mut path), line, false);
+                        self.use_path(std::mem::take(&mut path), line);
                     }
                     (line, colons) = (ident.span().start().line, 0);
                     path.push(ident.to_string());
@@ -256,7 +279,7 @@ impl Scanner<'_> {
                 TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
                 other => {
                     if !path.is_empty() {
-                        self.use_path(std::mem::take(&mut path), line, false);
+                        self.use_path(std::mem::take(&mut path), line);
                     }
                     colons = 0;
                     if let TokenTree::Group(group) = other {
@@ -266,7 +289,7 @@ impl Scanner<'_> {
             }
         }
         if !path.is_empty() {
-            self.use_path(path, line, false);
+            self.use_path(path, line);
         }
     }
 }
@@ -309,7 +332,7 @@ impl<'ast> Visit<'ast> for Scanner<'_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.use_path(segments, path.span().start().line, false);
+        self.use_path(segments, path.span().start().line);
         visit::visit_path(self, path);
     }
 
