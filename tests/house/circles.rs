@@ -21,7 +21,6 @@ use super::{Source, none, sources};
 use std::collections::BTreeMap;
 
 const PARENT: &str = "the module's own types are used by the parts that it calls; they can move to a part of their own";
-const TESTS: &str = "a member for tests only, which was not looked at when this list was made";
 const RECUT: &str = "the stream thread is recut in an issue of its own";
 
 /// The circles that are left: the module whose level it is, the nodes by name, and why it is left.
@@ -43,11 +42,6 @@ const LEFT: &[(&str, &[&str], &str)] = &[
         RECUT,
     ),
     (
-        "crates/streams-kafka/src",
-        &["messages", "native"],
-        "a client makes queues of messages, and a queue reads the messages of its client",
-    ),
-    (
         "crates/memory/src/state",
         &["apply", "head", "pages", "self"],
         "one type, `Memory`, whose methods lie in these files by what they read and write",
@@ -59,9 +53,6 @@ const LEFT: &[(&str, &[&str], &str)] = &[
     ("crates/memory-operators/src/helixagent", &["memory", "report", "self", "snapshot"], PARENT),
     ("crates/mirror/src", &["main_loop", "self", "writer"], PARENT),
     ("crates/script/src", &["functions", "sandbox", "self", "values"], PARENT),
-    ("crates/reference-model/src", &["generate", "generate_bad"], TESTS),
-    ("crates/reference-model/src", &["run", "task"], TESTS),
-    ("crates/testkit/src", &["broker", "tools"], TESTS),
     ("crates/topology-file/src/kafka", &["rules", "self"], PARENT),
 ];
 

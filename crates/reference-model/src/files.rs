@@ -2,7 +2,7 @@
 //! held against the model's.
 
 use super::json::{self, Json};
-use super::run::{DeadLetter, Emitted};
+use super::outputs::{DeadLetter, Emitted};
 use super::{Outputs, Record};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -2,7 +2,7 @@
 //! which class wins when several fit.
 
 use super::Settings;
-use super::generate::{Members, encode, envelope, event, render};
+use super::generate_event::{Members, encode, envelope, event, render};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use testkit::Random;

@@ -1,7 +1,8 @@
 //! Seeded streams in which time passes: around a retention, and over the intervals of user
 //! snapshots; and sync requests.
 
-use super::generate::{BASE_MS, MEMORIES, Members, Stream, clock, encode, event, memory_name, quoted, settings};
+use super::generate::{BASE_MS, Stream, settings};
+use super::generate_event::{MEMORIES, Members, clock, encode, event, memory_name, quoted};
 use super::{Record, Settings, time};
 use testkit::Random;
 

@@ -13,12 +13,15 @@
 //! | [`order`] | which event came before which, for certain or presumably |
 //! | [`read`] | resolves a memory from the set of its events |
 //! | [`strategy`] | the strategies of section 4 |
+//! | [`outputs`] | records of the output topics |
+//! | [`tracked`] | a memory with its open conflicts: what an event's arrival emits |
 //! | [`mod@run`] | all outputs of a stream of records |
 //! | [`task`] | forgets tombstones by stream time |
 //! | [`sync`] | answers sync requests |
 //! | [`users`] | makes snapshots of users |
 //! | [`json`], [`time`] | a JSON reader and writer, and RFC 3339 times, of its own |
-//! | [`generate`], [`generate_bad`] | streams of events in which everything collides, and records that hold no event |
+//! | [`generate`], [`generate_event`] | streams of events in which everything collides, and their events |
+//! | [`generate_bad`] | records that hold no event |
 //! | [`generate_time`] | streams in which time passes |
 //! | [`files`] | reads and writes record files, to compare with `replay` |
 
@@ -28,23 +31,27 @@ pub mod event;
 pub mod files;
 pub mod generate;
 pub mod generate_bad;
+pub mod generate_event;
 pub mod generate_time;
 pub mod json;
 pub mod order;
+pub mod outputs;
 pub mod read;
 pub mod run;
 pub mod strategy;
 pub mod sync;
 pub mod task;
 pub mod time;
+pub mod tracked;
 pub mod users;
 
 use json::Json;
 use std::collections::BTreeMap;
 
 pub use event::{Bad, Event, decode};
+pub use outputs::{DeadLetter, Emitted, Outputs};
 pub use read::resolved;
-pub use run::{DeadLetter, Emitted, Outputs, run};
+pub use run::run;
 pub use task::{LogRecord, Task, log_of};
 
 /// Answer of a custom resolver.

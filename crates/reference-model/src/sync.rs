@@ -2,8 +2,8 @@
 //! (docs/semantics.md, section 5, "Sync request").
 
 use super::event::Event;
+use super::outputs::{Emitted, emitted};
 use super::read::Memory;
-use super::run::{Emitted, emitted};
 use super::task::{Task, log_of, record_time};
 use super::{Record, Settings, decode};
 

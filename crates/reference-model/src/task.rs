@@ -3,8 +3,9 @@
 //! whether it is still remembered.
 
 use super::event::{Bad, Event};
+use super::outputs::{DeadLetter, Outputs};
 use super::read::Entry;
-use super::run::{DeadLetter, Outputs, Tracked};
+use super::tracked::Tracked;
 use super::{Record, Settings, decode};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,7 +3,7 @@
 
 use super::event::clock_json;
 use super::json::{self, Json};
-use super::run::{Emitted, emitted};
+use super::outputs::{Emitted, emitted};
 use super::{Settings, time};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;

@@ -10,9 +10,10 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::error::{Call, Failure, describe};
 use super::list::{Entry, List};
-use super::messages::{Buffer, Queue};
+use super::messages::Buffer;
 use super::native::{ClientKind, Native};
 use super::partitions::{Partitions, hand_out};
+use super::queue::Queue;
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 use streams::ports::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart};

@@ -48,6 +48,7 @@ pub mod plain;
 pub mod producer;
 #[cfg(test)]
 mod property_names;
+mod queue;
 pub mod range;
 pub mod renewal;
 pub mod restore;

@@ -22,7 +22,7 @@ use super::contact_state;
 use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::live::Live;
-use super::messages::{Message, Queue, View};
+use super::messages::View;
 use super::pass_through::Value;
 use super::settings::Properties;
 use streams::error::{Error, Result};
@@ -190,13 +190,13 @@ impl Native {
         !lock(&self.mailbox.rebalances).is_empty()
     }
 
-    /// Waits for one message of the queue, at most `timeout_ms`; a rebalance ends the wait.
-    pub fn wait_one(&self, queue: &Queue, timeout_ms: c_int) -> Option<Message> {
+    /// Runs a poll of one of this client's queues, which a rebalance that is announced meanwhile
+    /// ends. It has to be a poll for a single message, see `Mailbox::may_yield`.
+    pub fn poll_until_rebalance<T>(&self, poll: impl FnOnce() -> T) -> T {
         self.mailbox.may_yield.store(true, Ordering::Relaxed);
-        // SAFETY: a live queue of this client.
-        let message = unsafe { sys::rd_kafka_consume_queue(queue.as_ptr(), timeout_ms) };
+        let polled = poll();
         self.mailbox.may_yield.store(false, Ordering::Relaxed);
-        NonNull::new(message).map(Message::owned)
+        polled
     }
 
     /// Moves the deliveries reported so far into `to`.

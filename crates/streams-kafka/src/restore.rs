@@ -11,9 +11,10 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 
 use super::error::{Call, Failure, refused};
-use super::messages::{Buffer, Queue};
+use super::messages::Buffer;
 use super::native::{ClientKind, Native};
 use super::partitions::{Partitions, hand_out, reading};
+use super::queue::Queue;
 use super::settings::{KafkaSettings, Properties};
 use streams::error::{Error, Result};
 use streams::ports::rights::Resource;

@@ -2,7 +2,7 @@
 //! a temporary folder.
 
 use super::process::{Process, temp_dir};
-use super::{SmallDisk, ports, tools, wait_for};
+use super::{SmallDisk, java, ports, wait_for};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -306,7 +306,7 @@ impl Broker {
     /// port.
     fn try_restart(&self) -> bool {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let mut command = tools::java_with(self.heap, &self.more.jvm, "kafka.Kafka");
+        let mut command = java::java_with(self.heap, &self.more.jvm, "kafka.Kafka");
         command.arg(self.dir.join("server.properties")).current_dir(&self.dir);
         if let Some(disk) = &self.disk {
             command = disk.inside(&command);
@@ -386,7 +386,7 @@ fn formatted_data() -> &'static Path {
 fn format(config: &Path, more: &[String]) {
     let fixed = ["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config.to_str().unwrap()];
     let arguments: Vec<&str> = fixed.into_iter().chain(more.iter().map(String::as_str)).collect();
-    tools::run("kafka.tools.StorageTool", &arguments);
+    java::run("kafka.tools.StorageTool", &arguments);
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -43,6 +43,8 @@ pub mod certificates;
 #[cfg(feature = "servers")]
 pub mod disk;
 #[cfg(feature = "servers")]
+mod java;
+#[cfg(feature = "servers")]
 pub mod pgbouncer;
 #[cfg(feature = "servers")]
 pub mod ports;
