@@ -1,6 +1,28 @@
 //! Canonical JSON (docs/semantics.md, section 4): equal values have equal bytes.
 
-use super::{ARRAY, FALSE, INTEGER, NULL, Number, OBJECT, PLAIN, REAL, TRUE, Value, number_text, scan};
+use super::document::{ARRAY, FALSE, INTEGER, NULL, OBJECT, PLAIN, REAL, TRUE, Value};
+use super::{Number, number_text, scan};
+
+impl Value<'_> {
+    /// Appends its canonical form (docs/semantics.md, section 4).
+    pub fn write_canonical(self, out: &mut Vec<u8>) {
+        CanonicalWriter::new(out).value(self);
+    }
+
+    /// Its canonical form.
+    pub fn canonical(self) -> Vec<u8> {
+        // Exact for most scalars; a container grows from there.
+        let mut out = Vec::with_capacity(if self.node().tag() < ARRAY { self.node().slice().len() + 2 } else { 128 });
+        self.write_canonical(&mut out);
+        out
+    }
+
+    /// Appends the canonical form of an object, less the member `key` if that is null.
+    pub fn write_canonical_without_null(self, key: &str, out: &mut Vec<u8>) {
+        let drop = self.get(key).is_some_and(Value::is_null);
+        CanonicalWriter::new(out).value_without(self, drop.then_some(key));
+    }
+}
 
 /// Appends a string with its quotes.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {

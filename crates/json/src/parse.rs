@@ -1,10 +1,8 @@
 //! The strict parser (RFC 8259 and the rules of docs/semantics.md, section 1) in one pass, without
 //! recursion.
 
-use super::{
-    ARRAY, Document, ESCAPED, FALSE, Fault, INTEGER, JsonError, MAX_BYTES, MAX_DEPTH, NULL, OBJECT, PLAIN, ParsedNode,
-    REAL, TRUE, number_text, scan,
-};
+use super::document::{ARRAY, Document, ESCAPED, FALSE, INTEGER, NULL, OBJECT, PLAIN, ParsedNode, REAL, TRUE};
+use super::{Fault, JsonError, MAX_BYTES, MAX_DEPTH, number_text, scan};
 
 /// Parses a whole text.
 ///

@@ -6,11 +6,11 @@ use super::super::binary::BinaryError;
 use super::super::causality::{EventHeader, Relation};
 use super::super::event::wire::EventRef;
 use super::super::settings::ResolverSettings;
-use super::Memory;
 use super::block::{Register, RegisterWrite};
+use super::memory::{Current, Memory};
 use super::path::{Field, Path};
 use super::rows::StateError;
-use super::value::{self, Value};
+use super::value::{self, Stored, Value};
 
 /// Effect of an event on a memory, as data.
 #[derive(Clone, Debug)]
@@ -30,12 +30,6 @@ pub struct Touched<'a> {
     pub path: Path<'a>,
     /// Whether other writes are live beside the event's.
     pub contested: bool,
-}
-
-/// The event that is being applied, for headers that are read meanwhile.
-pub(super) struct Current<'a> {
-    pub(super) header: EventHeader<'a>,
-    pub(super) settings: ResolverSettings,
 }
 
 impl<'a> Memory<'a> {
@@ -186,7 +180,7 @@ impl<'a> Memory<'a> {
     }
 }
 
-fn drop_before<'a>(writes: &mut Vec<RegisterWrite<'a>>, relations: &[Relation], dropped: &mut Vec<super::Stored>) {
+fn drop_before<'a>(writes: &mut Vec<RegisterWrite<'a>>, relations: &[Relation], dropped: &mut Vec<Stored>) {
     writes.retain(|w| {
         let keep = relations[w.by as usize] != Relation::Before;
         if let (false, Value::Stored(stored)) = (keep, w.value) {

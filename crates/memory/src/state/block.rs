@@ -69,6 +69,11 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// Takes in the headers of all writes of these registers.
+    pub fn refer_registers(&mut self, registers: &[Register<'a>]) {
+        registers.iter().flat_map(|r| &r.writes).for_each(|w| self.refer(w.by));
+    }
+
     fn name(&mut self, name: &'a str) {
         if let Err(i) = self.names.binary_search(&name) {
             self.names.insert(i, name);

@@ -9,21 +9,11 @@ use std::collections::HashMap;
 
 use super::super::binary::{BinaryError, Reader, put_varint};
 use super::block::{self, Read, Tables};
+use super::large_values::store_large;
+use super::memory::Memory;
 use super::open_conflict::OpenConflict;
 use super::pages::Pages;
-use super::rows::{Layout, Loaded, Loader, Row, RowPut, StateError, delete_row};
-use super::{Memory, Register};
-
-/// The version of head rows and pages that this program writes.
-pub const VERSION: u8 = 1;
-
-/// Checks the version byte of a row.
-pub fn version(r: &mut Reader<'_>, what: &'static str) -> Result<(), BinaryError> {
-    match r.u8("version")? {
-        VERSION => Ok(()),
-        found => Err(BinaryError::UnknownVersion { what, found, known: "1" }),
-    }
-}
+use super::rows::{Loaded, Loader, Row, RowPut, StateError, VERSION, check_version, delete_row};
 
 impl<'a> Memory<'a> {
     /// Reads the head row of a memory, or begins a new memory where there is none.
@@ -57,7 +47,7 @@ impl<'a> Memory<'a> {
     fn decode(&mut self, row: Loaded<'a>) -> Result<(), BinaryError> {
         self.head_parts = Some(row.parts);
         let r = &mut Reader::new(row.bytes);
-        version(r, "the head of a memory")?;
+        check_version(r, "the head of a memory")?;
         self.next_seq = r.varint("arrival number")?;
         if !(2..=i64::MAX as u64).contains(&self.next_seq) {
             // A row is written with the first event, whose number is 1.
@@ -89,7 +79,7 @@ impl<'a> Memory<'a> {
 
     fn encode(&self, names: Vec<&'a str>) -> Vec<u8> {
         let mut tables = Tables::new(self.headers.len(), names);
-        refer(&mut tables, &self.core);
+        tables.refer_registers(&self.core);
         self.frontier.iter().chain(&self.deletes).for_each(|by| tables.refer(*by));
         tables.close(&self.headers);
         let mut out = Vec::with_capacity(512);
@@ -139,27 +129,4 @@ fn check_arrival_numbers(block: &Read<'_>, next: u64) -> Result<(), BinaryError>
     numbers.sort_unstable();
     let is_sound = numbers.is_sorted_by(|a, b| a < b) && numbers.last().is_none_or(|last| *last < next);
     if is_sound { Ok(()) } else { Err(BinaryError::Invalid("arrival number")) }
-}
-
-/// Takes the headers of all writes into a block's tables.
-pub fn refer<'a>(tables: &mut Tables<'a>, registers: &[Register<'a>]) {
-    registers.iter().flat_map(|r| &r.writes).for_each(|w| tables.refer(w.by));
-}
-
-/// Gives each large value that still lies in its register a row of its own.
-pub fn store_large<'a>(
-    puts: &mut Vec<RowPut>,
-    loader: &Loader<'a>,
-    registers: &mut [Register<'a>],
-    digest_of: impl Fn(u32) -> u128,
-) {
-    let layout: &Layout = &loader.layout;
-    for register in registers {
-        for write in &mut register.writes {
-            if let Some((stored, bytes)) = write.value.to_store(layout, register.path, digest_of(write.by)) {
-                layout.put_row(puts, loader.memory, Row::Value(stored.id), bytes, 0);
-                write.value = super::Value::Stored(stored);
-            }
-        }
-    }
 }

@@ -43,6 +43,17 @@ impl Default for Layout {
 const WHOLE: u8 = 0;
 const IN_PARTS: u8 = 1;
 
+/// The version of head rows and pages that this program writes.
+pub const VERSION: u8 = 1;
+
+/// Checks the version byte of a row; `what` names the row in the error.
+pub fn check_version(r: &mut Reader<'_>, what: &'static str) -> Result<(), BinaryError> {
+    match r.u8("version")? {
+        VERSION => Ok(()),
+        found => Err(BinaryError::UnknownVersion { what, found, known: "1" }),
+    }
+}
+
 /// Where the rows of a memory are read from.
 pub trait Rows {
     /// The value of a row, if there is one.
