@@ -43,11 +43,6 @@ const LEFT: &[(&str, &[&str], &str)] = &[
     ),
     ("src/app/conflicts", &["read", "self", "show"], PARENT),
     ("src/app/mirror", &["alone", "backfill", "self", "verify"], PARENT),
-    ("crates/avro/src", &["body", "registry", "request", "self"], PARENT),
-    ("crates/memory-operators/src/helixagent", &["memory", "report", "self", "snapshot"], PARENT),
-    ("crates/mirror/src", &["main_loop", "self", "writer"], PARENT),
-    ("crates/script/src", &["functions", "sandbox", "self", "values"], PARENT),
-    ("crates/topology-file/src/kafka", &["rules", "self"], PARENT),
 ];
 
 #[test]

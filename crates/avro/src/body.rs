@@ -5,11 +5,12 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::{AvroResult, Schema};
 
+use super::bad_input::bad_input;
 use super::schemas::{EVENT, Own, Schemas};
 use super::settings::SettingsError;
 use super::walk::walk;
 use super::writer::WriterSchema;
-use super::{bad, plain, read, write};
+use super::{plain, read, write};
 use memory::event::Class;
 use streams::ports::CodecError;
 
@@ -108,5 +109,5 @@ fn datum(writer: &WriterSchema, own: &Schema, body: &mut &[u8]) -> AvroResult<Va
 }
 
 fn malformed(message: String) -> CodecError {
-    bad(Class::MalformedAvro, message)
+    bad_input(Class::MalformedAvro, message)
 }

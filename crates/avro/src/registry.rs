@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use super::bad;
+use super::bad_input::bad_input;
 use super::client::Client;
-use super::request::{self, Asked};
+use super::request::{self, Answer, Asked, Question};
 use super::settings::{RegistrySettings, SettingsError};
 use super::writer::WriterSchema;
 use memory::event::Class;
@@ -28,23 +28,6 @@ const MAX_UNKNOWN: usize = 10_000;
 const SERVER_FAULT_FOR: Duration = Duration::from_secs(60);
 /// How often the log repeats why the registry is not to be had.
 const WARN_EVERY: Duration = Duration::from_secs(60);
-
-/// A request to the registry.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Question {
-    Schema(u32),
-    Id { subject: String, schema: &'static str },
-}
-
-#[derive(Clone)]
-pub(super) enum Answer {
-    Schema(Arc<WriterSchema>),
-    Id(u32),
-    /// There is none, or none that can be used.
-    Unusable(String),
-    /// It will not say; asking again is of no use.
-    Refused(String),
-}
 
 enum Entry {
     Asked,
@@ -103,7 +86,7 @@ impl Registry {
         match self.answer(Question::Schema(id), wait)? {
             Answer::Schema(writer) => Ok(writer),
             Answer::Unusable(why) => {
-                Err(bad(Class::UnknownSchema, format!("the value is Avro of schema id {id}: {why}")))
+                Err(bad_input(Class::UnknownSchema, format!("the value is Avro of schema id {id}: {why}")))
             }
             Answer::Refused(why) => Err(CodecError::Fatal(why)),
             Answer::Id(_) => {

@@ -10,7 +10,6 @@ use schema_registry_converter::schema_registry_common::{RawRegisteredSchema, Reg
 
 use super::access::cut;
 use super::client::{Client, Failed, Outage, Refusal, in_path};
-use super::registry::{Answer, Question};
 use super::writer::WriterSchema;
 
 /// Schemas that lead to others that they name.
@@ -19,6 +18,24 @@ const MAX_REFERENCES: usize = 100;
 const NOT_FOUND: [u32; 3] = [40401, 40402, 40403];
 /// Left out where it is this one.
 const AVRO: &str = "AVRO";
+
+/// A request to the registry.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Question {
+    Schema(u32),
+    Id { subject: String, schema: &'static str },
+}
+
+/// The answer to a question.
+#[derive(Clone)]
+pub(super) enum Answer {
+    Schema(Arc<WriterSchema>),
+    Id(u32),
+    /// There is none, or none that can be used.
+    Unusable(String),
+    /// It will not say; asking again is of no use.
+    Refused(String),
+}
 
 /// Outcome of a request.
 pub(super) enum Asked {

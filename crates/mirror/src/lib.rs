@@ -8,6 +8,7 @@
 //! | `writer` | calls the sink, one call at a time, until it answers; runs its maintenance between two calls |
 //! | `intake` | the state of each assigned partition, and the batch that is being filled |
 //! | `pace` | the size of a batch, which follows the time that the sink takes for one |
+//! | `settings` | sizes and times |
 //! | `status` | counters that any thread may read |
 //! | [`ports`] | both ends of the mirror, as traits over plain values |
 //! | [`digest`] | checksums of records, to find out whether two copies of a log are the same |
@@ -31,6 +32,7 @@ mod intake;
 mod main_loop;
 mod pace;
 pub mod ports;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -40,43 +42,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use main_loop::MainLoop;
 use ports::{LogSink, LogSource, Stop};
+pub use settings::MirrorSettings;
 pub use status::{Figures, MirrorStatus};
 use writer::SinkWriter;
-
-/// Sizes and times of a mirror.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirrorSettings {
-    /// A batch is closed once it holds this many bytes (one record more may fit in), to begin with;
-    /// it grows while the sink is quick.
-    pub batch_bytes: usize,
-    /// Greatest size to which it grows. Two batches are in memory.
-    pub largest_batch_bytes: usize,
-    /// A batch below that waits this long for more records.
-    pub linger: Duration,
-    /// First pause after the sink failed; doubled after each further failure.
-    pub first_pause: Duration,
-    /// Longest pause.
-    pub longest_pause: Duration,
-    /// How long a stop lets the write under way, and what is already read, come to an end.
-    pub grace: Duration,
-}
-
-impl Default for MirrorSettings {
-    fn default() -> MirrorSettings {
-        MirrorSettings {
-            batch_bytes: 512 << 10,
-            largest_batch_bytes: 4 << 20,
-            linger: Duration::from_millis(100),
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(30),
-            grace: Duration::from_secs(1),
-        }
-    }
-}
 
 /// A running mirror; dropping it stops it.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::intake::{Intake, Pending, Position, State};
 use super::pace::Pace;
-use super::status::UNKNOWN;
+use super::settings::MirrorSettings;
+use super::status::{MirrorStatus, UNKNOWN};
 use super::writer::{Done, Job};
-use super::{MirrorSettings, MirrorStatus};
 use crate::ports::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop, TopicPartition, Written};
 
 /// How long a poll waits for the first record, and the writer's answer is waited for while nothing

@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{MirrorSettings, MirrorStatus};
+use super::settings::MirrorSettings;
+use super::status::MirrorStatus;
 use crate::ports::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
 
 /// A request of the main loop.

@@ -7,13 +7,17 @@
 //!
 //! | file | what it is |
 //! |---|---|
+//! | `budget` | limits of one call |
 //! | `expression` | expressions over a record |
+//! | `flaw` | why a text is refused |
 //! | `uses` | members of a record that an expression uses |
 //! | `sandbox` | the engine: permitted code and its limits |
 //! | `functions` | functions that a script may call |
 //! | `values` | JSON to values of the engine, and back |
 
+mod budget;
 mod expression;
+mod flaw;
 mod functions;
 mod sandbox;
 #[cfg(test)]
@@ -28,36 +32,11 @@ use std::thread;
 
 use rhai::Dynamic;
 
+pub use budget::Budget;
 pub use expression::{Compiled, ExpressionCompiler};
+pub use flaw::Flaw;
 use memory::strategy::{Contender, CustomResolver, Resolution, ResolverFailure};
-use sandbox::Sandbox;
-
-/// Limits of one call of a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Steps of the engine.
-    pub operations: u64,
-    /// Bytes of text: of what it is given, and of each value that it makes.
-    pub bytes: usize,
-    /// Items of arrays and members of objects: of what it is given, and of each value that it
-    /// makes.
-    pub items: usize,
-    /// Calls of its functions within each other.
-    pub depth: usize,
-}
-
-/// Describes why a script's text is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// The code of the kind, as `docs/operations.md` explains it.
-    pub code: &'static str,
-    /// The byte of the text that is meant.
-    pub at: usize,
-    /// The problem.
-    pub message: String,
-    /// The remedy.
-    pub fix: String,
-}
+use sandbox::{Answer, Sandbox};
 
 /// One question to the script.
 struct Question {
@@ -66,8 +45,6 @@ struct Question {
     /// Whether a contender clears the field.
     clears: bool,
 }
-
-type Answer = Result<Resolution, ResolverFailure>;
 
 /// The thread that the script runs on, and the way there and back. Values may nest as deep as the
 /// budget has items, and each level of one takes stack when it is copied or dropped: more than a

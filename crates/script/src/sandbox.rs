@@ -6,7 +6,7 @@ use rhai::packages::{
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, OptimizationLevel, Position, Scope};
 
 use super::values::{self, Cleared, Deferred};
-use super::{Answer, Budget, Flaw, functions};
+use super::{Budget, Flaw, functions};
 use memory::strategy::{Resolution, ResolverFailure};
 
 /// The function that is asked.
@@ -20,6 +20,9 @@ const MAX_NESTING: usize = 32;
 /// Symbols that would reach beyond the arguments, or differ between machines: `**` of floats is the
 /// C library's.
 const FORBIDDEN: &[&str] = &["eval", "print", "debug", "**", "**=", "Fn", "call", "curry", "is_def_var", "is_def_fn"];
+
+/// The result of one call of a script.
+pub type Answer = Result<Resolution, ResolverFailure>;
 
 /// An engine and the script in it.
 pub struct Sandbox {

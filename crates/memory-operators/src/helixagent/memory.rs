@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{raw, readable};
+use super::members::{array, list, raw};
+use super::readable;
 use memory::clock::UNCLOCKED;
 use memory::view::ObjectWriter;
 
@@ -146,27 +147,4 @@ impl<'r> Memory<'r> {
         o.end();
         Ok(())
     }
-}
-
-type ItemWriter = fn(&mut Vec<u8>, &RawValue) -> serde_json::Result<()>;
-
-pub(super) fn list(
-    o: &mut ObjectWriter<'_>,
-    key: &str,
-    items: &[&RawValue],
-    write: ItemWriter,
-) -> serde_json::Result<()> {
-    if items.is_empty() { Ok(()) } else { array(o.key(key), items, write) }
-}
-
-pub(super) fn array(out: &mut Vec<u8>, items: &[&RawValue], write: ItemWriter) -> serde_json::Result<()> {
-    out.push(b'[');
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write(out, item)?;
-    }
-    out.push(b']');
-    Ok(())
 }

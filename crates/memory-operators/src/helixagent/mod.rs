@@ -5,19 +5,19 @@
 //! Members that they cannot read are left out rather than sent: one member of a wrong type makes
 //! Go's decoder refuse the record whole.
 
+mod envelope;
+mod members;
 mod memory;
 mod readable;
 mod report;
 mod snapshot;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use self::envelope::Envelope;
 use self::memory::{Act, Memory};
 use super::encode::{Encoder, Output};
-use ::memory::view::ObjectWriter;
 use streams::processor::ProcessorError;
 
 /// Writes outputs for HelixAgent's nodes.
@@ -64,43 +64,5 @@ impl HelixAgent {
             user_id: memory.user_id,
         };
         Ok(envelope.seal(&payload))
-    }
-}
-
-/// The message of HelixAgent's nodes around a payload.
-struct Envelope<'m> {
-    id: &'m str,
-    kind: &'m str,
-    timestamp: Option<&'m RawValue>,
-    /// Of a message about one memory.
-    memory_id: Option<&'m str>,
-    node_id: &'m str,
-    user_id: Option<&'m RawValue>,
-}
-
-impl Envelope<'_> {
-    fn seal(&self, payload: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(payload.len() / 3 * 4 + 256);
-        let mut message = ObjectWriter::new(&mut out);
-        let mut headers = ObjectWriter::new(message.key("headers"));
-        if let Some(memory_id) = self.memory_id {
-            headers.str("memory_id", memory_id);
-        }
-        headers.str("node_id", self.node_id);
-        raw(&mut headers, "user_id", self.user_id);
-        headers.end();
-        message.str("id", self.id);
-        message.str("payload", &BASE64_STANDARD.encode(payload));
-        raw(&mut message, "timestamp", self.timestamp);
-        message.str("type", self.kind);
-        message.end();
-        out
-    }
-}
-
-/// A member whose value is canonical JSON already, if it is there.
-fn raw(object: &mut ObjectWriter<'_>, key: &str, value: Option<&RawValue>) {
-    if let Some(value) = value {
-        object.raw(key, value.get().as_bytes());
     }
 }

@@ -5,8 +5,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::envelope::Envelope;
+use super::members::raw;
 use super::memory::{Act, Memory};
-use super::{Envelope, raw};
 use memory::view::ObjectWriter;
 
 /// The type of the message around a report. It is no event's, so a node that takes it for one

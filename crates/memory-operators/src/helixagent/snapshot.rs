@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::memory::{self, Memory};
-use super::{Envelope, raw, readable};
-use ::memory::clock::UNCLOCKED;
-use ::memory::view::{ObjectWriter, write_clock};
+use super::envelope::Envelope;
+use super::members::{array, list, raw};
+use super::memory::Memory;
+use super::readable;
+use memory::clock::UNCLOCKED;
+use memory::view::{ObjectWriter, write_clock};
 
 /// The type of the message around a snapshot. It is no event's, so a node that takes it for one
 /// passes over it.
@@ -45,13 +47,13 @@ pub(super) fn snapshot(json: &[u8]) -> serde_json::Result<Vec<u8>> {
     of.vector_clock.remove(UNCLOCKED);
     let mut payload = Vec::with_capacity(json.len());
     let mut o = ObjectWriter::new(&mut payload);
-    memory::list(&mut o, "entities", &of.entities, readable::entity)?;
-    memory::array(o.key("memories"), &of.memories, |out, memory| {
+    list(&mut o, "entities", &of.entities, readable::entity)?;
+    array(o.key("memories"), &of.memories, |out, memory| {
         serde_json::from_str::<Memory<'_>>(memory.get())?.write_memory(out)
     })?;
     raw(&mut o, "metadata", of.metadata);
     o.str("node_id", &of.node_id);
-    memory::list(&mut o, "relationships", &of.relationships, readable::snapshot_relationship)?;
+    list(&mut o, "relationships", &of.relationships, readable::snapshot_relationship)?;
     o.str("snapshot_id", &of.snapshot_id);
     raw(&mut o, "timestamp", Some(of.timestamp));
     raw(&mut o, "user_id", Some(of.user_id));

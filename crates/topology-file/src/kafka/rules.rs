@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::codes;
-use super::{Holds, MECHANISMS, Named, NamedValue, PropertyValue, of_key};
+use super::named_key::{Holds, MECHANISMS, Named, NamedValue, PropertyValue, of_key};
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
