@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{CommandError, Program, registry, resolvers, settings, topology_from_file};
+use super::{CommandError, Program, resolvers, schema_registry, settings, topology_from_file};
 use crate::edges::cli::ReplayArgs;
 use crate::edges::cli::terminal::Progress;
 use crate::edges::outputs::OutputFolder;
@@ -22,7 +22,7 @@ const PROGRESS_RECORDS: u64 = 256;
 /// letters.
 pub fn replay(args: &ReplayArgs, program: &Program) -> Result<(), CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
-    let codec = registry::codecs(&args.registry, &file, registry::REPLAY_WAIT)?.stream;
+    let codec = schema_registry::codecs(&args.registry, &file, schema_registry::REPLAY_WAIT)?.stream;
     let engine = topology_from_file::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codec)?;
     let mut driver =
         TopologyDriver::new(&engine, &file.values.resolver.application_id, &topology_from_file::sizes(&file));

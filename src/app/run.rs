@@ -20,8 +20,8 @@ use super::mirror::Mirrors;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::{
-    CommandError, Program, digest, end, http, mirror, mirrored_topics, registry, resolvers, rights, settings, state,
-    state_guard, topology_from_file,
+    CommandError, Program, digest, end, http, mirror, mirrored_topics, resolvers, rights, schema_registry, settings,
+    state, state_guard, topology_from_file,
 };
 use crate::edges::cli::{self, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
@@ -207,7 +207,7 @@ fn warn_of_retention(file: &File) {
 
 fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     let file = settings::load(&args.topology, args.application_id.as_deref(), program)?;
-    let codecs = registry::codecs(&args.registry, &file, registry::THREAD_WAIT)?;
+    let codecs = schema_registry::codecs(&args.registry, &file, schema_registry::THREAD_WAIT)?;
     let digest = digest::of(&file, &program.resolvers, codecs.stream.is_some())?;
     let engine = topology_from_file::build_with(&file, &resolvers::join(&file, &program.resolvers)?, codecs.stream)?;
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);

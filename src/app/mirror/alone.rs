@@ -11,7 +11,7 @@ use crate::app::metrics_page::of_mirrors;
 use crate::app::mirrored_topics::mirrored_tables;
 use crate::app::rotation::{Rotation, Watched};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{CommandError, Program, http, kafka, registry, rights};
+use crate::app::{CommandError, Program, http, kafka, rights, schema_registry};
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::cli::{MirrorRunArgs, Purpose};
 use ::http::{Family, InstanceStatus};
@@ -29,7 +29,7 @@ const SHOW: Duration = Duration::from_secs(1);
 pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
     let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
-    let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
+    let codec = schema_registry::codecs(&args.target.registry, &file, schema_registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     // The file's address is that of `run`, which may well run on this machine with the same file.
     let server = http::bind(&args.http, None, &file.run)?;

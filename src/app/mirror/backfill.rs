@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use super::{Alone, Mirrors, require_topics, reread, sinks};
 use crate::app::mirrored_topics::mirrored_tables;
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
-use crate::app::{CommandError, Program, kafka, registry, rights};
+use crate::app::{CommandError, Program, kafka, rights, schema_registry};
 use crate::edges::cli::terminal::Progress;
 use crate::edges::cli::{BackfillArgs, BackfillFrom, Purpose};
 use mirror_postgres::{MirrorTables, Progress as Kept};
@@ -42,7 +42,7 @@ pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandErr
         return reread::reread(&args.target.registry, &file, &database);
     }
     let topics: Vec<String> = mirrored_tables(&file, None).into_iter().flat_map(|table| table.topics).collect();
-    let codec = registry::codecs(&args.target.registry, &file, registry::THREAD_WAIT)?.mirror;
+    let codec = schema_registry::codecs(&args.target.registry, &file, schema_registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     database.check(CONNECT_LIMIT)?;
     // Before it waits for anything: a role that may not migrate would let it wait for ever.

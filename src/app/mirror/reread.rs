@@ -4,7 +4,7 @@
 use anyhow::{Context as _, anyhow};
 
 use crate::app::mirrored_topics::{GROUP, mirrored_tables};
-use crate::app::{CommandError, registry};
+use crate::app::{CommandError, schema_registry};
 use crate::edges::cli::RegistryArgs;
 use crate::edges::cli::terminal::Progress;
 use mirror_postgres::{Database, Reread, RereadError, Rereader};
@@ -12,7 +12,7 @@ use topology_file::Topology as File;
 
 /// Reads the rows again, and says how many are set right.
 pub(super) fn reread(args: &RegistryArgs, file: &File, database: &Database) -> Result<(), CommandError> {
-    let codec = registry::codecs(args, file, registry::REPLAY_WAIT)?.stream;
+    let codec = schema_registry::codecs(args, file, schema_registry::REPLAY_WAIT)?.stream;
     let codec = codec.ok_or_else(|| {
         CommandError::Usage(
             "--from unread needs the schema registry that knows the schemas: set --schema-registry-url [HS5511]"
