@@ -2,29 +2,23 @@
 
 mod read;
 mod show;
+mod topics;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 
-use super::kafka::{self, Memory};
-use super::{CommandError, Program, rights, settings};
-use crate::edges::cli::{ConflictsAction, ConflictsTarget, Purpose, ResolveArgs};
+use super::{CommandError, Program};
+use crate::edges::cli::{ConflictsAction, ResolveArgs};
 use escape::line;
 use memory_operators::settlement::{self, Decision, Settlement};
 use read::Found;
-use streams::ports::Admin as _;
 use streams::record::{Headers, Record};
 use streams::task::partition_for;
-use streams_kafka::KafkaSettings;
-use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::plain::PlainProducer;
-use streams_kafka::restore::ChangelogReader;
-use topology_file::Topology as File;
+use topics::Topics;
 
-/// Queues of the clients.
-const MEMORY: u64 = 96 << 20;
 /// How long the event may take to arrive.
 const FINISH: Duration = Duration::from_secs(60);
 
@@ -34,36 +28,6 @@ pub fn conflicts(action: &ConflictsAction, program: &Program) -> Result<(), Comm
         ConflictsAction::List(args) => show::list(&Topics::of(&args.target, "list", program)?, args),
         ConflictsAction::Show(args) => show::show(&Topics::of(&args.target, "show", program)?, args),
         ConflictsAction::Resolve(args) => resolve(&Topics::of(&args.target, "resolve", program)?, args),
-    }
-}
-
-/// The topology's topics, on Kafka.
-struct Topics {
-    file: File,
-    kafka: KafkaSettings,
-    reader: ChangelogReader,
-    admin: ClusterAdmin,
-}
-
-impl Topics {
-    fn of(target: &ConflictsTarget, action: &str, program: &Program) -> Result<Topics, CommandError> {
-        let file = settings::read(&target.topology, program)?;
-        let kafka = kafka::settings(&target.kafka, Some(&file), "conflicts", Memory::share(MEMORY, 1))?;
-        let reader = ChangelogReader::new(&kafka)?;
-        let admin = ClusterAdmin::new(&kafka, &reader)?;
-        admin.wait_for_brokers(kafka::patience(Some(&file)))?;
-        let purpose = if action == "resolve" { Purpose::ConflictsResolve } else { Purpose::ConflictsList };
-        rights::require(&admin, &kafka, &format!("conflicts {action}"), &rights::needs(&file, purpose))?;
-        Ok(Topics { file, kafka, reader, admin })
-    }
-
-    /// How many partitions a topic has.
-    fn partitions(&self, topic: &str) -> anyhow::Result<i32> {
-        let found = self.admin.topics(&[topic])?.into_iter().flatten().next();
-        let info = found.with_context(|| {
-            format!("topic `{topic}` does not exist: create it with `helixstream topics create` [HS2004]")
-        })?;
-        Ok(info.partitions)
     }
 }
 

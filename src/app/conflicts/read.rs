@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
-use super::Topics;
+use super::topics::Topics;
 use crate::app::conflict_topics::names;
 use memory_operators::settlement::Conflict;
 use mirror::ports::LogRecord;

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::anyhow;
 
-use super::Topics;
 use super::read::{self, Found};
+use super::topics::Topics;
 use crate::app::CommandError;
 use crate::edges::cli::{ConflictFormat, ListArgs, ShowArgs, StatusFilter};
 use json::rfc3339;

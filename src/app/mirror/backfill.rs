@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::{Alone, Mirrors, require_topics, reread, sinks};
+use super::mirrors::{Mirrors, sinks};
+use super::reread;
+use super::setup::{MirrorSetup, require_topics};
 use crate::app::mirrored_topics::mirrored_tables;
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, kafka, rights, schema_registry};
@@ -37,7 +39,7 @@ struct Goal {
 /// Fills the tables.
 pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
-    let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
+    let MirrorSetup { file, database, kafka } = MirrorSetup::new(&args.target, program)?;
     if args.from == BackfillFrom::Unread {
         return reread::reread(&args.target.registry, &file, &database);
     }

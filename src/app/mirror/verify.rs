@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use super::compare::{Difference, LastOfKey, each};
-use super::{Alone, require_topics};
+use super::setup::{MirrorSetup, require_topics};
 use crate::app::mirrored_topics::{MirroredTable, mirrored_tables};
 use crate::app::{CommandError, Program, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
@@ -73,7 +73,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 
 /// Compares, prints a line for each partition, and fails when one differs.
 pub fn verify(args: &VerifyArgs, program: &Program) -> Result<(), CommandError> {
-    let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
+    let MirrorSetup { file, database, kafka } = MirrorSetup::new(&args.target, program)?;
     let chosen = choose(mirrored_tables(&file, None), args)?;
     let mut tables = MirrorTables::new(&database)?;
     let topics: Vec<String> = chosen.iter().flat_map(|kept| kept.topics.clone()).collect();

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Outage};
-use super::{Alone, Mirrors, refuse_foreign_tables, require_topics, settings_alone, sinks};
+use super::mirrors::{Mirrors, sinks};
+use super::setup::{MirrorSetup, kafka_settings, refuse_foreign_tables, require_topics};
 use crate::app::metrics_page::of_mirrors;
 use crate::app::mirrored_topics::mirrored_tables;
 use crate::app::rotation::{Rotation, Watched};
@@ -28,7 +29,7 @@ const SHOW: Duration = Duration::from_secs(1);
 /// Mirrors until a signal.
 pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
-    let Alone { file, database, kafka } = Alone::new(&args.target, program)?;
+    let MirrorSetup { file, database, kafka } = MirrorSetup::new(&args.target, program)?;
     let codec = schema_registry::codecs(&args.target.registry, &file, schema_registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     // The file's address is that of `run`, which may well run on this machine with the same file.
@@ -60,7 +61,7 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let mirrors = Mirrors::start(sinks, &current)?;
     let contact = Contact::watch(&current, first_topic, file.values.runtime.session_timeout)?;
     let pages = Arc::new(MirrorMetricsPage { mirrors: mirrors.status(), outage: contact.outage() });
-    let read = Box::new(move || settings_alone(&args, &file, &instance));
+    let read = Box::new(move || kafka_settings(&args, &file, &instance));
     let rotation = Rotation::start(watched, &current, read, Box::new(|_| Ok(())))?;
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
     let line = LiveLine::new();
