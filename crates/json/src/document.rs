@@ -48,10 +48,12 @@ impl ParsedNode {
         ParsedNode { head: tag << 28 | len as u32, at: at as u32 }
     }
 
+    #[inline]
     pub fn tag(self) -> u32 {
         self.head >> 28
     }
 
+    #[inline]
     pub fn slice(self) -> std::ops::Range<usize> {
         let at = self.at as usize;
         at..at + (self.head & ((1 << 28) - 1)) as usize
@@ -68,6 +70,7 @@ pub struct Document<'t> {
 
 impl Document<'_> {
     /// The outermost value.
+    #[inline]
     pub fn root(&self) -> Value<'_> {
         Value { document: self, at: 0 }
     }
@@ -81,11 +84,13 @@ pub struct Value<'d> {
 }
 
 impl<'d> Value<'d> {
+    #[inline]
     pub(super) fn node(self) -> ParsedNode {
         self.document.nodes[self.at as usize]
     }
 
     /// Its type.
+    #[inline]
     pub fn kind(self) -> ValueKind {
         match self.node().tag() {
             NULL => ValueKind::Null,
@@ -98,11 +103,13 @@ impl<'d> Value<'d> {
     }
 
     /// Whether it is `null`.
+    #[inline]
     pub fn is_null(self) -> bool {
         self.node().tag() == NULL
     }
 
     /// The text of a string, unescaped.
+    #[inline]
     pub fn as_str(self) -> Option<&'d str> {
         let node = self.node();
         match node.tag() {
@@ -113,17 +120,20 @@ impl<'d> Value<'d> {
     }
 
     /// The value of a number.
+    #[inline]
     pub fn as_number(self) -> Option<Number> {
         number_text::read(self.number_text()?)
     }
 
     /// A number as it is written.
+    #[inline]
     pub fn number_text(self) -> Option<&'d str> {
         let node = self.node();
         matches!(node.tag(), INTEGER | REAL).then(|| &self.document.text[node.slice()])
     }
 
     /// The items of an array; none for any other value.
+    #[inline]
     pub fn items(self) -> Items<'d> {
         let node = self.node();
         let end = if node.tag() == ARRAY { node.at } else { self.at + 1 };
@@ -131,6 +141,7 @@ impl<'d> Value<'d> {
     }
 
     /// The members of an object as they stand, repeated keys too; none for any other value.
+    #[inline]
     pub fn members(self) -> Members<'d> {
         let node = self.node();
         let end = if node.tag() == OBJECT { node.at } else { self.at + 1 };
@@ -164,6 +175,7 @@ impl<'d> Value<'d> {
     }
 
     /// The member of an object that `key` names, the last if it is repeated.
+    #[inline]
     pub fn get(self, key: &str) -> Option<Value<'d>> {
         self.members().filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
@@ -179,6 +191,7 @@ pub struct Items<'d> {
 impl<'d> Iterator for Items<'d> {
     type Item = Value<'d>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'d>> {
         if self.next.at >= self.end {
             return None;
@@ -197,6 +210,7 @@ pub struct Members<'d>(Items<'d>);
 impl<'d> Iterator for Members<'d> {
     type Item = (&'d str, Value<'d>);
 
+    #[inline]
     fn next(&mut self) -> Option<(&'d str, Value<'d>)> {
         let key = self.0.next()?.as_str()?;
         Some((key, self.0.next()?))
@@ -213,6 +227,7 @@ pub struct SortedMembers<'d> {
 impl<'d> Iterator for SortedMembers<'d> {
     type Item = (&'d str, Value<'d>);
 
+    #[inline]
     fn next(&mut self) -> Option<(&'d str, Value<'d>)> {
         let at = self.keys.next()?;
         let key = Value { at, ..self.object }.as_str()?;

@@ -11,12 +11,14 @@ pub struct ObjectWriter<'o> {
 
 impl<'o> ObjectWriter<'o> {
     /// Begins an object.
+    #[inline]
     pub fn new(out: &'o mut Vec<u8>) -> ObjectWriter<'o> {
         out.push(b'{');
         ObjectWriter { out, first: true }
     }
 
     /// Begins a member; its value is to be appended to what is returned.
+    #[inline]
     pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b',');
@@ -28,16 +30,19 @@ impl<'o> ObjectWriter<'o> {
     }
 
     /// A member whose value is canonical JSON already.
+    #[inline]
     pub fn raw(&mut self, key: &str, value: &[u8]) {
         self.key(key).extend_from_slice(value);
     }
 
     /// A member that is a text.
+    #[inline]
     pub fn str(&mut self, key: &str, value: &str) {
         write_string(self.key(key), value);
     }
 
     /// A member that is a non-negative integer.
+    #[inline]
     pub fn integer(&mut self, key: &str, value: u64) {
         self.key(key).extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
@@ -64,6 +69,7 @@ impl<'o> ObjectWriter<'o> {
     }
 
     /// Ends the object.
+    #[inline]
     pub fn end(self) {
         self.out.push(b'}');
     }
