@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &["escape"]),
     ("mirror", &["streams"]),
     ("mirror-postgres", &["mirror", "secret", "streams"]),
+    ("node", &["json", "memory", "streams"]),
     ("script", &["json", "memory", "streams"]),
     ("streams-kafka", &["mirror", "secret", "streams"]),
     ("streams-rocksdb", &["streams"]),

@@ -17,6 +17,7 @@ pub const MEMBERS: &[&str] = &[
     "memory_operators",
     "mirror",
     "mirror_postgres",
+    "node",
     "operators",
     "reference_model",
     "script",

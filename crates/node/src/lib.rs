@@ -1,0 +1,28 @@
+//! A node of the distributed memory. It runs beside an agent, accepts the agent's writes into one
+//! SQLite file, publishes them to Kafka as events, and shows the resolved memories that helixstream
+//! publishes.
+//!
+//! ```text
+//!            write                                    read
+//!              │                                        ▲
+//!   ┌──────────▼────────────────────────────────────────┴──────────┐
+//!   │ one transaction: counter, event, view     view = resolved    │
+//!   │ node.db (SQLite, WAL, synchronous=FULL)   memory + own       │
+//!   │                                           pending events     │
+//!   └──────────┬────────────────────────────────────────▲──────────┘
+//!              │ publisher: Kafka transactions          │ follower: read committed
+//!   helixagent.memory.events ──► helixstream run ──► helixagent.memory.snapshots
+//! ```
+//!
+//! Three rules make a node safe, whatever is killed or copied (docs/semantics.md, section 2):
+//!
+//! - The writer of an event is an [`actor::Actor`]: the name that the operator has chosen, and an
+//!   incarnation, which is random and lies beside the counter on disk. A folder that is lost, copied
+//!   or restored from a backup leads to a new incarnation, so no actor uses a counter twice.
+//! - The clock of an event is what its caller has seen of that memory, and the event's own counter.
+//! - An event is sent with the same bytes on every try, so a repetition changes nothing.
+
+pub mod actor;
+pub mod clock_token;
+pub mod hybrid_clock;
+pub mod ports;

@@ -1,0 +1,150 @@
+//! The port between the loops that speak to Kafka and the node's database.
+//!
+//! The [`Journal`] is what the publisher and the follower need of the database. Its calls block and
+//! are made from threads of their own; each change is one transaction, durable when the call
+//! returns.
+
+use crate::actor::Actor;
+
+/// The identity of a node as its database keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The writer of new events.
+    pub actor: Actor,
+    /// The counter of the last accepted event; 0 before the first.
+    pub counter: u64,
+    /// The counter of the last event that Kafka is known to have committed; 0 before the first.
+    pub published: u64,
+    /// The [chain](chain_digest) of the values of all published events, up to `published`.
+    pub chain: u128,
+}
+
+/// An accepted event that is not known to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEvent {
+    /// Its counter, which is its actor's entry in its vector clock.
+    pub counter: u64,
+    /// The memory, which is the record's key.
+    pub memory_id: String,
+    /// The value of the record: the same bytes on every try.
+    pub value: Vec<u8>,
+    /// The record's timestamp, in milliseconds since 1970; at least 1.
+    pub timestamp_ms: i64,
+}
+
+/// The state of publication, as the node's own record on the nodes topic has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The counter of the last event that was published.
+    pub counter: u64,
+    /// The [chain](chain_digest) of the values of all published events.
+    pub chain: u128,
+}
+
+/// How the database's outbox stands to a [`Publication`] that was read from the nodes topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// The same events were published that the database has: they are marked now.
+    Agrees,
+    /// The topic has a counter or a chain of this actor that the database does not have: the folder
+    /// was rolled back, or is a copy.
+    Differs,
+}
+
+/// A record of a resolved memory, as the snapshots topic has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub memory_id: String,
+    /// The resolved memory in canonical JSON.
+    pub value: Vec<u8>,
+}
+
+/// Why the database could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk is full, or another fault that may pass: the same call again, with back-off.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+    /// The database is damaged, or this program is wrong: the node stops. The message has a code.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// What publisher and follower need of the database.
+pub trait Journal: Send + Sync {
+    /// The identity as it is now.
+    ///
+    /// # Errors
+    /// As [`JournalError`] says; so do those of all other calls.
+    fn identity(&self) -> Result<Identity, JournalError>;
+
+    /// The first events of the outbox, in the order of their counters, up to so many records and
+    /// about so many bytes of values; at least one where there is any.
+    fn unpublished(&self, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxEvent>, JournalError>;
+
+    /// Waits until there is an unpublished event, or for at most `timeout`. Whether there is one.
+    fn wait_for_unpublished(&self, timeout: std::time::Duration) -> Result<bool, JournalError>;
+
+    /// Compares the outbox with what the nodes topic says of this actor, and marks the events up to
+    /// its counter as published where both agree.
+    fn reconcile(&self, published: Publication) -> Result<Agreement, JournalError>;
+
+    /// Marks all unpublished events up to `counter`, failed ones excepted, as published. Returns the
+    /// publication that the database now has.
+    fn mark_published(&self, counter: u64) -> Result<Publication, JournalError>;
+
+    /// Marks one event as failed: a broker refuses it, and would refuse it again. It is shown as
+    /// failed and no longer sent.
+    fn mark_failed(&self, counter: u64, reason: &str) -> Result<(), JournalError>;
+
+    /// Begins a new incarnation and writes every unpublished event again under it, with its id,
+    /// time and version. Published events are left as they are.
+    fn begin_incarnation(&self, reason: &str) -> Result<Identity, JournalError>;
+
+    /// How many events wait, and when the oldest was accepted, in milliseconds since 1970.
+    fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError>;
+
+    /// The next offset to read of a partition of the snapshots topic; `None` before the first
+    /// record.
+    fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError>;
+
+    /// Applies records of one partition, which are in the order of their offsets, and moves its
+    /// position to `next_offset`, all in one transaction. A record that was applied before changes
+    /// nothing.
+    fn apply(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[SnapshotRecord],
+        next_offset: i64,
+    ) -> Result<(), JournalError>;
+}
+
+/// The chain of published values: the digest of the chain so far and the next value. Two databases
+/// with equal chains have published the same events in the same order.
+#[must_use]
+pub fn chain_digest(chain: u128, value: &[u8]) -> u128 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(&chain.to_be_bytes());
+    hasher.update(value);
+    hasher.digest128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain_digest;
+
+    #[test]
+    fn a_chain_depends_on_every_value_and_on_their_order() {
+        let ab = chain_digest(chain_digest(0, b"a"), b"b");
+        assert_ne!(ab, chain_digest(chain_digest(0, b"b"), b"a"));
+        assert_ne!(ab, chain_digest(0, b"ab"));
+        assert_eq!(ab, chain_digest(chain_digest(0, b"a"), b"b"));
+    }
+}
