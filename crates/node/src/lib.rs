@@ -25,4 +25,9 @@
 pub mod actor;
 pub mod clock_token;
 pub mod hybrid_clock;
+pub mod node;
 pub mod ports;
+pub mod shown;
+pub mod write;
+
+pub use node::{Node, NodeError, NodeSettings, Subscription};

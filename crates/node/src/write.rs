@@ -1,0 +1,284 @@
+//! Writes: what a caller asks for, the answer, and why a write is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use memory::event::{BadInput, Class};
+
+use crate::actor::Actor;
+use crate::clock_token::ClockToken;
+use crate::ports::JournalError;
+use crate::shown::ShownMemory;
+
+/// The longest id of a memory, in bytes: it is the key of its records.
+pub const MAX_MEMORY_ID: usize = 1024;
+
+/// The longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// The change that a write asks for, which is the `event_type` of its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteKind {
+    /// `memory.created`; refused where the node shows the memory as active.
+    Create,
+    /// `memory.updated`: the fields of the request alone are written.
+    Update,
+    /// `memory.updated` that also clears each field of the memory that the request lacks: content,
+    /// embedding, importance, session, tags, and the keys of the metadata that the node shows. The
+    /// user, entities, relationships and `merged_from` stay.
+    Replace,
+    /// `memory.deleted`; also of a memory that the node does not know.
+    Delete,
+    /// `memory.merged`: the memories of the field `merged_from` become part of this one.
+    Merge,
+    /// `entity.created`
+    CreateEntity,
+    /// `entity.updated`
+    UpdateEntity,
+    /// `entity.linked`
+    LinkEntity,
+    /// `relationship.created`
+    CreateRelationship,
+    /// `relationship.updated`
+    UpdateRelationship,
+    /// `relationship.deleted`: clears the relationships that the request lists.
+    DeleteRelationship,
+}
+
+impl WriteKind {
+    /// The `event_type` of its events.
+    #[must_use]
+    pub fn event_type(self) -> &'static str {
+        match self {
+            WriteKind::Create => "memory.created",
+            WriteKind::Update | WriteKind::Replace => "memory.updated",
+            WriteKind::Delete => "memory.deleted",
+            WriteKind::Merge => "memory.merged",
+            WriteKind::CreateEntity => "entity.created",
+            WriteKind::UpdateEntity => "entity.updated",
+            WriteKind::LinkEntity => "entity.linked",
+            WriteKind::CreateRelationship => "relationship.created",
+            WriteKind::UpdateRelationship => "relationship.updated",
+            WriteKind::DeleteRelationship => "relationship.deleted",
+        }
+    }
+}
+
+/// The fields of an event that a caller may write, in the order of their names.
+pub const FIELDS: [&str; 10] = [
+    "content",
+    "embedding",
+    "entities",
+    "importance",
+    "merged_from",
+    "metadata",
+    "relationships",
+    "session_id",
+    "tags",
+    "user_id",
+];
+
+/// The fields that a write carries: the name of each, and its value as canonical JSON. A field that
+/// is absent is not written, and `null` clears it (docs/semantics.md, section 1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    values: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl Fields {
+    /// No field.
+    #[must_use]
+    pub fn new() -> Fields {
+        Fields::default()
+    }
+
+    /// Reads the fields from a JSON object. The types of their values are checked when the write is
+    /// accepted.
+    ///
+    /// # Errors
+    /// [`Refusal::BadEvent`] where the text is no JSON object, [`Refusal::UnknownField`] where it
+    /// has a member that is none of [`FIELDS`].
+    pub fn from_json(text: &[u8]) -> Result<Fields, Refusal> {
+        let document = json::parse(text).map_err(|error| {
+            let message = format!("the body is not JSON: {error}");
+            Refusal::BadEvent(BadInput::new(Class::of_json(error.fault), message))
+        })?;
+        if document.root().kind() != json::ValueKind::Object {
+            let message = "the body should be a JSON object with the fields of the memory";
+            return Err(Refusal::BadEvent(BadInput::new(Class::WrongType, message)));
+        }
+        let mut fields = Fields::new();
+        for (name, value) in document.root().members() {
+            let known = FIELDS.iter().find(|field| **field == name);
+            let field = known.ok_or_else(|| Refusal::UnknownField(name.chars().take(100).collect()))?;
+            fields.values.insert(field, value.canonical());
+        }
+        Ok(fields)
+    }
+
+    /// These fields with another one, which is a text.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownField`] where the name is none of [`FIELDS`].
+    pub fn with_text(mut self, name: &str, value: &str) -> Result<Fields, Refusal> {
+        let known = FIELDS.iter().find(|field| **field == name);
+        let field = known.ok_or_else(|| Refusal::UnknownField(name.chars().take(100).collect()))?;
+        let mut text = Vec::with_capacity(value.len() + 2);
+        json::write_string(&mut text, value);
+        self.values.insert(field, text);
+        Ok(self)
+    }
+
+    /// The value of a field as canonical JSON.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.values.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+/// What the caller of a write has seen of the memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// What the node shows when the write is accepted.
+    #[default]
+    Present,
+    /// What the node last showed this session of the memory; where it showed nothing, as
+    /// [`Seen::Present`].
+    Session(String),
+    /// What a token says, as text: exactly that.
+    Token(String),
+}
+
+/// A write of one memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryWrite {
+    /// The memory; the node draws an id (UUIDv4) where there is none, which [`WriteKind::Create`]
+    /// alone allows.
+    pub memory_id: Option<String>,
+    /// The change.
+    pub kind: WriteKind,
+    /// The fields that are written.
+    pub fields: Fields,
+    /// What the caller has seen.
+    pub seen: Seen,
+    /// A key of the caller's own choice: a second write with the same key and the same request is
+    /// answered as the first was, and is not accepted again.
+    pub idempotency_key: Option<String>,
+    /// The users whose memories the caller may write; `None` is all. The user of the memory as the
+    /// node shows it, and the one that the write sets, must be among them.
+    pub allowed_users: Option<BTreeSet<String>>,
+}
+
+impl MemoryWrite {
+    /// A write by a caller who may write for all users, has seen what the node shows, and names no
+    /// idempotency key.
+    #[must_use]
+    pub fn new(memory_id: impl Into<String>, kind: WriteKind, fields: Fields) -> MemoryWrite {
+        MemoryWrite {
+            memory_id: Some(memory_id.into()),
+            kind,
+            fields,
+            seen: Seen::default(),
+            idempotency_key: None,
+            allowed_users: None,
+        }
+    }
+
+    /// The same write by a caller who has seen this.
+    #[must_use]
+    pub fn with_seen(self, seen: Seen) -> MemoryWrite {
+        MemoryWrite { seen, ..self }
+    }
+}
+
+/// A write that is durable on this node and will be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The memory.
+    pub memory_id: String,
+    /// The id of its event.
+    pub event_id: String,
+    /// The writer of its event.
+    pub actor: Actor,
+    /// The counter of its event.
+    pub counter: u64,
+    /// The version of its event.
+    pub version: u64,
+    /// The time of its event, in nanoseconds since 1970.
+    pub timestamp: u64,
+    /// What the caller has seen now: what it had seen before, and this write.
+    pub token: ClockToken,
+    /// Whether the write carried no token, so that the node assumed what the caller has seen.
+    pub assumed: bool,
+    /// Whether this is the answer of an earlier write with the same idempotency key.
+    pub repeated: bool,
+    /// The memory as the node shows it now.
+    pub memory: ShownMemory,
+}
+
+/// Why a write is not accepted. Nothing of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The text is no token of this program, or one of a write that this node has never accepted.
+    #[error(
+        "this is no clock token that this node could have answered with; read the memory and use the token of the answer"
+    )]
+    InvalidToken,
+    /// The token belongs to another memory.
+    #[error("the clock token belongs to the memory {of:?}, and the write is for {write:?}")]
+    TokenOfAnotherMemory {
+        /// The memory of the token.
+        of: String,
+        /// The memory of the write.
+        write: String,
+    },
+    /// The caller has not seen a write of this node to the memory. The memory as the node shows it
+    /// now is enclosed, with a token.
+    #[error(
+        "the memory has a later write of this node that the clock token has not seen; read the memory again and repeat the write with the new token"
+    )]
+    Stale(Box<ShownMemory>),
+    /// A memory that is to be created is there already. It is enclosed as the node shows it.
+    #[error("the memory exists already; update it, or create one with another id")]
+    Exists(Box<ShownMemory>),
+    /// The stream would put the event among its dead letters. The class says why.
+    #[error("the write cannot become an event: {0}")]
+    BadEvent(BadInput),
+    /// The fields have a name that no memory has.
+    #[error(
+        "a memory has no field {0:?}; its fields are content, embedding, entities, importance, merged_from, metadata, relationships, session_id, tags and user_id"
+    )]
+    UnknownField(String),
+    /// The id of the memory is too long.
+    #[error("the id of a memory has at most {MAX_MEMORY_ID} bytes")]
+    LongMemoryId,
+    /// The write needs the id of a memory and has none.
+    #[error("the write names no memory")]
+    NoMemoryId,
+    /// The idempotency key is empty or too long.
+    #[error("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY} bytes")]
+    BadIdempotencyKey,
+    /// The idempotency key was used for another request within the last 24 hours.
+    #[error("the idempotency key was used for another request; use a new key for each request")]
+    KeyReused,
+    /// The caller may not write memories of this user, or the write would set a user that the
+    /// caller may not write for.
+    #[error("the caller may not write memories of this user")]
+    ForbiddenUser,
+}
+
+/// Why a write was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The request is at fault.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database is. After [`JournalError::Unavailable`] the write may be tried again.
+    #[error(transparent)]
+    Database(#[from] JournalError),
+}
