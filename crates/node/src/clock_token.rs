@@ -1,9 +1,14 @@
 //! The opaque token by which a caller says what it has seen of a memory.
 //!
 //! A read answers with a token, and a write that carries it has exactly the causality of that read.
-//! The token is a memory's id, a vector clock and a version as one array of canonical JSON, in
-//! base64url without padding (RFC 4648, section 5), so that it fits a header, a URL and an ETag. It
-//! is opaque to callers, but not secret: a caller who writes one could as well write an event.
+//! The token is a memory's id, a vector clock, a version and its issuer as one array of canonical
+//! JSON, in base64url without padding (RFC 4648, section 5), so that it fits a header, a URL and an
+//! ETag. It is opaque to callers, but not secret: a caller who writes one could as well write an
+//! event.
+//!
+//! The issuer is the incarnation of the node and an opening of its database. By it a node knows the
+//! tokens that it has handed out itself from those of a copy of its folder, which counts with the
+//! same actor until one of the two becomes a new incarnation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,6 +30,8 @@ pub struct ClockToken {
     pub clock: Clock,
     /// The version of the memory as it was shown, at most 2^63-1.
     pub version: u64,
+    /// The incarnation and the opening of the node that has handed it out.
+    pub issuer: String,
 }
 
 /// A text that is no token of this program.
@@ -41,7 +48,9 @@ impl ClockToken {
         text.push(b',');
         let entries: Vec<(&str, u64)> = self.clock.entries().iter().map(|(name, n)| (name.as_str(), *n)).collect();
         write_clock(&mut text, &entries);
-        text.extend_from_slice(format!(",{}]", self.version).as_bytes());
+        text.extend_from_slice(format!(",{},", self.version).as_bytes());
+        json::write_string(&mut text, &self.issuer);
+        text.push(b']');
         URL_SAFE_NO_PAD.encode(text)
     }
 
@@ -64,11 +73,12 @@ fn from_json(value: Value<'_>) -> Option<ClockToken> {
     let memory_id = items.next()?.as_str().filter(|id| !id.is_empty())?.to_owned();
     let clock = items.next().filter(|clock| clock.kind() == ValueKind::Object)?;
     let version = counter(items.next()?)?;
+    let issuer = items.next()?.as_str()?.to_owned();
     if form != FORM || items.next().is_some() {
         return None;
     }
     let entries: Option<Vec<_>> = clock.members().map(|(name, n)| Some((name.to_owned(), counter(n)?))).collect();
-    Some(ClockToken { memory_id, clock: Clock::from_entries(entries?), version })
+    Some(ClockToken { memory_id, clock: Clock::from_entries(entries?), version, issuer })
 }
 
 fn counter(value: Value<'_>) -> Option<u64> {
@@ -84,7 +94,7 @@ mod tests {
 
     fn token(entries: &[(&str, u64)]) -> ClockToken {
         let clock = Clock::from_entries(entries.iter().map(|(name, n)| ((*name).to_owned(), *n)));
-        ClockToken { memory_id: "m/1 \"ü\"".to_owned(), clock, version: MAX_VERSION }
+        ClockToken { memory_id: "m/1 \"ü\"".to_owned(), clock, version: MAX_VERSION, issuer: "i.o".to_owned() }
     }
 
     #[test]
@@ -105,15 +115,17 @@ mod tests {
         let texts = [
             "[]",
             "[1]",
-            "[2,\"m\",{},0]",
-            "[1,\"\",{},0]",
-            "[1,\"m\",[],0]",
-            "[1,\"m\",{\"a\":0},0]",
-            "[1,\"m\",{\"a\":1.5},0]",
-            "[1,\"m\",{\"a\":9223372036854775808},0]",
-            "[1,\"m\",{},-1]",
+            "[2,\"m\",{},0,\"i\"]",
+            "[1,\"\",{},0,\"i\"]",
+            "[1,\"m\",[],0,\"i\"]",
+            "[1,\"m\",{\"a\":0},0,\"i\"]",
+            "[1,\"m\",{\"a\":1.5},0,\"i\"]",
+            "[1,\"m\",{\"a\":9223372036854775808},0,\"i\"]",
+            "[1,\"m\",{},-1,\"i\"]",
             "[1,\"m\",{},0,0]",
-            "[1, \"m\",{},0]",
+            "[1,\"m\",{},0]",
+            "[1,\"m\",{},0,\"i\",0]",
+            "[1, \"m\",{},0,\"i\"]",
             "{}",
         ];
         for text in texts {

@@ -24,8 +24,10 @@
 
 pub mod actor;
 pub mod clock_token;
+mod database;
 pub mod hybrid_clock;
 pub mod node;
+mod overlay;
 pub mod ports;
 pub mod shown;
 pub mod write;

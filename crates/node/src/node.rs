@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::channel::oneshot;
+use futures::executor::block_on;
 use memory::event::Limits;
 use memory::settings::ResolverSettings;
 
 use crate::actor::NodeName;
-use crate::ports::{Journal, JournalError};
+use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
+use crate::ports::{Agreement, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
 use crate::shown::{ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
@@ -37,7 +44,15 @@ pub struct NodeSettings {
     /// The settings by which the stream resolves memories; the node's own events that are not
     /// resolved yet lie over a memory by the same rules.
     pub resolver: ResolverSettings,
+    /// The wall clock, in nanoseconds since 1970.
+    pub wall_clock: fn() -> u64,
+    /// Called at each of [`STEPS`], by tests that kill the process there.
+    pub observe_step: fn(&'static str),
 }
+
+/// The named steps of a transaction of the database: it is begun, all its changes are made, it is
+/// committed, its requests are answered.
+pub const STEPS: [&str; 4] = ["begun", "written", "committed", "answered"];
 
 impl NodeSettings {
     /// The settings of a node that keeps all memories, with the defaults of the stream.
@@ -49,8 +64,17 @@ impl NodeSettings {
             subscription: Subscription::default(),
             limits: Limits::default(),
             resolver: ResolverSettings::default(),
+            wall_clock: system_clock,
+            observe_step: |_| {},
         }
     }
+}
+
+/// The clock of this machine, in nanoseconds since 1970; at most what an event can carry.
+#[must_use]
+pub fn system_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).min(json::rfc3339::MAX_NANOS)
 }
 
 /// Why a node cannot be opened.
@@ -85,14 +109,22 @@ pub enum NodeError {
     Database(#[from] JournalError),
 }
 
-/// An open node. A copy of the value is the same node.
+/// An open node. A copy of the value is the same node; the last one that is dropped stops it.
 ///
 /// The calls are futures that need no particular runtime: an axum handler awaits them, and a thread
 /// waits for one with `futures::executor::block_on`. A future that is dropped undoes nothing: its
 /// write may be accepted all the same.
 #[derive(Clone)]
 pub struct Node {
-    _private: (),
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    requests: Sender<Request>,
+    readers: Readers,
+    signals: Arc<Signals>,
+    is_stopped: AtomicBool,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Node {
@@ -100,16 +132,25 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]
-    pub fn open(_settings: NodeSettings) -> Result<Node, NodeError> {
-        todo!()
+    pub fn open(settings: NodeSettings) -> Result<Node, NodeError> {
+        let folder = settings.folder.clone();
+        let signals = Arc::new(Signals::default());
+        let writer = Writer::open(settings, Arc::clone(&signals))?;
+        let readers = Readers::open(&folder.join(FILE))?;
+        let (requests, queue) = channel();
+        let thread = std::thread::Builder::new().name("node-writer".to_owned());
+        let thread = thread.spawn(move || writer.run(&queue));
+        let thread = thread.map_err(|source| NodeError::Folder { folder, source })?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Node { inner: Arc::new(Inner { requests, readers, signals, is_stopped: AtomicBool::new(false), writer }) })
     }
 
     /// Accepts a write. When the answer is there, the write is durable on this node's disk.
     ///
     /// # Errors
     /// [`WriteError`]
-    pub async fn write(&self, _write: MemoryWrite) -> Result<Accepted, WriteError> {
-        todo!()
+    pub async fn write(&self, write: MemoryWrite) -> Result<Accepted, WriteError> {
+        self.inner.ask(|answer| Request::Write(Box::new(write), answer)).await
     }
 
     /// The memory as this node shows it, also a deleted one; `None` where the node knows none. Where
@@ -117,24 +158,29 @@ impl Node {
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn read(&self, _memory_id: &str, _session: Option<&str>) -> Result<Option<ShownMemory>, JournalError> {
-        todo!()
+    pub async fn read(&self, memory_id: &str, session: Option<&str>) -> Result<Option<ShownMemory>, JournalError> {
+        let memory = self.inner.readers.memory(memory_id).await?;
+        if let (Some(memory), Some(session)) = (&memory, session) {
+            let shown = Request::Shown(session.to_owned(), memory.token.clone());
+            self.inner.requests.send(shown).map_err(|_| JournalError::Stopped)?;
+        }
+        Ok(memory)
     }
 
     /// A page of memories.
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn list(&self, _query: ListQuery) -> Result<Page, JournalError> {
-        todo!()
+    pub async fn list(&self, query: ListQuery) -> Result<Page, JournalError> {
+        self.inner.readers.list(&query).await
     }
 
     /// The memories that a search finds, the best first.
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn search(&self, _query: SearchQuery) -> Result<Vec<SearchHit>, JournalError> {
-        todo!()
+    pub async fn search(&self, query: SearchQuery) -> Result<Vec<SearchHit>, JournalError> {
+        self.inner.readers.search(&query).await
     }
 
     /// The events of this node to a memory that its database still has, the oldest first. A
@@ -142,8 +188,8 @@ impl Node {
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn events_of(&self, _memory_id: &str) -> Result<Vec<OwnEvent>, JournalError> {
-        todo!()
+    pub async fn events_of(&self, memory_id: &str) -> Result<Vec<OwnEvent>, JournalError> {
+        self.inner.readers.events_of(memory_id).await
     }
 
     /// Waits until the event with this id is published or has failed. It waits for as long as Kafka
@@ -151,8 +197,17 @@ impl Node {
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn wait_published(&self, _event_id: &str) -> Result<Publishing, JournalError> {
-        todo!()
+    pub async fn wait_published(&self, event_id: &str) -> Result<Publishing, JournalError> {
+        // It subscribes before it looks, so it misses nothing between the two.
+        let ended = self.inner.signals.subscribe(event_id);
+        match self.inner.readers.publishing(event_id).await? {
+            Some(publishing) => {
+                drop(ended);
+                self.inner.signals.unsubscribe(event_id);
+                Ok(publishing)
+            }
+            None => ended.await.map_err(|_| JournalError::Stopped),
+        }
     }
 
     /// The state of the node.
@@ -160,18 +215,98 @@ impl Node {
     /// # Errors
     /// [`JournalError`]
     pub async fn status(&self) -> Result<NodeStatus, JournalError> {
-        todo!()
+        self.inner.readers.status(self.inner.signals.commits()).await
     }
 
-    /// What publisher and follower need of the database.
+    /// What publisher and follower need of the database. As long as it is there, the node is open.
     #[must_use]
     pub fn journal(&self) -> Arc<dyn Journal> {
-        todo!()
+        Arc::clone(&self.inner) as Arc<dyn Journal>
     }
 
     /// Stops the node: what was asked for is still done, and every later call ends with
     /// [`JournalError::Stopped`]. The call blocks until the database is closed.
     pub fn stop(&self) {
-        todo!()
+        self.inner.stop();
+    }
+}
+
+impl Inner {
+    async fn ask<T, E: From<JournalError>>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
+    ) -> Result<T, E> {
+        let (sender, answer) = oneshot::channel();
+        self.requests.send(request(sender)).map_err(|_| JournalError::Stopped)?;
+        answer.await.unwrap_or_else(|_| Err(JournalError::Stopped.into()))
+    }
+
+    fn stop(&self) {
+        if !self.is_stopped.swap(true, Ordering::SeqCst) {
+            let (sender, stopped) = oneshot::channel();
+            if self.requests.send(Request::Stop(sender)).is_ok() {
+                // The writer is gone where this fails, which is what is waited for.
+                let _ = block_on(stopped);
+            }
+            self.readers.close();
+        }
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A writer that has panicked has closed its database.
+        let _ = thread.map(JoinHandle::join);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Journal for Inner {
+    fn identity(&self) -> Result<Identity, JournalError> {
+        block_on(self.readers.identity())
+    }
+
+    fn unpublished(&self, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxEvent>, JournalError> {
+        block_on(self.readers.unpublished(max_records, max_bytes))
+    }
+
+    fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
+        self.signals.wait_for_unpublished(timeout)
+    }
+
+    fn reconcile(&self, published: Publication) -> Result<Agreement, JournalError> {
+        block_on(self.ask(|answer| Request::Reconcile(published, answer)))
+    }
+
+    fn mark_published(&self, counter: u64) -> Result<Publication, JournalError> {
+        block_on(self.ask(|answer| Request::MarkPublished(counter, answer)))
+    }
+
+    fn mark_failed(&self, counter: u64, reason: &str) -> Result<(), JournalError> {
+        block_on(self.ask(|answer| Request::MarkFailed(counter, reason.to_owned(), answer)))
+    }
+
+    fn begin_incarnation(&self, reason: &str) -> Result<Identity, JournalError> {
+        block_on(self.ask(|answer| Request::BeginIncarnation(reason.to_owned(), answer)))
+    }
+
+    fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
+        block_on(self.readers.outbox_depth())
+    }
+
+    fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError> {
+        block_on(self.readers.position(topic, partition))
+    }
+
+    fn apply(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[SnapshotRecord],
+        next_offset: i64,
+    ) -> Result<(), JournalError> {
+        let (topic, records) = (topic.to_owned(), records.to_vec());
+        block_on(self.ask(|answer| Request::Apply(Batch { topic, partition, records, next_offset }, answer)))
     }
 }

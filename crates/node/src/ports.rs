@@ -63,7 +63,7 @@ pub struct SnapshotRecord {
 }
 
 /// Why the database could not be asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full, or another fault that may pass: the same call again, with back-off.
     #[error("{0}")]

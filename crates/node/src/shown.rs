@@ -75,7 +75,7 @@ pub struct Page {
 }
 
 /// A search by words over content and tags of active memories.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchQuery {
     /// The words, in any order; letter case and accents do not matter. A memory with one of them is
     /// a hit, and more and rarer words score higher.
@@ -201,4 +201,7 @@ pub struct NodeStatus {
     pub positions: Vec<Position>,
     /// Earlier incarnations, the oldest first.
     pub former: Vec<FormerIncarnation>,
+    /// Transactions of the database since the node was opened: fewer than writes where many come
+    /// at a time.
+    pub commits: u64,
 }

@@ -1,0 +1,355 @@
+//! A write becomes an event: checked, numbered, written to the outbox, laid over its memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use json::{ObjectWriter, Value};
+use memory::clock::{Clock, write_clock};
+use memory::event::{self, BadInput, Class, Event};
+use sqlx::{query, query_as};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::schema::{damage, failure, signed, unsigned};
+use super::state::actor_of;
+use super::view::MemoryRow;
+use super::writer::{KEPT_MS, Writer};
+use crate::clock_token::ClockToken;
+use crate::hybrid_clock::MAX_VERSION;
+use crate::overlay::Heading;
+use crate::ports::JournalError;
+use crate::write::{
+    Accepted, FIELDS, MAX_IDEMPOTENCY_KEY, MAX_MEMORY_ID, MemoryWrite, Refusal, Seen, WriteError, WriteKind,
+};
+
+/// An event before it is written.
+struct NewEvent<'w> {
+    memory_id: &'w str,
+    event_id: String,
+    event_type: &'static str,
+    actor: String,
+    timestamp: u64,
+    version: u64,
+    clock: BTreeMap<String, u64>,
+    fields: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl NewEvent<'_> {
+    /// The value of its record: canonical JSON.
+    fn json(&self) -> Vec<u8> {
+        let mut members: BTreeMap<&str, Vec<u8>> =
+            self.fields.iter().map(|(name, value)| (*name, value.clone())).collect();
+        let text = |text: &str| {
+            let mut out = Vec::with_capacity(text.len() + 2);
+            json::write_string(&mut out, text);
+            out
+        };
+        let mut time = vec![b'"'];
+        json::rfc3339::write(&mut time, self.timestamp);
+        time.push(b'"');
+        let mut clock = Vec::new();
+        let entries: Vec<(&str, u64)> = self.clock.iter().map(|(name, counter)| (name.as_str(), *counter)).collect();
+        write_clock(&mut clock, &entries);
+        members.insert("event_id", text(&self.event_id));
+        members.insert("event_type", text(self.event_type));
+        members.insert("memory_id", text(self.memory_id));
+        members.insert("node_id", text(&self.actor));
+        members.insert("timestamp", time);
+        members.insert("vector_clock", clock);
+        members.insert("version", self.version.to_string().into_bytes());
+        let mut out = Vec::with_capacity(256);
+        let mut object = ObjectWriter::new(&mut out);
+        members.iter().for_each(|(name, value)| object.raw(name, value));
+        object.end();
+        out
+    }
+}
+
+impl Writer {
+    /// Accepts a write, or says why not.
+    pub(super) async fn accept(&mut self, write: &MemoryWrite) -> Result<Accepted, WriteError> {
+        let digest = request_digest(write);
+        if let Some(answer) = self.repeated(write, digest).await? {
+            return Ok(answer);
+        }
+        let memory_id = match &write.memory_id {
+            Some(id) if id.is_empty() => return Err(Refusal::NoMemoryId.into()),
+            Some(id) if id.len() > MAX_MEMORY_ID => return Err(Refusal::LongMemoryId.into()),
+            Some(id) => id.clone(),
+            None if write.kind == WriteKind::Create => Uuid::new_v4().to_string(),
+            None => return Err(Refusal::NoMemoryId.into()),
+        };
+        let row = self.memory_row(&memory_id).await?;
+        // A caller learns nothing of memories of other users, not even whether its token is stale.
+        check_users(write, row.heading.as_ref())?;
+        let mut seen = self.seen(&memory_id, &row, &write.seen).await?;
+        let own = self.state.actor_name();
+        let enclosed = |row: &MemoryRow, issuer: &str| {
+            row.shown(&memory_id, issuer)?.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
+        };
+        if seen.clock.get(&own).copied().unwrap_or(0) < row.last_own && row.heading.is_some() {
+            return Err(Refusal::Stale(enclosed(&row, &self.state.issuer())?).into());
+        }
+        let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
+        if write.kind == WriteKind::Create && is_active {
+            return Err(Refusal::Exists(enclosed(&row, &self.state.issuer())?).into());
+        }
+        if write.kind == WriteKind::Merge {
+            self.see_absorbed(write, &memory_id, &mut seen.clock, &mut seen.version).await?;
+        }
+        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen.clock, seen.version)?;
+        let number = self.put_event(&event, &value, write, digest, seen.assumed).await?;
+        let row = self.lay(&decoded, &memory_id, number).await?;
+        let token = ClockToken {
+            memory_id: memory_id.clone(),
+            clock: Clock::from_entries(event.clock.clone()),
+            version: event.version,
+            issuer: self.state.issuer(),
+        };
+        if let Seen::Session(session) = &write.seen {
+            self.remember_shown(session, &token).await?;
+        }
+        let memory = *enclosed(&row, &self.state.issuer())?;
+        let (event_id, version, timestamp) = (event.event_id, event.version, event.timestamp);
+        let (actor, counter, assumed) = (self.state.actor.clone(), self.state.counter, seen.assumed);
+        Ok(Accepted {
+            memory_id,
+            event_id,
+            actor,
+            counter,
+            version,
+            timestamp,
+            token,
+            assumed,
+            repeated: false,
+            memory,
+        })
+    }
+
+    /// The answer of an earlier write with the same idempotency key.
+    async fn repeated(&mut self, write: &MemoryWrite, digest: u128) -> Result<Option<Accepted>, WriteError> {
+        let Some(key) = &write.idempotency_key else { return Ok(None) };
+        if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
+            return Err(Refusal::BadIdempotencyKey.into());
+        }
+        let sql = |error: sqlx::Error| failure(&error);
+        let old = query("UPDATE outbox SET idempotency_key = NULL WHERE idempotency_key = ? AND accepted_at_ms < ?");
+        old.bind(key).bind(self.now_ms() - KEPT_MS).execute(&mut self.connection).await.map_err(sql)?;
+        let row = query_as(
+            "SELECT memory_id, event_id, incarnation, counter, value, request_digest, assumed <> 0 FROM outbox
+            WHERE idempotency_key = ?",
+        );
+        type Row = (String, String, String, i64, String, Option<Vec<u8>>, bool);
+        let row: Option<Row> = row.bind(key).fetch_optional(&mut self.connection).await.map_err(sql)?;
+        let Some((memory_id, event_id, incarnation, counter, value, request, assumed)) = row else { return Ok(None) };
+        if request.as_deref() != Some(&digest.to_be_bytes()[..]) {
+            return Err(Refusal::KeyReused.into());
+        }
+        let event = event::decode(Some(value.as_bytes()), 1, &self.settings.limits)
+            .map_err(|error| damage(&format!("the event {event_id} cannot be read: {error}")))?;
+        let issuer = self.state.issuer();
+        let shown = self.memory_row(&memory_id).await?.shown(&memory_id, &issuer)?;
+        let memory = shown.ok_or_else(|| damage("a memory is not shown that should be"))?;
+        let (version, timestamp) = (event.version, event.timestamp);
+        let token = ClockToken { memory_id: memory_id.clone(), clock: event.clock, version, issuer };
+        let (actor, counter) = (actor_of(self.state.actor.name.as_str(), &incarnation)?, unsigned(counter)?);
+        Ok(Some(Accepted {
+            memory_id,
+            event_id,
+            actor,
+            counter,
+            version,
+            timestamp,
+            token,
+            assumed,
+            repeated: true,
+            memory,
+        }))
+    }
+
+    /// A merge has seen of the memories that it absorbs what the node shows of them.
+    async fn see_absorbed(
+        &mut self,
+        write: &MemoryWrite,
+        memory_id: &str,
+        clock: &mut BTreeMap<String, u64>,
+        version: &mut u64,
+    ) -> Result<(), WriteError> {
+        for absorbed in absorbed_ids(write) {
+            if absorbed == memory_id {
+                continue;
+            }
+            let row = self.memory_row(&absorbed).await?;
+            check_user(write, row.heading.as_ref().and_then(|heading| heading.user_id.as_deref()))?;
+            let Some(heading) = row.heading else { continue };
+            for (name, counter) in heading.clock {
+                let entry = clock.entry(name).or_default();
+                *entry = counter.max(*entry);
+            }
+            *version = heading.version.max(*version);
+        }
+        Ok(())
+    }
+
+    /// Builds the event, and lets the stream's own decoder decide whether it can be one.
+    fn new_event<'w>(
+        &mut self,
+        write: &MemoryWrite,
+        memory_id: &'w str,
+        row: &MemoryRow,
+        seen: &BTreeMap<String, u64>,
+        version: u64,
+    ) -> Result<(NewEvent<'w>, Vec<u8>, Event), WriteError> {
+        let now = self.now_ns();
+        self.state.clock.observe(version, now);
+        self.state.counter += 1;
+        if self.state.counter > MAX_VERSION {
+            return Err(damage("the counter of the node has reached its end").into());
+        }
+        let mut clock: BTreeMap<String, u64> = seen.clone();
+        clock.insert(self.state.actor_name(), self.state.counter);
+        let mut fields: BTreeMap<&'static str, Vec<u8>> =
+            FIELDS.iter().filter_map(|name| Some((*name, write.fields.get(name)?.to_vec()))).collect();
+        if write.kind == WriteKind::Replace {
+            clear_others(&mut fields, row);
+        }
+        let event = NewEvent {
+            memory_id,
+            event_id: Uuid::new_v4().to_string(),
+            event_type: write.kind.event_type(),
+            actor: self.state.actor_name(),
+            timestamp: now,
+            version: self.state.clock.tick(now),
+            clock,
+            fields,
+        };
+        let value = event.json();
+        let decoded = event::decode(Some(&value), timestamp_ms(now), &self.settings.limits);
+        let decoded = decoded.map_err(Refusal::BadEvent)?;
+        if write.kind == WriteKind::Merge && decoded.absorbed().next().is_none() {
+            let message = "`merged_from` should name the memories that are merged into this one";
+            return Err(Refusal::BadEvent(BadInput::new(Class::MissingField, message)).into());
+        }
+        Ok((event, value, decoded))
+    }
+
+    /// Writes an event to the outbox, and returns its row's number.
+    async fn put_event(
+        &mut self,
+        event: &NewEvent<'_>,
+        value: &[u8],
+        write: &MemoryWrite,
+        digest: u128,
+        assumed: bool,
+    ) -> Result<i64, JournalError> {
+        let value = std::str::from_utf8(value).map_err(|error| damage(&error.to_string()))?;
+        let insert = query_as(
+            "INSERT INTO outbox (incarnation, counter, memory_id, event_id, value, timestamp_ms, state,
+                accepted_at_ms, idempotency_key, request_digest, assumed)
+            VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?) RETURNING number",
+        );
+        let (number,): (i64,) = insert
+            .bind(self.state.actor.incarnation.as_str())
+            .bind(signed(self.state.counter)?)
+            .bind(event.memory_id)
+            .bind(&event.event_id)
+            .bind(value)
+            .bind(timestamp_ms(event.timestamp))
+            .bind(self.now_ms())
+            .bind(&write.idempotency_key)
+            .bind(write.idempotency_key.as_ref().map(|_| digest.to_be_bytes().to_vec()))
+            .bind(assumed)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
+        self.state.waiting += 1;
+        Ok(number)
+    }
+
+    /// Lays a new event over the memories that it changes. The row of its own memory is returned.
+    async fn lay(&mut self, event: &Event, memory_id: &str, number: i64) -> Result<MemoryRow, JournalError> {
+        let absorbed = event.absorbed().map(|id| (id, true));
+        for (id, is_absorbed) in [(memory_id, false)].into_iter().chain(absorbed) {
+            let over = query("INSERT INTO overlays (memory_id, event, absorbed) VALUES (?, ?, ?)");
+            let over = over.bind(id).bind(number).bind(is_absorbed);
+            over.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+            self.put_last_own(id, self.state.counter).await?;
+            if is_absorbed {
+                self.refresh(id).await?;
+            }
+        }
+        self.refresh(memory_id).await
+    }
+}
+
+/// The timestamp of a record, in milliseconds and at least 1.
+fn timestamp_ms(nanos: u64) -> i64 {
+    i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX).max(1)
+}
+
+/// A digest of all that a request says besides its key.
+fn request_digest(write: &MemoryWrite) -> u128 {
+    let mut text = String::new();
+    let MemoryWrite { memory_id, kind, fields, seen, idempotency_key: _, allowed_users } = write;
+    // Writing to a text does not fail.
+    let _ = write!(text, "{memory_id:?} {kind:?} {seen:?} {allowed_users:?}");
+    for name in FIELDS {
+        let _ = write!(text, " {name} {:?}", fields.get(name).map(String::from_utf8_lossy));
+    }
+    xxh3_128(text.as_bytes())
+}
+
+/// The ids in `merged_from`, as far as it is what it should be: the decoder refuses the rest.
+fn absorbed_ids(write: &MemoryWrite) -> BTreeSet<String> {
+    let Some(document) = write.fields.get("merged_from").and_then(|text| json::parse(text).ok()) else {
+        return BTreeSet::new();
+    };
+    document.root().items().filter_map(|id| id.as_str().map(str::to_owned)).collect()
+}
+
+/// A replacement clears the fields that it lacks.
+fn clear_others(fields: &mut BTreeMap<&'static str, Vec<u8>>, row: &MemoryRow) {
+    for name in ["content", "embedding", "importance", "session_id", "tags"] {
+        fields.entry(name).or_insert_with(|| b"null".to_vec());
+    }
+    let shown = row.pending.as_ref().or(row.resolved.as_ref());
+    let Some(shown) = shown.and_then(|text| json::parse(text.as_bytes()).ok()) else { return };
+    let Some(metadata) = shown.root().get("metadata") else { return };
+    let given = fields.get("metadata").cloned().unwrap_or_else(|| b"{}".to_vec());
+    let Ok(given) = json::parse(&given) else { return };
+    // The decoder refuses metadata that is neither an object nor null.
+    if !matches!(given.root().kind(), json::ValueKind::Object | json::ValueKind::Null) {
+        return;
+    }
+    let mut members: BTreeMap<&str, Vec<u8>> = metadata.members().map(|(key, _)| (key, b"null".to_vec())).collect();
+    members.extend(given.root().sorted_members().map(|(key, value)| (key, Value::canonical(value))));
+    let mut out = Vec::new();
+    let mut object = ObjectWriter::new(&mut out);
+    members.iter().for_each(|(key, value)| object.raw(key, value));
+    object.end();
+    fields.insert("metadata", out);
+}
+
+/// Whether the caller may write a memory of this user.
+fn check_user(write: &MemoryWrite, user: Option<&str>) -> Result<(), Refusal> {
+    match &write.allowed_users {
+        Some(allowed) if !user.is_some_and(|user| allowed.contains(user)) => Err(Refusal::ForbiddenUser),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the caller may write this memory, and the user that the write sets. A memory that the
+/// node does not know gets a user that the caller may write for.
+fn check_users(write: &MemoryWrite, shown: Option<&Heading>) -> Result<(), Refusal> {
+    if write.allowed_users.is_none() {
+        return Ok(());
+    }
+    if let Some(heading) = shown {
+        check_user(write, heading.user_id.as_deref())?;
+    }
+    match write.fields.get("user_id").and_then(|text| json::parse(text).ok()) {
+        Some(document) => check_user(write, document.root().as_str()),
+        None if shown.is_none() => check_user(write, None),
+        None => Ok(()),
+    }
+}

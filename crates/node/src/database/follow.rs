@@ -1,0 +1,112 @@
+//! Resolved memories of the snapshots topic.
+
+use std::cmp::Ordering;
+
+use memory::clock;
+use sqlx::query;
+
+use super::schema::failure;
+use super::view::MemoryRow;
+use super::writer::{Batch, Writer};
+use crate::node::Subscription;
+use crate::overlay::Heading;
+use crate::ports::{JournalError, SnapshotRecord};
+
+impl Writer {
+    /// Applies the records of one partition, and moves its position behind them.
+    pub(super) async fn apply(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        for record in &batch.records {
+            self.apply_one(batch, record).await?;
+        }
+        let position = query(
+            "INSERT INTO positions (topic, partition, next_offset) VALUES (?, ?, ?)
+            ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
+        );
+        let position = position.bind(&batch.topic).bind(batch.partition).bind(batch.next_offset);
+        position.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+
+    async fn apply_one(&mut self, batch: &Batch, record: &SnapshotRecord) -> Result<(), JournalError> {
+        let json = std::str::from_utf8(&record.value).map_err(|error| error.to_string());
+        let read = json.and_then(|json| Ok((json, Heading::of(json.as_bytes())?)));
+        let read = read.and_then(|(json, heading)| {
+            let is_known = matches!(heading.status.as_str(), "active" | "deleted" | "merged");
+            if is_known { Ok((json, heading)) } else { Err(format!("its status is {:?}", heading.status)) }
+        });
+        let (json, heading) = match read {
+            Ok(read) => read,
+            Err(problem) => {
+                let (topic, partition, offset) = (&batch.topic, batch.partition, record.offset);
+                tracing::warn!(
+                    code = "HS8004", topic, partition, offset, %problem,
+                    "a record of the snapshots topic is no resolved memory and is left out"
+                );
+                return Ok(());
+            }
+        };
+        self.follow_version(&record.memory_id, heading.version);
+        let row = self.memory_row(&record.memory_id).await?;
+        if !is_newer(&row, &heading, batch.partition, record.offset)? {
+            return Ok(());
+        }
+        if !self.is_kept(&row, &heading) {
+            return self.forget(&record.memory_id).await;
+        }
+        self.put_resolved(&record.memory_id, json, batch.partition, record.offset).await?;
+        self.refresh(&record.memory_id).await?;
+        Ok(())
+    }
+
+    /// Follows a version, and reports one that is far ahead of the wall clock, once in a process.
+    fn follow_version(&mut self, memory_id: &str, version: u64) {
+        let lead = self.state.clock.observe(version, self.now_ns());
+        if let (Some(lead), false) = (lead, self.has_warned) {
+            self.has_warned = true;
+            let seconds = lead / 1_000_000_000;
+            tracing::warn!(
+                code = "HS8005",
+                memory_id,
+                seconds,
+                "the version of a memory is ahead of this machine's clock; the versions of this node's writes follow it"
+            );
+        }
+    }
+
+    /// Whether the subscription asks for a memory. A memory without a user stays as long as the node
+    /// has it, and so does one that the node has written.
+    fn is_kept(&self, row: &MemoryRow, heading: &Heading) -> bool {
+        let Subscription::Users(users) = &self.settings.subscription else { return true };
+        let is_own = row.last_own > 0 || row.pending.is_some();
+        match &heading.user_id {
+            Some(user) => users.contains(user) || is_own,
+            None => row.exists,
+        }
+    }
+
+    /// Removes a memory that the subscription does not ask for.
+    async fn forget(&mut self, memory_id: &str) -> Result<(), JournalError> {
+        let words = query("DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)");
+        words.bind(memory_id).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let row = query("DELETE FROM memories WHERE memory_id = ?").bind(memory_id);
+        row.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+}
+
+/// Whether a record is newer than what its row has: it stands after it in the same partition, or its
+/// clock is not covered. The topic may have grown by partitions, or may have been created anew.
+fn is_newer(row: &MemoryRow, new: &Heading, partition: i32, offset: i64) -> Result<bool, JournalError> {
+    let (Some(resolved), Some((old_partition, old_offset))) = (&row.resolved, row.source) else { return Ok(true) };
+    let is_same_partition = old_partition == i64::from(partition);
+    if is_same_partition && offset > old_offset {
+        return Ok(true);
+    }
+    let old = Heading::of(resolved.as_bytes()).map_err(|problem| super::schema::damage(&problem))?;
+    let order = clock::compare(old.clock_entries(), new.clock_entries());
+    Ok(if is_same_partition {
+        order == Some(Ordering::Less)
+    } else {
+        !matches!(order, Some(Ordering::Equal | Ordering::Greater))
+    })
+}

@@ -1,0 +1,205 @@
+//! The way of events out of the outbox: published, failed, or written again under a new
+//! incarnation.
+
+use std::collections::BTreeSet;
+
+use json::{ObjectWriter, Value};
+use memory::clock::write_clock;
+use memory::event;
+use sqlx::{query, query_as};
+
+use super::schema::{damage, failure, signed, unsigned};
+use super::state::{Former, draw};
+use super::writer::Writer;
+use crate::ports::{Agreement, Identity, JournalError, Publication, chain_digest};
+use crate::shown::Publishing;
+
+/// A waiting event: its number, counter, id, value and timestamp.
+type WaitingRow = (i64, i64, String, String, i64);
+
+impl Writer {
+    /// Compares the outbox with what the nodes topic says of this actor.
+    pub(super) async fn reconcile(&mut self, found: Publication) -> Result<Agreement, JournalError> {
+        if found.counter < self.state.published || found.counter > self.state.counter {
+            return Ok(Agreement::Differs);
+        }
+        let rows = self.waiting_up_to(found.counter).await?;
+        let last = rows.last().map_or(Ok(self.state.published), |row| unsigned(row.1))?;
+        let chain = rows.iter().fold(self.state.chain, |chain, row| chain_digest(chain, row.3.as_bytes()));
+        if last != found.counter || chain != found.chain {
+            return Ok(Agreement::Differs);
+        }
+        self.mark_published(found.counter).await?;
+        Ok(Agreement::Agrees)
+    }
+
+    /// Marks the waiting events up to a counter as published.
+    pub(super) async fn mark_published(&mut self, counter: u64) -> Result<Publication, JournalError> {
+        let rows = self.waiting_up_to(counter).await?;
+        for (_, counter, event_id, value, _) in rows {
+            self.state.published = unsigned(counter)?;
+            self.state.chain = chain_digest(self.state.chain, value.as_bytes());
+            self.state.waiting = self.state.waiting.saturating_sub(1);
+            self.ended.push((event_id, Publishing::Published));
+        }
+        let published =
+            query("UPDATE outbox SET state = 'published' WHERE state = 'pending' AND incarnation = ? AND counter <= ?");
+        let published = published.bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
+        published.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        // Where the resolved memory covers them already, they lie over it no longer.
+        let covered = query_as(
+            "SELECT DISTINCT overlays.memory_id FROM overlays
+            JOIN outbox ON outbox.number = overlays.event
+            JOIN memories ON memories.memory_id = overlays.memory_id
+            WHERE outbox.state = 'published' AND outbox.incarnation = ?
+            AND json_extract(memories.resolved, ?) >= outbox.counter",
+        );
+        let covered: Vec<(String,)> = covered
+            .bind(self.state.actor.incarnation.as_str())
+            .bind(format!("$.vector_clock.\"{}\"", self.state.actor_name()))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
+        for (memory_id,) in covered {
+            self.refresh(&memory_id).await?;
+        }
+        Ok(Publication { counter: self.state.published, chain: self.state.chain })
+    }
+
+    /// Marks an event as failed. It lies over its memory no longer, since no other node will see it.
+    pub(super) async fn mark_failed(&mut self, counter: u64, reason: &str) -> Result<(), JournalError> {
+        let row =
+            query_as("SELECT number, event_id FROM outbox WHERE state = 'pending' AND incarnation = ? AND counter = ?");
+        let row: Option<(i64, String)> = row
+            .bind(self.state.actor.incarnation.as_str())
+            .bind(signed(counter)?)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
+        match row {
+            Some((number, event_id)) => self.fail(number, event_id, reason).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn fail(&mut self, number: i64, event_id: String, reason: &str) -> Result<(), JournalError> {
+        let failed =
+            query("UPDATE outbox SET state = 'failed', failure = ? WHERE number = ?").bind(reason).bind(number);
+        failed.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let touched = self.touched(number).await?;
+        let lifted = query("DELETE FROM overlays WHERE event = ?").bind(number);
+        lifted.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        self.state.waiting = self.state.waiting.saturating_sub(1);
+        self.ended.push((event_id, Publishing::Failed(reason.to_owned())));
+        for memory_id in touched {
+            self.refresh(&memory_id).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a new incarnation, and writes every waiting event again under it.
+    pub(super) async fn begin_incarnation(&mut self, reason: &str) -> Result<Identity, JournalError> {
+        let sql = |error: sqlx::Error| failure(&error);
+        let waiting = self.waiting_up_to(self.state.counter).await?;
+        let old = self.state.actor.clone();
+        let ended =
+            query("INSERT INTO former_incarnations (incarnation, published, reason, ended_at_ms) VALUES (?, ?, ?, ?)");
+        let ended = ended.bind(old.incarnation.as_str()).bind(signed(self.state.published)?);
+        ended.bind(reason).bind(self.now_ms()).execute(&mut self.connection).await.map_err(sql)?;
+        self.state.former.push(Former { incarnation: old.incarnation.clone(), published: self.state.published });
+        self.state.actor.incarnation = draw();
+        self.state.opening = draw().to_string();
+        self.state.begin_opening(&mut self.connection).await?;
+        let published = self.state.published;
+        (self.state.counter, self.state.published, self.state.chain) = (0, 0, 0);
+        let forgotten = query("UPDATE memories SET last_own = 0 WHERE last_own <> 0");
+        forgotten.execute(&mut self.connection).await.map_err(sql)?;
+        let mut touched = BTreeSet::new();
+        for row in waiting {
+            touched.extend(self.write_again(row, &old.to_string(), old.incarnation.as_str(), published).await?);
+        }
+        for memory_id in touched {
+            self.refresh(&memory_id).await?;
+        }
+        Ok(self.state.identity())
+    }
+
+    /// Writes a waiting event again under the present incarnation, with its id, time and version.
+    /// Returns the memories that it touches.
+    async fn write_again(
+        &mut self,
+        (number, counter, event_id, value, timestamp_ms): WaitingRow,
+        old: &str,
+        old_incarnation: &str,
+        published: u64,
+    ) -> Result<Vec<String>, JournalError> {
+        let sql = |error: sqlx::Error| failure(&error);
+        self.state.counter += 1;
+        let damaged = |problem: String| damage(&format!("the event {event_id} cannot be written again: {problem}"));
+        let (new, new_counter) = (self.state.actor_name(), self.state.counter);
+        let rewritten = rewritten(value.as_bytes(), old, published, &new, new_counter).map_err(damaged)?;
+        let checked = event::decode(Some(&rewritten), timestamp_ms, &self.settings.limits);
+        let rewritten = String::from_utf8(rewritten).map_err(|error| damage(&error.to_string()))?;
+        let again = query("UPDATE outbox SET incarnation = ?, counter = ?, value = ? WHERE number = ?");
+        let again = again.bind(self.state.actor.incarnation.as_str()).bind(signed(new_counter)?);
+        again.bind(rewritten).bind(number).execute(&mut self.connection).await.map_err(sql)?;
+        let touched = self.touched(number).await?;
+        for memory_id in &touched {
+            let renamed =
+                query("INSERT INTO translations (incarnation, memory_id, counter, new_counter) VALUES (?, ?, ?, ?)");
+            let renamed = renamed.bind(old_incarnation).bind(memory_id).bind(counter).bind(signed(new_counter)?);
+            renamed.execute(&mut self.connection).await.map_err(sql)?;
+            self.put_last_own(memory_id, new_counter).await?;
+        }
+        // Its clock has an entry more, which may be one too many.
+        if let Err(error) = checked {
+            self.fail(number, event_id, &error.to_string()).await?;
+        }
+        Ok(touched)
+    }
+
+    /// The memories over which an event lies.
+    async fn touched(&mut self, number: i64) -> Result<Vec<String>, JournalError> {
+        let rows = query_as("SELECT memory_id FROM overlays WHERE event = ?").bind(number);
+        let rows: Vec<(String,)> = rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(rows.into_iter().map(|(memory_id,)| memory_id).collect())
+    }
+
+    /// The waiting events up to a counter, in their order.
+    async fn waiting_up_to(&mut self, counter: u64) -> Result<Vec<WaitingRow>, JournalError> {
+        let rows = query_as(
+            "SELECT number, counter, event_id, value, timestamp_ms FROM outbox
+            WHERE state = 'pending' AND incarnation = ? AND counter <= ? ORDER BY counter",
+        );
+        let rows = rows.bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
+        rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))
+    }
+}
+
+/// An event under another actor. Of the old actor's events its writer had seen those that are
+/// published, and by the new counter those that are written again before this one.
+fn rewritten(value: &[u8], old: &str, published: u64, new: &str, counter: u64) -> Result<Vec<u8>, String> {
+    let document = json::parse(value).map_err(|error| error.to_string())?;
+    let mut out = Vec::with_capacity(value.len() + 64);
+    let mut object = ObjectWriter::new(&mut out);
+    for (name, member) in document.root().sorted_members() {
+        match name {
+            "node_id" => object.str(name, new),
+            "vector_clock" => {
+                let number = |value: Value<'_>| value.number_text().and_then(|text| text.parse::<u64>().ok());
+                let mut entries = Vec::new();
+                for (actor, entry) in member.sorted_members().filter(|(actor, _)| *actor != new) {
+                    let entry = number(entry).ok_or("an entry of its clock is no counter")?;
+                    entries.push((actor, if actor == old { entry.min(published) } else { entry }));
+                }
+                entries.push((new, counter));
+                entries.retain(|(_, entry)| *entry > 0);
+                entries.sort_unstable();
+                write_clock(object.key(name), &entries);
+            }
+            _ => member.write_canonical(object.key(name)),
+        }
+    }
+    object.end();
+    Ok(out)
+}

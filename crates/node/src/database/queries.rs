@@ -1,0 +1,328 @@
+//! Questions of readers. Each is one statement, so that it sees one commit whole.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::executor::block_on;
+use futures::lock::{Mutex, MutexGuard};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, query_as};
+
+use super::schema::{damage, failure, open_reader, unsigned};
+use super::state::{actor_of, identity};
+use super::view::shown_memory;
+use crate::ports::{Identity, JournalError, OutboxEvent};
+use crate::shown::{
+    EventState, FormerIncarnation, ListQuery, MAX_PAGE, NodeStatus, OwnEvent, Page, Position, Publishing, SearchHit,
+    SearchQuery, ShownMemory,
+};
+
+/// How many questions are answered at a time; each connection takes a thread and its pages.
+const READERS: usize = 2;
+
+/// The connections of readers.
+pub(crate) struct Readers {
+    connections: [Mutex<Option<SqliteConnection>>; READERS],
+    next: AtomicUsize,
+}
+
+/// A memory as it is read: id, JSON, whether own events lie over it, and the issuer of its token.
+type ShownRow = (String, String, bool, String);
+
+/// An event as it is read: id, incarnation, counter, value, state, failure, whether it is resolved,
+/// and the name of the node.
+type OwnEventRow = (String, String, i64, String, String, Option<String>, bool, String);
+
+/// What is not a row of its own in the status: version, waiting events, the oldest of them, failed
+/// ones, memories, those in conflict, those with own events over them.
+type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64);
+
+/// The columns of a [`ShownRow`].
+macro_rules! shown_columns {
+    () => {
+        "memories.memory_id, coalesce(memories.pending, memories.resolved), memories.pending IS NOT NULL,
+        (SELECT issuer FROM identity)"
+    };
+}
+
+fn shown((memory_id, json, is_pending, issuer): ShownRow) -> Result<ShownMemory, JournalError> {
+    shown_memory(&memory_id, json, is_pending, &issuer)
+}
+
+/// A set of texts as a JSON array, which SQLite reads with `json_each`.
+fn json_array<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
+    let mut out = vec![b'['];
+    for (at, text) in texts.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        json::write_string(&mut out, text);
+    }
+    out.push(b']');
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The words of a search as FTS5 reads them: each in quotes, any of them is enough. `None` where
+/// there is no word.
+fn fts_query(text: &str) -> Option<String> {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let quoted: Vec<String> = words
+        .filter(|word| word.chars().any(char::is_alphanumeric))
+        .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
+        .collect();
+    (!quoted.is_empty()).then(|| quoted.join(" OR "))
+}
+
+fn event_state(state: &str, failure: Option<String>) -> Result<EventState, JournalError> {
+    match state {
+        "pending" => Ok(EventState::Pending),
+        "published" => Ok(EventState::Published),
+        "failed" => Ok(EventState::Failed(failure.unwrap_or_default())),
+        other => Err(damage(&format!("an event has the state {other:?}"))),
+    }
+}
+
+fn limit_of(limit: usize) -> usize {
+    limit.clamp(1, MAX_PAGE)
+}
+
+impl Readers {
+    /// Opens the connections.
+    pub(crate) fn open(file: &Path) -> Result<Readers, JournalError> {
+        let open = || block_on(open_reader(file)).map(|connection| Mutex::new(Some(connection)));
+        Ok(Readers { connections: [open()?, open()?], next: AtomicUsize::new(0) })
+    }
+
+    /// Closes the connections; later questions end with [`JournalError::Stopped`].
+    pub(crate) fn close(&self) {
+        for connection in &self.connections {
+            if let Some(open) = block_on(connection.lock()).take() {
+                // It has changed nothing.
+                let _ = block_on(open.close());
+            }
+        }
+    }
+
+    async fn lock(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
+        if let Some(free) = self.connections.iter().find_map(Mutex::try_lock) {
+            return free;
+        }
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % READERS;
+        self.connections[next].lock().await
+    }
+
+    /// A memory as it is shown.
+    pub(crate) async fn memory(&self, memory_id: &str) -> Result<Option<ShownMemory>, JournalError> {
+        let row =
+            query_as(concat!("SELECT ", shown_columns!(), " FROM memories WHERE memory_id = ? AND status IS NOT NULL"));
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let row: Option<ShownRow> =
+            row.bind(memory_id).fetch_optional(connection).await.map_err(|error| failure(&error))?;
+        row.map(shown).transpose()
+    }
+
+    /// A page of memories.
+    pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, JournalError> {
+        let limit = limit_of(query.limit);
+        let rows = query_as(concat!(
+            "SELECT ",
+            shown_columns!(),
+            " FROM memories WHERE status IS NOT NULL AND (?1 OR status = 'active') AND (?2 IS NULL OR memory_id > ?2)
+            AND (?3 IS NULL OR user_id IN (SELECT value FROM json_each(?3)))
+            AND (?4 IS NULL OR session_id = ?4) ORDER BY memory_id LIMIT ?5"
+        ));
+        let rows = rows
+            .bind(query.with_inactive)
+            .bind(&query.after)
+            .bind(query.users.as_ref().map(json_array))
+            .bind(&query.session_id)
+            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let mut rows: Vec<ShownRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        drop(guard);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let memories = rows.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+        let next = memories.last().filter(|_| has_more).map(|memory| memory.memory_id.clone());
+        Ok(Page { memories, next })
+    }
+
+    /// The memories that a search finds.
+    pub(crate) async fn search(&self, query: &SearchQuery) -> Result<Vec<SearchHit>, JournalError> {
+        let Some(words) = fts_query(&query.text) else { return Ok(Vec::new()) };
+        let rows = query_as(concat!(
+            "SELECT ",
+            shown_columns!(),
+            ", -bm25(memories_fts) AS score FROM memories_fts JOIN memories ON memories.number = memories_fts.rowid
+            WHERE memories_fts MATCH ?1 AND (?2 IS NULL OR user_id IN (SELECT value FROM json_each(?2)))
+            AND (?3 IS NULL OR session_id = ?3) AND (?4 IS NULL OR score >= ?4)
+            ORDER BY score DESC, memories.memory_id LIMIT ?5"
+        ));
+        let rows = rows
+            .bind(words)
+            .bind(query.users.as_ref().map(json_array))
+            .bind(&query.session_id)
+            .bind(query.min_score)
+            .bind(i64::try_from(limit_of(query.limit)).unwrap_or(i64::MAX));
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let rows: Vec<(String, String, bool, String, f64)> =
+            rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        drop(guard);
+        let hit = |(memory_id, json, is_pending, issuer, score): (String, String, bool, String, f64)| {
+            Ok(SearchHit { memory: shown((memory_id, json, is_pending, issuer))?, score })
+        };
+        rows.into_iter().map(hit).collect()
+    }
+
+    /// The own events of a memory.
+    pub(crate) async fn events_of(&self, memory_id: &str) -> Result<Vec<OwnEvent>, JournalError> {
+        let rows = query_as(
+            "SELECT event_id, incarnation, counter, value, state, failure,
+            NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
+            (SELECT name FROM identity) FROM outbox WHERE memory_id = ? ORDER BY number",
+        );
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let rows: Vec<OwnEventRow> =
+            rows.bind(memory_id).fetch_all(connection).await.map_err(|error| failure(&error))?;
+        drop(guard);
+        let event = |(event_id, incarnation, counter, value, state, failure, is_lifted, name): OwnEventRow| {
+            let state = event_state(&state, failure)?;
+            Ok(OwnEvent {
+                event_id,
+                actor: actor_of(&name, &incarnation)?,
+                counter: unsigned(counter)?,
+                value: value.into_bytes(),
+                is_resolved: is_lifted && state == EventState::Published,
+                state,
+            })
+        };
+        rows.into_iter().map(event).collect()
+    }
+
+    /// How far an event has come; `None` while it waits.
+    pub(crate) async fn publishing(&self, event_id: &str) -> Result<Option<Publishing>, JournalError> {
+        let row = query_as("SELECT state, failure FROM outbox WHERE event_id = ?").bind(event_id);
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let row: Option<(String, Option<String>)> =
+            row.fetch_optional(connection).await.map_err(|error| failure(&error))?;
+        let Some((state, reason)) = row else { return Ok(Some(Publishing::Unknown)) };
+        Ok(match event_state(&state, reason)? {
+            EventState::Pending => None,
+            EventState::Published => Some(Publishing::Published),
+            EventState::Failed(reason) => Some(Publishing::Failed(reason)),
+        })
+    }
+
+    /// The state of the node. Its parts are read one after the other, so a change may lie between.
+    pub(crate) async fn status(&self, commits: u64) -> Result<NodeStatus, JournalError> {
+        let sql = |error: sqlx::Error| failure(&error);
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let Identity { actor, counter, published, .. } = identity(connection).await?;
+        let counts: CountsRow = query_as(
+            "SELECT (SELECT version FROM identity),
+            (SELECT count(*) FROM outbox WHERE state = 'pending'),
+            (SELECT min(accepted_at_ms) FROM outbox WHERE state = 'pending'),
+            (SELECT count(*) FROM outbox WHERE state = 'failed'),
+            (SELECT count(*) FROM memories WHERE status IS NOT NULL),
+            (SELECT count(*) FROM memories WHERE conflicted > 0),
+            (SELECT count(*) FROM memories WHERE pending IS NOT NULL)",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(sql)?;
+        let positions: Vec<(String, i32, i64)> =
+            query_as("SELECT topic, partition, next_offset FROM positions ORDER BY topic, partition")
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(sql)?;
+        let former: Vec<(String, i64, String, i64)> =
+            query_as("SELECT incarnation, published, reason, ended_at_ms FROM former_incarnations ORDER BY number")
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(sql)?;
+        drop(guard);
+        let position = |(topic, partition, next_offset)| Position { topic, partition, next_offset };
+        let ended = |(incarnation, published, reason, ended_at_ms): (String, i64, String, i64)| {
+            let actor = actor_of(actor.name.as_str(), &incarnation)?;
+            Ok(FormerIncarnation { actor, published: unsigned(published)?, reason, ended_at_ms })
+        };
+        let (version, waiting, outbox_oldest_ms, failed, memories, conflicted, pending) = counts;
+        Ok(NodeStatus {
+            counter,
+            published,
+            version: unsigned(version)?,
+            outbox_depth: unsigned(waiting)?,
+            outbox_oldest_ms,
+            failed: unsigned(failed)?,
+            memories: unsigned(memories)?,
+            conflicted: unsigned(conflicted)?,
+            pending: unsigned(pending)?,
+            positions: positions.into_iter().map(position).collect(),
+            former: former.into_iter().map(ended).collect::<Result<_, JournalError>>()?,
+            commits,
+            actor,
+        })
+    }
+
+    /// The identity as the last commit has it.
+    pub(crate) async fn identity(&self) -> Result<Identity, JournalError> {
+        let mut guard = self.lock().await;
+        identity(guard.as_mut().ok_or(JournalError::Stopped)?).await
+    }
+
+    /// The first waiting events, in their order.
+    pub(crate) async fn unpublished(
+        &self,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<OutboxEvent>, JournalError> {
+        // One statement sees one incarnation: waiting events have no other.
+        let rows = query_as(
+            "SELECT counter, memory_id, value, timestamp_ms FROM (
+                SELECT counter, memory_id, value, timestamp_ms,
+                    sum(length(CAST(value AS BLOB))) OVER (ORDER BY counter) - length(CAST(value AS BLOB)) AS before
+                FROM (SELECT * FROM outbox WHERE state = 'pending' ORDER BY counter LIMIT ?)
+            ) WHERE before = 0 OR before < ? ORDER BY counter",
+        );
+        let rows = rows
+            .bind(i64::try_from(max_records.max(1)).unwrap_or(i64::MAX))
+            .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX));
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let rows: Vec<(i64, String, String, i64)> =
+            rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        drop(guard);
+        let event = |(counter, memory_id, value, timestamp_ms): (i64, String, String, i64)| {
+            Ok(OutboxEvent { counter: unsigned(counter)?, memory_id, value: value.into_bytes(), timestamp_ms })
+        };
+        rows.into_iter().map(event).collect()
+    }
+
+    /// How many events wait, and when the oldest was accepted.
+    pub(crate) async fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
+        let row = query_as("SELECT count(*), min(accepted_at_ms) FROM outbox WHERE state = 'pending'");
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let (waiting, oldest): (i64, Option<i64>) = row.fetch_one(connection).await.map_err(|error| failure(&error))?;
+        Ok((unsigned(waiting)?, oldest))
+    }
+
+    /// The next offset to read of a partition.
+    pub(crate) async fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError> {
+        let row = query_as("SELECT next_offset FROM positions WHERE topic = ? AND partition = ?");
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let row: Option<(i64,)> =
+            row.bind(topic).bind(partition).fetch_optional(connection).await.map_err(|error| failure(&error))?;
+        row.map_or(
+            Ok(None),
+            |(offset,)| if offset < 0 { Err(damage("an offset is below 0")) } else { Ok(Some(offset)) },
+        )
+    }
+}

@@ -1,0 +1,180 @@
+//! What the caller of a write has seen of the memory: a token, what its session was shown, or what
+//! the node shows now.
+
+use std::collections::BTreeMap;
+
+use memory::clock::Clock;
+use sqlx::{query, query_as};
+
+use super::schema::{failure, signed, unsigned};
+use super::view::MemoryRow;
+use super::writer::Writer;
+use crate::actor::Actor;
+use crate::clock_token::ClockToken;
+use crate::ports::JournalError;
+use crate::write::{Refusal, Seen, WriteError};
+
+/// What a caller has seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenMemory {
+    /// The clock of the memory as it was shown, in terms of the present incarnation.
+    pub clock: BTreeMap<String, u64>,
+    /// Its version.
+    pub version: u64,
+    /// Whether the caller carried no token.
+    pub assumed: bool,
+}
+
+fn entries(clock: &Clock) -> BTreeMap<String, u64> {
+    clock.entries().iter().cloned().collect()
+}
+
+impl Writer {
+    /// What the caller of a write has seen of the memory.
+    pub(super) async fn seen(
+        &mut self,
+        memory_id: &str,
+        row: &MemoryRow,
+        seen: &Seen,
+    ) -> Result<SeenMemory, WriteError> {
+        match seen {
+            Seen::Token(text) => {
+                let token = ClockToken::decode(text).map_err(|_| Refusal::InvalidToken)?;
+                let clock = self.admit(memory_id, &token).await?;
+                Ok(SeenMemory { clock, version: token.version, assumed: false })
+            }
+            Seen::Session(session) => match self.shown_to(session, memory_id).await? {
+                Some(token) => match self.admit(memory_id, &token).await {
+                    Ok(clock) => Ok(SeenMemory { clock, version: token.version, assumed: true }),
+                    Err(error) => Err(error),
+                },
+                None => Ok(present(row)),
+            },
+            Seen::Present => Ok(present(row)),
+        }
+    }
+
+    /// Checks a token, and translates its clock to the present incarnation.
+    async fn admit(&mut self, memory_id: &str, token: &ClockToken) -> Result<BTreeMap<String, u64>, WriteError> {
+        if token.memory_id != memory_id {
+            let (of, write) = (token.memory_id.clone(), memory_id.to_owned());
+            return Err(Refusal::TokenOfAnotherMemory { of, write }.into());
+        }
+        let clock = entries(&token.clock);
+        let own = self.state.actor_name();
+        let entry = |actor: &str| clock.get(actor).copied().unwrap_or(0);
+        if token.issuer == self.state.issuer() {
+            let is_ours = entry(&own) <= self.state.counter;
+            return if is_ours { Ok(clock) } else { Err(Refusal::InvalidToken.into()) };
+        }
+        let (incarnation, opening) = token.issuer.split_once('.').ok_or(Refusal::InvalidToken)?;
+        let former = self.state.former.iter().position(|former| former.incarnation.as_str() == incarnation);
+        if former.is_none() && incarnation != self.state.actor.incarnation.as_str() {
+            // Another node has handed it out. It knows of our events what we have published.
+            let is_known = entry(&own) <= self.state.published;
+            return if is_known { Ok(clock) } else { Err(Refusal::InvalidToken.into()) };
+        }
+        // An opening that this database does not know is one of a copy, or was rolled back.
+        let last = query_as("SELECT last_counter FROM openings WHERE opening = ? AND incarnation = ?");
+        let last: Option<(Option<i64>,)> = last
+            .bind(opening)
+            .bind(incarnation)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
+        let (last,) = last.ok_or(Refusal::InvalidToken)?;
+        let last = last.map_or(Ok(self.state.counter), unsigned)?;
+        let issuer = match former {
+            Some(at) => self.actor_of_former(at).to_string(),
+            None => own,
+        };
+        if entry(&issuer) > last {
+            return Err(Refusal::InvalidToken.into());
+        }
+        match former {
+            Some(at) => Ok(self.translate(memory_id, clock, at).await?),
+            None => Ok(clock),
+        }
+    }
+
+    /// A former incarnation as an actor.
+    pub(super) fn actor_of_former(&self, at: usize) -> Actor {
+        let incarnation = self.state.former.get(at).map_or(&self.state.actor.incarnation, |former| &former.incarnation);
+        Actor { name: self.state.actor.name.clone(), incarnation: incarnation.clone() }
+    }
+
+    /// A clock that was handed out under a former incarnation: its events that were published stay,
+    /// and those that were not count by their new counters.
+    async fn translate(
+        &mut self,
+        memory_id: &str,
+        mut clock: BTreeMap<String, u64>,
+        from: usize,
+    ) -> Result<BTreeMap<String, u64>, JournalError> {
+        for at in from..self.state.former.len() {
+            let former = self.actor_of_former(at);
+            let published = self.state.former.get(at).map_or(0, |former| former.published);
+            let Some(entry) = clock.remove(&former.to_string()) else { continue };
+            if entry.min(published) > 0 {
+                clock.insert(former.to_string(), entry.min(published));
+            }
+            let renamed = query_as(
+                "SELECT max(new_counter) FROM translations WHERE incarnation = ? AND memory_id = ? AND counter <= ?",
+            );
+            let (renamed,): (Option<i64>,) = renamed
+                .bind(former.incarnation.as_str())
+                .bind(memory_id)
+                .bind(signed(entry)?)
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(|error| failure(&error))?;
+            if let Some(renamed) = renamed {
+                let next = Actor {
+                    name: self.state.actor.name.clone(),
+                    incarnation: self.state.incarnation_after(at).clone(),
+                };
+                let entry = clock.entry(next.to_string()).or_default();
+                *entry = unsigned(renamed)?.max(*entry);
+            }
+        }
+        Ok(clock)
+    }
+
+    async fn shown_to(&mut self, session: &str, memory_id: &str) -> Result<Option<ClockToken>, JournalError> {
+        let row = query_as("SELECT token FROM shown WHERE session = ? AND memory_id = ?");
+        let row: Option<(String,)> = row
+            .bind(session)
+            .bind(memory_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
+        match row {
+            Some((text,)) => ClockToken::decode(&text)
+                .map(Some)
+                .map_err(|_| super::schema::damage("a token in `shown` cannot be read")),
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers what a session was shown.
+    pub(super) async fn remember_shown(&mut self, session: &str, token: &ClockToken) -> Result<(), JournalError> {
+        let insert = query(
+            "INSERT INTO shown (session, memory_id, token, shown_at_ms) VALUES (?, ?, ?, ?)
+            ON CONFLICT (session, memory_id) DO UPDATE SET token = excluded.token, shown_at_ms = excluded.shown_at_ms
+            WHERE token <> excluded.token",
+        );
+        let insert = insert.bind(session).bind(&token.memory_id).bind(token.encode()).bind(self.now_ms());
+        insert.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+}
+
+/// What the node shows now.
+fn present(row: &MemoryRow) -> SeenMemory {
+    let heading = row.heading.as_ref();
+    SeenMemory {
+        clock: heading.map(|heading| heading.clock.iter().cloned().collect()).unwrap_or_default(),
+        version: heading.map_or(0, |heading| heading.version),
+        assumed: true,
+    }
+}

@@ -1,0 +1,212 @@
+//! What is shown of a memory: its row, and how that follows from the resolved memory and the events
+//! that lie over it.
+
+use memory::clock::Clock;
+use sqlx::{query, query_as};
+
+use super::schema::{damage, failure, signed, unsigned};
+use super::writer::Writer;
+use crate::clock_token::ClockToken;
+use crate::overlay::{Heading, OverlaidEvent, lay_over};
+use crate::ports::JournalError;
+use crate::shown::{MemoryStatus, ShownMemory};
+
+/// A memory as its row has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemoryRow {
+    /// The resolved memory, as the snapshots topic has it.
+    pub resolved: Option<String>,
+    /// Partition and offset of its record.
+    pub source: Option<(i64, i64)>,
+    /// The resolved memory with the node's own events over it.
+    pub pending: Option<String>,
+    /// What is shown says this of itself.
+    pub heading: Option<Heading>,
+    /// The counter of the last event of the present incarnation to this memory.
+    pub last_own: u64,
+    /// Whether there is a row at all.
+    pub exists: bool,
+}
+
+impl MemoryRow {
+    /// The memory as it is shown; `None` where nothing is.
+    pub fn shown(&self, memory_id: &str, issuer: &str) -> Result<Option<ShownMemory>, JournalError> {
+        let json = self.pending.as_ref().or(self.resolved.as_ref());
+        json.map(|json| shown_memory(memory_id, json.clone(), self.pending.is_some(), issuer)).transpose()
+    }
+}
+
+/// A memory as it is shown.
+pub(super) fn shown_memory(
+    memory_id: &str,
+    json: String,
+    is_pending: bool,
+    issuer: &str,
+) -> Result<ShownMemory, JournalError> {
+    let heading = heading_of(memory_id, &json)?;
+    let status = match heading.status.as_str() {
+        "active" => MemoryStatus::Active,
+        "deleted" => MemoryStatus::Deleted,
+        "merged" => MemoryStatus::Merged,
+        other => return Err(damage(&format!("the memory {memory_id:?} has the status {other:?}"))),
+    };
+    let token = ClockToken {
+        memory_id: memory_id.to_owned(),
+        clock: Clock::from_entries(heading.clock),
+        version: heading.version,
+        issuer: issuer.to_owned(),
+    };
+    let (memory_id, user_id) = (memory_id.to_owned(), heading.user_id);
+    Ok(ShownMemory { memory_id, json: json.into_bytes(), status, user_id, is_pending, token })
+}
+
+fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
+    Heading::of(json.as_bytes())
+        .map_err(|problem| damage(&format!("the memory {memory_id:?} cannot be read: {problem}")))
+}
+
+/// An event that lies over a memory: its number, its incarnation and counter, value, timestamp and
+/// state, and whether it absorbs the memory.
+type OverlayRow = (i64, String, i64, String, i64, String, bool);
+
+type RowOfMemory = (Option<String>, Option<i64>, Option<i64>, Option<String>, i64);
+
+impl Writer {
+    /// The row of a memory.
+    pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
+        let row = query_as(
+            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own FROM memories
+            WHERE memory_id = ?",
+        );
+        let row: Option<RowOfMemory> =
+            row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let Some((resolved, partition, offset, pending, last_own)) = row else { return Ok(MemoryRow::default()) };
+        let shown = pending.as_ref().or(resolved.as_ref());
+        let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
+        let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
+        Ok(MemoryRow { resolved, source, pending, heading, last_own, exists: true })
+    }
+
+    /// Computes anew what is shown of a memory, and writes its row and its words.
+    pub(super) async fn refresh(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
+        let mut row = self.memory_row(memory_id).await?;
+        let resolved = row.resolved.as_ref().map(|json| heading_of(memory_id, json)).transpose()?;
+        let events = self.overlaid(memory_id, resolved.as_ref()).await?;
+        row.pending = if events.is_empty() {
+            None
+        } else {
+            let base = row.resolved.as_deref().map(str::as_bytes);
+            let shown = lay_over(memory_id, base, &events, &self.settings.resolver, &self.settings.limits);
+            let shown = shown.map_err(|error| damage(&error.to_string()))?;
+            Some(String::from_utf8(shown).map_err(|error| damage(&error.to_string()))?)
+        };
+        row.heading = match &row.pending {
+            Some(json) => Some(heading_of(memory_id, json)?),
+            None => resolved,
+        };
+        self.put_row(memory_id, &row).await?;
+        row.exists = true;
+        Ok(row)
+    }
+
+    /// The events that lie over a memory, in their order. One that is published and that the
+    /// resolved memory covers lies over it no longer.
+    async fn overlaid(
+        &mut self,
+        memory_id: &str,
+        resolved: Option<&Heading>,
+    ) -> Result<Vec<OverlaidEvent>, JournalError> {
+        let rows = query_as(
+            "SELECT outbox.number, incarnation, counter, value, timestamp_ms, state, absorbed <> 0
+            FROM overlays JOIN outbox ON outbox.number = overlays.event
+            WHERE overlays.memory_id = ? ORDER BY outbox.number",
+        );
+        let rows: Vec<OverlayRow> =
+            rows.bind(memory_id).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let mut events = Vec::with_capacity(rows.len());
+        for (number, incarnation, counter, value, timestamp_ms, state, is_absorbed) in rows {
+            let actor = format!("{}.{incarnation}", self.state.actor.name);
+            let is_covered = resolved.is_some_and(|heading| heading.entry(&actor) >= counter.unsigned_abs());
+            if state == "published" && is_covered {
+                let covered = query("DELETE FROM overlays WHERE memory_id = ? AND event = ?");
+                let covered = covered.bind(memory_id).bind(number);
+                covered.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+            } else {
+                events.push(OverlaidEvent { value: value.into_bytes(), timestamp_ms, is_absorbed });
+            }
+        }
+        Ok(events)
+    }
+
+    async fn put_row(&mut self, memory_id: &str, row: &MemoryRow) -> Result<(), JournalError> {
+        let heading = row.heading.as_ref();
+        let conflicted = heading.map_or(0, |heading| heading.conflicted.len());
+        let put = query_as(
+            "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset, pending, status,
+                user_id, session_id, conflicted, last_own)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
+                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset,
+                pending = excluded.pending, status = excluded.status, user_id = excluded.user_id,
+                session_id = excluded.session_id, conflicted = excluded.conflicted, last_own = excluded.last_own
+            RETURNING number",
+        );
+        let (number,): (i64,) = put
+            .bind(memory_id)
+            .bind(&row.resolved)
+            .bind(row.source.map(|(partition, _)| partition))
+            .bind(row.source.map(|(_, offset)| offset))
+            .bind(&row.pending)
+            .bind(heading.map(|heading| &heading.status))
+            .bind(heading.and_then(|heading| heading.user_id.as_ref()))
+            .bind(heading.and_then(|heading| heading.session_id.as_ref()))
+            .bind(i64::try_from(conflicted).unwrap_or(i64::MAX))
+            .bind(signed(row.last_own)?)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
+        self.put_words(number, heading).await
+    }
+
+    async fn put_words(&mut self, number: i64, heading: Option<&Heading>) -> Result<(), JournalError> {
+        let old = query("DELETE FROM memories_fts WHERE rowid = ?").bind(number);
+        old.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let Some(heading) = heading.filter(|heading| heading.status == "active") else { return Ok(()) };
+        if heading.content.is_none() && heading.tags.is_none() {
+            return Ok(());
+        }
+        let new = query("INSERT INTO memories_fts (rowid, content, tags) VALUES (?, ?, ?)");
+        let new = new.bind(number).bind(&heading.content).bind(&heading.tags);
+        new.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+
+    /// Sets the resolved memory of a row, before it is computed anew.
+    pub(super) async fn put_resolved(
+        &mut self,
+        memory_id: &str,
+        json: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(), JournalError> {
+        let put = query(
+            "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset) VALUES (?, ?, ?, ?)
+            ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
+                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset",
+        );
+        let put = put.bind(memory_id).bind(json).bind(partition).bind(offset);
+        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+
+    /// Notes that an event of the present incarnation changes a memory.
+    pub(super) async fn put_last_own(&mut self, memory_id: &str, counter: u64) -> Result<(), JournalError> {
+        let put = query(
+            "INSERT INTO memories (memory_id, last_own) VALUES (?, ?)
+            ON CONFLICT (memory_id) DO UPDATE SET last_own = excluded.last_own",
+        );
+        let put = put.bind(memory_id).bind(signed(counter)?);
+        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,362 @@
+//! The thread that makes every change: groups of requests, savepoints, answers after the commit.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::channel::oneshot;
+use futures::executor::block_on;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
+use super::schema::{failure, open_writer};
+use super::state::State;
+use super::{FILE, lock_folder};
+use crate::clock_token::ClockToken;
+use crate::node::{NodeError, NodeSettings};
+use crate::ports::{Agreement, Identity, JournalError, Publication, SnapshotRecord};
+use crate::shown::Publishing;
+use crate::write::{Accepted, MemoryWrite, WriteError};
+
+/// The most requests of one transaction.
+const MAX_GROUP: usize = 512;
+
+/// How often old rows are removed.
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a published event and its idempotency key stay: 24 hours, in milliseconds.
+pub(super) const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How long the node remembers what it has shown a session: 7 days, in milliseconds.
+const SHOWN_MS: i64 = 7 * KEPT_MS;
+
+/// Where the answer of a request goes.
+pub(crate) type Answer<T, E = JournalError> = oneshot::Sender<Result<T, E>>;
+
+/// Records of one partition of the snapshots topic.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub topic: String,
+    pub partition: i32,
+    pub records: Vec<SnapshotRecord>,
+    pub next_offset: i64,
+}
+
+/// A change that the writer is asked for.
+pub(crate) enum Request {
+    /// Accept a write.
+    Write(Box<MemoryWrite>, Answer<Accepted, WriteError>),
+    /// Remember what a session was shown; nobody waits for it.
+    Shown(String, ClockToken),
+    /// Compare the outbox with the nodes topic.
+    Reconcile(Publication, Answer<Agreement>),
+    /// Events up to this counter are published.
+    MarkPublished(u64, Answer<Publication>),
+    /// A broker refuses the event with this counter.
+    MarkFailed(u64, String, Answer<()>),
+    /// Begin a new incarnation.
+    BeginIncarnation(String, Answer<Identity>),
+    /// Apply resolved memories.
+    Apply(Batch, Answer<()>),
+    /// Serve what was asked for before, close the database, and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What other threads wait for.
+#[derive(Default)]
+pub(crate) struct Signals {
+    outbox: Mutex<OutboxSignal>,
+    changed: Condvar,
+    waiting: Mutex<HashMap<String, Vec<oneshot::Sender<Publishing>>>>,
+    commits: AtomicU64,
+}
+
+#[derive(Default)]
+struct OutboxSignal {
+    waiting: u64,
+    is_stopped: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Signals {
+    /// Waits until an event waits in the outbox, or for at most `timeout`. Whether one does.
+    pub(crate) fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
+        let idle = |outbox: &mut OutboxSignal| outbox.waiting == 0 && !outbox.is_stopped;
+        let waited = self.changed.wait_timeout_while(lock(&self.outbox), timeout, idle);
+        let (outbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if outbox.is_stopped { Err(JournalError::Stopped) } else { Ok(outbox.waiting > 0) }
+    }
+
+    /// The end of an event's way, as soon as it is known.
+    pub(crate) fn subscribe(&self, event_id: &str) -> oneshot::Receiver<Publishing> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = lock(&self.waiting);
+        let senders = waiting.entry(event_id.to_owned()).or_default();
+        // Those of callers that have given up.
+        senders.retain(|sender| !sender.is_canceled());
+        senders.push(sender);
+        receiver
+    }
+
+    /// Forgets callers that no longer wait for an event.
+    pub(crate) fn unsubscribe(&self, event_id: &str) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(senders) = waiting.get_mut(event_id) {
+            senders.retain(|sender| !sender.is_canceled());
+            if senders.is_empty() {
+                waiting.remove(event_id);
+            }
+        }
+    }
+
+    /// Transactions since the start.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn committed(&self, waiting: u64, ended: Vec<(String, Publishing)>) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        lock(&self.outbox).waiting = waiting;
+        self.changed.notify_all();
+        let mut callers = lock(&self.waiting);
+        for (event_id, publishing) in ended {
+            for caller in callers.remove(&event_id).unwrap_or_default() {
+                // A caller that has given up needs no answer.
+                let _ = caller.send(publishing.clone());
+            }
+        }
+    }
+
+    fn stop(&self) {
+        lock(&self.outbox).is_stopped = true;
+        self.changed.notify_all();
+        lock(&self.waiting).clear();
+    }
+}
+
+/// Sends an answer once it is known whether the transaction is committed.
+type Reply = Box<dyn FnOnce(&Result<(), JournalError>) + Send>;
+
+/// The one that makes changes.
+pub(crate) struct Writer {
+    pub(super) connection: SqliteConnection,
+    pub(super) state: State,
+    pub(super) settings: NodeSettings,
+    /// Events that are published or have failed in this transaction.
+    pub(super) ended: Vec<(String, Publishing)>,
+    /// Whether a version far ahead of the wall clock was reported.
+    pub(super) has_warned: bool,
+    signals: Arc<Signals>,
+    /// Why the transaction cannot be committed any more.
+    broken: Option<JournalError>,
+    tidied: Option<Instant>,
+    /// Held as long as the database is open.
+    _lock: File,
+}
+
+impl Writer {
+    /// Opens the database, or makes a new one.
+    pub(crate) fn open(settings: NodeSettings, signals: Arc<Signals>) -> Result<Writer, NodeError> {
+        let lock_file = lock_folder(&settings.folder)?;
+        let file = settings.folder.join(FILE);
+        let mut connection = block_on(open_writer(&file))?;
+        let state = block_on(open_state(&mut connection, &settings))?;
+        if state.actor.name != settings.name {
+            return Err(NodeError::OtherName {
+                folder: settings.folder,
+                found: state.actor.name.to_string(),
+                wanted: settings.name.to_string(),
+            });
+        }
+        lock(&signals.outbox).waiting = state.waiting;
+        let (ended, has_warned, broken, tidied) = (Vec::new(), false, None, None);
+        Ok(Writer { connection, state, settings, ended, has_warned, signals, broken, tidied, _lock: lock_file })
+    }
+
+    /// Serves requests until the node stops or nobody is left who could ask.
+    pub(crate) fn run(mut self, requests: &Receiver<Request>) {
+        let mut stopping = Vec::new();
+        while stopping.is_empty()
+            && let Ok(first) = requests.recv()
+        {
+            let mut group = vec![first];
+            while group.len() < MAX_GROUP
+                && let Ok(next) = requests.try_recv()
+            {
+                group.push(next);
+            }
+            block_on(self.serve(group, &mut stopping));
+        }
+        // What is committed is durable, whether the file is closed in good order or not.
+        let _ = block_on(self.connection.close());
+        drop(self._lock);
+        self.signals.stop();
+        for caller in stopping {
+            let _ = caller.send(());
+        }
+    }
+
+    async fn serve(&mut self, group: Vec<Request>, stopping: &mut Vec<oneshot::Sender<()>>) {
+        let before = self.state.clone();
+        self.broken = self.control("BEGIN IMMEDIATE").await.err();
+        (self.settings.observe_step)("begun");
+        let mut replies: Vec<Reply> = Vec::with_capacity(group.len());
+        for request in group {
+            match request {
+                Request::Stop(caller) => stopping.push(caller),
+                other => replies.push(self.serve_one(other).await),
+            }
+        }
+        let committed = self.end_group(&before).await;
+        let ended = std::mem::take(&mut self.ended);
+        match &committed {
+            Ok(()) => self.signals.committed(self.state.waiting, ended),
+            Err(error) => {
+                tracing::error!(code = "HS8003", %error, "a transaction of the node's database was rolled back");
+                self.state = before;
+            }
+        }
+        (self.settings.observe_step)("committed");
+        for reply in replies {
+            reply(&committed);
+        }
+        (self.settings.observe_step)("answered");
+    }
+
+    async fn serve_one(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Write(write, answer) => self.keep(answer, async |w| w.accept(&write).await).await,
+            Request::Shown(session, token) => {
+                let (answer, _) = oneshot::channel();
+                self.keep(answer, async |w| w.remember_shown(&session, &token).await).await
+            }
+            Request::Reconcile(found, answer) => self.keep(answer, async |w| w.reconcile(found).await).await,
+            Request::MarkPublished(counter, answer) => {
+                self.keep(answer, async |w| w.mark_published(counter).await).await
+            }
+            Request::MarkFailed(counter, reason, answer) => {
+                self.keep(answer, async |w| w.mark_failed(counter, &reason).await).await
+            }
+            Request::BeginIncarnation(reason, answer) => {
+                self.keep(answer, async |w| w.begin_incarnation(&reason).await).await
+            }
+            Request::Apply(batch, answer) => self.keep(answer, async |w| w.apply(&batch).await).await,
+            // It is taken out before.
+            Request::Stop(_) => Box::new(|_| {}),
+        }
+    }
+
+    /// Does the work of a request in a savepoint, and keeps its result until the commit.
+    async fn keep<T, E>(&mut self, answer: Answer<T, E>, work: impl AsyncFnOnce(&mut Writer) -> Result<T, E>) -> Reply
+    where
+        T: Send + 'static,
+        E: From<JournalError> + Send + 'static,
+    {
+        let result = self.within_savepoint(work).await;
+        Box::new(move |committed| {
+            let result = match committed {
+                Ok(()) => result,
+                Err(error) => Err(error.clone().into()),
+            };
+            // A caller that has given up needs no answer.
+            let _ = answer.send(result);
+        })
+    }
+
+    async fn within_savepoint<T, E: From<JournalError>>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Writer) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone().into());
+        }
+        let before = self.state.clone();
+        let ended = self.ended.len();
+        self.control("SAVEPOINT request").await?;
+        let result = work(self).await;
+        let end = if result.is_ok() {
+            self.control("RELEASE request").await
+        } else {
+            self.state = before;
+            self.ended.truncate(ended);
+            // After a full disk or a fault of it the whole transaction may be gone, and this fails.
+            self.control("ROLLBACK TO request; RELEASE request").await
+        };
+        if let Err(error) = end {
+            self.broken = Some(error.clone());
+            return Err(error.into());
+        }
+        result
+    }
+
+    async fn end_group(&mut self, before: &State) -> Result<(), JournalError> {
+        let ended = match self.broken.take() {
+            Some(error) => Err(error),
+            None => self.commit(before).await,
+        };
+        if ended.is_err() {
+            self.ended.clear();
+            // There may be no transaction any more.
+            let _ = self.control("ROLLBACK").await;
+        }
+        ended
+    }
+
+    async fn commit(&mut self, before: &State) -> Result<(), JournalError> {
+        // A transaction that changes nothing costs no fsync.
+        if self.state != *before {
+            self.state.store(&mut self.connection).await?;
+        }
+        if self.tidied.is_none_or(|last| last.elapsed() > TIDY_INTERVAL) {
+            self.tidy().await?;
+            self.tidied = Some(Instant::now());
+        }
+        (self.settings.observe_step)("written");
+        self.control("COMMIT").await
+    }
+
+    /// Removes what is old: published events that are resolved, and what sessions were shown.
+    async fn tidy(&mut self) -> Result<(), JournalError> {
+        let now = self.now_ms();
+        let events = sqlx::query(
+            "DELETE FROM outbox WHERE state = 'published' AND accepted_at_ms < ?
+            AND NOT EXISTS (SELECT 1 FROM overlays WHERE overlays.event = outbox.number)",
+        );
+        events.bind(now - KEPT_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let shown = sqlx::query("DELETE FROM shown WHERE shown_at_ms < ?").bind(now - SHOWN_MS);
+        shown.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+
+    /// Nanoseconds since 1970 by the wall clock.
+    pub(super) fn now_ns(&self) -> u64 {
+        (self.settings.wall_clock)()
+    }
+
+    /// Milliseconds since 1970 by the wall clock, at least 1.
+    pub(super) fn now_ms(&self) -> i64 {
+        i64::try_from(self.now_ns() / 1_000_000).unwrap_or(i64::MAX).max(1)
+    }
+
+    async fn control(&mut self, sql: &'static str) -> Result<(), JournalError> {
+        let done = sqlx::raw_sql(sql).execute(&mut self.connection).await;
+        done.map(|_| ()).map_err(|error| failure(&error))
+    }
+}
+
+async fn open_state(connection: &mut SqliteConnection, settings: &NodeSettings) -> Result<State, JournalError> {
+    let begin = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await;
+    begin.map_err(|error| failure(&error))?;
+    let state = State::open(connection, &settings.name).await;
+    // A folder of another name is left as it is.
+    let is_ours = state.as_ref().is_ok_and(|state| state.actor.name == settings.name);
+    let end = if is_ours { "COMMIT" } else { "ROLLBACK" };
+    sqlx::raw_sql(end).execute(connection).await.map_err(|error| failure(&error))?;
+    state
+}
