@@ -56,7 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rdkafka", &["streams-kafka", "testkit"]),
     ("openssl-sys", &["streams-kafka"]),
     ("rocksdb", &["streams-rocksdb"]),
-    ("sqlx", &["mirror-postgres"]),
+    ("sqlx", &["mirror-postgres", "node"]),
     ("openssl", &["mirror-postgres"]),
     ("tokio-openssl", &["mirror-postgres"]),
     ("apache-avro", &["avro"]),
@@ -73,8 +73,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rhai", &["script"]),
     ("annotate-snippets", &["topology-file"]),
     ("tokio", &["avro", "http", "mirror-postgres"]),
-    // librdkafka's admin calls are futures of rdkafka, waited for without a runtime.
-    ("futures", &["mirror-postgres", "streams-kafka", "testkit"]),
+    // librdkafka's admin calls are futures of rdkafka, waited for without a runtime. So are the
+    // node's calls, which a runtime may await as well.
+    ("futures", &["mirror-postgres", "node", "streams-kafka", "testkit"]),
 ];
 
 /// Crates that one edge of the root package alone may use, and the edge.

@@ -81,7 +81,7 @@ pub fn system_clock() -> u64 {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The folder cannot be created, read or locked.
-    #[error("cannot open the folder {folder} of the node: {source}")]
+    #[error("cannot create, read or lock the folder {folder} of the node: {source} [HS8008]")]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -89,11 +89,11 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// Another process uses the folder.
-    #[error("another process uses the folder {0} of the node (HS8001); stop it, or use another folder")]
+    #[error("another process uses the folder {0} of the node; stop it, or use another folder [HS8001]")]
     InUse(PathBuf),
     /// The folder belongs to a node with another name.
     #[error(
-        "the folder {folder} belongs to the node {found:?}, and the settings name {wanted:?} (HS8002); use that name, or another folder"
+        "the folder {folder} belongs to the node {found:?}, and the settings name {wanted:?}; use that name, or another folder [HS8002]"
     )]
     OtherName {
         /// The folder.

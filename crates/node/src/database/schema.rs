@@ -44,10 +44,10 @@ pub(super) async fn open_writer(file: &Path) -> Result<SqliteConnection, Journal
     let migrator = Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect());
     migrator.run_direct(None, &mut connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => JournalError::Fatal(format!(
-            "a newer version of this program has written {} (its schema is {version}); use that version (HS8006)",
+            "a newer version of this program has written {} (its schema is {version}); use that version [HS8006]",
             file.display()
         )),
-        other => JournalError::Fatal(format!("the schema of {} cannot be made: {other} (HS8003)", file.display())),
+        other => JournalError::Fatal(format!("the schema of {} cannot be made: {other} [HS8003]", file.display())),
     })?;
     Ok(connection)
 }
@@ -65,7 +65,7 @@ pub(super) fn failure(error: &sqlx::Error) -> JournalError {
         _ => None,
     };
     if code.is_some_and(|code| PASSING.contains(&(code & 0xff))) {
-        JournalError::Unavailable(format!("the database of the node is not available: {error}"))
+        JournalError::Unavailable(format!("the database of the node is not available: {error} [HS8007]"))
     } else {
         damage(&error.to_string())
     }
@@ -73,7 +73,7 @@ pub(super) fn failure(error: &sqlx::Error) -> JournalError {
 
 /// The database holds what this program has not written, or refuses what it does.
 pub(super) fn damage(problem: &str) -> JournalError {
-    JournalError::Fatal(format!("the database of the node is damaged, or this program is wrong: {problem} (HS8003)"))
+    JournalError::Fatal(format!("the database of the node is damaged, or this program is wrong: {problem} [HS8003]"))
 }
 
 /// A number of the database as this program counts.

@@ -218,7 +218,7 @@ impl Writer {
         match &committed {
             Ok(()) => self.signals.committed(self.state.waiting, ended),
             Err(error) => {
-                tracing::error!(code = "HS8003", %error, "a transaction of the node's database was rolled back");
+                tracing::error!(code = "HS8007", %error, "a transaction of the node's database was rolled back; its writes are refused");
                 self.state = before;
             }
         }
