@@ -10,12 +10,17 @@ use syn::visit::{self, Visit};
 
 /// Types whose `#[error("…")]` has no code, and the reason.
 const WITHOUT_CODE: &[(&str, &str)] = &[
+    ("ActorError", "part of the text of an error that has a code"),
     ("BinaryError", "part of the text of an error that has a code"),
     ("BuildError", "part of the text of an error that has a code"),
     ("Error", "the engine's: the code is added where an instance or a command ends with it"),
     ("FileFault", "part of the text of `SecretError`, which has a code"),
+    ("InvalidToken", "part of the text of a refusal, to which the caller's interface adds the code"),
+    ("JournalError", "publisher and follower act on it; a text that it passes on has a code"),
     ("JsonError", "part of the text of a dead letter, whose headers are a contract, or of an error that has a code"),
     ("LogError", "the mirror acts on it, and its log line has a code"),
+    ("OverlayError", "part of the text of an error that has a code"),
+    ("Refusal", "the interface that answers the caller, such as HTTP, adds the code"),
     ("SinkError", "`stopped` is what a call says that was stopped: no user meets it"),
     ("SnapshotError", "the task ends with it, and the engine adds the code"),
     ("StateError", "the task ends with it, or `state` does; both add the code"),

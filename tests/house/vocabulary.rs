@@ -22,7 +22,6 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("SlotError", "StateDirError"),
     ("Stuck", "BlockedTask"),
     ("Outbox", "RecordCollector"),
-    ("outbox", "collector"),
     ("Owners", "TaskLocks"),
     ("Ownership", "TaskLock"),
     ("stand_by", "try_lock_standby"),
@@ -89,7 +88,7 @@ const FILES: &[(&str, &str)] = &[
     ("/slots.rs", "state_dir.rs"),
     ("/look.rs", "source_topics.rs, or tables.rs"),
     ("/upkeep.rs", "maintenance.rs"),
-    ("/shown.rs", "test_cells.rs"),
+    ("mirror/shown.rs", "test_cells.rs"),
     ("/notice.rs", "startup_row.rs"),
     ("scripts/look", "show-results"),
     ("app/stop.rs", "command_error.rs"),
@@ -124,7 +123,7 @@ const PHRASES: &[&str] = &[
 /// Names of types that had several meanings. Each has one definition in the whole workspace, or
 /// none; any other type name has one in its crate.
 const ONE_MEANING: &[&str] =
-    &["Header", "Kind", "Status", "Settings", "Writer", "Write", "Node", "Slot", "Plan", "Reading", "Given"];
+    &["Header", "Kind", "Status", "Settings", "Writer", "Write", "Slot", "Plan", "Reading", "Given"];
 
 /// The question words by which no text begins: the noun of the thing stands there.
 const QUESTION_WORDS: &[&str] = &["What ", "Who ", "Whom ", "Whose "];

@@ -20,7 +20,7 @@ use crate::hybrid_clock::MAX_VERSION;
 /// The form of tokens that this version writes, as the first item of the array.
 const FORM: u64 = 1;
 
-/// What a caller has seen of one memory.
+/// The causality of one memory as a caller has seen it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockToken {
     /// The memory.

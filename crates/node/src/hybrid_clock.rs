@@ -31,8 +31,8 @@ impl HybridClock {
         self.greatest
     }
 
-    /// The version of a write at a time of the wall clock, in nanoseconds since 1970: the wall clock
-    /// where it is ahead, else the greatest version seen.
+    /// The version of a write at a time of the wall clock, in nanoseconds since 1970: the wall
+    /// clock where it is ahead, else the greatest version seen.
     pub fn tick(&mut self, wall_clock_ns: u64) -> u64 {
         self.greatest = self.greatest.max(wall_clock_ns).min(MAX_VERSION);
         self.greatest

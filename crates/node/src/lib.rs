@@ -17,8 +17,8 @@
 //! Three rules make a node safe, whatever is killed or copied (docs/semantics.md, section 2):
 //!
 //! - The writer of an event is an [`actor::Actor`]: the name that the operator has chosen, and an
-//!   incarnation, which is random and lies beside the counter on disk. A folder that is lost, copied
-//!   or restored from a backup leads to a new incarnation, so no actor uses a counter twice.
+//!   incarnation, which is random and lies beside the counter on disk. A folder that is lost,
+//!   copied or restored from a backup leads to a new incarnation, so no actor uses a counter twice.
 //! - The clock of an event is what its caller has seen of that memory, and the event's own counter.
 //! - An event is sent with the same bytes on every try, so a repetition changes nothing.
 
@@ -29,7 +29,9 @@ pub mod hybrid_clock;
 pub mod node;
 mod overlay;
 pub mod ports;
+pub mod settings;
 pub mod shown;
 pub mod write;
 
-pub use node::{Node, NodeError, NodeSettings, Subscription};
+pub use node::Node;
+pub use settings::{NodeError, NodeSettings, Subscription};

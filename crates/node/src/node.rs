@@ -1,113 +1,19 @@
 //! The node as a library: open it, write, read, list, search.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::executor::block_on;
-use memory::event::Limits;
-use memory::settings::ResolverSettings;
 
-use crate::actor::NodeName;
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::ports::{Agreement, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
+use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
 use crate::write::{Accepted, MemoryWrite, WriteError};
-
-/// Which memories of the snapshots topic a node keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Subscription {
-    /// Those of all users, and those without a user.
-    #[default]
-    All,
-    /// Those of these users, and those to which this node itself has written.
-    Users(BTreeSet<String>),
-}
-
-/// The settings of a node.
-#[derive(Clone, Debug)]
-pub struct NodeSettings {
-    /// The folder of its database, which is created where it is missing. One process at a time may
-    /// use it.
-    pub folder: PathBuf,
-    /// The name that the operator has chosen.
-    pub name: NodeName,
-    /// The memories that it keeps.
-    pub subscription: Subscription,
-    /// The limits by which the stream accepts events.
-    pub limits: Limits,
-    /// The settings by which the stream resolves memories; the node's own events that are not
-    /// resolved yet lie over a memory by the same rules.
-    pub resolver: ResolverSettings,
-    /// The wall clock, in nanoseconds since 1970.
-    pub wall_clock: fn() -> u64,
-    /// Called at each of [`STEPS`], by tests that kill the process there.
-    pub observe_step: fn(&'static str),
-}
-
-/// The named steps of a transaction of the database: it is begun, all its changes are made, it is
-/// committed, its requests are answered.
-pub const STEPS: [&str; 4] = ["begun", "written", "committed", "answered"];
-
-impl NodeSettings {
-    /// The settings of a node that keeps all memories, with the defaults of the stream.
-    #[must_use]
-    pub fn new(folder: impl Into<PathBuf>, name: NodeName) -> NodeSettings {
-        NodeSettings {
-            folder: folder.into(),
-            name,
-            subscription: Subscription::default(),
-            limits: Limits::default(),
-            resolver: ResolverSettings::default(),
-            wall_clock: system_clock,
-            observe_step: |_| {},
-        }
-    }
-}
-
-/// The clock of this machine, in nanoseconds since 1970; at most what an event can carry.
-#[must_use]
-pub fn system_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).min(json::rfc3339::MAX_NANOS)
-}
-
-/// Why a node cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The folder cannot be created, read or locked.
-    #[error("cannot create, read or lock the folder {folder} of the node: {source} [HS8008]")]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// Another process uses the folder.
-    #[error("another process uses the folder {0} of the node; stop it, or use another folder [HS8001]")]
-    InUse(PathBuf),
-    /// The folder belongs to a node with another name.
-    #[error(
-        "the folder {folder} belongs to the node {found:?}, and the settings name {wanted:?}; use that name, or another folder [HS8002]"
-    )]
-    OtherName {
-        /// The folder.
-        folder: PathBuf,
-        /// The name in its database.
-        found: String,
-        /// The name in the settings.
-        wanted: String,
-    },
-    /// The database cannot be opened: it is damaged, a newer version of this program has written
-    /// it, or the disk fails.
-    #[error("cannot open the database of the node: {0}")]
-    Database(#[from] JournalError),
-}
 
 /// An open node. A copy of the value is the same node; the last one that is dropped stops it.
 ///
@@ -153,8 +59,8 @@ impl Node {
         self.inner.ask(|answer| Request::Write(Box::new(write), answer)).await
     }
 
-    /// The memory as this node shows it, also a deleted one; `None` where the node knows none. Where
-    /// the caller names its session, the node remembers that it has seen this.
+    /// The memory as this node shows it, also a deleted one; `None` where the node knows none.
+    /// Where the caller names its session, the node remembers that it has seen this.
     ///
     /// # Errors
     /// [`JournalError`]
@@ -218,7 +124,7 @@ impl Node {
         self.inner.readers.status(self.inner.signals.commits()).await
     }
 
-    /// What publisher and follower need of the database. As long as it is there, the node is open.
+    /// The database as publisher and follower use it. As long as it is there, the node is open.
     #[must_use]
     pub fn journal(&self) -> Arc<dyn Journal> {
         Arc::clone(&self.inner) as Arc<dyn Journal>

@@ -1,4 +1,4 @@
-//! What the node shows while its own events are not resolved: the resolved memory, and over it the
+//! The view while its own events are not resolved: the resolved memory, and over it the
 //! events that the stream has not resolved yet.
 //!
 //! The resolved memory counts as one event with its clock, its version and all its fields. The
@@ -40,7 +40,7 @@ pub(crate) struct OverlayError {
     pub problem: String,
 }
 
-/// What a resolved memory says of itself.
+/// The heading of a resolved memory: all members but its larger fields.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Heading {
     /// `active`, `deleted` or `merged`.
@@ -259,8 +259,8 @@ impl Overlay<'_> {
     }
 }
 
-/// The fields of a resolved memory as writes, sorted by path. A memory that is not active writes its
-/// user alone, as a delete does.
+/// The fields of a resolved memory as writes, sorted by path. A memory that is not active writes
+/// its user alone, as a delete does.
 fn writes_of(root: Value<'_>, is_active: bool) -> Vec<(String, Vec<u8>)> {
     let plain: &[&str] = if is_active {
         &["content", "embedding", "importance", "merged_from", "session_id", "tags", "user_id"]

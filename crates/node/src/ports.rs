@@ -76,7 +76,7 @@ pub enum JournalError {
     Fatal(String),
 }
 
-/// What publisher and follower need of the database.
+/// The database as publisher and follower use it.
 pub trait Journal: Send + Sync {
     /// The identity as it is now.
     ///
@@ -95,8 +95,8 @@ pub trait Journal: Send + Sync {
     /// its counter as published where both agree.
     fn reconcile(&self, published: Publication) -> Result<Agreement, JournalError>;
 
-    /// Marks all unpublished events up to `counter`, failed ones excepted, as published. Returns the
-    /// publication that the database now has.
+    /// Marks all unpublished events up to `counter`, failed ones excepted, as published. Returns
+    /// the publication that the database now has.
     fn mark_published(&self, counter: u64) -> Result<Publication, JournalError>;
 
     /// Marks one event as failed: a broker refuses it, and would refuse it again. It is shown as

@@ -43,7 +43,7 @@ pub struct ShownMemory {
     pub user_id: Option<String>,
     /// Whether an event of this node lies over it that the stream has not resolved yet.
     pub is_pending: bool,
-    /// What a caller has seen that has seen this.
+    /// The token of a caller that has seen this.
     pub token: ClockToken,
 }
 

@@ -141,16 +141,16 @@ impl Fields {
     }
 }
 
-/// What the caller of a write has seen of the memory.
+/// The memory as the caller of a write has seen it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Seen {
-    /// What the node shows when the write is accepted.
+    /// As the node shows it when the write is accepted.
     #[default]
     Present,
-    /// What the node last showed this session of the memory; where it showed nothing, as
+    /// As the node last showed it to this session; where it showed nothing, as
     /// [`Seen::Present`].
     Session(String),
-    /// What a token says, as text: exactly that.
+    /// As a token says, as text: exactly that.
     Token(String),
 }
 
@@ -164,7 +164,7 @@ pub struct MemoryWrite {
     pub kind: WriteKind,
     /// The fields that are written.
     pub fields: Fields,
-    /// What the caller has seen.
+    /// The memory as the caller has seen it.
     pub seen: Seen,
     /// A key of the caller's own choice: a second write with the same key and the same request is
     /// answered as the first was, and is not accepted again.
@@ -211,7 +211,7 @@ pub struct Accepted {
     pub version: u64,
     /// The time of its event, in nanoseconds since 1970.
     pub timestamp: u64,
-    /// What the caller has seen now: what it had seen before, and this write.
+    /// The caller has seen this now: what it had seen before, and this write.
     pub token: ClockToken,
     /// Whether the write carried no token, so that the node assumed what the caller has seen.
     pub assumed: bool,

@@ -8,9 +8,9 @@ use sqlx::query;
 use super::schema::failure;
 use super::view::MemoryRow;
 use super::writer::{Batch, Writer};
-use crate::node::Subscription;
 use crate::overlay::Heading;
 use crate::ports::{JournalError, SnapshotRecord};
+use crate::settings::Subscription;
 
 impl Writer {
     /// Applies the records of one partition, and moves its position behind them.
@@ -73,8 +73,8 @@ impl Writer {
         }
     }
 
-    /// Whether the subscription asks for a memory. A memory without a user stays as long as the node
-    /// has it, and so does one that the node has written.
+    /// Whether the subscription asks for a memory. A memory without a user stays as long as the
+    /// node has it, and so does one that the node has written.
     fn is_kept(&self, row: &MemoryRow, heading: &Heading) -> bool {
         let Subscription::Users(users) = &self.settings.subscription else { return true };
         let is_own = row.last_own > 0 || row.pending.is_some();
@@ -94,8 +94,8 @@ impl Writer {
     }
 }
 
-/// Whether a record is newer than what its row has: it stands after it in the same partition, or its
-/// clock is not covered. The topic may have grown by partitions, or may have been created anew.
+/// Whether a record is newer than what its row has: it stands after it in the same partition, or
+/// its clock is not covered. The topic may have grown by partitions, or may have been created anew.
 fn is_newer(row: &MemoryRow, new: &Heading, partition: i32, offset: i64) -> Result<bool, JournalError> {
     let (Some(resolved), Some((old_partition, old_offset))) = (&row.resolved, row.source) else { return Ok(true) };
     let is_same_partition = old_partition == i64::from(partition);

@@ -33,7 +33,7 @@ pub(crate) use writer::{Batch, Request, Signals, Writer};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use crate::node::NodeError;
+use crate::settings::NodeError;
 
 /// The database's file in the node's folder.
 pub(crate) const FILE: &str = "node.db";

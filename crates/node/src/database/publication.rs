@@ -66,7 +66,8 @@ impl Writer {
         Ok(Publication { counter: self.state.published, chain: self.state.chain })
     }
 
-    /// Marks an event as failed. It lies over its memory no longer, since no other node will see it.
+    /// Marks an event as failed. It lies over its memory no longer, since no other node will see
+    /// it.
     pub(super) async fn mark_failed(&mut self, counter: u64, reason: &str) -> Result<(), JournalError> {
         let row =
             query_as("SELECT number, event_id FROM outbox WHERE state = 'pending' AND incarnation = ? AND counter = ?");

@@ -33,7 +33,7 @@ type ShownRow = (String, String, bool, String);
 /// and the name of the node.
 type OwnEventRow = (String, String, i64, String, String, Option<String>, bool, String);
 
-/// What is not a row of its own in the status: version, waiting events, the oldest of them, failed
+/// The counts of the status: version, waiting events, the oldest of them, failed
 /// ones, memories, those in conflict, those with own events over them.
 type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64);
 

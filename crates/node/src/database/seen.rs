@@ -1,4 +1,4 @@
-//! What the caller of a write has seen of the memory: a token, what its session was shown, or what
+//! The causality of a write: that of a token, of what the caller's session was shown, or of what
 //! the node shows now.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::clock_token::ClockToken;
 use crate::ports::JournalError;
 use crate::write::{Refusal, Seen, WriteError};
 
-/// What a caller has seen.
+/// The memory as a caller has seen it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SeenMemory {
     /// The clock of the memory as it was shown, in terms of the present incarnation.
@@ -30,7 +30,7 @@ fn entries(clock: &Clock) -> BTreeMap<String, u64> {
 }
 
 impl Writer {
-    /// What the caller of a write has seen of the memory.
+    /// The memory as the caller of a write has seen it.
     pub(super) async fn seen(
         &mut self,
         memory_id: &str,
@@ -169,7 +169,7 @@ impl Writer {
     }
 }
 
-/// What the node shows now.
+/// The memory as the node shows it now.
 fn present(row: &MemoryRow) -> SeenMemory {
     let heading = row.heading.as_ref();
     SeenMemory {

@@ -1,4 +1,4 @@
-//! What is shown of a memory: its row, and how that follows from the resolved memory and the events
+//! The view of a memory: its row, and how that follows from the resolved memory and the events
 //! that lie over it.
 
 use memory::clock::Clock;
@@ -20,7 +20,7 @@ pub(super) struct MemoryRow {
     pub source: Option<(i64, i64)>,
     /// The resolved memory with the node's own events over it.
     pub pending: Option<String>,
-    /// What is shown says this of itself.
+    /// The heading of the memory as it is shown.
     pub heading: Option<Heading>,
     /// The counter of the last event of the present incarnation to this memory.
     pub last_own: u64,

@@ -16,8 +16,8 @@ use super::schema::{failure, open_writer};
 use super::state::State;
 use super::{FILE, lock_folder};
 use crate::clock_token::ClockToken;
-use crate::node::{NodeError, NodeSettings};
 use crate::ports::{Agreement, Identity, JournalError, Publication, SnapshotRecord};
+use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
@@ -65,7 +65,7 @@ pub(crate) enum Request {
     Stop(oneshot::Sender<()>),
 }
 
-/// What other threads wait for.
+/// The signals that other threads wait for.
 #[derive(Default)]
 pub(crate) struct Signals {
     outbox: Mutex<OutboxSignal>,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use futures::executor::block_on;
 use helixstream_node::clock_token::ClockToken;
-use helixstream_node::node::system_clock;
+use helixstream_node::settings::system_clock;
 use helixstream_node::write::{Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
 use testkit::{Random, seeds};
 use world::{Folder, Kafka, SeenIds, is_before, is_less};

@@ -21,9 +21,9 @@ pub const TOPIC: &str = "helixagent.memory.snapshots";
 pub type SeenIds = BTreeSet<String>;
 
 #[derive(Default)]
-struct MapRows(BTreeMap<Vec<u8>, Vec<u8>>);
+struct StreamRows(BTreeMap<Vec<u8>, Vec<u8>>);
 
-impl Rows for MapRows {
+impl Rows for StreamRows {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFailure> {
         Ok(self.0.get(key).cloned())
     }
@@ -50,7 +50,7 @@ pub struct Kafka {
     records: BTreeMap<String, Publication>,
     /// The folder that may publish as an actor: the one that came last.
     owners: BTreeMap<String, usize>,
-    rows: BTreeMap<String, MapRows>,
+    rows: BTreeMap<String, StreamRows>,
     arrived: BTreeMap<String, SeenIds>,
 }
 

@@ -1,0 +1,101 @@
+//! The settings of a node, and why one cannot be opened.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use memory::event::Limits;
+use memory::settings::ResolverSettings;
+
+use crate::actor::NodeName;
+use crate::ports::JournalError;
+
+/// Which memories of the snapshots topic a node keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Subscription {
+    /// Those of all users, and those without a user.
+    #[default]
+    All,
+    /// Those of these users, and those to which this node itself has written.
+    Users(BTreeSet<String>),
+}
+
+/// The settings of a node.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// The folder of its database, which is created where it is missing. One process at a time may
+    /// use it.
+    pub folder: PathBuf,
+    /// The name that the operator has chosen.
+    pub name: NodeName,
+    /// The memories that it keeps.
+    pub subscription: Subscription,
+    /// The limits by which the stream accepts events.
+    pub limits: Limits,
+    /// The settings by which the stream resolves memories; the node's own events that are not
+    /// resolved yet lie over a memory by the same rules.
+    pub resolver: ResolverSettings,
+    /// The wall clock, in nanoseconds since 1970.
+    pub wall_clock: fn() -> u64,
+    /// Called at each of [`STEPS`], by tests that kill the process there.
+    pub observe_step: fn(&'static str),
+}
+
+/// The named steps of a transaction of the database: it is begun, all its changes are made, it is
+/// committed, its requests are answered.
+pub const STEPS: [&str; 4] = ["begun", "written", "committed", "answered"];
+
+impl NodeSettings {
+    /// The settings of a node that keeps all memories, with the defaults of the stream.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>, name: NodeName) -> NodeSettings {
+        NodeSettings {
+            folder: folder.into(),
+            name,
+            subscription: Subscription::default(),
+            limits: Limits::default(),
+            resolver: ResolverSettings::default(),
+            wall_clock: system_clock,
+            observe_step: |_| {},
+        }
+    }
+}
+
+/// The clock of this machine, in nanoseconds since 1970; at most what an event can carry.
+#[must_use]
+pub fn system_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).min(json::rfc3339::MAX_NANOS)
+}
+
+/// Why a node cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The folder cannot be created, read or locked.
+    #[error("cannot create, read or lock the folder {folder} of the node: {source} [HS8008]")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Another process uses the folder.
+    #[error("another process uses the folder {0} of the node; stop it, or use another folder [HS8001]")]
+    InUse(PathBuf),
+    /// The folder belongs to a node with another name.
+    #[error(
+        "the folder {folder} belongs to the node {found:?}, and the settings name {wanted:?}; use that name, or another folder [HS8002]"
+    )]
+    OtherName {
+        /// The folder.
+        folder: PathBuf,
+        /// The name in its database.
+        found: String,
+        /// The name in the settings.
+        wanted: String,
+    },
+    /// The database cannot be opened: it is damaged, a newer version of this program has written
+    /// it, or the disk fails.
+    #[error(transparent)]
+    Database(#[from] JournalError),
+}
