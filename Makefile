@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# Where cargo puts the program. What is compiled on the way lies in one folder for all checkouts: .cargo/config.toml.
+# The folder where cargo puts the program. Intermediate files lie in one folder for all checkouts:
+# .cargo/config.toml.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 PREFIX ?= /usr/local
@@ -23,10 +24,10 @@ packages: ## install what is missing: Debian packages, Apache Kafka's jars
 run: ## start Kafka, Postgres and the topology on the sample records, until Ctrl-C
 	@exec setpriv --pdeathsig TERM scripts/run
 
-test: ## formatting, clippy, docs and all tests, on a Kafka and a Postgres that the tests start themselves
+test: ## formatting, clippy, docs and all tests, on servers that the tests start themselves
 	@exec setpriv --pdeathsig TERM scripts/test
 
-unit: ## the tests that need no server, compiled unoptimised: what one runs after each edit
+unit: ## the tests that need no server, compiled unoptimised: for a run after each edit
 	@exec setpriv --pdeathsig TERM scripts/test unit
 
 model: ## the tests of the memory topology against the reference model
@@ -44,5 +45,5 @@ build: packages ## the binary, in the profile of a bare `cargo build`, which is 
 install: build ## the binary into PREFIX/bin
 	install -D -m 755 "$(TARGET)/debug/helixstream" "$(DESTDIR)$(PREFIX)/bin/helixstream"
 
-clean: ## remove what was built and the data of make run; Kafka's jars stay in the cache
+clean: ## remove the build's output and the data of make run; Kafka's jars stay in the cache
 	@scripts/clean

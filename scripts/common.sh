@@ -1,23 +1,27 @@
 # shellcheck shell=bash
-# What every script of this folder shares: where things lie, and how a message or a failure is said.
-# Sourced, never run.
+# Every script of this folder sources this file: the paths of files, and functions for messages,
+# failures, secrets and connections. It is not run by itself.
 
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/helixstream
-# Not 4.3.0, 4.3.1 or 4.4.0: a broker of these that starts again may forget to end transactions, and what comes after them in a partition is hidden for
-# ever (KAFKA-20734; about half of the runs of tests/pipeline's killed broker on a busy machine).
+# Kafka is not 4.3.0, 4.3.1 or 4.4.0: a broker of these versions that starts again may forget to end
+# transactions, and the records after them in a partition are hidden for ever (KAFKA-20734). This
+# happened in about half of the runs of the test that kills a broker (tests/pipeline) on a busy
+# machine.
 KAFKA_VERSION=4.2.2
 KAFKA_LOG4J_VERSION=2.24.3
 KAFKA_LIBS=$CACHE/kafka/libs
 REGISTRY_VERSION=3.0.9
 REGISTRY_LIBS=$CACHE/registry/libs
-# Taken from Go's module proxy where the machine has none that is new enough: see scripts/go-toolchain.
+# scripts/go-toolchain fetches Go from Go's module proxy where the machine has none that is new
+# enough.
 GO_VERSION=1.24.11
 GO_SHA256=8a9685c09d449928863152512648530dafde05e7d41fcbb21baba3a852e84ef4
 GO_HOME=$CACHE/go
-# Kafka's own log4j configuration is not part of its jars: this one goes to standard output, warnings and up.
+# Kafka's own log4j configuration is not part of its jars. This one logs warnings and worse to
+# standard error.
 KAFKA_LOG4J=$ROOT/scripts/kafka-log4j2.properties
 
 say() { printf '%s\n' "$*"; }
@@ -31,7 +35,7 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# as_root COMMAND...: runs it as root, with sudo where we are not root.
+# as_root COMMAND...: runs the command as root, by sudo where this user is not root.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -42,7 +46,8 @@ as_root() {
     fi
 }
 
-# secret NAME: prints what the variable NAME holds, or the file that NAME_FILE names, without the line end behind it. Nothing where neither is set.
+# secret NAME: prints the value of the variable NAME, or the content of the file whose path is in
+# NAME_FILE, without its line end. It prints nothing where neither is set.
 secret() {
     local file=$1_FILE
     if [ -n "${!1:-}" ]; then
@@ -53,7 +58,8 @@ secret() {
     fi
 }
 
-# java_tool HEAP CLASS ARGS...: runs a class of Kafka's jars. Kafka's clients ask no token endpoint that this property does not allow (since 4.0).
+# java_tool HEAP CLASS ARGS...: runs a class of Kafka's jars. Since Kafka 4.0 its clients send no
+# request to a token endpoint that the property below does not allow.
 java_tool() {
     local heap=$1 class=$2 options=()
     shift 2
@@ -68,7 +74,8 @@ jaas_text() {
     printf '"%s"' "${text//\"/\\\"}"
 }
 
-# property NAME VALUE: prints a line of a Java properties file. Java reads such files as Latin-1, so all but plain characters are escaped.
+# property NAME VALUE: prints a line of a Java properties file. Java reads such files as Latin-1, so
+# all but plain characters are escaped.
 property() {
     local LC_ALL=C.UTF-8 value=$2 index char code
     printf '%s=' "$1"
@@ -89,9 +96,11 @@ property() {
     echo
 }
 
-# java_client_config FILE: writes what Kafka's Java tools need to connect as helixstream does by its variables HELIXSTREAM_KAFKA_...; FILE holds
-# secrets, and only its owner may read it. Nothing is written where the connection is in plain text. Fails where tokens come by another way than
-# client credentials, which these tools do not know. What HELIXSTREAM_X sets is not looked at: that is librdkafka's.
+# java_client_config FILE: writes the configuration with which Kafka's Java tools connect as
+# helixstream does by its variables HELIXSTREAM_KAFKA_...; FILE holds secrets, and only its owner
+# may read it. FILE stays empty where the connection is in plain text. The function fails where
+# tokens come by another way than client credentials, since these tools know no other. It ignores
+# the variable HELIXSTREAM_X, which holds settings of librdkafka.
 java_client_config() {
     local file=$1 security=${HELIXSTREAM_KAFKA_SECURITY:-plaintext}
     (umask 077 && : >"$file")
@@ -109,7 +118,8 @@ java_tls_config() {
         property ssl.truststore.location "$(realpath "$HELIXSTREAM_KAFKA_CA_FILE")"
     fi
     [ -n "${HELIXSTREAM_KAFKA_CERTIFICATE_FILE:-}" ] || return 0
-    # Java 17 opens no key that OpenSSL has encrypted (PBES2), so it gets the key as it is; who can read this file can read a password in FILE, too.
+    # Java 17 opens no key that OpenSSL has encrypted (PBES2), so the key is written decrypted. This
+    # exposes no more than a password in FILE would, since both files have the same reader.
     password=$(secret HELIXSTREAM_KAFKA_KEY_PASSWORD)
     (umask 077 && password=$password openssl pkey -passin env:password -in "$HELIXSTREAM_KAFKA_KEY_FILE" >"$file.pem") ||
         die "the private key $HELIXSTREAM_KAFKA_KEY_FILE cannot be opened: the message of openssl is above"
@@ -149,14 +159,15 @@ java_sasl_config() {
     esac
 }
 
-# percent_decoded TEXT: prints a part of a URL as it is meant.
+# percent_decoded TEXT: prints a part of a URL with its percent-encoding undone.
 percent_decoded() {
     local text=${1//\\/\\\\}
     printf %b "${text//%/\\x}"
 }
 
-# take_passwords_out URL: sets OPEN_URL, which is the Postgres URL without its passwords, and URL_PASSWORD and URL_KEY_PASSWORD (`sslpassword`).
-# The URL is taken apart as libpq does it: what stands before the first @ is user and password, if no / comes before that.
+# take_passwords_out URL: sets OPEN_URL, which is the Postgres URL without its passwords, and
+# URL_PASSWORD and URL_KEY_PASSWORD (`sslpassword`). The URL is parsed as libpq parses it: the text
+# before the first @ is user and password, if no / comes before that.
 take_passwords_out() {
     local rest=${1#*://} credentials pair pairs=() kept=
     URL_PASSWORD='' URL_KEY_PASSWORD='' OPEN_URL=${1%%://*}://
@@ -178,8 +189,10 @@ take_passwords_out() {
     OPEN_URL+=${kept:+?$kept}
 }
 
-# psql_at URL ARGS...: psql in the database of a URL, with the password that HELIXSTREAM_POSTGRES_PASSWORD or its file gives before that of the URL.
-# Passwords go by the environment, and that of a key by a service file: every user of the machine can read the arguments of a process.
+# psql_at URL ARGS...: runs psql in the database of a URL. The password of
+# HELIXSTREAM_POSTGRES_PASSWORD or of its file has precedence over that of the URL. Passwords are
+# passed by the environment, and that of a key by a service file, since every user of the machine
+# can read the arguments of a process.
 psql_at() (
     take_passwords_out "$1"
     shift

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# A Kafka broker and a PostgreSQL of the project's own, for `make run`: data under .dev/, kept between runs. Sourced, never run.
+# A Kafka broker and a PostgreSQL of the project's own, for `make run`, with their data under .dev/,
+# where it is kept between runs. This file is sourced and not run by itself.
 #
-# Each server leads a session of its own, so that Ctrl-C reaches this script only, which stops them in order; the kernel ends them when
-# this script dies without a word (kill -9).
+# Each server leads a session of its own, so that Ctrl-C reaches only this script, which stops them
+# in order. The kernel ends them when this script is killed (kill -9).
 
 DEV=$ROOT/.dev
-# What runs, newest last: "pid signal name".
+# The children that run, the newest last, each as "pid signal name".
 CHILDREN=()
 
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -17,8 +18,9 @@ free_port() {
     echo "$port"
 }
 
-# start_child NAME SIGNAL LOG COMMAND...: in the background, as the leader of a process group; SIGNAL is what ends it. LOG may be "-", the
-# terminal. Sets CHILD.
+# start_child NAME SIGNAL LOG COMMAND...: starts the command in the background, as the leader of a
+# process group, and sets CHILD to its process id. SIGNAL is the signal that ends it. LOG is the
+# file of its output, or "-" for the terminal.
 start_child() {
     local name=$1 signal=$2 log=$3
     shift 3
@@ -31,7 +33,8 @@ start_child() {
     CHILDREN+=("$CHILD $signal $name")
 }
 
-# stop_children: the newest first; each gets its signal and 20 s, then SIGKILL.
+# stop_children: stops all children, the newest first. Each is sent its signal, and SIGKILL if it
+# still runs after 20 s.
 stop_children() {
     local index pid signal name waited
     for ((index = ${#CHILDREN[@]} - 1; index >= 0; index--)); do
@@ -49,7 +52,8 @@ stop_children() {
     CHILDREN=()
 }
 
-# wait_for NAME PID LOG PORT: until the port answers; fails with the log's end when the process ends before, or after 60 s.
+# wait_for NAME PID LOG PORT: waits until the port accepts connections. It prints the end of the log
+# and fails when the process ends before that, or after 60 s.
 wait_for() {
     local name=$1 pid=$2 log=$3 port=$4 tries
     for ((tries = 0; tries < 600; tries++)); do
@@ -82,7 +86,7 @@ log.cleaner.dedupe.buffer.size=8388608
 PROPERTIES
 }
 
-# start_kafka: sets BOOTSTRAP_SERVERS.
+# start_kafka: starts Kafka and sets BOOTSTRAP_SERVERS.
 start_kafka() {
     local port controller id
     mkdir -p "$DEV/kafka"
@@ -105,7 +109,8 @@ start_kafka() {
     BOOTSTRAP_SERVERS=localhost:$port
 }
 
-# PostgreSQL refuses to run as root: as root we run it as user postgres, which must be able to reach its data.
+# PostgreSQL refuses to run as root: root runs it as the user postgres, who must be able to reach
+# its data.
 AS_POSTGRES=(setpriv --pdeathsig QUIT)
 [ "$(id -u)" -ne 0 ] || AS_POSTGRES+=(--reuid postgres --regid postgres --init-groups)
 
@@ -121,7 +126,7 @@ postgres_folder() {
     echo "$folder"
 }
 
-# start_postgres: sets POSTGRES_URL.
+# start_postgres: starts PostgreSQL and sets POSTGRES_URL.
 start_postgres() {
     local port folder bin log
     folder=$(postgres_folder)

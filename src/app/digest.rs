@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_graph_and_formats_decide_outputs() {
-        let (hop, _) = MEMORY.split_once("# What follows makes the user snapshots").unwrap();
+        let (hop, _) = MEMORY.split_once("# The nodes below make the user snapshots").unwrap();
         assert_eq!(digest(MEMORY, &[]).differences(&digest(hop, &[])), ["graph", "formats", "snapshots"]);
         let last_sink = "from = [\"user-snapshots.snapshots\"]";
         for (change, parts) in [

@@ -1,5 +1,6 @@
-// compose-check loads a compose file as `docker compose` would, with the profiles named after it, and prints what it resolves to as JSON.
-// It finds unknown keys, undefined services and volumes, bad conditions, durations and ports: see tests/shipped.rs.
+// compose-check loads a compose file as `docker compose` would, with the profiles that are named
+// after it, and prints the resolved file as JSON. It finds unknown keys, undefined services and
+// volumes, bad conditions, durations and ports: see tests/shipped.rs.
 package main
 
 import (

@@ -19,7 +19,7 @@ fn run(trial: &Trial, topology: &str, more: &[&str]) -> Finished {
 /// The trial's topology without the part that tells users' changes.
 fn without_the_hop(trial: &Trial) -> String {
     let text = std::fs::read_to_string(trial.topology()).unwrap();
-    let (resolving, _) = text.split_once("# What follows makes the user snapshots").expect("the file has the part");
+    let (resolving, _) = text.split_once("# The nodes below make the user snapshots").expect("the file has the part");
     std::fs::write(trial.path("no-hop.toml"), resolving).unwrap();
     trial.path("no-hop.toml")
 }

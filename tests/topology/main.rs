@@ -24,7 +24,7 @@ use testkit::repo_path;
 /// short.
 fn memory_toml() -> String {
     let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
-    let (resolving, _) = text.split_once("# What follows makes the user snapshots").expect("it has the part");
+    let (resolving, _) = text.split_once("# The nodes below make the user snapshots").expect("it has the part");
     resolving.to_owned()
 }
 
