@@ -70,6 +70,7 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("Notice", "StartupRow"),
     ("Keeps", "RowPolicy"),
     ("arise", "detect"),
+    ("OutputCollector", "RecordCollector"),
 ];
 
 /// Ends of paths that are gone, and the name in their place.

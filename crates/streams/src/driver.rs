@@ -15,7 +15,7 @@ use super::record::{InRecord, Origin, Record, RecordBatch, TaskId};
 use super::store::checkpoint::StoreCheckpoint;
 use super::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
 use super::store::memory::MemoryStores;
-use super::task::{OutputCollector, Plan, Sent, Sizes, Task};
+use super::task::{Plan, RecordCollector, Sent, Sizes, Task};
 use super::topology::Topology;
 
 /// Uncommitted state of a task above which it is committed to the stores in memory.
@@ -42,7 +42,7 @@ struct Wires {
     out: RecordBatch,
 }
 
-impl OutputCollector for Wires {
+impl RecordCollector for Wires {
     fn begin(&mut self, _task: TaskId, _offset: i64) {}
 
     fn begin_background_step(&mut self, _task: TaskId) {}

@@ -1,5 +1,5 @@
 //! The record collector of a stream thread: sends outputs and changelog records in its transaction,
-//! and remembers the source record of each output (Kafka Streams' `RecordCollector`).
+//! and remembers the source record of each output (Kafka Streams' `RecordCollectorImpl`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::error::{Error, Result};
 use crate::ports::{BatchLimit, Clock, DeliveryFailure, OutRecord, Producer};
 use crate::record::{Record, TaskId};
-use crate::task::{OutputCollector, Sent};
+use crate::task::{RecordCollector, Sent};
 
 /// Identifies an output by task, source offset and ordinal. Processing the record again makes the
 /// same output again. One of a slice of work, which may be cut otherwise the next time, goes by its
@@ -30,8 +30,8 @@ const CHANGELOG: u64 = u64::MAX;
 /// How long a full queue is drained before the next try.
 const DRAIN: Duration = Duration::from_millis(5);
 
-/// Sends the outputs of a thread.
-pub(super) struct RecordCollector {
+/// Sends the outputs of a thread in its transaction.
+pub(super) struct TransactionalRecordCollector {
     pub producer: Option<Box<dyn Producer>>,
     /// Batch size of the producer.
     pub batches: BatchLimit,
@@ -50,10 +50,10 @@ pub(super) struct RecordCollector {
     refused: BTreeMap<OutputId, String>,
 }
 
-impl RecordCollector {
-    pub fn new(clock: Arc<dyn Clock>, delivery_timeout: Duration) -> RecordCollector {
+impl TransactionalRecordCollector {
+    pub fn new(clock: Arc<dyn Clock>, delivery_timeout: Duration) -> TransactionalRecordCollector {
         let current = (TaskId { subtopology: 0, partition: 0 }, 0, 0);
-        RecordCollector {
+        TransactionalRecordCollector {
             producer: None,
             batches: BatchLimit::Bytes(BatchLimit::DEFAULT_BYTES),
             clock,
@@ -155,7 +155,7 @@ impl RecordCollector {
     /// Waits until every record was delivered.
     ///
     /// # Errors
-    /// As for [`RecordCollector::serve`], or it takes too long.
+    /// As for [`TransactionalRecordCollector::serve`], or it takes too long.
     pub fn drain(&mut self) -> Result<()> {
         let deadline = self.clock.monotonic() + self.delivery_timeout;
         while self.producer()?.in_flight() > 0 {
@@ -232,7 +232,7 @@ fn digest(topic: &str, record: &Record<'_>) -> i64 {
     parts.into_iter().flatten().fold(0, |seed, part| xxh3_64_with_seed(part, seed)) as i64
 }
 
-impl OutputCollector for RecordCollector {
+impl RecordCollector for TransactionalRecordCollector {
     fn begin(&mut self, task: TaskId, offset: i64) {
         self.current = (task, offset, 0);
         self.is_background = false;
@@ -264,7 +264,7 @@ impl OutputCollector for RecordCollector {
     }
 }
 
-impl RecordCollector {
+impl TransactionalRecordCollector {
     fn send_as(&mut self, output: OutputId, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
         if !self.refused.is_empty()
             && let Some(why) = self.refused.get(&output)

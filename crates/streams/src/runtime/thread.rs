@@ -10,7 +10,7 @@ use super::commit::as_abort;
 use super::consumption::ConsumptionState;
 use super::instance::Instance;
 use super::metrics::ThreadMetrics;
-use super::record_collector::RecordCollector;
+use super::record_collector::TransactionalRecordCollector;
 use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
 use super::source_topics::SourceTopicsCheck;
 use super::task_registry::TaskRegistry;
@@ -60,7 +60,7 @@ pub struct StreamThread {
     pub(super) producers: Box<dyn ProducerFactory>,
     /// [`Instance::renewals`] before its clients were made.
     pub(super) renewal: u64,
-    pub(super) collector: RecordCollector,
+    pub(super) collector: TransactionalRecordCollector,
     /// Whether the producer is initialised.
     pub(super) is_ready: bool,
     pub(super) in_transaction: bool,
@@ -100,7 +100,7 @@ impl StreamThread {
     /// Thread number `index` of an instance.
     pub fn new(instance: &Arc<Instance>, index: usize, ports: ThreadPorts) -> StreamThread {
         let now = instance.now();
-        let collector = RecordCollector::new(instance.ports.clock.clone(), instance.config.task_timeout);
+        let collector = TransactionalRecordCollector::new(instance.ports.clock.clone(), instance.config.task_timeout);
         StreamThread {
             instance: instance.clone(),
             index,

@@ -3,7 +3,7 @@
 use super::counts::Counts;
 use super::dead_letter;
 use super::plan::{Plan, PlanKind, Target};
-use super::{OutputCollector, Sent};
+use super::{RecordCollector, Sent};
 use crate::ports::TaskStore;
 use crate::processor::{Processor, ProcessorContext, ProcessorError, StoreRef};
 use crate::record::{Headers, InRecord, Origin, Record, TaskId};
@@ -62,7 +62,7 @@ pub(super) struct TaskContext<'a> {
     pub plan: &'a Plan,
     pub core: &'a mut Core,
     /// `None` during `init` and `flush`, when nothing may be sent.
-    pub out: Option<&'a mut dyn OutputCollector>,
+    pub out: Option<&'a mut dyn RecordCollector>,
     pub source: Option<InRecord<'a>>,
     /// The node that is at work.
     pub node: usize,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::OutputCollector;
+use super::RecordCollector;
 use super::context::{Core, DeclaredOrigin, TaskContext};
 use super::counts::Counts;
 use super::plan::{Plan, PlanKind};
@@ -117,7 +117,7 @@ impl Task {
     ///
     /// # Errors
     /// The task cannot go on from here; it must be rolled back.
-    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn OutputCollector) -> Result<()> {
+    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn RecordCollector) -> Result<()> {
         if record.origin.offset < self.next_offset {
             return Ok(());
         }
@@ -168,7 +168,7 @@ impl Task {
     ///
     /// # Errors
     /// As for [`Task::process`].
-    pub fn background_step(&mut self, out: &mut dyn OutputCollector) -> Result<()> {
+    pub fn background_step(&mut self, out: &mut dyn RecordCollector) -> Result<()> {
         self.init()?;
         out.begin_background_step(self.core.id);
         self.core.origin.clear();
@@ -179,13 +179,13 @@ impl Task {
 
     fn each_processor(
         &mut self,
-        mut out: Option<&mut dyn OutputCollector>,
+        mut out: Option<&mut dyn RecordCollector>,
         call: impl Fn(&mut dyn Processor, &mut TaskContext<'_>) -> std::result::Result<(), ProcessorError>,
     ) -> Result<()> {
         let plan = &*self.plan;
         let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| matches!(node.kind, PlanKind::Process { .. }));
         for (at, _) in nodes {
-            let out = out.as_mut().map(|out| &mut **out as &mut dyn OutputCollector);
+            let out = out.as_mut().map(|out| &mut **out as &mut dyn RecordCollector);
             let mut ctx = TaskContext { plan, core: &mut self.core, out, source: None, node: 0 };
             let result = ctx.run(at, |processor, ctx| call(processor, ctx));
             result.map_err(|error| self.failed(error, None))?;

@@ -1,7 +1,7 @@
 //! Sends a record that cannot be processed to the dead-letter topic.
 
 use super::plan::Target;
-use super::{OutputCollector, Sent};
+use super::{RecordCollector, Sent};
 use crate::error::{Error, Result};
 use crate::processor::{
     HEADER_CLASS, HEADER_DIGEST, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_SIZE, HEADER_TIMESTAMP,
@@ -12,7 +12,7 @@ use crate::record::{Header, Headers, Origin, Record};
 /// Sends a record to the dead letters; without its value (size and digest instead) when it is too
 /// large for the topic or was refused there.
 pub(super) fn send(
-    out: &mut dyn OutputCollector,
+    out: &mut dyn RecordCollector,
     target: &Target,
     record: &Record<'_>,
     origin: &Origin<'_>,

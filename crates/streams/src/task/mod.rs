@@ -28,8 +28,9 @@ pub enum Sent {
     Refused(String),
 }
 
-/// Where a task's outputs go.
-pub trait OutputCollector {
+/// Collects the outputs of a task and sends them (Kafka Streams' `RecordCollector`): a stream
+/// thread in its transaction, the driver into memory.
+pub trait RecordCollector {
     /// The outputs that follow come from this record of the task's source topic.
     fn begin(&mut self, task: TaskId, offset: i64);
 
