@@ -101,6 +101,7 @@ const FILES: &[(&str, &str)] = &[
     ("app/topology_builder.rs", "topology_from_file.rs"),
     ("/ask.rs", "request.rs, admin_request.rs or query.rs"),
     ("/pump.rs", "main_loop.rs"),
+    ("runtime/setup.rs", "internal_topics.rs"),
 ];
 
 /// Phrases of logs, errors, help texts and descriptions of keys that are gone: a reader would not

@@ -11,8 +11,8 @@ use super::commit::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
 use super::findings::UnconfirmedFindings;
+use super::internal_topics;
 use super::metrics::{Metrics, ThreadMetrics};
-use super::setup;
 use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
 use crate::error::{Error, Result};
@@ -89,7 +89,7 @@ impl Instance {
         let agreement = Agreement::new(&config, reads);
         // Before the topics are looked at: those of another program would only seem to be wrong.
         agreement.at_start(&*ports.admin)?;
-        let prepared = setup::prepare(&*ports.admin, topology, &config)?;
+        let prepared = internal_topics::prepare(&*ports.admin, topology, &config)?;
         let plans = Plan::all(topology, &config.application_id, &prepared.sizes);
         let in_memory = |store: &&PlanStore| store.options.kind == StoreKind::Memory;
         let in_memory: BTreeSet<String> =

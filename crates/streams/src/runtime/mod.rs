@@ -1,8 +1,9 @@
-//! The runtime: what polls, processes, commits, rebalances and restores, over the ports alone.
+//! The runtime polls, processes, commits, rebalances and restores, over the ports alone.
 //!
-//! An [`Instance`] is what the threads of a process share; a [`StreamThread`] has one consumer, one
-//! producer and its tasks, and lives by [`StreamThread::run_once`]. How a commit, a restore and a
-//! rebalance go, and why, is described in ARCHITECTURE.md.
+//! An [`Instance`] holds the state that the threads of a process share. A [`StreamThread`] has one
+//! consumer, one producer and its tasks, and works in steps of [`StreamThread::run_once`].
+//! ARCHITECTURE.md describes the steps of a commit, a restoration and a rebalance, and their
+//! reasons.
 
 mod agreement;
 mod assigned_task;
@@ -14,8 +15,9 @@ mod consumption;
 mod executor;
 mod findings;
 mod hanging_transaction;
+mod health_check;
 mod instance;
-
+mod internal_topics;
 mod metrics;
 mod offset_out_of_range;
 mod purge;
@@ -23,9 +25,6 @@ mod rebalance;
 mod record_collector;
 mod recovery;
 mod restoration;
-mod setup;
-
-mod health_check;
 mod source_topics;
 mod standby;
 mod standby_assignment;
@@ -40,7 +39,7 @@ pub use config::{RuntimeConfig, transactional_id};
 pub use executor::{Executor, Inline, Job, Workers};
 pub use health_check::HealthCheck;
 pub use instance::{Instance, InstancePorts};
+pub use internal_topics::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
 pub use metrics::{COMMIT_BUCKETS_MS, Incidents, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
-pub use setup::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
 pub use standby::StandbyThread;
 pub use thread::{RunStatus, StreamThread, ThreadPorts};

@@ -6,11 +6,11 @@ mod broker;
 mod crashes;
 mod errors;
 mod health_check;
+mod internal_topics;
 mod logs;
 mod ports;
 mod producer;
 mod renewals;
-mod setup;
 mod standbys;
 mod states;
 

@@ -7,7 +7,7 @@ fn refused(prepare: impl Fn(&World)) -> String {
     let world = World::new();
     prepare(&world);
     let admin = Client(world.broker.clone());
-    crate::runtime::setup::prepare(&admin, &topology(), &world.config).unwrap_err().to_string()
+    crate::runtime::internal_topics::prepare(&admin, &topology(), &world.config).unwrap_err().to_string()
 }
 
 #[test]
