@@ -71,6 +71,7 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("Keeps", "RowPolicy"),
     ("arise", "detect"),
     ("OutputCollector", "RecordCollector"),
+    ("Agreement", "TopologyAgreement"),
 ];
 
 /// Ends of paths that are gone, and the name in their place.
@@ -101,6 +102,7 @@ const FILES: &[(&str, &str)] = &[
     ("app/topology_builder.rs", "topology_from_file.rs"),
     ("/ask.rs", "request.rs, admin_request.rs or query.rs"),
     ("/pump.rs", "main_loop.rs"),
+    ("runtime/agreement.rs", "topology_agreement.rs"),
     ("runtime/setup.rs", "internal_topics.rs"),
 ];
 

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::agreement::Agreement;
 use super::backoff::Reminder;
 use super::commit::StepObserver;
 use super::config::RuntimeConfig;
@@ -15,6 +14,7 @@ use super::internal_topics;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
+use super::topology_agreement::TopologyAgreement;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
 use crate::record::TaskId;
@@ -51,7 +51,7 @@ pub struct Instance {
     /// (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     /// The topology that the group's instances agree on.
-    pub(super) agreement: Agreement,
+    pub(super) agreement: TopologyAgreement,
     /// The source topics, as they were last seen.
     pub(super) sources: SourceTopics,
     /// Answers of the brokers about tasks that could not be restored.
@@ -86,7 +86,7 @@ impl Instance {
     ) -> Result<Arc<Instance>> {
         let metrics = Arc::new(Metrics::new(threads));
         let reads = topology.source_topics().into_iter().map(str::to_owned).collect();
-        let agreement = Agreement::new(&config, reads);
+        let agreement = TopologyAgreement::new(&config, reads);
         // Before the topics are looked at: those of another program would only seem to be wrong.
         agreement.at_start(&*ports.admin)?;
         let prepared = internal_topics::prepare(&*ports.admin, topology, &config)?;

@@ -5,7 +5,6 @@
 //! ARCHITECTURE.md describes the steps of a commit, a restoration and a rebalance, and their
 //! reasons.
 
-mod agreement;
 mod assigned_task;
 mod backoff;
 mod changelog_reader;
@@ -33,6 +32,7 @@ mod task_registry;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod topology_agreement;
 
 pub use commit::{COMMIT_STEPS, NoObserver, Step, StepObserver};
 pub use config::{RuntimeConfig, transactional_id};

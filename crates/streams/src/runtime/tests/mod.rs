@@ -1,6 +1,5 @@
 //! The whole runtime on ports in memory: commits, restores, rebalances, and every class of error.
 
-mod agreements;
 mod batches;
 mod broker;
 mod crashes;
@@ -13,6 +12,7 @@ mod producer;
 mod renewals;
 mod standbys;
 mod states;
+mod topology_agreement;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

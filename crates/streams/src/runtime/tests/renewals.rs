@@ -4,7 +4,7 @@
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use super::super::agreement::Agreement;
+use super::super::topology_agreement::TopologyAgreement;
 use super::*;
 use crate::error::{Error, Result};
 use crate::ports::{
@@ -182,7 +182,7 @@ impl Admin for Silent {
 fn a_question_to_a_former_client_that_stays_without_an_answer_keeps_no_other_one_waiting() {
     let digest = TopologyDigest::of(&[("graph", "a".to_owned())]);
     let config = RuntimeConfig { digest: Some(digest), ..RuntimeConfig::default() };
-    let agreement = Arc::new(Agreement::new(&config, Vec::new()));
+    let agreement = Arc::new(TopologyAgreement::new(&config, Vec::new()));
     agreement.question();
     let (answer, silence) = channel();
     let of_former = agreement.clone();

@@ -48,7 +48,7 @@ struct Tries {
 }
 
 /// The agreement, as one instance knows it.
-pub(super) struct Agreement {
+pub(super) struct TopologyAgreement {
     /// `None`: the program does not say what its topology is, and nothing is compared.
     own: Option<TopologyDigest>,
     application_id: String,
@@ -69,10 +69,10 @@ pub(super) struct Agreement {
     has_waited: AtomicBool,
 }
 
-impl Agreement {
-    pub fn new(config: &RuntimeConfig, reads: Vec<String>) -> Agreement {
+impl TopologyAgreement {
+    pub fn new(config: &RuntimeConfig, reads: Vec<String>) -> TopologyAgreement {
         let client = transactional_id(&config.application_id, &config.instance_id, 0);
-        Agreement {
+        TopologyAgreement {
             own: config.digest.clone(),
             application_id: config.application_id.clone(),
             instance: instance_of(&client).unwrap_or_default().to_owned(),
@@ -134,7 +134,7 @@ impl Agreement {
     /// all have the answer of that try.
     ///
     /// # Errors
-    /// As for [`Agreement::check`].
+    /// As for [`TopologyAgreement::check`].
     pub fn ensure(&self, admin: &dyn Admin, clock: &dyn Clock) -> Result<()> {
         let asked = self.asked.load(Ordering::SeqCst);
         // One asks, and those who wait meanwhile have its answer.
@@ -180,7 +180,7 @@ impl Agreement {
     /// commits does not wait for open transactions; this metadata was waited for.
     ///
     /// # Errors
-    /// As for [`Agreement::check`].
+    /// As for [`TopologyAgreement::check`].
     pub fn admit(&self, admin: &dyn Admin, metadata: &str) -> Result<()> {
         let (Some(own), Some(stamp)) = (&self.own, Stamp::find(metadata)) else { return Ok(()) };
         let generation = self.generation.load(Ordering::Relaxed);
