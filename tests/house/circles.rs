@@ -29,7 +29,7 @@ const LEFT: &[(&str, &[&str], &str)] = &[(
         "assigned_task",
         "changelog_reader",
         "commit",
-        "consumption",
+        "fetch_state",
         "hanging_transaction",
         "instance",
         "restoration",

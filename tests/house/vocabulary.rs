@@ -71,6 +71,8 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("Keeps", "RowPolicy"),
     ("arise", "detect"),
     ("OutputCollector", "RecordCollector"),
+    ("set_consumption", "set_fetch_state"),
+    ("ConsumptionState", "FetchState"),
     ("Agreement", "TopologyAgreement"),
 ];
 
@@ -102,6 +104,7 @@ const FILES: &[(&str, &str)] = &[
     ("app/topology_builder.rs", "topology_from_file.rs"),
     ("/ask.rs", "request.rs, admin_request.rs or query.rs"),
     ("/pump.rs", "main_loop.rs"),
+    ("runtime/consumption.rs", "fetch_state.rs"),
     ("runtime/agreement.rs", "topology_agreement.rs"),
     ("runtime/setup.rs", "internal_topics.rs"),
 ];

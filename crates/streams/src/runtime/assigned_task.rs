@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::consumption::ConsumptionState;
+use super::fetch_state::FetchState;
 use super::hanging_transaction::HangingTransaction;
 use super::metrics::{Metrics, TaskStatus};
 use super::restoration::RestorationResult;
@@ -49,7 +49,7 @@ pub(super) struct AssignedTask {
     pub source: TopicPartition,
     pub plan: Arc<Plan>,
     state: TaskState,
-    pub consumption: ConsumptionState,
+    pub fetch_state: FetchState,
     /// Whether the consumer was ever given the partition.
     pub was_assigned: bool,
     pub restoration: Option<PendingRestoration>,
@@ -82,7 +82,7 @@ impl AssignedTask {
             source,
             plan,
             state: TaskState::Created,
-            consumption: ConsumptionState::Unassigned,
+            fetch_state: FetchState::Unassigned,
             was_assigned: false,
             restoration: None,
             task: None,
@@ -115,7 +115,7 @@ impl AssignedTask {
 
     /// The task, if its partition is fetched in its order.
     pub fn running(&mut self) -> Option<&mut Task> {
-        if self.consumption == ConsumptionState::Fetching { self.task.as_mut() } else { None }
+        if self.fetch_state == FetchState::Fetching { self.task.as_mut() } else { None }
     }
 
     /// Closes the task without a write; it is to be restored again.
@@ -125,11 +125,9 @@ impl AssignedTask {
         self.lock = None;
         self.rebuild |= rebuild;
         self.is_backing_off = false;
-        self.consumption = match self.consumption {
-            ConsumptionState::Unassigned | ConsumptionState::ToAssign => ConsumptionState::Unassigned,
-            ConsumptionState::Fetching | ConsumptionState::ToSeek | ConsumptionState::ToUnassign => {
-                ConsumptionState::ToUnassign
-            }
+        self.fetch_state = match self.fetch_state {
+            FetchState::Unassigned | FetchState::ToAssign => FetchState::Unassigned,
+            FetchState::Fetching | FetchState::ToSeek | FetchState::ToUnassign => FetchState::ToUnassign,
         };
         if self.state != TaskState::Created {
             self.transition_to(TaskState::Created)?;

@@ -1,7 +1,7 @@
 //! Rebalances: assigned, revoked and lost partitions, and leaving the group at the end.
 
 use super::assigned_task::AssignedTask;
-use super::consumption::ConsumptionState;
+use super::fetch_state::FetchState;
 use super::thread::{Phase, StreamThread};
 use crate::error::{Error, Result};
 use crate::ports::GroupEvent;
@@ -102,11 +102,9 @@ impl StreamThread {
         self.phase = Phase::Leaving { deadline };
         // From here on nothing is processed: what is still fetched comes again to the next owner.
         for assigned in self.tasks.iter_mut() {
-            assigned.consumption = match assigned.consumption {
-                ConsumptionState::Unassigned | ConsumptionState::ToAssign => ConsumptionState::Unassigned,
-                ConsumptionState::Fetching | ConsumptionState::ToSeek | ConsumptionState::ToUnassign => {
-                    ConsumptionState::ToUnassign
-                }
+            assigned.fetch_state = match assigned.fetch_state {
+                FetchState::Unassigned | FetchState::ToAssign => FetchState::Unassigned,
+                FetchState::Fetching | FetchState::ToSeek | FetchState::ToUnassign => FetchState::ToUnassign,
             };
         }
         let left = self.membership.unsubscribe();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::assigned_task::{BACKGROUND_STEP, BlockedTask};
 use super::backoff::Backoff;
 use super::commit::retried;
-use super::consumption::ConsumptionState;
+use super::fetch_state::FetchState;
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
 use crate::record::TaskId;
@@ -149,8 +149,8 @@ impl StreamThread {
         for assigned in self.tasks.iter_mut() {
             if let Some(task) = &mut assigned.task {
                 task.rollback();
-                if assigned.consumption == ConsumptionState::Fetching {
-                    assigned.consumption = ConsumptionState::ToSeek;
+                if assigned.fetch_state == FetchState::Fetching {
+                    assigned.fetch_state = FetchState::ToSeek;
                 }
                 assigned.last_seen = task.last_checkpoint().next_offset - 1;
                 assigned.end = None;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::assigned_task::AssignedTask;
 use super::backoff::Backoff;
 use super::commit::as_abort;
-use super::consumption::ConsumptionState;
+use super::fetch_state::FetchState;
 use super::instance::Instance;
 use super::metrics::ThreadMetrics;
 use super::record_collector::TransactionalRecordCollector;
@@ -271,7 +271,7 @@ impl StreamThread {
                 }
             }
             let assigned = &mut self.tasks[at];
-            if assigned.consumption != ConsumptionState::Fetching {
+            if assigned.fetch_state != FetchState::Fetching {
                 continue;
             }
             let Some(task) = &mut assigned.task else { continue };
@@ -454,7 +454,7 @@ impl StreamThread {
                 assigned.task = Some(task);
                 assigned.lock = Some(restored.lock);
                 assigned.transition_to(TaskState::Running)?;
-                assigned.consumption = ConsumptionState::ToAssign;
+                assigned.fetch_state = FetchState::ToAssign;
                 (assigned.failing_since, assigned.backoff) = (None, Backoff::default());
                 assigned.report(&self.instance.metrics(), self.index, None);
                 Ok(())
