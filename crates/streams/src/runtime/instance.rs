@@ -9,8 +9,8 @@ use super::backoff::Reminder;
 use super::commit::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
-use super::findings::UnconfirmedFindings;
 use super::internal_topics;
+use super::log_loss::UnconfirmedLosses;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
@@ -55,7 +55,7 @@ pub struct Instance {
     /// The source topics, as they were last seen.
     pub(super) sources: SourceTopics,
     /// Answers of the brokers about tasks that could not be restored.
-    pub(super) findings: UnconfirmedFindings,
+    pub(super) unconfirmed_losses: UnconfirmedLosses,
     /// When it was last logged that nothing is purged.
     pub(super) no_purge: Mutex<Reminder>,
     /// The most that the brokers take as metadata of a committed offset, in bytes.
@@ -122,7 +122,7 @@ impl Instance {
             changelog_memory,
             agreement,
             sources,
-            findings: UnconfirmedFindings::default(),
+            unconfirmed_losses: UnconfirmedLosses::default(),
             no_purge: Mutex::default(),
             metadata_bytes: prepared.metadata_bytes,
             metrics,

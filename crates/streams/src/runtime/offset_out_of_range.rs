@@ -4,7 +4,7 @@
 //! kept either way.
 
 use super::changelog_reader::{self, RestoreProgress};
-use super::findings::Finding;
+use super::log_loss::LogLoss;
 use super::restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
@@ -36,7 +36,7 @@ impl TaskRestoration {
         if (start..=end).contains(&next) {
             return Ok(checkpoint);
         }
-        if next > end && !self.is_confirmed(Finding::EndsBefore(next)) {
+        if next > end && !self.is_confirmed(LogLoss::EndsBefore(next)) {
             return Err(Error::Retry(format!(
                 "{} ends at offset {end}, before the committed offset {next}, by the first answer: it is asked again",
                 self.source
@@ -76,7 +76,7 @@ impl TaskRestoration {
         // The id that is known is that of the last look.
         let found = self.instance.ports.admin.identities(&[topic])?.into_iter().next().flatten();
         match found.and_then(|identity| identity.id) {
-            Some(is) if is != was && self.is_confirmed(Finding::AnotherTopic(was)) => Ok(Some(is)),
+            Some(is) if is != was && self.is_confirmed(LogLoss::AnotherTopic(was)) => Ok(Some(is)),
             _ => Err(Error::Retry(format!(
                 "topic `{topic}` seems to have been made anew since the last commit: the brokers are asked again"
             ))),

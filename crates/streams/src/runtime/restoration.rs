@@ -9,8 +9,8 @@ use std::sync::mpsc::{Sender, channel};
 use super::assigned_task::PendingRestoration;
 use super::changelog_reader;
 use super::executor::Job;
-use super::findings::Finding;
 use super::instance::Instance;
+use super::log_loss::LogLoss;
 use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
@@ -115,7 +115,7 @@ impl TaskRestoration {
         let is_moved = checkpoint.next_offset >= 0
             && committed.as_ref().map(|committed| committed.offset) != Some(checkpoint.next_offset);
         let has_empty_metadata = !self.plan.stores.is_empty() && metadata == Some("");
-        self.instance.findings.forget(self.id);
+        self.instance.unconfirmed_losses.forget(self.id);
         Ok(RestoredTask {
             db,
             checkpoint,
@@ -210,12 +210,12 @@ impl TaskRestoration {
         let source = &self.source;
         let all = self.call_blocking(|| instance.ports.admin.all_committed())?;
         if all.iter().any(|(partition, _)| partition == source) {
-            instance.findings.forget(self.id);
+            instance.unconfirmed_losses.forget(self.id);
             return Err(Error::Retry(format!(
                 "the group's coordinator has answered that {source} has no committed offset, and lists one: it is asked again"
             )));
         }
-        if self.may_reset_to_earliest() && !self.is_confirmed(Finding::NoOffset) {
+        if self.may_reset_to_earliest() && !self.is_confirmed(LogLoss::NoOffset) {
             return Err(Error::Retry(format!(
                 "the group has no committed offset for {source}, by the first answer: it is asked again before that is believed"
             )));
@@ -223,9 +223,9 @@ impl TaskRestoration {
         Ok(())
     }
 
-    /// Whether the brokers have answered so before, a while ago; see [`super::findings`].
-    pub fn is_confirmed(&self, finding: Finding) -> bool {
-        self.instance.findings.is_confirmed(self.id, finding, self.instance.now())
+    /// Whether the brokers have answered so before, a while ago; see [`super::log_loss`].
+    pub fn is_confirmed(&self, loss: LogLoss) -> bool {
+        self.instance.unconfirmed_losses.is_confirmed(self.id, loss, self.instance.now())
     }
 
     /// The first changelog of the task that holds a committed record.
@@ -270,7 +270,7 @@ impl TaskRestoration {
             }
             let range = self.instance.ports.admin.log_range(&changelog)?;
             if store.changelog_offset >= range.end {
-                if !self.is_confirmed(Finding::ChangelogEndsBefore(at, store.changelog_offset)) {
+                if !self.is_confirmed(LogLoss::ChangelogEndsBefore(at, store.changelog_offset)) {
                     return Err(Error::Retry(format!(
                         "changelog {changelog} ends at offset {}, before the committed {}, by the first answer: it is asked again",
                         range.end, store.changelog_offset
