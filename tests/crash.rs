@@ -27,7 +27,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Where an output went, its timestamp, its value.
 type Output = (i32, i64, Option<Vec<u8>>);
 
-/// An application of its own: topics, state folder, and the lines sent so far.
+/// An application of its own: topics, state directory, and the lines sent so far.
 struct Application {
     broker: Broker,
     id: String,

@@ -91,8 +91,8 @@ fn assert_points_at_text(problems: &Problems) {
     }
 }
 
-/// The engine takes the file, and its text with its variables filled in, as state folders keep it,
-/// is the same topology.
+/// The engine accepts the file, and its text with its variables filled in, as state directories
+/// keep it, is the same topology.
 fn assert_describes_itself(file: &Topology, text: &str) {
     if let Err(error) = build(file, &None) {
         panic!("the check passes what the engine refuses: {error:?}");

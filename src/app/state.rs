@@ -114,7 +114,7 @@ fn get(id: &str, target: &StateTarget, program: &Program) -> Result<(), CommandE
     found.all_lies_on_disk()?;
     let dir = target.state_dir.display();
     Err(anyhow!(
-        "the state under {dir} holds no memory `{id}`: another instance may own it, or it never existed; look into the state folders of all \
+        "the state under {dir} holds no memory `{id}`: another instance may own it, or it never existed; look into the state directories of all \
          instances [HS3017]"
     )
     .into())

@@ -18,7 +18,7 @@ pub fn refuse_lost_state(
     flags: &[String],
     program: &Program,
 ) -> Result<(), CommandError> {
-    let unreadable = |e| anyhow!("read the state folder {}: {e} [HS3004]", slot.tasks.display());
+    let unreadable = |e| anyhow!("read the state directory {}: {e} [HS3004]", slot.tasks.display());
     let has_state = std::fs::read_dir(&slot.tasks).map_err(unreadable)?.next().is_some();
     let Some(kept) = slot.read_text(KEPT_TOPOLOGY)?.filter(|_| has_state) else { return Ok(()) };
     let mut last = match topology_file::parse_with(KEPT_TOPOLOGY, &kept, Variables::Filled, &program.operators) {

@@ -2,13 +2,14 @@
 //! [`InstanceDir`]) by a file lock, so that two instances never share state and a restarted one
 //! finds its own again (docs/exactly-once.md, "Slots").
 //!
-//! A slot is `<state folder>/<number>/` with `lock` (held by flock, the holder's pid inside),
+//! A slot is `<state directory>/<number>/` with `lock` (held by flock, the holder's pid inside),
 //! `instance` (a random id, written once), `application` (whose state it is), texts that the
 //! application keeps there, and the tasks' databases under `tasks/`.
 //!
-//! State holds what the records hold, so folders that are made here are for this user alone (0700,
-//! files 0600) unless a setting says otherwise. That is done by the process's umask, since RocksDB
-//! makes its files by it and by nothing else. Folders that are there already keep their modes.
+//! State holds the contents of records, so folders that are made here are for this user alone
+//! (0700, files 0600) unless a setting says otherwise. That is done by the process's umask, since
+//! RocksDB makes its files by it and by nothing else. Folders that are there already keep their
+//! modes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -26,7 +27,7 @@ pub enum StateDirError {
     Locked {
         /// The slot's number.
         slot: u32,
-        /// The state folder.
+        /// The state directory.
         dir: PathBuf,
         /// The holder's pid, or `unknown`.
         holder: String,
@@ -36,7 +37,7 @@ pub enum StateDirError {
     Running {
         /// The slot's number.
         slot: u32,
-        /// The state folder.
+        /// The state directory.
         dir: PathBuf,
         /// The holder's pid, or `unknown`.
         holder: String,
@@ -46,7 +47,7 @@ pub enum StateDirError {
     Foreign {
         /// The slot's number.
         slot: u32,
-        /// The state folder.
+        /// The state directory.
         dir: PathBuf,
         /// Its owner.
         found: String,
@@ -69,10 +70,10 @@ pub enum StateDirError {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space on the disk of the state folder [HS3007]"
+            "; free some space on the disk of the state directory [HS3007]"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; let this user write to the state folder, or name another --state-dir [HS3004]"
+            "; let this user write to the state directory, or name another --state-dir [HS3004]"
         }
         _ => " [HS3004]",
     }
@@ -125,7 +126,7 @@ impl StateAccess {
         };
         tracing::warn!(
             code = "HS3016",
-            "{who} can write to the state folder {} (mode {mode:04o}) and so change the state: take that right away (chmod go-w), or say that it is meant (--state-access group_write, for a group)",
+            "{who} can write to the state directory {} (mode {mode:04o}) and so change the state: take that right away (chmod go-w), or say that it is meant (--state-access group_write, for a group)",
             dir.display()
         );
         Ok(())
@@ -162,7 +163,7 @@ impl InstanceDir {
         let mut number = insist.unwrap_or(0);
         loop {
             let dir = state_dir.join(number.to_string());
-            fs::create_dir_all(&dir).map_err(failed("make the slot's folder", &dir))?;
+            fs::create_dir_all(&dir).map_err(failed("create the slot's directory", &dir))?;
             match try_lock(&dir)? {
                 Some(lock) => {
                     let slot = InstanceDir::open(state_dir, number, application_id, lock)?;
@@ -220,16 +221,16 @@ impl InstanceDir {
         read(&self.dir.join(name))
     }
 
-    /// The slots of a state folder, to be read: each held by this process meanwhile, without a
+    /// The slots of a state directory, to be read: each held by this process meanwhile, without a
     /// change to it.
     ///
     /// # Errors
     /// A slot is held by a running instance, or files fail.
     pub fn read_all(state_dir: &Path) -> Result<Vec<InstanceDir>, StateDirError> {
-        let entries = fs::read_dir(state_dir).map_err(failed("read the state folder", state_dir))?;
+        let entries = fs::read_dir(state_dir).map_err(failed("read the state directory", state_dir))?;
         let mut numbers = Vec::new();
         for entry in entries {
-            let name = entry.map_err(failed("read the state folder", state_dir))?.file_name();
+            let name = entry.map_err(failed("read the state directory", state_dir))?.file_name();
             numbers.extend(name.to_str().and_then(|n| n.parse::<u32>().ok()));
         }
         numbers.sort_unstable();
@@ -246,7 +247,7 @@ impl InstanceDir {
     }
 }
 
-/// The lock of a slot's folder; `None` when another process holds it. Whoever may only read the
+/// The lock of a slot's directory; `None` when another process holds it. Whoever may only read the
 /// folder may hold the lock all the same, to read the state meanwhile.
 fn try_lock(dir: &Path) -> Result<Option<File>, StateDirError> {
     let path = dir.join("lock");

@@ -128,6 +128,9 @@ const PHRASES: &[&str] = &[
     "could not be looked at",
     "what is processed is committed first",
     "what is read is written first",
+    "state folder",
+    "folder of the state",
+    "folder of the standby task",
 ];
 
 /// Names of types that had several meanings. Each has one definition in the whole workspace, or

@@ -60,7 +60,7 @@ fn state_topics_and_mirror_of_the_commit_before_issue_11_go_on() {
     let trial = Trial::begun_before(NAME, &text, &["snapshot_interval=5s"], broker.clone());
     let kept = unpack("state.tar.gz", PathBuf::from(trial.path("kept"))).display().to_string();
     let written = sorted(&decompressed("state.jsonl.gz"));
-    assert_eq!(dumped(&kept), written, "the state folder is read as it was written");
+    assert_eq!(dumped(&kept), written, "the state directory is read as it was written");
     let (dump, url) = (trial.path("mirror.sql"), database());
     std::fs::write(&dump, decompressed("mirror.sql.gz")).unwrap();
     postgres::run_file(&url, &dump);

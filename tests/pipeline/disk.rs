@@ -1,12 +1,12 @@
-//! A full disk under the state folder: the instance ends and says what to do; with space again the
-//! next start loses and doubles nothing.
+//! A full disk under the state directory: the instance ends and says what to do; with space again
+//! the next start loses and doubles nothing.
 
 use crate::events::Events;
 use crate::expect;
 use crate::trial::Trial;
 use testkit::{Record, SmallDisk};
 
-const ADVICE: &[&str] = &["No space left on device", "free some space on the disk of the state folder"];
+const ADVICE: &[&str] = &["No space left on device", "free some space on the disk of the state directory"];
 
 /// Large events that are fed at a time.
 const PIECE: usize = 20;

@@ -76,7 +76,7 @@ fn state_is_for_its_user_alone_and_the_log_tells_of_what_lets_others_in() {
     assert_modes(&slot, 0o700, 0o600);
     let said = helix.terminate();
     assert_eq!(said.code, Some(0), "{said:?}");
-    let other = format!("every user can write to the state folder {} (mode 0777)", state.display());
+    let other = format!("every user can write to the state directory {} (mode 0777)", state.display());
     for part in [other.as_str(), "a token that is not in the token file was refused", "me logged in"] {
         assert!(said.stderr.contains(part), "no {part:?} in {}", said.stderr);
     }
@@ -145,7 +145,7 @@ fn a_group_shares_the_state_where_a_setting_says_so() {
     let dump = ["state", "dump", "--state-dir", state.to_str().unwrap()];
 
     let said = first.run_through(&trial, "group_read", 603.0);
-    assert!(said.contains(&format!("group {GROUP} can write to the state folder {}", state.display())), "{said}");
+    assert!(said.contains(&format!("group {GROUP} can write to the state directory {}", state.display())), "{said}");
     assert_modes(&state.join("0"), 0o750, 0o640);
     let read = second.helix(&dump);
     assert!(read.code == Some(0) && read.stdout.lines().count() > 10, "{}", read.stderr);
@@ -155,7 +155,7 @@ fn a_group_shares_the_state_where_a_setting_says_so() {
     // empty.
     fs::remove_dir_all(state.join("0")).unwrap();
     let said = first.run_through(&trial, "group_write", 0.0);
-    assert!(!said.contains("can write to the state folder"), "{said}");
+    assert!(!said.contains("can write to the state directory"), "{said}");
     let (folders, files): (Vec<_>, Vec<_>) = modes(&state.join("0")).into_iter().partition(|(_, is_dir, _)| *is_dir);
     assert!(folders.iter().all(|(_, _, mode)| *mode == 0o770), "{folders:?}");
     assert!(files.iter().all(|(_, _, mode)| mode & 0o007 == 0 && mode & 0o040 != 0), "{files:?}");

@@ -1,7 +1,7 @@
 //! Task stores on RocksDB: one database a task, a column family a store, and one budget of memory
 //! and threads for all of them.
 //!
-//! A task's folder is its database: dropped by removing it, and what happens to one (a stall, a
+//! A task's directory is its database: dropped by removing it, and what happens to one (a stall, a
 //! corrupt file) stays in it.
 
 mod open_tasks;
@@ -26,7 +26,7 @@ use task::RocksTask;
 /// The version of RocksDB that is compiled in; its C interface does not tell it.
 pub const VERSION: &str = env!("HELIXSTREAM_ROCKSDB_VERSION");
 
-/// The databases of an instance's tasks, under one folder.
+/// The databases of an instance's tasks, each in its task directory under one folder.
 pub struct RocksStores {
     folder: PathBuf,
     shared: Shared,
@@ -39,7 +39,8 @@ impl RocksStores {
     /// # Errors
     /// [`Error::Fatal`] when the folder cannot be made or RocksDB's environment cannot be set up.
     pub fn new(folder: &Path, memory: &StoreMemory) -> Result<RocksStores> {
-        let failed = |why: String| Error::Fatal(format!("open the state folder {}: {why} [HS3004]", folder.display()));
+        let failed =
+            |why: String| Error::Fatal(format!("open the state directory {}: {why} [HS3004]", folder.display()));
         fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         let shared = Shared::new(memory).map_err(|error| failed(error.into_string()))?;
         Ok(RocksStores { folder: folder.to_owned(), shared, open: Arc::default() })
@@ -51,7 +52,7 @@ impl RocksStores {
     /// [`Error::Fatal`] when the folder cannot be read.
     pub fn tasks(&self) -> Result<Vec<TaskId>> {
         let failed = |error: std::io::Error| {
-            Error::Fatal(format!("read the state folder {}: {error} [HS3004]", self.folder.display()))
+            Error::Fatal(format!("read the state directory {}: {error} [HS3004]", self.folder.display()))
         };
         let mut tasks = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {

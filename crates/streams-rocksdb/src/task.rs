@@ -53,10 +53,10 @@ pub(super) fn remedy(task: TaskId, doing: &str, error: ::rocksdb::Error) -> Erro
     let what = format!("{doing}: {text}");
     match kind {
         ErrorKind::IOError if says("No space left") || says("quota exceeded") => {
-            Error::Fatal(format!("{what}; free some space on the disk of the state folder [HS3007]"))
+            Error::Fatal(format!("{what}; free some space on the disk of the state directory [HS3007]"))
         }
         ErrorKind::IOError if says("Permission denied") || says("Read-only file system") => {
-            Error::Fatal(format!("{what}; let this user write to the state folder [HS3004]"))
+            Error::Fatal(format!("{what}; let this user write to the state directory [HS3004]"))
         }
         ErrorKind::IOError if says("Too many open files") => {
             Error::Fatal(format!("{what}; raise the limit of open files (ulimit -n) [HS3008]"))

@@ -47,7 +47,7 @@ pub const STRATEGIES: (&str, &str) = (
     "Strategies by field path, or by container for all its keys. `--set strategy.<path>=…` overrides it.",
 );
 
-/// Access to the state folders.
+/// Access to the state directories.
 pub const STATE_ACCESS: &str = "owner, group_read, group_write";
 
 /// Defaults of the flags of `helixstream run`.
@@ -61,14 +61,14 @@ pub const RUN: Section = Section {
             "state_dir",
             Takes::Path,
             "\"/var/lib/helixstream\"",
-            "Folder of the state. The default is `state` in the working folder.",
+            "State directory. The default is `state` in the working folder.",
         ),
         optional("threads", Takes::Count(1024), "2", "Number of stream threads."),
         optional(
             "state_access",
             Takes::Choice(STATE_ACCESS),
             "\"group_write\"",
-            "Access to the state folders that are created: this user (0700), its group to read (0750), or its group \
+            "Access to the state directories that are created: this user (0700), its group to read (0750), or its group \
              (0770).",
         ),
         optional(

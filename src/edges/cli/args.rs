@@ -173,16 +173,16 @@ pub struct RunArgs {
     /// [default: the file's]
     #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
     pub application_id: Option<String>,
-    /// Folder of the state; instances on one machine may share it, and each uses a slot of its own
+    /// State directory; instances on one machine may share it, and each uses a slot of its own
     /// [default: the file's, else ./state]
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Access to the state folders that are created here: `owner` (mode 0700), `group_read` (0750:
-    /// a second user runs `state get`) or `group_write` (0770: shared volumes, Kubernetes' fsGroup)
-    /// [default: the file's, else owner]
+    /// Access to the state directories that are created here: `owner` (mode 0700), `group_read`
+    /// (0750: a second user runs `state get`) or `group_write` (0770: shared volumes, Kubernetes'
+    /// fsGroup) [default: the file's, else owner]
     #[arg(long, value_name = "WHO", env = "HELIXSTREAM_STATE_ACCESS", value_enum)]
     pub state_access: Option<StateAccessArgument>,
-    /// Use exactly this slot of the state folder; exit 1 at once when another process holds it
+    /// Use exactly this slot of the state directory; exit 1 at once when another process holds it
     /// [default: the lowest free]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
     pub slot: Option<u32>,
@@ -214,7 +214,7 @@ pub struct RunArgs {
     pub from_earliest_available: Vec<String>,
 }
 
-/// Access to the folders of the state.
+/// Access to the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum StateAccessArgument {
@@ -413,7 +413,7 @@ pub enum StateAction {
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
 pub struct StateTarget {
-    /// Folder of the state; all its slots are searched.
+    /// State directory; all its slots are searched.
     #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
     pub state_dir: PathBuf,
     /// Topology file whose resolver settings are used to show the memories [default: built-in

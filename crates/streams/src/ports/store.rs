@@ -52,7 +52,7 @@ pub struct StoreBatch<'a> {
     pub positions: Vec<(usize, &'a [u8])>,
 }
 
-/// Opens, finds and removes task stores under one state folder; shares cache and memory budget
+/// Opens, finds and removes task stores under one state directory; shares cache and memory budget
 /// among them.
 pub trait StoreEngine: Send + Sync {
     /// Opens a task's database, made if missing, with these stores in this order.

@@ -184,7 +184,7 @@ impl StreamThread {
         }
         let advice = match is_fenced {
             true => {
-                ". Either another process uses this transactional id (was the state folder copied?), or transactions take longer than transaction_timeout"
+                ". Either another process uses this transactional id (was the state directory copied?), or transactions take longer than transaction_timeout"
             }
             false => "",
         };

@@ -322,7 +322,7 @@ impl StandbyThread {
         if matches!(error, Error::Corrupted { .. })
             && let Err(error) = self.instance.ports.stores.destroy(id)
         {
-            tracing::warn!(code = "HS3004", task = %id, "the folder of the standby task cannot be removed: {error}");
+            tracing::warn!(code = "HS3004", task = %id, "the task directory of the standby task cannot be removed: {error}");
         }
         self.back_off(id, error);
     }

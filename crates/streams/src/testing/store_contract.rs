@@ -8,7 +8,7 @@ use crate::record::TaskId;
 const TASK: TaskId = TaskId { subtopology: 1, partition: 7 };
 const OTHER: TaskId = TaskId { subtopology: 1, partition: 8 };
 
-/// Makes an engine over an empty state folder of its own.
+/// Makes an engine over an empty state directory of its own.
 pub type Make<'a> = &'a dyn Fn() -> Box<dyn StoreEngine>;
 
 fn open(engine: &dyn StoreEngine, task: TaskId, stores: &[&str]) -> Box<dyn TaskStore> {
