@@ -40,8 +40,8 @@ fn settings() -> MirrorSettings {
         batch_bytes: 64 << 10,
         largest_batch_bytes: 0,
         linger: Duration::from_millis(5),
-        first_pause: Duration::from_millis(20),
-        longest_pause: Duration::from_millis(200),
+        first_backoff: Duration::from_millis(20),
+        longest_backoff: Duration::from_millis(200),
         ..MirrorSettings::default()
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
 use crate::digest::Digest;
 use crate::ports::{Advance, LogBatch, LogReceiver, LogRecord, NotYet, SinkCheckpoint, TopicPartition};
 
@@ -11,8 +12,8 @@ use crate::ports::{Advance, LogBatch, LogReceiver, LogRecord, NotYet, SinkCheckp
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) state: State,
-    /// How often in a row it had to wait.
-    pub(super) waits: u32,
+    /// The waits before it is claimed again.
+    pub(super) backoff: Backoff,
 }
 
 /// Where a partition stands with the sink.
@@ -40,16 +41,16 @@ pub(super) struct Position {
     pub(super) handed: i64,
     /// The offset that comes next.
     pub(super) next: i64,
-    /// Nothing is read before this time: the record that comes next could not be read yet.
-    pub(super) rest: Option<Instant>,
-    /// How often in a row it could not.
-    pub(super) rests: u32,
+    /// Nothing is read before this time, since the next record could not be read yet.
+    pub(super) paused_until: Option<Instant>,
+    /// The waits before that record is read again.
+    pub(super) backoff: Backoff,
 }
 
 impl Position {
     /// Where a claim begins.
     pub(super) fn new(epoch: i64, next: i64) -> Position {
-        Position { epoch, kept: next, handed: next, next, rest: None, rests: 0 }
+        Position { epoch, kept: next, handed: next, next, paused_until: None, backoff: Backoff::default() }
     }
 }
 
@@ -96,16 +97,16 @@ impl<B: LogBatch> Intake<B> {
     /// Our position in a partition that is read and not yet as far as `to`.
     fn before(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Position> {
         match &mut self.tracks.get_mut(partition)?.state {
-            State::Active(at) if at.rest.is_none() && at.next < to => Some(at),
+            State::Active(at) if at.paused_until.is_none() && at.next < to => Some(at),
             _ => None,
         }
     }
 
     /// Moves the end of the pending batch for a partition to `to`, and returns what it is to the
-    /// checkpoint; `None` when the partition is not ours, rests, or is already further.
+    /// checkpoint; `None` when the partition is not ours, is paused, or is already further.
     fn advance(&mut self, partition: &TopicPartition, to: i64) -> Option<&mut Advance> {
         let at = self.before(partition, to)?;
-        (at.next, at.rests) = (to, 0);
+        (at.next, at.backoff) = (to, Backoff::default());
         let from = at.handed;
         let epoch = at.epoch;
         let advances = &mut self.pending.advances;
@@ -134,7 +135,7 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
             // Until it is known for how long: what the poll still says of the partition must not
             // move it.
             if let Some(at) = self.before(partition, record.offset + 1) {
-                at.rest = Some(Instant::now());
+                at.paused_until = Some(Instant::now());
             }
             self.halted.get_or_insert_with(|| (partition.clone(), why));
             return;
@@ -152,7 +153,7 @@ impl<B: LogBatch> LogReceiver for Intake<B> {
     fn assigned(&mut self, partitions: &[TopicPartition]) {
         self.joined = true;
         for partition in partitions {
-            self.tracks.insert(partition.clone(), Track { state: State::Unclaimed, waits: 0 });
+            self.tracks.insert(partition.clone(), Track { state: State::Unclaimed, backoff: Backoff::default() });
         }
     }
 

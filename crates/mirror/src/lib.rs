@@ -7,6 +7,7 @@
 //! | `main_loop` | the main loop: polls the log, fills a batch, hands it to the writer, handles the result |
 //! | `writer` | calls the sink, one call at a time, until it answers; runs its maintenance between two calls |
 //! | `intake` | the state of each assigned partition, and the batch that is being filled |
+//! | `backoff` | the waits between retries |
 //! | `pace` | the size of a batch, which follows the time that the sink takes for one |
 //! | `settings` | sizes and times |
 //! | `status` | counters that any thread may read |
@@ -27,6 +28,7 @@
 //! another. A refused writer drops its batch and starts again from the checkpoint that the sink
 //! has.
 
+mod backoff;
 pub mod digest;
 mod intake;
 mod main_loop;

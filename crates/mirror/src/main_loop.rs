@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::intake::{Intake, Pending, Position, State};
 use super::pace::Pace;
 use super::settings::MirrorSettings;
@@ -18,13 +19,12 @@ use crate::ports::{Advance, LogBatch, LogError, LogSource, SinkCheckpoint, Stop,
 /// can be read.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long a partition rests before a record that cannot be read yet is tried again; doubled each
-/// time in a row.
-const FIRST_REST: Duration = Duration::from_millis(100);
-const LONGEST_REST: Duration = Duration::from_secs(5);
+/// Bounds of the back-off before a record that cannot be read yet is tried again.
+const FIRST_RECORD_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_RECORD_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Longest pause after a poll that failed; the group must be served meanwhile.
-const SOURCE_PAUSE: Duration = Duration::from_millis(500);
+/// Longest back-off after a poll that failed; the group must be served meanwhile.
+const LONGEST_POLL_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The state of the main loop; [`MainLoop::run`] is the loop.
 pub(super) struct MainLoop<B> {
@@ -122,7 +122,7 @@ impl<B: LogBatch> MainLoop<B> {
                 "the mirror cannot read from Kafka and retries; the stream goes on"
             );
         }
-        std::thread::sleep((POLL * self.failed_polls).min(SOURCE_PAUSE));
+        std::thread::sleep(POLL.saturating_mul(self.failed_polls).min(LONGEST_POLL_BACKOFF));
     }
 
     /// Tells the mirror's owner that a person has to help.
@@ -133,19 +133,19 @@ impl<B: LogBatch> MainLoop<B> {
         }
     }
 
-    /// Has the partition rest that has come to a record which cannot be read yet, and those go on
-    /// that have rested.
+    /// Pauses the partition that has come to a record which cannot be read yet, and resumes those
+    /// whose back-off is over.
     fn pause_and_resume(&mut self) {
         if let Some((partition, why)) = self.intake.halted.take() {
             if let Err(e) = self.source.stop(&partition) {
                 tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
             }
             if let Some(at) = self.reading(&partition) {
-                let pause = FIRST_REST.saturating_mul(1 << at.rests.min(16)).min(LONGEST_REST);
                 // The first time it is but the registry's answer that is not there yet.
                 let offset = at.next;
-                let is_news = at.rests.is_power_of_two();
-                (at.rest, at.rests) = (Some(Instant::now() + pause), at.rests.saturating_add(1));
+                let is_news = at.backoff.failures().is_power_of_two();
+                let wait = at.backoff.next(FIRST_RECORD_BACKOFF, LONGEST_RECORD_BACKOFF);
+                at.paused_until = Some(Instant::now() + wait);
                 if is_news {
                     tracing::warn!(
                         code = "HS4060",
@@ -158,9 +158,9 @@ impl<B: LogBatch> MainLoop<B> {
             }
         }
         let now = Instant::now();
-        let rested =
-            |state: &State| matches!(state, State::Active(Position { rest: Some(until), .. }) if *until <= now);
-        for partition in self.partitions_where(rested) {
+        let is_due =
+            |state: &State| matches!(state, State::Active(Position { paused_until: Some(until), .. }) if *until <= now);
+        for partition in self.partitions_where(is_due) {
             if let Some(at) = self.reading(&partition) {
                 let next = at.next;
                 self.read_from(&partition, next);
@@ -236,7 +236,7 @@ impl<B: LogBatch> MainLoop<B> {
     /// has moved past it.
     fn read_from(&mut self, partition: &TopicPartition, offset: i64) {
         if let Some(at) = self.reading(partition) {
-            at.rest = None;
+            at.paused_until = None;
         }
         let mut started = self.source.start(partition, offset);
         if let Err(LogError::OutOfRange { begin, .. }) = started
@@ -287,7 +287,7 @@ impl<B: LogBatch> MainLoop<B> {
                 at.kept = advance.to;
             }
             if let Some(track) = self.intake.tracks.get_mut(&advance.partition) {
-                track.waits = 0;
+                track.backoff = Backoff::default();
             }
         }
         let next: Vec<_> = advances.iter().map(|advance| (advance.partition.clone(), advance.to)).collect();
@@ -351,9 +351,8 @@ impl<B: LogBatch> MainLoop<B> {
             tracing::debug!(%partition, reason = %e, "the mirror cannot stop reading the partition; its records are dropped");
         }
         let Some(track) = self.intake.tracks.get_mut(partition) else { return };
-        let pause = self.settings.first_pause.saturating_mul(1 << track.waits.min(16));
-        track.waits += 1;
-        let until = Instant::now() + pause.min(self.settings.longest_pause);
+        let wait = track.backoff.next(self.settings.first_backoff, self.settings.longest_backoff);
+        let until = Instant::now() + wait;
         track.state = State::Waiting { until, seen };
     }
 
@@ -384,7 +383,7 @@ impl<B: LogBatch> MainLoop<B> {
     fn update_lag(&mut self) {
         let mut lag = 0;
         let mut active = 0;
-        let resting = self.partitions_where(|state| matches!(state, State::Active(Position { rests: 1.., .. })));
+        let resting = self.partitions_where(|state| matches!(state, State::Active(at) if at.backoff.failures() > 0));
         self.status.resting.store(resting.len() as u64, Relaxed);
         for (partition, end) in self.source.ends() {
             if let Some(track) = self.intake.tracks.get(&partition)

@@ -12,10 +12,10 @@ pub struct MirrorSettings {
     pub largest_batch_bytes: usize,
     /// A batch below that waits this long for more records.
     pub linger: Duration,
-    /// First pause after the sink failed; doubled after each further failure.
-    pub first_pause: Duration,
-    /// Longest pause.
-    pub longest_pause: Duration,
+    /// First wait after the sink failed; doubled after each further failure.
+    pub first_backoff: Duration,
+    /// Longest wait.
+    pub longest_backoff: Duration,
     /// How long a stop lets the write under way, and what is already read, come to an end.
     pub grace: Duration,
 }
@@ -26,8 +26,8 @@ impl Default for MirrorSettings {
             batch_bytes: 512 << 10,
             largest_batch_bytes: 4 << 20,
             linger: Duration::from_millis(100),
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(30),
+            first_backoff: Duration::from_secs(1),
+            longest_backoff: Duration::from_secs(30),
             grace: Duration::from_secs(1),
         }
     }

@@ -1,5 +1,5 @@
-//! The writer: does one thing at a time with the sink, and again until it is done; between two
-//! things it has the sink tended.
+//! The writer makes one call at a time to the sink, and retries it until the sink answers; between
+//! two calls it runs the sink's maintenance.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::settings::MirrorSettings;
 use super::status::MirrorStatus;
 use crate::ports::{Advance, LogSink, SinkCheckpoint, SinkError, Stop, TopicPartition, Written};
@@ -28,7 +29,7 @@ pub(super) enum Done<B> {
     Written { batch: B, advances: Vec<Advance>, outcome: Written, took: Duration },
 }
 
-/// How long a pause goes on before the stop is looked at again.
+/// Interval of the checks for a stop during a back-off.
 const SLICE: Duration = Duration::from_millis(50);
 
 pub(super) struct SinkWriter<S: LogSink> {
@@ -48,13 +49,13 @@ impl<S: LogSink> SinkWriter<S> {
         if self.retry(LogSink::begin).is_none() {
             return;
         }
-        let mut next_tending = Instant::now();
+        let mut next_maintenance = Instant::now();
         loop {
-            if Instant::now() >= next_tending {
+            if Instant::now() >= next_maintenance {
                 let Some(pause) = self.run_maintenance() else { return };
-                next_tending = Instant::now() + pause;
+                next_maintenance = Instant::now() + pause;
             }
-            match todo.recv_timeout(next_tending.saturating_duration_since(Instant::now())) {
+            match todo.recv_timeout(next_maintenance.saturating_duration_since(Instant::now())) {
                 Ok(job) => {
                     let Some(outcome) = self.run_job(job) else { return };
                     if done.send(outcome).is_err() {
@@ -74,14 +75,14 @@ impl<S: LogSink> SinkWriter<S> {
             Ok(next) => Some(next),
             Err(SinkError::Stopped) => None,
             Err(SinkError::Unavailable(reason)) => {
-                let next_try_seconds = self.settings.longest_pause.as_secs_f64();
+                let next_try_seconds = self.settings.longest_backoff.as_secs_f64();
                 tracing::warn!(
                     code = "HS4057",
                     next_try_seconds,
                     %reason,
                     "the maintenance of the mirror's tables (nodes, partitions, retention) failed and is retried; records are still written"
                 );
-                Some(self.settings.longest_pause)
+                Some(self.settings.longest_backoff)
             }
         }
     }
@@ -107,9 +108,9 @@ impl<S: LogSink> SinkWriter<S> {
         })
     }
 
-    /// Calls the sink until it answers, with doubling pauses; `None` when stopped.
+    /// Calls the sink until it answers, with back-off; `None` when stopped.
     fn retry<T>(&mut self, mut call: impl FnMut(&mut S) -> Result<T, SinkError>) -> Option<T> {
-        let mut pause = self.settings.first_pause;
+        let mut backoff = Backoff::default();
         let since = Instant::now();
         let mut tries = 1_u64;
         loop {
@@ -128,7 +129,8 @@ impl<S: LogSink> SinkWriter<S> {
                 Err(SinkError::Unavailable(reason)) => {
                     self.status.down.store(true, Relaxed);
                     self.status.failures.fetch_add(1, Relaxed);
-                    let next_try_seconds = pause.as_secs_f64();
+                    let wait = backoff.next(self.settings.first_backoff, self.settings.longest_backoff);
+                    let next_try_seconds = wait.as_secs_f64();
                     tracing::warn!(
                         code = "HS4058",
                         tries,
@@ -136,10 +138,9 @@ impl<S: LogSink> SinkWriter<S> {
                         %reason,
                         "the mirror cannot write to Postgres and retries; the stream goes on"
                     );
-                    if !self.pause(pause) {
+                    if !self.wait(wait) {
                         return None;
                     }
-                    pause = (pause * 2).min(self.settings.longest_pause);
                     tries += 1;
                 }
             }
@@ -147,8 +148,8 @@ impl<S: LogSink> SinkWriter<S> {
     }
 
     /// Waits; false when stopped meanwhile.
-    fn pause(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
+    fn wait(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
         while !self.stop.is_set() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -15,8 +15,8 @@ fn start(reader: Box<Reader>, table: &Table) -> Mirror {
         batch_bytes: 64,
         largest_batch_bytes: 256,
         linger: Duration::from_millis(1),
-        first_pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(4),
+        first_backoff: Duration::from_millis(1),
+        longest_backoff: Duration::from_millis(4),
         // As long as any wait of a test, so that a stop on a busy machine does not cut a write
         // short.
         grace: testkit::LIMIT,
