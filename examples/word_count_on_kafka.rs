@@ -22,7 +22,7 @@ use helixstream::streams_kafka::KafkaSettings;
 use helixstream::streams_kafka::admin::ClusterAdmin;
 use helixstream::streams_kafka::consumer::group_consumer;
 use helixstream::streams_kafka::producer::TransactionalProducers;
-use helixstream::streams_kafka::restore::ChangelogReader;
+use helixstream::streams_kafka::restore_consumer::RestoreConsumer;
 use helixstream::streams_rocksdb::{RocksStores, StoreMemory};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut settings = KafkaSettings::new(servers, application, instance_id);
     settings.session_timeout = Duration::from_secs(1);
-    let reader = ChangelogReader::new(&settings)?;
+    let reader = RestoreConsumer::new(&settings)?;
     let admin = ClusterAdmin::new(&settings, &reader)?;
     admin.wait_for_brokers(Duration::from_secs(60))?;
     let workers = Arc::new(Workers::start(2)?);

@@ -10,7 +10,7 @@ use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, RestoreCl
 use streams::record::{RecordBatch, TopicPartition};
 use streams_kafka::KafkaSettings;
 use streams_kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 use testkit::wait::wait_for_within;
 use testkit::{Broker, Record, records, unique, wait_for, wait_until};
 
@@ -204,7 +204,7 @@ fn a_reader_of_changelogs_ends_at_once_whenever_it_is_dropped() {
     // A question to a client's group that met the end of the group had no answer: about one drop in
     // thirty.
     for _ in 0..100 {
-        let reader = ChangelogReader::new(&settings).unwrap();
+        let reader = RestoreConsumer::new(&settings).unwrap();
         let one = reader.open(&partition, PartitionStart::BEGINNING).unwrap();
         let dropping = std::thread::spawn(move || drop((one, reader)));
         // A client that does not end is left behind after 15 s.

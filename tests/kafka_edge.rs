@@ -15,7 +15,7 @@ use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::consumer::{GroupFetching, GroupMembership, group_consumer};
 use streams_kafka::producer::TransactionalProducers;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 use testkit::{Broker, LIMIT, Record, records, unique};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -138,8 +138,8 @@ fn transaction(producer: &mut dyn Producer, topic: &Arc<str>, values: &[&str], c
     if commit { producer.commit(MINUTE) } else { producer.abort(MINUTE) }.unwrap();
 }
 
-fn clients(settings: &KafkaSettings) -> (ClusterAdmin, ChangelogReader) {
-    let reader = ChangelogReader::new(settings).unwrap();
+fn clients(settings: &KafkaSettings) -> (ClusterAdmin, RestoreConsumer) {
+    let reader = RestoreConsumer::new(settings).unwrap();
     (ClusterAdmin::new(settings, &reader).unwrap(), reader)
 }
 
@@ -350,7 +350,7 @@ fn null_and_empty_are_not_the_same_and_headers_keep_their_order() {
     drain(&mut *producer);
     producer.commit(MINUTE).unwrap();
     let (mut batch, mut reader) =
-        (RecordBatch::new(), ChangelogReader::new(&settings).unwrap().open(&at(&topic, 0), 0).unwrap());
+        (RecordBatch::new(), RestoreConsumer::new(&settings).unwrap().open(&at(&topic, 0), 0).unwrap());
     let started = Instant::now();
     while batch.is_empty() {
         assert!(started.elapsed() < LIMIT, "nothing is read");

@@ -16,7 +16,7 @@ use streams::record::{Header, Headers, Record};
 use streams::task::partition_for;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::plain::PlainProducer;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 
 /// Queues of the producer, which is the only client.
 const MEMORY: u64 = 96 << 20;
@@ -27,7 +27,7 @@ const FINISH: Duration = Duration::from_secs(120);
 pub fn produce(args: &ProduceArgs) -> Result<(), CommandError> {
     let settings = kafka::settings(&args.kafka, None, "produce", Memory::share(MEMORY, 1))?;
     let mut reader = RecordReader::open(&args.input)?;
-    let admin = ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)?;
+    let admin = ClusterAdmin::new(&settings, &RestoreConsumer::new(&settings)?)?;
     admin.wait_for_brokers(kafka::patience(None))?;
     rights::require(&admin, &settings, "produce", &rights::produce(&args.topic))?;
     let found = admin.topics(&[&args.topic])?.into_iter().flatten().next();

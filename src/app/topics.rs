@@ -16,7 +16,7 @@ use streams::runtime::{RuntimeConfig, batch_limit, check_metadata, internal_topi
 use streams::topology::Topology;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 use topology_file::Topology as File;
 
 /// Purpose of a topic, which decides its settings.
@@ -54,7 +54,7 @@ pub fn topics(action: &TopicsAction, program: &Program) -> Result<(), CommandErr
         acls(args, &file, &clients);
         return Ok(());
     }
-    let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
+    let admin = ClusterAdmin::new(&clients, &RestoreConsumer::new(&clients)?)?;
     let is_plan = matches!(action, TopicsAction::Plan(_));
     let patience = kafka::patience(Some(&file));
     let mut existing = BTreeMap::new();

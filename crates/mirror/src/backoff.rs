@@ -14,7 +14,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after a further failure: `first` after the first one, and never more than `longest`.
+    /// The wait after a further failure: `first` after the first one, and never more than
+    /// `longest`.
     pub(super) fn next(&mut self, first: Duration, longest: Duration) -> Duration {
         let wait = first.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).min(longest);
         self.failures = self.failures.saturating_add(1);

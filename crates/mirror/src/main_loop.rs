@@ -125,7 +125,7 @@ impl<B: LogBatch> MainLoop<B> {
         std::thread::sleep(POLL.saturating_mul(self.failed_polls).min(LONGEST_POLL_BACKOFF));
     }
 
-    /// Tells the mirror's owner that a person has to help.
+    /// Shows the mirror's owner an error that only a person can remedy.
     fn set_refusal(&self, error: &LogError) {
         if let LogError::Refused(why) = error {
             // The first one counts.

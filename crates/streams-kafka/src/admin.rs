@@ -22,7 +22,7 @@ use super::messages::Buffer;
 use super::metadata::{millis, read_metadata};
 use super::native::Native;
 use super::queue::Queue;
-use super::restore::ChangelogReader;
+use super::restore_consumer::RestoreConsumer;
 use super::settings::KafkaSettings;
 use super::{admin_request, group};
 use streams::error::{Error, Result};
@@ -69,7 +69,7 @@ impl ClusterAdmin {
     ///
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
-    pub fn new(settings: &KafkaSettings, reader: &ChangelogReader) -> Result<ClusterAdmin> {
+    pub fn new(settings: &KafkaSettings, reader: &RestoreConsumer) -> Result<ClusterAdmin> {
         let mut config = ClientConfig::new();
         for (key, value) in &settings.admin() {
             config.set(key, value.read()?);
@@ -408,7 +408,7 @@ mod tests {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 1, 1).unwrap();
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
-        let admin = ClusterAdmin::new(&settings, &ChangelogReader::new(&settings).unwrap()).unwrap();
+        let admin = ClusterAdmin::new(&settings, &RestoreConsumer::new(&settings).unwrap()).unwrap();
         let deletion = admin.delete_records(&[(TopicPartition::new("t", 0), 1)]);
         assert!(matches!(&deletion, Ok(Deletion::Unsupported(_))), "{deletion:?}");
         assert_eq!(admin.offset_metadata_limit(), Ok(None));

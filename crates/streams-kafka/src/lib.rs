@@ -7,7 +7,7 @@
 //! | [`version`] | the versions of librdkafka and OpenSSL, and what they were built with |
 //! | [`consumer`] | the group consumer of a stream thread: membership and fetching |
 //! | [`producer`] | the transactional producer of a stream thread |
-//! | [`restore`] | reads of changelogs, a queue a partition, for restores and standbys |
+//! | [`restore_consumer`] | the consumer that reads changelogs for restorations and standbys |
 //! | [`mirror`] | the log source of the mirror |
 //! | [`renewal`], `live` | clients that are renewed, or given another password, when files have changed on disk |
 //! | [`range`] | a range of one partition, for `mirror verify` |
@@ -51,7 +51,7 @@ mod property_names;
 mod queue;
 pub mod range;
 pub mod renewal;
-pub mod restore;
+pub mod restore_consumer;
 mod send;
 pub mod settings;
 pub mod version;

@@ -10,7 +10,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use super::error::{Call, Failure};
 use super::messages::View;
 use super::partitions::reading;
-use super::restore::{ChangelogReader, Single, TAKE_RECORDS};
+use super::restore_consumer::{RestoreConsumer, Single, TAKE_RECORDS};
 use mirror::ports::{LogHeader, LogRecord};
 use streams::error::{Error, Result};
 use streams::record::TopicPartition;
@@ -25,7 +25,7 @@ pub struct RangeReader {
     error: Option<Error>,
 }
 
-impl ChangelogReader {
+impl RestoreConsumer {
     /// The first offset that a partition's log has, and the one behind its last committed record.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::admin::ClusterAdmin;
 use super::mirror::MirrorSource;
-use super::restore::ChangelogReader;
+use super::restore_consumer::RestoreConsumer;
 use super::settings::KafkaSettings;
 use mirror::ports::{LogError, LogReceiver, LogSource};
 use streams::error::{Error, Result};
@@ -81,7 +81,7 @@ impl<T> Renewable<T> {
     }
 }
 
-impl RestoreClient for Renewable<ChangelogReader> {
+impl RestoreClient for Renewable<RestoreConsumer> {
     fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
         self.get().open(partition, offset)
     }
@@ -143,9 +143,9 @@ pub struct SharedClients {
     /// Administers topics and offsets.
     pub admin: Arc<Renewable<ClusterAdmin>>,
     /// Reads changelogs for tasks that are taken.
-    pub restore: Arc<Renewable<ChangelogReader>>,
+    pub restore: Arc<Renewable<RestoreConsumer>>,
     /// Reads changelogs for standbys; the same where there are none.
-    pub standby: Arc<Renewable<ChangelogReader>>,
+    pub standby: Arc<Renewable<RestoreConsumer>>,
 }
 
 impl SharedClients {
@@ -155,11 +155,11 @@ impl SharedClients {
     /// [`Error::Fatal`] for a setting that librdkafka does not take, [`Error::Retry`] for a file
     /// that cannot be used just now.
     pub fn new(settings: &KafkaSettings, has_standbys: bool) -> Result<SharedClients> {
-        let reader = Arc::new(ChangelogReader::new(settings)?);
+        let reader = Arc::new(RestoreConsumer::new(settings)?);
         let admin = ClusterAdmin::new(settings, &reader)?;
         let restore = Arc::new(Renewable::new(reader));
         let standby = match has_standbys {
-            true => Arc::new(Renewable::new(Arc::new(ChangelogReader::for_standbys(settings)?))),
+            true => Arc::new(Renewable::new(Arc::new(RestoreConsumer::for_standbys(settings)?))),
             false => restore.clone(),
         };
         Ok(SharedClients { admin: Arc::new(Renewable::new(Arc::new(admin))), restore, standby })

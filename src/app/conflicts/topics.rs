@@ -8,7 +8,7 @@ use crate::edges::cli::{ConflictsTarget, Purpose};
 use streams::ports::Admin as _;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 use topology_file::Topology as File;
 
 /// Queues of the clients.
@@ -18,7 +18,7 @@ const MEMORY: u64 = 96 << 20;
 pub struct Topics {
     pub file: File,
     pub kafka: KafkaSettings,
-    pub reader: ChangelogReader,
+    pub reader: RestoreConsumer,
     admin: ClusterAdmin,
 }
 
@@ -27,7 +27,7 @@ impl Topics {
     pub fn of(target: &ConflictsTarget, action: &str, program: &Program) -> Result<Topics, CommandError> {
         let file = settings::read(&target.topology, program)?;
         let kafka = kafka::settings(&target.kafka, Some(&file), "conflicts", Memory::share(MEMORY, 1))?;
-        let reader = ChangelogReader::new(&kafka)?;
+        let reader = RestoreConsumer::new(&kafka)?;
         let admin = ClusterAdmin::new(&kafka, &reader)?;
         admin.wait_for_brokers(kafka::patience(Some(&file)))?;
         let purpose = if action == "resolve" { Purpose::ConflictsResolve } else { Purpose::ConflictsList };

@@ -20,7 +20,7 @@ use streams::record::TopicPartition;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::renewal::CurrentSettings;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 
 /// How often the checkpoints are looked at.
 const ASK: Duration = Duration::from_millis(250);
@@ -109,7 +109,7 @@ fn goals(
     topics: &[String],
     needs: &[rights::Need],
 ) -> anyhow::Result<Vec<Goal>> {
-    let reader = ChangelogReader::new(kafka)?;
+    let reader = RestoreConsumer::new(kafka)?;
     let admin = ClusterAdmin::new(kafka, &reader)?;
     admin.wait_for_brokers(patience)?;
     rights::require(&admin, kafka, "mirror backfill", needs)?;

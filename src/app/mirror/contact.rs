@@ -18,7 +18,7 @@ use streams::ports::Admin;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::renewal::CurrentSettings;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 
 /// How often the warning is repeated while the outage lasts.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ fn admin(current: &CurrentSettings) -> Result<ClusterAdmin> {
     let kafka = current.get();
     let application_id = format!("{}-{GROUP}", kafka.application_id);
     let settings = KafkaSettings { application_id, ..kafka };
-    ClusterAdmin::new(&settings, &ChangelogReader::new(&settings)?)
+    ClusterAdmin::new(&settings, &RestoreConsumer::new(&settings)?)
 }
 
 /// Last answer of Kafka, and the log lines about it.

@@ -19,7 +19,7 @@ use ::http::{Family, InstanceStatus};
 use mirror::{Figures, MirrorStatus};
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::renewal::CurrentSettings;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 
 /// From the signal to the exit, at most.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
@@ -47,7 +47,7 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let first_topic = topics.first().cloned().unwrap_or_default();
     let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
-        let admin = ClusterAdmin::new(&clients, &ChangelogReader::new(&clients)?)?;
+        let admin = ClusterAdmin::new(&clients, &RestoreConsumer::new(&clients)?)?;
         admin.wait_for_brokers(patience)?;
         rights::require(&admin, &clients, "mirror run", &needs)?;
         require_topics(&admin, &topics)

@@ -16,7 +16,7 @@ use mirror::ports::RowPolicy;
 use mirror_postgres::{MirrorTables, Progress, Unclaimed};
 use streams::record::TopicPartition;
 use streams_kafka::admin::ClusterAdmin;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 
 /// Records whose digests are in memory at a time, where every record has a row.
 const CHUNK: usize = 20_000;
@@ -85,7 +85,7 @@ pub fn verify(args: &VerifyArgs, program: &Program) -> Result<(), CommandError> 
             topics.join(", ")
         ).into());
     }
-    let reader = ChangelogReader::new(&kafka)?;
+    let reader = RestoreConsumer::new(&kafka)?;
     let admin = ClusterAdmin::new(&kafka, &reader)?;
     admin.wait_for_brokers(kafka::patience(Some(&file)))?;
     let needs = rights::needs(&file, Purpose::MirrorVerify).into_iter();
@@ -144,7 +144,7 @@ fn choose(all: Vec<MirroredTable>, args: &VerifyArgs) -> Result<Vec<MirroredTabl
     Ok(vec![MirroredTable { topics: vec![topic.clone()], ..found }])
 }
 
-fn range(at: Progress, chosen: &[MirroredTable], args: &VerifyArgs, reader: &ChangelogReader) -> anyhow::Result<Range> {
+fn range(at: Progress, chosen: &[MirroredTable], args: &VerifyArgs, reader: &RestoreConsumer) -> anyhow::Result<Range> {
     let kind = chosen.iter().find(|kept| kept.topics.iter().any(|topic| **topic == *at.partition.topic));
     let kind = kind.context("a checkpoint is of a topic that was not asked for [HS9000]")?;
     let (begin, _) = reader.bounds(&at.partition)?;
@@ -162,7 +162,7 @@ fn range(at: Progress, chosen: &[MirroredTable], args: &VerifyArgs, reader: &Cha
 }
 
 struct Verifier {
-    reader: ChangelogReader,
+    reader: RestoreConsumer,
     tables: MirrorTables,
     dropped_before: Option<i64>,
     bar: Bar,
@@ -287,7 +287,7 @@ struct Log<'r> {
 }
 
 impl Log<'_> {
-    fn open<'r>(reader: &ChangelogReader, range: &'r Range) -> anyhow::Result<Log<'r>> {
+    fn open<'r>(reader: &RestoreConsumer, range: &'r Range) -> anyhow::Result<Log<'r>> {
         let is_empty = range.from >= range.to;
         let reader = if is_empty { None } else { Some(reader.range(&range.partition, range.from)?) };
         Ok(Log { range, reader, next: range.from })

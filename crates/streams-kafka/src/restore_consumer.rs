@@ -1,9 +1,9 @@
-//! Reads of changelogs for restores and standbys: one client an instance for each, a queue of its
-//! own for each partition.
+//! The consumer that reads changelogs (Kafka Streams' restore consumer). An instance has one for
+//! restorations and one for standbys, and each partition that it reads has a queue of its own.
 //!
-//! The client is in no group: it is given partitions one by one. It carries the group's id only
-//! since committed offsets are asked for with it, read committed, so that an open transaction over
-//! them is waited for.
+//! The client is a member of no group: partitions are assigned to it one by one. It carries the
+//! group's id only since it also fetches committed offsets, as a reader of committed records, so
+//! that it waits for the end of an open transaction over them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,35 +21,36 @@ use streams::ports::rights::Resource;
 use streams::ports::{RestoreClient, RestoreReader};
 use streams::record::{RecordBatch, TopicPartition};
 
-/// The restore client of an instance.
-pub struct ChangelogReader {
+/// The restore consumer of an instance. It also reads single partitions for other commands, such as
+/// `mirror verify`.
+pub struct RestoreConsumer {
     client: Arc<Native>,
     /// Where errors that concern no partition come.
     common: Arc<Queue>,
 }
 
-impl ChangelogReader {
+impl RestoreConsumer {
     /// Makes the client; it connects when it is first used.
     ///
     /// # Errors
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
-    pub fn new(settings: &KafkaSettings) -> Result<ChangelogReader> {
-        ChangelogReader::with(settings.restore())
+    pub fn new(settings: &KafkaSettings) -> Result<RestoreConsumer> {
+        RestoreConsumer::with(settings.restore())
     }
 
     /// One for standbys, which read for as long as the instance lives.
     ///
     /// # Errors
-    /// As for [`ChangelogReader::new`].
-    pub fn for_standbys(settings: &KafkaSettings) -> Result<ChangelogReader> {
-        ChangelogReader::with(settings.standby())
+    /// As for [`RestoreConsumer::new`].
+    pub fn for_standbys(settings: &KafkaSettings) -> Result<RestoreConsumer> {
+        RestoreConsumer::with(settings.standby())
     }
 
-    fn with(properties: Properties) -> Result<ChangelogReader> {
+    fn with(properties: Properties) -> Result<RestoreConsumer> {
         let client = Arc::new(Native::new(ClientKind::Consumer, &properties)?);
         let common = Queue::of_consumer(&client).map(Arc::new);
         let common = common.ok_or_else(|| Error::Bug("the restore client has no group id".to_owned()))?;
-        Ok(ChangelogReader { client, common })
+        Ok(RestoreConsumer { client, common })
     }
 
     pub(super) fn client(&self) -> &Arc<Native> {
@@ -57,7 +58,7 @@ impl ChangelogReader {
     }
 }
 
-impl ChangelogReader {
+impl RestoreConsumer {
     /// Begins to read one partition.
     pub(super) fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Single> {
         // The queue first: what is fetched before it is cut loose would go to the common one.
@@ -79,7 +80,7 @@ impl ChangelogReader {
     }
 }
 
-impl RestoreClient for ChangelogReader {
+impl RestoreClient for RestoreConsumer {
     fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
         Ok(Box::new(PartitionReader { single: self.read(partition, offset)?, error: None }))
     }
