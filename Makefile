@@ -15,7 +15,7 @@ help: ## this list
 	@echo
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
 	@echo
-	@echo "make run takes BOOTSTRAP_SERVERS=host:port and POSTGRES_URL=postgres://... to use servers that are already there."
+	@echo "make run uses the servers of BOOTSTRAP_SERVERS=host:port and POSTGRES_URL=postgres://... where these are set."
 
 packages: ## install what is missing: Debian packages, Apache Kafka's jars
 	@scripts/packages
