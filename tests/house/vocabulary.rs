@@ -81,7 +81,6 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("Finding", "LogLoss"),
     ("set_consumption", "set_fetch_state"),
     ("ConsumptionState", "FetchState"),
-    ("Agreement", "TopologyAgreement"),
 ];
 
 /// Ends of paths that are gone, and the name in their place.
