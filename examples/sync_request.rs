@@ -3,8 +3,8 @@
 //! `cargo run --example sync_request -- localhost:9092 node-1 '{"node-1":17,"node-2":40}'`
 //!
 //! A fourth and a fifth argument name other topics than `helixagent.memory.events` and
-//! `helixagent.memory.snapshots`. It ends when nothing has come for 5 s: how long an answer is,
-//! nobody knows.
+//! `helixagent.memory.snapshots`. A sixth argument is a user, whose memories alone are asked for.
+//! It ends when nothing has come for 5 s: how long an answer is, nobody knows.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -18,12 +18,14 @@ const ENOUGH: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [servers, node, clock, topics @ ..] = &arguments[..] else {
+    let [servers, node, clock, more @ ..] = &arguments[..] else {
         return Err("see the head of examples/sync_request.rs for the arguments".into());
     };
-    let topic = |at: usize, default: &'static str| topics.get(at).map_or(default, String::as_str);
-    let events = topic(0, "helixagent.memory.events");
-    let snapshots = topic(1, "helixagent.memory.snapshots");
+    let argument = |at: usize, default: &'static str| more.get(at).map_or(default, String::as_str);
+    let events = argument(0, "helixagent.memory.events");
+    let snapshots = argument(1, "helixagent.memory.snapshots");
+    // An empty user is none: all memories are asked for.
+    let user = argument(2, "");
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers);
 
@@ -45,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let clock: serde_json::Value = serde_json::from_str(clock)?;
     let request = serde_json::json!({
         "event_id": uuid::Uuid::new_v4().to_string(), "event_type": "memory.sync_request", "node_id": node, "vector_clock": clock,
+        "user_id": user,
     });
     let producer: BaseProducer = config.create()?;
     let request = request.to_string();

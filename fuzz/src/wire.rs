@@ -1,10 +1,12 @@
-//! The compact form of an event on the internal repartition topic (`domain::event::wire`): what is
+//! The compact form of an event on the internal repartition topic (`memory::event::wire`): what is
 //! encoded is decoded to the same event, and whatever is decoded is encoded to bytes that are
-//! decoded to the same.
+//! decoded to the same. The form of a sync request (`memory::sync`), which lies on the same topic,
+//! is held beside it.
 
 use memory::clock::{Clock, UNCLOCKED};
 use memory::event::wire::{self, EventRef, Source};
 use memory::event::{Event, EventKind, FieldWrite, Limits, decode};
+use memory::sync;
 use testkit::Random;
 
 use crate::events;
@@ -24,6 +26,7 @@ pub fn check(data: &[u8]) -> bool {
     let is_event = match decode(Some(data), RECORD_TIMESTAMP_MS, &Limits::default()) {
         Ok(event) => {
             assert_event_comes_back(&event);
+            assert_request_comes_back(&event);
             true
         }
         Err(_) => false,
@@ -43,7 +46,33 @@ pub fn check(data: &[u8]) -> bool {
             false
         }
     };
-    is_event || is_form
+    let is_request = sync::is_request(data) && sync::decode(data).is_ok();
+    is_event || is_form || is_request
+}
+
+/// The form of a sync request with the members of an event, whatever its type is.
+///
+/// # Panics
+/// The form is not read, or as another request.
+fn assert_request_comes_back(event: &Event) {
+    let source = Source { topic: "helixagent.memory.events", partition: 3, offset: 4711 };
+    let mut form = Vec::new();
+    sync::encode(event, &source, RECORD_TIMESTAMP_MS, 5, &mut form);
+    let read = sync::decode(&form).unwrap_or_else(|error| panic!("the form of a request {error}: {event:?}"));
+    let user = event.writes.iter().find(|write| write.path == "user_id" && write.value != b"null");
+    let clock = event.clock.entries().iter().filter(|_| event.tells_clock);
+    let expected = sync::Request {
+        user: user.map(|write| std::str::from_utf8(&write.value).expect("JSON is UTF-8")),
+        node: event.node_id.as_deref(),
+        clock: clock.map(|(name, counter)| (name.as_str(), *counter)).collect(),
+        timestamp_ms: 5,
+        source,
+        source_timestamp_ms: RECORD_TIMESTAMP_MS,
+    };
+    assert_eq!(read, expected);
+    for end in [0, 1, form.len() / 2, form.len() - 1] {
+        assert!(sync::decode(&form[..end]).is_err(), "{end} of {} bytes are read as a request", form.len());
+    }
 }
 
 /// The wire form of an event, and those that it sends to the memories that it absorbs.

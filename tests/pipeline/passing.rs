@@ -19,8 +19,9 @@ fn memory(n: usize) -> Record {
     Record { partition: (n % 12) as i32, ..Record::new("k", event.to_string()) }
 }
 
-fn asked(id: &str) -> Record {
-    let event = json!({"event_id": id, "event_type": "memory.sync_request", "node_id": id, "vector_clock": {"n": 1000}, "timestamp": "2026-01-01T00:00:01Z"});
+/// A request of a node, for the memories of a user, or of all where the user is empty.
+fn asked(id: &str, user: &str) -> Record {
+    let event = json!({"event_id": id, "event_type": "memory.sync_request", "node_id": id, "user_id": user, "vector_clock": {"n": 1000}, "timestamp": "2026-01-01T00:00:01Z"});
     Record::new("k", event.to_string())
 }
 
@@ -41,7 +42,7 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     let mut instance = trial.start("state", &["--no-mirror"]);
     trial.wait_until_done(&mut [&mut instance]);
     instance.stop();
-    trial.feed(&[asked("first")]);
+    trial.feed(&[asked("first", "")]);
     // Nothing but the answer is to be done: the request is passed on in one commit, and a slice
     // goes with each that follows. The second kill comes when two slices are committed at most, so
     // the third run has work left.
@@ -52,9 +53,12 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     let whole: BTreeMap<String, usize> = (1000..MEMORIES).map(|n| (format!("m{n}"), 1)).collect();
     wait_until("the whole answer", || answers(&trial, "first").len() == whole.len());
     // Asked again, it is answered again, by whoever has the task then; events are not kept waiting.
-    trial.feed(&[asked("second"), memory(MEMORIES)]);
+    trial.feed(&[asked("second", ""), asked("of a user", "u3"), memory(MEMORIES)]);
     let mut other = trial.start("other", &["--no-mirror"]);
     wait_until("the second answer", || answers(&trial, "second").len() >= whole.len());
+    let of_user: BTreeMap<String, usize> =
+        (1000..MEMORIES).filter(|n| n % 7 == 3).map(|n| (format!("m{n}"), 1)).collect();
+    wait_until("the answer of a user", || answers(&trial, "of a user").len() >= of_user.len());
     trial.wait_until_done(&mut [&mut instance, &mut other]);
     assert_eq!(printed_by_the_example(&trial), 500);
     instance.stop();
@@ -64,6 +68,7 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     // Whether the last one was there when its partition was asked is left open.
     second.remove(&format!("m{MEMORIES}"));
     assert!(second == whole, "each memory once");
+    assert_eq!(answers(&trial, "of a user"), of_user);
     expect::assert_outputs(&trial);
 }
 

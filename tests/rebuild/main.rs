@@ -15,6 +15,7 @@ mod plans;
 mod retention;
 mod settings;
 mod stats;
+mod unseen;
 mod values;
 
 use memory::event::Limits;

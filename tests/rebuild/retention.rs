@@ -78,6 +78,9 @@ fn whole_months_go_and_their_memories_are_rebuilt_as_incomplete() {
         let states = sql("SELECT memory_id, state FROM diff_rebuilt() WHERE state = 'incomplete' ORDER BY 1");
         let states: Vec<String> = database.rows(states).into_iter().filter_map(|row| row[0].clone()).collect();
         assert_eq!(states, ["absorbed", "cut"]);
+        // Nothing is known any more of what lost all of its events.
+        let unseen = "SELECT string_agg(memory_id, ' ') FROM get_unseen_memories()";
+        assert_eq!(database.text(unseen).unwrap(), "absorbed cut later whole");
         let known = "SELECT dropped_rows::text || ' ' || (dropped_before = '2020-03-01Z') FROM memory_retention";
         assert_eq!(database.text(known).unwrap(), "2 true");
     }

@@ -97,6 +97,7 @@ fn functions_find_their_tables_whatever_the_search_path() {
         "mirror.get_events_since('2000-01-01')",
         "mirror.get_conflict_stats('2000-01-01', '2100-01-01')",
         "mirror.diff_rebuilt('u')",
+        "mirror.get_unseen_memories(NULL, 'u')",
     ] {
         database.rows(sql(format!("SELECT 'called' FROM {call}")));
     }

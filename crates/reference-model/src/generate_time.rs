@@ -6,7 +6,8 @@ use super::generate_event::{MEMORIES, Members, clock, encode, event, memory_name
 use super::{Record, Settings, time};
 use testkit::Random;
 
-/// A sync request, as a record with the position and time given; of a clock in any form, or none.
+/// A sync request, as a record with the position and time given; of a clock in any form, or none;
+/// for the memories of a user, of one that has none, or of all.
 pub fn sync_request(rng: &mut Random, settings: &Settings, offset: i64, timestamp_ms: i64) -> Record {
     let mut members: Members = vec![
         ("event_id".to_owned(), quoted(rng.pick(&["s1", "s2"]))),
@@ -18,6 +19,9 @@ pub fn sync_request(rng: &mut Random, settings: &Settings, offset: i64, timestam
     }
     if rng.below(4) > 0 {
         put("vector_clock", clock(rng));
+    }
+    if rng.one_in(2) {
+        put("user_id", rng.pick(&["\"u\"", "\"u\"", "\"v\"", "\"\\u0076\"", "\"w\"", "\"\"", "null"]).to_owned());
     }
     if rng.one_in(2) {
         let event_ms = timestamp_ms + rng.pick(&[-1000, 0, 1000]);

@@ -2,6 +2,7 @@
 //! (docs/semantics.md, section 5, "Sync request").
 
 use super::event::Event;
+use super::json::Json;
 use super::outputs::{Emitted, emitted};
 use super::read::Memory;
 use super::task::{Task, log_of, record_time};
@@ -29,13 +30,21 @@ pub fn answers_of(task: &Task, request: &Record, settings: &Settings) -> Vec<Emi
     };
     let unseen = task.memories().map(|tracked| &tracked.memory).filter(|memory| has_not_seen(&event, memory));
     let answer = |memory: &Memory| {
-        let resolved = memory.resolved(settings)?.canonical();
-        let mut answer = emitted("memory.resolved", &memory.id, resolved, record_time(&event, request));
+        let resolved = memory.resolved(settings).filter(|resolved| is_asked_for(&event, resolved))?;
+        let mut answer = emitted("memory.resolved", &memory.id, resolved.canonical(), record_time(&event, request));
         // A request that names no node is answered to nobody in particular.
         answer.headers.push(("sync_for".to_owned(), event.node_id.clone().unwrap_or_default()));
         Some(answer)
     };
     unseen.filter_map(answer).collect()
+}
+
+/// Whether the request names no user, or the one that the resolved memory has. A `user_id` that is
+/// null names none (an empty one is read as absent).
+fn is_asked_for(request: &Event, resolved: &Json) -> bool {
+    let Some(Json::Str(asked)) = &request.user_id else { return true };
+    let Json::Obj(members) = resolved else { return false };
+    matches!(members.get("user_id"), Some(Json::Str(user)) if user == asked)
 }
 
 /// Some entry of the memory's clock, `~` included, is above the request's; a request without a

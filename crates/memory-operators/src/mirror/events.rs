@@ -251,6 +251,12 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_request_shows_the_user_that_it_asks_for() {
+        let request = r#"{"event_id":"e","event_type":"memory.sync_request","user_id":"u"}"#;
+        assert_eq!(cell(request, "user_id").unwrap(), "u");
+    }
+
+    #[test]
     fn bad_records_have_a_class() {
         assert_eq!(row(None), Err("empty_value"));
         assert_eq!(row(Some("{")), Err("malformed_json"));

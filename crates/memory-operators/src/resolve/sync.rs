@@ -129,7 +129,7 @@ impl Syncs {
             if is_forgotten(&store, memory)? {
                 continue;
             }
-            let unseen = sync::unseen(&StoreRows(&store), memory, &request.clock, &slice.context);
+            let unseen = sync::unseen(&StoreRows(&store), memory, &request, &slice.context);
             let Some(resolved) = unseen.map_err(|e| state_error(task, e))? else { continue };
             bytes += resolved.json.len();
             send(&request, Answer { memory: memory.clone(), resolved }, ctx)?;

@@ -1,9 +1,10 @@
 //! The reference model on sync requests and tombstone retention, held against cases worked out by
 //! hand.
 
+use helixstream_reference_model::json::Json;
 use helixstream_reference_model::sync::{answers, answers_of};
 use helixstream_reference_model::{
-    LogRecord, Outputs, Record, Settings, Task, generate, generate_time, log_of, run, time,
+    Emitted, LogRecord, Outputs, Record, Settings, Task, decode, generate, generate_time, log_of, run, time,
 };
 use std::collections::BTreeSet;
 
@@ -252,6 +253,53 @@ fn deleted_and_merged_memories_are_answered_too() {
     assert_eq!(keys(&records, r#""vector_clock":{"n1":3}"#), "k m");
 }
 
+/// The memory `moved` was of u and is of v, `left` is of nobody now, `gone` was deleted by v,
+/// `into` absorbed `taken`.
+#[test]
+fn a_request_with_a_user_is_answered_with_what_is_the_users_now() {
+    let records = [
+        record(0, "a", "created", "moved", r#""user_id":"u","vector_clock":{"n1":1}"#),
+        record(1, "b", "updated", "moved", r#""user_id":"v","vector_clock":{"n1":2}"#),
+        record(2, "c", "created", "left", r#""user_id":"u","vector_clock":{"n1":3}"#),
+        record(3, "d", "updated", "left", r#""user_id":null,"vector_clock":{"n1":4}"#),
+        record(4, "e", "created", "gone", r#""user_id":"u","vector_clock":{"n1":5}"#),
+        record(5, "f", "deleted", "gone", r#""user_id":"v","vector_clock":{"n1":6}"#),
+        record(6, "g", "created", "taken", r#""user_id":"u","vector_clock":{"n1":7}"#),
+        record(7, "h", "merged", "into", r#""user_id":"v","merged_from":["taken"],"vector_clock":{"n1":8}"#),
+        record(8, "i", "created", "nobody", r#""vector_clock":{"n1":9}"#),
+        record(9, "j", "created", "upper", r#""user_id":"U","vector_clock":{"n1":10}"#),
+    ];
+    let all = "gone into left moved nobody taken upper";
+    for (user, expected) in
+        [("\"u\"", "taken"), ("\"v\"", "gone into moved"), ("\"w\"", ""), ("null", all), ("\"\"", all)]
+    {
+        assert_eq!(keys(&records, &format!(r#""user_id":{user}"#)), expected, "{user}");
+    }
+    // Both hold: the memory is the user's, and the clock has not seen it.
+    assert_eq!(keys(&records, r#""user_id":"v","vector_clock":{"n1":6}"#), "into");
+    assert_eq!(keys(&records, r#""user_id":"v","vector_clock":{"n1":8}"#), "");
+}
+
+/// Of two users that concurrent events write, the one that resolves is asked for, not the other.
+#[test]
+fn a_memory_with_a_user_in_conflict_is_the_winners() {
+    let records = [
+        record(0, "a", "created", "m", r#""user_id":"u","vector_clock":{"n1":1}"#),
+        record(1, "b", "created", "m", r#""user_id":"v","vector_clock":{"n2":1}"#),
+    ];
+    assert_eq!(keys(&records, r#""user_id":"u""#), "");
+    assert_eq!(keys(&records, r#""user_id":"v""#), "m");
+}
+
+#[test]
+fn a_request_with_a_user_of_a_wrong_type_is_bad_input() {
+    for wrong in ["7", "true", "[\"u\"]", "{}"] {
+        let asks = request(0, &format!(r#""user_id":{wrong}"#));
+        assert_eq!(log_of(&asks, &Settings::default()).err().map(|bad| bad.class), Some("wrong_type"), "{wrong}");
+        assert_eq!(answers(&[record(0, "a", "created", "m", "")], &asks, &Settings::default()), []);
+    }
+}
+
 #[test]
 fn a_request_without_a_node_names_nobody_and_has_the_earlier_time() {
     let records = [record(0, "a", "created", "m", "")];
@@ -307,15 +355,22 @@ fn the_generator_reaches_every_edge() {
                 seen.extend(forgets.then_some("forgets"));
             }
             let answers = answers_of(&task, record, &stream.settings);
-            seen.extend((!answers.is_empty()).then_some(if answers.len() < task.known().len() {
-                "in part"
-            } else {
-                "in full"
-            }));
+            let event = decode(record, &stream.settings).ok();
+            let of_user = event.is_some_and(|event| matches!(event.user_id, Some(Json::Str(_))));
+            let edge = match (answers.len() < task.known().len(), of_user) {
+                (true, true) => "a user's, in part",
+                (false, true) => "a user's, in full",
+                (true, false) => "in part",
+                (false, false) => "in full",
+            };
+            seen.extend((!answers.is_empty()).then_some(edge));
+            let is_deleted = |answer: &Emitted| answer.value.contains("\"status\":\"deleted\"");
+            seen.extend((of_user && answers.iter().any(is_deleted)).then_some("a user's, deleted"));
         }
     }
     let edges = ["absorb expired", "expired", "forgotten at once", "anew", "request", "request forgets", "forgets"];
-    for edge in edges.into_iter().chain(["in part", "in full"]) {
+    let answers = ["in part", "in full", "a user's, in part", "a user's, in full", "a user's, deleted"];
+    for edge in edges.into_iter().chain(answers) {
         assert!(seen.contains(edge), "never seen: {edge}");
     }
 }
