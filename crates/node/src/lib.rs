@@ -23,14 +23,24 @@
 //! - An event is sent with the same bytes on every try, so a repetition changes nothing.
 
 pub mod actor;
+mod back_off;
 pub mod clock_token;
 mod database;
+pub mod follower;
 pub mod hybrid_clock;
+pub mod kafka;
+#[cfg(test)]
+mod memory_journal;
+#[cfg(test)]
+mod memory_kafka;
 pub mod node;
 mod overlay;
 pub mod ports;
+pub mod publisher;
+pub mod registry;
 pub mod settings;
 pub mod shown;
+mod stop_signal;
 pub mod write;
 
 pub use node::Node;

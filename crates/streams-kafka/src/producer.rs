@@ -1,4 +1,5 @@
-//! The transactional producer of a stream thread.
+//! The transactional producer of a stream thread, or of another program with a transactional id of
+//! its own.
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -20,10 +21,10 @@ use streams::ports::rights::{Operation, Right};
 use streams::ports::{BatchLimit, DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory};
 use streams::record::TopicPartition;
 
-/// Makes the producer of one stream thread, as often as it is lost.
+/// Makes the producer of one transactional id, as often as it is lost.
 pub struct TransactionalProducers {
     settings: KafkaSettings,
-    thread: usize,
+    transactional_id: String,
     is_outdated: IsOutdated,
 }
 
@@ -34,7 +35,13 @@ pub type IsOutdated = Arc<dyn Fn() -> bool + Send + Sync>;
 impl TransactionalProducers {
     /// For the stream thread number `thread`.
     pub fn new(settings: &KafkaSettings, thread: usize) -> TransactionalProducers {
-        TransactionalProducers { settings: settings.clone(), thread, is_outdated: Arc::new(|| false) }
+        TransactionalProducers::with_id(settings, settings.transactional_id(thread))
+    }
+
+    /// For a transactional id that is no stream thread's. It begins with the application's id and a
+    /// `-`, which is the prefix that the ACL on transactional ids covers.
+    pub fn with_id(settings: &KafkaSettings, transactional_id: String) -> TransactionalProducers {
+        TransactionalProducers { settings: settings.clone(), transactional_id, is_outdated: Arc::new(|| false) }
     }
 
     /// The same, whose producers are given up in the midst of a call where this says that they are
@@ -46,7 +53,7 @@ impl TransactionalProducers {
 
 impl ProducerFactory for TransactionalProducers {
     fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
-        let mut producer = TransactionalProducer::new(&self.settings, self.thread, batches)?;
+        let mut producer = TransactionalProducer::new(&self.settings, &self.transactional_id, batches)?;
         producer.is_outdated = self.is_outdated.clone();
         Ok(Box::new(producer))
     }
@@ -82,8 +89,8 @@ fn millis(timeout: Duration) -> c_int {
 }
 
 impl TransactionalProducer {
-    fn new(settings: &KafkaSettings, thread: usize, batches: BatchLimit) -> Result<TransactionalProducer> {
-        let client = Arc::new(Native::new(ClientKind::Producer, &settings.transactional(thread, batches))?);
+    fn new(settings: &KafkaSettings, id: &str, batches: BatchLimit) -> Result<TransactionalProducer> {
+        let client = Arc::new(Native::new(ClientKind::Producer, &settings.transactional(id, batches))?);
         Ok(TransactionalProducer {
             sender: Sender::new(client),
             application_id: settings.application_id.clone(),
@@ -386,7 +393,7 @@ mod tests {
         let (send, answer) = channel();
         // On a thread of its own: what is feared is that it never answers.
         std::thread::spawn(move || {
-            let mut producer = TransactionalProducer::new(&settings, 0, BatchLimit::Bytes(1 << 10)).unwrap();
+            let mut producer = TransactionalProducer::new(&settings, "app-0-0", BatchLimit::Bytes(1 << 10)).unwrap();
             producer.init(Duration::from_secs(60)).unwrap();
             producer.begin().unwrap();
             let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };
@@ -413,7 +420,7 @@ mod tests {
         let refusal = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[refusal]);
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
-        let mut producer = TransactionalProducer::new(&settings, 0, BatchLimit::Bytes(1 << 10)).unwrap();
+        let mut producer = TransactionalProducer::new(&settings, "app-0-0", BatchLimit::Bytes(1 << 10)).unwrap();
         producer.init(Duration::from_secs(60)).unwrap();
         producer.begin().unwrap();
         let record = Record { key: None, value: Some(b"v"), headers: Headers::NONE, timestamp_ms: 1 };

@@ -200,8 +200,9 @@ impl KafkaSettings {
         set.and_then(|(_, value)| value.to_string().trim().parse().ok()).unwrap_or(BatchLimit::DEFAULT_BYTES)
     }
 
-    pub(super) fn transactional(&self, thread: usize, batches: BatchLimit) -> Properties {
-        let mut all = self.transactional_as(&self.transactional_id(thread));
+    /// Of a producer with this transactional id and batches of that size.
+    pub(super) fn transactional(&self, id: &str, batches: BatchLimit) -> Properties {
+        let mut all = self.transactional_as(id);
         match batches {
             BatchLimit::Bytes(bytes) => all.extend(pairs(&[("batch.size", &bytes.to_string())])),
             BatchLimit::OneRecord => all.extend(pairs(&[("batch.num.messages", "1")])),
@@ -246,7 +247,7 @@ mod tests {
         settings.pass_through = PassThrough::parse(["compression.type=lz4", "sasl.password=a=b"]).unwrap();
         for all in [
             settings.consumer(0),
-            settings.transactional(0, BatchLimit::OneRecord),
+            settings.transactional("app-i-0", BatchLimit::OneRecord),
             settings.admin(),
             settings.plain_producer(),
         ] {
@@ -263,7 +264,7 @@ mod tests {
     fn batches_follow_the_user_and_the_limit() {
         let mut settings = KafkaSettings::new("localhost:1", "app", "i");
         let last = |settings: &KafkaSettings, limit, name: &str| {
-            let all = settings.transactional(0, limit);
+            let all = settings.transactional("app-i-0", limit);
             all.into_iter().rfind(|(key, _)| key == name).map(|(_, value)| value.to_string())
         };
         assert_eq!(settings.batch_bytes(), BatchLimit::DEFAULT_BYTES);

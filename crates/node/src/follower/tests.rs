@@ -1,0 +1,126 @@
+//! The follower over a Kafka in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams::record::TopicPartition;
+use testkit::wait_until;
+
+use super::{Follower, FollowerSettings};
+use crate::memory_journal::MemoryJournal;
+use crate::memory_kafka::{MemoryKafka, Stored};
+use crate::ports::Journal;
+
+const SNAPSHOTS: &str = "helixagent.memory.snapshots";
+
+fn at(partition: i32) -> TopicPartition {
+    TopicPartition::new(SNAPSHOTS, partition)
+}
+
+fn resolved(memory: &str) -> Stored {
+    let value = format!(r#"{{"memory_id":"{memory}"}}"#).into_bytes();
+    Stored {
+        key: Some(memory.as_bytes().to_vec()),
+        value: Some(value),
+        kind: Some(b"memory.resolved".to_vec()),
+        timestamp_ms: 1,
+    }
+}
+
+fn follower(kafka: &MemoryKafka, journal: &Arc<MemoryJournal>) -> Follower {
+    let settings = FollowerSettings { refresh_interval: Duration::from_millis(10) };
+    Follower::start(kafka.clients(), journal.clone(), settings).unwrap()
+}
+
+/// Memories that were applied, by partition and offset.
+fn applied(journal: &MemoryJournal) -> Vec<String> {
+    let shown = |(partition, record): (i32, crate::ports::SnapshotRecord)| {
+        format!("{partition}/{} {}", record.offset, record.memory_id)
+    };
+    journal.applied().into_iter().map(shown).collect()
+}
+
+#[test]
+fn every_partition_is_followed_from_its_position_and_new_ones_too() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    kafka.append(&at(0), resolved("a"));
+    let other = Stored { kind: Some(b"user.snapshot".to_vec()), ..resolved("user:u") };
+    kafka.append(&at(0), other);
+    kafka.append(&at(0), resolved("b"));
+    let running = follower(&kafka, &journal);
+    wait_until("the first records", || journal.applied().len() == 2 && running.status().is_caught_up);
+    kafka.grow_topic(SNAPSHOTS, 3);
+    kafka.append(&at(2), resolved("c"));
+    wait_until("the new partition", || journal.applied().len() == 3);
+    let status = running.stop();
+    assert_eq!((status.followed, status.other_records, status.failures, status.lag()), (3, 1, 0, 0));
+    assert_eq!(applied(&journal), ["0/0 a", "0/2 b", "2/0 c"]);
+
+    kafka.append(&at(0), resolved("d"));
+    let running = follower(&kafka, &journal);
+    wait_until("the next record", || journal.applied().len() == 4);
+    running.stop();
+    assert_eq!(applied(&journal).last().unwrap(), "0/3 d");
+    assert_eq!(journal.position(SNAPSHOTS, 0).unwrap(), Some(4));
+}
+
+#[test]
+fn a_topic_that_was_cut_is_read_from_its_first_record() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    kafka.append(&at(0), resolved("a"));
+    let running = follower(&kafka, &journal);
+    wait_until("the first record", || journal.applied().len() == 1);
+    running.stop();
+    ["b", "c"].iter().for_each(|memory| kafka.append(&at(0), resolved(memory)));
+    kafka.cut(&at(0), 2);
+    let running = follower(&kafka, &journal);
+    wait_until("the record that is left", || journal.applied().len() == 2);
+    assert_eq!(running.stop().restarts, 1);
+    assert_eq!(applied(&journal), ["0/0 a", "0/2 c"]);
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_read_from_its_first_record() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    ["a", "b"].iter().for_each(|memory| kafka.append(&at(0), resolved(memory)));
+    let running = follower(&kafka, &journal);
+    wait_until("the first records", || journal.applied().len() == 2);
+    // With as many records as before, so that only its id says it.
+    kafka.make_topic(SNAPSHOTS, 2);
+    ["c", "d"].iter().for_each(|memory| kafka.append(&at(0), resolved(memory)));
+    wait_until("the records of the new topic", || journal.applied().len() == 4);
+    running.stop();
+    // While the follower was away: the log ends before the position.
+    kafka.make_topic(SNAPSHOTS, 2);
+    kafka.append(&at(0), resolved("e"));
+    let running = follower(&kafka, &journal);
+    wait_until("the records of the newest topic", || journal.applied().len() == 5);
+    assert_eq!(running.stop().restarts, 1);
+}
+
+#[test]
+fn another_format_is_refused_and_followed_once_it_is_gone() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    kafka.append(&at(0), resolved("a"));
+    kafka.append(&at(1), Stored { value: Some(b"\0\0\0\0\x01".to_vec()), ..resolved("b") });
+    let running = follower(&kafka, &journal);
+    wait_until("the refusal", || running.status().last_error.is_some_and(|text| text.contains("HS8042")));
+    kafka.cut(&at(1), 1);
+    kafka.append(&at(1), resolved("c"));
+    wait_until("the record after it", || journal.applied().len() == 2);
+    assert_eq!(running.stop().last_error, None);
+    assert_eq!(applied(&journal), ["0/0 a", "1/1 c"]);
+}
+
+#[test]
+fn outages_of_kafka_and_of_the_disk_are_waited_out() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    kafka.hook("identities", |_| Err(streams::error::Error::Retry("no broker is there".to_owned())));
+    kafka.hook("open", |_| Err(streams::error::Error::Retry("no broker is there".to_owned())));
+    journal.fail(1);
+    kafka.append(&at(0), resolved("a"));
+    let running = follower(&kafka, &journal);
+    wait_until("the record", || journal.applied().len() == 1);
+    let status = running.stop();
+    assert_eq!((status.failures, status.followed), (3, 1));
+}

@@ -1,0 +1,205 @@
+//! A journal in memory, whose copy is a copy of a node's folder.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::actor::{Actor, Incarnation};
+use crate::ports::{
+    Agreement, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, chain_digest,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JournalEventState {
+    Pending,
+    Published,
+    Failed,
+}
+
+#[derive(Clone)]
+struct State {
+    identity: Identity,
+    /// Each with its id, under the present actor.
+    events: Vec<(String, OutboxEvent, JournalEventState)>,
+    seed: u128,
+    positions: BTreeMap<(String, i32), i64>,
+    applied: Vec<(i32, SnapshotRecord)>,
+    unavailable: usize,
+}
+
+/// The journal; a clone of the `Arc` is the same one.
+pub(crate) struct MemoryJournal(Mutex<State>);
+
+impl MemoryJournal {
+    pub fn new(seed: u128) -> Arc<MemoryJournal> {
+        let actor = actor(seed);
+        let identity = Identity { actor, counter: 0, published: 0, chain: 0 };
+        let (events, positions, applied) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Arc::new(MemoryJournal(Mutex::new(State { identity, events, seed, positions, applied, unavailable: 0 })))
+    }
+
+    /// As a copy of the folder is; random numbers differ from then on.
+    pub fn copy(&self) -> Arc<MemoryJournal> {
+        let state = self.lock().clone();
+        static NEXT: AtomicU64 = AtomicU64::new(1_000);
+        let seed = u128::from(NEXT.fetch_add(1_000, Ordering::Relaxed));
+        Arc::new(MemoryJournal(Mutex::new(State { seed, ..state })))
+    }
+
+    pub fn write(&self, event_id: &str) {
+        let mut state = self.lock();
+        state.identity.counter += 1;
+        let event = event(&state.identity.actor, state.identity.counter, event_id);
+        state.events.push((event_id.to_owned(), event, JournalEventState::Pending));
+    }
+
+    pub fn states(&self) -> Vec<(String, JournalEventState)> {
+        self.lock().events.iter().map(|(id, _, state)| (id.clone(), *state)).collect()
+    }
+
+    pub fn applied(&self) -> Vec<(i32, SnapshotRecord)> {
+        self.lock().applied.clone()
+    }
+
+    /// The next so many changes fail.
+    pub fn fail(&self, times: usize) {
+        self.lock().unavailable = times;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn change(&self) -> Result<MutexGuard<'_, State>, JournalError> {
+        let mut state = self.lock();
+        if state.unavailable > 0 {
+            state.unavailable -= 1;
+            return Err(JournalError::Unavailable("the disk is full".to_owned()));
+        }
+        Ok(state)
+    }
+}
+
+fn actor(seed: u128) -> Actor {
+    Actor { name: "agent".parse().unwrap(), incarnation: Incarnation::from_random_bits(seed) }
+}
+
+/// `ACTOR COUNTER ID` stands for the JSON of an event.
+fn event(actor: &Actor, counter: u64, event_id: &str) -> OutboxEvent {
+    let value = format!("{actor} {counter} {event_id}").into_bytes();
+    OutboxEvent { counter, memory_id: format!("m{}", event_id.len() % 3), value, timestamp_ms: 1 }
+}
+
+impl State {
+    /// The publication where all events up to `counter` that have not failed are published.
+    fn publication(&self, counter: u64) -> Publication {
+        let after = |(_, event, state): &&(String, OutboxEvent, JournalEventState)| {
+            *state == JournalEventState::Pending && event.counter > self.identity.published && event.counter <= counter
+        };
+        let chain = self
+            .events
+            .iter()
+            .filter(after)
+            .fold(self.identity.chain, |chain, (_, event, _)| chain_digest(chain, &event.value));
+        Publication { counter, chain }
+    }
+
+    fn publish(&mut self, counter: u64) -> Publication {
+        let publication = self.publication(counter);
+        (self.identity.published, self.identity.chain) = (counter, publication.chain);
+        for (_, event, state) in &mut self.events {
+            if event.counter <= counter && *state == JournalEventState::Pending {
+                *state = JournalEventState::Published;
+            }
+        }
+        publication
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn identity(&self) -> Result<Identity, JournalError> {
+        Ok(self.lock().identity.clone())
+    }
+
+    fn unpublished(&self, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxEvent>, JournalError> {
+        let (state, mut bytes) = (self.lock(), 0);
+        let pending = state.events.iter().filter(|(.., state)| *state == JournalEventState::Pending);
+        let fits = |event: &OutboxEvent| {
+            bytes += event.value.len();
+            bytes == event.value.len() || bytes <= max_bytes
+        };
+        Ok(pending.map(|(_, event, _)| event.clone()).take(max_records).take_while(fits).collect())
+    }
+
+    fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
+        std::thread::sleep(timeout.min(Duration::from_millis(5)));
+        Ok(!self.unpublished(1, 1)?.is_empty())
+    }
+
+    fn reconcile(&self, published: Publication) -> Result<Agreement, JournalError> {
+        let mut state = self.change()?;
+        if published.counter > state.identity.counter || state.publication(published.counter) != published {
+            return Ok(Agreement::Differs);
+        }
+        state.publish(published.counter);
+        Ok(Agreement::Agrees)
+    }
+
+    fn mark_published(&self, counter: u64) -> Result<Publication, JournalError> {
+        Ok(self.change()?.publish(counter))
+    }
+
+    fn mark_failed(&self, counter: u64, _reason: &str) -> Result<(), JournalError> {
+        let mut state = self.change()?;
+        let found = state.events.iter_mut().find(|(_, event, _)| event.counter == counter);
+        found.unwrap().2 = JournalEventState::Failed;
+        Ok(())
+    }
+
+    fn begin_incarnation(&self, _reason: &str) -> Result<Identity, JournalError> {
+        let mut state = self.change()?;
+        state.seed += 1;
+        let actor = actor(state.seed);
+        let mut counter = 0;
+        let State { events, .. } = &mut *state;
+        for (id, old, _) in events.iter_mut().filter(|(.., state)| *state == JournalEventState::Pending) {
+            counter += 1;
+            *old = event(&actor, counter, id);
+        }
+        // Decided events have no place among the counters of the new actor.
+        for (_, event, _) in events.iter_mut().filter(|(.., state)| *state != JournalEventState::Pending) {
+            event.counter = 0;
+        }
+        state.identity = Identity { actor, counter, published: 0, chain: 0 };
+        Ok(state.identity.clone())
+    }
+
+    fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
+        let depth = self.lock().events.iter().filter(|(.., state)| *state == JournalEventState::Pending).count();
+        Ok((depth as u64, (depth > 0).then_some(1)))
+    }
+
+    fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError> {
+        Ok(self.lock().positions.get(&(topic.to_owned(), partition)).copied())
+    }
+
+    fn forget_position(&self, topic: &str, partition: i32) -> Result<(), JournalError> {
+        self.change()?.positions.remove(&(topic.to_owned(), partition));
+        Ok(())
+    }
+
+    fn apply(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[SnapshotRecord],
+        next_offset: i64,
+    ) -> Result<(), JournalError> {
+        let mut state = self.change()?;
+        let position = state.positions.insert((topic.to_owned(), partition), next_offset);
+        let new = records.iter().filter(|record| position.is_none_or(|position| record.offset >= position));
+        state.applied.extend(new.map(|record| (partition, record.clone())));
+        Ok(())
+    }
+}

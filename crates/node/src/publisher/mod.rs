@@ -1,0 +1,141 @@
+//! The publisher: it sends accepted events to Kafka in order, in transactions, and writes the node's
+//! record in each of them.
+//!
+//! ```text
+//! start ─► init the producer ─► read the node's record ─► compare it with the database
+//!            ▲  (fences an older process        │
+//!            │   with this incarnation)         ├─ agrees ──► send, commit, mark; heartbeats
+//!            │                                  └─ differs ─► new incarnation ─► start
+//!            └── outcome unknown, or failed ◄── a transaction ── fenced ─► new incarnation ─► start
+//! ```
+//!
+//! - A transaction that may or may not have been committed is cleared up by the next start: the
+//!   node's record says what was.
+//! - A producer that is fenced is never initialised again: another process has a copy of the
+//!   folder, and both would take the id from each other for ever. The node becomes a new
+//!   incarnation, which writes again what was not published.
+//! - An event that the brokers refuse is marked as failed, and the others go on without it.
+//! - Anything else that fails is tried again, with pauses that grow to 30 s.
+
+mod published_events;
+mod reconciliation;
+mod session;
+mod status;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod work;
+
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use status::PublisherStatus;
+
+use crate::kafka::Kafka;
+use crate::ports::Journal;
+use crate::registry::{HEARTBEAT_INTERVAL, NodeRole, NodesTopic};
+use crate::stop_signal::StopSignal;
+use status::SharedStatus;
+use work::PublisherLoop;
+
+/// Settings of a publisher.
+#[derive(Clone, Debug)]
+pub struct PublisherSettings {
+    /// The node's role, for its record.
+    pub role: NodeRole,
+    /// The program and its version, for the node's record.
+    pub software_version: String,
+    /// The node's abilities, for its record.
+    pub capabilities: Vec<String>,
+    /// The most events of a transaction.
+    pub max_records: usize,
+    /// About so many bytes of events go into a transaction; one event may be larger.
+    pub max_bytes: usize,
+    /// The time between two records of the node where no event is published.
+    pub heartbeat_interval: Duration,
+    /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
+    pub replication: Option<i32>,
+}
+
+impl Default for PublisherSettings {
+    fn default() -> PublisherSettings {
+        PublisherSettings {
+            role: NodeRole::default(),
+            software_version: concat!("helixstream ", env!("CARGO_PKG_VERSION")).to_owned(),
+            capabilities: Vec::new(),
+            max_records: 500,
+            max_bytes: 1 << 20,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            replication: None,
+        }
+    }
+}
+
+/// A publisher on a thread of its own.
+#[derive(Debug)]
+pub struct Publisher {
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<StopSignal>,
+    status: Arc<SharedStatus>,
+}
+
+impl Publisher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The operating system starts no thread.
+    pub fn start(
+        kafka: Kafka,
+        nodes: Arc<NodesTopic>,
+        journal: Arc<dyn Journal>,
+        settings: PublisherSettings,
+    ) -> std::io::Result<Publisher> {
+        let (stop, status) = (Arc::new(StopSignal::default()), Arc::new(SharedStatus::default()));
+        let work = PublisherLoop::new(kafka, nodes, journal, settings, stop.clone(), status.clone());
+        let thread = std::thread::Builder::new().name("node-publisher".to_owned()).spawn(move || work.run())?;
+        Ok(Publisher { thread: Some(thread), stop, status })
+    }
+
+    /// What it has done, and how it stands.
+    #[must_use]
+    pub fn status(&self) -> PublisherStatus {
+        self.status.lock().clone()
+    }
+
+    /// Asks it to end: it publishes what waits, for at most `limit`, and writes a record with the
+    /// state `stopped`. Where Kafka is away it gives up then; a call to Kafka that is under way may
+    /// last some seconds longer.
+    pub fn request_stop(&self, limit: Duration) {
+        self.stop.request(limit);
+    }
+
+    /// Whether its thread has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// As [`Publisher::request_stop`], and waits for the end of its thread.
+    pub fn stop(mut self, limit: Duration) -> PublisherStatus {
+        self.join(limit);
+        self.status()
+    }
+
+    fn join(&mut self, limit: Duration) {
+        self.stop.request(limit);
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            let mut status = self.status.0.lock().unwrap_or_else(PoisonError::into_inner);
+            status.last_error = Some("the publisher's thread has panicked".to_owned());
+        }
+    }
+}
+
+impl Drop for Publisher {
+    /// Ends without publishing what waits; the next start goes on.
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.join(Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One transaction: events and the node's record.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use streams::error::{Error, Result};
+use streams::ports::{BatchLimit, DeliveryFailure, OutRecord, Producer};
+use streams::record::{Headers, Record};
+use streams::task::partition_for;
+
+use crate::ports::OutboxEvent;
+
+/// The token of the node's record; an event's is its index.
+const NODE_RECORD: u64 = u64::MAX - 1;
+
+/// The wait for one more delivery.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// A topic and how many partitions it has.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub topic: Arc<str>,
+    pub partitions: i32,
+}
+
+/// How a transaction ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was committed.
+    Committed,
+    /// It was aborted, since the brokers refuse these events and would refuse them again: the index
+    /// and the reason of each.
+    Refused(Vec<(usize, String)>),
+}
+
+/// The records of a transaction, and where they go.
+pub(super) struct Transaction<'t> {
+    pub events: &'t [OutboxEvent],
+    pub events_target: &'t Target,
+    /// The node's record: key, value and time in milliseconds.
+    pub record: (&'t [u8], &'t [u8], i64),
+    pub record_target: &'t Target,
+    pub batches: BatchLimit,
+    /// The longest wait for deliveries, for the commit and for an abort.
+    pub limit: Duration,
+}
+
+impl Transaction<'_> {
+    /// Sends all, and commits where all has arrived.
+    ///
+    /// # Errors
+    /// By remedy. After an error of `commit` the outcome may be unknown.
+    pub fn run(&self, producer: &mut dyn Producer) -> Result<Outcome> {
+        if let Some(error) = producer.fatal_error() {
+            return Err(error);
+        }
+        producer.begin()?;
+        let refused = self.send_all(producer)?;
+        if refused.is_empty() {
+            self.commit(producer)?;
+            return Ok(Outcome::Committed);
+        }
+        Ok(Outcome::Refused(refused))
+    }
+
+    /// Aborts a transaction whose events were refused, after they were marked.
+    ///
+    /// # Errors
+    /// By remedy: a new producer ends the transaction as well.
+    pub fn abort(&self, producer: &mut dyn Producer) -> Result<()> {
+        producer.abort(self.limit)
+    }
+
+    fn send_all(&self, producer: &mut dyn Producer) -> Result<Vec<(usize, String)>> {
+        let deadline = Instant::now() + self.limit;
+        let mut refused = Vec::new();
+        for (index, event) in self.events.iter().enumerate() {
+            let record = Record {
+                key: Some(event.memory_id.as_bytes()),
+                value: Some(&event.value),
+                headers: Headers::NONE,
+                timestamp_ms: event.timestamp_ms.max(1),
+            };
+            match self.send(producer, self.events_target, record, index as u64, deadline) {
+                Err(Error::Record(why)) => refused.push((index, why)),
+                other => other?,
+            }
+        }
+        let (key, value, timestamp_ms) = self.record;
+        let record = Record { key: Some(key), value: Some(value), headers: Headers::NONE, timestamp_ms };
+        self.send(producer, self.record_target, record, NODE_RECORD, deadline).map_err(record_refused)?;
+        while producer.in_flight() > 0 {
+            producer.drain(DRAIN);
+            self.take_failures(producer, &mut refused)?;
+            if Instant::now() > deadline {
+                return Err(Error::Aborted(
+                    "the records of a transaction were not delivered in time [HS8020]".to_owned(),
+                ));
+            }
+        }
+        self.take_failures(producer, &mut refused)?;
+        Ok(refused)
+    }
+
+    /// A full queue is answered by waiting for deliveries.
+    fn send(
+        &self,
+        producer: &mut dyn Producer,
+        target: &Target,
+        record: Record<'_>,
+        token: u64,
+        deadline: Instant,
+    ) -> Result<()> {
+        let partition = partition_for(record.key, 0, target.partitions);
+        let record = OutRecord { topic: &target.topic, partition, record, token };
+        while !producer.send(&record)? {
+            producer.drain(DRAIN);
+            if Instant::now() > deadline {
+                return Err(Error::Aborted(
+                    "the records of a transaction were not delivered in time [HS8020]".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts the failed deliveries: records that are refused for themselves, and the error that
+    /// says the most of the rest. Where records were refused, the rest failed with them.
+    fn take_failures(&self, producer: &mut dyn Producer, refused: &mut Vec<(usize, String)>) -> Result<()> {
+        let mut worst: Option<Error> = None;
+        while let Some(DeliveryFailure { token, error }) = producer.take_failure() {
+            let index = usize::try_from(token).ok().filter(|index| *index < self.events.len());
+            let bytes = index.map_or(0, |at| self.events[at].value.len() + self.events[at].memory_id.len());
+            let error = match (error, index) {
+                (Error::Record(why), Some(index)) => {
+                    refused.push((index, why));
+                    continue;
+                }
+                (Error::BatchTooLarge(why), Some(index)) if self.batches.is_alone(bytes) => {
+                    refused.push((index, why));
+                    continue;
+                }
+                (error, Some(_)) => error,
+                (Error::BatchTooLarge(why), None)
+                    if token == NODE_RECORD && self.batches.is_alone(self.record.1.len()) =>
+                {
+                    record_refused(Error::Record(why))
+                }
+                (error, None) => record_refused(error),
+            };
+            if worst.as_ref().is_none_or(|known| rank(&error) > rank(known)) {
+                worst = Some(error);
+            }
+        }
+        match worst {
+            Some(Error::Aborted(_)) if !refused.is_empty() => Ok(()),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Commits; the same call is made again where its answer says so.
+    fn commit(&self, producer: &mut dyn Producer) -> Result<()> {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            match producer.commit(self.limit) {
+                Err(Error::Retry(_)) if Instant::now() < deadline => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// A refusal of the node's own record is no event's fault.
+fn record_refused(error: Error) -> Error {
+    match error {
+        Error::Record(why) => Error::Fatal(format!(
+            "the brokers refuse the record of this node on the nodes topic: {why}; raise the topic's max.message.bytes, or correct its other \
+             settings [HS8025]"
+        )),
+        other => other,
+    }
+}
+
+/// The error that comes first of several of one transaction.
+fn rank(error: &Error) -> u8 {
+    match error {
+        Error::Aborted(_) => 0,
+        Error::BatchTooLarge(_) => 1,
+        Error::ProducerLost(_) => 2,
+        Error::Fenced(_) => 3,
+        _ => 4,
+    }
+}

@@ -1,0 +1,14 @@
+//! The nodes' own records on the compacted topic `helixagent.memory.nodes`: who writes memories, how
+//! far each has published, and whether it is alive.
+//!
+//! The key of a record is the actor, and its value is one JSON object. A node writes its record in
+//! each of its transactions, together with the events that it publishes: so a start reads there,
+//! read committed, what was published, and needs not search the events.
+
+mod liveness;
+mod nodes_topic;
+mod record;
+
+pub use liveness::{HEARTBEAT_INTERVAL, Liveness};
+pub use nodes_topic::{NodesTopic, RegisteredNode};
+pub use record::{NodeRecord, NodeRole, NodeState, UnreadableRecord};

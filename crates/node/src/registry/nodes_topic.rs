@@ -1,0 +1,155 @@
+//! Reads the nodes topic, and makes it where it is missing.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use streams::error::{Error, Result};
+use streams::ports::NewTopic;
+use streams::record::{InRecord, TopicPartition};
+
+use super::liveness::Liveness;
+use super::record::{NodeRecord, UnreadableRecord};
+use crate::actor::Actor;
+use crate::kafka::Kafka;
+
+/// Partitions of the topic where this program makes it.
+const PARTITIONS: i32 = 3;
+
+/// The last record of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredNode {
+    /// The record.
+    pub record: NodeRecord,
+    /// The record's timestamp, in milliseconds since 1970.
+    pub record_ms: i64,
+}
+
+impl RegisteredNode {
+    /// Whether the node is alive, at a time in milliseconds since 1970.
+    #[must_use]
+    pub fn liveness(&self, now_ms: i64) -> Liveness {
+        Liveness::of(&self.record.state, self.record_ms, now_ms)
+    }
+}
+
+/// Records of all nodes, as they were read: those that can be read, and the keys of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Registered {
+    nodes: BTreeMap<Actor, RegisteredNode>,
+    unreadable: BTreeMap<Vec<u8>, UnreadableRecord>,
+}
+
+impl Registered {
+    /// The last record of an actor, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] where its record cannot be read: without it nobody knows what the actor has
+    /// published.
+    pub fn of(&self, actor: &Actor) -> Result<Option<&RegisteredNode>> {
+        match self.unreadable.get(actor.to_string().as_bytes()) {
+            Some(error) => Err(Error::Retry(format!(
+                "the record of this node, with the key {actor}, cannot be read: {error}; a newer version of helixstream or another program \
+                 has written it: run the newer version, or start the node with an empty folder [HS8027]"
+            ))),
+            None => Ok(self.nodes.get(actor)),
+        }
+    }
+
+    /// Takes in one record. Of the records of an actor that stand in several partitions, since the
+    /// topic has grown, the one that says more was published is the later one.
+    fn add(&mut self, record: &InRecord<'_>) {
+        let (Some(key), value) = (record.record.key, record.record.value) else { return };
+        let Some(value) = value else {
+            self.unreadable.remove(key);
+            return;
+        };
+        let read = NodeRecord::from_json(value);
+        let is_key = |record: &NodeRecord| record.actor.to_string().as_bytes() == key;
+        match read {
+            Ok(read) if is_key(&read) => {
+                self.unreadable.remove(key);
+                let order = |record: &NodeRecord| (record.published.counter, record.heartbeat_ms);
+                let record_ms = record.origin.timestamp_ms;
+                let is_later = self.nodes.get(&read.actor).is_none_or(|known| order(&known.record) <= order(&read));
+                if is_later {
+                    self.nodes.insert(read.actor.clone(), RegisteredNode { record: read, record_ms });
+                }
+            }
+            Ok(_) => {
+                tracing::debug!("a record of the nodes topic has another key than the actor that it names");
+            }
+            Err(error) => {
+                self.unreadable.insert(key.to_vec(), error);
+            }
+        }
+    }
+}
+
+/// The nodes topic.
+#[derive(Debug)]
+pub struct NodesTopic {
+    kafka: Kafka,
+    /// The reader has each partition open at most once.
+    reading: Mutex<()>,
+}
+
+impl NodesTopic {
+    /// The topic of this Kafka.
+    #[must_use]
+    pub fn new(kafka: Kafka) -> NodesTopic {
+        NodesTopic { kafka, reading: Mutex::new(()) }
+    }
+
+    /// The last records of all nodes that can be read, by actor. Waits at most `limit` for the
+    /// next record.
+    ///
+    /// # Errors
+    /// By remedy; where the topic does not exist there are no nodes.
+    pub fn read_nodes(&self, limit: Duration) -> Result<Vec<RegisteredNode>> {
+        Ok(self.read(limit, &|| true)?.nodes.into_values().collect())
+    }
+
+    /// As [`NodesTopic::read_nodes`], while `goes_on` says so.
+    pub(crate) fn read(&self, limit: Duration, goes_on: &dyn Fn() -> bool) -> Result<Registered> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registered = Registered::default();
+        let topic = &self.kafka.topics.nodes;
+        let partitions = self.kafka.identity(topic)?.map_or(0, |identity| identity.partitions);
+        for partition in 0..partitions {
+            let partition = TopicPartition::new(topic.clone(), partition);
+            self.kafka.read_to_end(&partition, limit, goes_on, |record| {
+                registered.add(record);
+                Ok(())
+            })?;
+        }
+        Ok(registered)
+    }
+
+    /// Makes the topic where it is missing, and returns the number of its partitions.
+    ///
+    /// # Errors
+    /// By remedy.
+    pub(crate) fn ensure(&self, replication: Option<i32>) -> Result<i32> {
+        let topic = &self.kafka.topics.nodes;
+        if let Some(identity) = self.kafka.identity(topic)? {
+            return Ok(identity.partitions);
+        }
+        let config = [
+            ("cleanup.policy", "compact".to_owned()),
+            // A heartbeat every ten seconds of each node: small segments are compacted soon.
+            ("segment.bytes", (16 << 20).to_string()),
+            ("min.cleanable.dirty.ratio", "0.2".to_owned()),
+            ("message.timestamp.type", "CreateTime".to_owned()),
+            // The clock of a node's machine may be ahead of the broker's.
+            ("message.timestamp.after.max.ms", i64::MAX.to_string()),
+        ];
+        let config = config.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let new = NewTopic { name: topic.to_string(), partitions: PARTITIONS, replication, config };
+        self.kafka.admin.create_topics(&[new])?;
+        match self.kafka.identity(topic)? {
+            Some(identity) => Ok(identity.partitions),
+            None => Err(Error::Retry(format!("topic {topic} was created, but the brokers do not know it yet"))),
+        }
+    }
+}
