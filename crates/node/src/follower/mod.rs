@@ -8,6 +8,7 @@
 
 mod partition;
 mod record;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use settings::FollowerSettings;
 pub use status::{FollowerStatus, PartitionProgress};
 
 use crate::kafka::Kafka;
@@ -24,19 +26,6 @@ use crate::ports::Journal;
 use crate::stop_signal::StopSignal;
 use status::SharedProgress;
 use work::FollowerLoop;
-
-/// Settings of a follower.
-#[derive(Clone, Debug)]
-pub struct FollowerSettings {
-    /// How often it looks for new partitions, for a topic that was made anew, and for its lag.
-    pub refresh_interval: Duration,
-}
-
-impl Default for FollowerSettings {
-    fn default() -> FollowerSettings {
-        FollowerSettings { refresh_interval: Duration::from_secs(30) }
-    }
-}
 
 /// A follower on a thread of its own.
 #[derive(Debug)]
@@ -58,7 +47,7 @@ impl Follower {
         Ok(Follower { thread: Some(thread), stop, progress })
     }
 
-    /// What it has done, and how it stands.
+    /// Its counters and its state now.
     #[must_use]
     pub fn status(&self) -> FollowerStatus {
         self.progress.lock().clone()

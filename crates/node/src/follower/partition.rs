@@ -23,7 +23,7 @@ pub(super) struct FollowedPartition {
     pub has_reached_end: bool,
 }
 
-/// What one poll of a partition brought.
+/// Records that one poll of a partition brought.
 #[derive(Debug, Default)]
 pub(super) struct Polled {
     pub resolved: Vec<SnapshotRecord>,

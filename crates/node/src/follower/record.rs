@@ -1,4 +1,4 @@
-//! What a record of the snapshots topic is to a node.
+//! The kinds of records on the snapshots topic, as a node distinguishes them.
 
 use streams::record::InRecord;
 

@@ -20,7 +20,7 @@ impl PartitionProgress {
     }
 }
 
-/// What a follower has done since it was started, and how it stands.
+/// Counters of a follower since its start, and its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FollowerStatus {
     /// Records of resolved memories that were applied.

@@ -7,8 +7,8 @@ use streams::error::Error;
 use streams::ports::{PartitionStart, TopicIdentity};
 use streams::record::TopicPartition;
 
-use super::FollowerSettings;
 use super::partition::{Beginning, FollowedPartition, Polled, beginning};
+use super::settings::FollowerSettings;
 use super::status::{PartitionProgress, SharedProgress};
 use crate::back_off::BackOff;
 use crate::kafka::Kafka;

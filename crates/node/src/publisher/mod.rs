@@ -1,5 +1,5 @@
-//! The publisher: it sends accepted events to Kafka in order, in transactions, and writes the node's
-//! record in each of them.
+//! The publisher: it sends accepted events to Kafka in order, in transactions, and writes the
+//! node's record in each of them.
 //!
 //! ```text
 //! start ─► init the producer ─► read the node's record ─► compare it with the database
@@ -17,9 +17,12 @@
 //! - An event that the brokers refuse is marked as failed, and the others go on without it.
 //! - Anything else that fails is tried again, with pauses that grow to 30 s.
 
+mod context;
+mod interruption;
 mod published_events;
 mod reconciliation;
 mod session;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -30,47 +33,15 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use settings::PublisherSettings;
 pub use status::PublisherStatus;
 
 use crate::kafka::Kafka;
 use crate::ports::Journal;
-use crate::registry::{HEARTBEAT_INTERVAL, NodeRole, NodesTopic};
+use crate::registry::NodesTopic;
 use crate::stop_signal::StopSignal;
+use context::PublisherContext;
 use status::SharedStatus;
-use work::PublisherLoop;
-
-/// Settings of a publisher.
-#[derive(Clone, Debug)]
-pub struct PublisherSettings {
-    /// The node's role, for its record.
-    pub role: NodeRole,
-    /// The program and its version, for the node's record.
-    pub software_version: String,
-    /// The node's abilities, for its record.
-    pub capabilities: Vec<String>,
-    /// The most events of a transaction.
-    pub max_records: usize,
-    /// About so many bytes of events go into a transaction; one event may be larger.
-    pub max_bytes: usize,
-    /// The time between two records of the node where no event is published.
-    pub heartbeat_interval: Duration,
-    /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
-    pub replication: Option<i32>,
-}
-
-impl Default for PublisherSettings {
-    fn default() -> PublisherSettings {
-        PublisherSettings {
-            role: NodeRole::default(),
-            software_version: concat!("helixstream ", env!("CARGO_PKG_VERSION")).to_owned(),
-            capabilities: Vec::new(),
-            max_records: 500,
-            max_bytes: 1 << 20,
-            heartbeat_interval: HEARTBEAT_INTERVAL,
-            replication: None,
-        }
-    }
-}
 
 /// A publisher on a thread of its own.
 #[derive(Debug)]
@@ -92,12 +63,13 @@ impl Publisher {
         settings: PublisherSettings,
     ) -> std::io::Result<Publisher> {
         let (stop, status) = (Arc::new(StopSignal::default()), Arc::new(SharedStatus::default()));
-        let work = PublisherLoop::new(kafka, nodes, journal, settings, stop.clone(), status.clone());
-        let thread = std::thread::Builder::new().name("node-publisher".to_owned()).spawn(move || work.run())?;
+        let context = PublisherContext { kafka, nodes, journal, settings, stop: stop.clone(), status: status.clone() };
+        let thread =
+            std::thread::Builder::new().name("node-publisher".to_owned()).spawn(move || work::run(&context))?;
         Ok(Publisher { thread: Some(thread), stop, status })
     }
 
-    /// What it has done, and how it stands.
+    /// Its counters and its state now.
     #[must_use]
     pub fn status(&self) -> PublisherStatus {
         self.status.lock().clone()

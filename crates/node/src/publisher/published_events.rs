@@ -12,7 +12,7 @@ use std::time::Duration;
 use streams::error::{Error, Result};
 use streams::record::TopicPartition;
 
-use super::work::Interruption;
+use super::interruption::Interruption;
 use crate::kafka::Kafka;
 use crate::ports::{Journal, OutboxEvent, chain_digest};
 

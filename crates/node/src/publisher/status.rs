@@ -5,14 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::actor::Actor;
 use crate::ports::Publication;
 
-/// What a publisher has done since it was started, and how it stands.
+/// Counters of a publisher since its start, and its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublisherStatus {
     /// The actor that it publishes as; `None` before its first session.
     pub actor: Option<Actor>,
     /// Whether its producer is initialised and its last transaction was committed.
     pub is_connected: bool,
-    /// What the node's record on the nodes topic says was published.
+    /// The published events, by the node's record on the nodes topic.
     pub published: Option<Publication>,
     /// Events published.
     pub events: u64,

@@ -1,5 +1,5 @@
-//! The nodes' own records on the compacted topic `helixagent.memory.nodes`: who writes memories, how
-//! far each has published, and whether it is alive.
+//! The nodes' own records on the compacted topic `helixagent.memory.nodes`: who writes memories,
+//! how far each has published, and whether it is alive.
 //!
 //! The key of a record is the actor, and its value is one JSON object. A node writes its record in
 //! each of its transactions, together with the events that it publishes: so a start reads there,

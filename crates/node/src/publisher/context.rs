@@ -1,0 +1,88 @@
+//! The parts that the sessions of a publisher share, and what each of them does with these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::interruption::Interruption;
+use super::settings::PublisherSettings;
+use super::status::SharedStatus;
+use crate::back_off::BackOff;
+use crate::kafka::Kafka;
+use crate::ports::{Journal, JournalError, OutboxEvent, Publication};
+use crate::registry::NodesTopic;
+use crate::stop_signal::StopSignal;
+
+/// The first pause after a failure.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after a failure.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest wait for deliveries, a commit, or one more record where a topic is read to its end.
+pub(super) const CALL: Duration = Duration::from_secs(20);
+/// The least time for a call where the end is near.
+const LEAST_CALL: Duration = Duration::from_millis(100);
+
+/// The parts of a publisher on its thread.
+pub(super) struct PublisherContext {
+    pub kafka: Kafka,
+    pub nodes: Arc<NodesTopic>,
+    pub journal: Arc<dyn Journal>,
+    pub settings: PublisherSettings,
+    pub stop: Arc<StopSignal>,
+    pub status: Arc<SharedStatus>,
+}
+
+impl PublisherContext {
+    pub fn note_failure(&self, text: &str) {
+        let mut status = self.status.lock();
+        status.failures += 1;
+        status.is_connected = false;
+        status.last_error = Some(text.to_owned());
+    }
+
+    pub fn note_commit(&self, events: u64, published: Publication, heartbeat_ms: i64) {
+        let mut status = self.status.lock();
+        status.is_connected = true;
+        status.events += events;
+        status.transactions += 1;
+        status.published = Some(published);
+        status.heartbeat_ms = Some(heartbeat_ms);
+        status.last_error = None;
+    }
+
+    /// Marks an event that the brokers refuse.
+    pub fn mark_refused(&self, event: &OutboxEvent, reason: &str) -> Result<(), Interruption> {
+        self.retried(|| self.journal.mark_failed(event.counter, reason))?;
+        self.status.lock().refused += 1;
+        tracing::warn!(
+            code = "HS8024",
+            memory = %event.memory_id,
+            counter = event.counter,
+            "the brokers refuse an event of this node, which is shown as failed; the events after it are published: {reason}"
+        );
+        Ok(())
+    }
+
+    /// Makes a call to the database again while it cannot answer: after a commit there is no other
+    /// way to go on.
+    pub fn retried<T>(&self, mut call: impl FnMut() -> Result<T, JournalError>) -> Result<T, Interruption> {
+        let mut back_off = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            match call() {
+                Err(JournalError::Unavailable(text)) if !self.stop.is_overdue() => {
+                    self.note_failure(&text);
+                    self.stop.wait(back_off.next_pause());
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// The longest time for a call to Kafka.
+    pub fn limit(&self) -> Duration {
+        self.stop.remaining().map_or(CALL, |left| left.clamp(LEAST_CALL, CALL))
+    }
+
+    pub fn goes_on(&self) -> bool {
+        !self.stop.is_overdue()
+    }
+}

@@ -1,0 +1,28 @@
+//! The reasons for which a session ends.
+
+use streams::error::Error;
+
+use crate::ports::JournalError;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(super) enum Interruption {
+    /// The time to end in has passed.
+    Stopped,
+    /// A call to Kafka failed.
+    Kafka(Error),
+    /// The database could not be asked.
+    Journal(JournalError),
+}
+
+impl From<Error> for Interruption {
+    fn from(error: Error) -> Interruption {
+        Interruption::Kafka(error)
+    }
+}
+
+impl From<JournalError> for Interruption {
+    fn from(error: JournalError) -> Interruption {
+        Interruption::Journal(error)
+    }
+}

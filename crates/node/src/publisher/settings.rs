@@ -1,0 +1,38 @@
+//! Settings of a publisher.
+
+use std::time::Duration;
+
+use crate::registry::{HEARTBEAT_INTERVAL, NodeRole};
+
+/// Settings of a publisher.
+#[derive(Clone, Debug)]
+pub struct PublisherSettings {
+    /// The node's role, for its record.
+    pub role: NodeRole,
+    /// The program and its version, for the node's record.
+    pub software_version: String,
+    /// The node's abilities, for its record.
+    pub capabilities: Vec<String>,
+    /// The most events of a transaction.
+    pub max_records: usize,
+    /// About so many bytes of events go into a transaction; one event may be larger.
+    pub max_bytes: usize,
+    /// The time between two records of the node where no event is published.
+    pub heartbeat_interval: Duration,
+    /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
+    pub replication: Option<i32>,
+}
+
+impl Default for PublisherSettings {
+    fn default() -> PublisherSettings {
+        PublisherSettings {
+            role: NodeRole::default(),
+            software_version: concat!("helixstream ", env!("CARGO_PKG_VERSION")).to_owned(),
+            capabilities: Vec::new(),
+            max_records: 500,
+            max_bytes: 1 << 20,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            replication: None,
+        }
+    }
+}
