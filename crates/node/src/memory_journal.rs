@@ -184,11 +184,6 @@ impl Journal for MemoryJournal {
         Ok(self.lock().positions.get(&(topic.to_owned(), partition)).copied())
     }
 
-    fn forget_position(&self, topic: &str, partition: i32) -> Result<(), JournalError> {
-        self.change()?.positions.remove(&(topic.to_owned(), partition));
-        Ok(())
-    }
-
     fn apply(
         &self,
         topic: &str,

@@ -114,10 +114,6 @@ pub trait Journal: Send + Sync {
     /// record.
     fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError>;
 
-    /// Forgets the position of a partition of the snapshots topic, and from which offset of it each
-    /// memory came: the topic was cut or made anew, and is read from its first record.
-    fn forget_position(&self, topic: &str, partition: i32) -> Result<(), JournalError>;
-
     /// Applies records of one partition, which are in the order of their offsets, and moves its
     /// position to `next_offset`, all in one transaction. A record that was applied before changes
     /// nothing.

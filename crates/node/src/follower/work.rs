@@ -151,7 +151,7 @@ impl FollowerLoop {
     }
 
     fn open(&self, partition: TopicPartition) -> Result<FollowedPartition, Break> {
-        let stored = self.journal.position(&partition.topic, partition.partition)?;
+        let stored = self.journal.position(&partition.topic, partition.partition)?.filter(|position| *position > 0);
         match beginning(&self.kafka, &partition, stored)? {
             Beginning::AsStored(offset) => Ok(FollowedPartition::open(&self.kafka, partition, offset, stored)?),
             Beginning::OutsideLog { start, end } => {
@@ -171,9 +171,10 @@ impl FollowerLoop {
         }
     }
 
-    /// Forgets the position of a partition: it is read from its first record.
+    /// Moves the position of a partition to 0, from which it is read at its first record. A memory
+    /// that came from a later offset of another log is compared by its clock.
     fn restart(&self, partition: &TopicPartition, what: &str) -> Result<(), Break> {
-        self.journal.forget_position(&partition.topic, partition.partition)?;
+        self.journal.apply(&partition.topic, partition.partition, &[], 0)?;
         self.progress.lock().restarts += 1;
         tracing::warn!(
             code = "HS8040",
