@@ -50,7 +50,7 @@ impl Registered {
         match self.unreadable.get(actor.to_string().as_bytes()) {
             Some(error) => Err(Error::Retry(format!(
                 "the record of this node, with the key {actor}, cannot be read: {error}; a newer version of helixstream or another program \
-                 has written it: run the newer version, or start the node with an empty folder [HS8027]"
+                 has written it: run the newer version, or publish a record with this key and no value on the nodes topic [HS8027]"
             ))),
             None => Ok(self.nodes.get(actor)),
         }

@@ -1,0 +1,146 @@
+//! Nodes on a real broker: folders that are copied and rolled back, a process that is killed, a
+//! broker that is away, and two nodes that see each other's writes through `helixstream run`.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
+mod killed;
+#[path = "../support/mod.rs"]
+mod support;
+mod trial;
+
+use std::collections::BTreeSet;
+
+use memory::event::{Limits, decode};
+use node::registry::{NodeState, NodesTopic};
+use support::Helix;
+use testkit::process::temp_dir;
+use testkit::{Broker, LIMIT, repo_path, tools, wait_for, wait_until};
+use trial::{Trial, copy, open, publish_all, read, wait_until_published, write};
+
+#[test]
+fn two_copies_of_a_folder_that_write_offline_lose_nothing_and_share_no_counter() {
+    let trial = Trial::with_topics("copies", Broker::shared());
+    let folder = temp_dir("node");
+    let mut accepted = BTreeSet::new();
+    let mut add = |event_id: String| assert!(accepted.insert(event_id));
+    {
+        // One event is published before the folder is copied, and two are not.
+        let node = open(&folder, "agent");
+        add(write(&node, "m1", "published").event_id);
+        publish_all(&trial, &node);
+        add(write(&node, "m1", "before the copy").event_id);
+        add(write(&node, "m2", "before the copy").event_id);
+        node.stop();
+    }
+    let (one, two) = (open(&copy(&folder), "agent"), open(&folder, "agent"));
+    for n in 0..20 {
+        add(write(&one, &format!("m{}", n % 3), &format!("one {n}")).event_id);
+        add(write(&two, &format!("m{}", n % 4), &format!("two {n}")).event_id);
+    }
+    let publishers = [trial.publisher(one.journal()), trial.publisher(two.journal())];
+    for node in [&one, &two] {
+        wait_until_published(node);
+        add(write(node, "m1", "connected").event_id);
+        wait_until_published(node);
+    }
+    let actors = [&one, &two].map(|node| node.journal().identity().unwrap().actor);
+    assert_ne!(actors[0], actors[1]);
+    publishers.map(|publisher| publisher.stop(LIMIT));
+    let published: BTreeSet<String> = trial.events(Broker::shared()).into_keys().collect();
+    assert_eq!(published, accepted);
+    let nodes = NodesTopic::new(trial.kafka()).read_nodes(LIMIT).unwrap();
+    for actor in &actors {
+        let node = nodes.iter().find(|node| node.record.actor == *actor).unwrap();
+        assert_eq!((node.record.state.clone(), node.record.outbox_depth), (NodeState::Stopped, 0));
+    }
+}
+
+#[test]
+fn a_folder_that_was_rolled_back_rewrites_nothing_that_was_published() {
+    let trial = Trial::with_topics("rollback", Broker::shared());
+    let folder = temp_dir("node");
+    let node = open(&folder, "agent");
+    let mut accepted: BTreeSet<String> = (0..3).map(|n| write(&node, "m", &format!("{n}")).event_id).collect();
+    node.stop();
+    let backup = copy(&folder);
+    let node = open(&folder, "agent");
+    accepted.insert(write(&node, "m", "after the backup").event_id);
+    publish_all(&trial, &node);
+    let lost = node.journal().identity().unwrap().actor;
+    node.stop();
+    let node = open(&backup, "agent");
+    accepted.insert(write(&node, "m", "after the roll-back").event_id);
+    publish_all(&trial, &node);
+    assert_ne!(node.journal().identity().unwrap().actor, lost);
+    assert_eq!(trial.events(Broker::shared()).into_keys().collect::<BTreeSet<_>>(), accepted);
+    let nodes = NodesTopic::new(trial.kafka()).read_nodes(LIMIT).unwrap();
+    let replaced = nodes.iter().find(|node| node.record.actor == lost).unwrap();
+    assert!(matches!(replaced.record.state, NodeState::Replaced { .. }), "{replaced:?}");
+    assert_eq!(replaced.record.published.counter, 4);
+}
+
+#[test]
+fn writes_are_accepted_while_the_broker_is_away_and_published_when_it_is_back() {
+    let broker = Broker::start();
+    let trial = Trial::with_topics("away", &broker);
+    let node = open(&temp_dir("node"), "agent");
+    let publisher = trial.publisher(node.journal());
+    let before = write(&node, "m", "before");
+    wait_until_published(&node);
+    broker.kill();
+    let during: Vec<String> = (0..50).map(|n| write(&node, "m", &format!("away {n}")).event_id).collect();
+    wait_until("the outage to be seen", || !publisher.status().is_connected);
+    broker.restart();
+    wait_until_published(&node);
+    publisher.stop(LIMIT);
+    let accepted: BTreeSet<String> = during.into_iter().chain([before.event_id]).collect();
+    assert_eq!(trial.events(&broker).into_keys().collect::<BTreeSet<_>>(), accepted);
+}
+
+#[test]
+fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() {
+    let broker = Broker::shared();
+    let trial = Trial::new("stream", broker);
+    let folder = temp_dir("topology");
+    let topology = folder.join("topology.toml");
+    let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
+    let text = text.replace("\"helixstream\"", &format!("\"{}\"", trial.name));
+    std::fs::write(&topology, text.replace("helixagent.memory", &trial.name)).unwrap();
+    let (topology, bootstrap) = (topology.display().to_string(), broker.bootstrap());
+    let common = ["--topology", &topology, "--bootstrap-servers", &bootstrap];
+    Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
+    let state = folder.join("state").display().to_string();
+    let run = ["--state-dir", &state, "--no-mirror", "--set", "purge=false", "--set", "session_timeout=4s"];
+    let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
+
+    let (a, b) = (open(&temp_dir("node"), "a"), open(&temp_dir("node"), "b"));
+    let loops = [&a, &b].map(|node| (trial.publisher(node.journal()), trial.follower(node)));
+    write(&a, "m", "by a");
+    assert!(read(&a, "m").unwrap().is_pending);
+    let seen = wait_for("b to show the write of a", || read(&b, "m"));
+    assert!(String::from_utf8(seen.json).unwrap().contains("\"content\":\"by a\""));
+    write(&b, "m", "by b, who has seen a");
+    wait_until("both to show the second write, resolved", || {
+        let shown = [&a, &b].map(|node| read(node, "m").unwrap());
+        shown.iter().all(|memory| !memory.is_pending && String::from_utf8_lossy(&memory.json).contains("by b"))
+            && shown[0].json == shown[1].json
+    });
+    assert!(loops.iter().all(|(_, follower)| follower.status().followed >= 2));
+
+    // Kafka's own consumer reads the events, and the decoder of the stream accepts them.
+    let (events, class) = (trial.topic("events"), "org.apache.kafka.tools.consumer.ConsoleConsumer");
+    let limits = ["--from-beginning", "--max-messages", "2", "--timeout-ms", "60000"];
+    let committed = ["--command-property", "isolation.level=read_committed"];
+    let said =
+        tools::run(class, &[&["--bootstrap-server", &bootstrap, "--topic", &events], &limits[..], &committed].concat());
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    for line in lines {
+        decode(Some(line.as_bytes()), 1, &Limits::default()).unwrap();
+    }
+    for (publisher, follower) in loops {
+        publisher.stop(LIMIT);
+        follower.stop();
+    }
+    stream.terminate().assert_ended_well();
+}
