@@ -45,7 +45,9 @@ fn two_copies_of_a_folder_that_write_offline_lose_nothing_and_share_no_counter()
     }
     let actors = [&one, &two].map(|node| node.journal().identity().unwrap().actor);
     assert_ne!(actors[0], actors[1]);
-    publishers.map(|publisher| publisher.stop(LIMIT));
+    for publisher in publishers {
+        publisher.stop(LIMIT);
+    }
     let published: BTreeSet<String> = trial.events(Broker::shared()).into_keys().collect();
     assert_eq!(published, accepted);
     let nodes = NodesTopic::new(trial.kafka()).read_nodes(LIMIT).unwrap();

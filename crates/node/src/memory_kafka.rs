@@ -283,7 +283,7 @@ impl Producer for MemoryProducer {
     fn track(&mut self, _topics: &[Arc<str>]) {}
 
     fn send_offsets(&mut self, _: &[OffsetCommit], _: &GroupMetadata, _: Duration) -> Result<()> {
-        unimplemented!("a node commits no offsets to Kafka")
+        panic!("a node commits no offsets to Kafka")
     }
 
     fn commit(&mut self, _timeout: Duration) -> Result<()> {
@@ -358,7 +358,7 @@ impl RestoreReader for Reader {
 
 impl Admin for MemoryKafka {
     fn topics(&self, _names: &[&str]) -> Result<Vec<Option<TopicInfo>>> {
-        unimplemented!("a node asks for identities")
+        panic!("a node asks for identities")
     }
 
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
@@ -373,35 +373,35 @@ impl Admin for MemoryKafka {
     }
 
     fn topic_config(&self, _topic: &str) -> Result<Vec<(String, String)>> {
-        unimplemented!("a node reads no settings of topics")
+        panic!("a node reads no settings of topics")
     }
 
     fn offset_metadata_limit(&self) -> Result<Option<usize>> {
-        unimplemented!("a node commits no offsets to Kafka")
+        panic!("a node commits no offsets to Kafka")
     }
 
     fn delete_records(&self, _below: &[(TopicPartition, i64)]) -> Result<Deletion> {
-        unimplemented!("a node deletes no records")
+        panic!("a node deletes no records")
     }
 
     fn committed(&self, _partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
-        unimplemented!("a node commits no offsets to Kafka")
+        panic!("a node commits no offsets to Kafka")
     }
 
     fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
-        unimplemented!("a node commits no offsets to Kafka")
+        panic!("a node commits no offsets to Kafka")
     }
 
     fn member_ids(&self) -> Result<Vec<String>> {
-        unimplemented!("a node is in no group")
+        panic!("a node is in no group")
     }
 
     fn group_members(&self) -> Result<Option<Vec<GroupMember>>> {
-        unimplemented!("a node is in no group")
+        panic!("a node is in no group")
     }
 
     fn reach_group(&self, _topic: &str) -> Result<()> {
-        unimplemented!("a node is in no group")
+        panic!("a node is in no group")
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

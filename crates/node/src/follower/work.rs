@@ -16,7 +16,7 @@ use crate::ports::{Journal, JournalError};
 use crate::stop_signal::StopSignal;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The wait after a round in which no partition had a record.
 const IDLE: Duration = Duration::from_millis(20);
 

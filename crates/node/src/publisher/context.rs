@@ -15,7 +15,7 @@ use crate::stop_signal::StopSignal;
 /// The first pause after a failure.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after a failure.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest wait for deliveries, a commit, or one more record where a topic is read to its end.
 pub(super) const CALL: Duration = Duration::from_secs(20);
 /// The least time for a call where the end is near.

@@ -15,7 +15,7 @@
 //!   folder, and both would take the id from each other for ever. The node becomes a new
 //!   incarnation, which writes again what was not published.
 //! - An event that the brokers refuse is marked as failed, and the others go on without it.
-//! - Anything else that fails is tried again, with pauses that grow to 30 s.
+//! - Anything else that fails is tried again, with pauses that grow to 10 s.
 
 mod context;
 mod interruption;
