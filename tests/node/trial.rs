@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use node::follower::{Follower, FollowerSettings};
-use node::kafka::{APPLICATION_ID, Kafka, Topics};
+use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
 use node::ports::Journal;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::NodesTopic;
@@ -43,7 +43,7 @@ impl Trial {
     }
 
     /// Clients of one process.
-    pub fn kafka(&self) -> Kafka {
+    pub fn kafka(&self) -> KafkaClients {
         let settings = KafkaSettings::new(&self.bootstrap, APPLICATION_ID, &unique("process"));
         let reader = ChangelogReader::for_standbys(&settings).unwrap();
         let admin = ClusterAdmin::new(&settings, &reader).unwrap();
@@ -55,7 +55,7 @@ impl Trial {
         let producers = move |id: &str| -> Box<dyn streams::ports::ProducerFactory> {
             Box::new(TransactionalProducers::with_id(&settings, id.to_owned()))
         };
-        Kafka { topics, producers: Arc::new(producers), reader: Arc::new(reader), admin: Arc::new(admin) }
+        KafkaClients { topics, producers: Arc::new(producers), reader: Arc::new(reader), admin: Arc::new(admin) }
     }
 
     pub fn publisher(&self, journal: Arc<dyn Journal>) -> Publisher {

@@ -43,7 +43,7 @@ pub type MakeProducers = dyn Fn(&str) -> Box<dyn ProducerFactory> + Send + Sync;
 
 /// The Kafka clients that the loops of a node share.
 #[derive(Clone)]
-pub struct Kafka {
+pub struct KafkaClients {
     /// The topics.
     pub topics: Topics,
     /// Makes the producers of an incarnation. They are made and used on the publisher's thread.
@@ -54,9 +54,9 @@ pub struct Kafka {
     pub admin: Arc<dyn Admin>,
 }
 
-impl fmt::Debug for Kafka {
+impl fmt::Debug for KafkaClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kafka").field("topics", &self.topics).finish_non_exhaustive()
+        f.debug_struct("KafkaClients").field("topics", &self.topics).finish_non_exhaustive()
     }
 }
 
@@ -66,7 +66,7 @@ pub fn transactional_id(incarnation: &Incarnation) -> String {
     format!("{APPLICATION_ID}-{incarnation}")
 }
 
-impl Kafka {
+impl KafkaClients {
     /// The partitions and the id of a topic; `None` where it does not exist.
     pub(crate) fn identity(&self, topic: &str) -> Result<Option<TopicIdentity>> {
         let found = self.admin.identities(&[topic])?;

@@ -14,7 +14,7 @@ use streams::ports::{
 };
 use streams::record::{Header, Origin, RecordBatch, TopicPartition};
 
-use crate::kafka::{Kafka, Topics};
+use crate::kafka::{KafkaClients, Topics};
 
 /// A record as it stands in a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,9 +66,9 @@ impl MemoryKafka {
         kafka
     }
 
-    pub fn clients(&self) -> Kafka {
+    pub fn clients(&self) -> KafkaClients {
         let kafka = self.clone();
-        Kafka {
+        KafkaClients {
             topics: Topics::default(),
             producers: Arc::new(move |id: &str| Box::new(Producers { kafka: kafka.clone(), id: id.to_owned() })),
             reader: Arc::new(self.clone()),

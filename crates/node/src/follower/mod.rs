@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use settings::FollowerSettings;
 pub use status::{FollowerStatus, PartitionProgress};
 
-use crate::kafka::Kafka;
+use crate::kafka::KafkaClients;
 use crate::ports::Journal;
 use crate::stop_signal::StopSignal;
 use status::SharedProgress;
@@ -40,7 +40,11 @@ impl Follower {
     ///
     /// # Errors
     /// The operating system starts no thread.
-    pub fn start(kafka: Kafka, journal: Arc<dyn Journal>, settings: FollowerSettings) -> std::io::Result<Follower> {
+    pub fn start(
+        kafka: KafkaClients,
+        journal: Arc<dyn Journal>,
+        settings: FollowerSettings,
+    ) -> std::io::Result<Follower> {
         let (stop, progress) = (Arc::new(StopSignal::default()), Arc::new(SharedProgress::default()));
         let work = FollowerLoop::new(kafka, journal, settings, stop.clone(), progress.clone());
         let thread = std::thread::Builder::new().name("node-follower".to_owned()).spawn(move || work.run())?;

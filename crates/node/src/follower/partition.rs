@@ -7,7 +7,7 @@ use streams::ports::{PartitionStart, RestoreReader};
 use streams::record::{RecordBatch, TopicPartition};
 
 use super::record::{Sorted, sort};
-use crate::kafka::{Kafka, POLL_BYTES};
+use crate::kafka::{KafkaClients, POLL_BYTES};
 use crate::ports::SnapshotRecord;
 
 /// A partition, and how far it was read.
@@ -44,7 +44,7 @@ pub(super) enum Beginning {
 }
 
 /// Decides where to begin: a position is good where the log holds it, or ends there.
-pub(super) fn beginning(kafka: &Kafka, partition: &TopicPartition, stored: Option<i64>) -> Result<Beginning> {
+pub(super) fn beginning(kafka: &KafkaClients, partition: &TopicPartition, stored: Option<i64>) -> Result<Beginning> {
     let Some(position) = stored else { return Ok(Beginning::AsStored(PartitionStart::BEGINNING)) };
     let range = kafka.admin.log_range(partition)?;
     Ok(if (range.start..=range.end).contains(&position) {
@@ -57,7 +57,7 @@ pub(super) fn beginning(kafka: &Kafka, partition: &TopicPartition, stored: Optio
 impl FollowedPartition {
     /// Opens a partition at an offset.
     pub fn open(
-        kafka: &Kafka,
+        kafka: &KafkaClients,
         partition: TopicPartition,
         offset: i64,
         stored: Option<i64>,

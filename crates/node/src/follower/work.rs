@@ -11,7 +11,7 @@ use super::partition::{Beginning, FollowedPartition, Polled, beginning};
 use super::settings::FollowerSettings;
 use super::status::{PartitionProgress, SharedProgress};
 use crate::back_off::BackOff;
-use crate::kafka::Kafka;
+use crate::kafka::KafkaClients;
 use crate::ports::{Journal, JournalError};
 use crate::stop_signal::StopSignal;
 
@@ -41,7 +41,7 @@ impl From<JournalError> for Break {
 
 /// The follower on its thread.
 pub(super) struct FollowerLoop {
-    kafka: Kafka,
+    kafka: KafkaClients,
     journal: Arc<dyn Journal>,
     settings: FollowerSettings,
     stop: Arc<StopSignal>,
@@ -53,7 +53,7 @@ pub(super) struct FollowerLoop {
 
 impl FollowerLoop {
     pub fn new(
-        kafka: Kafka,
+        kafka: KafkaClients,
         journal: Arc<dyn Journal>,
         settings: FollowerSettings,
         stop: Arc<StopSignal>,

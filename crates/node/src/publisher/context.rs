@@ -7,7 +7,7 @@ use super::interruption::Interruption;
 use super::settings::PublisherSettings;
 use super::status::SharedStatus;
 use crate::back_off::BackOff;
-use crate::kafka::Kafka;
+use crate::kafka::KafkaClients;
 use crate::ports::{Journal, JournalError, OutboxEvent, Publication};
 use crate::registry::NodesTopic;
 use crate::stop_signal::StopSignal;
@@ -23,7 +23,7 @@ const LEAST_CALL: Duration = Duration::from_millis(100);
 
 /// The parts of a publisher on its thread.
 pub(super) struct PublisherContext {
-    pub kafka: Kafka,
+    pub kafka: KafkaClients,
     pub nodes: Arc<NodesTopic>,
     pub journal: Arc<dyn Journal>,
     pub settings: PublisherSettings,

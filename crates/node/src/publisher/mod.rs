@@ -36,7 +36,7 @@ use std::time::Duration;
 pub use settings::PublisherSettings;
 pub use status::PublisherStatus;
 
-use crate::kafka::Kafka;
+use crate::kafka::KafkaClients;
 use crate::ports::Journal;
 use crate::registry::NodesTopic;
 use crate::stop_signal::StopSignal;
@@ -57,7 +57,7 @@ impl Publisher {
     /// # Errors
     /// The operating system starts no thread.
     pub fn start(
-        kafka: Kafka,
+        kafka: KafkaClients,
         nodes: Arc<NodesTopic>,
         journal: Arc<dyn Journal>,
         settings: PublisherSettings,

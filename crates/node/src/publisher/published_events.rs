@@ -13,7 +13,7 @@ use streams::error::{Error, Result};
 use streams::record::TopicPartition;
 
 use super::interruption::Interruption;
-use crate::kafka::Kafka;
+use crate::kafka::KafkaClients;
 use crate::ports::{Journal, OutboxEvent, chain_digest};
 
 /// So many events are looked for in one pass over the topic.
@@ -25,7 +25,7 @@ const PASS_BYTES: usize = 16 << 20;
 /// published events of an actor have one order, of which each process with its incarnation knows a
 /// beginning; so the events that both know come before all others.
 pub(super) fn mark_published_elsewhere(
-    kafka: &Kafka,
+    kafka: &KafkaClients,
     journal: &dyn Journal,
     greatest: u64,
     limit: Duration,
@@ -54,7 +54,12 @@ pub(super) fn mark_published_elsewhere(
 }
 
 /// For each event whether the topic has a record with its bytes.
-fn find(kafka: &Kafka, events: &[OutboxEvent], limit: Duration, goes_on: &dyn Fn() -> bool) -> Result<Vec<bool>> {
+fn find(
+    kafka: &KafkaClients,
+    events: &[OutboxEvent],
+    limit: Duration,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Vec<bool>> {
     let topic = &kafka.topics.events;
     let identity = kafka.identity(topic)?;
     let partitions = identity.ok_or_else(|| Error::Retry(format!("topic {topic} does not exist [HS8023]")))?.partitions;

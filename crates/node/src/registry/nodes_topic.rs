@@ -11,7 +11,7 @@ use streams::record::{InRecord, TopicPartition};
 use super::liveness::Liveness;
 use super::record::{NodeRecord, UnreadableRecord};
 use crate::actor::Actor;
-use crate::kafka::Kafka;
+use crate::kafka::KafkaClients;
 
 /// Partitions of the topic where this program makes it.
 const PARTITIONS: i32 = 3;
@@ -89,7 +89,7 @@ impl Registered {
 /// The nodes topic.
 #[derive(Debug)]
 pub struct NodesTopic {
-    kafka: Kafka,
+    kafka: KafkaClients,
     /// The reader has each partition open at most once.
     reading: Mutex<()>,
 }
@@ -97,7 +97,7 @@ pub struct NodesTopic {
 impl NodesTopic {
     /// The topic of this Kafka.
     #[must_use]
-    pub fn new(kafka: Kafka) -> NodesTopic {
+    pub fn new(kafka: KafkaClients) -> NodesTopic {
         NodesTopic { kafka, reading: Mutex::new(()) }
     }
 
