@@ -16,7 +16,7 @@ use node::{Node, NodeSettings};
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::producer::TransactionalProducers;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 use testkit::{Broker, LIMIT, records, unique, wait_until};
 
 /// Topics with names of their own on a broker, with a client for each node.
@@ -45,7 +45,7 @@ impl Trial {
     /// Clients of one process.
     pub fn kafka(&self) -> KafkaClients {
         let settings = KafkaSettings::new(&self.bootstrap, APPLICATION_ID, &unique("process"));
-        let reader = ChangelogReader::for_standbys(&settings).unwrap();
+        let reader = RestoreConsumer::for_standbys(&settings).unwrap();
         let admin = ClusterAdmin::new(&settings, &reader).unwrap();
         let topics = Topics {
             events: self.topic("events").into(),
