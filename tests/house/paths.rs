@@ -18,6 +18,7 @@ pub const MEMBERS: &[&str] = &[
     "mirror",
     "mirror_postgres",
     "node",
+    "node_http",
     "operators",
     "reference_model",
     "script",

@@ -2,6 +2,8 @@
 //! bearer token or a session; GET and HEAD need its right `read`, everything else `act`. A form
 //! that a session sends needs the session's form token as well.
 //!
+//! A refusal is a line of text for a page, and a problem document for a route of an API.
+//!
 //! A token in a URL is never looked at: URLs end up in logs and histories.
 
 use std::net::SocketAddr;
@@ -18,6 +20,8 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::connections::ConnectionPermit;
 use super::hosts::Hosts;
+use super::identity::Identity;
+use super::problem::Problem;
 use super::sessions::{Session, Sessions};
 use super::throttle::Throttle;
 use super::tokens::{Right, Token, Tokens};
@@ -48,7 +52,7 @@ pub(super) enum Caller {
 
 impl Caller {
     /// The token that it showed, now or when it logged in.
-    pub fn token(&self) -> Option<&Token> {
+    pub fn token(&self) -> Option<&Arc<Token>> {
         match self {
             Caller::Anyone => None,
             Caller::Bearer(token) => Some(token),
@@ -73,16 +77,43 @@ pub(super) struct Access {
     pub body_bytes: usize,
     /// Lines about refused tokens.
     pub refusals: Throttle,
+    /// The prefix of the paths of an API, which answers with problem documents.
+    pub api: Option<&'static str>,
+}
+
+impl Access {
+    fn is_of_api(&self, path: &str) -> bool {
+        let rest = self.api.and_then(|prefix| path.strip_prefix(prefix));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// Why a request does not reach its route.
+pub(super) enum Refusal {
+    /// A browser is sent to this path, where it logs in.
+    LogIn(String),
+    /// Anyone else learns this.
+    Problem(Problem),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Refusal {
+        Refusal::Problem(problem)
+    }
 }
 
 /// Lets a request through, or says why not; adds what a browser is to know of every answer.
 pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let mut response = match access.hosts.refusal(&request) {
-        Some(refusal) => refusal,
-        None => match admit(&access, request).await {
-            Ok(request) => next.run(request).await,
-            Err(refusal) => refusal,
-        },
+    let is_of_api = access.is_of_api(request.uri().path());
+    let admitted = match access.hosts.refusal(&request) {
+        Some(problem) => Err(problem.into()),
+        None => admit(&access, request).await,
+    };
+    let mut response = match admitted {
+        Ok(request) => next.run(request).await,
+        Err(Refusal::LogIn(path)) => Redirect::to(&path).into_response(),
+        Err(Refusal::Problem(problem)) if is_of_api => problem.into_response(),
+        Err(Refusal::Problem(problem)) => problem.into_text(),
     };
     // Pages hold no scripts and nothing of other sites, and nobody keeps or frames them.
     let headers = [
@@ -100,39 +131,41 @@ pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, n
     response
 }
 
-async fn admit(access: &Access, mut request: Request) -> Result<Request, Response> {
+async fn admit(access: &Access, mut request: Request) -> Result<Request, Refusal> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if OPEN.contains(&request.uri().path()) {
-        return if is_safe || is_same_origin(request.headers()) { Ok(request) } else { Err(cross_site()) };
+        return if is_safe || is_same_origin(request.headers()) { Ok(request) } else { Err(cross_site().into()) };
     }
     let Some(tokens) = &access.tokens else {
         if !is_safe && !is_same_origin(request.headers()) {
-            return Err(cross_site());
+            return Err(cross_site().into());
         }
         request.extensions_mut().insert(Caller::Anyone);
+        request.extensions_mut().insert(Identity::new(None));
         return Ok(request);
     };
     let (mut parts, mut body) = request.into_parts();
     let caller = caller(access, &tokens.current(), &parts).await?;
     let needed = if is_safe { Right::Read } else { Right::Act };
     if parts.uri.path() != LOGOUT && !caller.token().is_some_and(|token| token.rights.contains(&needed)) {
-        return Err(forbidden(needed));
+        return Err(forbidden(needed).into());
     }
     if let (Caller::Browser(session), false) = (&caller, is_safe) {
         body = with_form_token(access, session, &parts.headers, body).await?;
     }
+    parts.extensions.insert(Identity::new(caller.token().cloned()));
     parts.extensions.insert(caller);
     Ok(Request::from_parts(parts, body))
 }
 
-async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Caller, Response> {
+async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Caller, Refusal> {
     let headers = &request.headers;
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         if let Some(token) = value.to_str().ok().and_then(bearer).and_then(|shown| tokens.find(shown)) {
             return Ok(Caller::Bearer(token));
         }
         refuse(access, &request.extensions).await;
-        return Err(unauthorized("the token is not in the token file [HS6511]\n", ", error=\"invalid_token\""));
+        return Err(unauthorized("the token is not in the token file", ", error=\"invalid_token\"").into());
     }
     if let Some(session) = cookie(headers, &access.cookie).and_then(|id| access.sessions.find(id, tokens)) {
         return Ok(Caller::Browser(session));
@@ -143,9 +176,9 @@ async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Cal
     if wants_page(headers) && request.method == Method::GET {
         let whole = request.uri.path_and_query().map_or("/", |path| path.as_str());
         let next: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", whole).finish();
-        return Err(Redirect::to(&format!("/login?{next}")).into_response());
+        return Err(Refusal::LogIn(format!("/login?{next}")));
     }
-    Err(unauthorized("send a token: `Authorization: Bearer TOKEN`; a browser logs in at /login [HS6511]\n", ""))
+    Err(unauthorized("send a token: `Authorization: Bearer TOKEN`; a browser logs in at /login", "").into())
 }
 
 /// Whether a browser asks, which shows what it gets to somebody: only such a client asks for HTML.
@@ -197,15 +230,8 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 
 /// Looks for the form token in the header or the form, and returns the body back for whom it is
 /// for.
-async fn with_form_token(
-    access: &Access,
-    session: &Session,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Body, Response> {
-    let refusal = || {
-        (StatusCode::FORBIDDEN, "the form token is missing or wrong: load the page again [HS6513]\n").into_response()
-    };
+async fn with_form_token(access: &Access, session: &Session, headers: &HeaderMap, body: Body) -> Result<Body, Problem> {
+    let refusal = || of_another_site("the form token is missing or wrong: load the page again");
     if let Some(shown) = headers.get(FORM_TOKEN_HEADER) {
         let is_right = shown.to_str().is_ok_and(|shown| session.is_form_token(shown));
         return if is_right { Ok(body) } else { Err(refusal()) };
@@ -217,28 +243,41 @@ async fn with_form_token(
 }
 
 /// The whole body of a request.
-pub(super) async fn read_body(access: &Access, body: Body) -> Result<axum::body::Bytes, Response> {
+pub(super) async fn read_body(access: &Access, body: Body) -> Result<axum::body::Bytes, Problem> {
     let most = access.body_bytes;
     to_bytes(body, most).await.map_err(|_| {
-        (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is incomplete or has more than {most} bytes [HS6515]\n"))
-            .into_response()
+        let detail = format!("the body is incomplete or has more than {most} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS6515", "The body is incomplete or too large", detail)
     })
 }
 
-fn unauthorized(text: &'static str, error: &str) -> Response {
-    let challenge = format!("{CHALLENGE}{error}");
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
+fn unauthorized(detail: &'static str, error: &str) -> Problem {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "HS6511", "The request has no valid token", detail);
+    challenged(problem, error)
 }
 
-fn forbidden(needed: Right) -> Response {
+fn forbidden(needed: Right) -> Problem {
     let needed = needed.name();
-    let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needed}\"");
-    let text = format!("this token lacks the right `{needed}` [HS6512]\n");
-    (StatusCode::FORBIDDEN, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
+    let detail = format!("this token lacks the right `{needed}`");
+    let problem = Problem::new(StatusCode::FORBIDDEN, "HS6512", "The token lacks a right", detail);
+    challenged(problem, &format!(", error=\"insufficient_scope\", scope=\"{needed}\""))
 }
 
-fn cross_site() -> Response {
-    (StatusCode::FORBIDDEN, "this request was refused: a page of another site sent it [HS6513]\n").into_response()
+/// Adds the challenge of a bearer token (RFC 6750, section 3).
+fn challenged(problem: Problem, error: &str) -> Problem {
+    match HeaderValue::try_from(format!("{CHALLENGE}{error}")) {
+        Ok(challenge) => problem.with_header(header::WWW_AUTHENTICATE, challenge),
+        // Both parts are text of ours, which a header can hold.
+        Err(_) => problem,
+    }
+}
+
+fn cross_site() -> Problem {
+    of_another_site("this request was refused: a page of another site sent it")
+}
+
+fn of_another_site(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "HS6513", "The request was not sent by a page of this server", detail)
 }
 
 #[cfg(test)]

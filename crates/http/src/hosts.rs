@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
 
+use super::problem::Problem;
 use super::throttle::Throttle;
 
 /// The most of a refused name that is shown, in characters.
@@ -34,7 +34,7 @@ impl Hosts {
 
     /// The answer to a request that names a host which is none of ours. A request without a host
     /// comes from no browser.
-    pub fn refusal(&self, request: &Request) -> Option<Response> {
+    pub fn refusal(&self, request: &Request) -> Option<Problem> {
         let names = self.names.as_ref()?;
         let of_header = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let mut all = of_header.chain(request.uri().authority().map(|whole| whole.as_str().as_bytes()));
@@ -48,10 +48,10 @@ impl Hosts {
                  yours ({count} of them since the last such line)"
             );
         }
-        let text = format!(
-            "the host `{shown}` is not served here: use localhost or an IP address, or name the host in --http-hosts [HS6514]\n"
+        let detail = format!(
+            "the host `{shown}` is not served here: use localhost or an IP address, or name the host in --http-hosts"
         );
-        Some((StatusCode::FORBIDDEN, text).into_response())
+        Some(Problem::new(StatusCode::FORBIDDEN, "HS6514", "The host of the request is not served", detail))
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
         let given = ["Helix".to_owned()];
         let refuses = |hosts: &Hosts, host: &str| {
             let request = Request::builder().header("host", host).body(Body::empty()).unwrap();
-            hosts.refusal(&request).is_some_and(|answer| answer.status() == StatusCode::FORBIDDEN)
+            hosts.refusal(&request).is_some_and(|refusal| refusal.status == StatusCode::FORBIDDEN)
         };
         for (names, is_local, is_open, evil) in [
             (&[][..], true, true, true),

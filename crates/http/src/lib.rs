@@ -8,6 +8,8 @@
 //! | [`server`] | connections, TLS, the thread |
 //! | `connections` | the table of connections, with their limits |
 //! | `access` | access control: bearer tokens, sessions, forms |
+//! | `identity` | the client of a request, for the routes of an API |
+//! | `problem` | errors as problem documents |
 //! | `hosts` | which host names requests may name |
 //! | [`tokens`] | the token file |
 //! | `sessions`, `login` | browsers that have logged in |
@@ -18,9 +20,11 @@ mod access;
 mod connections;
 mod hosts;
 mod html;
+mod identity;
 pub mod listen;
 mod login;
 mod metrics;
+mod problem;
 mod random;
 pub mod server;
 mod sessions;
@@ -31,6 +35,9 @@ pub mod tokens;
 mod watched;
 
 pub use connections::Limits;
+pub use identity::Identity;
 pub use metrics::{Family, MetricKind, Sample, Value};
+pub use problem::{PROBLEM_TYPE, Problem, TYPE_PREFIX};
+pub use server::Api;
 pub use status::InstanceStatus;
 pub use tls::{TlsError, TlsFiles};

@@ -29,7 +29,7 @@ pub(super) async fn log_in(State(access): State<Arc<Access>>, request: Request) 
     let (parts, body) = request.into_parts();
     let body = match access::read_body(&access, body).await {
         Ok(body) => body,
-        Err(refusal) => return refusal,
+        Err(problem) => return problem.into_text(),
     };
     let next = field(&body, "next");
     let Some(token) = tokens.current().find(field(&body, "token").trim()) else {

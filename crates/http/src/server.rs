@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -92,6 +92,18 @@ pub enum HttpError {
     },
 }
 
+/// The routes of a program that a server serves beside the pages of its status, under the same
+/// access control, limits and TLS. Each request has an [`Identity`](super::Identity) as an
+/// extension, and a request that does not reach its route is answered with a
+/// [`Problem`](super::Problem). The router reads bodies within a limit of its own: that of
+/// [`Limits`] is for forms.
+pub struct Api {
+    /// The beginning of all paths, such as `/v1`; the paths of the router are without it.
+    pub prefix: &'static str,
+    /// The routes, with a fallback for other paths.
+    pub router: Router,
+}
+
 /// A server that has its address and its files, and serves nothing yet.
 pub struct Server {
     runtime: Runtime,
@@ -153,6 +165,18 @@ impl Server {
     /// # Errors
     /// The system starts no thread.
     pub fn start(self, status: Arc<dyn InstanceStatus>) -> io::Result<RunningServer> {
+        self.serve(status, None)
+    }
+
+    /// Serves the pages of a status and an API, until the handle is dropped.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub fn start_with_api(self, status: Arc<dyn InstanceStatus>, api: Api) -> io::Result<RunningServer> {
+        self.serve(status, Some(api))
+    }
+
+    fn serve(self, status: Arc<dyn InstanceStatus>, api: Option<Api>) -> io::Result<RunningServer> {
         let Server { runtime, listener, address, hosts, tokens, tls, limits } = self;
         let access = Arc::new(Access {
             tokens: tokens.clone(),
@@ -162,12 +186,17 @@ impl Server {
             secure: tls.is_some(),
             body_bytes: limits.body_bytes,
             refusals: Throttle::default(),
+            api: api.as_ref().map(|api| api.prefix),
         });
         let own = Router::new()
             .route("/login", get(login::form).post(login::log_in))
             .route(access::LOGOUT, post(login::log_out))
             .with_state(access.clone());
-        let router = status::routes(status).merge(own).layer(middleware::from_fn_with_state(access, access::check));
+        let mut router = status::routes(status).merge(own);
+        if let Some(api) = api {
+            router = nested(router, api);
+        }
+        let router = router.layer(middleware::from_fn_with_state(access, access::check));
         let serving = Arc::new(Serving {
             router,
             tls: tls.clone(),
@@ -190,6 +219,17 @@ impl Server {
         let thread = thread::Builder::new().name("http".to_owned()).spawn(body)?;
         Ok(RunningServer { stop, thread: Some(thread) })
     }
+}
+
+/// Adds the routes of an API below their prefix.
+fn nested(router: Router, api: Api) -> Router {
+    // `nest` leaves out the prefix with a slash and nothing behind it.
+    let root = TowerToHyperService::new(api.router.clone());
+    let with_slash = move |request: Request| {
+        let root = root.clone();
+        async move { root.call(request).await }
+    };
+    router.route(&format!("{}/", api.prefix), any(with_slash)).nest(api.prefix, api.router)
 }
 
 /// Takes an address. The send buffer passes on to every connection, and keeps the kernel from

@@ -1,0 +1,109 @@
+//! The bodies of requests. A body may be as large as an event, so the bytes of all bodies that are
+//! being read together have a limit, too: further requests wait for their turn.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use http::Problem;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::problems;
+
+/// Bytes that a body may have beyond an event: white space and escapes, which the event does not
+/// have.
+const SLACK: usize = 64 << 10;
+/// How many of the largest bodies are read at a time.
+const BODIES_AT_A_TIME: usize = 6;
+/// Bytes of one permit of the semaphore.
+const UNIT: usize = 1024;
+/// How many bytes of a body that is too large are read away, so that the client, which may not look
+/// at the answer before it has sent everything, gets it.
+const READ_AWAY: usize = 64 << 20;
+
+/// Media types of a body.
+pub(crate) const JSON: &[&str] = &["application/json"];
+/// Media types of a body that changes what it names (RFC 7396).
+pub(crate) const PATCH: &[&str] = &["application/json", "application/merge-patch+json"];
+
+/// The limit of bodies.
+pub(crate) struct BodyLimit {
+    bytes: usize,
+    free: Semaphore,
+}
+
+/// A whole body. Its place is free again when it is dropped.
+pub(crate) struct WholeBody<'l> {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    _place: SemaphorePermit<'l>,
+}
+
+impl BodyLimit {
+    /// The limit for events of so many bytes.
+    pub fn for_events(event_bytes: usize) -> BodyLimit {
+        let bytes = event_bytes.saturating_add(SLACK);
+        BodyLimit { bytes, free: Semaphore::new(BODIES_AT_A_TIME * units(bytes) as usize) }
+    }
+
+    /// Reads the body of a request that has one of these media types.
+    pub async fn read(&self, parts: &Parts, mut body: Body, accepted: &[&str]) -> Result<WholeBody<'_>, Problem> {
+        if !accepted.contains(&media_type(&parts.headers).as_str()) {
+            return Err(problems::wrong_content_type(accepted.first().copied().unwrap_or_default()));
+        }
+        let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        if announced.is_some_and(|bytes| bytes > self.bytes) {
+            read_away(&mut body).await;
+            return Err(problems::large_body(self.bytes));
+        }
+        let most = announced.unwrap_or(self.bytes);
+        let place = self.free.acquire_many(units(most)).await;
+        let place = place.map_err(|_| problems::internal("the node reads no bodies any more"))?;
+        let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
+        while let Some(part) = next_part(&mut body).await {
+            let part = part.map_err(|()| problems::not_json("the body ended before all of it had come"))?;
+            if bytes.len() + part.len() > self.bytes {
+                read_away(&mut body).await;
+                return Err(problems::large_body(self.bytes));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(WholeBody { bytes, _place: place })
+    }
+}
+
+/// Permits for so many bytes.
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
+
+/// The media type without its parameters, in small letters; empty where there is none.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The next bytes of a body; an error where the connection broke.
+async fn next_part(body: &mut Body) -> Option<Result<axum::body::Bytes, ()>> {
+    loop {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+        match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(bytes)) => return Some(Ok(bytes)),
+            // Trailers are not looked at.
+            Ok(Err(_)) => {}
+            Err(_) => return Some(Err(())),
+        }
+    }
+}
+
+async fn read_away(body: &mut Body) {
+    let mut left = READ_AWAY;
+    while let Some(Ok(part)) = next_part(body).await {
+        left = left.saturating_sub(part.len());
+        if left == 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The HTTP/JSON interface of a node: axum routes over [`node::Node`], which `crates/http` serves
+//! beside the status pages. docs/node.md describes it for users, and
+//! `schemas/node-api.openapi.json` for programs; a test holds that document against the routes and
+//! their answers.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`routes`] | the table of routes |
+//! | `service` | the parts that all handlers share |
+//! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
+//! | `body` | bodies, within a limit for each and one for all |
+//! | `memories`, `listing`, `node_pages` | the handlers |
+//! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
+//! | `answers` | memories, events and the status as JSON |
+//! | `problems` | every error, as a problem document with its code |
+//!
+//! A route never asks the node for more than its client may see. A token that is bound to users
+//! reads only their memories, and a memory of anyone else is as unknown to it as one that does not
+//! exist.
+
+mod answers;
+mod body;
+mod listing;
+mod memories;
+mod node_pages;
+mod problems;
+mod publishing;
+mod request;
+pub mod routes;
+mod service;
+
+pub use routes::api;

@@ -1,0 +1,318 @@
+//! The routes of one memory: create, read, replace, update, delete, merge, and this node's events.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use http::Problem;
+use json::ObjectWriter;
+use node::shown::{MemoryStatus, ShownMemory};
+use node::write::{Accepted, Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
+
+use crate::body::{JSON, PATCH};
+use crate::publishing::Acknowledgement;
+use crate::request::{Client, MemoryId, Parameters};
+use crate::service::NodeService;
+use crate::{answers, problems};
+
+/// GET /v1/memories/{id}.
+pub(crate) async fn read(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    Parameters::read(&parts, &[])?;
+    let session = client.session(&parts.headers)?;
+    if session.is_some() && client.users().is_some() {
+        // The node would remember that the session has seen it.
+        shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
+    }
+    let memory = shown(&service, &client, &id, session.as_deref()).await?;
+    let memory = memory.ok_or_else(problems::unknown_memory)?;
+    if memory.status != MemoryStatus::Active {
+        return Err(problems::gone(&memory));
+    }
+    Ok(answers::of_memory(StatusCode::OK, answers::memory(&memory), &memory))
+}
+
+/// GET /v1/memories/{id}/events.
+pub(crate) async fn events(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    Parameters::read(&parts, &[])?;
+    shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
+    let events = service.node.events_of(&id).await.map_err(|error| problems::of_database(&error))?;
+    let body = answers::events(&events)
+        .map_err(|error| problems::internal(format!("an event in the database of the node is not JSON: {error}")))?;
+    Ok(answers::json(StatusCode::OK, body))
+}
+
+/// POST /v1/memories.
+pub(crate) async fn create(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let change = Change::of(&client, &parts)?;
+    if matches!(change.seen, Seen::Token(_)) {
+        return Err(problems::malformed("a create has no If-Match; PUT replaces a memory that is there"));
+    }
+    let body = service.bodies.read(&parts, body, JSON).await?;
+    let (memory_id, fields) = new_memory(&body.bytes)?;
+    if memory_id.is_some() && client.users().is_some() {
+        return Err(problems::foreign_user(
+            "a token that is bound to users cannot choose the id of a memory, because another user may have one with this id; leave memory_id \
+             out, and the node draws an id",
+        ));
+    }
+    let fields = of_client(&client, fields, true)?;
+    change.write(&service, &client, memory_id, WriteKind::Create, fields).await
+}
+
+/// PUT /v1/memories/{id}.
+pub(crate) async fn replace(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let change = Change::of(&client, &parts)?;
+    let fields = read_fields(&service, &client, &parts, body, JSON).await?;
+    let memory = shown(&service, &client, &id, None).await?;
+    let is_there = memory.as_ref().is_some_and(|memory| memory.status == MemoryStatus::Active);
+    if memory.is_none() && client.users().is_some() {
+        // Another user may have a memory with this id, of which this node knows nothing yet.
+        return Err(problems::unknown_memory());
+    }
+    // A client may bring a token from another node, whose memory this one does not know yet.
+    let is_replaced = is_there || matches!(change.seen, Seen::Token(_));
+    let (kind, other) = match is_replaced {
+        true => (WriteKind::Replace, WriteKind::Create),
+        false => (WriteKind::Create, WriteKind::Replace),
+    };
+    let first = change.submit(&service, &client, Some(id.clone()), kind, fields.clone()).await;
+    match first {
+        // A repetition of the request that has created the memory would now replace it.
+        Err(WriteError::Refused(Refusal::KeyReused)) => {
+            let repeated = change.submit(&service, &client, Some(id), other, fields).await;
+            change.answer(&service, &client, other, repeated).await
+        }
+        result => change.answer(&service, &client, kind, result).await,
+    }
+}
+
+/// PATCH /v1/memories/{id}.
+pub(crate) async fn update(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let change = Change::of(&client, &parts)?;
+    let fields = read_fields(&service, &client, &parts, body, PATCH).await?;
+    change.check_active(&service, &client, &id).await?;
+    change.write(&service, &client, Some(id), WriteKind::Update, fields).await
+}
+
+/// DELETE /v1/memories/{id}.
+pub(crate) async fn delete(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let change = Change::of(&client, &parts)?;
+    let memory = shown(&service, &client, &id, None).await?;
+    let is_deleted = memory.is_some_and(|memory| memory.status == MemoryStatus::Deleted);
+    // The repetition of a delete with its idempotency key finds the memory deleted, and is answered
+    // as the first one was. Another delete of a deleted memory changes nothing that is shown.
+    if !(is_deleted && change.idempotency_key.is_some()) {
+        change.check_active(&service, &client, &id).await?;
+    }
+    change.write(&service, &client, Some(id), WriteKind::Delete, Fields::new()).await
+}
+
+/// POST /v1/memories/{id}/merge.
+pub(crate) async fn merge(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let change = Change::of(&client, &parts)?;
+    let fields = read_fields(&service, &client, &parts, body, JSON).await?;
+    check_absorbed(&fields)?;
+    change.check_active(&service, &client, &id).await?;
+    change.write(&service, &client, Some(id), WriteKind::Merge, fields).await
+}
+
+/// The memory as the client may see it; `None` where the node knows none, or one of somebody else.
+async fn shown(
+    service: &NodeService,
+    client: &Client,
+    id: &str,
+    session: Option<&str>,
+) -> Result<Option<ShownMemory>, Problem> {
+    let memory = service.node.read(id, session).await.map_err(|error| problems::of_database(&error))?;
+    Ok(memory.filter(|memory| client.may_use(memory.user_id.as_deref())))
+}
+
+/// The parts of a request that every write of a memory reads before the body.
+struct Change {
+    seen: Seen,
+    idempotency_key: Option<String>,
+    acknowledgement: Acknowledgement,
+}
+
+impl Change {
+    fn of(client: &Client, parts: &Parts) -> Result<Change, Problem> {
+        Ok(Change {
+            seen: client.seen(&parts.headers)?,
+            idempotency_key: client.idempotency_key(&parts.headers)?,
+            acknowledgement: Acknowledgement::read(parts)?,
+        })
+    }
+
+    /// Looks whether the memory that a write changes is there. A client whose token is bound to no
+    /// users may bring a clock token from another node, whose memory this node does not know yet.
+    async fn check_active(&self, service: &NodeService, client: &Client, id: &str) -> Result<(), Problem> {
+        match shown(service, client, id, None).await? {
+            Some(memory) if memory.status == MemoryStatus::Active => Ok(()),
+            Some(memory) => Err(problems::gone(&memory)),
+            None if client.users().is_none() && matches!(self.seen, Seen::Token(_)) => Ok(()),
+            None => Err(problems::unknown_memory()),
+        }
+    }
+
+    /// Writes and answers.
+    async fn write(
+        &self,
+        service: &NodeService,
+        client: &Client,
+        memory_id: Option<String>,
+        kind: WriteKind,
+        fields: Fields,
+    ) -> Result<Response, Problem> {
+        let result = self.submit(service, client, memory_id, kind, fields).await;
+        self.answer(service, client, kind, result).await
+    }
+
+    async fn submit(
+        &self,
+        service: &NodeService,
+        client: &Client,
+        memory_id: Option<String>,
+        kind: WriteKind,
+        fields: Fields,
+    ) -> Result<Accepted, WriteError> {
+        let write = MemoryWrite {
+            memory_id,
+            kind,
+            fields,
+            seen: self.seen.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            allowed_users: client.users().cloned(),
+        };
+        service.node.write(write).await
+    }
+
+    /// Waits for the broker where the request asks for it, and answers.
+    async fn answer(
+        &self,
+        service: &NodeService,
+        client: &Client,
+        kind: WriteKind,
+        result: Result<Accepted, WriteError>,
+    ) -> Result<Response, Problem> {
+        let may_see = |memory: &ShownMemory| client.may_use(memory.user_id.as_deref());
+        let accepted = result.map_err(|error| problems::of_write(&error, may_see))?;
+        // The repetition of a write shows the memory as it is now, which may be somebody else's.
+        if !may_see(&accepted.memory) {
+            return Err(problems::unknown_memory());
+        }
+        let done = if kind == WriteKind::Create { StatusCode::CREATED } else { StatusCode::OK };
+        let (status, state) = self.acknowledgement.wait(service, &accepted.event_id, done).await?;
+        let body = answers::accepted(&accepted, &state);
+        let mut response = answers::of_write(status, body, &accepted);
+        if kind == WriteKind::Create
+            && let Some(location) = answers::location(&accepted.memory_id)
+        {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(response)
+    }
+}
+
+/// The fields of a body, with a user that is the client's where it sets one.
+async fn read_fields(
+    service: &NodeService,
+    client: &Client,
+    parts: &Parts,
+    body: Body,
+    accepted: &[&str],
+) -> Result<Fields, Problem> {
+    let body = service.bodies.read(parts, body, accepted).await?;
+    let fields = Fields::from_json(&body.bytes).map_err(problems::of_fields)?;
+    of_client(client, fields, false)
+}
+
+/// Looks whether the user that fields set is the client's. Where a memory `needs_user` and the
+/// fields set none, it is that of a client which is bound to one user.
+fn of_client(client: &Client, fields: Fields, needs_user: bool) -> Result<Fields, Problem> {
+    let Some(users) = client.users() else { return Ok(fields) };
+    let Some(set) = fields.get("user_id") else {
+        let mut all = users.iter();
+        return match (needs_user, all.next(), all.next()) {
+            (false, _, _) => Ok(fields),
+            (true, Some(user), None) => fields.with_text("user_id", user).map_err(problems::of_fields),
+            (true, _, _) => {
+                Err(problems::foreign_user("your token is bound to several users: set user_id to one of them"))
+            }
+        };
+    };
+    let document = json::parse(set).map_err(|error| problems::not_json(error.to_string()))?;
+    if !document.root().as_str().is_some_and(|user| client.may_use(Some(user))) {
+        return Err(problems::foreign_user("user_id should be a user to whom your token is bound"));
+    }
+    Ok(fields)
+}
+
+/// The id that a new memory is to have, if the client chooses one, and its fields.
+fn new_memory(body: &[u8]) -> Result<(Option<String>, Fields), Problem> {
+    let document = json::parse(body).map_err(|error| problems::not_json(format!("the body is not JSON: {error}")))?;
+    let root = document.root();
+    let Some(id) = root.get("memory_id") else {
+        return Ok((None, Fields::from_json(body).map_err(problems::of_fields)?));
+    };
+    let id = id.as_str().filter(|id| !id.is_empty()).ok_or_else(problems::invalid_memory_id)?;
+    let mut rest = Vec::with_capacity(body.len());
+    let mut object = ObjectWriter::new(&mut rest);
+    for (name, value) in root.sorted_members().filter(|(name, _)| *name != "memory_id") {
+        object.raw(name, &value.canonical());
+    }
+    object.end();
+    Ok((Some(id.to_owned()), Fields::from_json(&rest).map_err(problems::of_fields)?))
+}
+
+/// Looks whether a merge names the memories that it absorbs. The node looks whose they are.
+fn check_absorbed(fields: &Fields) -> Result<(), Problem> {
+    let list = fields.get("merged_from").ok_or_else(problems::invalid_merge)?;
+    let document = json::parse(list).map_err(|error| problems::not_json(error.to_string()))?;
+    let mut ids = document.root().items().peekable();
+    let is_one = ids.peek().is_some() && ids.all(|id| id.as_str().is_some_and(|id| !id.is_empty()));
+    if is_one { Ok(()) } else { Err(problems::invalid_merge()) }
+}

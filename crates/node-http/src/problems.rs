@@ -1,0 +1,178 @@
+//! The errors of the routes as problem documents (RFC 9457). docs/operations.md has an entry for
+//! each code.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use http::Problem;
+use memory::event::{BadInput, Class};
+use node::ports::JournalError;
+use node::shown::{MemoryStatus, ShownMemory};
+use node::write::{Refusal, WriteError};
+
+use crate::answers;
+
+/// A path, a query parameter or a header that cannot be read.
+pub(crate) fn malformed(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "HS8060", "The request cannot be read", detail)
+}
+
+/// A path that is no route.
+pub(crate) fn no_route() -> Problem {
+    let detail = "the path is none of the routes of the node, which GET /v1/openapi.json lists";
+    Problem::new(StatusCode::NOT_FOUND, "HS8061", "There is no such route", detail)
+}
+
+/// A method that a route does not have.
+pub(crate) fn wrong_method(method: &str) -> Problem {
+    let detail = format!("this route has no {method}; the header Allow lists its methods");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "HS8062", "The route does not have this method", detail)
+}
+
+/// A body that is not JSON, or no object.
+pub(crate) fn not_json(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "HS8063", "The body is not a JSON object", detail)
+}
+
+/// A body of another media type.
+pub(crate) fn wrong_content_type(accepted: &str) -> Problem {
+    let detail = format!("send the body as JSON, with the header Content-Type: {accepted}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "HS8064", "The body has another media type", detail)
+}
+
+/// A body with more bytes than a route reads.
+pub(crate) fn large_body(limit: usize) -> Problem {
+    let detail = format!("the body has more than {limit} bytes, which is the limit");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
+}
+
+/// A memory that the node does not know, or that the client may not see.
+pub(crate) fn unknown_memory() -> Problem {
+    let detail = "this node knows no memory with this id that your token may see; POST /v1/memories creates one";
+    Problem::new(StatusCode::NOT_FOUND, "HS8066", "The memory is unknown", detail)
+}
+
+/// A memory that was deleted, or that another one has absorbed.
+pub(crate) fn gone(memory: &ShownMemory) -> Problem {
+    let detail = match memory.status {
+        MemoryStatus::Merged => "another memory has absorbed this one; merged_into of the enclosed memory names it",
+        MemoryStatus::Active | MemoryStatus::Deleted => "the memory was deleted; PUT creates it again",
+    };
+    let problem = Problem::new(StatusCode::GONE, "HS8067", "The memory is deleted or merged", detail);
+    with_memory(problem, memory)
+}
+
+fn stale(memory: &ShownMemory) -> Problem {
+    let detail = "this node has a later write of the memory that the clock token of the request has not seen; \
+                  look at the enclosed memory, and repeat the request with its clock in If-Match";
+    let problem = Problem::new(StatusCode::CONFLICT, "HS8068", "The clock token is stale", detail);
+    with_memory(problem, memory)
+}
+
+fn bad_token(refusal: &Refusal) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "HS8069", "The clock token is not valid", refusal.to_string())
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8070", "The write is not valid", detail)
+}
+
+/// A merge whose body does not name the memories.
+pub(crate) fn invalid_merge() -> Problem {
+    invalid("`merged_from` should be a list of the ids of at least one memory, each of them a text")
+}
+
+/// A create whose id is no text.
+pub(crate) fn invalid_memory_id() -> Problem {
+    invalid("`memory_id` should be a text that is not empty; leave it out, and the node draws an id")
+}
+
+fn large_event(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8071", "The event is too large", detail)
+}
+
+fn exists(memory: &ShownMemory) -> Problem {
+    let detail = "a memory with this id exists already; update it with PATCH or PUT, or create one with another id";
+    let problem = Problem::new(StatusCode::CONFLICT, "HS8072", "The memory exists already", detail);
+    with_memory(problem, memory)
+}
+
+/// Users that the client's token is not bound to.
+pub(crate) fn foreign_user(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "HS8073", "The token is bound to other users", detail)
+}
+
+/// An event that a broker refuses for ever.
+pub(crate) fn refused_by_broker(event_id: &str, reason: &str) -> Problem {
+    let detail = format!(
+        "the node has accepted the event {event_id}, and Kafka refuses it for ever, so no other node will see it: {reason}"
+    );
+    Problem::new(StatusCode::BAD_GATEWAY, "HS8074", "Kafka refuses the event", detail)
+}
+
+fn bad_key(refusal: &Refusal) -> Problem {
+    let title = "The idempotency key cannot be used";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8075", title, refusal.to_string())
+}
+
+/// A request that the routes themselves cannot serve, although it is right.
+pub(crate) fn internal(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "HS8077", "The node has failed", detail)
+}
+
+/// An error of the database, which could not be asked.
+pub(crate) fn of_database(error: &JournalError) -> Problem {
+    match error {
+        JournalError::Unavailable(_) | JournalError::Stopped => {
+            let detail = format!("{error}; nothing was written, try again in a moment");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8076", "The node is not available", detail)
+                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        }
+        JournalError::Fatal(what) => internal(format!("the database of the node has failed: {what}")),
+    }
+}
+
+/// Why a write was not accepted. `may_see` says whether the client may see a memory that is
+/// enclosed.
+pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> bool) -> Problem {
+    let refusal = match error {
+        WriteError::Database(error) => return of_database(error),
+        WriteError::Refused(refusal) => refusal,
+    };
+    match refusal {
+        Refusal::Stale(memory) if may_see(memory) => stale(memory),
+        Refusal::Exists(memory) if may_see(memory) => exists(memory),
+        // The user that the request itself sets was looked at before, so it is that of the memory.
+        Refusal::Stale(_) | Refusal::Exists(_) | Refusal::ForbiddenUser => unknown_memory(),
+        Refusal::InvalidToken | Refusal::TokenOfAnotherMemory { .. } => bad_token(refusal),
+        Refusal::BadEvent(bad) => of_bad_event(bad),
+        Refusal::UnknownField(_) | Refusal::LongMemoryId | Refusal::NoMemoryId => invalid(refusal.to_string()),
+        Refusal::BadIdempotencyKey | Refusal::KeyReused => bad_key(refusal),
+    }
+}
+
+fn of_bad_event(bad: &BadInput) -> Problem {
+    let detail = format!("the write cannot become an event: {bad}");
+    match bad.class {
+        Class::TooLarge | Class::TooManyClockEntries => large_event(detail),
+        _ => invalid(detail),
+    }
+}
+
+/// Why the fields of a body cannot be read.
+pub(crate) fn of_fields(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::BadEvent(bad) => not_json(bad.message),
+        other => invalid(other.to_string()),
+    }
+}
+
+/// Encloses a memory with its clock, as a read answers.
+fn with_memory(problem: Problem, memory: &ShownMemory) -> Problem {
+    let mut problem = problem;
+    for (name, value) in answers::members(memory) {
+        problem = problem.with_member(name, value);
+    }
+    match answers::etag(&memory.token) {
+        Some(etag) => problem.with_header(header::ETAG, etag),
+        None => problem,
+    }
+}

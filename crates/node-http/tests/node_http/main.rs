@@ -1,0 +1,11 @@
+//! The HTTP interface of a node over a real socket and a real database, without Kafka. Every answer
+//! in these tests is held against the OpenAPI document.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
+mod document;
+mod errors;
+mod memories;
+mod site;
+mod tenants;
+mod together;

@@ -1,0 +1,181 @@
+//! A node with its HTTP server, and a client that speaks to it.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use http::server::{HttpSettings, RunningServer, Server};
+use http::tokens::{Right, Token};
+use http::{Family, InstanceStatus, Limits};
+use node::{Node, NodeSettings};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::document;
+
+/// How large an event may be in these tests: that the limit is one MiB saves time.
+const EVENT_BYTES: usize = 1 << 20;
+
+struct Ready;
+
+impl InstanceStatus for Ready {
+    fn waiting(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        Vec::new()
+    }
+}
+
+/// A token's name, its rights, and the users it is bound to.
+type TokenLine<'t> = (&'t str, &'t [Right], Option<&'t [&'t str]>);
+
+/// A node that is served on a port of its own. It stops when it is dropped.
+pub struct Site {
+    running: Option<RunningServer>,
+    /// The node.
+    pub node: Node,
+    address: SocketAddr,
+    tokens: Vec<(String, String)>,
+    _folder: TempDir,
+}
+
+/// A client's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// A header, by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A text in the body, by its JSON pointer.
+    pub fn text(&self, pointer: &str) -> String {
+        let json = self.json();
+        let value = json.pointer(pointer).unwrap_or_else(|| panic!("{pointer} in {self:?}"));
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    }
+
+    /// The same answer, which should have this status.
+    #[track_caller]
+    pub fn of(self, status: u16) -> Answer {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+}
+
+impl Site {
+    /// A node that asks for no token.
+    pub fn open() -> Site {
+        Site::start(&[])
+    }
+
+    /// A node with a token file: each token's name, and the users it is bound to.
+    pub fn with_tokens(tokens: &[(&str, Option<&[&str]>)]) -> Site {
+        let all: Vec<_> = tokens.iter().map(|(name, users)| (*name, &[Right::Read, Right::Act][..], *users)).collect();
+        Site::start(&all)
+    }
+
+    /// A node with a token file.
+    pub fn start(tokens: &[TokenLine]) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = NodeSettings::new(folder.path().join("node"), "n1".parse().unwrap());
+        settings.limits.max_value_bytes = EVENT_BYTES;
+        let node = Node::open(settings).unwrap();
+        let mut lines = String::new();
+        let mut known = Vec::new();
+        for (name, rights, users) in tokens {
+            let users: Option<Vec<String>> = users.map(|users| users.iter().map(|user| (*user).to_owned()).collect());
+            let (text, token) = Token::make(name, rights, users.as_deref()).unwrap();
+            writeln!(lines, "{}", token.line()).unwrap();
+            known.push(((*name).to_owned(), text));
+        }
+        let token_file = (!tokens.is_empty()).then(|| folder.path().join("tokens"));
+        token_file.iter().for_each(|file| std::fs::write(file, &lines).unwrap());
+        let address = "127.0.0.1:0".parse().unwrap();
+        let limits = Limits::default();
+        let server = Server::bind(&HttpSettings { address, token_file, hosts: Vec::new(), tls: None, limits }).unwrap();
+        let address = server.address();
+        let api = helixstream_node_http::api(node.clone(), EVENT_BYTES);
+        let running = Some(server.start_with_api(Arc::new(Ready), api).unwrap());
+        Site { running, node, address, tokens: known, _folder: folder }
+    }
+
+    /// Sends a request without a token.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let answer = self.send(method, path, headers, body.as_bytes());
+        document::check(method, path, &answer);
+        answer
+    }
+
+    /// Sends a request with the token of this name.
+    #[track_caller]
+    pub fn ask_as(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let (_, text) = self.tokens.iter().find(|(name, _)| name == token).unwrap();
+        let bearer = format!("Bearer {text}");
+        let mut all = vec![("authorization", bearer.as_str())];
+        all.extend_from_slice(headers);
+        self.ask(method, path, &all, body)
+    }
+
+    /// Reads a path.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "")
+    }
+
+    /// Creates a memory from JSON, which succeeds.
+    #[track_caller]
+    pub fn create(&self, body: &str) -> Answer {
+        self.ask("POST", "/v1/memories", &[], body).of(201)
+    }
+
+    /// Sends a request, with a JSON body unless it says otherwise, and reads the answer.
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            write!(head, "{name}: {value}\r\n").unwrap();
+        }
+        let has_type = headers.iter().any(|(name, _)| *name == "content-type");
+        if !body.is_empty() {
+            write!(head, "content-length: {}\r\n", body.len()).unwrap();
+            if !has_type {
+                head.push_str("content-type: application/json\r\n");
+            }
+        }
+        head.push_str("\r\n");
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        drop(self.running.take());
+        self.node.stop();
+    }
+}

@@ -1,0 +1,149 @@
+//! Tokens that are bound to users: tenants never meet.
+
+use serde_json::json;
+use testkit::Random;
+
+use crate::memories::follow;
+use crate::site::Site;
+
+const TOKENS: &[(&str, Option<&[&str]>)] =
+    &[("ann", Some(&["u-ann"])), ("bob", Some(&["u-bob"])), ("both", Some(&["u-ann", "u-bob"])), ("all", None)];
+
+#[test]
+fn a_token_is_refused_what_belongs_to_other_users() {
+    let site = Site::with_tokens(TOKENS);
+    let created = site.ask_as("ann", "POST", "/v1/memories", &[], r#"{"content": "a"}"#).of(201);
+    assert_eq!(created.text("/memory/user_id"), "u-ann");
+    let path = created.header("location").unwrap().to_owned();
+    site.ask_as("all", "GET", &path, &[], "").of(200);
+    let code = |token: &str, method: &str, path: &str, body: &str| {
+        let answer = site.ask_as(token, method, path, &[], body);
+        (answer.status, answer.text("/code"))
+    };
+    let forbidden = (403, "HS8073".to_owned());
+    // Another user, no user, or an id of the client's choice.
+    assert_eq!(code("ann", "POST", "/v1/memories", r#"{"user_id": "u-bob"}"#), forbidden);
+    assert_eq!(code("ann", "POST", "/v1/memories", r#"{"user_id": null}"#), forbidden);
+    assert_eq!(code("both", "POST", "/v1/memories", "{}"), forbidden);
+    assert_eq!(code("ann", "POST", "/v1/memories", r#"{"memory_id": "m"}"#), forbidden);
+    for method in ["PUT", "PATCH"] {
+        assert_eq!(code("ann", method, &path, r#"{"user_id": "u-bob"}"#), forbidden);
+        assert_eq!(code("ann", method, &path, r#"{"user_id": null}"#), forbidden);
+    }
+    assert_eq!(code("ann", "GET", "/v1/memories?user_id=u-bob", ""), forbidden);
+    assert_eq!(code("ann", "GET", "/v1/memories/search?query=a&user_id=u-bob", ""), forbidden);
+    // A token of two users moves a memory between them.
+    site.ask_as("both", "PATCH", &path, &[], r#"{"user_id": "u-bob"}"#).of(200);
+    site.ask_as("ann", "GET", &path, &[], "").of(404);
+    site.ask_as("bob", "GET", &path, &[], "").of(200);
+}
+
+#[test]
+fn a_memory_of_somebody_else_is_as_unknown_as_one_that_does_not_exist() {
+    let site = Site::with_tokens(TOKENS);
+    let created = site.ask_as("ann", "POST", "/v1/memories", &[], r#"{"content": "a"}"#).of(201);
+    let (of_ann, clock) = (created.text("/memory/memory_id"), created.text("/clock"));
+    let own = site.ask_as("bob", "POST", "/v1/memories", &[], r#"{"content": "b"}"#).text("/memory/memory_id");
+    follow(&site, 0, "gone", "u-ann", "deleted", "");
+    follow(&site, 1, "elsewhere", "u-ann", "active", "x");
+    let merge = |id: &str| json!({"merged_from": [id]}).to_string();
+    for foreign in [of_ann.as_str(), "gone", "elsewhere"] {
+        for headers in [&[][..], &[("if-match", clock.as_str())], &[("x-session-id", "s")], &[("idempotency-key", "k")]]
+        {
+            for (method, more, body) in [
+                ("GET", "", ""),
+                ("GET", "/events", ""),
+                ("PUT", "", r#"{"content": "c"}"#),
+                ("PATCH", "", r#"{"content": "c"}"#),
+                ("DELETE", "", ""),
+                ("POST", "/merge", &merge(&own)),
+            ] {
+                let ask = |id: &str| site.ask_as("bob", method, &format!("/v1/memories/{id}{more}"), headers, body);
+                let without_date = |id: &str| (ask(id).of(404).body, ask(id).header("etag").map(str::to_owned));
+                assert_eq!(without_date(foreign), without_date("unknown"), "{method} {more} {headers:?}");
+            }
+        }
+        let absorb =
+            |id: &str| site.ask_as("bob", "POST", &format!("/v1/memories/{own}/merge"), &[], &merge(id)).of(404);
+        assert_eq!(absorb(foreign).body, absorb("unknown").body);
+    }
+    assert_eq!(
+        site.ask_as("ann", "GET", &format!("/v1/memories/{of_ann}"), &[], "").of(200).text("/memory/content"),
+        "a"
+    );
+}
+
+#[test]
+fn tenants_never_meet_whatever_they_ask() {
+    let site = Site::with_tokens(TOKENS);
+    let seed = testkit::seed();
+    let mut random = Random::new(seed);
+    let tenants = ["ann", "bob"];
+    let mut ids: Vec<String> = vec!["unknown".to_owned(), "search".to_owned()];
+    for (offset, user) in [(0, "u-ann"), (1, "u-bob"), (2, "u-ann")] {
+        let id = format!("followed-{offset}");
+        follow(&site, offset, &id, user, "active", &format!("secret of {user}"));
+        ids.push(id);
+    }
+    let mut clocks = vec!["nonsense".to_owned()];
+    let mut cursors = vec!["bQ".to_owned()];
+    for _ in 0..600 {
+        let name = random.pick(&tenants);
+        let other = if name == "ann" { "bob" } else { "ann" };
+        let id = random.pick(&ids);
+        let path = format!("/v1/memories/{id}");
+        let user = random.pick(&["", "", "u-ann", "u-bob"]);
+        let mut fields = json!({"content": format!("secret of u-{name}"), "tags": [random.below(4).to_string()]});
+        if !user.is_empty() {
+            fields["user_id"] = json!(user);
+        }
+        let filter = if user.is_empty() { String::new() } else { format!("&user_id={user}") };
+        let (method, path, body) = match random.below(9) {
+            0 => ("POST", "/v1/memories".to_owned(), fields.to_string()),
+            1 => ("GET", path, String::new()),
+            2 => ("PUT", path, fields.to_string()),
+            3 => ("PATCH", path, fields.to_string()),
+            4 => ("DELETE", path, String::new()),
+            5 => ("GET", format!("{path}/events"), String::new()),
+            6 => ("POST", format!("{path}/merge"), json!({"merged_from": [random.pick(&ids)]}).to_string()),
+            7 => {
+                let cursor = random.pick(&cursors);
+                ("GET", format!("/v1/memories?include_inactive=true&limit=3&cursor={cursor}{filter}"), String::new())
+            }
+            _ => ("GET", format!("/v1/memories/search?query=secret{filter}"), String::new()),
+        };
+        let (clock, key) = (random.pick(&clocks), random.below(20).to_string());
+        let headers: &[(&str, &str)] = match random.below(4) {
+            0 if !path.ends_with("/memories") => &[("if-match", &clock)],
+            1 => &[("x-session-id", "shared")],
+            2 => &[("idempotency-key", &key)],
+            _ => &[],
+        };
+        let answer = site.ask_as(name, method, &path, headers, &body);
+        assert!(answer.status < 500, "{method} {path}: {answer:?}; SEED={seed}");
+        let shows_other = [format!("secret of u-{other}"), format!("\"u-{other}\"")]
+            .iter()
+            .any(|secret| answer.body.contains(secret));
+        assert!(!shows_other, "{name} {method} {path} {headers:?} {body}: {answer:?}; SEED={seed}");
+        let json = answer.json();
+        clocks.extend(json.get("clock").and_then(|clock| clock.as_str()).map(str::to_owned));
+        cursors.extend(json.get("next").and_then(|next| next.as_str()).map(str::to_owned));
+        if answer.status == 201 {
+            ids.push(answer.text("/memory/memory_id"));
+        }
+    }
+    // Nobody has written into a memory of the other one.
+    let mut seen = 0;
+    for id in &ids {
+        let answer = site.ask_as("all", "GET", &format!("/v1/memories/{}", id.replace("search", "%73earch")), &[], "");
+        if answer.status == 200 {
+            seen += 1;
+            assert_eq!(
+                answer.text("/memory/content"),
+                format!("secret of {}", answer.text("/memory/user_id")),
+                "SEED={seed}"
+            );
+        }
+    }
+    assert!(seen > 10, "{seen} memories; SEED={seed}");
+}
