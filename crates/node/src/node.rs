@@ -27,7 +27,7 @@ pub struct Node {
 
 struct Inner {
     requests: Sender<Request>,
-    readers: Readers,
+    readers: Arc<Readers>,
     signals: Arc<Signals>,
     is_stopped: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -42,10 +42,13 @@ impl Node {
         let folder = settings.folder.clone();
         let signals = Arc::new(Signals::default());
         let writer = Writer::open(settings, Arc::clone(&signals))?;
-        let readers = Readers::open(&folder.join(FILE))?;
+        let readers = Arc::new(Readers::open(&folder.join(FILE))?);
         let (requests, queue) = channel();
         let thread = std::thread::Builder::new().name("node-writer".to_owned());
-        let thread = thread.spawn(move || writer.run(&queue));
+        let thread = thread.spawn({
+            let readers = Arc::clone(&readers);
+            move || writer.run(&queue, || block_on(readers.close()))
+        });
         let thread = thread.map_err(|source| NodeError::Folder { folder, source })?;
         let writer = Mutex::new(Some(thread));
         Ok(Node { inner: Arc::new(Inner { requests, readers, signals, is_stopped: AtomicBool::new(false), writer }) })
@@ -149,12 +152,11 @@ impl Inner {
 
     fn stop(&self) {
         if !self.is_stopped.swap(true, Ordering::SeqCst) {
-            let (sender, stopped) = oneshot::channel();
+            let (sender, stopped) = channel();
             if self.requests.send(Request::Stop(sender)).is_ok() {
-                // The writer is gone where this fails, which is what is waited for.
-                let _ = block_on(stopped);
+                // The writer is gone where this fails, which is waited for as well.
+                let _ = stopped.recv();
             }
-            self.readers.close();
         }
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A writer that has panicked has closed its database.

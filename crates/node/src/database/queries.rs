@@ -1,7 +1,7 @@
 //! Questions of readers. Each is one statement, so that it sees one commit whole.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::executor::block_on;
 use futures::lock::{Mutex, MutexGuard};
@@ -24,6 +24,7 @@ const READERS: usize = 2;
 pub(crate) struct Readers {
     connections: [Mutex<Option<SqliteConnection>>; READERS],
     next: AtomicUsize,
+    is_closed: AtomicBool,
 }
 
 /// A memory as it is read: id, JSON, whether own events lie over it, and the issuer of its token.
@@ -90,25 +91,32 @@ impl Readers {
     /// Opens the connections.
     pub(crate) fn open(file: &Path) -> Result<Readers, JournalError> {
         let open = || block_on(open_reader(file)).map(|connection| Mutex::new(Some(connection)));
-        Ok(Readers { connections: [open()?, open()?], next: AtomicUsize::new(0) })
+        Ok(Readers { connections: [open()?, open()?], next: AtomicUsize::new(0), is_closed: AtomicBool::new(false) })
     }
 
-    /// Closes the connections; later questions end with [`JournalError::Stopped`].
-    pub(crate) fn close(&self) {
+    /// Closes the connections; later questions end with [`JournalError::Stopped`]. One that is in
+    /// use is closed by its next user, so that nothing here waits for a caller.
+    pub(crate) async fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
         for connection in &self.connections {
-            if let Some(open) = block_on(connection.lock()).take() {
+            if let Some(open) = connection.try_lock().and_then(|mut free| free.take()) {
                 // It has changed nothing.
-                let _ = block_on(open.close());
+                let _ = open.close().await;
             }
         }
     }
 
+    /// A connection, once one is free; none after [`Readers::close`].
     async fn lock(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
-        if let Some(free) = self.connections.iter().find_map(Mutex::try_lock) {
-            return free;
-        }
         let next = self.next.fetch_add(1, Ordering::Relaxed) % READERS;
-        self.connections[next].lock().await
+        let mut guard = match self.connections.iter().find_map(Mutex::try_lock) {
+            Some(free) => free,
+            None => self.connections[next].lock().await,
+        };
+        if self.is_closed.load(Ordering::SeqCst) {
+            *guard = None;
+        }
+        guard
     }
 
     /// A memory as it is shown.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ pub(crate) enum Request {
     /// Apply resolved memories.
     Apply(Batch, Answer<()>),
     /// Serve what was asked for before, close the database, and end.
-    Stop(oneshot::Sender<()>),
+    Stop(Sender<()>),
 }
 
 /// The signals that other threads wait for.
@@ -180,7 +180,7 @@ impl Writer {
     }
 
     /// Serves requests until the node stops or nobody is left who could ask.
-    pub(crate) fn run(mut self, requests: &Receiver<Request>) {
+    pub(crate) fn run(mut self, requests: &Receiver<Request>, close_readers: impl FnOnce()) {
         let mut stopping = Vec::new();
         while stopping.is_empty()
             && let Ok(first) = requests.recv()
@@ -193,6 +193,7 @@ impl Writer {
             }
             block_on(self.serve(group, &mut stopping));
         }
+        close_readers();
         // What is committed is durable, whether the file is closed in good order or not.
         let _ = block_on(self.connection.close());
         drop(self._lock);
@@ -202,7 +203,7 @@ impl Writer {
         }
     }
 
-    async fn serve(&mut self, group: Vec<Request>, stopping: &mut Vec<oneshot::Sender<()>>) {
+    async fn serve(&mut self, group: Vec<Request>, stopping: &mut Vec<Sender<()>>) {
         let before = self.state.clone();
         self.broken = self.control("BEGIN IMMEDIATE").await.err();
         (self.settings.observe_step)("begun");
