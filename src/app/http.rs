@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use super::CommandError;
 use crate::edges::cli::{HttpAction, HttpArgs, TokenArgs, TokenRight};
 use http::listen::parse_address;
-use http::server::{HttpError, HttpSettings, RunningServer, Server};
+use http::server::{Api, HttpError, HttpSettings, RunningServer, Server};
 use http::tokens::{Right, Token, Tokens};
 use http::{InstanceStatus, Limits, TlsFiles};
 use topology_file::RunDefaults;
@@ -106,6 +106,12 @@ fn warn(server: &Server, settings: &HttpSettings) {
 pub fn serve(server: Server, status: Arc<dyn InstanceStatus>) -> anyhow::Result<RunningServer> {
     tracing::info!("HTTP: serving /live, /ready and /metrics at {}", server.url());
     server.start(status).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
+}
+
+/// Serves the pages of a status and an API.
+pub fn serve_api(server: Server, status: Arc<dyn InstanceStatus>, api: Api) -> anyhow::Result<RunningServer> {
+    tracing::info!("HTTP: serving {}, /live, /ready and /metrics at {}", api.prefix, server.url());
+    server.start_with_api(status, api).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
 }
 
 /// `helixstream http`.

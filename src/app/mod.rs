@@ -14,6 +14,7 @@ mod live_line;
 mod metrics_page;
 mod mirror;
 mod mirrored_topics;
+mod node;
 mod operators;
 mod produce;
 mod program;
@@ -74,6 +75,7 @@ fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
         Command::Topics(args) => topics::topics(&args.action, program),
         Command::Topology(args) => topology_command::topology(&args.action, program),
         Command::Conflicts(args) => conflicts::conflicts(&args.action, program),
+        Command::Node(args) => node::node(args),
         Command::Http(args) => http::http(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, program),
         Command::State(args) => state::state(&args.action, program),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod command;
 mod killed;
 #[path = "../support/mod.rs"]
 mod support;
@@ -10,8 +11,11 @@ mod trial;
 
 use std::collections::BTreeSet;
 
+use command::NodeProcess;
 use memory::event::{Limits, decode};
+use node::Node;
 use node::registry::{NodeState, NodesTopic};
+use serde_json::Value;
 use support::Helix;
 use testkit::process::temp_dir;
 use testkit::{Broker, LIMIT, repo_path, tools, wait_for, wait_until};
@@ -115,6 +119,7 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
     let run = ["--state-dir", &state, "--no-mirror", "--set", "purge=false", "--set", "session_timeout=4s"];
     let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
 
+    let process = NodeProcess::start(&trial, "c");
     let (a, b) = (open(&temp_dir("node"), "a"), open(&temp_dir("node"), "b"));
     let loops = [&a, &b].map(|node| (trial.publisher(node.journal()), trial.follower(node)));
     write(&a, "m", "by a");
@@ -128,15 +133,16 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
             && shown[0].json == shown[1].json
     });
     assert!(loops.iter().all(|(_, follower)| follower.status().followed >= 2));
+    a_process_shows_and_writes_the_same_memory(process, &b);
 
     // Kafka's own consumer reads the events, and the decoder of the stream accepts them.
     let (events, class) = (trial.topic("events"), "org.apache.kafka.tools.consumer.ConsoleConsumer");
-    let limits = ["--from-beginning", "--max-messages", "2", "--timeout-ms", "60000"];
+    let limits = ["--from-beginning", "--max-messages", "3", "--timeout-ms", "60000"];
     let committed = ["--command-property", "isolation.level=read_committed"];
     let said =
         tools::run(class, &[&["--bootstrap-server", &bootstrap, "--topic", &events], &limits[..], &committed].concat());
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('{')).collect();
-    assert_eq!(lines.len(), 2, "{said}");
+    assert_eq!(lines.len(), 3, "{said}");
     for line in lines {
         decode(Some(line.as_bytes()), 1, &Limits::default()).unwrap();
     }
@@ -145,4 +151,23 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
         follower.stop();
     }
     stream.terminate().assert_ended_well();
+}
+
+/// `helixstream node` shows what the library `node` shows; a write over HTTP reaches that node; the
+/// process publishes and follows, and ends in good order.
+fn a_process_shows_and_writes_the_same_memory(process: NodeProcess, node: &Node) {
+    let shown = wait_for("the process to show the second write", || {
+        process.memory("m").filter(|answer| answer["memory"]["content"] == "by b, who has seen a")
+    });
+    assert_eq!(shown["pending"], false);
+    assert_eq!(shown["memory"], serde_json::from_slice::<Value>(&read(node, "m").unwrap().json).unwrap());
+    let written = process.patch("m", shown["clock"].as_str().unwrap(), r#"{"content":"by c, over HTTP"}"#);
+    assert_eq!((&written["assumed"], &written["event"]["state"]), (&false.into(), &"published".into()), "{written}");
+    wait_until("the node to show the write of the process, without a conflict", || {
+        let memory: Value = serde_json::from_slice(&read(node, "m").unwrap().json).unwrap();
+        memory["content"] == "by c, over HTTP" && memory["conflicted_fields"] == serde_json::json!([])
+    });
+    let metrics = process.page("/metrics").unwrap();
+    assert!(metrics.contains("\nhelixstream_node_published_events_total 1\n"), "{metrics}");
+    process.process.terminate().assert_ended_well();
 }

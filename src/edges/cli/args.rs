@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use super::conflicts::ConflictsCommand;
 use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
+use super::node::NodeArgs;
 use super::terminal::has_colours;
 use super::topics::TopicsArgs;
 use super::topology::{TopologyArgs, TopologyCommand};
@@ -93,7 +94,13 @@ pub enum Command {
     /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it
     /// with Kafka
     Mirror(MirrorCommand),
-    /// Create tokens for the HTTP pages of `run` and `mirror run`
+    /// Run a node of the distributed memory beside an agent, until SIGTERM or SIGINT
+    ///
+    /// The node accepts writes over HTTP into a database file, publishes them to Kafka as events,
+    /// and shows the resolved memories that `run` publishes. It accepts writes without Kafka, too,
+    /// and publishes them later. docs/node.md describes its HTTP interface.
+    Node(NodeArgs),
+    /// Create tokens for the HTTP pages of `run`, `node` and `mirror run`
     Http(HttpCommand),
     /// Read the state of a stopped instance
     ///

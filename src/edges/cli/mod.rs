@@ -6,6 +6,7 @@ mod conflicts;
 pub mod exit;
 mod http;
 mod kafka;
+mod node;
 pub mod terminal;
 mod topics;
 mod topology;
@@ -20,5 +21,6 @@ pub use conflicts::{
 };
 pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
+pub use node::{NodeArgs, NodeRoleArgument};
 pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};
 pub use topology::{DescribeFormat, TopologyAction, TopologyArgs, TopologyCommand};

@@ -1,0 +1,63 @@
+//! `/ready` and `/metrics` of a node.
+
+use std::sync::Arc;
+
+use http::{Family, InstanceStatus, MetricKind, Value};
+use node::follower::Follower;
+use node::node::Node;
+use node::publisher::Publisher;
+
+/// The figures of a node, under Prometheus' names.
+pub struct NodeFigures {
+    node: Node,
+    publisher: Arc<Publisher>,
+    follower: Arc<Follower>,
+}
+
+impl NodeFigures {
+    /// Those of a node and of its loops.
+    pub fn new(node: Node, publisher: Arc<Publisher>, follower: Arc<Follower>) -> NodeFigures {
+        NodeFigures { node, publisher, follower }
+    }
+}
+
+impl InstanceStatus for NodeFigures {
+    /// A node accepts writes and answers reads without Kafka, so it is ready as soon as it serves.
+    fn waiting(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        let (publisher, follower) = (self.publisher.status(), self.follower.status());
+        let mut families = vec![
+            counter("node_published_events", "Events published", publisher.events),
+            counter("node_transactions", "Transactions committed, heartbeats included", publisher.transactions),
+            counter("node_publisher_failures", "Sessions of the publisher that failed", publisher.failures),
+            counter("node_refused_events", "Events that a broker has refused for ever", publisher.refused),
+            counter("node_incarnations", "New incarnations begun", publisher.incarnations),
+            gauge("node_connected", "Whether the last transaction was committed", u64::from(publisher.is_connected)),
+            counter("node_followed_records", "Records of resolved memories applied", follower.followed),
+            counter("node_follower_failures", "Failures to read or apply records", follower.failures),
+            gauge("node_lag", "Offsets of the snapshots topic that are not read yet", follower.lag()),
+        ];
+        // While the node stops, its database has no more to say.
+        if let Ok(status) = futures::executor::block_on(self.node.status()) {
+            families.extend([
+                gauge("node_outbox_events", "Accepted events that wait to be published", status.outbox_depth),
+                gauge("node_failed_events", "Events that a broker refuses for ever", status.failed),
+                gauge("node_memories", "Memories held, deleted and merged ones included", status.memories),
+                gauge("node_conflicted_memories", "Memories with a field in conflict", status.conflicted),
+                gauge("node_pending_memories", "Memories with an event that is not resolved yet", status.pending),
+            ]);
+        }
+        families
+    }
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::one(name, help, MetricKind::Counter, Value::Count(value))
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::one(name, help, MetricKind::Gauge, Value::Level(value as f64))
+}

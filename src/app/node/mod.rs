@@ -1,0 +1,156 @@
+//! `helixstream node`: a node of the distributed memory beside an agent. Its database opens first;
+//! then the publisher and the follower, which need Kafka, start on threads of their own, and HTTP is
+//! served whether Kafka is there or not.
+
+mod figures;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::kafka::{self, Memory};
+use super::signals::{LOOK, watch_signals};
+use super::{CommandError, http};
+use crate::edges::cli::{NodeArgs, NodeRoleArgument};
+use figures::NodeFigures;
+use node::follower::{Follower, FollowerSettings};
+use node::kafka::{APPLICATION_ID, Kafka, Topics};
+use node::node::Node;
+use node::publisher::{Publisher, PublisherSettings};
+use node::registry::{NodeRole, NodesTopic};
+use node::settings::{NodeError, NodeSettings, Subscription};
+use streams_kafka::KafkaSettings;
+use streams_kafka::admin::ClusterAdmin;
+use streams_kafka::client_log::log_repeated_lines;
+use streams_kafka::producer::TransactionalProducers;
+use streams_kafka::restore::ChangelogReader;
+use topology_file::RunDefaults;
+
+/// The address that HTTP is served at where none is set. HelixAgent expects its memory server at
+/// this port.
+const HTTP_LISTEN: &str = "8001";
+/// Queues of the Kafka clients together, in bytes.
+const MEMORY: u64 = 32 << 20;
+/// How long the last events may take to be published after a signal.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs until a signal or a failure.
+pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
+    let signalled = watch_signals()?;
+    let usage = |e: node::actor::ActorError| CommandError::Usage(format!("--node-name: {e} [HS8050]"));
+    let settings = NodeSettings {
+        subscription: args.subscribe.as_ref().map_or(Subscription::All, |users| {
+            Subscription::Users(users.iter().filter(|user| !user.is_empty()).cloned().collect())
+        }),
+        ..NodeSettings::new(&args.node_dir, args.node_name.parse().map_err(usage)?)
+    };
+    let event_bytes = settings.limits.max_value_bytes;
+    let kafka = KafkaSettings {
+        application_id: APPLICATION_ID.to_owned(),
+        ..kafka::settings(&args.kafka, None, &args.node_name, Memory::share(MEMORY, 1))?
+    };
+    let server = http::bind(&args.http, Some(HTTP_LISTEN), &RunDefaults::default())?;
+    let server = server.ok_or_else(|| anyhow!("the address of HTTP is lost [HS9000]"))?;
+    let node = Node::open(settings).map_err(|e| match e {
+        NodeError::OtherName { .. } => CommandError::Usage(e.to_string()),
+        e => CommandError::Failure(e.into()),
+    })?;
+    let running = Running::start(args, &kafka, node)?;
+    tracing::info!(
+        "node {}, folder {}, brokers {}, events topic {}, snapshots topic {}",
+        args.node_name,
+        args.node_dir.display(),
+        kafka.bootstrap_servers,
+        args.events_topic,
+        args.snapshots_topic,
+    );
+    let api = node_http::api(running.node.clone(), event_bytes);
+    let http = http::serve_api(server, running.figures.clone(), api)?;
+    let failure = running.watch(&signalled);
+    tracing::info!("stopping: accepted events are published first, for {} s at most", STOP_LIMIT.as_secs());
+    drop(http);
+    running.stop();
+    if let Some(failure) = failure {
+        return Err(failure.into());
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The parts of a node that runs.
+struct Running {
+    node: Node,
+    publisher: Arc<Publisher>,
+    follower: Arc<Follower>,
+    figures: Arc<NodeFigures>,
+}
+
+impl Running {
+    fn start(args: &NodeArgs, settings: &KafkaSettings, node: Node) -> Result<Running, CommandError> {
+        let kafka = clients(args, settings)?;
+        let nodes = Arc::new(NodesTopic::new(kafka.clone()));
+        let role = match args.node_role {
+            NodeRoleArgument::Primary => NodeRole::Primary,
+            NodeRoleArgument::Replica => NodeRole::Replica,
+            NodeRoleArgument::Worker => NodeRole::Worker,
+        };
+        let no_thread = |e: std::io::Error| anyhow!("the operating system did not start a thread: {e} [HS0008]");
+        let publisher = PublisherSettings { role, ..PublisherSettings::default() };
+        let publisher = Publisher::start(kafka.clone(), nodes, node.journal(), publisher).map_err(no_thread)?;
+        let follower = Follower::start(kafka, node.journal(), FollowerSettings::default()).map_err(no_thread)?;
+        let (publisher, follower) = (Arc::new(publisher), Arc::new(follower));
+        let figures = Arc::new(NodeFigures::new(node.clone(), publisher.clone(), follower.clone()));
+        Ok(Running { node, publisher, follower, figures })
+    }
+
+    /// Waits for a signal (`None`), or for a thread that ends by itself.
+    fn watch(&self, signalled: &AtomicBool) -> Option<anyhow::Error> {
+        loop {
+            if signalled.load(Ordering::Relaxed) {
+                return None;
+            }
+            let ended = [("publisher", self.publisher.has_ended()), ("follower", self.follower.has_ended())];
+            if let Some((name, _)) = ended.into_iter().find(|(_, has_ended)| *has_ended) {
+                let why = if name == "publisher" {
+                    self.publisher.status().last_error
+                } else {
+                    self.follower.status().last_error
+                };
+                let why = why.unwrap_or_else(|| "no reason is known".to_owned());
+                return Some(anyhow!("the {name} of the node has ended: {why} [HS8051]"));
+            }
+            log_repeated_lines();
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn stop(self) {
+        let Running { node, publisher, follower, figures } = self;
+        drop(figures);
+        publisher.request_stop(STOP_LIMIT);
+        // A request that is still being answered holds them as well; they end with the last holder.
+        Arc::into_inner(publisher).map(|publisher| publisher.stop(STOP_LIMIT));
+        Arc::into_inner(follower).map(Follower::stop);
+        node.stop();
+    }
+}
+
+/// The Kafka clients of a node. None connects before it is used.
+fn clients(args: &NodeArgs, settings: &KafkaSettings) -> Result<Kafka, CommandError> {
+    let reader = ChangelogReader::new(settings)?;
+    let admin = ClusterAdmin::new(settings, &reader)?;
+    let of_producers = settings.clone();
+    Ok(Kafka {
+        topics: Topics {
+            events: args.events_topic.as_str().into(),
+            snapshots: args.snapshots_topic.as_str().into(),
+            nodes: args.nodes_topic.as_str().into(),
+        },
+        producers: Arc::new(move |id| Box::new(TransactionalProducers::with_id(&of_producers, id.to_owned()))),
+        reader: Arc::new(reader),
+        admin: Arc::new(admin),
+    })
+}

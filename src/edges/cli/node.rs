@@ -1,0 +1,59 @@
+//! `helixstream node`: the flags of a node of the distributed memory.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::http::HttpArgs;
+use super::kafka::KafkaArgs;
+
+/// `helixstream node`.
+#[derive(Args, Debug)]
+pub struct NodeArgs {
+    /// Name of the node, which is the first part of the `node_id` of its events: 1 to 64 letters,
+    /// digits, `-` and `_`. Each node has a name of its own
+    #[arg(long, value_name = "NAME", env = "HELIXSTREAM_NODE_NAME")]
+    pub node_name: String,
+    /// Folder of the node's database (node.db), which is created if it is missing. One process at a
+    /// time uses it
+    #[arg(long, value_name = "DIR", env = "HELIXSTREAM_NODE_DIR", default_value = "node")]
+    pub node_dir: PathBuf,
+    /// Keep only the memories of these users, separated by commas, and those that this node writes
+    /// [default: those of all users]
+    #[arg(long, value_name = "USERS", env = "HELIXSTREAM_SUBSCRIBE", value_delimiter = ',')]
+    pub subscribe: Option<Vec<String>>,
+    /// Role of the node, which its record on the nodes topic shows
+    #[arg(long, value_name = "ROLE", env = "HELIXSTREAM_NODE_ROLE", value_enum, default_value = "primary")]
+    pub node_role: NodeRoleArgument,
+    /// Topic that events are published on
+    #[arg(long, value_name = "TOPIC", env = "HELIXSTREAM_EVENTS_TOPIC", default_value = "helixagent.memory.events")]
+    pub events_topic: String,
+    /// Topic that resolved memories are read from, in JSON
+    #[arg(
+        long,
+        value_name = "TOPIC",
+        env = "HELIXSTREAM_SNAPSHOTS_TOPIC",
+        default_value = "helixagent.memory.snapshots"
+    )]
+    pub snapshots_topic: String,
+    /// Topic of the nodes' own records; it is created, compacted, if it is missing
+    #[arg(long, value_name = "TOPIC", env = "HELIXSTREAM_NODES_TOPIC", default_value = "helixagent.memory.nodes")]
+    pub nodes_topic: String,
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// How HTTP is served; a node listens on 127.0.0.1:8001 unless another address is set.
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// The role of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NodeRoleArgument {
+    /// It accepts writes.
+    Primary,
+    /// It is there to be read from.
+    Replica,
+    /// It works through memories in the background.
+    Worker,
+}

@@ -1,0 +1,65 @@
+//! `helixstream node` as a process, and curl as its client.
+
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::process::temp_dir;
+use testkit::{ports, wait_for};
+
+use crate::support::Helix;
+use crate::trial::Trial;
+
+/// A node in a process of its own.
+pub struct NodeProcess {
+    pub process: Helix,
+    url: String,
+}
+
+impl NodeProcess {
+    /// Starts it and waits until it serves.
+    pub fn start(trial: &Trial, name: &str) -> NodeProcess {
+        let (folder, port) = (temp_dir("node").display().to_string(), ports::free_port().to_string());
+        let topics = ["events", "snapshots", "nodes"].map(|stem| trial.topic(stem));
+        let process = Helix::spawn(&[
+            "node",
+            "--node-name",
+            name,
+            "--node-dir",
+            &folder,
+            "--bootstrap-servers",
+            &trial.bootstrap,
+            "--http-listen",
+            &port,
+            "--events-topic",
+            &topics[0],
+            "--snapshots-topic",
+            &topics[1],
+            "--nodes-topic",
+            &topics[2],
+        ]);
+        let node = NodeProcess { process, url: format!("http://127.0.0.1:{port}") };
+        wait_for("the node to be ready", || node.page("/ready").filter(|text| text == "ready\n"));
+        node
+    }
+
+    /// A page as text; `None` where it is not answered with success.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let curl = Command::new("curl").args(["-sf", &format!("{}{path}", self.url)]).output().unwrap();
+        curl.status.success().then(|| String::from_utf8(curl.stdout).unwrap())
+    }
+
+    /// A memory as the node answers it; `None` where the node does not know it.
+    pub fn memory(&self, id: &str) -> Option<Value> {
+        self.page(&format!("/v1/memories/{id}")).map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Writes fields of a memory by a caller who has seen what a clock token says, and returns the
+    /// answer.
+    pub fn patch(&self, id: &str, clock: &str, fields: &str) -> Value {
+        let url = format!("{}/v1/memories/{id}?ack=kafka", self.url);
+        let (condition, media_type) = (format!("If-Match: \"{clock}\""), "Content-Type: application/json");
+        let arguments = ["-s", "-X", "PATCH", &url, "-H", &condition, "-H", media_type, "-d", fields];
+        let curl = Command::new("curl").args(arguments).output().unwrap();
+        serde_json::from_slice(&curl.stdout).unwrap_or_else(|error| panic!("{error}: {curl:?}"))
+    }
+}
