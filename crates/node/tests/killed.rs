@@ -1,5 +1,5 @@
-//! A process that writes to a node is killed at each named step of a transaction. Each write that it
-//! was answered is there afterwards.
+//! A process that writes to a node is killed at each named step of a transaction. Each write that
+//! it was answered is there afterwards.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
