@@ -3,7 +3,7 @@
 //! `write_until_killed FOLDER STEP TIME` kills itself with SIGKILL at the given time that the
 //! database reaches the named step; `crates/node/tests/killed.rs` starts it.
 
-#![allow(clippy::expect_used, reason = "an example of tests")]
+#![allow(clippy::expect_used, clippy::panic, reason = "an example of tests")]
 
 use std::io::Write as _;
 use std::sync::OnceLock;

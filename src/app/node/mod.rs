@@ -17,7 +17,7 @@ use super::{CommandError, http};
 use crate::edges::cli::{NodeArgs, NodeRoleArgument};
 use figures::NodeFigures;
 use node::follower::{Follower, FollowerSettings};
-use node::kafka::{APPLICATION_ID, Kafka, Topics};
+use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
 use node::node::Node;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::{NodeRole, NodesTopic};
@@ -26,7 +26,7 @@ use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::client_log::log_repeated_lines;
 use streams_kafka::producer::TransactionalProducers;
-use streams_kafka::restore::ChangelogReader;
+use streams_kafka::restore_consumer::RestoreConsumer;
 use topology_file::RunDefaults;
 
 /// The address that HTTP is served at where none is set. HelixAgent expects its memory server at
@@ -139,11 +139,11 @@ impl Running {
 }
 
 /// The Kafka clients of a node. None connects before it is used.
-fn clients(args: &NodeArgs, settings: &KafkaSettings) -> Result<Kafka, CommandError> {
-    let reader = ChangelogReader::new(settings)?;
+fn clients(args: &NodeArgs, settings: &KafkaSettings) -> Result<KafkaClients, CommandError> {
+    let reader = RestoreConsumer::new(settings)?;
     let admin = ClusterAdmin::new(settings, &reader)?;
     let of_producers = settings.clone();
-    Ok(Kafka {
+    Ok(KafkaClients {
         topics: Topics {
             events: args.events_topic.as_str().into(),
             snapshots: args.snapshots_topic.as_str().into(),
