@@ -5,7 +5,7 @@ use crate::registry::{NodeRecord, NodeState};
 
 /// How a session goes on after it has read the node's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum ReconciliationOutcome {
     /// As the same actor, after this publication.
     Continue(Publication),
     /// As a new incarnation, for this reason.
@@ -27,7 +27,7 @@ pub(super) fn reconcile(
     journal: &dyn Journal,
     identity: &Identity,
     record: Option<&NodeRecord>,
-) -> Result<Finding, JournalError> {
+) -> Result<ReconciliationOutcome, JournalError> {
     let own = Publication { counter: identity.published, chain: identity.chain };
     let known = record.map_or(Publication { counter: 0, chain: 0 }, |record| record.published);
     if known.counter < own.counter {
@@ -39,13 +39,13 @@ pub(super) fn reconcile(
             known.counter,
             own.counter
         );
-        return Ok(Finding::Continue(own));
+        return Ok(ReconciliationOutcome::Continue(own));
     }
     let agreement = if record.is_some() { journal.reconcile(known)? } else { Agreement::Agrees };
     let is_given_up = record.is_some_and(|record| matches!(record.state, NodeState::Replaced { .. }));
     match agreement {
-        Agreement::Differs => Ok(Finding::Replace(ROLLED_BACK_OR_COPIED)),
-        Agreement::Agrees if is_given_up => Ok(Finding::Replace(GIVEN_UP)),
-        Agreement::Agrees => Ok(Finding::Continue(known)),
+        Agreement::Differs => Ok(ReconciliationOutcome::Replace(ROLLED_BACK_OR_COPIED)),
+        Agreement::Agrees if is_given_up => Ok(ReconciliationOutcome::Replace(GIVEN_UP)),
+        Agreement::Agrees => Ok(ReconciliationOutcome::Continue(known)),
     }
 }

@@ -7,7 +7,7 @@ use streams::ports::{BatchLimit, Producer};
 
 use super::context::PublisherContext;
 use super::interruption::Interruption;
-use super::reconciliation::{Finding, reconcile};
+use super::reconciliation::{ReconciliationOutcome, reconcile};
 use super::transaction::{Outcome, Target, Transaction};
 use crate::actor::Actor;
 use crate::kafka::transactional_id;
@@ -65,8 +65,8 @@ pub(super) fn open_session(
     let finding = reconcile(&*context.journal, &identity, record)?;
     let own = Publication { counter: identity.published, chain: identity.chain };
     let publication = match (&finding, record) {
-        (Finding::Continue(publication), _) => *publication,
-        (Finding::Replace(_), record) => record.map_or(own, |record| record.published),
+        (ReconciliationOutcome::Continue(publication), _) => *publication,
+        (ReconciliationOutcome::Replace(_), record) => record.map_or(own, |record| record.published),
     };
     let session = Session {
         producer,
@@ -80,8 +80,8 @@ pub(super) fn open_session(
         last_record: None,
     };
     Ok(match finding {
-        Finding::Continue(_) => Opening::Ready(session),
-        Finding::Replace(reason) => Opening::Replace(session, reason),
+        ReconciliationOutcome::Continue(_) => Opening::Ready(session),
+        ReconciliationOutcome::Replace(reason) => Opening::Replace(session, reason),
     })
 }
 

@@ -6,7 +6,7 @@ use streams::ports::BatchLimit;
 use super::context::{CALL, FIRST_PAUSE, LONGEST_PAUSE, PublisherContext};
 use super::interruption::Interruption;
 use super::published_events::mark_published_elsewhere;
-use super::reconciliation::{Finding, reconcile};
+use super::reconciliation::{ReconciliationOutcome, reconcile};
 use super::session::{Opening, Session, open_session};
 use crate::back_off::BackOff;
 use crate::ports::{Identity, JournalError};
@@ -77,8 +77,8 @@ impl PublisherLoop<'_> {
         let registered = context.nodes.read(context.limit(), &|| context.goes_on())?;
         let record = registered.of(&identity.actor)?.map(|node| &node.record);
         let published = match reconcile(&*context.journal, &identity, record)? {
-            Finding::Continue(publication) => publication.counter,
-            Finding::Replace(_) => record.map_or(0, |record| record.published.counter),
+            ReconciliationOutcome::Continue(publication) => publication.counter,
+            ReconciliationOutcome::Replace(_) => record.map_or(0, |record| record.published.counter),
         };
         self.begin_incarnation(&identity, published, FENCED, None)?;
         self.is_fenced = false;
