@@ -127,6 +127,14 @@ impl Node {
         self.inner.readers.status(self.inner.signals.commits()).await
     }
 
+    /// As [`Node::status`], for a caller that is no future. The call blocks.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn blocking_status(&self) -> Result<NodeStatus, JournalError> {
+        block_on(self.status())
+    }
+
     /// The database as publisher and follower use it. As long as it is there, the node is open.
     #[must_use]
     pub fn journal(&self) -> Arc<dyn Journal> {

@@ -41,7 +41,7 @@ impl InstanceStatus for NodeFigures {
             gauge("node_lag", "Offsets of the snapshots topic that are not read yet", follower.lag()),
         ];
         // While the node stops, its database has no more to say.
-        if let Ok(status) = futures::executor::block_on(self.node.status()) {
+        if let Ok(status) = self.node.blocking_status() {
             families.extend([
                 gauge("node_outbox_events", "Accepted events that wait to be published", status.outbox_depth),
                 gauge("node_failed_events", "Events that a broker refuses for ever", status.failed),

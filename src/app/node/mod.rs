@@ -1,5 +1,5 @@
-//! `helixstream node`: a node of the distributed memory beside an agent. Its database opens first;
-//! then the publisher and the follower, which need Kafka, start on threads of their own, and HTTP is
+//! `helixstream node`: a node of the distributed memory beside an agent. Its database opens first.
+//! Then the publisher and the follower, which need Kafka, start on threads of their own. HTTP is
 //! served whether Kafka is there or not.
 
 mod figures;
@@ -58,7 +58,7 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         NodeError::OtherName { .. } => CommandError::Usage(e.to_string()),
         e => CommandError::Failure(e.into()),
     })?;
-    let running = Running::start(args, &kafka, node)?;
+    let threads = NodeThreads::start(args, &kafka, node)?;
     tracing::info!(
         "node {}, folder {}, brokers {}, events topic {}, snapshots topic {}",
         args.node_name,
@@ -67,12 +67,12 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         args.events_topic,
         args.snapshots_topic,
     );
-    let api = node_http::api(running.node.clone(), event_bytes);
-    let http = http::serve_api(server, running.figures.clone(), api)?;
-    let failure = running.watch(&signalled);
+    let api = node_http::api(threads.node.clone(), event_bytes);
+    let http = http::serve_api(server, threads.figures.clone(), api)?;
+    let failure = threads.watch(&signalled);
     tracing::info!("stopping: accepted events are published first, for {} s at most", STOP_LIMIT.as_secs());
     drop(http);
-    running.stop();
+    threads.stop();
     if let Some(failure) = failure {
         return Err(failure.into());
     }
@@ -80,16 +80,16 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The parts of a node that runs.
-struct Running {
+/// The threads of a node that runs, and what they share.
+struct NodeThreads {
     node: Node,
     publisher: Arc<Publisher>,
     follower: Arc<Follower>,
     figures: Arc<NodeFigures>,
 }
 
-impl Running {
-    fn start(args: &NodeArgs, settings: &KafkaSettings, node: Node) -> Result<Running, CommandError> {
+impl NodeThreads {
+    fn start(args: &NodeArgs, settings: &KafkaSettings, node: Node) -> Result<NodeThreads, CommandError> {
         let kafka = clients(args, settings)?;
         let nodes = Arc::new(NodesTopic::new(kafka.clone()));
         let role = match args.node_role {
@@ -103,7 +103,7 @@ impl Running {
         let follower = Follower::start(kafka, node.journal(), FollowerSettings::default()).map_err(no_thread)?;
         let (publisher, follower) = (Arc::new(publisher), Arc::new(follower));
         let figures = Arc::new(NodeFigures::new(node.clone(), publisher.clone(), follower.clone()));
-        Ok(Running { node, publisher, follower, figures })
+        Ok(NodeThreads { node, publisher, follower, figures })
     }
 
     /// Waits for a signal (`None`), or for a thread that ends by itself.
@@ -128,7 +128,7 @@ impl Running {
     }
 
     fn stop(self) {
-        let Running { node, publisher, follower, figures } = self;
+        let NodeThreads { node, publisher, follower, figures } = self;
         drop(figures);
         publisher.request_stop(STOP_LIMIT);
         // A request that is still being answered holds them as well; they end with the last holder.
