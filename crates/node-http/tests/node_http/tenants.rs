@@ -147,3 +147,19 @@ fn tenants_never_meet_whatever_they_ask() {
     }
     assert!(seen > 10, "{seen} memories; SEED={seed}");
 }
+
+#[test]
+fn equal_keys_and_sessions_of_two_tokens_are_two() {
+    let site = Site::with_tokens(&[("one", Some(&["u"])), ("two", Some(&["u"]))]);
+    let key = [("idempotency-key", "k")];
+    let [first, second] =
+        ["one", "two"].map(|token| site.ask_as(token, "POST", "/v1/memories", &key, r#"{"content": "a"}"#).of(201));
+    assert_ne!(first.text("/event/event_id"), second.text("/event/event_id"));
+    let path = first.header("location").unwrap();
+    let session = [("x-session-id", "s")];
+    site.ask_as("one", "GET", path, &session, "").of(200);
+    site.ask_as("two", "PATCH", path, &[], r#"{"content": "b"}"#).of(200);
+    // The session of the second token has read nothing, so that it has seen what the node shows.
+    site.ask_as("two", "PATCH", path, &session, r#"{"content": "c"}"#).of(200);
+    site.ask_as("one", "PATCH", path, &session, r#"{"content": "d"}"#).of(409);
+}
