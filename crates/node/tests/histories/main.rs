@@ -31,8 +31,8 @@ struct Held {
 /// What is known of an accepted write.
 struct Written {
     memory_id: String,
-    /// What its caller had seen; unknown where the node assumed it.
-    seen: Option<SeenIds>,
+    /// What its caller had seen by its token, or what the node assumed.
+    seen: SeenIds,
 }
 
 /// Folders that share a past: a copy, and a folder whose node has lost what it had answered.
@@ -46,6 +46,9 @@ struct History {
     backups: BTreeMap<usize, SeenIds>,
     accepted_in: BTreeMap<usize, SeenIds>,
     lost: SeenIds,
+    /// What each folder has shown its session, by memory; and the same of the backups.
+    shown: BTreeMap<usize, BTreeMap<String, SeenIds>>,
+    shown_in_backups: BTreeMap<usize, BTreeMap<String, SeenIds>>,
     has_copies: bool,
     serial: usize,
 }
@@ -63,6 +66,8 @@ impl History {
             backups: BTreeMap::new(),
             accepted_in: BTreeMap::new(),
             lost: SeenIds::new(),
+            shown: BTreeMap::new(),
+            shown_in_backups: BTreeMap::new(),
             has_copies,
             serial: 0,
         }
@@ -86,6 +91,7 @@ impl History {
                 let _ = std::fs::remove_dir_all(&path);
                 self.folders[at].copy_to(&path);
                 self.backups.insert(at, self.accepted_in.get(&at).cloned().unwrap_or_default());
+                self.shown_in_backups.insert(at, self.shown.get(&at).cloned().unwrap_or_default());
             }
             _ => self.roll_back(at, root),
         }
@@ -94,10 +100,7 @@ impl History {
     /// A broker refuses the first waiting event for ever.
     fn fail_one(&mut self, at: usize) {
         if self.random.one_in(3) {
-            let journal = self.folders[at].node.journal();
-            if let Some(event) = journal.unpublished(1, 1).unwrap().first() {
-                let text = String::from_utf8(event.value.clone()).unwrap();
-                journal.mark_failed(event.counter, "the record is too large").unwrap();
+            if let Some(text) = self.folders[at].fail_first(&self.kafka, at) {
                 let id = self.written.keys().find(|id| text.contains(id.as_str())).unwrap().clone();
                 self.lost.insert(id);
             }
@@ -111,6 +114,8 @@ impl History {
             let name = self.folders[at].name.clone();
             let accepted = self.accepted_in.get(&at).cloned().unwrap_or_default();
             self.accepted_in.insert(self.folders.len(), accepted);
+            let shown = self.shown.get(&at).cloned().unwrap_or_default();
+            self.shown.insert(self.folders.len(), shown);
             self.folders.push(Folder::open(&path, &name, system_clock));
         }
     }
@@ -120,6 +125,7 @@ impl History {
         self.folders[at].roll_back(&root.join(format!("backup-{at}")));
         let accepted = self.accepted_in.insert(at, kept.clone()).unwrap_or_default();
         self.lost.extend(accepted.difference(&kept).cloned());
+        self.shown.insert(at, self.shown_in_backups.get(&at).cloned().unwrap_or_default());
     }
 
     fn read(&mut self, at: usize) {
@@ -128,6 +134,11 @@ impl History {
         let folder = &self.folders[at];
         let Some(memory) = block_on(folder.node.read(memory_id, session)).unwrap() else { return };
         let seen = folder.seen_ids(&self.kafka, memory_id);
+        if session.is_some() {
+            self.shown.entry(at).or_default().insert(memory_id.to_owned(), seen.clone());
+            // The node notes it before the next change; a copy of the folder is made behind that.
+            folder.node.journal().mark_published(0).unwrap();
+        }
         if !memory.is_pending {
             let snapshot = self.kafka.snapshot(memory_id, folder.position()).expect("a resolved memory was published");
             assert_eq!(memory.json, snapshot.value, "nothing is pending, so the view is the resolved memory");
@@ -174,21 +185,31 @@ impl History {
             let metadata = format!("{{\"metadata\":{{\"k{}\":{}}}}}", self.random.below(3), self.serial);
             if self.random.one_in(2) { fields } else { Fields::from_json(metadata.as_bytes()).unwrap() }
         };
+        let present = self.folders[at].seen_ids(&self.kafka, memory_id);
+        let mut ids = match (&held, &seen) {
+            (Some(held), _) => held.seen.clone(),
+            (None, Seen::Session(_)) => {
+                let shown = self.shown.get(&at).and_then(|memories| memories.get(memory_id));
+                shown.cloned().unwrap_or(present)
+            }
+            (None, _) => present,
+        };
+        let has_session = matches!(seen, Seen::Session(_));
         let write = MemoryWrite::new(memory_id, kind, fields).with_seen(seen);
         let accepted = match block_on(self.folders[at].node.write(write)) {
             Ok(accepted) => accepted,
             Err(WriteError::Refused(Refusal::Stale(_) | Refusal::InvalidToken)) => return,
             Err(other) => panic!("the write is refused: {other}"),
         };
-        let mut seen = held.as_ref().map(|held| held.seen.clone());
-        let written = Written { memory_id: memory_id.to_owned(), seen: seen.clone() };
+        let written = Written { memory_id: memory_id.to_owned(), seen: ids.clone() };
         self.accepted_in.entry(at).or_default().insert(accepted.event_id.clone());
         self.written.insert(accepted.event_id.clone(), written);
-        if let Some(seen) = &mut seen {
-            seen.insert(accepted.event_id);
-            let (seen, name) = (seen.clone(), self.folders[at].name.clone());
-            self.held.push(Held { token: accepted.token, seen, folder: at, name });
+        ids.insert(accepted.event_id);
+        if has_session {
+            self.shown.entry(at).or_default().insert(memory_id.to_owned(), ids.clone());
         }
+        let name = self.folders[at].name.clone();
+        self.held.push(Held { token: accepted.token, seen: ids, folder: at, name });
     }
 
     fn settle(&mut self) {
@@ -203,17 +224,17 @@ impl History {
     }
 
     /// All that a caller had seen, also through what it had seen.
-    fn all_seen(&self, event_id: &str) -> Option<SeenIds> {
+    fn all_seen(&self, event_id: &str) -> SeenIds {
         let mut found = SeenIds::new();
         let mut open: Vec<&str> = vec![event_id];
         while let Some(id) = open.pop() {
-            for seen in self.written.get(id)?.seen.as_ref()? {
+            for seen in &self.written[id].seen {
                 if found.insert(seen.clone()) {
                     open.push(seen);
                 }
             }
         }
-        Some(found)
+        found
     }
 
     fn check(&self) {
@@ -252,11 +273,9 @@ impl History {
                 if a.event_id == b.event_id {
                     continue;
                 }
-                if let Some(seen) = &seen {
-                    assert!(!is_before(a, b) || seen.contains(&a.event_id), "{b:?} swallows {a:?}");
-                    let has_seen = self.has_copies || !seen.contains(&a.event_id) || is_before(a, b);
-                    assert!(has_seen, "{b:?} contends with {a:?}, which its caller had seen");
-                }
+                assert!(!is_before(a, b) || seen.contains(&a.event_id), "{b:?} swallows {a:?}");
+                let is_known = self.has_copies || !seen.contains(&a.event_id) || is_before(a, b);
+                assert!(is_known, "{b:?} contends with {a:?}, which its caller had seen");
             }
         }
     }
