@@ -99,11 +99,11 @@ impl History {
 
     /// A broker refuses the first waiting event for ever.
     fn fail_one(&mut self, at: usize) {
-        if self.random.one_in(3) {
-            if let Some(text) = self.folders[at].fail_first(&self.kafka, at) {
-                let id = self.written.keys().find(|id| text.contains(id.as_str())).unwrap().clone();
-                self.lost.insert(id);
-            }
+        if self.random.one_in(3)
+            && let Some(text) = self.folders[at].fail_first(&self.kafka, at)
+        {
+            let id = self.written.keys().find(|id| text.contains(id.as_str())).unwrap().clone();
+            self.lost.insert(id);
         }
     }
 
