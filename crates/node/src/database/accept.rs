@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::schema::{damage, failure, signed, unsigned};
 use super::state::actor_of;
-use super::view::MemoryRow;
+use super::view::{Issuer, MemoryRow};
 use super::writer::{KEPT_MS, Writer};
 use crate::clock_token::ClockToken;
 use crate::hybrid_clock::MAX_VERSION;
@@ -84,15 +84,15 @@ impl Writer {
         check_users(write, row.heading.as_ref())?;
         let mut seen = self.seen(&memory_id, &row, &write.seen).await?;
         let own = self.state.actor_name();
-        let enclosed = |row: &MemoryRow, issuer: &str| {
+        let enclosed = |row: &MemoryRow, issuer: &Issuer| {
             row.shown(&memory_id, issuer)?.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
         };
         if seen.clock.get(&own).copied().unwrap_or(0) < row.last_own && row.heading.is_some() {
-            return Err(Refusal::Stale(enclosed(&row, &self.state.issuer())?).into());
+            return Err(Refusal::Stale(enclosed(&row, &self.issuer())?).into());
         }
         let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
         if write.kind == WriteKind::Create && is_active {
-            return Err(Refusal::Exists(enclosed(&row, &self.state.issuer())?).into());
+            return Err(Refusal::Exists(enclosed(&row, &self.issuer())?).into());
         }
         if write.kind == WriteKind::Merge {
             self.see_absorbed(write, &memory_id, &mut seen.clock, &mut seen.version).await?;
@@ -109,7 +109,7 @@ impl Writer {
         if let Seen::Session(session) = &write.seen {
             self.remember_shown(session, &token).await?;
         }
-        let memory = *enclosed(&row, &self.state.issuer())?;
+        let memory = *enclosed(&row, &self.issuer())?;
         let (event_id, version, timestamp) = (event.event_id, event.version, event.timestamp);
         let (actor, counter, assumed) = (self.state.actor.clone(), self.state.counter, seen.assumed);
         Ok(Accepted {
@@ -133,7 +133,11 @@ impl Writer {
             return Err(Refusal::BadIdempotencyKey.into());
         }
         let sql = |error: sqlx::Error| failure(&error);
-        let old = query("UPDATE outbox SET idempotency_key = NULL WHERE idempotency_key = ? AND accepted_at_ms < ?");
+        // A failed event can be sent again with its key.
+        let old = query(
+            "UPDATE outbox SET idempotency_key = NULL
+            WHERE idempotency_key = ? AND (accepted_at_ms < ? OR state = 'failed')",
+        );
         old.bind(key).bind(self.now_ms() - KEPT_MS).execute(&mut self.connection).await.map_err(sql)?;
         let row = query_as(
             "SELECT memory_id, event_id, incarnation, counter, value, request_digest, assumed <> 0 FROM outbox
@@ -147,11 +151,11 @@ impl Writer {
         }
         let event = event::decode(Some(value.as_bytes()), 1, &self.settings.limits)
             .map_err(|error| damage(&format!("the event {event_id} cannot be read: {error}")))?;
-        let issuer = self.state.issuer();
+        let issuer = self.issuer();
         let shown = self.memory_row(&memory_id).await?.shown(&memory_id, &issuer)?;
         let memory = shown.ok_or_else(|| damage("a memory is not shown that should be"))?;
         let (version, timestamp) = (event.version, event.timestamp);
-        let token = ClockToken { memory_id: memory_id.clone(), clock: event.clock, version, issuer };
+        let token = ClockToken { memory_id: memory_id.clone(), clock: event.clock, version, issuer: issuer.name };
         let (actor, counter) = (actor_of(self.state.actor.name.as_str(), &incarnation)?, unsigned(counter)?);
         Ok(Some(Accepted {
             memory_id,

@@ -10,7 +10,7 @@ use sqlx::{Connection, query_as};
 
 use super::schema::{damage, failure, open_reader, unsigned};
 use super::state::{actor_of, identity};
-use super::view::shown_memory;
+use super::view::{Issuer, shown_memory};
 use crate::ports::{Identity, JournalError, OutboxEvent};
 use crate::shown::{
     EventState, FormerIncarnation, ListQuery, MAX_PAGE, NodeStatus, OwnEvent, Page, Position, Publishing, SearchHit,
@@ -27,8 +27,12 @@ pub(crate) struct Readers {
     is_closed: AtomicBool,
 }
 
-/// A memory as it is read: id, JSON, whether own events lie over it, and the issuer of its token.
-type ShownRow = (String, String, bool, String);
+/// A memory as it is read: id, JSON, whether own events lie over it, the issuer of its token, the
+/// node's actor and its counter.
+type ShownRow = (String, String, bool, String, String, i64);
+
+/// A hit as it is read: a [`ShownRow`] and its score.
+type HitRow = (String, String, bool, String, String, i64, f64);
 
 /// An event as it is read: id, incarnation, counter, value, state, failure, whether it is resolved,
 /// and the name of the node.
@@ -42,12 +46,13 @@ type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64);
 macro_rules! shown_columns {
     () => {
         "memories.memory_id, coalesce(memories.pending, memories.resolved), memories.pending IS NOT NULL,
-        (SELECT issuer FROM identity)"
+        (SELECT issuer FROM identity), (SELECT name || '.' || incarnation FROM identity),
+        (SELECT counter FROM identity)"
     };
 }
 
-fn shown((memory_id, json, is_pending, issuer): ShownRow) -> Result<ShownMemory, JournalError> {
-    shown_memory(&memory_id, json, is_pending, &issuer)
+fn shown((memory_id, json, is_pending, name, actor, counter): ShownRow) -> Result<ShownMemory, JournalError> {
+    shown_memory(&memory_id, json, is_pending, &Issuer { name, actor, counter: unsigned(counter)? })
 }
 
 /// A set of texts as a JSON array, which SQLite reads with `json_each`.
@@ -176,11 +181,10 @@ impl Readers {
             .bind(i64::try_from(limit_of(query.limit)).unwrap_or(i64::MAX));
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let rows: Vec<(String, String, bool, String, f64)> =
-            rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<HitRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
-        let hit = |(memory_id, json, is_pending, issuer, score): (String, String, bool, String, f64)| {
-            Ok(SearchHit { memory: shown((memory_id, json, is_pending, issuer))?, score })
+        let hit = |(memory_id, json, is_pending, name, actor, counter, score): HitRow| {
+            Ok(SearchHit { memory: shown((memory_id, json, is_pending, name, actor, counter))?, score })
         };
         rows.into_iter().map(hit).collect()
     }

@@ -7,7 +7,7 @@ use memory::clock::Clock;
 use sqlx::{query, query_as};
 
 use super::schema::{failure, signed, unsigned};
-use super::view::MemoryRow;
+use super::view::{Issuer, MemoryRow};
 use super::writer::Writer;
 use crate::actor::Actor;
 use crate::clock_token::ClockToken;
@@ -95,6 +95,12 @@ impl Writer {
             Some(at) => Ok(self.translate(memory_id, clock, at).await?),
             None => Ok(clock),
         }
+    }
+
+    /// This node as the issuer of tokens.
+    pub(super) fn issuer(&self) -> Issuer {
+        let state = &self.state;
+        Issuer { name: state.issuer(), actor: state.actor_name(), counter: state.counter }
     }
 
     /// A former incarnation as an actor.

@@ -30,9 +30,31 @@ pub(super) struct MemoryRow {
 
 impl MemoryRow {
     /// The memory as it is shown; `None` where nothing is.
-    pub fn shown(&self, memory_id: &str, issuer: &str) -> Result<Option<ShownMemory>, JournalError> {
+    pub fn shown(&self, memory_id: &str, issuer: &Issuer) -> Result<Option<ShownMemory>, JournalError> {
         let json = self.pending.as_ref().or(self.resolved.as_ref());
         json.map(|json| shown_memory(memory_id, json.clone(), self.pending.is_some(), issuer)).transpose()
+    }
+}
+
+/// The node as the issuer of a token.
+pub(super) struct Issuer {
+    /// Its incarnation and its opening.
+    pub name: String,
+    /// Its present actor.
+    pub actor: String,
+    /// The counter of its last accepted event.
+    pub counter: u64,
+}
+
+impl Issuer {
+    /// A clock as it is handed out. A resolved memory may have a greater counter of this actor than
+    /// the node itself: a copy of its folder has published it. Events that the node accepts later
+    /// get the same counters, so the token must not claim them.
+    fn own_entry_known(&self, mut clock: Vec<(String, u64)>) -> Vec<(String, u64)> {
+        for (_, entry) in clock.iter_mut().filter(|(name, _)| *name == self.actor) {
+            *entry = self.counter.min(*entry);
+        }
+        clock
     }
 }
 
@@ -41,7 +63,7 @@ pub(super) fn shown_memory(
     memory_id: &str,
     json: String,
     is_pending: bool,
-    issuer: &str,
+    issuer: &Issuer,
 ) -> Result<ShownMemory, JournalError> {
     let heading = heading_of(memory_id, &json)?;
     let status = match heading.status.as_str() {
@@ -52,9 +74,9 @@ pub(super) fn shown_memory(
     };
     let token = ClockToken {
         memory_id: memory_id.to_owned(),
-        clock: Clock::from_entries(heading.clock),
+        clock: Clock::from_entries(issuer.own_entry_known(heading.clock)),
         version: heading.version,
-        issuer: issuer.to_owned(),
+        issuer: issuer.name.clone(),
     };
     let (memory_id, user_id) = (memory_id.to_owned(), heading.user_id);
     Ok(ShownMemory { memory_id, json: json.into_bytes(), status, user_id, is_pending, token })

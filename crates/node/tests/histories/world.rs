@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use helixstream_node::ports::{Agreement, Journal, Publication, SnapshotRecord, chain_digest};
+use helixstream_node::shown::EventState;
 use helixstream_node::{Node, NodeSettings};
 use memory::clock::Clock;
 use memory::event::{Event, Limits, decode, wire};
@@ -221,12 +222,12 @@ impl Folder {
     }
 
     /// The events that a reader of this node has seen of a memory: those of the last snapshot, and
-    /// those that lie over it.
+    /// those that lie over it. One that has failed lies over nothing.
     pub fn seen_ids(&self, kafka: &Kafka, memory_id: &str) -> SeenIds {
         let mut seen =
             kafka.snapshot(memory_id, self.position()).map(|snapshot| snapshot.seen.clone()).unwrap_or_default();
         for event in block_on(self.node.events_of(memory_id)).unwrap() {
-            if !event.is_resolved {
+            if !event.is_resolved && !matches!(event.state, EventState::Failed(_)) {
                 seen.insert(event.event_id);
             }
         }
