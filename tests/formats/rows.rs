@@ -193,7 +193,7 @@ fn an_output_has_the_same_row_in_json_and_in_avro() {
             }
             found.push(query(&url, sql));
         }
-        assert!(found[0].len() > 50, "{topic}: {}", found[0].len());
+        assert!(found[0].len() > 10, "{topic}: {}", found[0].len());
         // A number that Avro has as a double may be an integer in JSON, which may be above what a
         // double counts to.
         let (above, counted) = ("9007199254740993", "9007199254740992");

@@ -138,10 +138,10 @@ fn a_publisher_that_was_fenced_after_its_commit_writes_nothing_again() {
 
 #[test]
 fn a_copy_and_its_original_lose_nothing_and_share_no_counter() {
-    // Both know a to c, of which a is published; each writes two of its own while Kafka is away.
-    let (kafka, original) = (MemoryKafka::start(), journal_with(1, &["a"]));
+    // Both know a to c, which are published; each writes two of its own while Kafka is away. What
+    // both had accepted and neither had published is left out: docs/node.md says why.
+    let (kafka, original) = (MemoryKafka::start(), journal_with(1, &["a", "b", "c"]));
     publish_all(&kafka, &original);
-    ["b", "c"].iter().for_each(|id| original.write(id));
     let copy = original.copy();
     ["d", "e"].iter().for_each(|id| original.write(id));
     ["f", "g"].iter().for_each(|id| copy.write(id));
