@@ -115,7 +115,7 @@ fn bare(record: &Generated) -> Result<Vec<u8>> {
 /// The memory topology without user snapshots, its outputs in a format, the script at hand.
 fn topology(format: &str) -> Result<Topology> {
     let text = std::fs::read_to_string(TOPOLOGY)?;
-    let (text, _) = text.split_once("# What follows makes the user snapshots").context("the topology is another")?;
+    let (text, _) = text.split_once("# The nodes below make the user snapshots").context("the topology is another")?;
     let script = TOPOLOGY.replace("memory.toml", "scripts/longest.rhai");
     let script = std::fs::read_to_string(&script).with_context(|| format!("read {script}"))?;
     let mut text = format!("{text}\n[[script]]\nname = \"longest\"\nsource = '''\n{script}'''\n");

@@ -41,7 +41,7 @@ impl Job {
     fn topology(self, folder: &std::path::Path) -> Result<std::path::PathBuf> {
         let text = std::fs::read_to_string(TOPOLOGY)?;
         let (resolving, _) =
-            text.split_once("# What follows makes the user snapshots").context("memory.toml lacks its mark")?;
+            text.split_once("# The nodes below make the user snapshots").context("memory.toml lacks its mark")?;
         let path = folder.join("bench.toml");
         std::fs::write(&path, if self == Job::WithUsers { &text } else { resolving })?;
         Ok(path)
