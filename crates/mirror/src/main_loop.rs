@@ -37,6 +37,8 @@ pub(super) struct MainLoop<B> {
     busy: bool,
     /// Polls that failed in a row.
     failed_polls: u32,
+    /// When the checkpoints are compared with our positions next.
+    next_check: Instant,
     settings: MirrorSettings,
     status: Arc<MirrorStatus>,
 }
@@ -60,7 +62,9 @@ impl<B: LogBatch> MainLoop<B> {
             joined: false,
             closed: false,
         };
-        MainLoop { source, intake, pace, spare: Some(batches.1), busy: false, failed_polls: 0, settings, status }
+        let next_check = Instant::now() + settings.check_interval;
+        let spare = Some(batches.1);
+        MainLoop { source, intake, pace, spare, busy: false, failed_polls: 0, next_check, settings, status }
     }
 
     /// Runs until `asked` to stop, then for the grace at most.
@@ -169,8 +173,15 @@ impl<B: LogBatch> MainLoop<B> {
     }
 
     /// The next job for the writer. The pending batch goes before any claim: it may hold rows of an
-    /// earlier claim.
+    /// earlier claim. The comparison of the checkpoints goes before the batch, since a busy
+    /// partition would keep it from the others for ever.
     fn next_job(&mut self) -> Option<Job<B>> {
+        if !self.intake.closed && self.next_check <= Instant::now() {
+            let active = self.partitions_where(|state| matches!(state, State::Active(_)));
+            if !active.is_empty() {
+                return Some(Job::Read(active));
+            }
+        }
         let to_claim = self.partitions_where(|state| matches!(state, State::Unclaimed));
         let pending = &mut self.intake.pending;
         if !pending.advances.is_empty() {
@@ -205,7 +216,10 @@ impl<B: LogBatch> MainLoop<B> {
     fn handle_done(&mut self, done: Done<B>) {
         match done {
             Done::Claimed(checkpoints) => checkpoints.into_iter().for_each(|at| self.begin(at)),
-            Done::Read(partitions, found) => self.check_waiting(&partitions, &found),
+            Done::Read(partitions, found) => {
+                self.check_waiting(&partitions, &found);
+                self.check_active(&partitions, &found);
+            }
             Done::Written { mut batch, advances, outcome, took } => {
                 self.pace.written(batch.bytes(), took);
                 self.intake.bytes_cap = self.pace.bytes();
@@ -294,10 +308,38 @@ impl<B: LogBatch> MainLoop<B> {
         self.source.committed(&next);
     }
 
-    /// Nothing of the batch was written: all its partitions go back to where the checkpoints stand,
-    /// and what was read meanwhile is dropped, since it comes behind the gap.
+    /// Nothing of the batch was written, since checkpoints are not where it expects them.
     fn refused(&mut self, advances: &[Advance], found: Vec<SinkCheckpoint>) {
         self.status.refused.fetch_add(1, Relaxed);
+        self.go_back(advances, found);
+    }
+
+    /// Compares our positions with the checkpoints of these partitions, of which nothing is on its
+    /// way to the sink.
+    fn check_active(&mut self, partitions: &[TopicPartition], found: &[SinkCheckpoint]) {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for partition in partitions {
+            let Some(at) = self.reading(partition) else { continue };
+            let (epoch, kept) = (at.epoch, at.kept);
+            // From the answer on, so that a slow sink gets a batch between two comparisons.
+            self.next_check = Instant::now() + self.settings.check_interval;
+            // A partition that the sink knows nothing of has lost all its rows.
+            let checkpoint = found.iter().find(|checkpoint| checkpoint.partition == *partition).cloned();
+            let none = SinkCheckpoint { partition: partition.clone(), next_offset: 0, epoch: 0 };
+            let checkpoint = checkpoint.unwrap_or(none);
+            if (checkpoint.epoch, checkpoint.next_offset) != (epoch, kept) {
+                ours.push(Advance { partition: partition.clone(), epoch, from: kept, to: kept, rows: 0, checksum: 0 });
+                others.push(checkpoint);
+            }
+        }
+        if !ours.is_empty() {
+            self.go_back(&ours, others);
+        }
+    }
+
+    /// All these partitions go back to where the checkpoints stand, and what was read meanwhile is
+    /// dropped, since it comes behind the gap.
+    fn go_back(&mut self, advances: &[Advance], found: Vec<SinkCheckpoint>) {
         let read_meanwhile: Vec<Advance> = self.intake.pending.advances.values().cloned().collect();
         self.intake.pending.clear();
         for checkpoint in found {

@@ -16,6 +16,10 @@ pub struct MirrorSettings {
     pub first_backoff: Duration,
     /// Longest wait.
     pub longest_backoff: Duration,
+    /// Time between two comparisons of the sink's checkpoints with what it has acknowledged. A sink
+    /// that has lost commits is noticed at a partition's next write; this notices it where no
+    /// further record comes.
+    pub check_interval: Duration,
     /// How long a stop lets the write under way, and what is already read, come to an end.
     pub grace: Duration,
 }
@@ -28,6 +32,7 @@ impl Default for MirrorSettings {
             linger: Duration::from_millis(100),
             first_backoff: Duration::from_secs(1),
             longest_backoff: Duration::from_secs(30),
+            check_interval: Duration::from_secs(10),
             grace: Duration::from_secs(1),
         }
     }

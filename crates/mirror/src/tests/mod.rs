@@ -11,7 +11,13 @@ use memory::{Change, Log, Reader, Table, checksum};
 use testkit::wait_until;
 
 fn start(reader: Box<Reader>, table: &Table) -> Mirror {
+    start_with(reader, table, testkit::LIMIT)
+}
+
+/// A mirror that compares the checkpoints with its positions at this interval.
+fn start_with(reader: Box<Reader>, table: &Table, check_interval: Duration) -> Mirror {
     let settings = MirrorSettings {
+        check_interval,
         batch_bytes: 64,
         largest_batch_bytes: 256,
         linger: Duration::from_millis(1),
@@ -141,6 +147,46 @@ fn commits_that_the_sink_has_lost_are_written_again() {
     log.append(&[0], 1);
     wait_for_log(&log, &table);
     mirror.stop();
+}
+
+#[test]
+fn lost_commits_are_written_again_where_no_further_record_comes() {
+    let log = Log::default();
+    let table = Table::default();
+    log.append(&[0, 1, 2], 10);
+    let mirror = start_with(log.reader(&[0, 1, 2]), &table, Duration::from_millis(1));
+    wait_for_log(&log, &table);
+    let (rows, checkpoints) = (table.rows(), table.state().checkpoints.clone());
+    log.append(&[0, 1], 10);
+    wait_for_log(&log, &table);
+    {
+        // Of partition 2 everything is lost, its checkpoint too.
+        let mut state = table.state();
+        (state.rows, state.checkpoints) = (rows, checkpoints);
+        state.rows.retain(|(partition, _, _)| *partition != 2);
+        state.checkpoints.remove(&2);
+    }
+    wait_for_log(&log, &table);
+    assert_eq!(mirror.status().figures().refused, 0, "no batch was refused");
+    mirror.stop();
+}
+
+#[test]
+fn a_newer_claim_is_noticed_where_no_further_record_comes() {
+    let log = Log::default();
+    let table = Table::default();
+    log.append(&[0], 10);
+    let mirror = start_with(log.reader(&[0]), &table, Duration::from_millis(1));
+    wait_for_log(&log, &table);
+    let epoch = {
+        let mut state = table.state();
+        let checkpoint = state.checkpoints.get_mut(&0).unwrap();
+        checkpoint.epoch += 1;
+        checkpoint.epoch
+    };
+    wait_until("this mirror to claim the partition again", || table.state().checkpoints[&0].epoch > epoch);
+    mirror.stop();
+    assert_eq!(table.rows(), log.rows());
 }
 
 #[test]
