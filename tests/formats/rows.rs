@@ -35,7 +35,7 @@ fn is_good(value: Option<&[u8]>) -> bool {
 
 /// Records of one log in which much collides; without NUL, which SQL's text has not.
 fn log() -> Vec<reference_model::Record> {
-    let streams = testkit::seeds(60).flat_map(|seed| generate::stream(seed, 12, true).records).chain(samples());
+    let streams = testkit::seeds(120).flat_map(|seed| generate::stream(seed, 12, true).records).chain(samples());
     let has_nul = |r: &reference_model::Record| {
         let inner = r.value.as_deref().and_then(|v| serde_json::from_slice::<Value>(v).ok());
         let payload = inner.and_then(|v| STANDARD.decode(v["payload"].as_str()?).ok());
@@ -193,7 +193,7 @@ fn an_output_has_the_same_row_in_json_and_in_avro() {
             }
             found.push(query(&url, sql));
         }
-        assert!(found[0].len() > 10, "{topic}: {}", found[0].len());
+        assert!(found[0].len() > 50, "{topic}: {}", found[0].len());
         // A number that Avro has as a double may be an integer in JSON, which may be above what a
         // double counts to.
         let (above, counted) = ("9007199254740993", "9007199254740992");

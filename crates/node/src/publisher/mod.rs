@@ -18,6 +18,7 @@
 //! - Anything else that fails is tried again, with pauses that grow to 10 s.
 
 mod context;
+mod fencer;
 mod interruption;
 mod published_events;
 mod reconciliation;

@@ -6,6 +6,7 @@ use streams::error::Error;
 use streams::ports::{BatchLimit, Producer};
 
 use super::context::PublisherContext;
+use super::fencer::OwnRecords;
 use super::interruption::Interruption;
 use super::reconciliation::{ReconciliationOutcome, reconcile};
 use super::transaction::{Outcome, Target, Transaction};
@@ -32,6 +33,7 @@ pub(super) struct Session {
     nodes: Target,
     refreshed: Instant,
     last_record: Option<Instant>,
+    own_records: OwnRecords,
 }
 
 /// How a session begins.
@@ -78,6 +80,7 @@ pub(super) fn open_session(
         nodes: Target { topic: context.kafka.topics.nodes.clone(), partitions: nodes },
         refreshed: Instant::now(),
         last_record: None,
+        own_records: OwnRecords { known: record.cloned(), attempted: None },
     };
     Ok(match finding {
         ReconciliationOutcome::Continue(_) => Opening::Ready(session),
@@ -129,6 +132,11 @@ impl Session {
         self.publication.counter
     }
 
+    /// The records of its actor that it knows to be its own.
+    pub fn into_own_records(self) -> OwnRecords {
+        self.own_records
+    }
+
     fn is_heartbeat_due(&self, context: &PublisherContext) -> bool {
         self.last_record.is_none_or(|written| written.elapsed() >= context.settings.heartbeat_interval)
     }
@@ -151,16 +159,18 @@ impl Session {
         let after = Publication { counter, chain };
         let record = self.record(context, after, events.len() as u64, state)?;
         let (key, value) = (self.actor.to_string(), record.to_json());
+        let heartbeat_ms = record.heartbeat_ms;
+        self.own_records.attempted = Some(record);
         let transaction = Transaction {
             events,
             events_target: &self.events,
-            record: (key.as_bytes(), &value, record.heartbeat_ms),
+            record: (key.as_bytes(), &value, heartbeat_ms),
             record_target: &self.nodes,
             batches: self.batches,
             limit: context.limit(),
         };
         match transaction.run(&mut *self.producer)? {
-            Outcome::Committed => {}
+            Outcome::Committed => self.own_records.known = self.own_records.attempted.take(),
             Outcome::Refused(refused) => {
                 for (index, reason) in refused {
                     context.mark_refused(&events[index], &reason)?;
@@ -179,7 +189,7 @@ impl Session {
         }
         self.publication = after;
         self.last_record = Some(Instant::now());
-        context.note_commit(events.len() as u64, after, record.heartbeat_ms);
+        context.note_commit(events.len() as u64, after, heartbeat_ms);
         Ok(())
     }
 

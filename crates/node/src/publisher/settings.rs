@@ -19,6 +19,9 @@ pub struct PublisherSettings {
     pub max_bytes: usize,
     /// The time between two records of the node where no event is published.
     pub heartbeat_interval: Duration,
+    /// How long a node that was fenced waits for a sign of the process that has taken its
+    /// transactional id, before it goes on as a new incarnation.
+    pub fencer_patience: Duration,
     /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
     pub replication: Option<i32>,
 }
@@ -32,6 +35,7 @@ impl Default for PublisherSettings {
             max_records: 500,
             max_bytes: 1 << 20,
             heartbeat_interval: HEARTBEAT_INTERVAL,
+            fencer_patience: 3 * HEARTBEAT_INTERVAL,
             replication: None,
         }
     }

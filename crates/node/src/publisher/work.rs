@@ -4,6 +4,7 @@ use streams::error::Error;
 use streams::ports::BatchLimit;
 
 use super::context::{CALL, FIRST_PAUSE, LONGEST_PAUSE, PublisherContext};
+use super::fencer::{OwnRecords, wait_for_fencer};
 use super::interruption::Interruption;
 use super::published_events::mark_published_elsewhere;
 use super::reconciliation::{ReconciliationOutcome, reconcile};
@@ -20,7 +21,15 @@ const DEFAULT_BATCHES: BatchLimit = BatchLimit::Bytes(BatchLimit::DEFAULT_BYTES)
 /// Runs until the end is requested, or the database cannot be used any more.
 pub(super) fn run(context: &PublisherContext) {
     let back_off = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    PublisherLoop { context, batches: DEFAULT_BATCHES, back_off, is_fenced: false, transactions: 0 }.run();
+    PublisherLoop {
+        context,
+        batches: DEFAULT_BATCHES,
+        back_off,
+        own_records: OwnRecords::default(),
+        is_fenced: false,
+        transactions: 0,
+    }
+    .run();
 }
 
 /// The loop, with the state that is kept from one session to the next.
@@ -28,6 +37,8 @@ struct PublisherLoop<'c> {
     context: &'c PublisherContext,
     batches: BatchLimit,
     back_off: BackOff,
+    /// The records of the last session's actor that are not those of another process.
+    own_records: OwnRecords,
     /// Whether the producer of the present incarnation was fenced, which is to be given up then.
     is_fenced: bool,
     /// Transactions committed when the last session ended.
@@ -58,8 +69,9 @@ impl PublisherLoop<'_> {
         self.context.status.lock().actor = Some(identity.actor.clone());
         match open_session(self.context, identity.clone(), self.batches)? {
             Opening::Ready(mut session) => {
-                session.publish(self.context)?;
-                Ok(true)
+                let ended = session.publish(self.context);
+                self.own_records = session.into_own_records();
+                ended.map(|()| true)
             }
             Opening::Replace(session, reason) => {
                 let published = session.published_counter();
@@ -69,11 +81,13 @@ impl PublisherLoop<'_> {
         }
     }
 
-    /// Gives an incarnation up whose producer was fenced, without initialising it again. By then
-    /// each of its transactions is decided, so the record says what was published.
+    /// Gives an incarnation up whose producer was fenced, without initialising it again, as soon as
+    /// the process that has fenced it has published what both may have. By then each of its own
+    /// transactions is decided, so the record says what was published.
     fn give_up_fenced(&mut self) -> Result<bool, Interruption> {
         let context = self.context;
         let identity = context.journal.identity()?;
+        wait_for_fencer(context, &identity.actor, &self.own_records)?;
         let registered = context.nodes.read(context.limit(), &|| context.goes_on())?;
         let record = registered.of(&identity.actor)?.map(|node| &node.record);
         let published = match reconcile(&*context.journal, &identity, record)? {
