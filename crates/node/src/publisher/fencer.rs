@@ -32,8 +32,8 @@ impl OwnRecords {
 }
 
 /// Waits until the process that has taken the id of `actor`, or the actor as which that process
-/// goes on, has published all that it had accepted when it was first seen. Where its record does not
-/// change for [`super::PublisherSettings::fencer_patience`], there is no such process, or it is
+/// goes on, has published all that it had accepted when it was first seen. Where its record does
+/// not change for [`super::PublisherSettings::fencer_patience`], there is no such process, or it is
 /// dead, and the wait ends.
 pub(super) fn wait_for_fencer(context: &PublisherContext, actor: &Actor, own: &OwnRecords) -> Result<(), Interruption> {
     let mut actor = actor.clone();
