@@ -226,6 +226,8 @@ impl Change {
             seen: self.seen.clone(),
             idempotency_key: self.idempotency_key.clone(),
             allowed_users: client.users().cloned(),
+            // Looked at before, too; but it may have been deleted since.
+            requires_active: matches!(kind, WriteKind::Update | WriteKind::Merge),
         };
         service.node.write(write).await
     }

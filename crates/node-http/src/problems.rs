@@ -140,8 +140,9 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
     match refusal {
         Refusal::Stale(memory) if may_see(memory) => stale(memory),
         Refusal::Exists(memory) if may_see(memory) => exists(memory),
+        Refusal::Inactive(memory) if may_see(memory) => gone(memory),
         // The user that the request itself sets was looked at before, so it is that of the memory.
-        Refusal::Stale(_) | Refusal::Exists(_) | Refusal::ForbiddenUser => unknown_memory(),
+        Refusal::Stale(_) | Refusal::Exists(_) | Refusal::Inactive(_) | Refusal::ForbiddenUser => unknown_memory(),
         Refusal::InvalidToken | Refusal::TokenOfAnotherMemory { .. } => bad_token(refusal),
         Refusal::BadEvent(bad) => of_bad_event(bad),
         Refusal::UnknownField(_) | Refusal::LongMemoryId | Refusal::NoMemoryId => invalid(refusal.to_string()),

@@ -172,6 +172,9 @@ pub struct MemoryWrite {
     /// The users whose memories the caller may write; `None` is all. The user of the memory as the
     /// node shows it, and the one that the write sets, must be among them.
     pub allowed_users: Option<BTreeSet<String>>,
+    /// Whether the memory must be active where the node shows it: an update of a deleted memory
+    /// would bring back the fields of the update alone.
+    pub requires_active: bool,
 }
 
 impl MemoryWrite {
@@ -186,6 +189,7 @@ impl MemoryWrite {
             seen: Seen::default(),
             idempotency_key: None,
             allowed_users: None,
+            requires_active: false,
         }
     }
 
@@ -246,6 +250,9 @@ pub enum Refusal {
     /// A memory that is to be created is there already. It is enclosed as the node shows it.
     #[error("the memory exists already; update it, or create one with another id")]
     Exists(Box<ShownMemory>),
+    /// A memory that is to be active was deleted or absorbed. It is enclosed as the node shows it.
+    #[error("the memory was deleted or merged; create it again, or use the memory that has absorbed it")]
+    Inactive(Box<ShownMemory>),
     /// The stream would put the event among its dead letters. The class says why.
     #[error("the write cannot become an event: {0}")]
     BadEvent(BadInput),

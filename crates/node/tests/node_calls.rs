@@ -55,6 +55,21 @@ fn apply(node: &Node, partition: i32, offset: i64, record: SnapshotRecord) {
 }
 
 #[test]
+fn an_update_that_requires_an_active_memory_does_not_bring_a_deleted_one_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    let required = |json: &str| MemoryWrite { requires_active: true, ..update("m", json) };
+    accept(&node, required(r#"{"content":"1"}"#));
+    accept(&node, required(r#"{"content":"2"}"#));
+    accept(&node, MemoryWrite::new("m", WriteKind::Delete, Fields::new()));
+    let refused = refusal(&node, required(r#"{"content":"3"}"#));
+    let Refusal::Inactive(present) = refused else { panic!("{refused:?}") };
+    assert_eq!(present.status, MemoryStatus::Deleted);
+    accept(&node, update("m", r#"{"content":"3"}"#));
+    accept(&node, required(r#"{"content":"4"}"#));
+}
+
+#[test]
 fn a_write_with_a_stale_token_is_refused_with_the_present_state() {
     let folder = tempfile::tempdir().unwrap();
     let node = open(folder.path());

@@ -87,10 +87,13 @@ impl Writer {
         let enclosed = |row: &MemoryRow, issuer: &Issuer| {
             row.shown(&memory_id, issuer)?.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
         };
+        let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
+        if write.requires_active && row.heading.is_some() && !is_active {
+            return Err(Refusal::Inactive(enclosed(&row, &self.issuer())?).into());
+        }
         if seen.clock.get(&own).copied().unwrap_or(0) < row.last_own && row.heading.is_some() {
             return Err(Refusal::Stale(enclosed(&row, &self.issuer())?).into());
         }
-        let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
         if write.kind == WriteKind::Create && is_active {
             return Err(Refusal::Exists(enclosed(&row, &self.issuer())?).into());
         }
@@ -294,7 +297,7 @@ fn timestamp_ms(nanos: u64) -> i64 {
 /// A digest of all that a request says besides its key.
 fn request_digest(write: &MemoryWrite) -> u128 {
     let mut text = String::new();
-    let MemoryWrite { memory_id, kind, fields, seen, idempotency_key: _, allowed_users } = write;
+    let MemoryWrite { memory_id, kind, fields, seen, idempotency_key: _, allowed_users, requires_active: _ } = write;
     // Writing to a text does not fail.
     let _ = write!(text, "{memory_id:?} {kind:?} {seen:?} {allowed_users:?}");
     for name in FIELDS {
