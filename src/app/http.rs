@@ -96,8 +96,8 @@ fn warn(server: &Server, settings: &HttpSettings) {
     } else if reaches_out {
         tracing::warn!(
             code = "HS6053",
-            "everybody who reaches {url} may read its pages: --http-token-file asks for tokens, and `--http-listen {port}` lets only this \
-             machine in"
+            "everybody who reaches {url} may use it without a token: set --http-token-file, or let only this machine in with \
+             `--http-listen {port}`"
         );
     }
 }

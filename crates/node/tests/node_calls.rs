@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use futures::executor::block_on;
@@ -52,6 +53,21 @@ fn resolved(memory_id: &str, user: &str, content: &str, clock: &str, more: &str)
 fn apply(node: &Node, partition: i32, offset: i64, record: SnapshotRecord) {
     let record = SnapshotRecord { offset, ..record };
     node.journal().apply("snapshots", partition, &[record], offset + 1).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_created_and_its_files_are_for_this_user_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("a").join("node");
+    let node = open(&folder);
+    accept(&node, update("m", r#"{"content":"1"}"#));
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
+    let files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.iter().any(|file| file.ends_with("node.db-wal")), "{files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
 }
 
 #[test]

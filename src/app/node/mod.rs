@@ -22,6 +22,7 @@ use node::node::Node;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::{NodeRole, NodesTopic};
 use node::settings::{NodeError, NodeSettings, Subscription};
+use streams::error::Error;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::client_log::log_repeated_lines;
@@ -53,7 +54,7 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         ..kafka::settings(&args.kafka, None, &args.node_name, Memory::share(MEMORY, 1))?
     };
     let server = http::bind(&args.http, Some(HTTP_LISTEN), &RunDefaults::default())?;
-    let server = server.ok_or_else(|| anyhow!("the address of HTTP is lost [HS9000]"))?;
+    let server = server.ok_or_else(|| Error::Bug("a node has no address for HTTP".to_owned()))?;
     let node = Node::open(settings).map_err(|e| match e {
         NodeError::OtherName { .. } => CommandError::Usage(e.to_string()),
         e => CommandError::Failure(e.into()),

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand, ValueEnum};
 #[derive(Args, Clone, Debug)]
 pub struct HttpArgs {
     /// Serve /live, /ready, /metrics and a page for people here: a port alone (8080) means
-    /// 127.0.0.1, another address is written out (0.0.0.0:8080) [default: for `run` the file's]
+    /// 127.0.0.1, another address is written out (0.0.0.0:8080) [default: for `run` the file's, for
+    /// `node` 8001]
     #[arg(long, value_name = "ADDR", env = "HELIXSTREAM_HTTP_LISTEN")]
     pub http_listen: Option<String>,
     /// Require a bearer token of this file on every path except /live and /ready; `helixstream http

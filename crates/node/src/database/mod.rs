@@ -30,7 +30,8 @@ mod writer;
 pub(crate) use queries::Readers;
 pub(crate) use writer::{Batch, Request, Signals, Writer};
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use crate::settings::NodeError;
@@ -41,14 +42,20 @@ pub(crate) const FILE: &str = "node.db";
 /// The file beside it that its process locks.
 const LOCK: &str = "node.lock";
 
-/// Creates the folder and locks it for this process: as long as the file is open.
+/// Creates the folder and the database's file, and locks the folder for this process: as long as
+/// the returned file is open. Memories are for this user alone (0700, files 0600; the write-ahead
+/// log gets the mode of the database). A folder that is there already keeps its mode.
 pub(crate) fn lock_folder(folder: &Path) -> Result<File, NodeError> {
     let failed = |source| NodeError::Folder { folder: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let file = File::options().create(true).write(true).truncate(false).open(folder.join(LOCK)).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let mut options = File::options();
+    options.create(true).write(true).truncate(false).mode(0o600);
+    let file = options.open(folder.join(LOCK)).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(NodeError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(NodeError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
+    options.open(folder.join(FILE)).map_err(failed)?;
+    Ok(file)
 }
