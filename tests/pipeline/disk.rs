@@ -46,6 +46,8 @@ fn a_full_disk_ends_the_instance_and_a_restart_with_space_goes_on() {
         trial.feed(&large(fed));
         trial.feed(&events.take(10));
         fed += PIECE;
+        // A flush writes the newest state of the one memory and frees a whole log file.
+        disk.fill();
         trial.wait_until_done_or_ended(&mut instance);
     }
     instance.finish().assert_failed(1, ADVICE);

@@ -33,8 +33,11 @@ fn changed_text(text: &str, change: &dyn Fn(&str) -> Option<String>) -> Option<S
         return change(text);
     }
     for (_, value) in members.iter_mut().filter(|(name, _)| name == "payload") {
+        // Of a payload that is repeated the last one counts, and the others may be anything.
         let Ok(payload) = serde_json::from_str::<String>(value.get()) else { continue };
-        let inner = String::from_utf8(STANDARD.decode(payload).ok()?).ok()?;
+        let Some(inner) = STANDARD.decode(payload).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+            continue;
+        };
         *value = RawValue::from_string(format!("\"{}\"", STANDARD.encode(change(&inner)?))).ok()?;
     }
     Some(object(&members))

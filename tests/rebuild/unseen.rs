@@ -27,7 +27,7 @@ fn sql_answers_a_sync_request_as_the_stream_does() {
     let settings = Settings { max_clock_entries: 4, max_value_bytes: 4000, ..Settings::default() };
     let mut database = Database::create();
     let mut records: Vec<Record> = Vec::new();
-    for seed in testkit::seeds(8) {
+    for seed in testkit::seeds(32) {
         let (prefix, topic) = (format!("s{seed}/"), format!("events-{seed}"));
         let stream = generate::stream(seed, 40, true).records;
         records

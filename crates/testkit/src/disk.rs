@@ -87,9 +87,10 @@ impl SmallDisk {
         switched
     }
 
-    /// Fills it to the last byte.
+    /// Fills it to the last byte; once more, it takes what others have freed since.
     pub fn fill(&self) {
-        let mut ballast = std::fs::File::create(self.outside().join(BALLAST)).unwrap();
+        let ballast = self.outside().join(BALLAST);
+        let mut ballast = std::fs::File::options().create(true).append(true).open(ballast).unwrap();
         // Ever smaller pieces: what does not fit as a whole may fit in part.
         for size in [1 << 20, 4096, 1] {
             let piece = vec![7; size];
