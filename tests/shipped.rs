@@ -6,6 +6,7 @@ mod support;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,13 +54,28 @@ fn read(path: &str) -> String {
 #[test]
 fn the_compose_file_is_sound() {
     let Some(plain) = compose(&[]) else { return };
-    let names = |project: &Value| project["services"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&plain), ["helixstream", "kafka", "postgres", "topics"]);
-    let all = compose(&["samples"]).unwrap();
-    assert_eq!(names(&all), ["helixstream", "kafka", "postgres", "samples", "topics"]);
+    let names = |project: &Value| project["services"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&plain), BTreeSet::from(["helixstream", "kafka", "postgres", "topics"].map(str::to_owned)));
+    let bigdata = ["clickhouse", "minio", "neo4j", "spark-master", "spark-worker"];
+    let full = [&bigdata[..], &["grafana", "prometheus"]].concat();
+    for (profile, adds) in [
+        ("samples", &["samples"][..]),
+        ("bigdata", &bigdata),
+        ("full", &full),
+        ("zookeeper", &["kafka-zookeeper", "zookeeper"]),
+    ] {
+        let project = compose(&[profile]).unwrap();
+        let added: BTreeSet<String> = names(&project).difference(&names(&plain)).cloned().collect();
+        assert_eq!(added, adds.iter().map(|name| (*name).to_owned()).collect(), "profile {profile}");
+    }
+    let all = compose(&["samples", "bigdata", "full", "zookeeper"]).unwrap();
     for (name, service) in all["services"].as_object().unwrap() {
         service_is_sound(name, service, &all);
     }
+    host_ports_are_distinct_and_local(&all);
+    let volumes = all["volumes"].as_object().unwrap().len();
+    assert!(volumes >= 3 + 9, "{volumes} named volumes");
+    passwords_come_from_variables();
     instances_can_be_added(&all["services"]["helixstream"]);
     breaking_it_is_noticed();
 }
@@ -86,10 +102,54 @@ fn service_is_sound(name: &str, service: &Value, project: &Value) {
         assert_eq!(volume["type"], "volume", "{name}: data lies in named volumes");
     }
     let image = service["image"].as_str().unwrap();
-    assert!(
-        service["build"].is_object() || image.split_once(':').is_some_and(|(_, tag)| tag != "latest"),
-        "{name}: {image}"
-    );
+    let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+    let is_version =
+        tag.trim_start_matches("RELEASE.").trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+    assert!(service["build"].is_object() || is_version, "{name}: {image} names no version");
+}
+
+/// The first and the last host port of each published range, with the service.
+fn host_ports(project: &Value) -> Vec<(u16, u16, String)> {
+    let services = project["services"].as_object().unwrap().iter();
+    let ports = services.flat_map(|(name, service)| {
+        let published = service["ports"].as_array().into_iter().flatten().filter_map(|port| port["published"].as_str());
+        published.map(move |published| {
+            let (first, last) = published.split_once('-').unwrap_or((published, published));
+            (first.parse().unwrap(), last.parse().unwrap(), name.clone())
+        })
+    });
+    ports.collect()
+}
+
+fn host_ports_are_distinct_and_local(project: &Value) {
+    let mut ports = host_ports(project);
+    ports.sort();
+    assert!(ports.len() >= 10, "{ports:?}");
+    for pair in ports.windows(2) {
+        assert!(pair[0].1 < pair[1].0, "two services publish one port: {pair:?}");
+    }
+    for (name, service) in project["services"].as_object().unwrap() {
+        for port in service["ports"].as_array().into_iter().flatten() {
+            assert_eq!(port["host_ip"], "127.0.0.1", "{name} is open to other machines, with default passwords");
+        }
+    }
+}
+
+/// Each password has a variable, and what the variable says is what the service gets.
+fn passwords_come_from_variables() {
+    let variables = ["POSTGRES", "CLICKHOUSE", "NEO4J", "GRAFANA"].map(|name| format!("{name}_PASSWORD"));
+    let variables = variables.into_iter().chain(["MINIO_ROOT_PASSWORD".to_owned()]);
+    let mut check = Command::new(checker().unwrap());
+    check.arg(root().join("docker-compose.yml")).arg("full");
+    let variables: Vec<(String, String)> = variables.map(|name| (name.clone(), format!("of-{name}"))).collect();
+    let output = check.envs(variables.clone()).output().unwrap();
+    let resolved = String::from_utf8(output.stdout).unwrap();
+    for (name, value) in variables {
+        assert!(resolved.contains(&value), "{name} has no effect");
+    }
+    for password in ["helixagent123", "minioadmin123", "helixstream:helixstream@"] {
+        assert!(!resolved.contains(password), "{password} stands in the file without a variable");
+    }
 }
 
 fn instances_can_be_added(service: &Value) {
