@@ -8,8 +8,19 @@ use super::paths::{Named, module_of, named};
 use super::{none, sources};
 
 /// Crates without I/O, clocks, threads or surprises.
-const PURE_CRATES: &[&str] =
-    &["base64", "itoa", "memchr", "ryu-js", "serde", "serde_json", "thiserror", "typed-arena", "uuid", "xxhash-rust"];
+const PURE_CRATES: &[&str] = &[
+    "base64",
+    "itoa",
+    "memchr",
+    "rustc-hash",
+    "ryu-js",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "typed-arena",
+    "uuid",
+    "xxhash-rust",
+];
 
 /// The members that are pure: bytes in, data out. The engine may log besides, since it reports
 /// rebuilds, lost producers and retries.

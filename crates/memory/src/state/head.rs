@@ -5,7 +5,7 @@
 //! references, registers, pages (count, and if there are any their weight), open conflicts. A
 //! reader of a later version ships one release before its writer.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::super::binary::{BinaryError, Reader, put_varint};
 use super::block::{self, Read, Tables};
@@ -23,7 +23,7 @@ impl<'a> Memory<'a> {
             headers: Vec::new(),
             relations: Vec::new(),
             current: None,
-            by_seq: HashMap::new(),
+            by_seq: FxHashMap::default(),
             clock: Vec::new(),
             version: 0,
             created_at: u64::MAX,

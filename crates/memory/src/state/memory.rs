@@ -1,6 +1,6 @@
 //! The state of one memory as it is in use: what has been read of its rows, and the registers.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::super::binary::BinaryError;
 use super::super::causality::{EventHeader, Relation};
@@ -17,8 +17,9 @@ pub struct Memory<'a> {
     pub(crate) loader: Loader<'a>,
     /// Every header that something read so far refers to.
     pub(crate) headers: Vec<EventHeader<'a>>,
-    /// Index of each header by arrival number, once pages are read.
-    pub(super) by_seq: HashMap<u64, u32>,
+    /// Index of each header by arrival number, once pages are read. The numbers are our own, so
+    /// they are hashed without protection from chosen keys.
+    pub(super) by_seq: FxHashMap<u64, u32>,
     /// The event that is being applied.
     pub(super) current: Option<Current<'a>>,
     /// How each header stands to that event.

@@ -50,7 +50,10 @@ impl<'a> Memory<'a> {
         let r = &mut Reader::new(bytes);
         check_version(r, "a page of a memory")?;
         let block = Read::decode(r)?;
-        let at = block.headers.into_iter().map(|h| self.intern(h)).collect::<Result<Vec<u32>, _>>()?;
+        let mut at = Vec::with_capacity(block.headers.len());
+        for header in block.headers {
+            at.push(self.intern(header)?);
+        }
         let registers = block::registers(r, &at)?;
         if !r.is_empty() {
             return Err(BinaryError::Invalid("rest of a page"));
