@@ -21,7 +21,7 @@ packages: ## install what is missing: Debian packages, Apache Kafka's jars
 	@scripts/packages
 	@scripts/kafka-jars
 
-run: ## start Kafka, Postgres and the topology on the sample records, until Ctrl-C
+run: ## start Kafka, Postgres, the topology on the sample records and two nodes, until Ctrl-C
 	@exec setpriv --pdeathsig TERM scripts/run
 
 test: ## formatting, clippy, docs and all tests, on servers that the tests start themselves
