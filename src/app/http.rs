@@ -108,10 +108,11 @@ pub fn serve(server: Server, status: Arc<dyn InstanceStatus>) -> anyhow::Result<
     server.start(status).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
 }
 
-/// Serves the pages of a status and an API.
-pub fn serve_api(server: Server, status: Arc<dyn InstanceStatus>, api: Api) -> anyhow::Result<RunningServer> {
-    tracing::info!("HTTP: serving {}, /live, /ready and /metrics at {}", api.prefix, server.url());
-    server.start_with_api(status, api).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
+/// Serves the pages of a status and APIs.
+pub fn serve_apis(server: Server, status: Arc<dyn InstanceStatus>, apis: Vec<Api>) -> anyhow::Result<RunningServer> {
+    let prefixes: Vec<&str> = apis.iter().map(|api| api.prefix).collect();
+    tracing::info!("HTTP: serving {}, /live, /ready and /metrics at {}", prefixes.join(", "), server.url());
+    server.start_with_apis(status, apis).map_err(|e| anyhow!("cannot start the thread that serves HTTP: {e} [HS0008]"))
 }
 
 /// `helixstream http`.

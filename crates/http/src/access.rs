@@ -77,14 +77,14 @@ pub(super) struct Access {
     pub body_bytes: usize,
     /// Lines about refused tokens.
     pub refusals: Throttle,
-    /// The prefix of the paths of an API, which answers with problem documents.
-    pub api: Option<&'static str>,
+    /// The prefixes of the paths of APIs, which answer with problem documents.
+    pub apis: Vec<&'static str>,
 }
 
 impl Access {
     fn is_of_api(&self, path: &str) -> bool {
-        let rest = self.api.and_then(|prefix| path.strip_prefix(prefix));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let mut rests = self.apis.iter().filter_map(|prefix| path.strip_prefix(prefix));
+        rests.any(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -202,10 +202,12 @@ pub(super) async fn refuse(access: &Access, request: &Extensions) {
     }
 }
 
-/// The token of an `Authorization` header.
+/// The token of an `Authorization` header. Clients of Mem0's API send theirs under the scheme
+/// `Token`.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let is_known = ["bearer", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    is_known.then_some(token.trim())
 }
 
 /// A cookie of the request.
@@ -311,9 +313,14 @@ mod tests {
     fn cookies_and_bearer_tokens_are_read() {
         let all = headers(&[("cookie", "a=1; name=x=y ;b=2")]);
         assert_eq!((cookie(&all, "name"), cookie(&all, "am")), (Some("x=y"), None));
-        for (value, expected) in
-            [("Bearer t", Some("t")), ("bearer  t ", Some("t")), ("Basic t", None), ("Bearer", None), ("t", None)]
-        {
+        for (value, expected) in [
+            ("Bearer t", Some("t")),
+            ("bearer  t ", Some("t")),
+            ("Token t", Some("t")),
+            ("Basic t", None),
+            ("Bearer", None),
+            ("t", None),
+        ] {
             assert_eq!(bearer(value), expected, "{value}");
         }
     }

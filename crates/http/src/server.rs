@@ -165,18 +165,18 @@ impl Server {
     /// # Errors
     /// The system starts no thread.
     pub fn start(self, status: Arc<dyn InstanceStatus>) -> io::Result<RunningServer> {
-        self.serve(status, None)
+        self.serve(status, Vec::new())
     }
 
-    /// Serves the pages of a status and an API, until the handle is dropped.
+    /// Serves the pages of a status and APIs with a prefix each, until the handle is dropped.
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start_with_api(self, status: Arc<dyn InstanceStatus>, api: Api) -> io::Result<RunningServer> {
-        self.serve(status, Some(api))
+    pub fn start_with_apis(self, status: Arc<dyn InstanceStatus>, apis: Vec<Api>) -> io::Result<RunningServer> {
+        self.serve(status, apis)
     }
 
-    fn serve(self, status: Arc<dyn InstanceStatus>, api: Option<Api>) -> io::Result<RunningServer> {
+    fn serve(self, status: Arc<dyn InstanceStatus>, apis: Vec<Api>) -> io::Result<RunningServer> {
         let Server { runtime, listener, address, hosts, tokens, tls, limits } = self;
         let access = Arc::new(Access {
             tokens: tokens.clone(),
@@ -186,14 +186,14 @@ impl Server {
             secure: tls.is_some(),
             body_bytes: limits.body_bytes,
             refusals: Throttle::default(),
-            api: api.as_ref().map(|api| api.prefix),
+            apis: apis.iter().map(|api| api.prefix).collect(),
         });
         let own = Router::new()
             .route("/login", get(login::form).post(login::log_in))
             .route(access::LOGOUT, post(login::log_out))
             .with_state(access.clone());
         let mut router = status::routes(status).merge(own);
-        if let Some(api) = api {
+        for api in apis {
             router = nested(router, api);
         }
         let router = router.layer(middleware::from_fn_with_state(access, access::check));

@@ -10,6 +10,7 @@
 //! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
 //! | `body` | bodies, within a limit for each and one for all |
 //! | `memories`, `listing`, `node_pages` | the handlers |
+//! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
 //! | `answers` | memories, events and the status as JSON |
 //! | `problems` | every error, as a problem document with its code |
@@ -21,6 +22,7 @@
 mod answers;
 mod body;
 mod listing;
+mod mem0;
 mod memories;
 mod node_pages;
 mod problems;
@@ -29,4 +31,4 @@ mod request;
 pub mod routes;
 mod service;
 
-pub use routes::api;
+pub use routes::apis;

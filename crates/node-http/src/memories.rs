@@ -161,7 +161,7 @@ pub(crate) async fn merge(
 }
 
 /// The memory as the client may see it; `None` where the node knows none, or one of somebody else.
-async fn shown(
+pub(crate) async fn shown(
     service: &NodeService,
     client: &Client,
     id: &str,

@@ -113,6 +113,28 @@ fn bad_key(refusal: &Refusal) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8075", title, refusal.to_string())
 }
 
+/// A call or a setting of Mem0's API that this node does not have.
+pub(crate) fn not_of_mem0(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "HS8080", "This part of Mem0's API is not implemented", detail)
+}
+
+/// A body of Mem0's API that has an unknown member or a value of the wrong kind.
+pub(crate) fn mem0_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "HS8081", "The request of Mem0's API is not valid", detail)
+}
+
+/// A delete of many memories that says nothing about which.
+pub(crate) fn delete_of_all() -> Problem {
+    let detail = "name at least one of user_id, agent_id, app_id and run_id; the value * stands for every name";
+    Problem::new(StatusCode::BAD_REQUEST, "HS8082", "The delete names no memories", detail)
+}
+
+/// A page of Mem0's API that would be too large to answer.
+pub(crate) fn large_mem0_page() -> Problem {
+    let detail = "the memories of this page have more than 4 MiB; ask for a smaller page_size";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8083", "The page is too large", detail)
+}
+
 /// A request that the routes themselves cannot serve, although it is right.
 pub(crate) fn internal(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "HS8077", "The node has failed", detail)

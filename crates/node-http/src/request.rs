@@ -22,6 +22,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 190;
 
 /// The client of a request.
+#[derive(Clone)]
 pub(crate) struct Client(Identity);
 
 impl<S: Sync> FromRequestParts<S> for Client {
@@ -38,6 +39,11 @@ impl Client {
     /// Whether it may see and write what belongs to a user, or, for `None`, to no user.
     pub fn may_use(&self, user: Option<&str>) -> bool {
         self.0.may_use(user)
+    }
+
+    /// The name of its token; empty where it needs none.
+    pub fn name(&self) -> &str {
+        self.0.name().unwrap_or_default()
     }
 
     /// The users that it is bound to; `None` is all.

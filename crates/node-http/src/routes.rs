@@ -5,18 +5,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use http::Api;
 use node::Node;
 
 use crate::body::BodyLimit;
-use crate::service::NodeService;
-use crate::{listing, memories, node_pages, problems};
+use crate::service::{Handlers, NodeService};
+use crate::{listing, mem0, memories, node_pages, problems};
 
 /// The beginning of all paths.
 pub const PREFIX: &str = "/v1";
-
-type Handlers = MethodRouter<Arc<NodeService>>;
 
 /// Every route: its path behind the prefix, and its handlers.
 fn table() -> Vec<(&'static str, Handlers)> {
@@ -37,14 +35,24 @@ pub fn paths() -> Vec<String> {
     table().iter().map(|(path, _)| format!("{PREFIX}{path}")).collect()
 }
 
-/// The routes of a node, for `http::server::Server::start_with_api`. `event_bytes` is how large an
-/// event may be; a body may have a little more.
+/// The routes of a node, for `http::server::Server::start_with_apis`: our own interface, with
+/// HelixAgent's calls beside it, and Mem0's API. `event_bytes` is how large an event may be; a body
+/// may have a little more.
 #[must_use]
-pub fn api(node: Node, event_bytes: usize) -> Api {
+pub fn apis(node: Node, event_bytes: usize) -> [Api; 2] {
     let service = Arc::new(NodeService { node, bodies: BodyLimit::for_events(event_bytes) });
-    let router = table().into_iter().fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
-    let router = router.fallback(no_route).method_not_allowed_fallback(wrong_method).with_state(service);
-    Api { prefix: PREFIX, router }
+    let own = table().into_iter().chain(mem0::calls_of_helixagent());
+    let own = own.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
+    let of_mem0 = mem0::table().into_iter().chain(mem0::not_implemented());
+    let of_mem0 = of_mem0.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
+    let of_mem0 = mem0::calls_of_helixagent()
+        .into_iter()
+        .fold(of_mem0, |router, (path, handlers)| router.route(&format!("{PREFIX}{path}"), handlers));
+    let api = |prefix: &'static str, router: Router<Arc<NodeService>>| {
+        let router = router.fallback(no_route).method_not_allowed_fallback(wrong_method);
+        Api { prefix, router: router.with_state(Arc::clone(&service)) }
+    };
+    [api(PREFIX, own), api(mem0::BASE, of_mem0)]
 }
 
 async fn no_route() -> Response {

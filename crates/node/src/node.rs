@@ -89,7 +89,16 @@ impl Node {
     /// # Errors
     /// [`JournalError`]
     pub async fn search(&self, query: SearchQuery) -> Result<Vec<SearchHit>, JournalError> {
-        self.inner.readers.search(&query).await
+        self.search_from(query, 0).await
+    }
+
+    /// As [`Node::search`], without so many of the best hits: for a caller that looks through them
+    /// some at a time. A change between two calls may show a hit twice or not at all.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn search_from(&self, query: SearchQuery, skip: usize) -> Result<Vec<SearchHit>, JournalError> {
+        self.inner.readers.search(&query, skip).await
     }
 
     /// The events of this node to a memory that its database still has, the oldest first. A

@@ -119,12 +119,20 @@ impl Fields {
     ///
     /// # Errors
     /// [`Refusal::UnknownField`] where the name is none of [`FIELDS`].
-    pub fn with_text(mut self, name: &str, value: &str) -> Result<Fields, Refusal> {
-        let known = FIELDS.iter().find(|field| **field == name);
-        let field = known.ok_or_else(|| Refusal::UnknownField(name.chars().take(100).collect()))?;
+    pub fn with_text(self, name: &str, value: &str) -> Result<Fields, Refusal> {
         let mut text = Vec::with_capacity(value.len() + 2);
         json::write_string(&mut text, value);
-        self.values.insert(field, text);
+        self.with_json(name, &text)
+    }
+
+    /// These fields with another one, whose value is canonical JSON.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownField`] where the name is none of [`FIELDS`].
+    pub fn with_json(mut self, name: &str, value: &[u8]) -> Result<Fields, Refusal> {
+        let known = FIELDS.iter().find(|field| **field == name);
+        let field = known.ok_or_else(|| Refusal::UnknownField(name.chars().take(100).collect()))?;
+        self.values.insert(field, value.to_vec());
         Ok(self)
     }
 

@@ -68,8 +68,8 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         args.events_topic,
         args.snapshots_topic,
     );
-    let api = node_http::api(threads.node.clone(), event_bytes);
-    let http = http::serve_api(server, threads.figures.clone(), api)?;
+    let apis = node_http::apis(threads.node.clone(), event_bytes);
+    let http = http::serve_apis(server, threads.figures.clone(), apis.into())?;
     let failure = threads.watch(&signalled);
     tracing::info!("stopping: accepted events are published first, for {} s at most", STOP_LIMIT.as_secs());
     drop(http);

@@ -5,6 +5,7 @@
 
 mod document;
 mod errors;
+mod mem0;
 mod memories;
 mod site;
 mod tenants;

@@ -162,8 +162,8 @@ impl Readers {
         Ok(Page { memories, next })
     }
 
-    /// The memories that a search finds.
-    pub(crate) async fn search(&self, query: &SearchQuery) -> Result<Vec<SearchHit>, JournalError> {
+    /// The memories that a search finds, without so many of the best ones.
+    pub(crate) async fn search(&self, query: &SearchQuery, skip: usize) -> Result<Vec<SearchHit>, JournalError> {
         let Some(words) = fts_query(&query.text) else { return Ok(Vec::new()) };
         let rows = query_as(concat!(
             "SELECT ",
@@ -171,14 +171,15 @@ impl Readers {
             ", -bm25(memories_fts) AS score FROM memories_fts JOIN memories ON memories.number = memories_fts.rowid
             WHERE memories_fts MATCH ?1 AND (?2 IS NULL OR user_id IN (SELECT value FROM json_each(?2)))
             AND (?3 IS NULL OR session_id = ?3) AND (?4 IS NULL OR score >= ?4)
-            ORDER BY score DESC, memories.memory_id LIMIT ?5"
+            ORDER BY score DESC, memories.memory_id LIMIT ?5 OFFSET ?6"
         ));
         let rows = rows
             .bind(words)
             .bind(query.users.as_ref().map(json_array))
             .bind(&query.session_id)
             .bind(query.min_score)
-            .bind(i64::try_from(limit_of(query.limit)).unwrap_or(i64::MAX));
+            .bind(i64::try_from(limit_of(query.limit)).unwrap_or(i64::MAX))
+            .bind(i64::try_from(skip).unwrap_or(i64::MAX));
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let rows: Vec<HitRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;

@@ -1,0 +1,257 @@
+//! Adds: each message of a request is stored as it is, as one memory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use http::Problem;
+use json::{ObjectWriter, Value};
+use node::shown::{MemoryStatus, ShownMemory};
+use node::write::{Accepted, Fields, Refusal, WriteError, WriteKind};
+
+use super::body::{Members, parse};
+use super::fields::{Mem0Memory, Metadata};
+use super::identity::AddIdentity;
+use super::writing::{of_write, with_metadata, write};
+use crate::body::JSON;
+use crate::request::{Client, Parameters};
+use crate::service::NodeService;
+use crate::{answers, problems};
+
+/// Messages of one request at most.
+const MOST_MESSAGES: usize = 1000;
+/// How many ids an add looks at, until it has the node draw one: an id is passed over where its
+/// memory has another text by now.
+const MOST_IDS: u32 = 100;
+/// How often an add looks at one id again, because somebody has changed the memory meanwhile.
+const MOST_LOOKS: usize = 10;
+
+/// POST /v1/memories/: the answer is a list.
+pub(super) async fn add(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let added = add_all(&service, &client, request).await?;
+    let mut body = Vec::new();
+    write_list(&mut body, &added);
+    Ok(answers::json(StatusCode::OK, body))
+}
+
+/// POST /v3/memories/add/: the answer is an object.
+pub(super) async fn add_v3(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let added = add_all(&service, &client, request).await?;
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    write_list(object.key("results"), &added);
+    object.str("status", "SUCCEEDED");
+    object.end();
+    Ok(answers::json(StatusCode::OK, body))
+}
+
+/// The memory of a message, and the change that it has made.
+struct Added {
+    id: String,
+    text: String,
+    /// `ADD`, `UPDATE` where the memory was there with other metadata, `NONE` where all was there.
+    event: &'static str,
+    event_id: Option<String>,
+}
+
+fn write_list(out: &mut Vec<u8>, added: &[Added]) {
+    out.push(b'[');
+    for (at, one) in added.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let mut object = ObjectWriter::new(out);
+        let mut data = ObjectWriter::new(object.key("data"));
+        data.str("memory", &one.text);
+        data.end();
+        object.str("event", one.event);
+        one.event_id.iter().for_each(|id| object.str("event_id", id));
+        object.str("id", &one.id);
+        object.str("memory", &one.text);
+        object.end();
+    }
+    out.push(b']');
+}
+
+async fn add_all(service: &NodeService, client: &Client, request: Request) -> Result<Vec<Added>, Problem> {
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts, &[])?;
+    let body = service.bodies.read(&parts, body, JSON).await?;
+    let memories = read(client, &body.bytes)?;
+    let mut added = Vec::with_capacity(memories.len());
+    for memory in &memories {
+        added.push(memory.add(service, client).await?);
+    }
+    Ok(added)
+}
+
+/// A memory that is to be added.
+struct NewMemory {
+    text: String,
+    user_id: Option<String>,
+    session_id: Option<String>,
+    agent_id: Option<String>,
+    app_id: Option<String>,
+    metadata: Metadata,
+}
+
+/// Reads the memories of a body, one of each message. Nothing is written before all are read.
+fn read(client: &Client, body: &[u8]) -> Result<Vec<NewMemory>, Problem> {
+    let entities = ["agent_id", "app_id", "run_id", "session_id", "user_id"];
+    let known = [&entities[..], &["categories", "filters", "messages", "metadata"]].concat();
+    let document = parse(body)?;
+    let members = Members::of(&document, &known)?;
+    // Mem0's client sends what its options name here, and what its arguments name beside it.
+    let filters = members.object("filters")?.map(|filters| Members::of_part(filters, "`filters` of an add", &entities));
+    let filters = filters.transpose()?;
+    let entity = |name: &str| -> Result<Option<String>, Problem> {
+        let inner = filters.map_or(Ok(None), |filters| filters.text(name))?;
+        Ok(members.text(name)?.or(inner).map(str::to_owned))
+    };
+    let user_id = user_of(client, entity("user_id")?)?;
+    let session_id = entity("session_id")?.or(entity("run_id")?);
+    let (agent_id, app_id) = (entity("agent_id")?, entity("app_id")?);
+    let categories = members.texts("categories")?;
+    let metadata = members.object("metadata")?;
+    let messages = members.list("messages")?.unwrap_or_default();
+    if !(1..=MOST_MESSAGES).contains(&messages.len()) {
+        return Err(problems::mem0_request(format!("`messages` should be a list of 1 to {MOST_MESSAGES} messages")));
+    }
+    let memory = |message: Value<'_>| {
+        let message = Members::of_part(message, "a message", &["content", "role"])?;
+        let mut metadata = Metadata::of_client(metadata)?;
+        metadata.set_text("agent_id", agent_id.as_deref());
+        metadata.set_text("app_id", app_id.as_deref());
+        metadata.set_categories(&categories);
+        metadata.set_text("role", message.text("role")?.filter(|role| *role != "user"));
+        Ok(NewMemory {
+            text: message.required("content")?.to_owned(),
+            user_id: user_id.clone(),
+            session_id: session_id.clone(),
+            agent_id: agent_id.clone(),
+            app_id: app_id.clone(),
+            metadata,
+        })
+    };
+    messages.into_iter().map(memory).collect()
+}
+
+/// The user of a new memory: the one that the request names, or that of a client which is bound to
+/// one user.
+fn user_of(client: &Client, named: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(users) = client.users() else { return Ok(named) };
+    match (named, users.first(), users.len()) {
+        (Some(user), ..) if users.contains(&user) => Ok(Some(user)),
+        (None, Some(user), 1) => Ok(Some(user.clone())),
+        (Some(_), ..) => Err(problems::foreign_user("user_id should be a user to whom your token is bound")),
+        (None, ..) => Err(problems::foreign_user("your token is bound to several users: set user_id to one of them")),
+    }
+}
+
+/// The memory that the node shows under an id that an add may have.
+enum Occupant {
+    /// The memory that is added, unless somebody has deleted it.
+    Same(Box<ShownMemory>),
+    /// Nothing, or a deleted memory: it can be created.
+    Free,
+    /// A memory with another text, an absorbed one, or one that now belongs to somebody else.
+    Other,
+}
+
+impl NewMemory {
+    fn id(&self, tenant: Option<&BTreeSet<String>>, former: u32) -> String {
+        let identity = AddIdentity {
+            tenant,
+            user_id: self.user_id.as_deref(),
+            session_id: self.session_id.as_deref(),
+            category: self.metadata.category(),
+            agent_id: self.agent_id.as_deref(),
+            app_id: self.app_id.as_deref(),
+            text: &self.text,
+        };
+        identity.id(former)
+    }
+
+    /// Adds it, or finds that it is there.
+    async fn add(&self, service: &NodeService, client: &Client) -> Result<Added, Problem> {
+        for former in 0..MOST_IDS {
+            let id = self.id(client.users(), former);
+            for _ in 0..MOST_LOOKS {
+                let shown = service.node.read(&id, None).await.map_err(|error| problems::of_database(&error))?;
+                let written = match self.found(client, shown)? {
+                    Occupant::Other => break,
+                    Occupant::Same(memory) => self.update(service, client, &memory).await,
+                    Occupant::Free => self.create(service, client, Some(id.clone())).await,
+                };
+                match written {
+                    Ok(added) => return Ok(added),
+                    // Somebody was faster: what is there now decides.
+                    Err(WriteError::Refused(Refusal::Exists(_) | Refusal::Inactive(_) | Refusal::ForbiddenUser)) => {}
+                    Err(error) => return Err(of_write(&error)),
+                }
+            }
+        }
+        self.create(service, client, None).await.map_err(|error| of_write(&error))
+    }
+
+    fn found(&self, client: &Client, shown: Option<ShownMemory>) -> Result<Occupant, Problem> {
+        let Some(shown) = shown else { return Ok(Occupant::Free) };
+        if !client.may_use(shown.user_id.as_deref()) || shown.user_id != self.user_id {
+            return Ok(Occupant::Other);
+        }
+        Ok(match shown.status {
+            MemoryStatus::Deleted => Occupant::Free,
+            MemoryStatus::Merged => Occupant::Other,
+            MemoryStatus::Active if Mem0Memory::of(&shown)?.text == self.text => Occupant::Same(Box::new(shown)),
+            MemoryStatus::Active => Occupant::Other,
+        })
+    }
+
+    /// Creates it. A deleted memory with this id has been seen: the write carries its clock.
+    async fn create(
+        &self,
+        service: &NodeService,
+        client: &Client,
+        memory_id: Option<String>,
+    ) -> Result<Added, WriteError> {
+        let mut fields = Fields::new().with_text("content", &self.text)?;
+        for (name, value) in [("user_id", &self.user_id), ("session_id", &self.session_id)] {
+            if let Some(value) = value {
+                fields = fields.with_text(name, value)?;
+            }
+        }
+        let fields = with_metadata(fields, &self.metadata)?;
+        let accepted = write(service, client, memory_id, WriteKind::Create, fields).await?;
+        Ok(self.added("ADD", &accepted.memory_id, Some(&accepted)))
+    }
+
+    /// Writes the metadata that the memory does not have, if there are any.
+    async fn update(&self, service: &NodeService, client: &Client, memory: &ShownMemory) -> Result<Added, WriteError> {
+        let unlike = match Mem0Memory::of(memory) {
+            Ok(memory) => self.metadata.unlike(&memory),
+            // It was read before.
+            Err(_) => self.metadata.clone(),
+        };
+        if unlike.is_empty() {
+            return Ok(self.added("NONE", &memory.memory_id, None));
+        }
+        let fields = with_metadata(Fields::new(), &unlike)?;
+        let accepted = write(service, client, Some(memory.memory_id.clone()), WriteKind::Update, fields).await?;
+        Ok(self.added("UPDATE", &accepted.memory_id, Some(&accepted)))
+    }
+
+    fn added(&self, event: &'static str, id: &str, accepted: Option<&Accepted>) -> Added {
+        let event_id = accepted.map(|accepted| accepted.event_id.clone());
+        Added { id: id.to_owned(), text: self.text.clone(), event, event_id }
+    }
+}

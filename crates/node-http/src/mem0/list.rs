@@ -1,0 +1,230 @@
+//! Reads of one memory, of lists, of pages and of the entities that memories belong to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use http::Problem;
+use json::ObjectWriter;
+use node::shown::MemoryStatus;
+
+use super::answer::{ANSWER_BYTES, BASE, TRUNCATED};
+use super::body::{Members, parse};
+use super::fields::Mem0Memory;
+use super::filter::{ENTITIES, Filter, OtherKeys};
+use super::scan::{Scan, Scope};
+use crate::body::JSON;
+use crate::memories::shown;
+use crate::request::{Client, MemoryId, Parameters};
+use crate::service::NodeService;
+use crate::{answers, problems};
+
+/// Memories of a list or a page where the client does not say how many.
+const DEFAULT_LIMIT: usize = 100;
+/// Memories of a list at most.
+const MOST_LISTED: usize = 1000;
+/// Memories of a page at most.
+const MOST_PAGED: usize = 200;
+/// The last page that a client may ask for.
+const MOST_PAGES: usize = 1_000_000;
+
+/// GET /v1/memories/{id}/.
+pub(super) async fn read(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    MemoryId(id): MemoryId,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    Parameters::read(&parts, &[])?;
+    let memory = shown(&service, &client, &id, None).await?;
+    let memory = memory.filter(|memory| memory.status == MemoryStatus::Active);
+    let memory = Mem0Memory::of(&memory.ok_or_else(problems::unknown_memory)?)?;
+    Ok(of_memory(&memory))
+}
+
+/// The answer of one memory.
+pub(super) fn of_memory(memory: &Mem0Memory) -> Response {
+    let mut body = Vec::new();
+    memory.write(&mut body, None, &BTreeSet::new());
+    answers::json(StatusCode::OK, body)
+}
+
+/// The filter that query parameters name.
+pub(super) fn of_parameters(parameters: &Parameters) -> Result<Filter, Problem> {
+    let mut filter = Filter::All(Vec::new());
+    for (kind, field) in ENTITIES.into_iter().chain([("run", "session_id")]) {
+        match parameters.text(field)? {
+            Some(name) if name == "*" => filter = filter.and(Filter::Entity(kind, super::filter::Names::Some)),
+            Some(name) => filter = filter.and(Filter::entity(kind, &name)),
+            None => {}
+        }
+    }
+    Ok(filter)
+}
+
+/// The filter that members beside `filters` name.
+pub(super) fn common(members: Members<'_>) -> Result<Filter, Problem> {
+    let mut filter = Filter::All(Vec::new());
+    let categories = members.texts("categories")?;
+    if !categories.is_empty() {
+        filter = filter.and(Filter::Categories(categories));
+    }
+    if let Some(metadata) = members.object("metadata")? {
+        let keys = metadata.members().map(|(key, value)| (key.to_owned(), value.canonical()));
+        filter = filter.and(Filter::Metadata(keys.collect()));
+    }
+    Ok(filter)
+}
+
+/// GET /v1/memories/: the answer is a list.
+pub(super) async fn list(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let known = ["agent_id", "app_id", "limit", "run_id", "session_id", "user_id"];
+    let parameters = Parameters::read(&parts, &known)?;
+    let limit = parameters.number("limit", 1, MOST_LISTED)?.unwrap_or(DEFAULT_LIMIT);
+    let scope = Scope::of(&client, of_parameters(&parameters)?)?;
+    let mut scan = Scan::new(&service, &client, &scope);
+    let (mut body, mut count, mut is_truncated) = (vec![b'['], 0, false);
+    'all: while let Some(memories) = scan.next().await? {
+        for memory in memories {
+            if count == limit || body.len() >= ANSWER_BYTES {
+                is_truncated = true;
+                break 'all;
+            }
+            if count > 0 {
+                body.push(b',');
+            }
+            memory.write(&mut body, None, &BTreeSet::new());
+            count += 1;
+        }
+    }
+    body.push(b']');
+    let mut response = answers::json(StatusCode::OK, body);
+    if is_truncated {
+        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// POST /v3/memories/: a page, with the number of all memories that pass.
+pub(super) async fn page(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let parameters = Parameters::read(&parts, &["page", "page_size"])?;
+    let body = service.bodies.read(&parts, body, JSON).await?;
+    let known =
+        ["categories", "end_date", "fields", "filters", "keywords", "metadata", "page", "page_size", "start_date"];
+    let document = parse(&body.bytes)?;
+    let members = Members::of(&document, &known)?;
+    let filter = Filter::read(members.object("filters")?, OtherKeys::Refused)?.and(common(members)?);
+    let mut filter = filter.and(Filter::created(members.text("start_date")?, members.text("end_date")?)?);
+    if let Some(part) = members.text("keywords")? {
+        filter = filter.and(Filter::Text(part.to_owned(), true));
+    }
+    let page = parameters.number("page", 1, MOST_PAGES)?.or(members.number("page", 1, MOST_PAGES)?).unwrap_or(1);
+    let size = parameters.number("page_size", 1, MOST_PAGED)?.or(members.number("page_size", 1, MOST_PAGED)?);
+    let size = size.unwrap_or(DEFAULT_LIMIT);
+    let fields = members.texts("fields")?;
+    let scope = Scope::of(&client, filter)?;
+    let mut scan = Scan::new(&service, &client, &scope);
+    let (first, mut count, mut results) = ((page - 1).saturating_mul(size), 0, vec![b'[']);
+    while let Some(memories) = scan.next().await? {
+        for memory in memories {
+            if (first..first.saturating_add(size)).contains(&count) {
+                if results.len() >= ANSWER_BYTES {
+                    return Err(problems::large_mem0_page());
+                }
+                if count > first {
+                    results.push(b',');
+                }
+                memory.write(&mut results, None, &fields);
+            }
+            count += 1;
+        }
+    }
+    results.push(b']');
+    let link = |page: usize| format!("{BASE}/v3/memories/?page={page}&page_size={size}");
+    let next = (first.saturating_add(size) < count).then(|| link(page + 1));
+    let previous = (page > 1).then(|| link(page - 1));
+    let mut out = Vec::with_capacity(results.len() + 100);
+    let mut object = ObjectWriter::new(&mut out);
+    object.integer("count", count as u64);
+    optional(object.key("next"), next.as_deref());
+    optional(object.key("previous"), previous.as_deref());
+    object.raw("results", &results);
+    object.end();
+    Ok(answers::json(StatusCode::OK, out))
+}
+
+fn optional(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => json::write_string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A user, an agent, an app or a run: how many memories it has, and the times of these.
+struct Entity {
+    memories: u64,
+    created_at: u64,
+    updated_at: u64,
+}
+
+/// GET /v1/entities/: everybody whom a memory that the client may see belongs to.
+pub(super) async fn entities(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    Parameters::read(&parts, &[])?;
+    let scope = Scope::of(&client, Filter::All(Vec::new()))?;
+    let mut scan = Scan::new(&service, &client, &scope);
+    let mut all: BTreeMap<(&'static str, String), Entity> = BTreeMap::new();
+    while let Some(memories) = scan.next().await? {
+        for memory in memories {
+            for (kind, _) in ENTITIES {
+                let Some(name) = memory.entity(kind) else { continue };
+                let new = Entity { memories: 0, created_at: memory.created_at, updated_at: memory.updated_at };
+                let entity = all.entry((kind, name.to_owned())).or_insert(new);
+                entity.memories += 1;
+                entity.created_at = entity.created_at.min(memory.created_at);
+                entity.updated_at = entity.updated_at.max(memory.updated_at);
+            }
+        }
+    }
+    let total = |kind: &str| all.keys().filter(|(of, _)| *of == kind).count() as u64;
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    object.integer("count", all.len() as u64);
+    optional(object.key("next"), None);
+    optional(object.key("previous"), None);
+    object.array("results", &all, |out, ((kind, name), entity)| {
+        let mut object = ObjectWriter::new(out);
+        object.time("created_at", entity.created_at);
+        object.str("id", name);
+        object.str("name", name);
+        object.str("owner", client.name());
+        object.integer("total_memories", entity.memories);
+        object.str("type", kind);
+        object.time("updated_at", entity.updated_at);
+        object.end();
+    });
+    for (name, kind) in
+        [("total_agents", "agent"), ("total_apps", "app"), ("total_runs", "run"), ("total_users", "user")]
+    {
+        object.integer(name, total(kind));
+    }
+    object.end();
+    Ok(answers::json(StatusCode::OK, body))
+}

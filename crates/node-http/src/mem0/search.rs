@@ -1,0 +1,185 @@
+//! The search by words, as these clients ask for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use http::Problem;
+use json::ObjectWriter;
+use node::shown::SearchQuery;
+
+use super::answer::{ANSWER_BYTES, TRUNCATED};
+use super::body::{Members, parse};
+use super::fields::Mem0Memory;
+use super::filter::{ENTITIES, Filter, OtherKeys};
+use super::scan::Scope;
+use crate::body::JSON;
+use crate::request::{Client, Parameters};
+use crate::service::NodeService;
+use crate::{answers, problems};
+
+/// Hits where the client does not say how many.
+const DEFAULT_HITS: usize = 10;
+/// Hits at most.
+const MOST_HITS: usize = 1000;
+/// Hits that are read from the database at a time.
+const READ_AT_A_TIME: usize = 100;
+/// How many of the best hits filters are applied to.
+const MOST_FILTERED: usize = 1000;
+
+/// POST /v1/memories/search/: the answer is a list.
+pub(super) async fn search(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let found = find(&service, &client, request, OtherKeys::AreMetadata).await?;
+    let mut body = Vec::new();
+    found.write(&mut body);
+    Ok(found.answer(body))
+}
+
+/// POST /v3/memories/search/: the answer is an object.
+pub(super) async fn search_v3(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let found = find(&service, &client, request, OtherKeys::Refused).await?;
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    found.write(object.key("results"));
+    object.end();
+    Ok(found.answer(body))
+}
+
+/// The memories that a search has found.
+struct FoundMemories {
+    hits: Vec<(Mem0Memory, f64)>,
+    fields: BTreeSet<String>,
+    is_truncated: bool,
+}
+
+impl FoundMemories {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (at, (memory, score)) in self.hits.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            memory.write(out, Some(*score), &self.fields);
+        }
+        out.push(b']');
+    }
+
+    fn answer(&self, body: Vec<u8>) -> Response {
+        let mut response = answers::json(StatusCode::OK, body);
+        if self.is_truncated {
+            response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+/// A search that was read.
+struct Wanted {
+    text: String,
+    scope: Scope,
+    limit: usize,
+    threshold: f64,
+    fields: BTreeSet<String>,
+}
+
+impl Wanted {
+    /// Reads a body. Paths of version 3 have entities among the filters alone.
+    fn read(client: &Client, body: &[u8], other: OtherKeys) -> Result<Wanted, Problem> {
+        let mut known = vec!["categories", "fields", "filters", "metadata", "query", "threshold", "top_k"];
+        if other == OtherKeys::AreMetadata {
+            known.extend(["agent_id", "app_id", "run_id", "session_id", "user_id"]);
+        }
+        let document = parse(body)?;
+        let members = Members::of(&document, &known)?;
+        let mut filter = Filter::read(members.object("filters")?, other)?;
+        for (kind, field) in ENTITIES.into_iter().chain([("run", "session_id")]) {
+            if let Some(name) = members.text(field)? {
+                filter = filter.and(Filter::entity(kind, name));
+            }
+        }
+        let filter = filter.and(super::list::common(members)?);
+        Ok(Wanted {
+            text: members.required("query")?.to_owned(),
+            scope: Scope::of(client, filter)?,
+            limit: members.number("top_k", 1, MOST_HITS)?.unwrap_or(DEFAULT_HITS),
+            threshold: members.share("threshold")?.unwrap_or(0.0),
+            fields: members.texts("fields")?,
+        })
+    }
+}
+
+async fn find(
+    service: &NodeService,
+    client: &Client,
+    request: Request,
+    other: OtherKeys,
+) -> Result<FoundMemories, Problem> {
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts, &[])?;
+    let body = service.bodies.read(&parts, body, JSON).await?;
+    let wanted = Wanted::read(client, &body.bytes, other)?;
+    let query = SearchQuery {
+        text: wanted.text.clone(),
+        users: wanted.scope.users.clone(),
+        session_id: wanted.scope.session_id.clone(),
+        min_score: None,
+        limit: READ_AT_A_TIME,
+    };
+    let mut found = FoundMemories { hits: Vec::new(), fields: wanted.fields, is_truncated: false };
+    let (mut ids, mut bytes, mut skip) = (BTreeSet::new(), 0, 0);
+    while skip < MOST_FILTERED {
+        let hits = service.node.search_from(query.clone(), skip).await;
+        let hits = hits.map_err(|error| problems::of_database(&error))?;
+        let is_last = hits.len() < READ_AT_A_TIME;
+        for hit in hits {
+            let (memory, score) = (Mem0Memory::of(&hit.memory)?, share(hit.score));
+            if score < wanted.threshold || found.hits.len() == wanted.limit {
+                return Ok(found);
+            }
+            // A change between two readings may show a hit twice.
+            if !wanted.scope.has(client, &memory) || !ids.insert(memory.id.clone()) {
+                continue;
+            }
+            if bytes >= ANSWER_BYTES {
+                found.is_truncated = true;
+                return Ok(found);
+            }
+            bytes += memory.bytes;
+            found.hits.push((memory, score));
+        }
+        if is_last {
+            break;
+        }
+        skip += READ_AT_A_TIME;
+    }
+    Ok(found)
+}
+
+/// A BM25 score, which has no bound, as a number from 0 to 1 that orders hits in the same way.
+fn share(score: f64) -> f64 {
+    let score = score.max(0.0);
+    score / (1.0 + score)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn a_share_lies_between_0_and_1_and_keeps_the_order() {
+        let shares = [-1.0, 0.0, 1e-6, 0.5, 1.0, 30.0].map(share);
+        assert!(shares.windows(2).all(|pair| pair[0] <= pair[1]), "{shares:?}");
+        assert_eq!((shares[1], shares[4]), (0.0, 0.5));
+        assert!(shares.iter().all(|share| (0.0..1.0).contains(share)));
+    }
+}

@@ -1,0 +1,158 @@
+//! Tokens that are bound to users, in Mem0's API: tenants never meet.
+
+use http::tokens::Right;
+use serde_json::json;
+use testkit::Random;
+
+use super::{add_as, id, texts};
+use crate::memories::follow;
+use crate::site::Site;
+
+const TOKENS: &[(&str, Option<&[&str]>)] =
+    &[("ann", Some(&["u-ann"])), ("bob", Some(&["u-bob"])), ("both", Some(&["u-ann", "u-bob"])), ("all", None)];
+
+#[test]
+fn a_token_is_shown_under_the_scheme_of_these_clients_and_has_its_rights() {
+    let site = Site::start(&[("reader", &[Right::Read], None)]);
+    site.mem0("reader", "GET", "/mem0/v1/ping/", "").of(200);
+    // A search is a POST, so it needs the right to act.
+    let answer = site.mem0("reader", "POST", "/v1/memories/search/", r#"{"query": "x"}"#);
+    assert_eq!((answer.status, answer.text("/code")), (403, "HS6512".to_owned()));
+    let wrong = site.mem0("nobody", "GET", "/mem0/v1/ping/", "");
+    assert_eq!((wrong.status, wrong.text("/code")), (401, "HS6511".to_owned()));
+}
+
+#[test]
+fn what_names_no_user_stays_with_the_users_of_the_token() {
+    let site = Site::with_tokens(TOKENS);
+    let of_ann = id(&add_as(&site, "ann", "the secret", json!({})));
+    let of_bob = id(&add_as(&site, "bob", "the secret", json!({"agent_id": "a"})));
+    add_as(&site, "all", "the secret of nobody", json!({}));
+    assert_ne!(of_ann, of_bob);
+    let everything = |token: &str| {
+        let search = site.mem0(token, "POST", "/v1/memories/search/", r#"{"query": "secret"}"#).of(200).json();
+        let v3 = site.mem0(token, "POST", "/mem0/v3/memories/search/", r#"{"query": "secret"}"#).of(200).json();
+        let page = site.mem0(token, "POST", "/mem0/v3/memories/", "{}").of(200).json();
+        let list = site.mem0(token, "GET", "/v1/memories/", "").of(200).json();
+        let entities = site.mem0(token, "GET", "/mem0/v1/entities/", "").of(200).json();
+        let counts = [&search, &v3["results"], &page["results"], &list].map(|all| texts(all).len());
+        (counts, entities["count"].as_u64().unwrap())
+    };
+    assert_eq!(everything("ann"), ([1; 4], 1));
+    assert_eq!(everything("bob"), ([1; 4], 2));
+    assert_eq!(everything("both"), ([2; 4], 3));
+    assert_eq!(everything("all"), ([3; 4], 3));
+    // `*` is every user of the token.
+    site.mem0("bob", "DELETE", "/v1/memories/?user_id=*", "").of(200);
+    assert_eq!(everything("all"), ([2; 4], 1));
+    site.mem0("ann", "GET", &format!("/v1/memories/{of_ann}/"), "").of(200);
+}
+
+#[test]
+fn a_user_of_somebody_else_is_refused() {
+    let site = Site::with_tokens(TOKENS);
+    let code = |token: &str, method: &str, path: &str, body: &str| {
+        let answer = site.mem0(token, method, path, body);
+        (answer.status, answer.text("/code"))
+    };
+    let forbidden = (403, "HS8073".to_owned());
+    let message = json!([{"role": "user", "content": "x"}]);
+    for body in [
+        json!({"messages": message, "user_id": "u-bob"}),
+        json!({"messages": message, "filters": {"user_id": "u-bob"}}),
+    ] {
+        assert_eq!(code("ann", "POST", "/v1/memories/", &body.to_string()), forbidden);
+    }
+    assert_eq!(code("both", "POST", "/v1/memories/", &json!({"messages": message}).to_string()), forbidden);
+    assert_eq!(code("ann", "GET", "/v1/memories/?user_id=u-bob", ""), forbidden);
+    assert_eq!(code("ann", "DELETE", "/v1/memories/?user_id=u-bob", ""), forbidden);
+    assert_eq!(code("ann", "DELETE", "/mem0/v2/entities/user/u-bob/", ""), forbidden);
+    let filters = json!({"filters": {"AND": [{"user_id": {"in": ["u-ann", "u-bob"]}}]}}).to_string();
+    assert_eq!(code("ann", "POST", "/mem0/v3/memories/", &filters), forbidden);
+    let search = json!({"query": "x", "user_id": "u-bob"}).to_string();
+    assert_eq!(code("ann", "POST", "/v1/memories/search/", &search), forbidden);
+}
+
+#[test]
+fn a_memory_that_has_moved_to_another_user_is_not_told_of() {
+    let site = Site::with_tokens(TOKENS);
+    let first = id(&add_as(&site, "ann", "ann's words", json!({})));
+    let move_it = r#"{"user_id": "u-bob", "content": "for bob"}"#;
+    site.ask_as("both", "PATCH", &format!("/v1/memories/{first}"), &[], move_it).of(200);
+    let history = site.mem0("bob", "GET", &format!("/v1/memories/{first}/history/"), "").of(200);
+    assert!(!history.body.contains("ann's words"), "{history:?}");
+    assert_eq!((&history.json()[0]["old_value"], &history.json()[0]["new_value"]), (&json!(null), &json!("for bob")));
+    // Ann's next add of the same words is a memory of its own, and bob's stays.
+    let second = id(&add_as(&site, "ann", "ann's words", json!({})));
+    assert_ne!(first, second);
+    site.mem0("ann", "GET", &format!("/v1/memories/{first}/"), "").of(404);
+    assert_eq!(site.mem0("bob", "GET", &format!("/v1/memories/{first}/"), "").of(200).text("/memory"), "for bob");
+}
+
+#[test]
+fn tenants_never_meet_whatever_they_ask_of_mem0s_api() {
+    let site = Site::with_tokens(TOKENS);
+    let seed = testkit::seed();
+    let mut random = Random::new(seed);
+    let mut ids: Vec<String> = vec!["unknown".to_owned()];
+    for (offset, user) in [(0, "u-ann"), (1, "u-bob")] {
+        follow(&site, offset, &format!("followed-{offset}"), user, "active", &format!("secret of {user}"));
+        ids.push(format!("followed-{offset}"));
+    }
+    for _ in 0..400 {
+        let name = random.pick(&["ann", "bob"]);
+        let other = if name == "ann" { "bob" } else { "ann" };
+        let id = random.pick(&ids);
+        let user = random.pick(&["u-ann", "u-bob", "*"]);
+        let text = format!("secret of u-{name} {}", random.below(5));
+        let filters = random.pick(&[
+            json!({}),
+            json!({"user_id": user}),
+            json!({"OR": [{"user_id": user}, {"user_id": null}]}),
+            json!({"NOT": {"user_id": "u-x"}}),
+            json!({"user_id": {"ne": user}}),
+            json!({"memory_ids": [id]}),
+            json!({"user_id": {"in": [user, null]}}),
+        ]);
+        let (method, path, body) = match random.below(10) {
+            0 | 1 => (
+                "POST",
+                "/v1/memories/".to_owned(),
+                json!({"messages": [{"role": "user", "content": text}]}).to_string(),
+            ),
+            2 => ("GET", format!("/v1/memories/{id}/"), String::new()),
+            3 => ("PUT", format!("/v1/memories/{id}/"), json!({"text": text}).to_string()),
+            4 => ("DELETE", format!("/v1/memories/{id}/"), String::new()),
+            5 => ("GET", format!("/v1/memories/{id}/history/"), String::new()),
+            6 => ("POST", "/mem0/v3/memories/".to_owned(), json!({"filters": filters}).to_string()),
+            7 => (
+                "POST",
+                "/mem0/v3/memories/search/".to_owned(),
+                json!({"filters": filters, "query": "secret"}).to_string(),
+            ),
+            8 => (
+                "PUT",
+                "/mem0/v1/batch/".to_owned(),
+                json!({"memories": [{"memory_id": id, "text": text}]}).to_string(),
+            ),
+            _ => ("GET", "/mem0/v1/entities/".to_owned(), String::new()),
+        };
+        let answer = site.mem0(name, method, &path, &body);
+        assert!(answer.status < 500, "{method} {path}: {answer:?}; SEED={seed}");
+        let shows_other =
+            answer.body.contains(&format!("secret of u-{other}")) || answer.body.contains(&format!("\"u-{other}\""));
+        assert!(!shows_other, "{name} {method} {path} {body}: {answer:?}; SEED={seed}");
+        if answer.status == 200 && path == "/v1/memories/" {
+            ids.push(answer.text("/0/id"));
+        }
+    }
+    let all = site.mem0("all", "GET", "/v1/memories/?limit=1000", "").of(200).json();
+    for memory in all.as_array().unwrap() {
+        let text = memory["memory"].as_str().unwrap();
+        assert!(
+            text.starts_with(&format!("secret of {}", memory["user_id"].as_str().unwrap())),
+            "{memory}; SEED={seed}"
+        );
+    }
+    assert!(all.as_array().unwrap().len() > 3, "SEED={seed}");
+}
