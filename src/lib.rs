@@ -21,6 +21,7 @@
 //! | [`http`] | the HTTP port | `escape` |
 //! | [`script`] | scripts and expressions | `json`, `memory`, `streams` |
 //! | [`escape`] | escapes foreign text for a terminal | std |
+//! | [`services`] | the services around helixstream: settings, health, start and stop | `secret` |
 //! | [`secret`] | passwords and private keys: read from a file, never shown | std |
 //!
 //! `ARCHITECTURE.md` describes how a record flows through them and what commits when.
@@ -33,8 +34,8 @@ use std::process::ExitCode;
 pub use app::Program;
 
 pub use ::{
-    avro, escape, http, json, memory, memory_operators, mirror, mirror_postgres, operators, script, secret, streams,
-    streams_kafka, streams_rocksdb, topology_file,
+    avro, escape, http, json, memory, memory_operators, mirror, mirror_postgres, operators, script, secret, services,
+    streams, streams_kafka, streams_rocksdb, topology_file,
 };
 
 /// Runs a program: reads the command line and does what it asks for. Problems go to the standard

@@ -57,7 +57,7 @@ fn version_and_help_are_told() {
 
 #[test]
 fn every_flag_has_its_variable() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["run"],
         &["replay"],
         &["produce"],
@@ -67,6 +67,7 @@ fn every_flag_has_its_variable() {
         &["conflicts", "list"],
         &["conflicts", "show"],
         &["conflicts", "resolve"],
+        &["services", "up"],
     ];
     for command in commands {
         let help = Helix::run_ok(&[command, &["--help"]].concat()).stdout;

@@ -4,6 +4,7 @@
 
 mod support;
 
+use helixstream::services::catalog::{PROFILES, SERVICES};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ fn the_compose_file_is_sound() {
     let volumes = all["volumes"].as_object().unwrap().len();
     assert!(volumes >= 3 + 9, "{volumes} named volumes");
     passwords_come_from_variables();
+    the_catalog_says_what_the_file_says(&all);
     instances_can_be_added(&all["services"]["helixstream"]);
     breaking_it_is_noticed();
 }
@@ -131,6 +133,31 @@ fn host_ports_are_distinct_and_local(project: &Value) {
     for (name, service) in project["services"].as_object().unwrap() {
         for port in service["ports"].as_array().into_iter().flatten() {
             assert_eq!(port["host_ip"], "127.0.0.1", "{name} is open to other machines, with default passwords");
+        }
+    }
+}
+
+/// `helixstream services` starts these services by what its catalog says of them.
+fn the_catalog_says_what_the_file_says(project: &Value) {
+    let services = project["services"].as_object().unwrap();
+    let others = ["helixstream", "samples", "topics"];
+    let ours = services.keys().map(String::as_str).filter(|name| !others.contains(name));
+    assert_eq!(ours.collect::<BTreeSet<_>>(), SERVICES.iter().map(|spec| spec.name).collect());
+    let file = read("docker-compose.yml");
+    for spec in SERVICES {
+        let (name, service) = (spec.name, &services[spec.name]);
+        let needs: Vec<String> =
+            service["depends_on"].as_object().map(|needs| needs.keys().cloned().collect()).unwrap_or_default();
+        assert_eq!(spec.needs.iter().map(|need| (*need).to_owned()).collect::<Vec<_>>(), needs, "{name}");
+        let last = spec.port + spec.port_count - 1;
+        assert!(host_ports(project).contains(&(spec.port, last, name.to_owned())), "{name}: {}", spec.port);
+        let range = if last == spec.port { spec.port.to_string() } else { format!("{}-{last}", spec.port) };
+        assert!(file.contains(&format!("${{{}:-{range}}}", spec.port_variable)), "{name}: {}", spec.port_variable);
+    }
+    for (profile, names) in PROFILES {
+        for name in *names {
+            let profiles = services[*name]["profiles"].as_array().unwrap();
+            assert!(profiles.iter().any(|found| found == profile), "{name} is not in {profile}");
         }
     }
 }

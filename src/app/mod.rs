@@ -25,6 +25,7 @@ mod rotation;
 mod run;
 mod schema_registry;
 mod scripting;
+mod services;
 mod settings;
 mod signals;
 mod state;
@@ -76,6 +77,7 @@ fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
         Command::Topology(args) => topology_command::topology(&args.action, program),
         Command::Conflicts(args) => conflicts::conflicts(&args.action, program),
         Command::Node(args) => node::node(args),
+        Command::Services(args) => services::services(&args.action),
         Command::Http(args) => http::http(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, program),
         Command::State(args) => state::state(&args.action, program),

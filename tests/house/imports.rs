@@ -56,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("node", &["json", "memory", "streams"]),
     ("node-http", &["http", "json", "memory", "node"]),
     ("script", &["json", "memory", "streams"]),
+    ("services", &["secret"]),
     ("streams-kafka", &["mirror", "secret", "streams"]),
     ("streams-rocksdb", &["streams"]),
 ];
@@ -73,8 +74,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-openssl", &["mirror-postgres"]),
     ("apache-avro", &["avro"]),
     ("schema_registry_converter", &["avro"]),
-    ("reqwest", &["avro"]),
-    ("rustls", &["avro", "testkit"]),
+    ("reqwest", &["avro", "services"]),
+    ("rustls", &["avro", "services", "testkit"]),
     // Through it the HTTP port has rustls, too.
     ("tokio-rustls", &["http"]),
     ("axum", &["http", "node-http"]),
@@ -84,7 +85,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("subtle", &["http"]),
     ("rhai", &["script"]),
     ("annotate-snippets", &["topology-file"]),
-    ("tokio", &["avro", "http", "mirror-postgres", "node-http"]),
+    ("tokio", &["avro", "http", "mirror-postgres", "node-http", "services"]),
     // librdkafka's admin calls are futures of rdkafka, waited for without a runtime. So are the
     // node's calls, which a runtime may await as well.
     ("futures", &["mirror-postgres", "node", "streams-kafka", "testkit"]),

@@ -23,6 +23,7 @@ pub const MEMBERS: &[&str] = &[
     "reference_model",
     "script",
     "secret",
+    "services",
     "streams",
     "streams_kafka",
     "streams_rocksdb",

@@ -88,6 +88,25 @@ impl Database {
         self
     }
 
+    /// Whether the server, within `limit`, lets us in and answers a query. It looks at no tables.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unavailable`].
+    pub fn ping(&self, limit: Duration) -> Result<(), DatabaseError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let ask = async {
+                let mut connection = self.connect().await?;
+                sqlx::query("select 1").execute(&mut connection).await?;
+                connection.close().await?;
+                Ok::<_, Fault>(())
+            };
+            let late = || format!("no answer from {} within {} ms [HS4505]", self.place(), limit.as_millis());
+            let asked = tokio::time::timeout(limit, ask).await;
+            Ok(asked.map_err(|_| DatabaseError::Unavailable(late()))??)
+        })
+    }
+
     /// Looks, within `limit`, for tables in our way, and changes nothing.
     ///
     /// # Errors

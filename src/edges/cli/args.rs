@@ -14,6 +14,7 @@ use super::conflicts::ConflictsCommand;
 use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
 use super::node::NodeArgs;
+use super::services::ServicesCommand;
 use super::terminal::has_colours;
 use super::topics::TopicsArgs;
 use super::topology::{TopologyArgs, TopologyCommand};
@@ -100,6 +101,9 @@ pub enum Command {
     /// and shows the resolved memories that `run` publishes. It accepts writes without Kafka, too,
     /// and publishes them later. docs/node.md describes its HTTP interface.
     Node(NodeArgs),
+    /// Check, start and stop the services around helixstream: Kafka, Postgres and the others of
+    /// docker-compose.yml
+    Services(ServicesCommand),
     /// Create tokens for the HTTP pages of `run`, `node` and `mirror run`
     Http(HttpCommand),
     /// Read the state of a stopped instance

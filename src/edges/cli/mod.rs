@@ -7,6 +7,7 @@ pub mod exit;
 mod http;
 mod kafka;
 mod node;
+mod services;
 pub mod terminal;
 mod topics;
 mod topology;
@@ -22,5 +23,6 @@ pub use conflicts::{
 pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
 pub use node::{NodeArgs, NodeRoleArgument};
+pub use services::{ReportFormat, ServicesAction, ServicesArgs, ServicesCommand, UpArgs};
 pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};
 pub use topology::{DescribeFormat, TopologyAction, TopologyArgs, TopologyCommand};

@@ -1,0 +1,245 @@
+//! Health checks over TCP and HTTP. Kafka and Postgres are checked by the members that speak their
+//! protocols; the program joins them.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+
+use super::settings::Service;
+
+/// No answer to `srvr` that is longer than this is read.
+const LONGEST_ANSWER: u64 = 64 << 10;
+
+/// Whether a connection is accepted.
+///
+/// # Errors
+/// Why not, for people.
+pub fn tcp(service: &Service, limit: Duration) -> Result<(), String> {
+    connect(service, limit).map(drop)
+}
+
+/// Whether ZooKeeper says in which mode it serves. A server that has lost its quorum answers that
+/// it does not serve.
+///
+/// # Errors
+/// Why not, for people.
+pub fn zookeeper(service: &Service, limit: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
+    let mut stream = connect(service, limit)?;
+    let late = || format!("{} has not answered `srvr` within {} [HS9005]", service.address(), shown(limit));
+    let failed = |e: &io::Error| match e.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(),
+        _ => format!("{} has cut the connection: {e} [HS9005]", service.address()),
+    };
+    stream.write_all(b"srvr").map_err(|e| failed(&e))?;
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    while answer.len() < LONGEST_ANSWER as usize {
+        // A server that sends a byte now and then does not make the check longer.
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        stream.set_read_timeout(Some(left)).map_err(|e| failed(&e))?;
+        match stream.read(&mut part).map_err(|e| failed(&e))? {
+            0 => break,
+            read => answer.extend_from_slice(&part[..read]),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    let serves = answer.lines().any(|line| line.starts_with("Mode: "));
+    if serves { Ok(()) } else { Err(format!("{} does not serve: {} [HS9005]", service.address(), first_line(&answer))) }
+}
+
+fn first_line(answer: &str) -> &str {
+    answer.lines().next().filter(|line| !line.is_empty()).unwrap_or("it answers `srvr` with nothing")
+}
+
+/// A connection, on which each wait for the other side ends after `limit`.
+fn connect(service: &Service, limit: Duration) -> Result<TcpStream, String> {
+    let address = service.address();
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            format!("no connection to {address} within {} [HS9005]", shown(limit))
+        }
+        _ => format!("cannot connect to {address}: {e} [HS9005]"),
+    };
+    let addresses = (service.host.as_str(), service.port).to_socket_addrs().map_err(failed)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let deadline = Instant::now() + limit;
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            last = io::ErrorKind::TimedOut.into();
+            break;
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_write_timeout(Some(limit)).map_err(failed)?;
+                return Ok(stream);
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(failed(last))
+}
+
+/// A duration for people: `5 s`, `250 ms`.
+pub fn shown(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
+}
+
+/// Checks over HTTP and HTTPS, with the system's certificates.
+pub struct Http(reqwest::Client);
+
+impl Http {
+    /// A client.
+    ///
+    /// # Errors
+    /// The system's certificates cannot be read.
+    pub fn new() -> Result<Http, String> {
+        // An error means that somebody has installed one before, which does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().user_agent("helixstream").no_proxy().pool_max_idle_per_host(0).build();
+        client.map(Http).map_err(|e| format!("cannot start HTTP requests: {} [HS9005]", cause(&e)))
+    }
+
+    /// Whether GET of the health path is answered with a status from 200 to 299. Redirects are
+    /// followed.
+    ///
+    /// # Errors
+    /// Why not, for people; without the URL, which may hold a password.
+    pub fn check(&self, service: &Service, limit: Duration) -> Result<(), String> {
+        let place = format!("{}{}", service.address(), service.path);
+        let failed = |why: String| format!("{place}: {why} [HS9005]");
+        let url = url(service).map_err(failed)?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| failed(format!("the event loop cannot be started: {e}")))?;
+        let answer = runtime.block_on(async { self.0.get(url).timeout(limit).send().await });
+        let answer = answer.map_err(|e| match e.is_timeout() {
+            true => failed(format!("no answer within {}", shown(limit))),
+            false => failed(cause(&e)),
+        })?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { Err(failed(format!("the answer is {status}"))) }
+    }
+}
+
+/// The URL that is asked for.
+fn url(service: &Service) -> Result<reqwest::Url, String> {
+    let base = match &service.url {
+        Some(url) if url.expose().starts_with("http") => url.expose().to_owned(),
+        _ => format!("http://{}", service.address()),
+    };
+    let base = reqwest::Url::parse(&base).map_err(|e| format!("the URL cannot be read: {e}"))?;
+    base.join(&service.path).map_err(|e| format!("the health path cannot be read: {e}"))
+}
+
+/// The innermost cause of an error: the outer ones repeat the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    if cause.is::<reqwest::Error>() { "the request failed".to_owned() } else { cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::settings::{Sources, read};
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// A service at this port.
+    fn service(name: &str, port: u16, more: &[(&str, &str)]) -> Service {
+        let mut variables = vec![(format!("SVC_{name}_PORT"), port.to_string())];
+        variables.push((format!("SVC_{name}_HOST"), "127.0.0.1".to_owned()));
+        variables.extend(more.iter().map(|(field, value)| (format!("SVC_{name}_{field}"), (*value).to_owned())));
+        let all = read(&Sources { variables: &variables, ..Sources::default() }).unwrap().services;
+        all.into_iter().find(|service| service.spec.variable == name).unwrap()
+    }
+
+    /// A server that answers each connection so and closes it; with `None` it keeps it and says
+    /// nothing.
+    fn server(answer: Option<&'static str>) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let Some(answer) = answer else {
+                    kept.push(stream);
+                    continue;
+                };
+                let mut request = [0; 1024];
+                // A client that is gone has read what it wanted.
+                let _ = stream.read(&mut request).and_then(|_| stream.write_all(answer.as_bytes()));
+            }
+        });
+        port
+    }
+
+    fn refused() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn a_port_that_is_closed_is_not_healthy() {
+        assert_eq!(tcp(&service("SPARK_MASTER", server(None), &[]), LONG), Ok(()));
+        let error = tcp(&service("SPARK_MASTER", refused(), &[]), LONG).unwrap_err();
+        assert!(error.contains("cannot connect to 127.0.0.1:"), "{error}");
+    }
+
+    #[test]
+    fn http_is_healthy_by_its_status() {
+        let http = Http::new().unwrap();
+        let with = |answer| http.check(&service("CLICKHOUSE", server(answer), &[]), LONG);
+        assert_eq!(with(Some("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nOk.")), Ok(()));
+        let error = with(Some("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")).unwrap_err();
+        assert!(error.contains("/ping: the answer is 404 Not Found"), "{error}");
+        assert!(with(Some("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")).is_err());
+        assert!(with(Some("SSH-2.0\r\n")).is_err(), "it is no HTTP");
+        assert!(with(Some("")).is_err(), "it is cut off");
+        assert!(http.check(&service("CLICKHOUSE", refused(), &[]), LONG).is_err());
+    }
+
+    #[test]
+    fn a_service_that_says_nothing_is_not_waited_for_for_ever() {
+        let http = Http::new().unwrap();
+        let error = http.check(&service("CLICKHOUSE", server(None), &[]), SHORT).unwrap_err();
+        assert!(error.contains("no answer within 200 ms"), "{error}");
+        let error = zookeeper(&service("ZOOKEEPER", server(None), &[]), SHORT).unwrap_err();
+        assert!(error.contains("has not answered `srvr` within 200 ms"), "{error}");
+    }
+
+    #[test]
+    fn zookeeper_says_in_which_mode_it_serves() {
+        let with = |answer| zookeeper(&service("ZOOKEEPER", server(answer), &[]), LONG);
+        assert_eq!(with(Some("Zookeeper version: 3.9.3\nMode: standalone\nNode count: 5\n")), Ok(()));
+        let error = with(Some("This ZooKeeper instance is not currently serving requests\n")).unwrap_err();
+        assert!(error.contains("does not serve: This ZooKeeper instance is not"), "{error}");
+        assert!(with(Some("")).is_err());
+    }
+
+    #[test]
+    fn the_url_of_a_setting_is_asked_without_showing_its_password() {
+        let url = format!("http://user:geheim@127.0.0.1:{}/base", refused());
+        let service = service("NEO4J", 1, &[("URL", &url), ("HEALTH_PATH", "/alive")]);
+        assert_eq!(super::url(&service).unwrap().path(), "/alive");
+        let error = Http::new().unwrap().check(&service, LONG).unwrap_err();
+        assert!(!error.contains("geheim"), "{error}");
+        assert!(!format!("{service:?}").contains("geheim"));
+    }
+}

@@ -1,0 +1,260 @@
+//! Where each service is and how it is checked. A flag beats a variable `HELIXSTREAM_…`, which
+//! beats `SVC_<NAME>_<FIELD>`, which beats the file, which beats the default. An empty value counts
+//! as none.
+
+mod assignment;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use reqwest::Url;
+use secret::Secret;
+
+use crate::catalog::{Health, SERVICES, ServiceSpec};
+use crate::duration;
+use assignment::{Assignment, Field, Found};
+use sources::{of_assignment, of_file, of_variables};
+
+/// A service as the settings describe it.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its entry in the catalog.
+    pub spec: &'static ServiceSpec,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The URL, if one is set; it may hold a password. Of Kafka, the bootstrap servers.
+    pub url: Option<Secret>,
+    /// Whether commands that name no service are about it.
+    pub enabled: bool,
+    /// Whether a setting says so.
+    pub is_enabled_set: bool,
+    /// Whether a command fails when it is not healthy.
+    pub required: bool,
+    /// Whether a setting says so.
+    pub is_required_set: bool,
+    /// Whether somebody else starts it.
+    pub remote: bool,
+    /// How it is checked.
+    pub health: Health,
+    /// The path that is asked for over HTTP.
+    pub path: String,
+    /// Limit of one check.
+    pub timeout: Duration,
+    /// How often it is checked before it counts as unhealthy, at least once.
+    pub retry_count: u32,
+}
+
+impl Service {
+    /// `host:port`, for people and for checks.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Where settings come from, apart from the defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// Name and text of a TOML file with a table for each service.
+    pub file: Option<(&'a str, &'a str)>,
+    /// Variables of the process, of which those that begin with `SVC_` count.
+    pub variables: &'a [(String, String)],
+    /// Assignments `SERVICE.FIELD=VALUE` with the names of their places, the weakest first.
+    pub assignments: &'a [(String, String)],
+}
+
+/// The settings of all services, from all sources.
+#[derive(Clone, Debug)]
+pub struct ServiceSettings {
+    /// All services, in the order of the catalog.
+    pub services: Vec<Service>,
+    /// Variables of services that HelixAgent has and the compose file has not.
+    pub ignored: Vec<String>,
+    /// Variables that begin with `SVC_` and name no service that anybody knows.
+    pub unknown: Vec<String>,
+}
+
+/// ServiceSettings that cannot be used: all of them, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\nhelixstream: "))]
+pub struct SettingsError(pub Vec<String>);
+
+/// Reads all sources and lays them over each other.
+///
+/// # Errors
+/// Every value that does not parse, every field that does not exist, and every setting of service
+/// discovery.
+pub fn read(sources: &Sources) -> Result<ServiceSettings, SettingsError> {
+    let mut problems = Vec::new();
+    let mut found = Found::default();
+    let mut layers =
+        vec![of_file(sources.file, &mut problems), of_variables(sources.variables, &mut found, &mut problems)];
+    layers.extend(sources.assignments.iter().map(|(place, text)| of_assignment(place, text, &mut problems)));
+    let mut drafts: Vec<Draft> = SERVICES.iter().map(Draft::new).collect();
+    for layer in layers {
+        // What is below a host or a port, and says where the service is, counts no longer; within
+        // a layer a URL beats host and port, so it comes last.
+        let (urls, others): (Vec<Assignment>, Vec<Assignment>) =
+            layer.into_iter().partition(|assignment| assignment.field == Field::Url);
+        for assignment in others.into_iter().chain(urls) {
+            let draft = drafts.iter_mut().find(|draft| draft.service.spec == assignment.spec);
+            if let Some(Err(fix)) = draft.map(|draft| draft.assign(&assignment)) {
+                problems.push(wrong_value(&assignment, &fix));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(SettingsError(problems));
+    }
+    let services = drafts.into_iter().map(Draft::finish).collect();
+    Ok(ServiceSettings { services, ignored: found.ignored, unknown: found.unknown })
+}
+
+/// A service while settings are laid over its defaults.
+struct Draft {
+    service: Service,
+    /// Whether it is remote, if a setting says so.
+    remote: Option<bool>,
+}
+
+impl Draft {
+    fn new(spec: &'static ServiceSpec) -> Draft {
+        let service = Service {
+            spec,
+            host: "localhost".to_owned(),
+            port: spec.port,
+            url: None,
+            enabled: spec.enabled,
+            is_enabled_set: false,
+            required: spec.required,
+            is_required_set: false,
+            remote: false,
+            health: spec.health,
+            path: spec.path.to_owned(),
+            timeout: Duration::from_secs(spec.timeout_s),
+            retry_count: spec.retry_count,
+        };
+        Draft { service, remote: None }
+    }
+
+    /// A host or a port puts a URL of a weaker source out of effect.
+    ///
+    /// # Errors
+    /// What the value has to be.
+    fn assign(&mut self, assignment: &Assignment) -> Result<(), String> {
+        let value = assignment.value.as_str();
+        let service = &mut self.service;
+        match assignment.field {
+            Field::Host => {
+                service.host = host(value).ok_or("write a host name or an address without port")?;
+                service.url = None;
+            }
+            Field::Port => {
+                service.port = port(value).ok_or("write a number from 1 to 65535")?;
+                service.url = None;
+            }
+            Field::Url => {
+                (service.host, service.port) = place_of(value, service)?;
+                service.url = Some(Secret::new(value));
+            }
+            Field::Enabled => (service.enabled, service.is_enabled_set) = (boolean(value)?, true),
+            Field::Required => (service.required, service.is_required_set) = (boolean(value)?, true),
+            Field::Remote => self.remote = Some(boolean(value)?),
+            Field::HealthPath => {
+                let is_path = value.starts_with('/') && !value.contains(char::is_whitespace);
+                service.path = is_path.then(|| value.to_owned()).ok_or("write a path that begins with /")?;
+            }
+            Field::HealthType => {
+                let found = Health::NAMES.iter().find(|(name, _)| *name == value);
+                service.health = found.ok_or_else(health_types)?.1;
+            }
+            Field::Timeout => {
+                let found = duration::parse(value);
+                service.timeout = found.ok_or("write a duration of at most 24h, like 5s or 1m30s")?;
+            }
+            Field::RetryCount => {
+                let found = value.parse().ok().filter(|count| (1..=1000).contains(count));
+                service.retry_count = found.ok_or("write a number from 1 to 1000")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A service at another machine is started by somebody else, unless a setting says otherwise.
+    fn finish(mut self) -> Service {
+        self.service.remote = self.remote.unwrap_or(!is_loopback(&self.service.host));
+        self.service
+    }
+}
+
+fn health_types() -> String {
+    let names: Vec<&str> = Health::NAMES.iter().map(|(name, _)| *name).collect();
+    format!("write one of {}", names.join(", "))
+}
+
+/// The message about a value. A URL may hold a password and is not repeated.
+fn wrong_value(assignment: &Assignment, fix: &str) -> String {
+    let place = &assignment.place;
+    match assignment.field {
+        Field::Url => format!("{place}: the URL cannot be used; {fix} [HS9001]"),
+        _ => format!("{place}: the value `{}` cannot be used; {fix} [HS9001]", assignment.value),
+    }
+}
+
+/// As Go's `strconv.ParseBool`.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
+}
+
+/// A host without brackets.
+fn host(text: &str) -> Option<String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let is_address = bare.parse::<std::net::IpAddr>().is_ok();
+    let is_name = !bare.is_empty() && !bare.contains(|c: char| c.is_whitespace() || "/:@?#[]".contains(c));
+    (is_address || is_name).then(|| bare.to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Host and port of a URL; of Kafka's bootstrap servers, those of the first.
+fn place_of(url: &str, service: &Service) -> Result<(String, u16), String> {
+    if service.spec.health == Health::Kafka {
+        return servers(url)
+            .into_iter()
+            .next()
+            .ok_or_else(|| "write HOST:PORT, or several separated by commas".to_owned());
+    }
+    // Without a scheme the text before the port would be taken for one.
+    let whole = if url.contains("://") { url.to_owned() } else { format!("tcp://{url}") };
+    let example = || format!("write it like http://localhost:{}", service.spec.port);
+    let parsed = Url::parse(&whole).map_err(|_| example())?;
+    let found = parsed.host_str().and_then(host).ok_or_else(example)?;
+    Ok((found, parsed.port_or_known_default().unwrap_or(service.spec.port)))
+}
+
+/// The brokers of a list, without a scheme; none where one of them has no port.
+pub fn servers(url: &str) -> Vec<(String, u16)> {
+    let list = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    let each = list.split(',').map(|server| {
+        let (name, number) = server.trim().rsplit_once(':')?;
+        Some((host(name)?, port(number)?))
+    });
+    each.collect::<Option<Vec<_>>>().unwrap_or_default()
+}

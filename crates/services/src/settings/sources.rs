@@ -1,0 +1,106 @@
+//! The sources of settings: variables, assignments of flags, and a file.
+
+use super::assignment::{Assignment, FIELDS, Field, Found};
+use crate::catalog::{OTHERS, SERVICES, by_name};
+
+pub(super) fn of_variables(
+    variables: &[(String, String)],
+    found: &mut Found,
+    problems: &mut Vec<String>,
+) -> Vec<Assignment> {
+    let mut assignments = Vec::new();
+    for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+        let Some(rest) = name.strip_prefix("SVC_") else { continue };
+        let of = |variable: &str| rest.strip_prefix(variable).is_some_and(|field| field.starts_with('_'));
+        // SVC_KAFKA_ZOOKEEPER_PORT is of the longer name.
+        let spec = SERVICES.iter().filter(|spec| of(spec.variable)).max_by_key(|spec| spec.variable.len());
+        let Some(spec) = spec else {
+            if OTHERS.iter().any(|other| of(other)) { &mut found.ignored } else { &mut found.unknown }
+                .push(name.clone());
+            continue;
+        };
+        match field(&rest[spec.variable.len() + 1..], name) {
+            Ok(field) => assignments.push(Assignment { place: name.clone(), spec, field, value: value.clone() }),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    assignments
+}
+
+/// The field with this name, in capitals.
+fn field(name: &str, place: &str) -> Result<Field, String> {
+    if name.starts_with("DISCOVERY_") {
+        return Err(format!(
+            "{place}: helixstream discovers no services; unset it, and set the host and the port of the service [HS9002]"
+        ));
+    }
+    let found = FIELDS.iter().find(|(known, _)| *known == name);
+    let names: Vec<&str> = FIELDS.iter().map(|(known, _)| *known).collect();
+    found.map(|(_, field)| *field).ok_or_else(|| {
+        format!("{place}: a service has no setting `{name}`; the settings are {} [HS9003]", names.join(", "))
+    })
+}
+
+pub(super) fn of_assignment(place: &str, text: &str, problems: &mut Vec<String>) -> Vec<Assignment> {
+    let parts = text.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
+    let Some(((service, key), value)) = parts else {
+        // The text may be a URL with a password.
+        problems.push(format!("{place}: write SERVICE.FIELD=VALUE, for example kafka.port=9092 [HS9003]"));
+        return Vec::new();
+    };
+    assignment(place, service.trim(), key.trim(), value, problems).into_iter().collect()
+}
+
+fn assignment(place: &str, service: &str, key: &str, value: &str, problems: &mut Vec<String>) -> Option<Assignment> {
+    let Some(spec) = by_name(service) else {
+        let names: Vec<&str> = SERVICES.iter().map(|spec| spec.name).collect();
+        problems
+            .push(format!("{place}: there is no service `{service}`; the services are {} [HS9003]", names.join(", ")));
+        return None;
+    };
+    match field(&key.to_uppercase(), place) {
+        Ok(field) if !value.is_empty() => {
+            Some(Assignment { place: format!("{place} {}.{key}", spec.name), spec, field, value: value.to_owned() })
+        }
+        Ok(_) => None,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+pub(super) fn of_file(file: Option<(&str, &str)>, problems: &mut Vec<String>) -> Vec<Assignment> {
+    let Some((name, text)) = file else { return Vec::new() };
+    let tables: toml::Table = match text.parse() {
+        Ok(tables) => tables,
+        Err(e) => {
+            let e: toml::de::Error = e;
+            problems.push(format!("{name}: the file is not TOML: {} [HS9004]", e.message()));
+            return Vec::new();
+        }
+    };
+    let mut assignments = Vec::new();
+    for (service, table) in &tables {
+        let Some(table) = table.as_table() else {
+            problems
+                .push(format!("{name}: `{service}` is no table; write [{service}] and its settings below [HS9004]"));
+            continue;
+        };
+        for (key, value) in table {
+            let value = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(boolean) => boolean.to_string(),
+                _ => {
+                    problems.push(format!(
+                        "{name}: `{service}.{key}` is neither text, a whole number, true nor false; write one of these [HS9004]"
+                    ));
+                    continue;
+                }
+            };
+            assignments.extend(assignment(name, service, key, &value, problems));
+        }
+    }
+    assignments
+}

@@ -1,0 +1,139 @@
+//! What settings come to.
+
+use super::*;
+
+fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn settings(variables: &[(&str, &str)]) -> Result<ServiceSettings, String> {
+    read(&Sources { variables: &pairs(variables), ..Sources::default() }).map_err(|e| e.to_string())
+}
+
+fn of<'s>(settings: &'s ServiceSettings, name: &str) -> &'s Service {
+    settings.services.iter().find(|service| service.spec.name == name).unwrap()
+}
+
+#[test]
+fn without_settings_the_defaults_hold() {
+    let settings = settings(&[("PATH", "/bin"), ("SVC_KAFKA_HOST", "")]).unwrap();
+    assert_eq!(settings.services.len(), SERVICES.len());
+    let minio = of(&settings, "minio");
+    assert_eq!(
+        (minio.address().as_str(), minio.health, minio.path.as_str()),
+        ("localhost:9000", Health::Http, "/minio/health/live")
+    );
+    assert_eq!((minio.timeout, minio.retry_count), (Duration::from_secs(10), 5));
+    assert!(!minio.enabled && !minio.required && !minio.remote);
+}
+
+#[test]
+fn every_field_has_its_variable() {
+    let settings = settings(&[
+        ("SVC_POSTGRESQL_HOST", "db"),
+        ("SVC_POSTGRESQL_PORT", "6432"),
+        ("SVC_NEO4J_URL", "https://graph.example/neo"),
+        ("SVC_NEO4J_ENABLED", "1"),
+        ("SVC_NEO4J_REQUIRED", "T"),
+        ("SVC_NEO4J_REMOTE", "false"),
+        ("SVC_NEO4J_HEALTH_PATH", "/alive"),
+        ("SVC_NEO4J_HEALTH_TYPE", "tcp"),
+        ("SVC_NEO4J_TIMEOUT", "1m30s"),
+        ("SVC_NEO4J_RETRY_COUNT", "9"),
+    ])
+    .unwrap();
+    let postgres = of(&settings, "postgres");
+    assert_eq!(postgres.address(), "db:6432");
+    assert!(postgres.remote, "it is at another machine");
+    let neo4j = of(&settings, "neo4j");
+    assert_eq!(neo4j.address(), "graph.example:443");
+    assert!(neo4j.enabled && neo4j.required && !neo4j.remote);
+    assert_eq!((neo4j.path.as_str(), neo4j.health), ("/alive", Health::Tcp));
+    assert_eq!((neo4j.timeout, neo4j.retry_count), (Duration::from_secs(90), 9));
+}
+
+#[test]
+fn a_value_that_does_not_parse_names_its_variable_and_the_fix() {
+    let cases = [
+        (
+            "SVC_KAFKA_PORT",
+            "90x2",
+            "SVC_KAFKA_PORT: the value `90x2` cannot be used; write a number from 1 to 65535 [HS9001]",
+        ),
+        ("SVC_KAFKA_PORT", "0", "write a number"),
+        ("SVC_KAFKA_ENABLED", "yes", "write true or false"),
+        ("SVC_KAFKA_TIMEOUT", "5", "write a duration"),
+        ("SVC_KAFKA_RETRY_COUNT", "0", "from 1 to 1000"),
+        ("SVC_KAFKA_HEALTH_TYPE", "redis", "write one of tcp, http, kafka, postgres, pgx, zookeeper"),
+        ("SVC_KAFKA_HEALTH_PATH", "ping", "begins with /"),
+        ("SVC_KAFKA_HOST", "a:1", "without port"),
+        ("SVC_KAFKA_URL", "kafka", "write HOST:PORT"),
+        ("SVC_KAFKA_HOSTS", "a", "a service has no setting `HOSTS`; the settings are HOST, PORT, "),
+        ("SVC_KAFKA_DISCOVERY_ENABLED", "true", "helixstream discovers no services; unset it"),
+    ];
+    for (name, value, part) in cases {
+        let error = settings(&[(name, value)]).unwrap_err();
+        assert!(error.contains(part) && error.contains(name), "{name}={value}: {error}");
+    }
+    let secret = settings(&[("SVC_NEO4J_URL", "http://user:geheim@:x")]).unwrap_err();
+    assert!(!secret.contains("geheim"), "{secret}");
+    let both = settings(&[("SVC_KAFKA_PORT", "a"), ("SVC_MINIO_PORT", "b")]).unwrap_err();
+    assert!(both.contains("KAFKA") && both.contains("MINIO"), "{both}");
+}
+
+#[test]
+fn other_services_of_helixagent_are_ignored() {
+    let settings = settings(&[
+        ("SVC_REDIS_PORT", "x"),
+        ("SVC_MCP_FETCH_URL", "x"),
+        ("SVC_KAFAK_PORT", "9092"),
+        ("SVC_KAFKA_ZOOKEEPER_PORT", "9095"),
+    ])
+    .unwrap();
+    assert_eq!(settings.ignored, ["SVC_REDIS_PORT", "SVC_MCP_FETCH_URL"]);
+    assert_eq!(settings.unknown, ["SVC_KAFAK_PORT"]);
+    assert_eq!(of(&settings, "kafka-zookeeper").port, 9095);
+}
+
+#[test]
+fn a_stronger_source_wins() {
+    let file = ("services.toml", "[kafka]\nhost = \"of-file\"\nport = 1\ntimeout = \"1s\"\n[minio]\nenabled = true\n");
+    let variables = pairs(&[("SVC_KAFKA_PORT", "2"), ("SVC_KAFKA_RETRY_COUNT", "4")]);
+    let assignments =
+        pairs(&[("HELIXSTREAM_SERVICE_SETTING", "kafka.retry_count=5"), ("--service-setting", "kafka.retry_count=6")]);
+    let settings = read(&Sources { file: Some(file), variables: &variables, assignments: &assignments }).unwrap();
+    let kafka = of(&settings, "kafka");
+    assert_eq!((kafka.address().as_str(), kafka.timeout, kafka.retry_count), ("of-file:2", Duration::from_secs(1), 6));
+    assert!(of(&settings, "minio").enabled);
+}
+
+#[test]
+fn a_url_beats_host_and_port_beside_it_but_not_those_above_it() {
+    let variables = pairs(&[("SVC_MINIO_URL", "http://s3:1"), ("SVC_MINIO_HOST", "other"), ("SVC_MINIO_PORT", "2")]);
+    let settings = read(&Sources { variables: &variables, ..Sources::default() }).unwrap();
+    assert_eq!(of(&settings, "minio").address(), "s3:1");
+    let assignments = pairs(&[("--service-setting", "minio.port=3")]);
+    let settings = read(&Sources { variables: &variables, assignments: &assignments, ..Sources::default() }).unwrap();
+    let minio = of(&settings, "minio");
+    assert_eq!(minio.address(), "s3:3");
+    assert!(minio.url.is_none(), "its port would contradict the one of the flag");
+}
+
+#[test]
+fn a_file_that_is_wrong_is_reported_with_its_name() {
+    let wrong = |text: &str| read(&Sources { file: Some(("f", text)), ..Sources::default() }).unwrap_err().to_string();
+    assert!(wrong("[kafka").starts_with("f: the file is not TOML"));
+    assert!(wrong("kafka = 1").contains("`kafka` is no table"));
+    assert!(wrong("[kafka]\nport = 1.5").contains("`kafka.port` is neither text"));
+    assert!(wrong("[kafka]\nport = 70000").contains("f kafka.port: the value `70000`"));
+    assert!(wrong("[redis]\nport = 1").contains("there is no service `redis`"));
+    assert!(wrong("[kafka]\ndiscovery_method = \"dns\"").contains("HS9002"));
+}
+
+#[test]
+fn brokers_may_be_several() {
+    let settings = settings(&[("SVC_KAFKA_URL", "kafka://a:1,[::1]:2")]).unwrap();
+    assert_eq!(of(&settings, "kafka").address(), "a:1");
+    assert_eq!(servers("kafka://a:1,[::1]:2"), [("a".to_owned(), 1), ("::1".to_owned(), 2)]);
+    assert_eq!(servers("a:1,b"), []);
+}

@@ -1,0 +1,87 @@
+//! The health checks of all protocols.
+
+use std::time::Duration;
+
+use crate::app::CommandError;
+use crate::app::kafka::{self, Memory};
+use crate::edges::cli::ServicesArgs;
+use ::services::boot::Probe;
+use ::services::catalog::Health;
+use ::services::probes::{self, Http};
+use ::services::settings::Service;
+use mirror_postgres::Database;
+use secret::SecretSource;
+use streams_kafka::{KafkaSettings, wait_for_brokers};
+
+/// Queues of the Kafka client that asks, in bytes.
+const MEMORY: u64 = 16 << 20;
+/// Password of docker-compose.yml where `POSTGRES_PASSWORD` sets no other one.
+const COMPOSE_PASSWORD: &str = "helixstream";
+
+/// The clients and credentials of the checks.
+pub struct Probes {
+    http: Http,
+    kafka: KafkaSettings,
+    postgres_password: Option<SecretSource>,
+}
+
+impl Probes {
+    /// The checks of these services; nothing connects yet.
+    ///
+    /// # Errors
+    /// Settings of Kafka or a password cannot be used.
+    pub fn new(args: &ServicesArgs, services: &[Service]) -> Result<Probes, CommandError> {
+        let http = Http::new().map_err(|e| CommandError::Failure(anyhow::Error::msg(e)))?;
+        let usage = |e: secret::SecretError| CommandError::Usage(e.to_string());
+        let password = SecretSource::from_variables("HELIXSTREAM_POSTGRES_PASSWORD").map_err(usage)?;
+        let kafka = kafka::settings(&args.kafka, None, "services", Memory::share(MEMORY, 1))?;
+        let probes = Probes { http, kafka, postgres_password: password };
+        for service in services.iter().filter(|service| service.health == Health::Postgres) {
+            probes.database(service).map_err(CommandError::Usage)?;
+        }
+        Ok(probes)
+    }
+
+    fn kafka(&self, service: &Service, limit: Duration) -> Result<(), String> {
+        let mut settings = self.kafka.clone();
+        settings.bootstrap_servers = match &service.url {
+            Some(url) => servers(url.expose()),
+            None => service.address(),
+        };
+        wait_for_brokers(&settings, limit).map_err(|e| e.to_string())
+    }
+
+    fn database(&self, service: &Service) -> Result<Database, String> {
+        let url = match &service.url {
+            Some(url) => url.expose().to_owned(),
+            None => format!("postgres://helixstream@{}/helixstream", service.address()),
+        };
+        let database = Database::new(&url, "public").map_err(|e| format!("the URL of {}: {e}", service.spec.name))?;
+        let of_compose = || {
+            let password = std::env::var("POSTGRES_PASSWORD").ok().filter(|password| !password.is_empty());
+            SecretSource::value(password.unwrap_or_else(|| COMPOSE_PASSWORD.to_owned()))
+        };
+        let password = self.postgres_password.clone().or_else(|| service.url.is_none().then(of_compose));
+        Ok(match password {
+            Some(password) => database.with_password(password),
+            None => database,
+        })
+    }
+}
+
+/// Bootstrap servers without a scheme.
+fn servers(url: &str) -> String {
+    url.split_once("://").map_or(url, |(_, servers)| servers).trim_end_matches('/').to_owned()
+}
+
+impl Probe for Probes {
+    fn probe(&self, service: &Service, limit: Duration) -> Result<(), String> {
+        match service.health {
+            Health::Tcp => probes::tcp(service, limit),
+            Health::Http => self.http.check(service, limit),
+            Health::Kafka => self.kafka(service, limit),
+            Health::Postgres => self.database(service)?.ping(limit).map_err(|e| e.to_string()),
+            Health::Zookeeper => probes::zookeeper(service, limit),
+        }
+    }
+}

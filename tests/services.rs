@@ -1,0 +1,295 @@
+//! `helixstream services`: health of a real Kafka and Postgres, also behind a connection that is
+//! cut off or silent; start and stop over a stand-in for `docker` that notes its calls.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use support::{Finished, Helix};
+use testkit::ports::free_port;
+use testkit::process::temp_dir;
+use testkit::{Broker, Postgres, wait_for};
+
+/// `helixstream services` in a folder, without any variable `SVC_…` of the surroundings.
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Helix::command();
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SVC_")) {
+        command.env_remove(name);
+    }
+    command.arg("services").args(arguments).current_dir(dir);
+    command
+}
+
+fn run(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = command(dir, arguments);
+    command.args(["--format", "json"]).envs(variables.iter().copied());
+    Helix::spawn_command(command).finish()
+}
+
+/// The rows of a report by their services: the state and the detail.
+#[track_caller]
+fn states(finished: &Finished) -> Vec<(String, String, String)> {
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|e| panic!("{e}: {finished:?}"));
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let rows = report["services"].as_array().unwrap().iter();
+    rows.map(|row| (text(row, "service"), text(row, "state"), text(row, "detail"))).collect()
+}
+
+/// A server that does this with each connection, at a free port.
+fn server(serve: impl Fn(std::net::TcpStream) + Send + 'static) -> u16 {
+    serve_at(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+fn serve_at(listener: TcpListener, serve: impl Fn(std::net::TcpStream) + Send + 'static) -> u16 {
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap())));
+    port
+}
+
+/// A server that accepts connections and never says anything.
+fn silent() -> u16 {
+    let kept = std::sync::Mutex::new(Vec::new());
+    server(move |stream| kept.lock().unwrap().push(stream))
+}
+
+/// A server that cuts off each connection.
+fn cutting() -> u16 {
+    server(drop)
+}
+
+#[test]
+fn a_real_kafka_and_postgres_are_healthy() {
+    let dir = temp_dir("services");
+    let (servers, url) = (Broker::shared().bootstrap(), Postgres::shared().create_database());
+    let variables = [
+        ("HELIXSTREAM_BOOTSTRAP_SERVERS", servers.as_str()),
+        ("HELIXSTREAM_POSTGRES_URL", url.as_str()),
+        // What a stronger source says counts.
+        ("SVC_KAFKA_PORT", "1"),
+        ("SVC_KAFKA_TIMEOUT", "60s"),
+        ("SVC_POSTGRESQL_TIMEOUT", "60s"),
+    ];
+    let finished = run(&dir, &["check"], &variables);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let healthy = |name: &str| (name.to_owned(), "healthy".to_owned(), String::new());
+    assert_eq!(states(&finished), [healthy("kafka"), healthy("postgres")]);
+    let mut table = command(&dir, &["check", "kafka"]);
+    let finished = Helix::spawn_command({
+        table.envs(variables);
+        table
+    })
+    .finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stdout.starts_with("SERVICE  STATE    REQUIRED"), "{finished:?}");
+}
+
+#[test]
+fn a_connection_that_is_silent_or_cut_off_is_not_healthy() {
+    let dir = temp_dir("services");
+    let port = |port: u16| port.to_string();
+    for at in [port(silent()), port(cutting()), port(free_port())] {
+        let variables = [
+            ("SVC_KAFKA_PORT", at.as_str()),
+            ("SVC_KAFKA_TIMEOUT", "500ms"),
+            ("SVC_KAFKA_RETRY_COUNT", "2"),
+            ("SVC_POSTGRESQL_PORT", &at),
+            ("SVC_POSTGRESQL_TIMEOUT", "500ms"),
+            ("SVC_POSTGRESQL_RETRY_COUNT", "1"),
+            ("SVC_POSTGRESQL_REQUIRED", "false"),
+            ("SVC_ZOOKEEPER_ENABLED", "true"),
+            ("SVC_ZOOKEEPER_PORT", &at),
+            ("SVC_ZOOKEEPER_TIMEOUT", "500ms"),
+            ("SVC_ZOOKEEPER_RETRY_COUNT", "1"),
+        ];
+        let finished = run(&dir, &["check"], &variables);
+        finished.assert_failed(1, &["required services are not healthy: kafka [HS9010]"]);
+        for (service, state, detail) in states(&finished) {
+            assert_eq!(state, "unhealthy", "{service} at {at}: {finished:?}");
+            assert!(detail.contains("[HS"), "{service}: {detail}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_password_is_not_healthy_and_not_shown() {
+    let dir = temp_dir("services");
+    let url = Postgres::shared().create_database();
+    Postgres::shared().add_access_rules("host all of_services all scram-sha-256");
+    testkit::postgres::query(&url, "create role of_services login password 'right'");
+    let url = url.replacen("postgres@", "of_services:geheim@", 1);
+    let finished = run(
+        &dir,
+        &["check", "postgres"],
+        &[("SVC_POSTGRESQL_URL", &url), ("SVC_POSTGRESQL_TIMEOUT", "60s"), ("SVC_POSTGRESQL_RETRY_COUNT", "1")],
+    );
+    finished.assert_failed(1, &["not healthy: postgres [HS9010]"]);
+    assert!(states(&finished)[0].2.contains("[HS4507]"), "{finished:?}");
+    assert!(!finished.stdout.contains("geheim") && !finished.stderr.contains("geheim"), "{finished:?}");
+}
+
+/// A folder with a compose file and a stand-in for `docker`, which notes its calls; it fails while
+/// there is a file `fail`, and does not end while there is a file `hang`.
+struct StandIn {
+    dir: PathBuf,
+    port: u16,
+}
+
+impl StandIn {
+    fn new() -> StandIn {
+        let dir = temp_dir("stand-in");
+        std::fs::write(dir.join("docker-compose.yml"), "services: {}\n").unwrap();
+        std::fs::create_dir(dir.join("bin")).unwrap();
+        let (docker, at) = (dir.join("bin/docker"), dir.display());
+        let script = format!(
+            "#!/bin/sh\necho \"$CLICKHOUSE_HTTP_PORT $*\" >>'{at}/calls'\n\
+             if [ -e '{at}/hang' ]; then exec sleep 600; fi\n\
+             if [ -e '{at}/fail' ]; then echo 'no space left' >&2; exit 17; fi\n"
+        );
+        std::fs::write(&docker, script).unwrap();
+        std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        StandIn { dir, port: free_port() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(&self.dir, arguments);
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", self.dir.join("bin").display()));
+        command.env("SVC_CLICKHOUSE_PORT", self.port.to_string()).args(["--format", "json"]);
+        // Nothing of this machine is to answer.
+        command.env("SVC_MINIO_PORT", free_port().to_string());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        Helix::spawn_command(self.command(arguments)).finish()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = std::fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    /// What each call of `docker compose` is expected to be.
+    fn call(&self, port: &str, arguments: &str) -> String {
+        let file = self.dir.join("docker-compose.yml").canonicalize().unwrap();
+        format!("{port} compose --file {} --profile bigdata {arguments}", file.display())
+    }
+
+    /// Serves ClickHouse's `/ping` from now on.
+    fn serve(&self) {
+        serve_at(TcpListener::bind(("127.0.0.1", self.port)).unwrap(), |mut stream| {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nOk.\n";
+            // A client that is gone has given up before.
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer));
+        });
+    }
+}
+
+#[test]
+fn up_starts_what_does_not_answer_and_down_stops_that_alone() {
+    let stand_in = StandIn::new();
+    let up = Helix::spawn_command(stand_in.command(&["up", "clickhouse"]));
+    wait_for("docker to be called", || (!stand_in.calls().is_empty()).then_some(()));
+    stand_in.serve();
+    let finished = up.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(states(&finished)[0].1, "started", "{finished:?}");
+    let port = stand_in.port.to_string();
+    let started = stand_in.call(&port, "up --detach --no-deps clickhouse");
+    assert_eq!(stand_in.calls(), [started], "clickhouse alone, at the port of the settings");
+
+    let finished = stand_in.run(&["up", "clickhouse"]);
+    assert_eq!(states(&finished)[0].1, "already_running", "{finished:?}");
+    assert_eq!(stand_in.calls().len(), 1, "what answers is left alone");
+
+    let finished = stand_in.run(&["down", "kafka"]);
+    assert_eq!(states(&finished)[0].1, "not_started_here", "{finished:?}");
+    assert_eq!(stand_in.calls().len(), 1, "down stops nothing that up has not started");
+
+    let finished = stand_in.run(&["down"]);
+    assert_eq!((finished.code, states(&finished)[0].1.as_str()), (Some(0), "stopped"), "{finished:?}");
+    assert_eq!(stand_in.calls()[1..], [stand_in.call("", "rm --stop --force clickhouse")]);
+    let finished = stand_in.run(&["down"]);
+    assert_eq!((finished.code, states(&finished).len()), (Some(0), 0), "{finished:?}");
+}
+
+#[test]
+fn what_docker_cannot_do_is_reported_and_tried_again() {
+    let stand_in = StandIn::new();
+    std::fs::write(stand_in.dir.join("fail"), "").unwrap();
+    let finished = stand_in.run(&["up", "clickhouse"]);
+    finished.assert_failed(1, &["not healthy: clickhouse [HS9010]"]);
+    let (_, state, detail) = states(&finished).remove(0);
+    assert_eq!(state, "failed", "{finished:?}");
+    assert!(detail.contains("exit status: 17") && detail.contains("no space left [HS9008]"), "{detail}");
+
+    // Something of it may run, so `down` is about it; a failure keeps it for the next try.
+    stand_in.run(&["down"]).assert_failed(1, &["could not be stopped: clickhouse [HS9011]"]);
+    std::fs::remove_file(stand_in.dir.join("fail")).unwrap();
+    let finished = stand_in.run(&["down"]);
+    assert_eq!(states(&finished)[0].1, "stopped", "{finished:?}");
+
+    let finished = stand_in.run(&["up", "clickhouse", "--start-limit", "100ms"]);
+    finished.assert_failed(1, &["clickhouse"]);
+    assert!(states(&finished)[0].2.contains("after its start: localhost:"), "{finished:?}");
+}
+
+#[test]
+fn a_signal_ends_docker_and_up() {
+    let stand_in = StandIn::new();
+    std::fs::write(stand_in.dir.join("hang"), "").unwrap();
+    let up = Helix::spawn_command(stand_in.command(&["up", "clickhouse", "minio"]));
+    wait_for("docker to be called", || (!stand_in.calls().is_empty()).then_some(()));
+    let finished = up.terminate();
+    finished.assert_failed(1, &["not healthy: clickhouse, minio [HS9010]"]);
+    assert!(states(&finished).iter().all(|(_, state, _)| state == "interrupted"), "{finished:?}");
+    assert_eq!(stand_in.calls().len(), 1, "the second service is not started any more");
+}
+
+#[test]
+fn without_docker_up_says_so() {
+    let stand_in = StandIn::new();
+    let mut command = stand_in.command(&["up", "clickhouse"]);
+    command.env("PATH", stand_in.dir.join("nowhere"));
+    let finished = Helix::spawn_command(command).finish();
+    assert!(states(&finished)[0].2.contains("install Docker with its plugin compose [HS9008]"), "{finished:?}");
+    std::fs::remove_file(stand_in.dir.join("docker-compose.yml")).unwrap();
+    stand_in.run(&["up", "clickhouse"]).assert_failed(2, &["docker-compose.yml cannot be opened", "[HS9009]"]);
+}
+
+#[test]
+fn settings_come_from_flags_variables_and_a_file() {
+    let dir = temp_dir("services");
+    std::fs::write(dir.join("services.toml"), "[kafka]\nhost = \"of-file\"\nport = 1\nretry_count = 7\n").unwrap();
+    let arguments = ["list", "kafka", "--services-file", "services.toml", "--service-setting", "kafka.timeout=7s"];
+    let variables = [
+        ("SVC_KAFKA_PORT", "2"),
+        ("SVC_KAFKA_TIMEOUT", "6s"),
+        ("HELIXSTREAM_SERVICE_SETTING", "kafka.timeout=8s;kafka.port=3"),
+        ("SVC_REDIS_PORT", "6379"),
+        ("SVC_KAFAK_PORT", "9"),
+    ];
+    let finished = run(&dir, &arguments, &variables);
+    let list: Value = serde_json::from_str(&finished.stdout).unwrap();
+    let kafka = &list["services"][0];
+    let found = (&kafka["address"], &kafka["timeout_ms"], &kafka["retry_count"], &kafka["remote"]);
+    assert_eq!(found, (&json!("of-file:3"), &json!(7000), &json!(7), &json!(true)), "{finished:?}");
+    assert!(finished.stderr.contains("are ignored: SVC_REDIS_PORT"), "{finished:?}");
+    assert!(finished.stderr.contains("SVC_KAFAK_PORT") && finished.stderr.contains("HS9012"), "{finished:?}");
+
+    let cases: [(&[&str], &str, &str); 4] = [
+        (&["check"], "SVC_KAFKA_PORT", "SVC_KAFKA_PORT: the value `none` cannot be used; write a number from 1"),
+        (&["list"], "SVC_MINIO_DISCOVERY_METHOD", "helixstream discovers no services; unset it"),
+        (&["check", "redis"], "SVC_REDIS_HOST", "there is no service `redis`; the services are kafka, "),
+        (&["up", "--profile", "small"], "SVC_REDIS_HOST", "there is no profile `small`; the profiles are bigdata, "),
+    ];
+    for (arguments, variable, part) in cases {
+        run(&dir, arguments, &[(variable, "none")]).assert_failed(2, &[part]);
+    }
+}
