@@ -70,9 +70,9 @@ pub struct ServicesArgs {
         action = ArgAction::Append
     )]
     pub profile: Vec<String>,
-    /// A setting of a service, such as kafka.port=9192. Repeatable. It beats SVC_<NAME>_<FIELD>,
-    /// which beats the file. HELIXSTREAM_SERVICE_SETTING holds several, separated by `;` or new
-    /// lines
+    /// A setting of a service, such as kafka.port=9192. Repeatable. It beats variables such as
+    /// SVC_KAFKA_PORT, which beat the file. HELIXSTREAM_SERVICE_SETTING holds several, separated by
+    /// `;` or new lines
     #[arg(long, value_name = "SERVICE.FIELD=VALUE", action = ArgAction::Append)]
     pub service_setting: Vec<String>,
     /// TOML file of settings, with a table for each service
