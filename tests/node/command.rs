@@ -18,9 +18,14 @@ pub struct NodeProcess {
 impl NodeProcess {
     /// Starts it and waits until it serves.
     pub fn start(trial: &Trial, name: &str) -> NodeProcess {
+        NodeProcess::start_with(trial, name, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(trial: &Trial, name: &str, more: &[&str]) -> NodeProcess {
         let (folder, port) = (temp_dir("node").display().to_string(), ports::free_port().to_string());
         let topics = ["events", "snapshots", "nodes"].map(|stem| trial.topic(stem));
-        let process = Helix::spawn(&[
+        let arguments = [
             "node",
             "--node-name",
             name,
@@ -36,10 +41,16 @@ impl NodeProcess {
             &topics[1],
             "--nodes-topic",
             &topics[2],
-        ]);
+        ];
+        let process = Helix::spawn(&[&arguments, more].concat());
         let node = NodeProcess { process, url: format!("http://127.0.0.1:{port}") };
         wait_for("the node to be ready", || node.page("/ready").filter(|text| text == "ready\n"));
         node
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// A page as text; `None` where it is not answered with success.

@@ -56,7 +56,7 @@ pub(crate) fn calls_of_helixagent() -> Vec<(&'static str, Handlers)> {
 /// Every other route: its path behind [`BASE`], and its handlers.
 pub(crate) fn table() -> Vec<(&'static str, Handlers)> {
     vec![
-        ("/v1/ping/", get(health)),
+        ("/v1/ping/", get(ping)),
         ("/v1/entities/", get(list::entities)),
         ("/v1/batch/", put(change::update_batch).delete(change::delete_batch)),
         ("/v2/entities/{type}/{name}/", delete(change::delete_entity)),
@@ -104,7 +104,13 @@ async fn refuse(request: Request) -> Response {
         .into_response()
 }
 
-/// GET /v1/health/ of HelixAgent, GET /v1/ping/ of Mem0. A node that answers accepts writes.
+/// GET /v1/ping/. Mem0's client for Python does not begin without an organisation and a project,
+/// which a node does not have: it uses them for calls that are answered with 501.
+async fn ping() -> Response {
+    answers::json(StatusCode::OK, br#"{"org_id":"helixstream","project_id":"node","status":"ok"}"#.to_vec())
+}
+
+/// GET /v1/health/ of HelixAgent. A node that answers accepts writes.
 async fn health() -> Response {
     answers::json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
 }
