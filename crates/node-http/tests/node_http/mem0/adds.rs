@@ -93,6 +93,16 @@ fn an_add_after_the_text_was_changed_makes_a_new_memory() {
 }
 
 #[test]
+fn an_add_after_the_memory_was_moved_to_another_user_makes_a_new_memory() {
+    let site = Site::open();
+    let moved = id(&add(&site, "text", json!({"user_id": "u"})));
+    site.ask("PATCH", &format!("/v1/memories/{moved}"), &[], r#"{"user_id": "v"}"#).of(200);
+    assert_ne!(id(&add(&site, "text", json!({"user_id": "u"}))), moved);
+    let listed = site.mem0("", "GET", "/v1/memories/?user_id=u", "").json();
+    assert_eq!(texts(&listed), ["text"]);
+}
+
+#[test]
 fn of_many_equal_adds_at_a_time_one_makes_the_memory() {
     let site = Site::open();
     let added: Vec<Value> = std::thread::scope(|scope| {
