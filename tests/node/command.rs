@@ -24,7 +24,7 @@ impl NodeProcess {
     /// The same with further arguments.
     pub fn start_with(trial: &Trial, name: &str, more: &[&str]) -> NodeProcess {
         let (folder, port) = (temp_dir("node").display().to_string(), ports::free_port().to_string());
-        let topics = ["events", "snapshots", "nodes"].map(|stem| trial.topic(stem));
+        let topics = ["events", "snapshots", "nodes", "dead-letters"].map(|stem| trial.topic(stem));
         let arguments = [
             "node",
             "--node-name",
@@ -41,6 +41,8 @@ impl NodeProcess {
             &topics[1],
             "--nodes-topic",
             &topics[2],
+            "--dead-letters-topic",
+            &topics[3],
         ];
         let process = Helix::spawn(&[&arguments, more].concat());
         let node = NodeProcess { process, url: format!("http://127.0.0.1:{port}") };
@@ -61,15 +63,25 @@ impl NodeProcess {
 
     /// A memory as the node answers it; `None` where the node does not know it.
     pub fn memory(&self, id: &str) -> Option<Value> {
-        self.page(&format!("/v1/memories/{id}")).map(|text| serde_json::from_str(&text).unwrap())
+        self.json(&format!("/v1/memories/{id}"))
+    }
+
+    /// A page of JSON; `None` where it is not answered with success.
+    pub fn json(&self, path: &str) -> Option<Value> {
+        self.page(path).map(|text| serde_json::from_str(&text).unwrap())
     }
 
     /// Writes fields of a memory by a caller who has seen what a clock token says, and returns the
     /// answer.
     pub fn patch(&self, id: &str, clock: &str, fields: &str) -> Value {
-        let url = format!("{}/v1/memories/{id}?ack=kafka", self.url);
-        let (condition, media_type) = (format!("If-Match: \"{clock}\""), "Content-Type: application/json");
-        let arguments = ["-s", "-X", "PATCH", &url, "-H", &condition, "-H", media_type, "-d", fields];
+        let condition = format!("If-Match: \"{clock}\"");
+        self.send("PATCH", &format!("/v1/memories/{id}?ack=kafka"), &["-H", &condition, "-d", fields])
+    }
+
+    /// A request with JSON, and its answer.
+    pub fn send(&self, method: &str, path: &str, more: &[&str]) -> Value {
+        let (url, media_type) = (format!("{}{path}", self.url), "Content-Type: application/json");
+        let arguments = [&["-s", "-X", method, &url, "-H", media_type], more].concat();
         let curl = Command::new("curl").args(arguments).output().unwrap();
         serde_json::from_slice(&curl.stdout).unwrap_or_else(|error| panic!("{error}: {curl:?}"))
     }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::ports::{Agreement, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
+use node::ports::{Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
 use rustix::process::Signal;
 use testkit::process::{Process, temp_dir};
 use testkit::{Broker, LIMIT, records, wait_until};
@@ -60,6 +60,10 @@ impl Journal for Killing {
 
     fn apply(&self, topic: &str, partition: i32, records: &[SnapshotRecord], next: i64) -> Result<(), JournalError> {
         self.0.apply(topic, partition, records, next)
+    }
+
+    fn fail_dead_letters(&self, topic: &str, at: i32, letters: &[DeadLetter], next: i64) -> Result<u64, JournalError> {
+        self.0.fail_dead_letters(topic, at, letters, next)
     }
 }
 

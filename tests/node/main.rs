@@ -118,7 +118,8 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
     let common = ["--topology", &topology, "--bootstrap-servers", &bootstrap];
     Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
     let state = folder.join("state").display().to_string();
-    let run = ["--state-dir", &state, "--no-mirror", "--set", "purge=false", "--set", "session_timeout=4s"];
+    let limits = ["--set", "purge=false", "--set", "session_timeout=4s", "--set", "max_value_bytes=4096"];
+    let run = [&["--state-dir", &state, "--no-mirror"], &limits[..]].concat();
     let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
 
     let process = NodeProcess::start(&trial, "c");
@@ -171,5 +172,24 @@ fn a_process_shows_and_writes_the_same_memory(process: NodeProcess, node: &Node)
     });
     let metrics = process.page("/metrics").unwrap();
     assert!(metrics.contains("\nhelixstream_node_published_events_total 1\n"), "{metrics}");
+    an_event_that_the_stream_cannot_process_is_shown_as_failed(&process);
     process.process.terminate().assert_ended_well();
+}
+
+/// The stream of this test takes smaller events than the node.
+fn an_event_that_the_stream_cannot_process_is_shown_as_failed(process: &NodeProcess) {
+    let content = |text: &str| format!(r#"{{"memory_id":"large","content":"{text}"}}"#);
+    process.send("POST", "/v1/memories", &["-d", &content(&"x".repeat(5000))]);
+    let events = wait_for("the dead letter", || {
+        process.json("/v1/memories/large/events").filter(|found| found["events"][0]["state"] == "failed")
+    });
+    assert!(events["events"][0]["reason"].as_str().unwrap().contains("(too_large)"), "{events}");
+    assert_eq!(process.memory("large"), None);
+    let status = process.json("/v1/sync/status").unwrap();
+    assert_eq!((&status["failed"], &status["dead_letters"]), (&1.into(), &1.into()), "{status}");
+    assert!(process.page("/metrics").unwrap().contains("\nhelixstream_node_dead_letters_total 1\n"));
+    process.send("POST", "/v1/memories", &["-d", &content("small")]);
+    wait_until("the next event to be resolved", || {
+        process.memory("large").is_some_and(|answer| answer["pending"] == false)
+    });
 }

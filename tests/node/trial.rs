@@ -51,6 +51,7 @@ impl Trial {
             events: self.topic("events").into(),
             snapshots: self.topic("snapshots").into(),
             nodes: self.topic("nodes").into(),
+            dead_letters: self.topic("dead-letters").into(),
         };
         let producers = move |id: &str| -> Box<dyn streams::ports::ProducerFactory> {
             Box::new(TransactionalProducers::with_id(&settings, id.to_owned()))

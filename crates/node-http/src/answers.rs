@@ -141,6 +141,12 @@ pub(crate) fn events(events: &[OwnEvent]) -> Result<Vec<u8>, json::JsonError> {
     Ok(body)
 }
 
+/// The user that an event names.
+pub(crate) fn user_of(event: &OwnEvent) -> Option<String> {
+    let document = json::parse(&event.value).ok()?;
+    document.root().get("user_id")?.as_str().map(str::to_owned)
+}
+
 fn event(event: &OwnEvent) -> Result<Vec<u8>, json::JsonError> {
     let document = json::parse(&event.value)?;
     let root = document.root();
@@ -171,6 +177,7 @@ pub(crate) fn status(status: &NodeStatus) -> Vec<u8> {
     let mut object = ObjectWriter::new(&mut body);
     object.integer("conflicted", status.conflicted);
     object.integer("counter", status.counter);
+    object.integer("dead_letters", status.dead_letters);
     object.integer("failed", status.failed);
     object.array("former", &status.former, |out, former| {
         let mut object = ObjectWriter::new(out);

@@ -49,8 +49,19 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     Parameters::read(&parts, &[])?;
-    shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
-    let events = service.node.events_of(&id).await.map_err(|error| problems::of_database(&error))?;
+    let memory = service.node.read(&id, None).await.map_err(|error| problems::of_database(&error))?;
+    let mut events = service.node.events_of(&id).await.map_err(|error| problems::of_database(&error))?;
+    let is_known = match memory {
+        Some(memory) => client.may_use(memory.user_id.as_deref()),
+        // Where all its events have failed, no memory is shown, and they say whose it would be.
+        None => {
+            events.retain(|event| client.may_use(answers::user_of(event).as_deref()));
+            !events.is_empty()
+        }
+    };
+    if !is_known {
+        return Err(problems::unknown_memory());
+    }
     let body = answers::events(&events)
         .map_err(|error| problems::internal(format!("an event in the database of the node is not JSON: {error}")))?;
     Ok(answers::json(StatusCode::OK, body))

@@ -103,7 +103,7 @@ pub(crate) fn foreign_user(detail: impl Into<String>) -> Problem {
 /// An event that a broker refuses for ever.
 pub(crate) fn refused_by_broker(event_id: &str, reason: &str) -> Problem {
     let detail = format!(
-        "the node has accepted the event {event_id}, and Kafka refuses it for ever, so no other node will see it: {reason}"
+        "the node has accepted the event {event_id}, and it has failed for ever, so no other node will see it: {reason}"
     );
     Problem::new(StatusCode::BAD_GATEWAY, "HS8074", "Kafka refuses the event", detail)
 }

@@ -26,6 +26,8 @@ pub struct Topics {
     pub snapshots: Arc<str>,
     /// The nodes' own records; a compacted topic.
     pub nodes: Arc<str>,
+    /// Events that the stream could not process.
+    pub dead_letters: Arc<str>,
 }
 
 impl Default for Topics {
@@ -34,6 +36,7 @@ impl Default for Topics {
             events: "helixagent.memory.events".into(),
             snapshots: "helixagent.memory.snapshots".into(),
             nodes: "helixagent.memory.nodes".into(),
+            dead_letters: "helixagent.memory.dead-letters".into(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::actor::{Actor, Incarnation};
 use crate::ports::{
-    Agreement, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, chain_digest,
+    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, chain_digest,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ struct State {
     seed: u128,
     positions: BTreeMap<(String, i32), i64>,
     applied: Vec<(i32, SnapshotRecord)>,
+    letters: Vec<(i32, DeadLetter)>,
     unavailable: usize,
 }
 
@@ -35,8 +36,9 @@ impl MemoryJournal {
     pub fn new(seed: u128) -> Arc<MemoryJournal> {
         let actor = actor(seed);
         let identity = Identity { actor, counter: 0, published: 0, chain: 0 };
-        let (events, positions, applied) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Arc::new(MemoryJournal(Mutex::new(State { identity, events, seed, positions, applied, unavailable: 0 })))
+        let (events, positions, applied, letters) = (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new());
+        let state = State { identity, events, seed, positions, applied, letters, unavailable: 0 };
+        Arc::new(MemoryJournal(Mutex::new(state)))
     }
 
     /// As a copy of the folder is; random numbers differ from then on.
@@ -60,6 +62,11 @@ impl MemoryJournal {
 
     pub fn applied(&self) -> Vec<(i32, SnapshotRecord)> {
         self.lock().applied.clone()
+    }
+
+    /// The dead letters that it was handed.
+    pub fn letters(&self) -> Vec<(i32, DeadLetter)> {
+        self.lock().letters.clone()
     }
 
     /// The next so many changes fail.
@@ -196,5 +203,19 @@ impl Journal for MemoryJournal {
         let new = records.iter().filter(|record| position.is_none_or(|position| record.offset >= position));
         state.applied.extend(new.map(|record| (partition, record.clone())));
         Ok(())
+    }
+
+    /// Every dead letter is an event of this node.
+    fn fail_dead_letters(
+        &self,
+        topic: &str,
+        partition: i32,
+        letters: &[DeadLetter],
+        next_offset: i64,
+    ) -> Result<u64, JournalError> {
+        let mut state = self.change()?;
+        state.positions.insert((topic.to_owned(), partition), next_offset);
+        state.letters.extend(letters.iter().map(|letter| (partition, letter.clone())));
+        Ok(letters.len() as u64)
     }
 }

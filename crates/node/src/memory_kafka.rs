@@ -22,6 +22,8 @@ pub(crate) struct Stored {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub kind: Option<Vec<u8>>,
+    /// Headers beside the one of its kind.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
     pub timestamp_ms: i64,
 }
 
@@ -244,7 +246,7 @@ impl Producer for MemoryProducer {
         let record = out.record;
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let (key, value) = (owned(record.key), owned(record.value));
-        let stored = Stored { key, value, kind: None, timestamp_ms: record.timestamp_ms };
+        let stored = Stored { key, value, timestamp_ms: record.timestamp_ms, ..Stored::default() };
         self.queue.push((TopicPartition::new(out.topic.clone(), out.partition), stored, out.token));
         Ok(true)
     }
@@ -342,8 +344,9 @@ impl RestoreReader for Reader {
                 if how == Transaction::Committed {
                     let (partition, timestamp_ms) = (self.partition.partition, record.timestamp_ms);
                     let origin = Origin { topic, partition, offset: self.next, timestamp_ms };
-                    let header: Option<Header<'_>> = record.kind.as_ref().map(|kind| ("type", Some(&kind[..])));
-                    batch.push(origin, record.key.as_deref(), record.value.as_deref(), header);
+                    let kind: Option<Header<'_>> = record.kind.as_ref().map(|kind| ("type", Some(&kind[..])));
+                    let others = record.headers.iter().map(|(name, value)| (*name, Some(&value[..])));
+                    batch.push(origin, record.key.as_deref(), record.value.as_deref(), kind.into_iter().chain(others));
                 }
             }
             self.next += 1;

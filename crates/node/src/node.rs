@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use futures::executor::block_on;
 
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
-use crate::ports::{Agreement, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
+use crate::ports::{Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
 use crate::write::{Accepted, MemoryWrite, WriteError};
@@ -233,5 +233,16 @@ impl Journal for Inner {
     ) -> Result<(), JournalError> {
         let (topic, records) = (topic.to_owned(), records.to_vec());
         block_on(self.ask(|answer| Request::Apply(Batch { topic, partition, records, next_offset }, answer)))
+    }
+
+    fn fail_dead_letters(
+        &self,
+        topic: &str,
+        partition: i32,
+        letters: &[DeadLetter],
+        next_offset: i64,
+    ) -> Result<u64, JournalError> {
+        let (topic, records) = (topic.to_owned(), letters.to_vec());
+        block_on(self.ask(|answer| Request::FailDeadLetters(Batch { topic, partition, records, next_offset }, answer)))
     }
 }

@@ -62,6 +62,21 @@ pub struct SnapshotRecord {
     pub value: Vec<u8>,
 }
 
+/// A record of the dead-letter topic: an event of some writer that the stream could not process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub memory_id: String,
+    /// Bytes of the event.
+    pub bytes: u64,
+    /// XXH3-128 of the event: a dead letter that is too large for its topic has no value.
+    pub digest: u128,
+    /// Why the stream could not process it.
+    pub reason: String,
+}
+
 /// Why the database could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
@@ -110,7 +125,7 @@ pub trait Journal: Send + Sync {
     /// How many events wait, and when the oldest was accepted, in milliseconds since 1970.
     fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError>;
 
-    /// The next offset to read of a partition of the snapshots topic; `None` before the first
+    /// The next offset to read of a partition of a topic that is followed; `None` before the first
     /// record.
     fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError>;
 
@@ -124,6 +139,17 @@ pub trait Journal: Send + Sync {
         records: &[SnapshotRecord],
         next_offset: i64,
     ) -> Result<(), JournalError>;
+
+    /// Marks the events of this node that are among the dead letters of one partition as failed,
+    /// and moves its position to `next_offset`, all in one transaction. Returns how many were
+    /// marked; one that was marked before is not counted.
+    fn fail_dead_letters(
+        &self,
+        topic: &str,
+        partition: i32,
+        letters: &[DeadLetter],
+        next_offset: i64,
+    ) -> Result<u64, JournalError>;
 }
 
 /// The chain of published values: the digest of the chain so far and the next value. Two databases

@@ -106,7 +106,7 @@ pub enum EventState {
     Pending,
     /// Kafka has committed it.
     Published,
-    /// A broker refuses it for ever; the text says why.
+    /// A broker refuses it for ever, or the stream could not process it; the text says why.
     Failed(String),
 }
 
@@ -144,7 +144,7 @@ pub struct OwnEvent {
 pub enum Publishing {
     /// Kafka has committed it.
     Published,
-    /// A broker refuses it for ever; the text says why.
+    /// A broker refuses it for ever, or the stream could not process it; the text says why.
     Failed(String),
     /// The node knows no event of this id: none was accepted, or it was published long ago.
     Unknown,
@@ -189,8 +189,11 @@ pub struct NodeStatus {
     pub outbox_depth: u64,
     /// When the oldest of them was accepted, in milliseconds since 1970.
     pub outbox_oldest_ms: Option<i64>,
-    /// How many events a broker refuses for ever.
+    /// How many events have failed: a broker refuses them for ever, or the stream could not process
+    /// them.
     pub failed: u64,
+    /// How many of these came back as dead letters.
+    pub dead_letters: u64,
     /// How many memories the node holds, also deleted and merged ones.
     pub memories: u64,
     /// How many of them have a field in conflict.

@@ -12,12 +12,18 @@ pub struct NodeFigures {
     node: Node,
     publisher: Arc<Publisher>,
     follower: Arc<Follower>,
+    dead_letters: Option<Arc<Follower>>,
 }
 
 impl NodeFigures {
     /// Those of a node and of its loops.
-    pub fn new(node: Node, publisher: Arc<Publisher>, follower: Arc<Follower>) -> NodeFigures {
-        NodeFigures { node, publisher, follower }
+    pub fn new(
+        node: Node,
+        publisher: Arc<Publisher>,
+        follower: Arc<Follower>,
+        dead_letters: Option<Arc<Follower>>,
+    ) -> NodeFigures {
+        NodeFigures { node, publisher, follower, dead_letters }
     }
 }
 
@@ -29,11 +35,13 @@ impl InstanceStatus for NodeFigures {
 
     fn metrics(&self) -> Vec<Family> {
         let (publisher, follower) = (self.publisher.status(), self.follower.status());
+        let dead_letters = self.dead_letters.as_ref().map_or(0, |follower| follower.status().dead_letters);
         let mut families = vec![
             counter("node_published_events", "Events published", publisher.events),
             counter("node_transactions", "Transactions committed, heartbeats included", publisher.transactions),
             counter("node_publisher_failures", "Sessions of the publisher that failed", publisher.failures),
             counter("node_refused_events", "Events that a broker has refused for ever", publisher.refused),
+            counter("node_dead_letters", "Events of this node that came back as dead letters", dead_letters),
             counter("node_incarnations", "New incarnations begun", publisher.incarnations),
             gauge("node_connected", "Whether the last transaction was committed", u64::from(publisher.is_connected)),
             counter("node_followed_records", "Records of resolved memories applied", follower.followed),
@@ -44,7 +52,11 @@ impl InstanceStatus for NodeFigures {
         if let Ok(status) = self.node.blocking_status() {
             families.extend([
                 gauge("node_outbox_events", "Accepted events that wait to be published", status.outbox_depth),
-                gauge("node_failed_events", "Events that a broker refuses for ever", status.failed),
+                gauge(
+                    "node_failed_events",
+                    "Events that a broker refuses or that came back as dead letters",
+                    status.failed,
+                ),
                 gauge("node_memories", "Memories held, deleted and merged ones included", status.memories),
                 gauge("node_conflicted_memories", "Memories with a field in conflict", status.conflicted),
                 gauge("node_pending_memories", "Memories with an event that is not resolved yet", status.pending),

@@ -86,6 +86,7 @@ struct NodeThreads {
     node: Node,
     publisher: Arc<Publisher>,
     follower: Arc<Follower>,
+    dead_letters: Option<Arc<Follower>>,
     figures: Arc<NodeFigures>,
 }
 
@@ -101,10 +102,16 @@ impl NodeThreads {
         let no_thread = |e: std::io::Error| anyhow!("the operating system did not start a thread: {e} [HS0008]");
         let publisher = PublisherSettings { role, ..PublisherSettings::default() };
         let publisher = Publisher::start(kafka.clone(), nodes, node.journal(), publisher).map_err(no_thread)?;
-        let follower = Follower::start(kafka, node.journal(), FollowerSettings::default()).map_err(no_thread)?;
+        let follow = FollowerSettings::default;
+        let follower = Follower::start(kafka.clone(), node.journal(), follow()).map_err(no_thread)?;
+        let dead_letters = if args.dead_letters_topic.is_empty() {
+            None
+        } else {
+            Some(Arc::new(Follower::of_dead_letters(kafka, node.journal(), follow()).map_err(no_thread)?))
+        };
         let (publisher, follower) = (Arc::new(publisher), Arc::new(follower));
-        let figures = Arc::new(NodeFigures::new(node.clone(), publisher.clone(), follower.clone()));
-        Ok(NodeThreads { node, publisher, follower, figures })
+        let figures = NodeFigures::new(node.clone(), publisher.clone(), follower.clone(), dead_letters.clone());
+        Ok(NodeThreads { node, publisher, follower, dead_letters, figures: Arc::new(figures) })
     }
 
     /// Waits for a signal (`None`), or for a thread that ends by itself.
@@ -113,13 +120,10 @@ impl NodeThreads {
             if signalled.load(Ordering::Relaxed) {
                 return None;
             }
-            let ended = [("publisher", self.publisher.has_ended()), ("follower", self.follower.has_ended())];
-            if let Some((name, _)) = ended.into_iter().find(|(_, has_ended)| *has_ended) {
-                let why = if name == "publisher" {
-                    self.publisher.status().last_error
-                } else {
-                    self.follower.status().last_error
-                };
+            let publisher = self.publisher.has_ended().then(|| ("publisher", self.publisher.status().last_error));
+            let mut followers = [Some(&self.follower), self.dead_letters.as_ref()].into_iter().flatten();
+            let follower = || followers.find(|one| one.has_ended()).map(|one| ("follower", one.status().last_error));
+            if let Some((name, why)) = publisher.or_else(follower) {
                 let why = why.unwrap_or_else(|| "no reason is known".to_owned());
                 return Some(anyhow!("the {name} of the node has ended: {why} [HS8051]"));
             }
@@ -129,12 +133,14 @@ impl NodeThreads {
     }
 
     fn stop(self) {
-        let NodeThreads { node, publisher, follower, figures } = self;
+        let NodeThreads { node, publisher, follower, dead_letters, figures } = self;
         drop(figures);
         publisher.request_stop(STOP_LIMIT);
         // A request that is still being answered holds them as well; they end with the last holder.
         Arc::into_inner(publisher).map(|publisher| publisher.stop(STOP_LIMIT));
-        Arc::into_inner(follower).map(Follower::stop);
+        for follower in [Some(follower), dead_letters].into_iter().flatten() {
+            Arc::into_inner(follower).map(Follower::stop);
+        }
         node.stop();
     }
 }
@@ -149,6 +155,7 @@ fn clients(args: &NodeArgs, settings: &KafkaSettings) -> Result<KafkaClients, Co
             events: args.events_topic.as_str().into(),
             snapshots: args.snapshots_topic.as_str().into(),
             nodes: args.nodes_topic.as_str().into(),
+            dead_letters: args.dead_letters_topic.as_str().into(),
         },
         producers: Arc::new(move |id| Box::new(TransactionalProducers::with_id(&of_producers, id.to_owned()))),
         reader: Arc::new(reader),

@@ -39,6 +39,15 @@ pub struct NodeArgs {
     /// Topic of the nodes' own records; it is created, compacted, if it is missing
     #[arg(long, value_name = "TOPIC", env = "HELIXSTREAM_NODES_TOPIC", default_value = "helixagent.memory.nodes")]
     pub nodes_topic: String,
+    /// Topic of the events that the stream could not process, which shows what has become of this
+    /// node's; an empty name: it is not read
+    #[arg(
+        long,
+        value_name = "TOPIC",
+        env = "HELIXSTREAM_DEAD_LETTERS_TOPIC",
+        default_value = "helixagent.memory.dead-letters"
+    )]
+    pub dead_letters_topic: String,
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaArgs,

@@ -163,3 +163,18 @@ fn equal_keys_and_sessions_of_two_tokens_are_two() {
     site.ask_as("two", "PATCH", path, &session, r#"{"content": "c"}"#).of(200);
     site.ask_as("one", "PATCH", path, &session, r#"{"content": "d"}"#).of(409);
 }
+
+#[test]
+fn the_events_of_a_memory_of_which_every_write_has_failed_are_shown_to_its_user() {
+    let site = Site::with_tokens(TOKENS);
+    let created = site.ask_as("ann", "POST", "/v1/memories", &[], r#"{"content": "a"}"#).of(201);
+    site.node.journal().mark_failed(1, "too large").unwrap();
+    let path = format!("/v1/memories/{}", created.text("/memory/memory_id"));
+    site.ask_as("ann", "GET", &path, &[], "").of(404);
+    let events = site.ask_as("ann", "GET", &format!("{path}/events"), &[], "").of(200);
+    assert_eq!(
+        (events.text("/events/0/state"), events.text("/events/0/reason")),
+        ("failed".into(), "too large".into())
+    );
+    site.ask_as("bob", "GET", &format!("{path}/events"), &[], "").of(404);
+}

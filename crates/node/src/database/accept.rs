@@ -139,7 +139,7 @@ impl Writer {
         // A failed event can be sent again with its key.
         let old = query(
             "UPDATE outbox SET idempotency_key = NULL
-            WHERE idempotency_key = ? AND (accepted_at_ms < ? OR state = 'failed')",
+            WHERE idempotency_key = ? AND (accepted_at_ms < ? OR state = 'failed' OR dead_letter IS NOT NULL)",
         );
         old.bind(key).bind(self.now_ms() - KEPT_MS).execute(&mut self.connection).await.map_err(sql)?;
         let row = query_as(

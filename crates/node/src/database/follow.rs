@@ -14,20 +14,30 @@ use crate::settings::Subscription;
 
 impl Writer {
     /// Applies the records of one partition, and moves its position behind them.
-    pub(super) async fn apply(&mut self, batch: &Batch) -> Result<(), JournalError> {
+    pub(super) async fn apply(&mut self, batch: &Batch<SnapshotRecord>) -> Result<(), JournalError> {
         for record in &batch.records {
             self.apply_one(batch, record).await?;
         }
+        self.put_position(&batch.topic, batch.partition, batch.next_offset).await
+    }
+
+    /// Moves the position of a partition.
+    pub(super) async fn put_position(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        next_offset: i64,
+    ) -> Result<(), JournalError> {
         let position = query(
             "INSERT INTO positions (topic, partition, next_offset) VALUES (?, ?, ?)
             ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
         );
-        let position = position.bind(&batch.topic).bind(batch.partition).bind(batch.next_offset);
+        let position = position.bind(topic).bind(partition).bind(next_offset);
         position.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 
-    async fn apply_one(&mut self, batch: &Batch, record: &SnapshotRecord) -> Result<(), JournalError> {
+    async fn apply_one(&mut self, batch: &Batch<SnapshotRecord>, record: &SnapshotRecord) -> Result<(), JournalError> {
         let json = std::str::from_utf8(&record.value).map_err(|error| error.to_string());
         let read = json.and_then(|json| Ok((json, Heading::of(json.as_bytes())?)));
         let read = read.and_then(|(json, heading)| {

@@ -13,11 +13,13 @@
 //! | `accept` | a write becomes an event |
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
 //! | `publication` | the outbox: published, failed, written again under a new incarnation |
+//! | `dead_letters` | events that the stream could not process |
 //! | `follow` | resolved memories of the snapshots topic |
 //! | `view` | what is shown of a memory |
 //! | `queries` | questions of readers |
 
 mod accept;
+mod dead_letters;
 mod follow;
 mod publication;
 mod queries;

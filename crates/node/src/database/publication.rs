@@ -87,20 +87,43 @@ impl Writer {
         let failed =
             query("UPDATE outbox SET state = 'failed', failure = ? WHERE number = ?").bind(reason).bind(number);
         failed.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        self.state.waiting = self.state.waiting.saturating_sub(1);
+        self.lift(number, event_id, reason).await
+    }
+
+    /// Removes an event that has failed from the views of its memories.
+    pub(super) async fn lift(&mut self, number: i64, event_id: String, reason: &str) -> Result<(), JournalError> {
         let touched = self.touched(number).await?;
         let lifted = query("DELETE FROM overlays WHERE event = ?").bind(number);
         lifted.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        self.state.waiting = self.state.waiting.saturating_sub(1);
         self.ended.push((event_id, Publishing::Failed(reason.to_owned())));
         for memory_id in touched {
+            self.lower_last_own(&memory_id).await?;
             self.refresh(&memory_id).await?;
         }
+        Ok(())
+    }
+
+    /// Lowers the last own counter of a memory to what the view of it can show after an event has
+    /// failed. Otherwise every later write would lack that event and be refused as stale.
+    async fn lower_last_own(&mut self, memory_id: &str) -> Result<(), JournalError> {
+        let lowered = query(
+            "UPDATE memories SET last_own = min(last_own, max(
+                coalesce((SELECT max(outbox.counter) FROM overlays JOIN outbox ON outbox.number = overlays.event
+                    WHERE overlays.memory_id = ?1 AND outbox.incarnation = ?2), 0),
+                coalesce(json_extract(resolved, ?3), 0)))
+            WHERE memory_id = ?1",
+        );
+        let lowered = lowered.bind(memory_id).bind(self.state.actor.incarnation.as_str());
+        let lowered = lowered.bind(format!("$.vector_clock.\"{}\"", self.state.actor_name()));
+        lowered.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 
     /// Begins a new incarnation, and writes every waiting event again under it.
     pub(super) async fn begin_incarnation(&mut self, reason: &str) -> Result<Identity, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
+        self.mark_dead_letters_published().await?;
         let waiting = self.waiting_up_to(self.state.counter).await?;
         let old = self.state.actor.clone();
         let ended =

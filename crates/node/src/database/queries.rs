@@ -39,8 +39,8 @@ type HitRow = (String, String, bool, String, String, i64, f64);
 type OwnEventRow = (String, String, i64, String, String, Option<String>, bool, String);
 
 /// The counts of the status: version, waiting events, the oldest of them, failed
-/// ones, memories, those in conflict, those with own events over them.
-type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64);
+/// ones, dead letters among these, memories, those in conflict, those with own events over them.
+type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64, i64);
 
 /// The columns of a [`ShownRow`].
 macro_rules! shown_columns {
@@ -79,8 +79,11 @@ fn fts_query(text: &str) -> Option<String> {
     (!quoted.is_empty()).then(|| quoted.join(" OR "))
 }
 
+/// The state of an event: its column `state`, and why it has failed. A published event that came
+/// back as a dead letter has failed, too.
 fn event_state(state: &str, failure: Option<String>) -> Result<EventState, JournalError> {
     match state {
+        "pending" | "published" if failure.is_some() => Ok(EventState::Failed(failure.unwrap_or_default())),
         "pending" => Ok(EventState::Pending),
         "published" => Ok(EventState::Published),
         "failed" => Ok(EventState::Failed(failure.unwrap_or_default())),
@@ -193,7 +196,7 @@ impl Readers {
     /// The own events of a memory.
     pub(crate) async fn events_of(&self, memory_id: &str) -> Result<Vec<OwnEvent>, JournalError> {
         let rows = query_as(
-            "SELECT event_id, incarnation, counter, value, state, failure,
+            "SELECT event_id, incarnation, counter, value, state, coalesce(dead_letter, failure),
             NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
             (SELECT name FROM identity) FROM outbox WHERE memory_id = ? ORDER BY number",
         );
@@ -218,7 +221,8 @@ impl Readers {
 
     /// How far an event has come; `None` while it waits.
     pub(crate) async fn publishing(&self, event_id: &str) -> Result<Option<Publishing>, JournalError> {
-        let row = query_as("SELECT state, failure FROM outbox WHERE event_id = ?").bind(event_id);
+        let row =
+            query_as("SELECT state, coalesce(dead_letter, failure) FROM outbox WHERE event_id = ?").bind(event_id);
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let row: Option<(String, Option<String>)> =
@@ -241,7 +245,8 @@ impl Readers {
             "SELECT (SELECT version FROM identity),
             (SELECT count(*) FROM outbox WHERE state = 'pending'),
             (SELECT min(accepted_at_ms) FROM outbox WHERE state = 'pending'),
-            (SELECT count(*) FROM outbox WHERE state = 'failed'),
+            (SELECT count(*) FROM outbox WHERE state = 'failed' OR dead_letter IS NOT NULL),
+            (SELECT count(*) FROM outbox WHERE dead_letter IS NOT NULL),
             (SELECT count(*) FROM memories WHERE status IS NOT NULL),
             (SELECT count(*) FROM memories WHERE conflicted > 0),
             (SELECT count(*) FROM memories WHERE pending IS NOT NULL)",
@@ -265,7 +270,7 @@ impl Readers {
             let actor = actor_of(actor.name.as_str(), &incarnation)?;
             Ok(FormerIncarnation { actor, published: unsigned(published)?, reason, ended_at_ms })
         };
-        let (version, waiting, outbox_oldest_ms, failed, memories, conflicted, pending) = counts;
+        let (version, waiting, outbox_oldest_ms, failed, dead_letters, memories, conflicted, pending) = counts;
         Ok(NodeStatus {
             counter,
             published,
@@ -273,6 +278,7 @@ impl Readers {
             outbox_depth: unsigned(waiting)?,
             outbox_oldest_ms,
             failed: unsigned(failed)?,
+            dead_letters: unsigned(dead_letters)?,
             memories: unsigned(memories)?,
             conflicted: unsigned(conflicted)?,
             pending: unsigned(pending)?,

@@ -10,7 +10,10 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use crate::ports::JournalError;
 
 /// The migrations, oldest first: version, description, statements.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "node", include_str!("../../migrations/0001_node.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "node", include_str!("../../migrations/0001_node.sql")),
+    (2, "dead letters", include_str!("../../migrations/0002_dead_letters.sql")),
+];
 
 /// Memory for pages of one connection, in KiB: most of what an idle node takes.
 const CACHE_KIB: u32 = 1024;

@@ -16,7 +16,7 @@ use super::schema::{failure, open_writer};
 use super::state::State;
 use super::{FILE, lock_folder};
 use crate::clock_token::ClockToken;
-use crate::ports::{Agreement, Identity, JournalError, Publication, SnapshotRecord};
+use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, SnapshotRecord};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
 use crate::write::{Accepted, MemoryWrite, WriteError};
@@ -36,12 +36,12 @@ const SHOWN_MS: i64 = 7 * KEPT_MS;
 /// Where the answer of a request goes.
 pub(crate) type Answer<T, E = JournalError> = oneshot::Sender<Result<T, E>>;
 
-/// Records of one partition of the snapshots topic.
+/// Records of one partition of a topic that is followed.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub(crate) struct Batch<R> {
     pub topic: String,
     pub partition: i32,
-    pub records: Vec<SnapshotRecord>,
+    pub records: Vec<R>,
     pub next_offset: i64,
 }
 
@@ -60,7 +60,9 @@ pub(crate) enum Request {
     /// Begin a new incarnation.
     BeginIncarnation(String, Answer<Identity>),
     /// Apply resolved memories.
-    Apply(Batch, Answer<()>),
+    Apply(Batch<SnapshotRecord>, Answer<()>),
+    /// Mark those of these dead letters that are events of this node.
+    FailDeadLetters(Batch<DeadLetter>, Answer<u64>),
     /// Serve what was asked for before, close the database, and end.
     Stop(Sender<()>),
 }
@@ -248,6 +250,9 @@ impl Writer {
                 self.keep(answer, async |w| w.begin_incarnation(&reason).await).await
             }
             Request::Apply(batch, answer) => self.keep(answer, async |w| w.apply(&batch).await).await,
+            Request::FailDeadLetters(batch, answer) => {
+                self.keep(answer, async |w| w.fail_dead_letters(&batch).await).await
+            }
             // It is taken out before.
             Request::Stop(_) => Box::new(|_| {}),
         }
@@ -326,7 +331,7 @@ impl Writer {
     async fn tidy(&mut self) -> Result<(), JournalError> {
         let now = self.now_ms();
         let events = sqlx::query(
-            "DELETE FROM outbox WHERE state = 'published' AND accepted_at_ms < ?
+            "DELETE FROM outbox WHERE state = 'published' AND dead_letter IS NULL AND accepted_at_ms < ?
             AND NOT EXISTS (SELECT 1 FROM overlays WHERE overlays.event = outbox.number)",
         );
         events.bind(now - KEPT_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;

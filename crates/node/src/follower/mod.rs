@@ -1,11 +1,15 @@
-//! The follower: it reads every partition of the topic of resolved memories, read committed, and
-//! applies the records to the node's database together with the position that it has reached.
+//! A follower: it reads every partition of a topic, read committed, and applies the records to the
+//! node's database together with the position that it has reached. One follows the resolved
+//! memories, and one the dead letters, among which it looks for events of this node.
 //!
-//! The header `type` of a record says what it is: `memory.resolved` is applied, and others (users'
-//! snapshots) are stepped over. Where the topic was cut above the position, or was made anew, the
-//! follower begins at its first record. New partitions are followed as soon as they are seen. Kafka
-//! or the topic may be away: the follower goes on where it was.
+//! On the topic of resolved memories the header `type` of a record says what it is:
+//! `memory.resolved` is applied, and others (users' snapshots) are stepped over. Where a topic was
+//! cut above the position, or was made anew, the follower begins at its first record. New
+//! partitions are followed as soon as they are seen. Kafka or the topic may be away: the follower
+//! goes on where it was.
 
+mod dead_letters;
+mod feed;
 mod partition;
 mod record;
 mod settings;
@@ -24,6 +28,9 @@ pub use status::{FollowerStatus, PartitionProgress};
 use crate::kafka::KafkaClients;
 use crate::ports::Journal;
 use crate::stop_signal::StopSignal;
+use dead_letters::DeadLetterFeed;
+use feed::Feed;
+use record::SnapshotFeed;
 use status::SharedProgress;
 use work::FollowerLoop;
 
@@ -36,7 +43,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts the thread.
+    /// Starts a thread that follows the resolved memories.
     ///
     /// # Errors
     /// The operating system starts no thread.
@@ -45,9 +52,35 @@ impl Follower {
         journal: Arc<dyn Journal>,
         settings: FollowerSettings,
     ) -> std::io::Result<Follower> {
-        let (stop, progress) = (Arc::new(StopSignal::default()), Arc::new(SharedProgress::default()));
-        let work = FollowerLoop::new(kafka, journal, settings, stop.clone(), progress.clone());
-        let thread = std::thread::Builder::new().name("node-follower".to_owned()).spawn(move || work.run())?;
+        Follower::of_feed("node-follower", kafka, settings, Arc::default(), SnapshotFeed { journal })
+    }
+
+    /// Starts a thread that follows the dead letters, and marks the events of this node that are
+    /// among them as failed.
+    ///
+    /// # Errors
+    /// The operating system starts no thread.
+    pub fn of_dead_letters(
+        kafka: KafkaClients,
+        journal: Arc<dyn Journal>,
+        settings: FollowerSettings,
+    ) -> std::io::Result<Follower> {
+        let progress: Arc<SharedProgress> = Arc::default();
+        let (events_topic, of_feed) = (kafka.topics.events.clone(), progress.clone());
+        let feed = DeadLetterFeed { journal, events_topic, progress: of_feed };
+        Follower::of_feed("node-dead", kafka, settings, progress, feed)
+    }
+
+    fn of_feed(
+        thread: &str,
+        kafka: KafkaClients,
+        settings: FollowerSettings,
+        progress: Arc<SharedProgress>,
+        feed: impl Feed,
+    ) -> std::io::Result<Follower> {
+        let stop = Arc::new(StopSignal::default());
+        let work = FollowerLoop::new(kafka, feed, settings, stop.clone(), progress.clone());
+        let thread = std::thread::Builder::new().name(thread.to_owned()).spawn(move || work.run())?;
         Ok(Follower { thread: Some(thread), stop, progress })
     }
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use streams::error::{Error, Result};
+use streams::error::Result;
 use streams::ports::{PartitionStart, RestoreReader};
 use streams::record::{RecordBatch, TopicPartition};
 
-use super::record::{Sorted, sort};
+use super::feed::{Feed, Sorted};
 use crate::kafka::{KafkaClients, POLL_BYTES};
-use crate::ports::SnapshotRecord;
 
 /// A partition, and how far it was read.
 pub(super) struct FollowedPartition {
@@ -24,11 +23,11 @@ pub(super) struct FollowedPartition {
 }
 
 /// Records that one poll of a partition brought.
-#[derive(Debug, Default)]
-pub(super) struct Polled {
-    pub resolved: Vec<SnapshotRecord>,
+#[derive(Debug)]
+pub(super) struct Polled<K> {
+    pub kept: Vec<K>,
     pub others: u64,
-    /// Offsets of the resolved memories that cannot be kept, with the reasons.
+    /// Offsets of the records that cannot be kept, with the reasons.
     pub unusable: Vec<(i64, &'static str)>,
     /// The offset to go on at.
     pub next: i64,
@@ -71,17 +70,17 @@ impl FollowedPartition {
     ///
     /// # Errors
     /// By remedy; [`Error::Fatal`] for a record in another format.
-    pub fn poll(&mut self) -> Result<Polled> {
+    pub fn poll<F: Feed>(&mut self, feed: &F) -> Result<Polled<F::Kept>> {
         self.batch.clear();
         self.reader.poll(POLL_BYTES, Duration::ZERO, &mut self.batch)?;
-        let mut polled = Polled { next: self.position, ..Polled::default() };
+        let mut polled = Polled { kept: Vec::new(), others: 0, unusable: Vec::new(), next: self.position };
         for record in self.batch.iter() {
             let offset = record.origin.offset;
-            match sort(&record) {
-                Sorted::Resolved(record) => polled.resolved.push(record),
+            match feed.sort(&record) {
+                Sorted::Kept(record) => polled.kept.push(record),
                 Sorted::Other => polled.others += 1,
                 Sorted::Unusable(why) => polled.unusable.push((offset, why)),
-                Sorted::Foreign(format) => return Err(foreign(&self.partition, offset, format)),
+                Sorted::Foreign(format) => return Err(F::foreign(&self.partition, offset, format)),
             }
             polled.next = polled.next.max(offset + 1);
         }
@@ -91,11 +90,4 @@ impl FollowedPartition {
         }
         Ok(polled)
     }
-}
-
-fn foreign(partition: &TopicPartition, offset: i64, format: &str) -> Error {
-    Error::Fatal(format!(
-        "the record at offset {offset} of {partition} is a resolved memory in the format {format}, and a node reads JSON; set the format of \
-         the topology's sink to json, on a topic of its own where other programs need {format} [HS8042]"
-    ))
 }

@@ -1,29 +1,47 @@
 //! The kinds of records on the snapshots topic, as a node distinguishes them.
 
-use streams::record::InRecord;
+use std::sync::Arc;
 
-use crate::ports::SnapshotRecord;
+use streams::record::{InRecord, TopicPartition};
+
+use super::feed::{Feed, Sorted};
+use crate::kafka::Topics;
+use crate::ports::{Journal, JournalError, SnapshotRecord};
 
 /// The header that says what a record is.
 const TYPE: &str = "type";
 /// Its value for a resolved memory.
 const RESOLVED: &[u8] = b"memory.resolved";
 
-/// A record, sorted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Sorted {
-    /// A resolved memory in JSON.
-    Resolved(SnapshotRecord),
-    /// A record of another kind, which a node does not keep.
-    Other,
-    /// A resolved memory that cannot be kept, with the reason.
-    Unusable(&'static str),
-    /// A resolved memory in another format than JSON, with the name of the format.
-    Foreign(&'static str),
+/// The topic of resolved memories, which go to the database.
+pub(super) struct SnapshotFeed {
+    pub journal: Arc<dyn Journal>,
+}
+
+impl Feed for SnapshotFeed {
+    type Kept = SnapshotRecord;
+
+    const WHAT: &'static str = "resolved memories";
+
+    fn topic<'t>(&self, topics: &'t Topics) -> &'t Arc<str> {
+        &topics.snapshots
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Result<Option<i64>, JournalError> {
+        self.journal.position(&partition.topic, partition.partition)
+    }
+
+    fn sort(&self, record: &InRecord<'_>) -> Sorted<SnapshotRecord> {
+        sort(record)
+    }
+
+    fn apply(&self, partition: &TopicPartition, records: &[SnapshotRecord], next: i64) -> Result<(), JournalError> {
+        self.journal.apply(&partition.topic, partition.partition, records, next)
+    }
 }
 
 /// Sorts a record by its header `type` and the form of its value.
-pub(super) fn sort(record: &InRecord<'_>) -> Sorted {
+pub(super) fn sort(record: &InRecord<'_>) -> Sorted<SnapshotRecord> {
     if record.record.headers.last(TYPE).flatten() != Some(RESOLVED) {
         return Sorted::Other;
     }
@@ -40,7 +58,7 @@ pub(super) fn sort(record: &InRecord<'_>) -> Sorted {
         (_, false) if has("payload") => Sorted::Foreign("helixagent"),
         (_, false) => Sorted::Unusable("its value has no memory_id"),
         (None, _) => Sorted::Unusable("its key is not the id of a memory"),
-        (Some(key), true) => Sorted::Resolved(SnapshotRecord {
+        (Some(key), true) => Sorted::Kept(SnapshotRecord {
             offset: record.origin.offset,
             memory_id: key.to_owned(),
             value: value.to_vec(),
@@ -53,7 +71,7 @@ mod tests {
     use super::*;
     use streams::record::{Origin, RecordBatch};
 
-    fn sorted(key: Option<&[u8]>, value: Option<&[u8]>, kind: Option<&[u8]>) -> Sorted {
+    fn sorted(key: Option<&[u8]>, value: Option<&[u8]>, kind: Option<&[u8]>) -> Sorted<SnapshotRecord> {
         let mut batch = RecordBatch::new();
         let origin = Origin { topic: "t", partition: 0, offset: 7, timestamp_ms: 1 };
         batch.push(origin, key, value, kind.map(|kind| ("type", Some(kind))));
@@ -64,7 +82,7 @@ mod tests {
     fn the_header_and_the_form_of_the_value_decide() {
         let json = br#"{"memory_id":"m"}"#;
         let kept = SnapshotRecord { offset: 7, memory_id: "m".to_owned(), value: json.to_vec() };
-        assert_eq!(sorted(Some(b"m"), Some(json), Some(RESOLVED)), Sorted::Resolved(kept));
+        assert_eq!(sorted(Some(b"m"), Some(json), Some(RESOLVED)), Sorted::Kept(kept));
         assert_eq!(sorted(Some(b"m"), Some(json), Some(b"user.snapshot")), Sorted::Other);
         assert_eq!(sorted(Some(b"m"), Some(json), None), Sorted::Other);
         let envelope = br#"{"id":"e","payload":"e30=","type":"memory.updated"}"#;

@@ -23,10 +23,12 @@ impl PartitionProgress {
 /// Counters of a follower since its start, and its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FollowerStatus {
-    /// Records of resolved memories that were applied.
+    /// Records that were applied.
     pub followed: u64,
     /// Records of other kinds, which were stepped over.
     pub other_records: u64,
+    /// Events of this node that were found among the dead letters.
+    pub dead_letters: u64,
     /// How often reading or applying failed.
     pub failures: u64,
     /// How often it began at the first record of a partition, since the topic was cut or made anew.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use streams::processor::{HEADER_CLASS, HEADER_TOPIC};
 use streams::record::TopicPartition;
 use testkit::wait_until;
 
@@ -24,6 +25,7 @@ fn resolved(memory: &str) -> Stored {
         value: Some(value),
         kind: Some(b"memory.resolved".to_vec()),
         timestamp_ms: 1,
+        ..Stored::default()
     }
 }
 
@@ -123,4 +125,35 @@ fn outages_of_kafka_and_of_the_disk_are_waited_out() {
     wait_until("the record", || journal.applied().len() == 1);
     let status = running.stop();
     assert_eq!((status.failures, status.followed), (3, 1));
+}
+
+#[test]
+fn dead_letters_of_the_events_topic_are_handed_to_the_database_and_others_are_stepped_over() {
+    const LETTERS: &str = "helixagent.memory.dead-letters";
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    let settings = || FollowerSettings { refresh_interval: Duration::from_millis(10) };
+    let start = || Follower::of_dead_letters(kafka.clients(), journal.clone(), settings()).unwrap();
+    let running = start();
+    wait_until("the missing topic to be reported", || running.status().last_error.is_some());
+    kafka.make_topic(LETTERS, 1);
+    let letter = |memory: &str, topic: &str| Stored {
+        key: Some(memory.as_bytes().to_vec()),
+        value: Some(b"{}".to_vec()),
+        headers: vec![(HEADER_TOPIC, topic.as_bytes().to_vec()), (HEADER_CLASS, b"too_deep".to_vec())],
+        timestamp_ms: 1,
+        ..Stored::default()
+    };
+    let partition = TopicPartition::new(LETTERS, 0);
+    kafka.append(&partition, letter("a", "helixagent.memory.events"));
+    kafka.append(&partition, letter("b", "another.topic"));
+    kafka.append(&partition, Stored { timestamp_ms: 1, ..Stored::default() });
+    wait_until("the letter", || running.status().is_caught_up && journal.letters().len() == 1);
+    let status = running.stop();
+    assert_eq!((status.dead_letters, status.other_records, journal.letters()[0].1.memory_id.as_str()), (1, 2, "a"));
+    // It goes on behind all of them.
+    assert_eq!(journal.position(LETTERS, 0).unwrap(), Some(3));
+    kafka.append(&partition, letter("c", "helixagent.memory.events"));
+    let running = start();
+    wait_until("the next letter", || journal.letters().len() == 2);
+    running.stop();
 }

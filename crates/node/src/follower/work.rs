@@ -7,12 +7,13 @@ use streams::error::Error;
 use streams::ports::{PartitionStart, TopicIdentity};
 use streams::record::TopicPartition;
 
+use super::feed::Feed;
 use super::partition::{Beginning, FollowedPartition, Polled, beginning};
 use super::settings::FollowerSettings;
 use super::status::{PartitionProgress, SharedProgress};
 use crate::back_off::BackOff;
 use crate::kafka::KafkaClients;
-use crate::ports::{Journal, JournalError};
+use crate::ports::JournalError;
 use crate::stop_signal::StopSignal;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -40,9 +41,9 @@ impl From<JournalError> for Break {
 }
 
 /// The follower on its thread.
-pub(super) struct FollowerLoop {
+pub(super) struct FollowerLoop<F> {
     kafka: KafkaClients,
-    journal: Arc<dyn Journal>,
+    feed: F,
     settings: FollowerSettings,
     stop: Arc<StopSignal>,
     progress: Arc<SharedProgress>,
@@ -51,16 +52,16 @@ pub(super) struct FollowerLoop {
     seen: Option<TopicIdentity>,
 }
 
-impl FollowerLoop {
+impl<F: Feed> FollowerLoop<F> {
     pub fn new(
         kafka: KafkaClients,
-        journal: Arc<dyn Journal>,
+        feed: F,
         settings: FollowerSettings,
         stop: Arc<StopSignal>,
         progress: Arc<SharedProgress>,
-    ) -> FollowerLoop {
+    ) -> FollowerLoop<F> {
         let back_off = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        FollowerLoop { kafka, journal, settings, stop, progress, back_off, seen: None }
+        FollowerLoop { kafka, feed, settings, stop, progress, back_off, seen: None }
     }
 
     /// Runs until the end is requested, or the database cannot be used any more.
@@ -71,7 +72,8 @@ impl FollowerLoop {
                 Err(Break::Journal(JournalError::Fatal(text))) => {
                     tracing::error!(
                         code = "HS8044",
-                        "the follower has ended, and no resolved memory comes any more: {text}"
+                        "the follower has ended, and no {} come any more: {text}",
+                        F::WHAT
                     );
                     return self.note_failure(&text);
                 }
@@ -81,7 +83,8 @@ impl FollowerLoop {
             let pause = self.back_off.next_pause();
             tracing::warn!(
                 code = "HS8041",
-                "resolved memories are not followed for now, the next try is in {} ms: {text}. The node shows what it has",
+                "{} are not followed for now, the next try is in {} ms: {text}. The node shows what it has",
+                F::WHAT,
                 pause.as_millis()
             );
             self.note_failure(&text);
@@ -100,7 +103,7 @@ impl FollowerLoop {
             }
             let mut is_idle = true;
             for followed in &mut partitions {
-                let polled = match followed.poll() {
+                let polled = match followed.poll(&self.feed) {
                     // The log may have been cut above the position since it was opened.
                     Err(Error::Fatal(text)) => return Err(self.outside_log(followed, text)?),
                     other => other?,
@@ -120,7 +123,7 @@ impl FollowerLoop {
     /// Opens the partitions that are not followed yet; all of them from their beginnings where the
     /// topic was made anew.
     fn refresh(&mut self, partitions: &mut Vec<FollowedPartition>) -> Result<(), Break> {
-        let topic = self.kafka.topics.snapshots.clone();
+        let topic = self.feed.topic(&self.kafka.topics).clone();
         let found = self.kafka.identity(&topic)?;
         let Some(found) = found else {
             partitions.clear();
@@ -132,6 +135,7 @@ impl FollowerLoop {
         let is_new = self.seen.as_ref().is_some_and(|seen| id_of(seen).is_some() && id_of(seen) != id_of(&found));
         if is_new {
             partitions.clear();
+            self.feed.forget();
             for partition in 0..found.partitions {
                 self.restart(&TopicPartition::new(topic.clone(), partition), "the topic was made anew")?;
             }
@@ -151,7 +155,7 @@ impl FollowerLoop {
     }
 
     fn open(&self, partition: TopicPartition) -> Result<FollowedPartition, Break> {
-        let stored = self.journal.position(&partition.topic, partition.partition)?.filter(|position| *position > 0);
+        let stored = self.feed.position(&partition)?.filter(|position| *position > 0);
         match beginning(&self.kafka, &partition, stored)? {
             Beginning::AsStored(offset) => Ok(FollowedPartition::open(&self.kafka, partition, offset, stored)?),
             Beginning::OutsideLog { start, end } => {
@@ -174,13 +178,14 @@ impl FollowerLoop {
     /// Moves the position of a partition to 0, from which it is read at its first record. A memory
     /// that came from a later offset of another log is compared by its clock.
     fn restart(&self, partition: &TopicPartition, what: &str) -> Result<(), Break> {
-        self.journal.apply(&partition.topic, partition.partition, &[], 0)?;
+        self.feed.apply(partition, &[], 0)?;
         self.progress.lock().restarts += 1;
         tracing::warn!(
             code = "HS8040",
             %partition,
-            "the node reads the resolved memories of a partition from its first record: {what}. A memory whose last record was deleted is shown \
-             as it was until it changes again"
+            "the node reads the {} of a partition from its first record: {what}. What stood in records \
+             that were deleted is shown as it was until it changes again",
+            F::WHAT
         );
         Ok(())
     }
@@ -198,14 +203,14 @@ impl FollowerLoop {
     }
 
     /// Applies what a poll brought, together with the position after it.
-    fn apply(&mut self, followed: &mut FollowedPartition, polled: &Polled) -> Result<(), Break> {
+    fn apply(&mut self, followed: &mut FollowedPartition, polled: &Polled<F::Kept>) -> Result<(), Break> {
         let partition = &followed.partition;
         for (offset, why) in &polled.unusable {
-            tracing::warn!(code = "HS8043", %partition, offset, "a record with the type memory.resolved is left out: {why}");
+            tracing::warn!(code = "HS8043", %partition, offset, "a record is left out: {why}");
         }
         // A marker alone is worth no transaction; it is stored with the next records, or later.
-        if !polled.resolved.is_empty() {
-            self.journal.apply(&partition.topic, partition.partition, &polled.resolved, polled.next)?;
+        if !polled.kept.is_empty() {
+            self.feed.apply(partition, &polled.kept, polled.next)?;
             followed.stored = Some(polled.next);
         }
         if polled.next == followed.position {
@@ -214,7 +219,7 @@ impl FollowerLoop {
         self.back_off.reset();
         followed.position = polled.next;
         let mut progress = self.progress.lock();
-        progress.followed += polled.resolved.len() as u64;
+        progress.followed += polled.kept.len() as u64;
         progress.other_records += polled.others + polled.unusable.len() as u64;
         progress.last_error = None;
         let of_partition = progress.partitions.entry(partition.partition).or_default();
@@ -226,7 +231,7 @@ impl FollowerLoop {
     /// Stores the positions behind which only markers and records of other kinds stand.
     fn store_positions(&self, partitions: &mut [FollowedPartition]) -> Result<(), Break> {
         for followed in partitions.iter_mut().filter(|followed| followed.position > followed.stored.unwrap_or(0)) {
-            self.journal.apply(&followed.partition.topic, followed.partition.partition, &[], followed.position)?;
+            self.feed.apply(&followed.partition, &[], followed.position)?;
             followed.stored = Some(followed.position);
         }
         Ok(())
