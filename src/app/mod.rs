@@ -11,6 +11,7 @@ mod kafka;
 mod kafka_layers;
 pub mod kill;
 mod live_line;
+mod mcp;
 mod metrics_page;
 mod mirror;
 mod mirrored_topics;
@@ -78,6 +79,7 @@ fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
         Command::Conflicts(args) => conflicts::conflicts(&args.action, program),
         Command::Node(args) => node::node(args),
         Command::Services(args) => services::services(&args.action),
+        Command::Mcp(args) => mcp::mcp(args),
         Command::Http(args) => http::http(&args.action),
         Command::Mirror(args) => mirror::mirror(&args.action, program),
         Command::State(args) => state::state(&args.action, program),

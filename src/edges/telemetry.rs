@@ -15,7 +15,8 @@ where
 {
     let from_env = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
     let text = level.filter(|l| !l.is_empty()).map(str::to_owned).or(from_env).unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(with_crates(&text)).map_err(|e| {
+    // The library that speaks MCP logs each request. What an operator should know, we log.
+    let filter = EnvFilter::try_new(format!("rmcp=error,{}", with_crates(&text))).map_err(|e| {
         format!(
             "the log filter `{text}` is not valid: {e}; use error, warn, info, debug or trace, or for example \
              info,helixstream_streams=debug [HS0005]"

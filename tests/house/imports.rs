@@ -55,6 +55,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mirror-postgres", &["mirror", "secret", "streams"]),
     ("node", &["json", "memory", "streams"]),
     ("node-http", &["http", "json", "memory", "node"]),
+    // Over the node's HTTP interface: its routes come from the root package, or over the network.
+    ("node-mcp", &["http", "secret"]),
     ("script", &["json", "memory", "streams"]),
     ("services", &["secret"]),
     ("streams-kafka", &["mirror", "secret", "streams"]),
@@ -74,18 +76,19 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-openssl", &["mirror-postgres"]),
     ("apache-avro", &["avro"]),
     ("schema_registry_converter", &["avro"]),
-    ("reqwest", &["avro", "services"]),
-    ("rustls", &["avro", "services", "testkit"]),
+    ("reqwest", &["avro", "node-mcp", "services"]),
+    ("rustls", &["avro", "node-mcp", "services", "testkit"]),
     // Through it the HTTP port has rustls, too.
     ("tokio-rustls", &["http"]),
-    ("axum", &["http", "node-http"]),
+    ("axum", &["http", "node-http", "node-mcp"]),
+    ("rmcp", &["node-mcp"]),
     ("hyper", &["http"]),
     ("hyper-util", &["http"]),
     ("ring", &["http"]),
     ("subtle", &["http"]),
     ("rhai", &["script"]),
     ("annotate-snippets", &["topology-file"]),
-    ("tokio", &["avro", "http", "mirror-postgres", "node-http", "services"]),
+    ("tokio", &["avro", "http", "mirror-postgres", "node-http", "node-mcp", "services"]),
     // librdkafka's admin calls are futures of rdkafka, waited for without a runtime. So are the
     // node's calls, which a runtime may await as well.
     ("futures", &["mirror-postgres", "node", "streams-kafka", "testkit"]),

@@ -19,6 +19,7 @@ pub const MEMBERS: &[&str] = &[
     "mirror_postgres",
     "node",
     "node_http",
+    "node_mcp",
     "operators",
     "reference_model",
     "script",

@@ -12,7 +12,7 @@ use crate::trial::Trial;
 /// A node in a process of its own.
 pub struct NodeProcess {
     pub process: Helix,
-    url: String,
+    pub url: String,
 }
 
 impl NodeProcess {

@@ -5,6 +5,7 @@
 
 mod command;
 mod killed;
+mod mcp;
 mod mem0;
 #[path = "../support/mod.rs"]
 mod support;

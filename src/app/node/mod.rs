@@ -68,8 +68,9 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         args.events_topic,
         args.snapshots_topic,
     );
-    let apis = node_http::apis(threads.node.clone(), event_bytes);
-    let http = http::serve_apis(server, threads.figures.clone(), apis.into())?;
+    let [own, of_mem0] = node_http::apis(threads.node.clone(), event_bytes);
+    let mcp = node_mcp::api(own.router.clone());
+    let http = http::serve_apis(server, threads.figures.clone(), vec![own, of_mem0, mcp])?;
     let failure = threads.watch(&signalled);
     tracing::info!("stopping: accepted events are published first, for {} s at most", STOP_LIMIT.as_secs());
     drop(http);

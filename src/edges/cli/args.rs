@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use super::conflicts::ConflictsCommand;
 use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
+use super::mcp::McpArgs;
 use super::node::NodeArgs;
 use super::services::ServicesCommand;
 use super::terminal::has_colours;
@@ -104,6 +105,13 @@ pub enum Command {
     /// Check, start and stop the services around helixstream: Kafka, Postgres and the others of
     /// docker-compose.yml
     Services(ServicesCommand),
+    /// Serve the memories of a running node to an agent by the Model Context Protocol, on the
+    /// standard streams
+    ///
+    /// The agent's host (Claude Desktop and others) starts this command. A host that speaks MCP
+    /// over HTTP needs no process: the node serves it at /mcp of its port. docs/mcp.md has the
+    /// configurations.
+    Mcp(McpArgs),
     /// Create tokens for the HTTP pages of `run`, `node` and `mirror run`
     Http(HttpCommand),
     /// Read the state of a stopped instance

@@ -6,6 +6,7 @@ mod conflicts;
 pub mod exit;
 mod http;
 mod kafka;
+mod mcp;
 mod node;
 mod services;
 pub mod terminal;
@@ -22,6 +23,7 @@ pub use conflicts::{
 };
 pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
+pub use mcp::McpArgs;
 pub use node::{NodeArgs, NodeRoleArgument};
 pub use services::{ReportFormat, ServicesAction, ServicesArgs, ServicesCommand, UpArgs};
 pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};

@@ -1,0 +1,96 @@
+//! Agents that reach a node by the Model Context Protocol. The client is the official one, for
+//! Python: tests/node/mcp_client.py.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use testkit::process::temp_dir;
+use testkit::{Broker, ports, repo_path, skip, wait_until};
+
+use crate::command::NodeProcess;
+use crate::support::Helix;
+use crate::trial::Trial;
+
+/// The interpreter with the client; `None` where the machine has none.
+fn python() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))).expect("a home");
+    let python = cache.join("helixstream/python-mcp/bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    skip::allow("python", "the MCP client for Python is not installed: scripts/python-mcp installs it");
+    None
+}
+
+/// Runs a command of the client, which checks what it is answered.
+#[track_caller]
+fn check(python: &Path, command: &str, arguments: &[&str]) {
+    let mut client = Command::new(python);
+    client.arg(repo_path("tests/node/mcp_client.py")).arg(command).arg(env!("CARGO_BIN_EXE_helixstream"));
+    let output = client.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_tools_of_mcp_carry_clock_tokens_keep_to_their_user_and_say_what_to_do() {
+    let Some(python) = python() else { return };
+    let (folder, port) = (temp_dir("mcp"), ports::free_port().to_string());
+    let token_file = folder.join("tokens").display().to_string();
+    let token = |name: &str, rights: &str, user: &str| {
+        let make =
+            ["http", "token", "--name", name, "--rights", rights, "--users", user, "--append", token_file.as_str()];
+        Helix::run_ok(&make).stdout.trim().to_owned()
+    };
+    let tokens = json!({
+        "alice": token("alice", "read,act", "alice"),
+        "bob": token("bob", "read,act", "bob"),
+        "reader": token("reader", "read", "alice"),
+    });
+    // A node accepts writes without Kafka.
+    let node_dir = folder.join("node").display().to_string();
+    let node = Helix::spawn(&[
+        "node",
+        "--node-name",
+        "n",
+        "--node-dir",
+        &node_dir,
+        "--bootstrap-servers",
+        "127.0.0.1:1",
+        "--http-listen",
+        &port,
+        "--http-token-file",
+        &token_file,
+    ]);
+    let url = format!("http://127.0.0.1:{port}");
+    wait_until("the node to be ready", || {
+        Command::new("curl").args(["-sf", &format!("{url}/ready")]).output().unwrap().status.success()
+    });
+    check(&python, "tools", &[&url, &tokens.to_string()]);
+    let ended = node.terminate();
+    ended.assert_ended_well();
+}
+
+#[test]
+fn an_agent_settles_a_conflict_that_two_agents_at_two_nodes_have_made() {
+    let Some(python) = python() else { return };
+    let broker = Broker::shared();
+    let trial = Trial::new("mcp", broker);
+    let folder = temp_dir("mcp");
+    let topology = folder.join("topology.toml").display().to_string();
+    let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
+    let text = text.replace("\"helixstream\"", &format!("\"{}\"", trial.name));
+    std::fs::write(&topology, text.replace("helixagent.memory", &trial.name)).unwrap();
+    let common = ["--topology", topology.as_str(), "--bootstrap-servers", &trial.bootstrap];
+    Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
+    let state = folder.join("state").display().to_string();
+    let run = ["--state-dir", &state, "--no-mirror", "--set", "purge=false", "--set", "session_timeout=4s"];
+    let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
+    let (a, b) = (NodeProcess::start(&trial, "a"), NodeProcess::start(&trial, "b"));
+    check(&python, "conflict", &[&a.url, &b.url]);
+    for node in [a, b] {
+        node.process.terminate().assert_ended_well();
+    }
+    stream.terminate().assert_ended_well();
+}
