@@ -41,9 +41,6 @@ pub(super) trait Feed: Send + 'static {
     /// Keeps records of one partition, and the offset to go on at.
     fn apply(&self, partition: &TopicPartition, records: &[Self::Kept], next: i64) -> Result<(), JournalError>;
 
-    /// Forgets what was kept of a topic that was deleted and made anew.
-    fn forget(&self) {}
-
     /// The error where a record is in a format that a node does not read.
     fn foreign(partition: &TopicPartition, offset: i64, format: &str) -> Error {
         Error::Fatal(format!(

@@ -135,7 +135,6 @@ impl<F: Feed> FollowerLoop<F> {
         let is_new = self.seen.as_ref().is_some_and(|seen| id_of(seen).is_some() && id_of(seen) != id_of(&found));
         if is_new {
             partitions.clear();
-            self.feed.forget();
             for partition in 0..found.partitions {
                 self.restart(&TopicPartition::new(topic.clone(), partition), "the topic was made anew")?;
             }
