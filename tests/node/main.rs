@@ -152,7 +152,7 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
     }
     for (publisher, follower) in loops {
         publisher.stop(LIMIT);
-        follower.stop();
+        follower.stop(LIMIT);
     }
     stream.terminate().assert_ended_well();
 }

@@ -120,6 +120,17 @@ impl Instance {
         self.wait_for("the instance to be ready", |instance| instance.is_ready().then_some(()));
     }
 
+    /// Waits until each sync request that has reached a task here is answered. The answers come in
+    /// slices of their own commits, which write to the changelog while the group's lag is 0
+    /// already.
+    #[track_caller]
+    pub fn wait_until_answered(&mut self) {
+        let requests = |instance: &Instance, outcome: &str| instance.metric("sync_requests", outcome);
+        self.wait_for("the sync requests to be answered", |instance| {
+            (requests(instance, "\"answered\"") >= requests(instance, "\"asked\"")).then_some(())
+        });
+    }
+
     /// Waits for its end, which it brings about itself; it must be SIGKILL.
     #[track_caller]
     pub fn wait_for_kill(self) {

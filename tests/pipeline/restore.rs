@@ -87,6 +87,7 @@ fn restored_behind_aborted_pending_and_just_committed_transactions() {
     write_garbage(&stranger, &trial);
     trial.feed(&events.take(300));
     trial.wait_until_done(&mut [&mut instance]);
+    instance.wait_until_answered();
     instance.kill();
 
     let mut instance = one_thread(&trial, "fresh");

@@ -1,7 +1,42 @@
 //! The signal by which the loops of a node end.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Pause between two looks at a thread that is to end.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a value that is dropped waits for its thread.
+pub(crate) const DROP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How a thread was found that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// It has ended.
+    Ended,
+    /// It has panicked.
+    Panicked,
+    /// It still runs, and ends by itself or with the process.
+    StillRunning,
+}
+
+/// Waits for a thread to end, for at most `limit`. A call to Kafka that waits for a broker lasts
+/// for up to 30 s and cannot be interrupted, so a thread may outlive every limit that a user
+/// expects.
+pub(crate) fn join_within(thread: JoinHandle<()>, limit: Duration) -> Joined {
+    let deadline = Instant::now() + limit;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return Joined::StillRunning;
+        }
+        std::thread::sleep(LOOK);
+    }
+    match thread.join() {
+        Ok(()) => Joined::Ended,
+        Err(_) => Joined::Panicked,
+    }
+}
 
 /// Tells a loop on another thread to end, and by when.
 #[derive(Debug, Default)]

@@ -37,6 +37,8 @@ const HTTP_LISTEN: &str = "8001";
 const MEMORY: u64 = 32 << 20;
 /// How long the last events may take to be published after a signal.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long the followers may take to end; they have written nothing that a kill would lose.
+const FOLLOWER_STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal or a failure.
 pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
@@ -136,11 +138,12 @@ impl NodeThreads {
     fn stop(self) {
         let NodeThreads { node, publisher, follower, dead_letters, figures } = self;
         drop(figures);
-        publisher.request_stop(STOP_LIMIT);
+        let followers: Vec<Arc<Follower>> = [Some(follower), dead_letters].into_iter().flatten().collect();
+        followers.iter().for_each(|follower| follower.request_stop());
         // A request that is still being answered holds them as well; they end with the last holder.
         Arc::into_inner(publisher).map(|publisher| publisher.stop(STOP_LIMIT));
-        for follower in [Some(follower), dead_letters].into_iter().flatten() {
-            Arc::into_inner(follower).map(Follower::stop);
+        for follower in followers {
+            Arc::into_inner(follower).map(|follower| follower.stop(FOLLOWER_STOP_LIMIT));
         }
         node.stop();
     }

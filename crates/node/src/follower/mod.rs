@@ -27,7 +27,7 @@ pub use status::{FollowerStatus, PartitionProgress};
 
 use crate::kafka::KafkaClients;
 use crate::ports::Journal;
-use crate::stop_signal::StopSignal;
+use crate::stop_signal::{DROP_LIMIT, Joined, StopSignal, join_within};
 use dead_letters::DeadLetterFeed;
 use feed::Feed;
 use record::SnapshotFeed;
@@ -96,16 +96,22 @@ impl Follower {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Ends it, and waits for that. What it is applying is applied to the end; a call to Kafka that
-    /// is under way may last for some seconds.
-    pub fn stop(mut self) -> FollowerStatus {
-        self.join();
+    /// Asks it to end, without waiting.
+    pub fn request_stop(&self) {
+        self.stop.request(Duration::ZERO);
+    }
+
+    /// Ends it, and waits for that for at most `limit`. What it is applying is applied to the end.
+    /// A call to Kafka that waits for a broker cannot be interrupted: past the limit the thread is
+    /// left to end behind it.
+    pub fn stop(mut self, limit: Duration) -> FollowerStatus {
+        self.join(limit);
         self.status()
     }
 
-    fn join(&mut self) {
-        self.stop.request(Duration::ZERO);
-        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+    fn join(&mut self, limit: Duration) {
+        self.request_stop();
+        if self.thread.take().map(|thread| join_within(thread, limit)) == Some(Joined::Panicked) {
             self.progress.lock().last_error = Some("the follower's thread has panicked".to_owned());
         }
     }
@@ -113,6 +119,6 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.join();
+        self.join(DROP_LIMIT);
     }
 }

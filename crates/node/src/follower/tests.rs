@@ -1,11 +1,11 @@
 //! The follower over a Kafka in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use streams::processor::{HEADER_CLASS, HEADER_TOPIC};
 use streams::record::TopicPartition;
-use testkit::wait_until;
+use testkit::{LIMIT, wait_until};
 
 use super::{Follower, FollowerSettings};
 use crate::memory_journal::MemoryJournal;
@@ -54,14 +54,14 @@ fn every_partition_is_followed_from_its_position_and_new_ones_too() {
     kafka.grow_topic(SNAPSHOTS, 3);
     kafka.append(&at(2), resolved("c"));
     wait_until("the new partition", || journal.applied().len() == 3);
-    let status = running.stop();
+    let status = running.stop(LIMIT);
     assert_eq!((status.followed, status.other_records, status.failures, status.lag()), (3, 1, 0, 0));
     assert_eq!(applied(&journal), ["0/0 a", "0/2 b", "2/0 c"]);
 
     kafka.append(&at(0), resolved("d"));
     let running = follower(&kafka, &journal);
     wait_until("the next record", || journal.applied().len() == 4);
-    running.stop();
+    running.stop(LIMIT);
     assert_eq!(applied(&journal).last().unwrap(), "0/3 d");
     assert_eq!(journal.position(SNAPSHOTS, 0).unwrap(), Some(4));
 }
@@ -72,12 +72,12 @@ fn a_topic_that_was_cut_is_read_from_its_first_record() {
     kafka.append(&at(0), resolved("a"));
     let running = follower(&kafka, &journal);
     wait_until("the first record", || journal.applied().len() == 1);
-    running.stop();
+    running.stop(LIMIT);
     ["b", "c"].iter().for_each(|memory| kafka.append(&at(0), resolved(memory)));
     kafka.cut(&at(0), 2);
     let running = follower(&kafka, &journal);
     wait_until("the record that is left", || journal.applied().len() == 2);
-    assert_eq!(running.stop().restarts, 1);
+    assert_eq!(running.stop(LIMIT).restarts, 1);
     assert_eq!(applied(&journal), ["0/0 a", "0/2 c"]);
 }
 
@@ -91,13 +91,13 @@ fn a_topic_that_was_made_anew_is_read_from_its_first_record() {
     kafka.make_topic(SNAPSHOTS, 2);
     ["c", "d"].iter().for_each(|memory| kafka.append(&at(0), resolved(memory)));
     wait_until("the records of the new topic", || journal.applied().len() == 4);
-    running.stop();
+    running.stop(LIMIT);
     // While the follower was away: the log ends before the position.
     kafka.make_topic(SNAPSHOTS, 2);
     kafka.append(&at(0), resolved("e"));
     let running = follower(&kafka, &journal);
     wait_until("the records of the newest topic", || journal.applied().len() == 5);
-    assert_eq!(running.stop().restarts, 1);
+    assert_eq!(running.stop(LIMIT).restarts, 1);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn another_format_is_refused_and_followed_once_it_is_gone() {
     kafka.cut(&at(1), 1);
     kafka.append(&at(1), resolved("c"));
     wait_until("the record after it", || journal.applied().len() == 2);
-    assert_eq!(running.stop().last_error, None);
+    assert_eq!(running.stop(LIMIT).last_error, None);
     assert_eq!(applied(&journal), ["0/0 a", "1/1 c"]);
 }
 
@@ -123,7 +123,7 @@ fn outages_of_kafka_and_of_the_disk_are_waited_out() {
     kafka.append(&at(0), resolved("a"));
     let running = follower(&kafka, &journal);
     wait_until("the record", || journal.applied().len() == 1);
-    let status = running.stop();
+    let status = running.stop(LIMIT);
     assert_eq!((status.failures, status.followed), (3, 1));
 }
 
@@ -148,12 +148,29 @@ fn dead_letters_of_the_events_topic_are_handed_to_the_database_and_others_are_st
     kafka.append(&partition, letter("b", "another.topic"));
     kafka.append(&partition, Stored { timestamp_ms: 1, ..Stored::default() });
     wait_until("the letter", || running.status().is_caught_up && journal.letters().len() == 1);
-    let status = running.stop();
+    let status = running.stop(LIMIT);
     assert_eq!((status.dead_letters, status.other_records, journal.letters()[0].1.memory_id.as_str()), (1, 2, "a"));
     // It goes on behind all of them.
     assert_eq!(journal.position(LETTERS, 0).unwrap(), Some(3));
     kafka.append(&partition, letter("c", "helixagent.memory.events"));
     let running = start();
     wait_until("the next letter", || journal.letters().len() == 2);
-    running.stop();
+    running.stop(LIMIT);
+}
+
+#[test]
+fn a_call_to_kafka_that_waits_for_a_broker_does_not_hold_up_the_end() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    let (enter, entered) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    kafka.hook("identities", move |_| {
+        enter.send(()).unwrap();
+        // Where nobody releases it, the test fails below and does not hang.
+        _ = released.recv_timeout(LIMIT);
+        Ok(())
+    });
+    let running = follower(&kafka, &journal);
+    entered.recv_timeout(LIMIT).unwrap();
+    running.stop(Duration::from_millis(10));
+    release.send(()).expect("the call is still under way when the follower has been stopped");
 }

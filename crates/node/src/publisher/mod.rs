@@ -40,9 +40,13 @@ pub use status::PublisherStatus;
 use crate::kafka::KafkaClients;
 use crate::ports::Journal;
 use crate::registry::NodesTopic;
-use crate::stop_signal::StopSignal;
+use crate::stop_signal::{DROP_LIMIT, Joined, StopSignal, join_within};
 use context::PublisherContext;
 use status::SharedStatus;
+
+/// How long the end of the publisher may last beyond its limit, for a call to Kafka that is under
+/// way.
+const CALL_LIMIT: Duration = Duration::from_secs(2);
 
 /// A publisher on a thread of its own.
 #[derive(Debug)]
@@ -89,15 +93,17 @@ impl Publisher {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// As [`Publisher::request_stop`], and waits for the end of its thread.
+    /// As [`Publisher::request_stop`], and waits for the end of its thread, for at most two seconds
+    /// more than `limit`. A call to Kafka that waits for a broker cannot be interrupted: past that
+    /// time the thread is left to end behind it, as at a kill.
     pub fn stop(mut self, limit: Duration) -> PublisherStatus {
-        self.join(limit);
+        self.stop.request(limit);
+        self.join(limit + CALL_LIMIT);
         self.status()
     }
 
     fn join(&mut self, limit: Duration) {
-        self.stop.request(limit);
-        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+        if self.thread.take().map(|thread| join_within(thread, limit)) == Some(Joined::Panicked) {
             let mut status = self.status.0.lock().unwrap_or_else(PoisonError::into_inner);
             status.last_error = Some("the publisher's thread has panicked".to_owned());
         }
@@ -108,7 +114,8 @@ impl Drop for Publisher {
     /// Ends without publishing what waits; the next start goes on.
     fn drop(&mut self) {
         if self.thread.is_some() {
-            self.join(Duration::ZERO);
+            self.stop.request(Duration::ZERO);
+            self.join(DROP_LIMIT);
         }
     }
 }
