@@ -20,10 +20,6 @@ REGISTRY_LIBS=$CACHE/registry/libs
 GO_VERSION=1.24.11
 GO_SHA256=8a9685c09d449928863152512648530dafde05e7d41fcbb21baba3a852e84ef4
 GO_HOME=$CACHE/go
-# Mem0's client for Python, in a virtual environment that scripts/mem0-client makes for the tests.
-MEM0_CLIENT=$CACHE/mem0-client
-# scripts/python-mcp installs the MCP client for Python here.
-MCP_PYTHON=$CACHE/python-mcp
 # Kafka's own log4j configuration is not part of its jars. This one logs warnings and worse to
 # standard error.
 KAFKA_LOG4J=$ROOT/scripts/kafka-log4j2.properties

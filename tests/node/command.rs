@@ -12,6 +12,7 @@ use crate::trial::Trial;
 /// A node in a process of its own.
 pub struct NodeProcess {
     pub process: Helix,
+    /// Its address.
     pub url: String,
 }
 
@@ -48,11 +49,6 @@ impl NodeProcess {
         let node = NodeProcess { process, url: format!("http://127.0.0.1:{port}") };
         wait_for("the node to be ready", || node.page("/ready").filter(|text| text == "ready\n"));
         node
-    }
-
-    /// Its address.
-    pub fn url(&self) -> &str {
-        &self.url
     }
 
     /// A page as text; `None` where it is not answered with success.

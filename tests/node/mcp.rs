@@ -1,41 +1,30 @@
 //! Agents that reach a node by the Model Context Protocol. The client is the official one, for
 //! Python: tests/node/mcp_client.py.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 use testkit::process::temp_dir;
-use testkit::{Broker, ports, repo_path, skip, wait_until};
+use testkit::{Broker, ports, python, repo_path, wait_until};
 
 use crate::command::NodeProcess;
 use crate::support::Helix;
 use crate::trial::Trial;
 
-/// The interpreter with the client; `None` where the machine has none.
-fn python() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))).expect("a home");
-    let python = cache.join("helixstream/python-mcp/bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    skip::allow("python", "the MCP client for Python is not installed: scripts/python-mcp installs it");
-    None
-}
-
-/// Runs a command of the client, which checks what it is answered.
+/// Runs a command of the client, which checks what it is answered. Tokens go by the environment,
+/// since every user of the machine can read the arguments of a process.
 #[track_caller]
-fn check(python: &Path, command: &str, arguments: &[&str]) {
+fn check(python: &Path, command: &str, arguments: &[&str], tokens: &str) {
     let mut client = Command::new(python);
     client.arg(repo_path("tests/node/mcp_client.py")).arg(command).arg(env!("CARGO_BIN_EXE_helixstream"));
-    let output = client.args(arguments).output().unwrap();
+    let output = client.args(arguments).env("TOKENS", tokens).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn the_tools_of_mcp_carry_clock_tokens_keep_to_their_user_and_say_what_to_do() {
-    let Some(python) = python() else { return };
+    let Some(python) = python::interpreter_with("mcp") else { return };
     let (folder, port) = (temp_dir("mcp"), ports::free_port().to_string());
     let token_file = folder.join("tokens").display().to_string();
     let token = |name: &str, rights: &str, user: &str| {
@@ -67,14 +56,14 @@ fn the_tools_of_mcp_carry_clock_tokens_keep_to_their_user_and_say_what_to_do() {
     wait_until("the node to be ready", || {
         Command::new("curl").args(["-sf", &format!("{url}/ready")]).output().unwrap().status.success()
     });
-    check(&python, "tools", &[&url, &tokens.to_string()]);
+    check(&python, "tools", &[&url], &tokens.to_string());
     let ended = node.terminate();
     ended.assert_ended_well();
 }
 
 #[test]
 fn an_agent_settles_a_conflict_that_two_agents_at_two_nodes_have_made() {
-    let Some(python) = python() else { return };
+    let Some(python) = python::interpreter_with("mcp") else { return };
     let broker = Broker::shared();
     let trial = Trial::new("mcp", broker);
     let folder = temp_dir("mcp");
@@ -88,7 +77,7 @@ fn an_agent_settles_a_conflict_that_two_agents_at_two_nodes_have_made() {
     let run = ["--state-dir", &state, "--no-mirror", "--set", "purge=false", "--set", "session_timeout=4s"];
     let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
     let (a, b) = (NodeProcess::start(&trial, "a"), NodeProcess::start(&trial, "b"));
-    check(&python, "conflict", &[&a.url, &b.url]);
+    check(&python, "conflict", &[&a.url, &b.url], "{}");
     for node in [a, b] {
         node.process.terminate().assert_ended_well();
     }

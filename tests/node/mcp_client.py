@@ -1,11 +1,14 @@
 """Asks a node with the official MCP client. tests/node/mcp.rs starts the nodes and this program.
 
-    mcp_client.py tools BINARY URL TOKENS     TOKENS: {"alice": "...", "bob": "...", "reader": "..."}
+    mcp_client.py tools BINARY URL
     mcp_client.py conflict BINARY URL_A URL_B
+
+The variable TOKENS has the tokens: {"alice": "...", "bob": "...", "reader": "..."}
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -158,8 +161,8 @@ async def check_http(url, token):
         assert answer.status_code == 405, answer.text
 
 
-async def tools(binary, url, tokens):
-    tokens = json.loads(tokens)
+async def tools(binary, url):
+    tokens = json.loads(os.environ["TOKENS"])
     alice = tokens["alice"]
     for mode in VERSIONS:
         async with AsyncExitStack() as stack:

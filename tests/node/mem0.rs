@@ -1,26 +1,17 @@
 //! Mem0's own client for Python against `helixstream node`.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use http::tokens::{Right, Token};
 use testkit::process::temp_dir;
-use testkit::{Broker, repo_path};
+use testkit::{Broker, python, repo_path};
 
 use crate::command::NodeProcess;
 use crate::trial::Trial;
 
-/// The Python of the virtual environment that scripts/mem0-client makes.
-fn python() -> PathBuf {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or_else(home);
-    let python = cache.expect("HOME or XDG_CACHE_HOME is set").join("helixstream/mem0-client/bin/python");
-    assert!(python.exists(), "there is no {}: scripts/mem0-client makes it", python.display());
-    python
-}
-
 #[test]
 fn mem0s_client_for_python_is_answered_in_every_call() {
+    let Some(python) = python::interpreter_with("mem0") else { return };
     let trial = Trial::with_topics("mem0", Broker::shared());
     let folder = temp_dir("mem0");
     let rights = [Right::Read, Right::Act];
@@ -29,9 +20,9 @@ fn mem0s_client_for_python_is_answered_in_every_call() {
     let tokens = folder.join("tokens");
     std::fs::write(&tokens, format!("{}\n{}\n", line.line(), line_of_ann.line())).unwrap();
     let node = NodeProcess::start_with(&trial, "mem0", &["--http-token-file", &tokens.display().to_string()]);
-    let mut client = Command::new(python());
+    let mut client = Command::new(python);
     client.arg(repo_path("tests/node/mem0_client.py"));
-    client.args([&format!("{}/mem0", node.url()), &token, &token_of_ann]);
+    client.arg(format!("{}/mem0", node.url)).envs([("TOKEN", &token), ("TOKEN_OF_ANN", &token_of_ann)]);
     // It sends no telemetry, and writes its settings into a folder of the test.
     client.env("MEM0_TELEMETRY", "False").env("MEM0_DIR", folder.join("settings"));
     let said = client.output().unwrap();

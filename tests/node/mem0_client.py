@@ -1,16 +1,19 @@
 """Mem0's own client for Python against a node: every call that the node has, and some that it has not.
 
-Arguments: the host of the client, a token that is bound to no users, one that is bound to u-ann.
+Argument: the host of the client. The environment has two tokens: TOKEN is bound to no users,
+TOKEN_OF_ANN to u-ann.
 """
 
 import asyncio
+import os
 import sys
 
 from mem0 import AsyncMemoryClient, MemoryClient
 from mem0.client.types import AddMemoryOptions, GetAllMemoryOptions, SearchMemoryOptions, UpdateMemoryOptions
 from mem0.exceptions import AuthenticationError, MemoryError, MemoryNotFoundError, ValidationError
 
-HOST, TOKEN, TOKEN_OF_ANN = sys.argv[1:]
+(HOST,) = sys.argv[1:]
+TOKEN, TOKEN_OF_ANN = os.environ["TOKEN"], os.environ["TOKEN_OF_ANN"]
 
 
 def fails(kind, call, text=""):

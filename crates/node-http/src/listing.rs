@@ -20,7 +20,7 @@ const MAX_LIMIT: usize = 200;
 /// Memories that are read from the database at a time: each may be as large as an event.
 const READ_AT_A_TIME: usize = 16;
 /// An answer gets no further memory once it has so many bytes of them.
-const ANSWER_BYTES: usize = 4 << 20;
+pub(crate) const ANSWER_BYTES: usize = 4 << 20;
 /// Hits of a search where the client does not say how many.
 const DEFAULT_HITS: usize = 10;
 /// Hits of a search at most.

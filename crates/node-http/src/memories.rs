@@ -62,8 +62,7 @@ pub(crate) async fn events(
     if !is_known {
         return Err(problems::unknown_memory());
     }
-    let body = answers::events(&events)
-        .map_err(|error| problems::internal(format!("an event in the database of the node is not JSON: {error}")))?;
+    let body = answers::events(&events).map_err(problems::damaged_event)?;
     Ok(answers::json(StatusCode::OK, body))
 }
 

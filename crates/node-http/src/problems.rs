@@ -140,6 +140,11 @@ pub(crate) fn internal(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "HS8077", "The node has failed", detail)
 }
 
+/// An event in the database that cannot be read.
+pub(crate) fn damaged_event(error: json::JsonError) -> Problem {
+    internal(format!("an event in the database of the node is not JSON: {error}"))
+}
+
 /// An error of the database, which could not be asked.
 pub(crate) fn of_database(error: &JournalError) -> Problem {
     match error {

@@ -53,6 +53,8 @@ pub mod postgres;
 #[cfg(feature = "servers")]
 pub mod process;
 #[cfg(feature = "servers")]
+pub mod python;
+#[cfg(feature = "servers")]
 pub mod records;
 #[cfg(feature = "servers")]
 pub mod registry;

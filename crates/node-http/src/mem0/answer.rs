@@ -1,4 +1,4 @@
-//! The size of answers, and the base path that links in them have.
+//! The common parts of answers.
 
 use axum::http::HeaderName;
 
@@ -8,5 +8,10 @@ pub(crate) const BASE: &str = "/mem0";
 /// The header of an answer that lacks memories, because it would be too large.
 pub(super) const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 
-/// An answer gets no further memory once it has so many bytes of them.
-pub(super) const ANSWER_BYTES: usize = 4 << 20;
+/// Writes a text, or null where there is none.
+pub(super) fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => json::write_string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}

@@ -10,6 +10,7 @@ use http::Problem;
 use json::{ObjectWriter, Value};
 use node::shown::OwnEvent;
 
+use super::answer::write_optional;
 use crate::memories::shown;
 use crate::request::{Client, MemoryId, Parameters};
 use crate::service::NodeService;
@@ -49,8 +50,7 @@ pub(super) async fn history(
 /// An event as an entry; `None` for one that the client may not see, or that is no change of text
 /// or metadata.
 fn entry(client: &Client, id: &str, event: &OwnEvent, before: &mut Before) -> Result<Option<Vec<u8>>, Problem> {
-    let damaged = |error| problems::internal(format!("an event in the database of the node is not JSON: {error}"));
-    let document = json::parse(&event.value).map_err(damaged)?;
+    let document = json::parse(&event.value).map_err(problems::damaged_event)?;
     let root = document.root();
     let text_of = |name: &str| root.get(name).and_then(Value::as_str);
     let action = match text_of("event_type") {
@@ -69,7 +69,7 @@ fn entry(client: &Client, id: &str, event: &OwnEvent, before: &mut Before) -> Re
         ("ADD", None) => before.text = None,
         (_, None) => {}
     }
-    // What a memory said while it was somebody else's is not told.
+    // The text that a memory had while it was somebody else's stays with them.
     if !client.may_use(before.user_id.as_deref()) {
         before.text = None;
         return Ok(None);
@@ -77,23 +77,19 @@ fn entry(client: &Client, id: &str, event: &OwnEvent, before: &mut Before) -> Re
     let mut out = Vec::new();
     let mut object = ObjectWriter::new(&mut out);
     let time = text_of("timestamp");
-    let optional = |out: &mut Vec<u8>, text: Option<&str>| match text {
-        Some(text) => json::write_string(out, text),
-        None => out.extend_from_slice(b"null"),
-    };
     let new = if action == "DELETE" { None } else { before.text.as_deref() };
     object.str("action", action);
-    optional(object.key("created_at"), time);
+    write_optional(object.key("created_at"), time);
     object.str("event", action);
     object.str("id", &event.event_id);
     object.raw("input", b"[]");
     object.str("memory_id", id);
-    optional(object.key("new_memory"), new);
-    optional(object.key("new_value"), new);
-    optional(object.key("old_memory"), old.as_deref());
-    optional(object.key("old_value"), old.as_deref());
-    optional(object.key("updated_at"), time);
-    optional(object.key("user_id"), before.user_id.as_deref());
+    write_optional(object.key("new_memory"), new);
+    write_optional(object.key("new_value"), new);
+    write_optional(object.key("old_memory"), old.as_deref());
+    write_optional(object.key("old_value"), old.as_deref());
+    write_optional(object.key("updated_at"), time);
+    write_optional(object.key("user_id"), before.user_id.as_deref());
     object.end();
     Ok(Some(out))
 }

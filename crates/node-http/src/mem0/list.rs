@@ -10,12 +10,13 @@ use http::Problem;
 use json::ObjectWriter;
 use node::shown::MemoryStatus;
 
-use super::answer::{ANSWER_BYTES, BASE, TRUNCATED};
+use super::answer::{BASE, TRUNCATED, write_optional};
 use super::body::{Members, parse};
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::{Scan, Scope};
 use crate::body::JSON;
+use crate::listing::ANSWER_BYTES;
 use crate::memories::shown;
 use crate::request::{Client, MemoryId, Parameters};
 use crate::service::NodeService;
@@ -159,18 +160,11 @@ pub(super) async fn page(
     let mut out = Vec::with_capacity(results.len() + 100);
     let mut object = ObjectWriter::new(&mut out);
     object.integer("count", count as u64);
-    optional(object.key("next"), next.as_deref());
-    optional(object.key("previous"), previous.as_deref());
+    write_optional(object.key("next"), next.as_deref());
+    write_optional(object.key("previous"), previous.as_deref());
     object.raw("results", &results);
     object.end();
     Ok(answers::json(StatusCode::OK, out))
-}
-
-fn optional(out: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        Some(text) => json::write_string(out, text),
-        None => out.extend_from_slice(b"null"),
-    }
 }
 
 /// A user, an agent, an app or a run: how many memories it has, and the times of these.
@@ -207,8 +201,8 @@ pub(super) async fn entities(
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
     object.integer("count", all.len() as u64);
-    optional(object.key("next"), None);
-    optional(object.key("previous"), None);
+    write_optional(object.key("next"), None);
+    write_optional(object.key("previous"), None);
     object.array("results", &all, |out, ((kind, name), entity)| {
         let mut object = ObjectWriter::new(out);
         object.time("created_at", entity.created_at);

@@ -10,12 +10,13 @@ use http::Problem;
 use json::ObjectWriter;
 use node::shown::SearchQuery;
 
-use super::answer::{ANSWER_BYTES, TRUNCATED};
+use super::answer::TRUNCATED;
 use super::body::{Members, parse};
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::Scope;
 use crate::body::JSON;
+use crate::listing::ANSWER_BYTES;
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
