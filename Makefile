@@ -40,6 +40,7 @@ bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it
 	@exec scripts/bench
 
 build: packages ## the binary, in the profile of a bare `cargo build`, which is optimised
+	@scripts/claim-build-folder
 	cargo build --locked
 
 install: build ## the binary into PREFIX/bin
