@@ -133,8 +133,15 @@ fn a_refused_password_is_not_healthy_and_not_shown() {
     assert!(!finished.stdout.contains("geheim") && !finished.stderr.contains("geheim"), "{finished:?}");
 }
 
-/// A folder with a compose file and a stand-in for `docker`, which notes its calls; it fails while
-/// there is a file `fail`, and does not end while there is a file `hang`.
+/// The id of the container that the stand-in starts.
+const OURS: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// The id of a container that somebody else has started.
+const FOREIGN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// A folder with a compose file and a stand-in for `docker`, which notes calls that change
+/// something. The file `containers` holds the ids of clickhouse's containers, and `ports` what they
+/// publish. A change fails while there is a file `fail`, and does not end while there is a file
+/// `hang`.
 struct StandIn {
     dir: PathBuf,
     port: u16,
@@ -147,10 +154,21 @@ impl StandIn {
         std::fs::create_dir(dir.join("bin")).unwrap();
         let (docker, at) = (dir.join("bin/docker"), dir.display());
         let script = format!(
-            "#!/bin/sh\necho \"$CLICKHOUSE_HTTP_PORT $*\" >>'{at}/calls'\n\
-             if [ -e '{at}/hang' ]; then exec sleep 600; fi\n\
-             if [ -e '{at}/fail' ]; then echo 'no space left' >&2; exit 17; fi\n"
+            "#!/bin/sh\ncd '{at}'\n\
+             case \"$*\" in\n\
+             compose*' ps '*' -- clickhouse') exec cat containers;;\n\
+             compose*' ps '*) exit;;\n\
+             'ps '*) for id in $(cat containers); do case \"$*\" in *id=$id*) echo $id;; esac; done; exit;;\n\
+             'port '*) exec cat ports;;\n\
+             esac\n\
+             echo \"$CLICKHOUSE_HTTP_PORT $*\" >>calls\n\
+             while [ -e hang ]; do sleep 0.1; done\n\
+             case \"$*\" in *' up '*) [ -s containers ] || echo {OURS} >containers;; esac\n\
+             if [ -e fail ]; then echo 'no space left' >&2; exit 17; fi\n\
+             case \"$*\" in 'rm '*) : >containers;; esac\n"
         );
+        std::fs::write(dir.join("containers"), "").unwrap();
+        std::fs::write(dir.join("ports"), "").unwrap();
         std::fs::write(&docker, script).unwrap();
         std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         StandIn { dir, port: free_port() }
@@ -161,6 +179,8 @@ impl StandIn {
         let path = std::env::var("PATH").unwrap();
         command.env("PATH", format!("{}:{path}", self.dir.join("bin").display()));
         command.env("SVC_CLICKHOUSE_PORT", self.port.to_string()).args(["--format", "json"]);
+        // A variable of somebody else's project.
+        command.env("COMPOSE_PROJECT_NAME", "other");
         // Nothing of this machine is to answer.
         command.env("SVC_MINIO_PORT", free_port().to_string());
         command
@@ -178,7 +198,13 @@ impl StandIn {
     /// What each call of `docker compose` is expected to be.
     fn call(&self, port: &str, arguments: &str) -> String {
         let file = self.dir.join("docker-compose.yml").canonicalize().unwrap();
-        format!("{port} compose --file {} --profile bigdata {arguments}", file.display())
+        format!("{port} compose --file {} --project-name helixstream --profile bigdata {arguments}", file.display())
+    }
+
+    /// From now on clickhouse has this container, published at this port.
+    fn has_container(&self, id: &str, port: u16) {
+        std::fs::write(self.dir.join("containers"), format!("{id}\n")).unwrap();
+        std::fs::write(self.dir.join("ports"), format!("8123/tcp -> 127.0.0.1:{port}\n")).unwrap();
     }
 
     /// Serves ClickHouse's `/ping` from now on.
@@ -201,7 +227,7 @@ fn up_starts_what_does_not_answer_and_down_stops_that_alone() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(states(&finished)[0].1, "started", "{finished:?}");
     let port = stand_in.port.to_string();
-    let started = stand_in.call(&port, "up --detach --no-deps clickhouse");
+    let started = stand_in.call(&port, "up --detach --no-deps -- clickhouse");
     assert_eq!(stand_in.calls(), [started], "clickhouse alone, at the port of the settings");
 
     let finished = stand_in.run(&["up", "clickhouse"]);
@@ -214,7 +240,7 @@ fn up_starts_what_does_not_answer_and_down_stops_that_alone() {
 
     let finished = stand_in.run(&["down"]);
     assert_eq!((finished.code, states(&finished)[0].1.as_str()), (Some(0), "stopped"), "{finished:?}");
-    assert_eq!(stand_in.calls()[1..], [stand_in.call("", "rm --stop --force clickhouse")]);
+    assert_eq!(stand_in.calls()[1..], [format!(" stop {OURS}"), format!(" rm {OURS}")]);
     let finished = stand_in.run(&["down"]);
     assert_eq!((finished.code, states(&finished).len()), (Some(0), 0), "{finished:?}");
 }
@@ -241,6 +267,75 @@ fn what_docker_cannot_do_is_reported_and_tried_again() {
 }
 
 #[test]
+fn a_container_of_somebody_else_is_neither_taken_over_nor_removed() {
+    let stand_in = StandIn::new();
+    stand_in.has_container(FOREIGN, stand_in.port);
+    let finished = stand_in.run(&["up", "clickhouse", "--start-limit", "100ms"]);
+    finished.assert_failed(1, &["clickhouse"]);
+    assert!(states(&finished)[0].2.contains("which `up` has not started"), "{finished:?}");
+    stand_in.has_container(FOREIGN, 1);
+    let finished = stand_in.run(&["up", "clickhouse"]);
+    let expected = format!("listens at 1 instead of {}; set SVC_CLICKHOUSE_PORT", stand_in.port);
+    assert!(states(&finished)[0].2.contains(&expected), "{finished:?}");
+    std::fs::write(stand_in.dir.join("ports"), "").unwrap();
+    let finished = stand_in.run(&["up", "clickhouse"]);
+    assert!(states(&finished)[0].2.contains("listens at no port of this machine"), "{finished:?}");
+    let finished = stand_in.run(&["down"]);
+    assert_eq!((finished.code, states(&finished).len()), (Some(0), 0), "{finished:?}");
+    assert_eq!(stand_in.calls(), [""; 0], "neither started nor removed");
+}
+
+#[test]
+fn a_container_in_the_place_of_the_started_one_stays() {
+    let stand_in = StandIn::new();
+    stand_in.run(&["up", "clickhouse", "--start-limit", "100ms"]).assert_failed(1, &["clickhouse"]);
+    stand_in.has_container(FOREIGN, stand_in.port);
+    let finished = stand_in.run(&["down"]);
+    assert_eq!((finished.code, states(&finished)[0].1.as_str()), (Some(0), "gone"), "{finished:?}");
+    assert_eq!(stand_in.calls().len(), 1, "only the start");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_start_is_seen_by_down() {
+    let stand_in = StandIn::new();
+    std::fs::write(stand_in.dir.join("hang"), "").unwrap();
+    let up = Helix::spawn_command(stand_in.command(&["up", "clickhouse"]));
+    wait_for("docker to be called", || (!stand_in.calls().is_empty()).then_some(()));
+    up.kill();
+    std::fs::remove_file(stand_in.dir.join("hang")).unwrap();
+    let containers = stand_in.dir.join("containers");
+    wait_for("docker to go on alone", || (!std::fs::read(&containers).unwrap().is_empty()).then_some(()));
+    let finished = stand_in.run(&["down"]);
+    finished.assert_failed(1, &["could not be stopped: clickhouse [HS9011]"]);
+    let detail = states(&finished).remove(0).2;
+    assert!(detail.contains(&format!("docker rm --force {OURS}")) && detail.contains("[HS9013]"), "{detail}");
+    std::fs::write(&containers, "").unwrap();
+    assert_eq!(states(&stand_in.run(&["down"]))[0].1, "gone");
+    assert_eq!(states(&stand_in.run(&["down"])), []);
+}
+
+#[test]
+fn what_runs_already_needs_no_file_of_started_services() {
+    let stand_in = StandIn::new();
+    stand_in.serve();
+    let finished = stand_in.run(&["up", "clickhouse", "--started-file", "no-folder/started.json"]);
+    assert_eq!((finished.code, states(&finished)[0].1.as_str()), (Some(0), "already_running"), "{finished:?}");
+}
+
+#[test]
+fn a_signal_is_no_success_of_optional_services() {
+    let stand_in = StandIn::new();
+    std::fs::write(stand_in.dir.join("hang"), "").unwrap();
+    let mut command = stand_in.command(&["up", "clickhouse"]);
+    command.env("SVC_CLICKHOUSE_REQUIRED", "false");
+    let up = Helix::spawn_command(command);
+    wait_for("docker to be called", || (!stand_in.calls().is_empty()).then_some(()));
+    let finished = up.terminate();
+    finished.assert_failed(1, &["a signal came before", "[HS9010]"]);
+    assert!(finished.stdout.contains("\"ok\": false"), "{finished:?}");
+}
+
+#[test]
 fn a_signal_ends_docker_and_up() {
     let stand_in = StandIn::new();
     std::fs::write(stand_in.dir.join("hang"), "").unwrap();
@@ -259,6 +354,7 @@ fn without_docker_up_says_so() {
     command.env("PATH", stand_in.dir.join("nowhere"));
     let finished = Helix::spawn_command(command).finish();
     assert!(states(&finished)[0].2.contains("install Docker with its plugin compose [HS9008]"), "{finished:?}");
+    assert_eq!(states(&stand_in.run(&["down"])), [], "nothing was started");
     std::fs::remove_file(stand_in.dir.join("docker-compose.yml")).unwrap();
     stand_in.run(&["up", "clickhouse"]).assert_failed(2, &["docker-compose.yml cannot be opened", "[HS9009]"]);
 }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use helixstream::services::catalog::{PROFILES, SERVICES};
+use helixstream::services::catalog::{PROFILES, PROJECT, SERVICES};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -144,6 +144,7 @@ fn the_catalog_says_what_the_file_says(project: &Value) {
     let ours = services.keys().map(String::as_str).filter(|name| !others.contains(name));
     assert_eq!(ours.collect::<BTreeSet<_>>(), SERVICES.iter().map(|spec| spec.name).collect());
     let file = read("docker-compose.yml");
+    assert_eq!(project["name"], PROJECT, "containers are looked for by this name");
     for spec in SERVICES {
         let (name, service) = (spec.name, &services[spec.name]);
         let needs: Vec<String> =
@@ -153,6 +154,15 @@ fn the_catalog_says_what_the_file_says(project: &Value) {
         assert!(host_ports(project).contains(&(spec.port, last, name.to_owned())), "{name}: {}", spec.port);
         let range = if last == spec.port { spec.port.to_string() } else { format!("{}-{last}", spec.port) };
         assert!(file.contains(&format!("${{{}:-{range}}}", spec.port_variable)), "{name}: {}", spec.port_variable);
+        if let Some((port, variable)) = spec.health_port.zip(spec.health_port_variable) {
+            assert!(host_ports(project).contains(&(port, port, name.to_owned())), "{name}: {port}");
+            assert!(file.contains(&format!("${{{variable}:-{port}}}")), "{name}: {variable}");
+        }
+        let found = service["profiles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let known = PROFILES.iter().filter(|(_, names)| names.contains(&name)).map(|(profile, _)| *profile);
+        assert_eq!(found.collect::<BTreeSet<_>>(), known.clone().collect::<BTreeSet<_>>(), "{name}");
+        assert_eq!(spec.profile.is_none(), known.clone().next().is_none(), "{name}");
+        assert!(spec.profile.is_none_or(|profile| known.clone().any(|other| other == profile)), "{name}");
     }
     for (profile, names) in PROFILES {
         for name in *names {

@@ -27,7 +27,7 @@ pub enum Outcome {
 pub enum Reason {
     /// Only its health was asked for.
     Checked,
-    /// It answered before it would have been started.
+    /// It runs without having been started by this command.
     WasRunning,
     /// It was started.
     Started,
@@ -136,7 +136,7 @@ impl Board {
 /// The report of a command at its end, in the form that programs read.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether every required service is healthy.
+    /// Whether every required service is healthy, and no signal came before the end.
     pub ok: bool,
     /// Each service.
     pub services: Vec<Row>,
@@ -173,7 +173,26 @@ impl Report {
             check: service.health.name(),
             detail: outcome.detail().map(str::to_owned),
         };
-        let ok = services.iter().zip(outcomes).all(|(service, outcome)| !service.required || outcome.is_healthy());
+        let is_fine = |(service, outcome): (&Service, &Outcome)| {
+            *outcome != Outcome::Interrupted && (!service.required || outcome.is_healthy())
+        };
+        let ok = services.iter().zip(outcomes).all(is_fine);
         Report { ok, services: services.iter().zip(outcomes).map(row).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Sources, read};
+
+    #[test]
+    fn a_signal_is_never_success() {
+        let services = read(&Sources::default()).unwrap().services;
+        let neo4j: Vec<Service> = services.into_iter().filter(|service| service.spec.name == "neo4j").collect();
+        assert!(!neo4j[0].required);
+        let ok = |outcome| Report::new(&neo4j, &[outcome]).ok;
+        assert!(ok(Outcome::Unhealthy(String::new())), "it is optional");
+        assert!(!ok(Outcome::Interrupted), "nobody knows whether it is healthy");
     }
 }

@@ -20,13 +20,23 @@ pub trait Probe: Sync {
     fn probe(&self, service: &Service, limit: Duration) -> Result<(), String>;
 }
 
-/// Starts and stops the containers of services.
+/// The containers of services.
 pub trait Containers: Sync {
-    /// Starts the container of a service alone, without those that it needs.
+    /// Starts the container of a service alone, without those that it needs. A container that
+    /// somebody else has started is left alone.
     ///
     /// # Errors
     /// Why it could not be started, for people.
-    fn start(&self, service: &Service) -> Result<(), String>;
+    fn start(&self, service: &Service) -> Result<Start, String>;
+}
+
+/// How a start has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The container was started.
+    Started,
+    /// Somebody else has started one, which may still be warming up.
+    WasThere,
 }
 
 /// The first pause between two checks.
@@ -100,11 +110,13 @@ impl Boot<'_> {
         if self.is_stopped() {
             return Outcome::Interrupted;
         }
-        if let Err(why) = started {
-            return Outcome::NotStarted(why);
+        match started {
+            Err(why) => Outcome::NotStarted(why),
+            Ok(start) => {
+                board.set(index, State::WarmingUp);
+                self.warm_up(service, start)
+            }
         }
-        board.set(index, State::WarmingUp);
-        self.warm_up(service)
     }
 
     /// Checks it as often as its settings say.
@@ -112,6 +124,9 @@ impl Boot<'_> {
         let mut check = 0;
         loop {
             let Err(why) = self.probe.probe(service, service.timeout) else { return Outcome::Healthy(reason) };
+            if self.is_stopped() {
+                return Outcome::Interrupted;
+            }
             check += 1;
             if check >= service.retry_count {
                 return Outcome::Unhealthy(why);
@@ -123,16 +138,23 @@ impl Boot<'_> {
     }
 
     /// Checks it until it is healthy or its time is over.
-    fn warm_up(&self, service: &Service) -> Outcome {
+    fn warm_up(&self, service: &Service, start: Start) -> Outcome {
+        let (reason, since) = match start {
+            Start::Started => (Reason::Started, "after its start"),
+            Start::WasThere => (Reason::WasRunning, "after its container was found, which `up` has not started"),
+        };
         let started = Instant::now();
         let mut check = 0;
         loop {
             let left = self.limit.saturating_sub(started.elapsed()).max(LOOK);
             let Err(why) = self.probe.probe(service, service.timeout.min(left)) else {
-                return Outcome::Healthy(Reason::Started);
+                return Outcome::Healthy(reason);
             };
+            if self.is_stopped() {
+                return Outcome::Interrupted;
+            }
             if started.elapsed() >= self.limit {
-                return Outcome::Unhealthy(format!("not healthy {} after its start: {why}", shown(self.limit)));
+                return Outcome::Unhealthy(format!("not healthy {} {since}: {why}", shown(self.limit)));
             }
             if !self.pause(backoff(check).min(left)) {
                 return Outcome::Interrupted;
@@ -192,6 +214,10 @@ mod tests {
         slow: BTreeMap<&'static str, u32>,
         /// Services that cannot be started.
         broken: Vec<&'static str>,
+        /// Services of which somebody else has a container.
+        foreign: Vec<&'static str>,
+        /// Whether each check ends with a signal.
+        is_signalled_by_checks: bool,
         running: Mutex<BTreeMap<&'static str, u32>>,
         started: Mutex<Vec<&'static str>>,
         stop: AtomicBool,
@@ -201,6 +227,9 @@ mod tests {
 
     impl Probe for World {
         fn probe(&self, service: &Service, _: Duration) -> Result<(), String> {
+            if self.is_signalled_by_checks {
+                self.stop.store(true, Ordering::Relaxed);
+            }
             let mut running = self.running.lock().unwrap();
             let checks = running.get_mut(service.spec.name).ok_or("refused")?;
             *checks += 1;
@@ -210,7 +239,7 @@ mod tests {
     }
 
     impl Containers for World {
-        fn start(&self, service: &Service) -> Result<(), String> {
+        fn start(&self, service: &Service) -> Result<Start, String> {
             let name = service.spec.name;
             if self.broken.contains(&name) {
                 return Err("no such image".to_owned());
@@ -221,7 +250,7 @@ mod tests {
             self.started.lock().unwrap().push(name);
             self.running.lock().unwrap().insert(name, 0);
             self.stop.store(self.stops_at == Some(name), Ordering::Relaxed);
-            Ok(())
+            Ok(if self.foreign.contains(&name) { Start::WasThere } else { Start::Started })
         }
     }
 
@@ -292,6 +321,22 @@ mod tests {
         assert_eq!(outcomes["zookeeper"], Outcome::Interrupted);
         assert!(!outcomes["kafka-zookeeper"].is_healthy());
         assert_eq!(*world.started.lock().unwrap(), ["zookeeper"]);
+    }
+
+    #[test]
+    fn a_signal_during_the_last_check_is_no_verdict() {
+        let world = World { is_signalled_by_checks: true, ..World::default() };
+        let variables = [("SVC_KAFKA_REMOTE", "true"), ("SVC_KAFKA_RETRY_COUNT", "1")];
+        assert_eq!(world.up(&["kafka"], &variables, LONG)["kafka"], Outcome::Interrupted);
+    }
+
+    #[test]
+    fn a_container_of_somebody_else_is_waited_for() {
+        let world = World { foreign: vec!["minio"], slow: [("minio", 2)].into(), ..World::default() };
+        assert_eq!(world.up(&["minio"], &[], LONG)["minio"], Outcome::Healthy(Reason::WasRunning));
+        let world = World { foreign: vec!["minio"], slow: [("minio", u32::MAX)].into(), ..World::default() };
+        let outcomes = world.up(&["minio"], &[], Duration::from_millis(1));
+        assert!(matches!(&outcomes["minio"], Outcome::Unhealthy(why) if why.contains("`up` has not started")));
     }
 
     #[test]

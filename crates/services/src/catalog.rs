@@ -1,14 +1,19 @@
-//! Every service of `docker-compose.yml`, but for helixstream itself. Names of variables and
-//! defaults are those of HelixAgent's `internal/config/config.go`, with three differences: Kafka is
-//! enabled and required, since every command of helixstream needs it; checks speak the service's
-//! protocol where HelixAgent only connects; `KAFKA_ZOOKEEPER` is ours.
+//! Every service of `docker-compose.yml`, but for helixstream itself with its topics and samples.
+//! Names of variables and defaults are those of HelixAgent's `internal/config/config.go`, with three
+//! differences: Kafka is enabled and required, since every command of helixstream needs it; checks
+//! look at what a service says where HelixAgent only connects or looks at the status;
+//! `KAFKA_ZOOKEEPER` is ours.
+
+/// The compose project, as the compose file names it.
+pub const PROJECT: &str = "helixstream";
 
 /// How the health of a service is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// A connection is accepted.
     Tcp,
-    /// GET of the health path is answered with a status from 200 to 299.
+    /// GET of the health path is answered with a status from 200 to 299, and with the text of
+    /// [`ServiceSpec::answer`].
     Http,
     /// A broker answers a request for metadata.
     Kafka,
@@ -16,17 +21,23 @@ pub enum Health {
     Postgres,
     /// ZooKeeper's command `srvr` is answered with the mode of the server.
     Zookeeper,
+    /// The JSON of the master's web UI says that it is alive.
+    SparkMaster,
+    /// The worker's web UI names a master, and the master's has a worker that is alive.
+    SparkWorker,
 }
 
 impl Health {
     /// All of them, with the names that settings use. `pgx` is HelixAgent's name for Postgres.
-    pub const NAMES: [(&str, Health); 6] = [
+    pub const NAMES: [(&str, Health); 8] = [
         ("tcp", Health::Tcp),
         ("http", Health::Http),
         ("kafka", Health::Kafka),
         ("postgres", Health::Postgres),
         ("pgx", Health::Postgres),
         ("zookeeper", Health::Zookeeper),
+        ("spark-master", Health::SparkMaster),
+        ("spark-worker", Health::SparkWorker),
     ];
 
     /// Its name.
@@ -58,6 +69,12 @@ pub struct ServiceSpec {
     pub health: Health,
     /// The path that is asked for over HTTP.
     pub path: &'static str,
+    /// The text that the answer to this path holds; an empty one is in every answer.
+    pub answer: &'static str,
+    /// The port that is asked over HTTP, where it is another one than that of the service.
+    pub health_port: Option<u16>,
+    /// The variable of the compose file for this port.
+    pub health_port_variable: Option<&'static str>,
     /// Limit of one check, in seconds.
     pub timeout_s: u64,
     /// How often it is checked before it counts as unhealthy.
@@ -78,6 +95,9 @@ const OPTIONAL: ServiceSpec = ServiceSpec {
     required: false,
     health: Health::Tcp,
     path: "/",
+    answer: "",
+    health_port: None,
+    health_port_variable: None,
     timeout_s: 10,
     retry_count: 5,
     needs: &[],
@@ -139,6 +159,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         port_variable: "CLICKHOUSE_HTTP_PORT",
         health: Health::Http,
         path: "/ping",
+        answer: "Ok.",
         ..OPTIONAL
     },
     ServiceSpec {
@@ -148,6 +169,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         port: 7474,
         port_variable: "NEO4J_HTTP_PORT",
         health: Health::Http,
+        answer: "neo4j_version",
         timeout_s: 5,
         retry_count: 3,
         ..OPTIONAL
@@ -168,6 +190,10 @@ pub const SERVICES: &[ServiceSpec] = &[
         profile: Some("bigdata"),
         port: 7077,
         port_variable: "SPARK_MASTER_PORT",
+        health: Health::SparkMaster,
+        path: "/json/",
+        health_port: Some(4040),
+        health_port_variable: Some("SPARK_MASTER_UI_PORT"),
         ..OPTIONAL
     },
     ServiceSpec {
@@ -177,7 +203,8 @@ pub const SERVICES: &[ServiceSpec] = &[
         port: 8081,
         port_variable: "SPARK_WORKER_UI_PORTS",
         port_count: 4,
-        health: Health::Http,
+        health: Health::SparkWorker,
+        path: "/json/",
         needs: &["spark-master"],
         ..OPTIONAL
     },
@@ -189,6 +216,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         port_variable: "PROMETHEUS_PORT",
         health: Health::Http,
         path: "/-/ready",
+        answer: "Ready",
         timeout_s: 5,
         retry_count: 3,
         ..OPTIONAL
@@ -201,6 +229,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         port_variable: "GRAFANA_PORT",
         health: Health::Http,
         path: "/api/health",
+        answer: "\"database\"",
         timeout_s: 5,
         retry_count: 3,
         needs: &["prometheus"],

@@ -1,32 +1,24 @@
 //! Containers by `docker compose`. A service is started by its name, alone; so nothing runs
-//! afterwards that nobody has asked for.
+//! afterwards that nobody has asked for. A container that was there before is left alone, and `down`
+//! removes containers by their ids.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::boot::Containers;
-use super::catalog::{SERVICES, ServiceSpec};
+use super::boot::{Containers, Start};
+use super::catalog::{PROJECT, SERVICES, ServiceSpec};
+use super::docker::{DOCKER, DockerError, answer, command, run};
 use super::settings::Service;
-use super::started::{Started, StartedError, StartedFile};
-
-/// The program.
-const DOCKER: &str = "docker";
-/// How often the end of the program and a signal are looked for.
-const LOOK: Duration = Duration::from_millis(20);
-/// How many of the last lines of what the program says stand in an error.
-const LINES: usize = 5;
+use super::started::{StartedError, StartedFile, StartedService, is_container_id};
 
 /// `docker compose` with one compose file.
 pub struct DockerCompose<'a> {
     file: PathBuf,
-    started: Mutex<StartedFile>,
+    started_file: PathBuf,
+    /// Opened at the first start: without one, nothing is written.
+    started: Mutex<Option<StartedFile>>,
     stop: &'a AtomicBool,
 }
 
@@ -36,22 +28,91 @@ impl<'a> DockerCompose<'a> {
     ///
     /// # Errors
     /// The compose file is not there.
-    pub fn new(file: &Path, started: StartedFile, stop: &'a AtomicBool) -> io::Result<DockerCompose<'a>> {
-        Ok(DockerCompose { file: file.canonicalize()?, started: Mutex::new(started), stop })
+    pub fn new(file: &Path, started_file: &Path, stop: &'a AtomicBool) -> io::Result<DockerCompose<'a>> {
+        let (file, started_file) = (file.canonicalize()?, started_file.to_owned());
+        Ok(DockerCompose { file, started_file, started: Mutex::new(None), stop })
+    }
+
+    /// Starts the container, between the notes of its begin and its end.
+    fn up(&self, service: &Service, before: &[String], started: &mut StartedFile) -> Result<(), String> {
+        let spec = service.spec;
+        let note = self.note(spec);
+        let failed = |e: StartedError| e.to_string();
+        started.begin(&note).map_err(failed)?;
+        let mut command = compose(&self.file, PROJECT, spec.profile);
+        command.args(["up", "--detach", "--no-deps", "--", spec.name]);
+        // The container listens where the settings expect it.
+        command.env(spec.port_variable, ports(spec, service.port));
+        if let Some((port, variable)) = service.health_port.zip(spec.health_port_variable) {
+            command.env(variable, port.to_string());
+        }
+        // It would remove containers of services that another version of the file had.
+        command.env_remove("COMPOSE_REMOVE_ORPHANS");
+        let ended = run(command, self.stop);
+        if let Err(e @ DockerError::NotRun(_)) = ended {
+            started.end(&note, before.to_vec()).map_err(failed)?;
+            return Err(e.to_string());
+        }
+        // A start that has failed or was interrupted may have left a container. A signal does not
+        // end this question, since its answer is what `down` goes by.
+        let now = containers(&self.file, PROJECT, spec, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
+        started.end(&note, now).map_err(failed)?;
+        ended.map_err(|e| e.to_string())
+    }
+
+    fn note(&self, spec: &ServiceSpec) -> StartedService {
+        StartedService::new(spec.name, &self.file, PROJECT)
     }
 }
 
 impl Containers for DockerCompose<'_> {
-    fn start(&self, service: &Service) -> Result<(), String> {
+    fn start(&self, service: &Service) -> Result<Start, String> {
         let spec = service.spec;
-        let started = Started { service: spec.name.to_owned(), compose_file: self.file.clone() };
-        self.started.lock().unwrap_or_else(PoisonError::into_inner).add(started).map_err(|e| e.to_string())?;
-        let mut command = compose(&self.file, spec.profile);
-        command.args(["up", "--detach", "--no-deps", spec.name]);
-        // The container listens where the settings expect it.
-        command.env(spec.port_variable, ports(spec, service.port));
-        run(command, self.stop)
+        let before = containers(&self.file, PROJECT, spec, self.stop).map_err(|e| e.to_string())?;
+        let mut slot = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = match slot.take() {
+            Some(opened) => opened,
+            None => StartedFile::open(&self.started_file).map_err(|e| e.to_string())?,
+        };
+        let started = slot.insert(opened);
+        let ours = started.containers(&self.note(spec));
+        if before.iter().any(|id| !ours.contains(id)) {
+            listens_where_expected(service, &before, self.stop)?;
+            return Ok(Start::WasThere);
+        }
+        self.up(service, &before, started).map(|()| Start::Started)
     }
+}
+
+/// Whether one of the containers is published at the service's port: a check would ask in vain
+/// otherwise.
+fn listens_where_expected(service: &Service, containers: &[String], stop: &AtomicBool) -> Result<(), String> {
+    let mut ports: Vec<u16> = Vec::new();
+    for id in containers {
+        let mut command = command();
+        command.args(["port", id]);
+        let lines = answer(command, stop).map_err(|e| e.to_string())?;
+        // `9092/tcp -> 127.0.0.1:9092`
+        ports.extend(lines.lines().filter_map(|line| line.rsplit_once(':')?.1.trim().parse::<u16>().ok()));
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    let (spec, last) = (service.spec, service.port.saturating_add(service.spec.port_count - 1));
+    if ports.iter().any(|port| (service.port..=last).contains(port)) {
+        return Ok(());
+    }
+    let name = spec.name;
+    let there = format!("a container of {name} exists that `up` has not started");
+    Err(match ports.as_slice() {
+        [] => format!("{there}, and it listens at no port of this machine; start it, or remove it [HS9013]"),
+        ports => {
+            let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            format!(
+                "{there}, and it listens at {ports} instead of {}; set SVC_{}_PORT to its port, or remove it [HS9013]",
+                service.port, spec.variable
+            )
+        }
+    })
 }
 
 /// The value of the variable for the port: a port, or the range of several containers.
@@ -62,13 +123,30 @@ fn ports(spec: &ServiceSpec, port: u16) -> String {
     }
 }
 
-fn compose(file: &Path, profile: Option<&str>) -> Command {
-    let mut command = Command::new(DOCKER);
-    command.arg("compose").arg("--file").arg(file);
+fn compose(file: &Path, project: &str, profile: Option<&str>) -> std::process::Command {
+    let mut command = command();
+    // COMPOSE_PROJECT_NAME would beat the name in the file.
+    command.arg("compose").arg("--file").arg(file).args(["--project-name", project]);
     if let Some(profile) = profile {
         command.args(["--profile", profile]);
     }
     command
+}
+
+/// The ids of the containers of a service, running or not.
+fn containers(file: &Path, project: &str, spec: &ServiceSpec, stop: &AtomicBool) -> Result<Vec<String>, DockerError> {
+    let mut command = compose(file, project, spec.profile);
+    command.args(["ps", "--all", "--quiet", "--", spec.name]);
+    ids(&answer(command, stop)?)
+}
+
+/// The ids that the program has printed, one a line.
+fn ids(answer: &str) -> Result<Vec<String>, DockerError> {
+    let each = answer.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
+        let wrong = || DockerError::Failed(format!("`{DOCKER}` has printed {line:?} in place of an id [HS9008]"));
+        is_container_id(line).then(|| line.to_owned()).ok_or_else(wrong)
+    });
+    each.collect()
 }
 
 /// A service that `down` was about.
@@ -76,79 +154,83 @@ fn compose(file: &Path, profile: Option<&str>) -> Command {
 pub struct Stopped {
     /// Its name.
     pub service: String,
+    /// Whether a container that `up` had started was still there.
+    pub was_there: bool,
     /// Why it could not be stopped; `None` when it was.
     pub failure: Option<String>,
 }
 
-/// Stops and removes the containers of the services that `up` has started, of all or of those with
-/// these names, the last started first. Volumes stay. A service that cannot be stopped stays in the
-/// file.
+/// Stops and removes the containers that `up` has started, of all services or of those with these
+/// names, each service before those that it needs. Volumes and other containers stay. A service that
+/// cannot be stopped stays in the file.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn stop(started: &mut StartedFile, names: &[&str], signalled: &AtomicBool) -> Result<Vec<Stopped>, StartedError> {
-    let is_meant = |service: &Started| names.is_empty() || names.contains(&service.service.as_str());
-    let mut meant: Vec<Started> = started.services().iter().filter(|service| is_meant(service)).cloned().collect();
+    let is_meant = |service: &StartedService| names.is_empty() || names.contains(&service.service.as_str());
+    let mut meant: Vec<StartedService> =
+        started.services().iter().filter(|service| is_meant(service)).cloned().collect();
     // A service stands in the catalog behind those that it needs.
-    let place = |service: &Started| SERVICES.iter().position(|spec| spec.name == service.service);
+    let place = |service: &StartedService| SERVICES.iter().position(|spec| spec.name == service.service);
     meant.sort_by_key(|service| std::cmp::Reverse(place(service)));
     let mut stopped = Vec::new();
     for service in meant {
-        let profile = SERVICES.iter().find(|spec| spec.name == service.service).and_then(|spec| spec.profile);
-        let mut command = compose(&service.compose_file, profile);
-        command.args(["rm", "--stop", "--force", &service.service]);
-        let failure = run(command, signalled).err();
-        if failure.is_none() {
+        let removed = remove(&service, signalled);
+        if removed.is_ok() {
             started.remove(&service)?;
         }
-        stopped.push(Stopped { service: service.service, failure });
+        let was_there = *removed.as_ref().unwrap_or(&true);
+        stopped.push(Stopped { service: service.service, was_there, failure: removed.err() });
     }
     Ok(stopped)
 }
 
-/// Runs the program to its end, or until a signal, which it gets too.
-fn run(mut command: Command, stop: &AtomicBool) -> Result<(), String> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let failed = |e: io::Error| {
-        let hint = if e.kind() == io::ErrorKind::NotFound { "; install Docker with its plugin compose" } else { "" };
-        format!("cannot run `{DOCKER} compose`: {e}{hint} [HS9008]")
-    };
-    let mut child = command.spawn().map_err(failed)?;
-    let said = child.stderr.take().map(|stderr| thread::spawn(move || last_lines(stderr)));
-    let mut is_signalled = false;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
+/// Stops and removes the noted containers of a service: whether there were any.
+fn remove(service: &StartedService, signalled: &AtomicBool) -> Result<bool, String> {
+    if signalled.load(Ordering::Relaxed) {
+        return Err("a signal came before [HS9008]".to_owned());
+    }
+    let there = remaining(service, signalled).map_err(|e| e.to_string())?;
+    if !there.is_empty() {
+        for action in ["stop", "rm"] {
+            let mut command = command();
+            command.arg(action).args(&there);
+            run(command, signalled).map_err(|e| e.to_string())?;
         }
-        if stop.load(Ordering::Relaxed) && !is_signalled {
-            is_signalled = true;
-            terminate(&child);
-        }
-        thread::sleep(LOOK);
-    };
-    if status.success() {
+    }
+    if service.is_starting {
+        nothing_is_left(service, signalled)?;
+    }
+    Ok(!there.is_empty())
+}
+
+/// The noted containers that are still there. Somebody may have removed them, or `docker compose`
+/// may have put others in their place.
+fn remaining(service: &StartedService, signalled: &AtomicBool) -> Result<Vec<String>, DockerError> {
+    if service.containers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut command = command();
+    command.args(["ps", "--all", "--quiet", "--no-trunc"]);
+    command.args(service.containers.iter().flat_map(|id| ["--filter".to_owned(), format!("id={id}")]));
+    let mut there = ids(&answer(command, signalled)?)?;
+    there.retain(|id| service.containers.contains(id));
+    Ok(there)
+}
+
+/// An `up` that was killed has noted no id of what it may have started, so a container that is there
+/// may as well be of somebody else.
+fn nothing_is_left(service: &StartedService, signalled: &AtomicBool) -> Result<(), String> {
+    let name = service.service.as_str();
+    let spec = SERVICES.iter().find(|spec| spec.name == name);
+    let spec = spec.ok_or_else(|| format!("{name} is no service [HS9000]"))?;
+    let others = containers(&service.compose_file, &service.project, spec, signalled).map_err(|e| e.to_string())?;
+    if others.is_empty() {
         return Ok(());
     }
-    if is_signalled {
-        return Err(format!("`{DOCKER} compose` was stopped by a signal ({status}) [HS9008]"));
-    }
-    let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
-    let said = if said.is_empty() { "it says nothing".to_owned() } else { said };
-    Err(format!("`{DOCKER} compose` has failed ({status}): {said} [HS9008]"))
-}
-
-fn terminate(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // It may just have ended by itself.
-    let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
-}
-
-/// The last lines of what the program writes, joined.
-fn last_lines(mut stderr: impl Read) -> String {
-    let mut said = Vec::new();
-    // What could be read before a fault is of use as well.
-    let _ = stderr.read_to_end(&mut said);
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].join("; ")
+    Err(format!(
+        "an `up` was killed while it started {name}, so its container may be of that or of somebody else; \
+         remove it with `{DOCKER} rm --force {}`, or take {name} out of the file of the started services [HS9013]",
+        others.join(" ")
+    ))
 }

@@ -12,14 +12,18 @@
 //! | [`board`] | the state of each service while a command works, and the report at its end |
 //! | [`probes`] | health checks over TCP and HTTP |
 //! | [`compose`] | containers by `docker compose` |
-//! | [`started`] | the file of the services that `up` has started |
+//! | [`started`] | the file of the containers that `up` has started |
+//! | `docker` | calls of the program `docker` |
+//! | `quote` | texts of settings in messages, without secrets |
 
 pub mod board;
 pub mod boot;
 pub mod catalog;
 pub mod compose;
+mod docker;
 pub mod duration;
 pub mod probes;
+mod quote;
 pub mod selection;
 pub mod settings;
 pub mod started;

@@ -5,12 +5,13 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use tokio::runtime::Builder;
 
 use super::settings::Service;
 
-/// No answer to `srvr` that is longer than this is read.
-const LONGEST_ANSWER: u64 = 64 << 10;
+/// Of an answer no more than this is read, in bytes.
+const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// Whether a connection is accepted.
 ///
@@ -110,32 +111,126 @@ impl Http {
         client.map(Http).map_err(|e| format!("cannot start HTTP requests: {} [HS9005]", cause(&e)))
     }
 
-    /// Whether GET of the health path is answered with a status from 200 to 299. Redirects are
-    /// followed.
+    /// Whether GET of the health path is answered with a status from 200 to 299 and, at the path of
+    /// the catalog, with the text that the service answers there: docker's proxy, or another
+    /// program at this port, does not pass for it. Redirects are followed.
     ///
     /// # Errors
     /// Why not, for people; without the URL, which may hold a password.
     pub fn check(&self, service: &Service, limit: Duration) -> Result<(), String> {
-        let place = format!("{}{}", service.address(), service.path);
-        let failed = |why: String| format!("{place}: {why} [HS9005]");
+        let answer = self.get(service, limit)?;
+        let expected = if service.path == service.spec.path { service.spec.answer } else { "" };
+        if answer.contains(expected) {
+            return Ok(());
+        }
+        Err(failed(service, &format!("the answer is not that of {}", service.spec.name)))
+    }
+
+    /// Whether a Spark master says that it is alive.
+    ///
+    /// # Errors
+    /// As [`Http::check`].
+    pub fn spark_master(&self, master: &Service, limit: Duration) -> Result<(), String> {
+        self.spark(master, limit).map(drop)
+    }
+
+    /// Whether a Spark worker names a master, and this master has a worker that is alive: a worker
+    /// serves its page without a master too.
+    ///
+    /// # Errors
+    /// As [`Http::check`].
+    pub fn spark_worker(&self, worker: &Service, master: &Service, limit: Duration) -> Result<(), String> {
+        let said: Worker = json(worker, &self.get(worker, limit)?)?;
+        if said.master_url.is_empty() {
+            return Err(failed(worker, "the worker names no master"));
+        }
+        let master_says = self.spark(master, limit)?;
+        if master_says.workers.iter().any(|worker| worker.state == ALIVE) {
+            return Ok(());
+        }
+        Err(failed(master, "the master has no worker that is alive"))
+    }
+
+    /// What a Spark master says that is alive.
+    fn spark(&self, master: &Service, limit: Duration) -> Result<Master, String> {
+        let said: Master = json(master, &self.get(master, limit)?)?;
+        if said.status == ALIVE {
+            return Ok(said);
+        }
+        Err(failed(master, &format!("the master's status is {:?}", said.status)))
+    }
+
+    /// The answer to GET of the health path, if its status is from 200 to 299.
+    fn get(&self, service: &Service, limit: Duration) -> Result<String, String> {
+        let failed = |why: String| failed(service, &why);
         let url = url(service).map_err(failed)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| failed(format!("the event loop cannot be started: {e}")))?;
-        let answer = runtime.block_on(async { self.0.get(url).timeout(limit).send().await });
-        let answer = answer.map_err(|e| match e.is_timeout() {
+        let request = self.0.get(url).timeout(limit).header("accept", "application/json, */*;q=0.5");
+        let answer = runtime.block_on(async {
+            let mut answer = request.send().await?;
+            let (status, mut body) = (answer.status(), Vec::new());
+            while let Some(part) = answer.chunk().await? {
+                body.extend_from_slice(&part);
+                if body.len() > LONGEST_ANSWER as usize {
+                    break;
+                }
+            }
+            Ok::<_, reqwest::Error>((status, body))
+        });
+        let (status, body) = answer.map_err(|e| match e.is_timeout() {
             true => failed(format!("no answer within {}", shown(limit))),
             false => failed(cause(&e)),
         })?;
-        let status = answer.status();
-        if status.is_success() { Ok(()) } else { Err(failed(format!("the answer is {status}"))) }
+        if !status.is_success() {
+            return Err(failed(format!("the answer is {status}")));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 }
 
-/// The URL that is asked for.
+/// What a Spark master or worker that serves calls itself.
+const ALIVE: &str = "ALIVE";
+
+/// `/json/` of a Spark master, as its `JsonProtocol` writes it.
+#[derive(Deserialize)]
+struct Master {
+    status: String,
+    workers: Vec<WorkerOfMaster>,
+}
+
+#[derive(Deserialize)]
+struct WorkerOfMaster {
+    state: String,
+}
+
+/// `/json/` of a Spark worker.
+#[derive(Deserialize)]
+struct Worker {
+    #[serde(rename = "masterurl")]
+    master_url: String,
+}
+
+fn json<'t, T: Deserialize<'t>>(service: &Service, text: &'t str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|e| failed(service, &format!("the answer is not that of Spark: {e}")))
+}
+
+/// The error of a check over HTTP. The query of a path may be a token.
+fn failed(service: &Service, why: &str) -> String {
+    let path = service.path.split('?').next().unwrap_or_default();
+    let path = if path.contains('@') { "" } else { path };
+    format!("{}{path}: {why} [HS9005]", service.health_address())
+}
+
+/// The URL that is asked for. A URL of another scheme says only where the service is.
 fn url(service: &Service) -> Result<reqwest::Url, String> {
+    let is_http = |url: &str| {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http)))
+    };
     let base = match &service.url {
-        Some(url) if url.expose().starts_with("http") => url.expose().to_owned(),
-        _ => format!("http://{}", service.address()),
+        Some(url) if is_http(url.expose()) => url.expose().to_owned(),
+        _ => format!("http://{}", service.health_address()),
     };
     let base = reqwest::Url::parse(&base).map_err(|e| format!("the URL cannot be read: {e}"))?;
     base.join(&service.path).map_err(|e| format!("the health path cannot be read: {e}"))
@@ -241,5 +336,56 @@ mod tests {
         let error = Http::new().unwrap().check(&service, LONG).unwrap_err();
         assert!(!error.contains("geheim"), "{error}");
         assert!(!format!("{service:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn only_a_url_with_the_scheme_of_http_is_asked_as_it_is() {
+        let asked = |url: &str| super::url(&service("CLICKHOUSE", 1, &[("URL", url)])).unwrap().to_string();
+        assert_eq!(asked("httpd:80"), "http://httpd/ping");
+        assert_eq!(asked("http-server.example:81"), "http://http-server.example:81/ping");
+        assert_eq!(asked("HTTPS://db.example"), "https://db.example/ping");
+        assert_eq!(asked("Http://db.example:81"), "http://db.example:81/ping");
+        assert_eq!(asked("tcp://db.example:82"), "http://db.example:82/ping");
+    }
+
+    #[test]
+    fn another_program_at_the_port_does_not_pass() {
+        let http = Http::new().unwrap();
+        let page = Some("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+        for name in ["CLICKHOUSE", "NEO4J", "PROMETHEUS", "GRAFANA"] {
+            let error = http.check(&service(name, server(page), &[]), LONG).unwrap_err();
+            assert!(error.contains("the answer is not that of"), "{name}: {error}");
+        }
+        let elsewhere = service("NEO4J", server(page), &[("HEALTH_PATH", "/alive")]);
+        assert_eq!(http.check(&elsewhere, LONG), Ok(()), "nobody knows what another path answers");
+        let neo4j = Some("HTTP/1.1 200 OK\r\ncontent-length: 27\r\n\r\n{\"neo4j_version\":\"5.26.12\"}");
+        assert_eq!(http.check(&service("NEO4J", server(neo4j), &[]), LONG), Ok(()));
+    }
+
+    /// A server of `/json/`.
+    fn page(json: &str) -> String {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{json}", json.len());
+        server(Some(head.leak())).to_string()
+    }
+
+    #[test]
+    fn spark_is_healthy_by_what_its_pages_say() {
+        let http = Http::new().unwrap();
+        let master = |json: &str| service("SPARK_MASTER", 1, &[("HEALTH_PORT", &page(json))]);
+        let with_worker = master(r#"{"status": "ALIVE", "workers": [{"state": "DEAD"}, {"state": "ALIVE"}]}"#);
+        let alone = master(r#"{"status": "ALIVE", "workers": [{"state": "DEAD"}]}"#);
+        let standby = master(r#"{"status": "STANDBY", "workers": []}"#);
+        assert_eq!(http.spark_master(&with_worker, LONG), Ok(()));
+        assert_eq!(http.spark_master(&alone, LONG), Ok(()));
+        assert!(http.spark_master(&standby, LONG).unwrap_err().contains("status is \"STANDBY\""));
+        assert!(http.spark_master(&master("hello"), LONG).unwrap_err().contains("not that of Spark"));
+
+        let worker = |json: &str| service("SPARK_WORKER", page(json).parse().unwrap(), &[]);
+        let joined = worker(r#"{"masterurl": "spark://spark-master:7077"}"#);
+        assert_eq!(http.spark_worker(&joined, &with_worker, LONG), Ok(()));
+        assert!(http.spark_worker(&joined, &alone, LONG).unwrap_err().contains("no worker that is alive"));
+        assert!(http.spark_worker(&joined, &standby, LONG).is_err());
+        let lonely = worker(r#"{"masterurl": ""}"#);
+        assert!(http.spark_worker(&lonely, &with_worker, LONG).unwrap_err().contains("names no master"));
     }
 }

@@ -1,17 +1,18 @@
-//! The services that a command is about. A service that is named is meant whatever its defaults
-//! are; it is required as well, unless a setting says otherwise.
+//! The services that a command is about. A service that is named, or whose profile is, is meant
+//! whatever its defaults are; it is required as well, unless a setting says otherwise.
 
 use super::catalog::{PROFILES, SERVICES, by_name};
+use super::quote::quoted;
 use super::settings::Service;
 
 /// A name that is no service or no profile.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
     /// No such service.
-    #[error("there is no service `{0}`; the services are {services} [HS9003]", services = service_names())]
+    #[error("there is no service {}; the services are {} [HS9003]", quoted(.0, "of that name"), service_names())]
     Service(String),
     /// No such profile.
-    #[error("there is no profile `{0}`; the profiles are {profiles} [HS9003]", profiles = profile_names())]
+    #[error("there is no profile {}; the profiles are {} [HS9003]", quoted(.0, "of that name"), profile_names())]
     Profile(String),
 }
 
@@ -51,7 +52,7 @@ pub fn select(all: Vec<Service>, names: &[String], profiles: &[String]) -> Resul
         };
         if is_meant {
             service.enabled = true;
-            service.required |= named.contains(&name) && !service.is_required_set;
+            service.required |= !is_free && !service.is_required_set;
             selected.push(service);
         }
     }
@@ -108,6 +109,11 @@ mod tests {
         assert_eq!(one(all(&[]), "postgresql"), [("postgres", true)]);
         let error = select(all(&[]), &["redis".to_owned()], &[]).unwrap_err();
         assert!(error.to_string().starts_with("there is no service `redis`; the services are kafka, "), "{error}");
+        let secret = "postgres://u:geheim@db".to_owned();
+        let error = select(all(&[]), std::slice::from_ref(&secret), &[]).unwrap_err();
+        assert!(!error.to_string().contains("geheim"), "{error}");
+        let error = select(all(&[]), &[], &[secret]).unwrap_err();
+        assert!(!error.to_string().contains("geheim"), "{error}");
     }
 
     fn names_of(selected: Result<Vec<Service>, SelectionError>) -> Vec<(&'static str, bool)> {
@@ -116,9 +122,9 @@ mod tests {
 
     #[test]
     fn a_profile_means_its_services_but_for_those_that_are_off() {
-        let services = all(&[("SVC_MINIO_ENABLED", "false"), ("SVC_CLICKHOUSE_REQUIRED", "true")]);
+        let services = all(&[("SVC_MINIO_ENABLED", "false"), ("SVC_CLICKHOUSE_REQUIRED", "false")]);
         let selected = names_of(select(services, &[], &["bigdata".to_owned()]));
-        let expected = [("clickhouse", true), ("neo4j", false), ("spark-master", false), ("spark-worker", false)];
+        let expected = [("clickhouse", false), ("neo4j", true), ("spark-master", true), ("spark-worker", true)];
         assert_eq!(selected, expected);
         assert!(select(all(&[]), &[], &["small".to_owned()]).is_err());
     }

@@ -17,13 +17,13 @@ use super::signals::{LOOK, watch_signals};
 use crate::edges::cli::terminal::LiveLine;
 use crate::edges::cli::{ReportFormat, ServicesAction, ServicesArgs, UpArgs};
 use ::services::board::{Board, Outcome, Report};
-use ::services::boot::{Boot, Containers};
+use ::services::boot::{Boot, Containers, Start};
 use ::services::catalog::by_name;
 use ::services::compose::{DockerCompose, stop};
 use ::services::duration;
 use ::services::selection::{SelectionError, select, with_needs};
 use ::services::settings::Service;
-use ::services::started::{StartedError, StartedFile};
+use ::services::started::StartedFile;
 use probe::Probes;
 
 /// Does what the command line asks for.
@@ -48,8 +48,9 @@ fn list(args: &ServicesArgs) -> Result<(), CommandError> {
 }
 
 fn check(args: &ServicesArgs) -> Result<(), CommandError> {
-    let services = select(place::settings(args)?, &args.names, &args.profile).map_err(|e| usage(&e))?;
-    let probes = Probes::new(args, &services)?;
+    let all = place::settings(args)?;
+    let services = select(all.clone(), &args.names, &args.profile).map_err(|e| usage(&e))?;
+    let probes = Probes::new(args, &services, &all)?;
     let signalled = watch_signals()?;
     let boot = Boot {
         services: &services,
@@ -63,13 +64,13 @@ fn check(args: &ServicesArgs) -> Result<(), CommandError> {
 
 fn up(args: &UpArgs) -> Result<(), CommandError> {
     let limit = duration::parse(&args.start_limit).ok_or_else(|| {
-        let found = &args.start_limit;
-        CommandError::Usage(format!("--start-limit: `{found}` is not a duration; write one like 90s or 2m [HS9001]"))
+        let text = "--start-limit: the value is not a duration; write one like 90s or 2m [HS9001]";
+        CommandError::Usage(text.to_owned())
     })?;
     let all = place::settings(&args.target)?;
     let selected = select(all.clone(), &args.target.names, &args.target.profile).map_err(|e| usage(&e))?;
     let services = with_needs(selected, &all);
-    let probes = Probes::new(&args.target, &services)?;
+    let probes = Probes::new(&args.target, &services, &all)?;
     let signalled = watch_signals()?;
     let compose = containers(args, &services, &signalled)?;
     let nothing = Nothing;
@@ -87,8 +88,7 @@ fn containers<'a>(
     if services.iter().all(|service| service.remote) {
         return Ok(None);
     }
-    let started = open(&args.started_file)?;
-    let compose = DockerCompose::new(&args.compose_file, started, signalled).map_err(|e| {
+    let compose = DockerCompose::new(&args.compose_file, &args.started_file, signalled).map_err(|e| {
         let file = args.compose_file.display();
         CommandError::Usage(format!(
             "--compose-file: the file {file} cannot be opened: {e}; name helixstream's docker-compose.yml [HS9009]"
@@ -101,13 +101,9 @@ fn containers<'a>(
 struct Nothing;
 
 impl Containers for Nothing {
-    fn start(&self, service: &Service) -> Result<(), String> {
+    fn start(&self, service: &Service) -> Result<Start, String> {
         Err(format!("{} is remote and is not started here [HS9000]", service.spec.name))
     }
-}
-
-fn open(path: &Path) -> Result<StartedFile, CommandError> {
-    StartedFile::open(path).map_err(|e: StartedError| CommandError::Failure(e.into()))
 }
 
 /// Runs it on a thread of its own and shows the states on a terminal meanwhile.
@@ -128,7 +124,8 @@ fn run(boot: &Boot, services: &[Service]) -> Result<Vec<Outcome>, CommandError> 
     outcomes.map_err(|_| anyhow!("the checks of the services ended by a panic [HS9000]").into())
 }
 
-/// Prints the report; an error where a required service is not healthy.
+/// Prints the report; an error where a required service is not healthy, or a signal came before it
+/// was certain of any.
 fn finish(services: &[Service], outcomes: &[Outcome], format: ReportFormat) -> Result<(), CommandError> {
     let report = Report::new(services, outcomes);
     show::report(&report, format)?;
@@ -139,7 +136,11 @@ fn finish(services: &[Service], outcomes: &[Outcome], format: ReportFormat) -> R
         .map(|(service, _)| service.spec.name)
         .collect();
     match missing.as_slice() {
-        [] => Ok(()),
+        [] if report.ok => Ok(()),
+        [] => {
+            Err(anyhow!("a signal came before the health of each service was certain; repeat the command [HS9010]")
+                .into())
+        }
         missing => Err(anyhow!("required services are not healthy: {} [HS9010]", missing.join(", ")).into()),
     }
 }
@@ -151,7 +152,7 @@ fn down(names: &[String], started_file: &Path, format: ReportFormat) -> Result<(
         .collect();
     let names = specs.map_err(|e| usage(&e))?;
     let signalled = watch_signals()?;
-    let mut started = open(started_file)?;
+    let mut started = StartedFile::open(started_file).map_err(anyhow::Error::from)?;
     let stopped = stop(&mut started, &names, &signalled)?;
     show::stopped(&stopped, &names, format)?;
     let failed: Vec<&str> =

@@ -23,19 +23,22 @@ pub struct Probes {
     http: Http,
     kafka: KafkaSettings,
     postgres_password: Option<SecretSource>,
+    /// The master whose workers are looked at.
+    spark_master: Option<Service>,
 }
 
 impl Probes {
-    /// The checks of these services; nothing connects yet.
+    /// The checks of these services of all; nothing connects yet.
     ///
     /// # Errors
     /// Settings of Kafka or a password cannot be used.
-    pub fn new(args: &ServicesArgs, services: &[Service]) -> Result<Probes, CommandError> {
+    pub fn new(args: &ServicesArgs, services: &[Service], all: &[Service]) -> Result<Probes, CommandError> {
         let http = Http::new().map_err(|e| CommandError::Failure(anyhow::Error::msg(e)))?;
         let usage = |e: secret::SecretError| CommandError::Usage(e.to_string());
         let password = SecretSource::from_variables("HELIXSTREAM_POSTGRES_PASSWORD").map_err(usage)?;
         let kafka = kafka::settings(&args.kafka, None, "services", Memory::share(MEMORY, 1))?;
-        let probes = Probes { http, kafka, postgres_password: password };
+        let spark_master = all.iter().find(|service| service.spec.name == "spark-master").cloned();
+        let probes = Probes { http, kafka, postgres_password: password, spark_master };
         for service in services.iter().filter(|service| service.health == Health::Postgres) {
             probes.database(service).map_err(CommandError::Usage)?;
         }
@@ -82,6 +85,11 @@ impl Probe for Probes {
             Health::Kafka => self.kafka(service, limit),
             Health::Postgres => self.database(service)?.ping(limit).map_err(|e| e.to_string()),
             Health::Zookeeper => probes::zookeeper(service, limit),
+            Health::SparkMaster => self.http.spark_master(service, limit),
+            Health::SparkWorker => match &self.spark_master {
+                Some(master) => self.http.spark_worker(service, master, limit),
+                None => Err("the settings name no Spark master [HS9000]".to_owned()),
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tables and JSON of `helixstream services`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use anyhow::anyhow;
 use serde_json::json;
@@ -34,6 +34,7 @@ pub fn list(services: &[Service], format: ReportFormat) -> Result<(), CommandErr
                 "remote": service.remote,
                 "check": service.health.name(),
                 "health_path": service.path,
+                "health_port": service.health_port,
                 "timeout_ms": u64::try_from(service.timeout.as_millis()).unwrap_or(u64::MAX),
                 "retry_count": service.retry_count,
                 "profile": service.spec.profile,
@@ -84,7 +85,11 @@ pub fn stopped(stopped: &[Stopped], names: &[&str], format: ReportFormat) -> Res
     let others =
         names.iter().filter(|name| !was_started(name)).map(|name| ((*name).to_owned(), "not_started_here", None));
     let stopped = stopped.iter().map(|service| {
-        let state = if service.failure.is_none() { "stopped" } else { "failed" };
+        let state = match (&service.failure, service.was_there) {
+            (Some(_), _) => "failed",
+            (None, true) => "stopped",
+            (None, false) => "gone",
+        };
         (service.service.clone(), state, service.failure.clone())
     });
     let rows: Vec<(String, &str, Option<String>)> = stopped.chain(others).collect();
@@ -123,7 +128,14 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 }
 
 fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
-    print(&format!("{value:#}\n"))
+    print(&json_text(value, io::stdout().is_terminal()))
+}
+
+/// JSON, on a terminal without what a terminal obeys: details hold text of servers and of `docker`.
+fn json_text(value: &serde_json::Value, is_for_terminal: bool) -> String {
+    // Line by line, since the line ends are ours: within strings JSON writes them as `\n`.
+    let shown = |line: &str| if is_for_terminal { escape::json(line).into_owned() } else { line.to_owned() };
+    format!("{value:#}").lines().map(shown).map(|line| line + "\n").collect()
 }
 
 fn print(text: &str) -> Result<(), CommandError> {
@@ -131,5 +143,20 @@ fn print(text: &str) -> Result<(), CommandError> {
         // `services list | head` has read enough.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|e| anyhow!("write to the standard output: {e} [HS0093]").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_a_report() {
+        let value = json!({ "detail": "\u{1b}[2J\u{9b}2J\u{202e}", "ok": false });
+        let shown = json_text(&value, true);
+        assert!(!shown.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value, "it means the same");
+        assert_eq!(shown.lines().count(), 4, "a member a line: {shown}");
+        assert!(json_text(&value, false).contains('\u{202e}'));
     }
 }

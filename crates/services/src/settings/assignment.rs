@@ -12,13 +12,14 @@ pub enum Field {
     Required,
     Remote,
     HealthPath,
+    HealthPort,
     HealthType,
     Timeout,
     RetryCount,
 }
 
 /// The fields by their names in variables.
-pub const FIELDS: [(&str, Field); 10] = [
+pub const FIELDS: [(&str, Field); 11] = [
     ("HOST", Field::Host),
     ("PORT", Field::Port),
     ("URL", Field::Url),
@@ -26,6 +27,7 @@ pub const FIELDS: [(&str, Field); 10] = [
     ("REQUIRED", Field::Required),
     ("REMOTE", Field::Remote),
     ("HEALTH_PATH", Field::HealthPath),
+    ("HEALTH_PORT", Field::HealthPort),
     ("HEALTH_TYPE", Field::HealthType),
     ("TIMEOUT", Field::Timeout),
     ("RETRY_COUNT", Field::RetryCount),

@@ -14,6 +14,7 @@ use secret::Secret;
 
 use crate::catalog::{Health, SERVICES, ServiceSpec};
 use crate::duration;
+use crate::quote::quoted;
 use assignment::{Assignment, Field, Found};
 use sources::{of_assignment, of_file, of_variables};
 
@@ -42,6 +43,8 @@ pub struct Service {
     pub health: Health,
     /// The path that is asked for over HTTP.
     pub path: String,
+    /// The port that is asked over HTTP, where it is another one than that of the service.
+    pub health_port: Option<u16>,
     /// Limit of one check.
     pub timeout: Duration,
     /// How often it is checked before it counts as unhealthy, at least once.
@@ -51,11 +54,16 @@ pub struct Service {
 impl Service {
     /// `host:port`, for people and for checks.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        self.at(self.port)
+    }
+
+    /// `host:port` of checks over HTTP.
+    pub fn health_address(&self) -> String {
+        self.at(self.health_port.unwrap_or(self.port))
+    }
+
+    fn at(&self, port: u16) -> String {
+        if self.host.contains(':') { format!("[{}]:{port}", self.host) } else { format!("{}:{port}", self.host) }
     }
 }
 
@@ -138,6 +146,7 @@ impl Draft {
             remote: false,
             health: spec.health,
             path: spec.path.to_owned(),
+            health_port: spec.health_port,
             timeout: Duration::from_secs(spec.timeout_s),
             retry_count: spec.retry_count,
         };
@@ -171,6 +180,9 @@ impl Draft {
                 let is_path = value.starts_with('/') && !value.contains(char::is_whitespace);
                 service.path = is_path.then(|| value.to_owned()).ok_or("write a path that begins with /")?;
             }
+            Field::HealthPort => {
+                service.health_port = Some(port(value).ok_or("write a number from 1 to 65535")?);
+            }
             Field::HealthType => {
                 let found = Health::NAMES.iter().find(|(name, _)| *name == value);
                 service.health = found.ok_or_else(health_types)?.1;
@@ -199,12 +211,15 @@ fn health_types() -> String {
     format!("write one of {}", names.join(", "))
 }
 
-/// The message about a value. A URL may hold a password and is not repeated.
+/// The message about a value. A URL may hold a password and is not repeated, wherever it stands.
 fn wrong_value(assignment: &Assignment, fix: &str) -> String {
     let place = &assignment.place;
     match assignment.field {
         Field::Url => format!("{place}: the URL cannot be used; {fix} [HS9001]"),
-        _ => format!("{place}: the value `{}` cannot be used; {fix} [HS9001]", assignment.value),
+        _ => {
+            let value = quoted(&assignment.value, "which may be a URL");
+            format!("{place}: the value {value} cannot be used; {fix} [HS9001]")
+        }
     }
 }
 

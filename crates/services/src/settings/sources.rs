@@ -2,6 +2,7 @@
 
 use super::assignment::{Assignment, FIELDS, Field, Found};
 use crate::catalog::{OTHERS, SERVICES, by_name};
+use crate::quote::{quoted, quoted_of};
 
 pub(super) fn of_variables(
     variables: &[(String, String)],
@@ -19,7 +20,7 @@ pub(super) fn of_variables(
                 .push(name.clone());
             continue;
         };
-        match field(&rest[spec.variable.len() + 1..], name) {
+        match field(&rest[spec.variable.len() + 1..], name, name) {
             Ok(field) => assignments.push(Assignment { place: name.clone(), spec, field, value: value.clone() }),
             Err(problem) => problems.push(problem),
         }
@@ -27,8 +28,8 @@ pub(super) fn of_variables(
     assignments
 }
 
-/// The field with this name, in capitals.
-fn field(name: &str, place: &str) -> Result<Field, String> {
+/// The field with this name, in capitals, which was cut out of the whole text.
+fn field(name: &str, whole: &str, place: &str) -> Result<Field, String> {
     if name.starts_with("DISCOVERY_") {
         return Err(format!(
             "{place}: helixstream discovers no services; unset it, and set the host and the port of the service [HS9002]"
@@ -37,7 +38,8 @@ fn field(name: &str, place: &str) -> Result<Field, String> {
     let found = FIELDS.iter().find(|(known, _)| *known == name);
     let names: Vec<&str> = FIELDS.iter().map(|(known, _)| *known).collect();
     found.map(|(_, field)| *field).ok_or_else(|| {
-        format!("{place}: a service has no setting `{name}`; the settings are {} [HS9003]", names.join(", "))
+        let name = quoted_of(name, whole, "of that name");
+        format!("{place}: a service has no setting {name}; the settings are {} [HS9003]", names.join(", "))
     })
 }
 
@@ -54,11 +56,13 @@ pub(super) fn of_assignment(place: &str, text: &str, problems: &mut Vec<String>)
 fn assignment(place: &str, service: &str, key: &str, value: &str, problems: &mut Vec<String>) -> Option<Assignment> {
     let Some(spec) = by_name(service) else {
         let names: Vec<&str> = SERVICES.iter().map(|spec| spec.name).collect();
+        // A password may hold the point and the equals sign at which the text was cut.
+        let service = quoted_of(service, &format!("{service}.{key}={value}"), "of that name");
         problems
-            .push(format!("{place}: there is no service `{service}`; the services are {} [HS9003]", names.join(", ")));
+            .push(format!("{place}: there is no service {service}; the services are {} [HS9003]", names.join(", ")));
         return None;
     };
-    match field(&key.to_uppercase(), place) {
+    match field(&key.to_uppercase(), &format!("{key}={value}"), place) {
         Ok(field) if !value.is_empty() => {
             Some(Assignment { place: format!("{place} {}.{key}", spec.name), spec, field, value: value.to_owned() })
         }
@@ -76,15 +80,18 @@ pub(super) fn of_file(file: Option<(&str, &str)>, problems: &mut Vec<String>) ->
         Ok(tables) => tables,
         Err(e) => {
             let e: toml::de::Error = e;
-            problems.push(format!("{name}: the file is not TOML: {} [HS9004]", e.message()));
+            let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = 1 + before.matches('\n').count();
+            let why = quoted(e.message(), "a key or a value cannot be read");
+            problems.push(format!("{name}: the file is not TOML at line {line}: {why} [HS9004]"));
             return Vec::new();
         }
     };
     let mut assignments = Vec::new();
     for (service, table) in &tables {
         let Some(table) = table.as_table() else {
-            problems
-                .push(format!("{name}: `{service}` is no table; write [{service}] and its settings below [HS9004]"));
+            let service = quoted(service, "a key");
+            problems.push(format!("{name}: {service} is no table; write [SERVICE] and its settings below [HS9004]"));
             continue;
         };
         for (key, value) in table {
@@ -94,7 +101,8 @@ pub(super) fn of_file(file: Option<(&str, &str)>, problems: &mut Vec<String>) ->
                 toml::Value::Boolean(boolean) => boolean.to_string(),
                 _ => {
                     problems.push(format!(
-                        "{name}: `{service}.{key}` is neither text, a whole number, true nor false; write one of these [HS9004]"
+                        "{name}: {} is neither text, a whole number, true nor false; write one of these [HS9004]",
+                        quoted(&format!("{service}.{key}"), "a value")
                     ));
                     continue;
                 }

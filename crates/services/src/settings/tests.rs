@@ -77,6 +77,27 @@ fn a_value_that_does_not_parse_names_its_variable_and_the_fix() {
     }
     let secret = settings(&[("SVC_NEO4J_URL", "http://user:geheim@:x")]).unwrap_err();
     assert!(!secret.contains("geheim"), "{secret}");
+    let secret = "postgres://u:geheim@db";
+    for name in ["HOST", "PORT", "ENABLED", "TIMEOUT", "HEALTH_TYPE", "HEALTH_PATH", "RETRY_COUNT"] {
+        let error = settings(&[(&format!("SVC_POSTGRESQL_{name}"), secret)]).unwrap_err();
+        assert!(!error.contains("geheim") && error.contains(name), "{error}");
+    }
+    for text in [
+        format!("{secret}.example/d=1"),
+        format!("kafka.{secret}=1"),
+        "u:geheim.x=y@db".to_owned(),
+        "kafka.geheim=x@db".to_owned(),
+    ] {
+        let assignments = pairs(&[("--service-setting", &text)]);
+        let error = read(&Sources { assignments: &assignments, ..Sources::default() }).unwrap_err().to_string();
+        assert!(!error.to_lowercase().contains("geheim"), "{error}");
+    }
+    for text in
+        [format!("\"{secret}\" = 1"), format!("[kafka]\n\"{secret}\" = 1.5"), format!("[\"{secret}\"]\nport = 1")]
+    {
+        let error = read(&Sources { file: Some(("f", &text)), ..Sources::default() }).unwrap_err().to_string();
+        assert!(!error.contains("geheim"), "{error}");
+    }
     let both = settings(&[("SVC_KAFKA_PORT", "a"), ("SVC_MINIO_PORT", "b")]).unwrap_err();
     assert!(both.contains("KAFKA") && both.contains("MINIO"), "{both}");
 }
