@@ -1,8 +1,8 @@
 //! Every service of `docker-compose.yml`, but for helixstream itself with its topics and samples.
-//! Names of variables and defaults are those of HelixAgent's `internal/config/config.go`, with three
+//! Names of variables and defaults are those of HelixAgent's `internal/config/config.go`, with some
 //! differences: Kafka is enabled and required, since every command of helixstream needs it; checks
-//! look at what a service says where HelixAgent only connects or looks at the status;
-//! `KAFKA_ZOOKEEPER` is ours.
+//! look at the answer of a service where HelixAgent only connects or looks at the status; a service
+//! at another machine is remote without a setting; `KAFKA_ZOOKEEPER` is ours.
 
 /// The compose project, as the compose file names it.
 pub const PROJECT: &str = "helixstream";

@@ -1,6 +1,6 @@
 //! Containers by `docker compose`. A service is started by its name, alone; so nothing runs
-//! afterwards that nobody has asked for. A container that was there before is left alone, and `down`
-//! removes containers by their ids.
+//! afterwards that nobody has asked for. A container that was there before is left alone, and
+//! `down` removes containers by their ids.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -161,8 +161,8 @@ pub struct Stopped {
 }
 
 /// Stops and removes the containers that `up` has started, of all services or of those with these
-/// names, each service before those that it needs. Volumes and other containers stay. A service that
-/// cannot be stopped stays in the file.
+/// names, each service before those that it needs. Volumes and other containers stay. A service
+/// that cannot be stopped stays in the file.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -218,8 +218,8 @@ fn remaining(service: &StartedService, signalled: &AtomicBool) -> Result<Vec<Str
     Ok(there)
 }
 
-/// An `up` that was killed has noted no id of what it may have started, so a container that is there
-/// may as well be of somebody else.
+/// An `up` that was killed has noted no id of what it may have started, so a container that is
+/// there may as well be of somebody else.
 fn nothing_is_left(service: &StartedService, signalled: &AtomicBool) -> Result<(), String> {
     let name = service.service.as_str();
     let spec = SERVICES.iter().find(|spec| spec.name == name);

@@ -40,7 +40,7 @@ pub(super) fn run(command: Command, stop: &AtomicBool) -> Result<(), DockerError
     call(command, stop, None).map(drop)
 }
 
-/// What the program prints on its standard output.
+/// Runs a call that changes nothing, for the text on its standard output.
 pub(super) fn answer(mut command: Command, stop: &AtomicBool) -> Result<String, DockerError> {
     command.stdout(Stdio::piped());
     call(command, stop, Some(ANSWER_LIMIT))

@@ -151,7 +151,7 @@ impl Http {
         Err(failed(master, "the master has no worker that is alive"))
     }
 
-    /// What a Spark master says that is alive.
+    /// The page of a Spark master that is alive.
     fn spark(&self, master: &Service, limit: Duration) -> Result<Master, String> {
         let said: Master = json(master, &self.get(master, limit)?)?;
         if said.status == ALIVE {
@@ -189,7 +189,7 @@ impl Http {
     }
 }
 
-/// What a Spark master or worker that serves calls itself.
+/// The state of a Spark master or worker that serves.
 const ALIVE: &str = "ALIVE";
 
 /// `/json/` of a Spark master, as its `JsonProtocol` writes it.

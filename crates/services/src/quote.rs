@@ -1,5 +1,5 @@
-//! Texts of settings in messages. A URL that stands at a wrong place may hold a password, so no text
-//! is repeated that could be one, or a part of one.
+//! Texts of settings in messages. A URL that stands at a wrong place may hold a password, so no
+//! text is repeated that could be one, or a part of one.
 
 /// The text in backticks, or `other` where it may be a part of a URL.
 pub(super) fn quoted(text: &str, other: &str) -> String {
