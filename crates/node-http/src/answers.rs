@@ -129,25 +129,9 @@ pub(crate) fn hits(hits: &[SearchHit], truncated: bool) -> Vec<u8> {
     body
 }
 
-/// The events of this node to a memory. An event is shown with its order and its way, and with the
-/// names of the fields that it writes; not with their values, which the memory may not have any
-/// more.
-pub(crate) fn events(events: &[OwnEvent]) -> Result<Vec<u8>, json::JsonError> {
-    let all: Vec<Vec<u8>> = events.iter().map(event).collect::<Result<_, json::JsonError>>()?;
-    let mut body = Vec::new();
-    let mut object = ObjectWriter::new(&mut body);
-    object.array("events", &all, |out, event| out.extend_from_slice(event));
-    object.end();
-    Ok(body)
-}
-
-/// The user that an event names.
-pub(crate) fn user_of(event: &OwnEvent) -> Option<String> {
-    let document = json::parse(&event.value).ok()?;
-    document.root().get("user_id")?.as_str().map(str::to_owned)
-}
-
-fn event(event: &OwnEvent) -> Result<Vec<u8>, json::JsonError> {
+/// An event of this node to a memory. It is shown with its order and its way, and with the names of
+/// the fields that it writes; not with their values, which the memory may not have any more.
+pub(crate) fn event(event: &OwnEvent) -> Result<Vec<u8>, json::JsonError> {
     let document = json::parse(&event.value)?;
     let root = document.root();
     let copy = |name| root.get(name).map(Value::canonical);
@@ -169,6 +153,22 @@ fn event(event: &OwnEvent) -> Result<Vec<u8>, json::JsonError> {
     }
     object.end();
     Ok(body)
+}
+
+/// The events of a memory; `truncated` where some are left out for the size of the answer.
+pub(crate) fn events(events: &[Vec<u8>], truncated: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    object.array("events", events, |out, event| out.extend_from_slice(event));
+    object.raw("truncated", &boolean(truncated));
+    object.end();
+    body
+}
+
+/// The user that an event names.
+pub(crate) fn user_of(event: &OwnEvent) -> Option<String> {
+    let document = json::parse(&event.value).ok()?;
+    document.root().get("user_id")?.as_str().map(str::to_owned)
 }
 
 /// The status of the node.

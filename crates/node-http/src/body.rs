@@ -48,6 +48,11 @@ impl BodyLimit {
         BodyLimit { bytes, free: Semaphore::new(BODIES_AT_A_TIME * units(bytes) as usize) }
     }
 
+    /// Bytes that a body may have.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Reads the body of a request that has one of these media types.
     pub async fn read(&self, parts: &Parts, mut body: Body, accepted: &[&str]) -> Result<WholeBody<'_>, Problem> {
         if !accepted.contains(&media_type(&parts.headers).as_str()) {

@@ -10,12 +10,13 @@ use axum::response::Response;
 use http::Problem;
 use json::ObjectWriter;
 use node::shown::{MemoryStatus, ShownMemory};
-use node::write::{Accepted, Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
+use node::write::{Accepted, Fields, Refusal, Seen, WriteError, WriteKind};
 
 use crate::body::{JSON, PATCH};
+use crate::listing::ANSWER_BYTES;
 use crate::publishing::Acknowledgement;
 use crate::request::{Client, MemoryId, Parameters};
-use crate::service::NodeService;
+use crate::service::{NodeService, Terms};
 use crate::{answers, problems};
 
 /// GET /v1/memories/{id}.
@@ -50,20 +51,31 @@ pub(crate) async fn events(
     let (parts, _) = request.into_parts();
     Parameters::read(&parts, &[])?;
     let memory = service.node.read(&id, None).await.map_err(|error| problems::of_database(&error))?;
-    let mut events = service.node.events_of(&id).await.map_err(|error| problems::of_database(&error))?;
-    let is_known = match memory {
-        Some(memory) => client.may_use(memory.user_id.as_deref()),
-        // Where all its events have failed, no memory is shown, and they say whose it would be.
-        None => {
-            events.retain(|event| client.may_use(answers::user_of(event).as_deref()));
-            !events.is_empty()
-        }
-    };
-    if !is_known {
+    if memory.as_ref().is_some_and(|memory| !client.may_use(memory.user_id.as_deref())) {
         return Err(problems::unknown_memory());
     }
-    let body = answers::events(&events).map_err(problems::damaged_event)?;
-    Ok(answers::json(StatusCode::OK, body))
+    let (mut events, mut bytes, mut is_truncated, mut next) = (Vec::new(), 0, false, Some(0));
+    while let (Some(after), false) = (next, is_truncated) {
+        let page = service.node.events_from(&id, after).await.map_err(|error| problems::of_database(&error))?;
+        for event in &page.events {
+            // Where all its events have failed, no memory is shown, and they say whose it would be.
+            if memory.is_none() && !client.may_use(answers::user_of(event).as_deref()) {
+                continue;
+            }
+            if bytes >= ANSWER_BYTES {
+                is_truncated = true;
+                break;
+            }
+            let event = answers::event(event).map_err(problems::damaged_event)?;
+            bytes += event.len();
+            events.push(event);
+        }
+        next = page.next;
+    }
+    if memory.is_none() && events.is_empty() {
+        return Err(problems::unknown_memory());
+    }
+    Ok(answers::json(StatusCode::OK, answers::events(&events, is_truncated)))
 }
 
 /// POST /v1/memories.
@@ -229,17 +241,13 @@ impl Change {
         kind: WriteKind,
         fields: Fields,
     ) -> Result<Accepted, WriteError> {
-        let write = MemoryWrite {
-            memory_id,
-            kind,
-            fields,
+        let terms = Terms {
             seen: self.seen.clone(),
             idempotency_key: self.idempotency_key.clone(),
-            allowed_users: client.users().cloned(),
             // Looked at before, too; but it may have been deleted since.
             requires_active: matches!(kind, WriteKind::Update | WriteKind::Merge),
         };
-        service.node.write(write).await
+        service.write(client, memory_id, kind, fields, terms).await
     }
 
     /// Waits for the broker where the request asks for it, and answers.
@@ -285,21 +293,15 @@ async fn read_fields(
 /// Looks whether the user that fields set is the client's. Where a memory `needs_user` and the
 /// fields set none, it is that of a client which is bound to one user.
 fn of_client(client: &Client, fields: Fields, needs_user: bool) -> Result<Fields, Problem> {
-    let Some(users) = client.users() else { return Ok(fields) };
+    if client.users().is_none() {
+        return Ok(fields);
+    }
     let Some(set) = fields.get("user_id") else {
-        let mut all = users.iter();
-        return match (needs_user, all.next(), all.next()) {
-            (false, _, _) => Ok(fields),
-            (true, Some(user), None) => fields.with_text("user_id", user).map_err(problems::of_fields),
-            (true, _, _) => {
-                Err(problems::foreign_user("your token is bound to several users: set user_id to one of them"))
-            }
-        };
+        let user = if needs_user { client.user_of_new(None)? } else { None };
+        return user.map_or(Ok(fields.clone()), |user| fields.with_text("user_id", &user)).map_err(problems::of_fields);
     };
     let document = json::parse(set).map_err(|error| problems::not_json(error.to_string()))?;
-    if !document.root().as_str().is_some_and(|user| client.may_use(Some(user))) {
-        return Err(problems::foreign_user("user_id should be a user to whom your token is bound"));
-    }
+    client.user_of_new(Some(document.root().as_str().unwrap_or_default().to_owned()))?;
     Ok(fields)
 }
 

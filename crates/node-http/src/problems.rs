@@ -44,6 +44,15 @@ pub(crate) fn large_body(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
 }
 
+/// An add whose memories would have too many bytes together.
+pub(crate) fn large_add(shared: usize, messages: usize, limit: usize) -> Problem {
+    let detail = format!(
+        "each of the {messages} messages would have {shared} bytes of metadata, categories and names, together more than \
+         {limit} bytes, which is the limit; send fewer messages at a time"
+    );
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
+}
+
 /// A memory that the node does not know, or that the client may not see.
 pub(crate) fn unknown_memory() -> Problem {
     let detail = "this node knows no memory with this id that your token may see; POST /v1/memories creates one";
@@ -100,12 +109,12 @@ pub(crate) fn foreign_user(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "HS8073", "The token is bound to other users", detail)
 }
 
-/// An event that a broker refuses for ever.
+/// An event that a broker refuses for ever, or that the stream could not process.
 pub(crate) fn refused_by_broker(event_id: &str, reason: &str) -> Problem {
     let detail = format!(
         "the node has accepted the event {event_id}, and it has failed for ever, so no other node will see it: {reason}"
     );
-    Problem::new(StatusCode::BAD_GATEWAY, "HS8074", "Kafka refuses the event", detail)
+    Problem::new(StatusCode::BAD_GATEWAY, "HS8074", "The event has failed", detail)
 }
 
 fn bad_key(refusal: &Refusal) -> Problem {
@@ -125,13 +134,14 @@ pub(crate) fn mem0_request(detail: impl Into<String>) -> Problem {
 
 /// A delete of many memories that says nothing about which.
 pub(crate) fn delete_of_all() -> Problem {
-    let detail = "name at least one of user_id, agent_id, app_id and run_id; the value * stands for every name";
+    let detail =
+        "name at least one of user_id, agent_id, app_id, run_id and session_id; the value * stands for every name";
     Problem::new(StatusCode::BAD_REQUEST, "HS8082", "The delete names no memories", detail)
 }
 
 /// A page of Mem0's API that would be too large to answer.
 pub(crate) fn large_mem0_page() -> Problem {
-    let detail = "the memories of this page have more than 4 MiB; ask for a smaller page_size";
+    let detail = "the memories of this page have more than 4 MiB; ask for a smaller page_size, or for fewer members with `fields`";
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8083", "The page is too large", detail)
 }
 

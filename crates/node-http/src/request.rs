@@ -61,6 +61,20 @@ impl Client {
         Ok(Some(BTreeSet::from([user])))
     }
 
+    /// The user of a memory that the client writes: the one that it names, or the one to whom it is
+    /// bound.
+    pub fn user_of_new(&self, named: Option<String>) -> Result<Option<String>, Problem> {
+        let Some(users) = self.users() else { return Ok(named) };
+        match (named, users.first(), users.len()) {
+            (Some(user), ..) if users.contains(&user) => Ok(Some(user)),
+            (None, Some(user), 1) => Ok(Some(user.clone())),
+            (Some(_), ..) => Err(problems::foreign_user("user_id should be a user to whom your token is bound")),
+            (None, ..) => {
+                Err(problems::foreign_user("your token is bound to several users: set user_id to one of them"))
+            }
+        }
+    }
+
     /// The session that a request names.
     pub fn session(&self, headers: &HeaderMap) -> Result<Option<String>, Problem> {
         self.own_key(headers, &SESSION)

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::routing::MethodRouter;
+use http::Problem;
 use node::Node;
+use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
-use crate::body::BodyLimit;
+use crate::body::{BodyLimit, JSON, WholeBody};
+use crate::request::{Client, Parameters};
 
 /// The handlers of a path.
 pub(crate) type Handlers = MethodRouter<Arc<NodeService>>;
@@ -16,4 +20,38 @@ pub(crate) struct NodeService {
     pub node: Node,
     /// The limit of bodies.
     pub bodies: BodyLimit,
+}
+
+/// What a write depends on.
+pub(crate) struct Terms {
+    /// The memory as the client has seen it.
+    pub seen: Seen,
+    /// The client's key for a repetition.
+    pub idempotency_key: Option<String>,
+    /// Whether the memory must be active.
+    pub requires_active: bool,
+}
+
+impl NodeService {
+    /// Reads the JSON body of a request that has no query parameters.
+    pub async fn read_json(&self, request: Request) -> Result<WholeBody<'_>, Problem> {
+        let (parts, body) = request.into_parts();
+        Parameters::read(&parts, &[])?;
+        self.bodies.read(&parts, body, JSON).await
+    }
+
+    /// Writes for a client, within its users.
+    pub async fn write(
+        &self,
+        client: &Client,
+        memory_id: Option<String>,
+        kind: WriteKind,
+        fields: Fields,
+        terms: Terms,
+    ) -> Result<Accepted, WriteError> {
+        let Terms { seen, idempotency_key, requires_active } = terms;
+        let allowed_users = client.users().cloned();
+        let write = MemoryWrite { memory_id, kind, fields, seen, idempotency_key, allowed_users, requires_active };
+        self.node.write(write).await
+    }
 }

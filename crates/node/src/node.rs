@@ -12,7 +12,7 @@ use futures::executor::block_on;
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::ports::{Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
 use crate::settings::{NodeError, NodeSettings};
-use crate::shown::{ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
+use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
 /// An open node. A copy of the value is the same node; the last one that is dropped stops it.
@@ -107,7 +107,22 @@ impl Node {
     /// # Errors
     /// [`JournalError`]
     pub async fn events_of(&self, memory_id: &str) -> Result<Vec<OwnEvent>, JournalError> {
-        self.inner.readers.events_of(memory_id).await
+        let (mut events, mut next) = (Vec::new(), Some(0));
+        while let Some(after) = next {
+            let page = self.events_from(memory_id, after).await?;
+            events.extend(page.events);
+            next = page.next;
+        }
+        Ok(events)
+    }
+
+    /// As [`Node::events_of`], some at a time: for a caller that does not need the values of all at
+    /// once. The first call is with 0, and each further one with [`EventPage::next`].
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn events_from(&self, memory_id: &str, after: u64) -> Result<EventPage, JournalError> {
+        self.inner.readers.events_of(memory_id, after).await
     }
 
     /// Waits until the event with this id is published or has failed. It waits for as long as Kafka

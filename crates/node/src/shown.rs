@@ -62,6 +62,13 @@ pub struct ListQuery {
     pub limit: usize,
 }
 
+/// The words of a search that count: its first different ones. A word such as `a-b-c` counts for
+/// each of its parts.
+pub const MAX_SEARCH_WORDS: usize = 64;
+
+/// The bytes of the words of a search that count, as UTF-8.
+pub const MAX_SEARCH_BYTES: usize = 4096;
+
 /// The most memories of a page, and the most hits of a search.
 pub const MAX_PAGE: usize = 1000;
 
@@ -78,7 +85,8 @@ pub struct Page {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchQuery {
     /// The words, in any order; letter case and accents do not matter. A memory with one of them is
-    /// a hit, and more and rarer words score higher.
+    /// a hit, and more and rarer words score higher. Words beyond the first [`MAX_SEARCH_WORDS`]
+    /// different ones, or [`MAX_SEARCH_BYTES`], are not searched for.
     pub text: String,
     /// Memories of these users alone; `None` is all, also those without a user.
     pub users: Option<BTreeSet<String>>,
@@ -137,6 +145,15 @@ pub struct OwnEvent {
     pub state: EventState,
     /// Whether the resolved memory that this node has covers it.
     pub is_resolved: bool,
+}
+
+/// Events of this node to a memory, some at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events, the oldest first.
+    pub events: Vec<OwnEvent>,
+    /// Where the next ones begin; `None` after the last.
+    pub next: Option<u64>,
 }
 
 /// How far an event has come that a caller waited for.

@@ -238,6 +238,27 @@ fn an_event_that_comes_back_as_a_dead_letter_is_shown_as_failed_and_stays_publis
     assert_eq!(block_on(node.wait_published(&bad.event_id)).unwrap(), Publishing::Failed("too deep".to_owned()));
 }
 
+#[test]
+fn the_events_of_a_memory_are_read_some_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    let mut ids = Vec::new();
+    for n in 0..40 {
+        ids.push(accept(&node, update("m", &format!(r#"{{"content":"{n}"}}"#))).event_id);
+        accept(&node, update("other", r#"{"content":"x"}"#));
+    }
+    let (mut read, mut pages, mut next) = (Vec::new(), Vec::new(), Some(0));
+    while let Some(after) = next {
+        let page = block_on(node.events_from("m", after)).unwrap();
+        pages.push(page.events.len());
+        read.extend(page.events);
+        next = page.next;
+    }
+    assert_eq!(pages, [16, 16, 8, 0]);
+    assert_eq!(read.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), ids);
+    assert_eq!(block_on(node.events_of("m")).unwrap(), read);
+}
+
 /// The clock of a memory without the failed write lacks its counter, so the next write, which has
 /// seen that memory, would be stale for ever.
 #[test]

@@ -9,24 +9,21 @@ use axum::response::Response;
 use http::Problem;
 use json::{ObjectWriter, Value};
 use node::shown::{MemoryStatus, ShownMemory};
-use node::write::{Accepted, Fields, Refusal, WriteError, WriteKind};
+use node::write::{Accepted, Fields, Refusal, Seen, WriteError, WriteKind};
 
 use super::body::{Members, parse};
 use super::fields::{Mem0Memory, Metadata};
 use super::identity::AddIdentity;
-use super::writing::{of_write, with_metadata, write};
-use crate::body::JSON;
-use crate::request::{Client, Parameters};
+use super::writing::{MOST_LOOKS, with_metadata, write, write_problem};
+use crate::request::Client;
 use crate::service::NodeService;
 use crate::{answers, problems};
 
 /// Messages of one request at most.
 const MOST_MESSAGES: usize = 1000;
 /// How many ids an add looks at, until it has the node draw one: an id is passed over where its
-/// memory has another text by now.
+/// memory has another text by now, was absorbed, or belongs to another user.
 const MOST_IDS: u32 = 100;
-/// How often an add looks at one id again, because somebody has changed the memory meanwhile.
-const MOST_LOOKS: usize = 10;
 
 /// POST /v1/memories/: the answer is a list.
 pub(super) async fn add(
@@ -84,10 +81,8 @@ fn write_list(out: &mut Vec<u8>, added: &[Added]) {
 }
 
 async fn add_all(service: &NodeService, client: &Client, request: Request) -> Result<Vec<Added>, Problem> {
-    let (parts, body) = request.into_parts();
-    Parameters::read(&parts, &[])?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
-    let memories = read(client, &body.bytes)?;
+    let body = service.read_json(request).await?;
+    let memories = read(client, &body.bytes, service.bodies.bytes())?;
     let mut added = Vec::with_capacity(memories.len());
     for memory in &memories {
         added.push(memory.add(service, client).await?);
@@ -105,8 +100,9 @@ struct NewMemory {
     metadata: Metadata,
 }
 
-/// Reads the memories of a body, one of each message. Nothing is written before all are read.
-fn read(client: &Client, body: &[u8]) -> Result<Vec<NewMemory>, Problem> {
+/// Reads the memories of a body, one of each message. Nothing is written before all are read. What
+/// the messages share has no more than so many bytes in all memories together.
+fn read(client: &Client, body: &[u8], most_bytes: usize) -> Result<Vec<NewMemory>, Problem> {
     let entities = ["agent_id", "app_id", "run_id", "session_id", "user_id"];
     let known = [&entities[..], &["categories", "filters", "messages", "metadata"]].concat();
     let document = parse(body)?;
@@ -118,21 +114,26 @@ fn read(client: &Client, body: &[u8]) -> Result<Vec<NewMemory>, Problem> {
         let inner = filters.map_or(Ok(None), |filters| filters.text(name))?;
         Ok(members.text(name)?.or(inner).map(str::to_owned))
     };
-    let user_id = user_of(client, entity("user_id")?)?;
+    let user_id = client.user_of_new(entity("user_id")?)?;
     let session_id = entity("session_id")?.or(entity("run_id")?);
     let (agent_id, app_id) = (entity("agent_id")?, entity("app_id")?);
-    let categories = members.texts("categories")?;
-    let metadata = members.object("metadata")?;
+    let mut shared = Metadata::of_client(members.object("metadata")?)?;
+    shared.set_text("agent_id", agent_id.as_deref());
+    shared.set_text("app_id", app_id.as_deref());
+    shared.set_categories(&members.texts("categories")?);
     let messages = members.list("messages")?.unwrap_or_default();
     if !(1..=MOST_MESSAGES).contains(&messages.len()) {
         return Err(problems::mem0_request(format!("`messages` should be a list of 1 to {MOST_MESSAGES} messages")));
     }
+    let names = [&user_id, &session_id, &agent_id, &app_id].into_iter().flatten().map(String::len);
+    let shared_bytes = shared.bytes() + names.sum::<usize>();
+    // One message has no more than its body, and whether that is an event is looked at later.
+    if messages.len() > 1 && shared_bytes.saturating_mul(messages.len()) > most_bytes {
+        return Err(problems::large_add(shared_bytes, messages.len(), most_bytes));
+    }
     let memory = |message: Value<'_>| {
         let message = Members::of_part(message, "a message", &["content", "role"])?;
-        let mut metadata = Metadata::of_client(metadata)?;
-        metadata.set_text("agent_id", agent_id.as_deref());
-        metadata.set_text("app_id", app_id.as_deref());
-        metadata.set_categories(&categories);
+        let mut metadata = shared.clone();
         metadata.set_text("role", message.text("role")?.filter(|role| *role != "user"));
         Ok(NewMemory {
             text: message.required("content")?.to_owned(),
@@ -144,18 +145,6 @@ fn read(client: &Client, body: &[u8]) -> Result<Vec<NewMemory>, Problem> {
         })
     };
     messages.into_iter().map(memory).collect()
-}
-
-/// The user of a new memory: the one that the request names, or that of a client which is bound to
-/// one user.
-fn user_of(client: &Client, named: Option<String>) -> Result<Option<String>, Problem> {
-    let Some(users) = client.users() else { return Ok(named) };
-    match (named, users.first(), users.len()) {
-        (Some(user), ..) if users.contains(&user) => Ok(Some(user)),
-        (None, Some(user), 1) => Ok(Some(user.clone())),
-        (Some(_), ..) => Err(problems::foreign_user("user_id should be a user to whom your token is bound")),
-        (None, ..) => Err(problems::foreign_user("your token is bound to several users: set user_id to one of them")),
-    }
 }
 
 /// The memory that the node shows under an id that an add may have.
@@ -197,11 +186,11 @@ impl NewMemory {
                     Ok(added) => return Ok(added),
                     // Somebody was faster: what is there now decides.
                     Err(WriteError::Refused(Refusal::Exists(_) | Refusal::Inactive(_) | Refusal::ForbiddenUser)) => {}
-                    Err(error) => return Err(of_write(&error)),
+                    Err(error) => return Err(write_problem(&error)),
                 }
             }
         }
-        self.create(service, client, None).await.map_err(|error| of_write(&error))
+        self.create(service, client, None).await.map_err(|error| write_problem(&error))
     }
 
     fn found(&self, client: &Client, shown: Option<ShownMemory>) -> Result<Occupant, Problem> {
@@ -231,7 +220,7 @@ impl NewMemory {
             }
         }
         let fields = with_metadata(fields, &self.metadata)?;
-        let accepted = write(service, client, memory_id, WriteKind::Create, fields).await?;
+        let accepted = write(service, client, memory_id, WriteKind::Create, fields, Seen::Present).await?;
         Ok(self.added("ADD", &accepted.memory_id, Some(&accepted)))
     }
 
@@ -246,7 +235,8 @@ impl NewMemory {
             return Ok(self.added("NONE", &memory.memory_id, None));
         }
         let fields = with_metadata(Fields::new(), &unlike)?;
-        let accepted = write(service, client, Some(memory.memory_id.clone()), WriteKind::Update, fields).await?;
+        let id = Some(memory.memory_id.clone());
+        let accepted = write(service, client, id, WriteKind::Update, fields, Seen::Present).await?;
         Ok(self.added("UPDATE", &accepted.memory_id, Some(&accepted)))
     }
 

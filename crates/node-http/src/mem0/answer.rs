@@ -1,12 +1,24 @@
 //! The common parts of answers.
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::answers;
 
 /// The beginning of all paths of Mem0's API.
 pub(crate) const BASE: &str = "/mem0";
 
-/// The header of an answer that lacks memories, because it would be too large.
-pub(super) const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
+/// The header of an answer that is not whole, because it would be too large.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
+
+/// An answer that says whether a part is left out.
+pub(super) fn cut(body: Vec<u8>, is_truncated: bool) -> Response {
+    let mut response = answers::json(StatusCode::OK, body);
+    if is_truncated {
+        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+    }
+    response
+}
 
 /// Writes a text, or null where there is none.
 pub(super) fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {

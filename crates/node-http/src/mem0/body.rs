@@ -93,6 +93,14 @@ impl<'d> Members<'d> {
         Ok((!text.is_empty()).then_some(text))
     }
 
+    /// The name of an entity, if there is one. An empty one or null is an error, because a search
+    /// without the name would be one among all.
+    pub fn name(self, name: &str) -> Result<Option<&'d str>, Problem> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let wrong = || problems::mem0_request(format!("`{name}` should be a name that is not empty; or leave it out"));
+        value.as_str().filter(|name| !name.is_empty()).map(Some).ok_or_else(wrong)
+    }
+
     /// A text that is there.
     pub fn required(self, name: &str) -> Result<&'d str, Problem> {
         let text = self.text(name)?.filter(|text| !text.trim().is_empty());
@@ -136,7 +144,7 @@ impl<'d> Members<'d> {
     }
 
     /// A number from 0 to 1.
-    pub fn share(self, name: &str) -> Result<Option<f64>, Problem> {
+    pub fn fraction(self, name: &str) -> Result<Option<f64>, Problem> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let number = value.number_text().and_then(|text| text.parse::<f64>().ok());
         let wrong = || problems::mem0_request(format!("`{name}` should be a number from 0 to 1"));

@@ -1,6 +1,7 @@
 //! Updates and deletes: of one memory, of a batch, of all that pass a filter.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -9,7 +10,7 @@ use axum::response::Response;
 use http::Problem;
 use json::{ObjectWriter, Value};
 use node::shown::MemoryStatus;
-use node::write::{Fields, Refusal, WriteError, WriteKind};
+use node::write::{Fields, Refusal, Seen, WriteError, WriteKind};
 use tokio::task::JoinSet;
 
 use super::body::{Members, parse};
@@ -17,8 +18,7 @@ use super::fields::{Mem0Memory, Metadata};
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::list::{of_memory, of_parameters};
 use super::scan::{Scan, Scope};
-use super::writing::{of_write, with_metadata, write};
-use crate::body::JSON;
+use super::writing::{MOST_LOOKS, active, with_metadata, write, write_problem};
 use crate::memories::shown;
 use crate::request::{Client, MemoryId, Parameters};
 use crate::service::NodeService;
@@ -26,6 +26,8 @@ use crate::{answers, problems};
 
 /// Memories of a batch at most.
 const MOST_OF_BATCH: usize = 1000;
+/// Writes of a request that are under way at a time: the answer of each holds a memory.
+const WRITES_AT_A_TIME: usize = 32;
 
 /// PUT /v1/memories/{id}/: writes the text, the metadata keys that the body has, or both.
 pub(super) async fn update(
@@ -34,9 +36,7 @@ pub(super) async fn update(
     MemoryId(id): MemoryId,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    Parameters::read(&parts, &[])?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
+    let body = service.read_json(request).await?;
     let document = parse(&body.bytes)?;
     let members = Members::of(&document, &["memory", "memory_id", "metadata", "text"])?;
     if members.text("memory_id")?.is_some_and(|named| named != id) {
@@ -44,8 +44,8 @@ pub(super) async fn update(
     }
     let fields = written(members)?;
     active(&service, &client, &id).await?;
-    let accepted = write(&service, &client, Some(id), WriteKind::Update, fields).await;
-    let accepted = accepted.map_err(|error| of_write(&error))?;
+    let accepted = write(&service, &client, Some(id), WriteKind::Update, fields, Seen::Present).await;
+    let accepted = accepted.map_err(|error| write_problem(&error))?;
     if !client.may_use(accepted.memory.user_id.as_deref()) {
         return Err(problems::unknown_memory());
     }
@@ -63,13 +63,6 @@ fn written(members: Members<'_>) -> Result<Fields, Problem> {
     fields.and_then(|fields| with_metadata(fields, &metadata)).map_err(problems::of_fields)
 }
 
-/// Looks whether a memory is there for the client.
-async fn active(service: &NodeService, client: &Client, id: &str) -> Result<(), Problem> {
-    let memory = shown(service, client, id, None).await?;
-    let is_there = memory.is_some_and(|memory| memory.status == MemoryStatus::Active);
-    if is_there { Ok(()) } else { Err(problems::unknown_memory()) }
-}
-
 /// DELETE /v1/memories/{id}/.
 pub(super) async fn delete(
     State(service): State<Arc<NodeService>>,
@@ -81,8 +74,8 @@ pub(super) async fn delete(
     // A memory is linked to no older ones here: there are none that it has superseded.
     let is_linked = Parameters::read(&parts, &["delete_linked"])?.flag("delete_linked")?;
     active(&service, &client, &id).await?;
-    let deleted = write(&service, &client, Some(id), WriteKind::Delete, Fields::new()).await;
-    deleted.map_err(|error| of_write(&error))?;
+    let deleted = write(&service, &client, Some(id), WriteKind::Delete, Fields::new(), Seen::Present).await;
+    deleted.map_err(|error| write_problem(&error))?;
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
     if is_linked {
@@ -116,7 +109,7 @@ pub(super) async fn delete_all(
     if !filter.names_entity() {
         return Err(problems::delete_of_all());
     }
-    delete_those(service, &client, filter).await
+    delete_matching(service, &client, filter).await
 }
 
 /// DELETE /v2/entities/{type}/{name}/: all memories that belong to the entity.
@@ -130,21 +123,58 @@ pub(super) async fn delete_entity(
     Parameters::read(&parts, &[])?;
     let known = ENTITIES.into_iter().find(|(of, _)| *of == kind);
     let (kind, _) = known.ok_or_else(|| problems::mem0_request("an entity is a user, an agent, an app or a run"))?;
-    delete_those(service, &client, Filter::entity(kind, &name)).await
+    delete_matching(service, &client, Filter::entity(kind, &name)).await
 }
 
 /// Deletes all memories that pass a filter, some at a time.
-async fn delete_those(service: Arc<NodeService>, client: &Client, filter: Filter) -> Result<Response, Problem> {
-    let scope = Scope::of(client, filter)?;
+async fn delete_matching(service: Arc<NodeService>, client: &Client, filter: Filter) -> Result<Response, Problem> {
+    let scope = Arc::new(Scope::of(client, filter)?);
     let mut scan = Scan::new(&service, client, &scope);
     let mut count = 0;
     while let Some(memories) = scan.next().await? {
-        let ids: Vec<String> = memories.into_iter().map(|memory| memory.id).collect();
-        count += ids.len();
-        let deletes = ids.into_iter().map(|id| (id, WriteKind::Delete, Fields::new()));
-        write_together(&service, client, deletes.collect()).await?;
+        let seen: Vec<(String, String)> =
+            memories.into_iter().map(|memory| (memory.id, memory.token.encode())).collect();
+        let deletes = seen.into_iter().map(|(id, token)| {
+            let (service, client, scope) = (Arc::clone(&service), client.clone(), Arc::clone(&scope));
+            async move { delete_seen(&service, &client, &scope, &id, token).await }
+        });
+        count += write_concurrently(deletes).await?;
     }
     Ok(message(&format!("{count} memories deleted successfully!")))
+}
+
+/// Deletes a memory as it was seen to be in the scope. Where it has changed since, it is deleted if
+/// it is in the scope still. Says whether it was deleted.
+async fn delete_seen(
+    service: &NodeService,
+    client: &Client,
+    scope: &Scope,
+    id: &str,
+    mut token: String,
+) -> Result<bool, Problem> {
+    for _ in 0..MOST_LOOKS {
+        let seen = Seen::Token(token);
+        match write(service, client, Some(id.to_owned()), WriteKind::Delete, Fields::new(), seen).await {
+            Err(WriteError::Refused(Refusal::Stale(shown))) => {
+                if !scope.has(client, &Mem0Memory::of(&shown)?) {
+                    return Ok(false);
+                }
+                token = shown.token.encode();
+            }
+            written => return was_written(written.map(drop)),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a write was accepted. A memory that somebody has deleted or moved meanwhile is left as it
+/// is.
+fn was_written(written: Result<(), WriteError>) -> Result<bool, Problem> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(WriteError::Refused(Refusal::Inactive(_) | Refusal::ForbiddenUser)) => Ok(false),
+        Err(error) => Err(write_problem(&error)),
+    }
 }
 
 fn message(text: &str) -> Response {
@@ -155,27 +185,43 @@ fn message(text: &str) -> Response {
     answers::json(StatusCode::OK, body)
 }
 
-/// Makes writes that do not wait for one another, so that the node commits many at a time. A memory
-/// that somebody has deleted or moved meanwhile is left as it is.
-async fn write_together(
-    service: &Arc<NodeService>,
-    client: &Client,
-    writes: Vec<(String, WriteKind, Fields)>,
-) -> Result<(), Problem> {
-    let mut tasks = JoinSet::new();
-    for (id, kind, fields) in writes {
-        let (service, client) = (Arc::clone(service), client.clone());
-        tasks.spawn(async move { write(&service, &client, Some(id), kind, fields).await });
+/// Makes writes that do not wait for one another, so that the node commits many at a time. Returns
+/// how many were accepted.
+async fn write_concurrently<W>(writes: impl Iterator<Item = W>) -> Result<usize, Problem>
+where
+    W: Future<Output = Result<bool, Problem>> + Send + 'static,
+{
+    let (mut tasks, mut ended, mut count, mut failure) = (JoinSet::new(), Vec::new(), 0, None);
+    for write in writes {
+        if tasks.len() == WRITES_AT_A_TIME {
+            ended.extend(tasks.join_next().await);
+        }
+        tasks.spawn(write);
     }
-    let mut failure = None;
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(Ok(_) | Err(WriteError::Refused(Refusal::Inactive(_) | Refusal::ForbiddenUser))) => {}
-            Ok(Err(error)) => failure = Some(of_write(&error)),
+    while let Some(end) = tasks.join_next().await {
+        ended.push(end);
+    }
+    for end in ended {
+        match end {
+            Ok(Ok(is_written)) => count += usize::from(is_written),
+            Ok(Err(problem)) => failure = Some(problem),
             Err(error) => failure = Some(problems::internal(format!("a task of the node has ended: {error}"))),
         }
     }
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(count), Err)
+}
+
+/// The writes of a batch, by a client that has seen what the node shows.
+async fn write_batch(
+    service: &Arc<NodeService>,
+    client: &Client,
+    writes: Vec<(String, WriteKind, Fields)>,
+) -> Result<usize, Problem> {
+    let writes = writes.into_iter().map(|(id, kind, fields)| {
+        let (service, client) = (Arc::clone(service), client.clone());
+        async move { was_written(write(&service, &client, Some(id), kind, fields, Seen::Present).await.map(drop)) }
+    });
+    write_concurrently(writes).await
 }
 
 /// The items of a batch, each a memory's id and an object.
@@ -197,9 +243,7 @@ pub(super) async fn update_batch(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    Parameters::read(&parts, &[])?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
+    let body = service.read_json(request).await?;
     let writes = {
         let document = parse(&body.bytes)?;
         let items = batch(Members::of(&document, &["memories"])?, &["memory_id", "metadata", "text"])?;
@@ -213,8 +257,7 @@ pub(super) async fn update_batch(
     for id in ids {
         active(&service, &client, id).await?;
     }
-    let count = writes.len();
-    write_together(&service, &client, writes).await?;
+    let count = write_batch(&service, &client, writes).await?;
     Ok(message(&format!("Successfully updated {count} memories")))
 }
 
@@ -225,22 +268,62 @@ pub(super) async fn delete_batch(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    Parameters::read(&parts, &[])?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
+    let body = service.read_json(request).await?;
     let ids: BTreeSet<String> = {
         let document = parse(&body.bytes)?;
         let items = batch(Members::of(&document, &["memories"])?, &["memory_id"])?;
         items.into_iter().map(|(id, _)| id).collect()
     };
-    let count = ids.len();
-    let mut deletes = Vec::with_capacity(count);
+    let mut deletes = Vec::with_capacity(ids.len());
     for id in ids {
         let memory = shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
         if memory.status == MemoryStatus::Active {
             deletes.push((id, WriteKind::Delete, Fields::new()));
         }
     }
-    write_together(&service, &client, deletes).await?;
+    let count = write_batch(&service, &client, deletes).await?;
     Ok(message(&format!("Successfully deleted {count} memories")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::{WRITES_AT_A_TIME, write_concurrently};
+    use crate::problems;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn few_writes_are_under_way_at_a_time_and_those_that_were_made_are_counted() {
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let writes = (0..200).map(|n| {
+            let (under_way, most) = (Arc::clone(&under_way), Arc::clone(&most));
+            async move {
+                most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                Ok(n % 4 != 0)
+            }
+        });
+        assert_eq!(run(write_concurrently(writes)).unwrap(), 150);
+        assert_eq!(most.load(Ordering::SeqCst), WRITES_AT_A_TIME);
+    }
+
+    #[test]
+    fn a_write_that_fails_is_the_answer_and_the_others_are_made() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let writes = (0..100).map(|n| {
+            let made = Arc::clone(&made);
+            async move {
+                made.fetch_add(1, Ordering::SeqCst);
+                if n == 3 { Err(problems::unknown_memory()) } else { Ok(true) }
+            }
+        });
+        assert!(run(write_concurrently(writes)).is_err());
+        assert_eq!(made.load(Ordering::SeqCst), 100);
+    }
 }

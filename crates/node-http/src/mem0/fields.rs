@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::Problem;
 use json::{ObjectWriter, Value};
+use node::clock_token::ClockToken;
 use node::shown::ShownMemory;
 
 use crate::problems;
@@ -69,6 +70,11 @@ impl Metadata {
     /// The category, as canonical JSON.
     pub fn category(&self) -> Option<&[u8]> {
         self.0.get(&stored("category")).map(Vec::as_slice)
+    }
+
+    /// Bytes of the keys and values.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
     /// Whether there is none.
@@ -138,6 +144,8 @@ pub(super) struct Mem0Memory {
     pub updated_at: u64,
     /// Bytes of the memory as the node has it.
     pub bytes: usize,
+    /// The token of a caller that has seen it so.
+    pub token: ClockToken,
     stored: BTreeMap<String, Vec<u8>>,
 }
 
@@ -165,6 +173,7 @@ impl Mem0Memory {
             created_at: time("created_at")?,
             updated_at: time("updated_at")?,
             bytes: shown.json.len(),
+            token: shown.token.clone(),
             stored: BTreeMap::new(),
         };
         for (key, value) in root.get("metadata").into_iter().flat_map(Value::sorted_members) {

@@ -1,5 +1,6 @@
 //! The filters of Mem0's API: conditions on fields, joined by `AND`, `OR` and `NOT`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Problem;
@@ -8,6 +9,11 @@ use json::{Value, ValueKind, rfc3339};
 use super::fields::Mem0Memory;
 use crate::problems;
 
+/// Conditions that a request has at most, nested ones and single keys of metadata among them: each
+/// is looked at for each memory.
+const MOST_CONDITIONS: usize = 100;
+/// Texts that a list in a filter has at most.
+const MOST_TEXTS: usize = 1000;
 /// Nanoseconds of a day.
 const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
 /// The types of entities, with the fields that name them.
@@ -18,11 +24,11 @@ pub(super) const ENTITIES: [(&str, &str); 4] =
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Filter {
     /// All of these hold.
-    All(Vec<Filter>),
+    And(Vec<Filter>),
     /// One of these holds.
-    Any(Vec<Filter>),
+    Or(Vec<Filter>),
     /// None of these holds.
-    None(Vec<Filter>),
+    Not(Vec<Filter>),
     /// The memory belongs to such an entity of this type.
     Entity(&'static str, Names),
     /// A time of the memory, `true` for that of its creation, compares so with this time.
@@ -33,8 +39,10 @@ pub(super) enum Filter {
     CategoryContains(String),
     /// The memory has these keys with these values in its metadata.
     Metadata(BTreeMap<String, Vec<u8>>),
-    /// The memory's text contains this one; `true` where the case of letters does not matter.
-    Text(String, bool),
+    /// The memory's text contains this one.
+    Text(String),
+    /// The memory's text contains this one, which is in small letters, in any case of letters.
+    TextInAnyCase(String),
     /// The memory is one of these.
     Ids(BTreeSet<String>),
 }
@@ -76,8 +84,8 @@ impl Filter {
     /// Reads filters; none means that every memory passes.
     pub fn read(value: Option<Value<'_>>, other: OtherKeys) -> Result<Filter, Problem> {
         match value {
-            Some(value) => conjunction(value, other),
-            None => Ok(Filter::All(Vec::new())),
+            Some(value) => Reader::new(other).conjunction(value),
+            None => Ok(Filter::And(Vec::new())),
         }
     }
 
@@ -89,11 +97,11 @@ impl Filter {
     /// This condition and another one.
     pub fn and(self, other: Filter) -> Filter {
         match self {
-            Filter::All(mut all) => {
+            Filter::And(mut all) => {
                 all.push(other);
-                Filter::All(all)
+                Filter::And(all)
             }
-            one => Filter::All(vec![one, other]),
+            one => Filter::And(vec![one, other]),
         }
     }
 
@@ -101,7 +109,7 @@ impl Filter {
     pub fn limits(&self, kind: &str) -> Option<&BTreeSet<Option<String>>> {
         match self {
             Filter::Entity(of, Names::In(names)) if *of == kind => Some(names),
-            Filter::All(all) => all.iter().find_map(|one| one.limits(kind)),
+            Filter::And(all) => all.iter().find_map(|one| one.limits(kind)),
             _ => None,
         }
     }
@@ -110,17 +118,32 @@ impl Filter {
     pub fn names_entity(&self) -> bool {
         match self {
             Filter::Entity(..) => true,
-            Filter::All(all) => all.iter().any(Filter::names_entity),
+            Filter::And(all) => all.iter().any(Filter::names_entity),
             _ => false,
         }
     }
 
+    /// The condition that a memory has these keys with these values in its metadata.
+    pub fn with_metadata(value: Value<'_>) -> Result<Filter, Problem> {
+        Reader::new(OtherKeys::Refused).keys(value)
+    }
+
+    /// The condition that a memory's text contains this one, in any case of letters.
+    pub fn text_in_any_case(part: &str) -> Filter {
+        Filter::TextInAnyCase(part.to_lowercase())
+    }
+
     /// Whether a memory fulfils it.
     pub fn passes(&self, memory: &Mem0Memory) -> bool {
+        self.holds(&Examined { memory, text: OnceCell::new(), categories: OnceCell::new() })
+    }
+
+    fn holds(&self, examined: &Examined<'_>) -> bool {
+        let memory = examined.memory;
         match self {
-            Filter::All(all) => all.iter().all(|one| one.passes(memory)),
-            Filter::Any(any) => any.iter().any(|one| one.passes(memory)),
-            Filter::None(none) => !none.iter().any(|one| one.passes(memory)),
+            Filter::And(all) => all.iter().all(|one| one.holds(examined)),
+            Filter::Or(any) => any.iter().any(|one| one.holds(examined)),
+            Filter::Not(none) => !none.iter().any(|one| one.holds(examined)),
             Filter::Entity(kind, Names::Some) => memory.entity(kind).is_some(),
             Filter::Entity(kind, Names::In(names)) => names.contains(&memory.entity(kind).map(str::to_owned)),
             Filter::Time { is_created, comparison, from, to } => {
@@ -134,10 +157,10 @@ impl Filter {
                 }
             }
             Filter::Categories(wanted) => !wanted.is_disjoint(&memory.categories),
-            Filter::CategoryContains(part) => memory.categories.iter().any(|one| one.to_lowercase().contains(part)),
+            Filter::CategoryContains(part) => examined.categories().iter().any(|one| one.contains(part)),
             Filter::Metadata(wanted) => wanted.iter().all(|(key, value)| memory.metadata.get(key) == Some(value)),
-            Filter::Text(part, true) => memory.text.to_lowercase().contains(&part.to_lowercase()),
-            Filter::Text(part, false) => memory.text.contains(part.as_str()),
+            Filter::TextInAnyCase(part) => examined.text().contains(part),
+            Filter::Text(part) => memory.text.contains(part),
             Filter::Ids(ids) => ids.contains(&memory.id),
         }
     }
@@ -146,7 +169,7 @@ impl Filter {
     pub fn created(start: Option<&str>, end: Option<&str>) -> Result<Filter, Problem> {
         let bounds = [(start, Comparison::Gte), (end, Comparison::Lte)];
         let bounds = bounds.into_iter().filter_map(|(text, comparison)| text.map(|text| (text, comparison)));
-        bounds.map(|(text, comparison)| time(true, comparison, text)).collect::<Result<_, _>>().map(Filter::All)
+        bounds.map(|(text, comparison)| time(true, comparison, text)).collect::<Result<_, _>>().map(Filter::And)
     }
 }
 
@@ -154,51 +177,158 @@ fn wrong(detail: impl Into<String>) -> Problem {
     problems::mem0_request(detail)
 }
 
-/// The members of an object, all of which should hold.
-fn conjunction(value: Value<'_>, other: OtherKeys) -> Result<Filter, Problem> {
-    if value.kind() != ValueKind::Object {
-        return Err(wrong("`filters` and each of their parts should be an object"));
-    }
-    let all: Result<Vec<Filter>, Problem> = value.members().map(|(key, value)| member(key, value, other)).collect();
-    all.map(Filter::All)
+/// A memory that conditions are looked at for. Its small letters are made once, whatever the number
+/// of conditions.
+struct Examined<'m> {
+    memory: &'m Mem0Memory,
+    text: OnceCell<String>,
+    categories: OnceCell<Vec<String>>,
 }
 
-fn member(key: &str, value: Value<'_>, other: OtherKeys) -> Result<Filter, Problem> {
-    let parts = || -> Result<Vec<Filter>, Problem> {
-        match value.kind() {
-            ValueKind::Array => value.items().map(|item| conjunction(item, other)).collect(),
-            _ => Ok(vec![conjunction(value, other)?]),
+impl Examined<'_> {
+    fn text(&self) -> &str {
+        self.text.get_or_init(|| self.memory.text.to_lowercase())
+    }
+
+    fn categories(&self) -> &[String] {
+        self.categories.get_or_init(|| self.memory.categories.iter().map(|one| one.to_lowercase()).collect())
+    }
+}
+
+/// The operators of a condition with their operands.
+type Operators<'v> = Vec<(&'v str, Value<'v>)>;
+
+/// Reads filters, and counts their conditions.
+struct Reader {
+    other: OtherKeys,
+    conditions: usize,
+}
+
+impl Reader {
+    fn new(other: OtherKeys) -> Reader {
+        Reader { other, conditions: 0 }
+    }
+
+    /// Counts a condition before it is read.
+    fn count(&mut self) -> Result<(), Problem> {
+        self.conditions += 1;
+        if self.conditions > MOST_CONDITIONS {
+            return Err(wrong(format!("a request may have {MOST_CONDITIONS} conditions, nested ones among them")));
         }
-    };
-    match key {
-        "AND" => parts().map(Filter::All),
-        "OR" => parts().map(Filter::Any),
-        "NOT" => parts().map(Filter::None),
-        "session_id" => entity("run", key, value),
-        "created_at" | "updated_at" => times(key == "created_at", key, value),
-        "categories" => categories(value),
-        "metadata" => metadata(value),
-        "keywords" | "text" => keywords(key, value),
-        "memory_ids" => ids(value),
-        _ => match ENTITIES.iter().find(|(_, field)| *field == key) {
-            Some((kind, _)) => entity(kind, key, value),
-            None if other == OtherKeys::AreMetadata => {
-                Ok(Filter::Metadata(BTreeMap::from([(key.to_owned(), value.canonical())])))
-            }
-            None => {
-                let key: String = key.chars().take(100).collect();
-                Err(wrong(format!(
-                    "a filter has the key `{key}`; known: AND, OR, NOT, user_id, agent_id, app_id, run_id, session_id, created_at, \
-                     updated_at, categories, metadata, keywords, text and memory_ids"
-                )))
-            }
-        },
+        Ok(())
     }
-}
 
-/// The operators of a condition with their operands; a bare value is that of `eq`.
-fn operators(value: Value<'_>) -> Vec<(&str, Value<'_>)> {
-    if value.kind() == ValueKind::Object { value.members().collect() } else { vec![("eq", value)] }
+    /// The members of an object, all of which should hold.
+    fn conjunction(&mut self, value: Value<'_>) -> Result<Filter, Problem> {
+        if value.kind() != ValueKind::Object {
+            return Err(wrong("`filters` and each of their parts should be an object"));
+        }
+        let all: Result<Vec<Filter>, Problem> = value.members().map(|(key, value)| self.member(key, value)).collect();
+        all.map(Filter::And)
+    }
+
+    /// The objects that `AND`, `OR` or `NOT` joins.
+    fn parts(&mut self, value: Value<'_>) -> Result<Vec<Filter>, Problem> {
+        let mut part = |value: Value<'_>| {
+            self.count()?;
+            self.conjunction(value)
+        };
+        match value.kind() {
+            ValueKind::Array => value.items().map(part).collect(),
+            _ => Ok(vec![part(value)?]),
+        }
+    }
+
+    fn member(&mut self, key: &str, value: Value<'_>) -> Result<Filter, Problem> {
+        match key {
+            "AND" => self.parts(value).map(Filter::And),
+            "OR" => self.parts(value).map(Filter::Or),
+            "NOT" => self.parts(value).map(Filter::Not),
+            "metadata" => self.metadata(value),
+            "session_id" => self.all(key, value, |operator, operand| entity("run", key, operator, operand)),
+            "created_at" | "updated_at" => {
+                self.all(key, value, |operator, operand| times(key == "created_at", key, operator, operand))
+            }
+            "categories" => self.all(key, value, categories),
+            "keywords" | "text" => self.all(key, value, |operator, operand| keywords(key, operator, operand)),
+            "memory_ids" => self.all(key, value, ids),
+            _ => match ENTITIES.iter().find(|(_, field)| *field == key) {
+                Some((kind, _)) => self.all(key, value, |operator, operand| entity(kind, key, operator, operand)),
+                None if self.other == OtherKeys::AreMetadata => {
+                    self.count()?;
+                    Ok(Filter::Metadata(BTreeMap::from([(key.to_owned(), value.canonical())])))
+                }
+                None => {
+                    let key: String = key.chars().take(100).collect();
+                    Err(wrong(format!(
+                        "a filter has the key `{key}`; known: AND, OR, NOT, user_id, agent_id, app_id, run_id, session_id, created_at, \
+                         updated_at, categories, metadata, keywords, text and memory_ids"
+                    )))
+                }
+            },
+        }
+    }
+
+    /// The condition that a key's value holds by all of its operators.
+    fn all(
+        &mut self,
+        key: &str,
+        value: Value<'_>,
+        one: impl Fn(&str, Value<'_>) -> Result<Filter, Problem>,
+    ) -> Result<Filter, Problem> {
+        let operators = self.operators(key, value)?;
+        let all: Result<Vec<Filter>, Problem> =
+            operators.into_iter().map(|(operator, operand)| one(operator, operand)).collect();
+        all.map(Filter::And)
+    }
+
+    /// The operators of a condition; a bare value is that of `eq`. There is one at least, because a
+    /// user without one would mean all users.
+    fn operators<'v>(&mut self, key: &str, value: Value<'v>) -> Result<Operators<'v>, Problem> {
+        let mut all = Vec::new();
+        if value.kind() != ValueKind::Object {
+            self.count()?;
+            all.push(("eq", value));
+            return Ok(all);
+        }
+        for operator in value.members() {
+            self.count()?;
+            all.push(operator);
+        }
+        if all.is_empty() {
+            return Err(wrong(format!("the filter `{key}` has an object without an operator")));
+        }
+        Ok(all)
+    }
+
+    fn metadata(&mut self, value: Value<'_>) -> Result<Filter, Problem> {
+        if value.kind() != ValueKind::Object {
+            return Err(wrong("the filter `metadata` should be an object"));
+        }
+        let all = value.members().map(|(key, operand)| match (key, operand.kind()) {
+            ("eq" | "contains", ValueKind::Object) => self.keys(operand),
+            ("ne", ValueKind::Object) => Ok(Filter::Not(vec![self.keys(operand)?])),
+            _ => {
+                self.count()?;
+                Ok(Filter::Metadata(BTreeMap::from([(key.to_owned(), operand.canonical())])))
+            }
+        });
+        all.collect::<Result<_, Problem>>().map(Filter::And)
+    }
+
+    /// The keys of an object, each of which the metadata should have with its value.
+    fn keys(&mut self, value: Value<'_>) -> Result<Filter, Problem> {
+        let mut keys = BTreeMap::new();
+        // An empty object is a condition as well: `ne` lets nothing pass then.
+        self.count()?;
+        for (key, value) in value.members() {
+            if !keys.is_empty() {
+                self.count()?;
+            }
+            keys.insert(key.to_owned(), value.canonical());
+        }
+        Ok(Filter::Metadata(keys))
+    }
 }
 
 fn unknown_operator(key: &str, operator: &str, known: &str) -> Problem {
@@ -206,39 +336,38 @@ fn unknown_operator(key: &str, operator: &str, known: &str) -> Problem {
     wrong(format!("the filter `{key}` has the operator `{operator}`; known: {known}"))
 }
 
-fn entity(kind: &'static str, key: &str, value: Value<'_>) -> Result<Filter, Problem> {
+fn entity(kind: &'static str, key: &str, operator: &str, operand: Value<'_>) -> Result<Filter, Problem> {
     let name = |value: Value<'_>| match value.as_str() {
-        Some(name) => Ok(Some(name.to_owned()).filter(|name| !name.is_empty())),
+        Some("") => Err(wrong(format!("the filter `{key}` has an empty name; null stands for no name"))),
+        Some(name) => Ok(Some(name.to_owned())),
         None if value.is_null() => Ok(None),
         None => Err(wrong(format!("the filter `{key}` should name a text"))),
     };
-    let one = |(operator, operand): (&str, Value<'_>)| match (operator, operand.as_str()) {
+    let is = |value: Value<'_>| Ok(Filter::Entity(kind, Names::In(BTreeSet::from([name(value)?]))));
+    match (operator, operand.as_str()) {
         ("eq", Some("*")) => Ok(Filter::Entity(kind, Names::Some)),
-        ("eq", _) => Ok(Filter::Entity(kind, Names::In(BTreeSet::from([name(operand)?])))),
-        ("ne", _) => Ok(Filter::None(vec![Filter::Entity(kind, Names::In(BTreeSet::from([name(operand)?])))])),
+        ("eq", _) => is(operand),
+        ("ne", _) => Ok(Filter::Not(vec![is(operand)?])),
         ("in", None) if operand.kind() == ValueKind::Array => {
-            let names: Result<BTreeSet<_>, Problem> = operand.items().map(name).collect();
-            Ok(Filter::Entity(kind, Names::In(names?)))
+            let names: BTreeSet<Option<String>> =
+                items(key, operand)?.into_iter().map(name).collect::<Result<_, _>>()?;
+            Ok(Filter::Entity(kind, Names::In(names)))
         }
         _ => Err(unknown_operator(key, operator, "eq, ne, in with a list, and the name `*`")),
-    };
-    operators(value).into_iter().map(one).collect::<Result<_, _>>().map(Filter::All)
+    }
 }
 
-fn times(is_created: bool, key: &str, value: Value<'_>) -> Result<Filter, Problem> {
-    let one = |(operator, operand): (&str, Value<'_>)| {
-        let text = operand.as_str().ok_or_else(|| wrong(format!("the filter `{key}` should be a date or a time")))?;
-        match operator {
-            "gt" => time(is_created, Comparison::Gt, text),
-            "gte" => time(is_created, Comparison::Gte, text),
-            "lt" => time(is_created, Comparison::Lt, text),
-            "lte" => time(is_created, Comparison::Lte, text),
-            "eq" => time(is_created, Comparison::Eq, text),
-            "ne" => Ok(Filter::None(vec![time(is_created, Comparison::Eq, text)?])),
-            _ => Err(unknown_operator(key, operator, "gt, gte, lt, lte, eq, ne")),
-        }
-    };
-    operators(value).into_iter().map(one).collect::<Result<_, _>>().map(Filter::All)
+fn times(is_created: bool, key: &str, operator: &str, operand: Value<'_>) -> Result<Filter, Problem> {
+    let text = operand.as_str().ok_or_else(|| wrong(format!("the filter `{key}` should be a date or a time")))?;
+    match operator {
+        "gt" => time(is_created, Comparison::Gt, text),
+        "gte" => time(is_created, Comparison::Gte, text),
+        "lt" => time(is_created, Comparison::Lt, text),
+        "lte" => time(is_created, Comparison::Lte, text),
+        "eq" => time(is_created, Comparison::Eq, text),
+        "ne" => Ok(Filter::Not(vec![time(is_created, Comparison::Eq, text)?])),
+        _ => Err(unknown_operator(key, operator, "gt, gte, lt, lte, eq, ne")),
+    }
 }
 
 /// A time in RFC 3339, or a date, which is a whole day.
@@ -252,53 +381,44 @@ fn time(is_created: bool, comparison: Comparison, text: &str) -> Result<Filter, 
     Ok(Filter::Time { is_created, comparison, from, to })
 }
 
+/// The items of a list.
+fn items<'v>(key: &str, value: Value<'v>) -> Result<Vec<Value<'v>>, Problem> {
+    let items: Vec<Value<'v>> = value.items().take(MOST_TEXTS + 1).collect();
+    if items.len() > MOST_TEXTS {
+        return Err(wrong(format!("the list of the filter `{key}` has more than {MOST_TEXTS} texts")));
+    }
+    Ok(items)
+}
+
 fn texts(key: &str, value: Value<'_>) -> Result<BTreeSet<String>, Problem> {
     let text = |item: Value<'_>| {
         item.as_str().map(str::to_owned).ok_or_else(|| wrong(format!("the filter `{key}` should have texts")))
     };
     match value.kind() {
-        ValueKind::Array => value.items().map(text).collect(),
+        ValueKind::Array => items(key, value)?.into_iter().map(text).collect(),
         _ => Ok(BTreeSet::from([text(value)?])),
     }
 }
 
-fn categories(value: Value<'_>) -> Result<Filter, Problem> {
-    let one = |(operator, operand): (&str, Value<'_>)| match (operator, operand.as_str()) {
+fn categories(operator: &str, operand: Value<'_>) -> Result<Filter, Problem> {
+    match (operator, operand.as_str()) {
         ("eq" | "in", _) => texts("categories", operand).map(Filter::Categories),
         ("contains", Some(part)) => Ok(Filter::CategoryContains(part.to_lowercase())),
         _ => Err(unknown_operator("categories", operator, "in, contains with a text")),
-    };
-    operators(value).into_iter().map(one).collect::<Result<_, _>>().map(Filter::All)
-}
-
-fn metadata(value: Value<'_>) -> Result<Filter, Problem> {
-    if value.kind() != ValueKind::Object {
-        return Err(wrong("the filter `metadata` should be an object"));
     }
-    let keys = |value: Value<'_>| {
-        Filter::Metadata(value.members().map(|(key, value)| (key.to_owned(), value.canonical())).collect())
-    };
-    let all = value.members().map(|(key, operand)| match (key, operand.kind()) {
-        ("eq" | "contains", ValueKind::Object) => keys(operand),
-        ("ne", ValueKind::Object) => Filter::None(vec![keys(operand)]),
-        _ => Filter::Metadata(BTreeMap::from([(key.to_owned(), operand.canonical())])),
-    });
-    Ok(Filter::All(all.collect()))
 }
 
-fn keywords(key: &str, value: Value<'_>) -> Result<Filter, Problem> {
-    let one = |(operator, operand): (&str, Value<'_>)| match (operator, operand.as_str()) {
-        ("contains", Some(part)) => Ok(Filter::Text(part.to_owned(), false)),
-        ("eq" | "icontains", Some(part)) => Ok(Filter::Text(part.to_owned(), true)),
+fn keywords(key: &str, operator: &str, operand: Value<'_>) -> Result<Filter, Problem> {
+    match (operator, operand.as_str()) {
+        ("contains", Some(part)) => Ok(Filter::Text(part.to_owned())),
+        ("eq" | "icontains", Some(part)) => Ok(Filter::text_in_any_case(part)),
         _ => Err(unknown_operator(key, operator, "contains, icontains, each with a text")),
-    };
-    operators(value).into_iter().map(one).collect::<Result<_, _>>().map(Filter::All)
+    }
 }
 
-fn ids(value: Value<'_>) -> Result<Filter, Problem> {
-    let one = |(operator, operand): (&str, Value<'_>)| match operator {
+fn ids(operator: &str, operand: Value<'_>) -> Result<Filter, Problem> {
+    match operator {
         "eq" | "in" => texts("memory_ids", operand).map(Filter::Ids),
         _ => Err(unknown_operator("memory_ids", operator, "in")),
-    };
-    operators(value).into_iter().map(one).collect::<Result<_, _>>().map(Filter::All)
+    }
 }

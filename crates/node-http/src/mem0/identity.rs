@@ -32,8 +32,8 @@ impl AddIdentity<'_> {
     /// The id of the memory: the UUIDv5, in the URL namespace, of `helixstream:mem0:` and the
     /// canonical JSON array `[tenant, user, session, category, text]`. An object with `agent_id`
     /// and `app_id` follows where there is one of them, and last the number of memories with this
-    /// identity that are not it any more, because their text was changed or because another memory
-    /// has absorbed them.
+    /// identity that are not it any more, because their text was changed, because another memory
+    /// has absorbed them, or because they belong to another user now.
     pub fn id(&self, former: u32) -> String {
         let mut name = NAME.as_bytes().to_vec();
         name.push(b'[');

@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use http::Problem;
 use json::ObjectWriter;
-use node::shown::MemoryStatus;
 
-use super::answer::{BASE, TRUNCATED, write_optional};
+use super::answer::{BASE, cut, write_optional};
 use super::body::{Members, parse};
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::{Scan, Scope};
+use super::writing::active;
 use crate::body::JSON;
 use crate::listing::ANSWER_BYTES;
-use crate::memories::shown;
 use crate::request::{Client, MemoryId, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
@@ -40,10 +39,8 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     Parameters::read(&parts, &[])?;
-    let memory = shown(&service, &client, &id, None).await?;
-    let memory = memory.filter(|memory| memory.status == MemoryStatus::Active);
-    let memory = Mem0Memory::of(&memory.ok_or_else(problems::unknown_memory)?)?;
-    Ok(of_memory(&memory))
+    let memory = active(&service, &client, &id).await?;
+    Ok(of_memory(&Mem0Memory::of(&memory)?))
 }
 
 /// The answer of one memory.
@@ -55,7 +52,7 @@ pub(super) fn of_memory(memory: &Mem0Memory) -> Response {
 
 /// The filter that query parameters name.
 pub(super) fn of_parameters(parameters: &Parameters) -> Result<Filter, Problem> {
-    let mut filter = Filter::All(Vec::new());
+    let mut filter = Filter::And(Vec::new());
     for (kind, field) in ENTITIES.into_iter().chain([("run", "session_id")]) {
         match parameters.text(field)? {
             Some(name) if name == "*" => filter = filter.and(Filter::Entity(kind, super::filter::Names::Some)),
@@ -68,14 +65,13 @@ pub(super) fn of_parameters(parameters: &Parameters) -> Result<Filter, Problem> 
 
 /// The filter that members beside `filters` name.
 pub(super) fn common(members: Members<'_>) -> Result<Filter, Problem> {
-    let mut filter = Filter::All(Vec::new());
+    let mut filter = Filter::And(Vec::new());
     let categories = members.texts("categories")?;
     if !categories.is_empty() {
         filter = filter.and(Filter::Categories(categories));
     }
     if let Some(metadata) = members.object("metadata")? {
-        let keys = metadata.members().map(|(key, value)| (key.to_owned(), value.canonical()));
-        filter = filter.and(Filter::Metadata(keys.collect()));
+        filter = filter.and(Filter::with_metadata(metadata)?);
     }
     Ok(filter)
 }
@@ -107,11 +103,7 @@ pub(super) async fn list(
         }
     }
     body.push(b']');
-    let mut response = answers::json(StatusCode::OK, body);
-    if is_truncated {
-        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(cut(body, is_truncated))
 }
 
 /// POST /v3/memories/: a page, with the number of all memories that pass.
@@ -130,7 +122,7 @@ pub(super) async fn page(
     let filter = Filter::read(members.object("filters")?, OtherKeys::Refused)?.and(common(members)?);
     let mut filter = filter.and(Filter::created(members.text("start_date")?, members.text("end_date")?)?);
     if let Some(part) = members.text("keywords")? {
-        filter = filter.and(Filter::Text(part.to_owned(), true));
+        filter = filter.and(Filter::text_in_any_case(part));
     }
     let page = parameters.number("page", 1, MOST_PAGES)?.or(members.number("page", 1, MOST_PAGES)?).unwrap_or(1);
     let size = parameters.number("page_size", 1, MOST_PAGED)?.or(members.number("page_size", 1, MOST_PAGED)?);
@@ -167,6 +159,9 @@ pub(super) async fn page(
     Ok(answers::json(StatusCode::OK, out))
 }
 
+/// Bytes of an entity in an answer beside its name, which is there twice.
+const ENTITY_BYTES: usize = 256;
+
 /// A user, an agent, an app or a run: how many memories it has, and the times of these.
 struct Entity {
     memories: u64,
@@ -182,15 +177,24 @@ pub(super) async fn entities(
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     Parameters::read(&parts, &[])?;
-    let scope = Scope::of(&client, Filter::All(Vec::new()))?;
+    let scope = Scope::of(&client, Filter::And(Vec::new()))?;
     let mut scan = Scan::new(&service, &client, &scope);
     let mut all: BTreeMap<(&'static str, String), Entity> = BTreeMap::new();
+    let (mut bytes, mut is_truncated) = (0, false);
     while let Some(memories) = scan.next().await? {
         for memory in memories {
             for (kind, _) in ENTITIES {
                 let Some(name) = memory.entity(kind) else { continue };
+                let key = (kind, name.to_owned());
+                if !all.contains_key(&key) {
+                    if bytes >= ANSWER_BYTES {
+                        is_truncated = true;
+                        continue;
+                    }
+                    bytes += ENTITY_BYTES + 2 * name.len();
+                }
                 let new = Entity { memories: 0, created_at: memory.created_at, updated_at: memory.updated_at };
-                let entity = all.entry((kind, name.to_owned())).or_insert(new);
+                let entity = all.entry(key).or_insert(new);
                 entity.memories += 1;
                 entity.created_at = entity.created_at.min(memory.created_at);
                 entity.updated_at = entity.updated_at.max(memory.updated_at);
@@ -220,5 +224,5 @@ pub(super) async fn entities(
         object.integer(name, total(kind));
     }
     object.end();
-    Ok(answers::json(StatusCode::OK, body))
+    Ok(cut(body, is_truncated))
 }

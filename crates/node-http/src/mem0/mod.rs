@@ -100,8 +100,10 @@ pub(crate) fn not_implemented() -> Vec<(&'static str, Handlers)> {
 async fn refuse(request: Request) -> Response {
     // The path is of the client, so it is not repeated.
     drop(request);
-    problems::not_of_mem0("this node does not have this call of Mem0's API; docs/mem0.md lists those that it has")
-        .into_response()
+    problems::not_of_mem0(
+        "this node does not implement this call of Mem0's API; docs/mem0.md lists the calls that it implements",
+    )
+    .into_response()
 }
 
 /// GET /v1/ping/. Mem0's client for Python does not begin without an organisation and a project,

@@ -92,6 +92,8 @@ impl<'s> Scan<'s> {
             if self.scope.has(self.client, &memory) {
                 memories.push(memory);
             }
+            // A filter may look through much text, and other requests go on meanwhile.
+            tokio::task::yield_now().await;
         }
         Ok(Some(memories))
     }

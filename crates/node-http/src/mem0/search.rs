@@ -4,22 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use http::Problem;
 use json::ObjectWriter;
 use node::shown::SearchQuery;
 
-use super::answer::TRUNCATED;
+use super::answer::cut;
 use super::body::{Members, parse};
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::Scope;
-use crate::body::JSON;
 use crate::listing::ANSWER_BYTES;
-use crate::request::{Client, Parameters};
+use crate::problems;
+use crate::request::Client;
 use crate::service::NodeService;
-use crate::{answers, problems};
 
 /// Hits where the client does not say how many.
 const DEFAULT_HITS: usize = 10;
@@ -76,11 +74,7 @@ impl FoundMemories {
     }
 
     fn answer(&self, body: Vec<u8>) -> Response {
-        let mut response = answers::json(StatusCode::OK, body);
-        if self.is_truncated {
-            response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
-        }
-        response
+        cut(body, self.is_truncated)
     }
 }
 
@@ -104,7 +98,7 @@ impl Wanted {
         let members = Members::of(&document, &known)?;
         let mut filter = Filter::read(members.object("filters")?, other)?;
         for (kind, field) in ENTITIES.into_iter().chain([("run", "session_id")]) {
-            if let Some(name) = members.text(field)? {
+            if let Some(name) = members.name(field)? {
                 filter = filter.and(Filter::entity(kind, name));
             }
         }
@@ -113,7 +107,7 @@ impl Wanted {
             text: members.required("query")?.to_owned(),
             scope: Scope::of(client, filter)?,
             limit: members.number("top_k", 1, MOST_HITS)?.unwrap_or(DEFAULT_HITS),
-            threshold: members.share("threshold")?.unwrap_or(0.0),
+            threshold: members.fraction("threshold")?.unwrap_or(0.0),
             fields: members.texts("fields")?,
         })
     }
@@ -125,9 +119,7 @@ async fn find(
     request: Request,
     other: OtherKeys,
 ) -> Result<FoundMemories, Problem> {
-    let (parts, body) = request.into_parts();
-    Parameters::read(&parts, &[])?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
+    let body = service.read_json(request).await?;
     let wanted = Wanted::read(client, &body.bytes, other)?;
     let query = SearchQuery {
         text: wanted.text.clone(),
@@ -147,6 +139,8 @@ async fn find(
             if score < wanted.threshold || found.hits.len() == wanted.limit {
                 return Ok(found);
             }
+            // A filter may look through much text, and other requests go on meanwhile.
+            tokio::task::yield_now().await;
             // A change between two readings may show a hit twice.
             if !wanted.scope.has(client, &memory) || !ids.insert(memory.id.clone()) {
                 continue;

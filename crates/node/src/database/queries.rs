@@ -1,5 +1,6 @@
 //! Questions of readers. Each is one statement, so that it sees one commit whole.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -8,17 +9,20 @@ use futures::lock::{Mutex, MutexGuard};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, query_as};
 
-use super::schema::{damage, failure, open_reader, unsigned};
+use super::schema::{damage, failure, open_reader, signed, unsigned};
 use super::state::{actor_of, identity};
 use super::view::{Issuer, shown_memory};
 use crate::ports::{Identity, JournalError, OutboxEvent};
 use crate::shown::{
-    EventState, FormerIncarnation, ListQuery, MAX_PAGE, NodeStatus, OwnEvent, Page, Position, Publishing, SearchHit,
-    SearchQuery, ShownMemory,
+    EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, NodeStatus,
+    OwnEvent, Page, Position, Publishing, SearchHit, SearchQuery, ShownMemory,
 };
 
 /// How many questions are answered at a time; each connection takes a thread and its pages.
 const READERS: usize = 2;
+
+/// Own events that are read at a time: each may be as large as an event can be.
+const EVENTS_AT_A_TIME: i64 = 16;
 
 /// The connections of readers.
 pub(crate) struct Readers {
@@ -34,9 +38,9 @@ type ShownRow = (String, String, bool, String, String, i64);
 /// A hit as it is read: a [`ShownRow`] and its score.
 type HitRow = (String, String, bool, String, String, i64, f64);
 
-/// An event as it is read: id, incarnation, counter, value, state, failure, whether it is resolved,
-/// and the name of the node.
-type OwnEventRow = (String, String, i64, String, String, Option<String>, bool, String);
+/// An event as it is read: its number, id, incarnation, counter, value, state, failure, whether no
+/// overlay has it any more, and the name of the node.
+type OwnEventRow = (i64, String, String, i64, String, String, Option<String>, bool, String);
 
 /// The counts of the status: version, waiting events, the oldest of them, failed
 /// ones, dead letters among these, memories, those in conflict, those with own events over them.
@@ -70,13 +74,31 @@ fn json_array<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
 
 /// The words of a search as FTS5 reads them: each in quotes, any of them is enough. `None` where
 /// there is no word.
+///
+/// FTS5 parses a chain of alternatives in quadratic time, and compares every part of a word such as
+/// `a-b-c` at every place where it may stand. So each word counts once, a word counts for each of
+/// its parts, and what is beyond the limits is left out.
 fn fts_query(text: &str) -> Option<String> {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let quoted: Vec<String> = words
-        .filter(|word| word.chars().any(char::is_alphanumeric))
-        .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
-        .collect();
-    (!quoted.is_empty()).then(|| quoted.join(" OR "))
+    let (mut seen, mut query) = (BTreeSet::new(), String::new());
+    let (mut parts, mut bytes) = (0, 0);
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if parts == MAX_SEARCH_WORDS {
+            break;
+        }
+        let more = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).count();
+        let is_left_out = parts + more > MAX_SEARCH_WORDS || bytes + word.len() > MAX_SEARCH_BYTES;
+        if more == 0 || is_left_out || !seen.insert(word.to_lowercase()) {
+            continue;
+        }
+        (parts, bytes) = (parts + more, bytes + word.len());
+        if !query.is_empty() {
+            query.push_str(" OR ");
+        }
+        query.push('"');
+        query.push_str(&word.replace('"', "\"\""));
+        query.push('"');
+    }
+    (!query.is_empty()).then_some(query)
 }
 
 /// The state of an event: its column `state`, and why it has failed. A published event that came
@@ -193,19 +215,20 @@ impl Readers {
         rows.into_iter().map(hit).collect()
     }
 
-    /// The own events of a memory.
-    pub(crate) async fn events_of(&self, memory_id: &str) -> Result<Vec<OwnEvent>, JournalError> {
+    /// The own events of a memory after the one of this place.
+    pub(crate) async fn events_of(&self, memory_id: &str, after: u64) -> Result<EventPage, JournalError> {
         let rows = query_as(
-            "SELECT event_id, incarnation, counter, value, state, coalesce(dead_letter, failure),
+            "SELECT number, event_id, incarnation, counter, value, state, coalesce(dead_letter, failure),
             NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
-            (SELECT name FROM identity) FROM outbox WHERE memory_id = ? ORDER BY number",
+            (SELECT name FROM identity) FROM outbox WHERE memory_id = ? AND number > ? ORDER BY number LIMIT ?",
         );
+        let rows = rows.bind(memory_id).bind(signed(after)?).bind(EVENTS_AT_A_TIME);
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let rows: Vec<OwnEventRow> =
-            rows.bind(memory_id).fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<OwnEventRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
-        let event = |(event_id, incarnation, counter, value, state, failure, is_lifted, name): OwnEventRow| {
+        let next = rows.last().map(|(number, ..)| unsigned(*number)).transpose()?;
+        let event = |(_, event_id, incarnation, counter, value, state, failure, is_lifted, name): OwnEventRow| {
             let state = event_state(&state, failure)?;
             Ok(OwnEvent {
                 event_id,
@@ -216,7 +239,7 @@ impl Readers {
                 state,
             })
         };
-        rows.into_iter().map(event).collect()
+        Ok(EventPage { events: rows.into_iter().map(event).collect::<Result<_, JournalError>>()?, next })
     }
 
     /// How far an event has come; `None` while it waits.
@@ -343,5 +366,31 @@ impl Readers {
             Ok(None),
             |(offset,)| if offset < 0 { Err(damage("an offset is below 0")) } else { Ok(Some(offset)) },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fts_query;
+    use crate::shown::{MAX_SEARCH_BYTES, MAX_SEARCH_WORDS};
+
+    #[test]
+    fn a_word_is_searched_for_once_and_a_text_without_words_is_no_search() {
+        assert_eq!(fts_query("green tea Green TEA - \"a\"").as_deref(), Some(r#""green" OR "tea" OR """a""""#));
+        assert_eq!((fts_query(""), fts_query(" - \u{0} ")), (None, None));
+    }
+
+    #[test]
+    fn a_long_text_is_searched_for_by_its_first_words() {
+        let words: Vec<String> = (0..160_000).map(|n| format!("w{n}")).collect();
+        let query = fts_query(&words.join(" ")).unwrap();
+        assert_eq!(query.split(" OR ").count(), MAX_SEARCH_WORDS);
+        assert!(query.starts_with("\"w0\" OR \"w1\" OR "));
+        // A word of many parts counts for each of them, and one that is too long hides no others.
+        let parts = |count: usize| vec!["p"; count].join("-");
+        let query = fts_query(&format!("{} a {} b c", parts(MAX_SEARCH_WORDS + 1), parts(MAX_SEARCH_WORDS - 2)));
+        assert_eq!(query.unwrap().split(" OR ").count(), 3);
+        let long = "x".repeat(MAX_SEARCH_BYTES);
+        assert_eq!(fts_query(&format!("tea {long} green")).as_deref(), Some(r#""tea" OR "green""#));
     }
 }

@@ -111,6 +111,32 @@ fn a_delete_by_agent_leaves_the_others() {
 }
 
 #[test]
+fn a_memory_that_is_moved_while_its_agent_is_deleted_stays() {
+    let site = Site::open();
+    let mut ids: Vec<String> =
+        (0..240).map(|n| id(&add(&site, &format!("fact {n}"), json!({"agent_id": "old"})))).collect();
+    ids.sort_unstable();
+    let move_it = json!({"metadata": {"helixagent.agent_id": "new"}}).to_string();
+    let (deleted, moved) = std::thread::scope(|scope| {
+        let movers: Vec<_> = ids
+            .chunks(60)
+            .map(|part| {
+                // From the end, so that the delete meets them.
+                let move_one =
+                    |id: &&String| site.ask("PATCH", &format!("/v1/memories/{id}"), &[], &move_it).status == 200;
+                scope.spawn(move || part.iter().rev().filter(move_one).collect::<Vec<_>>())
+            })
+            .collect();
+        let deleted = site.mem0("", "DELETE", "/v1/memories/?agent_id=old", "").of(200).text("/message");
+        (deleted, movers.into_iter().flat_map(|mover| mover.join().unwrap()).collect::<Vec<_>>())
+    });
+    assert_eq!(deleted, format!("{} memories deleted successfully!", ids.len() - moved.len()));
+    let listed = site.mem0("", "GET", "/v1/memories/?agent_id=new&limit=1000", "").of(200).json();
+    let listed: BTreeSet<String> = listed.as_array().unwrap().iter().map(id).collect();
+    assert_eq!(listed, moved.into_iter().cloned().collect());
+}
+
+#[test]
 fn fields_of_these_clients_lie_under_one_prefix_in_the_metadata() {
     let site = Site::open();
     let metadata = json!({"type": "semantic", "category": "c", "summary": "short", "mood": {"calm": [1]}});

@@ -128,6 +128,89 @@ fn a_wrong_request_is_refused_and_writes_nothing() {
 }
 
 #[test]
+fn an_empty_name_is_refused_and_does_not_mean_everybody() {
+    let site = Site::open();
+    add(&site, "tea", json!({"user_id": "u"}));
+    for (path, body) in [
+        ("/v1/memories/search/", json!({"query": "tea", "user_id": ""})),
+        ("/v1/memories/search/", json!({"query": "tea", "user_id": null})),
+        ("/v1/memories/search/", json!({"query": "tea", "session_id": ""})),
+        ("/v1/memories/search/", json!({"query": "tea", "filters": {"agent_id": ""}})),
+        ("/mem0/v3/memories/search/", json!({"query": "tea", "filters": {"user_id": ""}})),
+        ("/mem0/v3/memories/search/", json!({"query": "tea", "filters": {"user_id": {}}})),
+        ("/mem0/v3/memories/", json!({"filters": {"user_id": {"ne": ""}}})),
+        ("/mem0/v3/memories/", json!({"filters": {"OR": [{"user_id": {"in": ["u", ""]}}]}})),
+    ] {
+        check(&site, &[("POST", path, &body.to_string(), 400, "HS8081")]);
+    }
+    // {"user_id": ""} and {"user_id": {}}
+    let deletes = ["%7B%22user_id%22%3A%22%22%7D", "%7B%22user_id%22%3A%7B%7D%7D"];
+    for filters in deletes {
+        check(&site, &[("DELETE", &format!("/v1/memories/?filters={filters}"), "", 400, "HS8081")]);
+    }
+    check(&site, &[("GET", "/v1/memories/?user_id=", "", 400, "HS8060")]);
+}
+
+#[test]
+fn a_request_has_so_many_conditions_and_no_more() {
+    let site = Site::open();
+    add(&site, "tea", json!({"metadata": {"k": 1}}));
+    let many = |count: usize| json!({"OR": vec![json!({"text": "TEA"}); count]});
+    // Each part counts, and each operator of it.
+    for (filters, status) in [
+        (many(50), 200),
+        (many(51), 400),
+        (json!({"AND": vec![json!({}); 101]}), 400),
+        (json!({"NOT": [{"AND": [many(50)]}]}), 400),
+        (json!({"metadata": (0..101).map(|n| (n.to_string(), json!(n))).collect::<serde_json::Map<_, _>>()}), 400),
+        (json!({"user_id": {"in": vec!["u"; 1001]}}), 400),
+    ] {
+        let answer = site.mem0("", "POST", "/mem0/v3/memories/", &json!({"filters": filters}).to_string());
+        assert_eq!(answer.status, status, "{filters}: {answer:?}");
+        let body = json!({"filters": filters, "query": "tea"}).to_string();
+        assert_eq!(site.mem0("", "POST", "/mem0/v3/memories/search/", &body).status, status, "{filters}");
+    }
+    let metadata: serde_json::Map<_, _> = (0..101).map(|n| (n.to_string(), json!(n))).collect();
+    let body = json!({"metadata": metadata, "query": "tea"}).to_string();
+    check(&site, &[("POST", "/v1/memories/search/", &body, 400, "HS8081")]);
+}
+
+#[test]
+fn what_messages_share_counts_for_each_of_them() {
+    let site = Site::open();
+    let body = |messages: usize| {
+        let message = |n: usize| json!({"role": "user", "content": format!("text {n}")});
+        let messages: Vec<_> = (0..messages).map(message).collect();
+        json!({"messages": messages, "metadata": {"k": "x".repeat(400_000)}, "user_id": "u"}).to_string()
+    };
+    check(&site, &[("POST", "/v1/memories/", &body(3), 413, "HS8065")]);
+    let categories = json!({"messages": vec![json!({"content": "x"}); 3], "categories": ["x".repeat(400_000)]});
+    check(&site, &[("POST", "/v1/memories/", &categories.to_string(), 413, "HS8065")]);
+    let user = json!({"messages": vec![json!({"content": "x"}); 3], "user_id": "x".repeat(400_000)});
+    check(&site, &[("POST", "/v1/memories/", &user.to_string(), 413, "HS8065")]);
+    assert_eq!(site.mem0("", "POST", "/v1/memories/", &body(2)).of(200).json().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_history_and_the_entities_that_would_be_too_large_say_so() {
+    let site = Site::open();
+    let large = "x".repeat(900_000);
+    let path = format!("/v1/memories/{}/", id(&add(&site, "first", json!({}))));
+    for n in 0..4 {
+        site.mem0("", "PUT", &path, &json!({"text": format!("{n} {large}")}).to_string()).of(200);
+    }
+    let history = site.mem0("", "GET", &format!("{path}history/"), "").of(200);
+    let (entries, is_cut) = (history.json().as_array().unwrap().len(), history.header("x-truncated"));
+    // Each entry has a text twice as the old one and twice as the new one.
+    assert_eq!((entries, is_cut), (3, Some("true")));
+    for n in 0..4 {
+        add(&site, &format!("text {n}"), json!({"agent_id": format!("{n} {large}"), "run_id": "r"}));
+    }
+    let entities = site.mem0("", "GET", "/mem0/v1/entities/", "").of(200);
+    assert_eq!((&entities.json()["total_agents"], entities.header("x-truncated")), (&json!(3), Some("true")));
+}
+
+#[test]
 fn an_answer_that_would_be_too_large_says_so() {
     let site = Site::open();
     let large = "tea ".repeat(200_000);

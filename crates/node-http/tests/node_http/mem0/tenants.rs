@@ -1,6 +1,7 @@
 //! Tokens that are bound to users, in Mem0's API: tenants never meet.
 
 use http::tokens::Right;
+use node::ports::SnapshotRecord;
 use serde_json::json;
 use testkit::Random;
 
@@ -87,6 +88,60 @@ fn a_memory_that_has_moved_to_another_user_is_not_told_of() {
     assert_ne!(first, second);
     site.mem0("ann", "GET", &format!("/v1/memories/{first}/"), "").of(404);
     assert_eq!(site.mem0("bob", "GET", &format!("/v1/memories/{first}/"), "").of(200).text("/memory"), "for bob");
+}
+
+/// What bob is shown of the history of a memory: its texts.
+fn history_of_bob(site: &Site, id: &str) -> Vec<serde_json::Value> {
+    let history = site.mem0("bob", "GET", &format!("/v1/memories/{id}/history/"), "").of(200);
+    assert!(!history.body.contains("ann's"), "{history:?}");
+    history.json().as_array().unwrap().iter().map(|entry| entry["new_value"].clone()).collect()
+}
+
+#[test]
+fn a_move_that_has_failed_shows_nothing_of_the_user_before() {
+    let site = Site::with_tokens(TOKENS);
+    let first = id(&add_as(&site, "ann", "ann's words", json!({})));
+    let path = format!("/v1/memories/{first}");
+    site.ask_as("both", "PATCH", &path, &[], r#"{"user_id": "u-bob", "content": "lost"}"#).of(200);
+    site.node.journal().mark_failed(2, "too large").unwrap();
+    site.mem0("ann", "PUT", &format!("{path}/"), r#"{"text": "ann's other words"}"#).of(200);
+    site.ask_as("both", "PATCH", &path, &[], r#"{"user_id": "u-bob"}"#).of(200);
+    site.mem0("bob", "PUT", &format!("{path}/"), r#"{"text": "bob's words"}"#).of(200);
+    assert_eq!(history_of_bob(&site, &first), [json!(null), json!("bob's words")]);
+    // To a client of all users a failed event is no change either.
+    let history = site.mem0("all", "GET", &format!("{path}/history/"), "").of(200);
+    assert!(!history.body.contains("lost"), "{history:?}");
+    let olds: Vec<_> = history.json().as_array().unwrap().iter().map(|entry| entry["old_value"].clone()).collect();
+    assert_eq!(olds, [json!(null), json!("ann's words"), json!("ann's other words"), json!("ann's other words")]);
+}
+
+#[test]
+fn a_move_by_another_node_shows_nothing_of_the_user_between() {
+    let site = Site::with_tokens(TOKENS);
+    let first = id(&add_as(&site, "bob", "bob's words", json!({})));
+    let path = format!("/v1/memories/{first}");
+    let actor = site.ask_as("all", "GET", &format!("{path}/events"), &[], "").of(200).text("/events/0/node_id");
+    let move_to = |offset: i64, own: u64, user: &str, content: &str| {
+        let value = json!({
+            "content": content, "created_at": "2026-01-01T00:00:00Z", "event_ids": [format!("e{offset}")],
+            "memory_id": first, "status": "active", "updated_at": "2026-01-01T00:00:00Z", "user_id": user,
+            "vector_clock": {actor.as_str(): own, "other": offset}, "version": 1_000 + offset,
+        });
+        let record = SnapshotRecord { offset, memory_id: first.clone(), value: value.to_string().into_bytes() };
+        site.node.journal().mark_published(own).unwrap();
+        site.node.journal().apply("helixagent.memory.snapshots", 0, &[record], offset + 1).unwrap();
+    };
+    site.mem0("bob", "PUT", &format!("{path}/"), r#"{"text": "bob's second words"}"#).of(200);
+    move_to(1, 2, "u-ann", "ann's");
+    site.mem0("ann", "PUT", &format!("{path}/"), r#"{"text": "ann's secret"}"#).of(200);
+    move_to(2, 3, "u-bob", "for bob");
+    site.mem0("bob", "PUT", &format!("{path}/"), r#"{"text": "bob's third words"}"#).of(200);
+    assert_eq!(history_of_bob(&site, &first), [json!("bob's words"), json!("bob's second words")]);
+    // From the next event on that names the user it is bob's for certain.
+    let named = r#"{"user_id": "u-bob", "content": "bob's fourth words"}"#;
+    site.ask_as("bob", "PATCH", &path, &[], named).of(200);
+    site.mem0("bob", "PUT", &format!("{path}/"), r#"{"text": "bob's fifth words"}"#).of(200);
+    assert_eq!(history_of_bob(&site, &first), [json!("bob's fourth words"), json!("bob's fifth words")]);
 }
 
 #[test]
