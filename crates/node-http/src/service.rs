@@ -22,7 +22,7 @@ pub(crate) struct NodeService {
     pub bodies: BodyLimit,
 }
 
-/// What a write depends on.
+/// The conditions of a write.
 pub(crate) struct Terms {
     /// The memory as the client has seen it.
     pub seen: Seen,

@@ -167,8 +167,8 @@ async fn delete_seen(
     Ok(false)
 }
 
-/// Whether a write was accepted. A memory that somebody has deleted or moved meanwhile is left as it
-/// is.
+/// Whether a write was accepted. A memory that somebody has deleted or moved meanwhile is left as
+/// it is.
 fn was_written(written: Result<(), WriteError>) -> Result<bool, Problem> {
     match written {
         Ok(()) => Ok(true),

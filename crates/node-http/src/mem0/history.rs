@@ -55,7 +55,7 @@ struct History<'h> {
     /// The text before the next event, as far as the events that are shown say.
     text: Option<String>,
     user_id: Option<String>,
-    /// What the event that names the user has seen.
+    /// The counters that the event which names the user has seen.
     origin: OtherWriters,
     /// Whether the memory may have been somebody else's since.
     is_uncertain: bool,
