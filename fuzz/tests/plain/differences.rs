@@ -1,7 +1,7 @@
 //! An example of each row of the list in `helixstream_fuzz::json::differences`, so that the list
 //! stays true: what we do, and what `serde_json` does.
 
-use helixstream_fuzz::json::differences::{Difference, refused_by_serde_json_alone, refused_by_us_alone};
+use helixstream_fuzz::json::differences::is_refused_by_serde_json_alone;
 use helixstream_fuzz::json::{canonical, check};
 use json::{Number, parse};
 
@@ -24,53 +24,41 @@ fn depth() {
     let text = nested(128);
     let document = parse(text.as_bytes()).unwrap();
     let error = theirs(&text).unwrap_err();
-    assert_eq!(refused_by_serde_json_alone(&document, &error), Some(Difference::Depth));
+    assert!(is_refused_by_serde_json_alone(&document, &error));
     // Another document does not explain the same error.
     let other = parse(b"[]").unwrap();
-    assert_eq!(refused_by_serde_json_alone(&other, &error), None);
+    assert!(!is_refused_by_serde_json_alone(&other, &error));
 }
 
 /// The greatest double is 1.7976931348623157081…e308, and from half a unit above it,
 /// 1.797693134862315807…e308, the nearest double is infinite.
 #[test]
 fn the_edge_of_a_doubles_range() {
-    for (text, ours_reads, theirs_reads) in [
-        ("1.7976931348623157e308", true, true),
-        ("1.797693134862315807e308", true, false),
-        ("1.7976931348623158e308", true, false),
-        ("1.79769313486231592e308", false, true),
-        ("1.7976931348623159e308", false, false),
-        ("1e309", false, false),
+    for (text, is_read) in [
+        ("1.7976931348623157e308", true),
+        ("1.797693134862315807e308", true),
+        ("1.7976931348623158e308", true),
+        ("1.79769313486231592e308", false),
+        ("1.7976931348623159e308", false),
+        ("1e309", false),
     ] {
-        assert_eq!((parse(text.as_bytes()).is_ok(), theirs(text).is_ok()), (ours_reads, theirs_reads), "{text}");
+        assert_eq!((parse(text.as_bytes()).is_ok(), theirs(text).is_ok()), (is_read, is_read), "{text}");
         check(text.as_bytes());
         check(format!("{{\"a\":[0,-{text}]}}").as_bytes());
     }
-    let ours = parse(b"1.7976931348623158e308").unwrap();
-    let refusal = theirs("1.7976931348623158e308").unwrap_err();
-    assert_eq!(refused_by_serde_json_alone(&ours, &refusal), Some(Difference::EdgeOfRange));
-    assert_eq!(refused_by_serde_json_alone(&parse(b"1e308").unwrap(), &refusal), None);
-    let refusal = parse(b"1.79769313486231592e308").unwrap_err();
-    let accepted = theirs("1.79769313486231592e308").unwrap();
-    assert_eq!(refused_by_us_alone(&refusal, &accepted), Some(Difference::EdgeOfRange));
-    assert_eq!(refused_by_us_alone(&refusal, &theirs("1e308").unwrap()), None);
 }
 
 #[test]
 fn doubles() {
-    // serde_json divides 9007199254740993 by 10: two roundings.
-    let mut differ = 0;
     for text in ["0.1", "2.2250738585072014e-308", "6.9294956446009195e15", "3.14159265358979323846e-300", "9.5e-320"] {
         let exact: f64 = text.parse().unwrap();
         let ours = match number(text) {
             Number::Float(double) => double,
             Number::Int(integer) => integer as f64,
         };
-        assert_eq!(ours, exact, "{text}");
-        differ += u32::from(theirs(text).unwrap().as_f64() != Some(exact));
+        assert_eq!((ours, theirs(text).unwrap().as_f64()), (exact, Some(exact)), "{text}");
         check(text.as_bytes());
     }
-    assert!(differ > 0, "serde_json reads doubles exactly today: remove the row");
 }
 
 #[test]
