@@ -36,6 +36,7 @@ fn the_tools_of_mcp_carry_clock_tokens_keep_to_their_user_and_say_what_to_do() {
         "alice": token("alice", "read,act", "alice"),
         "bob": token("bob", "read,act", "bob"),
         "reader": token("reader", "read", "alice"),
+        "writer": token("writer", "act", "alice"),
     });
     // A node accepts writes without Kafka.
     let node_dir = folder.join("node").display().to_string();

@@ -144,7 +144,7 @@ async def check_scopes(alice, bob, reader):
     await refused(reader, "HS6512", "remember", memory_id=mine["memory_id"], content="x")
 
 
-async def check_http(url, token):
+async def check_http(url, token, writer):
     """The transport itself."""
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     accept = {"Accept": "application/json, text/event-stream"}
@@ -157,6 +157,8 @@ async def check_http(url, token):
         assert (answer.status_code, answer.json()["code"]) == (401, "HS6511"), answer.text
         answer = await http.post(f"{url}/mcp", json=body, headers=with_token)
         assert answer.status_code == 200 and len(answer.json()["result"]["tools"]) == 4, answer.text
+        answer = await http.post(f"{url}/mcp", json=body, headers={"Authorization": f"Bearer {writer}", **accept})
+        assert (answer.status_code, answer.json()["code"]) == (403, "HS6512"), answer.text
         answer = await http.get(f"{url}/mcp", headers=with_token)
         assert answer.status_code == 405, answer.text
 
@@ -187,7 +189,7 @@ async def tools(binary, url):
             # Nobody listens at this port.
             gone = await enter(over_stdio(binary, "http://127.0.0.1:1", mode))
             await refused(gone, "HS8105", "recall")
-    await check_http(url, alice)
+    await check_http(url, alice, tokens["writer"])
 
 
 async def eventually(what, condition):

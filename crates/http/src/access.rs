@@ -1,6 +1,7 @@
 //! Access control. With a token file every request but `/live`, `/ready` and the login form needs a
-//! bearer token or a session; GET and HEAD need its right `read`, everything else `act`. A form
-//! that a session sends needs the session's form token as well.
+//! bearer token or a session; GET and HEAD need its right `read`, everything else `act`. Routes of
+//! an API that read by another method need `read` besides ([`require_read`]). A form that a session
+//! sends needs the session's form token as well.
 //!
 //! A refusal is a line of text for a page, and a problem document for a route of an API.
 //!
@@ -156,6 +157,15 @@ async fn admit(access: &Access, mut request: Request) -> Result<Request, Refusal
     parts.extensions.insert(Identity::new(caller.token().cloned()));
     parts.extensions.insert(caller);
     Ok(Request::from_parts(parts, body))
+}
+
+/// A layer of routes of an API that answer with what belongs to users by another method than GET:
+/// whoever asks needs the right `read`, too.
+pub async fn require_read(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Identity>() {
+        Some(identity) if identity.may_read() => next.run(request).await,
+        _ => forbidden(Right::Read).into_response(),
+    }
 }
 
 async fn caller(access: &Access, tokens: &Tokens, request: &Parts) -> Result<Caller, Refusal> {

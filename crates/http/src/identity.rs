@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::tokens::Token;
+use super::tokens::{Right, Token};
 
 /// The client of a request. Every request that reaches a route of an [`Api`](super::Api) has it as
 /// an extension. Access control has looked at the rights already: GET and HEAD need `read`, every
-/// other method needs `act`.
+/// other method needs `act`, and a route with the layer [`require_read`](super::require_read) needs
+/// `read` in any case.
 #[derive(Clone, Debug)]
 pub struct Identity(Option<Arc<Token>>);
 
@@ -21,6 +22,12 @@ impl Identity {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.0.as_ref().map(|token| token.name.as_str())
+    }
+
+    /// Whether the client has the right `read`.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.0.as_ref().is_none_or(|token| token.rights.contains(&Right::Read))
     }
 
     /// The users that the token is bound to; `None` where it is bound to none, so that all users
@@ -40,7 +47,6 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tokens::Right;
     use super::*;
 
     #[test]
@@ -50,6 +56,8 @@ mod tests {
         let two = bound(Some(&["a".to_owned(), "b".to_owned()]));
         assert!(two.may_use(Some("a")) && two.may_use(Some("b")));
         assert!(!two.may_use(Some("c")) && !two.may_use(Some("")) && !two.may_use(None));
+        let writer = Identity(Some(Arc::new(Token::make("n", &[Right::Act], None).unwrap().1)));
+        assert!(two.may_read() && Identity(None).may_read() && !writer.may_read());
         for all in [bound(None), Identity(None)] {
             assert!(all.may_use(Some("a")) && all.may_use(None));
         }

@@ -34,6 +34,7 @@ mod tls;
 pub mod tokens;
 mod watched;
 
+pub use access::require_read;
 pub use connections::Limits;
 pub use identity::Identity;
 pub use metrics::{Family, MetricKind, Sample, Value};

@@ -7,6 +7,7 @@ use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 
 use crate::refusals;
+use crate::sessions::Session;
 
 /// The header by which a host names the session itself. The node's other routes know it, too.
 const NAMED_SESSION: HeaderName = HeaderName::from_static("x-session-id");
@@ -21,7 +22,7 @@ pub(crate) struct Caller {
     /// control knows the token that the process sends.
     pub identity: Option<Identity>,
     /// The session, whose clock tokens are kept; `None` where no header names one.
-    pub session: Option<String>,
+    pub session: Option<Session>,
 }
 
 impl Caller {
@@ -29,14 +30,13 @@ impl Caller {
     pub fn of(context: &RequestContext<RoleServer>) -> Result<Caller, String> {
         let Some(parts) = context.extensions.get::<Parts>() else {
             // A process has one agent.
-            return Ok(Caller { identity: None, session: Some(String::new()) });
+            return Ok(Caller { identity: None, session: Some(Session::default()) });
         };
         let identity = parts.extensions.get::<Identity>().cloned();
         let identity = identity.ok_or_else(|| refusals::internal("the request came by no access control"))?;
         let session = session(&parts.headers)?;
-        // The name of the token stands before it, so that equal names of two tokens are two
-        // sessions.
-        let session = session.map(|session| format!("{}:{session}", identity.name().unwrap_or_default()));
+        let client = identity.name().unwrap_or_default().to_owned();
+        let session = session.map(|name| Session { client, name });
         Ok(Caller { identity: Some(identity), session })
     }
 }

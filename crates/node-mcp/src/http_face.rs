@@ -41,6 +41,9 @@ pub fn api(node_routes: Router) -> Api {
     let service =
         StreamableHttpService::new(move || Ok(tools.clone()), Arc::new(NeverSessionManager::default()), config);
     let router = Router::new().route_service("/", service).layer(middleware::from_fn(guard));
+    // Each request is a POST, which access control lets through to whoever may act, and each tool
+    // answers with memories.
+    let router = router.layer(middleware::from_fn(http::require_read));
     Api { prefix: PREFIX, router }
 }
 

@@ -2,9 +2,8 @@
 //! speaks it: `remember`, `recall`, `forget` and `resolve_conflict`. docs/mcp.md describes them for
 //! users.
 //!
-//! The tools are a client of the node's own HTTP/JSON interface (`/v1`, docs/node.md), so who may
-//! see and write what, limits, codes and texts of errors are decided there alone. Two ways lead to
-//! it:
+//! The tools are a client of the node's own HTTP/JSON interface (`/v1`, docs/node.md), which alone
+//! decides who may see and write what, and what is refused. Two ways lead to it:
 //!
 //! - [`api`] serves MCP's streamable HTTP at `/mcp` of the node's port, and calls the node's routes
 //!   within the process;
@@ -17,7 +16,7 @@
 //! | `arguments`, `answers` | their arguments and answers, of which the schemas are made |
 //! | `refusals` | errors, in the words of the tools |
 //! | `sessions` | the clock tokens of what each session has been shown |
-//! | `callers` | who calls a tool, and in which session |
+//! | `callers` | which client calls a tool, and in which session |
 //! | `exchange` | requests and answers of the node |
 //! | `connection`, `remote` | the two ways to the node |
 //! | `http_face`, `stdio` | the two transports |

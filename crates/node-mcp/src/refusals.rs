@@ -8,7 +8,17 @@ use crate::exchange::Answer;
 
 /// A fault of the node or of this program.
 pub(crate) fn internal(what: &str) -> String {
-    format!("the memory server has failed: {what}. Nothing is known to be written; tell the user [HS8104]")
+    format!(
+        "the request to the memory node has failed: {what}. It is not known whether anything was written; recall before you write again, \
+         and tell the user [HS8104]"
+    )
+}
+
+/// A write that has succeeded, with an answer that cannot be read.
+pub(crate) fn written_unseen() -> String {
+    "the memory was written, but the answer of the memory node cannot be read: recall the memory before you write again, and tell the user to \
+     look whether node and `helixstream mcp` are of one version [HS8104]"
+        .to_owned()
 }
 
 /// The node does not answer.
@@ -85,8 +95,8 @@ pub(crate) fn of_node(answer: &Answer, memory: Option<&Memory>) -> String {
     match (code, memory) {
         ("HS8068", Some(memory)) => changed(memory),
         ("HS8067", Some(memory)) => format!(
-            "the memory was deleted or merged into another one, so it is as it is: {}. A memory that has absorbed it is named by \
-             merged_into; call `remember` without memory_id for a new one [{code}]",
+            "the memory was deleted, or merged into the one that merged_into names, and cannot be changed any more. It is: {}. For a new \
+             memory, call `remember` without memory_id [{code}]",
             shown(memory)
         ),
         ("HS8066", _) => format!(

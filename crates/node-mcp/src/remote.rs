@@ -28,7 +28,7 @@ pub enum RemoteNodeError {
     )]
     Url,
     /// The file of authorities cannot be used.
-    #[error("the file of authorities {} {why} [HS8109]", path.display())]
+    #[error("the file of authorities {} {why}; name a file with certificates in PEM by --node-ca-file [HS8109]", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,10 @@ pub enum RemoteNodeError {
     #[error(transparent)]
     Token(#[from] SecretError),
     /// The client cannot be made.
-    #[error("the HTTP client cannot be made: {0} [HS8110]")]
+    #[error(
+        "the HTTP client cannot be made: {0}; install the system's certificates of authorities (ca-certificates), or name a file of them \
+         by --node-ca-file [HS8110]"
+    )]
     Client(String),
 }
 

@@ -16,13 +16,15 @@ use crate::tools::MemoryTools;
 #[derive(Debug, thiserror::Error)]
 pub enum StdioError {
     /// The system gives no runtime.
-    #[error("MCP cannot be served: {0} [HS0008]")]
+    #[error("MCP cannot be served: {0}; raise the limits of threads, open files and memory of this user [HS0008]")]
     Runtime(io::Error),
     /// The host does not begin as the protocol says.
     #[error("what came on the standard input is no MCP: {0}; an MCP host starts this command, not a person [HS8111]")]
     Initialize(Box<ServerInitializeError>),
     /// The server has ended in disorder.
-    #[error("MCP has ended: {0} [HS8112]")]
+    #[error(
+        "MCP has ended, since a part of this program has failed: {0}; the host can start it again; please report it [HS8112]"
+    )]
     Ended(tokio::task::JoinError),
 }
 

@@ -105,16 +105,7 @@ impl MemoryTools {
         let caller = Caller::of(&context)?;
         let (path, list) = recall_path(&arguments)?;
         let answer = self.asked(&caller, NodeRequest::read(path)).await?;
-        let found = match list {
-            Some(name) => answer.body.get(name).and_then(Value::as_array).ok_or_else(unreadable)?.iter().collect(),
-            None => vec![&answer.body],
-        };
-        let memories = found.into_iter().map(|found| self.shown(&caller, found).ok_or_else(unreadable));
-        Ok(Json(Recalled {
-            memories: memories.collect::<Result<_, String>>()?,
-            next: answer.body.get("next").and_then(Value::as_str).map(str::to_owned),
-            truncated: answer.body.get("truncated").and_then(Value::as_bool).unwrap_or(false),
-        }))
+        self.recalled(&caller, &answer, list).map(Json)
     }
 
     /// Forget a memory.
@@ -154,8 +145,9 @@ impl MemoryTools {
         let ResolveConflict { memory_id, values, clock } = arguments;
         let seen = self.seen(&caller, &memory_id, clock.as_ref())?;
         let answer = self.asked(&caller, NodeRequest::read(memory_path(&memory_id))).await?;
-        let (_, present) = memory_of(&answer.body).ok_or_else(unreadable)?;
-        let memory = self.shown(&caller, &answer.body).ok_or_else(unreadable)?;
+        let found = memory_of(&answer.body).ok_or_else(unreadable)?;
+        let present = found.1.clone();
+        let memory = self.shown(&caller, found);
         if memory.conflicted_fields.is_empty() {
             return Err(refusals::no_conflict(&memory));
         }
@@ -189,7 +181,7 @@ impl MemoryTools {
         if clock.is_some_and(|clock| clock.is_empty() || !clock.bytes().all(is_letter)) {
             return Err(refusals::bad_clock());
         }
-        let kept = || self.sessions.token(caller.session.as_deref()?, memory_id);
+        let kept = || self.sessions.token(caller.session.as_ref()?, memory_id);
         let clock = clock.cloned().or_else(kept);
         clock.ok_or_else(|| refusals::unseen(memory_id, caller.session.is_some()))
     }
@@ -201,24 +193,46 @@ impl MemoryTools {
             return Ok(answer);
         }
         // The agent sees the memory that the refusal encloses.
-        let memory = self.shown(caller, &answer.body);
+        let memory = memory_of(&answer.body).map(|found| self.shown(caller, found));
         Err(refusals::of_node(&answer, memory.as_ref()))
     }
 
     async fn written(&self, caller: &Caller, request: NodeRequest) -> Result<Json<Written>, String> {
         let answer = self.asked(caller, request).await?;
-        Ok(Json(Written { memory: self.shown(caller, &answer.body).ok_or_else(unreadable)? }))
+        self.after_write(caller, &answer).map(Json)
     }
 
-    /// The memory of an answer as the agent is shown it. Its session has seen it then; an agent
-    /// without a session gets the clock token itself.
-    fn shown(&self, caller: &Caller, answer: &Value) -> Option<Memory> {
-        let (mut memory, clock) = memory_of(answer)?;
+    /// The answer of a tool from that of the node to a write, which has succeeded.
+    fn after_write(&self, caller: &Caller, answer: &Answer) -> Result<Written, String> {
+        let found = memory_of(&answer.body).ok_or_else(refusals::written_unseen)?;
+        Ok(Written { memory: self.shown(caller, found) })
+    }
+
+    /// The answer of `recall` from that of the node. `list` is the name of the list in it; `None`
+    /// where it is one memory.
+    fn recalled(&self, caller: &Caller, answer: &Answer, list: Option<&str>) -> Result<Recalled, String> {
+        let found = match list {
+            Some(name) => answer.body.get(name).and_then(Value::as_array).ok_or_else(unreadable)?.iter().collect(),
+            None => vec![&answer.body],
+        };
+        let found = found.into_iter().map(|found| memory_of(found).ok_or_else(unreadable));
+        // Where one cannot be read the agent sees none of them, so all are read before.
+        let found: Vec<(Memory, String)> = found.collect::<Result<_, String>>()?;
+        Ok(Recalled {
+            memories: found.into_iter().map(|found| self.shown(caller, found)).collect(),
+            next: answer.body.get("next").and_then(Value::as_str).map(str::to_owned),
+            truncated: answer.body.get("truncated").and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+
+    /// A memory and its clock token as the agent is shown them. Its session has seen it then; an
+    /// agent without a session gets the clock token itself.
+    fn shown(&self, caller: &Caller, (mut memory, clock): (Memory, String)) -> Memory {
         match &caller.session {
             Some(session) => self.sessions.note(session, &memory.memory_id, &clock),
             None => memory.clock = Some(clock),
         }
-        Some(memory)
+        memory
     }
 }
 
@@ -271,4 +285,43 @@ fn recall_path(arguments: &Recall) -> Result<(String, Option<&'static str>), Str
 
 fn unreadable() -> String {
     refusals::internal("its answer has no memory where one belongs; is the node of another version?")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::sessions::Session;
+
+    fn tools() -> (MemoryTools, Caller) {
+        let caller = Caller { identity: None, session: Some(Session::default()) };
+        (MemoryTools::new(Connection::Local(Router::new())), caller)
+    }
+
+    const MEMORY: &str = r#"{"clock":"c","memory":{"memory_id":"m","status":"active"},"pending":false}"#;
+
+    #[test]
+    fn a_session_has_not_seen_the_memories_of_an_answer_that_cannot_be_read() {
+        let (tools, caller) = tools();
+        let seen = || tools.sessions.token(&Session::default(), "m");
+        let answer =
+            |second: &str| Answer::new(StatusCode::OK, format!(r#"{{"memories":[{MEMORY},{second}]}}"#).as_bytes());
+        let error = tools.recalled(&caller, &answer("{}"), Some("memories")).unwrap_err();
+        assert!(error.ends_with("[HS8104]") && seen().is_none(), "{error}");
+        let recalled = tools.recalled(&caller, &answer(MEMORY), Some("memories")).unwrap();
+        assert_eq!((recalled.memories.len(), seen().as_deref()), (2, Some("c")));
+    }
+
+    #[test]
+    fn a_write_whose_answer_cannot_be_read_is_said_to_be_written() {
+        let (tools, caller) = tools();
+        for body in ["", "{}", "[", &MEMORY.replace("active", "\\ud800")] {
+            let error = tools.after_write(&caller, &Answer::new(StatusCode::CREATED, body.as_bytes())).unwrap_err();
+            assert!(error.starts_with("the memory was written") && error.ends_with("[HS8104]"), "{error}");
+        }
+        let written = tools.after_write(&caller, &Answer::new(StatusCode::OK, MEMORY.as_bytes())).unwrap();
+        assert_eq!(written.memory.memory_id, "m");
+    }
 }

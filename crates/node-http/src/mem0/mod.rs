@@ -35,6 +35,7 @@ pub(crate) use answer::BASE;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
 
@@ -47,7 +48,7 @@ pub(crate) fn calls_of_helixagent() -> Vec<(&'static str, Handlers)> {
     vec![
         ("/health/", get(health)),
         ("/memories/", get(list::list).post(add::add).delete(change::delete_all)),
-        ("/memories/search/", post(search::search)),
+        ("/memories/search/", reading(post(search::search))),
         ("/memories/{id}/", get(list::read).put(change::update).delete(change::delete)),
         ("/memories/{id}/history/", get(history::history)),
     ]
@@ -60,10 +61,15 @@ pub(crate) fn table() -> Vec<(&'static str, Handlers)> {
         ("/v1/entities/", get(list::entities)),
         ("/v1/batch/", put(change::update_batch).delete(change::delete_batch)),
         ("/v2/entities/{type}/{name}/", delete(change::delete_entity)),
-        ("/v3/memories/", post(list::page)),
+        ("/v3/memories/", reading(post(list::page))),
         ("/v3/memories/add/", post(add::add_v3)),
-        ("/v3/memories/search/", post(search::search_v3)),
+        ("/v3/memories/search/", reading(post(search::search_v3))),
     ]
+}
+
+/// Handlers that read, although by POST: a token needs the right `read` besides `act`.
+fn reading(handlers: Handlers) -> Handlers {
+    handlers.layer(from_fn(http::require_read))
 }
 
 /// Paths of Mem0's API that this node does not have.

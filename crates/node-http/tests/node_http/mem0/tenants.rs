@@ -24,6 +24,23 @@ fn a_token_is_shown_under_the_scheme_of_these_clients_and_has_its_rights() {
 }
 
 #[test]
+fn a_token_that_may_only_act_reads_nothing_by_post() {
+    let site = Site::start(&[("writer", &[Right::Act], None), ("both", &[Right::Read, Right::Act], None)]);
+    add_as(&site, "writer", "the secret", json!({}));
+    for path in ["/v1/memories/search/", "/mem0/v1/memories/search/", "/mem0/v3/memories/search/", "/mem0/v3/memories/"]
+    {
+        let ask = |token: &str| site.mem0(token, "POST", path, r#"{"query": "secret"}"#);
+        let refused = ask("writer").of(403);
+        assert_eq!(refused.text("/code"), "HS6512", "{path}");
+        assert!(refused.header("www-authenticate").unwrap().contains("scope=\"read\""), "{refused:?}");
+        if path != "/mem0/v3/memories/" {
+            assert!(ask("both").of(200).body.contains("the secret"), "{path}");
+        }
+    }
+    site.mem0("both", "POST", "/mem0/v3/memories/", "{}").of(200);
+}
+
+#[test]
 fn what_names_no_user_stays_with_the_users_of_the_token() {
     let site = Site::with_tokens(TOKENS);
     let of_ann = id(&add_as(&site, "ann", "the secret", json!({})));
