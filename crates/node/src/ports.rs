@@ -69,8 +69,8 @@ pub struct DeadLetter {
     pub offset: i64,
     /// Its key.
     pub memory_id: String,
-    /// Bytes of the event.
-    pub bytes: u64,
+    /// Bytes of the event: its headers may claim any number, and no event has more than these.
+    pub bytes: u32,
     /// XXH3-128 of the event: a dead letter that is too large for its topic has no value.
     pub digest: u128,
     /// Why the stream could not process it.
@@ -142,7 +142,8 @@ pub trait Journal: Send + Sync {
 
     /// Marks the events of this node that are among the dead letters of one partition as failed,
     /// and moves its position to `next_offset`, all in one transaction. Returns how many were
-    /// marked; one that was marked before is not counted.
+    /// marked; one that was marked before is not counted, and one that a resolved memory has shown
+    /// to be processed is not marked.
     fn fail_dead_letters(
         &self,
         topic: &str,

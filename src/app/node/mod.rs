@@ -124,8 +124,13 @@ impl NodeThreads {
                 return None;
             }
             let publisher = self.publisher.has_ended().then(|| ("publisher", self.publisher.status().last_error));
-            let mut followers = [Some(&self.follower), self.dead_letters.as_ref()].into_iter().flatten();
-            let follower = || followers.find(|one| one.has_ended()).map(|one| ("follower", one.status().last_error));
+            let followers = [
+                ("follower of resolved memories", Some(&self.follower)),
+                ("follower of dead letters", self.dead_letters.as_ref()),
+            ];
+            let mut followers = followers.into_iter().filter_map(|(name, one)| Some((name, one?)));
+            let follower =
+                || followers.find(|(_, one)| one.has_ended()).map(|(name, one)| (name, one.status().last_error));
             if let Some((name, why)) = publisher.or_else(follower) {
                 let why = why.unwrap_or_else(|| "no reason is known".to_owned());
                 return Some(anyhow!("the {name} of the node has ended: {why} [HS8051]"));

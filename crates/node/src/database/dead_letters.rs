@@ -3,11 +3,14 @@
 //! Such an event was published, so its state stays with the publisher: the chain of published
 //! values has it. Beside that it has the reason, and is shown as failed.
 
+use json::ObjectWriter;
 use sqlx::{query, query_as};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::schema::{failure, signed};
+use super::failed_events::{FailedEvent, kept_reason};
+use super::schema::{damage, failure, signed, unsigned};
 use super::writer::{Batch, Writer};
+use crate::overlay::Heading;
 use crate::ports::{DeadLetter, JournalError};
 
 impl Writer {
@@ -23,28 +26,65 @@ impl Writer {
     }
 
     /// An event is known by its bytes, which no other writer has: its id and its counter are among
-    /// them.
+    /// them. One that a resolved memory has listed was processed, whatever the letter says.
     async fn fail_dead_letter(&mut self, letter: &DeadLetter) -> Result<bool, JournalError> {
         let rows = query_as(
             "SELECT number, event_id, value FROM outbox
-            WHERE memory_id = ? AND state <> 'failed' AND dead_letter IS NULL AND octet_length(value) = ?",
+            WHERE memory_id = ? AND state <> 'failed' AND dead_letter IS NULL AND listed = 0
+            AND octet_length(value) = ?",
         );
-        let rows = rows.bind(&letter.memory_id).bind(signed(letter.bytes)?);
+        let rows = rows.bind(&letter.memory_id).bind(i64::from(letter.bytes));
         let rows: Vec<(i64, String, String)> =
             rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
         let own = rows.into_iter().find(|(_, _, value)| xxh3_128(value.as_bytes()) == letter.digest);
         let Some((number, event_id, _)) = own else { return Ok(false) };
-        tracing::warn!(
-            code = "HS8120",
-            memory = %letter.memory_id,
-            event = %event_id,
-            "an event of this node came back as a dead letter and is shown as failed; the events after it go on: {}",
-            letter.reason
-        );
-        let marked = query("UPDATE outbox SET dead_letter = ? WHERE number = ?").bind(&letter.reason).bind(number);
+        let reason = kept_reason(&letter.reason);
+        let marked = query("UPDATE outbox SET dead_letter = ? WHERE number = ?").bind(reason).bind(number);
         marked.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        self.lift(number, event_id, &letter.reason).await?;
+        let (memory_id, reason) = (letter.memory_id.clone(), reason.to_owned());
+        self.failed_events.push(FailedEvent { memory_id, event_id: event_id.clone(), reason: reason.clone() });
+        self.lift(number, event_id, &reason).await?;
         Ok(true)
+    }
+
+    /// Notes which events of this node a resolved memory lists, so that the stream has processed
+    /// them, and takes back a mark of a dead letter that was forged or of another branch of the
+    /// topology. The clock of the memory shows less: it covers a failed event, too, once a later
+    /// event of this node is resolved.
+    pub(super) async fn note_listed(&mut self, memory_id: &str, heading: &Heading) -> Result<(), JournalError> {
+        let name = self.state.actor.name.to_string();
+        let is_own = |actor: &str| actor.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.'));
+        if !heading.clock_entries().any(|(actor, _)| is_own(actor)) {
+            return Ok(());
+        }
+        let mut ids = Vec::new();
+        let mut object = ObjectWriter::new(&mut ids);
+        object.array("ids", &heading.event_ids, |out, id| json::write_string(out, id));
+        object.end();
+        let ids = String::from_utf8(ids).map_err(|error| damage(&error.to_string()))?;
+        let listed = query_as(
+            "UPDATE outbox SET listed = 1 WHERE memory_id = ? AND listed = 0 AND state <> 'failed'
+            AND event_id IN (SELECT value FROM json_each(?, '$.ids'))
+            RETURNING number, incarnation, counter, dead_letter IS NOT NULL",
+        );
+        let listed: Vec<(i64, String, i64, bool)> =
+            listed.bind(memory_id).bind(ids).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        for (number, incarnation, counter, _) in listed.into_iter().filter(|(.., is_marked)| *is_marked) {
+            let cleared = query("UPDATE outbox SET dead_letter = NULL WHERE number = ?").bind(number);
+            cleared.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+            if incarnation == self.state.actor.incarnation.as_str() {
+                self.raise_last_own(memory_id, unsigned(counter)?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A memory that shows an event again has it as a last own one, if no later one is.
+    async fn raise_last_own(&mut self, memory_id: &str, counter: u64) -> Result<(), JournalError> {
+        let raised = query("UPDATE memories SET last_own = max(last_own, ?) WHERE memory_id = ?");
+        let raised = raised.bind(signed(counter)?).bind(memory_id);
+        raised.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
     }
 
     /// Before waiting events are written again under a new incarnation: one that came back as a

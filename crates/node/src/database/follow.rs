@@ -56,6 +56,7 @@ impl Writer {
             }
         };
         self.follow_version(&record.memory_id, heading.version);
+        self.note_listed(&record.memory_id, &heading).await?;
         let row = self.memory_row(&record.memory_id).await?;
         if !is_newer(&row, &heading, batch.partition, record.offset)? {
             return Ok(());
@@ -87,9 +88,8 @@ impl Writer {
     /// node has it, and so does one that the node has written.
     fn is_kept(&self, row: &MemoryRow, heading: &Heading) -> bool {
         let Subscription::Users(users) = &self.settings.subscription else { return true };
-        let is_own = row.last_own > 0 || row.pending.is_some();
         match &heading.user_id {
-            Some(user) => users.contains(user) || is_own,
+            Some(user) => users.contains(user) || row.is_own,
             None => row.exists,
         }
     }

@@ -14,12 +14,14 @@
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
 //! | `publication` | the outbox: published, failed, written again under a new incarnation |
 //! | `dead_letters` | events that the stream could not process |
+//! | `failed_events` | the reasons of failures, and their lines in the log |
 //! | `follow` | resolved memories of the snapshots topic |
 //! | `view` | what is shown of a memory |
 //! | `queries` | questions of readers |
 
 mod accept;
 mod dead_letters;
+mod failed_events;
 mod follow;
 mod publication;
 mod queries;

@@ -8,6 +8,7 @@ use memory::clock::write_clock;
 use memory::event;
 use sqlx::{query, query_as};
 
+use super::failed_events::kept_reason;
 use super::schema::{damage, failure, signed, unsigned};
 use super::state::{Former, draw};
 use super::writer::Writer;
@@ -84,6 +85,7 @@ impl Writer {
     }
 
     async fn fail(&mut self, number: i64, event_id: String, reason: &str) -> Result<(), JournalError> {
+        let reason = kept_reason(reason);
         let failed =
             query("UPDATE outbox SET state = 'failed', failure = ? WHERE number = ?").bind(reason).bind(number);
         failed.execute(&mut self.connection).await.map_err(|error| failure(&error))?;

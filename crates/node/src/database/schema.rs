@@ -10,9 +10,10 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use crate::ports::JournalError;
 
 /// The migrations, oldest first: version, description, statements.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "node", include_str!("../../migrations/0001_node.sql")),
     (2, "dead letters", include_str!("../../migrations/0002_dead_letters.sql")),
+    (3, "evidence", include_str!("../../migrations/0003_evidence.sql")),
 ];
 
 /// Memory for pages of one connection, in KiB: most of what an idle node takes.

@@ -24,6 +24,8 @@ pub(super) struct MemoryRow {
     pub heading: Option<Heading>,
     /// The counter of the last event of the present incarnation to this memory.
     pub last_own: u64,
+    /// Whether this node has ever written the memory.
+    pub is_own: bool,
     /// Whether there is a row at all.
     pub exists: bool,
 }
@@ -91,22 +93,24 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
 /// state, and whether it absorbs the memory.
 type OverlayRow = (i64, String, i64, String, i64, String, bool);
 
-type RowOfMemory = (Option<String>, Option<i64>, Option<i64>, Option<String>, i64);
+type RowOfMemory = (Option<String>, Option<i64>, Option<i64>, Option<String>, i64, bool);
 
 impl Writer {
     /// The row of a memory.
     pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
         let row = query_as(
-            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own FROM memories
+            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0 FROM memories
             WHERE memory_id = ?",
         );
         let row: Option<RowOfMemory> =
             row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let Some((resolved, partition, offset, pending, last_own)) = row else { return Ok(MemoryRow::default()) };
+        let Some((resolved, partition, offset, pending, last_own, is_own)) = row else {
+            return Ok(MemoryRow::default());
+        };
         let shown = pending.as_ref().or(resolved.as_ref());
         let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
         let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
-        Ok(MemoryRow { resolved, source, pending, heading, last_own, exists: true })
+        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, exists: true })
     }
 
     /// Computes anew what is shown of a memory, and writes its row and its words.
@@ -224,8 +228,8 @@ impl Writer {
     /// Notes that an event of the present incarnation changes a memory.
     pub(super) async fn put_last_own(&mut self, memory_id: &str, counter: u64) -> Result<(), JournalError> {
         let put = query(
-            "INSERT INTO memories (memory_id, last_own) VALUES (?, ?)
-            ON CONFLICT (memory_id) DO UPDATE SET last_own = excluded.last_own",
+            "INSERT INTO memories (memory_id, last_own, own) VALUES (?, ?, 1)
+            ON CONFLICT (memory_id) DO UPDATE SET last_own = excluded.last_own, own = 1",
         );
         let put = put.bind(memory_id).bind(signed(counter)?);
         put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;

@@ -12,6 +12,7 @@ use futures::executor::block_on;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
+use super::failed_events::FailedEvent;
 use super::schema::{failure, open_writer};
 use super::state::State;
 use super::{FILE, lock_folder};
@@ -29,6 +30,9 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a published event and its idempotency key stay: 24 hours, in milliseconds.
 pub(super) const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How long an event that has failed stays, with its reason: 24 hours and 30 days, in milliseconds.
+const FAILED_MS: i64 = 31 * KEPT_MS;
 
 /// How long the node remembers what it has shown a session: 7 days, in milliseconds.
 const SHOWN_MS: i64 = 7 * KEPT_MS;
@@ -152,6 +156,8 @@ pub(crate) struct Writer {
     pub(super) settings: NodeSettings,
     /// Events that are published or have failed in this transaction.
     pub(super) ended: Vec<(String, Publishing)>,
+    /// Events that came back as dead letters in this transaction.
+    pub(super) failed_events: Vec<FailedEvent>,
     /// Whether a version far ahead of the wall clock was reported.
     pub(super) has_warned: bool,
     signals: Arc<Signals>,
@@ -177,8 +183,18 @@ impl Writer {
             });
         }
         lock(&signals.outbox).waiting = state.waiting;
-        let (ended, has_warned, broken, tidied) = (Vec::new(), false, None, None);
-        Ok(Writer { connection, state, settings, ended, has_warned, signals, broken, tidied, _lock: lock_file })
+        Ok(Writer {
+            connection,
+            state,
+            settings,
+            ended: Vec::new(),
+            failed_events: Vec::new(),
+            has_warned: false,
+            signals,
+            broken: None,
+            tidied: None,
+            _lock: lock_file,
+        })
     }
 
     /// Serves requests until the node stops or nobody is left who could ask.
@@ -217,9 +233,12 @@ impl Writer {
             }
         }
         let committed = self.end_group(&before).await;
-        let ended = std::mem::take(&mut self.ended);
+        let (ended, failed) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.failed_events));
         match &committed {
-            Ok(()) => self.signals.committed(self.state.waiting, ended),
+            Ok(()) => {
+                failed.iter().for_each(FailedEvent::log);
+                self.signals.committed(self.state.waiting, ended);
+            }
             Err(error) => {
                 tracing::error!(code = "HS8007", %error, "a transaction of the node's database was rolled back; its writes are refused");
                 self.state = before;
@@ -283,7 +302,7 @@ impl Writer {
             return Err(error.clone().into());
         }
         let before = self.state.clone();
-        let ended = self.ended.len();
+        let (ended, failed) = (self.ended.len(), self.failed_events.len());
         self.control("SAVEPOINT request").await?;
         let result = work(self).await;
         let end = if result.is_ok() {
@@ -291,6 +310,7 @@ impl Writer {
         } else {
             self.state = before;
             self.ended.truncate(ended);
+            self.failed_events.truncate(failed);
             // After a full disk or a fault of it the whole transaction may be gone, and this fails.
             self.control("ROLLBACK TO request; RELEASE request").await
         };
@@ -327,7 +347,8 @@ impl Writer {
         self.control("COMMIT").await
     }
 
-    /// Removes what is old: published events that are resolved, and what sessions were shown.
+    /// Removes what is old: published events that are resolved, events that have failed, and what
+    /// sessions were shown.
     async fn tidy(&mut self) -> Result<(), JournalError> {
         let now = self.now_ms();
         let events = sqlx::query(
@@ -335,6 +356,11 @@ impl Writer {
             AND NOT EXISTS (SELECT 1 FROM overlays WHERE overlays.event = outbox.number)",
         );
         events.bind(now - KEPT_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let failed = sqlx::query(
+            "DELETE FROM outbox WHERE (state = 'failed' OR dead_letter IS NOT NULL) AND state <> 'pending'
+            AND accepted_at_ms < ?",
+        );
+        failed.bind(now - FAILED_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         let shown = sqlx::query("DELETE FROM shown WHERE shown_at_ms < ?").bind(now - SHOWN_MS);
         shown.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())

@@ -26,6 +26,8 @@ impl Feed for DeadLetterFeed {
 
     const WHAT: &'static str = "dead letters";
 
+    const AFTER_LOSS: &'static str = "an event of this node whose dead letter was deleted is not shown as failed";
+
     fn topic<'t>(&self, topics: &'t Topics) -> &'t Arc<str> {
         &topics.dead_letters
     }
@@ -58,7 +60,7 @@ fn read(record: &InRecord<'_>, events_topic: &str) -> Option<DeadLetter> {
         (None, Some(size), Some(digest)) => {
             (size.parse().ok()?, u128::from_str_radix(digest.strip_prefix(DIGEST)?, 16).ok()?)
         }
-        (value, ..) => (value?.len() as u64, xxh3_128(value?)),
+        (value, ..) => (u32::try_from(value?.len()).ok()?, xxh3_128(value?)),
     };
     let class = header(HEADER_CLASS)?;
     let message = header(HEADER_MESSAGE).unwrap_or_default();
@@ -88,6 +90,11 @@ mod tests {
         let bare = [&of_events[..], &[(HEADER_SIZE, "2"), (HEADER_DIGEST, &digest)]].concat();
         assert_eq!(letter(None, &bare), Some(whole));
         assert_eq!(letter(None, &of_events), None);
+        // The source record may have had such headers, whose numbers are anybody's choice.
+        for size in ["18446744073709551615", "4294967296", "-1", "", "x"] {
+            let forged = [&of_events[..], &[(HEADER_SIZE, size), (HEADER_DIGEST, "xxh3-128:0")]].concat();
+            assert_eq!(letter(None, &forged), None, "{size}");
+        }
         assert_eq!(letter(Some(b"{}"), &[(HEADER_TOPIC, "others"), (HEADER_CLASS, "expired")]), None);
         assert_eq!(letter(Some(b"{}"), &[(HEADER_TOPIC, "events")]), None);
         assert_eq!(letter(Some(b"{}"), &[]), None);

@@ -29,6 +29,9 @@ pub(super) trait Feed: Send + 'static {
     /// Its records in words, for the log.
     const WHAT: &'static str;
 
+    /// The effect of deleted records on what the node shows: a sentence for the log.
+    const AFTER_LOSS: &'static str;
+
     /// The topic.
     fn topic<'t>(&self, topics: &'t Topics) -> &'t Arc<str>;
 

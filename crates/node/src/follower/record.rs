@@ -23,6 +23,8 @@ impl Feed for SnapshotFeed {
 
     const WHAT: &'static str = "resolved memories";
 
+    const AFTER_LOSS: &'static str = "a memory whose records were deleted is shown as it was until it changes again";
+
     fn topic<'t>(&self, topics: &'t Topics) -> &'t Arc<str> {
         &topics.snapshots
     }

@@ -72,7 +72,7 @@ impl<F: Feed> FollowerLoop<F> {
                 Err(Break::Journal(JournalError::Fatal(text))) => {
                     tracing::error!(
                         code = "HS8044",
-                        "the follower has ended, and no {} come any more: {text}",
+                        "the follower of {} has ended, since the node's database cannot be used: {text}; mend the cause and start the node again",
                         F::WHAT
                     );
                     return self.note_failure(&text);
@@ -83,7 +83,7 @@ impl<F: Feed> FollowerLoop<F> {
             let pause = self.back_off.next_pause();
             tracing::warn!(
                 code = "HS8041",
-                "{} are not followed for now, the next try is in {} ms: {text}. The node shows what it has",
+                "cannot follow {}: {text}; retrying in {} ms, the node shows its last state",
                 F::WHAT,
                 pause.as_millis()
             );
@@ -182,9 +182,9 @@ impl<F: Feed> FollowerLoop<F> {
         tracing::warn!(
             code = "HS8040",
             %partition,
-            "the node reads the {} of a partition from its first record: {what}. What stood in records \
-             that were deleted is shown as it was until it changes again",
-            F::WHAT
+            "the node reads the {} of a partition from its first record: {what}; {}",
+            F::WHAT,
+            F::AFTER_LOSS
         );
         Ok(())
     }

@@ -3,13 +3,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod failed_events;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use futures::executor::block_on;
-use helixstream_node::ports::{DeadLetter, JournalError, Publication, SnapshotRecord, chain_digest};
-use helixstream_node::shown::{EventState, ListQuery, MemoryStatus, Publishing, SearchQuery};
+use helixstream_node::ports::{JournalError, SnapshotRecord};
+use helixstream_node::shown::{ListQuery, MemoryStatus, Publishing, SearchQuery};
 use helixstream_node::write::{Accepted, Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
 use helixstream_node::{Node, NodeError, NodeSettings, Subscription};
 
@@ -177,68 +179,6 @@ fn own_events_lie_over_the_resolved_memory_until_it_covers_them() {
 }
 
 #[test]
-fn a_failed_event_is_shown_as_failed_and_blocks_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = open(folder.path());
-    let first = accept(&node, update("m", r#"{"content":"1"}"#));
-    accept(&node, update("n", r#"{"content":"2"}"#));
-    let waiter = std::thread::spawn({
-        let node = node.clone();
-        move || block_on(node.wait_published(&first.event_id)).unwrap()
-    });
-    node.journal().mark_failed(1, "too large").unwrap();
-    assert_eq!(waiter.join().unwrap(), Publishing::Failed("too large".to_owned()));
-    assert_eq!(block_on(node.read("m", None)).unwrap(), None);
-    assert_eq!(block_on(node.events_of("m")).unwrap()[0].state, EventState::Failed("too large".to_owned()));
-    let waiting = node.journal().unpublished(10, 1 << 20).unwrap();
-    assert_eq!(waiting.iter().map(|event| event.counter).collect::<Vec<_>>(), [2]);
-    assert_eq!(block_on(node.wait_published("no event")).unwrap(), Publishing::Unknown);
-}
-
-/// The dead letter of an event that waits.
-fn dead_letter(node: &Node, counter: u64) -> DeadLetter {
-    let waiting = node.journal().unpublished(10, 1 << 20).unwrap();
-    let event = waiting.into_iter().find(|event| event.counter == counter).unwrap();
-    let digest = xxhash_rust::xxh3::xxh3_128(&event.value);
-    let (bytes, reason) = (event.value.len() as u64, "too deep".to_owned());
-    DeadLetter { offset: 0, memory_id: event.memory_id, bytes, digest, reason }
-}
-
-#[test]
-fn an_event_that_comes_back_as_a_dead_letter_is_shown_as_failed_and_stays_published() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = open(folder.path());
-    accept(&node, update("m", r#"{"content":"1"}"#));
-    let bad = accept(&node, update("m", r#"{"content":"2"}"#));
-    let after = accept(&node, update("n", r#"{"content":"3"}"#));
-    let letter = dead_letter(&node, 2);
-    let others = DeadLetter { digest: letter.digest ^ 1, ..letter.clone() };
-    let fail = |letters: &[DeadLetter]| node.journal().fail_dead_letters("dead", 0, letters, 7).unwrap();
-    // The letter may be read before the publisher has marked its event.
-    assert_eq!([fail(&[others, letter.clone()]), fail(std::slice::from_ref(&letter))], [1, 0]);
-    assert_eq!(node.journal().position("dead", 0).unwrap(), Some(7));
-    assert_eq!(block_on(node.wait_published(&bad.event_id)).unwrap(), Publishing::Failed("too deep".to_owned()));
-    let before = node.journal().identity().unwrap();
-    assert!(shown(&node, "m").contains("\"content\":\"1\"") && shown(&node, "n").contains("\"content\":\"3\""));
-    // For the publisher it is an event as others are: its chain has it.
-    let waiting = node.journal().unpublished(10, 1 << 20).unwrap();
-    let chain = waiting.iter().fold(before.chain, |chain, event| chain_digest(chain, &event.value));
-    assert_eq!(node.journal().mark_published(3).unwrap(), Publication { counter: 3, chain });
-    let states: Vec<EventState> = block_on(node.events_of("m")).unwrap().into_iter().map(|event| event.state).collect();
-    assert_eq!(states, [EventState::Published, EventState::Failed("too deep".to_owned())]);
-    let status = block_on(node.status()).unwrap();
-    assert_eq!((status.failed, status.dead_letters, status.outbox_depth), (1, 1, 0));
-    assert_eq!(block_on(node.wait_published(&after.event_id)).unwrap(), Publishing::Published);
-    // A node that was fenced meanwhile does not write it again under its new actor.
-    let bad = accept(&node, update("m", r#"{"content":"4"}"#));
-    fail(&[dead_letter(&node, 4)]);
-    node.journal().begin_incarnation("a copy").unwrap();
-    assert_eq!(node.journal().unpublished(10, 1 << 20).unwrap(), []);
-    assert_eq!(block_on(node.status()).unwrap().outbox_depth, 0);
-    assert_eq!(block_on(node.wait_published(&bad.event_id)).unwrap(), Publishing::Failed("too deep".to_owned()));
-}
-
-#[test]
 fn the_events_of_a_memory_are_read_some_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let node = open(folder.path());
@@ -257,32 +197,6 @@ fn the_events_of_a_memory_are_read_some_at_a_time() {
     assert_eq!(pages, [16, 16, 8, 0]);
     assert_eq!(read.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), ids);
     assert_eq!(block_on(node.events_of("m")).unwrap(), read);
-}
-
-/// The clock of a memory without the failed write lacks its counter, so the next write, which has
-/// seen that memory, would be stale for ever.
-#[test]
-fn a_memory_can_be_written_after_a_write_of_it_has_failed() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = open(folder.path());
-    apply(&node, 0, 1, resolved("m", "u", "theirs", r#"{"a":1}"#, ""));
-    accept(&node, update("m", r#"{"content":"1"}"#));
-    let letter = dead_letter(&node, 1);
-    node.journal().mark_published(1).unwrap();
-    node.journal().fail_dead_letters("dead", 0, &[letter], 1).unwrap();
-    accept(&node, update("m", r#"{"content":"2"}"#));
-    node.journal().mark_failed(2, "too large").unwrap();
-    let token = block_on(node.read("m", None)).unwrap().unwrap().token.encode();
-    let with_token = MemoryWrite { seen: Seen::Token(token.clone()), ..update("m", r#"{"content":"3"}"#) };
-    accept(&node, with_token);
-    // A token that lacks a write which has not failed is stale as before.
-    let stale = MemoryWrite { seen: Seen::Token(token), ..update("m", r#"{"content":"4"}"#) };
-    assert!(matches!(refusal(&node, stale), Refusal::Stale(_)));
-    let kept = accept(&node, update("m", r#"{"content":"5"}"#));
-    accept(&node, update("m", r#"{"content":"6"}"#));
-    node.journal().mark_failed(5, "too large").unwrap();
-    let stale = MemoryWrite { seen: Seen::Token(kept.token.encode()), ..update("m", r#"{"content":"7"}"#) };
-    accept(&node, stale);
 }
 
 #[test]
@@ -334,6 +248,15 @@ fn a_node_keeps_the_users_that_it_subscribes_to() {
     apply(&node, 0, 3, resolved("m", "v", "3", r#"{"a":3}"#, ""));
     assert_eq!(block_on(node.read("m", None)).unwrap(), None, "it belongs to another user now");
     assert_eq!(node.journal().position("snapshots", 0).unwrap(), Some(4));
+    // A memory that it writes stays, also where nothing of its writes is to be seen any more.
+    apply(&node, 0, 4, resolved("own", "u", "4", r#"{"a":4}"#, ""));
+    accept(&node, update("own", r#"{"content":"mine"}"#));
+    node.journal().mark_failed(1, "too large").unwrap();
+    apply(&node, 0, 5, resolved("own", "v", "5", r#"{"a":5}"#, ""));
+    assert!(shown(&node, "own").contains("\"content\":\"5\""));
+    node.journal().begin_incarnation("a copy").unwrap();
+    apply(&node, 0, 6, resolved("own", "v", "6", r#"{"a":6}"#, ""));
+    assert!(shown(&node, "own").contains("\"content\":\"6\""));
 }
 
 #[test]
