@@ -12,6 +12,9 @@ use crate::problems;
 /// Conditions that a request has at most, nested ones and single keys of metadata among them: each
 /// is looked at for each memory.
 const MOST_CONDITIONS: usize = 100;
+/// Conditions on the text of a memory that a request has at most: a text of some MiB takes up to a
+/// tenth of a second for each, in which the server does nothing else.
+const MOST_TEXT_CONDITIONS: usize = 10;
 /// Texts that a list in a filter has at most.
 const MOST_TEXTS: usize = 1000;
 /// Nanoseconds of a day.
@@ -202,11 +205,12 @@ type Operators<'v> = Vec<(&'v str, Value<'v>)>;
 struct Reader {
     other: OtherKeys,
     conditions: usize,
+    text_conditions: usize,
 }
 
 impl Reader {
     fn new(other: OtherKeys) -> Reader {
-        Reader { other, conditions: 0 }
+        Reader { other, conditions: 0, text_conditions: 0 }
     }
 
     /// Counts a condition before it is read.
@@ -250,7 +254,7 @@ impl Reader {
                 self.all(key, value, |operator, operand| times(key == "created_at", key, operator, operand))
             }
             "categories" => self.all(key, value, categories),
-            "keywords" | "text" => self.all(key, value, |operator, operand| keywords(key, operator, operand)),
+            "keywords" | "text" => self.texts(key, value),
             "memory_ids" => self.all(key, value, ids),
             _ => match ENTITIES.iter().find(|(_, field)| *field == key) {
                 Some((kind, _)) => self.all(key, value, |operator, operand| entity(kind, key, operator, operand)),
@@ -279,6 +283,17 @@ impl Reader {
         let operators = self.operators(key, value)?;
         let all: Result<Vec<Filter>, Problem> =
             operators.into_iter().map(|(operator, operand)| one(operator, operand)).collect();
+        all.map(Filter::And)
+    }
+
+    fn texts(&mut self, key: &str, value: Value<'_>) -> Result<Filter, Problem> {
+        let operators = self.operators(key, value)?;
+        self.text_conditions += operators.len();
+        if self.text_conditions > MOST_TEXT_CONDITIONS {
+            return Err(wrong(format!("a request may have {MOST_TEXT_CONDITIONS} conditions `keywords` and `text`")));
+        }
+        let all: Result<Vec<Filter>, Problem> =
+            operators.into_iter().map(|(operator, operand)| keywords(key, operator, operand)).collect();
         all.map(Filter::And)
     }
 

@@ -155,11 +155,15 @@ fn an_empty_name_is_refused_and_does_not_mean_everybody() {
 fn a_request_has_so_many_conditions_and_no_more() {
     let site = Site::open();
     add(&site, "tea", json!({"metadata": {"k": 1}}));
-    let many = |count: usize| json!({"OR": vec![json!({"text": "TEA"}); count]});
+    let many = |count: usize| json!({"OR": vec![json!({"run_id": null}); count]});
+    let texts = |count: usize| json!({"OR": vec![json!({"text": "TEA"}); count]});
     // Each part counts, and each operator of it.
     for (filters, status) in [
         (many(50), 200),
         (many(51), 400),
+        (texts(10), 200),
+        (texts(11), 400),
+        (json!({"AND": [texts(5), {"NOT": {"keywords": {"contains": "x", "icontains": "x"}}}, texts(4)]}), 400),
         (json!({"AND": vec![json!({}); 101]}), 400),
         (json!({"NOT": [{"AND": [many(50)]}]}), 400),
         (json!({"metadata": (0..101).map(|n| (n.to_string(), json!(n))).collect::<serde_json::Map<_, _>>()}), 400),
