@@ -4,6 +4,7 @@
 //! | topic | ours (docs/semantics.md, sections 1 and 4) | `serde_json` |
 //! |---|---|---|
 //! | depth | nesting of 128 is read, 129 is refused | nesting of 127 is read, 128 is refused |
+//! | doubles of a text of more than 768 digits | the nearest double | may be the one beside it |
 //! | whole doubles | `1.0`, `1e0` and `1` are one number; `-0` is 0 | a double for each spelling with a fraction or an exponent, and for `-0` |
 //! | whole doubles within 64 bits, from 2^53 on | the integer that ECMAScript writes for the double | the double |
 //! | length | a text above 2^28-1 bytes is refused | no limit |
@@ -13,7 +14,7 @@
 //!
 //! | topic | both |
 //! |---|---|
-//! | doubles | the nearest double |
+//! | doubles of a text of up to 768 digits | the nearest double |
 //! | lone surrogates | refused, in keys and in values |
 //! | duplicate keys | the last member counts |
 //! | integers within 64 bits, signed or unsigned | exact |
@@ -28,6 +29,13 @@ use ::json::{Document, MAX_DEPTH, Value, ValueKind};
 #[must_use]
 pub fn is_refused_by_serde_json_alone(ours: &Document<'_>, error: &serde_json::Error) -> bool {
     error.to_string().starts_with("recursion limit exceeded") && depth(ours.root()) == MAX_DEPTH
+}
+
+/// Whether our double and `serde_json`'s may stand for the same text of many digits: they are equal,
+/// or one lies beside the other.
+#[must_use]
+pub fn is_near(ours: f64, theirs: f64) -> bool {
+    ours == theirs || ours.next_up() == theirs || ours.next_down() == theirs
 }
 
 fn depth(value: Value<'_>) -> usize {

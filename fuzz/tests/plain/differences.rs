@@ -59,6 +59,9 @@ fn doubles() {
         assert_eq!((ours, theirs(text).unwrap().as_f64()), (exact, Some(exact)), "{text}");
         check(text.as_bytes());
     }
+    let long = format!("1{}e-800", "0".repeat(823));
+    assert_eq!((number(&long), theirs(&long).unwrap().as_f64()), (Number::Float(1e23), Some(1e23_f64.next_up())));
+    check(long.as_bytes());
 }
 
 #[test]
