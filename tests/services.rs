@@ -336,6 +336,60 @@ fn a_signal_is_no_success_of_optional_services() {
 }
 
 #[test]
+fn a_need_outside_of_the_project_is_none() {
+    let stand_in = StandIn::new();
+    let prometheus = server(|mut stream| {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 28\r\n\r\nPrometheus Server is Ready.\n";
+        // A client that is gone has given up before.
+        let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(answer));
+    });
+    let mut command = stand_in.command(&["up", "grafana"]);
+    command.env("SVC_PROMETHEUS_PORT", prometheus.to_string()).env("SVC_GRAFANA_PORT", free_port().to_string());
+    let finished = Helix::spawn_command(command).finish();
+    finished.assert_failed(1, &["not healthy: grafana [HS9010]"]);
+    let states = states(&finished);
+    assert_eq!(states[0].1, "already_running", "{finished:?}");
+    assert!(states[1].2.contains("grafana needs prometheus in the same compose project"), "{finished:?}");
+    assert_eq!(stand_in.calls(), [""; 0], "it would look for prometheus in vain");
+}
+
+#[test]
+fn the_second_kafka_is_not_asked_with_the_security_of_the_first() {
+    let dir = temp_dir("services");
+    let servers = Broker::shared().bootstrap();
+    let variables = [
+        ("SVC_KAFKA_ZOOKEEPER_URL", servers.as_str()),
+        ("SVC_KAFKA_ZOOKEEPER_TIMEOUT", "60s"),
+        ("HELIXSTREAM_KAFKA_SECURITY", "ssl"),
+    ];
+    let finished = run(&dir, &["check", "kafka-zookeeper"], &variables);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn the_url_of_postgres_may_stand_in_a_file() {
+    let dir = temp_dir("services");
+    std::fs::write(dir.join("url"), "postgres://u:geheim@/d?host=/run/postgresql\n").unwrap();
+    let finished = run(&dir, &["list", "postgres"], &[("HELIXSTREAM_POSTGRES_URL_FILE", "url")]);
+    assert!(finished.stdout.contains("\"address\": \"localhost:5432\""), "{finished:?}");
+    std::fs::write(dir.join("url"), "postgres://u:geheim@db:6432/d").unwrap();
+    let finished = run(&dir, &["list", "postgres"], &[("HELIXSTREAM_POSTGRES_URL_FILE", "url")]);
+    assert!(finished.stdout.contains("\"address\": \"db:6432\""), "{finished:?}");
+    std::fs::write(dir.join("url"), "db:geheim:x").unwrap();
+    let finished = run(&dir, &["list", "kafka"], &[("HELIXSTREAM_POSTGRES_URL_FILE", "url")]);
+    finished.assert_failed(2, &["HELIXSTREAM_POSTGRES_URL_FILE postgres.url: the URL cannot be used"]);
+    assert!(!finished.stderr.contains("geheim"), "{finished:?}");
+}
+
+#[test]
+fn the_variable_of_the_form_holds_what_other_commands_accept() {
+    let mut list = command(&temp_dir("services"), &["list", "kafka"]);
+    list.env("HELIXSTREAM_FORMAT", "text");
+    let finished = Helix::spawn_command(list).finish();
+    assert!(finished.code == Some(0) && finished.stdout.starts_with("SERVICE"), "{finished:?}");
+}
+
+#[test]
 fn a_signal_ends_docker_and_up() {
     let stand_in = StandIn::new();
     std::fs::write(stand_in.dir.join("hang"), "").unwrap();

@@ -184,6 +184,7 @@ fn passwords_come_from_variables() {
     for (name, value) in variables {
         assert!(resolved.contains(&value), "{name} has no effect");
     }
+    assert!(resolved.contains("postgres://helixstream@postgres:5432"), "a password with / or @ would break the URL");
     for password in ["helixagent123", "minioadmin123", "helixstream:helixstream@"] {
         assert!(!resolved.contains(password), "{password} stands in the file without a variable");
     }

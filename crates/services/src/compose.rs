@@ -3,6 +3,7 @@
 //! `down` removes containers by their ids.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -42,7 +43,9 @@ impl<'a> DockerCompose<'a> {
         let mut command = compose(&self.file, PROJECT, spec.profile);
         command.args(["up", "--detach", "--no-deps", "--", spec.name]);
         // The container listens where the settings expect it.
-        command.env(spec.port_variable, ports(spec, service.port));
+        if !is_range_from(std::env::var(spec.port_variable).ok().as_deref(), service.port) {
+            command.env(spec.port_variable, ports(spec, service.port));
+        }
         if let Some((port, variable)) = service.health_port.zip(spec.health_port_variable) {
             command.env(variable, port.to_string());
         }
@@ -58,6 +61,24 @@ impl<'a> DockerCompose<'a> {
         let now = containers(&self.file, PROJECT, spec, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
         started.end(&note, now).map_err(failed)?;
         ended.map_err(|e| e.to_string())
+    }
+
+    /// Whether containers of what a service needs run in the project: it reaches them by the
+    /// project's network, not where the settings say.
+    fn needs_run_beside(&self, spec: &ServiceSpec) -> Result<(), String> {
+        for need in SERVICES.iter().filter(|other| spec.needs.contains(&other.name)) {
+            let mut command = compose(&self.file, PROJECT, need.profile);
+            command.args(["ps", "--quiet", "--", need.name]);
+            let running = answer(command, self.stop).and_then(|said| ids(&said)).map_err(|e| e.to_string())?;
+            if running.is_empty() {
+                return Err(format!(
+                    "{0} needs {1} in the same compose project, and the {1} that answers is no container of it; \
+                     stop that one and repeat the command, or start {0} yourself and set SVC_{2}_REMOTE=true [HS9013]",
+                    spec.name, need.name, spec.variable
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn note(&self, spec: &ServiceSpec) -> StartedService {
@@ -80,8 +101,25 @@ impl Containers for DockerCompose<'_> {
             listens_where_expected(service, &before, self.stop)?;
             return Ok(Start::WasThere);
         }
+        published_at(service)?;
+        self.needs_run_beside(spec)?;
         self.up(service, &before, started).map(|()| Start::Started)
     }
+}
+
+/// Whether the settings expect a service where the compose file publishes it.
+fn published_at(service: &Service) -> Result<(), String> {
+    let here = [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].map(IpAddr::V4);
+    // What has no address fails the check, with its cause.
+    let Ok(mut addresses) = (service.host.as_str(), service.port).to_socket_addrs() else { return Ok(()) };
+    if addresses.any(|address| here.contains(&address.ip())) {
+        return Ok(());
+    }
+    let (name, host) = (service.spec.variable, &service.host);
+    Err(format!(
+        "containers are published at 127.0.0.1, and {host} is another address; set SVC_{name}_HOST=localhost, or \
+         SVC_{name}_REMOTE=true where somebody else starts it [HS9013]"
+    ))
 }
 
 /// Whether one of the containers is published at the service's port: a check would ask in vain
@@ -113,6 +151,13 @@ fn listens_where_expected(service: &Service, containers: &[String], stop: &Atomi
             )
         }
     })
+}
+
+/// Whether the value of the variable is already a range that begins with the port, of a length that
+/// the user has chosen.
+fn is_range_from(value: Option<&str>, port: u16) -> bool {
+    let first = value.and_then(|value| value.split_once('-')).map(|(first, _)| first.trim());
+    first.and_then(|first| first.parse().ok()) == Some(port)
 }
 
 /// The value of the variable for the port: a port, or the range of several containers.
@@ -233,4 +278,33 @@ fn nothing_is_left(service: &StartedService, signalled: &AtomicBool) -> Result<(
          remove it with `{DOCKER} rm --force {}`, or take {name} out of the file of the started services [HS9013]",
         others.join(" ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Sources, read};
+
+    #[test]
+    fn a_range_of_the_users_own_length_stays() {
+        assert!(is_range_from(Some("8081-8090"), 8081));
+        for value in [None, Some("8081"), Some("9081-9090"), Some("")] {
+            assert!(!is_range_from(value, 8081), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_expected_at_another_address_of_this_machine_is_not_started() {
+        let at = |host: &str| {
+            let variables = [("SVC_MINIO_HOST".to_owned(), host.to_owned())];
+            let all = read(&Sources { variables: &variables, ..Sources::default() }).unwrap().services;
+            published_at(all.iter().find(|service| service.spec.name == "minio").unwrap())
+        };
+        for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+            assert_eq!(at(host), Ok(()));
+        }
+        for host in ["::1", "127.0.0.2"] {
+            assert!(at(host).unwrap_err().contains("SVC_MINIO_HOST=localhost"), "{host}");
+        }
+    }
 }

@@ -31,8 +31,8 @@ pub fn is_refused_by_serde_json_alone(ours: &Document<'_>, error: &serde_json::E
     error.to_string().starts_with("recursion limit exceeded") && depth(ours.root()) == MAX_DEPTH
 }
 
-/// Whether our double and `serde_json`'s may stand for the same text of many digits: they are equal,
-/// or one lies beside the other.
+/// Whether our double and `serde_json`'s may stand for the same text of many digits: they are
+/// equal, or one lies beside the other.
 #[must_use]
 pub fn is_near(ours: f64, theirs: f64) -> bool {
     ours == theirs || ours.next_up() == theirs || ours.next_down() == theirs

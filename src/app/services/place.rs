@@ -5,6 +5,10 @@ use crate::app::settings::{variable_list, warn_of_command_line};
 use crate::edges::cli::ServicesArgs;
 use ::services::settings::{Service, ServiceSettings, Sources, read};
 use mirror_postgres::url_holds_password;
+use secret::{Secret, SecretError, SecretSource};
+
+const SERVERS: &str = "HELIXSTREAM_BOOTSTRAP_SERVERS";
+const URL: &str = "HELIXSTREAM_POSTGRES_URL";
 
 /// All services as flags, variables and the file describe them.
 ///
@@ -25,9 +29,12 @@ pub fn settings(args: &ServicesArgs) -> Result<Vec<Service>, CommandError> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .filter(|(name, _)| name.starts_with("SVC_"))
         .collect();
-    let assignments = assignments(args);
+    let assignments = assignments(args)?;
+    // Where the system has no such file, the machine's own name counts as that of another one.
+    let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let own_name = own_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    let sources = Sources { file, variables: &variables, assignments: &assignments };
+    let sources = Sources { file, variables: &variables, assignments: &assignments, own_name };
     let ServiceSettings { services, ignored, unknown } =
         read(&sources).map_err(|e| CommandError::Usage(e.to_string()))?;
     if !ignored.is_empty() {
@@ -44,25 +51,43 @@ pub fn settings(args: &ServicesArgs) -> Result<Vec<Service>, CommandError> {
 }
 
 /// `SERVICE.FIELD=VALUE` with their places, the weakest first.
-fn assignments(args: &ServicesArgs) -> Vec<(String, String)> {
+fn assignments(args: &ServicesArgs) -> Result<Vec<(String, String)>, CommandError> {
     let variable = "HELIXSTREAM_SERVICE_SETTING";
     let mut all: Vec<(String, String)> =
         variable_list(variable).into_iter().map(|text| (variable.to_owned(), text)).collect();
     if let Some(servers) = args.kafka.bootstrap_servers.as_deref().filter(|servers| !servers.is_empty()) {
-        all.push(("--bootstrap-servers".to_owned(), format!("kafka.url={servers}")));
+        let place = if is_variable(SERVERS, servers) { SERVERS } else { "--bootstrap-servers" };
+        all.push((place.to_owned(), format!("kafka.url={servers}")));
     }
-    if let Some(url) = args.postgres_url.as_deref().filter(|url| !url.is_empty()) {
-        let is_variable = std::env::var("HELIXSTREAM_POSTGRES_URL").is_ok_and(|variable| variable == url);
-        if url_holds_password(url) && !is_variable {
-            warn_of_command_line("--postgres-url", "HELIXSTREAM_POSTGRES_PASSWORD_FILE");
-        }
-        all.push(("--postgres-url".to_owned(), format!("postgres.url={url}")));
-    }
+    all.extend(postgres_url(args)?.map(|(place, url)| (place.to_owned(), format!("postgres.url={}", url.expose()))));
     for text in &args.service_setting {
         if text.split_once('=').is_some_and(|(key, url)| key.ends_with(".url") && url_holds_password(url)) {
             warn_of_command_line("--service-setting", "SVC_<NAME>_URL");
         }
         all.push(("--service-setting".to_owned(), text.clone()));
     }
-    all
+    Ok(all)
+}
+
+/// The URL of Postgres with its place: that of the flag, else of the variable or of its file.
+fn postgres_url(args: &ServicesArgs) -> Result<Option<(&'static str, Secret)>, CommandError> {
+    let typed = args.postgres_url.as_deref().filter(|url| !url.is_empty() && !is_variable(URL, url));
+    if let Some(url) = typed {
+        if url_holds_password(url) {
+            warn_of_command_line(
+                "--postgres-url",
+                "HELIXSTREAM_POSTGRES_PASSWORD_FILE or HELIXSTREAM_POSTGRES_URL_FILE",
+            );
+        }
+        return Ok(Some(("--postgres-url", Secret::new(url))));
+    }
+    let usage = |e: SecretError| CommandError::Usage(e.to_string());
+    let Some(source) = SecretSource::from_variables(URL).map_err(usage)? else { return Ok(None) };
+    let place = if matches!(source, SecretSource::File { .. }) { "HELIXSTREAM_POSTGRES_URL_FILE" } else { URL };
+    Ok(Some((place, source.read().map_err(usage)?)))
+}
+
+/// Whether a flag has its value from its variable.
+fn is_variable(name: &str, value: &str) -> bool {
+    std::env::var(name).is_ok_and(|variable| variable == value)
 }

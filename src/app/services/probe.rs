@@ -11,7 +11,7 @@ use ::services::probes::{self, Http};
 use ::services::settings::Service;
 use mirror_postgres::Database;
 use secret::SecretSource;
-use streams_kafka::{KafkaSettings, wait_for_brokers};
+use streams_kafka::{KafkaSettings, PassThrough, wait_for_brokers};
 
 /// Queues of the Kafka client that asks, in bytes.
 const MEMORY: u64 = 16 << 20;
@@ -47,6 +47,11 @@ impl Probes {
 
     fn kafka(&self, service: &Service, limit: Duration) -> Result<(), String> {
         let mut settings = self.kafka.clone();
+        if service.spec.name != "kafka" {
+            // The flags and variables of Kafka's security are about the Kafka that holds the
+            // events.
+            settings.pass_through = PassThrough::default();
+        }
         settings.bootstrap_servers = match &service.url {
             Some(url) => servers(url.expose()),
             None => service.address(),

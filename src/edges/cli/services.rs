@@ -9,7 +9,8 @@ use super::kafka::KafkaArgs;
 /// `helixstream services`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes: 0 every required service is healthy, or was stopped; 1 one is not, or was not; 2 usage or settings.\n\
+    after_help = "Exit codes: 0 every required service is healthy (down: all were stopped); 1 one is not, or a signal came before the end; \
+    2 usage or settings, nothing was started.\n\
     docs/services.md lists the services, their variables SVC_<NAME>_<FIELD> and their defaults."
 )]
 pub struct ServicesCommand {
@@ -21,12 +22,12 @@ pub struct ServicesCommand {
 /// The commands of `helixstream services`.
 #[derive(Debug, Subcommand)]
 pub enum ServicesAction {
-    /// Print all services, or those that are named, as the settings describe them; asks none
+    /// Print all services, or those that are named, as the settings describe them; connects to none
     List(ServicesArgs),
     /// Check whether services are healthy; exit 1 when a required one is not
     ///
     /// Without names and profiles, those that are enabled: Kafka and Postgres, unless a setting
-    /// says otherwise. A service that is named is required.
+    /// says otherwise. A service that is named, or whose profile is, is required.
     Check(ServicesArgs),
     /// Start services by `docker compose`, and wait until they are healthy
     ///
@@ -41,7 +42,7 @@ pub enum ServicesAction {
         #[arg(long, value_name = "FILE", env = "HELIXSTREAM_STARTED_FILE", default_value = "started-services.json")]
         started_file: PathBuf,
         /// Form of the report on the standard output
-        #[arg(long, value_enum, default_value_t = ReportFormat::Table, env = "HELIXSTREAM_FORMAT")]
+        #[arg(long, value_enum, default_value_t = ReportFormat::Text, env = "HELIXSTREAM_FORMAT")]
         format: ReportFormat,
     },
 }
@@ -50,7 +51,7 @@ pub enum ServicesAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// A table for people.
-    Table,
+    Text,
     /// One JSON object, for programs.
     Json,
 }
@@ -58,7 +59,7 @@ pub enum ReportFormat {
 /// The services, and where each of them is.
 #[derive(Args, Clone, Debug)]
 pub struct ServicesArgs {
-    /// Services
+    /// Names of services, such as kafka or neo4j [default: those that are enabled; of `list`, all]
     pub names: Vec<String>,
     /// The services of this profile of docker-compose.yml. Repeatable. HELIXSTREAM_PROFILE holds
     /// several, separated by commas
@@ -79,14 +80,14 @@ pub struct ServicesArgs {
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_SERVICES_FILE")]
     pub services_file: Option<PathBuf>,
     /// Form of the report on the standard output
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table, env = "HELIXSTREAM_FORMAT")]
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text, env = "HELIXSTREAM_FORMAT")]
     pub format: ReportFormat,
     /// Kafka's bootstrap servers and security.
     #[command(flatten)]
     pub kafka: KafkaArgs,
-    /// URL of Postgres. Without a password in it, HELIXSTREAM_POSTGRES_PASSWORD or
-    /// HELIXSTREAM_POSTGRES_PASSWORD_FILE is used [default: that of SVC_POSTGRESQL_URL, else user
-    /// and database of docker-compose.yml]
+    /// URL of Postgres; HELIXSTREAM_POSTGRES_URL_FILE names a file that holds it. Without a
+    /// password in it, HELIXSTREAM_POSTGRES_PASSWORD or HELIXSTREAM_POSTGRES_PASSWORD_FILE is used
+    /// [default: that of SVC_POSTGRESQL_URL, else user and database of docker-compose.yml]
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: Option<String>,
 }

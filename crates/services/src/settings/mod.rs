@@ -74,8 +74,11 @@ pub struct Sources<'a> {
     pub file: Option<(&'a str, &'a str)>,
     /// Variables of the process, of which those that begin with `SVC_` count.
     pub variables: &'a [(String, String)],
-    /// Assignments `SERVICE.FIELD=VALUE` with the names of their places, the weakest first.
+    /// Assignments `SERVICE.FIELD=VALUE` with the names of their places, the weakest first. Those
+    /// in a row that have one place are of one source.
     pub assignments: &'a [(String, String)],
+    /// The name of this machine in the network, if it is known.
+    pub own_name: Option<&'a str>,
 }
 
 /// The settings of all services, from all sources.
@@ -89,7 +92,7 @@ pub struct ServiceSettings {
     pub unknown: Vec<String>,
 }
 
-/// ServiceSettings that cannot be used: all of them, one a line.
+/// Settings that cannot be used: all of them, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\nhelixstream: "))]
 pub struct SettingsError(pub Vec<String>);
@@ -104,11 +107,14 @@ pub fn read(sources: &Sources) -> Result<ServiceSettings, SettingsError> {
     let mut found = Found::default();
     let mut layers =
         vec![of_file(sources.file, &mut problems), of_variables(sources.variables, &mut found, &mut problems)];
-    layers.extend(sources.assignments.iter().map(|(place, text)| of_assignment(place, text, &mut problems)));
+    for source in sources.assignments.chunk_by(|(place, _), (next, _)| place == next) {
+        let each = source.iter().flat_map(|(place, text)| of_assignment(place, text, &mut problems));
+        layers.push(each.collect());
+    }
     let mut drafts: Vec<Draft> = SERVICES.iter().map(Draft::new).collect();
     for layer in layers {
-        // What is below a host or a port, and says where the service is, counts no longer; within
-        // a layer a URL beats host and port, so it comes last.
+        // A host or a port moves a URL of a weaker layer; within a layer the URL beats both, so it
+        // comes last.
         let (urls, others): (Vec<Assignment>, Vec<Assignment>) =
             layer.into_iter().partition(|assignment| assignment.field == Field::Url);
         for assignment in others.into_iter().chain(urls) {
@@ -121,7 +127,7 @@ pub fn read(sources: &Sources) -> Result<ServiceSettings, SettingsError> {
     if !problems.is_empty() {
         return Err(SettingsError(problems));
     }
-    let services = drafts.into_iter().map(Draft::finish).collect();
+    let services = drafts.into_iter().map(|draft| draft.finish(sources.own_name)).collect();
     Ok(ServiceSettings { services, ignored: found.ignored, unknown: found.unknown })
 }
 
@@ -153,21 +159,22 @@ impl Draft {
         Draft { service, remote: None }
     }
 
-    /// A host or a port puts a URL of a weaker source out of effect.
+    /// Lays a setting over the weaker ones. A host or a port moves the URL of a weaker source
+    /// there, with its user, its password and its scheme.
     ///
     /// # Errors
-    /// What the value has to be.
+    /// The hint for a value that cannot be used.
     fn assign(&mut self, assignment: &Assignment) -> Result<(), String> {
         let value = assignment.value.as_str();
         let service = &mut self.service;
         match assignment.field {
             Field::Host => {
                 service.host = host(value).ok_or("write a host name or an address without port")?;
-                service.url = None;
+                service.url = moved(service);
             }
             Field::Port => {
                 service.port = port(value).ok_or("write a number from 1 to 65535")?;
-                service.url = None;
+                service.url = moved(service);
             }
             Field::Url => {
                 (service.host, service.port) = place_of(value, service)?;
@@ -200,8 +207,8 @@ impl Draft {
     }
 
     /// A service at another machine is started by somebody else, unless a setting says otherwise.
-    fn finish(mut self) -> Service {
-        self.service.remote = self.remote.unwrap_or(!is_loopback(&self.service.host));
+    fn finish(mut self, own_name: Option<&str>) -> Service {
+        self.service.remote = self.remote.unwrap_or(!is_here(&self.service.host, own_name));
         self.service
     }
 }
@@ -244,8 +251,30 @@ fn host(text: &str) -> Option<String> {
     (is_address || is_name).then(|| bare.to_owned())
 }
 
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+/// Whether a host is this machine.
+fn is_here(host: &str, own_name: Option<&str>) -> bool {
+    let host = host.trim_end_matches('.');
+    let is_named = ["localhost"].into_iter().chain(own_name).any(|name| host.eq_ignore_ascii_case(name));
+    let address = host.parse::<std::net::IpAddr>();
+    is_named || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
+}
+
+/// The URL at the host and the port of the service. A list of brokers has no user and no password,
+/// so nothing is lost without it.
+fn moved(service: &Service) -> Option<Secret> {
+    let url = service.url.as_ref().filter(|_| service.spec.health != Health::Kafka)?;
+    let (scheme, rest) = url.expose().split_once("://")?;
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let user = authority.rsplit_once('@').map(|(user, _)| format!("{user}@")).unwrap_or_default();
+    let behind = match behind.split_once('?').filter(|_| service.spec.health == Health::Postgres) {
+        Some((path, query)) => {
+            let is_place = |pair: &&str| ["host=", "hostaddr=", "port="].iter().any(|name| pair.starts_with(name));
+            let others: Vec<&str> = query.split('&').filter(|pair| !is_place(pair)).collect();
+            if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) }
+        }
+        None => behind.to_owned(),
+    };
+    Some(Secret::new(format!("{scheme}://{user}{}{behind}", service.address())))
 }
 
 /// Host and port of a URL; of Kafka's bootstrap servers, those of the first.
@@ -256,12 +285,39 @@ fn place_of(url: &str, service: &Service) -> Result<(String, u16), String> {
             .next()
             .ok_or_else(|| "write HOST:PORT, or several separated by commas".to_owned());
     }
+    if service.spec.health == Health::Postgres
+        && let Some(place) = place_of_postgres(url, service)
+    {
+        return Ok(place);
+    }
     // Without a scheme the text before the port would be taken for one.
     let whole = if url.contains("://") { url.to_owned() } else { format!("tcp://{url}") };
     let example = || format!("write it like http://localhost:{}", service.spec.port);
     let parsed = Url::parse(&whole).map_err(|_| example())?;
     let found = parsed.host_str().and_then(host).ok_or_else(example)?;
     Ok((found, parsed.port_or_known_default().unwrap_or(service.spec.port)))
+}
+
+/// Host and port of a URL that Postgres' own clients accept: the first of several hosts. A folder
+/// of sockets, and no host at all, is this machine.
+fn place_of_postgres(url: &str, service: &Service) -> Option<(String, u16)> {
+    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"))?;
+    let (authority, behind) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let query = behind.split_once('?').map_or("", |(_, query)| query);
+    let parameter = |name: &str| query.split('&').rev().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let first = |list: &'_ str| list.split(',').next().unwrap_or_default().to_owned();
+    let written = first(hosts);
+    let bracket_end = written.rfind(']').map_or(0, |end| end + 1);
+    let (name, number) = match written[bracket_end..].rfind(':') {
+        Some(colon) => (written[..bracket_end + colon].to_owned(), written[bracket_end + colon + 1..].to_owned()),
+        None => (written, String::new()),
+    };
+    let name = parameter("host").map_or(name, first);
+    let number = parameter("port").map_or(number, first);
+    let number = if number.is_empty() { service.spec.port } else { port(&number)? };
+    let is_socket = name.is_empty() || name.starts_with('/') || name.to_ascii_lowercase().starts_with("%2f");
+    Some((if is_socket { "localhost".to_owned() } else { host(&name)? }, number))
 }
 
 /// The brokers of a list, without a scheme; none where one of them has no port.

@@ -122,7 +122,9 @@ fn a_stronger_source_wins() {
     let variables = pairs(&[("SVC_KAFKA_PORT", "2"), ("SVC_KAFKA_RETRY_COUNT", "4")]);
     let assignments =
         pairs(&[("HELIXSTREAM_SERVICE_SETTING", "kafka.retry_count=5"), ("--service-setting", "kafka.retry_count=6")]);
-    let settings = read(&Sources { file: Some(file), variables: &variables, assignments: &assignments }).unwrap();
+    let settings =
+        read(&Sources { file: Some(file), variables: &variables, assignments: &assignments, ..Sources::default() })
+            .unwrap();
     let kafka = of(&settings, "kafka");
     assert_eq!((kafka.address().as_str(), kafka.timeout, kafka.retry_count), ("of-file:2", Duration::from_secs(1), 6));
     assert!(of(&settings, "minio").enabled);
@@ -137,7 +139,68 @@ fn a_url_beats_host_and_port_beside_it_but_not_those_above_it() {
     let settings = read(&Sources { variables: &variables, assignments: &assignments, ..Sources::default() }).unwrap();
     let minio = of(&settings, "minio");
     assert_eq!(minio.address(), "s3:3");
-    assert!(minio.url.is_none(), "its port would contradict the one of the flag");
+    assert_eq!(minio.url.as_ref().unwrap().expose(), "http://s3:3", "the port is that of the flag");
+}
+
+#[test]
+fn the_flags_are_one_source_whatever_their_order_is() {
+    let assignments = pairs(&[("--service-setting", "minio.url=http://s3:1"), ("--service-setting", "minio.port=2")]);
+    let settings = read(&Sources { assignments: &assignments, ..Sources::default() }).unwrap();
+    assert_eq!(of(&settings, "minio").address(), "s3:1");
+    let assignments = pairs(&[("HELIXSTREAM_SERVICE_SETTING", "minio.url=http://s3:1"), ("flag", "minio.port=2")]);
+    let settings = read(&Sources { assignments: &assignments, ..Sources::default() }).unwrap();
+    assert_eq!(of(&settings, "minio").address(), "s3:2");
+}
+
+#[test]
+fn a_stronger_host_or_port_keeps_the_rest_of_a_url() {
+    let moved = |name: &str, url: &str, assignment: &str| {
+        let variables = pairs(&[(&format!("SVC_{name}_URL"), url)]);
+        let assignments = pairs(&[("flag", assignment)]);
+        let all = read(&Sources { variables: &variables, assignments: &assignments, ..Sources::default() }).unwrap();
+        let service = all.services.into_iter().find(|service| service.spec.variable == name).unwrap();
+        service.url.map(|url| url.expose().to_owned())
+    };
+    assert_eq!(
+        moved("POSTGRESQL", "postgres://u:p%40w@db:5432/d?sslmode=require", "postgres.port=6432").unwrap(),
+        "postgres://u:p%40w@db:6432/d?sslmode=require"
+    );
+    assert_eq!(moved("NEO4J", "https://u:pw@graph/neo", "neo4j.host=::1").unwrap(), "https://u:pw@[::1]:443/neo");
+    assert_eq!(
+        moved("POSTGRESQL", "postgres://u@a:1,b:2/d?host=/run&port=3", "postgres.host=c").unwrap(),
+        "postgres://u@c:3/d"
+    );
+    assert_eq!(moved("KAFKA", "a:1,b:2", "kafka.port=3"), None, "brokers have no user");
+}
+
+#[test]
+fn every_url_of_postgres_has_a_place() {
+    let cases = [
+        ("postgres:///d?host=/run/postgresql", "localhost:5432", false),
+        ("postgresql://u:pw@%2Frun%2Fpostgresql/d", "localhost:5432", false),
+        ("postgres://u:pw@a:1,b:2/d", "a:1", true),
+        ("postgres://u@/d?host=db&port=7", "db:7", true),
+        ("postgres://[::1]:6432,b/d", "[::1]:6432", false),
+        ("postgres://u:pw@db", "db:5432", true),
+    ];
+    for (url, address, remote) in cases {
+        let settings = settings(&[("SVC_POSTGRESQL_URL", url)]).unwrap();
+        let postgres = of(&settings, "postgres");
+        assert_eq!((postgres.address().as_str(), postgres.remote), (address, remote), "{url}");
+    }
+}
+
+#[test]
+fn this_machine_has_several_names() {
+    let is_remote = |host: &str| {
+        let variables = pairs(&[("SVC_MINIO_HOST", host)]);
+        let sources = Sources { variables: &variables, own_name: Some("box"), ..Sources::default() };
+        of(&read(&sources).unwrap(), "minio").remote
+    };
+    for host in ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "0.0.0.0", "Box"] {
+        assert!(!is_remote(host), "{host}");
+    }
+    assert!(is_remote("box.example") && is_remote("10.0.0.1"));
 }
 
 #[test]
