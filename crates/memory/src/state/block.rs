@@ -75,6 +75,9 @@ impl<'a> Tables<'a> {
     }
 
     fn name(&mut self, name: &'a str) {
+        if place(&self.names, name).is_some() {
+            return;
+        }
         if let Err(i) = self.names.binary_search(&name) {
             self.names.insert(i, name);
         }
@@ -89,7 +92,7 @@ impl<'a> Tables<'a> {
             let mut i = 0;
             for (name, _) in &h.clock {
                 i = seek(&self.names, i, name);
-                if self.names.get(i) != Some(name) {
+                if self.names.get(i).is_none_or(|found| !is_same(found, name)) {
                     missing.push(name);
                 }
             }
@@ -122,7 +125,7 @@ impl<'a> Tables<'a> {
 
     /// A name's index; every name that is asked for was taken in by [`Tables::close`].
     fn index(&self, name: &str) -> u64 {
-        self.names.partition_point(|n| *n < name) as u64
+        place(&self.names, name).unwrap_or_else(|| self.names.partition_point(|n| *n < name)) as u64
     }
 
     /// Writes clock entries: count, then index of the name and counter.
@@ -194,6 +197,12 @@ impl<'a> Tables<'a> {
 /// Steps double, so that a clock with few of very many names is quick to find, and one with most of
 /// them is walked through.
 fn seek(names: &[&str], from: usize, name: &str) -> usize {
+    // A clock's next name is mostly the same one or the next one.
+    for i in [from, from + 1] {
+        if names.get(i).is_some_and(|found| std::ptr::eq(*found, name)) {
+            return i;
+        }
+    }
     let mut low = from;
     let mut step = 1;
     while low + step <= names.len() && names[low + step - 1] < name {
@@ -202,6 +211,17 @@ fn seek(names: &[&str], from: usize, name: &str) -> usize {
     }
     let high = (low + step).min(names.len());
     low + names[low..high].partition_point(|n| *n < name)
+}
+
+/// The index of a name that lies at the same place as the one that is looked for, among the first
+/// names. Those of one block are slices of its bytes, so that most need no comparison of texts.
+fn place(names: &[&str], name: &str) -> Option<usize> {
+    names.iter().take(16).position(|found| std::ptr::eq(*found, name))
+}
+
+/// Whether two names are equal; those at one place are without a look at their texts.
+fn is_same(a: &str, b: &str) -> bool {
+    std::ptr::eq(a, b) || a == b
 }
 
 /// Writes a path: the field's code, and the key of a keyed field.
@@ -255,11 +275,16 @@ impl<'a> Read<'a> {
     pub fn clock(&self, r: &mut Reader<'a>) -> Result<Vec<(&'a str, u64)>, BinaryError> {
         let n = r.count("clock")?;
         let mut clock = Vec::with_capacity(n);
+        let mut least = 0;
         for _ in 0..n {
-            clock.push((self.name(r)?, r.varint("counter")?));
-        }
-        if !clock.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(BinaryError::Invalid("order of a clock"));
+            let index = index(r, "name")?;
+            let name = *self.names.get(index).ok_or(BinaryError::Invalid("name"))?;
+            // The names are in order, so those of the clock are where their indexes are.
+            if index < least {
+                return Err(BinaryError::Invalid("order of a clock"));
+            }
+            least = index + 1;
+            clock.push((name, r.varint("counter")?));
         }
         Ok(clock)
     }

@@ -50,6 +50,23 @@ impl Field {
         }
     }
 
+    /// The field of a [name](Field::name).
+    fn from_name(name: &str) -> Option<Field> {
+        Some(match name {
+            "content" => Content,
+            "embedding" => Embedding,
+            "entities" => Entity,
+            "importance" => Importance,
+            "merged_from" => MergedFrom,
+            "metadata" => Metadata,
+            "relationships" => Relationship,
+            "session_id" => SessionId,
+            "tags" => Tags,
+            "user_id" => UserId,
+            _ => return None,
+        })
+    }
+
     /// Whether the field is written key by key.
     pub fn is_keyed(self) -> bool {
         matches!(self, Entity | Metadata | Relationship)
@@ -79,7 +96,7 @@ impl<'a> Path<'a> {
     /// Reads `content` or `metadata.<key>`; `None` for no path of a memory.
     pub fn parse(path: &'a str) -> Option<Path<'a>> {
         let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
-        let field = ALL.into_iter().find(|f| f.name() == name)?;
+        let field = Field::from_name(name)?;
         match (field.is_keyed(), key) {
             (true, Some(key)) => Some(Path { field, key }),
             (false, None) => Some(Path::of(field)),
@@ -113,6 +130,7 @@ mod tests {
         assert_eq!(parsed.iter().map(Path::to_string).collect::<Vec<_>>(), paths);
         for (i, f) in ALL.iter().enumerate() {
             assert_eq!((*f as u8, Field::from_code(*f as u8)), (i as u8 + 1, Some(*f)));
+            assert_eq!(Field::from_name(f.name()), Some(*f));
         }
     }
 
