@@ -11,6 +11,7 @@ const FOLDERS: &[&str] = &[
     "crates",
     "fuzz",
     "tests",
+    "clients",
     "examples",
     "benches",
     "scripts",

@@ -12,6 +12,7 @@ fn nothing_is_left_for_later() {
         "crates",
         "fuzz",
         "tests",
+        "clients",
         "examples",
         "benches",
         "scripts",

@@ -4,11 +4,15 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
 mod command;
+mod go_client;
 mod killed;
 mod mcp;
 mod mem0;
+mod python_client;
+mod stream;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 mod trial;
 
 use std::collections::BTreeSet;
@@ -18,9 +22,9 @@ use memory::event::{Limits, decode};
 use node::Node;
 use node::registry::{NodeState, NodesTopic};
 use serde_json::Value;
-use support::Helix;
+use stream::Stream;
 use testkit::process::temp_dir;
-use testkit::{Broker, LIMIT, repo_path, tools, wait_for, wait_until};
+use testkit::{Broker, LIMIT, tools, wait_for, wait_until};
 use trial::{Trial, copy, open, publish_all, read, wait_until_published, write};
 
 #[test]
@@ -110,19 +114,7 @@ fn writes_are_accepted_while_the_broker_is_away_and_published_when_it_is_back() 
 fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() {
     let broker = Broker::shared();
     let trial = Trial::new("stream", broker);
-    let folder = temp_dir("topology");
-    let topology = folder.join("topology.toml");
-    let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
-    let text = text.replace("\"helixstream\"", &format!("\"{}\"", trial.name));
-    std::fs::write(&topology, text.replace("helixagent.memory", &trial.name)).unwrap();
-    let (topology, bootstrap) = (topology.display().to_string(), broker.bootstrap());
-    let common = ["--topology", &topology, "--bootstrap-servers", &bootstrap];
-    Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
-    let state = folder.join("state").display().to_string();
-    let limits = ["--set", "purge=false", "--set", "session_timeout=4s", "--set", "max_value_bytes=4096"];
-    let run = [&["--state-dir", &state, "--no-mirror"], &limits[..]].concat();
-    let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
-
+    let stream = Stream::start_with(&trial, &["--set", "max_value_bytes=4096"]);
     let process = NodeProcess::start(&trial, "c");
     let (a, b) = (open(&temp_dir("node"), "a"), open(&temp_dir("node"), "b"));
     let loops = [&a, &b].map(|node| (trial.publisher(node.journal()), trial.follower(node)));
@@ -143,8 +135,10 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
     let (events, class) = (trial.topic("events"), "org.apache.kafka.tools.consumer.ConsoleConsumer");
     let limits = ["--from-beginning", "--max-messages", "3", "--timeout-ms", "60000"];
     let committed = ["--command-property", "isolation.level=read_committed"];
-    let said =
-        tools::run(class, &[&["--bootstrap-server", &bootstrap, "--topic", &events], &limits[..], &committed].concat());
+    let said = tools::run(
+        class,
+        &[&["--bootstrap-server", &trial.bootstrap, "--topic", &events], &limits[..], &committed].concat(),
+    );
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('{')).collect();
     assert_eq!(lines.len(), 3, "{said}");
     for line in lines {
@@ -154,7 +148,7 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
         publisher.stop(LIMIT);
         follower.stop(LIMIT);
     }
-    stream.terminate().assert_ended_well();
+    stream.stop();
 }
 
 /// `helixstream node` shows what the library `node` shows; a write over HTTP reaches that node; the

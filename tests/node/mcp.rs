@@ -9,6 +9,7 @@ use testkit::process::temp_dir;
 use testkit::{Broker, ports, python, repo_path, wait_until};
 
 use crate::command::NodeProcess;
+use crate::stream::Stream;
 use crate::support::Helix;
 use crate::trial::Trial;
 
@@ -65,22 +66,12 @@ fn the_tools_of_mcp_carry_clock_tokens_keep_to_their_user_and_say_what_to_do() {
 #[test]
 fn an_agent_settles_a_conflict_that_two_agents_at_two_nodes_have_made() {
     let Some(python) = python::interpreter_with("mcp") else { return };
-    let broker = Broker::shared();
-    let trial = Trial::new("mcp", broker);
-    let folder = temp_dir("mcp");
-    let topology = folder.join("topology.toml").display().to_string();
-    let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
-    let text = text.replace("\"helixstream\"", &format!("\"{}\"", trial.name));
-    std::fs::write(&topology, text.replace("helixagent.memory", &trial.name)).unwrap();
-    let common = ["--topology", topology.as_str(), "--bootstrap-servers", &trial.bootstrap];
-    Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
-    let state = folder.join("state").display().to_string();
-    let run = ["--state-dir", &state, "--no-mirror", "--set", "purge=false", "--set", "session_timeout=4s"];
-    let stream = Helix::spawn(&[&["run"], &common[..], &run].concat());
+    let trial = Trial::new("mcp", Broker::shared());
+    let stream = Stream::start(&trial);
     let (a, b) = (NodeProcess::start(&trial, "a"), NodeProcess::start(&trial, "b"));
     check(&python, "conflict", &[&a.url, &b.url], "{}");
     for node in [a, b] {
         node.process.terminate().assert_ended_well();
     }
-    stream.terminate().assert_ended_well();
+    stream.stop();
 }

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use http::tokens::{Right, Token};
 use testkit::process::temp_dir;
 use testkit::{Broker, python, repo_path};
 
 use crate::command::NodeProcess;
+use crate::tokens::TokenFile;
 use crate::trial::Trial;
 
 #[test]
@@ -14,15 +14,11 @@ fn mem0s_client_for_python_is_answered_in_every_call() {
     let Some(python) = python::interpreter_with("mem0") else { return };
     let trial = Trial::with_topics("mem0", Broker::shared());
     let folder = temp_dir("mem0");
-    let rights = [Right::Read, Right::Act];
-    let (token, line) = Token::make("agents", &rights, None).unwrap();
-    let (token_of_ann, line_of_ann) = Token::make("ann", &rights, Some(&["u-ann".to_owned()])).unwrap();
-    let tokens = folder.join("tokens");
-    std::fs::write(&tokens, format!("{}\n{}\n", line.line(), line_of_ann.line())).unwrap();
-    let node = NodeProcess::start_with(&trial, "mem0", &["--http-token-file", &tokens.display().to_string()]);
+    let tokens = TokenFile::make();
+    let node = NodeProcess::start_with(&trial, "mem0", &["--http-token-file", &tokens.path]);
     let mut client = Command::new(python);
     client.arg(repo_path("tests/node/mem0_client.py"));
-    client.arg(format!("{}/mem0", node.url)).envs([("TOKEN", &token), ("TOKEN_OF_ANN", &token_of_ann)]);
+    client.arg(format!("{}/mem0", node.url)).envs(tokens.variables);
     // It sends no telemetry, and writes its settings into a folder of the test.
     client.env("MEM0_TELEMETRY", "False").env("MEM0_DIR", folder.join("settings"));
     let said = client.output().unwrap();

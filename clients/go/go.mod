@@ -1,0 +1,3 @@
+module helixstream/client
+
+go 1.24.0

@@ -1,0 +1,118 @@
+"""Our client for Python (clients/python) against two nodes and the stream.
+
+Arguments: the addresses of two nodes. The environment has two tokens: TOKEN is bound to no users,
+TOKEN_OF_ANN to u-ann.
+"""
+
+import os
+import sys
+import time
+
+from helixstream_client import Client, Conflict, Forbidden, NotFound, Unauthorized
+
+A, B = sys.argv[1:]
+
+
+def eventually(what, holds):
+    """Polls until something holds, and returns it."""
+    end = time.monotonic() + 120
+    while not (held := holds()):
+        assert time.monotonic() < end, f"this did not come: {what}"
+        time.sleep(0.02)
+    return held
+
+
+def fails(kind, call):
+    """The error of a call, which is of exactly this kind."""
+    try:
+        call()
+    except Exception as error:
+        assert type(error) is kind, (kind, error)
+        assert os.environ["TOKEN"] not in str(error) and os.environ["TOKEN_OF_ANN"] not in str(error), error
+        return error
+    raise AssertionError(f"the call should fail with {kind}")
+
+
+def client_of(address, name="TOKEN"):
+    return Client(address, token=Client.token_from_env(name))
+
+
+def every_call(client):
+    written = client.create(user_id="u-1", session_id="s", content="likes tea", tags=["drink"], metadata={"n": 2**60, "a": "b"})
+    memory = written.memory
+    assert written.event.counter >= 1 and not written.repeated, written
+    assert (memory.content, memory.tags, memory.metadata) == ("likes tea", ["drink"], {"n": 2**60, "a": "b"}), memory
+    assert client.read(memory.id).content == "likes tea"
+    updated = client.update(memory, content="likes coffee", metadata={"a": None}, embedding=[0.5, -1.0], importance=0.25)
+    assert not updated.assumed and updated.memory.metadata == {"n": 2**60}, updated
+    assert (updated.memory.embedding, updated.memory.importance) == ([0.5, -1.0], 0.25), updated
+    # The memory that was read first lacks the update.
+    conflict = fails(Conflict, lambda: client.update(memory, content="likes water"))
+    assert conflict.memory.content == "likes coffee", conflict
+    assert client.update(conflict.memory, content="likes water").memory.content == "likes water"
+    # By its id, the client knows what it was last shown.
+    by_id = client.update(memory.id, entities=[{"id": "e", "name": "tea"}], relationships=[{"id": "r"}])
+    assert not by_id.assumed and by_id.memory.entities[0]["id"] == "e", by_id
+    replaced = client.replace(by_id.memory, content="replaced")
+    assert (replaced.memory.tags, replaced.memory.user_id) == ([], "u-1"), replaced
+    assert fails(Conflict, lambda: client.create(memory_id=memory.id, content="x")).memory.content == "replaced"
+    first = client.create(user_id="u-1", content="once", idempotency_key="k")
+    again = client.create(user_id="u-1", content="once", idempotency_key="k")
+    assert again.repeated and again.memory.id == first.memory.id, again
+    merged = client.merge(replaced.memory, [first.memory])
+    assert merged.memory.raw["merged_from"] == [first.memory.id], merged
+    events = client.events(memory).events
+    assert [event.event_type for event in events][0] == "memory.created" and len(events) == 6, events
+    found = client.search("replaced", user_id="u-1", session_id=None, top_k=5)
+    assert [hit.id for hit in found.memories] == [memory.id] and found.scores[0] > 0 and not found.truncated, found
+    for n in range(205):
+        client.create(user_id="u-2", content=str(n), session_id="even" if n % 2 == 0 else "odd")
+    assert sorted(int(one.content) for one in client.list(user_id="u-2")) == list(range(205))
+    assert len(list(client.list(session_id="odd"))) == 102
+    page = client.page(user_id="u-2", limit=3)
+    assert len(page.memories) == 3 and page.next, page
+    deleted = client.delete(merged.memory)
+    assert deleted.memory.status == "deleted", deleted
+    assert fails(NotFound, lambda: client.read(memory.id)).memory.status == "deleted"
+    assert memory.id in [one.id for one in client.list(user_id="u-1", include_inactive=True)]
+    assert client.status()["memories"] >= 207 and "/v1/memories" in client.openapi()["paths"]
+
+
+def two_nodes(a, b):
+    mine = Client(A, token=os.environ["TOKEN"], wait_for_kafka=True).create(memory_id="across", user_id="u-3", content="by a")
+    assert mine.event.state in ("published", "pending"), mine
+
+    def shown(client, holds):
+        try:
+            memory = client.read("across")
+        except NotFound:
+            return None
+        return memory if not memory.pending and holds(memory) else None
+
+    one = eventually("a shows it resolved", lambda: shown(a, lambda _: True))
+    other = eventually("b shows it", lambda: shown(b, lambda _: True))
+    a.update(one, content="by a, again")
+    b.update(other, content="by b", tags=["of b"])
+    conflicted = lambda memory: memory.conflicted_fields == ["content"] and memory.tags == ["of b"]
+    one = eventually("a shows the conflict", lambda: shown(a, conflicted))
+    other = eventually("b shows the conflict", lambda: shown(b, conflicted))
+    assert one.raw == other.raw, (one, other)
+    # A token of one node is known to the other.
+    a.update(other, content="settled")
+    eventually("b shows it settled", lambda: shown(b, lambda memory: memory.content == "settled" and not memory.conflicted_fields))
+
+
+def tokens():
+    os.environ["WRONG"] = "hs_no-token-of-this-node"
+    fails(Unauthorized, client_of(A, "WRONG").status)
+    ann = client_of(A, "TOKEN_OF_ANN")
+    fails(NotFound, lambda: ann.read("across"))
+    fails(Forbidden, lambda: ann.create(memory_id="chosen", content="x"))
+    assert ann.create(content="of ann").memory.user_id == "u-ann"
+    assert [memory.content for memory in ann.list()] == ["of ann"]
+
+
+every_call(client_of(A))
+two_nodes(client_of(A), client_of(B))
+tokens()
+print("every call was answered")
