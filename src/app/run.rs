@@ -18,12 +18,13 @@ use super::live_line::LiveLineUpdater;
 use super::metrics_page::MetricsPage;
 use super::mirror::Mirrors;
 use super::rotation::{ReadSettings, Rotation, Watched, once_made};
+use super::services::Booting;
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use super::{
     CommandError, Program, digest, end, http, mirror, mirrored_topics, resolvers, rights, schema_registry, settings,
     state, state_guard, topology_from_file,
 };
-use crate::edges::cli::{self, Purpose, RunArgs};
+use crate::edges::cli::{self, KafkaArgs, Purpose, RunArgs};
 use crate::edges::clock::MachineClock;
 use crate::edges::state_dir::{InstanceDir, StateAccess};
 use mirror_postgres::Database;
@@ -62,6 +63,9 @@ const WORKERS: usize = 2;
 /// Everything that is decided before anything is started.
 struct RunPlan {
     file: File,
+    /// Services that are started first.
+    booting: Option<Booting>,
+    kafka: KafkaArgs,
     engine: Topology,
     threads: usize,
     state_dir: PathBuf,
@@ -81,11 +85,12 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
     let plan = plan(args, program)?;
     // Checked before anything is started, so that a mistake is told at once and as one.
     let memory = Memory::share(plan.file.values.runtime.memory, plan.threads);
-    kafka::settings(&args.kafka, Some(&plan.file), "", memory)?;
+    kafka::settings(&plan.kafka, Some(&plan.file), "", memory)?;
     let sinks = |database| mirror::sinks(database, &plan.file, plan.mirror_codec.as_ref());
     let mirror_sinks = plan.database.as_ref().map(sinks).transpose()?;
     let observer = KillAt::from_environment().map_err(CommandError::Usage)?;
     let server = http::bind(&args.http, plan.file.run.http_listen.as_deref(), &plan.file.run)?;
+    plan.booting.as_ref().map_or(Ok(()), |services| services.start(&signalled))?;
     if let Some(database) = &plan.database {
         mirror::refuse_foreign_tables(database)?;
     }
@@ -94,7 +99,7 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
         InstanceDir::lock(&plan.state_dir, args.slot, &plan.file.values.resolver.application_id, plan.state_access)?;
     state_guard::refuse_lost_state(&slot, &plan.file, &args.accept_reset, program)?;
     let kept = state::KeptSettings::read(&args.topology, &plan.file)?;
-    let read = settings_reader(args, &plan, &slot, memory);
+    let read = settings_reader(&plan, &slot, memory);
     let kafka = read()?;
     let watched = Watched::of(&kafka)?;
     tracing::info!(
@@ -165,8 +170,8 @@ fn join_all(
 }
 
 /// Reads how the instance reaches Kafka, as often as it is asked.
-fn settings_reader(args: &RunArgs, plan: &RunPlan, slot: &InstanceDir, memory: Memory) -> ReadSettings {
-    let args = args.kafka.clone();
+fn settings_reader(plan: &RunPlan, slot: &InstanceDir, memory: Memory) -> ReadSettings {
+    let args = plan.kafka.clone();
     let file = plan.file.clone();
     let digest = plan.digest.clone();
     let instance_id = slot.instance_id.clone();
@@ -213,7 +218,9 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     let threads = args.threads.map(usize::from).or(file.run.threads).unwrap_or(1);
     let state_dir =
         args.state_dir.clone().or_else(|| file.run.state_dir.clone()).unwrap_or_else(|| PathBuf::from("state"));
-    let database = if args.mirror.no_mirror { None } else { mirror::database(&args.mirror.postgres, &file)? };
+    let booting = Booting::of_run(args, &file)?;
+    let kafka = booting.as_ref().map_or_else(|| args.kafka.clone(), |services| services.kafka(&args.kafka));
+    let database = mirror_database(args, &file, booting.as_ref())?;
     if database.is_none() && !args.mirror.no_mirror && !mirrored_topics::event_sources(&file).is_empty() {
         tracing::warn!(
             code = "HS4050",
@@ -236,6 +243,8 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     let earliest_available = earliest_available.chain(args.from_earliest_available.iter().cloned()).collect();
     Ok(RunPlan {
         file,
+        booting,
+        kafka,
         engine,
         threads,
         state_dir,
@@ -246,6 +255,16 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
         accepted_change,
         earliest_available,
     })
+}
+
+/// The database of the mirror, if there is one.
+fn mirror_database(args: &RunArgs, file: &File, booting: Option<&Booting>) -> Result<Option<Database>, CommandError> {
+    let postgres = &args.mirror.postgres;
+    match booting.and_then(Booting::mirror) {
+        _ if args.mirror.no_mirror => Ok(None),
+        Some(place) => mirror::database_at(postgres, file, &place.url, place.password).map(Some),
+        None => mirror::database(postgres, file),
+    }
 }
 
 /// Waits for a broker, checks and makes topics. `None` when a signal came meanwhile: nothing was

@@ -13,7 +13,7 @@ mod setup;
 mod verify;
 
 pub use mirrors::{Mirrors, sinks};
-pub use place::database;
+pub use place::{at as database_at, database, password, url_of_command};
 pub use setup::refuse_foreign_tables;
 
 use super::{CommandError, Program, settings};

@@ -8,7 +8,7 @@ use crate::app::mirrored_topics::event_sources;
 use crate::app::settings::warn_of_command_line;
 use crate::edges::cli::PostgresArgs;
 use mirror_postgres::{Database, DatabaseError, url_holds_password};
-use secret::SecretSource;
+use secret::{Secret, SecretSource};
 use topology_file::Topology as File;
 
 /// Where the tables lie when nobody says.
@@ -29,19 +29,34 @@ pub fn database(args: &PostgresArgs, file: &File) -> Result<Option<Database>, Co
         )));
     }
     let url = url.read().map_err(|e| CommandError::Usage(e.to_string()))?;
+    at(args, file, &url, None).map(Some)
+}
+
+/// The database at a URL. Where nobody sets a password, the one given here counts.
+pub fn at(
+    args: &PostgresArgs,
+    file: &File,
+    url: &Secret,
+    default_password: Option<SecretSource>,
+) -> Result<Database, CommandError> {
     let schema = args.postgres_schema.as_deref().or(file.run.postgres_schema.as_deref()).unwrap_or(SCHEMA);
     let database = match Database::new(url.expose(), schema) {
         Ok(database) => database,
         Err(e @ DatabaseError::Schema(_)) => return Err(CommandError::Usage(format!("--postgres-schema: {e}"))),
         Err(e) => return Err(CommandError::Usage(format!("--postgres-url: {e}"))),
     };
-    Ok(Some(match password(args, file)? {
+    Ok(match password(args, file)?.or(default_password) {
         Some(password) => database.with_password(password),
         None => database,
-    }))
+    })
 }
 
 fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, CommandError> {
+    Ok(url_of_command(args)?.or_else(|| file.run.postgres_url.clone()))
+}
+
+/// The URL that a flag or a variable names, if one does.
+pub fn url_of_command(args: &PostgresArgs) -> Result<Option<SecretSource>, CommandError> {
     let typed = args.postgres_url.clone().filter(|url| !url.is_empty() && !is_variable(URL, Path::new(url)));
     let typed_file = args.postgres_url_file.clone().filter(|file| !is_variable(URL_FILE, file));
     match (typed, typed_file) {
@@ -62,11 +77,11 @@ fn url(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, Command
         (None, Some(file)) => return Ok(Some(SecretSource::file(file, "--postgres-url-file"))),
         (None, None) => {}
     }
-    let variable = SecretSource::from_variables(URL).map_err(|e| CommandError::Usage(e.to_string()))?;
-    Ok(variable.or_else(|| file.run.postgres_url.clone()))
+    SecretSource::from_variables(URL).map_err(|e| CommandError::Usage(e.to_string()))
 }
 
-fn password(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, CommandError> {
+/// The password that a flag, a variable or the file names, if one does.
+pub fn password(args: &PostgresArgs, file: &File) -> Result<Option<SecretSource>, CommandError> {
     let typed = args.postgres_password_file.clone().filter(|file| !is_variable(PASSWORD_FILE, file));
     if let Some(file) = typed {
         return Ok(Some(SecretSource::file(file, "--postgres-password-file")));

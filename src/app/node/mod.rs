@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
+use super::services::Booting;
 use super::signals::{LOOK, watch_signals};
 use super::{CommandError, http};
 use crate::edges::cli::{NodeArgs, NodeRoleArgument};
@@ -51,12 +52,15 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         ..NodeSettings::new(&args.node_dir, args.node_name.parse().map_err(usage)?)
     };
     let event_bytes = settings.limits.max_value_bytes;
+    let booting = Booting::of_node(args)?;
+    let kafka = booting.as_ref().map_or_else(|| args.kafka.clone(), |services| services.kafka(&args.kafka));
     let kafka = KafkaSettings {
         application_id: APPLICATION_ID.to_owned(),
-        ..kafka::settings(&args.kafka, None, &args.node_name, Memory::share(MEMORY, 1))?
+        ..kafka::settings(&kafka, None, &args.node_name, Memory::share(MEMORY, 1))?
     };
     let server = http::bind(&args.http, Some(HTTP_LISTEN), &RunDefaults::default())?;
     let server = server.ok_or_else(|| Error::Bug("a node has no address for HTTP".to_owned()))?;
+    booting.map_or(Ok(()), |services| services.start(&signalled))?;
     let node = Node::open(settings).map_err(|e| match e {
         NodeError::OtherName { .. } => CommandError::Usage(e.to_string()),
         e => CommandError::Failure(e.into()),

@@ -2,7 +2,8 @@
 
 use crate::app::CommandError;
 use crate::app::settings::{variable_list, warn_of_command_line};
-use crate::edges::cli::ServicesArgs;
+use crate::edges::cli::{ServiceSettingArgs, ServicesArgs};
+use ::services::catalog::{ServiceSpec, by_name};
 use ::services::settings::{Service, ServiceSettings, Sources, read};
 use mirror_postgres::url_holds_password;
 use secret::{Secret, SecretError, SecretSource};
@@ -10,12 +11,13 @@ use secret::{Secret, SecretError, SecretSource};
 const SERVERS: &str = "HELIXSTREAM_BOOTSTRAP_SERVERS";
 const URL: &str = "HELIXSTREAM_POSTGRES_URL";
 
-/// All services as flags, variables and the file describe them.
+/// All services as flags, variables and the file describe them. Assignments that are `given` with
+/// their places beat all of these.
 ///
 /// # Errors
 /// A value that cannot be used, wherever it comes from.
-pub fn settings(args: &ServicesArgs) -> Result<Vec<Service>, CommandError> {
-    let file = match &args.services_file {
+pub fn settings(args: &ServicesArgs, given: &[(String, String)]) -> Result<Vec<Service>, CommandError> {
+    let file = match &args.settings.services_file {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|e| {
                 let file = path.display();
@@ -29,7 +31,8 @@ pub fn settings(args: &ServicesArgs) -> Result<Vec<Service>, CommandError> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .filter(|(name, _)| name.starts_with("SVC_"))
         .collect();
-    let assignments = assignments(args)?;
+    let mut assignments = assignments(args)?;
+    assignments.extend_from_slice(given);
     // Where the system has no such file, the machine's own name counts as that of another one.
     let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let own_name = own_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
@@ -60,7 +63,7 @@ fn assignments(args: &ServicesArgs) -> Result<Vec<(String, String)>, CommandErro
         all.push((place.to_owned(), format!("kafka.url={servers}")));
     }
     all.extend(postgres_url(args)?.map(|(place, url)| (place.to_owned(), format!("postgres.url={}", url.expose()))));
-    for text in &args.service_setting {
+    for text in &args.settings.service_setting {
         if text.split_once('=').is_some_and(|(key, url)| key.ends_with(".url") && url_holds_password(url)) {
             warn_of_command_line("--service-setting", "SVC_<NAME>_URL");
         }
@@ -85,6 +88,22 @@ fn postgres_url(args: &ServicesArgs) -> Result<Option<(&'static str, Secret)>, C
     let Some(source) = SecretSource::from_variables(URL).map_err(usage)? else { return Ok(None) };
     let place = if matches!(source, SecretSource::File { .. }) { "HELIXSTREAM_POSTGRES_URL_FILE" } else { URL };
     Ok(Some((place, source.read().map_err(usage)?)))
+}
+
+/// Whether a flag or a variable of the services says where a service is.
+pub fn is_set(args: &ServiceSettingArgs, spec: &ServiceSpec) -> bool {
+    let fields = ["HOST", "PORT", "URL"];
+    let is_variable = |field: &&str| {
+        std::env::var_os(format!("SVC_{}_{field}", spec.variable)).is_some_and(|value| !value.is_empty())
+    };
+    let of_variable = variable_list("HELIXSTREAM_SERVICE_SETTING");
+    let names_place = |text: &String| {
+        let key = text.split('=').next().and_then(|key| key.split_once('.'));
+        key.is_some_and(|(name, field)| {
+            by_name(name.trim()) == Some(spec) && fields.iter().any(|one| field.trim().eq_ignore_ascii_case(one))
+        })
+    };
+    fields.iter().any(is_variable) || of_variable.iter().chain(&args.service_setting).any(names_place)
 }
 
 /// Whether a flag has its value from its variable.

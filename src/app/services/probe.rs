@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::given::Given;
 use crate::app::CommandError;
 use crate::app::kafka::{self, Memory};
 use crate::edges::cli::ServicesArgs;
@@ -10,7 +11,7 @@ use ::services::catalog::Health;
 use ::services::probes::{self, Http};
 use ::services::settings::Service;
 use mirror_postgres::Database;
-use secret::SecretSource;
+use secret::{Secret, SecretSource};
 use streams_kafka::{KafkaSettings, PassThrough, wait_for_brokers};
 
 /// Queues of the Kafka client that asks, in bytes.
@@ -32,11 +33,19 @@ impl Probes {
     ///
     /// # Errors
     /// Settings of Kafka or a password cannot be used.
-    pub fn new(args: &ServicesArgs, services: &[Service], all: &[Service]) -> Result<Probes, CommandError> {
+    pub fn new(
+        args: &ServicesArgs,
+        given: &Given,
+        services: &[Service],
+        all: &[Service],
+    ) -> Result<Probes, CommandError> {
         let http = Http::new().map_err(|e| CommandError::Failure(anyhow::Error::msg(e)))?;
         let usage = |e: secret::SecretError| CommandError::Usage(e.to_string());
-        let password = SecretSource::from_variables("HELIXSTREAM_POSTGRES_PASSWORD").map_err(usage)?;
-        let kafka = kafka::settings(&args.kafka, None, "services", Memory::share(MEMORY, 1))?;
+        let password = match &given.postgres_password {
+            Some(password) => Some(password.clone()),
+            None => SecretSource::from_variables("HELIXSTREAM_POSTGRES_PASSWORD").map_err(usage)?,
+        };
+        let kafka = kafka::settings(&args.kafka, given.file, "services", Memory::share(MEMORY, 1))?;
         let spark_master = all.iter().find(|service| service.spec.name == "spark-master").cloned();
         let probes = Probes { http, kafka, postgres_password: password, spark_master };
         for service in services.iter().filter(|service| service.health == Health::Postgres) {
@@ -52,34 +61,48 @@ impl Probes {
             // events.
             settings.pass_through = PassThrough::default();
         }
-        settings.bootstrap_servers = match &service.url {
-            Some(url) => servers(url.expose()),
-            None => service.address(),
-        };
+        settings.bootstrap_servers = servers_of(service);
         wait_for_brokers(&settings, limit).map_err(|e| e.to_string())
     }
 
     fn database(&self, service: &Service) -> Result<Database, String> {
-        let url = match &service.url {
-            Some(url) => url.expose().to_owned(),
-            None => format!("postgres://helixstream@{}/helixstream", service.address()),
-        };
-        let database = Database::new(&url, "public").map_err(|e| format!("the URL of {}: {e}", service.spec.name))?;
-        let of_compose = || {
-            let password = std::env::var("POSTGRES_PASSWORD").ok().filter(|password| !password.is_empty());
-            SecretSource::value(password.unwrap_or_else(|| COMPOSE_PASSWORD.to_owned()))
-        };
-        let password = self.postgres_password.clone().or_else(|| service.url.is_none().then(of_compose));
-        Ok(match password {
+        let DatabasePlace { url, password } = DatabasePlace::of(service);
+        let database =
+            Database::new(url.expose(), "public").map_err(|e| format!("the URL of {}: {e}", service.spec.name))?;
+        Ok(match self.postgres_password.clone().or(password) {
             Some(password) => database.with_password(password),
             None => database,
         })
     }
 }
 
-/// Bootstrap servers without a scheme.
-fn servers(url: &str) -> String {
+/// The bootstrap servers of a Kafka.
+pub fn servers_of(service: &Service) -> String {
+    let Some(url) = &service.url else { return service.address() };
+    let url = url.expose();
     url.split_once("://").map_or(url, |(_, servers)| servers).trim_end_matches('/').to_owned()
+}
+
+/// Where a database is, and what it is entered with.
+#[derive(Clone)]
+pub struct DatabasePlace {
+    /// The URL.
+    pub url: Secret,
+    /// The password where nobody sets one: of the compose file, for the URL that is made of it.
+    pub password: Option<SecretSource>,
+}
+
+impl DatabasePlace {
+    /// That of a Postgres.
+    pub fn of(service: &Service) -> DatabasePlace {
+        if let Some(url) = &service.url {
+            return DatabasePlace { url: url.clone(), password: None };
+        }
+        let url = Secret::new(format!("postgres://helixstream@{}/helixstream", service.address()));
+        let password = std::env::var("POSTGRES_PASSWORD").ok().filter(|password| !password.is_empty());
+        let password = SecretSource::value(password.unwrap_or_else(|| COMPOSE_PASSWORD.to_owned()));
+        DatabasePlace { url, password: Some(password) }
+    }
 }
 
 impl Probe for Probes {

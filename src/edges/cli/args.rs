@@ -15,7 +15,7 @@ use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
 use super::mcp::McpArgs;
 use super::node::NodeArgs;
-use super::services::ServicesCommand;
+use super::services::{BootArgs, ServicesCommand};
 use super::terminal::has_colours;
 use super::topics::TopicsArgs;
 use super::topology::{TopologyArgs, TopologyCommand};
@@ -119,8 +119,7 @@ pub enum Command {
     /// Prints JSON: of each memory its resolved form and the writes, deletes and frontier that the
     /// state keeps.
     State(StateArgs),
-    /// Explain the code of a log line or an error, such as HS2004: what happened, why, and what to
-    /// do
+    /// Explain the code of a log line or an error, such as HS2004: what happened, and what to do
     ///
     /// Every log line of WARN and ERROR and every error has a code. It stands in square brackets at
     /// the end of an error, and in the field `code` of a log line. Prints its entry of
@@ -215,6 +214,9 @@ pub struct RunArgs {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpArgs,
+    /// Whether it starts the services that it needs.
+    #[command(flatten)]
+    pub boot: BootArgs,
     /// Run although the topology has changed so that the state of this store is left behind
     /// (`helixstream topology diff` says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds
     /// several, separated by `;` or new lines.

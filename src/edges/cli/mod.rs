@@ -25,6 +25,8 @@ pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
 pub use mcp::McpArgs;
 pub use node::{NodeArgs, NodeRoleArgument};
-pub use services::{ReportFormat, ServicesAction, ServicesArgs, ServicesCommand, UpArgs};
+pub use services::{
+    BootArgs, ReportFormat, ServiceSettingArgs, ServicesAction, ServicesArgs, ServicesCommand, StartArgs, UpArgs,
+};
 pub use topics::{AclsArgs, CheckArgs, Purpose, TopicsAction, TopicsArgs, TopicsTarget};
 pub use topology::{DescribeFormat, TopologyAction, TopologyArgs, TopologyCommand};

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::http::HttpArgs;
 use super::kafka::KafkaArgs;
+use super::services::BootArgs;
 
 /// `helixstream node`.
 #[derive(Args, Debug)]
@@ -54,6 +55,9 @@ pub struct NodeArgs {
     /// How HTTP is served; a node listens on 127.0.0.1:8001 unless another address is set.
     #[command(flatten)]
     pub http: HttpArgs,
+    /// Whether it starts Kafka.
+    #[command(flatten)]
+    pub boot: BootArgs,
 }
 
 /// The role of a node.

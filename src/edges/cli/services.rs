@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use super::kafka::KafkaArgs;
@@ -56,6 +57,19 @@ pub enum ReportFormat {
     Json,
 }
 
+/// Settings of services.
+#[derive(Args, Clone, Debug)]
+pub struct ServiceSettingArgs {
+    /// A setting of a service, such as kafka.port=9192. Repeatable. It beats variables such as
+    /// SVC_KAFKA_PORT, which beat the file. HELIXSTREAM_SERVICE_SETTING holds several, separated by
+    /// `;` or new lines
+    #[arg(long, value_name = "SERVICE.FIELD=VALUE", action = ArgAction::Append)]
+    pub service_setting: Vec<String>,
+    /// TOML file of settings of services, with a table for each
+    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_SERVICES_FILE")]
+    pub services_file: Option<PathBuf>,
+}
+
 /// The services, and where each of them is.
 #[derive(Args, Clone, Debug)]
 pub struct ServicesArgs {
@@ -71,14 +85,9 @@ pub struct ServicesArgs {
         action = ArgAction::Append
     )]
     pub profile: Vec<String>,
-    /// A setting of a service, such as kafka.port=9192. Repeatable. It beats variables such as
-    /// SVC_KAFKA_PORT, which beat the file. HELIXSTREAM_SERVICE_SETTING holds several, separated by
-    /// `;` or new lines
-    #[arg(long, value_name = "SERVICE.FIELD=VALUE", action = ArgAction::Append)]
-    pub service_setting: Vec<String>,
-    /// TOML file of settings, with a table for each service
-    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_SERVICES_FILE")]
-    pub services_file: Option<PathBuf>,
+    /// Their settings.
+    #[command(flatten)]
+    pub settings: ServiceSettingArgs,
     /// Form of the report on the standard output
     #[arg(long, value_enum, default_value_t = ReportFormat::Text, env = "HELIXSTREAM_FORMAT")]
     pub format: ReportFormat,
@@ -98,6 +107,14 @@ pub struct UpArgs {
     /// Which services.
     #[command(flatten)]
     pub target: ServicesArgs,
+    /// How they are started.
+    #[command(flatten)]
+    pub start: StartArgs,
+}
+
+/// How services are started.
+#[derive(Args, Clone, Debug)]
+pub struct StartArgs {
     /// Compose file that has the services
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_COMPOSE_FILE", default_value = "docker-compose.yml")]
     pub compose_file: PathBuf,
@@ -107,4 +124,25 @@ pub struct UpArgs {
     /// How long a service may take to be healthy once its container was started
     #[arg(long, value_name = "DURATION", env = "HELIXSTREAM_START_LIMIT", default_value = "2m")]
     pub start_limit: String,
+}
+
+/// Heading of the flags in `--help`.
+const SERVICES: &str = "Services";
+
+/// Whether `run` and `node` start the services that they need.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = SERVICES)]
+pub struct BootArgs {
+    /// Start the services that this command needs, as `helixstream services up` does, before it
+    /// connects: Kafka, and for a mirror Postgres. Their settings, such as SVC_KAFKA_PORT, then say
+    /// where they are, unless a flag or a variable HELIXSTREAM_... does. They run on afterwards
+    /// (`helixstream services down` stops them)
+    #[arg(long, env = "HELIXSTREAM_BOOT", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    pub boot: bool,
+    /// Settings of the services.
+    #[command(flatten)]
+    pub settings: ServiceSettingArgs,
+    /// How they are started.
+    #[command(flatten)]
+    pub start: StartArgs,
 }
