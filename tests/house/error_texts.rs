@@ -21,9 +21,12 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("LogError", "the mirror acts on it, and its log line has a code"),
     ("OverlayError", "part of the text of an error that has a code"),
     ("Refusal", "the interface that answers the caller, such as HTTP, adds the code"),
+    ("RestoreError", "the interface that answers the caller, such as HTTP, adds the code"),
     ("SinkError", "`stopped` is what a call says that was stopped: no user meets it"),
     ("SnapshotError", "the task ends with it, and the engine adds the code"),
+    ("SnapshotFault", "the interface that answers the caller, such as HTTP, adds the code"),
     ("StateError", "the task ends with it, or `state` does; both add the code"),
+    ("SyncError", "the interface that answers the caller, such as HTTP, adds the code"),
     ("TimeError", "part of the text of a dead letter, whose headers are a contract, or of an error that has a code"),
     ("UnknownValue", "part of the text of an error or a problem that has a code"),
 ];

@@ -5,10 +5,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::ports::{Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
+use futures::executor::block_on;
+use node::ports::{
+    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
+};
 use rustix::process::Signal;
 use testkit::process::{Process, temp_dir};
-use testkit::{Broker, LIMIT, records, wait_until};
+use testkit::{Broker, LIMIT, Record, records, wait_until};
 
 use crate::trial::{Trial, open, publish_all, write};
 
@@ -50,6 +53,18 @@ impl Journal for Killing {
         self.0.begin_incarnation(reason)
     }
 
+    fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {
+        self.0.unsent_requests()
+    }
+
+    fn mark_requests_sent(&self, event_ids: &[String]) -> Result<(), JournalError> {
+        self.0.mark_requests_sent(event_ids)
+    }
+
+    fn mark_request_failed(&self, event_id: &str, reason: &str) -> Result<(), JournalError> {
+        self.0.mark_request_failed(event_id, reason)
+    }
+
     fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
         self.0.outbox_depth()
     }
@@ -60,6 +75,10 @@ impl Journal for Killing {
 
     fn apply(&self, topic: &str, partition: i32, records: &[SnapshotRecord], next: i64) -> Result<(), JournalError> {
         self.0.apply(topic, partition, records, next)
+    }
+
+    fn begin_again(&self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError> {
+        self.0.begin_again(topic, partition, start)
     }
 
     fn fail_dead_letters(&self, topic: &str, at: i32, letters: &[DeadLetter], next: i64) -> Result<u64, JournalError> {
@@ -86,6 +105,7 @@ fn a_process_killed_between_commit_and_mark_publishes_nothing_new() {
     let folder = temp_dir("node");
     let node = open(&folder, "agent");
     let accepted: Vec<String> = (0..5).map(|n| write(&node, "m", &format!("{n}")).event_id).collect();
+    let request = block_on(node.request_sync(None)).unwrap().event_id;
     let actor = node.journal().identity().unwrap().actor;
     node.stop();
 
@@ -95,13 +115,21 @@ fn a_process_killed_between_commit_and_mark_publishes_nothing_new() {
     let mut process = Process::start(command, Signal::KILL).unwrap();
     let status = process.wait(LIMIT).expect("the process kills itself");
     assert!(!status.success() && status.code().is_none(), "it ended by a signal: {status}");
-    let before = records::read_committed(Broker::shared(), &trial.topic("events"));
-    assert_eq!(before.len(), 5, "its transaction was committed");
+    let published = || {
+        let records = records::read_committed(Broker::shared(), &trial.topic("events"));
+        records.into_iter().partition::<Vec<Record>, _>(|record| record.key_text() == request)
+    };
+    let (requests, before) = published();
+    assert_eq!((requests.len(), before.len()), (1, 5), "its transaction was committed");
 
     let node = open(&folder, "agent");
     assert_eq!(node.journal().identity().unwrap().published, 0, "its database does not know");
     publish_all(&trial, &node);
-    assert_eq!(records::read_committed(Broker::shared(), &trial.topic("events")), before);
+    let (requests, after) = published();
+    assert_eq!(after, before);
+    // Nobody knows that it was sent, and a second one changes nothing.
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].value, requests[1].value);
     assert_eq!(node.journal().identity().unwrap().actor, actor);
     let published = trial.events(Broker::shared());
     assert!(accepted.iter().all(|id| published.contains_key(id)));

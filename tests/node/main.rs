@@ -10,9 +10,11 @@ mod killed;
 mod mcp;
 mod mem0;
 mod python_client;
+mod resolving;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;
+mod sync;
 mod tokens;
 mod trial;
 

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use json::{Number, ObjectWriter, Value};
 use node::clock_token::ClockToken;
+use node::restore::Restored;
 use node::shown::{EventState, NodeStatus, OwnEvent, SearchHit, ShownMemory};
+use node::sync::SyncRequested;
 use node::write::{Accepted, FIELDS};
 
 /// An answer of JSON.
@@ -205,7 +207,35 @@ pub(crate) fn status(status: &NodeStatus) -> Vec<u8> {
         object.end();
     });
     object.integer("published", status.published);
+    object.integer("sync_requests", status.sync_requests);
     object.integer("version", status.version);
+    object.end();
+    body
+}
+
+/// A sync request that was accepted.
+pub(crate) fn sync_requested(requested: &SyncRequested) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    object.raw("repeated", &boolean(requested.repeated));
+    object.str("request_id", &requested.event_id);
+    object.time("timestamp", nanoseconds(requested.timestamp_ms));
+    if let Some(user) = &requested.user_id {
+        object.str("user_id", user);
+    }
+    object.end();
+    body
+}
+
+/// A user snapshot that was restored.
+pub(crate) fn restored(restored: &Restored) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    object.integer("memories", restored.memories);
+    object.integer("not_subscribed", restored.not_subscribed);
+    object.raw("request", &sync_requested(&restored.request));
+    object.integer("restored", restored.restored);
+    object.str("user_id", &restored.user_id);
     object.end();
     body
 }

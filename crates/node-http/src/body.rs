@@ -17,6 +17,8 @@ use crate::problems;
 const SLACK: usize = 64 << 10;
 /// How many of the largest bodies are read at a time.
 const BODIES_AT_A_TIME: usize = 6;
+/// Bytes of a user snapshot with all its parts, each of which may be as large as a record can be.
+const SNAPSHOT_BYTES: usize = 64 << 20;
 /// Bytes of one permit of the semaphore.
 const UNIT: usize = 1024;
 /// How many bytes of a body that is too large are read away, so that the client, which may not look
@@ -46,6 +48,12 @@ impl BodyLimit {
     pub fn for_events(event_bytes: usize) -> BodyLimit {
         let bytes = event_bytes.saturating_add(SLACK);
         BodyLimit { bytes, free: Semaphore::new(BODIES_AT_A_TIME * units(bytes) as usize) }
+    }
+
+    /// The limit of user snapshots that are brought back: so many bytes for one, and for all that
+    /// are read at a time.
+    pub fn for_snapshots() -> BodyLimit {
+        BodyLimit { bytes: SNAPSHOT_BYTES, free: Semaphore::new(units(SNAPSHOT_BYTES) as usize) }
     }
 
     /// Bytes that a body may have.

@@ -9,7 +9,7 @@
 //! | `service` | the parts that all handlers share |
 //! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
 //! | `body` | bodies, within a limit for each and one for all |
-//! | `memories`, `listing`, `node_pages` | the handlers |
+//! | `memories`, `listing`, `node_pages`, `sync` | the handlers |
 //! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
 //! | `answers` | memories, events and the status as JSON |
@@ -30,5 +30,6 @@ mod publishing;
 mod request;
 pub mod routes;
 mod service;
+mod sync;
 
 pub use routes::apis;

@@ -5,7 +5,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use http::Problem;
 use memory::event::{BadInput, Class};
 use node::ports::JournalError;
+use node::restore::{RestoreError, SnapshotFault};
 use node::shown::{MemoryStatus, ShownMemory};
+use node::sync::{LEAST_PAUSE, SyncError};
 use node::write::{Refusal, WriteError};
 
 use crate::answers;
@@ -184,6 +186,40 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
         Refusal::BadEvent(bad) => of_bad_event(bad),
         Refusal::UnknownField(_) | Refusal::LongMemoryId | Refusal::NoMemoryId => invalid(refusal.to_string()),
         Refusal::BadIdempotencyKey | Refusal::KeyReused => bad_key(refusal),
+        Refusal::Unconfirmed => unconfirmed(refusal),
+    }
+}
+
+/// Why a sync request was not accepted.
+pub(crate) fn of_sync(error: &SyncError) -> Problem {
+    match error {
+        SyncError::TooSoon => {
+            let title = "The memories were asked for a moment ago";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "HS8090", title, error.to_string())
+                .with_header(header::RETRY_AFTER, HeaderValue::from(LEAST_PAUSE.as_secs()))
+        }
+        SyncError::BadEvent(bad) => of_bad_event(bad),
+        SyncError::Database(error) => of_database(error),
+    }
+}
+
+fn unconfirmed(refusal: &Refusal) -> Problem {
+    let title = "The memory is not confirmed yet";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8092", title, refusal.to_string())
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+/// Why a user snapshot was not restored.
+pub(crate) fn of_restore(error: &RestoreError) -> Problem {
+    match error {
+        RestoreError::Snapshot(SnapshotFault::NotJson(_)) => not_json(error.to_string()),
+        RestoreError::Snapshot(_) => {
+            let title = "The snapshot cannot be restored";
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8091", title, error.to_string())
+        }
+        RestoreError::ForbiddenUser => foreign_user("your token may not restore the memories of this user"),
+        RestoreError::BadRequest(bad) => of_bad_event(bad),
+        RestoreError::Database(error) => of_database(error),
     }
 }
 

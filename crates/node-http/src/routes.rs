@@ -11,7 +11,7 @@ use node::Node;
 
 use crate::body::BodyLimit;
 use crate::service::{Handlers, NodeService};
-use crate::{listing, mem0, memories, node_pages, problems};
+use crate::{listing, mem0, memories, node_pages, problems, sync};
 
 /// The beginning of all paths.
 pub const PREFIX: &str = "/v1";
@@ -24,6 +24,8 @@ fn table() -> Vec<(&'static str, Handlers)> {
         ("/memories/{id}", get(memories::read).put(memories::replace).patch(memories::update).delete(memories::delete)),
         ("/memories/{id}/events", get(memories::events)),
         ("/memories/{id}/merge", post(memories::merge)),
+        ("/restore", post(sync::restore)),
+        ("/sync/force", post(sync::force)),
         ("/sync/status", get(node_pages::sync_status)),
         ("/openapi.json", get(node_pages::openapi)),
     ]
@@ -40,7 +42,8 @@ pub fn paths() -> Vec<String> {
 /// may have a little more.
 #[must_use]
 pub fn apis(node: Node, event_bytes: usize) -> [Api; 2] {
-    let service = Arc::new(NodeService { node, bodies: BodyLimit::for_events(event_bytes) });
+    let (bodies, snapshots) = (BodyLimit::for_events(event_bytes), BodyLimit::for_snapshots());
+    let service = Arc::new(NodeService { node, bodies, snapshots });
     let own = table().into_iter().chain(mem0::calls_of_helixagent());
     let own = own.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
     let of_mem0 = mem0::table().into_iter().chain(mem0::not_implemented());

@@ -20,6 +20,8 @@ pub(crate) struct NodeService {
     pub node: Node,
     /// The limit of bodies.
     pub bodies: BodyLimit,
+    /// The limit of user snapshots that are brought back.
+    pub snapshots: BodyLimit,
 }
 
 /// The conditions of a write.

@@ -38,9 +38,11 @@ mod overlay;
 pub mod ports;
 pub mod publisher;
 pub mod registry;
+pub mod restore;
 pub mod settings;
 pub mod shown;
 mod stop_signal;
+pub mod sync;
 pub mod write;
 
 pub use node::Node;

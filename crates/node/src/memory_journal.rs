@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::actor::{Actor, Incarnation};
 use crate::ports::{
-    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, chain_digest,
+    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
+    chain_digest,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,10 @@ struct State {
     positions: BTreeMap<(String, i32), i64>,
     applied: Vec<(i32, SnapshotRecord)>,
     letters: Vec<(i32, DeadLetter)>,
+    /// Sync requests that wait.
+    requests: Vec<SyncRequest>,
+    /// Those that were marked as failed.
+    dropped: Vec<String>,
     unavailable: usize,
 }
 
@@ -37,7 +42,8 @@ impl MemoryJournal {
         let actor = actor(seed);
         let identity = Identity { actor, counter: 0, published: 0, chain: 0 };
         let (events, positions, applied, letters) = (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new());
-        let state = State { identity, events, seed, positions, applied, letters, unavailable: 0 };
+        let (requests, dropped) = (Vec::new(), Vec::new());
+        let state = State { identity, events, seed, positions, applied, letters, requests, dropped, unavailable: 0 };
         Arc::new(MemoryJournal(Mutex::new(state)))
     }
 
@@ -54,6 +60,22 @@ impl MemoryJournal {
         state.identity.counter += 1;
         let event = event(&state.identity.actor, state.identity.counter, event_id);
         state.events.push((event_id.to_owned(), event, JournalEventState::Pending));
+    }
+
+    /// A sync request with this id, whose value is `sync ID`.
+    pub fn request(&self, event_id: &str) {
+        let value = format!("sync {event_id}").into_bytes();
+        self.lock().requests.push(SyncRequest { event_id: event_id.to_owned(), value, timestamp_ms: 1 });
+    }
+
+    /// The sync requests that wait.
+    pub fn requests(&self) -> Vec<String> {
+        self.lock().requests.iter().map(|request| request.event_id.clone()).collect()
+    }
+
+    /// The sync requests that were marked as failed.
+    pub fn dropped(&self) -> Vec<String> {
+        self.lock().dropped.clone()
     }
 
     pub fn states(&self) -> Vec<(String, JournalEventState)> {
@@ -141,7 +163,7 @@ impl Journal for MemoryJournal {
 
     fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
         std::thread::sleep(timeout.min(Duration::from_millis(5)));
-        Ok(!self.unpublished(1, 1)?.is_empty())
+        Ok(!self.unpublished(1, 1)?.is_empty() || !self.unsent_requests()?.is_empty())
     }
 
     fn reconcile(&self, published: Publication) -> Result<Agreement, JournalError> {
@@ -182,6 +204,22 @@ impl Journal for MemoryJournal {
         Ok(state.identity.clone())
     }
 
+    fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {
+        Ok(self.lock().requests.clone())
+    }
+
+    fn mark_requests_sent(&self, event_ids: &[String]) -> Result<(), JournalError> {
+        self.change()?.requests.retain(|request| !event_ids.contains(&request.event_id));
+        Ok(())
+    }
+
+    fn mark_request_failed(&self, event_id: &str, _reason: &str) -> Result<(), JournalError> {
+        let mut state = self.change()?;
+        state.requests.retain(|request| request.event_id != *event_id);
+        state.dropped.push(event_id.to_owned());
+        Ok(())
+    }
+
     fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
         let depth = self.lock().events.iter().filter(|(.., state)| *state == JournalEventState::Pending).count();
         Ok((depth as u64, (depth > 0).then_some(1)))
@@ -202,6 +240,12 @@ impl Journal for MemoryJournal {
         let position = state.positions.insert((topic.to_owned(), partition), next_offset);
         let new = records.iter().filter(|record| position.is_none_or(|position| record.offset >= position));
         state.applied.extend(new.map(|record| (partition, record.clone())));
+        Ok(())
+    }
+
+    fn begin_again(&self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError> {
+        self.change()?.positions.insert((topic.to_owned(), partition), start);
+        self.request(&format!("{topic}/{partition} {start}"));
         Ok(())
     }
 

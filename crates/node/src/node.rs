@@ -1,5 +1,6 @@
 //! The node as a library: open it, write, read, list, search.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +11,13 @@ use futures::channel::oneshot;
 use futures::executor::block_on;
 
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
-use crate::ports::{Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord};
+use crate::ports::{
+    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
+};
+use crate::restore::{RestoreError, Restored, UserSnapshot};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
+use crate::sync::{SyncError, SyncRequested};
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
 /// An open node. A copy of the value is the same node; the last one that is dropped stops it.
@@ -143,6 +148,41 @@ impl Node {
         }
     }
 
+    /// Asks the stream for the resolved memories of a user once more, or for those of all. When the
+    /// answer is there, the request is durable on this node's disk, and is sent as soon as Kafka is
+    /// there; the memories come by the snapshots topic, as others do.
+    ///
+    /// # Errors
+    /// [`SyncError`]
+    pub async fn request_sync(&self, user: Option<String>) -> Result<SyncRequested, SyncError> {
+        self.inner.ask(|answer| Request::AskAgain(user, answer)).await
+    }
+
+    /// Brings a user snapshot back: JSON of one snapshot, or an array of all its parts, as the
+    /// snapshots topic has them (docs/semantics.md, section 5). A memory that this node has as new
+    /// or newer stays. Then the stream is asked for what has changed since. `users` are those whose
+    /// snapshots the caller may bring back; `None` is all.
+    ///
+    /// # Errors
+    /// [`RestoreError`]
+    pub async fn restore(&self, snapshot: Vec<u8>, users: Option<BTreeSet<String>>) -> Result<Restored, RestoreError> {
+        // A snapshot may be large, and the caller's thread may serve others.
+        let (sender, read) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("node-restore".to_owned());
+        let thread = thread.spawn(move || {
+            // A caller that has given up needs no answer.
+            let _ = sender.send(UserSnapshot::read(&snapshot));
+        });
+        thread.map_err(|e| {
+            JournalError::Unavailable(format!("the operating system did not start a thread: {e} [HS0008]"))
+        })?;
+        let snapshot = read.await.map_err(|_| JournalError::Stopped)??;
+        if users.as_ref().is_some_and(|users| !users.contains(snapshot.user_id())) {
+            return Err(RestoreError::ForbiddenUser);
+        }
+        self.inner.ask(|answer| Request::Restore(Box::new(snapshot), users, answer)).await
+    }
+
     /// The state of the node.
     ///
     /// # Errors
@@ -231,6 +271,18 @@ impl Journal for Inner {
         block_on(self.ask(|answer| Request::BeginIncarnation(reason.to_owned(), answer)))
     }
 
+    fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {
+        if self.signals.has_requests() { block_on(self.readers.unsent_requests()) } else { Ok(Vec::new()) }
+    }
+
+    fn mark_requests_sent(&self, event_ids: &[String]) -> Result<(), JournalError> {
+        block_on(self.ask(|answer| Request::MarkRequestsSent(event_ids.to_vec(), answer)))
+    }
+
+    fn mark_request_failed(&self, event_id: &str, reason: &str) -> Result<(), JournalError> {
+        block_on(self.ask(|answer| Request::MarkRequestFailed(event_id.to_owned(), reason.to_owned(), answer)))
+    }
+
     fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
         block_on(self.readers.outbox_depth())
     }
@@ -248,6 +300,10 @@ impl Journal for Inner {
     ) -> Result<(), JournalError> {
         let (topic, records) = (topic.to_owned(), records.to_vec());
         block_on(self.ask(|answer| Request::Apply(Batch { topic, partition, records, next_offset }, answer)))
+    }
+
+    fn begin_again(&self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError> {
+        block_on(self.ask(|answer| Request::BeginAgain(topic.to_owned(), partition, start, answer)))
     }
 
     fn fail_dead_letters(

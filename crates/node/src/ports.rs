@@ -32,6 +32,17 @@ pub struct OutboxEvent {
     pub timestamp_ms: i64,
 }
 
+/// A sync request that is not known to be sent (docs/semantics.md, section 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// The id of its event, which is the record's key: it belongs to no memory.
+    pub event_id: String,
+    /// The value of the record: the same bytes on every try.
+    pub value: Vec<u8>,
+    /// The record's timestamp, in milliseconds since 1970; at least 1.
+    pub timestamp_ms: i64,
+}
+
 /// The state of publication, as the node's own record on the nodes topic has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication {
@@ -103,7 +114,8 @@ pub trait Journal: Send + Sync {
     /// about so many bytes of values; at least one where there is any.
     fn unpublished(&self, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxEvent>, JournalError>;
 
-    /// Waits until there is an unpublished event, or for at most `timeout`. Whether there is one.
+    /// Waits until there is an unpublished event or a sync request that waits, or for at most
+    /// `timeout`. Whether there is one.
     fn wait_for_unpublished(&self, timeout: std::time::Duration) -> Result<bool, JournalError>;
 
     /// Compares the outbox with what the nodes topic says of this actor, and marks the events up to
@@ -122,6 +134,16 @@ pub trait Journal: Send + Sync {
     /// time and version. Published events are left as they are.
     fn begin_incarnation(&self, reason: &str) -> Result<Identity, JournalError>;
 
+    /// The first sync requests that wait, in the order in which they were made, some at a time.
+    fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError>;
+
+    /// Marks sync requests, by the ids of their events, as sent. One that is sent twice is answered
+    /// twice, which changes nothing.
+    fn mark_requests_sent(&self, event_ids: &[String]) -> Result<(), JournalError>;
+
+    /// Marks a sync request as failed: a broker refuses it, and would refuse it again.
+    fn mark_request_failed(&self, event_id: &str, reason: &str) -> Result<(), JournalError>;
+
     /// How many events wait, and when the oldest was accepted, in milliseconds since 1970.
     fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError>;
 
@@ -139,6 +161,11 @@ pub trait Journal: Send + Sync {
         records: &[SnapshotRecord],
         next_offset: i64,
     ) -> Result<(), JournalError>;
+
+    /// Moves the position of a partition of resolved memories to `start`, the first record of its
+    /// log, and asks for all memories by a sync request, all in one transaction: records before
+    /// that are gone which this node has not read. Where such a request waits, it is enough.
+    fn begin_again(&self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError>;
 
     /// Marks the events of this node that are among the dead letters of one partition as failed,
     /// and moves its position to `next_offset`, all in one transaction. Returns how many were

@@ -16,8 +16,29 @@ pub enum Subscription {
     /// Those of all users, and those without a user.
     #[default]
     All,
-    /// Those of these users, and those to which this node itself has written.
-    Users(BTreeSet<String>),
+    /// Those of these users, those of these sessions, and those to which this node itself has
+    /// written.
+    Selected {
+        /// The users.
+        users: BTreeSet<String>,
+        /// The sessions, whoever their user is.
+        sessions: BTreeSet<String>,
+    },
+}
+
+impl Subscription {
+    /// Whether a memory with this user and this session is kept that the node has not written.
+    /// `is_known` says whether the node has it already.
+    pub(crate) fn keeps(&self, user: Option<&str>, session: Option<&str>, is_active: bool, is_known: bool) -> bool {
+        let Subscription::Selected { users, sessions } = self else { return true };
+        let has_user = user.is_some_and(|user| users.contains(user));
+        let has_session = session.is_some_and(|session| sessions.contains(session));
+        // A memory that is not active says no session, and one whose user was cleared says no user:
+        // the node goes on with one that it has.
+        let says_too_little =
+            (user.is_none() && (session.is_none() || sessions.is_empty())) || (!is_active && !sessions.is_empty());
+        has_user || has_session || (is_known && says_too_little)
+    }
 }
 
 /// The settings of a node.

@@ -217,6 +217,8 @@ pub struct NodeStatus {
     pub conflicted: u64,
     /// How many of them have an event of this node that is not resolved yet.
     pub pending: u64,
+    /// How many sync requests wait to be sent.
+    pub sync_requests: u64,
     /// How far the node has read the snapshots topic.
     pub positions: Vec<Position>,
     /// Earlier incarnations, the oldest first.

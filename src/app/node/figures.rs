@@ -38,6 +38,7 @@ impl InstanceStatus for NodeFigures {
         let dead_letters = self.dead_letters.as_ref().map_or(0, |follower| follower.status().dead_letters);
         let mut families = vec![
             counter("node_published_events", "Events published", publisher.events),
+            counter("node_sync_requests", "Sync requests sent", publisher.sync_requests),
             counter("node_transactions", "Transactions committed, heartbeats included", publisher.transactions),
             counter("node_publisher_failures", "Sessions of the publisher that failed", publisher.failures),
             counter("node_refused_events", "Events that a broker has refused for ever", publisher.refused),
@@ -45,6 +46,11 @@ impl InstanceStatus for NodeFigures {
             counter("node_incarnations", "New incarnations begun", publisher.incarnations),
             gauge("node_connected", "Whether the last transaction was committed", u64::from(publisher.is_connected)),
             counter("node_followed_records", "Records of resolved memories applied", follower.followed),
+            counter(
+                "node_catch_ups",
+                "Partitions of which unread records were gone, so that all memories were asked for",
+                follower.catch_ups,
+            ),
             counter("node_follower_failures", "Failures to read or apply records", follower.failures),
             gauge("node_lag", "Offsets of the snapshots topic that are not read yet", follower.lag()),
         ];

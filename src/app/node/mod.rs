@@ -46,9 +46,7 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
     let signalled = watch_signals()?;
     let usage = |e: node::actor::ActorError| CommandError::Usage(format!("--node-name: {e} [HS8050]"));
     let settings = NodeSettings {
-        subscription: args.subscribe.as_ref().map_or(Subscription::All, |users| {
-            Subscription::Users(users.iter().filter(|user| !user.is_empty()).cloned().collect())
-        }),
+        subscription: subscription(args),
         ..NodeSettings::new(&args.node_dir, args.node_name.parse().map_err(usage)?)
     };
     let event_bytes = settings.limits.max_value_bytes;
@@ -86,6 +84,15 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The memories that the node keeps.
+fn subscription(args: &NodeArgs) -> Subscription {
+    if args.subscribe.is_none() && args.subscribe_sessions.is_none() {
+        return Subscription::All;
+    }
+    let named = |list: &Option<Vec<String>>| list.iter().flatten().filter(|name| !name.is_empty()).cloned().collect();
+    Subscription::Selected { users: named(&args.subscribe), sessions: named(&args.subscribe_sessions) }
 }
 
 /// The threads of a node that runs, and what they share.

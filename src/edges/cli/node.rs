@@ -23,6 +23,10 @@ pub struct NodeArgs {
     /// [default: those of all users]
     #[arg(long, value_name = "USERS", env = "HELIXSTREAM_SUBSCRIBE", value_delimiter = ',')]
     pub subscribe: Option<Vec<String>>,
+    /// Keep only the memories of these sessions, separated by commas, those of the users of
+    /// --subscribe, and those that this node writes
+    #[arg(long, value_name = "SESSIONS", env = "HELIXSTREAM_SUBSCRIBE_SESSIONS", value_delimiter = ',')]
+    pub subscribe_sessions: Option<Vec<String>>,
     /// Role of the node, which its record on the nodes topic shows
     #[arg(long, value_name = "ROLE", env = "HELIXSTREAM_NODE_ROLE", value_enum, default_value = "primary")]
     pub node_role: NodeRoleArgument,

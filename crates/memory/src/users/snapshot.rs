@@ -40,6 +40,12 @@ struct Member<'m> {
     updated_at: u64,
 }
 
+/// The id of the snapshot of a user at a time, nanoseconds since 1970.
+pub fn snapshot_id(user: &str, timestamp: u64) -> String {
+    let name = format!("helixstream:snapshot:{user}:{timestamp}");
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+}
+
 /// The memories of a user, of which the snapshot is made, whole or in parts.
 pub struct Snapshot<'m> {
     heading: Heading<'m>,
@@ -133,7 +139,6 @@ impl<'m> Snapshot<'m> {
     /// The memories of a range, and what is taken from them.
     fn write(&self, joined: &Joined<'_>, range: Range<usize>, part: Option<(usize, usize)>) -> Vec<u8> {
         let Heading { application_id, user, timestamp } = self.heading;
-        let name = format!("helixstream:snapshot:{user}:{timestamp}");
         let mut out = Vec::with_capacity(1024);
         let mut o = ObjectWriter::new(&mut out);
         let list = |o: &mut ObjectWriter<'_>, key: &str, shared: &Shared<'_>| {
@@ -152,7 +157,7 @@ impl<'m> Snapshot<'m> {
         }
         o.str("node_id", application_id);
         list(&mut o, "relationships", &joined.relationships);
-        o.str("snapshot_id", &Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string());
+        o.str("snapshot_id", &snapshot_id(user, timestamp));
         o.time("timestamp", timestamp);
         o.str("user_id", user);
         let clock: Vec<(&str, u64)> = joined.clock.iter().map(|(node, counter)| (*node, *counter)).collect();

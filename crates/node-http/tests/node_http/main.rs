@@ -8,5 +8,6 @@ mod errors;
 mod mem0;
 mod memories;
 mod site;
+mod sync;
 mod tenants;
 mod together;

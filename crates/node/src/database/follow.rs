@@ -10,7 +10,6 @@ use super::view::MemoryRow;
 use super::writer::{Batch, Writer};
 use crate::overlay::Heading;
 use crate::ports::{JournalError, SnapshotRecord};
-use crate::settings::Subscription;
 
 impl Writer {
     /// Applies the records of one partition, and moves its position behind them.
@@ -35,6 +34,13 @@ impl Writer {
         let position = position.bind(topic).bind(partition).bind(next_offset);
         position.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
+    }
+
+    /// Moves the position of a partition to its first record, and asks for all memories, since
+    /// records before that are gone.
+    pub(super) async fn begin_again(&mut self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError> {
+        self.put_position(topic, partition, start).await?;
+        self.note_request(None).await
     }
 
     async fn apply_one(&mut self, batch: &Batch<SnapshotRecord>, record: &SnapshotRecord) -> Result<(), JournalError> {
@@ -83,40 +89,25 @@ impl Writer {
             );
         }
     }
-
-    /// Whether the subscription asks for a memory. A memory without a user stays as long as the
-    /// node has it, and so does one that the node has written.
-    fn is_kept(&self, row: &MemoryRow, heading: &Heading) -> bool {
-        let Subscription::Users(users) = &self.settings.subscription else { return true };
-        match &heading.user_id {
-            Some(user) => users.contains(user) || row.is_own,
-            None => row.exists,
-        }
-    }
-
-    /// Removes a memory that the subscription does not ask for.
-    async fn forget(&mut self, memory_id: &str) -> Result<(), JournalError> {
-        let words = query("DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)");
-        words.bind(memory_id).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let row = query("DELETE FROM memories WHERE memory_id = ?").bind(memory_id);
-        row.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
-    }
 }
 
 /// Whether a record is newer than what its row has: it stands after it in the same partition, or
 /// its clock is not covered. The topic may have grown by partitions, or may have been created anew.
+///
+/// A row that came from a user snapshot stands in no partition, and the follower may still be
+/// reading what is older. Where the record has another user, it decides whatever its clock is: a
+/// client may have made the snapshot up.
 fn is_newer(row: &MemoryRow, new: &Heading, partition: i32, offset: i64) -> Result<bool, JournalError> {
-    let (Some(resolved), Some((old_partition, old_offset))) = (&row.resolved, row.source) else { return Ok(true) };
-    let is_same_partition = old_partition == i64::from(partition);
-    if is_same_partition && offset > old_offset {
+    let Some(resolved) = &row.resolved else { return Ok(true) };
+    let is_same_partition = row.source.is_some_and(|(old, _)| old == i64::from(partition));
+    if is_same_partition && row.source.is_some_and(|(_, old)| offset > old) {
         return Ok(true);
     }
     let old = Heading::of(resolved.as_bytes()).map_err(|problem| super::schema::damage(&problem))?;
     let order = clock::compare(old.clock_entries(), new.clock_entries());
-    Ok(if is_same_partition {
-        order == Some(Ordering::Less)
-    } else {
-        !matches!(order, Some(Ordering::Equal | Ordering::Greater))
+    Ok(match row.source {
+        None => order != Some(Ordering::Greater) || old.user_id != new.user_id,
+        Some(_) if is_same_partition => order == Some(Ordering::Less),
+        Some(_) => !matches!(order, Some(Ordering::Equal | Ordering::Greater)),
     })
 }

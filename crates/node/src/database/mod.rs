@@ -16,6 +16,9 @@
 //! | `dead_letters` | events that the stream could not process |
 //! | `failed_events` | the reasons of failures, and their lines in the log |
 //! | `follow` | resolved memories of the snapshots topic |
+//! | `restore` | user snapshots that are brought back |
+//! | `subscription` | which memories the node keeps, and what it fetches where that has changed |
+//! | `sync_requests` | requests for resolved memories that the node has missed |
 //! | `view` | what is shown of a memory |
 //! | `queries` | questions of readers |
 
@@ -25,9 +28,12 @@ mod failed_events;
 mod follow;
 mod publication;
 mod queries;
+mod restore;
 mod schema;
 mod seen;
 mod state;
+mod subscription;
+mod sync_requests;
 mod view;
 mod writer;
 

@@ -12,7 +12,7 @@ use sqlx::{Connection, query_as};
 use super::schema::{damage, failure, open_reader, signed, unsigned};
 use super::state::{actor_of, identity};
 use super::view::{Issuer, shown_memory};
-use crate::ports::{Identity, JournalError, OutboxEvent};
+use crate::ports::{Identity, JournalError, OutboxEvent, SyncRequest};
 use crate::shown::{
     EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, NodeStatus,
     OwnEvent, Page, Position, Publishing, SearchHit, SearchQuery, ShownMemory,
@@ -23,6 +23,9 @@ const READERS: usize = 2;
 
 /// Own events that are read at a time: each may be as large as an event can be.
 const EVENTS_AT_A_TIME: i64 = 16;
+
+/// Sync requests that are sent in one transaction.
+const REQUESTS_AT_A_TIME: i64 = 100;
 
 /// The connections of readers.
 pub(crate) struct Readers {
@@ -43,8 +46,9 @@ type HitRow = (String, String, bool, String, String, i64, f64);
 type OwnEventRow = (i64, String, String, i64, String, String, Option<String>, bool, String);
 
 /// The counts of the status: version, waiting events, the oldest of them, failed
-/// ones, dead letters among these, memories, those in conflict, those with own events over them.
-type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64, i64);
+/// ones, dead letters among these, memories, those in conflict, those with own events over them,
+/// sync requests that wait.
+type CountsRow = (i64, i64, Option<i64>, i64, i64, i64, i64, i64, i64);
 
 /// The columns of a [`ShownRow`].
 macro_rules! shown_columns {
@@ -272,7 +276,8 @@ impl Readers {
             (SELECT count(*) FROM outbox WHERE dead_letter IS NOT NULL),
             (SELECT count(*) FROM memories WHERE status IS NOT NULL),
             (SELECT count(*) FROM memories WHERE conflicted > 0),
-            (SELECT count(*) FROM memories WHERE pending IS NOT NULL)",
+            (SELECT count(*) FROM memories WHERE pending IS NOT NULL),
+            (SELECT count(*) FROM sync_requests WHERE state = 'pending')",
         )
         .fetch_one(&mut *connection)
         .await
@@ -293,7 +298,8 @@ impl Readers {
             let actor = actor_of(actor.name.as_str(), &incarnation)?;
             Ok(FormerIncarnation { actor, published: unsigned(published)?, reason, ended_at_ms })
         };
-        let (version, waiting, outbox_oldest_ms, failed, dead_letters, memories, conflicted, pending) = counts;
+        let (version, waiting, outbox_oldest_ms, failed, dead_letters, memories, conflicted, pending, requests) =
+            counts;
         Ok(NodeStatus {
             counter,
             published,
@@ -305,6 +311,7 @@ impl Readers {
             memories: unsigned(memories)?,
             conflicted: unsigned(conflicted)?,
             pending: unsigned(pending)?,
+            sync_requests: unsigned(requests)?,
             positions: positions.into_iter().map(position).collect(),
             former: former.into_iter().map(ended).collect::<Result<_, JournalError>>()?,
             commits,
@@ -344,6 +351,23 @@ impl Readers {
             Ok(OutboxEvent { counter: unsigned(counter)?, memory_id, value: value.into_bytes(), timestamp_ms })
         };
         rows.into_iter().map(event).collect()
+    }
+
+    /// The first sync requests that wait.
+    pub(crate) async fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {
+        let rows = query_as(
+            "SELECT event_id, value, timestamp_ms FROM sync_requests WHERE state = 'pending' ORDER BY number LIMIT ?",
+        );
+        let rows = rows.bind(REQUESTS_AT_A_TIME);
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let rows: Vec<(String, String, i64)> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let request = |(event_id, value, timestamp_ms): (String, String, i64)| SyncRequest {
+            event_id,
+            value: value.into_bytes(),
+            timestamp_ms,
+        };
+        Ok(rows.into_iter().map(request).collect())
     }
 
     /// How many events wait, and when the oldest was accepted.

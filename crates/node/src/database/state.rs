@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(super) former: Vec<Former>,
     /// Events that wait in the outbox.
     pub(super) waiting: u64,
+    /// Sync requests that wait.
+    pub(super) requests: u64,
 }
 
 /// A new incarnation, or the name of an opening, which no other is likely to have.
@@ -83,6 +85,7 @@ impl State {
                 clock: HybridClock::default(),
                 former: Vec::new(),
                 waiting: 0,
+                requests: 0,
             };
             query(
                 "INSERT INTO identity (number, name, incarnation, issuer, counter, published, chain, version)
@@ -103,8 +106,11 @@ impl State {
             Ok(Former { incarnation: actor_of(&name, &former)?.incarnation, published: unsigned(published)? })
         });
         let former = former.collect::<Result<_, JournalError>>()?;
-        let waiting = query_as("SELECT count(*) FROM outbox WHERE state = 'pending'");
-        let (waiting,): (i64,) = waiting.fetch_one(&mut *connection).await.map_err(sql)?;
+        let waiting = query_as(
+            "SELECT (SELECT count(*) FROM outbox WHERE state = 'pending'),
+            (SELECT count(*) FROM sync_requests WHERE state = 'pending')",
+        );
+        let (waiting, requests): (i64, i64) = waiting.fetch_one(&mut *connection).await.map_err(sql)?;
         let state = State {
             actor: actor_of(&name, &incarnation)?,
             opening,
@@ -114,6 +120,7 @@ impl State {
             clock: HybridClock::new(unsigned(version)?),
             former,
             waiting: unsigned(waiting)?,
+            requests: unsigned(requests)?,
         };
         state.begin_opening(connection).await?;
         state.store(connection).await?;

@@ -26,6 +26,8 @@ pub(super) struct MemoryRow {
     pub last_own: u64,
     /// Whether this node has ever written the memory.
     pub is_own: bool,
+    /// Whether it is known by a user snapshot alone that was brought back.
+    pub is_restored: bool,
     /// Whether there is a row at all.
     pub exists: bool,
 }
@@ -93,24 +95,24 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
 /// state, and whether it absorbs the memory.
 type OverlayRow = (i64, String, i64, String, i64, String, bool);
 
-type RowOfMemory = (Option<String>, Option<i64>, Option<i64>, Option<String>, i64, bool);
+type RowOfMemory = (Option<String>, Option<i64>, Option<i64>, Option<String>, i64, bool, bool);
 
 impl Writer {
     /// The row of a memory.
     pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
         let row = query_as(
-            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0 FROM memories
-            WHERE memory_id = ?",
+            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0, restored <> 0
+            FROM memories WHERE memory_id = ?",
         );
         let row: Option<RowOfMemory> =
             row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let Some((resolved, partition, offset, pending, last_own, is_own)) = row else {
+        let Some((resolved, partition, offset, pending, last_own, is_own, is_restored)) = row else {
             return Ok(MemoryRow::default());
         };
         let shown = pending.as_ref().or(resolved.as_ref());
         let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
         let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
-        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, exists: true })
+        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, is_restored, exists: true })
     }
 
     /// Computes anew what is shown of a memory, and writes its row and its words.
@@ -207,7 +209,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Sets the resolved memory of a row, before it is computed anew.
+    /// Sets the resolved memory of a row, as the snapshots topic has it, before it is computed
+    /// anew.
     pub(super) async fn put_resolved(
         &mut self,
         memory_id: &str,
@@ -218,9 +221,22 @@ impl Writer {
         let put = query(
             "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset) VALUES (?, ?, ?, ?)
             ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
-                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset",
+                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset,
+                restored = 0",
         );
         let put = put.bind(memory_id).bind(json).bind(partition).bind(offset);
+        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(())
+    }
+
+    /// Sets the resolved memory of a row, as a user snapshot has it, before it is computed anew.
+    pub(super) async fn put_restored(&mut self, memory_id: &str, json: &str) -> Result<(), JournalError> {
+        let put = query(
+            "INSERT INTO memories (memory_id, resolved, restored) VALUES (?, ?, 1)
+            ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved, resolved_partition = NULL,
+                resolved_offset = NULL",
+        );
+        let put = put.bind(memory_id).bind(json);
         put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
     }

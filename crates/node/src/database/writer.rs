@@ -1,6 +1,6 @@
 //! The thread that makes every change: groups of requests, savepoints, answers after the commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -18,8 +18,10 @@ use super::state::State;
 use super::{FILE, lock_folder};
 use crate::clock_token::ClockToken;
 use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, SnapshotRecord};
+use crate::restore::{RestoreError, Restored, UserSnapshot};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
+use crate::sync::{SyncError, SyncRequested};
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
 /// The most requests of one transaction.
@@ -63,6 +65,16 @@ pub(crate) enum Request {
     MarkFailed(u64, String, Answer<()>),
     /// Begin a new incarnation.
     BeginIncarnation(String, Answer<Identity>),
+    /// Ask for the memories of a user, or of all.
+    AskAgain(Option<String>, Answer<SyncRequested, SyncError>),
+    /// Bring a user snapshot back, for a caller that may use these users alone, if it is bound.
+    Restore(Box<UserSnapshot>, Option<BTreeSet<String>>, Answer<Restored, RestoreError>),
+    /// Sync requests, by the ids of their events, are sent.
+    MarkRequestsSent(Vec<String>, Answer<()>),
+    /// A broker refuses the sync request with this id.
+    MarkRequestFailed(String, String, Answer<()>),
+    /// Begin a partition of resolved memories at this offset again, and ask for all memories.
+    BeginAgain(String, i32, i64, Answer<()>),
     /// Apply resolved memories.
     Apply(Batch<SnapshotRecord>, Answer<()>),
     /// Mark those of these dead letters that are events of this node.
@@ -83,6 +95,7 @@ pub(crate) struct Signals {
 #[derive(Default)]
 struct OutboxSignal {
     waiting: u64,
+    requests: u64,
     is_stopped: bool,
 }
 
@@ -91,12 +104,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Signals {
-    /// Waits until an event waits in the outbox, or for at most `timeout`. Whether one does.
+    /// Waits until an event waits in the outbox or a sync request does, or for at most `timeout`.
+    /// Whether one does.
     pub(crate) fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
-        let idle = |outbox: &mut OutboxSignal| outbox.waiting == 0 && !outbox.is_stopped;
+        let idle = |outbox: &mut OutboxSignal| outbox.waiting + outbox.requests == 0 && !outbox.is_stopped;
         let waited = self.changed.wait_timeout_while(lock(&self.outbox), timeout, idle);
         let (outbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if outbox.is_stopped { Err(JournalError::Stopped) } else { Ok(outbox.waiting > 0) }
+        if outbox.is_stopped { Err(JournalError::Stopped) } else { Ok(outbox.waiting + outbox.requests > 0) }
+    }
+
+    /// Whether a sync request waits.
+    pub(crate) fn has_requests(&self) -> bool {
+        lock(&self.outbox).requests > 0
     }
 
     /// The end of an event's way, as soon as it is known.
@@ -126,9 +145,9 @@ impl Signals {
         self.commits.load(Ordering::Relaxed)
     }
 
-    fn committed(&self, waiting: u64, ended: Vec<(String, Publishing)>) {
+    fn committed(&self, state: &State, ended: Vec<(String, Publishing)>) {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        lock(&self.outbox).waiting = waiting;
+        self.note_waiting(state);
         self.changed.notify_all();
         let mut callers = lock(&self.waiting);
         for (event_id, publishing) in ended {
@@ -137,6 +156,11 @@ impl Signals {
                 let _ = caller.send(publishing.clone());
             }
         }
+    }
+
+    fn note_waiting(&self, state: &State) {
+        let mut outbox = lock(&self.outbox);
+        (outbox.waiting, outbox.requests) = (state.waiting, state.requests);
     }
 
     fn stop(&self) {
@@ -182,8 +206,7 @@ impl Writer {
                 wanted: settings.name.to_string(),
             });
         }
-        lock(&signals.outbox).waiting = state.waiting;
-        Ok(Writer {
+        let mut writer = Writer {
             connection,
             state,
             settings,
@@ -194,7 +217,10 @@ impl Writer {
             broken: None,
             tidied: None,
             _lock: lock_file,
-        })
+        };
+        block_on(writer.begin_subscription())?;
+        writer.signals.note_waiting(&writer.state);
+        Ok(writer)
     }
 
     /// Serves requests until the node stops or nobody is left who could ask.
@@ -237,7 +263,7 @@ impl Writer {
         match &committed {
             Ok(()) => {
                 failed.iter().for_each(FailedEvent::log);
-                self.signals.committed(self.state.waiting, ended);
+                self.signals.committed(&self.state, ended);
             }
             Err(error) => {
                 tracing::error!(code = "HS8007", %error, "a transaction of the node's database was rolled back; its writes are refused");
@@ -267,6 +293,19 @@ impl Writer {
             }
             Request::BeginIncarnation(reason, answer) => {
                 self.keep(answer, async |w| w.begin_incarnation(&reason).await).await
+            }
+            Request::AskAgain(user, answer) => self.keep(answer, async |w| w.request_sync(user.as_deref()).await).await,
+            Request::Restore(snapshot, users, answer) => {
+                self.keep(answer, async |w| w.restore(&snapshot, users.as_ref()).await).await
+            }
+            Request::MarkRequestsSent(ids, answer) => {
+                self.keep(answer, async |w| w.mark_requests_sent(&ids).await).await
+            }
+            Request::MarkRequestFailed(id, reason, answer) => {
+                self.keep(answer, async |w| w.mark_request_failed(&id, &reason).await).await
+            }
+            Request::BeginAgain(topic, partition, start, answer) => {
+                self.keep(answer, async |w| w.begin_again(&topic, partition, start).await).await
             }
             Request::Apply(batch, answer) => self.keep(answer, async |w| w.apply(&batch).await).await,
             Request::FailDeadLetters(batch, answer) => {
@@ -361,6 +400,8 @@ impl Writer {
             AND accepted_at_ms < ?",
         );
         failed.bind(now - FAILED_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let requests = sqlx::query("DELETE FROM sync_requests WHERE state <> 'pending' AND ended_at_ms < ?");
+        requests.bind(now - KEPT_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         let shown = sqlx::query("DELETE FROM shown WHERE shown_at_ms < ?").bind(now - SHOWN_MS);
         shown.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
@@ -376,7 +417,7 @@ impl Writer {
         i64::try_from(self.now_ns() / 1_000_000).unwrap_or(i64::MAX).max(1)
     }
 
-    async fn control(&mut self, sql: &'static str) -> Result<(), JournalError> {
+    pub(super) async fn control(&mut self, sql: &'static str) -> Result<(), JournalError> {
         let done = sqlx::raw_sql(sql).execute(&mut self.connection).await;
         done.map(|_| ()).map_err(|error| failure(&error))
     }

@@ -29,7 +29,7 @@ pub(super) trait Feed: Send + 'static {
     /// Its records in words, for the log.
     const WHAT: &'static str;
 
-    /// The effect of deleted records on what the node shows: a sentence for the log.
+    /// The effect of deleted records on what the node shows: a clause for the log.
     const AFTER_LOSS: &'static str;
 
     /// The topic.
@@ -37,6 +37,14 @@ pub(super) trait Feed: Send + 'static {
 
     /// The offset to go on at; `None` to begin at the first record.
     fn position(&self, partition: &TopicPartition) -> Result<Option<i64>, JournalError>;
+
+    /// Lets a partition be read from its first record, which has the offset `start`, since records
+    /// are gone that were not read. Whether the node has asked the stream for their content, which
+    /// only that of resolved memories can be asked for.
+    fn begin_again(&self, partition: &TopicPartition, _start: i64) -> Result<bool, JournalError> {
+        self.apply(partition, &[], 0)?;
+        Ok(false)
+    }
 
     /// Sorts a record.
     fn sort(&self, record: &InRecord<'_>) -> Sorted<Self::Kept>;

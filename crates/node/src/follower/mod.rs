@@ -4,9 +4,10 @@
 //!
 //! On the topic of resolved memories the header `type` of a record says what it is:
 //! `memory.resolved` is applied, and others (users' snapshots) are stepped over. Where a topic was
-//! cut above the position, or was made anew, the follower begins at its first record. New
-//! partitions are followed as soon as they are seen. Kafka or the topic may be away: the follower
-//! goes on where it was.
+//! cut above the position, or was made anew, the follower begins at its first record, and asks the
+//! stream for all resolved memories by a sync request ([`crate::sync`]), since records are gone
+//! that it had not read. New partitions are followed as soon as they are seen. Kafka or the topic
+//! may be away: the follower goes on where it was.
 
 mod dead_letters;
 mod feed;

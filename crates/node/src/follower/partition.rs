@@ -38,18 +38,21 @@ pub(super) struct Polled<K> {
 pub(super) enum Beginning {
     /// At the position, or at the log's first record where nothing was read before.
     AsStored(i64),
+    /// At the log's first record, which has this offset: nothing was read before, and earlier
+    /// records are gone.
+    Shortened { start: i64 },
     /// At the log's first record: the position lies outside the log, which begins and ends here.
     OutsideLog { start: i64, end: i64 },
 }
 
 /// Decides where to begin: a position is good where the log holds it, or ends there.
 pub(super) fn beginning(kafka: &KafkaClients, partition: &TopicPartition, stored: Option<i64>) -> Result<Beginning> {
-    let Some(position) = stored else { return Ok(Beginning::AsStored(PartitionStart::BEGINNING)) };
     let range = kafka.admin.log_range(partition)?;
-    Ok(if (range.start..=range.end).contains(&position) {
-        Beginning::AsStored(position)
-    } else {
-        Beginning::OutsideLog { start: range.start, end: range.end }
+    Ok(match stored {
+        None if range.start > 0 => Beginning::Shortened { start: range.start },
+        None => Beginning::AsStored(PartitionStart::BEGINNING),
+        Some(position) if (range.start..=range.end).contains(&position) => Beginning::AsStored(position),
+        Some(_) => Beginning::OutsideLog { start: range.start, end: range.end },
     })
 }
 

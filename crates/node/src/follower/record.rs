@@ -23,7 +23,7 @@ impl Feed for SnapshotFeed {
 
     const WHAT: &'static str = "resolved memories";
 
-    const AFTER_LOSS: &'static str = "a memory whose records were deleted is shown as it was until it changes again";
+    const AFTER_LOSS: &'static str = "the node asks the stream for all resolved memories by a sync request";
 
     fn topic<'t>(&self, topics: &'t Topics) -> &'t Arc<str> {
         &topics.snapshots
@@ -31,6 +31,11 @@ impl Feed for SnapshotFeed {
 
     fn position(&self, partition: &TopicPartition) -> Result<Option<i64>, JournalError> {
         self.journal.position(&partition.topic, partition.partition)
+    }
+
+    fn begin_again(&self, partition: &TopicPartition, start: i64) -> Result<bool, JournalError> {
+        self.journal.begin_again(&partition.topic, partition.partition, start)?;
+        Ok(true)
     }
 
     fn sort(&self, record: &InRecord<'_>) -> Sorted<SnapshotRecord> {

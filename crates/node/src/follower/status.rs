@@ -33,6 +33,9 @@ pub struct FollowerStatus {
     pub failures: u64,
     /// How often it began at the first record of a partition, since the topic was cut or made anew.
     pub restarts: u64,
+    /// How often it asked the stream for all resolved memories, since records were gone that it had
+    /// not read.
+    pub catch_ups: u64,
     /// Whether every partition was read to the end that it had at some time since the start.
     pub is_caught_up: bool,
     /// The partitions, by number.

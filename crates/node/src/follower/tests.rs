@@ -77,8 +77,29 @@ fn a_topic_that_was_cut_is_read_from_its_first_record() {
     kafka.cut(&at(0), 2);
     let running = follower(&kafka, &journal);
     wait_until("the record that is left", || journal.applied().len() == 2);
-    assert_eq!(running.stop(LIMIT).restarts, 1);
+    let status = running.stop(LIMIT);
+    assert_eq!((status.restarts, status.catch_ups), (1, 1));
     assert_eq!(applied(&journal), ["0/0 a", "0/2 c"]);
+    assert_eq!(journal.requests(), ["helixagent.memory.snapshots/0 2"], "b is asked for");
+}
+
+#[test]
+fn a_new_node_asks_once_for_what_was_deleted_before_it_came() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    ["a", "b"].iter().for_each(|memory| kafka.append(&at(0), resolved(memory)));
+    kafka.append(&at(1), resolved("c"));
+    kafka.cut(&at(0), 1);
+    // The first try ends behind the request.
+    kafka.hook("open", |_| Err(streams::error::Error::Retry("no broker is there".to_owned())));
+    for _ in 0..2 {
+        let running = follower(&kafka, &journal);
+        wait_until("the records that are left", || running.status().is_caught_up);
+        running.stop(LIMIT);
+    }
+    assert_eq!(journal.requests(), ["helixagent.memory.snapshots/0 1"], "partition 1 is whole");
+    let mut applied = applied(&journal);
+    applied.sort_unstable();
+    assert_eq!(applied, ["0/1 b", "1/0 c"]);
 }
 
 #[test]

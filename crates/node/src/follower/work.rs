@@ -136,7 +136,7 @@ impl<F: Feed> FollowerLoop<F> {
         if is_new {
             partitions.clear();
             for partition in 0..found.partitions {
-                self.restart(&TopicPartition::new(topic.clone(), partition), "the topic was made anew")?;
+                self.restart(&TopicPartition::new(topic.clone(), partition), 0, "the topic was made anew")?;
             }
         }
         for number in partitions.len()..usize::try_from(found.partitions).unwrap_or(0) {
@@ -157,6 +157,17 @@ impl<F: Feed> FollowerLoop<F> {
         let stored = self.feed.position(&partition)?.filter(|position| *position > 0);
         match beginning(&self.kafka, &partition, stored)? {
             Beginning::AsStored(offset) => Ok(FollowedPartition::open(&self.kafka, partition, offset, stored)?),
+            Beginning::Shortened { start } => {
+                if self.begin_again(&partition, start)? {
+                    tracing::warn!(
+                        code = "HS8047",
+                        %partition,
+                        "the log of a partition begins at offset {start}, and this node has read none of it: earlier records were deleted. \
+                         The node asks the stream for all resolved memories by a sync request"
+                    );
+                }
+                Ok(FollowedPartition::open(&self.kafka, partition, start, Some(start))?)
+            }
             Beginning::OutsideLog { start, end } => {
                 let position = stored.unwrap_or(0);
                 let what = if position > end {
@@ -168,16 +179,26 @@ impl<F: Feed> FollowerLoop<F> {
                         "the log begins at offset {start}, after offset {position}, which is the next to read: records were deleted"
                     )
                 };
-                self.restart(&partition, &what)?;
-                Ok(FollowedPartition::open(&self.kafka, partition, PartitionStart::BEGINNING, None)?)
+                self.restart(&partition, start, &what)?;
+                let stored = Some(start).filter(|start| *start > 0);
+                let offset = stored.unwrap_or(PartitionStart::BEGINNING);
+                Ok(FollowedPartition::open(&self.kafka, partition, offset, stored)?)
             }
         }
     }
 
-    /// Moves the position of a partition to 0, from which it is read at its first record. A memory
-    /// that came from a later offset of another log is compared by its clock.
-    fn restart(&self, partition: &TopicPartition, what: &str) -> Result<(), Break> {
-        self.feed.apply(partition, &[], 0)?;
+    /// Moves the position of a partition to its first record, and asks for what is gone where
+    /// somebody can answer. Whether it did.
+    fn begin_again(&self, partition: &TopicPartition, start: i64) -> Result<bool, Break> {
+        let has_asked = self.feed.begin_again(partition, start)?;
+        self.progress.lock().catch_ups += u64::from(has_asked);
+        Ok(has_asked)
+    }
+
+    /// Begins at the first record of a partition again. A memory that came from a later offset of
+    /// another log is compared by its clock.
+    fn restart(&self, partition: &TopicPartition, start: i64, what: &str) -> Result<(), Break> {
+        self.begin_again(partition, start)?;
         self.progress.lock().restarts += 1;
         tracing::warn!(
             code = "HS8040",

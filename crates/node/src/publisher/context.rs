@@ -8,7 +8,7 @@ use super::settings::PublisherSettings;
 use super::status::SharedStatus;
 use crate::back_off::BackOff;
 use crate::kafka::KafkaClients;
-use crate::ports::{Journal, JournalError, OutboxEvent, Publication};
+use crate::ports::{Journal, JournalError, OutboxEvent, Publication, SyncRequest};
 use crate::registry::NodesTopic;
 use crate::stop_signal::StopSignal;
 
@@ -39,10 +39,11 @@ impl PublisherContext {
         status.last_error = Some(text.to_owned());
     }
 
-    pub fn note_commit(&self, events: u64, published: Publication, heartbeat_ms: i64) {
+    pub fn note_commit(&self, events: u64, requests: u64, published: Publication, heartbeat_ms: i64) {
         let mut status = self.status.lock();
         status.is_connected = true;
         status.events += events;
+        status.sync_requests += requests;
         status.transactions += 1;
         status.published = Some(published);
         status.heartbeat_ms = Some(heartbeat_ms);
@@ -58,6 +59,17 @@ impl PublisherContext {
             memory = %event.memory_id,
             counter = event.counter,
             "the brokers refuse an event of this node, which is shown as failed; the events after it are published: {reason}"
+        );
+        Ok(())
+    }
+
+    /// Gives up a sync request that the brokers refuse.
+    pub fn drop_request(&self, request: &SyncRequest, reason: &str) -> Result<(), Interruption> {
+        self.retried(|| self.journal.mark_request_failed(&request.event_id, reason))?;
+        tracing::warn!(
+            code = "HS8048",
+            request = %request.event_id,
+            "the brokers refuse a sync request of this node, which is not sent again: {reason}"
         );
         Ok(())
     }

@@ -15,6 +15,8 @@
 //!   folder, and both would take the id from each other for ever. The node becomes a new
 //!   incarnation, which writes again what was not published.
 //! - An event that the brokers refuse is marked as failed, and the others go on without it.
+//! - Sync requests go with the events, by the same producer. They have no counter, so the order of
+//!   the outbox is not touched; one that may not have been committed is sent again.
 //! - Anything else that fails is tried again, with pauses that grow to 10 s.
 
 mod context;

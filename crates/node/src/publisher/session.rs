@@ -12,7 +12,7 @@ use super::reconciliation::{ReconciliationOutcome, reconcile};
 use super::transaction::{Outcome, Target, Transaction};
 use crate::actor::Actor;
 use crate::kafka::transactional_id;
-use crate::ports::{Identity, OutboxEvent, Publication, chain_digest};
+use crate::ports::{Identity, OutboxEvent, Publication, SyncRequest, chain_digest};
 use crate::registry::{NodeRecord, NodeState};
 
 /// How often the number of partitions of the events topic is read again.
@@ -103,7 +103,7 @@ impl Session {
     /// writes that the node has stopped.
     pub fn publish(&mut self, context: &PublisherContext) -> Result<(), Interruption> {
         // At once: the node joins, or is back.
-        self.transact(context, &[], NodeState::Running)?;
+        self.transact(context, &[], &[], NodeState::Running)?;
         loop {
             let is_stopping = context.stop.is_requested();
             if self.refreshed.elapsed() > REFRESH {
@@ -111,13 +111,14 @@ impl Session {
                 self.refreshed = Instant::now();
             }
             let events = context.journal.unpublished(context.settings.max_records, context.settings.max_bytes)?;
-            if !events.is_empty() {
-                self.transact(context, &events, NodeState::Running)?;
+            let requests = context.journal.unsent_requests()?;
+            if !events.is_empty() || !requests.is_empty() {
+                self.transact(context, &events, &requests, NodeState::Running)?;
             } else if is_stopping {
-                self.transact(context, &[], NodeState::Stopped)?;
+                self.transact(context, &[], &[], NodeState::Stopped)?;
                 return Ok(());
             } else if self.is_heartbeat_due(context) {
-                self.transact(context, &[], NodeState::Running)?;
+                self.transact(context, &[], &[], NodeState::Running)?;
             } else {
                 context.journal.wait_for_unpublished(LOOK.min(context.settings.heartbeat_interval))?;
             }
@@ -144,14 +145,17 @@ impl Session {
     /// Writes that another actor goes on in the place of this one. The published counter and the
     /// chain stay as the topic has them, for other copies of the folder.
     pub fn write_replaced(&mut self, context: &PublisherContext, successor: Actor) -> Result<(), Interruption> {
-        self.transact(context, &[], NodeState::Replaced { successor })
+        self.transact(context, &[], &[], NodeState::Replaced { successor })
     }
 
-    /// One transaction with these events, which are the next ones to be published.
+    /// One transaction with these events, which are the next ones to be published, and with these
+    /// sync requests. A request is in neither the counter nor the chain: where it is not known
+    /// whether the transaction was committed, it is sent again, and is answered again.
     fn transact(
         &mut self,
         context: &PublisherContext,
         events: &[OutboxEvent],
+        requests: &[SyncRequest],
         state: NodeState,
     ) -> Result<(), Interruption> {
         let chain = events.iter().fold(self.publication.chain, |chain, event| chain_digest(chain, &event.value));
@@ -163,6 +167,7 @@ impl Session {
         self.own_records.attempted = Some(record);
         let transaction = Transaction {
             events,
+            requests,
             events_target: &self.events,
             record: (key.as_bytes(), &value, heartbeat_ms),
             record_target: &self.nodes,
@@ -173,7 +178,10 @@ impl Session {
             Outcome::Committed => self.own_records.known = self.own_records.attempted.take(),
             Outcome::Refused(refused) => {
                 for (index, reason) in refused {
-                    context.mark_refused(&events[index], &reason)?;
+                    match events.get(index) {
+                        Some(event) => context.mark_refused(event, &reason)?,
+                        None => context.drop_request(&requests[index - events.len()], &reason)?,
+                    }
                 }
                 return Ok(transaction.abort(&mut *self.producer)?);
             }
@@ -187,9 +195,13 @@ impl Session {
                 ))));
             }
         }
+        if !requests.is_empty() {
+            let sent: Vec<String> = requests.iter().map(|request| request.event_id.clone()).collect();
+            context.retried(|| context.journal.mark_requests_sent(&sent))?;
+        }
         self.publication = after;
         self.last_record = Some(Instant::now());
-        context.note_commit(events.len() as u64, after, heartbeat_ms);
+        context.note_commit(events.len() as u64, requests.len() as u64, after, heartbeat_ms);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ pub struct PublisherStatus {
     pub published: Option<Publication>,
     /// Events published.
     pub events: u64,
+    /// Sync requests sent.
+    pub sync_requests: u64,
     /// Transactions committed, heartbeats among them.
     pub transactions: u64,
     /// Sessions that ended by a failure: a broker away, a transaction that failed or timed out.

@@ -60,6 +60,15 @@ fn published(kafka: &MemoryKafka) -> Vec<String> {
     by_id.into_keys().collect()
 }
 
+/// The sync requests of the topic, each as often as it was sent.
+fn sync_requests(kafka: &MemoryKafka) -> Vec<String> {
+    let values = kafka.committed_records(EVENTS).into_iter().map(|record| String::from_utf8(record.value.unwrap()));
+    let mut ids: Vec<String> =
+        values.filter_map(|value| value.unwrap().strip_prefix("sync ").map(str::to_owned)).collect();
+    ids.sort_unstable();
+    ids
+}
+
 fn journal_with(seed: u128, ids: &[&str]) -> Arc<MemoryJournal> {
     let journal = MemoryJournal::new(seed);
     ids.iter().for_each(|id| journal.write(id));
@@ -83,6 +92,45 @@ fn events_are_published_once_with_the_nodes_record_and_it_stops() {
     journal.write("f");
     assert_eq!(publish_all(&kafka, &journal).events, 1);
     assert_eq!(kafka.committed_records(EVENTS).len(), 6);
+}
+
+#[test]
+fn sync_requests_go_with_the_events_and_count_for_nothing() {
+    let (kafka, journal) = (MemoryKafka::start(), journal_with(1, &["a", "b", "c"]));
+    ["r", "s"].iter().for_each(|id| journal.request(id));
+    let status = publish_all(&kafka, &journal);
+    assert_eq!((status.events, status.sync_requests, status.incarnations), (3, 2, 0));
+    assert_eq!((sync_requests(&kafka), journal.requests()), (vec!["r".to_owned(), "s".to_owned()], Vec::new()));
+    let [node] = &nodes(&kafka)[..] else { panic!("one node is registered") };
+    assert_eq!((node.record.published.counter, node.record.published.chain), (3, journal.identity().unwrap().chain));
+
+    // Without an event, too.
+    journal.request("t");
+    assert_eq!(publish_all(&kafka, &journal).sync_requests, 1);
+    assert_eq!(sync_requests(&kafka), ["r", "s", "t"]);
+    assert_eq!(nodes(&kafka)[0].record.published.counter, 3);
+}
+
+#[test]
+fn a_sync_request_is_sent_until_a_transaction_with_it_is_known_to_be_committed() {
+    for (step, sent) in [("before commit", 1), ("after commit", 2)] {
+        let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+        journal.request("r");
+        kafka.hook(step, |_| Ok(()));
+        kafka.hook(step, |_| Err(Error::ProducerLost("no answer to the commit".to_owned())));
+        publish_all(&kafka, &journal);
+        assert_eq!((sync_requests(&kafka).len(), journal.requests().len()), (sent, 0), "{step}");
+    }
+}
+
+#[test]
+fn a_refused_sync_request_blocks_nothing() {
+    let (kafka, journal) = (MemoryKafka::start(), journal_with(1, &["a", "b", "c"]));
+    kafka.refuse("sync refused");
+    ["refused", "r"].iter().for_each(|id| journal.request(id));
+    let status = publish_all(&kafka, &journal);
+    assert_eq!((status.events, status.sync_requests, status.refused, status.failures), (3, 1, 0, 0));
+    assert_eq!((sync_requests(&kafka), journal.dropped()), (vec!["r".to_owned()], vec!["refused".to_owned()]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One transaction: events and the node's record.
+//! One transaction: events, sync requests and the node's record.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ use streams::ports::{BatchLimit, DeliveryFailure, OutRecord, Producer};
 use streams::record::{Headers, Record};
 use streams::task::partition_for;
 
-use crate::ports::OutboxEvent;
+use crate::ports::{OutboxEvent, SyncRequest};
 
-/// The token of the node's record; an event's is its index.
+/// The token of the node's record; that of an event or a sync request is its index, requests after
+/// events.
 const NODE_RECORD: u64 = u64::MAX - 1;
 
 /// The wait for one more delivery.
@@ -28,14 +29,16 @@ pub(super) struct Target {
 pub(super) enum Outcome {
     /// It was committed.
     Committed,
-    /// It was aborted, since the brokers refuse these events and would refuse them again: the index
-    /// and the reason of each.
+    /// It was aborted, since the brokers refuse these events or sync requests and would refuse them
+    /// again: the index and the reason of each, requests after events.
     Refused(Vec<(usize, String)>),
 }
 
 /// The records of a transaction, and where they go.
 pub(super) struct Transaction<'t> {
     pub events: &'t [OutboxEvent],
+    /// Sync requests, which go to the topic of events behind these.
+    pub requests: &'t [SyncRequest],
     pub events_target: &'t Target,
     /// The node's record: key, value and time in milliseconds.
     pub record: (&'t [u8], &'t [u8], i64),
@@ -74,12 +77,14 @@ impl Transaction<'_> {
     fn send_all(&self, producer: &mut dyn Producer) -> Result<Vec<(usize, String)>> {
         let deadline = Instant::now() + self.limit;
         let mut refused = Vec::new();
-        for (index, event) in self.events.iter().enumerate() {
+        let events = self.events.iter().map(|event| (&event.memory_id, &event.value, event.timestamp_ms));
+        let requests = self.requests.iter().map(|request| (&request.event_id, &request.value, request.timestamp_ms));
+        for (index, (key, value, timestamp_ms)) in events.chain(requests).enumerate() {
             let record = Record {
-                key: Some(event.memory_id.as_bytes()),
-                value: Some(&event.value),
+                key: Some(key.as_bytes()),
+                value: Some(value),
                 headers: Headers::NONE,
-                timestamp_ms: event.timestamp_ms.max(1),
+                timestamp_ms: timestamp_ms.max(1),
             };
             match self.send(producer, self.events_target, record, index as u64, deadline) {
                 Err(Error::Record(why)) => refused.push((index, why)),
@@ -100,6 +105,16 @@ impl Transaction<'_> {
         }
         self.take_failures(producer, &mut refused)?;
         Ok(refused)
+    }
+
+    /// Bytes of an event or a sync request, by its index; 0 behind the last.
+    fn bytes(&self, index: usize) -> usize {
+        match (self.events.get(index), index.checked_sub(self.events.len())) {
+            (Some(event), _) => event.value.len() + event.memory_id.len(),
+            (None, at) => at
+                .and_then(|at| self.requests.get(at))
+                .map_or(0, |request| request.value.len() + request.event_id.len()),
+        }
     }
 
     /// A full queue is answered by waiting for deliveries.
@@ -129,8 +144,9 @@ impl Transaction<'_> {
     fn take_failures(&self, producer: &mut dyn Producer, refused: &mut Vec<(usize, String)>) -> Result<()> {
         let mut worst: Option<Error> = None;
         while let Some(DeliveryFailure { token, error }) = producer.take_failure() {
-            let index = usize::try_from(token).ok().filter(|index| *index < self.events.len());
-            let bytes = index.map_or(0, |at| self.events[at].value.len() + self.events[at].memory_id.len());
+            let sent = self.events.len() + self.requests.len();
+            let index = usize::try_from(token).ok().filter(|index| *index < sent);
+            let bytes = index.map_or(0, |index| self.bytes(index));
             let error = match (error, index) {
                 (Error::Record(why), Some(index)) => {
                     refused.push((index, why));

@@ -4,6 +4,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
 mod failed_events;
+mod restore;
+mod subscription;
+mod sync;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -240,7 +243,8 @@ fn memories_are_listed_and_found_within_the_users_of_the_caller() {
 fn a_node_keeps_the_users_that_it_subscribes_to() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
-    settings.subscription = Subscription::Users(BTreeSet::from(["u".to_owned()]));
+    let users = BTreeSet::from(["u".to_owned()]);
+    settings.subscription = Subscription::Selected { users, sessions: BTreeSet::new() };
     let node = Node::open(settings).unwrap();
     apply(&node, 0, 1, resolved("m", "u", "1", r#"{"a":1}"#, ""));
     apply(&node, 0, 2, resolved("n", "v", "2", r#"{"a":2}"#, ""));
