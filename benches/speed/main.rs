@@ -3,8 +3,8 @@
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream,
 //! one run for each number (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay
-//! formats scripts mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams beside
-//! it. `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
+//! formats scripts node mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams
+//! beside it. `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the servers are those of the tests")]
@@ -25,6 +25,7 @@ mod limit;
 mod measure;
 mod metrics;
 mod mirror;
+mod node;
 mod sizes;
 mod stream;
 mod table;
@@ -70,7 +71,7 @@ impl BenchSettings {
             seed: number("SEED", "1")?,
             threads: threads.split_whitespace().map(|count| parse("THREADS", count)).collect::<Result<_>>()?,
             strategy: text("STRATEGY", "last_write_wins").parse().context("read STRATEGY")?,
-            steps: text("STEPS", "apply replay formats scripts mirror stream tls users restore limit")
+            steps: text("STEPS", "apply replay formats scripts node mirror stream tls users restore limit")
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
@@ -112,6 +113,10 @@ fn main() -> Result<()> {
     if settings.has("scripts") {
         say("a script as a resolver, in the driver");
         formats::scripts(&input.first, &mut table)?;
+    }
+    if settings.has("node") {
+        say("a node");
+        node::measure(&settings)?.into_iter().for_each(|row| table.add(row));
     }
     if ["mirror", "stream", "tls", "users", "limit", "restore"].iter().any(|step| settings.has(step))
         || settings.with_anchor

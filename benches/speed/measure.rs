@@ -83,6 +83,13 @@ pub fn peak_mib(pid: u32) -> Result<Option<u64>> {
     Ok(number_of(&text, "VmHWM:").map(|kib| kib / 1024))
 }
 
+/// Memory of a process that no file backs, in MiB: what it takes from others.
+pub fn anonymous_mib(pid: u32) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read a process's memory")?;
+    let kib = number_of(&text, "RssAnon:").context("the process has ended")?;
+    Ok(kib as f64 / 1024.0)
+}
+
 /// Conditions under which the figures hold.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

@@ -102,11 +102,16 @@ pub fn replay(settings: &BenchSettings, input: &Input) -> Result<Row> {
     Ok(Row { peak_mib: peak, ..row.note(finished.stdout.trim()) })
 }
 
-/// Creates the topics and publishes the events.
-pub fn prepare(settings: &BenchSettings, broker: &Broker, input: &Input) -> Result<()> {
+/// Creates the topics that the topology file names.
+pub fn create_topics(broker: &Broker) {
     for (topic, partitions) in TOPICS {
         broker.create_topic(topic, partitions, &[("retention.ms", "-1"), ("max.message.bytes", "16777216")]);
     }
+}
+
+/// Creates the topics and publishes the events.
+pub fn prepare(settings: &BenchSettings, broker: &Broker, input: &Input) -> Result<()> {
+    create_topics(broker);
     let bootstrap = broker.bootstrap();
     let produce =
         Helix::run(&["produce", "--input", text(&input.file)?, "--topic", EVENTS, "--bootstrap-servers", &bootstrap]);
