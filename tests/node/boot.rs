@@ -85,6 +85,14 @@ fn where_kafka_cannot_be_started_nothing_else_begins() {
     assert_eq!(calls.lines().count(), 2, "{calls}");
     assert!(calls.lines().all(|call| call.ends_with(" up --detach --no-deps -- kafka")), "{calls}");
 
+    // Without --no-mirror, Postgres is needed too, though nothing names one.
+    let mut mirrored = folder.command(&["run", "--topology", &file, "--boot"]);
+    mirrored.env("SVC_KAFKA_PORT", &port).env("SVC_POSTGRESQL_PORT", &port);
+    let ended = Helix::spawn_command(mirrored).finish();
+    ended.assert_failed(1, &["required services are not healthy: kafka, postgres [HS9010]"]);
+    let calls = folder.calls();
+    assert!(calls.contains(" up --detach --no-deps -- postgres"), "{calls}");
+
     // Settings are looked at before anything is started, and without --boot they do not count.
     let mut wrong = folder.command(&["node", "--node-name", "n", "--boot"]);
     wrong.env("SVC_KAFKA_PORT", "none");
@@ -93,6 +101,22 @@ fn where_kafka_cannot_be_started_nothing_else_begins() {
     other.env("SVC_KAFKA_PORT", "none").env("HELIXSTREAM_BOOTSTRAP_SERVERS", Broker::shared().bootstrap());
     assert!(!Helix::spawn_command(other).finish().stderr.contains("SVC_KAFKA_PORT"));
     assert_eq!(folder.calls(), calls);
+}
+
+#[test]
+fn a_node_starts_without_a_kafka_that_a_setting_makes_optional() {
+    let (folder, port) = (Folder::new(), ports::free_port().to_string());
+    let mut command = folder.command(&["node", "--node-name", "n", "--boot", "--http-listen", &port]);
+    command.env("SVC_KAFKA_PORT", ports::free_port().to_string()).env("SVC_KAFKA_REQUIRED", "false");
+    let node = Helix::spawn_command(command);
+    wait_until("the node to accept a write", || {
+        let url = format!("http://127.0.0.1:{port}/v1/memories");
+        Command::new("curl").args(["-sf", &url, "--json", "{}"]).output().unwrap().status.success()
+    });
+    let ended = node.terminate();
+    ended.assert_ended_well();
+    assert!(ended.stdout.contains("kafka    failed  no"), "{ended:?}");
+    assert_eq!(folder.calls().lines().count(), 1);
 }
 
 #[test]
