@@ -180,6 +180,29 @@ func (c *Client) Status(ctx context.Context) (json.RawMessage, error) {
 	return json.RawMessage(answer.body), nil
 }
 
+// ForceSync asks the stream for the memories of a user, or of all where it is empty, once more. The
+// answer is a JSON document (`SyncRequested` of the node's OpenAPI document).
+func (c *Client) ForceSync(ctx context.Context, userID string) (json.RawMessage, error) {
+	values := url.Values{}
+	set(values, "user_id", userID)
+	answer, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/sync/force", query: values})
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(answer.body), nil
+}
+
+// Restore brings a user snapshot back: the JSON of the snapshot, or an array of all its parts. What
+// the node has as new or newer stays. The answer is a JSON document (`Restored` of the node's
+// OpenAPI document).
+func (c *Client) Restore(ctx context.Context, snapshot json.RawMessage) (json.RawMessage, error) {
+	answer, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/restore", body: snapshot})
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(answer.body), nil
+}
+
 // Seen returns what this client was last shown of a memory, and whether it still has that.
 func (c *Client) Seen(id string) (*Memory, bool) {
 	answer, ok := c.seen.get(id)

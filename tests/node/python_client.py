@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from helixstream_client import Client, Conflict, Forbidden, NotFound, Unauthorized
+from helixstream_client import Client, Conflict, Forbidden, NotFound, Problem, Unauthorized
 
 A, B = sys.argv[1:]
 
@@ -75,6 +75,8 @@ def every_call(client):
     assert deleted.memory.status == "deleted", deleted
     assert fails(NotFound, lambda: client.read(memory.id)).memory.status == "deleted"
     assert memory.id in [one.id for one in client.list(user_id="u-1", include_inactive=True)]
+    assert client.force_sync("u-1")["user_id"] == "u-1"
+    assert fails(Problem, lambda: client.restore([])).code == "HS8091"
     assert client.status()["memories"] >= 207 and "/v1/memories" in client.openapi()["paths"]
 
 

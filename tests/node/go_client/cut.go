@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 
 	"helixstream/client"
 )
@@ -36,4 +39,9 @@ func acceptedOnce(node *client.Client, address string) {
 	check(err == nil && !isTruncated && len(found) == 1 && found[0].Clock == updated.Memory.Clock, err, found)
 	status, err := node.Status(ctx)
 	check(err == nil && len(status) > 0, err)
+	requested, err := node.ForceSync(ctx, "u-5")
+	check(err == nil && strings.Contains(string(requested), `"user_id":"u-5"`), err, string(requested))
+	_, err = node.Restore(ctx, json.RawMessage("[]"))
+	var problem *client.Problem
+	check(errors.As(err, &problem) && problem.Code == "HS8091", err)
 }

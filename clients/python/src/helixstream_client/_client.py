@@ -180,6 +180,17 @@ class Client:
         """The state of the node (`Status` of the node's OpenAPI document)."""
         return self._get("/v1/sync/status", {})
 
+    def force_sync(self, user_id: str | None = None) -> Json:
+        """Asks the stream for the memories of a user, or of all, once more (`SyncRequested` of the
+        node's OpenAPI document)."""
+        query: dict[str, str | int | float] = {} if user_id is None else {"user_id": user_id}
+        return self._connection.send(Request("POST", "/v1/sync/force", query))
+
+    def restore(self, snapshot: Json | Sequence[Json]) -> Json:
+        """Brings a user snapshot back: the snapshot, or all of its parts (`Restored` of the node's
+        OpenAPI document). What the node has as new or newer stays."""
+        return self._connection.send(Request("POST", "/v1/restore", {}, _encode(snapshot)))
+
     def openapi(self) -> Json:
         """The node's OpenAPI document."""
         return self._get("/v1/openapi.json", {})
@@ -259,7 +270,7 @@ def _path(memory_id: str) -> str:
         raise InvalidRequest(f"the id {memory_id!r} is no text") from None
 
 
-def _encode(body: Json) -> bytes:
+def _encode(body: Json | Sequence[Json]) -> bytes:
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
