@@ -4,7 +4,8 @@
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream,
 //! one run for each number (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay
 //! formats scripts node mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams
-//! beside it. `scripts/bench` builds what is needed; `README.md` says what each line of the table means.
+//! beside it. `scripts/bench` builds what is needed; `README.md` says what each line of the table
+//! means.
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the servers are those of the tests")]

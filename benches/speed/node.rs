@@ -129,7 +129,7 @@ impl Site {
         Ok(site)
     }
 
-    /// What the process costs while nobody asks it.
+    /// The cost of the process while nobody asks it.
     fn idle(&self) -> Result<Row> {
         let watch = Watch::start(self.helix.pid())?;
         std::thread::sleep(IDLE);
