@@ -15,6 +15,7 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("BuildError", "part of the text of an error that has a code"),
     ("Error", "the engine's: the code is added where an instance or a command ends with it"),
     ("FileFault", "part of the text of `SecretError`, which has a code"),
+    ("InvalidChangeId", "a stream of events answers such an id with a reset: no user meets it"),
     ("InvalidToken", "part of the text of a refusal, to which the caller's interface adds the code"),
     ("JournalError", "publisher and follower act on it; a text that it passes on has a code"),
     ("JsonError", "part of the text of a dead letter, whose headers are a contract, or of an error that has a code"),

@@ -90,8 +90,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("annotate-snippets", &["topology-file"]),
     ("tokio", &["avro", "http", "mirror-postgres", "node-http", "node-mcp", "services"]),
     // librdkafka's admin calls are futures of rdkafka, waited for without a runtime. So are the
-    // node's calls, which a runtime may await as well.
-    ("futures", &["mirror-postgres", "node", "streams-kafka", "testkit"]),
+    // node's calls, which a runtime may await as well. A stream of events is a stream of futures.
+    ("futures", &["mirror-postgres", "node", "node-http", "streams-kafka", "testkit"]),
 ];
 
 /// Crates that one edge of the root package alone may use, and the edge.

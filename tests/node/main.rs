@@ -5,6 +5,7 @@
 
 mod boot;
 mod command;
+mod events;
 mod go_client;
 mod killed;
 mod mcp;

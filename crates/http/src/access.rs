@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::request::Parts;
@@ -89,6 +89,39 @@ impl Access {
     }
 }
 
+/// The access of the client of a stream, which may end before the stream does.
+#[derive(Clone)]
+pub(super) struct ContinuedAccess {
+    access: Arc<Access>,
+    token: Option<Arc<Token>>,
+    /// The id of the session of a browser.
+    session: Option<String>,
+}
+
+impl ContinuedAccess {
+    fn of(access: &Arc<Access>, request: &Request) -> ContinuedAccess {
+        let caller = request.extensions().get::<Caller>();
+        let is_browser = matches!(caller, Some(Caller::Browser(_)));
+        let session = cookie(request.headers(), &access.cookie).filter(|_| is_browser);
+        ContinuedAccess {
+            access: Arc::clone(access),
+            token: caller.and_then(Caller::token).cloned(),
+            session: session.map(str::to_owned),
+        }
+    }
+
+    /// Whether the token stands in the file as it did, and the session has not ended.
+    pub fn holds(&self) -> bool {
+        let (Some(token), Some(tokens)) = (&self.token, &self.access.tokens) else { return true };
+        let tokens = tokens.current();
+        let now = match &self.session {
+            Some(id) => self.access.sessions.find(id, &tokens).map(|session| session.token),
+            None => tokens.same(token),
+        };
+        now.as_ref() == Some(token)
+    }
+}
+
 /// Why a request does not reach its route.
 pub(super) enum Refusal {
     /// A browser is sent to this path, where it logs in.
@@ -111,7 +144,14 @@ pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, n
         None => admit(&access, request).await,
     };
     let mut response = match admitted {
-        Ok(request) => next.run(request).await,
+        Ok(request) => {
+            let continued = ContinuedAccess::of(&access, &request);
+            let mut response = next.run(request).await;
+            if response.body().size_hint().exact().is_none() {
+                response.extensions_mut().insert(continued);
+            }
+            response
+        }
         Err(Refusal::LogIn(path)) => Redirect::to(&path).into_response(),
         Err(Refusal::Problem(problem)) if is_of_api => problem.into_response(),
         Err(Refusal::Problem(problem)) => problem.into_text(),

@@ -26,6 +26,9 @@ pub struct Limits {
     /// From an answer to the next whole request head: the client reads the answer and may stay
     /// idle.
     pub next_request: Duration,
+    /// From one part of a stream to the next that the client has room for. Streams send something
+    /// more often than that.
+    pub stalled: Duration,
     /// Bytes of a request's head at most; no less than 8192, which hyper wants.
     pub head_bytes: usize,
     /// Header fields of a request at most.
@@ -45,6 +48,7 @@ impl Default for Limits {
             first_request: Duration::from_secs(10),
             handling: Duration::from_secs(30),
             next_request: Duration::from_secs(60),
+            stalled: Duration::from_secs(30),
             head_bytes: 16 * 1024,
             head_fields: 64,
             body_bytes: 64 * 1024,
@@ -68,6 +72,18 @@ enum Phase {
     HeldBack,
     /// The client has an answer of so many bytes to read.
     Answered(u64),
+    /// The client reads a stream, and has so many bytes of it to read.
+    Streaming(u64),
+}
+
+impl Phase {
+    /// Bytes that the client may not have read.
+    fn unread(self) -> Option<u64> {
+        match self {
+            Phase::Answered(bytes) | Phase::Streaming(bytes) => Some(bytes),
+            Phase::Opened | Phase::Handling | Phase::Receiving | Phase::HeldBack => None,
+        }
+    }
 }
 
 /// Why we closed a connection.
@@ -113,7 +129,7 @@ impl Table {
     }
 
     fn unread(&self) -> u64 {
-        self.open.values().map(|entry| if let Phase::Answered(bytes) = entry.phase { bytes } else { 0 }).sum()
+        self.open.values().filter_map(|entry| entry.phase.unread()).sum()
     }
 }
 
@@ -171,13 +187,14 @@ impl Connections {
 
     /// Closes the connections that are over a time limit.
     pub fn close_slow(&self) {
-        let Limits { first_request, handling, next_request, .. } = self.limits;
+        let Limits { first_request, handling, next_request, stalled, .. } = self.limits;
         let mut table = self.table();
         let is_slow = |entry: &Entry| {
             let limit = match entry.phase {
                 Phase::Opened => first_request,
                 Phase::Handling | Phase::Receiving | Phase::HeldBack => handling,
                 Phase::Answered(_) => next_request,
+                Phase::Streaming(_) => stalled,
             };
             entry.since.elapsed() > limit
         };
@@ -229,7 +246,7 @@ impl ConnectionPermit {
             (entry.phase, entry.since) = (phase, Instant::now());
         }
         while table.unread() > self.connections.limits.answer_bytes {
-            let may = |id, entry: &Entry| id != self.id && matches!(entry.phase, Phase::Answered(_));
+            let may = |id, entry: &Entry| id != self.id && entry.phase.unread().is_some_and(|bytes| bytes > 0);
             if !table.close_oldest(Cause::Unread, may) {
                 break;
             }
@@ -246,6 +263,11 @@ impl ConnectionPermit {
     /// Its answer is given to the client, so many bytes.
     pub fn answered(&self, bytes: u64) {
         self.enter(Phase::Answered(bytes));
+    }
+
+    /// The client has room for more of a stream, and is given a part of so many bytes.
+    pub fn streamed(&self, bytes: u64) {
+        self.enter(Phase::Streaming(bytes));
     }
 
     /// Waits before a refusal. Meanwhile another client may take this one's place.
@@ -324,6 +346,19 @@ mod tests {
         assert_eq!(open(&all), [slots[3].id, slots[4].id]);
         slots[4].answered(1000);
         assert_eq!(open(&all), [slots[4].id], "one answer alone may be larger");
+    }
+
+    #[test]
+    fn a_stream_whose_client_reads_nothing_is_closed_and_one_that_is_read_is_not() {
+        let all = connections(Limits { stalled: Duration::ZERO, answer_bytes: 100, ..Limits::default() });
+        let [stalled, idle, reader] = [(); 3].map(|()| all.admit().unwrap());
+        stalled.streamed(80);
+        idle.streamed(0);
+        reader.streamed(60);
+        assert_eq!(open(&all), [idle.id, reader.id], "the one that has read nothing for longest makes room");
+        all.close_slow();
+        assert!(open(&all).is_empty());
+        drop(stalled);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`listen`] | the listen address, as users write it |
 //! | [`server`] | connections, TLS, the thread |
 //! | `connections` | the table of connections, with their limits |
+//! | `streamed` | answers whose end nobody knows when they begin |
 //! | `access` | access control: bearer tokens, sessions, forms |
 //! | `identity` | the client of a request, for the routes of an API |
 //! | `problem` | errors as problem documents |
@@ -29,6 +30,7 @@ mod random;
 pub mod server;
 mod sessions;
 mod status;
+mod streamed;
 mod throttle;
 mod tls;
 pub mod tokens;

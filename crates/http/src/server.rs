@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{any, get, post};
@@ -35,6 +35,7 @@ use super::hosts::{self, Hosts};
 use super::login;
 use super::sessions::Sessions;
 use super::status::{self, InstanceStatus};
+use super::streamed;
 use super::throttle::Throttle;
 use super::tls::{TlsError, TlsFiles};
 use super::tokens::{TokenFileError, Tokens};
@@ -403,18 +404,17 @@ async fn requests(
     mut stopped: watch::Receiver<bool>,
 ) {
     let routes = TowerToHyperService::new(serving.router.clone());
+    let of_streams = stopped.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         slot.begin(!hyper::body::Body::is_end_stream(request.body()));
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(slot.clone());
         let routes = routes.clone();
-        let slot = slot.clone();
+        let (slot, stopped) = (slot.clone(), of_streams.clone());
         async move {
             let response: Result<Response, Infallible> = routes.call(request).await;
-            let bytes = response.as_ref().ok().and_then(|response| response.body().size_hint().exact());
-            slot.answered(bytes.unwrap_or(0));
-            response
+            response.map(|response| streamed::follow(response, &slot, &stopped))
         }
     });
     let mut builder = http1::Builder::new();

@@ -6,9 +6,11 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use json::{Number, ObjectWriter, Value};
+use node::changes::ChangedMemory;
 use node::clock_token::ClockToken;
 use node::restore::Restored;
-use node::shown::{EventState, NodeStatus, OwnEvent, SearchHit, ShownMemory};
+use node::search::SearchHit;
+use node::shown::{EventState, NodeStatus, OwnEvent, ShownMemory};
 use node::sync::SyncRequested;
 use node::write::{Accepted, FIELDS};
 
@@ -68,6 +70,38 @@ fn write_memory(out: &mut Vec<u8>, memory: &ShownMemory) {
     object.end();
 }
 
+/// The parts of a memory: the field with their list, as canonical JSON.
+pub(crate) fn parts(memory: &ShownMemory, field: &str, parts: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    let mut all =
+        members(memory).map(|(name, value)| if name == "memory" { (field, parts.to_vec()) } else { (name, value) });
+    all.sort_by(|one, other| one.0.cmp(other.0));
+    all.iter().for_each(|(name, value)| object.raw(name, value));
+    object.end();
+    body
+}
+
+/// A memory after a change, as a read of it has answered then.
+pub(crate) fn changed_memory(memory: &ChangedMemory) -> Vec<u8> {
+    let mut body = Vec::with_capacity(memory.json.len() + memory.token.len() + 64);
+    let mut object = ObjectWriter::new(&mut body);
+    object.str("clock", &memory.token);
+    object.raw("memory", &memory.json);
+    object.raw("pending", &boolean(memory.is_pending));
+    object.end();
+    body
+}
+
+/// The id of a memory that a client no longer sees.
+pub(crate) fn left_memory(memory_id: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::new(&mut body);
+    object.str("memory_id", memory_id);
+    object.end();
+    body
+}
+
 /// A write and the memory after it.
 pub(crate) fn accepted(accepted: &Accepted, state: &EventState) -> Vec<u8> {
     let mut body = Vec::new();
@@ -114,10 +148,12 @@ pub(crate) fn read_cursor(text: &str) -> Option<String> {
 }
 
 /// The hits of a search, the best first; `truncated` where a hit was left out for the size of the
-/// answer.
-pub(crate) fn hits(hits: &[SearchHit], truncated: bool) -> Vec<u8> {
+/// answer. A search by an embedding counts the embeddings that it has compared, and the memories
+/// that it has skipped.
+pub(crate) fn hits(hits: &[SearchHit], truncated: bool, counts: Option<(u64, u64)>) -> Vec<u8> {
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
+    counts.iter().for_each(|(compared, _)| object.integer("compared", *compared));
     object.array("hits", hits, |out, hit| {
         let mut object = ObjectWriter::new(out);
         for (name, value) in members(&hit.memory) {
@@ -126,6 +162,7 @@ pub(crate) fn hits(hits: &[SearchHit], truncated: bool) -> Vec<u8> {
         json::write_number(object.key("score"), Number::from_double(hit.score));
         object.end();
     });
+    counts.iter().for_each(|(_, skipped)| object.integer("skipped", *skipped));
     object.raw("truncated", &boolean(truncated));
     object.end();
     body

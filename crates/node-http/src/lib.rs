@@ -9,7 +9,8 @@
 //! | `service` | the parts that all handlers share |
 //! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
 //! | `body` | bodies, within a limit for each and one for all |
-//! | `memories`, `listing`, `node_pages`, `sync` | the handlers |
+//! | `memories`, `parts`, `listing`, `searching`, `node_pages`, `sync` | the handlers |
+//! | `events`, `stream_places` | the stream of events, and how many may be open |
 //! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
 //! | `answers` | memories, events and the status as JSON |
@@ -21,15 +22,19 @@
 
 mod answers;
 mod body;
+mod events;
 mod listing;
 mod mem0;
 mod memories;
 mod node_pages;
+mod parts;
 mod problems;
 mod publishing;
 mod request;
 pub mod routes;
+mod searching;
 mod service;
+mod stream_places;
 mod sync;
 
 pub use routes::apis;

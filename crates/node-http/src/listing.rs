@@ -1,13 +1,12 @@
-//! Lists of memories, and the search by words.
+//! Lists of memories.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use axum::response::Response;
 use http::Problem;
-use node::shown::{ListQuery, SearchHit, SearchQuery, ShownMemory};
+use node::shown::{ListQuery, ShownMemory};
 
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
@@ -21,10 +20,6 @@ const MAX_LIMIT: usize = 200;
 const READ_AT_A_TIME: usize = 16;
 /// An answer gets no further memory once it has so many bytes of them.
 pub(crate) const ANSWER_BYTES: usize = 4 << 20;
-/// Hits of a search where the client does not say how many.
-const DEFAULT_HITS: usize = 10;
-/// Hits of a search at most.
-const MAX_HITS: usize = 100;
 
 /// GET /v1/memories.
 pub(crate) async fn list(
@@ -33,7 +28,32 @@ pub(crate) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let (mut query, limit) = list_query(&client, &parts)?;
+    let known = ["user_id", "session_id", "limit", "cursor", "include_inactive"];
+    let parameters = Parameters::read(&parts, &known)?;
+    let query = ListQuery { with_inactive: parameters.flag("include_inactive")?, ..filters(&client, &parameters)? };
+    page(&service, &client, query, &parameters).await
+}
+
+/// GET /v1/conflicts.
+pub(crate) async fn conflicts(
+    State(service): State<Arc<NodeService>>,
+    client: Client,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let parameters = Parameters::read(&parts, &["user_id", "session_id", "limit", "cursor"])?;
+    let query = ListQuery { conflicted: true, ..filters(&client, &parameters)? };
+    page(&service, &client, query, &parameters).await
+}
+
+/// A page of the memories of a query.
+async fn page(
+    service: &NodeService,
+    client: &Client,
+    mut query: ListQuery,
+    parameters: &Parameters,
+) -> Result<Response, Problem> {
+    let limit = parameters.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let mut memories: Vec<ShownMemory> = Vec::new();
     let mut bytes = 0;
     let mut next = None;
@@ -52,52 +72,15 @@ pub(crate) async fn list(
     Ok(answers::json(StatusCode::OK, answers::page(&memories, next.as_deref())))
 }
 
-/// The query of a list, without its limit, and the limit.
-fn list_query(client: &Client, parts: &Parts) -> Result<(ListQuery, usize), Problem> {
-    let known = ["user_id", "session_id", "limit", "cursor", "include_inactive"];
-    let parameters = Parameters::read(parts, &known)?;
+/// The query of a list with the filters that every list has, without its limit.
+fn filters(client: &Client, parameters: &Parameters) -> Result<ListQuery, Problem> {
     let wrong_cursor = || problems::malformed("the query parameter `cursor` should be the `next` of an earlier answer");
     let cursor = parameters.text("cursor")?;
     let after = cursor.map(|text| answers::read_cursor(&text).ok_or_else(wrong_cursor)).transpose()?;
-    let query = ListQuery {
+    Ok(ListQuery {
         users: client.users_for(parameters.text("user_id")?)?,
         session_id: parameters.text("session_id")?,
-        with_inactive: parameters.flag("include_inactive")?,
         after,
-        limit: 0,
-    };
-    Ok((query, parameters.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT)))
-}
-
-/// GET /v1/memories/search.
-pub(crate) async fn search(
-    State(service): State<Arc<NodeService>>,
-    client: Client,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
-    let parameters = Parameters::read(&parts, &["query", "user_id", "session_id", "top_k", "min_score"])?;
-    let missing = || problems::malformed("the query parameter `query` is missing: the words to search for");
-    let query = SearchQuery {
-        text: parameters.text("query")?.ok_or_else(missing)?,
-        users: client.users_for(parameters.text("user_id")?)?,
-        session_id: parameters.text("session_id")?,
-        min_score: parameters.fraction("min_score")?,
-        limit: parameters.number("top_k", 1, MAX_HITS)?.unwrap_or(DEFAULT_HITS),
-    };
-    let mut hits = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
-    hits.retain(|hit| client.may_use(hit.memory.user_id.as_deref()));
-    let kept = fitting(&hits);
-    Ok(answers::json(StatusCode::OK, answers::hits(&hits[..kept], kept < hits.len())))
-}
-
-/// How many of the first hits an answer has.
-fn fitting(hits: &[SearchHit]) -> usize {
-    let mut bytes = 0;
-    let fits = hits.iter().take_while(|hit| {
-        let before = bytes;
-        bytes += hit.memory.json.len();
-        before < ANSWER_BYTES
-    });
-    fits.count()
+        ..ListQuery::default()
+    })
 }

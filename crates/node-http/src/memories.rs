@@ -119,19 +119,11 @@ pub(crate) async fn replace(
     }
     // A client may bring a token from another node, whose memory this one does not know yet.
     let is_replaced = is_there || matches!(change.seen, Seen::Token(_));
-    let (kind, other) = match is_replaced {
-        true => (WriteKind::Replace, WriteKind::Create),
-        false => (WriteKind::Create, WriteKind::Replace),
+    let kinds = match is_replaced {
+        true => [WriteKind::Replace, WriteKind::Create],
+        false => [WriteKind::Create, WriteKind::Replace],
     };
-    let first = change.submit(&service, &client, Some(id.clone()), kind, fields.clone()).await;
-    match first {
-        // A repetition of the request that has created the memory would now replace it.
-        Err(WriteError::Refused(Refusal::KeyReused)) => {
-            let repeated = change.submit(&service, &client, Some(id), other, fields).await;
-            change.answer(&service, &client, other, repeated).await
-        }
-        result => change.answer(&service, &client, kind, result).await,
-    }
+    change.write_either(&service, &client, id, kinds, fields).await
 }
 
 /// PATCH /v1/memories/{id}.
@@ -194,14 +186,17 @@ pub(crate) async fn shown(
 }
 
 /// The parts of a request that every write of a memory reads before the body.
-struct Change {
-    seen: Seen,
-    idempotency_key: Option<String>,
+pub(crate) struct Change {
+    /// The memory as the client has seen it.
+    pub seen: Seen,
+    /// The client's key for a repetition.
+    pub idempotency_key: Option<String>,
     acknowledgement: Acknowledgement,
 }
 
 impl Change {
-    fn of(client: &Client, parts: &Parts) -> Result<Change, Problem> {
+    /// Reads them.
+    pub fn of(client: &Client, parts: &Parts) -> Result<Change, Problem> {
         Ok(Change {
             seen: client.seen(&parts.headers)?,
             idempotency_key: client.idempotency_key(&parts.headers)?,
@@ -211,7 +206,7 @@ impl Change {
 
     /// Looks whether the memory that a write changes is there. A client whose token is bound to no
     /// users may bring a clock token from another node, whose memory this node does not know yet.
-    async fn check_active(&self, service: &NodeService, client: &Client, id: &str) -> Result<(), Problem> {
+    pub async fn check_active(&self, service: &NodeService, client: &Client, id: &str) -> Result<(), Problem> {
         match shown(service, client, id, None).await? {
             Some(memory) if memory.status == MemoryStatus::Active => Ok(()),
             Some(memory) => Err(problems::gone(&memory)),
@@ -220,8 +215,28 @@ impl Change {
         }
     }
 
+    /// Writes by the first of two kinds, and answers. The request may repeat one that was written
+    /// by the other kind: a repetition of the request that has created something would now update
+    /// it.
+    pub async fn write_either(
+        &self,
+        service: &NodeService,
+        client: &Client,
+        memory_id: String,
+        [kind, other]: [WriteKind; 2],
+        fields: Fields,
+    ) -> Result<Response, Problem> {
+        match self.submit(service, client, Some(memory_id.clone()), kind, fields.clone()).await {
+            Err(WriteError::Refused(Refusal::KeyReused)) => {
+                let repeated = self.submit(service, client, Some(memory_id), other, fields).await;
+                self.answer(service, client, other, repeated).await
+            }
+            result => self.answer(service, client, kind, result).await,
+        }
+    }
+
     /// Writes and answers.
-    async fn write(
+    pub async fn write(
         &self,
         service: &NodeService,
         client: &Client,
@@ -245,7 +260,7 @@ impl Change {
             seen: self.seen.clone(),
             idempotency_key: self.idempotency_key.clone(),
             // Looked at before, too; but it may have been deleted since.
-            requires_active: matches!(kind, WriteKind::Update | WriteKind::Merge),
+            requires_active: !matches!(kind, WriteKind::Create | WriteKind::Replace | WriteKind::Delete),
         };
         service.write(client, memory_id, kind, fields, terms).await
     }
@@ -264,7 +279,10 @@ impl Change {
         if !may_see(&accepted.memory) {
             return Err(problems::unknown_memory());
         }
-        let done = if kind == WriteKind::Create { StatusCode::CREATED } else { StatusCode::OK };
+        let done = match kind {
+            WriteKind::Create | WriteKind::CreateEntity | WriteKind::CreateRelationship => StatusCode::CREATED,
+            _ => StatusCode::OK,
+        };
         let (status, state) = self.acknowledgement.wait(service, &accepted.event_id, done).await?;
         let body = answers::accepted(&accepted, &state);
         let mut response = answers::of_write(status, body, &accepted);

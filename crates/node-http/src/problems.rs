@@ -6,6 +6,7 @@ use http::Problem;
 use memory::event::{BadInput, Class};
 use node::ports::JournalError;
 use node::restore::{RestoreError, SnapshotFault};
+use node::search::MAX_COMPARED;
 use node::shown::{MemoryStatus, ShownMemory};
 use node::sync::{LEAST_PAUSE, SyncError};
 use node::write::{Refusal, WriteError};
@@ -96,6 +97,26 @@ pub(crate) fn invalid_memory_id() -> Problem {
     invalid("`memory_id` should be a text that is not empty; leave it out, and the node draws an id")
 }
 
+/// A body of an entity or a relationship that is not valid.
+pub(crate) fn invalid_part(detail: impl Into<String>) -> Problem {
+    invalid(detail)
+}
+
+/// A search by an embedding that would read too many of them.
+pub(crate) fn large_search() -> Problem {
+    let detail = format!(
+        "the search would compare more embeddings than a node does for one request, {MAX_COMPARED} numbers together; name a \
+         user, a session, a type, a category or a time"
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8086", "The search is too large", detail)
+}
+
+/// A relationship that the memory does not have.
+pub(crate) fn unknown_part() -> Problem {
+    let detail = "the memory has no relationship with this id; GET /v1/memories/{id}/relationships lists them";
+    Problem::new(StatusCode::NOT_FOUND, "HS8085", "The relationship is unknown", detail)
+}
+
 fn large_event(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8071", "The event is too large", detail)
 }
@@ -122,6 +143,14 @@ pub(crate) fn refused_by_broker(event_id: &str, reason: &str) -> Problem {
 fn bad_key(refusal: &Refusal) -> Problem {
     let title = "The idempotency key cannot be used";
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8075", title, refusal.to_string())
+}
+
+/// A stream for which no place is free.
+pub(crate) fn too_many_streams() -> Problem {
+    let detail =
+        "as many streams of events are open as the node, or your token, may have; close one, or try again later";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8078", "Too many streams are open", detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
 }
 
 /// A call or a setting of Mem0's API that this node does not have.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::Api;
 use node::Node;
 
 use crate::body::BodyLimit;
-use crate::service::{Handlers, NodeService};
-use crate::{listing, mem0, memories, node_pages, problems, sync};
+use crate::service::{Handlers, NodeService, reading};
+use crate::stream_places::StreamPlaces;
+use crate::{events, listing, mem0, memories, node_pages, parts, problems, searching, sync};
 
 /// The beginning of all paths.
 pub const PREFIX: &str = "/v1";
@@ -20,10 +21,16 @@ pub const PREFIX: &str = "/v1";
 fn table() -> Vec<(&'static str, Handlers)> {
     vec![
         ("/memories", get(listing::list).post(memories::create)),
-        ("/memories/search", get(listing::search)),
+        ("/memories/search", get(searching::by_words).merge(reading(post(searching::by_body)))),
         ("/memories/{id}", get(memories::read).put(memories::replace).patch(memories::update).delete(memories::delete)),
+        ("/memories/{id}/entities", get(parts::entities)),
+        ("/memories/{id}/entities/{part_id}", put(parts::put_entity)),
         ("/memories/{id}/events", get(memories::events)),
         ("/memories/{id}/merge", post(memories::merge)),
+        ("/memories/{id}/relationships", get(parts::relationships)),
+        ("/memories/{id}/relationships/{part_id}", put(parts::put_relationship).delete(parts::delete_relationship)),
+        ("/conflicts", get(listing::conflicts)),
+        ("/events", get(events::stream)),
         ("/restore", post(sync::restore)),
         ("/sync/force", post(sync::force)),
         ("/sync/status", get(node_pages::sync_status)),
@@ -43,7 +50,7 @@ pub fn paths() -> Vec<String> {
 #[must_use]
 pub fn apis(node: Node, event_bytes: usize) -> [Api; 2] {
     let (bodies, snapshots) = (BodyLimit::for_events(event_bytes), BodyLimit::for_snapshots());
-    let service = Arc::new(NodeService { node, bodies, snapshots });
+    let service = Arc::new(NodeService { node, bodies, snapshots, streams: StreamPlaces::default() });
     let own = table().into_iter().chain(mem0::calls_of_helixagent());
     let own = own.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
     let of_mem0 = mem0::table().into_iter().chain(mem0::not_implemented());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::middleware::from_fn;
 use axum::routing::MethodRouter;
 use http::Problem;
 use node::Node;
@@ -10,9 +11,15 @@ use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
 use crate::body::{BodyLimit, JSON, WholeBody};
 use crate::request::{Client, Parameters};
+use crate::stream_places::StreamPlaces;
 
 /// The handlers of a path.
 pub(crate) type Handlers = MethodRouter<Arc<NodeService>>;
+
+/// Handlers that read, although by POST: a token needs the right `read` besides `act`.
+pub(crate) fn reading(handlers: Handlers) -> Handlers {
+    handlers.layer(from_fn(http::require_read))
+}
 
 /// The node as the handlers reach it.
 pub(crate) struct NodeService {
@@ -22,6 +29,8 @@ pub(crate) struct NodeService {
     pub bodies: BodyLimit,
     /// The limit of user snapshots that are brought back.
     pub snapshots: BodyLimit,
+    /// The places of open streams.
+    pub streams: StreamPlaces,
 }
 
 /// The conditions of a write.

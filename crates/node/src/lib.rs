@@ -24,6 +24,7 @@
 
 pub mod actor;
 mod back_off;
+pub mod changes;
 pub mod clock_token;
 mod database;
 pub mod follower;
@@ -39,6 +40,7 @@ pub mod ports;
 pub mod publisher;
 pub mod registry;
 pub mod restore;
+pub mod search;
 pub mod settings;
 pub mod shown;
 mod stop_signal;

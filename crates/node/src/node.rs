@@ -10,13 +10,15 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 
+use crate::changes::{ChangeId, ChangePage, ChangeQuery};
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::ports::{
     Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
 };
 use crate::restore::{RestoreError, Restored, UserSnapshot};
+use crate::search::{Near, NearHits, SearchHit, SearchQuery};
 use crate::settings::{NodeError, NodeSettings};
-use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, SearchHit, SearchQuery, ShownMemory};
+use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, ShownMemory};
 use crate::sync::{SyncError, SyncRequested};
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
@@ -89,7 +91,7 @@ impl Node {
         self.inner.readers.list(&query).await
     }
 
-    /// The memories that a search finds, the best first.
+    /// The memories that a search by words finds, the best first.
     ///
     /// # Errors
     /// [`JournalError`]
@@ -104,6 +106,17 @@ impl Node {
     /// [`JournalError`]
     pub async fn search_from(&self, query: SearchQuery, skip: usize) -> Result<Vec<SearchHit>, JournalError> {
         self.inner.readers.search(&query, skip).await
+    }
+
+    /// The memories that are most similar to an embedding. Where the query has words, too, the
+    /// score is `weight × similarity + (1 − weight) × words / (1 + words)`, of the cosine and the
+    /// BM25 score; a memory that has none of them counts with 0 there, and of the words the 1000
+    /// best hits count. Memories whose embedding has another number of dimensions are skipped.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn search_near(&self, query: SearchQuery, near: Near) -> Result<NearHits, JournalError> {
+        self.inner.readers.search_near(&query, &near).await
     }
 
     /// The events of this node to a memory that its database still has, the oldest first. A
@@ -128,6 +141,35 @@ impl Node {
     /// [`JournalError`]
     pub async fn events_from(&self, memory_id: &str, after: u64) -> Result<EventPage, JournalError> {
         self.inner.readers.events_of(memory_id, after).await
+    }
+
+    /// The last change of a memory.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn last_change(&self) -> Result<ChangeId, JournalError> {
+        self.inner.readers.last_change().await
+    }
+
+    /// Some of the changes after one. `None` where the node cannot say what has changed since: it
+    /// has removed that change (it keeps [`NodeSettings::kept_changes`]), or its database was
+    /// rolled back and never had it.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn changes(&self, after: &ChangeId, query: &ChangeQuery) -> Result<Option<ChangePage>, JournalError> {
+        self.inner.readers.changes(after, query).await
+    }
+
+    /// Waits until there is a change after this one.
+    ///
+    /// # Errors
+    /// [`JournalError::Stopped`]
+    pub async fn wait_for_change(&self, after: &ChangeId) -> Result<(), JournalError> {
+        match self.inner.signals.change_after(after.number)? {
+            Some(changed) => changed.await.map_err(|_| JournalError::Stopped),
+            None => Ok(()),
+        }
     }
 
     /// Waits until the event with this id is published or has failed. It waits for as long as Kafka

@@ -56,6 +56,10 @@ pub struct NodeSettings {
     /// The settings by which the stream resolves memories; the node's own events that are not
     /// resolved yet lie over a memory by the same rules.
     pub resolver: ResolverSettings,
+    /// How many changes of memories the database keeps for readers that were away.
+    pub kept_changes: u64,
+    /// How many bytes of them it keeps.
+    pub kept_change_bytes: u64,
     /// The wall clock, in nanoseconds since 1970.
     pub wall_clock: fn() -> u64,
     /// Called at each of [`STEPS`], by tests that kill the process there.
@@ -76,6 +80,8 @@ impl NodeSettings {
             subscription: Subscription::default(),
             limits: Limits::default(),
             resolver: ResolverSettings::default(),
+            kept_changes: 100_000,
+            kept_change_bytes: 64 << 20,
             wall_clock: system_clock,
             observe_step: |_| {},
         }

@@ -56,18 +56,13 @@ pub struct ListQuery {
     pub session_id: Option<String>,
     /// Whether deleted and merged memories are listed, too.
     pub with_inactive: bool,
+    /// Memories with a field in conflict alone.
+    pub conflicted: bool,
     /// Memories with a greater id than this one: the last id of the page before.
     pub after: Option<String>,
     /// How many at most; at least 1, and no more than [`MAX_PAGE`].
     pub limit: usize,
 }
-
-/// The words of a search that count: its first different ones. A word such as `a-b-c` counts for
-/// each of its parts.
-pub const MAX_SEARCH_WORDS: usize = 64;
-
-/// The bytes of the words of a search that count, as UTF-8.
-pub const MAX_SEARCH_BYTES: usize = 4096;
 
 /// The most memories of a page, and the most hits of a search.
 pub const MAX_PAGE: usize = 1000;
@@ -79,32 +74,6 @@ pub struct Page {
     pub memories: Vec<ShownMemory>,
     /// The last id of this page where there are more: [`ListQuery::after`] of the next one.
     pub next: Option<String>,
-}
-
-/// A search by words over content and tags of active memories.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SearchQuery {
-    /// The words, in any order; letter case and accents do not matter. A memory with one of them is
-    /// a hit, and more and rarer words score higher. Words beyond the first [`MAX_SEARCH_WORDS`]
-    /// different ones, or [`MAX_SEARCH_BYTES`], are not searched for.
-    pub text: String,
-    /// Memories of these users alone; `None` is all, also those without a user.
-    pub users: Option<BTreeSet<String>>,
-    /// Memories of this session alone.
-    pub session_id: Option<String>,
-    /// Hits with at least this score.
-    pub min_score: Option<f64>,
-    /// How many at most: the best ones; at least 1, and no more than [`MAX_PAGE`].
-    pub limit: usize,
-}
-
-/// A memory that a search has found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SearchHit {
-    /// The memory.
-    pub memory: ShownMemory,
-    /// The BM25 score: greater is better. Hits come by score, and of equal ones by id.
-    pub score: f64,
 }
 
 /// The way of an event of this node.

@@ -9,20 +9,19 @@
 //! | `type`, `category` and `summary` among the metadata: fields of HelixAgent's memories | `metadata`, the name under [`PREFIX`] |
 //! | any other metadata | `metadata`, under the same key |
 //!
-//! Events have no such fields of their own, and HelixAgent's nodes do not send them. This is the
-//! only place that knows the prefix.
+//! Events have no such fields of their own, and HelixAgent's nodes do not send them. The prefix is
+//! the node's, whose search filters by `type` and `category`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Problem;
 use json::{ObjectWriter, Value};
 use node::clock_token::ClockToken;
+pub(super) use node::search::METADATA_PREFIX as PREFIX;
 use node::shown::ShownMemory;
 
 use crate::problems;
 
-/// The prefix of metadata keys that hold a field of such a client.
-pub(super) const PREFIX: &str = "helixagent.";
 /// Fields that clients have among the metadata.
 const AMONG_METADATA: [&str; 3] = ["category", "summary", "type"];
 

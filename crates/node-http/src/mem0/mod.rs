@@ -7,7 +7,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `fields` | where the fields of these clients lie in a memory of ours: the one place that knows the prefix |
+//! | `fields` | where the fields of these clients lie in a memory of ours |
 //! | `body` | members of a body |
 //! | `answer` | the size of answers, and the base path that links in them have |
 //! | `identity` | the ids of memories that are added |
@@ -35,11 +35,10 @@ pub(crate) use answer::BASE;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
 
-use crate::service::Handlers;
+use crate::service::{Handlers, reading};
 use crate::{answers, problems};
 
 /// The calls of HelixAgent's memory client, with their paths behind `/v1`. They are served below
@@ -65,11 +64,6 @@ pub(crate) fn table() -> Vec<(&'static str, Handlers)> {
         ("/v3/memories/add/", post(add::add_v3)),
         ("/v3/memories/search/", reading(post(search::search_v3))),
     ]
-}
-
-/// Handlers that read, although by POST: a token needs the right `read` besides `act`.
-fn reading(handlers: Handlers) -> Handlers {
-    handlers.layer(from_fn(http::require_read))
 }
 
 /// Paths of Mem0's API that this node does not have.

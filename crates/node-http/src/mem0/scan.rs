@@ -71,9 +71,8 @@ impl<'s> Scan<'s> {
         let query = ListQuery {
             users: scope.users.clone(),
             session_id: scope.session_id.clone(),
-            with_inactive: false,
-            after: None,
             limit: READ_AT_A_TIME,
+            ..ListQuery::default()
         };
         Scan { service, client, scope, query, is_done: false }
     }

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::Problem;
 use json::ObjectWriter;
-use node::shown::SearchQuery;
+use node::search::SearchQuery;
 
 use super::answer::cut;
 use super::body::{Members, parse};
@@ -125,8 +125,8 @@ async fn find(
         text: wanted.text.clone(),
         users: wanted.scope.users.clone(),
         session_id: wanted.scope.session_id.clone(),
-        min_score: None,
         limit: READ_AT_A_TIME,
+        ..SearchQuery::default()
     };
     let mut found = FoundMemories { hits: Vec::new(), fields: wanted.fields, is_truncated: false };
     let (mut ids, mut bytes, mut skip) = (BTreeSet::new(), 0, 0);

@@ -84,7 +84,8 @@ fn the_document_lists_the_routes_and_their_methods() {
     let listed: BTreeSet<String> = DOCUMENT["paths"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(listed, helixstream_node_http::routes::paths().into_iter().collect());
     for (template, item) in DOCUMENT["paths"].as_object().unwrap() {
-        let path = template.replace("{id}", "m");
+        let segments = template.split('/').map(|part| if part.starts_with('{') { "m" } else { part });
+        let path = segments.collect::<Vec<_>>().join("/");
         let methods = ["get", "put", "post", "patch", "delete"];
         let known: BTreeSet<&str> = methods.into_iter().filter(|method| item.get(method).is_some()).collect();
         let answer = site.ask("TRACE", &path, &[], "").of(405);

@@ -5,8 +5,12 @@
 
 mod document;
 mod errors;
+mod event_reader;
+mod events;
 mod mem0;
 mod memories;
+mod parts;
+mod searches;
 mod site;
 mod sync;
 mod tenants;

@@ -5,10 +5,18 @@ use serde_json::json;
 
 use crate::site::{Answer, Site};
 
-const SNAPSHOTS: &str = "helixagent.memory.snapshots";
+/// The topic of resolved memories.
+pub const SNAPSHOTS: &str = "helixagent.memory.snapshots";
 
 /// A resolved memory of another node, as the follower applies it.
 pub fn follow(site: &Site, offset: i64, memory_id: &str, user: &str, status: &str, content: &str) -> String {
+    let (record, value) = record(offset, memory_id, user, status, content);
+    site.node.journal().apply(SNAPSHOTS, 0, &[record], offset + 1).unwrap();
+    value
+}
+
+/// The record of such a memory, and its value.
+pub fn record(offset: i64, memory_id: &str, user: &str, status: &str, content: &str) -> (SnapshotRecord, String) {
     let mut memory = json!({
         "created_at": "2026-01-01T00:00:00Z", "event_ids": [format!("e{offset}")], "memory_id": memory_id, "status": status,
         "updated_at": "2026-01-01T00:00:00Z", "user_id": user, "vector_clock": {"other": offset + 1}, "version": offset + 1,
@@ -18,9 +26,7 @@ pub fn follow(site: &Site, offset: i64, memory_id: &str, user: &str, status: &st
     }
     // Members come sorted, as in canonical JSON.
     let value = memory.to_string();
-    let record = SnapshotRecord { offset, memory_id: memory_id.to_owned(), value: value.clone().into_bytes() };
-    site.node.journal().apply(SNAPSHOTS, 0, &[record], offset + 1).unwrap();
-    value
+    (SnapshotRecord { offset, memory_id: memory_id.to_owned(), value: value.clone().into_bytes() }, value)
 }
 
 fn path_of(answer: &Answer) -> String {

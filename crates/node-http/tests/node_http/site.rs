@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::server::{HttpSettings, RunningServer, Server};
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::document;
+use crate::event_reader::EventReader;
 
 /// How large an event may be in these tests: that the limit is one MiB saves time.
 const EVENT_BYTES: usize = 1 << 20;
@@ -32,6 +34,21 @@ impl InstanceStatus for Ready {
 /// A token's name, its rights, and the users it is bound to.
 type TokenLine<'t> = (&'t str, &'t [Right], Option<&'t [&'t str]>);
 
+/// Settings of a node in these tests.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Limits of its clients.
+    pub limits: Limits,
+    /// Changes that it keeps for streams of events.
+    pub kept_changes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { limits: Limits::default(), kept_changes: 100_000 }
+    }
+}
+
 /// A node that is served on a port of its own. It stops when it is dropped.
 pub struct Site {
     running: Option<RunningServer>,
@@ -39,7 +56,11 @@ pub struct Site {
     pub node: Node,
     address: SocketAddr,
     tokens: Vec<(String, String)>,
-    _folder: TempDir,
+    options: Options,
+    token_file: Option<PathBuf>,
+    /// The folder of the node.
+    node_folder: PathBuf,
+    folder: TempDir,
 }
 
 /// A client's answer.
@@ -92,10 +113,16 @@ impl Site {
 
     /// A node with a token file.
     pub fn start(tokens: &[TokenLine]) -> Site {
+        Site::start_with(tokens, Options::default())
+    }
+
+    /// A node with these settings, which asks for no token.
+    pub fn with(options: Options) -> Site {
+        Site::start_with(&[], options)
+    }
+
+    fn start_with(tokens: &[TokenLine], options: Options) -> Site {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = NodeSettings::new(folder.path().join("node"), "n1".parse().unwrap());
-        settings.limits.max_value_bytes = EVENT_BYTES;
-        let node = Node::open(settings).unwrap();
         let mut lines = String::new();
         let mut known = Vec::new();
         for (name, rights, users) in tokens {
@@ -106,13 +133,84 @@ impl Site {
         }
         let token_file = (!tokens.is_empty()).then(|| folder.path().join("tokens"));
         token_file.iter().for_each(|file| std::fs::write(file, &lines).unwrap());
-        let address = "127.0.0.1:0".parse().unwrap();
-        let limits = Limits::default();
-        let server = Server::bind(&HttpSettings { address, token_file, hosts: Vec::new(), tls: None, limits }).unwrap();
-        let address = server.address();
-        let apis = helixstream_node_http::apis(node.clone(), EVENT_BYTES);
-        let running = Some(server.start_with_apis(Arc::new(Ready), apis.into()).unwrap());
-        Site { running, node, address, tokens: known, _folder: folder }
+        let node_folder = folder.path().join("node");
+        let (running, node, address) = serve(&node_folder, token_file.clone(), options);
+        Site { running: Some(running), node, address, tokens: known, options, token_file, node_folder, folder }
+    }
+
+    /// Stops the server and the node.
+    pub fn stop(&mut self) {
+        self.stop_server();
+        self.node.stop();
+    }
+
+    /// Stops the server alone.
+    pub fn stop_server(&mut self) {
+        drop(self.running.take());
+    }
+
+    /// Stops the server and the node, and starts both again, at another port.
+    pub fn restart(&mut self) {
+        self.restart_from(self.node_folder.clone());
+    }
+
+    /// The same with another folder.
+    pub fn restart_from(&mut self, node_folder: PathBuf) {
+        self.stop();
+        let (running, node, address) = serve(&node_folder, self.token_file.clone(), self.options);
+        (self.running, self.node, self.address, self.node_folder) = (Some(running), node, address, node_folder);
+    }
+
+    /// A copy of the folder of the node, which is stopped.
+    pub fn copy_folder(&self) -> PathBuf {
+        let copy = self.folder.path().join("copy");
+        std::fs::create_dir(&copy).unwrap();
+        for entry in self.node_folder.read_dir().unwrap() {
+            let file = entry.unwrap();
+            std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        copy
+    }
+
+    /// Takes a token out of the token file.
+    pub fn withdraw(&self, name: &str) {
+        let file = self.token_file.as_ref().unwrap();
+        let lines = std::fs::read_to_string(file).unwrap();
+        let left: Vec<&str> = lines.lines().filter(|line| !line.starts_with(&format!("{name}:"))).collect();
+        std::fs::write(file, left.join("\n")).unwrap();
+    }
+
+    /// Opens a stream of events without a token.
+    #[track_caller]
+    pub fn stream(&self, path: &str, headers: &[(&str, &str)]) -> EventReader {
+        EventReader::open(self.address, path, headers)
+    }
+
+    /// Opens a stream of events with the token of this name.
+    #[track_caller]
+    pub fn stream_as(&self, token: &str, path: &str, headers: &[(&str, &str)]) -> EventReader {
+        let bearer = self.bearer(token);
+        self.stream(path, &[&[("authorization", bearer.as_str())], headers].concat())
+    }
+
+    /// Whether a GET with the token of this name is answered with 200; the body is not read.
+    pub fn is_answered_as(&self, token: &str, path: &str) -> bool {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let bearer = self.bearer(token);
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {bearer}\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        start == *b"HTTP/1.1 200"
+    }
+
+    /// A page that is no part of the API, as text.
+    pub fn page(&self, path: &str) -> String {
+        self.send("GET", path, &[], b"").body
+    }
+
+    fn bearer(&self, token: &str) -> String {
+        let (_, text) = self.tokens.iter().find(|(name, _)| name == token).unwrap();
+        format!("Bearer {text}")
     }
 
     /// Sends a request without a token.
@@ -126,8 +224,7 @@ impl Site {
     /// Sends a request with the token of this name.
     #[track_caller]
     pub fn ask_as(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let (_, text) = self.tokens.iter().find(|(name, _)| name == token).unwrap();
-        let bearer = format!("Bearer {text}");
+        let bearer = self.bearer(token);
         let mut all = vec![("authorization", bearer.as_str())];
         all.extend_from_slice(headers);
         self.ask(method, path, &all, body)
@@ -183,7 +280,20 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        drop(self.running.take());
-        self.node.stop();
+        self.stop();
     }
+}
+
+/// Opens a node and serves it at a free port.
+fn serve(folder: &Path, token_file: Option<PathBuf>, options: Options) -> (RunningServer, Node, SocketAddr) {
+    let mut settings =
+        NodeSettings { kept_changes: options.kept_changes, ..NodeSettings::new(folder, "n1".parse().unwrap()) };
+    settings.limits.max_value_bytes = EVENT_BYTES;
+    let node = Node::open(settings).unwrap();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let settings = HttpSettings { address, token_file, hosts: Vec::new(), tls: None, limits: options.limits };
+    let server = Server::bind(&settings).unwrap();
+    let address = server.address();
+    let apis = helixstream_node_http::apis(node.clone(), EVENT_BYTES);
+    (server.start_with_apis(Arc::new(Ready), apis.into()).unwrap(), node, address)
 }

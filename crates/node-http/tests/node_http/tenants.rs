@@ -53,6 +53,11 @@ fn a_memory_of_somebody_else_is_as_unknown_as_one_that_does_not_exist() {
             for (method, more, body) in [
                 ("GET", "", ""),
                 ("GET", "/events", ""),
+                ("GET", "/entities", ""),
+                ("GET", "/relationships", ""),
+                ("PUT", "/entities/e", "{}"),
+                ("PUT", "/relationships/r", "{}"),
+                ("DELETE", "/relationships/r", ""),
                 ("PUT", "", r#"{"content": "c"}"#),
                 ("PATCH", "", r#"{"content": "c"}"#),
                 ("DELETE", "", ""),
@@ -73,6 +78,40 @@ fn a_memory_of_somebody_else_is_as_unknown_as_one_that_does_not_exist() {
     );
 }
 
+/// A request by a token: its method, its path and its body.
+fn any_request(random: &mut Random, name: &str, ids: &[String], cursors: &[String]) -> (&'static str, String, String) {
+    let id = random.pick(ids);
+    let path = format!("/v1/memories/{id}");
+    let user = random.pick(&["", "", "u-ann", "u-bob"]);
+    let mut fields = json!({"content": format!("secret of u-{name}"), "tags": [random.below(4).to_string()]});
+    if !user.is_empty() {
+        fields["user_id"] = json!(user);
+    }
+    let filter = if user.is_empty() { String::new() } else { format!("&user_id={user}") };
+    match random.below(14) {
+        0 => ("POST", "/v1/memories".to_owned(), fields.to_string()),
+        1 => ("GET", path, String::new()),
+        2 => ("PUT", path, fields.to_string()),
+        3 => ("PATCH", path, fields.to_string()),
+        4 => ("DELETE", path, String::new()),
+        5 => ("GET", format!("{path}/events"), String::new()),
+        6 => ("POST", format!("{path}/merge"), json!({"merged_from": [random.pick(ids)]}).to_string()),
+        7 => {
+            let cursor = random.pick(cursors);
+            ("GET", format!("/v1/memories?include_inactive=true&limit=3&cursor={cursor}{filter}"), String::new())
+        }
+        8 => ("GET", format!("{path}/entities"), String::new()),
+        9 => {
+            let entity = json!({"name": format!("secret of u-{name}")}).to_string();
+            ("PUT", format!("{path}/entities/{}", random.below(3)), entity)
+        }
+        10 => ("DELETE", format!("{path}/relationships/{}", random.below(3)), String::new()),
+        12 => ("POST", "/v1/memories/search".to_owned(), json!({"query": "secret"}).to_string()),
+        11 => ("GET", format!("/v1/conflicts?limit=3{filter}"), String::new()),
+        _ => ("GET", format!("/v1/memories/search?query=secret{filter}"), String::new()),
+    }
+}
+
 #[test]
 fn tenants_never_meet_whatever_they_ask() {
     let site = Site::with_tokens(TOKENS);
@@ -90,28 +129,7 @@ fn tenants_never_meet_whatever_they_ask() {
     for _ in 0..600 {
         let name = random.pick(&tenants);
         let other = if name == "ann" { "bob" } else { "ann" };
-        let id = random.pick(&ids);
-        let path = format!("/v1/memories/{id}");
-        let user = random.pick(&["", "", "u-ann", "u-bob"]);
-        let mut fields = json!({"content": format!("secret of u-{name}"), "tags": [random.below(4).to_string()]});
-        if !user.is_empty() {
-            fields["user_id"] = json!(user);
-        }
-        let filter = if user.is_empty() { String::new() } else { format!("&user_id={user}") };
-        let (method, path, body) = match random.below(9) {
-            0 => ("POST", "/v1/memories".to_owned(), fields.to_string()),
-            1 => ("GET", path, String::new()),
-            2 => ("PUT", path, fields.to_string()),
-            3 => ("PATCH", path, fields.to_string()),
-            4 => ("DELETE", path, String::new()),
-            5 => ("GET", format!("{path}/events"), String::new()),
-            6 => ("POST", format!("{path}/merge"), json!({"merged_from": [random.pick(&ids)]}).to_string()),
-            7 => {
-                let cursor = random.pick(&cursors);
-                ("GET", format!("/v1/memories?include_inactive=true&limit=3&cursor={cursor}{filter}"), String::new())
-            }
-            _ => ("GET", format!("/v1/memories/search?query=secret{filter}"), String::new()),
-        };
+        let (method, path, body) = any_request(&mut random, name, &ids, &cursors);
         let (clock, key) = (random.pick(&clocks), random.below(20).to_string());
         let headers: &[(&str, &str)] = match random.below(4) {
             0 if !path.ends_with("/memories") => &[("if-match", &clock)],

@@ -20,9 +20,12 @@
 //! | `subscription` | which memories the node keeps, and what it fetches where that has changed |
 //! | `sync_requests` | requests for resolved memories that the node has missed |
 //! | `view` | what is shown of a memory |
-//! | `queries` | questions of readers |
+//! | `changes` | the last changes of that, for streams of events |
+//! | `search_keys` | what a search filters by and compares |
+//! | `queries`, `search` | questions of readers |
 
 mod accept;
+mod changes;
 mod dead_letters;
 mod failed_events;
 mod follow;
@@ -30,6 +33,8 @@ mod publication;
 mod queries;
 mod restore;
 mod schema;
+mod search;
+mod search_keys;
 mod seen;
 mod state;
 mod subscription;

@@ -1,6 +1,5 @@
 //! Questions of readers. Each is one statement, so that it sees one commit whole.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,8 +13,8 @@ use super::state::{actor_of, identity};
 use super::view::{Issuer, shown_memory};
 use crate::ports::{Identity, JournalError, OutboxEvent, SyncRequest};
 use crate::shown::{
-    EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, NodeStatus,
-    OwnEvent, Page, Position, Publishing, SearchHit, SearchQuery, ShownMemory,
+    EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, NodeStatus, OwnEvent, Page, Position, Publishing,
+    ShownMemory,
 };
 
 /// How many questions are answered at a time; each connection takes a thread and its pages.
@@ -30,16 +29,15 @@ const REQUESTS_AT_A_TIME: i64 = 100;
 /// The connections of readers.
 pub(crate) struct Readers {
     connections: [Mutex<Option<SqliteConnection>>; READERS],
+    /// Held by the one search by an embedding that reads them all.
+    pub(super) near_searches: Mutex<()>,
     next: AtomicUsize,
     is_closed: AtomicBool,
 }
 
 /// A memory as it is read: id, JSON, whether own events lie over it, the issuer of its token, the
 /// node's actor and its counter.
-type ShownRow = (String, String, bool, String, String, i64);
-
-/// A hit as it is read: a [`ShownRow`] and its score.
-type HitRow = (String, String, bool, String, String, i64, f64);
+pub(super) type ShownRow = (String, String, bool, String, String, i64);
 
 /// An event as it is read: its number, id, incarnation, counter, value, state, failure, whether no
 /// overlay has it any more, and the name of the node.
@@ -58,13 +56,32 @@ macro_rules! shown_columns {
         (SELECT counter FROM identity)"
     };
 }
+pub(super) use shown_columns;
 
-fn shown((memory_id, json, is_pending, name, actor, counter): ShownRow) -> Result<ShownMemory, JournalError> {
+/// The statement of a list, with one more condition.
+macro_rules! listed {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            shown_columns!(),
+            " FROM memories WHERE ",
+            $condition,
+            " status IS NOT NULL AND (?1 OR status = 'active') AND (?2 IS NULL OR memory_id > ?2)
+            AND (?3 IS NULL OR user_id IN (SELECT value FROM json_each(?3)))
+            AND (?4 IS NULL OR session_id = ?4) ORDER BY memory_id LIMIT ?5"
+        )
+    };
+}
+
+/// A memory as it is shown.
+pub(super) fn shown(
+    (memory_id, json, is_pending, name, actor, counter): ShownRow,
+) -> Result<ShownMemory, JournalError> {
     shown_memory(&memory_id, json, is_pending, &Issuer { name, actor, counter: unsigned(counter)? })
 }
 
-/// A set of texts as a JSON array, which SQLite reads with `json_each`.
-fn json_array<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
+/// Texts as a JSON array, which SQLite reads with `json_each`.
+pub(super) fn json_array<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
     let mut out = vec![b'['];
     for (at, text) in texts.into_iter().enumerate() {
         if at > 0 {
@@ -74,35 +91,6 @@ fn json_array<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
     }
     out.push(b']');
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// The words of a search as FTS5 reads them: each in quotes, any of them is enough. `None` where
-/// there is no word.
-///
-/// FTS5 parses a chain of alternatives in quadratic time, and compares every part of a word such as
-/// `a-b-c` at every place where it may stand. So each word counts once, a word counts for each of
-/// its parts, and what is beyond the limits is left out.
-fn fts_query(text: &str) -> Option<String> {
-    let (mut seen, mut query) = (BTreeSet::new(), String::new());
-    let (mut parts, mut bytes) = (0, 0);
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
-        if parts == MAX_SEARCH_WORDS {
-            break;
-        }
-        let more = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).count();
-        let is_left_out = parts + more > MAX_SEARCH_WORDS || bytes + word.len() > MAX_SEARCH_BYTES;
-        if more == 0 || is_left_out || !seen.insert(word.to_lowercase()) {
-            continue;
-        }
-        (parts, bytes) = (parts + more, bytes + word.len());
-        if !query.is_empty() {
-            query.push_str(" OR ");
-        }
-        query.push('"');
-        query.push_str(&word.replace('"', "\"\""));
-        query.push('"');
-    }
-    (!query.is_empty()).then_some(query)
 }
 
 /// The state of an event: its column `state`, and why it has failed. A published event that came
@@ -117,7 +105,7 @@ fn event_state(state: &str, failure: Option<String>) -> Result<EventState, Journ
     }
 }
 
-fn limit_of(limit: usize) -> usize {
+pub(super) fn limit_of(limit: usize) -> usize {
     limit.clamp(1, MAX_PAGE)
 }
 
@@ -125,7 +113,12 @@ impl Readers {
     /// Opens the connections.
     pub(crate) fn open(file: &Path) -> Result<Readers, JournalError> {
         let open = || block_on(open_reader(file)).map(|connection| Mutex::new(Some(connection)));
-        Ok(Readers { connections: [open()?, open()?], next: AtomicUsize::new(0), is_closed: AtomicBool::new(false) })
+        Ok(Readers {
+            connections: [open()?, open()?],
+            near_searches: Mutex::new(()),
+            next: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+        })
     }
 
     /// Closes the connections; later questions end with [`JournalError::Stopped`]. One that is in
@@ -141,7 +134,7 @@ impl Readers {
     }
 
     /// A connection, once one is free; none after [`Readers::close`].
-    async fn lock(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
+    pub(super) async fn lock(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % READERS;
         let mut guard = match self.connections.iter().find_map(Mutex::try_lock) {
             Some(free) => free,
@@ -167,13 +160,8 @@ impl Readers {
     /// A page of memories.
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, JournalError> {
         let limit = limit_of(query.limit);
-        let rows = query_as(concat!(
-            "SELECT ",
-            shown_columns!(),
-            " FROM memories WHERE status IS NOT NULL AND (?1 OR status = 'active') AND (?2 IS NULL OR memory_id > ?2)
-            AND (?3 IS NULL OR user_id IN (SELECT value FROM json_each(?3)))
-            AND (?4 IS NULL OR session_id = ?4) ORDER BY memory_id LIMIT ?5"
-        ));
+        // The index of memories in conflict is used where the statement itself asks for them.
+        let rows = query_as(if query.conflicted { listed!("conflicted > 0 AND") } else { listed!("") });
         let rows = rows
             .bind(query.with_inactive)
             .bind(&query.after)
@@ -189,34 +177,6 @@ impl Readers {
         let memories = rows.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
         let next = memories.last().filter(|_| has_more).map(|memory| memory.memory_id.clone());
         Ok(Page { memories, next })
-    }
-
-    /// The memories that a search finds, without so many of the best ones.
-    pub(crate) async fn search(&self, query: &SearchQuery, skip: usize) -> Result<Vec<SearchHit>, JournalError> {
-        let Some(words) = fts_query(&query.text) else { return Ok(Vec::new()) };
-        let rows = query_as(concat!(
-            "SELECT ",
-            shown_columns!(),
-            ", -bm25(memories_fts) AS score FROM memories_fts JOIN memories ON memories.number = memories_fts.rowid
-            WHERE memories_fts MATCH ?1 AND (?2 IS NULL OR user_id IN (SELECT value FROM json_each(?2)))
-            AND (?3 IS NULL OR session_id = ?3) AND (?4 IS NULL OR score >= ?4)
-            ORDER BY score DESC, memories.memory_id LIMIT ?5 OFFSET ?6"
-        ));
-        let rows = rows
-            .bind(words)
-            .bind(query.users.as_ref().map(json_array))
-            .bind(&query.session_id)
-            .bind(query.min_score)
-            .bind(i64::try_from(limit_of(query.limit)).unwrap_or(i64::MAX))
-            .bind(i64::try_from(skip).unwrap_or(i64::MAX));
-        let mut guard = self.lock().await;
-        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let rows: Vec<HitRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
-        drop(guard);
-        let hit = |(memory_id, json, is_pending, name, actor, counter, score): HitRow| {
-            Ok(SearchHit { memory: shown((memory_id, json, is_pending, name, actor, counter))?, score })
-        };
-        rows.into_iter().map(hit).collect()
     }
 
     /// The own events of a memory after the one of this place.
@@ -390,31 +350,5 @@ impl Readers {
             Ok(None),
             |(offset,)| if offset < 0 { Err(damage("an offset is below 0")) } else { Ok(Some(offset)) },
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fts_query;
-    use crate::shown::{MAX_SEARCH_BYTES, MAX_SEARCH_WORDS};
-
-    #[test]
-    fn a_word_is_searched_for_once_and_a_text_without_words_is_no_search() {
-        assert_eq!(fts_query("green tea Green TEA - \"a\"").as_deref(), Some(r#""green" OR "tea" OR """a""""#));
-        assert_eq!((fts_query(""), fts_query(" - \u{0} ")), (None, None));
-    }
-
-    #[test]
-    fn a_long_text_is_searched_for_by_its_first_words() {
-        let words: Vec<String> = (0..160_000).map(|n| format!("w{n}")).collect();
-        let query = fts_query(&words.join(" ")).unwrap();
-        assert_eq!(query.split(" OR ").count(), MAX_SEARCH_WORDS);
-        assert!(query.starts_with("\"w0\" OR \"w1\" OR "));
-        // A word of many parts counts for each of them, and one that is too long hides no others.
-        let parts = |count: usize| vec!["p"; count].join("-");
-        let query = fts_query(&format!("{} a {} b c", parts(MAX_SEARCH_WORDS + 1), parts(MAX_SEARCH_WORDS - 2)));
-        assert_eq!(query.unwrap().split(" OR ").count(), 3);
-        let long = "x".repeat(MAX_SEARCH_BYTES);
-        assert_eq!(fts_query(&format!("tea {long} green")).as_deref(), Some(r#""tea" OR "green""#));
     }
 }

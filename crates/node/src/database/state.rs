@@ -155,7 +155,15 @@ impl State {
         let begun = query("INSERT INTO openings (opening, incarnation) VALUES (?, ?)")
             .bind(&self.opening)
             .bind(self.actor.incarnation.as_str());
-        begun.execute(connection).await.map_err(|error| failure(&error))?;
+        begun.execute(&mut *connection).await.map_err(|error| failure(&error))?;
+        // By the opening of a change a reader knows that the changes before it are those it has
+        // read.
+        let change = query(
+            "INSERT INTO changes (number, opening, total, was_shown, pending)
+            SELECT coalesce(max(number), 0) + 1, (SELECT max(number) FROM openings), coalesce(max(total), 0), 0, 0
+            FROM changes",
+        );
+        change.execute(connection).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 

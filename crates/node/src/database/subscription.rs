@@ -42,11 +42,12 @@ impl Writer {
 
     /// Removes a memory that the subscription does not ask for.
     pub(super) async fn forget(&mut self, memory_id: &str) -> Result<(), JournalError> {
+        let old = self.memory_row(memory_id).await?;
         let words = query("DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)");
         words.bind(memory_id).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         let row = query("DELETE FROM memories WHERE memory_id = ?").bind(memory_id);
         row.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        self.note_change(memory_id, &old.last_shown, &MemoryRow::default()).await
     }
 
     /// Compares the subscription with the one of the last start. Where it has changed, what is new

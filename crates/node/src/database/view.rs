@@ -3,6 +3,7 @@
 
 use memory::clock::Clock;
 use sqlx::{query, query_as};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::schema::{damage, failure, signed, unsigned};
 use super::writer::Writer;
@@ -28,15 +29,52 @@ pub(super) struct MemoryRow {
     pub is_own: bool,
     /// Whether it is known by a user snapshot alone that was brought back.
     pub is_restored: bool,
+    /// The view of it when it was last computed.
+    pub last_shown: Shown,
     /// Whether there is a row at all.
     pub exists: bool,
 }
 
+/// The view of a memory, as its row notes it when it is computed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Shown {
+    /// Whether anything is shown.
+    pub is_any: bool,
+    /// A digest of it; none also in a row that an earlier version has written.
+    pub digest: Option<Vec<u8>>,
+    /// Its user.
+    pub user_id: Option<String>,
+    /// Its session.
+    pub session_id: Option<String>,
+}
+
 impl MemoryRow {
+    /// The JSON of the memory as it is shown; `None` where nothing is.
+    pub fn shown_json(&self) -> Option<&str> {
+        self.pending.as_deref().or(self.resolved.as_deref())
+    }
+
     /// The memory as it is shown; `None` where nothing is.
     pub fn shown(&self, memory_id: &str, issuer: &Issuer) -> Result<Option<ShownMemory>, JournalError> {
-        let json = self.pending.as_ref().or(self.resolved.as_ref());
-        json.map(|json| shown_memory(memory_id, json.clone(), self.pending.is_some(), issuer)).transpose()
+        let json = self.shown_json();
+        json.map(|json| shown_memory(memory_id, json.to_owned(), self.pending.is_some(), issuer)).transpose()
+    }
+
+    /// The view of it now.
+    pub fn shown_now(&self) -> Shown {
+        let heading = self.heading.as_ref();
+        let digest = self.shown_json().map(|json| {
+            let mut hasher = Xxh3::new();
+            hasher.update(&[u8::from(self.pending.is_some())]);
+            hasher.update(json.as_bytes());
+            hasher.digest128().to_be_bytes().to_vec()
+        });
+        Shown {
+            is_any: digest.is_some(),
+            digest,
+            user_id: heading.and_then(|heading| heading.user_id.clone()),
+            session_id: heading.and_then(|heading| heading.session_id.clone()),
+        }
     }
 }
 
@@ -54,7 +92,7 @@ impl Issuer {
     /// A clock as it is handed out. A resolved memory may have a greater counter of this actor than
     /// the node itself: a copy of its folder has published it. Events that the node accepts later
     /// get the same counters, so the token must not claim them.
-    fn own_entry_known(&self, mut clock: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    pub fn own_entry_known(&self, mut clock: Vec<(String, u64)>) -> Vec<(String, u64)> {
         for (_, entry) in clock.iter_mut().filter(|(name, _)| *name == self.actor) {
             *entry = self.counter.min(*entry);
         }
@@ -95,24 +133,40 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
 /// state, and whether it absorbs the memory.
 type OverlayRow = (i64, String, i64, String, i64, String, bool);
 
-type RowOfMemory = (Option<String>, Option<i64>, Option<i64>, Option<String>, i64, bool, bool);
+/// A row of a memory: the resolved memory, partition and offset of its record, the memory with own
+/// events over it, the last own counter, whether it was ever written and is known by a snapshot
+/// alone; and of what was last shown whether there is anything, its digest, its user and its
+/// session.
+type RowOfMemory = (
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    i64,
+    bool,
+    bool,
+    bool,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<String>,
+);
 
 impl Writer {
     /// The row of a memory.
     pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
         let row = query_as(
-            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0, restored <> 0
-            FROM memories WHERE memory_id = ?",
+            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0, restored <> 0,
+            status IS NOT NULL, shown_digest, user_id, session_id FROM memories WHERE memory_id = ?",
         );
         let row: Option<RowOfMemory> =
             row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let Some((resolved, partition, offset, pending, last_own, is_own, is_restored)) = row else {
-            return Ok(MemoryRow::default());
-        };
+        let Some(row) = row else { return Ok(MemoryRow::default()) };
+        let (resolved, partition, offset, pending, last_own, is_own, is_restored, is_any, digest, user, session) = row;
         let shown = pending.as_ref().or(resolved.as_ref());
         let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
         let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
-        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, is_restored, exists: true })
+        let last_shown = Shown { is_any, digest, user_id: user, session_id: session };
+        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, is_restored, last_shown, exists: true })
     }
 
     /// Computes anew what is shown of a memory, and writes its row and its words.
@@ -133,6 +187,7 @@ impl Writer {
             None => resolved,
         };
         self.put_row(memory_id, &row).await?;
+        self.note_change(memory_id, &row.last_shown, &row).await?;
         row.exists = true;
         Ok(row)
     }
@@ -171,12 +226,13 @@ impl Writer {
         let conflicted = heading.map_or(0, |heading| heading.conflicted.len());
         let put = query_as(
             "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset, pending, status,
-                user_id, session_id, conflicted, last_own)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                user_id, session_id, conflicted, last_own, shown_digest)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
                 resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset,
                 pending = excluded.pending, status = excluded.status, user_id = excluded.user_id,
-                session_id = excluded.session_id, conflicted = excluded.conflicted, last_own = excluded.last_own
+                session_id = excluded.session_id, conflicted = excluded.conflicted, last_own = excluded.last_own,
+                shown_digest = excluded.shown_digest
             RETURNING number",
         );
         let (number,): (i64,) = put
@@ -190,10 +246,12 @@ impl Writer {
             .bind(heading.and_then(|heading| heading.session_id.as_ref()))
             .bind(i64::try_from(conflicted).unwrap_or(i64::MAX))
             .bind(signed(row.last_own)?)
+            .bind(row.shown_now().digest)
             .fetch_one(&mut self.connection)
             .await
             .map_err(|error| failure(&error))?;
-        self.put_words(number, heading).await
+        self.put_words(number, heading).await?;
+        self.put_search_keys(number, memory_id, row).await
     }
 
     async fn put_words(&mut self, number: i64, heading: Option<&Heading>) -> Result<(), JournalError> {

@@ -89,7 +89,16 @@ pub(crate) struct Signals {
     outbox: Mutex<OutboxSignal>,
     changed: Condvar,
     waiting: Mutex<HashMap<String, Vec<oneshot::Sender<Publishing>>>>,
+    changes: Mutex<ChangeSignal>,
     commits: AtomicU64,
+}
+
+/// The last change of a memory that is committed, and those who wait for the next one.
+#[derive(Default)]
+struct ChangeSignal {
+    last: u64,
+    waiting: Vec<oneshot::Sender<()>>,
+    is_stopped: bool,
 }
 
 #[derive(Default)]
@@ -140,6 +149,34 @@ impl Signals {
         }
     }
 
+    /// The signal that there is a change after this one; `None` where there is one already.
+    ///
+    /// # Errors
+    /// [`JournalError::Stopped`]
+    pub(crate) fn change_after(&self, number: u64) -> Result<Option<oneshot::Receiver<()>>, JournalError> {
+        let mut changes = lock(&self.changes);
+        if changes.is_stopped {
+            return Err(JournalError::Stopped);
+        }
+        if changes.last > number {
+            return Ok(None);
+        }
+        let (sender, receiver) = oneshot::channel();
+        // Those of readers that have gone.
+        changes.waiting.retain(|waiting| !waiting.is_canceled());
+        changes.waiting.push(sender);
+        Ok(Some(receiver))
+    }
+
+    fn note_change(&self, last: u64) {
+        let mut changes = lock(&self.changes);
+        changes.last = last;
+        for reader in changes.waiting.drain(..) {
+            // A reader that has gone needs no signal.
+            let _ = reader.send(());
+        }
+    }
+
     /// Transactions since the start.
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
@@ -167,6 +204,9 @@ impl Signals {
         lock(&self.outbox).is_stopped = true;
         self.changed.notify_all();
         lock(&self.waiting).clear();
+        let mut changes = lock(&self.changes);
+        changes.is_stopped = true;
+        changes.waiting.clear();
     }
 }
 
@@ -182,6 +222,8 @@ pub(crate) struct Writer {
     pub(super) ended: Vec<(String, Publishing)>,
     /// Events that came back as dead letters in this transaction.
     pub(super) failed_events: Vec<FailedEvent>,
+    /// Whether what is shown of a memory has changed in this transaction.
+    pub(super) has_changes: bool,
     /// Whether a version far ahead of the wall clock was reported.
     pub(super) has_warned: bool,
     signals: Arc<Signals>,
@@ -212,14 +254,18 @@ impl Writer {
             settings,
             ended: Vec::new(),
             failed_events: Vec::new(),
+            has_changes: false,
             has_warned: false,
             signals,
             broken: None,
             tidied: None,
             _lock: lock_file,
         };
+        block_on(writer.put_due_search_keys())?;
         block_on(writer.begin_subscription())?;
         writer.signals.note_waiting(&writer.state);
+        let last_change = block_on(writer.trim_changes())?;
+        writer.signals.note_change(last_change);
         Ok(writer)
     }
 
@@ -261,9 +307,10 @@ impl Writer {
         let committed = self.end_group(&before).await;
         let (ended, failed) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.failed_events));
         match &committed {
-            Ok(()) => {
+            Ok(last_change) => {
                 failed.iter().for_each(FailedEvent::log);
                 self.signals.committed(&self.state, ended);
+                last_change.iter().for_each(|last| self.signals.note_change(*last));
             }
             Err(error) => {
                 tracing::error!(code = "HS8007", %error, "a transaction of the node's database was rolled back; its writes are refused");
@@ -271,6 +318,7 @@ impl Writer {
             }
         }
         (self.settings.observe_step)("committed");
+        let committed = committed.map(|_| ());
         for reply in replies {
             reply(&committed);
         }
@@ -360,20 +408,22 @@ impl Writer {
         result
     }
 
-    async fn end_group(&mut self, before: &State) -> Result<(), JournalError> {
+    /// Commits, and returns the number of the last change where there is a new one.
+    async fn end_group(&mut self, before: &State) -> Result<Option<u64>, JournalError> {
         let ended = match self.broken.take() {
             Some(error) => Err(error),
             None => self.commit(before).await,
         };
         if ended.is_err() {
             self.ended.clear();
+            self.has_changes = false;
             // There may be no transaction any more.
             let _ = self.control("ROLLBACK").await;
         }
         ended
     }
 
-    async fn commit(&mut self, before: &State) -> Result<(), JournalError> {
+    async fn commit(&mut self, before: &State) -> Result<Option<u64>, JournalError> {
         // A transaction that changes nothing costs no fsync.
         if self.state != *before {
             self.state.store(&mut self.connection).await?;
@@ -382,8 +432,12 @@ impl Writer {
             self.tidy().await?;
             self.tidied = Some(Instant::now());
         }
+        // The request that has made a change may have been undone; then the last one is an older.
+        let last_change = if self.has_changes { Some(self.trim_changes().await?) } else { None };
+        self.has_changes = false;
         (self.settings.observe_step)("written");
-        self.control("COMMIT").await
+        self.control("COMMIT").await?;
+        Ok(last_change)
     }
 
     /// Removes what is old: published events that are resolved, events that have failed, and what

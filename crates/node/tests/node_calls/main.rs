@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod changes;
 mod failed_events;
 mod restore;
 mod subscription;
@@ -14,7 +15,8 @@ use std::path::Path;
 
 use futures::executor::block_on;
 use helixstream_node::ports::{JournalError, SnapshotRecord};
-use helixstream_node::shown::{ListQuery, MemoryStatus, Publishing, SearchQuery};
+use helixstream_node::search::SearchQuery;
+use helixstream_node::shown::{ListQuery, MemoryStatus, Publishing};
 use helixstream_node::write::{Accepted, Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
 use helixstream_node::{Node, NodeError, NodeSettings, Subscription};
 

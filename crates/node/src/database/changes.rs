@@ -1,0 +1,153 @@
+//! The last changes of what is shown of memories, which streams of events read.
+
+use memory::clock::Clock;
+use sqlx::{query, query_as};
+
+use super::queries::{Readers, json_array};
+use super::schema::{damage, failure, signed, unsigned};
+use super::view::{MemoryRow, Shown};
+use super::writer::Writer;
+use crate::changes::{ChangeId, ChangePage, ChangeQuery, ChangedMemory, MemoryChange};
+use crate::clock_token::ClockToken;
+use crate::ports::JournalError;
+
+/// Changes that a reader gets at a time.
+const PAGE: i64 = 64;
+/// Bytes of changes that a reader gets at a time; one change may be larger.
+const PAGE_BYTES: i64 = 256 << 10;
+/// Bytes that a change counts for beside its texts.
+const ROW_BYTES: usize = 200;
+
+/// A change as it is read: number, opening, id and whether it shows what was asked for; the memory,
+/// its token, whether own events lie over it; whether it was among what was asked for.
+type ChangeRow = (i64, String, Option<String>, Option<String>, Option<String>, bool, bool);
+
+impl Writer {
+    /// Notes what is shown of a memory now, where that is something else than before.
+    pub(super) async fn note_change(
+        &mut self,
+        memory_id: &str,
+        before: &Shown,
+        row: &MemoryRow,
+    ) -> Result<(), JournalError> {
+        let after = row.shown_now();
+        if (after.is_any, &after.digest) == (before.is_any, &before.digest) {
+            return Ok(());
+        }
+        let token = row.heading.as_ref().map(|heading| {
+            let issuer = self.issuer();
+            let clock = Clock::from_entries(issuer.own_entry_known(heading.clock.clone()));
+            let (memory_id, version) = (memory_id.to_owned(), heading.version);
+            ClockToken { memory_id, clock, version, issuer: issuer.name }.encode()
+        });
+        // A memory that is not active has no session any more, and its end belongs to the last one.
+        let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
+        let session_id = if is_active { &after.session_id } else { &before.session_id };
+        let memory = row.shown_json();
+        let bytes = memory_id.len() + memory.map_or(0, str::len) + token.as_ref().map_or(0, String::len) + ROW_BYTES;
+        let change = query(
+            "INSERT INTO changes (number, opening, total, memory_id, user_id, session_id, was_shown, old_user_id,
+                old_session_id, pending, token, memory)
+            SELECT number + 1, (SELECT max(number) FROM openings), total + ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+            FROM changes ORDER BY number DESC LIMIT 1",
+        );
+        let change = change
+            .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+            .bind(memory_id)
+            .bind(after.user_id)
+            .bind(session_id)
+            .bind(before.is_any)
+            .bind(&before.user_id)
+            .bind(&before.session_id)
+            .bind(row.pending.is_some())
+            .bind(token)
+            .bind(memory);
+        let put = change.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        if put.rows_affected() != 1 {
+            return Err(damage("`changes` has no row"));
+        }
+        self.has_changes = true;
+        Ok(())
+    }
+
+    /// Removes the oldest changes, and returns the number of the last one.
+    pub(super) async fn trim_changes(&mut self) -> Result<u64, JournalError> {
+        let sql = |error: sqlx::Error| failure(&error);
+        let last = query_as("SELECT number, total FROM changes ORDER BY number DESC LIMIT 1");
+        let (number, total): (i64, i64) = last.fetch_one(&mut self.connection).await.map_err(sql)?;
+        let kept = i64::try_from(self.settings.kept_changes).unwrap_or(i64::MAX).max(1);
+        let bytes = i64::try_from(self.settings.kept_change_bytes).unwrap_or(i64::MAX).max(1);
+        let old = query(
+            "DELETE FROM changes WHERE number <= ?1
+            OR number < (SELECT number FROM changes WHERE total > ?2 ORDER BY number LIMIT 1)",
+        );
+        let old = old.bind(number.saturating_sub(kept)).bind(total.saturating_sub(bytes));
+        old.execute(&mut self.connection).await.map_err(sql)?;
+        unsigned(number)
+    }
+}
+
+impl Readers {
+    /// The last change.
+    pub(crate) async fn last_change(&self) -> Result<ChangeId, JournalError> {
+        let row = query_as(
+            "SELECT changes.number, openings.opening FROM changes
+            JOIN openings ON openings.number = changes.opening ORDER BY changes.number DESC LIMIT 1",
+        );
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let (number, opening): (i64, String) = row.fetch_one(connection).await.map_err(|error| failure(&error))?;
+        Ok(ChangeId { number: unsigned(number)?, opening })
+    }
+
+    /// The changes after one; `None` where the database no longer has that one, or never had it.
+    pub(crate) async fn changes(
+        &self,
+        after: &ChangeId,
+        wanted: &ChangeQuery,
+    ) -> Result<Option<ChangePage>, JournalError> {
+        // The first row is the change itself, whose memory is not read again.
+        let rows = query_as(
+            "SELECT changes.number, openings.opening, memory_id, CASE WHEN is_shown THEN memory END,
+                CASE WHEN is_shown THEN token END, pending <> 0, was_shown
+            FROM (
+                SELECT number, opening, total, memory_id, memory, token, pending,
+                    (number > ?1 AND memory IS NOT NULL
+                        AND (?2 IS NULL OR user_id IN (SELECT value FROM json_each(?2)))
+                        AND (?3 IS NULL OR session_id = ?3)) IS TRUE AS is_shown,
+                    (number > ?1 AND was_shown <> 0
+                        AND (?2 IS NULL OR old_user_id IN (SELECT value FROM json_each(?2)))
+                        AND (?3 IS NULL OR old_session_id = ?3)) IS TRUE AS was_shown
+                FROM changes WHERE number BETWEEN ?1 AND ?1 + ?4
+            ) AS changes JOIN openings ON openings.number = changes.opening
+            WHERE changes.number <= ?1 + 1
+                OR total <= (SELECT total FROM changes AS first WHERE first.number = ?1) + ?5
+            ORDER BY changes.number",
+        );
+        let rows = rows
+            .bind(signed(after.number)?)
+            .bind(wanted.users.as_ref().map(json_array))
+            .bind(&wanted.session_id)
+            .bind(PAGE)
+            .bind(PAGE_BYTES);
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let rows: Vec<ChangeRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        drop(guard);
+        let mut rows = rows.into_iter();
+        let first = rows.next().map(|(number, opening, ..)| Ok(ChangeId { number: unsigned(number)?, opening }));
+        if first.transpose()?.as_ref() != Some(after) {
+            return Ok(None);
+        }
+        let mut page = ChangePage { changes: Vec::new(), next: after.clone() };
+        for (number, opening, memory_id, memory, token, is_pending, was_shown) in rows {
+            page.next = ChangeId { number: unsigned(number)?, opening };
+            let memory = memory.zip(token);
+            let memory = memory.map(|(json, token)| ChangedMemory { json: json.into_bytes(), token, is_pending });
+            if let (Some(memory_id), true) = (memory_id, memory.is_some() || was_shown) {
+                page.changes.push(MemoryChange { id: page.next.clone(), memory_id, memory });
+            }
+        }
+        Ok(Some(page))
+    }
+}

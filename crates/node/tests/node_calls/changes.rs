@@ -1,0 +1,121 @@
+//! Changes of memories, and the keys of searches, as the database keeps them.
+
+use std::collections::BTreeSet;
+
+use futures::executor::block_on;
+use helixstream_node::changes::{ChangeId, ChangeQuery};
+use helixstream_node::search::{Direction, Near, SearchQuery};
+use helixstream_node::{Node, NodeSettings, Subscription};
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::{accept, apply, open, resolved, update};
+
+/// Changes after one: the memory, and whether it is shown.
+fn after(node: &Node, id: &ChangeId, query: &ChangeQuery) -> Vec<(String, bool)> {
+    let (mut found, mut at) = (Vec::new(), id.clone());
+    loop {
+        let page = block_on(node.changes(&at, query)).unwrap().unwrap();
+        found.extend(page.changes.into_iter().map(|change| (change.memory_id, change.memory.is_some())));
+        if page.next == at {
+            return found;
+        }
+        at = page.next;
+    }
+}
+
+#[test]
+fn a_memory_that_the_node_no_longer_keeps_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+    let users = BTreeSet::from(["u".to_owned()]);
+    settings.subscription = Subscription::Selected { users, sessions: BTreeSet::new() };
+    let node = Node::open(settings).unwrap();
+    let begin = block_on(node.last_change()).unwrap();
+    apply(&node, 0, 1, resolved("m", "u", "1", r#"{"a":1}"#, ""));
+    apply(&node, 0, 2, resolved("other", "v", "2", r#"{"a":2}"#, ""));
+    apply(&node, 0, 3, resolved("m", "v", "3", r#"{"a":3}"#, ""));
+    let all = ChangeQuery::default();
+    assert_eq!(after(&node, &begin, &all), [("m".to_owned(), true), ("m".to_owned(), false)]);
+    let of_others = ChangeQuery { users: Some(BTreeSet::from(["v".to_owned()])), ..all };
+    assert_eq!(after(&node, &begin, &of_others), []);
+}
+
+#[test]
+fn a_write_that_is_undone_or_shows_nothing_new_is_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    let begin = block_on(node.last_change()).unwrap();
+    assert!(block_on(node.write(update("m", r#"{"tags":"wrong"}"#))).is_err());
+    let written = accept(&node, update("m", r#"{"content":"1"}"#));
+    // That it is published changes nothing that is shown, and its resolved memory does.
+    node.journal().mark_published(written.counter).unwrap();
+    let clock = format!("{{\"{}\":1}}", written.actor);
+    apply(&node, 0, 1, resolved("m", "u", "1", &clock, ""));
+    apply(&node, 0, 2, resolved("m", "u", "1", &clock, ""));
+    let found = after(&node, &begin, &ChangeQuery::default());
+    assert_eq!(found, [("m".to_owned(), true), ("m".to_owned(), true)]);
+}
+
+#[test]
+fn the_size_of_the_kept_changes_has_a_limit_and_a_large_change_is_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+    let node = Node::open(NodeSettings { kept_change_bytes: 3 << 20, ..settings }).unwrap();
+    let content = "x".repeat(1 << 20);
+    let ids: Vec<ChangeId> = (0..6)
+        .map(|n| {
+            accept(&node, update(&format!("m{n}"), &format!("{{\"content\":\"{content}\"}}")));
+            block_on(node.last_change()).unwrap()
+        })
+        .collect();
+    let page = |id| block_on(node.changes(id, &ChangeQuery::default())).unwrap();
+    assert_eq!(page(&ids[2]), None);
+    let next = page(&ids[4]).unwrap();
+    assert_eq!((next.changes.len(), &next.next), (1, &ids[5]));
+    assert_eq!(page(&ids[3]).unwrap().changes.len(), 1);
+}
+
+#[test]
+fn whoever_waits_for_a_change_gets_the_next_one_or_learns_that_the_node_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    let begin = block_on(node.last_change()).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| block_on(node.wait_for_change(&begin)));
+        accept(&node, update("m", "{}"));
+        waiting.join().unwrap().unwrap();
+        block_on(node.wait_for_change(&begin)).unwrap();
+    });
+    let last = block_on(node.last_change()).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| block_on(node.wait_for_change(&last)));
+        node.stop();
+        assert!(waiting.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn the_memories_of_an_earlier_version_are_found_by_their_embeddings() {
+    let folder = tempfile::tempdir().unwrap();
+    let near = |node: &Node| {
+        let near = Near { direction: Direction::of(&[1.0, 0.0]).unwrap(), weight: 1.0 };
+        let query = SearchQuery { limit: 10, kind: Some("semantic".to_owned()), ..SearchQuery::default() };
+        block_on(node.search_near(query, near)).unwrap().hits.len()
+    };
+    let node = open(folder.path());
+    let memory = r#"{"embedding":[1,2],"metadata":{"helixagent.type":"semantic"}}"#;
+    let writes = (0..600).map(|n| node.write(update(&format!("m{n}"), memory)));
+    block_on(futures::future::try_join_all(writes)).unwrap();
+    assert_eq!(near(&node), 10);
+    node.stop();
+    let file = format!("sqlite:{}", folder.path().join("node.db").display());
+    block_on(async {
+        let mut connection = SqliteConnection::connect(&file).await.unwrap();
+        for statement in ["DELETE FROM search_keys", "INSERT INTO search_keys_due SELECT number FROM memories"] {
+            sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+    });
+    assert_eq!(near(&open(folder.path())), 10);
+}
