@@ -57,7 +57,7 @@ fn version_and_help_are_told() {
 
 #[test]
 fn every_flag_has_its_variable() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["run"],
         &["replay"],
         &["produce"],
@@ -68,6 +68,7 @@ fn every_flag_has_its_variable() {
         &["conflicts", "show"],
         &["conflicts", "resolve"],
         &["services", "up"],
+        &["nodes", "list"],
     ];
     for command in commands {
         let help = Helix::run_ok(&[command, &["--help"]].concat()).stdout;
@@ -80,6 +81,18 @@ fn every_flag_has_its_variable() {
             assert!(help.contains(&variable), "{command:?}: --{flag} without {variable}:\n{help}");
         }
     }
+}
+
+#[test]
+fn the_rights_of_the_mirror_have_the_nodes_topic_where_that_is_mirrored() {
+    let file = repo_path("topologies/memory.toml").display().to_string();
+    let acls = |more: &[&str]| {
+        Helix::run_ok(&[&["topics", "acls", "--topology", &file, "--for", "mirror"], more].concat()).stdout
+    };
+    assert!(acls(&["--set", "nodes_topic=my.nodes"]).contains(" --topic my.nodes"));
+    assert_eq!(acls(&["--set", "nodes_topic=off"]), acls(&[]));
+    let wrong = ["topics", "acls", "--topology", &file, "--set", "nodes_topic=a b"];
+    Helix::run(&wrong).assert_failed(2, &["`a b` is not the name of a topic", "or off"]);
 }
 
 #[test]

@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// Settings that decide how the same outputs come about, or what Postgres keeps of them.
-    const NOT_DECIDING: [&str; 13] = [
+    const NOT_DECIDING: [&str; 14] = [
         "commit_interval",
         "memory",
         "transaction_timeout",
@@ -224,6 +224,7 @@ mod tests {
         "replication_factor",
         "retention",
         "partitions_ahead",
+        "nodes_topic",
     ];
 
     /// Of each setting that decides outputs a value that is not its default, and the part that it
@@ -266,7 +267,8 @@ mod tests {
             "task_timeout=1m",
         ];
         let more = ["broker_timeout=5s", "purge_interval=1m", "purge=false", "static_membership=true"];
-        let rest = ["replication_factor=1", "retention=90d", "partitions_ahead=1", "check_interval=1s"];
+        let rest =
+            ["replication_factor=1", "retention=90d", "partitions_ahead=1", "check_interval=1s", "nodes_topic=nodes"];
         let all: Vec<&str> = others.into_iter().chain(more).chain(rest).collect();
         for key in NOT_DECIDING {
             let set = all.iter().find(|set| set.split('=').next() == Some(key)).unwrap_or_else(|| panic!("{key}"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use memory_operators::mirror::{ConflictRows, EventRows, SnapshotRows};
+use memory_operators::mirror::{ConflictRows, EventRows, NodeRows, SnapshotRows};
 use mirror::ports::RowMapper;
 use operators::spec::Form;
 use streams::ports::Codec;
@@ -31,6 +31,8 @@ pub struct MirroredTable {
     pub topics: Vec<String>,
     /// Maps records to rows.
     pub rows: Arc<dyn RowMapper>,
+    /// Whether the topics may be missing. They are mirrored as soon as they exist.
+    pub is_optional: bool,
 }
 
 /// All that is mirrored, the events first; the codec is for those who make rows of it.
@@ -41,7 +43,7 @@ pub fn mirrored_tables(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Mirro
         _ => None,
     });
     let rows = Arc::new(EventRows::new(file.values.limits, codec.cloned()).of(encodings));
-    let mut all = vec![MirroredTable { group: GROUP.to_owned(), topics: events, rows }];
+    let mut all = vec![MirroredTable { group: GROUP.to_owned(), topics: events, rows, is_optional: false }];
     // Snapshots of users differ from those of memories by their header, so that both may have the
     // same topic.
     let outputs: [(&str, &[Form], Arc<dyn RowMapper>); 2] = [
@@ -55,10 +57,25 @@ pub fn mirrored_tables(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Mirro
             topics.dedup();
         }
         if !topics.is_empty() {
-            all.push(MirroredTable { group: format!("{GROUP}-{output}"), topics, rows });
+            all.push(MirroredTable { group: format!("{GROUP}-{output}"), topics, rows, is_optional: false });
         }
     }
+    // The first node makes the topic, which may be long after the mirror's start.
+    if let Some(topic) = &file.values.mirror.nodes_topic {
+        let (group, rows) = (format!("{GROUP}-nodes"), Arc::new(NodeRows));
+        all.push(MirroredTable { group, topics: vec![topic.clone()], rows, is_optional: true });
+    }
     all
+}
+
+/// The topics of these tables that must exist.
+pub fn required_topics(tables: &[MirroredTable]) -> Vec<String> {
+    tables.iter().filter(|table| !table.is_optional).flat_map(|table| table.topics.clone()).collect()
+}
+
+/// The topics of these tables that may be missing.
+pub fn optional_topics(tables: &[MirroredTable]) -> Vec<String> {
+    tables.iter().filter(|table| table.is_optional).flat_map(|table| table.topics.clone()).collect()
 }
 
 /// The group of each mirror, without the application id, and its topics.

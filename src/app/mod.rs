@@ -16,10 +16,12 @@ mod metrics_page;
 mod mirror;
 mod mirrored_topics;
 mod node;
+mod nodes;
 mod operators;
 mod produce;
 mod program;
 mod replay;
+mod report;
 pub mod resolvers;
 mod rights;
 mod rotation;
@@ -78,6 +80,7 @@ fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
         Command::Topology(args) => topology_command::topology(&args.action, program),
         Command::Conflicts(args) => conflicts::conflicts(&args.action, program),
         Command::Node(args) => node::node(args),
+        Command::Nodes(args) => nodes::nodes(&args.action),
         Command::Services(args) => services::services(&args.action),
         Command::Mcp(args) => mcp::mcp(args),
         Command::Http(args) => http::http(&args.action),

@@ -44,7 +44,7 @@ fn mirrored() -> String {
 }
 
 /// Writes records, sorted by partition and offset, as one batch.
-fn keep(mut sink: PostgresSink, topic: &str, records: &[Record]) {
+pub fn keep(mut sink: PostgresSink, topic: &str, records: &[Record]) {
     let mut batch = sink.batch();
     let mut ends: BTreeMap<TopicPartition, i64> = BTreeMap::new();
     for record in records {

@@ -19,6 +19,7 @@ mod nodes;
 mod outputs;
 mod partitions;
 mod pooler;
+mod registered;
 mod roles;
 mod rows;
 mod settings;

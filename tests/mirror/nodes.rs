@@ -12,7 +12,7 @@ use testkit::postgres::{query, try_query};
 use testkit::{Postgres, Record, records, repo_path, wait_until};
 
 /// An event of a node.
-fn by(node: &str, id: &str, more: Value) -> Record {
+pub fn by(node: &str, id: &str, more: Value) -> Record {
     let mut event = json!({"event_id": id, "event_type": "memory.updated", "memory_id": "m", "node_id": node,
         "timestamp": "2026-01-01T00:00:00.5Z"});
     event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

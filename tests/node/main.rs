@@ -10,6 +10,7 @@ mod go_client;
 mod killed;
 mod mcp;
 mod mem0;
+mod nodes;
 mod python_client;
 mod resolving;
 mod stream;

@@ -1,5 +1,7 @@
 //! Memories, writes, events and the status of the node as JSON. Members come sorted by name.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -8,6 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use json::{Number, ObjectWriter, Value};
 use node::changes::ChangedMemory;
 use node::clock_token::ClockToken;
+use node::loops::NodeLoops;
+use node::registry::{RegisteredNode, now_ms};
 use node::restore::Restored;
 use node::search::SearchHit;
 use node::shown::{EventState, NodeStatus, OwnEvent, ShownMemory};
@@ -51,7 +55,7 @@ pub(crate) fn members(memory: &ShownMemory) -> [(&'static str, Vec<u8>); 3] {
     [("clock", clock), ("memory", memory.json.clone()), ("pending", boolean(memory.is_pending))]
 }
 
-fn boolean(value: bool) -> Vec<u8> {
+pub(crate) fn boolean(value: bool) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
@@ -210,11 +214,12 @@ pub(crate) fn user_of(event: &OwnEvent) -> Option<String> {
     document.root().get("user_id")?.as_str().map(str::to_owned)
 }
 
-/// The status of the node.
-pub(crate) fn status(status: &NodeStatus) -> Vec<u8> {
+/// The status of the node and of its threads, with the other nodes where the client may see them.
+pub(crate) fn status(status: &NodeStatus, loops: &NodeLoops, nodes: Option<Vec<RegisteredNode>>) -> Vec<u8> {
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
     object.integer("conflicted", status.conflicted);
+    object.integer("consumed", loops.follower_status().followed);
     object.integer("counter", status.counter);
     object.integer("dead_letters", status.dead_letters);
     object.integer("failed", status.failed);
@@ -235,12 +240,23 @@ pub(crate) fn status(status: &NodeStatus) -> Vec<u8> {
         members.time("oldest", nanoseconds(oldest));
     }
     members.end();
+    if let Some(nodes) = nodes {
+        let is_own = |node: &RegisteredNode| {
+            let actor = &node.record.actor;
+            *actor == status.actor || status.former.iter().any(|former| former.actor == *actor)
+        };
+        let (peers, now_ms) = (nodes.iter().filter(|node| !is_own(node)), now_ms());
+        object.array("peers", peers, |out, node| write_peer(out, node, now_ms));
+    }
     object.integer("pending", status.pending);
-    object.array("positions", &status.positions, |out, position| {
+    object.array("positions", positions(status, loops), |out, ((topic, partition), (next_offset, lag))| {
         let mut object = ObjectWriter::new(out);
-        json::write_number(object.key("next_offset"), Number::Int(position.next_offset.into()));
-        json::write_number(object.key("partition"), Number::Int(position.partition.into()));
-        object.str("topic", &position.topic);
+        if let Some(lag) = lag {
+            object.integer("lag", lag);
+        }
+        json::write_number(object.key("next_offset"), Number::Int(next_offset.into()));
+        json::write_number(object.key("partition"), Number::Int(partition.into()));
+        object.str("topic", &topic);
         object.end();
     });
     object.integer("published", status.published);
@@ -277,8 +293,32 @@ pub(crate) fn restored(restored: &Restored) -> Vec<u8> {
     body
 }
 
+/// A node in the status of another one.
+fn write_peer(out: &mut Vec<u8>, node: &RegisteredNode, now_ms: i64) {
+    let mut object = ObjectWriter::new(out);
+    object.time("last_heartbeat", nanoseconds(node.record_ms));
+    object.str("name", node.record.actor.name.as_str());
+    object.str("node_id", &node.record.actor.to_string());
+    object.str("status", node.liveness(now_ms).as_str());
+    object.end();
+}
+
+/// The next offset of each partition as the database has it, or, of a partition without a record
+/// yet, as the follower has it; and the offsets from the follower to the end of the log, where it
+/// has heard of that since the start.
+fn positions(status: &NodeStatus, loops: &NodeLoops) -> BTreeMap<(String, i32), (i64, Option<u64>)> {
+    let stored = status.positions.iter();
+    let stored = stored.map(|one| ((one.topic.clone(), one.partition), (one.next_offset, None)));
+    let mut positions: BTreeMap<(String, i32), (i64, Option<u64>)> = stored.collect();
+    for (topic, partition, progress) in loops.progress() {
+        let of_partition = positions.entry((topic.to_string(), partition)).or_insert((progress.position, None));
+        of_partition.1 = Some(progress.lag());
+    }
+    positions
+}
+
 /// A time in milliseconds since 1970 in nanoseconds; one before 1970 is shown as 1970.
-fn nanoseconds(ms: i64) -> u64 {
+pub(crate) fn nanoseconds(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0).saturating_mul(1_000_000)
 }
 

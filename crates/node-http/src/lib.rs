@@ -27,6 +27,7 @@ mod listing;
 mod mem0;
 mod memories;
 mod node_pages;
+mod nodes;
 mod parts;
 mod problems;
 mod publishing;

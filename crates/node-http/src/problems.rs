@@ -132,6 +132,12 @@ pub(crate) fn foreign_user(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "HS8073", "The token is bound to other users", detail)
 }
 
+/// The nodes, which are shown to no client that is bound to users.
+pub(crate) fn nodes_of_others() -> Problem {
+    let detail = "your token is bound to users, and names and figures of nodes are shown to tokens without users only";
+    Problem::new(StatusCode::FORBIDDEN, "HS8079", "The nodes are not shown to a token of users", detail)
+}
+
 /// An event that a broker refuses for ever, or that the stream could not process.
 pub(crate) fn refused_by_broker(event_id: &str, reason: &str) -> Problem {
     let detail = format!(

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use http::Api;
 use node::Node;
+use node::loops::NodeLoops;
 
 use crate::body::BodyLimit;
 use crate::service::{Handlers, NodeService, reading};
 use crate::stream_places::StreamPlaces;
-use crate::{events, listing, mem0, memories, node_pages, parts, problems, searching, sync};
+use crate::{events, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync};
 
 /// The beginning of all paths.
 pub const PREFIX: &str = "/v1";
@@ -31,6 +32,7 @@ fn table() -> Vec<(&'static str, Handlers)> {
         ("/memories/{id}/relationships/{part_id}", put(parts::put_relationship).delete(parts::delete_relationship)),
         ("/conflicts", get(listing::conflicts)),
         ("/events", get(events::stream)),
+        ("/nodes", get(nodes::list)),
         ("/restore", post(sync::restore)),
         ("/sync/force", post(sync::force)),
         ("/sync/status", get(node_pages::sync_status)),
@@ -45,12 +47,12 @@ pub fn paths() -> Vec<String> {
 }
 
 /// The routes of a node, for `http::server::Server::start_with_apis`: our own interface, with
-/// HelixAgent's calls beside it, and Mem0's API. `event_bytes` is how large an event may be; a body
-/// may have a little more.
+/// HelixAgent's calls beside it, and Mem0's API. `loops` are the threads of the node, whose state
+/// pages show. `event_bytes` is how large an event may be; a body may have a little more.
 #[must_use]
-pub fn apis(node: Node, event_bytes: usize) -> [Api; 2] {
+pub fn apis(node: Node, loops: NodeLoops, event_bytes: usize) -> [Api; 2] {
     let (bodies, snapshots) = (BodyLimit::for_events(event_bytes), BodyLimit::for_snapshots());
-    let service = Arc::new(NodeService { node, bodies, snapshots, streams: StreamPlaces::default() });
+    let service = Arc::new(NodeService { node, loops, bodies, snapshots, streams: StreamPlaces::default() });
     let own = table().into_iter().chain(mem0::calls_of_helixagent());
     let own = own.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
     let of_mem0 = mem0::table().into_iter().chain(mem0::not_implemented());

@@ -7,6 +7,7 @@ use axum::middleware::from_fn;
 use axum::routing::MethodRouter;
 use http::Problem;
 use node::Node;
+use node::loops::NodeLoops;
 use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
 use crate::body::{BodyLimit, JSON, WholeBody};
@@ -25,6 +26,8 @@ pub(crate) fn reading(handlers: Handlers) -> Handlers {
 pub(crate) struct NodeService {
     /// The node.
     pub node: Node,
+    /// Its threads.
+    pub loops: NodeLoops,
     /// The limit of bodies.
     pub bodies: BodyLimit,
     /// The limit of user snapshots that are brought back.

@@ -30,6 +30,7 @@ mod database;
 pub mod follower;
 pub mod hybrid_clock;
 pub mod kafka;
+pub mod loops;
 #[cfg(test)]
 mod memory_journal;
 #[cfg(test)]

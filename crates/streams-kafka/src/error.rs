@@ -151,6 +151,11 @@ impl Failure {
         refused(self.code).is_some()
     }
 
+    /// Whether a topic does not exist.
+    pub fn is_missing_topic(&self) -> bool {
+        is_one_of(self.code, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC])
+    }
+
     /// The remedy for an error that only a person can mend.
     fn advice(&self) -> String {
         let Some(resource) = refused(self.code) else {

@@ -29,6 +29,9 @@ const QUEUE_BYTES: usize = 4 << 20;
 const SERVE_EVERY: Duration = Duration::from_millis(500);
 /// How often the group's offsets follow.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How often topics are looked for that may be missing, while there is no partition of them.
+/// librdkafka would look every five minutes.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long the broker is waited for when a log's range is asked for.
 const RANGE_LIMIT: Duration = Duration::from_secs(2);
 /// How long leaving the group may take.
@@ -47,6 +50,10 @@ pub struct MirrorSource {
     paused: bool,
     /// When the group was last served.
     served: Instant,
+    /// Whether a topic may be missing.
+    is_optional: bool,
+    /// When missing topics were looked for.
+    looked: Instant,
     /// Offsets to commit for display.
     kept: BTreeMap<TopicPartition, i64>,
     committed: Instant,
@@ -94,9 +101,19 @@ impl MirrorSource {
             started: Vec::new(),
             paused: false,
             served: now,
+            is_optional: false,
+            looked: now,
             kept: BTreeMap::new(),
             committed: now,
         })
+    }
+
+    /// The same source, for which a missing topic is no failure: it is looked for every half a
+    /// minute, and read once it exists.
+    #[must_use]
+    pub fn with_optional_topics(mut self) -> MirrorSource {
+        self.is_optional = true;
+        self
     }
 
     /// Whether the client has failed for good.
@@ -156,7 +173,7 @@ impl MirrorSource {
             }
             waited = true;
             let Some(message) = self.fetching.queue.poll(wait) else { return Ok(()) };
-            deliver(&message.view(), &mut self.fetching, to)?;
+            deliver(&message.view(), &mut self.fetching, self.is_optional, to)?;
         }
     }
 
@@ -171,7 +188,7 @@ impl MirrorSource {
             }
             done += 1;
             if !self.taken.is_void(&message) {
-                failed = failed.and(deliver(&message, &mut self.fetching, to));
+                failed = failed.and(deliver(&message, &mut self.fetching, self.is_optional, to));
             }
         }
         self.taken.done = done;
@@ -189,7 +206,7 @@ impl MirrorSource {
         self.fetching.queue.drain(Buffer::CAPACITY, &mut self.taken.buffer);
         let mut outcome = Ok(());
         for message in self.taken.buffer.iter().filter(|message| !message.is_end() && message.failure().is_some()) {
-            outcome = outcome.and(deliver(&message, &mut self.fetching, to));
+            outcome = outcome.and(deliver(&message, &mut self.fetching, self.is_optional, to));
         }
         self.taken.clear();
         outcome
@@ -244,6 +261,16 @@ impl MirrorSource {
         }
     }
 
+    fn look_for_missing_topics(&mut self) {
+        if !self.is_optional || !self.assigned.is_empty() || self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        if let Err(error) = self.membership.refresh() {
+            tracing::debug!("could not look for a topic to mirror: {error}");
+        }
+    }
+
     /// Commits to the group how far the sink is; whether it comes through changes nothing but what
     /// tools show.
     fn commit_kept(&mut self) {
@@ -270,6 +297,7 @@ impl MirrorSource {
 fn deliver(
     message: &View<'_>,
     fetching: &mut GroupFetching,
+    is_optional: bool,
     to: &mut dyn LogReceiver,
 ) -> std::result::Result<(), LogError> {
     if message.is_end() {
@@ -291,6 +319,10 @@ fn deliver(
             );
             to.out_of_range(&partition);
             return fetching.unassign_from_client(&[partition]).map_err(unavailable);
+        }
+        if is_optional && failure.is_missing_topic() {
+            tracing::debug!("a topic to mirror does not exist yet: {}", failure.text);
+            return Ok(());
         }
         let client = &fetching.shared.client;
         let doing = client.doing_of(message);
@@ -327,6 +359,7 @@ impl LogSource for MirrorSource {
         if self.committed.elapsed() >= COMMIT_EVERY {
             self.commit_kept();
         }
+        self.look_for_missing_topics();
         let outcome = if !to.is_full() {
             self.served = Instant::now();
             self.read(wait, to)
@@ -339,6 +372,9 @@ impl LogSource for MirrorSource {
         self.answer_group(to).map_err(unavailable).and(outcome)?;
         let client = &self.fetching.shared.client;
         let Some(failure) = client.take_error() else { return Ok(()) };
+        if self.is_optional && failure.is_missing_topic() {
+            return Ok(());
+        }
         if failure.is_refusal() {
             return Err(log_error(failure.taking(client.rights_to_read("")), "poll"));
         }

@@ -187,22 +187,24 @@ pub struct RenewableMirror {
     current: CurrentSettings,
     name: String,
     topics: Vec<String>,
+    is_optional: bool,
     /// `None` while no new one can be made.
     source: Option<MirrorSource>,
     renewal: u64,
 }
 
 impl RenewableMirror {
-    /// Joins the mirror's group, as [`MirrorSource::new`] does.
+    /// Joins the mirror's group, as [`MirrorSource::new`] does. Optional topics may be missing.
     ///
     /// # Errors
     /// As for [`MirrorSource::new`].
-    pub fn new(current: &CurrentSettings, name: &str, topics: &[String]) -> Result<RenewableMirror> {
+    pub fn new(current: &CurrentSettings, name: &str, topics: &[String], is_optional: bool) -> Result<RenewableMirror> {
         let renewal = current.renewals();
         let mut mirror = RenewableMirror {
             current: current.clone(),
             name: name.to_owned(),
             topics: topics.to_vec(),
+            is_optional,
             source: None,
             renewal,
         };
@@ -212,7 +214,8 @@ impl RenewableMirror {
 
     fn make(&self) -> Result<MirrorSource> {
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-        MirrorSource::new(&self.current.get(), &self.name, &topics)
+        let source = MirrorSource::new(&self.current.get(), &self.name, &topics)?;
+        Ok(if self.is_optional { source.with_optional_topics() } else { source })
     }
 
     /// The source, with the settings of now. The former one is closed first, as far as that does

@@ -32,13 +32,15 @@ pub struct Runtime {
     pub replication_factor: u64,
 }
 
-/// Retention of the mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Settings of the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// How long events are kept in Postgres at least; `None` is for ever.
     pub retention: Option<Duration>,
     /// Partitions of the log of events are made for so many months ahead.
     pub partitions_ahead: u32,
+    /// The topic of the nodes' own records, which is mirrored where it exists; `None`: none is.
+    pub nodes_topic: Option<String>,
 }
 
 /// When the snapshots of users are emitted.

@@ -54,7 +54,7 @@ impl Default for Values {
                 replication_factor: 0,
             },
             snapshots: Snapshots { interval: Duration::from_secs(60), changes: 0 },
-            mirror: Mirror { retention: None, partitions_ahead: 3 },
+            mirror: Mirror { retention: None, partitions_ahead: 3, nodes_topic: None },
             scripts: ScriptLimits { operations: 50_000, bytes: 1 << 20, items: 10_000, depth: 8 },
             resolvers: BTreeMap::new(),
             origins: BTreeMap::new(),
@@ -111,6 +111,10 @@ const fn duration(min: Duration, max: Duration) -> Takes {
 }
 const fn duration_or_off(min: Duration, max: Duration) -> Takes {
     Takes::DurationOrOff(min, max)
+}
+
+const fn topic_or_off() -> Takes {
+    Takes::Topic
 }
 
 macro_rules! settings {
@@ -221,6 +225,9 @@ pub const SPECS: &[Spec] = settings! {
     "mirror" "partitions_ahead" "3" number(0, 120)
         "Months for which partitions of memory_events are created ahead."
         |v, found| v.mirror.partitions_ahead = u32::try_from(found).unwrap_or(0);
+    "mirror" "nodes_topic" "\"helixagent.memory.nodes\"" topic_or_off()
+        "Topic of the nodes' own records, which is mirrored as soon as it exists; off, the default, mirrors none."
+        |v, found| v.mirror.nodes_topic = found;
 };
 
 /// Why a setting is refused.
@@ -424,7 +431,7 @@ mod tests {
     #[test]
     fn every_default_is_its_example_or_a_setting_of_its_own() {
         let mut v = Values::default();
-        for spec in SPECS.iter().filter(|s| s.key != "replication_factor") {
+        for spec in SPECS.iter().filter(|s| !["replication_factor", "nodes_topic"].contains(&s.key)) {
             let text = spec.example.trim_matches('"');
             assert_eq!(v.set(spec.key, Raw::Text(text), "test"), Ok(()), "{}", spec.key);
         }

@@ -111,6 +111,23 @@ impl<'a> Raw<'a> {
         })
     }
 
+    /// The name of a topic, by Kafka's rule, or `off`.
+    pub fn topic_or_off(self) -> Result<Option<String>, String> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let is_name = |text: &&str| {
+            (1..=249).contains(&text.len()) && text.chars().all(is_allowed) && !matches!(*text, "." | "..")
+        };
+        match self.text() {
+            Some("off") => Ok(None),
+            text => text.filter(is_name).map(|name| Some(name.to_owned())).ok_or_else(|| {
+                format!(
+                    "{} is not the name of a topic (up to 249 letters, digits, `.`, `_` and `-`); or off",
+                    self.shown()
+                )
+            }),
+        }
+    }
+
     /// A time as [`Raw::duration`] reads it, or `off`.
     pub fn duration_or_off(self, min: Duration, max: Duration) -> Result<Option<Duration>, String> {
         match self {
@@ -189,6 +206,16 @@ mod tests {
         assert_eq!(parse_bytes("8MiB"), Some(8 << 20));
         assert_eq!(parse_bytes("17"), Some(17));
         assert_eq!(parse_bytes("8MB"), None);
+    }
+
+    #[test]
+    fn a_topic_has_a_name_by_kafkas_rule() {
+        assert_eq!(Raw::Text("off").topic_or_off(), Ok(None));
+        assert_eq!(Raw::String("a.B_c-1").topic_or_off(), Ok(Some("a.B_c-1".to_owned())));
+        let long = "x".repeat(250);
+        for wrong in [Raw::Text(""), Raw::Text("."), Raw::Text("a b"), Raw::String(&long), Raw::Integer(1)] {
+            assert!(wrong.topic_or_off().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

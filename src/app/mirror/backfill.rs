@@ -9,8 +9,8 @@ use anyhow::anyhow;
 
 use super::mirrors::{Mirrors, sinks};
 use super::reread;
-use super::setup::{MirrorSetup, require_topics};
-use crate::app::mirrored_topics::mirrored_tables;
+use super::setup::{MirrorSetup, existing_topics};
+use crate::app::mirrored_topics::{MirroredTable, mirrored_tables};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, kafka, rights, schema_registry};
 use crate::edges::cli::terminal::Progress;
@@ -43,7 +43,8 @@ pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandErr
     if args.from == BackfillFrom::Unread {
         return reread::reread(&args.target.registry, &file, &database);
     }
-    let topics: Vec<String> = mirrored_tables(&file, None).into_iter().flat_map(|table| table.topics).collect();
+    let mirrored = mirrored_tables(&file, None);
+    let topics: Vec<String> = mirrored.iter().flat_map(|table| table.topics.clone()).collect();
     let codec = schema_registry::codecs(&args.target.registry, &file, schema_registry::THREAD_WAIT)?.mirror;
     let sinks = sinks(&database, &file, codec.as_ref())?;
     database.check(CONNECT_LIMIT)?;
@@ -56,9 +57,8 @@ pub fn backfill(args: &BackfillArgs, program: &Program) -> Result<(), CommandErr
     }
     let clients = kafka.clone();
     let patience = kafka::patience(Some(&file));
-    let names = topics.clone();
     let needs = rights::needs(&file, Purpose::Mirror);
-    let Some(mut goals) = unless_signalled(&signalled, move || goals(&clients, patience, &names, &needs))? else {
+    let Some(mut goals) = unless_signalled(&signalled, move || goals(&clients, patience, &mirrored, &needs))? else {
         return Ok(());
     };
     for goal in &mut goals {
@@ -106,7 +106,7 @@ fn next_offset(of: &[Kept], partition: &TopicPartition) -> i64 {
 fn goals(
     kafka: &KafkaSettings,
     patience: Duration,
-    topics: &[String],
+    tables: &[MirroredTable],
     needs: &[rights::Need],
 ) -> anyhow::Result<Vec<Goal>> {
     let reader = RestoreConsumer::new(kafka)?;
@@ -114,7 +114,7 @@ fn goals(
     admin.wait_for_brokers(patience)?;
     rights::require(&admin, kafka, "mirror backfill", needs)?;
     let mut goals = Vec::new();
-    for topic in require_topics(&admin, topics)? {
+    for topic in existing_topics(&admin, tables)? {
         for number in 0..topic.partitions {
             let partition = TopicPartition::new(topic.name.as_str(), number);
             let (begin, end) = reader.bounds(&partition)?;

@@ -19,6 +19,7 @@ use topology_file::Topology as File;
 struct Sink {
     group: String,
     topics: Vec<String>,
+    is_optional: bool,
     sink: PostgresSink,
     stop: Stop,
 }
@@ -38,11 +39,11 @@ pub fn sinks(database: &Database, file: &File, codec: Option<&Arc<dyn Codec>>) -
         let is_events = table.group == GROUP;
         let mut sink = PostgresSink::new(database, table.rows, stop.clone())?;
         if is_events {
-            let keeping = file.values.mirror;
+            let keeping = &file.values.mirror;
             let maintenance = maintenance_tasks(keeping.partitions_ahead, keeping.retention);
             sink = sink.with_startup_row(settings.clone()).with_maintenance(maintenance);
         }
-        Ok(Sink { group: table.group, topics: table.topics, sink, stop })
+        Ok(Sink { group: table.group, topics: table.topics, is_optional: table.is_optional, sink, stop })
     };
     Ok(Sinks(mirrored_tables(file, codec).into_iter().map(sink).collect::<Result<_, CommandError>>()?))
 }
@@ -60,8 +61,8 @@ impl Mirrors {
     /// Starts them.
     pub fn start(sinks: Sinks, kafka: &CurrentSettings) -> anyhow::Result<Mirrors> {
         let mut all = Vec::new();
-        for Sink { group, topics, sink, stop } in sinks.0 {
-            let source = RenewableMirror::new(kafka, &group, &topics)?;
+        for Sink { group, topics, is_optional, sink, stop } in sinks.0 {
+            let source = RenewableMirror::new(kafka, &group, &topics, is_optional)?;
             let mirror = Mirror::start(Box::new(source), sink, stop, MirrorSettings::default());
             all.push(Running {
                 topics: topics.join(","),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Outage};
 use super::mirrors::{Mirrors, sinks};
-use super::setup::{MirrorSetup, kafka_settings, refuse_foreign_tables, require_topics};
+use super::setup::{MirrorSetup, existing_topics, kafka_settings, refuse_foreign_tables};
 use crate::app::metrics_page::of_mirrors;
-use crate::app::mirrored_topics::mirrored_tables;
+use crate::app::mirrored_topics::{mirrored_tables, optional_topics};
 use crate::app::rotation::{Rotation, Watched};
 use crate::app::signals::{LOOK, unless_signalled, wait_for, watch_signals};
 use crate::app::{CommandError, Program, http, kafka, rights, schema_registry};
@@ -43,14 +43,15 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let watched = Watched::of(&kafka)?;
     let clients = kafka.clone();
     let patience = kafka::patience(Some(&file));
-    let topics: Vec<String> = mirrored_tables(&file, None).into_iter().flat_map(|table| table.topics).collect();
-    let first_topic = topics.first().cloned().unwrap_or_default();
+    let tables = mirrored_tables(&file, None);
+    let optional = optional_topics(&tables);
+    let first_topic = tables.first().and_then(|table| table.topics.first()).cloned().unwrap_or_default();
     let needs = rights::needs(&file, Purpose::Mirror);
     let ready = unless_signalled(&signalled, move || {
         let admin = ClusterAdmin::new(&clients, &RestoreConsumer::new(&clients)?)?;
         admin.wait_for_brokers(patience)?;
         rights::require(&admin, &clients, "mirror run", &needs)?;
-        require_topics(&admin, &topics)
+        existing_topics(&admin, &tables)
     })?;
     if ready.is_none() {
         return Ok(());
@@ -60,7 +61,7 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
     let current = CurrentSettings::new(kafka);
     let mirrors = Mirrors::start(sinks, &current)?;
     let contact = Contact::watch(&current, first_topic, file.values.runtime.session_timeout)?;
-    let pages = Arc::new(MirrorMetricsPage { mirrors: mirrors.status(), outage: contact.outage() });
+    let pages = Arc::new(MirrorMetricsPage { mirrors: mirrors.status(), optional, outage: contact.outage() });
     let read = Box::new(move || kafka_settings(&args, &file, &instance));
     let rotation = Rotation::start(watched, &current, read, Box::new(|_| Ok(())))?;
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
@@ -93,6 +94,8 @@ pub fn run(args: &MirrorRunArgs, program: &Program) -> Result<(), CommandError> 
 /// The mirrors' figures, by their topics, and whether Kafka is away.
 struct MirrorMetricsPage {
     mirrors: Vec<(String, Arc<MirrorStatus>)>,
+    /// Topics that may be missing: a mirror of them has no partition before they exist.
+    optional: Vec<String>,
     outage: Outage,
 }
 
@@ -121,6 +124,7 @@ impl InstanceStatus for MirrorMetricsPage {
     fn waiting(&self) -> Vec<String> {
         let why = |(topics, figures): (&str, Figures)| match figures {
             Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),
+            Figures { joined: false, .. } if self.optional.iter().any(|topic| topic == topics) => None,
             Figures { joined: false, .. } => Some(format!("mirror of {topics}: waits for its first assignment")),
             Figures { resting: 1.., .. } => Some(format!("mirror of {topics}: the schema registry is not to be had")),
             Figures { lag: None, .. } => Some(format!("mirror of {topics}: waits for a partition")),

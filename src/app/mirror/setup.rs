@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::place::database;
 use crate::app::kafka::{self, Memory};
+use crate::app::mirrored_topics::{MirroredTable, optional_topics, required_topics};
 use crate::app::{CommandError, Program, settings};
 use crate::edges::cli::{KafkaArgs, MirrorTarget};
 use mirror_postgres::{Database, DatabaseError};
@@ -70,8 +71,19 @@ pub fn kafka_settings(args: &KafkaArgs, file: &File, instance: &str) -> Result<K
     Ok(kafka)
 }
 
+/// Those of these topics that exist; fails when a required one is missing.
+pub fn existing_topics(admin: &dyn Admin, tables: &[MirroredTable]) -> anyhow::Result<Vec<TopicInfo>> {
+    let mut found = require_topics(admin, &required_topics(tables))?;
+    let optional = optional_topics(tables);
+    let names: Vec<&str> = optional.iter().map(String::as_str).collect();
+    if !names.is_empty() {
+        found.extend(admin.topics(&names)?.into_iter().flatten());
+    }
+    Ok(found)
+}
+
 /// Fails when one of these topics is missing.
-pub fn require_topics(admin: &dyn Admin, topics: &[String]) -> anyhow::Result<Vec<TopicInfo>> {
+fn require_topics(admin: &dyn Admin, topics: &[String]) -> anyhow::Result<Vec<TopicInfo>> {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let found = admin.topics(&names)?.into_iter().zip(topics);
     let there = |(info, name): (Option<TopicInfo>, &String)| {

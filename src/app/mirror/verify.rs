@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use super::compare::{Difference, LastOfKey, each};
-use super::setup::{MirrorSetup, require_topics};
+use super::setup::{MirrorSetup, existing_topics};
 use crate::app::mirrored_topics::{MirroredTable, mirrored_tables};
 use crate::app::{CommandError, Program, kafka, rights};
 use crate::edges::cli::terminal::Progress as Bar;
@@ -91,10 +91,15 @@ pub fn verify(args: &VerifyArgs, program: &Program) -> Result<(), CommandError> 
     let needs = rights::needs(&file, Purpose::MirrorVerify).into_iter();
     let needs: Vec<_> = needs.filter(|need| topics.contains(&need.right.name)).collect();
     rights::require(&admin, &kafka, "mirror verify", &needs)?;
-    require_topics(&admin, &topics)?;
+    let existing = existing_topics(&admin, &chosen)?;
+    let is_there = |at: &Progress| existing.iter().any(|topic| *topic.name == *at.partition.topic);
     let dropped_before = tables.dropped_before()?;
     let mut ranges = Vec::new();
-    for at in mirrored.into_iter().filter(|at| args.partition.is_none_or(|only| at.partition.partition == only)) {
+    for at in mirrored
+        .into_iter()
+        .filter(is_there)
+        .filter(|at| args.partition.is_none_or(|only| at.partition.partition == only))
+    {
         ranges.push(range(at, &chosen, args, &reader)?);
     }
     let unclaimed = unclaimed(&mut tables, &chosen, args)?;

@@ -1,29 +1,20 @@
 //! `/ready` and `/metrics` of a node.
 
-use std::sync::Arc;
-
 use http::{Family, InstanceStatus, MetricKind, Value};
-use node::follower::Follower;
+use node::loops::NodeLoops;
 use node::node::Node;
-use node::publisher::Publisher;
+use node::registry::{Liveness, now_ms};
 
 /// The figures of a node, under Prometheus' names.
 pub struct NodeFigures {
     node: Node,
-    publisher: Arc<Publisher>,
-    follower: Arc<Follower>,
-    dead_letters: Option<Arc<Follower>>,
+    loops: NodeLoops,
 }
 
 impl NodeFigures {
     /// Those of a node and of its loops.
-    pub fn new(
-        node: Node,
-        publisher: Arc<Publisher>,
-        follower: Arc<Follower>,
-        dead_letters: Option<Arc<Follower>>,
-    ) -> NodeFigures {
-        NodeFigures { node, publisher, follower, dead_letters }
+    pub fn new(node: Node, loops: NodeLoops) -> NodeFigures {
+        NodeFigures { node, loops }
     }
 }
 
@@ -34,8 +25,11 @@ impl InstanceStatus for NodeFigures {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let (publisher, follower) = (self.publisher.status(), self.follower.status());
-        let dead_letters = self.dead_letters.as_ref().map_or(0, |follower| follower.status().dead_letters);
+        let loops = &self.loops;
+        let (publisher, follower) = (loops.publisher_status(), loops.follower_status());
+        let dead_letters = loops.dead_letters_status().dead_letters;
+        let (registry, nodes, now) = (loops.nodes_status(), loops.directory.nodes(), now_ms());
+        let active = nodes.iter().filter(|node| node.liveness(now) == Liveness::Active).count();
         let mut families = vec![
             counter("node_published_events", "Events published", publisher.events),
             counter("node_sync_requests", "Sync requests sent", publisher.sync_requests),
@@ -53,6 +47,8 @@ impl InstanceStatus for NodeFigures {
             ),
             counter("node_follower_failures", "Failures to read or apply records", follower.failures),
             gauge("node_lag", "Offsets of the snapshots topic that are not read yet", follower.lag()),
+            counter("node_registry_failures", "Failures to read the nodes topic", registry.failures),
+            gauge("node_active_nodes", "Nodes whose heartbeats come, this one included", active as u64),
         ];
         // While the node stops, its database has no more to say.
         if let Ok(status) = self.node.blocking_status() {

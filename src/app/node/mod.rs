@@ -7,7 +7,7 @@ mod figures;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
@@ -19,9 +19,10 @@ use crate::edges::cli::{NodeArgs, NodeRoleArgument};
 use figures::NodeFigures;
 use node::follower::{Follower, FollowerSettings};
 use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
+use node::loops::NodeLoops;
 use node::node::Node;
 use node::publisher::{Publisher, PublisherSettings};
-use node::registry::{NodeRole, NodesTopic};
+use node::registry::{NodeDirectory, NodeRole, NodesTopic};
 use node::settings::{NodeError, NodeSettings, Subscription};
 use streams::error::Error;
 use streams_kafka::KafkaSettings;
@@ -78,7 +79,7 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         args.events_topic,
         args.snapshots_topic,
     );
-    let [own, of_mem0] = node_http::apis(threads.node.clone(), event_bytes);
+    let [own, of_mem0] = node_http::apis(threads.node.clone(), threads.loops.clone(), event_bytes);
     let mcp = node_mcp::api(own.router.clone());
     let http = http::serve_apis(server, threads.figures.clone(), vec![own, of_mem0, mcp])?;
     let failure = threads.watch(&signalled);
@@ -104,16 +105,20 @@ fn subscription(args: &NodeArgs) -> Subscription {
 /// The threads of a node that runs, and what they share.
 struct NodeThreads {
     node: Node,
-    publisher: Arc<Publisher>,
-    follower: Arc<Follower>,
-    dead_letters: Option<Arc<Follower>>,
+    loops: NodeLoops,
     figures: Arc<NodeFigures>,
 }
 
 impl NodeThreads {
     fn start(args: &NodeArgs, settings: &KafkaSettings, node: Node) -> Result<NodeThreads, CommandError> {
-        let kafka = clients(args, settings)?;
-        let nodes = Arc::new(NodesTopic::new(kafka.clone()));
+        let topics = Topics {
+            events: args.events_topic.as_str().into(),
+            snapshots: args.snapshots_topic.as_str().into(),
+            nodes: args.nodes_topic.as_str().into(),
+            dead_letters: args.dead_letters_topic.as_str().into(),
+        };
+        let kafka = clients(topics, settings)?;
+        let topic = Arc::new(NodesTopic::new(kafka.clone()));
         let role = match args.node_role {
             NodeRoleArgument::Primary => NodeRole::Primary,
             NodeRoleArgument::Replica => NodeRole::Replica,
@@ -121,17 +126,28 @@ impl NodeThreads {
         };
         let no_thread = |e: std::io::Error| anyhow!("the operating system did not start a thread: {e} [HS0008]");
         let publisher = PublisherSettings { role, ..PublisherSettings::default() };
-        let publisher = Publisher::start(kafka.clone(), nodes, node.journal(), publisher).map_err(no_thread)?;
+        let publisher = Publisher::start(kafka.clone(), topic, node.journal(), publisher).map_err(no_thread)?;
         let follow = FollowerSettings::default;
         let follower = Follower::start(kafka.clone(), node.journal(), follow()).map_err(no_thread)?;
         let dead_letters = if args.dead_letters_topic.is_empty() {
             None
         } else {
-            Some(Arc::new(Follower::of_dead_letters(kafka, node.journal(), follow()).map_err(no_thread)?))
+            Some(Arc::new(Follower::of_dead_letters(kafka.clone(), node.journal(), follow()).map_err(no_thread)?))
         };
-        let (publisher, follower) = (Arc::new(publisher), Arc::new(follower));
-        let figures = NodeFigures::new(node.clone(), publisher.clone(), follower.clone(), dead_letters.clone());
-        Ok(NodeThreads { node, publisher, follower, dead_letters, figures: Arc::new(figures) })
+        // The publisher reads the partitions of the nodes topic with the reader that they share.
+        let reader = Arc::new(RestoreConsumer::for_standbys(settings)?);
+        let directory = Arc::new(NodeDirectory::default());
+        let nodes = Follower::of_nodes(KafkaClients { reader, ..kafka.clone() }, directory.clone(), follow());
+        let loops = NodeLoops {
+            topics: kafka.topics,
+            publisher: Some(Arc::new(publisher)),
+            follower: Some(Arc::new(follower)),
+            dead_letters,
+            nodes: Some(Arc::new(nodes.map_err(no_thread)?)),
+            directory,
+        };
+        let figures = NodeFigures::new(node.clone(), loops.clone());
+        Ok(NodeThreads { node, loops, figures: Arc::new(figures) })
     }
 
     /// Waits for a signal (`None`), or for a thread that ends by itself.
@@ -140,14 +156,12 @@ impl NodeThreads {
             if signalled.load(Ordering::Relaxed) {
                 return None;
             }
-            let publisher = self.publisher.has_ended().then(|| ("publisher", self.publisher.status().last_error));
-            let followers = [
-                ("follower of resolved memories", Some(&self.follower)),
-                ("follower of dead letters", self.dead_letters.as_ref()),
-            ];
-            let mut followers = followers.into_iter().filter_map(|(name, one)| Some((name, one?)));
-            let follower =
-                || followers.find(|(_, one)| one.has_ended()).map(|(name, one)| (name, one.status().last_error));
+            let publisher = self.loops.publisher.as_ref().filter(|publisher| publisher.has_ended());
+            let publisher = publisher.map(|publisher| ("publisher", publisher.status().last_error));
+            let follower = || {
+                let mut ended = self.loops.followers().filter(|(_, follower)| follower.has_ended());
+                ended.next().map(|(name, follower)| (name, follower.status().last_error))
+            };
             if let Some((name, why)) = publisher.or_else(follower) {
                 let why = why.unwrap_or_else(|| "no reason is known".to_owned());
                 return Some(anyhow!("the {name} of the node has ended: {why} [HS8051]"));
@@ -158,12 +172,21 @@ impl NodeThreads {
     }
 
     fn stop(self) {
-        let NodeThreads { node, publisher, follower, dead_letters, figures } = self;
+        let NodeThreads { node, loops, figures } = self;
         drop(figures);
-        let followers: Vec<Arc<Follower>> = [Some(follower), dead_letters].into_iter().flatten().collect();
-        followers.iter().for_each(|follower| follower.request_stop());
-        // A request that is still being answered holds them as well; they end with the last holder.
-        Arc::into_inner(publisher).map(|publisher| publisher.stop(STOP_LIMIT));
+        loops.followers().for_each(|(_, follower)| follower.request_stop());
+        let NodeLoops { publisher, follower, dead_letters, nodes, .. } = loops;
+        let followers = [follower, dead_letters, nodes].into_iter().flatten();
+        // A request that is still being answered, or a session of MCP, may hold them as well. So
+        // the publisher is waited for where it is, and what remains ends with the last holder.
+        if let Some(publisher) = publisher {
+            publisher.request_stop(STOP_LIMIT);
+            let deadline = Instant::now() + STOP_LIMIT;
+            while !publisher.has_ended() && Instant::now() < deadline {
+                thread::sleep(LOOK);
+            }
+            Arc::into_inner(publisher).map(|publisher| publisher.stop(Duration::ZERO));
+        }
         for follower in followers {
             Arc::into_inner(follower).map(|follower| follower.stop(FOLLOWER_STOP_LIMIT));
         }
@@ -172,17 +195,12 @@ impl NodeThreads {
 }
 
 /// The Kafka clients of a node. None connects before it is used.
-fn clients(args: &NodeArgs, settings: &KafkaSettings) -> Result<KafkaClients, CommandError> {
+pub fn clients(topics: Topics, settings: &KafkaSettings) -> Result<KafkaClients, CommandError> {
     let reader = RestoreConsumer::new(settings)?;
     let admin = ClusterAdmin::new(settings, &reader)?;
     let of_producers = settings.clone();
     Ok(KafkaClients {
-        topics: Topics {
-            events: args.events_topic.as_str().into(),
-            snapshots: args.snapshots_topic.as_str().into(),
-            nodes: args.nodes_topic.as_str().into(),
-            dead_letters: args.dead_letters_topic.as_str().into(),
-        },
+        topics,
         producers: Arc::new(move |id| Box::new(TransactionalProducers::with_id(&of_producers, id.to_owned()))),
         reader: Arc::new(reader),
         admin: Arc::new(admin),

@@ -157,6 +157,11 @@ pub fn produce(topic: &str) -> Vec<Need> {
     vec![Need::topic(Operation::Write, topic, "publishes records")]
 }
 
+/// Rights to list the nodes of the distributed memory.
+pub fn list_nodes(topic: &str) -> Vec<Need> {
+    vec![Need::topic(Operation::Read, topic, "reads the records of the nodes")]
+}
+
 fn run(names: &Names<'_>) -> Vec<Need> {
     let mut all = Vec::new();
     all.extend(names.sources().into_iter().map(|topic| Need::topic(Operation::Read, topic, "reads the source")));

@@ -15,6 +15,7 @@ use super::http::{HttpArgs, HttpCommand};
 use super::kafka::KafkaArgs;
 use super::mcp::McpArgs;
 use super::node::NodeArgs;
+use super::nodes::NodesCommand;
 use super::services::{BootArgs, ServicesCommand};
 use super::terminal::has_colours;
 use super::topics::TopicsArgs;
@@ -93,8 +94,7 @@ pub enum Command {
     Topology(TopologyCommand),
     /// Find the conflicts that wait for a decision, and settle them
     Conflicts(ConflictsCommand),
-    /// The mirror in Postgres, without the stream: run it alone, fill an empty database, compare it
-    /// with Kafka
+    /// The mirror in Postgres without the stream: run it, fill a database, compare it with Kafka
     Mirror(MirrorCommand),
     /// Run a node of the distributed memory beside an agent, until SIGTERM or SIGINT
     ///
@@ -102,11 +102,11 @@ pub enum Command {
     /// and shows the resolved memories that `run` publishes. It accepts writes without Kafka, too,
     /// and publishes them later. docs/node.md describes its HTTP interface.
     Node(NodeArgs),
-    /// Check, start and stop the services around helixstream: Kafka, Postgres and the others of
-    /// docker-compose.yml
+    /// Show the nodes of the distributed memory, as their records on Kafka say
+    Nodes(NodesCommand),
+    /// Check, start and stop the services of docker-compose.yml: Kafka, Postgres and others
     Services(ServicesCommand),
-    /// Serve the memories of a running node to an agent by the Model Context Protocol, on the
-    /// standard streams
+    /// Serve a node's memories to an agent by the Model Context Protocol, on the standard streams
     ///
     /// The agent's host (Claude Desktop and others) starts this command. A host that speaks MCP
     /// over HTTP needs no process: the node serves it at /mcp of its port. docs/mcp.md has the

@@ -8,6 +8,7 @@ mod http;
 mod kafka;
 mod mcp;
 mod node;
+mod nodes;
 mod services;
 pub mod terminal;
 mod topics;
@@ -25,6 +26,7 @@ pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
 pub use mcp::McpArgs;
 pub use node::{NodeArgs, NodeRoleArgument};
+pub use nodes::{ListNodesArgs, NodesAction, NodesCommand};
 pub use services::{
     BootArgs, ReportFormat, ServiceSettingArgs, ServicesAction, ServicesArgs, ServicesCommand, StartArgs, UpArgs,
 };

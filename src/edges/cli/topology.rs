@@ -66,7 +66,8 @@ pub struct TopologyArgs {
     /// Override a setting of the file: strategy, strategy.PATH, delete_policy, trust_clocks,
     /// unclocked, max_clock_skew (2s, 500ms, 0s), a limit (max_value_bytes, max_clock_entries,
     /// max_contenders, …) one of the engine (commit_interval, …) or of the mirror (retention,
-    /// partitions_ahead). Repeatable. HELIXSTREAM_SET holds several, separated by `;` or new lines.
+    /// partitions_ahead, nodes_topic). Repeatable. HELIXSTREAM_SET holds several, separated by `;`
+    /// or new lines.
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub set: Vec<String>,
 }

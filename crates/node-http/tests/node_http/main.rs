@@ -9,6 +9,7 @@ mod event_reader;
 mod events;
 mod mem0;
 mod memories;
+mod nodes;
 mod parts;
 mod searches;
 mod site;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use http::server::{HttpSettings, RunningServer, Server};
 use http::tokens::{Right, Token};
 use http::{Family, InstanceStatus, Limits};
+use node::loops::NodeLoops;
+use node::registry::NodeDirectory;
 use node::{Node, NodeSettings};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -54,6 +56,8 @@ pub struct Site {
     running: Option<RunningServer>,
     /// The node.
     pub node: Node,
+    /// The nodes that it knows.
+    pub directory: Arc<NodeDirectory>,
     address: SocketAddr,
     tokens: Vec<(String, String)>,
     options: Options,
@@ -134,8 +138,10 @@ impl Site {
         let token_file = (!tokens.is_empty()).then(|| folder.path().join("tokens"));
         token_file.iter().for_each(|file| std::fs::write(file, &lines).unwrap());
         let node_folder = folder.path().join("node");
-        let (running, node, address) = serve(&node_folder, token_file.clone(), options);
-        Site { running: Some(running), node, address, tokens: known, options, token_file, node_folder, folder }
+        let directory: Arc<NodeDirectory> = Arc::default();
+        let (running, node, address) = serve(&node_folder, token_file.clone(), options, &directory);
+        let running = Some(running);
+        Site { running, node, directory, address, tokens: known, options, token_file, node_folder, folder }
     }
 
     /// Stops the server and the node.
@@ -157,7 +163,7 @@ impl Site {
     /// The same with another folder.
     pub fn restart_from(&mut self, node_folder: PathBuf) {
         self.stop();
-        let (running, node, address) = serve(&node_folder, self.token_file.clone(), self.options);
+        let (running, node, address) = serve(&node_folder, self.token_file.clone(), self.options, &self.directory);
         (self.running, self.node, self.address, self.node_folder) = (Some(running), node, address, node_folder);
     }
 
@@ -285,7 +291,12 @@ impl Drop for Site {
 }
 
 /// Opens a node and serves it at a free port.
-fn serve(folder: &Path, token_file: Option<PathBuf>, options: Options) -> (RunningServer, Node, SocketAddr) {
+fn serve(
+    folder: &Path,
+    token_file: Option<PathBuf>,
+    options: Options,
+    directory: &Arc<NodeDirectory>,
+) -> (RunningServer, Node, SocketAddr) {
     let mut settings =
         NodeSettings { kept_changes: options.kept_changes, ..NodeSettings::new(folder, "n1".parse().unwrap()) };
     settings.limits.max_value_bytes = EVENT_BYTES;
@@ -294,6 +305,7 @@ fn serve(folder: &Path, token_file: Option<PathBuf>, options: Options) -> (Runni
     let settings = HttpSettings { address, token_file, hosts: Vec::new(), tls: None, limits: options.limits };
     let server = Server::bind(&settings).unwrap();
     let address = server.address();
-    let apis = helixstream_node_http::apis(node.clone(), EVENT_BYTES);
+    let loops = NodeLoops { directory: directory.clone(), ..NodeLoops::default() };
+    let apis = helixstream_node_http::apis(node.clone(), loops, EVENT_BYTES);
     (server.start_with_apis(Arc::new(Ready), apis.into()).unwrap(), node, address)
 }

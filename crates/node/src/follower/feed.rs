@@ -32,6 +32,9 @@ pub(super) trait Feed: Send + 'static {
     /// The effect of deleted records on what the node shows: a clause for the log.
     const AFTER_LOSS: &'static str;
 
+    /// Whether nodes make the topic themselves, so that a missing one is no failure.
+    const IS_MADE_BY_NODES: bool = false;
+
     /// The topic.
     fn topic<'t>(&self, topics: &'t Topics) -> &'t Arc<str>;
 

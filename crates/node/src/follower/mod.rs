@@ -1,6 +1,7 @@
 //! A follower: it reads every partition of a topic, read committed, and applies the records to the
 //! node's database together with the position that it has reached. One follows the resolved
-//! memories, and one the dead letters, among which it looks for events of this node.
+//! memories, and one the dead letters, among which it looks for events of this node. A third one
+//! follows the records of all nodes, which are kept in memory alone.
 //!
 //! On the topic of resolved memories the header `type` of a record says what it is:
 //! `memory.resolved` is applied, and others (users' snapshots) are stepped over. Where a topic was
@@ -11,6 +12,7 @@
 
 mod dead_letters;
 mod feed;
+mod nodes;
 mod partition;
 mod record;
 mod settings;
@@ -28,9 +30,11 @@ pub use status::{FollowerStatus, PartitionProgress};
 
 use crate::kafka::KafkaClients;
 use crate::ports::Journal;
+use crate::registry::NodeDirectory;
 use crate::stop_signal::{DROP_LIMIT, Joined, StopSignal, join_within};
 use dead_letters::DeadLetterFeed;
 use feed::Feed;
+use nodes::NodesFeed;
 use record::SnapshotFeed;
 use status::SharedProgress;
 use work::FollowerLoop;
@@ -70,6 +74,19 @@ impl Follower {
         let (events_topic, of_feed) = (kafka.topics.events.clone(), progress.clone());
         let feed = DeadLetterFeed { journal, events_topic, progress: of_feed };
         Follower::of_feed("node-dead", kafka, settings, progress, feed)
+    }
+
+    /// Starts a thread that follows the records of all nodes and keeps a directory of them. Its
+    /// reader is to be its own: another one of the same process reads the same partitions.
+    ///
+    /// # Errors
+    /// The operating system starts no thread.
+    pub fn of_nodes(
+        kafka: KafkaClients,
+        directory: Arc<NodeDirectory>,
+        settings: FollowerSettings,
+    ) -> std::io::Result<Follower> {
+        Follower::of_feed("node-registry", kafka, settings, Arc::default(), NodesFeed { directory })
     }
 
     fn of_feed(

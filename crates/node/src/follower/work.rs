@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The wait after a round in which no partition had a record.
 const IDLE: Duration = Duration::from_millis(20);
+/// The longest time between two looks for a topic that another thread of this node makes.
+const LOOK_FOR_TOPIC: Duration = Duration::from_secs(1);
 
 /// Why following was interrupted.
 #[derive(Debug)]
@@ -97,7 +99,9 @@ impl<F: Feed> FollowerLoop<F> {
         let mut partitions: Vec<FollowedPartition> = Vec::new();
         let mut refreshed: Option<Instant> = None;
         while !self.stop.is_requested() {
-            if refreshed.is_none_or(|at| at.elapsed() >= self.settings.refresh_interval) {
+            let interval = self.settings.refresh_interval;
+            let interval = if partitions.is_empty() { interval.min(LOOK_FOR_TOPIC) } else { interval };
+            if refreshed.is_none_or(|at| at.elapsed() >= interval) {
                 self.refresh(&mut partitions)?;
                 refreshed = Some(Instant::now());
             }
@@ -127,6 +131,9 @@ impl<F: Feed> FollowerLoop<F> {
         let found = self.kafka.identity(&topic)?;
         let Some(found) = found else {
             partitions.clear();
+            if F::IS_MADE_BY_NODES {
+                return Ok(());
+            }
             return Err(Break::Kafka(Error::Retry(format!(
                 "topic {topic} does not exist; create it (helixstream topics create), or start helixstream run [HS2004]"
             ))));
@@ -135,7 +142,9 @@ impl<F: Feed> FollowerLoop<F> {
         let is_new = self.seen.as_ref().is_some_and(|seen| id_of(seen).is_some() && id_of(seen) != id_of(&found));
         if is_new {
             partitions.clear();
-            for partition in 0..found.partitions {
+            // The directory of nodes also forgets the partitions that the new topic does not have.
+            let former = self.seen.as_ref().filter(|_| F::IS_MADE_BY_NODES).map_or(0, |seen| seen.partitions);
+            for partition in 0..found.partitions.max(former) {
                 self.restart(&TopicPartition::new(topic.clone(), partition), 0, "the topic was made anew")?;
             }
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::record::NodeState;
+use crate::settings::system_clock;
 
 /// The time between two heartbeats of a node.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -13,6 +14,13 @@ const MISSED_HEARTBEATS: u32 = 3;
 
 /// A node without a heartbeat for so long has failed.
 const FAILED_AFTER: Duration = Duration::from_secs(600);
+
+/// The time of this machine's clock in milliseconds since 1970, to which the times of records are
+/// compared.
+#[must_use]
+pub fn now_ms() -> i64 {
+    i64::try_from(system_clock() / 1_000_000).unwrap_or(i64::MAX)
+}
 
 /// Whether a node is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,18 @@
 //!
 //! The key of a record is the actor, and its value is one JSON object. A node writes its record in
 //! each of its transactions, together with the events that it publishes: so a start reads there,
-//! read committed, what was published, and needs not search the events.
+//! read committed, what was published, and needs not search the events. Every node follows the
+//! topic, too, and shows the others.
 
+mod directory;
 mod liveness;
 mod nodes_topic;
 mod record;
+mod registered_node;
 
-pub use liveness::{HEARTBEAT_INTERVAL, Liveness};
-pub use nodes_topic::{NodesTopic, RegisteredNode};
+pub use directory::NodeDirectory;
+pub(crate) use directory::NodeUpdate;
+pub use liveness::{HEARTBEAT_INTERVAL, Liveness, now_ms};
+pub use nodes_topic::NodesTopic;
 pub use record::{NodeRecord, NodeRole, NodeState, UnreadableRecord};
+pub use registered_node::RegisteredNode;

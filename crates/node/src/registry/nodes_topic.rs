@@ -8,30 +8,14 @@ use streams::error::{Error, Result};
 use streams::ports::NewTopic;
 use streams::record::{InRecord, TopicPartition};
 
-use super::liveness::Liveness;
+use super::directory::NodeDirectory;
 use super::record::{NodeRecord, UnreadableRecord};
+use super::registered_node::RegisteredNode;
 use crate::actor::Actor;
 use crate::kafka::KafkaClients;
 
 /// Partitions of the topic where this program makes it.
 const PARTITIONS: i32 = 3;
-
-/// The last record of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisteredNode {
-    /// The record.
-    pub record: NodeRecord,
-    /// The record's timestamp, in milliseconds since 1970.
-    pub record_ms: i64,
-}
-
-impl RegisteredNode {
-    /// Whether the node is alive, at a time in milliseconds since 1970.
-    #[must_use]
-    pub fn liveness(&self, now_ms: i64) -> Liveness {
-        Liveness::of(&self.record.state, self.record_ms, now_ms)
-    }
-}
 
 /// Records of all nodes, as they were read: those that can be read, and the keys of the others.
 #[derive(Debug, Default)]
@@ -107,23 +91,42 @@ impl NodesTopic {
     /// # Errors
     /// By remedy; where the topic does not exist there are no nodes.
     pub fn read_nodes(&self, limit: Duration) -> Result<Vec<RegisteredNode>> {
-        Ok(self.read(limit, &|| true)?.nodes.into_values().collect())
+        Ok(self.read_directory(limit)?.nodes())
     }
 
-    /// As [`NodesTopic::read_nodes`], while `goes_on` says so.
+    /// As [`NodesTopic::read_nodes`], with the number of keys whose records cannot be read.
+    ///
+    /// # Errors
+    /// By remedy; where the topic does not exist there are no nodes.
+    pub fn read_directory(&self, limit: Duration) -> Result<NodeDirectory> {
+        let directory = NodeDirectory::default();
+        self.read_all(limit, &|| true, |record| {
+            if let Some(update) = directory.read(record) {
+                directory.apply(record.origin.partition, &[update], record.origin.offset + 1);
+            }
+        })?;
+        Ok(directory)
+    }
+
+    /// The state of the topic for a publisher: it also knows whose record cannot be read.
     pub(crate) fn read(&self, limit: Duration, goes_on: &dyn Fn() -> bool) -> Result<Registered> {
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let mut registered = Registered::default();
+        self.read_all(limit, goes_on, |record| registered.add(record))?;
+        Ok(registered)
+    }
+
+    fn read_all(&self, limit: Duration, goes_on: &dyn Fn() -> bool, mut each: impl FnMut(&InRecord<'_>)) -> Result<()> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = &self.kafka.topics.nodes;
         let partitions = self.kafka.identity(topic)?.map_or(0, |identity| identity.partitions);
         for partition in 0..partitions {
             let partition = TopicPartition::new(topic.clone(), partition);
             self.kafka.read_to_end(&partition, limit, goes_on, |record| {
-                registered.add(record);
+                each(record);
                 Ok(())
             })?;
         }
-        Ok(registered)
+        Ok(())
     }
 
     /// Makes the topic where it is missing, and returns the number of its partitions.

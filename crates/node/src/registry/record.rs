@@ -12,6 +12,9 @@ const SCHEMA_VERSION: u64 = 1;
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
+/// A record of this program has some hundred bytes; a value with more than that is none.
+const MAX_BYTES: usize = 64 << 10;
+
 /// The part that a node plays, by HelixAgent's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NodeRole {
@@ -99,7 +102,7 @@ pub struct NodeRecord {
 /// A value that is no node's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct UnreadableRecord(&'static str);
+pub struct UnreadableRecord(pub(super) &'static str);
 
 impl NodeRecord {
     /// The record as canonical JSON.
@@ -136,6 +139,9 @@ impl NodeRecord {
     /// # Errors
     /// [`UnreadableRecord`], which says what is missing or wrong.
     pub fn from_json(bytes: &[u8]) -> Result<NodeRecord, UnreadableRecord> {
+        if bytes.len() > MAX_BYTES {
+            return Err(UnreadableRecord("it has more than 64 KiB"));
+        }
         let document = json::parse(bytes).map_err(|_| UnreadableRecord("it is not JSON"))?;
         let members = Members(document.root());
         if members.counter("schema_version")? != SCHEMA_VERSION {
