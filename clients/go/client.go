@@ -105,8 +105,8 @@ func TokenFromEnv(name string) func(context.Context) (string, error) {
 type idempotencyKey struct{}
 
 // WithIdempotencyKey lets the next write have this key, of 1 to 190 bytes, instead of a random one.
-// With the key of an Unanswered error the same write can be repeated for 24 hours: it is accepted
-// at most once. Use a context of this kind for one write alone.
+// With the key and the clock of an Unanswered error the same write can be repeated for 24 hours: it
+// is accepted at most once. Use a context of this kind for one write alone.
 func WithIdempotencyKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, idempotencyKey{}, key)
 }

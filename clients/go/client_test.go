@@ -144,6 +144,39 @@ func TestAnAttemptAndAContextEnd(t *testing.T) {
 	}
 }
 
+func TestARefusalDoesNotHideAnEarlierAttemptWithoutAnAnswer(t *testing.T) {
+	for _, last := range []struct {
+		status int
+		code   string
+		isOpen bool
+	}{{503, "HS8076", true}, {401, "HS6511", true}, {504, "", true}, {409, "HS8068", false}, {422, "HS8070", false}} {
+		var attempts atomic.Int32
+		client := clientOf(t, func(writer http.ResponseWriter, _ *http.Request) {
+			if attempts.Add(1) == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			respond(writer, last.status, "application/problem+json", `{"code":"`+last.code+`"}`)
+		}, Options{Attempts: 2})
+		_, err := client.Update(context.Background(), "m", "", Fields{})
+		var unanswered *Unanswered
+		var problem *Problem
+		if errors.As(err, &unanswered) != last.isOpen || !errors.As(err, &problem) || problem.Status != last.status {
+			t.Errorf("%d: %v", last.status, err)
+		}
+		if last.isOpen && unanswered.IdempotencyKey == "" {
+			t.Errorf("%d: the key is missing", last.status)
+		}
+	}
+	refusing := clientOf(t, func(writer http.ResponseWriter, _ *http.Request) {
+		respond(writer, 503, "application/problem+json", `{"code":"HS8076"}`)
+	}, Options{Attempts: 2})
+	_, err := refusing.Update(context.Background(), "m", "", Fields{})
+	var unanswered *Unanswered
+	if errors.As(err, &unanswered) {
+		t.Errorf("nothing was written, and the caller may know it: %v", err)
+	}
+}
+
 func TestAProblemIsOfAKindAndEnclosesTheMemory(t *testing.T) {
 	kinds := map[int]error{404: ErrNotFound, 410: ErrNotFound, 409: ErrConflict, 401: ErrUnauthorized, 403: ErrForbidden, 422: ErrInvalid}
 	for status, kind := range kinds {

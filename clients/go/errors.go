@@ -80,7 +80,24 @@ func (p *Problem) mayPass() bool {
 	return false
 }
 
-// Unanswered means that no answer of the node has arrived. A write may have been accepted.
+// isOfProxy says whether a proxy has answered that it has no answer of the node.
+func (p *Problem) isOfProxy() bool {
+	return p.Code == "" && (p.Status == http.StatusBadGateway || p.Status == http.StatusGatewayTimeout)
+}
+
+// knowsKey says whether the node has looked for the idempotency key of the request before it
+// answered with the problem: then no earlier attempt was accepted.
+func (p *Problem) knowsKey() bool {
+	switch p.Status {
+	case http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusUnprocessableEntity:
+		return p.Code != ""
+	}
+	return false
+}
+
+// Unanswered means that no answer of the node has arrived that says what has become of the request.
+// A write may have been accepted. Err is a *Problem where the last attempt was refused, such as with
+// 503, and an earlier one was not answered.
 type Unanswered struct {
 	// Method is that of the HTTP request.
 	Method string
@@ -88,6 +105,9 @@ type Unanswered struct {
 	Attempts int
 	// IdempotencyKey is that of a write, for WithIdempotencyKey; empty for a read.
 	IdempotencyKey string
+	// Clock is the clock token that the write was sent with, which a repeated write needs as well;
+	// empty where there was none.
+	Clock string
 	// Err is what the last attempt has met.
 	Err error
 }

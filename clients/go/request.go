@@ -43,8 +43,10 @@ type answer struct {
 	body   []byte
 }
 
-// do sends a request until it is answered, for the attempts that the client has.
+// do sends a request until it is answered, for the attempts that the client has. Once an attempt of
+// a write was not answered, only an answer that has looked for its key says what has become of it.
 func (c *Client) do(ctx context.Context, request call) (*answer, error) {
+	isOpen := false
 	for attempt := 1; ; attempt++ {
 		result, retryAfter, err := c.try(ctx, request)
 		if err == nil {
@@ -53,21 +55,26 @@ func (c *Client) do(ctx context.Context, request call) (*answer, error) {
 		var problem *Problem
 		isProblem := errors.As(err, &problem)
 		var fault *unsendable
+		isFault := errors.As(err, &fault)
+		isUnanswered := !isFault && (!isProblem || problem.isOfProxy())
+		isOpen = isOpen || isUnanswered && request.key != ""
+		last := func(err error) error {
+			if isOpen && !(isProblem && problem.knowsKey()) || isUnanswered && !isProblem {
+				return &Unanswered{request.method, attempt, request.key, request.clock, err}
+			}
+			return err
+		}
 		switch {
-		case errors.As(err, &fault):
-			return nil, fault.err
-		case isProblem && !problem.mayPass():
-			return nil, err
-		case !isProblem && (attempt >= c.attempts || ctx.Err() != nil):
-			return nil, &Unanswered{request.method, attempt, request.key, err}
-		case attempt >= c.attempts:
-			return nil, err
+		case isFault:
+			return nil, last(fault.err)
+		case isProblem && !problem.mayPass(), attempt >= c.attempts, !isProblem && ctx.Err() != nil:
+			return nil, last(err)
 		}
 		if pauseErr := pause(ctx, attempt, retryAfter); pauseErr != nil {
 			if isProblem {
-				return nil, errors.Join(pauseErr, err)
+				pauseErr = errors.Join(pauseErr, err)
 			}
-			return nil, &Unanswered{request.method, attempt, request.key, pauseErr}
+			return nil, last(pauseErr)
 		}
 	}
 }
@@ -118,10 +125,14 @@ func (c *Client) try(ctx context.Context, request call) (*answer, time.Duration,
 	if err != nil {
 		return nil, 0, withoutURL(err)
 	}
+	isSuccess := response.StatusCode >= 200 && response.StatusCode <= 299
+	if isSuccess && len(body) > maxAnswerBytes && request.key != "" {
+		return nil, 0, fmt.Errorf("the answer has more than %d bytes", maxAnswerBytes)
+	}
 	if len(body) > maxAnswerBytes {
 		return nil, 0, &unsendable{fmt.Errorf("the node's answer to %s has more than %d bytes", request.method, maxAnswerBytes)}
 	}
-	if response.StatusCode < 200 || response.StatusCode > 299 {
+	if !isSuccess {
 		seconds, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
 		return nil, time.Duration(seconds) * time.Second, problemOf(response, body, token)
 	}

@@ -147,6 +147,26 @@ class TheClient(unittest.TestCase):
             Client("http://127.0.0.1:1", attempts=1).status()
         self.assertIsNone(refused.exception.idempotency_key)
 
+    def test_a_refusal_does_not_hide_an_earlier_attempt_without_an_answer(self) -> None:
+        for status, code, is_open in (
+            (503, "HS8076", True),
+            (401, "HS6511", True),
+            (504, "", True),
+            (409, "HS8068", False),
+            (422, "HS8070", False),
+        ):
+            answers: list[tuple[int, str, str] | None] = [None, (status, "application/problem+json", json.dumps({"code": code}))]
+            with server(lambda _: answers.pop(0)) as address, self.assertRaises(NodeError) as caught:
+                Client(address, attempts=2).update("m", content="tea")
+            error = caught.exception
+            self.assertEqual(isinstance(error, Unanswered), is_open, status)
+            problem = error.__cause__ if isinstance(error, Unanswered) else error
+            assert isinstance(problem, Problem)
+            self.assertEqual(problem.status, status)
+        body = json.dumps({"code": "HS8076"})
+        with server(lambda _: (503, "application/problem+json", body)) as address, self.assertRaises(Problem):
+            Client(address, attempts=2).update("m", content="tea")
+
     def test_a_problem_is_of_a_kind_and_encloses_the_memory(self) -> None:
         kinds = {401: Unauthorized, 403: Forbidden, 404: NotFound, 409: Conflict, 410: NotFound, 422: Problem}
         for status, kind in kinds.items():

@@ -8,12 +8,13 @@ class NodeError(Exception):
 
 
 class InvalidRequest(NodeError, ValueError):
-    """What the caller wants to send cannot be sent. Nothing was sent."""
+    """What the caller wants to send cannot be sent. This attempt has sent nothing."""
 
 
 class Unanswered(NodeError):
-    """No answer of the node has arrived. A write may have been accepted: the same write with the
-    same `idempotency_key` is accepted once."""
+    """No answer of the node has arrived that says what has become of the request. A write may have
+    been accepted: the same write with the same `idempotency_key` is accepted once. `__cause__` is a
+    `Problem` where the last attempt was refused, and an earlier one was not answered."""
 
     def __init__(self, method: str, attempts: int, idempotency_key: str | None, why: str) -> None:
         text = f"the node has not answered {method}, after {attempts} attempts: {why}"
@@ -44,6 +45,15 @@ class Problem(NodeError):
         """Whether the same request may succeed later. A 502 with a code is the node's own: the event
         has failed for ever."""
         return self.status in (429, 503, 504) or (self.status == 502 and not self.code)
+
+    def is_of_proxy(self) -> bool:
+        """Whether a proxy has answered that it has no answer of the node."""
+        return self.status in (502, 504) and not self.code
+
+    def knows_key(self) -> bool:
+        """Whether the node has looked for the idempotency key of the request before it answered: then
+        no earlier attempt was accepted."""
+        return self.status in (404, 409, 410, 422) and bool(self.code)
 
 
 class Unauthorized(Problem):

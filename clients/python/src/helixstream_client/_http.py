@@ -47,8 +47,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-class _TooLarge(NodeError):
-    pass
+class _Unreadable(NodeError):
+    """An answer has arrived, and cannot be read."""
 
 
 class Connection:
@@ -77,22 +77,38 @@ class Connection:
         self._opener = urllib.request.build_opener(*handlers)
 
     def send(self, request: Request) -> Json:
-        """The answer, a JSON object."""
+        """The answer, a JSON object. Once an attempt of a write was not answered, only an answer that
+        has looked for its key says what has become of it."""
         attempt = 0
+        is_open = False
         while True:
             attempt += 1
             retry_after = 0.0
             try:
                 return self._try(request)
             except Problem as problem:
+                is_open = is_open or (request.idempotency_key is not None and problem.is_of_proxy())
                 if attempt >= self._attempts or not problem.may_pass():
+                    if is_open and not problem.knows_key():
+                        raise self._unanswered(request, attempt, problem) from problem
                     raise
                 retry_after = problem.retry_after
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, _Unreadable) as error:
+                if isinstance(error, _Unreadable) and request.idempotency_key is None:
+                    raise
+                is_open = request.idempotency_key is not None
                 if attempt >= self._attempts:
-                    raise Unanswered(request.method, attempt, request.idempotency_key, _why(error)) from error
+                    raise self._unanswered(request, attempt, error) from error
+            except NodeError as error:
+                if is_open:
+                    raise self._unanswered(request, attempt, error) from error
+                raise
             pause = min(FIRST_PAUSE * 2 ** min(attempt - 1, 16), MAX_PAUSE) * random.uniform(0.5, 1)
             time.sleep(max(pause, min(retry_after, MAX_PAUSE)))
+
+    @staticmethod
+    def _unanswered(request: Request, attempts: int, error: BaseException) -> Unanswered:
+        return Unanswered(request.method, attempts, request.idempotency_key, _why(error))
 
     def _try(self, request: Request) -> Json:
         token = self._read_token()
@@ -106,9 +122,9 @@ class Connection:
         try:
             answer = json.loads(body)
         except ValueError as error:
-            raise NodeError(f"the node's answer cannot be read: {error}") from None
+            raise _Unreadable(f"the node's answer cannot be read: {error}") from None
         if not isinstance(answer, dict):
-            raise NodeError("the node's answer is no JSON object: is this the address of a node?")
+            raise _Unreadable("the node's answer is no JSON object: is this the address of a node?")
         return answer
 
     def _message(self, request: Request, token: str | None) -> urllib.request.Request:
@@ -144,7 +160,7 @@ def _is_loopback(host: str) -> bool:
 def _read(response: IO[bytes]) -> bytes:
     body = response.read(MAX_ANSWER_BYTES + 1)
     if len(body) > MAX_ANSWER_BYTES:
-        raise _TooLarge(f"the node's answer has more than {MAX_ANSWER_BYTES} bytes")
+        raise _Unreadable(f"the node's answer has more than {MAX_ANSWER_BYTES} bytes")
     return body
 
 
