@@ -84,6 +84,17 @@ fn the_status_of_a_node_has_the_other_nodes_as_its_peers() {
 }
 
 #[test]
+fn a_status_with_as_many_peers_as_a_node_keeps_is_no_larger_than_another_answer() {
+    let site = Site::open();
+    for n in 0..10_001 {
+        add(&site, &format!("{n:064}.00000000000000000001"), HOUR_MS, NodeState::Running);
+    }
+    let status = site.page("/v1/sync/status");
+    assert_eq!(status.matches("\"node_id\"").count(), 1 + 10_000);
+    assert!(status.len() < 4 << 20, "{}", status.len());
+}
+
+#[test]
 fn a_token_that_is_bound_to_users_sees_no_nodes() {
     let site = Site::with_tokens(&[("ann", Some(&["u-ann"])), ("all", None)]);
     fill(&site);

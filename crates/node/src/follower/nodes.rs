@@ -43,6 +43,7 @@ impl Feed for NodesFeed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use streams::error::Error;
@@ -121,9 +122,18 @@ mod tests {
         drop(start(&kafka));
         let (running, directory) = start(&kafka);
         wait_for_names(&directory, &["a", "b"]);
+        wait_until("the end", || running.status().is_caught_up);
+        let (sender, caught_up) = channel();
+        let progress = running.progress.clone();
+        kafka.hook("open", move |_| {
+            sender.send(progress.lock().is_caught_up).unwrap();
+            Ok(())
+        });
         kafka.make_topic(NODES, 1);
         append(&kafka, 0, "c", Some(node("c").to_json()));
         wait_for_names(&directory, &["c"]);
+        assert!(!caught_up.recv().unwrap(), "the new topic is not read yet");
+        wait_until("the end of the new topic", || running.status().is_caught_up);
         running.stop(LIMIT);
     }
 }

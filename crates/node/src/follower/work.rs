@@ -208,7 +208,10 @@ impl<F: Feed> FollowerLoop<F> {
     /// another log is compared by its clock.
     fn restart(&self, partition: &TopicPartition, start: i64, what: &str) -> Result<(), Break> {
         self.begin_again(partition, start)?;
-        self.progress.lock().restarts += 1;
+        let mut progress = self.progress.lock();
+        progress.restarts += 1;
+        progress.is_caught_up = false;
+        drop(progress);
         tracing::warn!(
             code = "HS8040",
             %partition,

@@ -14,6 +14,9 @@ use crate::actor::Actor;
 /// would say nothing new.
 const MAX_UNREADABLE: usize = 1000;
 
+/// The most records that are kept: a program that writes to the topic can make up any number.
+const MAX_NODES: usize = 10_000;
+
 /// A change of the directory, which one record of the topic makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeUpdate {
@@ -39,14 +42,16 @@ impl NodeUpdate {
     }
 }
 
-/// The last record of every node, as far as the topic was read. Others read it while a follower
-/// keeps it current.
+/// The last record of every node, as far as the topic was read; of more than 10,000 nodes, those
+/// with the latest records. Others read it while a follower keeps it current.
 #[derive(Debug, Default)]
 pub struct NodeDirectory(Mutex<DirectoryState>);
 
 #[derive(Debug, Default)]
 struct DirectoryState {
     partitions: BTreeMap<i32, DirectoryPartition>,
+    /// Every record of the partitions by its time, its partition and its actor.
+    by_time: BTreeSet<(i64, i32, Actor)>,
     /// Hashes of the keys of records that cannot be read: a key may have any size.
     unreadable: BTreeSet<u64>,
 }
@@ -57,6 +62,29 @@ struct DirectoryPartition {
     nodes: BTreeMap<Actor, RegisteredNode>,
     /// The offset of the next record to read.
     next_offset: i64,
+}
+
+impl DirectoryState {
+    /// Takes in a record. Where there are too many, the one with the oldest time goes.
+    fn insert(&mut self, partition: i32, node: RegisteredNode) {
+        let actor = node.record.actor.clone();
+        self.remove(partition, &actor);
+        self.by_time.insert((node.record_ms, partition, actor.clone()));
+        self.partitions.entry(partition).or_default().nodes.insert(actor, node);
+        if self.by_time.len() > MAX_NODES
+            && let Some((_, partition, actor)) = self.by_time.pop_first()
+            && let Some(partition) = self.partitions.get_mut(&partition)
+        {
+            partition.nodes.remove(&actor);
+        }
+    }
+
+    fn remove(&mut self, number: i32, actor: &Actor) {
+        let former = self.partitions.get_mut(&number).and_then(|partition| partition.nodes.remove(actor));
+        if let Some(node) = former {
+            self.by_time.remove(&(node.record_ms, number, node.record.actor));
+        }
+    }
 }
 
 impl NodeDirectory {
@@ -83,7 +111,7 @@ impl NodeDirectory {
 
     /// Takes in a node that was read by other means than a follower.
     pub fn insert(&self, node: RegisteredNode) {
-        self.lock().partitions.entry(0).or_default().nodes.insert(node.record.actor.clone(), node);
+        self.lock().insert(0, node);
     }
 
     /// Reads a record. `None` is one that cannot be read: the node is shown by its last record that
@@ -111,20 +139,18 @@ impl NodeDirectory {
     /// Takes in what records of one partition change, in the order of their offsets.
     pub(crate) fn apply(&self, partition: i32, updates: &[NodeUpdate], next_offset: i64) {
         let mut state = self.lock();
-        let partition = state.partitions.entry(partition).or_default();
         // The partition is read again from its first record: what it had before counts no more.
         if next_offset == 0 {
-            partition.nodes.clear();
+            state.partitions.remove(&partition);
+            state.by_time.retain(|(_, number, _)| *number != partition);
         }
         for update in updates {
             match update {
-                NodeUpdate::Record(node) => {
-                    partition.nodes.insert(node.record.actor.clone(), RegisteredNode::clone(node))
-                }
-                NodeUpdate::Removal(actor) => partition.nodes.remove(actor),
-            };
+                NodeUpdate::Record(node) => state.insert(partition, RegisteredNode::clone(node)),
+                NodeUpdate::Removal(actor) => state.remove(partition, actor),
+            }
         }
-        partition.next_offset = next_offset;
+        state.partitions.entry(partition).or_default().next_offset = next_offset;
     }
 
     /// The offset at which a partition is to be read further; `None` before its first record.
@@ -232,6 +258,28 @@ mod tests {
         }
         assert_eq!(shown(&directory), [("a".to_owned(), 1)], "by its last record that can be read");
         assert_eq!(directory.unreadable(), 5, "A, B, 0xff, key, and none");
+    }
+
+    #[test]
+    fn the_nodes_do_not_fill_the_memory_and_those_with_the_oldest_records_go_first() {
+        let directory = NodeDirectory::default();
+        let add = |partition: i32, n: usize, record_ms: i64| {
+            let record = node(&format!("n{n}.00000000000000000001"), 1, 10);
+            let update = NodeUpdate::Record(Box::new(RegisteredNode { record, record_ms }));
+            directory.apply(partition, &[update], 1);
+        };
+        (0..MAX_NODES).for_each(|n| add(0, n, 1000 + i64::try_from(n).unwrap()));
+        // The first one is seen again; then the second one is the oldest.
+        add(0, 0, 100_000);
+        add(1, MAX_NODES, 90_000);
+        let names: Vec<String> = shown(&directory).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), MAX_NODES);
+        let has = |name: &str| names.iter().any(|other| other == name);
+        assert!(has("n0") && !has("n1") && has("n2") && has(&format!("n{MAX_NODES}")));
+        // What is read anew or removed leaves room.
+        directory.apply(0, &[], 0);
+        (0..MAX_NODES - 1).for_each(|n| add(0, n, 5));
+        assert_eq!(directory.nodes().len(), MAX_NODES);
     }
 
     #[test]

@@ -15,6 +15,13 @@ const NANOS_PER_MS: u64 = 1_000_000;
 /// A record of this program has some hundred bytes; a value with more than that is none.
 const MAX_BYTES: usize = 64 << 10;
 
+/// The most bytes of the name and version of a program.
+const MAX_VERSION_BYTES: usize = 256;
+
+/// The most abilities of a node, and the most bytes of each.
+const MAX_CAPABILITIES: usize = 64;
+const MAX_CAPABILITY_BYTES: usize = 64;
+
 /// The part that a node plays, by HelixAgent's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NodeRole {
@@ -155,11 +162,19 @@ impl NodeRecord {
             "replaced" => NodeState::Replaced { successor: members.actor("successor")? },
             _ => return Err(UnreadableRecord("its state is not running, stopped or replaced")),
         };
+        let software_version = members.text("software_version")?;
+        if software_version.len() > MAX_VERSION_BYTES {
+            return Err(UnreadableRecord("its software_version has more than 256 bytes"));
+        }
+        let capabilities = members.texts("capabilities")?;
+        if capabilities.len() > MAX_CAPABILITIES || capabilities.iter().any(|word| word.len() > MAX_CAPABILITY_BYTES) {
+            return Err(UnreadableRecord("it has more than 64 capabilities, or one with more than 64 bytes"));
+        }
         Ok(NodeRecord {
             actor: members.actor("node_id")?,
             role: role.ok_or(UnreadableRecord("its type is not primary, replica or worker"))?,
-            software_version: members.text("software_version")?.to_owned(),
-            capabilities: members.texts("capabilities")?,
+            software_version: software_version.to_owned(),
+            capabilities,
             counter: members.counter("counter")?,
             published: Publication {
                 counter: members.counter("published_counter")?,
@@ -265,6 +280,18 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text} lacks {part}");
         }
+    }
+
+    #[test]
+    fn texts_have_limits() {
+        let read = |record: NodeRecord| NodeRecord::from_json(&record.to_json()).is_ok();
+        let version = |bytes: usize| NodeRecord { software_version: "v".repeat(bytes), ..record(NodeState::Running) };
+        let able = |count: usize, bytes: usize| NodeRecord {
+            capabilities: vec!["c".repeat(bytes); count],
+            ..record(NodeState::Running)
+        };
+        assert!(read(version(256)) && read(able(64, 64)));
+        assert!(!read(version(257)) && !read(able(65, 1)) && !read(able(1, 65)));
     }
 
     #[test]
