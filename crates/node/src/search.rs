@@ -23,6 +23,10 @@ pub const MAX_SEARCH_BYTES: usize = 4096;
 /// The embeddings of a search lie side by side in no index; each is read.
 pub const MAX_COMPARED: u64 = 1 << 28;
 
+/// The most numbers of an embedding that is compared. One with more is skipped, as one with another
+/// number of dimensions is: a search reads several embeddings at a time.
+pub const MAX_DIMENSIONS: usize = 1 << 16;
+
 /// A search over active memories.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchQuery {
@@ -74,7 +78,8 @@ pub struct NearHits {
     pub hits: Vec<SearchHit>,
     /// How many embeddings were compared.
     pub compared: u64,
-    /// How many memories were left out because their embeddings have another number of dimensions.
+    /// How many memories were left out because their embeddings have another number of dimensions, or
+    /// more than [`MAX_DIMENSIONS`].
     pub skipped: u64,
     /// Whether the search has ended at [`MAX_COMPARED`]: there may be better hits.
     pub is_cut: bool,

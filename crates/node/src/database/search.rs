@@ -9,7 +9,9 @@ use sqlx::query_as;
 use super::queries::{Readers, ShownRow, json_array, limit_of, shown, shown_columns};
 use super::schema::failure;
 use crate::ports::JournalError;
-use crate::search::{MAX_COMPARED, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, Near, NearHits, SearchHit, SearchQuery};
+use crate::search::{
+    MAX_COMPARED, MAX_DIMENSIONS, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, Near, NearHits, SearchHit, SearchQuery,
+};
 
 /// The best hits by words that a search by both looks at.
 const MAX_WORD_HITS: usize = 1000;
@@ -241,11 +243,13 @@ impl Readers {
                 " ORDER BY number LIMIT ?8"
             )
         };
-        let dimensions = near.direction.dimensions();
-        let at_a_time = (BYTES_AT_A_TIME / (dimensions * size_of::<f32>())).clamp(16, MAX_KEPT);
+        // No embedding has the dimensions NULL: without a direction each row is small.
+        let dimensions = Some(near.direction.dimensions()).filter(|count| *count <= MAX_DIMENSIONS);
+        let bytes = dimensions.map_or(1, |count| count * size_of::<f32>());
+        let at_a_time = (BYTES_AT_A_TIME / bytes).clamp(1, MAX_KEPT);
         let mut rows = filtered!(statement, query)
             .bind(after)
-            .bind(i64::try_from(dimensions).unwrap_or(i64::MAX))
+            .bind(dimensions.and_then(|count| i64::try_from(count).ok()))
             .bind(i64::try_from(at_a_time).unwrap_or(i64::MAX));
         if let Some(user) = user {
             rows = rows.bind(user.to_owned());

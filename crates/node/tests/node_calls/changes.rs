@@ -96,6 +96,22 @@ fn whoever_waits_for_a_change_gets_the_next_one_or_learns_that_the_node_stops() 
 }
 
 #[test]
+fn embeddings_with_very_many_numbers_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    for dimensions in [65_536, 65_537] {
+        let numbers = vec!["1"; dimensions].join(",");
+        accept(&node, update(&format!("m{dimensions}"), &format!(r#"{{"embedding":[{numbers}]}}"#)));
+    }
+    let found = |dimensions: usize| {
+        let near = Near { direction: Direction::of(&vec![1.0; dimensions]).unwrap(), weight: 1.0 };
+        let found = block_on(node.search_near(SearchQuery { limit: 10, ..SearchQuery::default() }, near)).unwrap();
+        (found.compared, found.skipped, found.hits.len())
+    };
+    assert_eq!((found(65_536), found(65_537)), ((1, 1, 1), (0, 2, 0)));
+}
+
+#[test]
 fn the_memories_of_an_earlier_version_are_found_by_their_embeddings() {
     let folder = tempfile::tempdir().unwrap();
     let near = |node: &Node| {
