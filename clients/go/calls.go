@@ -193,8 +193,8 @@ func (c *Client) ForceSync(ctx context.Context, userID string) (json.RawMessage,
 }
 
 // Restore brings a user snapshot back: the JSON of the snapshot, or an array of all its parts. What
-// the node has as new or newer stays. The answer is a JSON document (`Restored` of the node's
-// OpenAPI document).
+// the node has as new or newer stays. A token that is bound to users restores none. The answer is a
+// JSON document (`Restored` of the node's OpenAPI document).
 func (c *Client) Restore(ctx context.Context, snapshot json.RawMessage) (json.RawMessage, error) {
 	answer, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/restore", body: snapshot})
 	if err != nil {

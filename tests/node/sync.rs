@@ -167,11 +167,11 @@ fn a_snapshot_is_restored_while_the_memories_of_its_user_change() {
                 content(&narrow, *n, "by the narrow node");
             }
         });
-        let done = block_on(fresh.restore(snapshot.clone(), None)).unwrap();
+        let done = block_on(fresh.restore(snapshot.clone(), Box::new(()))).unwrap();
         assert_eq!(done.restored, done.memories, "it had nothing");
         assert!(read(&fresh, moved).is_some_and(|memory| !memory.is_pending));
         let follower = trial.follower(&fresh);
-        let done = block_on(narrow.restore(snapshot.clone(), None)).unwrap();
+        let done = block_on(narrow.restore(snapshot.clone(), Box::new(()))).unwrap();
         assert!(done.restored > 0, "it had forgotten one");
         follower
     });

@@ -3,12 +3,13 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http::Problem;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problems;
 
@@ -33,27 +34,28 @@ pub(crate) const PATCH: &[&str] = &["application/json", "application/merge-patch
 /// The limit of bodies.
 pub(crate) struct BodyLimit {
     bytes: usize,
-    free: Semaphore,
+    free: Arc<Semaphore>,
 }
 
-/// A whole body. Its place is free again when it is dropped.
-pub(crate) struct WholeBody<'l> {
+/// A whole body.
+pub(crate) struct WholeBody {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    _place: SemaphorePermit<'l>,
+    /// Its place among the bodies, which is free again when this is dropped.
+    pub place: OwnedSemaphorePermit,
 }
 
 impl BodyLimit {
     /// The limit for events of so many bytes.
     pub fn for_events(event_bytes: usize) -> BodyLimit {
         let bytes = event_bytes.saturating_add(SLACK);
-        BodyLimit { bytes, free: Semaphore::new(BODIES_AT_A_TIME * units(bytes) as usize) }
+        BodyLimit { bytes, free: Arc::new(Semaphore::new(BODIES_AT_A_TIME * units(bytes) as usize)) }
     }
 
     /// The limit of user snapshots that are brought back: so many bytes for one, and for all that
-    /// are read at a time.
+    /// are read or restored at a time.
     pub fn for_snapshots() -> BodyLimit {
-        BodyLimit { bytes: SNAPSHOT_BYTES, free: Semaphore::new(units(SNAPSHOT_BYTES) as usize) }
+        BodyLimit { bytes: SNAPSHOT_BYTES, free: Arc::new(Semaphore::new(units(SNAPSHOT_BYTES) as usize)) }
     }
 
     /// Bytes that a body may have.
@@ -62,7 +64,7 @@ impl BodyLimit {
     }
 
     /// Reads the body of a request that has one of these media types.
-    pub async fn read(&self, parts: &Parts, mut body: Body, accepted: &[&str]) -> Result<WholeBody<'_>, Problem> {
+    pub async fn read(&self, parts: &Parts, mut body: Body, accepted: &[&str]) -> Result<WholeBody, Problem> {
         if !accepted.contains(&media_type(&parts.headers).as_str()) {
             return Err(problems::wrong_content_type(accepted.first().copied().unwrap_or_default()));
         }
@@ -72,7 +74,7 @@ impl BodyLimit {
             return Err(problems::large_body(self.bytes));
         }
         let most = announced.unwrap_or(self.bytes);
-        let place = self.free.acquire_many(units(most)).await;
+        let place = Arc::clone(&self.free).acquire_many_owned(units(most)).await;
         let place = place.map_err(|_| problems::internal("the node reads no bodies any more"))?;
         let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
         while let Some(part) = next_part(&mut body).await {
@@ -83,7 +85,7 @@ impl BodyLimit {
             }
             bytes.extend_from_slice(&part);
         }
-        Ok(WholeBody { bytes, _place: place })
+        Ok(WholeBody { bytes, place })
     }
 }
 
@@ -111,7 +113,8 @@ async fn next_part(body: &mut Body) -> Option<Result<axum::body::Bytes, ()>> {
     }
 }
 
-async fn read_away(body: &mut Body) {
+/// Reads the rest of a body that is refused.
+pub(crate) async fn read_away(body: &mut Body) {
     let mut left = READ_AWAY;
     while let Some(Ok(part)) = next_part(body).await {
         left = left.saturating_sub(part.len());

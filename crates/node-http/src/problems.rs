@@ -134,8 +134,21 @@ pub(crate) fn foreign_user(detail: impl Into<String>) -> Problem {
 
 /// The nodes, which are shown to no client that is bound to users.
 pub(crate) fn nodes_of_others() -> Problem {
-    let detail = "your token is bound to users, and names and figures of nodes are shown to tokens without users only";
-    Problem::new(StatusCode::FORBIDDEN, "HS8079", "The nodes are not shown to a token of users", detail)
+    bound_to_users(
+        "your token is bound to users, and names and figures of nodes are shown to tokens without users only",
+    )
+}
+
+/// A user snapshot, which no client that is bound to users restores.
+pub(crate) fn restore_for_users() -> Problem {
+    bound_to_users(
+        "your token is bound to users, and snapshots are restored with tokens without users only, since the node believes \
+         what a snapshot says; POST /v1/sync/force asks the stream for the memories of your users",
+    )
+}
+
+fn bound_to_users(detail: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "HS8079", "The route is not for a token of users", detail)
 }
 
 /// An event that a broker refuses for ever, or that the stream could not process.
@@ -221,7 +234,6 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
         Refusal::BadEvent(bad) => of_bad_event(bad),
         Refusal::UnknownField(_) | Refusal::LongMemoryId | Refusal::NoMemoryId => invalid(refusal.to_string()),
         Refusal::BadIdempotencyKey | Refusal::KeyReused => bad_key(refusal),
-        Refusal::Unconfirmed => unconfirmed(refusal),
     }
 }
 
@@ -238,12 +250,6 @@ pub(crate) fn of_sync(error: &SyncError) -> Problem {
     }
 }
 
-fn unconfirmed(refusal: &Refusal) -> Problem {
-    let title = "The memory is not confirmed yet";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8092", title, refusal.to_string())
-        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-}
-
 /// Why a user snapshot was not restored.
 pub(crate) fn of_restore(error: &RestoreError) -> Problem {
     match error {
@@ -252,8 +258,7 @@ pub(crate) fn of_restore(error: &RestoreError) -> Problem {
             let title = "The snapshot cannot be restored";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8091", title, error.to_string())
         }
-        RestoreError::ForbiddenUser => foreign_user("your token may not restore the memories of this user"),
-        RestoreError::BadRequest(bad) => of_bad_event(bad),
+        RestoreError::Request(error) => of_sync(error),
         RestoreError::Database(error) => of_database(error),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Terms {
 
 impl NodeService {
     /// Reads the JSON body of a request that has no query parameters.
-    pub async fn read_json(&self, request: Request) -> Result<WholeBody<'_>, Problem> {
+    pub async fn read_json(&self, request: Request) -> Result<WholeBody, Problem> {
         let (parts, body) = request.into_parts();
         Parameters::read(&parts, &[])?;
         self.bodies.read(&parts, body, JSON).await

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use http::Problem;
 
-use crate::body::JSON;
+use crate::body::{JSON, read_away};
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
@@ -33,12 +33,16 @@ pub(crate) async fn restore(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     Parameters::read(&parts, &[])?;
-    // Its place is free again when the snapshot is restored.
-    let mut body = service.snapshots.read(&parts, body, JSON).await?;
-    let snapshot = std::mem::take(&mut body.bytes);
-    let restored = service.node.restore(snapshot, client.users().cloned()).await;
+    // A client may make a snapshot up, with ids and clocks of the memories of other users.
+    if client.users().is_some() {
+        read_away(&mut body).await;
+        return Err(problems::restore_for_users());
+    }
+    let body = service.snapshots.read(&parts, body, JSON).await?;
+    // The snapshot may outlive this request: its place goes with it.
+    let restored = service.node.restore(body.bytes, Box::new(body.place)).await;
     let restored = restored.map_err(|error| problems::of_restore(&error))?;
     Ok(answers::json(StatusCode::OK, answers::restored(&restored)))
 }

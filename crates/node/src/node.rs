@@ -1,6 +1,5 @@
 //! The node as a library: open it, write, read, list, search.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,7 @@ use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::ports::{
     Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
 };
-use crate::restore::{RestoreError, Restored, UserSnapshot};
+use crate::restore::{Place, RestoreError, Restored, UserSnapshot};
 use crate::search::{Near, NearHits, SearchHit, SearchQuery};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, ShownMemory};
@@ -202,27 +201,28 @@ impl Node {
 
     /// Brings a user snapshot back: JSON of one snapshot, or an array of all its parts, as the
     /// snapshots topic has them (docs/semantics.md, section 5). A memory that this node has as new
-    /// or newer stays. Then the stream is asked for what has changed since. `users` are those whose
-    /// snapshots the caller may bring back; `None` is all.
+    /// or newer stays. Then the stream is asked for what has changed since. Whatever a whole
+    /// snapshot says is believed, so the caller is to be one that may write for all users. `place`
+    /// is dropped when nothing of the snapshot is in memory any more.
     ///
     /// # Errors
     /// [`RestoreError`]
-    pub async fn restore(&self, snapshot: Vec<u8>, users: Option<BTreeSet<String>>) -> Result<Restored, RestoreError> {
+    pub async fn restore(&self, snapshot: Vec<u8>, place: Place) -> Result<Restored, RestoreError> {
         // A snapshot may be large, and the caller's thread may serve others.
         let (sender, read) = oneshot::channel();
         let thread = std::thread::Builder::new().name("node-restore".to_owned());
         let thread = thread.spawn(move || {
+            let read = UserSnapshot::read(&snapshot);
+            drop(snapshot);
             // A caller that has given up needs no answer.
-            let _ = sender.send(UserSnapshot::read(&snapshot));
+            let _ = sender.send((read, place));
         });
         thread.map_err(|e| {
             JournalError::Unavailable(format!("the operating system did not start a thread: {e} [HS0008]"))
         })?;
-        let snapshot = read.await.map_err(|_| JournalError::Stopped)??;
-        if users.as_ref().is_some_and(|users| !users.contains(snapshot.user_id())) {
-            return Err(RestoreError::ForbiddenUser);
-        }
-        self.inner.ask(|answer| Request::Restore(Box::new(snapshot), users, answer)).await
+        let (snapshot, place) = read.await.map_err(|_| JournalError::Stopped)?;
+        let snapshot = Box::new(snapshot?);
+        self.inner.ask(|answer| Request::Restore(snapshot, place, answer)).await
     }
 
     /// The state of the node.

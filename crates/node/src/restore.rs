@@ -7,14 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use json::{ObjectWriter, Value, ValueKind, rfc3339};
-use memory::event::{self, BadInput, Limits};
+use memory::event::{self, Limits};
 use memory::settings::ResolverSettings;
 use memory::users::snapshot_id;
 
 use crate::overlay::{Heading, lay_over};
 use crate::ports::JournalError;
-use crate::sync::SyncRequested;
+use crate::sync::{SyncError, SyncRequested};
 use crate::write::MAX_MEMORY_ID;
+
+/// The most bytes of a memory of a snapshot, as canonical JSON. The largest event that a node
+/// accepts by default has 8 MiB, and a resolved memory holds the fields of several.
+const MAX_MEMORY_BYTES: usize = 16 << 20;
 
 /// The members of an active memory that an event carries under the same name.
 const EVENT_FIELDS: [&str; 13] = [
@@ -36,6 +40,10 @@ const EVENT_FIELDS: [&str; 13] = [
 /// The members of an active memory that it has beside these.
 const OTHER_MEMBERS: [&str; 5] = ["conflicted_fields", "created_at", "event_ids", "status", "updated_at"];
 
+/// The caller's share of a limit on memory, in a type of its own. It is dropped when nothing of the
+/// snapshot is in memory any more, also where the caller has given up before.
+pub type Place = Box<dyn Send>;
+
 /// A user snapshot that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
@@ -45,8 +53,7 @@ pub struct Restored {
     pub memories: u64,
     /// How many of them the node shows by the snapshot now.
     pub restored: u64,
-    /// How many the node does not keep by its subscription. It has the others as new or newer, or
-    /// knows them as those of a user whom the caller may not write for.
+    /// How many the node does not keep by its subscription. It has the others as new or newer.
     pub not_subscribed: u64,
     /// The request for what has changed since.
     pub request: SyncRequested,
@@ -83,12 +90,9 @@ pub enum RestoreError {
     /// The snapshot is at fault.
     #[error(transparent)]
     Snapshot(#[from] SnapshotFault),
-    /// The caller may not bring back snapshots of this user.
-    #[error("the caller may not restore memories of this user")]
-    ForbiddenUser,
-    /// The stream could not process the request for what has changed since.
-    #[error("the sync request cannot become an event: {0}")]
-    BadRequest(BadInput),
+    /// The request for what has changed since was not accepted.
+    #[error(transparent)]
+    Request(#[from] SyncError),
     /// The database is at fault.
     #[error(transparent)]
     Database(#[from] JournalError),
@@ -278,6 +282,9 @@ fn memory_of(value: Value<'_>, user: &str) -> Result<SnapshotMemory, String> {
         return Err(wrong(format!("a resolved memory has no such member {name:?}")));
     }
     let json = value.canonical();
+    if json.len() > MAX_MEMORY_BYTES {
+        return Err(wrong(format!("it has more than {} MiB", MAX_MEMORY_BYTES >> 20)));
+    }
     let heading = Heading::of(&json).map_err(&wrong)?;
     let is_list = |name: &str, read: usize| {
         value.get(name).is_some_and(|list| list.kind() == ValueKind::Array && list.items().count() == read)

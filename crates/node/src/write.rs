@@ -278,12 +278,6 @@ pub enum Refusal {
     /// The idempotency key is empty or too long.
     #[error("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY} bytes")]
     BadIdempotencyKey,
-    /// The caller may write memories of some users alone, and this one is known by a user snapshot
-    /// alone: the stream has not confirmed whose it is.
-    #[error(
-        "the memory was restored from a user snapshot, and the stream has not confirmed it yet; try again in a moment"
-    )]
-    Unconfirmed,
     /// The idempotency key was used for another request within the last 24 hours.
     #[error("the idempotency key was used for another request; use a new key for each request")]
     KeyReused,

@@ -188,7 +188,8 @@ class Client:
 
     def restore(self, snapshot: Json | Sequence[Json]) -> Json:
         """Brings a user snapshot back: the snapshot, or all of its parts (`Restored` of the node's
-        OpenAPI document). What the node has as new or newer stays."""
+        OpenAPI document). What the node has as new or newer stays. A token that is bound to users
+        restores none."""
         return self._connection.send(Request("POST", "/v1/restore", {}, _encode(snapshot)))
 
     def openapi(self) -> Json:

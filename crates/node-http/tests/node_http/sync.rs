@@ -88,17 +88,28 @@ fn a_snapshot_is_restored_whole_and_in_parts() {
 }
 
 #[test]
-fn a_token_that_is_bound_to_users_restores_theirs_alone() {
+fn a_token_that_is_bound_to_users_restores_no_snapshot() {
     let tokens: &[(&str, Option<&[&str]>)] = &[("ann", Some(&["u-ann"])), ("all", None)];
     let site = Site::with_tokens(tokens);
     let of_ann = &snapshot("u-ann", &["m"], true)[0];
-    let restore = |body: &str| site.ask_as("ann", "POST", "/v1/restore", &[], body);
-    assert_eq!(restore(&snapshot("u-bob", &["m"], true)[0]).of(403).text("/code"), "HS8073");
-    restore(of_ann).of(200);
-    site.ask_as("ann", "GET", "/v1/memories/m", &[], "").of(200);
-    // Another user may have a memory with this id elsewhere.
-    let write = |token: &str| site.ask_as(token, "PATCH", "/v1/memories/m", &[], r#"{"content": "x"}"#);
-    let refused = write("ann").of(503);
-    assert_eq!((refused.text("/code"), refused.header("retry-after")), ("HS8092".to_owned(), Some("1")));
-    write("all").of(200);
+    let restore = |token: &str, body: &str| site.ask_as(token, "POST", "/v1/restore", &[], body);
+    for body in [of_ann, &snapshot("u-bob", &["m"], true)[0], "{"] {
+        assert_eq!(restore("ann", body).of(403).text("/code"), "HS8079");
+    }
+    assert_eq!(users(&site), []);
+    site.ask_as("ann", "GET", "/v1/memories/m", &[], "").of(404);
+    restore("all", of_ann).of(200);
+    site.ask_as("ann", "PATCH", "/v1/memories/m", &[], r#"{"content": "x"}"#).of(200);
+}
+
+#[test]
+fn a_restore_that_follows_the_request_of_another_one_at_once_is_refused() {
+    let site = Site::open();
+    let restore = |id: &str| site.ask("POST", "/v1/restore", &[], &snapshot("u", &[id], true)[0]);
+    let first = restore("a").of(200).text("/request/request_id");
+    site.node.journal().mark_requests_sent(&[first]).unwrap();
+    let refused = restore("b").of(429);
+    assert_eq!((refused.text("/code"), refused.header("retry-after")), ("HS8090".to_owned(), Some("10")));
+    site.get("/v1/memories/b").of(404);
+    assert_eq!(users(&site), []);
 }

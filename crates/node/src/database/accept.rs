@@ -79,14 +79,9 @@ impl Writer {
             None if write.kind == WriteKind::Create => Uuid::new_v4().to_string(),
             None => return Err(Refusal::NoMemoryId.into()),
         };
-        let mut row = self.memory_row(&memory_id).await?;
-        if is_in_the_way(write, &row) {
-            self.forget(&memory_id).await?;
-            row = MemoryRow::default();
-        }
+        let row = self.memory_row(&memory_id).await?;
         // A caller learns nothing of memories of other users, not even whether its token is stale.
         check_users(write, row.heading.as_ref())?;
-        check_confirmed(write, &row)?;
         let mut seen = self.seen(&memory_id, &row, &write.seen).await?;
         let own = self.state.actor_name();
         let enclosed = |row: &MemoryRow, issuer: &Issuer| {
@@ -193,7 +188,6 @@ impl Writer {
             }
             let row = self.memory_row(&absorbed).await?;
             check_user(write, row.heading.as_ref().and_then(|heading| heading.user_id.as_deref()))?;
-            check_confirmed(write, &row)?;
             let Some(heading) = row.heading else { continue };
             for (name, counter) in heading.clock {
                 let entry = clock.entry(name).or_default();
@@ -349,19 +343,6 @@ fn check_user(write: &MemoryWrite, user: Option<&str>) -> Result<(), Refusal> {
         Some(allowed) if !user.is_some_and(|user| allowed.contains(user)) => Err(Refusal::ForbiddenUser),
         _ => Ok(()),
     }
-}
-
-/// A caller that may write for some users alone may have made up the snapshot by which the node
-/// knows the memory: another user may have one with this id elsewhere.
-fn check_confirmed(write: &MemoryWrite, row: &MemoryRow) -> Result<(), Refusal> {
-    if write.allowed_users.is_some() && row.is_restored { Err(Refusal::Unconfirmed) } else { Ok(()) }
-}
-
-/// Whether a memory that somebody creates is known by the snapshot of another user alone, which may
-/// have been made up to keep this id from its owner.
-fn is_in_the_way(write: &MemoryWrite, row: &MemoryRow) -> bool {
-    let is_foreign = || check_users(write, row.heading.as_ref()).is_err();
-    write.kind == WriteKind::Create && row.is_restored && !row.is_own && is_foreign()
 }
 
 /// Whether the caller may write this memory, and the user that the write sets. A memory that the

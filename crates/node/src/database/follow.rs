@@ -95,8 +95,7 @@ impl Writer {
 /// its clock is not covered. The topic may have grown by partitions, or may have been created anew.
 ///
 /// A row that came from a user snapshot stands in no partition, and the follower may still be
-/// reading what is older. Where the record has another user, it decides whatever its clock is: a
-/// client may have made the snapshot up.
+/// reading what is older.
 fn is_newer(row: &MemoryRow, new: &Heading, partition: i32, offset: i64) -> Result<bool, JournalError> {
     let Some(resolved) = &row.resolved else { return Ok(true) };
     let is_same_partition = row.source.is_some_and(|(old, _)| old == i64::from(partition));
@@ -106,7 +105,7 @@ fn is_newer(row: &MemoryRow, new: &Heading, partition: i32, offset: i64) -> Resu
     let old = Heading::of(resolved.as_bytes()).map_err(|problem| super::schema::damage(&problem))?;
     let order = clock::compare(old.clock_entries(), new.clock_entries());
     Ok(match row.source {
-        None => order != Some(Ordering::Greater) || old.user_id != new.user_id,
+        None => order != Some(Ordering::Greater),
         Some(_) if is_same_partition => order == Some(Ordering::Less),
         Some(_) => !matches!(order, Some(Ordering::Equal | Ordering::Greater)),
     })

@@ -4,7 +4,6 @@
 //! memory stays as an old snapshot has it without the stream being asked.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use memory::clock;
 
@@ -15,23 +14,17 @@ use crate::overlay::Heading;
 use crate::ports::JournalError;
 use crate::restore::{RestoreError, Restored, UserSnapshot};
 use crate::settings::Subscription;
-use crate::sync::SyncError;
 
 impl Writer {
-    /// Restores the memories of a snapshot that this node does not have as new or newer. A caller
-    /// with `users` touches no memory of anyone else.
-    pub(super) async fn restore(
-        &mut self,
-        snapshot: &UserSnapshot,
-        users: Option<&BTreeSet<String>>,
-    ) -> Result<Restored, RestoreError> {
+    /// Restores the memories of a snapshot that this node does not have as new or newer.
+    pub(super) async fn restore(&mut self, snapshot: &UserSnapshot) -> Result<Restored, RestoreError> {
         let (mut restored, mut not_subscribed, mut is_any_unknown) = (0, 0, false);
         for memory in snapshot.memories() {
             let row = self.memory_row(&memory.memory_id).await?;
             let heading = Heading::of(memory.json.as_bytes()).map_err(|problem| damage(&problem))?;
             if !self.is_kept(&row, &heading) {
                 not_subscribed += 1;
-            } else if may_touch(&row, users) && is_older(&row, &heading)? {
+            } else if is_older(&row, &heading)? {
                 is_any_unknown |= !row.exists;
                 self.put_restored(&memory.memory_id, &memory.json).await?;
                 self.refresh(&memory.memory_id).await?;
@@ -41,29 +34,9 @@ impl Writer {
         // A node that keeps some memories alone may have forgotten one since it went to another
         // user, and a request for this user would not be answered with it.
         let asks_for_all = is_any_unknown && self.settings.subscription != Subscription::All;
-        let request = self.ask_for_changes((!asks_for_all).then_some(snapshot.user_id())).await?;
+        let request = self.request_sync((!asks_for_all).then_some(snapshot.user_id())).await?;
         let memories = snapshot.memories().len() as u64;
         Ok(Restored { user_id: snapshot.user_id().to_owned(), memories, restored, not_subscribed, request })
-    }
-
-    async fn ask_for_changes(&mut self, user: Option<&str>) -> Result<crate::sync::SyncRequested, RestoreError> {
-        if let Some(waiting) = self.waiting_request(user).await? {
-            return Ok(waiting);
-        }
-        self.put_request(user).await.map_err(|error| match error {
-            SyncError::BadEvent(bad) => RestoreError::BadRequest(bad),
-            SyncError::Database(error) => RestoreError::Database(error),
-            SyncError::TooSoon => RestoreError::Database(damage("a request of the node itself waits for nothing")),
-        })
-    }
-}
-
-/// Whether a caller that may use these users alone may touch a row: it is theirs, or there is none.
-fn may_touch(row: &MemoryRow, users: Option<&BTreeSet<String>>) -> bool {
-    let Some(users) = users else { return true };
-    match &row.heading {
-        Some(heading) => heading.user_id.as_ref().is_some_and(|user| users.contains(user)),
-        None => !row.exists,
     }
 }
 

@@ -10,13 +10,14 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use crate::ports::JournalError;
 
 /// The migrations, oldest first: version, description, statements.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "node", include_str!("../../migrations/0001_node.sql")),
     (2, "dead letters", include_str!("../../migrations/0002_dead_letters.sql")),
     (3, "evidence", include_str!("../../migrations/0003_evidence.sql")),
     (4, "sync", include_str!("../../migrations/0004_sync.sql")),
     (5, "changes", include_str!("../../migrations/0005_changes.sql")),
     (6, "search", include_str!("../../migrations/0006_search.sql")),
+    (7, "restored", include_str!("../../migrations/0007_restored.sql")),
 ];
 
 /// Memory for pages of one connection, in KiB: most of what an idle node takes.

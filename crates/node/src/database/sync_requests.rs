@@ -31,7 +31,8 @@ fn request_json(event_id: &str, actor: &str, timestamp: u64, user: Option<&str>)
 }
 
 impl Writer {
-    /// Takes the request of a caller. One for the same memories that waits is enough.
+    /// Accepts the request of a caller, who may also be restoring a snapshot. One for the same
+    /// memories that waits is enough.
     pub(super) async fn request_sync(&mut self, user: Option<&str>) -> Result<SyncRequested, SyncError> {
         if let Some(waiting) = self.waiting_request(user).await? {
             return Ok(waiting);
@@ -60,7 +61,7 @@ impl Writer {
     }
 
     /// A request for the same memories that is not sent yet: its answer is later than now.
-    pub(super) async fn waiting_request(&mut self, user: Option<&str>) -> Result<Option<SyncRequested>, JournalError> {
+    async fn waiting_request(&mut self, user: Option<&str>) -> Result<Option<SyncRequested>, JournalError> {
         let row = query_as(
             "SELECT event_id, timestamp_ms FROM sync_requests WHERE user_id IS ? AND state = 'pending' LIMIT 1",
         );
@@ -70,7 +71,7 @@ impl Writer {
         Ok(row.map(|(event_id, timestamp_ms)| SyncRequested { event_id, user_id, timestamp_ms, repeated: true }))
     }
 
-    pub(super) async fn put_request(&mut self, user: Option<&str>) -> Result<SyncRequested, SyncError> {
+    async fn put_request(&mut self, user: Option<&str>) -> Result<SyncRequested, SyncError> {
         let (event_id, now) = (Uuid::new_v4().to_string(), self.now_ns());
         let (value, timestamp_ms) = (request_json(&event_id, &self.state.actor_name(), now, user), timestamp_ms(now));
         event::decode(Some(&value), timestamp_ms, &self.settings.limits).map_err(SyncError::BadEvent)?;

@@ -27,8 +27,6 @@ pub(super) struct MemoryRow {
     pub last_own: u64,
     /// Whether this node has ever written the memory.
     pub is_own: bool,
-    /// Whether it is known by a user snapshot alone that was brought back.
-    pub is_restored: bool,
     /// The view of it when it was last computed.
     pub last_shown: Shown,
     /// Whether there is a row at all.
@@ -134,16 +132,14 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
 type OverlayRow = (i64, String, i64, String, i64, String, bool);
 
 /// A row of a memory: the resolved memory, partition and offset of its record, the memory with own
-/// events over it, the last own counter, whether it was ever written and is known by a snapshot
-/// alone; and of what was last shown whether there is anything, its digest, its user and its
-/// session.
+/// events over it, the last own counter and whether it was ever written; and of what was last shown
+/// whether there is anything, its digest, its user and its session.
 type RowOfMemory = (
     Option<String>,
     Option<i64>,
     Option<i64>,
     Option<String>,
     i64,
-    bool,
     bool,
     bool,
     Option<Vec<u8>>,
@@ -155,18 +151,18 @@ impl Writer {
     /// The row of a memory.
     pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
         let row = query_as(
-            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0, restored <> 0,
+            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0,
             status IS NOT NULL, shown_digest, user_id, session_id FROM memories WHERE memory_id = ?",
         );
         let row: Option<RowOfMemory> =
             row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
         let Some(row) = row else { return Ok(MemoryRow::default()) };
-        let (resolved, partition, offset, pending, last_own, is_own, is_restored, is_any, digest, user, session) = row;
+        let (resolved, partition, offset, pending, last_own, is_own, is_any, digest, user, session) = row;
         let shown = pending.as_ref().or(resolved.as_ref());
         let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
         let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
         let last_shown = Shown { is_any, digest, user_id: user, session_id: session };
-        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, is_restored, last_shown, exists: true })
+        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, last_shown, exists: true })
     }
 
     /// Computes anew what is shown of a memory, and writes its row and its words.
@@ -279,8 +275,7 @@ impl Writer {
         let put = query(
             "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset) VALUES (?, ?, ?, ?)
             ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
-                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset,
-                restored = 0",
+                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset",
         );
         let put = put.bind(memory_id).bind(json).bind(partition).bind(offset);
         put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
@@ -290,7 +285,7 @@ impl Writer {
     /// Sets the resolved memory of a row, as a user snapshot has it, before it is computed anew.
     pub(super) async fn put_restored(&mut self, memory_id: &str, json: &str) -> Result<(), JournalError> {
         let put = query(
-            "INSERT INTO memories (memory_id, resolved, restored) VALUES (?, ?, 1)
+            "INSERT INTO memories (memory_id, resolved) VALUES (?, ?)
             ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved, resolved_partition = NULL,
                 resolved_offset = NULL",
         );

@@ -1,6 +1,6 @@
 //! The thread that makes every change: groups of requests, savepoints, answers after the commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -18,7 +18,7 @@ use super::state::State;
 use super::{FILE, lock_folder};
 use crate::clock_token::ClockToken;
 use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, SnapshotRecord};
-use crate::restore::{RestoreError, Restored, UserSnapshot};
+use crate::restore::{Place, RestoreError, Restored, UserSnapshot};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
 use crate::sync::{SyncError, SyncRequested};
@@ -67,8 +67,8 @@ pub(crate) enum Request {
     BeginIncarnation(String, Answer<Identity>),
     /// Ask for the memories of a user, or of all.
     AskAgain(Option<String>, Answer<SyncRequested, SyncError>),
-    /// Bring a user snapshot back, for a caller that may use these users alone, if it is bound.
-    Restore(Box<UserSnapshot>, Option<BTreeSet<String>>, Answer<Restored, RestoreError>),
+    /// Bring a user snapshot back, which has a place among those in memory.
+    Restore(Box<UserSnapshot>, Place, Answer<Restored, RestoreError>),
     /// Sync requests, by the ids of their events, are sent.
     MarkRequestsSent(Vec<String>, Answer<()>),
     /// A broker refuses the sync request with this id.
@@ -343,8 +343,12 @@ impl Writer {
                 self.keep(answer, async |w| w.begin_incarnation(&reason).await).await
             }
             Request::AskAgain(user, answer) => self.keep(answer, async |w| w.request_sync(user.as_deref()).await).await,
-            Request::Restore(snapshot, users, answer) => {
-                self.keep(answer, async |w| w.restore(&snapshot, users.as_ref()).await).await
+            Request::Restore(snapshot, place, answer) => {
+                let reply = self.keep(answer, async |w| w.restore(&snapshot).await).await;
+                Box::new(move |committed| {
+                    drop(place);
+                    reply(committed);
+                })
             }
             Request::MarkRequestsSent(ids, answer) => {
                 self.keep(answer, async |w| w.mark_requests_sent(&ids).await).await

@@ -2,7 +2,7 @@
 
 use memory::users::{Heading as SnapshotHeading, Snapshot};
 
-use super::{SnapshotFault, UserSnapshot};
+use super::{MAX_MEMORY_BYTES, SnapshotFault, UserSnapshot};
 
 const HEADING: SnapshotHeading<'static> =
     SnapshotHeading { application_id: "app", user: "u", timestamp: 1_800_000_000_123_000_000 };
@@ -110,6 +110,12 @@ fn what_was_changed_or_lost_is_found() {
         let found = fault(&text);
         assert!(matches!(found, SnapshotFault::Damaged(_)), "{from} -> {to}: {found:?}");
     }
+}
+
+#[test]
+fn a_memory_that_is_too_large_is_refused() {
+    let text = whole(&memories()).replacen("of b", &"x".repeat(MAX_MEMORY_BYTES), 1);
+    assert_eq!(fault(&text), SnapshotFault::Damaged("the memory \"b\": it has more than 16 MiB".to_owned()));
 }
 
 #[test]

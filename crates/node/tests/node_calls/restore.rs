@@ -1,16 +1,16 @@
 //! User snapshots that are brought back over what a node has.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::{Sender, channel};
 
 use futures::executor::block_on;
 use helixstream_node::ports::SnapshotRecord;
 use helixstream_node::restore::{RestoreError, Restored, SnapshotFault};
-use helixstream_node::write::{Fields, MemoryWrite, Refusal, WriteKind};
 use helixstream_node::{Node, NodeSettings, Subscription};
 use memory::event::{Limits, decode};
 use memory::users::{Heading, Snapshot};
 
-use crate::{accept, apply, open, refusal, resolved, shown, update};
+use crate::{accept, apply, open, resolved, shown, update};
 
 /// A snapshot of the user `u` with these memories.
 fn snapshot(mut memories: Vec<SnapshotRecord>) -> Vec<u8> {
@@ -20,9 +20,8 @@ fn snapshot(mut memories: Vec<SnapshotRecord>) -> Vec<u8> {
     Snapshot::new(heading, members).unwrap().parts(|_| true).remove(0)
 }
 
-fn restore(node: &Node, snapshot: Vec<u8>, users: Option<&[&str]>) -> Result<Restored, RestoreError> {
-    let users = users.map(|users| users.iter().map(|user| (*user).to_owned()).collect());
-    block_on(node.restore(snapshot, users))
+fn restore(node: &Node, snapshot: Vec<u8>) -> Result<Restored, RestoreError> {
+    block_on(node.restore(snapshot, Box::new(())))
 }
 
 fn of_u(id: &str, content: &str, clock: &str) -> SnapshotRecord {
@@ -61,7 +60,7 @@ fn what_is_newer_stays_and_the_stream_is_asked_for_the_rest() {
         of_u("new", "s", r#"{"a":1}"#),
         resolved("own", "u", "s", r#"{"a":1}"#, "\"content\""),
     ];
-    let done = restore(&node, snapshot(memories), None).unwrap();
+    let done = restore(&node, snapshot(memories)).unwrap();
     assert_eq!((done.memories, done.restored, done.not_subscribed), (7, 3, 0));
     let expected =
         [("older", "s"), ("newer", "6"), ("same", "7"), ("apart", "8"), ("moved", "9"), ("new", "s"), ("own", "mine")];
@@ -74,7 +73,7 @@ fn what_is_newer_stays_and_the_stream_is_asked_for_the_rest() {
 
     // Again after a start: it changes nothing, and the request that waits is enough.
     let node = open(folder.path());
-    let done = restore(&node, snapshot(vec![of_u("older", "s", r#"{"a":6}"#)]), None).unwrap();
+    let done = restore(&node, snapshot(vec![of_u("older", "s", r#"{"a":6}"#)])).unwrap();
     assert_eq!((done.restored, done.request.repeated), (0, true));
 }
 
@@ -83,7 +82,7 @@ fn records_that_are_read_later_are_compared_by_their_clocks() {
     let folder = tempfile::tempdir().unwrap();
     let node = open(folder.path());
     apply(&node, 0, 1, of_u("m", "1", r#"{"a":1}"#));
-    restore(&node, snapshot(vec![of_u("m", "s", r#"{"a":5}"#), of_u("n", "s", r#"{"a":5}"#)]), None).unwrap();
+    restore(&node, snapshot(vec![of_u("m", "s", r#"{"a":5}"#), of_u("n", "s", r#"{"a":5}"#)])).unwrap();
     // The follower is behind the snapshot.
     apply(&node, 0, 2, of_u("m", "2", r#"{"a":2}"#));
     apply(&node, 1, 2, of_u("n", "2", r#"{"a":2}"#));
@@ -94,44 +93,25 @@ fn records_that_are_read_later_are_compared_by_their_clocks() {
     // From here on it stands in a partition again.
     apply(&node, 0, 4, of_u("m", "4", r#"{"a":6}"#));
     assert!(has(&node, "m", "4"));
-    // Whose memory it is, the stream knows: a client may have made the snapshot up.
-    restore(&node, snapshot(vec![of_u("x", "s", r#"{"a":9223372036854775807}"#)]), None).unwrap();
-    apply(&node, 0, 5, resolved("x", "v", "5", r#"{"a":1}"#, ""));
-    assert!(has(&node, "x", "5"));
+}
+
+/// A share of a limit, which sends the name of the thread that drops it.
+struct Share(Sender<Option<String>>);
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::thread::current().name().map(str::to_owned));
+    }
 }
 
 #[test]
-fn a_caller_with_users_touches_nobody_else_and_writes_what_the_stream_has_confirmed() {
+fn the_share_of_a_snapshot_is_held_until_the_writer_is_done_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let node = open(folder.path());
-    apply(&node, 0, 1, resolved("of_v", "v", "1", r#"{"a":1}"#, ""));
-    apply(&node, 0, 2, of_u("known", "2", r#"{"a":2}"#));
-    let memories = || snapshot(["known", "new", "of_v"].map(|id| of_u(id, "s", r#"{"a":5}"#)).to_vec());
-    assert!(matches!(restore(&node, memories(), Some(&["v"])), Err(RestoreError::ForbiddenUser)));
-    let done = restore(&node, memories(), Some(&["u"])).unwrap();
-    assert_eq!((done.memories, done.restored), (3, 2));
-    assert!(has(&node, "of_v", "1") && has(&node, "known", "s") && has(&node, "new", "s"));
-
-    let allowed = BTreeSet::from(["u".to_owned()]);
-    let bound = |write: MemoryWrite| MemoryWrite { allowed_users: Some(allowed.clone()), ..write };
-    assert_eq!(refusal(&node, bound(update("new", r#"{"content":"w"}"#))), Refusal::Unconfirmed);
-    let merge = Fields::from_json(br#"{"merged_from":["new"]}"#).unwrap();
-    let merge = bound(MemoryWrite::new("known", WriteKind::Merge, merge));
-    assert_eq!(refusal(&node, merge.clone()), Refusal::Unconfirmed);
-    accept(&node, bound(update("known", r#"{"content":"w"}"#)));
-    apply(&node, 1, 1, of_u("new", "confirmed", r#"{"a":5}"#));
-    accept(&node, merge);
-    accept(&node, bound(update("known", r#"{"content":"x"}"#)));
-    // Nor does it keep an id from somebody else.
-    restore(&node, snapshot(vec![of_u("taken", "s", r#"{"a":5}"#)]), Some(&["u"])).unwrap();
-    let create = Fields::from_json(br#"{"content":"of v","user_id":"v"}"#).unwrap();
-    let of_v = Some(BTreeSet::from(["v".to_owned()]));
-    let create = MemoryWrite { allowed_users: of_v, ..MemoryWrite::new("taken", WriteKind::Create, create) };
-    accept(&node, create);
-    assert!(shown(&node, "taken").contains("\"user_id\":\"v\"") && has(&node, "taken", "of v"));
-    // Without users a caller may write it at once.
-    restore(&node, snapshot(vec![of_u("free", "s", r#"{"a":5}"#)]), None).unwrap();
-    accept(&node, update("free", r#"{"content":"w"}"#));
+    let (sender, dropped) = channel();
+    let text = snapshot(vec![of_u("m", "s", r#"{"a":5}"#)]);
+    block_on(node.restore(text, Box::new(Share(sender)))).unwrap();
+    assert_eq!(dropped.try_recv().unwrap().as_deref(), Some("node-writer"));
 }
 
 #[test]
@@ -144,13 +124,13 @@ fn a_node_with_a_subscription_leaves_the_rest_out_and_asks_for_all() {
         Node::open(NodeSettings { subscription, ..settings }).unwrap()
     };
     let node = of(set("v"));
-    let done = restore(&node, snapshot(vec![of_u("m", "s", r#"{"a":5}"#)]), None).unwrap();
+    let done = restore(&node, snapshot(vec![of_u("m", "s", r#"{"a":5}"#)])).unwrap();
     assert_eq!((done.restored, done.not_subscribed), (0, 1));
     assert_eq!(block_on(node.read("m", None)).unwrap(), None);
     drop(node);
     // It may have read that the memory has gone to another user, and forgotten it.
     let node = of(set("u"));
-    restore(&node, snapshot(vec![of_u("m", "s", r#"{"a":5}"#)]), None).unwrap();
+    restore(&node, snapshot(vec![of_u("m", "s", r#"{"a":5}"#)])).unwrap();
     assert!(has(&node, "m", "s"));
     assert_eq!(asked(&node), [Some("\"u\"".to_owned()), None]);
 }
@@ -161,7 +141,7 @@ fn nothing_of_a_snapshot_that_is_not_whole_is_kept() {
     let node = open(folder.path());
     let text = String::from_utf8(snapshot(vec![of_u("m", "s", r#"{"a":5}"#), of_u("n", "s", r#"{"a":5}"#)])).unwrap();
     let damaged = text.replacen(r#""content":"s""#, r#""content":7"#, 2);
-    let result = restore(&node, damaged.into_bytes(), None);
+    let result = restore(&node, damaged.into_bytes());
     assert!(matches!(result, Err(RestoreError::Snapshot(SnapshotFault::Damaged(_)))), "{result:?}");
     assert_eq!((block_on(node.status()).unwrap().memories, asked(&node)), (0, Vec::new()));
 }
