@@ -96,8 +96,8 @@ func (p *Problem) knowsKey() bool {
 }
 
 // Unanswered means that no answer of the node has arrived that says what has become of the request.
-// A write may have been accepted. Err is a *Problem where the last attempt was refused, such as with
-// 503, and an earlier one was not answered.
+// A write may have been accepted. Err is a *Problem where the last attempt was refused, such as
+// with 503, and an earlier one was not answered.
 type Unanswered struct {
 	// Method is that of the HTTP request.
 	Method string

@@ -22,7 +22,6 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("LogError", "the mirror acts on it, and its log line has a code"),
     ("OverlayError", "part of the text of an error that has a code"),
     ("Refusal", "the interface that answers the caller, such as HTTP, adds the code"),
-    ("RestoreError", "the interface that answers the caller, such as HTTP, adds the code"),
     ("SinkError", "`stopped` is what a call says that was stopped: no user meets it"),
     ("SnapshotError", "the task ends with it, and the engine adds the code"),
     ("SnapshotFault", "the interface that answers the caller, such as HTTP, adds the code"),

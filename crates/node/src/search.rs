@@ -78,8 +78,8 @@ pub struct NearHits {
     pub hits: Vec<SearchHit>,
     /// How many embeddings were compared.
     pub compared: u64,
-    /// How many memories were left out because their embeddings have another number of dimensions, or
-    /// more than [`MAX_DIMENSIONS`].
+    /// How many memories were left out because their embeddings have another number of dimensions,
+    /// or more than [`MAX_DIMENSIONS`].
     pub skipped: u64,
     /// Whether the search has ended at [`MAX_COMPARED`]: there may be better hits.
     pub is_cut: bool,

@@ -36,8 +36,8 @@ pub struct FollowerStatus {
     /// How often it asked the stream for all resolved memories, since records were gone that it had
     /// not read.
     pub catch_ups: u64,
-    /// Whether every partition was read to the end that it had at some time since the start, and since
-    /// one was last begun at its first record again.
+    /// Whether every partition was read to the end that it had at some time since the start, and
+    /// since one was last begun at its first record again.
     pub is_caught_up: bool,
     /// The partitions, by number.
     pub partitions: BTreeMap<i32, PartitionProgress>,
