@@ -76,6 +76,10 @@ fn where_kafka_cannot_be_started_nothing_else_begins() {
     ] {
         let mut command = folder.command(arguments);
         command.env("SVC_KAFKA_PORT", &port);
+        // They need no Postgres, so that what its variables hold does not matter.
+        for name in ["URL", "URL_FILE", "PASSWORD", "PASSWORD_FILE"] {
+            command.env(format!("HELIXSTREAM_POSTGRES_{name}"), "/nowhere");
+        }
         let ended = Helix::spawn_command(command).finish();
         ended.assert_failed(1, &["required services are not healthy: kafka [HS9010]"]);
         assert!(ended.stdout.contains("no space left [HS9008]"), "{ended:?}");
@@ -101,6 +105,27 @@ fn where_kafka_cannot_be_started_nothing_else_begins() {
     other.env("SVC_KAFKA_PORT", "none").env("HELIXSTREAM_BOOTSTRAP_SERVERS", Broker::shared().bootstrap());
     assert!(!Helix::spawn_command(other).finish().stderr.contains("SVC_KAFKA_PORT"));
     assert_eq!(folder.calls(), calls);
+}
+
+#[test]
+fn a_port_of_the_variables_does_not_lead_away_from_the_servers_of_the_topology_file() {
+    let folder = Folder::new();
+    let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
+    // Addresses of examples (RFC 5737), where nobody answers.
+    let places = "bootstrap_servers = \"192.0.2.1:9093\"\npostgres_url = \"postgres://u@192.0.2.2:5433/d\"";
+    let moved = text.replace("bootstrap_servers = \"localhost:9092\"", places);
+    assert_ne!(moved, text);
+    std::fs::write(folder.0.join("topology.toml"), moved).unwrap();
+    let mut command = folder.command(&["run", "--topology", "topology.toml", "--boot"]);
+    command.envs([("SVC_KAFKA_PORT", "9092"), ("SVC_KAFKA_TIMEOUT", "1s"), ("SVC_KAFKA_RETRY_COUNT", "1")]);
+    command.env("SVC_POSTGRESQL_PORT", "5432").env("SVC_POSTGRESQL_TIMEOUT", "1s");
+    command.env("SVC_POSTGRESQL_RETRY_COUNT", "1");
+    let ended = Helix::spawn_command(command).finish();
+    ended.assert_failed(1, &["required services are not healthy: kafka, postgres [HS9010]"]);
+    for place in ["192.0.2.1:9092", "192.0.2.2:5432"] {
+        assert!(ended.stdout.contains(place), "{ended:?}");
+    }
+    assert_eq!(folder.calls(), "", "what is remote is not started");
 }
 
 #[test]

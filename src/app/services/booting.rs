@@ -6,16 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::given::Given;
-use super::place;
 use super::probe::{DatabasePlace, servers_of};
 use super::up::Up;
 use crate::app::mirrored_topics::event_sources;
 use crate::app::{CommandError, mirror};
-use crate::edges::cli::{
-    BootArgs, KafkaArgs, NodeArgs, PostgresArgs, ReportFormat, RunArgs, ServiceSettingArgs, ServicesArgs, UpArgs,
-};
-use ::services::catalog::by_name;
-use secret::SecretError;
+use crate::edges::cli::{BootArgs, KafkaArgs, NodeArgs, PostgresArgs, ReportFormat, RunArgs, ServicesArgs, UpArgs};
+use secret::{SecretError, SecretSource};
 use topology_file::Topology as File;
 
 const KAFKA: &str = "kafka";
@@ -57,21 +53,24 @@ impl Booting {
             return Ok(None);
         }
         let usage = |e: SecretError| CommandError::Usage(e.to_string());
-        let mut given = Given { file, ..Given::default() };
-        let of_command = kafka.bootstrap_servers.as_deref().filter(|servers| !servers.is_empty());
-        let of_file = file.and_then(|file| file.run.bootstrap_servers.as_deref());
-        let of_file = of_file.filter(|_| !is_set(&args.settings, KAFKA));
-        if let Some(servers) = of_command.or(of_file) {
+        let mut given = Given { file, without_postgres_variables: true, ..Given::default() };
+        if let Some(servers) = kafka.bootstrap_servers.as_deref().filter(|servers| !servers.is_empty()) {
             given.assignments.push(("the bootstrap servers".to_owned(), format!("{KAFKA}.url={servers}")));
+        } else if let Some(servers) = file.and_then(|file| file.run.bootstrap_servers.as_deref()) {
+            given.of_topology.push(("`bootstrap_servers` of [run]".to_owned(), format!("{KAFKA}.url={servers}")));
         }
         let mut places_mirror = false;
         if let (Some(mirror), Some(file)) = (mirror, file) {
-            let of_file = file.run.postgres_url.clone().filter(|_| !is_set(&args.settings, POSTGRES));
-            let url = mirror::url_of_command(mirror)?.or(of_file);
-            places_mirror = url.is_none();
-            if let Some(url) = url {
-                let url = url.read().map_err(usage)?;
-                given.assignments.push(("the URL of Postgres".to_owned(), format!("{POSTGRES}.url={}", url.expose())));
+            let assigned = |url: SecretSource| -> Result<String, CommandError> {
+                Ok(format!("{POSTGRES}.url={}", url.read().map_err(usage)?.expose()))
+            };
+            if let Some(url) = mirror::url_of_command(mirror)? {
+                given.assignments.push(("the URL of Postgres".to_owned(), assigned(url)?));
+            } else {
+                places_mirror = true;
+                if let Some(url) = file.run.postgres_url.clone() {
+                    given.of_topology.push(("`postgres_url` of [run]".to_owned(), assigned(url)?));
+                }
             }
             given.postgres_password = mirror::password(mirror, file)?;
         }
@@ -106,8 +105,4 @@ impl Booting {
     pub fn start(&self, signalled: &Arc<AtomicBool>) -> Result<(), CommandError> {
         self.up.run(signalled)
     }
-}
-
-fn is_set(args: &ServiceSettingArgs, name: &str) -> bool {
-    by_name(name).is_some_and(|spec| place::is_set(args, spec))
 }

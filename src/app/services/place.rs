@@ -1,9 +1,9 @@
 //! The settings of the services, from flags, variables and a file.
 
+use super::given::Given;
 use crate::app::CommandError;
 use crate::app::settings::{variable_list, warn_of_command_line};
-use crate::edges::cli::{ServiceSettingArgs, ServicesArgs};
-use ::services::catalog::{ServiceSpec, by_name};
+use crate::edges::cli::ServicesArgs;
 use ::services::settings::{Service, ServiceSettings, Sources, read};
 use mirror_postgres::url_holds_password;
 use secret::{Secret, SecretError, SecretSource};
@@ -11,12 +11,11 @@ use secret::{Secret, SecretError, SecretSource};
 const SERVERS: &str = "HELIXSTREAM_BOOTSTRAP_SERVERS";
 const URL: &str = "HELIXSTREAM_POSTGRES_URL";
 
-/// All services as flags, variables and the file describe them. Assignments that are `given` with
-/// their places beat all of these.
+/// All services as flags, variables, the file and what is `given` describe them.
 ///
 /// # Errors
 /// A value that cannot be used, wherever it comes from.
-pub fn settings(args: &ServicesArgs, given: &[(String, String)]) -> Result<Vec<Service>, CommandError> {
+pub fn settings(args: &ServicesArgs, given: &Given) -> Result<Vec<Service>, CommandError> {
     let file = match &args.settings.services_file {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|e| {
@@ -31,13 +30,14 @@ pub fn settings(args: &ServicesArgs, given: &[(String, String)]) -> Result<Vec<S
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .filter(|(name, _)| name.starts_with("SVC_"))
         .collect();
-    let mut assignments = assignments(args)?;
-    assignments.extend_from_slice(given);
+    let mut assignments = assignments(args, given)?;
+    assignments.extend_from_slice(&given.assignments);
     // Where the system has no such file, the machine's own name counts as that of another one.
     let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let own_name = own_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    let sources = Sources { file, variables: &variables, assignments: &assignments, own_name };
+    let sources =
+        Sources { file, topology: &given.of_topology, variables: &variables, assignments: &assignments, own_name };
     let ServiceSettings { services, ignored, unknown } =
         read(&sources).map_err(|e| CommandError::Usage(e.to_string()))?;
     if !ignored.is_empty() {
@@ -54,7 +54,7 @@ pub fn settings(args: &ServicesArgs, given: &[(String, String)]) -> Result<Vec<S
 }
 
 /// `SERVICE.FIELD=VALUE` with their places, the weakest first.
-fn assignments(args: &ServicesArgs) -> Result<Vec<(String, String)>, CommandError> {
+fn assignments(args: &ServicesArgs, given: &Given) -> Result<Vec<(String, String)>, CommandError> {
     let variable = "HELIXSTREAM_SERVICE_SETTING";
     let mut all: Vec<(String, String)> =
         variable_list(variable).into_iter().map(|text| (variable.to_owned(), text)).collect();
@@ -62,7 +62,8 @@ fn assignments(args: &ServicesArgs) -> Result<Vec<(String, String)>, CommandErro
         let place = if is_variable(SERVERS, servers) { SERVERS } else { "--bootstrap-servers" };
         all.push((place.to_owned(), format!("kafka.url={servers}")));
     }
-    all.extend(postgres_url(args)?.map(|(place, url)| (place.to_owned(), format!("postgres.url={}", url.expose()))));
+    let url = if given.without_postgres_variables { None } else { postgres_url(args)? };
+    all.extend(url.map(|(place, url)| (place.to_owned(), format!("postgres.url={}", url.expose()))));
     for text in &args.settings.service_setting {
         if text.split_once('=').is_some_and(|(key, url)| key.ends_with(".url") && url_holds_password(url)) {
             warn_of_command_line("--service-setting", "SVC_<NAME>_URL");
@@ -88,22 +89,6 @@ fn postgres_url(args: &ServicesArgs) -> Result<Option<(&'static str, Secret)>, C
     let Some(source) = SecretSource::from_variables(URL).map_err(usage)? else { return Ok(None) };
     let place = if matches!(source, SecretSource::File { .. }) { "HELIXSTREAM_POSTGRES_URL_FILE" } else { URL };
     Ok(Some((place, source.read().map_err(usage)?)))
-}
-
-/// Whether a flag or a variable of the services says where a service is.
-pub fn is_set(args: &ServiceSettingArgs, spec: &ServiceSpec) -> bool {
-    let fields = ["HOST", "PORT", "URL"];
-    let is_variable = |field: &&str| {
-        std::env::var_os(format!("SVC_{}_{field}", spec.variable)).is_some_and(|value| !value.is_empty())
-    };
-    let of_variable = variable_list("HELIXSTREAM_SERVICE_SETTING");
-    let names_place = |text: &String| {
-        let key = text.split('=').next().and_then(|key| key.split_once('.'));
-        key.is_some_and(|(name, field)| {
-            by_name(name.trim()) == Some(spec) && fields.iter().any(|one| field.trim().eq_ignore_ascii_case(one))
-        })
-    };
-    fields.iter().any(is_variable) || of_variable.iter().chain(&args.service_setting).any(names_place)
 }
 
 /// Whether a flag has its value from its variable.

@@ -43,6 +43,7 @@ impl Probes {
         let usage = |e: secret::SecretError| CommandError::Usage(e.to_string());
         let password = match &given.postgres_password {
             Some(password) => Some(password.clone()),
+            None if given.without_postgres_variables => None,
             None => SecretSource::from_variables("HELIXSTREAM_POSTGRES_PASSWORD").map_err(usage)?,
         };
         let kafka = kafka::settings(&args.kafka, given.file, "services", Memory::share(MEMORY, 1))?;

@@ -34,7 +34,7 @@ impl Up {
             let text = "--start-limit: the value is not a duration; write one like 90s or 2m [HS9001]";
             CommandError::Usage(text.to_owned())
         })?;
-        let all = place::settings(&args.target, &given.assignments)?;
+        let all = place::settings(&args.target, given)?;
         let selected = select(all.clone(), &args.target.names, &args.target.profile);
         let selected = selected.map_err(|e| CommandError::Usage(e.to_string()))?;
         let services = with_needs(selected, &all);

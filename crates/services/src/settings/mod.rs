@@ -1,6 +1,6 @@
 //! Where each service is and how it is checked. A flag beats a variable `HELIXSTREAM_…`, which
-//! beats `SVC_<NAME>_<FIELD>`, which beats the file, which beats the default. An empty value counts
-//! as none.
+//! beats `SVC_<NAME>_<FIELD>`, which beats the topology file, which beats the file of the services,
+//! which beats the default. An empty value counts as none.
 
 mod assignment;
 mod sources;
@@ -16,7 +16,7 @@ use crate::catalog::{Health, SERVICES, ServiceSpec};
 use crate::duration;
 use crate::quote::quoted;
 use assignment::{Assignment, Field, Found};
-use sources::{of_assignment, of_file, of_variables};
+use sources::{of_assignments, of_file, of_variables};
 
 /// A service as the settings describe it.
 #[derive(Clone, Debug)]
@@ -72,6 +72,9 @@ impl Service {
 pub struct Sources<'a> {
     /// Name and text of a TOML file with a table for each service.
     pub file: Option<(&'a str, &'a str)>,
+    /// Assignments like [`Sources::assignments`] of a topology file. All are of one source, which
+    /// beats the file, so that a host or a port among the variables moves a URL of theirs.
+    pub topology: &'a [(String, String)],
     /// Variables of the process, of which those that begin with `SVC_` count.
     pub variables: &'a [(String, String)],
     /// Assignments `SERVICE.FIELD=VALUE` with the names of their places, the weakest first. Those
@@ -105,11 +108,10 @@ pub struct SettingsError(pub Vec<String>);
 pub fn read(sources: &Sources) -> Result<ServiceSettings, SettingsError> {
     let mut problems = Vec::new();
     let mut found = Found::default();
-    let mut layers =
-        vec![of_file(sources.file, &mut problems), of_variables(sources.variables, &mut found, &mut problems)];
+    let mut layers = vec![of_file(sources.file, &mut problems), of_assignments(sources.topology, &mut problems)];
+    layers.push(of_variables(sources.variables, &mut found, &mut problems));
     for source in sources.assignments.chunk_by(|(place, _), (next, _)| place == next) {
-        let each = source.iter().flat_map(|(place, text)| of_assignment(place, text, &mut problems));
-        layers.push(each.collect());
+        layers.push(of_assignments(source, &mut problems));
     }
     let mut drafts: Vec<Draft> = SERVICES.iter().map(Draft::new).collect();
     for layer in layers {
@@ -136,6 +138,8 @@ struct Draft {
     service: Service,
     /// Whether it is remote, if a setting says so.
     remote: Option<bool>,
+    /// Whether its URL names a folder of sockets, where no container of the compose file listens.
+    is_at_socket: bool,
 }
 
 impl Draft {
@@ -156,7 +160,7 @@ impl Draft {
             timeout: Duration::from_secs(spec.timeout_s),
             retry_count: spec.retry_count,
         };
-        Draft { service, remote: None }
+        Draft { service, remote: None, is_at_socket: false }
     }
 
     /// Lays a setting over the weaker ones. A host or a port moves the URL of a weaker source
@@ -171,13 +175,15 @@ impl Draft {
             Field::Host => {
                 service.host = host(value).ok_or("write a host name or an address without port")?;
                 service.url = moved(service);
+                self.is_at_socket = false;
             }
             Field::Port => {
                 service.port = port(value).ok_or("write a number from 1 to 65535")?;
-                service.url = moved(service);
+                service.url = if self.is_at_socket { at_port(service) } else { moved(service) };
             }
             Field::Url => {
                 (service.host, service.port) = place_of(value, service)?;
+                self.is_at_socket = service.spec.health == Health::Postgres && is_socket(value);
                 service.url = Some(Secret::new(value));
             }
             Field::Enabled => (service.enabled, service.is_enabled_set) = (boolean(value)?, true),
@@ -206,9 +212,11 @@ impl Draft {
         Ok(())
     }
 
-    /// A service at another machine is started by somebody else, unless a setting says otherwise.
+    /// A service at another machine, or at a socket, is started by somebody else, unless a setting
+    /// says otherwise.
     fn finish(mut self, own_name: Option<&str>) -> Service {
-        self.service.remote = self.remote.unwrap_or(!is_here(&self.service.host, own_name));
+        let is_elsewhere = self.is_at_socket || !is_here(&self.service.host, own_name);
+        self.service.remote = self.remote.unwrap_or(is_elsewhere);
         self.service
     }
 }
@@ -298,9 +306,36 @@ fn place_of(url: &str, service: &Service) -> Result<(String, u16), String> {
     Ok((found, parsed.port_or_known_default().unwrap_or(service.spec.port)))
 }
 
+/// The URL of a folder of sockets with the port of the service, which is part of a socket's name.
+fn at_port(service: &Service) -> Option<Secret> {
+    let url = service.url.as_ref()?.expose();
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let port = format!("port={}", service.port);
+    let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("port="));
+    let pairs: Vec<&str> = others.chain([port.as_str()]).collect();
+    Some(Secret::new(format!("{place}?{}", pairs.join("&"))))
+}
+
 /// Host and port of a URL that Postgres' own clients accept: the first of several hosts. A folder
 /// of sockets, and no host at all, is this machine.
 fn place_of_postgres(url: &str, service: &Service) -> Option<(String, u16)> {
+    let (name, number) = parts_of_postgres(url)?;
+    let number = if number.is_empty() { service.spec.port } else { port(&number)? };
+    let is_here = name.is_empty() || is_folder(&name);
+    Some((if is_here { "localhost".to_owned() } else { host(&name)? }, number))
+}
+
+/// Whether a URL of Postgres names a folder of sockets.
+fn is_socket(url: &str) -> bool {
+    parts_of_postgres(url).is_some_and(|(name, _)| is_folder(&name))
+}
+
+fn is_folder(host: &str) -> bool {
+    host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f")
+}
+
+/// The first host and the first port as a URL of Postgres has them; empty where it has none.
+fn parts_of_postgres(url: &str) -> Option<(String, String)> {
     let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"))?;
     let (authority, behind) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
@@ -314,10 +349,7 @@ fn place_of_postgres(url: &str, service: &Service) -> Option<(String, u16)> {
         None => (written, String::new()),
     };
     let name = parameter("host").map_or(name, first);
-    let number = parameter("port").map_or(number, first);
-    let number = if number.is_empty() { service.spec.port } else { port(&number)? };
-    let is_socket = name.is_empty() || name.starts_with('/') || name.to_ascii_lowercase().starts_with("%2f");
-    Some((if is_socket { "localhost".to_owned() } else { host(&name)? }, number))
+    Some((name, parameter("port").map_or(number, first)))
 }
 
 /// The brokers of a list, without a scheme; none where one of them has no port.

@@ -43,7 +43,12 @@ fn field(name: &str, whole: &str, place: &str) -> Result<Field, String> {
     })
 }
 
-pub(super) fn of_assignment(place: &str, text: &str, problems: &mut Vec<String>) -> Vec<Assignment> {
+/// `SERVICE.FIELD=VALUE` with their places, of one source.
+pub(super) fn of_assignments(source: &[(String, String)], problems: &mut Vec<String>) -> Vec<Assignment> {
+    source.iter().flat_map(|(place, text)| of_assignment(place, text, problems)).collect()
+}
+
+fn of_assignment(place: &str, text: &str, problems: &mut Vec<String>) -> Vec<Assignment> {
     let parts = text.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
     let Some(((service, key), value)) = parts else {
         // The text may be a URL with a password.

@@ -176,8 +176,10 @@ fn a_stronger_host_or_port_keeps_the_rest_of_a_url() {
 #[test]
 fn every_url_of_postgres_has_a_place() {
     let cases = [
-        ("postgres:///d?host=/run/postgresql", "localhost:5432", false),
-        ("postgresql://u:pw@%2Frun%2Fpostgresql/d", "localhost:5432", false),
+        // No container of the compose file listens at a socket, so that none is started.
+        ("postgres:///d?host=/run/postgresql", "localhost:5432", true),
+        ("postgresql://u:pw@%2Frun%2Fpostgresql/d", "localhost:5432", true),
+        ("postgres:///d", "localhost:5432", false),
         ("postgres://u:pw@a:1,b:2/d", "a:1", true),
         ("postgres://u@/d?host=db&port=7", "db:7", true),
         ("postgres://[::1]:6432,b/d", "[::1]:6432", false),
@@ -188,6 +190,53 @@ fn every_url_of_postgres_has_a_place() {
         let postgres = of(&settings, "postgres");
         assert_eq!((postgres.address().as_str(), postgres.remote), (address, remote), "{url}");
     }
+}
+
+#[test]
+fn a_port_alone_does_not_lead_away_from_a_socket() {
+    let of_url = pairs(&[("SVC_POSTGRESQL_URL", "postgres://u@/d?host=/run&port=1&sslmode=disable")]);
+    let with = |assignment: &str| {
+        let assignments = pairs(&[("flag", assignment)]);
+        let all = read(&Sources { variables: &of_url, assignments: &assignments, ..Sources::default() }).unwrap();
+        let postgres = of(&all, "postgres");
+        (postgres.url.as_ref().unwrap().expose().to_owned(), postgres.remote)
+    };
+    let at_socket = "postgres://u@/d?host=/run&sslmode=disable&port=6432".to_owned();
+    assert_eq!(with("postgres.port=6432"), (at_socket, true));
+    assert_eq!(with("postgres.host=::1"), ("postgres://u@[::1]:1/d?sslmode=disable".to_owned(), false));
+}
+
+#[test]
+fn what_the_topology_file_names_is_moved_by_a_host_or_a_port_and_not_dropped() {
+    let topology = pairs(&[
+        ("t.toml", "kafka.url=kafka-1:9093,kafka-2:9093"),
+        ("t.toml", "postgres.url=postgres://u:p@db/d?sslmode=require"),
+    ]);
+    let file = ("f", "[kafka]\nport = 1\nremote = false\n[postgres]\nurl = \"postgres://f/f\"\n");
+    let with = |variables: &[(&str, &str)], assignments: &[(&str, &str)]| {
+        let (variables, assignments) = (pairs(variables), pairs(assignments));
+        let sources = Sources {
+            file: Some(file),
+            topology: &topology,
+            variables: &variables,
+            assignments: &assignments,
+            own_name: None,
+        };
+        let all = read(&sources).unwrap();
+        let url = |name| of(&all, name).url.as_ref().map(|url| url.expose().to_owned());
+        (of(&all, "kafka").address(), url("kafka"), url("postgres").unwrap())
+    };
+    let postgres = |place: &str| format!("postgres://u:p@{place}/d?sslmode=require");
+    let brokers = "kafka-1:9093,kafka-2:9093".to_owned();
+    assert_eq!(with(&[], &[]), ("kafka-1:9093".to_owned(), Some(brokers.clone()), postgres("db")));
+    let ports = [("SVC_KAFKA_PORT", "9092"), ("SVC_POSTGRESQL_PORT", "5432")];
+    assert_eq!(with(&ports, &[]), ("kafka-1:9092".to_owned(), None, postgres("db:5432")));
+    let hosts = [("flag", "kafka.host=here"), ("flag", "postgres.host=here")];
+    assert_eq!(with(&[], &hosts), ("here:9093".to_owned(), None, postgres("here:5432")));
+    let urls = [("SVC_KAFKA_URL", "other:1"), ("SVC_POSTGRESQL_URL", "postgres://other/o")];
+    let of_urls = ("other:1".to_owned(), Some("other:1".to_owned()), "postgres://other/o".to_owned());
+    assert_eq!(with(&urls, &[]), of_urls);
+    assert_eq!(with(&[("SVC_KAFKA_TIMEOUT", "9s")], &[]).1, Some(brokers));
 }
 
 #[test]
