@@ -91,6 +91,13 @@ fn the_rights_of_the_mirror_have_the_nodes_topic_where_that_is_mirrored() {
     };
     assert!(acls(&["--set", "nodes_topic=my.nodes"]).contains(" --topic my.nodes"));
     assert_eq!(acls(&["--set", "nodes_topic=off"]), acls(&[]));
+    // A topic that is mirrored into another table would lose rows of both.
+    for (topic, node) in [("events", "events"), ("snapshots", "snapshots"), ("conflicts", "conflicts")] {
+        let setting = format!("nodes_topic=helixagent.memory.{topic}");
+        let same = ["topics", "acls", "--topology", &file, "--set", &setting];
+        let (topic, node) = (format!("is `helixagent.memory.{topic}`"), format!("the topic of `{node}` too"));
+        Helix::run(&same).assert_failed(2, &["`nodes_topic` of [mirror]", &topic, &node, "[HS4530]"]);
+    }
     let wrong = ["topics", "acls", "--topology", &file, "--set", "nodes_topic=a b"];
     Helix::run(&wrong).assert_failed(2, &["`a b` is not the name of a topic", "or off"]);
 }

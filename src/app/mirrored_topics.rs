@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::CommandError;
 use memory_operators::mirror::{ConflictRows, EventRows, NodeRows, SnapshotRows};
 use mirror::ports::RowMapper;
 use operators::spec::Form;
@@ -66,6 +67,28 @@ pub fn mirrored_tables(file: &File, codec: Option<&Arc<dyn Codec>>) -> Vec<Mirro
         all.push(MirroredTable { group, topics: vec![topic.clone()], rows, is_optional: true });
     }
     all
+}
+
+/// Refuses a nodes topic whose records are mirrored as something else already. Two mirrors would
+/// share its checkpoint, so that each would pass over records of the other, and say nothing.
+///
+/// # Errors
+/// [`CommandError::Usage`] with the setting and the node of the topology.
+pub fn check_nodes_topic(file: &File) -> Result<(), CommandError> {
+    let Some(topic) = &file.values.mirror.nodes_topic else { return Ok(()) };
+    let (sources, sinks) = (file.graph.sources(), file.graph.sinks());
+    let of_file = sources.map(|(node, topic, _)| (node, topic)).chain(sinks.map(|(node, topic, _)| (node, topic)));
+    let same: Vec<&GraphNode> = of_file.filter(|(_, other)| other == topic).map(|(node, _)| node).collect();
+    let Some(node) = same.first() else { return Ok(()) };
+    let tables = mirrored_tables(file, None);
+    let Some(table) = tables.iter().find(|table| !table.is_optional && table.topics.contains(topic)) else {
+        return Ok(());
+    };
+    Err(CommandError::Usage(format!(
+        "{}: `nodes_topic` of [mirror] is `{topic}`, which is the topic of `{}` too and is mirrored by the group `{}`: set \
+         the topic that the nodes write to, or off [HS4530]",
+        file.file, node.name, table.group
+    )))
 }
 
 /// The topics of these tables that must exist.

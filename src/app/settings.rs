@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::mirrored_topics::check_nodes_topic;
 use super::scripting::Rhai;
 use super::{CommandError, Program};
 use crate::edges::cli::TopologyArgs;
@@ -23,6 +24,7 @@ pub fn load(args: &TopologyArgs, application_id: Option<&str>, program: &Program
         topology.values.resolver.application_id = id.to_owned();
     }
     topology.values.check(&names(&topology.scripts, &program.resolvers.names())).map_err(CommandError::Usage)?;
+    check_nodes_topic(&topology)?;
     Ok(topology)
 }
 

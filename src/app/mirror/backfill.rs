@@ -170,7 +170,7 @@ fn follow(
             if signalled.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            mirrors.check()?;
+            mirrors.check_all()?;
             thread::sleep(LOOK.min(ASK));
         }
     }

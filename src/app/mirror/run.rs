@@ -122,9 +122,10 @@ impl MirrorMetricsPage {
 
 impl InstanceStatus for MirrorMetricsPage {
     fn waiting(&self) -> Vec<String> {
+        let is_optional = |topics: &str| self.optional.iter().any(|topic| topic == topics);
         let why = |(topics, figures): (&str, Figures)| match figures {
             Figures { down: true, .. } => Some(format!("mirror of {topics}: Postgres does not take rows")),
-            Figures { joined: false, .. } if self.optional.iter().any(|topic| topic == topics) => None,
+            Figures { joined: false, .. } | Figures { lag: None, .. } if is_optional(topics) => None,
             Figures { joined: false, .. } => Some(format!("mirror of {topics}: waits for its first assignment")),
             Figures { resting: 1.., .. } => Some(format!("mirror of {topics}: the schema registry is not to be had")),
             Figures { lag: None, .. } => Some(format!("mirror of {topics}: waits for a partition")),
