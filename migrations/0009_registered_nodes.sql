@@ -1,6 +1,6 @@
 -- The nodes that register on the nodes topic: their last records, and memory_nodes with what these say.
 
--- Of each key the last record alone, as in memory_snapshots.
+-- Of each key in each partition the last record alone: where the topic has grown, a node's records lie in several.
 CREATE TABLE memory_registered_nodes (
     kafka_topic          text        NOT NULL,
     kafka_partition      integer     NOT NULL,
@@ -29,10 +29,10 @@ CREATE TABLE memory_registered_nodes (
     error_message        text,
     mirrored_at          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (kafka_topic, kafka_partition, kafka_offset),
-    CONSTRAINT memory_registered_nodes_one_of_key EXCLUDE USING hash (kafka_key WITH =)
+    CONSTRAINT memory_registered_nodes_one_of_key EXCLUDE USING hash ((int4send(kafka_partition) || kafka_key) WITH =)
 );
 
-COMMENT ON TABLE memory_registered_nodes IS 'The last record of each node on the nodes topic, which each node writes every 10 s. Empty where no nodes topic is mirrored. A key whose last record cannot be read has a row that says so.';
+COMMENT ON TABLE memory_registered_nodes IS 'The last record of each node in each partition of the nodes topic, which each node writes every 10 s. Where that has grown, the old partition keeps a record of the node; memory_nodes shows the later one. Empty where no nodes topic is mirrored. A key whose last record cannot be read has a row that says so.';
 COMMENT ON COLUMN memory_registered_nodes.kafka_topic IS 'Topic that the record lies in.';
 COMMENT ON COLUMN memory_registered_nodes.kafka_partition IS 'Partition of the topic.';
 COMMENT ON COLUMN memory_registered_nodes.kafka_offset IS 'Offset in the partition.';
@@ -63,7 +63,7 @@ COMMENT ON COLUMN memory_registered_nodes.mirrored_at IS 'When the row was writt
 -- The columns are those of version 4, in their order. A node that registers and has no mirrored event is a row, too.
 CREATE OR REPLACE VIEW memory_nodes AS
     SELECT node_id, registered.node_name, registered.node_type, registered.status,
-        coalesce(registered.record_time, last_event.event_time) AS last_heartbeat,
+        coalesce(registered.heard_at, last_event.event_time) AS last_heartbeat,
         coalesce(joined_clock.vector_clock, CASE
             WHEN registered.published_counter > 0 THEN jsonb_build_object(node_id, registered.published_counter)
             WHEN registered.node_id IS NOT NULL THEN '{}'
@@ -74,25 +74,27 @@ CREATE OR REPLACE VIEW memory_nodes AS
             registered.published_counter, 'outbox_depth', registered.outbox_depth, 'successor', registered.successor))
         END AS metadata,
         coalesce(registered.joined_at, first_event.event_time) AS joined_at,
-        greatest(of_node.updated_at, registered.record_time) AS updated_at, first_event.event_id AS first_event_id,
+        greatest(of_node.updated_at, registered.heard_at) AS updated_at, first_event.event_id AS first_event_id,
         first_event.event_time_ns AS first_event_time_ns, last_event.event_id AS last_event_id,
         last_event.event_time_ns AS last_event_time_ns, coalesce(of_node.events, 0) AS events, coalesce(of_node.records, 0) AS records,
         own_clock.highest_counter, coalesce(own_clock.clock_resets, 0) AS clock_resets
     FROM (
-        SELECT node_id, count(DISTINCT event_id COLLATE "C") AS events, count(*) AS records, max(version) AS version, max(record_time) AS updated_at
+        SELECT node_id, count(DISTINCT event_id COLLATE "C") AS events, count(*) AS records, max(version) AS version,
+            max(CASE WHEN isfinite(record_time) THEN record_time ELSE event_time END) AS updated_at
         FROM memory_events
         WHERE node_id IS NOT NULL
         GROUP BY node_id
     ) AS of_node
     FULL JOIN (
-        SELECT *, CASE
+        SELECT DISTINCT ON (node_id) *, CASE
                 WHEN state <> 'running' THEN state
-                WHEN record_time <= now() - interval '10 minutes' THEN 'failed'
-                WHEN record_time < now() - interval '30 seconds' THEN 'inactive'
+                WHEN heard_at <= now() - interval '10 minutes' THEN 'failed'
+                WHEN heard_at < now() - interval '30 seconds' THEN 'inactive'
                 ELSE 'active'
             END AS status
-        FROM memory_registered_nodes
+        FROM memory_registered_nodes, LATERAL (SELECT CASE WHEN isfinite(record_time) THEN record_time ELSE heartbeat_at END) AS record (heard_at)
         WHERE error_class IS NULL
+        ORDER BY node_id, published_counter DESC, heard_at DESC
     ) AS registered USING (node_id)
     LEFT JOIN (
         SELECT DISTINCT ON (node_id) node_id, event_id, event_time, event_time_ns
@@ -133,14 +135,14 @@ CREATE OR REPLACE VIEW memory_nodes AS
 COMMENT ON VIEW memory_nodes IS 'The nodes that made events, as the mirrored events tell of them, and the nodes that register on the nodes topic; events that retention has dropped are not among these. It reads the whole log: see memory_node_checkpoints and memory_registered_nodes for what is cheap to know.';
 COMMENT ON COLUMN memory_nodes.node_name IS 'Name of the node, as it registers; null for a node that does not register, such as those of HelixAgent.';
 COMMENT ON COLUMN memory_nodes.node_type IS 'primary, replica or worker, as it registers; null for a node that does not register.';
-COMMENT ON COLUMN memory_nodes.status IS 'By its record on the nodes topic: active; inactive when its last record is more than 30 s old; failed when it is 10 min old; stopped or replaced as it says itself. By the clock of this database. Null for a node that does not register.';
-COMMENT ON COLUMN memory_nodes.last_heartbeat IS 'Time of its last record on the nodes topic; for a node that does not register, time of its last event, cut to microseconds.';
+COMMENT ON COLUMN memory_nodes.status IS 'By last_heartbeat of a node that registers: active; inactive when its last record is more than 30 s old; failed when it is 10 min old; stopped or replaced as it says itself. By the clock of this database. Null for a node that does not register.';
+COMMENT ON COLUMN memory_nodes.last_heartbeat IS 'Time of its last record on the nodes topic, or what the record says itself (heartbeat_at) where its record_time is infinite; for a node that does not register, time of its last event, cut to microseconds.';
 COMMENT ON COLUMN memory_nodes.vector_clock IS 'Join of the clocks of its events: of each actor the greatest counter. Of a node that registers and has no mirrored event, its own counter of published events.';
 COMMENT ON COLUMN memory_nodes.version IS 'Highest version of its events; 0 for a node that registers and has none.';
 COMMENT ON COLUMN memory_nodes.capabilities IS 'Its abilities, as it registers: an array of words; null for a node that does not register.';
 COMMENT ON COLUMN memory_nodes.metadata IS 'Of a node that registers: incarnation, software_version, counter (last event accepted), published_counter (last event published), outbox_depth and successor. Null for one that does not.';
 COMMENT ON COLUMN memory_nodes.joined_at IS 'Time of its first record on the nodes topic; for a node that does not register, time of its first event, cut to microseconds.';
-COMMENT ON COLUMN memory_nodes.updated_at IS 'Greatest record_time of its events and of its record on the nodes topic: when Kafka last had news of it.';
+COMMENT ON COLUMN memory_nodes.updated_at IS 'Greatest record_time of its events and of its record on the nodes topic: when Kafka last had news of it. In the place of an infinite one stands what the record says itself.';
 COMMENT ON COLUMN memory_nodes.first_event_id IS 'Its first event, least by time, version and id; null where none is mirrored, as in the columns of events after it.';
 COMMENT ON COLUMN memory_nodes.events IS 'Its events; those of the same event_id are one. 0 where none is mirrored.';
 COMMENT ON COLUMN memory_nodes.records IS 'Records of its events, redeliveries too. 0 where none is mirrored.';

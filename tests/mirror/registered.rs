@@ -37,7 +37,10 @@ fn record(offset: i64, name: &str, age_ms: i64, more: Value) -> Record {
 fn a_node_that_registers_has_the_columns_of_its_last_record_and_its_status_follows_from_the_time_of_that() {
     let (log, url) = (Log::new(1), Postgres::shared().create_database());
     let clock = |id: &str| json!({"version": 5, "vector_clock": {id: 7}});
-    log.append([by(&actor("active"), "e1", clock(&actor("active"))), by("of-helixagent", "e2", json!({}))]);
+    log.append([
+        by(&actor("active"), "e1", clock(&actor("active"))),
+        by("of-helixagent", "e2", json!({})).at_ms(i64::MAX),
+    ]);
     let mirror = start(log.reader([0]), &url);
     wait_for_log(&url, &log);
     mirror.stop();
@@ -51,8 +54,18 @@ fn a_node_that_registers_has_the_columns_of_its_last_record_and_its_status_follo
         record(5, "removed", 0, json!({})),
         Record { offset: 6, value: None, ..record(6, "removed", 0, json!({})) },
         record(7, "newer", 0, json!({"schema_version": 2})),
+        // Times beyond what timestamptz holds: what the records say themselves counts.
+        Record { timestamp_ms: i64::MAX, ..record(8, "forged", 0, json!({})) },
+        Record { timestamp_ms: -1, ..record(9, "untimed", 0, json!({})) },
         // The last of its key, in the future by the clock of its machine.
-        record(8, "active", -HOUR_MS, json!({})),
+        record(10, "active", -HOUR_MS, json!({})),
+        record(11, "moved", HOUR_MS, json!({"published_counter": 5, "state": "stopped"})),
+        record(12, "rejoined", 0, json!({})),
+        // The topic has grown: the records of a node lie in the partition that they had before,
+        // too.
+        Record { partition: 1, ..record(0, "moved", HOUR_MS, json!({"published_counter": 5})) },
+        Record { partition: 1, ..record(1, "moved", 0, json!({"published_counter": 6})) },
+        Record { partition: 1, ..record(2, "rejoined", HOUR_MS, json!({})) },
     ];
     let database = Database::new(&url, "public").unwrap();
     keep(PostgresSink::new(&database, Arc::new(NodeRows), Stop::default()).unwrap(), "nodes", &records);
@@ -66,11 +79,22 @@ fn a_node_that_registers_has_the_columns_of_its_last_record_and_its_status_follo
     let expected = [
         row("active", "active", own("active", 7), "5", "1"),
         row("failed", "failed", "{}".to_owned(), "0", "0"),
+        row("forged", "failed", own("forged", 9), "0", "0"),
         row("inactive", "inactive", own("inactive", 9), "0", "0"),
+        row("moved", "active", own("moved", 6), "0", "0"),
+        row("rejoined", "active", own("rejoined", 9), "0", "0"),
         row("replaced", "replaced", own("replaced", 9), "0", "0"),
         row("stopped", "stopped", own("stopped", 9), "0", "0"),
+        row("untimed", "failed", own("untimed", 9), "0", "0"),
     ];
     assert_eq!(query(&url, sql), expected);
+    // Go's client of Postgres reads no infinite time.
+    for view in ["memory_nodes", "helixagent_memory_nodes"] {
+        let sql = format!("select node_id from {view} where not (isfinite(last_heartbeat) and isfinite(updated_at))");
+        assert_eq!(query(&url, &sql), Vec::<Vec<String>>::new());
+    }
+    let sql = "select kafka_partition, kafka_offset from memory_registered_nodes where node_name = 'moved' order by 1";
+    assert_eq!(query(&url, sql), [["0", "11"], ["1", "1"]], "of each partition the last");
     // Which columns are null: of a node with events none; of one without, those of its events.
     let nulls = |of: &str| {
         let sql = "select coalesce(string_agg(key, ' ' order by key), 'none') from SHOWN as n, jsonb_each(to_jsonb(n))

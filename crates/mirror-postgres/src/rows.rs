@@ -52,7 +52,7 @@ impl Rows<'_> {
         let mut rejected = 0;
         // Staged rows pass by those of our own keys, so a key that is doubled then is one of an
         // index that somebody has added.
-        let mut staged = self.row_policy == RowPolicy::UpsertByKey;
+        let mut staged = self.row_policy != RowPolicy::Append;
         while let Some(rows) = todo.pop() {
             self.to.execute("SAVEPOINT part").await?;
             let batch = self.batch;
@@ -91,7 +91,8 @@ impl Rows<'_> {
     /// Straight into the table, or `staged`: past what is there already.
     async fn copy_part(&mut self, bytes: &[u8], rows: usize, staged: bool) -> Result<(), Fault> {
         match self.row_policy {
-            RowPolicy::UpsertByKey => self.replace(bytes).await,
+            RowPolicy::UpsertByKey => self.replace(bytes, false).await,
+            RowPolicy::UpsertByPartitionAndKey => self.replace(bytes, true).await,
             RowPolicy::Append if staged => {
                 let passed = self.insert_staged(bytes, "", "true").await?;
                 if passed > 0 {
@@ -111,16 +112,24 @@ impl Rows<'_> {
     }
 
     /// In the place of older rows of the same keys. Where one is there that is not older, it stays:
-    /// its key, and its place in the log, are there once.
-    async fn replace(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    /// its key, and its place in the log, are there once. With `each_partition` a key has one row
+    /// in every partition of the topic.
+    async fn replace(&mut self, bytes: &[u8], each_partition: bool) -> Result<(), Fault> {
         let table = self.table;
+        let (of_old, of_later) = match each_partition {
+            true => (
+                "AND (old.kafka_partition = new.kafka_partition OR old.kafka_topic <> new.kafka_topic)",
+                "AND later.kafka_partition = staged.kafka_partition",
+            ),
+            false => ("", ""),
+        };
         let remove_older = format!(
-            "DELETE FROM {table} AS old USING {STAGING} AS new WHERE old.kafka_key = new.kafka_key \
+            "DELETE FROM {table} AS old USING {STAGING} AS new WHERE old.kafka_key = new.kafka_key {of_old} \
              AND (old.kafka_offset < new.kafka_offset \
              OR (old.kafka_topic, old.kafka_partition) IS DISTINCT FROM (new.kafka_topic, new.kafka_partition))"
         );
         let last = format!(
-            "NOT EXISTS (SELECT FROM {STAGING} AS later WHERE later.kafka_key = staged.kafka_key \
+            "NOT EXISTS (SELECT FROM {STAGING} AS later WHERE later.kafka_key = staged.kafka_key {of_later} \
                 AND (later.kafka_offset, later.kafka_topic, later.kafka_partition) \
                     > (staged.kafka_offset, staged.kafka_topic, staged.kafka_partition)) \
              AND NOT EXISTS (SELECT FROM {table} AS at WHERE at.kafka_key = staged.kafka_key \

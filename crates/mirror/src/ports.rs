@@ -243,6 +243,9 @@ pub enum RowPolicy {
     /// Of each key the last, readable or not; and every one without a key. A key's records lie in
     /// one partition.
     UpsertByKey,
+    /// As [`RowPolicy::UpsertByKey`], of each key in each partition: where the topic has grown, a
+    /// key's records may lie in several.
+    UpsertByPartitionAndKey,
 }
 
 /// A row that a writer puts into the sink when it starts, in place of the one with the same key; it

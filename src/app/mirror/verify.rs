@@ -142,7 +142,7 @@ fn choose(all: Vec<MirroredTable>, args: &VerifyArgs) -> Result<Vec<MirroredTabl
             names.join(", ")
         ))
     })?;
-    if found.rows.row_policy() == RowPolicy::UpsertByKey && (args.from.is_some() || args.to.is_some()) {
+    if found.rows.row_policy() != RowPolicy::Append && (args.from.is_some() || args.to.is_some()) {
         let why = format!("only the last record of each key of {topic} has a row, so whole partitions are compared");
         return Err(CommandError::Usage(format!("--from and --to cannot be used: {why} [HS4528]")));
     }
@@ -221,7 +221,7 @@ impl Verifier {
     fn one(&mut self, range: &Range) -> Result<Tally, Failed> {
         let tally = match range.row_policy {
             RowPolicy::Append => self.every(range)?,
-            RowPolicy::UpsertByKey => self.last_of_key(range)?,
+            RowPolicy::UpsertByKey | RowPolicy::UpsertByPartitionAndKey => self.last_of_key(range)?,
         };
         let Progress { records, checksum, .. } = range.mirrored;
         // The rows are right; so must be what the checkpoint has counted, where Kafka still has all

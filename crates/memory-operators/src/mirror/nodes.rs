@@ -9,7 +9,8 @@ use mirror::ports::{Cells, LogRecord, NoCells, RowMapper, RowPolicy, Unreadable}
 /// The version of the form of records that is read.
 const SCHEMA_VERSION: u64 = 1;
 
-/// Reads records of the nodes topic into rows, of which the last of each key stands.
+/// Reads records of the nodes topic into rows, of which the last of each key stands, in each
+/// partition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeRows;
 
@@ -88,7 +89,7 @@ impl RowMapper for NodeRows {
     }
 
     fn row_policy(&self) -> RowPolicy {
-        RowPolicy::UpsertByKey
+        RowPolicy::UpsertByPartitionAndKey
     }
 
     fn columns(&self) -> &'static [&'static str] {
