@@ -10,7 +10,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How long a value that is dropped waits for its thread.
 pub(crate) const DROP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How a thread was found that was waited for.
+/// The outcome of waiting for the end of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joined {
     /// It has ended.

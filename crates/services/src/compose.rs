@@ -233,7 +233,7 @@ pub fn stop(started: &mut StartedFile, names: &[&str], signalled: &AtomicBool) -
 /// Stops and removes the noted containers of a service: whether there were any.
 fn remove(service: &StartedService, signalled: &AtomicBool) -> Result<bool, String> {
     if signalled.load(Ordering::Relaxed) {
-        return Err("a signal came before [HS9008]".to_owned());
+        return Err("a signal came before its containers were removed [HS9008]".to_owned());
     }
     let there = remaining(service, signalled).map_err(|e| e.to_string())?;
     if !there.is_empty() {

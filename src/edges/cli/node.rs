@@ -19,12 +19,12 @@ pub struct NodeArgs {
     /// time uses it
     #[arg(long, value_name = "DIR", env = "HELIXSTREAM_NODE_DIR", default_value = "node")]
     pub node_dir: PathBuf,
-    /// Keep only the memories of these users, separated by commas, and those that this node writes
-    /// [default: those of all users]
+    /// Keep only the memories of these users, separated by commas, those of the sessions of
+    /// --subscribe-sessions, and those that this node writes [default: without either flag, all]
     #[arg(long, value_name = "USERS", env = "HELIXSTREAM_SUBSCRIBE", value_delimiter = ',')]
     pub subscribe: Option<Vec<String>>,
     /// Keep only the memories of these sessions, separated by commas, those of the users of
-    /// --subscribe, and those that this node writes
+    /// --subscribe, and those that this node writes [default: without either flag, all]
     #[arg(long, value_name = "SESSIONS", env = "HELIXSTREAM_SUBSCRIBE_SESSIONS", value_delimiter = ',')]
     pub subscribe_sessions: Option<Vec<String>>,
     /// Role of the node, which its record on the nodes topic shows
@@ -44,8 +44,8 @@ pub struct NodeArgs {
     /// Topic of the nodes' own records; it is created, compacted, if it is missing
     #[arg(long, value_name = "TOPIC", env = "HELIXSTREAM_NODES_TOPIC", default_value = "helixagent.memory.nodes")]
     pub nodes_topic: String,
-    /// Topic of the events that the stream could not process, which shows what has become of this
-    /// node's; an empty name: it is not read
+    /// Topic of the dead letters, from which the node learns which of its events the stream could
+    /// not process; with an empty name it reads none
     #[arg(
         long,
         value_name = "TOPIC",
