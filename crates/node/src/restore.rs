@@ -275,7 +275,7 @@ fn memory_of(value: Value<'_>, user: &str) -> Result<SnapshotMemory, String> {
         format!("the memory {id:?}: {problem}")
     };
     if id.is_empty() || id.len() > MAX_MEMORY_ID {
-        return Err(wrong(format!("its id has not 1 to {MAX_MEMORY_ID} bytes")));
+        return Err(wrong(format!("its id should have 1 to {MAX_MEMORY_ID} bytes")));
     }
     let is_known = |name: &str| EVENT_FIELDS.contains(&name) || OTHER_MEMBERS.contains(&name);
     if let Some((name, _)) = value.members().find(|(name, member)| !is_known(name) || member.is_null()) {
