@@ -97,7 +97,8 @@ impl Mirrors {
                     code = "HS4067",
                     topic = running.topics,
                     reason = why,
-                    "the brokers refuse an optional topic to the mirror, which keeps trying; all else goes on"
+                    "the brokers refuse an optional topic to the mirror, which keeps trying, and all else goes on; add the \
+                     right, or set nodes_topic to off"
                 );
             });
         }

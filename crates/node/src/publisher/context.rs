@@ -69,7 +69,8 @@ impl PublisherContext {
         tracing::warn!(
             code = "HS8048",
             request = %request.event_id,
-            "the brokers refuse a sync request of this node, which is not sent again: {reason}"
+            "the brokers refuse a sync request of this node, which is not sent again: {reason}; correct the settings of \
+             the events topic or the clock of this machine, and ask again with POST /v1/sync/force"
         );
         Ok(())
     }
