@@ -161,9 +161,7 @@ mod tests {
         let sink = PostgresSink::new(&database, Arc::new(NodeRows), stop.clone()).unwrap();
         let mirror = Mirror::start(Box::new(Refusing), sink, stop, MirrorSettings::default()).unwrap();
         let status = mirror.status();
-        while status.refusal().is_none() {
-            thread::yield_now();
-        }
+        testkit::wait_until("the refusal", || status.refusal().is_some());
         Running { topics: "nodes".to_owned(), is_optional, warned: Once::new(), mirror }
     }
 

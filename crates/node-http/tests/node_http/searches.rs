@@ -184,6 +184,7 @@ fn the_best_of_many_are_those_of_a_naive_search_in_the_same_order() {
             })
             .collect();
         expected.sort_by(|one, other| other.1.total_cmp(&one.1));
+        assert_eq!(found.len(), expected.len().min(25), "SEED={seed}");
         for ((id, score), (_, best)) in found.iter().zip(&expected) {
             assert!((score - best).abs() < 1e-6, "{id}; SEED={seed}");
             let (_, cosine) = expected.iter().find(|(other, _)| other == id).unwrap();

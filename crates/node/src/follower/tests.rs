@@ -128,6 +128,7 @@ fn another_format_is_refused_and_followed_once_it_is_gone() {
     kafka.append(&at(1), Stored { value: Some(b"\0\0\0\0\x01".to_vec()), ..resolved("b") });
     let running = follower(&kafka, &journal);
     wait_until("the refusal", || running.status().last_error.is_some_and(|text| text.contains("HS8042")));
+    wait_until("the lag behind the record that is refused", || running.status().lag() == 1);
     kafka.cut(&at(1), 1);
     kafka.append(&at(1), resolved("c"));
     wait_until("the record after it", || journal.applied().len() == 2);
