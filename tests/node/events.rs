@@ -40,7 +40,7 @@ fn curl(arguments: &[&str]) -> Option<String> {
 }
 
 /// A client that writes the events that it gets to a file.
-struct Client {
+pub struct Client {
     process: Child,
     file: std::path::PathBuf,
 }
@@ -52,9 +52,10 @@ impl Client {
         Client { process, file }
     }
 
-    fn curl(node: &Node, last: Option<&str>) -> Client {
+    /// curl at a node's address, behind the event with the id `last`.
+    pub fn curl(url: &str, last: Option<&str>) -> Client {
         let mut command = Command::new("curl");
-        command.args(["-sN", &format!("{}/v1/events", node.url)]);
+        command.args(["-sN", &format!("{url}/v1/events")]);
         last.iter().for_each(|id| _ = command.args(["-H", &format!("Last-Event-ID: {id}")]));
         Client::start(command)
     }
@@ -77,11 +78,16 @@ impl Client {
 
     /// Waits for so many events, the first of which is `opened`, and returns the contents of the
     /// memories in the others, and the last id.
-    fn contents(&self, count: usize) -> (Vec<String>, String) {
+    pub fn contents(&self, count: usize) -> (Vec<String>, String) {
         let events = wait_for("the events", || Some(self.events()).filter(|events| events.len() > count));
         assert_eq!(events[0].0, "opened", "{events:?}");
         let contents = events[1..].iter().map(|(_, _, data)| data["memory"]["content"].as_str().unwrap().to_owned());
         (contents.collect(), events.last().unwrap().1.clone())
+    }
+
+    /// Waits until the client has ended by itself, as it does at the end of the stream.
+    pub fn wait_for_end(&mut self) {
+        wait_until("the client to end", || self.process.try_wait().unwrap().is_some());
     }
 }
 
@@ -97,7 +103,7 @@ impl Drop for Client {
 fn curl_goes_on_behind_its_last_event_after_the_node_was_killed() {
     let folder = temp_dir("node");
     let node = Node::start(&folder);
-    let client = Client::curl(&node, None);
+    let client = Client::curl(&node.url, None);
     client.contents(0);
     ["1", "2", "3"].iter().for_each(|content| node.write(content));
     let (contents, last) = client.contents(3);
@@ -108,20 +114,19 @@ fn curl_goes_on_behind_its_last_event_after_the_node_was_killed() {
     drop(client);
     let node = Node::start(&folder);
     node.write("5");
-    let client = Client::curl(&node, Some(&last));
+    let mut client = Client::curl(&node.url, Some(&last));
     let (contents, _) = client.contents(2);
     assert_eq!(contents, ["4", "5"]);
-    // The end of the node ends the stream, so that curl ends by itself.
-    let mut client = client;
+    // The end of the node ends the stream.
     node.process.terminate().assert_ended_well();
-    wait_until("curl to end", || client.process.try_wait().unwrap().is_some());
+    client.wait_for_end();
 }
 
 #[test]
 fn a_client_of_another_make_reads_the_events() {
     let Some(python) = python::interpreter_with("mcp") else { return };
     let node = Node::start(&temp_dir("node"));
-    let begin = Client::curl(&node, None);
+    let begin = Client::curl(&node.url, None);
     let (_, id) = begin.contents(0);
     let lines = "two\nlines, \u{2028} and ü";
     node.write("1");

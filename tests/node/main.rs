@@ -12,6 +12,7 @@ mod mcp;
 mod mem0;
 mod nodes;
 mod python_client;
+mod stopped;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;

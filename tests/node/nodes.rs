@@ -5,9 +5,10 @@ use serde_json::Value;
 use testkit::postgres::{query, try_query};
 use testkit::process::temp_dir;
 use testkit::records::{Record, produce};
-use testkit::{Broker, LIMIT, Postgres, repo_path, wait_for, wait_until};
+use testkit::{Broker, LIMIT, Postgres, wait_for, wait_until};
 
 use crate::command::NodeProcess;
+use crate::stream::topology_of;
 use crate::support::{Finished, Helix};
 use crate::trial::{Trial, open, wait_until_published, write};
 
@@ -94,11 +95,8 @@ fn every_node_and_the_command_show_all_nodes_and_leave_out_records_that_they_can
 fn a_node_registers_in_postgres_with_no_null_column() {
     let broker = Broker::shared();
     let (trial, url) = (Trial::new("registered", broker), Postgres::shared().create_database());
-    let file = temp_dir("topology").join("topology.toml");
-    let text = std::fs::read_to_string(repo_path("topologies/memory.toml")).unwrap();
-    let text = text.replace("\"helixstream\"", &format!("\"{}\"", trial.name));
-    std::fs::write(&file, text.replace("helixagent.memory", &trial.name)).unwrap();
-    let (file, setting) = (file.display().to_string(), format!("nodes_topic={}", trial.topic("nodes")));
+    let file = topology_of(&trial).display().to_string();
+    let setting = format!("nodes_topic={}", trial.topic("nodes"));
     let common = ["--topology", &file, "--bootstrap-servers", &trial.bootstrap];
     Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
     // The mirror is there before the first node, and so before the topic.

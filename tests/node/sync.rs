@@ -2,6 +2,7 @@
 //! that are brought back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{TryRecvError, channel};
 
 use futures::executor::block_on;
 use node::shown::ListQuery;
@@ -13,7 +14,7 @@ use testkit::process::temp_dir;
 use testkit::{Broker, LIMIT, records, wait_for, wait_until};
 
 use crate::command::NodeProcess;
-use crate::resolving::{Resolving, has_type};
+use crate::stream::{Stream, has_type};
 use crate::trial::{Trial, open, read, wait_until_published};
 
 /// Writes fields of a memory, by somebody who has seen what the node shows.
@@ -66,7 +67,7 @@ fn delete_snapshots(trial: &Trial) {
 #[test]
 fn nodes_whose_records_are_gone_or_were_left_out_ask_for_them() {
     let trial = Trial::new("sync", Broker::shared());
-    let stream = Resolving::start(&trial, &[]);
+    let stream = Stream::start(&trial);
     let a = open(&temp_dir("node"), "a");
     let of_a = (trial.publisher(a.journal()), trial.follower(&a));
     // A node that has read everything, and keeps the memories of one user.
@@ -132,7 +133,7 @@ fn a_client_asks_for_one_user(trial: &Trial, resolved: &BTreeMap<String, Vec<u8>
 fn a_snapshot_is_restored_while_the_memories_of_its_user_change() {
     let broker = Broker::shared();
     let trial = Trial::new("restore", broker);
-    let stream = Resolving::start(&trial, &["snapshot_changes=5"]);
+    let stream = Stream::start_with(&trial, &["snapshot_changes=5"]);
     let a = open(&temp_dir("node"), "a");
     let of_a = (trial.publisher(a.journal()), trial.follower(&a));
     let content = |node: &Node, n: usize, text: &str| {
@@ -161,18 +162,28 @@ fn a_snapshot_is_restored_while_the_memories_of_its_user_change() {
     let publisher_of_fresh = trial.publisher(fresh.journal());
     let changing: Vec<usize> = (0..20).filter(|n| ![moved, deleted].contains(&format!("m{n}").as_str())).collect();
     let follower_of_fresh = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for n in changing.iter().cycle().take(12 * changing.len()) {
-                content(&a, *n, "again");
-                content(&narrow, *n, "by the narrow node");
+        // The writers begin before the first restore, and go on until both are done or have failed.
+        let ((begun, beginning), (restoring, restored)) = (channel(), channel::<()>());
+        let (a, narrow, changing, content) = (&a, &narrow, &changing, &content);
+        scope.spawn(move || {
+            for (writes, n) in changing.iter().cycle().enumerate() {
+                if writes >= 12 * changing.len() && restored.try_recv() == Err(TryRecvError::Disconnected) {
+                    return;
+                }
+                content(a, *n, "again");
+                content(narrow, *n, "by the narrow node");
+                // Nobody waits for the later ones.
+                let _ = begun.send(());
             }
         });
+        beginning.recv_timeout(LIMIT).unwrap();
         let done = block_on(fresh.restore(snapshot.clone(), Box::new(()))).unwrap();
         assert_eq!(done.restored, done.memories, "it had nothing");
         assert!(read(&fresh, moved).is_some_and(|memory| !memory.is_pending));
         let follower = trial.follower(&fresh);
         let done = block_on(narrow.restore(snapshot.clone(), Box::new(()))).unwrap();
         assert!(done.restored > 0, "it had forgotten one");
+        drop(restoring);
         follower
     });
     [&a, &narrow].into_iter().for_each(wait_until_published);
