@@ -150,7 +150,7 @@ struct StandIn {
 impl StandIn {
     fn new() -> StandIn {
         let dir = temp_dir("stand-in");
-        std::fs::write(dir.join("docker-compose.yml"), "services: {}\n").unwrap();
+        std::fs::write(dir.join("docker-compose.yml"), "x-helixstream: true\nservices: {}\n").unwrap();
         std::fs::create_dir(dir.join("bin")).unwrap();
         let (docker, at) = (dir.join("bin/docker"), dir.display());
         let script = format!(
@@ -411,6 +411,24 @@ fn without_docker_up_says_so() {
     assert_eq!(states(&stand_in.run(&["down"])), [], "nothing was started");
     std::fs::remove_file(stand_in.dir.join("docker-compose.yml")).unwrap();
     stand_in.run(&["up", "clickhouse"]).assert_failed(2, &["docker-compose.yml cannot be opened", "[HS9009]"]);
+}
+
+#[test]
+fn nothing_of_somebody_elses_compose_file_is_started() {
+    let stand_in = StandIn::new();
+    let compose_file = stand_in.dir.join("docker-compose.yml");
+    for foreign in ["services: {}\n", "# x-helixstream: true\nservices: {}\n", "services:\n  x-helixstream: true\n"] {
+        std::fs::write(&compose_file, foreign).unwrap();
+        let finished = stand_in.run(&["up", "clickhouse"]);
+        finished.assert_failed(2, &["docker-compose.yml is not helixstream's", "name helixstream's", "[HS9014]"]);
+        assert_eq!(stand_in.calls(), [""; 0], "{foreign}");
+    }
+    assert!(!stand_in.dir.join("started-services.json").exists());
+    // The file that is shipped is ours.
+    let ours = testkit::repo_path("docker-compose.yml").display().to_string();
+    let finished = stand_in.run(&["up", "clickhouse", "--compose-file", &ours, "--start-limit", "100ms"]);
+    finished.assert_failed(1, &["not healthy: clickhouse [HS9010]"]);
+    assert_eq!(stand_in.calls().len(), 1, "{finished:?}");
 }
 
 #[test]

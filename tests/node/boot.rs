@@ -15,7 +15,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Folder {
         let dir = temp_dir("boot");
-        std::fs::write(dir.join("docker-compose.yml"), "services: {}\n").unwrap();
+        std::fs::write(dir.join("docker-compose.yml"), "x-helixstream: true\nservices: {}\n").unwrap();
         std::fs::create_dir(dir.join("bin")).unwrap();
         let docker = dir.join("bin/docker");
         let script = format!(
@@ -105,6 +105,23 @@ fn where_kafka_cannot_be_started_nothing_else_begins() {
     other.env("SVC_KAFKA_PORT", "none").env("HELIXSTREAM_BOOTSTRAP_SERVERS", Broker::shared().bootstrap());
     assert!(!Helix::spawn_command(other).finish().stderr.contains("SVC_KAFKA_PORT"));
     assert_eq!(folder.calls(), calls);
+}
+
+#[test]
+fn nothing_of_somebody_elses_compose_file_is_started() {
+    let (folder, port) = (Folder::new(), ports::free_port().to_string());
+    std::fs::write(folder.0.join("docker-compose.yml"), "services: {kafka: {image: other}}\n").unwrap();
+    let file = repo_path("topologies/memory.toml").display().to_string();
+    for arguments in [
+        &["node", "--node-name", "n", "--boot", "--http-listen", "0"][..],
+        &["run", "--topology", &file, "--boot", "--no-mirror"],
+    ] {
+        let mut command = folder.command(arguments);
+        command.env("SVC_KAFKA_PORT", &port);
+        Helix::spawn_command(command).finish().assert_failed(2, &["is not helixstream's", "[HS9014]"]);
+        assert!(!folder.0.join("node/node.db").exists() && !folder.0.join("state").exists(), "{arguments:?}");
+    }
+    assert_eq!(folder.calls(), "");
 }
 
 #[test]

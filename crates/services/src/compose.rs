@@ -14,6 +14,30 @@ use super::docker::{DOCKER, DockerError, answer, command, run};
 use super::settings::Service;
 use super::started::{StartedError, StartedFile, StartedService, is_container_id};
 
+/// The top-level key by which a compose file says that it is helixstream's. `docker compose`
+/// ignores keys that begin with `x-`.
+const OWN_KEY: &str = "x-helixstream:";
+
+/// Why a compose file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeFileError {
+    /// It is not there, or cannot be read.
+    #[error("the file {} cannot be opened: {source}; name helixstream's docker-compose.yml [HS9009]", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// It belongs to somebody else, whose services may have the same names.
+    #[error(
+        "the file {} is not helixstream's, since it has no top-level key `x-helixstream`; name helixstream's \
+         docker-compose.yml, or add the line `x-helixstream: true` where the file is a copy of that [HS9014]",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+}
+
 /// `docker compose` with one compose file.
 pub struct DockerCompose<'a> {
     file: PathBuf,
@@ -28,9 +52,13 @@ impl<'a> DockerCompose<'a> {
     /// of the program.
     ///
     /// # Errors
-    /// The compose file is not there.
-    pub fn new(file: &Path, started_file: &Path, stop: &'a AtomicBool) -> io::Result<DockerCompose<'a>> {
-        let (file, started_file) = (file.canonicalize()?, started_file.to_owned());
+    /// The compose file cannot be read, or is not helixstream's.
+    pub fn new(file: &Path, started_file: &Path, stop: &'a AtomicBool) -> Result<DockerCompose<'a>, ComposeFileError> {
+        let failed = |source| ComposeFileError::Io { path: file.to_owned(), source };
+        if !is_ours(&std::fs::read_to_string(file).map_err(failed)?) {
+            return Err(ComposeFileError::Foreign(file.to_owned()));
+        }
+        let (file, started_file) = (file.canonicalize().map_err(failed)?, started_file.to_owned());
         Ok(DockerCompose { file, started_file, started: Mutex::new(None), stop })
     }
 
@@ -105,6 +133,12 @@ impl Containers for DockerCompose<'_> {
         self.needs_run_beside(spec)?;
         self.up(service, &before, started).map(|()| Start::Started)
     }
+}
+
+/// Whether a compose file says that it is helixstream's. In YAML, what a key holds is indented, so
+/// that a line which begins with the key is one of the top level.
+fn is_ours(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with(OWN_KEY))
 }
 
 /// Whether the settings expect a service where the compose file publishes it.
@@ -284,6 +318,18 @@ fn nothing_is_left(service: &StartedService, signalled: &AtomicBool) -> Result<(
 mod tests {
     use super::*;
     use crate::settings::{Sources, read};
+
+    #[test]
+    fn a_compose_file_is_ours_by_a_key_of_its_top_level() {
+        for text in ["x-helixstream: true\n", "name: helixstream\r\nx-helixstream:\r\nservices: {}\r\n"] {
+            assert!(is_ours(text), "{text:?}");
+        }
+        for text in
+            ["", "services: {}\n", "# x-helixstream: true\n", "a:\n  x-helixstream: true\n", "x-helixstreams: true\n"]
+        {
+            assert!(!is_ours(text), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_range_of_the_users_own_length_stays() {

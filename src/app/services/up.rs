@@ -66,13 +66,8 @@ impl Up {
             return Ok(None);
         }
         let StartArgs { compose_file, started_file, .. } = &self.start;
-        let compose = DockerCompose::new(compose_file, started_file, signalled).map_err(|e| {
-            let file = compose_file.display();
-            CommandError::Usage(format!(
-                "--compose-file: the file {file} cannot be opened: {e}; name helixstream's docker-compose.yml [HS9009]"
-            ))
-        })?;
-        Ok(Some(compose))
+        let compose = DockerCompose::new(compose_file, started_file, signalled);
+        compose.map(Some).map_err(|e| CommandError::Usage(format!("--compose-file: {e}")))
     }
 }
 

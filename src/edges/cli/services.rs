@@ -115,7 +115,7 @@ pub struct UpArgs {
 /// How services are started.
 #[derive(Args, Clone, Debug)]
 pub struct StartArgs {
-    /// Compose file that has the services
+    /// Compose file that has the services: helixstream's own, or one with its key `x-helixstream`
     #[arg(long, value_name = "FILE", env = "HELIXSTREAM_COMPOSE_FILE", default_value = "docker-compose.yml")]
     pub compose_file: PathBuf,
     /// File in which the started services are noted, for `down`
