@@ -11,7 +11,8 @@ use super::report::{print, print_json, table};
 use super::{CommandError, rights};
 use crate::edges::cli::{ListNodesArgs, NodesAction, ReportFormat};
 use node::kafka::Topics;
-use node::registry::{NodeDirectory, NodeState, NodesTopic, RegisteredNode, now_ms};
+use node::registry::{NodeDirectory, NodesTopic, RegisteredNode, now_ms};
+use node_http::node_document;
 use streams_kafka::admin::ClusterAdmin;
 use streams_kafka::restore_consumer::RestoreConsumer;
 
@@ -35,7 +36,9 @@ fn list(args: &ListNodesArgs) -> Result<(), CommandError> {
     let directory = read(args)?;
     let (nodes, now) = (directory.nodes(), now_ms());
     if args.format == ReportFormat::Json {
-        let all: Vec<Value> = nodes.iter().map(|node| document(node, now)).collect();
+        // Each as `GET /v1/nodes` answers it.
+        let all = nodes.iter().map(|node| serde_json::from_slice::<Value>(&node_document(node, now)));
+        let all = all.collect::<Result<Vec<Value>, _>>()?;
         return print_json(&json!({ "nodes": all, "unreadable": directory.unreadable() }));
     }
     let heads =
@@ -74,32 +77,6 @@ fn row(node: &RegisteredNode, now_ms: i64) -> Vec<String> {
         time(record.joined_ms),
         escape::cell(&record.software_version, LONGEST_CELL).into_owned(),
     ]
-}
-
-/// A node as `GET /v1/nodes` shows it.
-fn document(node: &RegisteredNode, now_ms: i64) -> Value {
-    let record = &node.record;
-    let mut outbox = json!({ "depth": record.outbox_depth });
-    if let Some(oldest) = record.outbox_since_ms {
-        outbox["oldest"] = time(oldest).into();
-    }
-    let mut document = json!({
-        "capabilities": record.capabilities,
-        "clock": { "counter": record.counter, "published": record.published.counter },
-        "incarnation": record.actor.incarnation.as_str(),
-        "joined_at": time(record.joined_ms),
-        "last_heartbeat": time(node.record_ms),
-        "name": record.actor.name.as_str(),
-        "node_id": record.actor.to_string(),
-        "outbox": outbox,
-        "software_version": record.software_version,
-        "status": node.liveness(now_ms).as_str(),
-        "type": record.role.as_str(),
-    });
-    if let NodeState::Replaced { successor } = &record.state {
-        document["successor"] = successor.to_string().into();
-    }
-    document
 }
 
 /// A time in milliseconds since 1970 by RFC 3339; one before 1970 is shown as 1970.

@@ -38,4 +38,5 @@ mod service;
 mod stream_places;
 mod sync;
 
+pub use nodes::node_document;
 pub use routes::apis;

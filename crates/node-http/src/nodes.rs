@@ -28,7 +28,7 @@ pub(crate) async fn list(
     }
     let (directory, now_ms) = (&service.loops.directory, now_ms());
     let is_complete = service.loops.nodes_status().is_caught_up;
-    let nodes: Vec<Vec<u8>> = directory.nodes().iter().map(|node| whole(node, now_ms)).collect();
+    let nodes: Vec<Vec<u8>> = directory.nodes().iter().map(|node| node_document(node, now_ms)).collect();
     let mut bytes = 0;
     let fitting = nodes.iter().take_while(|node| {
         let before = bytes;
@@ -46,8 +46,9 @@ pub(crate) async fn list(
     Ok(answers::json(StatusCode::OK, body))
 }
 
-/// A node with all that its record says.
-fn whole(node: &RegisteredNode, now_ms: i64) -> Vec<u8> {
+/// A node with all that its record says, as JSON, at a time in milliseconds since 1970.
+#[must_use]
+pub fn node_document(node: &RegisteredNode, now_ms: i64) -> Vec<u8> {
     let record = &node.record;
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
