@@ -319,6 +319,8 @@ fn make(checkout: &Path, arguments: &[&str]) -> Command {
     {
         command.env_remove(name);
     }
+    // The folder that all checkouts share is in use while the tests run.
+    command.env("CARGO_BUILD_BUILD_DIR", checkout.join("build"));
     command
 }
 
