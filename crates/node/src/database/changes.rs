@@ -40,9 +40,14 @@ impl Writer {
             let (memory_id, version) = (memory_id.to_owned(), heading.version);
             ClockToken { memory_id, clock, version, issuer: issuer.name }.encode()
         });
-        // A memory that is not active has no session any more, and its end belongs to the last one.
+        // A memory that is not active has no session any more, and its end belongs to the last one:
+        // its deletion as well as the confirmation of that.
         let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
-        let session_id = if is_active { &after.session_id } else { &before.session_id };
+        let old_session_id = match &before.session_id {
+            None if before.is_any => self.last_session(memory_id).await?,
+            session_id => session_id.clone(),
+        };
+        let session_id = if is_active { &after.session_id } else { &old_session_id };
         let memory = row.shown_json();
         let bytes = memory_id.len() + memory.map_or(0, str::len) + token.as_ref().map_or(0, String::len) + ROW_BYTES;
         let change = query(
@@ -58,7 +63,7 @@ impl Writer {
             .bind(session_id)
             .bind(before.is_any)
             .bind(&before.user_id)
-            .bind(&before.session_id)
+            .bind(&old_session_id)
             .bind(row.pending.is_some())
             .bind(token)
             .bind(memory);
@@ -68,6 +73,15 @@ impl Writer {
         }
         self.has_changes = true;
         Ok(())
+    }
+
+    /// The session to which the last change of a memory belongs; `None` also where that change was
+    /// removed.
+    async fn last_session(&mut self, memory_id: &str) -> Result<Option<String>, JournalError> {
+        let row = query_as("SELECT session_id FROM changes WHERE memory_id = ? ORDER BY number DESC LIMIT 1");
+        let row: Option<(Option<String>,)> =
+            row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
+        Ok(row.and_then(|(session_id,)| session_id))
     }
 
     /// Removes the oldest changes, and returns the number of the last one.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use futures::executor::block_on;
 use helixstream_node::changes::{ChangeId, ChangeQuery};
+use helixstream_node::ports::SnapshotRecord;
 use helixstream_node::search::{Direction, Near, SearchQuery};
+use helixstream_node::write::{Fields, MemoryWrite, WriteKind};
 use helixstream_node::{Node, NodeSettings, Subscription};
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -55,6 +57,43 @@ fn a_write_that_is_undone_or_shows_nothing_new_is_no_change() {
     apply(&node, 0, 2, resolved("m", "u", "1", &clock, ""));
     let found = after(&node, &begin, &ChangeQuery::default());
     assert_eq!(found, [("m".to_owned(), true), ("m".to_owned(), true)]);
+}
+
+#[test]
+fn the_confirmation_of_a_delete_belongs_to_the_session_that_the_memory_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    let begin = block_on(node.last_change()).unwrap();
+    accept(&node, update("m", r#"{"content":"1","session_id":"s"}"#));
+    accept(&node, update("n", r#"{"content":"without a session"}"#));
+    accept(&node, MemoryWrite::new("n", WriteKind::Delete, Fields::new()));
+    let deleted = accept(&node, MemoryWrite::new("m", WriteKind::Delete, Fields::new()));
+    node.journal().mark_published(deleted.counter).unwrap();
+    let (actor, counter) = (&deleted.actor, deleted.counter);
+    let record = |id: &str, offset: i64, event: &str| {
+        let value = format!(
+            "{{\"conflicted_fields\":[],\"created_at\":\"2026-01-01T00:00:00Z\",\"event_ids\":[\"{event}\"],\
+            \"memory_id\":\"{id}\",\"status\":\"deleted\",\"updated_at\":\"2026-01-02T00:00:00Z\",\
+            \"vector_clock\":{{\"{actor}\":{counter}}},\"version\":7}}"
+        );
+        apply(&node, 0, offset, SnapshotRecord { offset, memory_id: id.to_owned(), value: value.into_bytes() });
+    };
+    record("m", 1, "e");
+    record("n", 2, "e");
+    // Another record of the deleted memory, as the stream writes one for each event.
+    record("m", 3, "f");
+    let of_session = ChangeQuery { session_id: Some("s".to_owned()), ..ChangeQuery::default() };
+    let page = block_on(node.changes(&begin, &of_session)).unwrap().unwrap();
+    let states = page.changes.iter().map(|change| {
+        let memory = change.memory.as_ref().unwrap();
+        let text = String::from_utf8(memory.json.clone()).unwrap();
+        (change.memory_id.as_str(), text.contains("\"status\":\"deleted\""), memory.is_pending)
+    });
+    let expected = [("m", false, true), ("m", true, true), ("m", true, false), ("m", true, false)];
+    assert_eq!(states.collect::<Vec<_>>(), expected);
+    // It comes back to another session, and has left this one.
+    accept(&node, update("m", r#"{"content":"2","session_id":"t"}"#));
+    assert_eq!(after(&node, &page.next, &of_session), [("m".to_owned(), false)]);
 }
 
 #[test]
