@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use http::Problem;
-use node::shown::{ListQuery, ShownMemory};
+use node::shown::{ListQuery, MAX_PAGE_BYTES};
 
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
@@ -16,10 +16,8 @@ use crate::{answers, problems};
 const DEFAULT_LIMIT: usize = 50;
 /// Memories of a page at most.
 const MAX_LIMIT: usize = 200;
-/// Memories that are read from the database at a time: each may be as large as an event.
-const READ_AT_A_TIME: usize = 16;
 /// An answer gets no further memory once it has so many bytes of them.
-pub(crate) const ANSWER_BYTES: usize = 4 << 20;
+pub(crate) const ANSWER_BYTES: usize = MAX_PAGE_BYTES;
 
 /// GET /v1/memories.
 pub(crate) async fn list(
@@ -53,23 +51,10 @@ async fn page(
     mut query: ListQuery,
     parameters: &Parameters,
 ) -> Result<Response, Problem> {
-    let limit = parameters.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
-    let mut memories: Vec<ShownMemory> = Vec::new();
-    let mut bytes = 0;
-    let mut next = None;
-    while memories.len() < limit && bytes < ANSWER_BYTES {
-        query.limit = READ_AT_A_TIME.min(limit - memories.len());
-        let page = service.node.list(query.clone()).await.map_err(|error| problems::of_database(&error))?;
-        bytes += page.memories.iter().map(|memory| memory.json.len()).sum::<usize>();
-        memories.extend(page.memories);
-        next = page.next;
-        if next.is_none() {
-            break;
-        }
-        query.after.clone_from(&next);
-    }
-    memories.retain(|memory| client.may_use(memory.user_id.as_deref()));
-    Ok(answers::json(StatusCode::OK, answers::page(&memories, next.as_deref())))
+    query.limit = parameters.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    let mut page = service.node.list(query).await.map_err(|error| problems::of_database(&error))?;
+    page.memories.retain(|memory| client.may_use(memory.user_id.as_deref()));
+    Ok(answers::json(StatusCode::OK, answers::page(&page.memories, page.next.as_deref())))
 }
 
 /// The query of a list with the filters that every list has, without its limit.

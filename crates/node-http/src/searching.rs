@@ -10,7 +10,6 @@ use http::Problem;
 use json::{Number, Value, ValueKind};
 use node::search::{Direction, Near, SearchHit, SearchQuery};
 
-use crate::listing::ANSWER_BYTES;
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
@@ -58,8 +57,8 @@ pub(crate) async fn by_words(
         min_score: parameters.fraction("min_score")?,
         limit: parameters.number("top_k", 1, MAX_HITS)?.unwrap_or(DEFAULT_HITS),
     };
-    let hits = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
-    Ok(answer(&client, hits, None))
+    let found = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
+    Ok(answer(&client, found.hits, found.is_truncated, None))
 }
 
 /// POST /v1/memories/search: an embedding does not fit the parameters of a query.
@@ -73,28 +72,21 @@ pub(crate) async fn by_body(
         read(&client, &body.bytes)?
     };
     let Some(near) = near else {
-        let hits = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
-        return Ok(answer(&client, hits, None));
+        let found = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
+        return Ok(answer(&client, found.hits, found.is_truncated, None));
     };
     let found = service.node.search_near(query, near).await.map_err(|error| problems::of_database(&error))?;
     if found.is_cut {
         return Err(problems::large_search());
     }
-    Ok(answer(&client, found.hits, Some((found.compared, found.skipped))))
+    Ok(answer(&client, found.hits, found.is_truncated, Some((found.compared, found.skipped))))
 }
 
-/// The hits that an answer has room for; with a search by an embedding, how many embeddings were
-/// compared and how many memories were skipped.
-fn answer(client: &Client, mut hits: Vec<SearchHit>, counts: Option<(u64, u64)>) -> Response {
+/// The hits, and whether there were too many bytes of them; with a search by an embedding, how many
+/// embeddings were compared and how many memories were skipped.
+fn answer(client: &Client, mut hits: Vec<SearchHit>, is_truncated: bool, counts: Option<(u64, u64)>) -> Response {
     hits.retain(|hit| client.may_use(hit.memory.user_id.as_deref()));
-    let mut bytes = 0;
-    let fits = hits.iter().take_while(|hit| {
-        let before = bytes;
-        bytes += hit.memory.json.len();
-        before < ANSWER_BYTES
-    });
-    let kept = fits.count();
-    answers::json(StatusCode::OK, answers::hits(&hits[..kept], kept < hits.len(), counts))
+    answers::json(StatusCode::OK, answers::hits(&hits, is_truncated, counts))
 }
 
 fn wrong(member: &str, expected: &str) -> Problem {

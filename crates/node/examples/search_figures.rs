@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     figures("embedding, one user of 100", times, || near(String::new(), Some("u7")))?;
     figures("words, all users", times, || {
         let query = SearchQuery { text: "w1 w2 w3".to_owned(), limit: 10, ..SearchQuery::default() };
-        Ok(block_on(node.search(query))?.len())
+        Ok(block_on(node.search(query))?.hits.len())
     })?;
     Ok(())
 }

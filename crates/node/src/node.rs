@@ -15,7 +15,7 @@ use crate::ports::{
     Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
 };
 use crate::restore::{Place, RestoreError, Restored, UserSnapshot};
-use crate::search::{Near, NearHits, SearchHit, SearchQuery};
+use crate::search::{Near, NearHits, SearchQuery, WordHits};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, ShownMemory};
 use crate::sync::{SyncError, SyncRequested};
@@ -94,7 +94,7 @@ impl Node {
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn search(&self, query: SearchQuery) -> Result<Vec<SearchHit>, JournalError> {
+    pub async fn search(&self, query: SearchQuery) -> Result<WordHits, JournalError> {
         self.search_from(query, 0).await
     }
 
@@ -103,7 +103,7 @@ impl Node {
     ///
     /// # Errors
     /// [`JournalError`]
-    pub async fn search_from(&self, query: SearchQuery, skip: usize) -> Result<Vec<SearchHit>, JournalError> {
+    pub async fn search_from(&self, query: SearchQuery, skip: usize) -> Result<WordHits, JournalError> {
         self.inner.readers.search(&query, skip).await
     }
 

@@ -62,6 +62,16 @@ pub struct SearchHit {
     pub score: f64,
 }
 
+/// The hits of a search by words.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WordHits {
+    /// The hits, the best first.
+    pub hits: Vec<SearchHit>,
+    /// Whether further ones are left out because these have
+    /// [`MAX_PAGE_BYTES`](crate::shown::MAX_PAGE_BYTES).
+    pub is_truncated: bool,
+}
+
 /// The embedding that memories are compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Near {
@@ -76,6 +86,9 @@ pub struct Near {
 pub struct NearHits {
     /// The hits, the best first.
     pub hits: Vec<SearchHit>,
+    /// Whether further ones are left out because these have
+    /// [`MAX_PAGE_BYTES`](crate::shown::MAX_PAGE_BYTES).
+    pub is_truncated: bool,
     /// How many embeddings were compared.
     pub compared: u64,
     /// How many memories were left out because their embeddings have another number of dimensions,

@@ -60,12 +60,17 @@ pub struct ListQuery {
     pub conflicted: bool,
     /// Memories with a greater id than this one: the last id of the page before.
     pub after: Option<String>,
-    /// How many at most; at least 1, and no more than [`MAX_PAGE`].
+    /// How many at most; at least 1, and no more than [`MAX_PAGE`]. A page has fewer where it ends
+    /// at [`MAX_PAGE_BYTES`].
     pub limit: usize,
 }
 
 /// The most memories of a page, and the most hits of a search.
 pub const MAX_PAGE: usize = 1000;
+
+/// A page of memories or of events, and the hits of a search, get no further one once they have so
+/// many bytes of JSON: each may have several MiB.
+pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// A page of memories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::problems;
 use crate::request::Client;
 use crate::service::NodeService;
 
-/// Memories that are read from the database at a time: each may be as large as an event.
+/// Memories that are read from the database at a time; fewer where they are large.
 const READ_AT_A_TIME: usize = 32;
 
 /// The memories that a request is about: active ones that its client may see and that pass a

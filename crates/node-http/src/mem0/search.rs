@@ -23,7 +23,7 @@ use crate::service::NodeService;
 const DEFAULT_HITS: usize = 10;
 /// Hits at most.
 const MOST_HITS: usize = 1000;
-/// Hits that are read from the database at a time.
+/// Hits that are read from the database at a time; fewer where they are large.
 const READ_AT_A_TIME: usize = 100;
 /// How many of the best hits filters are applied to.
 const MOST_FILTERED: usize = 1000;
@@ -121,20 +121,21 @@ async fn find(
 ) -> Result<FoundMemories, Problem> {
     let body = service.read_json(request).await?;
     let wanted = Wanted::read(client, &body.bytes, other)?;
-    let query = SearchQuery {
+    let mut query = SearchQuery {
         text: wanted.text.clone(),
         users: wanted.scope.users.clone(),
         session_id: wanted.scope.session_id.clone(),
-        limit: READ_AT_A_TIME,
         ..SearchQuery::default()
     };
     let mut found = FoundMemories { hits: Vec::new(), fields: wanted.fields, is_truncated: false };
     let (mut ids, mut bytes, mut skip) = (BTreeSet::new(), 0, 0);
     while skip < MOST_FILTERED {
-        let hits = service.node.search_from(query.clone(), skip).await;
-        let hits = hits.map_err(|error| problems::of_database(&error))?;
-        let is_last = hits.len() < READ_AT_A_TIME;
-        for hit in hits {
+        query.limit = READ_AT_A_TIME.min(MOST_FILTERED - skip);
+        let page = service.node.search_from(query.clone(), skip).await;
+        let page = page.map_err(|error| problems::of_database(&error))?;
+        let is_last = page.hits.len() < query.limit && !page.is_truncated;
+        skip += page.hits.len();
+        for hit in page.hits {
             let (memory, score) = (Mem0Memory::of(&hit.memory)?, share(hit.score));
             if score < wanted.threshold || found.hits.len() == wanted.limit {
                 return Ok(found);
@@ -155,7 +156,6 @@ async fn find(
         if is_last {
             break;
         }
-        skip += READ_AT_A_TIME;
     }
     Ok(found)
 }

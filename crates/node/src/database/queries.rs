@@ -13,14 +13,14 @@ use super::state::{actor_of, identity};
 use super::view::{Issuer, shown_memory};
 use crate::ports::{Identity, JournalError, OutboxEvent, SyncRequest};
 use crate::shown::{
-    EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, NodeStatus, OwnEvent, Page, Position, Publishing,
-    ShownMemory,
+    EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, MAX_PAGE_BYTES, NodeStatus, OwnEvent, Page,
+    Position, Publishing, ShownMemory,
 };
 
 /// How many questions are answered at a time; each connection takes a thread and its pages.
 const READERS: usize = 2;
 
-/// Own events that are read at a time: each may be as large as an event can be.
+/// Own events that are read at a time.
 const EVENTS_AT_A_TIME: i64 = 16;
 
 /// Sync requests that are sent in one transaction.
@@ -38,6 +38,9 @@ pub(crate) struct Readers {
 /// A memory as it is read: id, JSON, whether own events lie over it, the issuer of its token, the
 /// node's actor and its counter.
 pub(super) type ShownRow = (String, String, bool, String, String, i64);
+
+/// A [`ShownRow`], and of how many memories it is one before they are cut by their bytes.
+pub(super) type CountedRow = (String, String, bool, String, String, i64, i64);
 
 /// An event as it is read: its number, id, incarnation, counter, value, state, failure, whether no
 /// overlay has it any more, and the name of the node.
@@ -58,17 +61,32 @@ macro_rules! shown_columns {
 }
 pub(super) use shown_columns;
 
-/// The statement of a list, with one more condition.
+/// Bytes of a memory as it is shown. SQLite reads no text for `octet_length` of a column.
+macro_rules! shown_bytes {
+    () => {
+        "coalesce(octet_length(memories.pending), octet_length(memories.resolved))"
+    };
+}
+pub(super) use shown_bytes;
+
+/// The statement of a list, with one more condition. Memories are picked by their lengths before
+/// the text of any is read.
 macro_rules! listed {
     ($condition:literal) => {
         concat!(
-            "SELECT ",
-            shown_columns!(),
-            " FROM memories WHERE ",
+            "WITH picked AS (SELECT number, memory_id, ",
+            shown_bytes!(),
+            " AS bytes FROM memories WHERE ",
             $condition,
             " status IS NOT NULL AND (?1 OR status = 'active') AND (?2 IS NULL OR memory_id > ?2)
             AND (?3 IS NULL OR user_id IN (SELECT value FROM json_each(?3)))
-            AND (?4 IS NULL OR session_id = ?4) ORDER BY memory_id LIMIT ?5"
+            AND (?4 IS NULL OR session_id = ?4) ORDER BY memory_id LIMIT ?5 + 1),
+            summed AS (SELECT number AS at, sum(bytes) OVER places - bytes AS before, row_number() OVER places AS place,
+                count(*) OVER () AS total FROM picked WINDOW places AS (ORDER BY memory_id ROWS UNBOUNDED PRECEDING))
+            SELECT ",
+            shown_columns!(),
+            ", total FROM summed CROSS JOIN memories ON memories.number = at
+            WHERE place <= ?5 AND before < ?6 ORDER BY place"
         )
     };
 }
@@ -103,6 +121,17 @@ fn event_state(state: &str, failure: Option<String>) -> Result<EventState, Journ
         "failed" => Ok(EventState::Failed(failure.unwrap_or_default())),
         other => Err(damage(&format!("an event has the state {other:?}"))),
     }
+}
+
+/// [`MAX_PAGE_BYTES`] as the database has it.
+pub(super) fn page_bytes() -> i64 {
+    i64::try_from(MAX_PAGE_BYTES).unwrap_or(i64::MAX)
+}
+
+/// Whether rows were left out because of their bytes; each row has the number of all.
+pub(super) fn is_cut<R>(rows: &[R], total: impl Fn(&R) -> i64) -> bool {
+    let read = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    rows.first().is_some_and(|row| total(row) > read)
 }
 
 pub(super) fn limit_of(limit: usize) -> usize {
@@ -167,14 +196,17 @@ impl Readers {
             .bind(&query.after)
             .bind(query.users.as_ref().map(json_array))
             .bind(&query.session_id)
-            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(page_bytes());
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let mut rows: Vec<ShownRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<CountedRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let memories = rows.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+        let has_more = is_cut(&rows, |(.., total)| *total);
+        let memories = rows
+            .into_iter()
+            .map(|(id, json, is_pending, name, actor, counter, _)| shown((id, json, is_pending, name, actor, counter)));
+        let memories = memories.collect::<Result<Vec<_>, _>>()?;
         let next = memories.last().filter(|_| has_more).map(|memory| memory.memory_id.clone());
         Ok(Page { memories, next })
     }
@@ -184,9 +216,12 @@ impl Readers {
         let rows = query_as(
             "SELECT number, event_id, incarnation, counter, value, state, coalesce(dead_letter, failure),
             NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
-            (SELECT name FROM identity) FROM outbox WHERE memory_id = ? AND number > ? ORDER BY number LIMIT ?",
+            (SELECT name FROM identity) FROM (
+                SELECT number AS at, sum(octet_length(value)) OVER (ORDER BY number) - octet_length(value) AS before
+                FROM outbox WHERE memory_id = ?1 AND number > ?2 ORDER BY number LIMIT ?3
+            ) CROSS JOIN outbox ON outbox.number = at WHERE before < ?4 ORDER BY number",
         );
-        let rows = rows.bind(memory_id).bind(signed(after)?).bind(EVENTS_AT_A_TIME);
+        let rows = rows.bind(memory_id).bind(signed(after)?).bind(EVENTS_AT_A_TIME).bind(page_bytes());
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let rows: Vec<OwnEventRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;

@@ -6,11 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::query_as;
 
-use super::queries::{Readers, ShownRow, json_array, limit_of, shown, shown_columns};
+use super::queries::{
+    CountedRow, Readers, is_cut, json_array, limit_of, page_bytes, shown, shown_bytes, shown_columns,
+};
 use super::schema::failure;
 use crate::ports::JournalError;
 use crate::search::{
-    MAX_COMPARED, MAX_DIMENSIONS, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, Near, NearHits, SearchHit, SearchQuery,
+    MAX_COMPARED, MAX_DIMENSIONS, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, Near, NearHits, SearchHit, SearchQuery, WordHits,
 };
 
 /// The best hits by words that a search by both looks at.
@@ -20,8 +22,8 @@ const BYTES_AT_A_TIME: usize = 1 << 20;
 /// Hits that are kept before the best of them are picked.
 const MAX_KEPT: usize = 4096;
 
-/// A hit as it is read: a [`ShownRow`] and its score.
-type HitRow = (String, String, bool, String, String, i64, f64);
+/// A hit as it is read: a [`CountedRow`] and its score.
+type HitRow = (String, String, bool, String, String, i64, i64, f64);
 
 /// An embedding as it is read: number and id of its memory, its dimensions, and its direction where
 /// these are as many as asked for.
@@ -130,33 +132,43 @@ fn blended(weight: f64, similarity: f64, words: f64) -> f64 {
 
 impl Readers {
     /// The memories that a search by words finds, without so many of the best ones.
-    pub(crate) async fn search(&self, query: &SearchQuery, skip: usize) -> Result<Vec<SearchHit>, JournalError> {
-        let Some(words) = fts_query(&query.text) else { return Ok(Vec::new()) };
+    pub(crate) async fn search(&self, query: &SearchQuery, skip: usize) -> Result<WordHits, JournalError> {
+        let Some(words) = fts_query(&query.text) else { return Ok(WordHits::default()) };
+        // The texts of memories are read once these are picked by their scores and lengths.
         let statement = concat!(
-            "SELECT ",
-            shown_columns!(),
-            ", -bm25(memories_fts) AS score FROM memories_fts
+            "WITH picked AS MATERIALIZED (SELECT memories.number AS at, memories.memory_id AS id, ",
+            shown_bytes!(),
+            " AS bytes, -bm25(memories_fts) AS score FROM memories_fts
             JOIN search_keys ON search_keys.number = memories_fts.rowid
             JOIN memories ON memories.number = memories_fts.rowid WHERE memories_fts MATCH ?6 AND ",
             filters!(),
             " AND (?7 IS NULL OR search_keys.user_id IN (SELECT value FROM json_each(?7)))
             AND (?8 IS NULL OR score >= ?8)
-            ORDER BY score DESC, memories.memory_id LIMIT ?9 OFFSET ?10"
+            ORDER BY score DESC, memories.memory_id LIMIT ?9 OFFSET ?10),
+            summed AS (SELECT at, score, sum(bytes) OVER places - bytes AS before, row_number() OVER places AS place,
+                count(*) OVER () AS total
+                FROM picked WINDOW places AS (ORDER BY score DESC, id ROWS UNBOUNDED PRECEDING))
+            SELECT ",
+            shown_columns!(),
+            ", total, score FROM summed CROSS JOIN memories ON memories.number = at
+            WHERE before < ?11 ORDER BY place"
         );
         let rows = filtered!(statement, query)
             .bind(words)
             .bind(query.users.as_ref().map(json_array))
             .bind(query.min_score)
             .bind(i64::try_from(limit_of(query.limit)).unwrap_or(i64::MAX))
-            .bind(i64::try_from(skip).unwrap_or(i64::MAX));
+            .bind(i64::try_from(skip).unwrap_or(i64::MAX))
+            .bind(page_bytes());
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let rows: Vec<HitRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
-        let hit = |(memory_id, json, is_pending, name, actor, counter, score): HitRow| {
+        let is_truncated = is_cut(&rows, |(.., total, _)| *total);
+        let hit = |(memory_id, json, is_pending, name, actor, counter, _, score): HitRow| {
             Ok(SearchHit { memory: shown((memory_id, json, is_pending, name, actor, counter))?, score })
         };
-        rows.into_iter().map(hit).collect()
+        Ok(WordHits { hits: rows.into_iter().map(hit).collect::<Result<_, JournalError>>()?, is_truncated })
     }
 
     /// The memories that are most similar to an embedding, blended with the words where the query
@@ -196,7 +208,7 @@ impl Readers {
         // Memories with the words that have no embedding, or one that cannot be compared.
         word_scores.into_iter().for_each(|(memory_id, words)| best.add(blended(weight, 0.0, words), memory_id));
         best.pick();
-        hits.hits = self.read_found(best.found).await?;
+        (hits.hits, hits.is_truncated) = self.read_found(best.found).await?;
         Ok(hits)
     }
 
@@ -259,23 +271,33 @@ impl Readers {
         rows.fetch_all(connection).await.map_err(|error| failure(&error))
     }
 
-    /// Reads the memories that were found. One that is no longer active is left out.
-    async fn read_found(&self, found: Vec<Found>) -> Result<Vec<SearchHit>, JournalError> {
+    /// Reads the memories that were found, until they have the bytes of a page; whether there are
+    /// more. One that is no longer active is left out.
+    async fn read_found(&self, found: Vec<Found>) -> Result<(Vec<SearchHit>, bool), JournalError> {
         let rows = query_as(concat!(
-            "SELECT ",
+            "WITH picked AS (SELECT memories.number AS at, found.key AS place, ",
+            shown_bytes!(),
+            " AS bytes FROM json_each(?1) AS found CROSS JOIN memories ON memories.memory_id = found.value
+                WHERE memories.status = 'active'),
+            summed AS (SELECT at, place, sum(bytes) OVER (ORDER BY place) - bytes AS before, count(*) OVER () AS total
+                FROM picked)
+            SELECT ",
             shown_columns!(),
-            " FROM memories WHERE status = 'active' AND memory_id IN (SELECT value FROM json_each(?))"
+            ", total FROM summed CROSS JOIN memories ON memories.number = at WHERE before < ?2 ORDER BY place"
         ));
-        let rows = rows.bind(json_array(found.iter().map(|found| &found.memory_id)));
+        let rows = rows.bind(json_array(found.iter().map(|found| &found.memory_id))).bind(page_bytes());
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let rows: Vec<ShownRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<CountedRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
-        let memories: Vec<_> = rows.into_iter().map(shown).collect::<Result<_, _>>()?;
-        let mut memories: HashMap<String, _> =
-            memories.into_iter().map(|memory| (memory.memory_id.clone(), memory)).collect();
-        let hit = |Found { score, memory_id }| Some(SearchHit { memory: memories.remove(&memory_id)?, score });
-        Ok(found.into_iter().filter_map(hit).collect())
+        let is_truncated = is_cut(&rows, |(.., total)| *total);
+        let scores: HashMap<String, f64> = found.into_iter().map(|found| (found.memory_id, found.score)).collect();
+        // The rows come in the order of what was found.
+        let hit = |(memory_id, json, is_pending, name, actor, counter, _): CountedRow| {
+            let score = scores.get(&memory_id).copied()?;
+            Some(shown((memory_id, json, is_pending, name, actor, counter)).map(|memory| SearchHit { memory, score }))
+        };
+        Ok((rows.into_iter().filter_map(hit).collect::<Result<_, JournalError>>()?, is_truncated))
     }
 }
 

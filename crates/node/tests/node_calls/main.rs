@@ -6,6 +6,7 @@
 mod changes;
 mod failed_events;
 mod restore;
+mod sizes;
 mod subscription;
 mod sync;
 
@@ -227,7 +228,7 @@ fn memories_are_listed_and_found_within_the_users_of_the_caller() {
 
     let search = |text: &str, users| {
         let query = SearchQuery { text: text.to_owned(), users, limit: 10, ..SearchQuery::default() };
-        block_on(node.search(query)).unwrap().into_iter().map(|hit| hit.memory.memory_id).collect::<Vec<_>>()
+        block_on(node.search(query)).unwrap().hits.into_iter().map(|hit| hit.memory.memory_id).collect::<Vec<_>>()
     };
     assert_eq!(search("CAT", None).len(), 2);
     assert_eq!(search("cat", users.clone()), ["b"]);
