@@ -14,12 +14,15 @@ use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::ports::{
     Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
 };
-use crate::restore::{Place, RestoreError, Restored, UserSnapshot};
+use crate::restore::{Chunk, Place, RestoreError, Restored, RestoredChunk, UserSnapshot};
 use crate::search::{Near, NearHits, SearchQuery, WordHits};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, ShownMemory};
 use crate::sync::{SyncError, SyncRequested};
 use crate::write::{Accepted, MemoryWrite, WriteError};
+
+/// Memories of a snapshot that are restored in one transaction.
+const RESTORED_AT_A_TIME: usize = 256;
 
 /// An open node. A copy of the value is the same node; the last one that is dropped stops it.
 ///
@@ -205,24 +208,29 @@ impl Node {
     /// snapshot says is believed, so the caller is to be one that may write for all users. `place`
     /// is dropped when nothing of the snapshot is in memory any more.
     ///
+    /// Other writes have their turn between. Where the node stops or its database fails, what is
+    /// restored by then stays, and the caller restores the whole once more.
+    ///
     /// # Errors
     /// [`RestoreError`]
     pub async fn restore(&self, snapshot: Vec<u8>, place: Place) -> Result<Restored, RestoreError> {
-        // A snapshot may be large, and the caller's thread may serve others.
-        let (sender, read) = oneshot::channel();
+        // A snapshot may be large, and the caller's thread may serve others. A caller that gives up
+        // ends nothing.
+        let (sender, answer) = oneshot::channel();
+        let inner = Arc::clone(&self.inner);
         let thread = std::thread::Builder::new().name("node-restore".to_owned());
         let thread = thread.spawn(move || {
-            let read = UserSnapshot::read(&snapshot);
+            let read = UserSnapshot::read(&snapshot).map_err(RestoreError::from);
             drop(snapshot);
-            // A caller that has given up needs no answer.
-            let _ = sender.send((read, place));
+            let restored = read.and_then(|snapshot| inner.restore(snapshot));
+            // The caller may stop the node once it has its answer.
+            drop((inner, place));
+            let _ = sender.send(restored);
         });
         thread.map_err(|e| {
             JournalError::Unavailable(format!("the operating system did not start a thread: {e} [HS0008]"))
         })?;
-        let (snapshot, place) = read.await.map_err(|_| JournalError::Stopped)?;
-        let snapshot = Box::new(snapshot?);
-        self.inner.ask(|answer| Request::Restore(snapshot, place, answer)).await
+        answer.await.map_err(|_| JournalError::Stopped)?
     }
 
     /// The state of the node.
@@ -262,6 +270,28 @@ impl Inner {
         let (sender, answer) = oneshot::channel();
         self.requests.send(request(sender)).map_err(|_| JournalError::Stopped)?;
         answer.await.unwrap_or_else(|_| Err(JournalError::Stopped.into()))
+    }
+
+    /// Restores a snapshot in chunks. The call blocks.
+    fn restore(&self, snapshot: UserSnapshot) -> Result<Restored, RestoreError> {
+        let user_id = snapshot.user_id().to_owned();
+        let mut left = snapshot.into_memories().into_iter();
+        let memories = left.len() as u64;
+        // Of requests that were sent between, each chunk would need another one.
+        let held = self.signals.hold_requests();
+        let mut restore_next = |before| {
+            let memories = left.by_ref().take(RESTORED_AT_A_TIME).collect();
+            let chunk = Chunk { user_id: user_id.clone(), memories, before };
+            let done = block_on(self.ask(|answer| Request::Restore(chunk, answer)));
+            done.map(|done: RestoredChunk| (done, left.len() == 0))
+        };
+        let (mut done, mut is_whole) = restore_next(None)?;
+        while !is_whole {
+            (done, is_whole) = restore_next(Some(done))?;
+        }
+        drop(held);
+        let RestoredChunk { restored, not_subscribed, request, .. } = done;
+        Ok(Restored { user_id, memories, restored, not_subscribed, request })
     }
 
     fn stop(&self) {

@@ -84,7 +84,7 @@ pub enum SnapshotFault {
     Damaged(String),
 }
 
-/// Why a snapshot was not restored. Nothing of it is kept.
+/// Why a snapshot was not restored. Where the database is at fault, some of its memories may be.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The snapshot is at fault.
@@ -105,6 +105,29 @@ pub(crate) struct SnapshotMemory {
     pub memory_id: String,
     /// The resolved memory as canonical JSON.
     pub json: String,
+}
+
+/// Memories of a snapshot that are restored in one transaction.
+pub(crate) struct Chunk {
+    /// Their user.
+    pub user_id: String,
+    /// The memories.
+    pub memories: Vec<SnapshotMemory>,
+    /// The state after the chunk before; `None`: this is the first one.
+    pub before: Option<RestoredChunk>,
+}
+
+/// The state of a snapshot of which some chunks are restored.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RestoredChunk {
+    /// How many memories the node shows by the snapshot now.
+    pub restored: u64,
+    /// How many the node does not keep by its subscription.
+    pub not_subscribed: u64,
+    /// Whether all memories are asked for.
+    pub asks_for_all: bool,
+    /// The request for what has changed since.
+    pub request: SyncRequested,
 }
 
 /// A user snapshot that is whole.
@@ -163,8 +186,8 @@ impl UserSnapshot {
     }
 
     /// Its memories, by id.
-    pub(crate) fn memories(&self) -> &[SnapshotMemory] {
-        &self.memories
+    pub(crate) fn into_memories(self) -> Vec<SnapshotMemory> {
+        self.memories
     }
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `schema` | migrations, options of connections, classes of SQLite's errors |
 //! | `writer` | the thread: groups, savepoints, answers |
+//! | `signals` | what other threads wait for |
 //! | `state` | identity, openings and former incarnations, as the writer holds them |
 //! | `accept` | a write becomes an event |
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
@@ -36,6 +37,7 @@ mod schema;
 mod search;
 mod search_keys;
 mod seen;
+mod signals;
 mod state;
 mod subscription;
 mod sync_requests;
@@ -43,7 +45,8 @@ mod view;
 mod writer;
 
 pub(crate) use queries::Readers;
-pub(crate) use writer::{Batch, Request, Signals, Writer};
+pub(crate) use signals::Signals;
+pub(crate) use writer::{Batch, Request, Writer};
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};

@@ -1,7 +1,10 @@
 //! User snapshots that are brought back.
 //!
-//! A snapshot is restored in one transaction, with the request for what has changed since: so no
-//! memory stays as an old snapshot has it without the stream being asked.
+//! A snapshot is restored in chunks, so that other requests have their turn between. Each chunk is
+//! true by itself, and its transaction leaves a request for what has changed since. That is sent
+//! once the last chunk is there ([`Signals::hold_requests`](super::Signals::hold_requests)), also
+//! where the process ends between: so no memory stays as an old snapshot has it without the stream
+//! being asked.
 
 use std::cmp::Ordering;
 
@@ -12,31 +15,40 @@ use super::view::MemoryRow;
 use super::writer::Writer;
 use crate::overlay::Heading;
 use crate::ports::JournalError;
-use crate::restore::{RestoreError, Restored, UserSnapshot};
+use crate::restore::{Chunk, RestoreError, RestoredChunk};
 use crate::settings::Subscription;
 
 impl Writer {
-    /// Restores the memories of a snapshot that this node does not have as new or newer.
-    pub(super) async fn restore(&mut self, snapshot: &UserSnapshot) -> Result<Restored, RestoreError> {
-        let (mut restored, mut not_subscribed, mut is_any_unknown) = (0, 0, false);
-        for memory in snapshot.memories() {
+    /// Restores the memories of a chunk that this node does not have as new or newer.
+    pub(super) async fn restore(&mut self, chunk: &Chunk) -> Result<RestoredChunk, RestoreError> {
+        let before = chunk.before.as_ref();
+        let (mut restored, mut not_subscribed) = before.map_or((0, 0), |b| (b.restored, b.not_subscribed));
+        let mut asks_for_all = before.is_some_and(|before| before.asks_for_all);
+        for memory in &chunk.memories {
             let row = self.memory_row(&memory.memory_id).await?;
             let heading = Heading::of(memory.json.as_bytes()).map_err(|problem| damage(&problem))?;
             if !self.is_kept(&row, &heading) {
                 not_subscribed += 1;
             } else if is_older(&row, &heading)? {
-                is_any_unknown |= !row.exists;
+                // A node that keeps some memories alone may have forgotten one since it went to
+                // another user, and a request for this user would not be answered with it.
+                asks_for_all |= !row.exists && self.settings.subscription != Subscription::All;
                 self.put_restored(&memory.memory_id, &memory.json).await?;
                 self.refresh(&memory.memory_id).await?;
                 restored += 1;
             }
         }
-        // A node that keeps some memories alone may have forgotten one since it went to another
-        // user, and a request for this user would not be answered with it.
-        let asks_for_all = is_any_unknown && self.settings.subscription != Subscription::All;
-        let request = self.request_sync((!asks_for_all).then_some(snapshot.user_id())).await?;
-        let memories = snapshot.memories().len() as u64;
-        Ok(Restored { user_id: snapshot.user_id().to_owned(), memories, restored, not_subscribed, request })
+        let user = (!asks_for_all).then_some(chunk.user_id.as_str());
+        let request = match before {
+            None => self.request_sync(user).await?,
+            // What is restored already is not refused any more.
+            Some(before) => {
+                let request = self.request_soon(user).await?;
+                let is_same = request.event_id == before.request.event_id;
+                if is_same { before.request.clone() } else { request }
+            }
+        };
+        Ok(RestoredChunk { restored, not_subscribed, asks_for_all, request })
     }
 }
 

@@ -37,6 +37,20 @@ impl Writer {
         if let Some(waiting) = self.waiting_request(user).await? {
             return Ok(waiting);
         }
+        self.check_pause(user).await?;
+        self.put_request(user).await
+    }
+
+    /// As [`Writer::request_sync`], however soon after the last one.
+    pub(super) async fn request_soon(&mut self, user: Option<&str>) -> Result<SyncRequested, SyncError> {
+        match self.waiting_request(user).await? {
+            Some(waiting) => Ok(waiting),
+            None => self.put_request(user).await,
+        }
+    }
+
+    /// Refuses a request that follows the last one for the same memories too soon.
+    async fn check_pause(&mut self, user: Option<&str>) -> Result<(), SyncError> {
         let last = query_as("SELECT max(ended_at_ms) FROM sync_requests WHERE user_id IS ? AND state = 'sent'");
         let last = last.bind(user).fetch_one(&mut self.connection).await;
         let (last,): (Option<i64>,) = last.map_err(|error| failure(&error))?;
@@ -45,15 +59,12 @@ impl Writer {
         if since.is_some_and(|since| since < LEAST_PAUSE.as_millis()) {
             return Err(SyncError::TooSoon);
         }
-        self.put_request(user).await
+        Ok(())
     }
 
     /// Notes a request of the node itself, where none for the same memories waits.
     pub(super) async fn note_request(&mut self, user: Option<&str>) -> Result<(), JournalError> {
-        if self.waiting_request(user).await?.is_some() {
-            return Ok(());
-        }
-        match self.put_request(user).await {
+        match self.request_soon(user).await {
             Ok(_) => Ok(()),
             Err(SyncError::Database(error)) => Err(error),
             Err(error @ (SyncError::TooSoon | SyncError::BadEvent(_))) => Err(damage(&error.to_string())),

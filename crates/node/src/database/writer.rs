@@ -1,10 +1,8 @@
 //! The thread that makes every change: groups of requests, savepoints, answers after the commit.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
@@ -14,11 +12,12 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::failed_events::FailedEvent;
 use super::schema::{failure, open_writer};
+use super::signals::Signals;
 use super::state::State;
 use super::{FILE, lock_folder};
 use crate::clock_token::ClockToken;
 use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, SnapshotRecord};
-use crate::restore::{Place, RestoreError, Restored, UserSnapshot};
+use crate::restore::{Chunk, RestoreError, RestoredChunk};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
 use crate::sync::{SyncError, SyncRequested};
@@ -67,8 +66,8 @@ pub(crate) enum Request {
     BeginIncarnation(String, Answer<Identity>),
     /// Ask for the memories of a user, or of all.
     AskAgain(Option<String>, Answer<SyncRequested, SyncError>),
-    /// Bring a user snapshot back, which has a place among those in memory.
-    Restore(Box<UserSnapshot>, Place, Answer<Restored, RestoreError>),
+    /// Bring some memories of a user snapshot back.
+    Restore(Chunk, Answer<RestoredChunk, RestoreError>),
     /// Sync requests, by the ids of their events, are sent.
     MarkRequestsSent(Vec<String>, Answer<()>),
     /// A broker refuses the sync request with this id.
@@ -81,133 +80,6 @@ pub(crate) enum Request {
     FailDeadLetters(Batch<DeadLetter>, Answer<u64>),
     /// Serve what was asked for before, close the database, and end.
     Stop(Sender<()>),
-}
-
-/// The signals that other threads wait for.
-#[derive(Default)]
-pub(crate) struct Signals {
-    outbox: Mutex<OutboxSignal>,
-    changed: Condvar,
-    waiting: Mutex<HashMap<String, Vec<oneshot::Sender<Publishing>>>>,
-    changes: Mutex<ChangeSignal>,
-    commits: AtomicU64,
-}
-
-/// The last change of a memory that is committed, and those who wait for the next one.
-#[derive(Default)]
-struct ChangeSignal {
-    last: u64,
-    waiting: Vec<oneshot::Sender<()>>,
-    is_stopped: bool,
-}
-
-#[derive(Default)]
-struct OutboxSignal {
-    waiting: u64,
-    requests: u64,
-    is_stopped: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Signals {
-    /// Waits until an event waits in the outbox or a sync request does, or for at most `timeout`.
-    /// Whether one does.
-    pub(crate) fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
-        let idle = |outbox: &mut OutboxSignal| outbox.waiting + outbox.requests == 0 && !outbox.is_stopped;
-        let waited = self.changed.wait_timeout_while(lock(&self.outbox), timeout, idle);
-        let (outbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if outbox.is_stopped { Err(JournalError::Stopped) } else { Ok(outbox.waiting + outbox.requests > 0) }
-    }
-
-    /// Whether a sync request waits.
-    pub(crate) fn has_requests(&self) -> bool {
-        lock(&self.outbox).requests > 0
-    }
-
-    /// The end of an event's way, as soon as it is known.
-    pub(crate) fn subscribe(&self, event_id: &str) -> oneshot::Receiver<Publishing> {
-        let (sender, receiver) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        let senders = waiting.entry(event_id.to_owned()).or_default();
-        // Those of callers that have given up.
-        senders.retain(|sender| !sender.is_canceled());
-        senders.push(sender);
-        receiver
-    }
-
-    /// Forgets callers that no longer wait for an event.
-    pub(crate) fn unsubscribe(&self, event_id: &str) {
-        let mut waiting = lock(&self.waiting);
-        if let Some(senders) = waiting.get_mut(event_id) {
-            senders.retain(|sender| !sender.is_canceled());
-            if senders.is_empty() {
-                waiting.remove(event_id);
-            }
-        }
-    }
-
-    /// The signal that there is a change after this one; `None` where there is one already.
-    ///
-    /// # Errors
-    /// [`JournalError::Stopped`]
-    pub(crate) fn change_after(&self, number: u64) -> Result<Option<oneshot::Receiver<()>>, JournalError> {
-        let mut changes = lock(&self.changes);
-        if changes.is_stopped {
-            return Err(JournalError::Stopped);
-        }
-        if changes.last > number {
-            return Ok(None);
-        }
-        let (sender, receiver) = oneshot::channel();
-        // Those of readers that have gone.
-        changes.waiting.retain(|waiting| !waiting.is_canceled());
-        changes.waiting.push(sender);
-        Ok(Some(receiver))
-    }
-
-    fn note_change(&self, last: u64) {
-        let mut changes = lock(&self.changes);
-        changes.last = last;
-        for reader in changes.waiting.drain(..) {
-            // A reader that has gone needs no signal.
-            let _ = reader.send(());
-        }
-    }
-
-    /// Transactions since the start.
-    pub(crate) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
-    }
-
-    fn committed(&self, state: &State, ended: Vec<(String, Publishing)>) {
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.note_waiting(state);
-        self.changed.notify_all();
-        let mut callers = lock(&self.waiting);
-        for (event_id, publishing) in ended {
-            for caller in callers.remove(&event_id).unwrap_or_default() {
-                // A caller that has given up needs no answer.
-                let _ = caller.send(publishing.clone());
-            }
-        }
-    }
-
-    fn note_waiting(&self, state: &State) {
-        let mut outbox = lock(&self.outbox);
-        (outbox.waiting, outbox.requests) = (state.waiting, state.requests);
-    }
-
-    fn stop(&self) {
-        lock(&self.outbox).is_stopped = true;
-        self.changed.notify_all();
-        lock(&self.waiting).clear();
-        let mut changes = lock(&self.changes);
-        changes.is_stopped = true;
-        changes.waiting.clear();
-    }
 }
 
 /// Sends an answer once it is known whether the transaction is committed.
@@ -343,13 +215,7 @@ impl Writer {
                 self.keep(answer, async |w| w.begin_incarnation(&reason).await).await
             }
             Request::AskAgain(user, answer) => self.keep(answer, async |w| w.request_sync(user.as_deref()).await).await,
-            Request::Restore(snapshot, place, answer) => {
-                let reply = self.keep(answer, async |w| w.restore(&snapshot).await).await;
-                Box::new(move |committed| {
-                    drop(place);
-                    reply(committed);
-                })
-            }
+            Request::Restore(chunk, answer) => self.keep(answer, async |w| w.restore(&chunk).await).await,
             Request::MarkRequestsSent(ids, answer) => {
                 self.keep(answer, async |w| w.mark_requests_sent(&ids).await).await
             }

@@ -41,14 +41,14 @@ fn a_snapshot_is_read_whole_and_in_parts_of_any_order() {
     let read = UserSnapshot::read(whole(&memories).as_bytes()).unwrap();
     assert_eq!(read.user_id(), "u");
     let same: Vec<(String, Vec<u8>)> =
-        read.memories().iter().map(|one| (one.memory_id.clone(), one.json.clone().into_bytes())).collect();
+        read.memories.iter().map(|one| (one.memory_id.clone(), one.json.clone().into_bytes())).collect();
     assert_eq!(same, memories, "byte for byte");
     let mut parts = parts(&memories);
     assert!(parts.len() > 1, "{parts:?}");
     parts.reverse();
     assert_eq!(UserSnapshot::read(format!("[{}]", parts.join(" , ")).as_bytes()).unwrap(), read);
     assert_eq!(UserSnapshot::read(format!("[{}]", whole(&memories)).as_bytes()).unwrap(), read);
-    assert!(UserSnapshot::read(whole(&[]).as_bytes()).unwrap().memories().is_empty());
+    assert!(UserSnapshot::read(whole(&[]).as_bytes()).unwrap().memories.is_empty());
 }
 
 #[test]

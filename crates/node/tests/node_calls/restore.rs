@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use futures::executor::block_on;
-use helixstream_node::ports::SnapshotRecord;
+use helixstream_node::ports::{Journal, SnapshotRecord};
 use helixstream_node::restore::{RestoreError, Restored, SnapshotFault};
 use helixstream_node::{Node, NodeSettings, Subscription};
 use memory::event::{Limits, decode};
@@ -105,13 +107,48 @@ impl Drop for Share {
 }
 
 #[test]
-fn the_share_of_a_snapshot_is_held_until_the_writer_is_done_with_it() {
+fn the_share_of_a_snapshot_is_held_until_it_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let node = open(folder.path());
     let (sender, dropped) = channel();
     let text = snapshot(vec![of_u("m", "s", r#"{"a":5}"#)]);
     block_on(node.restore(text, Box::new(Share(sender)))).unwrap();
-    assert_eq!(dropped.try_recv().unwrap().as_deref(), Some("node-writer"));
+    assert_eq!(dropped.try_recv().unwrap().as_deref(), Some("node-restore"));
+}
+
+#[test]
+fn a_large_snapshot_takes_several_transactions_and_its_one_request_is_sent_after_the_last() {
+    static JOURNAL: OnceLock<Weak<dyn Journal>> = OnceLock::new();
+    static SENDABLE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+    fn observe_step(step: &str) {
+        if let (Some(journal), "committed") = (JOURNAL.get().and_then(Weak::upgrade), step) {
+            SENDABLE.lock().unwrap().push(journal.wait_for_unpublished(Duration::ZERO).unwrap());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+    let node = Node::open(NodeSettings { observe_step, ..settings }).unwrap();
+    assert!(JOURNAL.set(Arc::downgrade(&node.journal())).is_ok());
+    let memories = (0..600).map(|n| of_u(&format!("m{n:03}"), "s", r#"{"a":1}"#)).collect();
+    let done = restore(&node, snapshot(memories)).unwrap();
+    assert_eq!((done.memories, done.restored, done.request.repeated), (600, 600, false));
+    assert_eq!(*SENDABLE.lock().unwrap(), [false; 3], "no request is sent before the last chunk");
+    assert_eq!(asked(&node), [Some("\"u\"".to_owned())]);
+    assert!(has(&node, "m000", "s") && has(&node, "m599", "s"));
+}
+
+#[test]
+fn a_later_chunk_with_an_unknown_memory_asks_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+    let subscription = Subscription::Selected { users: BTreeSet::from(["u".to_owned()]), sessions: BTreeSet::new() };
+    let node = Node::open(NodeSettings { subscription, ..settings }).unwrap();
+    let known = (0..256).map(|n| of_u(&format!("m{n:03}"), "1", r#"{"a":1}"#)).collect::<Vec<_>>();
+    node.journal().apply("snapshots", 0, &known, 1).unwrap();
+    let memories = (0..257).map(|n| of_u(&format!("m{n:03}"), "s", r#"{"a":2}"#)).collect();
+    let done = restore(&node, snapshot(memories)).unwrap();
+    assert_eq!((done.restored, done.request.user_id), (257, None));
+    assert_eq!(asked(&node), [Some("\"u\"".to_owned()), None]);
 }
 
 #[test]
