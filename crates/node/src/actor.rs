@@ -1,4 +1,27 @@
 //! The writer of events: a name that the operator chooses, and an incarnation.
+//!
+//! # Branches
+//!
+//! The clock of an event of the actor covers all of its earlier events to the same memory, so a
+//! write whose caller has not seen one of them cannot be an event of the actor: the stream would
+//! hold that the caller had seen it, and a conflict would be swallowed. Such a stale write is
+//! refused, or, where the operator has chosen so ([`crate::settings::StaleWrites`]), it is written
+//! by a **branch** of the actor, `NAME.INCARNATION.bN`, whose clock is what the caller has seen and
+//! its own entry. The stream then finds the conflict as it does for two nodes.
+//!
+//! A branch is no second identity. Its events have their places among those of the node: one
+//! counter numbers all events of an incarnation, the published ones are one chain, and N is the
+//! counter of the first event of the branch. So no record, no fence and no start knows of branches,
+//! and whatever makes sure that no counter is used twice makes sure of it for them: a folder that
+//! was copied or rolled back becomes a new incarnation, and writes the events that were not
+//! published again as branches of that one. A second incarnation beside the first, with a counter
+//! of its own, would need all of that twice.
+//!
+//! A caller that goes on with the token of its last write goes on in its branch, as long as the
+//! node shows no later event of that branch; another caller begins a new one. So the clock of a
+//! memory gets an entry for each branch, and not for each stale write. No entry ever leaves a
+//! clock, so a memory has at most [`MAX_BRANCHES`] branches of one node; then stale writes of it
+//! are refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -119,6 +142,48 @@ impl fmt::Display for Actor {
     }
 }
 
+/// The most branches of a node in the clock of one memory.
+pub const MAX_BRANCHES: usize = 100;
+
+/// The writer of one event: its `node_id`, and the name of its entry in vector clocks. It is the
+/// actor of its node, or a branch of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventActor {
+    /// The actor of the node.
+    pub actor: Actor,
+    /// The counter of the first event of the branch; 0 is the actor itself.
+    pub branch: u64,
+}
+
+impl fmt::Display for EventActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&branch_name(&self.actor.to_string(), self.branch))
+    }
+}
+
+/// The name of a branch of an actor; that of branch 0 is the actor's own.
+pub(crate) fn branch_name(actor: &str, branch: u64) -> String {
+    if branch == 0 { actor.to_owned() } else { format!("{actor}.b{branch}") }
+}
+
+/// The branch of an actor that an entry of a clock names: 0 is the actor itself, and `None`
+/// somebody else.
+pub(crate) fn branch_of(actor: &str, entry: &str) -> Option<u64> {
+    let rest = entry.strip_prefix(actor)?;
+    if rest.is_empty() {
+        return Some(0);
+    }
+    let branch = rest.strip_prefix(".b")?.parse().ok()?;
+    // One branch has one name.
+    Some(branch).filter(|branch| *branch > 0 && branch_name(actor, *branch) == entry)
+}
+
+/// Whether an entry of a clock names a branch of a node, in whichever incarnation.
+pub(crate) fn is_branch_of_node(name: &NodeName, entry: &str) -> bool {
+    let rest = entry.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    rest.is_some_and(|rest| rest.contains(".b"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +204,23 @@ mod tests {
         assert_eq!(one.as_str(), "10000000000000000000");
         assert_eq!(Incarnation::from_random_bits(1 | 1 << 100), one);
         assert_ne!(Incarnation::from_random_bits(1 | 1 << 99), one);
+    }
+
+    #[test]
+    fn a_branch_has_one_name() {
+        let actor = "agent.00000000000000000000";
+        for branch in [0, 1, 10, u64::MAX] {
+            assert_eq!(branch_of(actor, &branch_name(actor, branch)), Some(branch));
+        }
+        for other in ["agent.00000000000000000001", "b", "", "agent.00000000000000000000.s1"] {
+            assert_eq!(branch_of(actor, other), None, "{other}");
+        }
+        for wrong in [".b", ".b0", ".b01", ".b+1", ".b1.b1", "b1", ".b-1"] {
+            assert_eq!(branch_of(actor, &format!("{actor}{wrong}")), None, "{wrong}");
+        }
+        let name = "agent".parse().unwrap();
+        assert!(is_branch_of_node(&name, &branch_name(actor, 7)) && !is_branch_of_node(&name, actor));
+        assert!(!is_branch_of_node(&name, "agent-7.00000000000000000000.b7"));
     }
 
     #[test]

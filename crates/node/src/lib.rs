@@ -20,6 +20,7 @@
 //!   incarnation, which is random and lies beside the counter on disk. A folder that is lost,
 //!   copied or restored from a backup leads to a new incarnation, so no actor uses a counter twice.
 //! - The clock of an event is what its caller has seen of that memory, and the event's own counter.
+//!   A write that has not seen an earlier one of the same actor is refused, or written by a branch.
 //! - An event is sent with the same bytes on every try, so a repetition changes nothing.
 
 pub mod actor;

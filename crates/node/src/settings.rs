@@ -41,6 +41,18 @@ impl Subscription {
     }
 }
 
+/// The answer to a write whose caller has not seen a write of this same node to the memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StaleWrites {
+    /// It is refused with the memory as it is now ([`crate::write::Refusal::Stale`]).
+    #[default]
+    Refuse,
+    /// It is accepted as a write of another actor that has seen what the caller has, and no more
+    /// ([`crate::actor`]). Where both have written the same field, the memory is in conflict. A
+    /// merge is refused all the same.
+    Concurrent,
+}
+
 /// The settings of a node.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
@@ -51,6 +63,8 @@ pub struct NodeSettings {
     pub name: NodeName,
     /// The memories that it keeps.
     pub subscription: Subscription,
+    /// The answer to stale writes.
+    pub stale_writes: StaleWrites,
     /// The limits by which the stream accepts events.
     pub limits: Limits,
     /// The settings by which the stream resolves memories; the node's own events that are not
@@ -78,6 +92,7 @@ impl NodeSettings {
             folder: folder.into(),
             name,
             subscription: Subscription::default(),
+            stale_writes: StaleWrites::default(),
             limits: Limits::default(),
             resolver: ResolverSettings::default(),
             kept_changes: 100_000,

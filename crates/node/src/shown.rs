@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, EventActor};
 use crate::clock_token::ClockToken;
 
 /// The status of a memory (docs/semantics.md, section 3).
@@ -109,8 +109,8 @@ impl EventState {
 pub struct OwnEvent {
     /// Its id.
     pub event_id: String,
-    /// Its writer, which is this node in its present or an earlier incarnation.
-    pub actor: Actor,
+    /// Its writer, which is this node in its present or an earlier incarnation, or a branch of it.
+    pub actor: EventActor,
     /// Its counter.
     pub counter: u64,
     /// The event as JSON: the value of its record.

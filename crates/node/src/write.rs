@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memory::event::{BadInput, Class};
 
-use crate::actor::Actor;
+use crate::actor::EventActor;
 use crate::clock_token::ClockToken;
 use crate::ports::JournalError;
 use crate::shown::ShownMemory;
@@ -215,8 +215,8 @@ pub struct Accepted {
     pub memory_id: String,
     /// The id of its event.
     pub event_id: String,
-    /// The writer of its event.
-    pub actor: Actor,
+    /// The writer of its event; a branch where the write was stale and is concurrent.
+    pub actor: EventActor,
     /// The counter of its event.
     pub counter: u64,
     /// The version of its event.
@@ -249,8 +249,9 @@ pub enum Refusal {
         /// The memory of the write.
         write: String,
     },
-    /// The caller has not seen a write of this node to the memory. The memory as the node shows it
-    /// now is enclosed, with a token.
+    /// The caller has not seen a write of this node to the memory, and the node accepts no such
+    /// write beside it ([`crate::settings::StaleWrites`]). The memory as the node shows it now is
+    /// enclosed, with a token.
     #[error(
         "the memory has a later write of this node that the clock token has not seen; read the memory again and repeat the write with the new token"
     )]

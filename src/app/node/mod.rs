@@ -15,7 +15,7 @@ use super::kafka::{self, Memory};
 use super::services::Booting;
 use super::signals::{LOOK, watch_signals};
 use super::{CommandError, http};
-use crate::edges::cli::{NodeArgs, NodeRoleArgument};
+use crate::edges::cli::{NodeArgs, NodeRoleArgument, StaleWritesArgument};
 use figures::NodeFigures;
 use node::follower::{Follower, FollowerSettings};
 use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
@@ -23,7 +23,7 @@ use node::loops::NodeLoops;
 use node::node::Node;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::{NodeDirectory, NodeRole, NodesTopic};
-use node::settings::{NodeError, NodeSettings, Subscription};
+use node::settings::{NodeError, NodeSettings, StaleWrites, Subscription};
 use streams::error::Error;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
@@ -54,6 +54,10 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
     let usage = |e: node::actor::ActorError| CommandError::Usage(format!("--node-name: {e} [HS8050]"));
     let settings = NodeSettings {
         subscription: subscription(args),
+        stale_writes: match args.stale_writes {
+            StaleWritesArgument::Refuse => StaleWrites::Refuse,
+            StaleWritesArgument::Concurrent => StaleWrites::Concurrent,
+        },
         ..NodeSettings::new(&args.node_dir, args.node_name.parse().map_err(usage)?)
     };
     let event_bytes = settings.limits.max_value_bytes;

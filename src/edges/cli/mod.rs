@@ -25,7 +25,7 @@ pub use conflicts::{
 pub use http::{HttpAction, HttpArgs, HttpCommand, TokenArgs, TokenRight};
 pub use kafka::{KafkaArgs, KafkaSecurityArgs};
 pub use mcp::McpArgs;
-pub use node::{NodeArgs, NodeRoleArgument};
+pub use node::{NodeArgs, NodeRoleArgument, StaleWritesArgument};
 pub use nodes::{ListNodesArgs, NodesAction, NodesCommand};
 pub use services::{
     BootArgs, ReportFormat, ServiceSettingArgs, ServicesAction, ServicesArgs, ServicesCommand, StartArgs, UpArgs,

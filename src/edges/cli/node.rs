@@ -27,6 +27,9 @@ pub struct NodeArgs {
     /// --subscribe, and those that this node writes [default: without either flag, all]
     #[arg(long, value_name = "SESSIONS", env = "HELIXSTREAM_SUBSCRIBE_SESSIONS", value_delimiter = ',')]
     pub subscribe_sessions: Option<Vec<String>>,
+    /// The answer to a write whose clock token lacks a later write of this node to the memory
+    #[arg(long, value_name = "ANSWER", env = "HELIXSTREAM_STALE_WRITES", value_enum, default_value = "refuse")]
+    pub stale_writes: StaleWritesArgument,
     /// Role of the node, which its record on the nodes topic shows
     #[arg(long, value_name = "ROLE", env = "HELIXSTREAM_NODE_ROLE", value_enum, default_value = "primary")]
     pub node_role: NodeRoleArgument,
@@ -62,6 +65,15 @@ pub struct NodeArgs {
     /// Whether it starts Kafka.
     #[command(flatten)]
     pub boot: BootArgs,
+}
+
+/// The answer to stale writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StaleWritesArgument {
+    /// It is refused (409) with the memory as it is now.
+    Refuse,
+    /// It is accepted beside the later write, and the stream finds the conflict.
+    Concurrent,
 }
 
 /// The role of a node.

@@ -11,9 +11,11 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::schema::{damage, failure, signed, unsigned};
+use super::seen::SeenMemory;
 use super::state::actor_of;
 use super::view::{Issuer, MemoryRow};
 use super::writer::{KEPT_MS, Writer};
+use crate::actor::{EventActor, branch_name};
 use crate::clock_token::ClockToken;
 use crate::hybrid_clock::MAX_VERSION;
 use crate::overlay::Heading;
@@ -28,6 +30,7 @@ struct NewEvent<'w> {
     event_id: String,
     event_type: &'static str,
     actor: String,
+    branch: u64,
     timestamp: u64,
     version: u64,
     clock: BTreeMap<String, u64>,
@@ -83,7 +86,6 @@ impl Writer {
         // A caller learns nothing of memories of other users, not even whether its token is stale.
         check_users(write, row.heading.as_ref())?;
         let mut seen = self.seen(&memory_id, &row, &write.seen).await?;
-        let own = self.state.actor_name();
         let enclosed = |row: &MemoryRow, issuer: &Issuer| {
             row.shown(&memory_id, issuer)?.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
         };
@@ -91,18 +93,18 @@ impl Writer {
         if write.requires_active && row.heading.is_some() && !is_active {
             return Err(Refusal::Inactive(enclosed(&row, &self.issuer())?).into());
         }
-        if seen.clock.get(&own).copied().unwrap_or(0) < row.last_own && row.heading.is_some() {
+        let Some(branch) = self.branch_of_write(write.kind, &row, &seen.clock) else {
             return Err(Refusal::Stale(enclosed(&row, &self.issuer())?).into());
-        }
+        };
         if write.kind == WriteKind::Create && is_active {
             return Err(Refusal::Exists(enclosed(&row, &self.issuer())?).into());
         }
         if write.kind == WriteKind::Merge {
             self.see_absorbed(write, &memory_id, &mut seen.clock, &mut seen.version).await?;
         }
-        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen.clock, seen.version)?;
+        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, branch)?;
         let number = self.put_event(&event, &value, write, digest, seen.assumed).await?;
-        let row = self.lay(&decoded, &memory_id, number).await?;
+        let row = self.lay(&decoded, &memory_id, number, branch).await?;
         let token = ClockToken {
             memory_id: memory_id.clone(),
             clock: Clock::from_entries(event.clock.clone()),
@@ -114,7 +116,8 @@ impl Writer {
         }
         let memory = *enclosed(&row, &self.issuer())?;
         let (event_id, version, timestamp) = (event.event_id, event.version, event.timestamp);
-        let (actor, counter, assumed) = (self.state.actor.clone(), self.state.counter, seen.assumed);
+        let actor = EventActor { actor: self.state.actor.clone(), branch };
+        let (counter, assumed) = (self.state.counter, seen.assumed);
         Ok(Accepted {
             memory_id,
             event_id,
@@ -143,12 +146,13 @@ impl Writer {
         );
         old.bind(key).bind(self.now_ms() - KEPT_MS).execute(&mut self.connection).await.map_err(sql)?;
         let row = query_as(
-            "SELECT memory_id, event_id, incarnation, counter, value, request_digest, assumed <> 0 FROM outbox
-            WHERE idempotency_key = ?",
+            "SELECT memory_id, event_id, incarnation, branch, counter, value, request_digest, assumed <> 0
+            FROM outbox WHERE idempotency_key = ?",
         );
-        type Row = (String, String, String, i64, String, Option<Vec<u8>>, bool);
+        type Row = (String, String, String, i64, i64, String, Option<Vec<u8>>, bool);
         let row: Option<Row> = row.bind(key).fetch_optional(&mut self.connection).await.map_err(sql)?;
-        let Some((memory_id, event_id, incarnation, counter, value, request, assumed)) = row else { return Ok(None) };
+        let Some(row) = row else { return Ok(None) };
+        let (memory_id, event_id, incarnation, branch, counter, value, request, assumed) = row;
         if request.as_deref() != Some(&digest.to_be_bytes()[..]) {
             return Err(Refusal::KeyReused.into());
         }
@@ -159,7 +163,8 @@ impl Writer {
         let memory = shown.ok_or_else(|| damage("a memory is not shown that should be"))?;
         let (version, timestamp) = (event.version, event.timestamp);
         let token = ClockToken { memory_id: memory_id.clone(), clock: event.clock, version, issuer: issuer.name };
-        let (actor, counter) = (actor_of(self.state.actor.name.as_str(), &incarnation)?, unsigned(counter)?);
+        let actor = actor_of(self.state.actor.name.as_str(), &incarnation)?;
+        let (actor, counter) = (EventActor { actor, branch: unsigned(branch)? }, unsigned(counter)?);
         Ok(Some(Accepted {
             memory_id,
             event_id,
@@ -204,17 +209,18 @@ impl Writer {
         write: &MemoryWrite,
         memory_id: &'w str,
         row: &MemoryRow,
-        seen: &BTreeMap<String, u64>,
-        version: u64,
+        seen: &SeenMemory,
+        branch: u64,
     ) -> Result<(NewEvent<'w>, Vec<u8>, Event), WriteError> {
         let now = self.now_ns();
-        self.state.clock.observe(version, now);
+        self.state.clock.observe(seen.version, now);
         self.state.counter += 1;
         if self.state.counter > MAX_VERSION {
             return Err(damage("the counter of the node has reached its end").into());
         }
-        let mut clock: BTreeMap<String, u64> = seen.clone();
-        clock.insert(self.state.actor_name(), self.state.counter);
+        let actor = branch_name(&self.state.actor_name(), branch);
+        let mut clock: BTreeMap<String, u64> = seen.clock.clone();
+        clock.insert(actor.clone(), self.state.counter);
         let mut fields: BTreeMap<&'static str, Vec<u8>> =
             FIELDS.iter().filter_map(|name| Some((*name, write.fields.get(name)?.to_vec()))).collect();
         if write.kind == WriteKind::Replace {
@@ -224,7 +230,8 @@ impl Writer {
             memory_id,
             event_id: Uuid::new_v4().to_string(),
             event_type: write.kind.event_type(),
-            actor: self.state.actor_name(),
+            actor,
+            branch,
             timestamp: now,
             version: self.state.clock.tick(now),
             clock,
@@ -251,12 +258,13 @@ impl Writer {
     ) -> Result<i64, JournalError> {
         let value = std::str::from_utf8(value).map_err(|error| damage(&error.to_string()))?;
         let insert = query_as(
-            "INSERT INTO outbox (incarnation, counter, memory_id, event_id, value, timestamp_ms, state,
+            "INSERT INTO outbox (incarnation, branch, counter, memory_id, event_id, value, timestamp_ms, state,
                 accepted_at_ms, idempotency_key, request_digest, assumed)
-            VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?) RETURNING number",
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?) RETURNING number",
         );
         let (number,): (i64,) = insert
             .bind(self.state.actor.incarnation.as_str())
+            .bind(signed(event.branch)?)
             .bind(signed(self.state.counter)?)
             .bind(event.memory_id)
             .bind(&event.event_id)
@@ -274,13 +282,19 @@ impl Writer {
     }
 
     /// Lays a new event over the memories that it changes. The row of its own memory is returned.
-    async fn lay(&mut self, event: &Event, memory_id: &str, number: i64) -> Result<MemoryRow, JournalError> {
+    async fn lay(
+        &mut self,
+        event: &Event,
+        memory_id: &str,
+        number: i64,
+        branch: u64,
+    ) -> Result<MemoryRow, JournalError> {
         let absorbed = event.absorbed().map(|id| (id, true));
         for (id, is_absorbed) in [(memory_id, false)].into_iter().chain(absorbed) {
             let over = query("INSERT INTO overlays (memory_id, event, absorbed) VALUES (?, ?, ?)");
             let over = over.bind(id).bind(number).bind(is_absorbed);
             over.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-            self.put_last_own(id, self.state.counter).await?;
+            self.put_last_own(id, if branch == 0 { self.state.counter } else { 0 }).await?;
             if is_absorbed {
                 self.refresh(id).await?;
             }

@@ -65,14 +65,14 @@ impl Writer {
         let listed = query_as(
             "UPDATE outbox SET listed = 1 WHERE memory_id = ? AND listed = 0 AND state <> 'failed'
             AND event_id IN (SELECT value FROM json_each(?, '$.ids'))
-            RETURNING number, incarnation, counter, dead_letter IS NOT NULL",
+            RETURNING number, incarnation, branch, counter, dead_letter IS NOT NULL",
         );
-        let listed: Vec<(i64, String, i64, bool)> =
+        let listed: Vec<(i64, String, i64, i64, bool)> =
             listed.bind(memory_id).bind(ids).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
-        for (number, incarnation, counter, _) in listed.into_iter().filter(|(.., is_marked)| *is_marked) {
+        for (number, incarnation, branch, counter, _) in listed.into_iter().filter(|(.., is_marked)| *is_marked) {
             let cleared = query("UPDATE outbox SET dead_letter = NULL WHERE number = ?").bind(number);
             cleared.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-            if incarnation == self.state.actor.incarnation.as_str() {
+            if branch == 0 && incarnation == self.state.actor.incarnation.as_str() {
                 self.raise_last_own(memory_id, unsigned(counter)?).await?;
             }
         }

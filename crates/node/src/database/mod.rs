@@ -12,6 +12,7 @@
 //! | `signals` | what other threads wait for |
 //! | `state` | identity, openings and former incarnations, as the writer holds them |
 //! | `accept` | a write becomes an event |
+//! | `branches` | the actor of a stale write, and how branches go on under a new incarnation |
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
 //! | `publication` | the outbox: published, failed, written again under a new incarnation |
 //! | `dead_letters` | events that the stream could not process |
@@ -26,6 +27,7 @@
 //! | `queries`, `search` | questions of readers |
 
 mod accept;
+mod branches;
 mod changes;
 mod dead_letters;
 mod failed_events;

@@ -1,22 +1,24 @@
 //! The way of events out of the outbox: published, failed, or written again under a new
 //! incarnation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use json::{ObjectWriter, Value};
 use memory::clock::write_clock;
 use memory::event;
 use sqlx::{query, query_as};
 
+use super::branches::FormerActor;
 use super::failed_events::kept_reason;
 use super::schema::{damage, failure, signed, unsigned};
 use super::state::{Former, draw};
 use super::writer::Writer;
+use crate::actor::branch_name;
 use crate::ports::{Agreement, Identity, JournalError, Publication, chain_digest};
 use crate::shown::Publishing;
 
-/// A waiting event: its number, counter, id, value and timestamp.
-type WaitingRow = (i64, i64, String, String, i64);
+/// A waiting event: its number, counter, id, value and timestamp, and its branch.
+type WaitingRow = (i64, i64, String, String, i64, i64);
 
 impl Writer {
     /// Compares the outbox with what the nodes topic says of this actor.
@@ -37,7 +39,7 @@ impl Writer {
     /// Marks the waiting events up to a counter as published.
     pub(super) async fn mark_published(&mut self, counter: u64) -> Result<Publication, JournalError> {
         let rows = self.waiting_up_to(counter).await?;
-        for (_, counter, event_id, value, _) in rows {
+        for (_, counter, event_id, value, ..) in rows {
             self.state.published = unsigned(counter)?;
             self.state.chain = chain_digest(self.state.chain, value.as_bytes());
             self.state.waiting = self.state.waiting.saturating_sub(1);
@@ -53,11 +55,12 @@ impl Writer {
             JOIN outbox ON outbox.number = overlays.event
             JOIN memories ON memories.memory_id = overlays.memory_id
             WHERE outbox.state = 'published' AND outbox.incarnation = ?
-            AND json_extract(memories.resolved, ?) >= outbox.counter",
+            AND json_extract(memories.resolved, '$.vector_clock.\"' || ? ||
+                CASE branch WHEN 0 THEN '\"' ELSE '.b' || branch || '\"' END) >= outbox.counter",
         );
         let covered: Vec<(String,)> = covered
             .bind(self.state.actor.incarnation.as_str())
-            .bind(format!("$.vector_clock.\"{}\"", self.state.actor_name()))
+            .bind(self.state.actor_name())
             .fetch_all(&mut self.connection)
             .await
             .map_err(|error| failure(&error))?;
@@ -112,7 +115,7 @@ impl Writer {
         let lowered = query(
             "UPDATE memories SET last_own = min(last_own, max(
                 coalesce((SELECT max(outbox.counter) FROM overlays JOIN outbox ON outbox.number = overlays.event
-                    WHERE overlays.memory_id = ?1 AND outbox.incarnation = ?2), 0),
+                    WHERE overlays.memory_id = ?1 AND outbox.incarnation = ?2 AND outbox.branch = 0), 0),
                 coalesce(json_extract(resolved, ?3), 0)))
             WHERE memory_id = ?1",
         );
@@ -140,9 +143,11 @@ impl Writer {
         (self.state.counter, self.state.published, self.state.chain) = (0, 0, 0);
         let forgotten = query("UPDATE memories SET last_own = 0 WHERE last_own <> 0");
         forgotten.execute(&mut self.connection).await.map_err(sql)?;
-        let mut touched = BTreeSet::new();
+        let (mut touched, mut branches) = (BTreeSet::new(), BTreeMap::new());
+        let (name, incarnation) = (old.to_string(), old.incarnation.as_str());
+        let old = FormerActor { name: &name, incarnation, published };
         for row in waiting {
-            touched.extend(self.write_again(row, &old.to_string(), old.incarnation.as_str(), published).await?);
+            touched.extend(self.write_again(row, &old, &mut branches).await?);
         }
         for memory_id in touched {
             self.refresh(&memory_id).await?;
@@ -151,31 +156,40 @@ impl Writer {
     }
 
     /// Writes a waiting event again under the present incarnation, with its id, time and version.
-    /// Returns the memories that it touches.
+    /// `branches` are those of the old incarnation that go on, by their numbers. Returns the
+    /// memories that it touches.
     async fn write_again(
         &mut self,
-        (number, counter, event_id, value, timestamp_ms): WaitingRow,
-        old: &str,
-        old_incarnation: &str,
-        published: u64,
+        (number, counter, event_id, value, timestamp_ms, branch): WaitingRow,
+        old: &FormerActor<'_>,
+        branches: &mut BTreeMap<i64, u64>,
     ) -> Result<Vec<String>, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
         self.state.counter += 1;
         let damaged = |problem: String| damage(&format!("the event {event_id} cannot be written again: {problem}"));
         let (new, new_counter) = (self.state.actor_name(), self.state.counter);
-        let rewritten = rewritten(value.as_bytes(), old, published, &new, new_counter).map_err(damaged)?;
+        let new_branch = if branch == 0 { 0 } else { *branches.entry(branch).or_insert(new_counter) };
+        let touched = self.touched(number).await?;
+        let mut clock = clock_of(value.as_bytes()).map_err(damaged)?;
+        self.carry_over(&mut clock, old, &new, &touched).await?;
+        let name = branch_name(&new, new_branch);
+        clock.insert(name.clone(), new_counter);
+        let rewritten = rewritten(value.as_bytes(), &name, &clock).map_err(damaged)?;
         let checked = event::decode(Some(&rewritten), timestamp_ms, &self.settings.limits);
         let rewritten = String::from_utf8(rewritten).map_err(|error| damage(&error.to_string()))?;
-        let again = query("UPDATE outbox SET incarnation = ?, counter = ?, value = ? WHERE number = ?");
-        let again = again.bind(self.state.actor.incarnation.as_str()).bind(signed(new_counter)?);
-        again.bind(rewritten).bind(number).execute(&mut self.connection).await.map_err(sql)?;
-        let touched = self.touched(number).await?;
+        let again = query("UPDATE outbox SET incarnation = ?, branch = ?, counter = ?, value = ? WHERE number = ?");
+        let again = again.bind(self.state.actor.incarnation.as_str()).bind(signed(new_branch)?);
+        let again = again.bind(signed(new_counter)?).bind(rewritten).bind(number);
+        again.execute(&mut self.connection).await.map_err(sql)?;
         for memory_id in &touched {
-            let renamed =
-                query("INSERT INTO translations (incarnation, memory_id, counter, new_counter) VALUES (?, ?, ?, ?)");
-            let renamed = renamed.bind(old_incarnation).bind(memory_id).bind(counter).bind(signed(new_counter)?);
+            let renamed = query(
+                "INSERT INTO translations (incarnation, memory_id, branch, counter, new_branch, new_counter)
+                VALUES (?, ?, ?, ?, ?, ?)",
+            );
+            let renamed = renamed.bind(old.incarnation).bind(memory_id).bind(branch).bind(counter);
+            let renamed = renamed.bind(signed(new_branch)?).bind(signed(new_counter)?);
             renamed.execute(&mut self.connection).await.map_err(sql)?;
-            self.put_last_own(memory_id, new_counter).await?;
+            self.put_last_own(memory_id, if branch == 0 { new_counter } else { 0 }).await?;
         }
         // Its clock has an entry more, which may be one too many.
         if let Err(error) = checked {
@@ -194,7 +208,7 @@ impl Writer {
     /// The waiting events up to a counter, in their order.
     async fn waiting_up_to(&mut self, counter: u64) -> Result<Vec<WaitingRow>, JournalError> {
         let rows = query_as(
-            "SELECT number, counter, event_id, value, timestamp_ms FROM outbox
+            "SELECT number, counter, event_id, value, timestamp_ms, branch FROM outbox
             WHERE state = 'pending' AND incarnation = ? AND counter <= ? ORDER BY counter",
         );
         let rows = rows.bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
@@ -202,25 +216,25 @@ impl Writer {
     }
 }
 
-/// An event under another actor. Of the old actor's events its writer had seen those that are
-/// published, and by the new counter those that are written again before this one.
-fn rewritten(value: &[u8], old: &str, published: u64, new: &str, counter: u64) -> Result<Vec<u8>, String> {
+/// The clock of an event of this node.
+fn clock_of(value: &[u8]) -> Result<BTreeMap<String, u64>, String> {
+    let document = json::parse(value).map_err(|error| error.to_string())?;
+    let clock = document.root().get("vector_clock").ok_or("it has no clock")?;
+    let number = |value: Value<'_>| value.number_text().and_then(|text| text.parse::<u64>().ok());
+    let entries = clock.members().map(|(actor, entry)| Some((actor.to_owned(), number(entry)?)));
+    entries.collect::<Option<_>>().ok_or_else(|| "an entry of its clock is no counter".to_owned())
+}
+
+/// An event under another actor, with another clock.
+fn rewritten(value: &[u8], actor: &str, clock: &BTreeMap<String, u64>) -> Result<Vec<u8>, String> {
     let document = json::parse(value).map_err(|error| error.to_string())?;
     let mut out = Vec::with_capacity(value.len() + 64);
     let mut object = ObjectWriter::new(&mut out);
     for (name, member) in document.root().sorted_members() {
         match name {
-            "node_id" => object.str(name, new),
+            "node_id" => object.str(name, actor),
             "vector_clock" => {
-                let number = |value: Value<'_>| value.number_text().and_then(|text| text.parse::<u64>().ok());
-                let mut entries = Vec::new();
-                for (actor, entry) in member.sorted_members().filter(|(actor, _)| *actor != new) {
-                    let entry = number(entry).ok_or("an entry of its clock is no counter")?;
-                    entries.push((actor, if actor == old { entry.min(published) } else { entry }));
-                }
-                entries.push((new, counter));
-                entries.retain(|(_, entry)| *entry > 0);
-                entries.sort_unstable();
+                let entries: Vec<(&str, u64)> = clock.iter().map(|(name, entry)| (name.as_str(), *entry)).collect();
                 write_clock(object.key(name), &entries);
             }
             _ => member.write_canonical(object.key(name)),

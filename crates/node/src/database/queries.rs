@@ -11,6 +11,7 @@ use sqlx::{Connection, query_as};
 use super::schema::{damage, failure, open_reader, signed, unsigned};
 use super::state::{actor_of, identity};
 use super::view::{Issuer, shown_memory};
+use crate::actor::EventActor;
 use crate::ports::{Identity, JournalError, OutboxEvent, SyncRequest};
 use crate::shown::{
     EventPage, EventState, FormerIncarnation, ListQuery, MAX_PAGE, MAX_PAGE_BYTES, NodeStatus, OwnEvent, Page,
@@ -42,9 +43,9 @@ pub(super) type ShownRow = (String, String, bool, String, String, i64);
 /// A [`ShownRow`], and of how many memories it is one before they are cut by their bytes.
 pub(super) type CountedRow = (String, String, bool, String, String, i64, i64);
 
-/// An event as it is read: its number, id, incarnation, counter, value, state, failure, whether no
-/// overlay has it any more, and the name of the node.
-type OwnEventRow = (i64, String, String, i64, String, String, Option<String>, bool, String);
+/// An event as it is read: its number, id, incarnation, branch, counter, value, state, failure,
+/// whether no overlay has it any more, and the name of the node.
+type OwnEventRow = (i64, String, String, i64, i64, String, String, Option<String>, bool, String);
 
 /// The counts of the status: version, waiting events, the oldest of them, failed
 /// ones, dead letters among these, memories, those in conflict, those with own events over them,
@@ -214,7 +215,7 @@ impl Readers {
     /// The own events of a memory after the one of this place.
     pub(crate) async fn events_of(&self, memory_id: &str, after: u64) -> Result<EventPage, JournalError> {
         let rows = query_as(
-            "SELECT number, event_id, incarnation, counter, value, state, coalesce(dead_letter, failure),
+            "SELECT number, event_id, incarnation, branch, counter, value, state, coalesce(dead_letter, failure),
             NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
             (SELECT name FROM identity) FROM (
                 SELECT number AS at, sum(octet_length(value)) OVER (ORDER BY number) - octet_length(value) AS before
@@ -227,11 +228,12 @@ impl Readers {
         let rows: Vec<OwnEventRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
         let next = rows.last().map(|(number, ..)| unsigned(*number)).transpose()?;
-        let event = |(_, event_id, incarnation, counter, value, state, failure, is_lifted, name): OwnEventRow| {
+        let event = |row: OwnEventRow| {
+            let (_, event_id, incarnation, branch, counter, value, state, failure, is_lifted, name) = row;
             let state = event_state(&state, failure)?;
             Ok(OwnEvent {
                 event_id,
-                actor: actor_of(&name, &incarnation)?,
+                actor: EventActor { actor: actor_of(&name, &incarnation)?, branch: unsigned(branch)? },
                 counter: unsigned(counter)?,
                 value: value.into_bytes(),
                 is_resolved: is_lifted && state == EventState::Published,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use memory::clock::Clock;
 use sqlx::{query, query_as};
 
-use super::schema::{failure, signed, unsigned};
+use super::branches::{FormerActor, greatest_counter};
+use super::schema::{failure, unsigned};
 use super::view::{Issuer, MemoryRow};
 use super::writer::Writer;
 use crate::actor::Actor;
@@ -48,9 +49,20 @@ impl Writer {
                     Ok(clock) => Ok(SeenMemory { clock, version: token.version, assumed: true }),
                     Err(error) => Err(error),
                 },
-                None => Ok(present(row)),
+                None => Ok(self.present(row)),
             },
-            Seen::Present => Ok(present(row)),
+            Seen::Present => Ok(self.present(row)),
+        }
+    }
+
+    /// The memory as the node shows it now.
+    fn present(&self, row: &MemoryRow) -> SeenMemory {
+        let heading = row.heading.as_ref();
+        let clock = heading.map(|heading| self.issuer().own_entry_known(heading.clock.clone()));
+        SeenMemory {
+            clock: clock.into_iter().flatten().collect(),
+            version: heading.map_or(0, |heading| heading.version),
+            assumed: true,
         }
     }
 
@@ -62,7 +74,7 @@ impl Writer {
         }
         let clock = entries(&token.clock);
         let own = self.state.actor_name();
-        let entry = |actor: &str| clock.get(actor).copied().unwrap_or(0);
+        let entry = |actor: &str| greatest_counter(&clock, actor);
         if token.issuer == self.state.issuer() {
             let is_ours = entry(&own) <= self.state.counter;
             return if is_ours { Ok(clock) } else { Err(Refusal::InvalidToken.into()) };
@@ -117,31 +129,15 @@ impl Writer {
         mut clock: BTreeMap<String, u64>,
         from: usize,
     ) -> Result<BTreeMap<String, u64>, JournalError> {
+        let memory_ids = [memory_id.to_owned()];
         for at in from..self.state.former.len() {
             let former = self.actor_of_former(at);
             let published = self.state.former.get(at).map_or(0, |former| former.published);
-            let Some(entry) = clock.remove(&former.to_string()) else { continue };
-            if entry.min(published) > 0 {
-                clock.insert(former.to_string(), entry.min(published));
-            }
-            let renamed = query_as(
-                "SELECT max(new_counter) FROM translations WHERE incarnation = ? AND memory_id = ? AND counter <= ?",
-            );
-            let (renamed,): (Option<i64>,) = renamed
-                .bind(former.incarnation.as_str())
-                .bind(memory_id)
-                .bind(signed(entry)?)
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(|error| failure(&error))?;
-            if let Some(renamed) = renamed {
-                let next = Actor {
-                    name: self.state.actor.name.clone(),
-                    incarnation: self.state.incarnation_after(at).clone(),
-                };
-                let entry = clock.entry(next.to_string()).or_default();
-                *entry = unsigned(renamed)?.max(*entry);
-            }
+            let (name, incarnation) = (former.to_string(), former.incarnation.as_str());
+            let former = FormerActor { name: &name, incarnation, published };
+            let incarnation = self.state.incarnation_after(at).clone();
+            let next = Actor { name: self.state.actor.name.clone(), incarnation }.to_string();
+            self.carry_over(&mut clock, &former, &next, &memory_ids).await?;
         }
         Ok(clock)
     }
@@ -172,15 +168,5 @@ impl Writer {
         let insert = insert.bind(session).bind(&token.memory_id).bind(token.encode()).bind(self.now_ms());
         insert.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
-    }
-}
-
-/// The memory as the node shows it now.
-fn present(row: &MemoryRow) -> SeenMemory {
-    let heading = row.heading.as_ref();
-    SeenMemory {
-        clock: heading.map(|heading| heading.clock.iter().cloned().collect()).unwrap_or_default(),
-        version: heading.map_or(0, |heading| heading.version),
-        assumed: true,
     }
 }

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::schema::{damage, failure, signed, unsigned};
 use super::writer::Writer;
+use crate::actor::{branch_name, branch_of};
 use crate::clock_token::ClockToken;
 use crate::overlay::{Heading, OverlaidEvent, lay_over};
 use crate::ports::JournalError;
@@ -87,11 +88,11 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// A clock as it is handed out. A resolved memory may have a greater counter of this actor than
-    /// the node itself: a copy of its folder has published it. Events that the node accepts later
-    /// get the same counters, so the token must not claim them.
+    /// A clock as it is handed out. A resolved memory may have a greater counter of this actor, or
+    /// of a branch of it, than the node itself: a copy of its folder has published it. Events that
+    /// the node accepts later get the same counters, so the token must not claim them.
     pub fn own_entry_known(&self, mut clock: Vec<(String, u64)>) -> Vec<(String, u64)> {
-        for (_, entry) in clock.iter_mut().filter(|(name, _)| *name == self.actor) {
+        for (_, entry) in clock.iter_mut().filter(|(name, _)| branch_of(&self.actor, name).is_some()) {
             *entry = self.counter.min(*entry);
         }
         clock
@@ -127,9 +128,9 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
         .map_err(|problem| damage(&format!("the memory {memory_id:?} cannot be read: {problem}")))
 }
 
-/// An event that lies over a memory: its number, its incarnation and counter, value, timestamp and
-/// state, and whether it absorbs the memory.
-type OverlayRow = (i64, String, i64, String, i64, String, bool);
+/// An event that lies over a memory: its number, its incarnation, branch and counter, value,
+/// timestamp and state, and whether it absorbs the memory.
+type OverlayRow = (i64, String, i64, i64, String, i64, String, bool);
 
 /// A row of a memory: the resolved memory, partition and offset of its record, the memory with own
 /// events over it, the last own counter and whether it was ever written; and of what was last shown
@@ -196,15 +197,15 @@ impl Writer {
         resolved: Option<&Heading>,
     ) -> Result<Vec<OverlaidEvent>, JournalError> {
         let rows = query_as(
-            "SELECT outbox.number, incarnation, counter, value, timestamp_ms, state, absorbed <> 0
+            "SELECT outbox.number, incarnation, branch, counter, value, timestamp_ms, state, absorbed <> 0
             FROM overlays JOIN outbox ON outbox.number = overlays.event
             WHERE overlays.memory_id = ? ORDER BY outbox.number",
         );
         let rows: Vec<OverlayRow> =
             rows.bind(memory_id).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
         let mut events = Vec::with_capacity(rows.len());
-        for (number, incarnation, counter, value, timestamp_ms, state, is_absorbed) in rows {
-            let actor = format!("{}.{incarnation}", self.state.actor.name);
+        for (number, incarnation, branch, counter, value, timestamp_ms, state, is_absorbed) in rows {
+            let actor = branch_name(&format!("{}.{incarnation}", self.state.actor.name), unsigned(branch)?);
             let is_covered = resolved.is_some_and(|heading| heading.entry(&actor) >= counter.unsigned_abs());
             if state == "published" && is_covered {
                 let covered = query("DELETE FROM overlays WHERE memory_id = ? AND event = ?");
@@ -294,11 +295,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes that an event of the present incarnation changes a memory.
+    /// Notes that an event of the present incarnation changes a memory: one of its actor with this
+    /// counter, or, with 0, one of a branch.
     pub(super) async fn put_last_own(&mut self, memory_id: &str, counter: u64) -> Result<(), JournalError> {
         let put = query(
             "INSERT INTO memories (memory_id, last_own, own) VALUES (?, ?, 1)
-            ON CONFLICT (memory_id) DO UPDATE SET last_own = excluded.last_own, own = 1",
+            ON CONFLICT (memory_id) DO UPDATE SET last_own = max(last_own, excluded.last_own), own = 1",
         );
         let put = put.bind(memory_id).bind(signed(counter)?);
         put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;

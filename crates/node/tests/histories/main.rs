@@ -11,10 +11,10 @@ use std::path::Path;
 
 use futures::executor::block_on;
 use helixstream_node::clock_token::ClockToken;
-use helixstream_node::settings::system_clock;
+use helixstream_node::settings::{StaleWrites, system_clock};
 use helixstream_node::write::{Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
 use testkit::{Random, seeds};
-use world::{Folder, Kafka, SeenIds, is_before, is_less};
+use world::{Folder, Kafka, Options, SeenIds, is_before, is_less};
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 const MEMORIES: [&str; 3] = ["m1", "m2", "m3"];
@@ -50,13 +50,19 @@ struct History {
     shown: BTreeMap<usize, BTreeMap<String, SeenIds>>,
     shown_in_backups: BTreeMap<usize, BTreeMap<String, SeenIds>>,
     has_copies: bool,
+    stale_writes: StaleWrites,
     serial: usize,
+    /// How many stale writes were accepted.
+    branches: usize,
 }
 
 impl History {
-    fn new(seed: u64, root: &Path, has_copies: bool) -> History {
+    fn new(seed: u64, root: &Path, has_copies: bool, stale_writes: StaleWrites) -> History {
         let clocks: [fn() -> u64; 3] = [system_clock, || system_clock() + HOUR_NS, || system_clock() - HOUR_NS];
-        let folder = |at: usize| Folder::open(&root.join(format!("n{at}")), &format!("n{at}"), clocks[at]);
+        let folder = |at: usize| {
+            let options = Options { clock: clocks[at], stale_writes };
+            Folder::open(&root.join(format!("n{at}")), &format!("n{at}"), options)
+        };
         History {
             random: Random::new(seed),
             kafka: Kafka::default(),
@@ -69,7 +75,9 @@ impl History {
             shown: BTreeMap::new(),
             shown_in_backups: BTreeMap::new(),
             has_copies,
+            stale_writes,
             serial: 0,
+            branches: 0,
         }
     }
 
@@ -116,7 +124,8 @@ impl History {
             self.accepted_in.insert(self.folders.len(), accepted);
             let shown = self.shown.get(&at).cloned().unwrap_or_default();
             self.shown.insert(self.folders.len(), shown);
-            self.folders.push(Folder::open(&path, &name, system_clock));
+            let options = Options { clock: system_clock, stale_writes: self.stale_writes };
+            self.folders.push(Folder::open(&path, &name, options));
         }
     }
 
@@ -154,8 +163,9 @@ impl History {
             let published = || {
                 let status = self.folders[held.folder].status();
                 let own = status.actor.to_string();
+                let is_own = |name: &str| name.starts_with(&own);
                 held.token.issuer.starts_with(status.actor.incarnation.as_str())
-                    && held.token.clock.entries().iter().all(|(name, n)| *name != own || *n <= status.published)
+                    && held.token.clock.entries().iter().all(|(name, n)| !is_own(name) || *n <= status.published)
             };
             held.token.memory_id == memory_id && (is_here || !self.has_copies || published())
         };
@@ -198,9 +208,14 @@ impl History {
         let write = MemoryWrite::new(memory_id, kind, fields).with_seen(seen);
         let accepted = match block_on(self.folders[at].node.write(write)) {
             Ok(accepted) => accepted,
-            Err(WriteError::Refused(Refusal::Stale(_) | Refusal::InvalidToken)) => return,
+            Err(WriteError::Refused(Refusal::Stale(_))) => {
+                assert_eq!(self.stale_writes, StaleWrites::Refuse);
+                return;
+            }
+            Err(WriteError::Refused(Refusal::InvalidToken)) => return,
             Err(other) => panic!("the write is refused: {other}"),
         };
+        self.branches += usize::from(accepted.actor.branch > 0);
         let written = Written { memory_id: memory_id.to_owned(), seen: ids.clone() };
         self.accepted_in.entry(at).or_default().insert(accepted.event_id.clone());
         self.written.insert(accepted.event_id.clone(), written);
@@ -293,22 +308,31 @@ impl History {
     }
 }
 
-fn run(seed: u64, has_copies: bool) {
+/// Runs a history, and returns how many stale writes were accepted in it.
+fn run(seed: u64, has_copies: bool, stale_writes: StaleWrites) -> usize {
     let root = tempfile::tempdir().unwrap();
-    let mut history = History::new(seed, root.path(), has_copies);
+    let mut history = History::new(seed, root.path(), has_copies, stale_writes);
     for _ in 0..80 {
         history.turn(root.path());
     }
     history.settle();
     history.check();
+    history.branches
 }
 
 #[test]
 fn no_write_is_lost_and_no_conflict_is_swallowed() {
-    seeds(8).for_each(|seed| run(seed, false));
+    seeds(8).for_each(|seed| assert_eq!(run(seed, false, StaleWrites::Refuse), 0));
 }
 
 #[test]
 fn copied_and_rolled_back_folders_make_no_twins_and_swallow_nothing() {
-    seeds(8).for_each(|seed| run(seed, true));
+    seeds(8).for_each(|seed| assert_eq!(run(seed, true, StaleWrites::Refuse), 0));
+}
+
+#[test]
+fn stale_writes_that_are_accepted_swallow_nothing_and_make_no_twins() {
+    let accepted: usize =
+        [false, true].iter().flat_map(|copies| seeds(8).map(|seed| run(seed, *copies, StaleWrites::Concurrent))).sum();
+    assert!(accepted > 0, "no write was stale");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use helixstream_node::ports::{Agreement, Journal, Publication, SnapshotRecord, chain_digest};
+use helixstream_node::settings::StaleWrites;
 use helixstream_node::shown::EventState;
 use helixstream_node::{Node, NodeSettings};
 use memory::clock::Clock;
@@ -104,23 +105,31 @@ pub struct Folder {
     pub node: Node,
     journal: Arc<dyn Journal>,
     is_connected: bool,
-    clock: fn() -> u64,
+    options: Options,
+}
+
+/// The settings of a folder's node.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub clock: fn() -> u64,
+    pub stale_writes: StaleWrites,
 }
 
 impl Folder {
-    pub fn open(path: &Path, name: &str, clock: fn() -> u64) -> Folder {
+    pub fn open(path: &Path, name: &str, options: Options) -> Folder {
         let mut settings = NodeSettings::new(path, name.parse().unwrap());
-        settings.wall_clock = clock;
+        settings.wall_clock = options.clock;
+        settings.stale_writes = options.stale_writes;
         let node = Node::open(settings).expect("the node opens");
         let journal = node.journal();
         let name = name.to_owned();
-        Folder { name, path: path.to_owned(), node, journal, is_connected: false, clock }
+        Folder { name, path: path.to_owned(), node, journal, is_connected: false, options }
     }
 
     pub fn restart(&mut self) {
         self.node.stop();
-        let (path, name, clock) = (self.path.clone(), self.name.clone(), self.clock);
-        *self = Folder::open(&path, &name, clock);
+        let (path, name, options) = (self.path.clone(), self.name.clone(), self.options);
+        *self = Folder::open(&path, &name, options);
     }
 
     /// A copy of the folder while its node is open, as `cp -r` makes it between two writes.
@@ -142,8 +151,8 @@ impl Folder {
                 std::fs::copy(copy.join(file), self.path.join(file)).unwrap();
             }
         }
-        let (path, name, clock) = (self.path.clone(), self.name.clone(), self.clock);
-        *self = Folder::open(&path, &name, clock);
+        let (path, name, options) = (self.path.clone(), self.name.clone(), self.options);
+        *self = Folder::open(&path, &name, options);
     }
 
     pub fn status(&self) -> helixstream_node::shown::NodeStatus {

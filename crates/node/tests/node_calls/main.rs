@@ -7,6 +7,7 @@ mod changes;
 mod failed_events;
 mod restore;
 mod sizes;
+mod stale;
 mod subscription;
 mod sync;
 

@@ -1,0 +1,110 @@
+//! Branches: the actor of a stale write, and how branches go on under a new incarnation
+//! ([`crate::actor`]).
+
+use std::collections::BTreeMap;
+
+use sqlx::query_as;
+
+use super::schema::{failure, signed, unsigned};
+use super::view::MemoryRow;
+use super::writer::Writer;
+use crate::actor::{MAX_BRANCHES, branch_name, branch_of, is_branch_of_node};
+use crate::ports::JournalError;
+use crate::settings::StaleWrites;
+use crate::write::WriteKind;
+
+impl Writer {
+    /// The branch by which a write is written whose caller has seen what this clock says; `None`
+    /// where it is refused as stale. A merge is: its clock also has what it has seen of the
+    /// memories that it absorbs, in which the same actors count, so it could claim what the caller
+    /// has not seen of its own memory.
+    pub(super) fn branch_of_write(
+        &self,
+        kind: WriteKind,
+        row: &MemoryRow,
+        seen: &BTreeMap<String, u64>,
+    ) -> Option<u64> {
+        let actor = self.state.actor_name();
+        let entry = |name: &str| seen.get(name).copied().unwrap_or(0);
+        let heading = row.heading.as_ref().filter(|_| entry(&actor) < row.last_own);
+        let Some(heading) = heading else { return Some(0) };
+        if self.settings.stale_writes == StaleWrites::Refuse || kind == WriteKind::Merge {
+            return None;
+        }
+        // The caller goes on in a branch of which it has seen all that the node shows.
+        let known = seen.iter().filter(|(name, counter)| heading.entry(name) == **counter);
+        let own = known.filter_map(|(name, _)| branch_of(&actor, name).filter(|branch| *branch > 0));
+        if let Some(branch) = own.max() {
+            return Some(branch);
+        }
+        let branches = heading.clock.iter().filter(|(name, _)| is_branch_of_node(&self.state.actor.name, name));
+        (branches.count() < MAX_BRANCHES).then_some(self.state.counter + 1)
+    }
+
+    /// The branch and the counter under the next incarnation of the last event to these memories
+    /// that a clock of a former one covers by this entry and that was written again.
+    pub(super) async fn renamed(
+        &mut self,
+        incarnation: &str,
+        memory_ids: &[String],
+        branch: u64,
+        counter: u64,
+    ) -> Result<Option<(u64, u64)>, JournalError> {
+        let mut last: Option<(u64, u64)> = None;
+        for memory_id in memory_ids {
+            let row = query_as(
+                "SELECT new_branch, new_counter FROM translations
+                WHERE incarnation = ? AND memory_id = ? AND branch = ? AND counter <= ?
+                ORDER BY counter DESC LIMIT 1",
+            );
+            let row = row.bind(incarnation).bind(memory_id).bind(signed(branch)?).bind(signed(counter)?);
+            let row: Option<(i64, i64)> =
+                row.fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
+            let Some((new_branch, new_counter)) = row else { continue };
+            let found = (unsigned(new_branch)?, unsigned(new_counter)?);
+            last = last.filter(|(_, known)| *known > found.1).or(Some(found));
+        }
+        Ok(last)
+    }
+
+    /// A clock of a former incarnation in terms of the next one: the entries of its actor and its
+    /// branches stay as far as their events were published, and count by their new counters where
+    /// these were written again. `memory_ids` are the memories whose events the clock is about.
+    pub(super) async fn carry_over(
+        &mut self,
+        clock: &mut BTreeMap<String, u64>,
+        former: &FormerActor<'_>,
+        next: &str,
+        memory_ids: &[String],
+    ) -> Result<(), JournalError> {
+        let own: Vec<(u64, u64)> =
+            clock.iter().filter_map(|(name, entry)| Some((branch_of(former.name, name)?, *entry))).collect();
+        for (branch, entry) in own {
+            let name = branch_name(former.name, branch);
+            match entry.min(former.published) {
+                kept if kept > 0 && branch <= former.published => clock.insert(name, kept),
+                _ => clock.remove(&name),
+            };
+            let renamed = self.renamed(former.incarnation, memory_ids, branch, entry).await?;
+            if let Some((new_branch, new_counter)) = renamed {
+                let entry = clock.entry(branch_name(next, new_branch)).or_default();
+                *entry = new_counter.max(*entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An actor that this node has been.
+pub(super) struct FormerActor<'f> {
+    pub name: &'f str,
+    pub incarnation: &'f str,
+    /// The greatest counter that it is known to have published.
+    pub published: u64,
+}
+
+/// The greatest counter of an actor, or of a branch of it, in a clock; 0 where there is none.
+pub(super) fn greatest_counter(clock: &BTreeMap<String, u64>, actor: &str) -> u64 {
+    let own = clock.iter().filter(|(name, _)| branch_of(actor, name).is_some());
+    own.map(|(_, counter)| *counter).max().unwrap_or(0)
+}
