@@ -87,17 +87,39 @@ type Page struct {
 
 // List lists memories. A page may have fewer memories than the limit.
 func (c *Client) List(ctx context.Context, query ListQuery) (*Page, error) {
-	values := url.Values{}
-	set(values, "user_id", query.UserID)
-	set(values, "session_id", query.SessionID)
-	set(values, "cursor", query.Cursor)
-	if query.Limit != 0 {
-		values.Set("limit", strconv.Itoa(query.Limit))
-	}
+	values := pageValues(query.UserID, query.SessionID, query.Cursor, query.Limit)
 	if query.IncludeInactive {
 		values.Set("include_inactive", "true")
 	}
-	answer, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/memories", query: values})
+	return c.page(ctx, "/v1/memories", values)
+}
+
+// ConflictsQuery says whose conflicts are listed. Its fields are as those of ListQuery.
+type ConflictsQuery struct {
+	UserID, SessionID string
+	Limit             int
+	Cursor            string
+}
+
+// Conflicts lists the active memories with a field in conflict, which ConflictedFields names. An
+// Update of such a field with the Clock of the list decides it.
+func (c *Client) Conflicts(ctx context.Context, query ConflictsQuery) (*Page, error) {
+	return c.page(ctx, "/v1/conflicts", pageValues(query.UserID, query.SessionID, query.Cursor, query.Limit))
+}
+
+func pageValues(userID, sessionID, cursor string, limit int) url.Values {
+	values := url.Values{}
+	set(values, "user_id", userID)
+	set(values, "session_id", sessionID)
+	set(values, "cursor", cursor)
+	if limit != 0 {
+		values.Set("limit", strconv.Itoa(limit))
+	}
+	return values
+}
+
+func (c *Client) page(ctx context.Context, path string, values url.Values) (*Page, error) {
+	answer, err := c.do(ctx, call{method: http.MethodGet, path: path, query: values})
 	if err != nil {
 		return nil, err
 	}
@@ -110,97 +132,6 @@ func (c *Client) List(ctx context.Context, query ListQuery) (*Page, error) {
 	}
 	memories, err := c.allShown(document.Memories)
 	return &Page{memories, document.Next}, err
-}
-
-// SearchQuery is a search by words.
-type SearchQuery struct {
-	// Text has the words.
-	Text string
-	// UserID and SessionID leave out the memories of others; empty means all.
-	UserID, SessionID string
-	// TopK is the number of hits: 10 where it is 0, at most 100.
-	TopK int
-}
-
-// Search finds the memories that have at least one of the words, the best first. Whether hits were
-// left out because the answer would have become too large is the second result.
-func (c *Client) Search(ctx context.Context, query SearchQuery) ([]*Memory, bool, error) {
-	values := url.Values{"query": {query.Text}}
-	set(values, "user_id", query.UserID)
-	set(values, "session_id", query.SessionID)
-	if query.TopK != 0 {
-		values.Set("top_k", strconv.Itoa(query.TopK))
-	}
-	answer, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/memories/search", query: values})
-	if err != nil {
-		return nil, false, err
-	}
-	var document struct {
-		Hits      []memoryAnswer
-		Truncated bool
-	}
-	if err := decode(answer, &document); err != nil {
-		return nil, false, err
-	}
-	memories, err := c.allShown(document.Hits)
-	return memories, document.Truncated, err
-}
-
-// Found is a hit of SearchMem0.
-type Found struct {
-	ID    string  `json:"id"`
-	Text  string  `json:"memory"`
-	Score float64 `json:"score"`
-}
-
-// SearchMem0 searches by Mem0's API (docs/mem0.md), whose filters know metadata and times. It has
-// no clock tokens: read a memory before you write it. The hits are at most topK, from 1 to 1000.
-func (c *Client) SearchMem0(ctx context.Context, text string, filters map[string]any, topK int) ([]Found, error) {
-	body, err := encode(map[string]any{"query": text, "filters": filters, "top_k": topK})
-	if err != nil {
-		return nil, err
-	}
-	answer, err := c.do(ctx, call{method: http.MethodPost, path: "/mem0/v3/memories/search/", body: body})
-	if err != nil {
-		return nil, err
-	}
-	var document struct{ Results []Found }
-	if err := decode(answer, &document); err != nil {
-		return nil, err
-	}
-	return document.Results, nil
-}
-
-// Status returns the state of the node, a JSON document (`Status` of the node's OpenAPI document).
-func (c *Client) Status(ctx context.Context) (json.RawMessage, error) {
-	answer, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/sync/status"})
-	if err != nil {
-		return nil, err
-	}
-	return json.RawMessage(answer.body), nil
-}
-
-// ForceSync asks the stream for the memories of a user, or of all where it is empty, once more. The
-// answer is a JSON document (`SyncRequested` of the node's OpenAPI document).
-func (c *Client) ForceSync(ctx context.Context, userID string) (json.RawMessage, error) {
-	values := url.Values{}
-	set(values, "user_id", userID)
-	answer, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/sync/force", query: values})
-	if err != nil {
-		return nil, err
-	}
-	return json.RawMessage(answer.body), nil
-}
-
-// Restore brings a user snapshot back: the JSON of the snapshot, or an array of all its parts. What
-// the node has as new or newer stays. A token that is bound to users restores none. The answer is a
-// JSON document (`Restored` of the node's OpenAPI document).
-func (c *Client) Restore(ctx context.Context, snapshot json.RawMessage) (json.RawMessage, error) {
-	answer, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/restore", body: snapshot})
-	if err != nil {
-		return nil, err
-	}
-	return json.RawMessage(answer.body), nil
 }
 
 // Seen returns what this client was last shown of a memory, and whether it still has that.

@@ -50,6 +50,10 @@ type Client struct {
 	attempts     int
 	waitForKafka bool
 	seen         *seen
+	// silence is the time after which a stream counts as cut where nothing has arrived.
+	silence time.Duration
+	// sleep waits before an attempt.
+	sleep func(context.Context, time.Duration) error
 }
 
 // New makes a client of the node at an address such as http://127.0.0.1:8001. It sends nothing yet.
@@ -75,6 +79,8 @@ func New(address string, options Options) (*Client, error) {
 		attempts:     options.Attempts,
 		waitForKafka: options.WaitForKafka,
 		seen:         newSeen(),
+		silence:      streamSilence,
+		sleep:        sleep,
 	}
 	if client.timeout == 0 {
 		client.timeout = defaultTimeout

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Kinds of errors, for errors.Is.
@@ -35,6 +36,8 @@ type Problem struct {
 	// Memory is the memory as the node shows it now, where the answer encloses it: after a conflict,
 	// and of a deleted or merged memory.
 	Memory *Memory
+	// RetryAfter is how long the node asks to wait; 0 where it asks for nothing.
+	RetryAfter time.Duration
 }
 
 func (p *Problem) Error() string {

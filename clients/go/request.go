@@ -48,7 +48,7 @@ type answer struct {
 func (c *Client) do(ctx context.Context, request call) (*answer, error) {
 	isOpen := false
 	for attempt := 1; ; attempt++ {
-		result, retryAfter, err := c.try(ctx, request)
+		result, err := c.try(ctx, request)
 		if err == nil {
 			return result, nil
 		}
@@ -70,7 +70,7 @@ func (c *Client) do(ctx context.Context, request call) (*answer, error) {
 		case isProblem && !problem.mayPass(), attempt >= c.attempts, !isProblem && ctx.Err() != nil:
 			return nil, last(err)
 		}
-		if pauseErr := pause(ctx, attempt, retryAfter); pauseErr != nil {
+		if pauseErr := c.pause(ctx, attempt, problem); pauseErr != nil {
 			if isProblem {
 				pauseErr = errors.Join(pauseErr, err)
 			}
@@ -85,15 +85,22 @@ type unsendable struct{ err error }
 func (u *unsendable) Error() string { return u.err.Error() }
 
 // pause waits before the next attempt: twice as long each time, half of it at random, or as long as
-// the node asks for, up to a limit.
-func pause(ctx context.Context, attempt int, retryAfter time.Duration) error {
+// the node asks for in a problem, up to a limit. The problem may be nil.
+func (c *Client) pause(ctx context.Context, attempt int, problem *Problem) error {
 	wait := min(firstPause<<min(attempt-1, 16), maxPause)
 	if half := int64(wait / 2); half > 0 {
 		if share, err := rand.Int(rand.Reader, big.NewInt(half)); err == nil {
 			wait = wait/2 + time.Duration(share.Int64())
 		}
 	}
-	wait = max(wait, min(retryAfter, maxPause))
+	if problem != nil {
+		wait = max(wait, min(problem.RetryAfter, maxPause))
+	}
+	return c.sleep(ctx, wait)
+}
+
+// sleep waits, or returns why the context has ended.
+func sleep(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -104,39 +111,42 @@ func pause(ctx context.Context, attempt int, retryAfter time.Duration) error {
 	}
 }
 
-// try sends a request once. It returns the pause that the node asks for beside the problem.
-func (c *Client) try(ctx context.Context, request call) (*answer, time.Duration, error) {
+// try sends a request once.
+func (c *Client) try(ctx context.Context, request call) (*answer, error) {
 	token, err := c.readToken(ctx)
 	if err != nil {
-		return nil, 0, &unsendable{err}
+		return nil, &unsendable{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	message, err := c.message(ctx, request, token)
 	if err != nil {
-		return nil, 0, &unsendable{err}
+		return nil, &unsendable{err}
 	}
 	response, err := c.http.Do(message)
 	if err != nil {
-		return nil, 0, withoutURL(err)
+		return nil, withoutURL(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
 	if err != nil {
-		return nil, 0, withoutURL(err)
+		return nil, withoutURL(err)
 	}
-	isSuccess := response.StatusCode >= 200 && response.StatusCode <= 299
+	isSuccess := isSuccess(response)
 	if isSuccess && len(body) > maxAnswerBytes && request.key != "" {
-		return nil, 0, fmt.Errorf("the answer has more than %d bytes", maxAnswerBytes)
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswerBytes)
 	}
 	if len(body) > maxAnswerBytes {
-		return nil, 0, &unsendable{fmt.Errorf("the node's answer to %s has more than %d bytes", request.method, maxAnswerBytes)}
+		return nil, &unsendable{fmt.Errorf("the node's answer to %s has more than %d bytes", request.method, maxAnswerBytes)}
 	}
 	if !isSuccess {
-		seconds, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
-		return nil, time.Duration(seconds) * time.Second, problemOf(response, body, token)
+		return nil, problemOf(response, body, token)
 	}
-	return &answer{response.Header, body}, 0, nil
+	return &answer{response.Header, body}, nil
+}
+
+func isSuccess(response *http.Response) bool {
+	return response.StatusCode >= 200 && response.StatusCode <= 299
 }
 
 func (c *Client) message(ctx context.Context, request call, token string) (*http.Request, error) {
@@ -195,6 +205,9 @@ func withoutURL(err error) error {
 // the answer quotes it.
 func problemOf(response *http.Response, body []byte, token string) error {
 	problem := &Problem{Status: response.StatusCode}
+	if seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16); err == nil {
+		problem.RetryAfter = time.Duration(seconds) * time.Second
+	}
 	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if kind != "application/problem+json" {
 		return problem

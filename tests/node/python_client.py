@@ -5,12 +5,15 @@ TOKEN_OF_ANN to u-ann.
 """
 
 import os
+import signal
 import sys
 import time
 
-from helixstream_client import Client, Conflict, Forbidden, NotFound, Problem, Unauthorized
+from helixstream_client import Changed, Client, Conflict, Forbidden, Left, NotFound, Opened, Problem, Reset, Unauthorized
 
 A, B = sys.argv[1:]
+# A stream waits for as long as nothing changes.
+signal.alarm(300)
 
 
 def eventually(what, holds):
@@ -75,9 +78,9 @@ def every_call(client):
     assert deleted.memory.status == "deleted", deleted
     assert fails(NotFound, lambda: client.read(memory.id)).memory.status == "deleted"
     assert memory.id in [one.id for one in client.list(user_id="u-1", include_inactive=True)]
-    assert client.force_sync("u-1")["user_id"] == "u-1"
+    assert client.force_sync("u-1").user_id == "u-1"
     assert fails(Problem, lambda: client.restore([])).code == "HS8091"
-    assert client.status()["memories"] >= 207 and "/v1/memories" in client.openapi()["paths"]
+    assert client.status().memories >= 207 and "/v1/memories" in client.openapi()["paths"]
 
 
 def two_nodes(a, b):
@@ -104,17 +107,92 @@ def two_nodes(a, b):
     eventually("b shows it settled", lambda: shown(b, lambda memory: memory.content == "settled" and not memory.conflicted_fields))
 
 
+    settled(a, b)
+
+
+def settled(a, b):
+    """A conflict that is settled by what the list of conflicts has shown."""
+    a.update("across", importance=0.1)
+    other = eventually("b shows the importance", lambda: next((one for one in b.list(user_id="u-3") if one.importance == 0.1), None))
+    a.update("across", content="once more by a")
+    b.update(other, content="once more by b")
+    one = eventually("a lists the conflict", lambda: next(a.conflicts(user_id="u-3"), None))
+    assert one.id == "across" and one.conflicted_fields == ["content"], one
+    a.update(one, content="settled again")
+    eventually("neither lists a conflict", lambda: not list(a.conflicts(user_id="u-3")) and not list(b.conflicts()))
+
+
+def parts(client):
+    memory = client.create(user_id="u-8", content="parts").memory
+    put = client.put_entity(memory, "a/b", {"name": "tea"})
+    assert not put.assumed and put.memory.entities == [{"id": "a/b", "name": "tea"}], put
+    fails(Conflict, lambda: client.put_relationship(memory, "r", {"from_entity": "x"}))
+    client.put_relationship(memory.id, "r", {"from_entity": "a/b", "to_entity": "c"})
+    relationships = client.relationships(memory)
+    assert [one["to_entity"] for one in relationships.objects] == ["c"] and relationships.clock, relationships
+    assert [one["id"] for one in client.entities(memory).objects] == ["a/b"]
+    assert client.delete_relationship(memory.id, "r").memory.relationships == []
+
+
+def near(client):
+    for memory_id, embedding in {"near": [1, 0.1], "far": [-1, 0], "other": [1, 2, 3]}.items():
+        client.create(memory_id=memory_id, user_id="u-10", content=memory_id, embedding=embedding, metadata={"helixagent.type": "t"})
+    hits = client.search(embedding=[1, 0], user_id="u-10", type="t", min_score=0.0)
+    assert [hit.id for hit in hits.memories] == ["near"] and hits.scores[0] > 0.9, hits
+    assert (hits.compared, hits.skipped) == (2, 1), hits
+    assert client.search("far", embedding=[1, 0], weight=0.0, user_id="u-10", top_k=1).memories[0].id == "far"
+    fails(Problem, lambda: client.search(embedding=[0, 0]))
+
+
+def followed(a, b):
+    last = None
+    for change in a.follow(user_id="u-6"):
+        match change:
+            case Opened(_, resumed):
+                assert not resumed, change
+                a.create(memory_id="followed", user_id="u-6", content="one")
+            case Changed(last, memory):
+                assert memory.content == "one", memory
+                if not memory.pending:
+                    break
+            case _:
+                raise AssertionError(change)
+    memory = eventually("b shows the memory", lambda: next(b.list(user_id="u-6"), None))
+    b.update(memory, user_id="u-7")
+    changes = a.follow(user_id="u-6", last_event_id=last)
+    opened, left = next(changes), next(changes)
+    assert isinstance(opened, Opened) and opened.resumed, opened
+    assert isinstance(left, Left) and left.memory_id == "followed", left
+    changes.close()
+    reset = next(a.follow(last_event_id="1.no-id-of-this-node"))
+    assert isinstance(reset, Reset) and "list the memories anew" in reset.reason, reset
+
+
+def registered(client):
+    nodes = eventually("both nodes are listed", lambda: (found := client.nodes()).complete and len(found.nodes) == 2 and found)
+    for node in nodes.nodes:
+        assert node.status == "active" and node.counter > 0 and node.joined_at and node.software_version, node
+    status = eventually("the other node is a peer", lambda: (shown := client.status()).peers and shown)
+    assert status.node_id not in [peer.node_id for peer in status.peers] and status.positions, status
+
+
 def tokens():
     os.environ["WRONG"] = "hs_no-token-of-this-node"
     fails(Unauthorized, client_of(A, "WRONG").status)
+    fails(Unauthorized, lambda: next(client_of(A, "WRONG").follow()))
     ann = client_of(A, "TOKEN_OF_ANN")
     fails(NotFound, lambda: ann.read("across"))
     fails(Forbidden, lambda: ann.create(memory_id="chosen", content="x"))
     assert ann.create(content="of ann").memory.user_id == "u-ann"
     assert [memory.content for memory in ann.list()] == ["of ann"]
+    fails(Forbidden, ann.nodes)
 
 
 every_call(client_of(A))
 two_nodes(client_of(A), client_of(B))
+parts(client_of(A))
+near(client_of(A))
+followed(client_of(A), client_of(B))
+registered(client_of(A))
 tokens()
 print("every call was answered")

@@ -1,5 +1,6 @@
 //! The Python client (clients/python) against two nodes and the stream: python_client.py. It needs
-//! the standard library alone, so any interpreter will do that is new enough, such as Mem0's.
+//! the standard library alone, so any interpreter will do that is new enough, such as Mem0's. mypy
+//! checks its types.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -26,6 +27,22 @@ fn the_python_client_keeps_to_its_own_tests() {
     let output = python(&interpreter, &["-m", "unittest", "discover", &tests]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("Ran 0 tests"), "{said}");
+}
+
+#[test]
+fn the_types_of_the_python_client_are_complete() {
+    let Some(interpreter) = python::interpreter_with("mypy") else { return };
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mypy");
+    // pyproject.toml there says which files, and that the check is strict.
+    let mut mypy = Command::new(interpreter);
+    mypy.args(["-m", "mypy", "--strict", "--cache-dir"]).arg(cache).current_dir(repo_path("clients/python"));
+    let output = mypy.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("no issues found"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

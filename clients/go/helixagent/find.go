@@ -39,7 +39,8 @@ func (t *TooMany) Error() string {
 //
 // MinScore is a share, as HelixAgent's own store counts it: that of the query's words which the
 // content has. Unlike there, the importance of a hit is the memory's own. TopK is 10 where it is 0.
-// IncludeGraph is Unsupported.
+// IncludeGraph changes nothing, as there: hits are memories. SearchEntities and GetRelationships
+// find the graph.
 func (s *Store[T, M, R, S, L, E, G]) Search(ctx context.Context, query string, options *S) ([]*M, error) {
 	wanted := searchOf[T, R]{MinScore: defaultMinScore}
 	if options != nil {
@@ -49,8 +50,6 @@ func (s *Store[T, M, R, S, L, E, G]) Search(ctx context.Context, query string, o
 		wanted.TopK = defaultTopK
 	}
 	switch {
-	case wanted.IncludeGraph:
-		return nil, &Unsupported{"Search", "IncludeGraph"}
 	case wanted.TopK < 0:
 		return nil, fmt.Errorf("%w: TopK of a search is not negative", client.ErrInvalid)
 	case wanted.TopK > maxHits:
@@ -91,6 +90,8 @@ func (s *Store[T, M, R, S, L, E, G]) Search(ctx context.Context, query string, o
 // filters returns those of Mem0's API for a search.
 func filters[T ~string, R TimeRangeShape](wanted searchOf[T, R]) map[string]any {
 	filters, metadata := map[string]any{}, map[string]any{}
+	// The memories that carry entities and relationships are none of the caller's.
+	filters["NOT"] = map[string]any{"session_id": map[string]any{"in": []any{EntitySession, RelationshipSession}}}
 	if wanted.UserID != "" {
 		filters["user_id"] = wanted.UserID
 	}
@@ -175,6 +176,9 @@ func (s *Store[T, M, R, S, L, E, G]) list(
 			return nil, err
 		}
 		for _, memory := range page.Memories {
+			if isCarrier(memory) {
+				continue
+			}
 			ours, err := ofNode[T](memory)
 			if err != nil {
 				return nil, err

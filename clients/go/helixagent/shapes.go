@@ -53,6 +53,29 @@ type listOf struct {
 	Order  string
 }
 
+// entityOf has the fields of HelixAgent's Entity.
+type entityOf struct {
+	ID         string
+	Name       string
+	Type       string
+	Properties map[string]interface{}
+	Aliases    []string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// relationshipOf has the fields of HelixAgent's Relationship.
+type relationshipOf struct {
+	ID         string
+	SourceID   string
+	TargetID   string
+	Type       string
+	Properties map[string]interface{}
+	Strength   float64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
 // The constraints below are the same structs with HelixAgent's tags, which belong to a type's
 // identity there, and which a conversion ignores.
 
@@ -106,5 +129,32 @@ type ListShape interface {
 		Offset int    `json:"offset"`
 		SortBy string `json:"sort_by"`
 		Order  string `json:"order"`
+	}
+}
+
+// EntityShape is any type of the shape of HelixAgent's Entity.
+type EntityShape interface {
+	~struct {
+		ID         string                 `json:"id"`
+		Name       string                 `json:"name"`
+		Type       string                 `json:"type"`
+		Properties map[string]interface{} `json:"properties,omitempty"`
+		Aliases    []string               `json:"aliases,omitempty"`
+		CreatedAt  time.Time              `json:"created_at"`
+		UpdatedAt  time.Time              `json:"updated_at"`
+	}
+}
+
+// RelationshipShape is any type of the shape of HelixAgent's Relationship.
+type RelationshipShape interface {
+	~struct {
+		ID         string                 `json:"id"`
+		SourceID   string                 `json:"source_id"`
+		TargetID   string                 `json:"target_id"`
+		Type       string                 `json:"type"`
+		Properties map[string]interface{} `json:"properties,omitempty"`
+		Strength   float64                `json:"strength"`
+		CreatedAt  time.Time              `json:"created_at"`
+		UpdatedAt  time.Time              `json:"updated_at"`
 	}
 }

@@ -9,19 +9,16 @@ import (
 	"helixstream/client"
 )
 
-// Unsupported is the error of a call, or of a part of one, that the node has nothing for. Nothing
-// was written. It is an errors.ErrUnsupported.
+// Unsupported is the error of a part of a call that the node has nothing for. Nothing was written.
+// It is an errors.ErrUnsupported.
 type Unsupported struct {
 	// Call is the name of the call.
 	Call string
-	// What names the part that is not supported; empty where it is the whole call.
+	// What names the part that is not supported.
 	What string
 }
 
 func (u *Unsupported) Error() string {
-	if u.What == "" {
-		return "a node of helixstream has nothing for " + u.Call
-	}
 	return fmt.Sprintf("a node of helixstream has nothing for %s of %s", u.What, u.Call)
 }
 
@@ -31,12 +28,12 @@ func (u *Unsupported) Is(kind error) bool { return kind == errors.ErrUnsupported
 // Store keeps HelixAgent's memories on a node. Its types are those of HelixAgent's package memory:
 // T is MemoryType, M Memory, R TimeRange, S SearchOptions, L ListOptions, E Entity and G
 // Relationship. Several goroutines may use it at a time.
-type Store[T ~string, M MemoryShape[T], R TimeRangeShape, S SearchShape[T, R], L ListShape, E, G any] struct {
+type Store[T ~string, M MemoryShape[T], R TimeRangeShape, S SearchShape[T, R], L ListShape, E EntityShape, G RelationshipShape] struct {
 	client *client.Client
 }
 
 // NewStore makes a store on the node of a client.
-func NewStore[T ~string, M MemoryShape[T], R TimeRangeShape, S SearchShape[T, R], L ListShape, E, G any](
+func NewStore[T ~string, M MemoryShape[T], R TimeRangeShape, S SearchShape[T, R], L ListShape, E EntityShape, G RelationshipShape](
 	node *client.Client,
 ) *Store[T, M, R, S, L, E, G] {
 	return &Store[T, M, R, S, L, E, G]{node}
@@ -65,6 +62,9 @@ func (s *Store[T, M, R, S, L, E, G]) Get(ctx context.Context, id string) (*M, er
 	memory, err := s.client.Read(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if isCarrier(memory) {
+		return nil, notFound("a memory")
 	}
 	return s.toTheirs(memory)
 }
@@ -133,10 +133,13 @@ func (s *Store[T, M, R, S, L, E, G]) Present(err error) (*M, bool) {
 // lastRead returns the memory as the holder of a clock token has read it.
 func (s *Store[T, M, R, S, L, E, G]) lastRead(ctx context.Context, id, clock string) (*client.Memory, error) {
 	seen, isThere := s.client.Seen(id)
-	if isThere && (clock == "" || clock == seen.Clock) {
+	if isThere && !isCarrier(seen) && (clock == "" || clock == seen.Clock) {
 		return seen, nil
 	}
 	present, err := s.client.Read(ctx, id)
+	if err == nil && isCarrier(present) {
+		return nil, notFound("a memory")
+	}
 	if err != nil || clock == "" || clock == present.Clock {
 		return present, err
 	}
@@ -168,6 +171,9 @@ func readable[T ~string, M MemoryShape[T]](memory *M, name string) (memoryOf[T],
 	if given.ExpiresAt != nil {
 		return given, &Unsupported{name, "ExpiresAt"}
 	}
+	if given.SessionID == EntitySession || given.SessionID == RelationshipSession {
+		return given, fmt.Errorf("%w: the session %s is kept for the calls of entities and relationships", client.ErrInvalid, given.SessionID)
+	}
 	return given, nil
 }
 
@@ -179,29 +185,4 @@ func answerInto[T ~string, M MemoryShape[T]](memory *M, answer *client.Memory, r
 	}
 	*memory = M(ours)
 	return nil
-}
-
-// AddEntity is Unsupported: a node keeps entities as parts of memories, and has none by itself.
-func (s *Store[T, M, R, S, L, E, G]) AddEntity(context.Context, *E) error {
-	return &Unsupported{Call: "AddEntity"}
-}
-
-// GetEntity is Unsupported, as AddEntity is.
-func (s *Store[T, M, R, S, L, E, G]) GetEntity(context.Context, string) (*E, error) {
-	return nil, &Unsupported{Call: "GetEntity"}
-}
-
-// SearchEntities is Unsupported, as AddEntity is.
-func (s *Store[T, M, R, S, L, E, G]) SearchEntities(context.Context, string, int) ([]*E, error) {
-	return nil, &Unsupported{Call: "SearchEntities"}
-}
-
-// AddRelationship is Unsupported, as AddEntity is.
-func (s *Store[T, M, R, S, L, E, G]) AddRelationship(context.Context, *G) error {
-	return &Unsupported{Call: "AddRelationship"}
-}
-
-// GetRelationships is Unsupported, as AddEntity is.
-func (s *Store[T, M, R, S, L, E, G]) GetRelationships(context.Context, string) ([]*G, error) {
-	return nil, &Unsupported{Call: "GetRelationships"}
 }

@@ -4,8 +4,9 @@ import contextlib
 import json
 import threading
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 from helixstream_client import (
     Client,
@@ -33,8 +34,8 @@ def memory(clock: str, memory_id: str = "m") -> str:
 
 
 @contextlib.contextmanager
-def server(answer: Answer) -> Iterator[str]:
-    """A server, whose connection breaks where there is no answer."""
+def server(answer: Answer, headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """A server, whose connection breaks where there is no answer. Each answer has these headers."""
 
     class Handler(BaseHTTPRequestHandler):
         def respond(self) -> None:
@@ -46,6 +47,8 @@ def server(answer: Answer) -> Iterator[str]:
             status, kind, body = answered
             self.send_response(status)
             self.send_header("Content-Type", kind)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body.encode())))
             if status == 307:
                 self.send_header("Location", "/elsewhere")

@@ -62,7 +62,14 @@ func main() {
 	twoNodes(a, b)
 	found(storeOf(a))
 	listed(storeOf(a))
-	refused(storeOf(a), os.Args[1])
+	refused(storeOf(a))
+	graph(a, b)
+	relationshipsOfOne(storeOf(a))
+	parts(a)
+	followed(a, b)
+	settled(a, b)
+	near(a)
+	registered(a)
 	tokens(os.Args[1])
 	acceptedOnce(a, os.Args[1])
 	fmt.Println("every call was answered")
@@ -197,6 +204,8 @@ func found(store *store) {
 	check(len(ids("green", &memory.SearchOptions{UserID: "u-3", TopK: 2})) == 3)
 	check(ids("green", &memory.SearchOptions{UserID: "somebody else"}) == "")
 	check(all(ids("tea", nil)))
+	// HelixAgent's manager asks for the graph by default; the hits are the same memories.
+	check(all(ids("green tea", &memory.SearchOptions{UserID: "u-3", MinScore: 1, IncludeGraph: true})))
 	one, err := store.Get(ctx, "found-1")
 	check(err == nil, err)
 	exactly := &memory.TimeRange{Start: one.CreatedAt, End: one.CreatedAt}
@@ -228,16 +237,12 @@ func listed(store *store) {
 }
 
 // refused are all that a node has nothing for: an error of its own kind, and nothing is written.
-func refused(store *store, address string) {
+func refused(store *store) {
 	later := time.Now().Add(time.Hour)
-	_, getEntity := store.GetEntity(ctx, "e")
-	_, searchEntities := store.SearchEntities(ctx, "e", 1)
-	_, getRelationships := store.GetRelationships(ctx, "e")
-	_, search := store.Search(ctx, "tea", &memory.SearchOptions{IncludeGraph: true})
+	_, search := store.Search(ctx, "tea", &memory.SearchOptions{TopK: 1001})
 	_, list := store.GetByUser(ctx, "u-1", &memory.ListOptions{SortBy: "access_count"})
 	for _, err := range []error{
-		store.AddEntity(ctx, &memory.Entity{ID: "e"}), getEntity, searchEntities,
-		store.AddRelationship(ctx, &memory.Relationship{ID: "r"}), getRelationships, search, list,
+		search, list,
 		store.Add(ctx, &memory.Memory{ID: "expires", ExpiresAt: &later}),
 	} {
 		var unsupported *helixagent.Unsupported
@@ -247,6 +252,9 @@ func refused(store *store, address string) {
 	check(errors.Is(err, client.ErrNotFound), err)
 	reserved := &memory.Memory{Content: "x", Metadata: map[string]any{"helixagent.type": "y"}}
 	check(errors.Is(store.Add(ctx, reserved), client.ErrInvalid))
+	for _, session := range []string{helixagent.EntitySession, helixagent.RelationshipSession} {
+		check(errors.Is(store.Add(ctx, &memory.Memory{Content: "x", SessionID: session}), client.ErrInvalid))
+	}
 	_, err = store.GetByUser(ctx, "u-1", &memory.ListOptions{SortBy: "age"})
 	check(errors.Is(err, client.ErrInvalid), err)
 }
@@ -255,6 +263,9 @@ func tokens(address string) {
 	os.Setenv("WRONG", "hs_no-token-of-this-node")
 	_, err := storeOf(clientOf(address, "WRONG")).Get(ctx, "shared")
 	check(errors.Is(err, client.ErrUnauthorized) && !strings.Contains(err.Error(), os.Getenv("WRONG")), err)
+	for change, err := range clientOf(address, "WRONG").Follow(ctx, client.FollowQuery{}) {
+		check(change == nil && errors.Is(err, client.ErrUnauthorized), change, err)
+	}
 	_, err = storeOf(clientOf(address, "NOT_SET")).Get(ctx, "shared")
 	check(err != nil && strings.Contains(err.Error(), "NOT_SET"), err)
 	ann := storeOf(clientOf(address, "TOKEN_OF_ANN"))
@@ -266,6 +277,12 @@ func tokens(address string) {
 	check(ann.Add(ctx, added) == nil && added.UserID == "u-ann" && added.ID != "", added)
 	added.Content = "of ann, again"
 	check(ann.Update(ctx, added) == nil)
+	// Entities have no user, so a token of users neither sees nor writes them.
+	_, err = ann.GetEntity(ctx, "tea")
+	check(errors.Is(err, client.ErrNotFound), err)
+	check(errors.Is(ann.AddEntity(ctx, &memory.Entity{Name: "x"}), client.ErrForbidden))
+	_, err = clientOf(address, "TOKEN_OF_ANN").Nodes(ctx)
+	check(errors.Is(err, client.ErrForbidden), err)
 	memories, err := ann.Search(ctx, "again", nil)
 	check(err == nil && len(memories) == 1 && memories[0].ID == added.ID, err, memories)
 }

@@ -23,23 +23,41 @@ from ._errors import (
     Unanswered,
     Unauthorized,
 )
-from ._model import Event, Fields, Hits, Memory, OwnEvent, OwnEvents, Page, Written
+from ._model import Event, Fields, Hits, Memory, OwnEvent, OwnEvents, Page, Parts, Written
+from ._nodes import FormerNode, NodeRecord, Nodes, Outbox, Peer, Position, Restored, Status, SyncRequest
+from ._stream import Change, Changed, Interrupted, Left, Opened, Reset
 
 __all__ = [
+    "Change",
+    "Changed",
     "Client",
     "Conflict",
     "Event",
     "Fields",
     "Forbidden",
+    "FormerNode",
     "Hits",
+    "Interrupted",
     "InvalidRequest",
+    "Left",
     "Memory",
     "NodeError",
+    "NodeRecord",
+    "Nodes",
     "NotFound",
+    "Opened",
+    "Outbox",
     "OwnEvent",
     "OwnEvents",
     "Page",
+    "Parts",
+    "Peer",
+    "Position",
     "Problem",
+    "Reset",
+    "Restored",
+    "Status",
+    "SyncRequest",
     "Unanswered",
     "Unauthorized",
     "Written",

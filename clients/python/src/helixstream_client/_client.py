@@ -7,17 +7,21 @@ import threading
 import urllib.parse
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar, Unpack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
 from ._errors import InvalidRequest, NodeError
 from ._http import Connection, Request, Token
-from ._model import Event, Fields, Hits, Json, Memory, OwnEvent, OwnEvents, Page, Written
+from ._model import Event, Fields, Hits, Json, Memory, OwnEvent, OwnEvents, Page, Parts, Written
+from ._nodes import Nodes, Restored, Status, SyncRequest
+from ._stream import Change, follow
 
 # The clock tokens that a client keeps, of 50 bytes and more for each node that wrote the memory.
 MAX_SEEN = 10_000
 
 T = TypeVar("T")
+
+Query = dict[str, str | int | float]
 
 
 class Client:
@@ -117,48 +121,108 @@ class Client:
         include_inactive: bool = False,
     ) -> Page:
         """One page of a list of at most 200 memories. It may have fewer than `limit`."""
-        query: dict[str, str | int | float] = {"limit": limit}
-        for name, value in (("user_id", user_id), ("session_id", session_id), ("cursor", cursor)):
-            if value is not None:
-                query[name] = value
-        if include_inactive:
-            query["include_inactive"] = "true"
-        answer = self._get("/v1/memories", query)
-        following = answer.get("next")
-        return Page([self._shown(one) for one in _list(answer, "memories")], None if following is None else str(following))
+        inactive = "true" if include_inactive else None
+        query = _given(limit=limit, user_id=user_id, session_id=session_id, cursor=cursor, include_inactive=inactive)
+        return self._page("/v1/memories", query)
 
     def list(
         self, *, user_id: str | None = None, session_id: str | None = None, include_inactive: bool = False
     ) -> Iterator[Memory]:
         """All memories of a list, page by page while they are asked for."""
-        cursor = None
-        while True:
-            page = self.page(
-                user_id=user_id, session_id=session_id, limit=200, cursor=cursor, include_inactive=include_inactive
-            )
-            yield from page.memories
-            cursor = page.next
-            if cursor is None:
-                return
+        inactive = "true" if include_inactive else None
+        return self._pages("/v1/memories", _given(user_id=user_id, session_id=session_id, include_inactive=inactive))
+
+    def conflicts(self, *, user_id: str | None = None, session_id: str | None = None) -> Iterator[Memory]:
+        """The active memories with a field in conflict, which `conflicted_fields` names. An `update` of
+        such a memory decides the fields that it writes."""
+        return self._pages("/v1/conflicts", _given(user_id=user_id, session_id=session_id))
 
     def search(
         self,
-        words: str,
+        words: str | None = None,
         *,
+        embedding: Sequence[float] | None = None,
+        weight: float | None = None,
         user_id: str | None = None,
         session_id: str | None = None,
+        type: str | None = None,
+        category: str | None = None,
+        created_from: str | None = None,
+        created_to: str | None = None,
         top_k: int = 10,
         min_score: float | None = None,
     ) -> Hits:
-        """Memories that have at least one of the words, the best first: at most 100."""
-        query: dict[str, str | int | float] = {"query": words, "top_k": top_k}
-        for name, value in (("user_id", user_id), ("session_id", session_id), ("min_score", min_score)):
-            if value is not None:
-                query[name] = value
-        answer = self._get("/v1/memories/search", query)
+        """Searches for memories, the best first: at most 100.
+
+        By words these have at least one of them (BM25). By an `embedding` the score is the cosine of
+        the angle between the two, and the token needs the right `act` beside `read`. With both,
+        `weight` is how much the embedding counts, from 0 to 1. `type` and `category` are HelixAgent's;
+        times are in RFC 3339.
+        """
+        query = _given(
+            query=words,
+            user_id=user_id,
+            session_id=session_id,
+            type=type,
+            category=category,
+            created_from=created_from,
+            created_to=created_to,
+            top_k=top_k,
+            min_score=min_score,
+        )
+        if embedding is None:
+            answer = self._get("/v1/memories/search", query | _given(weight=weight))
+        else:
+            body: Json = {"embedding": list(embedding)} | query | _given(weight=weight)
+            answer = self._connection.send(Request("POST", "/v1/memories/search", {}, _encode(body)))
         hits = _list(answer, "hits")
-        memories = [self._shown(hit) for hit in hits]
-        return Hits(memories, [float(hit["score"]) for hit in hits], bool(answer.get("truncated")))
+        return Hits(
+            memories=[self._shown(hit) for hit in hits],
+            scores=[float(hit["score"]) for hit in hits],
+            truncated=bool(answer.get("truncated")),
+            compared=int(answer.get("compared", 0)),
+            skipped=int(answer.get("skipped", 0)),
+        )
+
+    def entities(self, memory: Memory | str) -> Parts:
+        """The entities of a memory."""
+        return self._parts(memory, "entities")
+
+    def relationships(self, memory: Memory | str) -> Parts:
+        """The relationships of a memory."""
+        return self._parts(memory, "relationships")
+
+    def put_entity(
+        self, memory: Memory | str, entity_id: str, members: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Written:
+        """Creates or replaces an entity of a memory. What the write has seen is as for `update`. Events
+        cannot clear an entity, so there is no delete."""
+        return self._write_part("PUT", memory, "entities", entity_id, idempotency_key, dict(members))
+
+    def put_relationship(
+        self, memory: Memory | str, relationship_id: str, members: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Written:
+        """Creates or replaces a relationship of a memory. What the write has seen is as for `update`."""
+        return self._write_part("PUT", memory, "relationships", relationship_id, idempotency_key, dict(members))
+
+    def delete_relationship(
+        self, memory: Memory | str, relationship_id: str, *, idempotency_key: str | None = None
+    ) -> Written:
+        """Clears a relationship of a memory. What the write has seen is as for `update`. To clear one
+        that is not there is a write as well."""
+        return self._write_part("DELETE", memory, "relationships", relationship_id, idempotency_key, None)
+
+    def follow(
+        self, *, user_id: str | None = None, session_id: str | None = None, last_event_id: str | None = None
+    ) -> Generator[Change, None, None]:
+        """Each change of a memory, in the order in which the node makes them.
+
+        After an `Interrupted` the stream comes back by itself while it is iterated, behind the last
+        event: no change is missing where no `Reset` says so. A `Problem` that will not pass, such as
+        `Unauthorized`, ends it. `last_event_id` is that of the last change that the caller has dealt
+        with. To begin, wait for `Opened`, and then list the memories.
+        """
+        return follow(self._connection, _given(user_id=user_id, session_id=session_id), last_event_id)
 
     def events(self, memory: Memory | str) -> OwnEvents:
         """This node's own events to a memory: whether they are published and resolved, or have failed
@@ -176,28 +240,51 @@ class Client:
         ]
         return OwnEvents(events, bool(answer.get("truncated")))
 
-    def status(self) -> Json:
-        """The state of the node (`Status` of the node's OpenAPI document)."""
-        return self._get("/v1/sync/status", {})
+    def status(self) -> Status:
+        """The state of the node."""
+        return _read(Status.of, self._get("/v1/sync/status", {}))
 
-    def force_sync(self, user_id: str | None = None) -> Json:
-        """Asks the stream for the memories of a user, or of all, once more (`SyncRequested` of the
-        node's OpenAPI document)."""
-        query: dict[str, str | int | float] = {} if user_id is None else {"user_id": user_id}
-        return self._connection.send(Request("POST", "/v1/sync/force", query))
+    def nodes(self) -> Nodes:
+        """All nodes. A token that is bound to users does not see them: `Forbidden`."""
+        return _read(Nodes.of, self._get("/v1/nodes", {}))
 
-    def restore(self, snapshot: Json | Sequence[Json]) -> Json:
-        """Brings a user snapshot back: the snapshot, or all of its parts (`Restored` of the node's
-        OpenAPI document). What the node has as new or newer stays. A token that is bound to users
-        restores none."""
-        return self._connection.send(Request("POST", "/v1/restore", {}, _encode(snapshot)))
+    def force_sync(self, user_id: str | None = None) -> SyncRequest:
+        """Asks the stream for the memories of a user, or of all, once more. For 10 seconds after such a
+        request the node refuses the next one with 429."""
+        return _read(SyncRequest.of, self._connection.send(Request("POST", "/v1/sync/force", _given(user_id=user_id))))
+
+    def restore(self, snapshot: Json | Sequence[Json]) -> Restored:
+        """Brings a user snapshot back: the snapshot, or all of its parts. What the node has as new or
+        newer stays. A token that is bound to users restores none."""
+        return _read(Restored.of, self._connection.send(Request("POST", "/v1/restore", {}, _encode(snapshot))))
 
     def openapi(self) -> Json:
         """The node's OpenAPI document."""
         return self._get("/v1/openapi.json", {})
 
-    def _get(self, path: str, query: dict[str, str | int | float]) -> Json:
+    def _get(self, path: str, query: Query) -> Json:
         return self._connection.send(Request("GET", path, query))
+
+    def _page(self, path: str, query: Query) -> Page:
+        answer = self._get(path, query)
+        following = answer.get("next")
+        return Page([self._shown(one) for one in _list(answer, "memories")], None if following is None else str(following))
+
+    def _pages(self, path: str, query: Query) -> Iterator[Memory]:
+        page = self._page(path, query | {"limit": 200})
+        yield from page.memories
+        while page.next is not None:
+            page = self._page(path, query | {"limit": 200, "cursor": page.next})
+            yield from page.memories
+
+    def _parts(self, memory: Memory | str, field: str) -> Parts:
+        answer = self._get(f"{_path(_id(memory))}/{field}", {})
+        return Parts(str(answer.get("clock", "")), bool(answer.get("pending")), list(_list(answer, field)))
+
+    def _write_part(
+        self, method: str, memory: Memory | str, field: str, part_id: str, idempotency_key: str | None, body: Json | None
+    ) -> Written:
+        return self._write_memory(method, memory, f"/{field}/{_segment(part_id)}", idempotency_key, body)
 
     def _write_memory(
         self, method: str, memory: Memory | str, action: str, idempotency_key: str | None, body: Json | None
@@ -259,16 +346,24 @@ def _id(memory: Memory | str) -> str:
     return memory.id if isinstance(memory, Memory) else memory
 
 
+def _given(**values: str | int | float | None) -> Query:
+    """The values that are there."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _path(memory_id: str) -> str:
     """The path of a memory. The route of the search has the name of a possible id."""
-    if memory_id in ("", ".", ".."):
-        raise InvalidRequest(f"the id {memory_id!r} cannot be part of a URL's path")
-    if memory_id == "search":
-        return "/v1/memories/%73earch"
+    return "/v1/memories/%73earch" if memory_id == "search" else f"/v1/memories/{_segment(memory_id)}"
+
+
+def _segment(part_id: str) -> str:
+    """An id as a part of a path."""
+    if part_id in ("", ".", ".."):
+        raise InvalidRequest(f"the id {part_id!r} cannot be part of a URL's path")
     try:
-        return f"/v1/memories/{urllib.parse.quote(memory_id, safe='')}"
+        return urllib.parse.quote(part_id, safe="")
     except UnicodeEncodeError:
-        raise InvalidRequest(f"the id {memory_id!r} is no text") from None
+        raise InvalidRequest(f"the id {part_id!r} is no text") from None
 
 
 def _encode(body: Json | Sequence[Json]) -> bytes:

@@ -5,13 +5,13 @@ import ipaddress
 import json
 import random
 import ssl
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from time import sleep
 from typing import IO, Any
 
 from ._errors import KINDS, InvalidRequest, NodeError, Problem, Unanswered
@@ -103,12 +103,30 @@ class Connection:
                 if is_open:
                     raise self._unanswered(request, attempt, error) from error
                 raise
-            pause = min(FIRST_PAUSE * 2 ** min(attempt - 1, 16), MAX_PAUSE) * random.uniform(0.5, 1)
-            time.sleep(max(pause, min(retry_after, MAX_PAUSE)))
+            pause(attempt, retry_after)
+
+    def open(self, request: Request, kind: str, headers: Mapping[str, str], silence: float) -> IO[bytes]:
+        """The body of an answer of a kind, which is read while it arrives. It breaks where nothing
+        arrives for `silence` seconds."""
+        token = self._read_token()
+        message = self._message(request, token)
+        message.add_header("Accept", kind)
+        for name, value in headers.items():
+            message.add_header(name, value)
+        try:
+            response = self._opener.open(message, timeout=silence)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _problem(error, _read(error), token) from None
+        if response.headers.get_content_type() != kind:
+            response.close()
+            raise NodeError(f"the node's answer is no {kind}: is this the address of a node?")
+        body: IO[bytes] = response
+        return body
 
     @staticmethod
     def _unanswered(request: Request, attempts: int, error: BaseException) -> Unanswered:
-        return Unanswered(request.method, attempts, request.idempotency_key, _why(error))
+        return Unanswered(request.method, attempts, request.idempotency_key, why(error))
 
     def _try(self, request: Request) -> Json:
         token = self._read_token()
@@ -164,7 +182,15 @@ def _read(response: IO[bytes]) -> bytes:
     return body
 
 
-def _why(error: BaseException) -> str:
+def pause(attempt: int, retry_after: float) -> None:
+    """Waits before the next attempt: twice as long each time, a part of it at random, or as long as the
+    node asks for, up to a limit."""
+    wait = min(FIRST_PAUSE * 2 ** min(attempt - 1, 16), MAX_PAUSE) * random.uniform(0.5, 1)
+    sleep(max(wait, min(retry_after, MAX_PAUSE)))
+
+
+def why(error: BaseException) -> str:
+    """What an error of the connection says."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     return f"{type(reason).__name__}: {reason}" if str(reason) else type(reason).__name__
 

@@ -184,9 +184,25 @@ class Hits:
 
     memories: list[Memory]
     scores: list[float]
-    """The BM25 score of each memory."""
+    """The score of each memory."""
     truncated: bool
     """Whether hits were left out because the answer would have become too large."""
+    compared: int
+    """How many embeddings were compared."""
+    skipped: int
+    """How many memories were not compared: their embeddings have another number of dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The entities or the relationships of a memory."""
+
+    clock: str
+    """The clock token of the memory."""
+    pending: bool
+    """Whether a write of this node lies over the memory that the stream has not resolved yet."""
+    objects: list[Json]
+    """The objects, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,24 @@ type Memory struct {
 type MemoryType string
 
 type Entity struct {
-	ID, Name, Type string
+	ID         string                 `json:"id"`
+	Name       string                 `json:"name"`
+	Type       string                 `json:"type"`
+	Properties map[string]interface{} `json:"properties,omitempty"`
+	Aliases    []string               `json:"aliases,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	UpdatedAt  time.Time              `json:"updated_at"`
 }
 
 type Relationship struct {
-	ID, SourceID, TargetID, Type string
+	ID         string                 `json:"id"`
+	SourceID   string                 `json:"source_id"`
+	TargetID   string                 `json:"target_id"`
+	Type       string                 `json:"type"`
+	Properties map[string]interface{} `json:"properties,omitempty"`
+	Strength   float64                `json:"strength"`
+	CreatedAt  time.Time              `json:"created_at"`
+	UpdatedAt  time.Time              `json:"updated_at"`
 }
 
 type MemoryStore interface {
