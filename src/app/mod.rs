@@ -79,7 +79,7 @@ fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
         Command::Topics(args) => topics::topics(&args.action, program),
         Command::Topology(args) => topology_command::topology(&args.action, program),
         Command::Conflicts(args) => conflicts::conflicts(&args.action, program),
-        Command::Node(args) => node::node(args),
+        Command::Node(args) => node::node(args, program),
         Command::Nodes(args) => nodes::nodes(&args.action),
         Command::Services(args) => services::services(&args.action),
         Command::Mcp(args) => mcp::mcp(args),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use testkit::process::temp_dir;
-use testkit::{ports, wait_for};
+use testkit::{Broker, ports, repo_path, wait_for};
 
 use crate::support::Helix;
 use crate::trial::Trial;
@@ -81,4 +81,21 @@ impl NodeProcess {
         let curl = Command::new("curl").args(arguments).output().unwrap();
         serde_json::from_slice(&curl.stdout).unwrap_or_else(|error| panic!("{error}: {curl:?}"))
     }
+}
+
+#[test]
+fn the_limits_of_the_streams_topology_file_decide_what_a_node_accepts() {
+    let trial = Trial::new("limits", Broker::shared());
+    let file = repo_path("topologies/memory.toml").display().to_string();
+    let limits = ["--topology", &file, "--set", "max_value_bytes=4KiB", "--set", "max_output_bytes=8KiB"];
+    let node = NodeProcess::start_with(&trial, "small", &limits);
+    let text = |bytes: usize| "x".repeat(bytes);
+    let create = |bytes: usize| format!("{{\"memory_id\": \"m\", \"content\": \"{}\"}}", text(bytes));
+    let refused = node.send("POST", "/v1/memories", &["-d", &create(5000)]);
+    assert_eq!((&refused["status"], &refused["code"]), (&413.into(), &"HS8071".into()), "{refused}");
+    assert_eq!(node.send("POST", "/v1/memories", &["-d", &create(2500)])["event"]["counter"], 1);
+    let more = format!("{{\"metadata\": {{\"more\": \"{}\"}}}}", text(2500));
+    let refused = node.send("PATCH", "/v1/memories/m", &["-d", &more]);
+    assert_eq!((&refused["status"], &refused["code"]), (&413.into(), &"HS8071".into()), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("at most 4096 can be published"), "{refused}");
 }

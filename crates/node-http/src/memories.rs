@@ -148,12 +148,16 @@ pub(crate) async fn delete(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let change = Change::of(&client, &parts)?;
+    let [ack, ack_timeout] = Acknowledgement::PARAMETERS;
+    let parameters = Parameters::read(&parts, &[ack, ack_timeout, "also_unknown"])?;
+    let change = Change::with(&client, &parts, &parameters)?;
     let memory = shown(&service, &client, &id, None).await?;
+    // Of a memory that this node does not know a bound client must not learn whether it exists.
+    let is_unknown = memory.is_none() && client.users().is_none() && parameters.flag("also_unknown")?;
     let is_deleted = memory.is_some_and(|memory| memory.status == MemoryStatus::Deleted);
     // The repetition of a delete with its idempotency key finds the memory deleted, and is answered
     // as the first one was. Another delete of a deleted memory changes nothing that is shown.
-    if !(is_deleted && change.idempotency_key.is_some()) {
+    if !(is_unknown || is_deleted && change.idempotency_key.is_some()) {
         change.check_active(&service, &client, &id).await?;
     }
     change.write(&service, &client, Some(id), WriteKind::Delete, Fields::new()).await
@@ -197,10 +201,15 @@ pub(crate) struct Change {
 impl Change {
     /// Reads them.
     pub fn of(client: &Client, parts: &Parts) -> Result<Change, Problem> {
+        Change::with(client, parts, &Parameters::read(parts, &Acknowledgement::PARAMETERS)?)
+    }
+
+    /// The same of a request whose query parameters are read.
+    fn with(client: &Client, parts: &Parts, parameters: &Parameters) -> Result<Change, Problem> {
         Ok(Change {
             seen: client.seen(&parts.headers)?,
             idempotency_key: client.idempotency_key(&parts.headers)?,
-            acknowledgement: Acknowledgement::read(parts)?,
+            acknowledgement: Acknowledgement::of(parameters)?,
         })
     }
 

@@ -118,7 +118,7 @@ pub(crate) fn unknown_part() -> Problem {
 }
 
 fn large_event(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8071", "The event is too large", detail)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8071", "The event or its memory is too large", detail)
 }
 
 fn exists(memory: &ShownMemory) -> Problem {
@@ -232,6 +232,7 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
         Refusal::Stale(_) | Refusal::Exists(_) | Refusal::Inactive(_) | Refusal::ForbiddenUser => unknown_memory(),
         Refusal::InvalidToken | Refusal::TokenOfAnotherMemory { .. } => bad_token(refusal),
         Refusal::BadEvent(bad) => of_bad_event(bad),
+        Refusal::LargeMemory { .. } => large_event(refusal.to_string()),
         Refusal::UnknownField(_) | Refusal::LongMemoryId | Refusal::NoMemoryId => invalid(refusal.to_string()),
         Refusal::BadIdempotencyKey | Refusal::KeyReused => bad_key(refusal),
     }

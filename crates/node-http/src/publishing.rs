@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use http::Problem;
 use node::shown::{EventState, Publishing};
 
@@ -26,9 +25,11 @@ pub(crate) enum Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// Reads the query parameters of a write.
-    pub fn read(parts: &Parts) -> Result<Acknowledgement, Problem> {
-        let parameters = Parameters::read(parts, &["ack", "ack_timeout"])?;
+    /// The query parameters that say it.
+    pub const PARAMETERS: [&str; 2] = ["ack", "ack_timeout"];
+
+    /// Reads it from the query parameters of a write.
+    pub fn of(parameters: &Parameters) -> Result<Acknowledgement, Problem> {
         let seconds = parameters.number("ack_timeout", 1, MOST_SECONDS)?;
         match (parameters.text("ack")?.as_deref(), seconds) {
             (Some("kafka"), seconds) => {

@@ -12,6 +12,11 @@ pub const MAX_VERSION: u64 = i64::MAX as u64;
 /// nanoseconds.
 pub const REPORTED_LEAD_NS: u64 = 60_000_000_000;
 
+/// How far ahead of the wall clock the version of a token may be that a caller brings who may write
+/// for some users alone: one day, in nanoseconds. Every later write of the node, for whichever
+/// user, has at least the version that it follows.
+pub const TRUSTED_LEAD_NS: u64 = 86_400_000_000_000;
+
 /// The clock: the greatest version that this node has seen or written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HybridClock {

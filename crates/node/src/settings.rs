@@ -74,11 +74,18 @@ pub struct NodeSettings {
     pub kept_changes: u64,
     /// How many bytes of them it keeps.
     pub kept_change_bytes: u64,
+    /// The most bytes that a memory may have after a write, as canonical JSON: the largest record
+    /// of a resolved memory, less [`RECORD_REST`].
+    pub max_memory_bytes: usize,
     /// The wall clock, in nanoseconds since 1970.
     pub wall_clock: fn() -> u64,
     /// Called at each of [`STEPS`], by tests that kill the process there.
     pub observe_step: fn(&'static str),
 }
+
+/// Bytes of the record of a resolved memory that are left for its key, its headers, and what events
+/// of other nodes add to its clock.
+pub const RECORD_REST: usize = 64 << 10;
 
 /// The named steps of a transaction of the database: it is begun, all its changes are made, it is
 /// committed, its requests are answered.
@@ -97,6 +104,7 @@ impl NodeSettings {
             resolver: ResolverSettings::default(),
             kept_changes: 100_000,
             kept_change_bytes: 64 << 20,
+            max_memory_bytes: (16 << 20) - RECORD_REST,
             wall_clock: system_clock,
             observe_step: |_| {},
         }

@@ -265,6 +265,16 @@ pub enum Refusal {
     /// The stream would put the event among its dead letters. The class says why.
     #[error("the write cannot become an event: {0}")]
     BadEvent(BadInput),
+    /// The write would make the memory so large that no topic of ours takes it resolved.
+    #[error(
+        "the memory would have {bytes} bytes with this write, and at most {most} can be published; clear fields of it, or write another memory"
+    )]
+    LargeMemory {
+        /// [`NodeSettings::max_memory_bytes`](crate::NodeSettings::max_memory_bytes).
+        most: usize,
+        /// The size of the memory with the write, as canonical JSON.
+        bytes: usize,
+    },
     /// The fields have a name that no memory has.
     #[error(
         "a memory has no field {0:?}; its fields are content, embedding, entities, importance, merged_from, metadata, relationships, session_id, tags and user_id"

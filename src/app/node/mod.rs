@@ -13,9 +13,10 @@ use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
 use super::services::Booting;
+use super::settings::load;
 use super::signals::{LOOK, watch_signals};
-use super::{CommandError, http};
-use crate::edges::cli::{NodeArgs, NodeRoleArgument, StaleWritesArgument};
+use super::{CommandError, Program, http};
+use crate::edges::cli::{NodeArgs, NodeRoleArgument, StaleWritesArgument, TopologyArgs};
 use figures::NodeFigures;
 use node::follower::{Follower, FollowerSettings};
 use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
@@ -23,7 +24,7 @@ use node::loops::NodeLoops;
 use node::node::Node;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::{NodeDirectory, NodeRole, NodesTopic};
-use node::settings::{NodeError, NodeSettings, StaleWrites, Subscription};
+use node::settings::{NodeError, NodeSettings, RECORD_REST, StaleWrites, Subscription};
 use streams::error::Error;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
@@ -43,7 +44,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const FOLLOWER_STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal or a failure.
-pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
+pub fn node(args: &NodeArgs, program: &Program) -> Result<(), CommandError> {
     // The allocator asks for huge pages. They serve a stream of events; a node has little memory in
     // use, and holds three times as much with them (prctl(2), PR_SET_THP_DISABLE). An older kernel
     // cannot do without, which costs memory alone.
@@ -52,7 +53,7 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
     }
     let signalled = watch_signals()?;
     let usage = |e: node::actor::ActorError| CommandError::Usage(format!("--node-name: {e} [HS8050]"));
-    let settings = NodeSettings {
+    let mut settings = NodeSettings {
         subscription: subscription(args),
         stale_writes: match args.stale_writes {
             StaleWritesArgument::Refuse => StaleWrites::Refuse,
@@ -60,6 +61,13 @@ pub fn node(args: &NodeArgs) -> Result<(), CommandError> {
         },
         ..NodeSettings::new(&args.node_dir, args.node_name.parse().map_err(usage)?)
     };
+    if let Some(topology) = &args.topology {
+        let topology = TopologyArgs { topology: topology.clone(), set: args.set.clone() };
+        let values = load(&topology, None, program)?.values;
+        let most = values.runtime.max_output_bytes;
+        settings.max_memory_bytes = most - RECORD_REST.min(most / 2);
+        (settings.limits, settings.resolver) = (values.limits, values.resolver);
+    }
     let event_bytes = settings.limits.max_value_bytes;
     let booting = Booting::of_node(args)?;
     let kafka = booting.as_ref().map_or_else(|| args.kafka.clone(), |services| services.kafka(&args.kafka));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::http::HttpArgs;
 use super::kafka::KafkaArgs;
@@ -56,6 +56,14 @@ pub struct NodeArgs {
         default_value = "helixagent.memory.dead-letters"
     )]
     pub dead_letters_topic: String,
+    /// Topology file of the stream. The node accepts by its limits, and shows writes that wait by
+    /// its strategies [default: the defaults of topology files]
+    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_TOPOLOGY")]
+    pub topology: Option<PathBuf>,
+    /// Override a setting of the topology file, as `run --set` does. Repeatable. HELIXSTREAM_SET
+    /// holds several, separated by `;` or new lines
+    #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append, requires = "topology")]
+    pub set: Vec<String>,
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaArgs,

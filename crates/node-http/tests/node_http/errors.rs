@@ -110,6 +110,7 @@ fn a_wrong_body_and_an_unknown_memory_are_refused() {
         ("GET", "/v1/memories/none/events", &[], "", 404, "HS8066"),
         ("PATCH", "/v1/memories/none", &[], "{}", 404, "HS8066"),
         ("DELETE", "/v1/memories/none", &[], "", 404, "HS8066"),
+        ("DELETE", "/v1/memories/none?also_unknown=yes", &[], "", 400, "HS8060"),
         ("POST", "/v1/memories/none/merge", &[], r#"{"merged_from": ["m"]}"#, 404, "HS8066"),
     ];
     check(&site, cases);

@@ -34,6 +34,15 @@ fn path_of(answer: &Answer) -> String {
 }
 
 #[test]
+fn a_memory_that_the_node_does_not_know_is_deleted_where_the_request_says_so() {
+    let site = Site::open();
+    site.ask("DELETE", "/v1/memories/elsewhere", &[], "").of(404);
+    let deleted = site.ask("DELETE", "/v1/memories/elsewhere?also_unknown=true", &[], "").of(200);
+    assert_eq!((deleted.text("/memory/status"), deleted.text("/event/counter")), ("deleted".into(), "1".into()));
+    site.ask("DELETE", "/v1/memories/elsewhere?also_unknown=true", &[], "").of(410);
+}
+
+#[test]
 fn a_memory_is_created_read_updated_replaced_and_deleted() {
     let site = Site::open();
     let body = r#"{"user_id": "u", "content": "likes tea", "tags": ["a", "b"], "metadata": {"x": 1, "y": [true]},

@@ -1,5 +1,6 @@
 //! Tokens that are bound to users: tenants never meet.
 
+use node::clock_token::ClockToken;
 use serde_json::json;
 use testkit::Random;
 
@@ -76,6 +77,32 @@ fn a_memory_of_somebody_else_is_as_unknown_as_one_that_does_not_exist() {
         site.ask_as("ann", "GET", &format!("/v1/memories/{of_ann}"), &[], "").of(200).text("/memory/content"),
         "a"
     );
+}
+
+#[test]
+fn a_made_up_version_does_not_raise_the_versions_of_everybody() {
+    let site = Site::with_tokens(TOKENS);
+    follow(&site, 0, "m", "u-ann", "active", "a");
+    let version_now = || -> u64 {
+        let created = site.ask_as("bob", "POST", "/v1/memories", &[], "{}").of(201);
+        created.text("/event/version").parse().unwrap()
+    };
+    let token = ClockToken::decode(&site.ask_as("ann", "GET", "/v1/memories/m", &[], "").text("/clock")).unwrap();
+    let second = 1_000_000_000;
+    let (greatest, day) = (version_now(), 86_400 * second);
+    let write = |name: &str, version: u64, issuer: &str| {
+        let forged = ClockToken { version, issuer: issuer.to_owned(), ..token.clone() }.encode();
+        let answer = site.ask_as(name, "PATCH", "/v1/memories/m", &[("if-match", &forged)], "{}");
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let refused = (400, "HS8069".to_owned());
+    for name in ["ann", "all"] {
+        assert_eq!(write(name, greatest + 1, &token.issuer), refused, "this node has shown no such version");
+    }
+    assert_eq!(write("ann", greatest + 2 * day, "elsewhere.1"), refused);
+    assert_eq!(write("ann", i64::MAX as u64, "elsewhere.1"), refused);
+    assert_eq!(write("ann", greatest + second, "elsewhere.1").0, 200);
+    assert!(version_now() < greatest + day);
 }
 
 /// A request by a token: its method, its path and its body.

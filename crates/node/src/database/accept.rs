@@ -85,7 +85,7 @@ impl Writer {
         let row = self.memory_row(&memory_id).await?;
         // A caller learns nothing of memories of other users, not even whether its token is stale.
         check_users(write, row.heading.as_ref())?;
-        let mut seen = self.seen(&memory_id, &row, &write.seen).await?;
+        let mut seen = self.seen(&memory_id, &row, write).await?;
         let enclosed = |row: &MemoryRow, issuer: &Issuer| {
             row.shown(&memory_id, issuer)?.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
         };
@@ -104,7 +104,14 @@ impl Writer {
         }
         let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, branch)?;
         let number = self.put_event(&event, &value, write, digest, seen.assumed).await?;
+        let size = |row: &MemoryRow| row.shown_json().map_or(0, str::len);
+        let size_before = size(&row);
         let row = self.lay(&decoded, &memory_id, number, branch).await?;
+        // A memory that is too large already may be made smaller.
+        let most = self.settings.max_memory_bytes;
+        if size(&row) > most.max(size_before) {
+            return Err(Refusal::LargeMemory { most, bytes: size(&row) }.into());
+        }
         let token = ClockToken {
             memory_id: memory_id.clone(),
             clock: Clock::from_entries(event.clock.clone()),
@@ -213,7 +220,7 @@ impl Writer {
         branch: u64,
     ) -> Result<(NewEvent<'w>, Vec<u8>, Event), WriteError> {
         let now = self.now_ns();
-        self.state.clock.observe(seen.version, now);
+        self.follow_version(memory_id, seen.version);
         self.state.counter += 1;
         if self.state.counter > MAX_VERSION {
             return Err(damage("the counter of the node has reached its end").into());

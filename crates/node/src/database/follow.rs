@@ -76,7 +76,7 @@ impl Writer {
     }
 
     /// Follows a version, and reports one that is far ahead of the wall clock, once in a process.
-    fn follow_version(&mut self, memory_id: &str, version: u64) {
+    pub(super) fn follow_version(&mut self, memory_id: &str, version: u64) {
         let lead = self.state.clock.observe(version, self.now_ns());
         if let (Some(lead), false) = (lead, self.has_warned) {
             self.has_warned = true;

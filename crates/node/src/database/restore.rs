@@ -33,6 +33,7 @@ impl Writer {
                 // A node that keeps some memories alone may have forgotten one since it went to
                 // another user, and a request for this user would not be answered with it.
                 asks_for_all |= !row.exists && self.settings.subscription != Subscription::All;
+                self.follow_version(&memory.memory_id, heading.version);
                 self.put_restored(&memory.memory_id, &memory.json).await?;
                 self.refresh(&memory.memory_id).await?;
                 restored += 1;

@@ -12,8 +12,9 @@ use super::view::{Issuer, MemoryRow};
 use super::writer::Writer;
 use crate::actor::Actor;
 use crate::clock_token::ClockToken;
+use crate::hybrid_clock::TRUSTED_LEAD_NS;
 use crate::ports::JournalError;
-use crate::write::{Refusal, Seen, WriteError};
+use crate::write::{MemoryWrite, Refusal, Seen, WriteError};
 
 /// The memory as a caller has seen it.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +37,12 @@ impl Writer {
         &mut self,
         memory_id: &str,
         row: &MemoryRow,
-        seen: &Seen,
+        write: &MemoryWrite,
     ) -> Result<SeenMemory, WriteError> {
-        match seen {
+        match &write.seen {
             Seen::Token(text) => {
                 let token = ClockToken::decode(text).map_err(|_| Refusal::InvalidToken)?;
+                self.check_version(&token, write.allowed_users.is_some())?;
                 let clock = self.admit(memory_id, &token).await?;
                 Ok(SeenMemory { clock, version: token.version, assumed: false })
             }
@@ -64,6 +66,17 @@ impl Writer {
             version: heading.map_or(0, |heading| heading.version),
             assumed: true,
         }
+    }
+
+    /// Checks the version of a token, which every later write of this node will have at least.
+    /// Tokens are not signed: a caller who may write for some users alone could else bring one that
+    /// leaves the writes of all users without an order.
+    fn check_version(&self, token: &ClockToken, is_bound: bool) -> Result<(), Refusal> {
+        let greatest = self.state.clock.greatest();
+        let trusted = greatest.max(self.now_ns().saturating_add(TRUSTED_LEAD_NS));
+        let is_own = token.issuer == self.state.issuer();
+        let is_wrong = (is_own && token.version > greatest) || (is_bound && token.version > trusted);
+        if is_wrong { Err(Refusal::InvalidToken) } else { Ok(()) }
     }
 
     /// Checks a token, and translates its clock to the present incarnation.

@@ -4,8 +4,9 @@ use futures::executor::block_on;
 use helixstream_node::Node;
 use helixstream_node::search::{Direction, Near, SearchHit, SearchQuery};
 use helixstream_node::shown::ListQuery;
+use helixstream_node::write::Refusal;
 
-use crate::{accept, open, update};
+use crate::{accept, open, refusal, update};
 
 /// Bytes of the content of each memory: a page of 4 MiB ends with the third.
 const LARGE: usize = 3 << 19;
@@ -74,4 +75,19 @@ fn large_events_end_a_page_by_their_bytes() {
         next = page.next;
     }
     assert_eq!(pages, [vec![1, 2, 3], vec![4, 5], vec![]]);
+}
+
+#[test]
+fn a_memory_that_many_writes_would_make_too_large_to_be_published_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path());
+    let part = |key: &str| update("m", &format!("{{\"metadata\":{{\"{key}\":\"{}\"}}}}", "x".repeat(6 << 20)));
+    accept(&node, part("a"));
+    accept(&node, part("b"));
+    let refused = refusal(&node, part("c"));
+    let Refusal::LargeMemory { most, bytes } = refused else { panic!("{refused:?}") };
+    assert!(bytes > most && most < 16 << 20, "{bytes}, {most}");
+    assert_eq!(block_on(node.status()).unwrap().counter, 2, "a refused write takes no counter");
+    accept(&node, update("m", r#"{"metadata":{"a":null}}"#));
+    accept(&node, part("c"));
 }
