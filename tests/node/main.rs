@@ -6,6 +6,7 @@
 mod boot;
 mod command;
 mod events;
+mod expiry;
 mod go_client;
 mod killed;
 mod mcp;

@@ -28,6 +28,8 @@ mod back_off;
 pub mod changes;
 pub mod clock_token;
 mod database;
+pub mod expiry;
+pub mod expiry_timer;
 pub mod follower;
 pub mod hybrid_clock;
 pub mod kafka;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::expiry_timer::{ExpiryTimer, ExpiryTimerStatus};
 use crate::follower::{Follower, FollowerStatus, PartitionProgress};
 use crate::kafka::Topics;
 use crate::publisher::{Publisher, PublisherStatus};
@@ -21,6 +22,8 @@ pub struct NodeLoops {
     pub dead_letters: Option<Arc<Follower>>,
     /// Follows the records of all nodes, and keeps the directory current.
     pub nodes: Option<Arc<Follower>>,
+    /// Deletes memories that expire.
+    pub expiry: Option<Arc<ExpiryTimer>>,
     /// The last records of all nodes.
     pub directory: Arc<NodeDirectory>,
 }
@@ -48,6 +51,12 @@ impl NodeLoops {
     #[must_use]
     pub fn nodes_status(&self) -> FollowerStatus {
         status_of(self.nodes.as_ref())
+    }
+
+    /// The status of the timer of expiries, likewise.
+    #[must_use]
+    pub fn expiry_status(&self) -> ExpiryTimerStatus {
+        self.expiry.as_ref().map(|timer| timer.status()).unwrap_or_default()
     }
 
     /// All followers that run, each with its name in messages.

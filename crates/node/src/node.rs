@@ -1,5 +1,6 @@
 //! The node as a library: open it, write, read, list, search.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use futures::executor::block_on;
 
 use crate::changes::{ChangeId, ChangePage, ChangeQuery};
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
+use crate::expiry::ExpiryTerms;
 use crate::ports::{
     Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
 };
@@ -231,6 +233,27 @@ impl Node {
             JournalError::Unavailable(format!("the operating system did not start a thread: {e} [HS0008]"))
         })?;
         answer.await.map_err(|_| JournalError::Stopped)?
+    }
+
+    /// Deletes the memories that expire by these terms, and that this node is to delete, each in a
+    /// transaction that looks at it once more. Returns how many it has deleted.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn expire(&self, terms: &ExpiryTerms) -> Result<u64, JournalError> {
+        let (mut deleted, mut seen) = (0, BTreeSet::new());
+        loop {
+            let mut due = self.inner.readers.due_expiries(terms.now_ns).await?;
+            // Each one is deleted, or is due later than now, so that the next ones come.
+            due.retain(|memory_id| seen.insert(memory_id.clone()));
+            if due.is_empty() {
+                return Ok(deleted);
+            }
+            for memory_id in due {
+                let is_deleted = self.inner.ask(|answer| Request::Expire(memory_id, terms.clone(), answer)).await?;
+                deleted += u64::from(is_deleted);
+            }
+        }
     }
 
     /// The state of the node.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use json::{ObjectWriter, Value, rfc3339};
+use json::{ObjectWriter, Value, ValueKind, rfc3339};
 use memory::clock;
 use memory::event::wire::{self, EventRef, Source};
 use memory::event::{self, EventKind, Limits};
@@ -14,6 +14,8 @@ use memory::settings::ResolverSettings;
 use memory::state::{ReadFailure, Rows};
 use memory::step;
 use memory::view::ResolutionContext;
+
+use crate::expiry::{EXPIRES_AT, EXPIRES_BY};
 
 /// The id of the event that the resolved memory counts as. No event has this id: it is replaced by
 /// the ids of the resolved memory.
@@ -67,6 +69,10 @@ pub(crate) struct Heading {
     pub content: Option<String>,
     /// The tags, with a blank between them.
     pub tags: Option<String>,
+    /// When it expires, in nanoseconds since 1970; `None` also where that is no time.
+    pub expires_at: Option<u64>,
+    /// The node that has set this time.
+    pub expires_by: Option<String>,
 }
 
 impl Heading {
@@ -89,6 +95,8 @@ impl Heading {
             clock.sorted_members().map(|(name, n)| Some((name.to_owned(), counter(n)?))).collect();
         let version = root.get("version").and_then(counter).ok_or("it has no `version`")?;
         let tags = texts("tags");
+        let metadata = root.get("metadata").filter(|metadata| metadata.kind() == ValueKind::Object);
+        let metadata_text = |key: &str| metadata?.get(key).and_then(Value::as_str);
         Ok(Heading {
             status: required("status")?,
             merged_into: text_of("merged_into"),
@@ -102,6 +110,8 @@ impl Heading {
             conflicted: texts("conflicted_fields"),
             content: text_of("content"),
             tags: (!tags.is_empty()).then(|| tags.join(" ")),
+            expires_at: metadata_text(EXPIRES_AT).and_then(|text| rfc3339::parse(text).ok()),
+            expires_by: metadata_text(EXPIRES_BY).map(str::to_owned),
         })
     }
 

@@ -6,6 +6,7 @@ use memory::event::{BadInput, Class};
 
 use crate::actor::EventActor;
 use crate::clock_token::ClockToken;
+use crate::expiry::EXPIRES_AT;
 use crate::ports::JournalError;
 use crate::shown::ShownMemory;
 
@@ -77,6 +78,9 @@ pub const FIELDS: [&str; 10] = [
     "user_id",
 ];
 
+/// The member of a JSON object of fields that sets when the memory expires.
+const EXPIRES_AT_FIELD: &str = "expires_at";
+
 /// The fields that a write carries: the name of each, and its value as canonical JSON. A field that
 /// is absent is not written, and `null` clears it (docs/semantics.md, section 1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +96,8 @@ impl Fields {
     }
 
     /// Reads the fields from a JSON object. The types of their values are checked when the write is
-    /// accepted.
+    /// accepted. A member `expires_at` sets the time at which the memory expires, which lies among
+    /// the metadata ([`crate::expiry`]).
     ///
     /// # Errors
     /// [`Refusal::BadEvent`] where the text is no JSON object, [`Refusal::UnknownField`] where it
@@ -107,12 +112,39 @@ impl Fields {
             return Err(Refusal::BadEvent(BadInput::new(Class::WrongType, message)));
         }
         let mut fields = Fields::new();
+        let mut expires_at = None;
         for (name, value) in document.root().members() {
+            if name == EXPIRES_AT_FIELD {
+                expires_at = Some(value.canonical());
+                continue;
+            }
             let known = FIELDS.iter().find(|field| **field == name);
             let field = known.ok_or_else(|| Refusal::UnknownField(name.chars().take(100).collect()))?;
             fields.values.insert(field, value.canonical());
         }
-        Ok(fields)
+        match expires_at {
+            Some(expires_at) => Ok(fields.with_expiry(&expires_at)),
+            None => Ok(fields),
+        }
+    }
+
+    /// These fields with the time at which the memory expires, as JSON, among the metadata.
+    fn with_expiry(mut self, expires_at: &[u8]) -> Fields {
+        let metadata = self.values.get("metadata").and_then(|text| json::parse(text).ok());
+        let root = metadata.as_ref().map(json::Document::root);
+        // The decoder refuses metadata that is neither an object nor null.
+        if root.is_some_and(|root| !matches!(root.kind(), json::ValueKind::Object | json::ValueKind::Null)) {
+            return self;
+        }
+        let members = root.into_iter().flat_map(json::Value::sorted_members);
+        let mut members: BTreeMap<&str, Vec<u8>> = members.map(|(key, value)| (key, value.canonical())).collect();
+        members.insert(EXPIRES_AT, expires_at.to_vec());
+        let mut out = Vec::new();
+        let mut object = json::ObjectWriter::new(&mut out);
+        members.iter().for_each(|(key, value)| object.raw(key, value));
+        object.end();
+        self.values.insert("metadata", out);
+        self
     }
 
     /// These fields with another one, which is a text.
@@ -277,7 +309,7 @@ pub enum Refusal {
     },
     /// The fields have a name that no memory has.
     #[error(
-        "a memory has no field {0:?}; its fields are content, embedding, entities, importance, merged_from, metadata, relationships, session_id, tags and user_id"
+        "a memory has no field {0:?}; its fields are content, embedding, entities, expires_at, importance, merged_from, metadata, relationships, session_id, tags and user_id"
     )]
     UnknownField(String),
     /// The id of the memory is too long.

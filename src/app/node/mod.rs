@@ -18,6 +18,7 @@ use super::signals::{LOOK, watch_signals};
 use super::{CommandError, Program, http};
 use crate::edges::cli::{NodeArgs, NodeRoleArgument, StaleWritesArgument, TopologyArgs};
 use figures::NodeFigures;
+use node::expiry_timer::{ExpiryTimer, ExpiryTimerSettings};
 use node::follower::{Follower, FollowerSettings};
 use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
 use node::loops::NodeLoops;
@@ -150,12 +151,22 @@ impl NodeThreads {
         let reader = Arc::new(RestoreConsumer::for_standbys(settings)?);
         let directory = Arc::new(NodeDirectory::default());
         let nodes = Follower::of_nodes(KafkaClients { reader, ..kafka.clone() }, directory.clone(), follow());
+        let (publisher, follower) = (Arc::new(publisher), Arc::new(follower));
+        let nodes = Arc::new(nodes.map_err(no_thread)?);
+        let expiry = ExpiryTimerSettings {
+            publisher: publisher.clone(),
+            follower: follower.clone(),
+            nodes: nodes.clone(),
+            directory: directory.clone(),
+        };
+        let expiry = ExpiryTimer::start(node.clone(), expiry).map_err(no_thread)?;
         let loops = NodeLoops {
             topics: kafka.topics,
-            publisher: Some(Arc::new(publisher)),
-            follower: Some(Arc::new(follower)),
+            publisher: Some(publisher),
+            follower: Some(follower),
             dead_letters,
-            nodes: Some(Arc::new(nodes.map_err(no_thread)?)),
+            nodes: Some(nodes),
+            expiry: Some(Arc::new(expiry)),
             directory,
         };
         let figures = NodeFigures::new(node.clone(), loops.clone());
@@ -174,7 +185,9 @@ impl NodeThreads {
                 let mut ended = self.loops.followers().filter(|(_, follower)| follower.has_ended());
                 ended.next().map(|(name, follower)| (name, follower.status().last_error))
             };
-            if let Some((name, why)) = publisher.or_else(follower) {
+            let expiry = self.loops.expiry.as_ref().filter(|timer| timer.has_ended());
+            let expiry = || expiry.map(|timer| ("timer of expiries", timer.status().last_error));
+            if let Some((name, why)) = publisher.or_else(follower).or_else(expiry) {
                 let why = why.unwrap_or_else(|| "no reason is known".to_owned());
                 return Some(anyhow!("the {name} of the node has ended: {why} [HS8051]"));
             }
@@ -187,7 +200,12 @@ impl NodeThreads {
         let NodeThreads { node, loops, figures } = self;
         drop(figures);
         loops.followers().for_each(|(_, follower)| follower.request_stop());
-        let NodeLoops { publisher, follower, dead_letters, nodes, .. } = loops;
+        // It holds the publisher and the followers.
+        if let Some(expiry) = &loops.expiry {
+            expiry.request_stop();
+        }
+        let NodeLoops { publisher, follower, dead_letters, nodes, expiry, .. } = loops;
+        drop(expiry);
         let followers = [follower, dead_letters, nodes].into_iter().flatten();
         // A request that is still being answered, or a session of MCP, may hold them as well. So
         // the publisher is waited for where it is, and what remains ends with the last holder.

@@ -297,3 +297,26 @@ fn a_repeated_request_with_its_key_is_answered_as_before_and_writes_nothing() {
     let merge = r#"{"merged_from": ["a"]}"#;
     site.ask("POST", "/v1/memories/m/merge", &[("idempotency-key", "k6")], merge).of(410);
 }
+
+#[test]
+fn a_memory_is_given_a_time_at_which_it_expires() {
+    let site = Site::open();
+    let created = site.create(r#"{"content": "x", "expires_at": "2030-01-01T01:00:00+01:00", "metadata": {"k": 1}}"#);
+    let path = path_of(&created);
+    let metadata = |answer: &Answer| answer.json()["memory"]["metadata"].clone();
+    let node = created.text("/event/node_id");
+    let expected = json!({
+        "helixagent.expires_at": "2030-01-01T01:00:00+01:00", "helixagent.expires_by": node, "k": 1
+    });
+    assert_eq!(metadata(&created), expected);
+    // By its key in the metadata, too; the node says itself who has set it.
+    let by_key = r#"{"metadata": {"helixagent.expires_at": "2031-01-01T00:00:00Z", "helixagent.expires_by": "x"}}"#;
+    let changed = metadata(&site.ask("PATCH", &path, &[], by_key).of(200));
+    assert_eq!(changed["helixagent.expires_at"], "2031-01-01T00:00:00Z");
+    assert_eq!(changed["helixagent.expires_by"], json!(node));
+    for body in [r#"{"expires_at": "tomorrow"}"#, r#"{"expires_at": 5}"#, r#"{"expires_at": "2030-01-01"}"#] {
+        assert_eq!(site.ask("PATCH", &path, &[], body).of(422).text("/code"), "HS8070");
+    }
+    let cleared = site.ask("PATCH", &path, &[], r#"{"expires_at": null}"#).of(200);
+    assert_eq!(metadata(&cleared), json!({"k": 1}));
+}

@@ -10,6 +10,7 @@ use sqlx::{query, query_as};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::expiry::note_setter;
 use super::schema::{damage, failure, signed, unsigned};
 use super::seen::SeenMemory;
 use super::state::actor_of;
@@ -23,6 +24,13 @@ use crate::ports::JournalError;
 use crate::write::{
     Accepted, FIELDS, MAX_IDEMPOTENCY_KEY, MAX_MEMORY_ID, MemoryWrite, Refusal, Seen, WriteError, WriteKind,
 };
+
+/// The parts of an event that neither its request nor the memory says.
+struct Stamp {
+    branch: u64,
+    /// The time at which the memory has expired, for the delete of one that has.
+    expired_at: Option<u64>,
+}
 
 /// An event before it is written.
 struct NewEvent<'w> {
@@ -71,6 +79,15 @@ impl NewEvent<'_> {
 impl Writer {
     /// Accepts a write, or says why not.
     pub(super) async fn accept(&mut self, write: &MemoryWrite) -> Result<Accepted, WriteError> {
+        self.accept_at(write, None).await
+    }
+
+    /// Accepts a write, or the delete of a memory that has expired at a time.
+    pub(super) async fn accept_at(
+        &mut self,
+        write: &MemoryWrite,
+        expired_at: Option<u64>,
+    ) -> Result<Accepted, WriteError> {
         let digest = request_digest(write);
         if let Some(answer) = self.repeated(write, digest).await? {
             return Ok(answer);
@@ -102,7 +119,7 @@ impl Writer {
         if write.kind == WriteKind::Merge {
             self.see_absorbed(write, &memory_id, &mut seen.clock, &mut seen.version).await?;
         }
-        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, branch)?;
+        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, Stamp { branch, expired_at })?;
         let number = self.put_event(&event, &value, write, digest, seen.assumed).await?;
         let size = |row: &MemoryRow| row.shown_json().map_or(0, str::len);
         let size_before = size(&row);
@@ -217,7 +234,7 @@ impl Writer {
         memory_id: &'w str,
         row: &MemoryRow,
         seen: &SeenMemory,
-        branch: u64,
+        Stamp { branch, expired_at }: Stamp,
     ) -> Result<(NewEvent<'w>, Vec<u8>, Event), WriteError> {
         let now = self.now_ns();
         self.follow_version(memory_id, seen.version);
@@ -233,19 +250,25 @@ impl Writer {
         if write.kind == WriteKind::Replace {
             clear_others(&mut fields, row);
         }
+        note_setter(&mut fields, &self.state.actor_name())?;
+        // The delete of a memory that has expired is not later than it must be (`crate::expiry`).
+        let (timestamp, version) = match expired_at {
+            Some(time) => (time, seen.version),
+            None => (now, self.state.clock.tick(now)),
+        };
         let event = NewEvent {
             memory_id,
             event_id: Uuid::new_v4().to_string(),
             event_type: write.kind.event_type(),
             actor,
             branch,
-            timestamp: now,
-            version: self.state.clock.tick(now),
+            timestamp,
+            version,
             clock,
             fields,
         };
         let value = event.json();
-        let decoded = event::decode(Some(&value), timestamp_ms(now), &self.settings.limits);
+        let decoded = event::decode(Some(&value), timestamp_ms(timestamp), &self.settings.limits);
         let decoded = decoded.map_err(Refusal::BadEvent)?;
         if write.kind == WriteKind::Merge && decoded.absorbed().next().is_none() {
             let message = "`merged_from` should name the memories that are merged into this one";

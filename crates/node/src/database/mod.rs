@@ -14,6 +14,7 @@
 //! | `accept` | a write becomes an event |
 //! | `branches` | the actor of a stale write, and how branches go on under a new incarnation |
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
+//! | `expiry` | memories that expire |
 //! | `publication` | the outbox: published, failed, written again under a new incarnation |
 //! | `dead_letters` | events that the stream could not process |
 //! | `failed_events` | the reasons of failures, and their lines in the log |
@@ -30,6 +31,7 @@ mod accept;
 mod branches;
 mod changes;
 mod dead_letters;
+mod expiry;
 mod failed_events;
 mod follow;
 mod publication;

@@ -105,6 +105,7 @@ impl Writer {
         for memory_id in touched {
             self.lower_last_own(&memory_id).await?;
             self.refresh(&memory_id).await?;
+            self.rest_after_failure(&memory_id, number).await?;
         }
         Ok(())
     }

@@ -220,16 +220,20 @@ impl Writer {
 
     async fn put_row(&mut self, memory_id: &str, row: &MemoryRow) -> Result<(), JournalError> {
         let heading = row.heading.as_ref();
+        let active = heading.filter(|heading| heading.status == "active");
+        // A time that the database cannot hold never comes.
+        let expires_at = active.and_then(|heading| i64::try_from(heading.expires_at?).ok());
         let conflicted = heading.map_or(0, |heading| heading.conflicted.len());
         let put = query_as(
             "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset, pending, status,
-                user_id, session_id, conflicted, last_own, shown_digest)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                user_id, session_id, conflicted, last_own, shown_digest, expires_at, expiry_due)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?12, ?12)
             ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
                 resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset,
                 pending = excluded.pending, status = excluded.status, user_id = excluded.user_id,
                 session_id = excluded.session_id, conflicted = excluded.conflicted, last_own = excluded.last_own,
-                shown_digest = excluded.shown_digest
+                shown_digest = excluded.shown_digest, expires_at = excluded.expires_at,
+                expiry_due = CASE WHEN expires_at IS excluded.expires_at THEN expiry_due ELSE excluded.expires_at END
             RETURNING number",
         );
         let (number,): (i64,) = put
@@ -244,6 +248,7 @@ impl Writer {
             .bind(i64::try_from(conflicted).unwrap_or(i64::MAX))
             .bind(signed(row.last_own)?)
             .bind(row.shown_now().digest)
+            .bind(expires_at)
             .fetch_one(&mut self.connection)
             .await
             .map_err(|error| failure(&error))?;

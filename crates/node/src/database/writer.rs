@@ -16,6 +16,7 @@ use super::signals::Signals;
 use super::state::State;
 use super::{FILE, lock_folder};
 use crate::clock_token::ClockToken;
+use crate::expiry::ExpiryTerms;
 use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, SnapshotRecord};
 use crate::restore::{Chunk, RestoreError, RestoredChunk};
 use crate::settings::{NodeError, NodeSettings};
@@ -54,6 +55,8 @@ pub(crate) struct Batch<R> {
 pub(crate) enum Request {
     /// Accept a write.
     Write(Box<MemoryWrite>, Answer<Accepted, WriteError>),
+    /// Delete a memory if it has expired by these terms.
+    Expire(String, ExpiryTerms, Answer<bool>),
     /// Remember what a session was shown; nobody waits for it.
     Shown(String, ClockToken),
     /// Compare the outbox with the nodes topic.
@@ -200,6 +203,9 @@ impl Writer {
     async fn serve_one(&mut self, request: Request) -> Reply {
         match request {
             Request::Write(write, answer) => self.keep(answer, async |w| w.accept(&write).await).await,
+            Request::Expire(memory_id, terms, answer) => {
+                self.keep(answer, async |w| w.expire(&memory_id, &terms).await).await
+            }
             Request::Shown(session, token) => {
                 let (answer, _) = oneshot::channel();
                 self.keep(answer, async |w| w.remember_shown(&session, &token).await).await
