@@ -154,13 +154,12 @@ pub(crate) async fn delete(
     let memory = shown(&service, &client, &id, None).await?;
     // Of a memory that this node does not know a bound client must not learn whether it exists.
     let is_unknown = memory.is_none() && client.users().is_none() && parameters.flag("also_unknown")?;
-    let is_deleted = memory.is_some_and(|memory| memory.status == MemoryStatus::Deleted);
-    // The repetition of a delete with its idempotency key finds the memory deleted, and is answered
-    // as the first one was. Another delete of a deleted memory changes nothing that is shown.
-    if !(is_unknown || is_deleted && change.idempotency_key.is_some()) {
+    if !is_unknown {
         change.check_active(&service, &client, &id).await?;
     }
-    change.write(&service, &client, Some(id), WriteKind::Delete, Fields::new()).await
+    // Another delete of a deleted memory with a key of its own changes nothing that is shown.
+    let is_deleted = memory.is_some_and(|memory| memory.status == MemoryStatus::Deleted);
+    change.write_where(&service, &client, Some(id), WriteKind::Delete, Fields::new(), !is_deleted).await
 }
 
 /// POST /v1/memories/{id}/merge.
@@ -215,9 +214,12 @@ impl Change {
 
     /// Looks whether the memory that a write changes is there. A client whose token is bound to no
     /// users may bring a clock token from another node, whose memory this node does not know yet.
+    /// The repetition of a write with its key may find a memory that somebody has deleted since: it
+    /// is answered as the first one was, so the node itself looks whether a new one may be written.
     pub async fn check_active(&self, service: &NodeService, client: &Client, id: &str) -> Result<(), Problem> {
         match shown(service, client, id, None).await? {
             Some(memory) if memory.status == MemoryStatus::Active => Ok(()),
+            Some(_) if self.idempotency_key.is_some() => Ok(()),
             Some(memory) => Err(problems::gone(&memory)),
             None if client.users().is_none() && matches!(self.seen, Seen::Token(_)) => Ok(()),
             None => Err(problems::unknown_memory()),
@@ -235,9 +237,10 @@ impl Change {
         [kind, other]: [WriteKind; 2],
         fields: Fields,
     ) -> Result<Response, Problem> {
-        match self.submit(service, client, Some(memory_id.clone()), kind, fields.clone()).await {
+        let first = self.submit(service, client, Some(memory_id.clone()), kind, fields.clone(), needs_active(kind));
+        match first.await {
             Err(WriteError::Refused(Refusal::KeyReused)) => {
-                let repeated = self.submit(service, client, Some(memory_id), other, fields).await;
+                let repeated = self.submit(service, client, Some(memory_id), other, fields, needs_active(other)).await;
                 self.answer(service, client, other, repeated).await
             }
             result => self.answer(service, client, kind, result).await,
@@ -253,7 +256,20 @@ impl Change {
         kind: WriteKind,
         fields: Fields,
     ) -> Result<Response, Problem> {
-        let result = self.submit(service, client, memory_id, kind, fields).await;
+        self.write_where(service, client, memory_id, kind, fields, needs_active(kind)).await
+    }
+
+    /// The same, where the caller says whether the memory must be active.
+    pub async fn write_where(
+        &self,
+        service: &NodeService,
+        client: &Client,
+        memory_id: Option<String>,
+        kind: WriteKind,
+        fields: Fields,
+        requires_active: bool,
+    ) -> Result<Response, Problem> {
+        let result = self.submit(service, client, memory_id, kind, fields, requires_active).await;
         self.answer(service, client, kind, result).await
     }
 
@@ -264,13 +280,10 @@ impl Change {
         memory_id: Option<String>,
         kind: WriteKind,
         fields: Fields,
+        requires_active: bool,
     ) -> Result<Accepted, WriteError> {
-        let terms = Terms {
-            seen: self.seen.clone(),
-            idempotency_key: self.idempotency_key.clone(),
-            // Looked at before, too; but it may have been deleted since.
-            requires_active: !matches!(kind, WriteKind::Create | WriteKind::Replace | WriteKind::Delete),
-        };
+        let (seen, idempotency_key) = (self.seen.clone(), self.idempotency_key.clone());
+        let terms = Terms { seen, idempotency_key, requires_active };
         service.write(client, memory_id, kind, fields, terms).await
     }
 
@@ -302,6 +315,12 @@ impl Change {
         }
         Ok(response)
     }
+}
+
+/// Whether a write of this kind is refused where the memory is not active. It was looked at before,
+/// too; but the memory may have been deleted since.
+fn needs_active(kind: WriteKind) -> bool {
+    !matches!(kind, WriteKind::Create | WriteKind::Replace)
 }
 
 /// The fields of a body, with a user that is the client's where it sets one.

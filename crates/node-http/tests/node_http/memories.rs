@@ -320,3 +320,43 @@ fn a_memory_is_given_a_time_at_which_it_expires() {
     let cleared = site.ask("PATCH", &path, &[], r#"{"expires_at": null}"#).of(200);
     assert_eq!(metadata(&cleared), json!({"k": 1}));
 }
+
+#[test]
+fn a_request_is_repeated_also_where_the_memory_was_deleted_or_merged_since() {
+    let site = Site::open();
+    let merge = r#"{"merged_from": ["b"]}"#;
+    for (ends, status) in [("DELETE", "deleted"), ("POST", "merged")] {
+        let writes = [
+            ("PATCH", "", r#"{"content": "2"}"#),
+            ("POST", "/merge", merge),
+            ("PUT", "/relationships/r", r#"{"type": "t"}"#),
+            ("DELETE", "/relationships/r", ""),
+            ("PUT", "", r#"{"content": "3"}"#),
+            ("DELETE", "", ""),
+        ];
+        for (n, (method, path, body)) in writes.into_iter().enumerate() {
+            let id = format!("m{n}-{status}");
+            let key = format!("key {id}");
+            site.create(&format!(r#"{{"memory_id": "{id}", "content": "1"}}"#)).of(201);
+            let ask = || site.ask(method, &format!("/v1/memories/{id}{path}"), &[("idempotency-key", &key)], body);
+            let first = ask();
+            assert_eq!(first.text("/repeated"), "false", "{method} {path}");
+            if status == "merged" {
+                let absorb = format!(r#"{{"memory_id": "into-{n}", "content": "x"}}"#);
+                site.create(&absorb).of(201);
+                let absorb = format!(r#"{{"merged_from": ["{id}"]}}"#);
+                site.ask(ends, &format!("/v1/memories/into-{n}/merge"), &[], &absorb).of(200);
+            } else if method != ends || !path.is_empty() {
+                site.ask(ends, &format!("/v1/memories/{id}"), &[], "").of(200);
+            }
+            let again = ask();
+            let found = (again.status, again.text("/event/event_id"), again.text("/repeated"));
+            assert_eq!(found, (first.status, first.text("/event/event_id"), "true".to_owned()), "{method} {path}");
+            // A new write is refused as before.
+            let key = [("idempotency-key", "another key")];
+            if method == "PATCH" || (method == "DELETE" && path.is_empty() && status == "merged") {
+                site.ask(method, &format!("/v1/memories/{id}"), &key, body).of(410);
+            }
+        }
+    }
+}
