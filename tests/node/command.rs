@@ -1,5 +1,6 @@
 //! `helixstream node` as a process, and curl as its client.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -8,6 +9,50 @@ use testkit::{Broker, ports, repo_path, wait_for};
 
 use crate::support::Helix;
 use crate::trial::Trial;
+
+/// The command line of a node: its folder and its address stay the same over all its starts.
+pub struct NodeCommand {
+    arguments: Vec<String>,
+    /// Its address.
+    pub url: String,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl NodeCommand {
+    /// Of a node with a folder of its own, on the topics of a trial.
+    pub fn new(trial: &Trial, name: &str, more: &[&str]) -> NodeCommand {
+        let (folder, port) = (temp_dir("node"), ports::free_port().to_string());
+        let (folder_text, topics) = (folder.display().to_string(), trial.topics());
+        let arguments = [
+            "node",
+            "--node-name",
+            name,
+            "--node-dir",
+            &folder_text,
+            "--bootstrap-servers",
+            &trial.bootstrap,
+            "--http-listen",
+            &port,
+            "--events-topic",
+            &topics.events,
+            "--snapshots-topic",
+            &topics.snapshots,
+            "--nodes-topic",
+            &topics.nodes,
+            "--dead-letters-topic",
+            &topics.dead_letters,
+        ];
+        let arguments = arguments.iter().chain(more).map(|text| (*text).to_owned()).collect();
+        NodeCommand { arguments, url: format!("http://127.0.0.1:{port}"), folder }
+    }
+
+    /// Starts a process, and does not wait for it.
+    pub fn spawn(&self) -> NodeProcess {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        NodeProcess { process: Helix::spawn(&arguments), url: self.url.clone() }
+    }
+}
 
 /// A node in a process of its own.
 pub struct NodeProcess {
@@ -24,31 +69,15 @@ impl NodeProcess {
 
     /// The same with further arguments.
     pub fn start_with(trial: &Trial, name: &str, more: &[&str]) -> NodeProcess {
-        let (folder, port) = (temp_dir("node").display().to_string(), ports::free_port().to_string());
-        let topics = ["events", "snapshots", "nodes", "dead-letters"].map(|stem| trial.topic(stem));
-        let arguments = [
-            "node",
-            "--node-name",
-            name,
-            "--node-dir",
-            &folder,
-            "--bootstrap-servers",
-            &trial.bootstrap,
-            "--http-listen",
-            &port,
-            "--events-topic",
-            &topics[0],
-            "--snapshots-topic",
-            &topics[1],
-            "--nodes-topic",
-            &topics[2],
-            "--dead-letters-topic",
-            &topics[3],
-        ];
-        let process = Helix::spawn(&[&arguments, more].concat());
-        let node = NodeProcess { process, url: format!("http://127.0.0.1:{port}") };
-        wait_for("the node to be ready", || node.page("/ready").filter(|text| text == "ready\n"));
+        let node = NodeCommand::new(trial, name, more).spawn();
+        node.wait_until_ready();
         node
+    }
+
+    /// Waits until it serves.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        wait_for("the node to be ready", || self.page("/ready").filter(|text| text == "ready\n"));
     }
 
     /// A page as text; `None` where it is not answered with success.

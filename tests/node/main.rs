@@ -3,7 +3,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod apart;
 mod boot;
+mod chaos;
 mod command;
 mod events;
 mod expiry;

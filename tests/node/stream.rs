@@ -1,7 +1,7 @@
 //! `helixstream run` on the topics of a trial, and `replay` of its events.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use testkit::process::temp_dir;
 use testkit::{Broker, Record, records, repo_path};
@@ -18,29 +18,30 @@ pub fn topology_of(trial: &Trial) -> PathBuf {
     path
 }
 
-/// The stream that resolves the events of a trial's nodes.
-pub struct Stream {
-    process: Helix,
+/// The command line of the stream of a trial, whose topics are made.
+#[derive(Clone)]
+pub struct StreamCommand {
     topology: String,
+    arguments: Vec<String>,
 }
 
-impl Stream {
-    /// Makes its topics and starts it.
-    pub fn start(trial: &Trial) -> Stream {
-        Stream::start_with(trial, &[])
-    }
-
-    /// The same with further settings, each `NAME=VALUE`.
-    pub fn start_with(trial: &Trial, settings: &[&str]) -> Stream {
+impl StreamCommand {
+    /// Makes the topics. The settings of the stream are each `NAME=VALUE`.
+    pub fn new(trial: &Trial, settings: &[&str]) -> StreamCommand {
         let topology = topology_of(trial).display().to_string();
         let common = ["--topology", topology.as_str(), "--bootstrap-servers", &trial.bootstrap];
         Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
-        let state = temp_dir("state").display().to_string();
-        let mut run = vec!["--state-dir", &state, "--no-mirror"];
         let settings = ["purge=false", "session_timeout=4s"].iter().chain(settings);
-        run.extend(settings.flat_map(|setting| ["--set", *setting]));
-        let process = Helix::spawn(&[&["run"], &common[..], &run].concat());
-        Stream { process, topology }
+        let settings = settings.flat_map(|setting| ["--set", *setting]);
+        let arguments = ["run"].into_iter().chain(common).chain(["--no-mirror"]).chain(settings);
+        StreamCommand { arguments: arguments.map(str::to_owned).collect(), topology: topology.clone() }
+    }
+
+    /// Starts an instance with this folder for its state.
+    pub fn spawn(&self, state: &Path) -> Helix {
+        let state = state.display().to_string();
+        let arguments = self.arguments.iter().map(String::as_str).chain(["--state-dir", &state]);
+        Helix::spawn(&arguments.collect::<Vec<_>>())
     }
 
     /// The resolved memories, by id, that `replay` makes of all events of the trial.
@@ -53,6 +54,30 @@ impl Stream {
         let resolved = resolved.filter(|record| has_type(record, b"memory.resolved"));
         // The last one of each memory.
         resolved.map(|record| (record.key_text(), record.value.unwrap())).collect()
+    }
+}
+
+/// The stream that resolves the events of a trial's nodes.
+pub struct Stream {
+    process: Helix,
+    command: StreamCommand,
+}
+
+impl Stream {
+    /// Makes its topics and starts it.
+    pub fn start(trial: &Trial) -> Stream {
+        Stream::start_with(trial, &[])
+    }
+
+    /// The same with further settings, each `NAME=VALUE`.
+    pub fn start_with(trial: &Trial, settings: &[&str]) -> Stream {
+        let command = StreamCommand::new(trial, settings);
+        Stream { process: command.spawn(&temp_dir("state")), command }
+    }
+
+    /// The resolved memories, by id, that `replay` makes of all events of the trial.
+    pub fn replay(&self, broker: &Broker, trial: &Trial) -> BTreeMap<String, Vec<u8>> {
+        self.command.replay(broker, trial)
     }
 
     /// Ends it in good order.

@@ -34,7 +34,7 @@ fn open_with(folder: &std::path::Path, name: &str, subscription: Subscription) -
 }
 
 /// All memories of a node, also deleted ones; `None` while something is pending.
-fn view(node: &Node) -> Option<BTreeMap<String, Vec<u8>>> {
+pub fn view(node: &Node) -> Option<BTreeMap<String, Vec<u8>>> {
     let query = ListQuery { with_inactive: true, limit: 1000, ..ListQuery::default() };
     let memories = block_on(node.list(query)).unwrap().memories;
     let is_settled = memories.iter().all(|memory| !memory.is_pending);

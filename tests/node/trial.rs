@@ -42,17 +42,22 @@ impl Trial {
         format!("{}.{stem}", self.name)
     }
 
+    /// The names of the topics of its nodes.
+    pub fn topics(&self) -> Topics {
+        Topics {
+            events: self.topic("events").into(),
+            snapshots: self.topic("snapshots").into(),
+            nodes: self.topic("nodes").into(),
+            dead_letters: self.topic("dead-letters").into(),
+        }
+    }
+
     /// Clients of one process.
     pub fn kafka(&self) -> KafkaClients {
         let settings = KafkaSettings::new(&self.bootstrap, APPLICATION_ID, &unique("process"));
         let reader = RestoreConsumer::for_standbys(&settings).unwrap();
         let admin = ClusterAdmin::new(&settings, &reader).unwrap();
-        let topics = Topics {
-            events: self.topic("events").into(),
-            snapshots: self.topic("snapshots").into(),
-            nodes: self.topic("nodes").into(),
-            dead_letters: self.topic("dead-letters").into(),
-        };
+        let topics = self.topics();
         let producers = move |id: &str| -> Box<dyn streams::ports::ProducerFactory> {
             Box::new(TransactionalProducers::with_id(&settings, id.to_owned()))
         };

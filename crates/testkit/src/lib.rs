@@ -22,6 +22,7 @@
 //! | `PgBouncer` | a pooler in front of one |
 //! | `Registry` | a schema registry on a free port, the same way |
 //! | `SmallDisk` | a disk that can be full |
+//! | `Proxy` | a proxy in front of a server, which is cut, or silent, and heals |
 //! | `skip` | how a test says that it cannot check anything on this machine |
 //! | `tools` | Kafka's own Java tools, as a second opinion |
 //! | `records` | record files, raw records in and out of topics |
@@ -53,6 +54,8 @@ pub mod postgres;
 #[cfg(feature = "servers")]
 pub mod process;
 #[cfg(feature = "servers")]
+pub mod proxy;
+#[cfg(feature = "servers")]
 pub mod python;
 #[cfg(feature = "servers")]
 pub mod records;
@@ -80,6 +83,8 @@ pub use disk::SmallDisk;
 pub use pgbouncer::PgBouncer;
 #[cfg(feature = "servers")]
 pub use postgres::Postgres;
+#[cfg(feature = "servers")]
+pub use proxy::Proxy;
 pub use random::Random;
 #[cfg(feature = "servers")]
 pub use records::Record;

@@ -1,0 +1,112 @@
+//! What must hold behind a history: by what each caller had seen, which no clock and no node has
+//! told, and by the reference model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::executor::block_on;
+use reference_model::event::{self as model_event, Event as ModelEvent};
+use reference_model::{Record, Settings, read};
+
+use super::world::{Published, SeenIds, is_before, is_less};
+use super::{History, MEMORIES};
+
+impl History {
+    /// All that a caller had seen, also through what it had seen.
+    fn all_seen(&self, event_id: &str) -> SeenIds {
+        let mut found = SeenIds::new();
+        let mut open: Vec<&str> = vec![event_id];
+        while let Some(id) = open.pop() {
+            for seen in &self.written[id].seen {
+                if found.insert(seen.clone()) {
+                    open.push(seen);
+                }
+            }
+        }
+        found
+    }
+
+    pub fn check(&self) {
+        self.check_actors();
+        let published: BTreeSet<&str> = self.kafka.events.iter().map(|one| one.event.event_id.as_str()).collect();
+        for (id, written) in &self.written {
+            let is_there = published.contains(id.as_str()) || self.lost.contains(id);
+            assert!(is_there, "the write {id} to {} is missing", written.memory_id);
+        }
+        assert!(published.iter().all(|id| self.written.contains_key(*id)), "an event that nobody was answered");
+        self.check_causality();
+        self.check_views();
+    }
+
+    /// No actor has used a counter for two events.
+    fn check_actors(&self) {
+        let mut counters: BTreeMap<(&str, u64), &[u8]> = BTreeMap::new();
+        for one in &self.kafka.events {
+            let (_, counter) = one.event.clock.entries().iter().find(|(name, _)| name == one.actor()).unwrap();
+            let other = counters.insert((one.actor(), *counter), &one.value);
+            assert!(other.is_none_or(|other| other == one.value), "{} has used {counter} for two events", one.actor());
+        }
+    }
+
+    /// A write swallows nothing that its caller had not seen, and versions go with clocks. Where no
+    /// folder was copied or rolled back, it contends with nothing that its caller had seen.
+    fn check_causality(&self) {
+        for later in &self.kafka.events {
+            let seen = self.all_seen(&later.event.event_id);
+            for earlier in self.kafka.events.iter().filter(|one| one.event.memory_id == later.event.memory_id) {
+                let (a, b) = (&earlier.event, &later.event);
+                assert!(
+                    !is_less(&a.clock, &b.clock) || a.version <= b.version,
+                    "the version of {b:?} is below that of {a:?}"
+                );
+                if a.event_id == b.event_id {
+                    continue;
+                }
+                assert!(!is_before(a, b) || seen.contains(&a.event_id), "{b:?} swallows {a:?}");
+                let is_known = self.kind.has_copies || !seen.contains(&a.event_id) || is_before(a, b);
+                assert!(is_known, "{b:?} contends with {a:?}, which its caller had seen");
+            }
+        }
+    }
+
+    /// Nothing is pending, and each node shows, byte for byte, what the reference model makes of
+    /// the events. By what the callers had seen, in the place of their clocks, it makes the same:
+    /// the same fields in conflict, and no others.
+    fn check_views(&self) {
+        let settings = Settings::default();
+        let events: Vec<ModelEvent> = self.kafka.events.iter().map(|one| decode(one, &settings)).collect();
+        for memory_id in MEMORIES {
+            let expected = read::resolved(memory_id, &events, &settings);
+            for folder in &self.folders {
+                let shown = block_on(folder.node.read(memory_id, None)).unwrap();
+                assert!(!shown.as_ref().is_some_and(|shown| shown.is_pending));
+                assert_eq!(shown.map(|shown| String::from_utf8(shown.json).unwrap()), expected);
+            }
+            if !self.kind.has_copies {
+                let by_seen: Vec<ModelEvent> = events.iter().map(|event| self.by_seen(event)).collect();
+                let by_seen = read::resolved(memory_id, &by_seen, &settings);
+                assert_eq!(by_seen.as_deref().map(without_clock), expected.as_deref().map(without_clock));
+            }
+        }
+    }
+
+    /// The event with a clock that says what its caller had seen, and nothing else: each event
+    /// counts as the only one of an actor.
+    fn by_seen(&self, event: &ModelEvent) -> ModelEvent {
+        let mut clock: BTreeMap<String, u64> = self.all_seen(&event.event_id).into_iter().map(|id| (id, 1)).collect();
+        clock.insert(event.event_id.clone(), 1);
+        ModelEvent { clock, version: 1, ..event.clone() }
+    }
+}
+
+fn decode(published: &Published, settings: &Settings) -> ModelEvent {
+    let (value, timestamp_ms) = (Some(published.value.clone()), published.timestamp_ms);
+    let record = Record { value, timestamp_ms, ..Record::default() };
+    model_event::decode(&record, settings).expect("a node publishes good events")
+}
+
+/// A resolved memory as text without the members that are made of clocks alone.
+fn without_clock(memory: &str) -> Vec<(String, String)> {
+    let document = json::parse(memory.as_bytes()).unwrap();
+    let members = document.root().sorted_members().filter(|(name, _)| !["vector_clock", "version"].contains(name));
+    members.map(|(name, value)| (name.to_owned(), String::from_utf8(value.canonical()).unwrap())).collect()
+}
