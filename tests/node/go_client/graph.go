@@ -153,7 +153,7 @@ func changed(a, b *client.Client, tea memory.Entity) {
 
 // relationshipsOfOne are more than a search of the node answers.
 func relationshipsOfOne(store *store) {
-	const relationships = 130
+	const relationships = 210
 	for n := range relationships {
 		check(store.AddRelationship(ctx, &memory.Relationship{SourceID: "hub", TargetID: fmt.Sprint("end-", n), Type: "has"}) == nil)
 	}
