@@ -42,8 +42,8 @@ type Resolved struct {
 }
 
 // Fields are the fields that a write sets: user_id, session_id, content, embedding, importance,
-// tags, entities, relationships, metadata and merged_from. A field that is absent is not written,
-// and nil clears one.
+// tags, entities, relationships, metadata, merged_from and expires_at. A field that is absent is
+// not written, and nil clears one.
 type Fields map[string]any
 
 // Event is what a write has become.

@@ -56,6 +56,10 @@ def every_call(client):
     # By its id, the client knows what it was last shown.
     by_id = client.update(memory.id, entities=[{"id": "e", "name": "tea"}], relationships=[{"id": "r"}])
     assert not by_id.assumed and by_id.memory.entities[0]["id"] == "e", by_id
+    expiring = client.update(by_id.memory, expires_at="2100-01-01T00:00:00Z").memory
+    assert expiring.expires_at == "2100-01-01T00:00:00Z", expiring
+    by_id = client.update(expiring, expires_at=None)
+    assert by_id.memory.expires_at is None, by_id
     replaced = client.replace(by_id.memory, content="replaced")
     assert (replaced.memory.tags, replaced.memory.user_id) == ([], "u-1"), replaced
     assert fails(Conflict, lambda: client.create(memory_id=memory.id, content="x")).memory.content == "replaced"
@@ -65,7 +69,7 @@ def every_call(client):
     merged = client.merge(replaced.memory, [first.memory])
     assert merged.memory.raw["merged_from"] == [first.memory.id], merged
     events = client.events(memory).events
-    assert [event.event_type for event in events][0] == "memory.created" and len(events) == 6, events
+    assert [event.event_type for event in events][0] == "memory.created" and len(events) == 8, events
     found = client.search("replaced", user_id="u-1", session_id=None, top_k=5)
     assert [hit.id for hit in found.memories] == [memory.id] and found.scores[0] > 0 and not found.truncated, found
     for n in range(205):

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
+	"time"
 
 	"helixstream/client"
 )
@@ -23,6 +25,9 @@ const (
 	typeKey     = prefix + "type"
 	categoryKey = prefix + "category"
 	summaryKey  = prefix + "summary"
+	// expiresKey and expirerKey are written by the node, for the field expires_at of a write.
+	expiresKey = prefix + "expires_at"
+	expirerKey = prefix + "expires_by"
 )
 
 // ofNode returns a memory of the node as HelixAgent knows it.
@@ -56,6 +61,10 @@ func ofNode[T ~string](memory *client.Memory) (memoryOf[T], error) {
 		}
 		ours.Embedding = append(ours.Embedding, float32(number))
 	}
+	if at, err := time.Parse(time.RFC3339Nano, text(expiresKey)); err == nil {
+		ours.ExpiresAt = &at
+	}
+	delete(metadata, expirerKey)
 	metadata[ClockKey] = memory.Clock
 	ours.Metadata = metadata
 	return ours, nil
@@ -71,7 +80,7 @@ func clockOf[T ~string](memory memoryOf[T]) string {
 func metadataOf[T ~string](memory memoryOf[T]) (map[string]any, error) {
 	metadata := map[string]any{}
 	for key, value := range memory.Metadata {
-		if key == typeKey || key == categoryKey || key == summaryKey {
+		if slices.Contains([]string{typeKey, categoryKey, summaryKey, expiresKey, expirerKey}, key) {
 			return nil, fmt.Errorf("%w: the key %s of metadata is kept for the field %s", client.ErrInvalid, key, strings.TrimPrefix(key, prefix))
 		}
 		// The node would take null for "clear this key".
@@ -89,7 +98,7 @@ func metadataOf[T ~string](memory memoryOf[T]) (map[string]any, error) {
 
 // fieldsOf returns the other fields of a memory as the node keeps them; nil for one that it lacks.
 func fieldsOf[T ~string](memory memoryOf[T]) client.Fields {
-	fields := client.Fields{"content": memory.Content, "importance": memory.Importance, "user_id": nil, "session_id": nil, "embedding": nil}
+	fields := client.Fields{"content": memory.Content, "importance": memory.Importance, "user_id": nil, "session_id": nil, "embedding": nil, "expires_at": nil}
 	if memory.UserID != "" {
 		fields["user_id"] = memory.UserID
 	}
@@ -98,6 +107,9 @@ func fieldsOf[T ~string](memory memoryOf[T]) client.Fields {
 	}
 	if len(memory.Embedding) > 0 {
 		fields["embedding"] = memory.Embedding
+	}
+	if memory.ExpiresAt != nil {
+		fields["expires_at"] = memory.ExpiresAt.UTC().Format(time.RFC3339Nano)
 	}
 	return fields
 }

@@ -168,9 +168,6 @@ func readable[T ~string, M MemoryShape[T]](memory *M, name string) (memoryOf[T],
 		return memoryOf[T]{}, fmt.Errorf("%w: %s has no memory", client.ErrInvalid, name)
 	}
 	given := memoryOf[T](*memory)
-	if given.ExpiresAt != nil {
-		return given, &Unsupported{name, "ExpiresAt"}
-	}
 	if given.SessionID == EntitySession || given.SessionID == RelationshipSession {
 		return given, fmt.Errorf("%w: the session %s is kept for the calls of entities and relationships", client.ErrInvalid, given.SessionID)
 	}

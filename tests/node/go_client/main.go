@@ -58,6 +58,7 @@ func storeOf(node *client.Client) *store {
 func main() {
 	a, b := clientOf(os.Args[1], "TOKEN"), clientOf(os.Args[2], "TOKEN")
 	oneMemory(storeOf(a))
+	expired(storeOf(a))
 	twoReaders(storeOf(a))
 	twoNodes(a, b)
 	found(storeOf(a))
@@ -110,6 +111,29 @@ func oneMemory(store *store) {
 	check(errors.Is(store.Delete(ctx, added.ID), client.ErrNotFound))
 	check(errors.Is(store.Delete(ctx, "unknown"), client.ErrNotFound))
 	check(errors.Is(store.Update(ctx, &memory.Memory{ID: "unknown"}), client.ErrNotFound))
+}
+
+// expired is a memory whose time is set, cleared, and set to one that has passed.
+func expired(store *store) {
+	later := time.Now().Add(time.Hour)
+	added := &memory.Memory{UserID: "u-1", Content: "expires", ExpiresAt: &later, Metadata: map[string]any{"a": "b"}}
+	check(store.Add(ctx, added) == nil)
+	read, err := store.Get(ctx, added.ID)
+	check(err == nil && read.ExpiresAt != nil && read.ExpiresAt.Equal(later) && len(read.Metadata) == 2, err, read)
+	read.Content = "expires later"
+	check(store.Update(ctx, read) == nil && read.ExpiresAt.Equal(later), read)
+	read.ExpiresAt = nil
+	check(store.Update(ctx, read) == nil && read.ExpiresAt == nil, read)
+	read, err = store.Get(ctx, added.ID)
+	check(err == nil && read.ExpiresAt == nil && len(read.Metadata) == 2, err, read)
+	passed := time.Now().Add(-time.Hour)
+	read.ExpiresAt = &passed
+	check(store.Update(ctx, read) == nil)
+	eventually("the memory has expired", func() bool {
+		_, err := store.Get(ctx, added.ID)
+		check(err == nil || errors.Is(err, client.ErrNotFound), err)
+		return err != nil
+	})
 }
 
 // twoReaders share one store, and the later write of the two has not seen the earlier one.
@@ -238,24 +262,20 @@ func listed(store *store) {
 
 // refused are all that a node has nothing for: an error of its own kind, and nothing is written.
 func refused(store *store) {
-	later := time.Now().Add(time.Hour)
 	_, search := store.Search(ctx, "tea", &memory.SearchOptions{TopK: 1001})
 	_, list := store.GetByUser(ctx, "u-1", &memory.ListOptions{SortBy: "access_count"})
 	for _, err := range []error{
 		search, list,
-		store.Add(ctx, &memory.Memory{ID: "expires", ExpiresAt: &later}),
 	} {
 		var unsupported *helixagent.Unsupported
 		check(errors.As(err, &unsupported) && errors.Is(err, errors.ErrUnsupported), err)
 	}
-	_, err := store.Get(ctx, "expires")
-	check(errors.Is(err, client.ErrNotFound), err)
 	reserved := &memory.Memory{Content: "x", Metadata: map[string]any{"helixagent.type": "y"}}
 	check(errors.Is(store.Add(ctx, reserved), client.ErrInvalid))
 	for _, session := range []string{helixagent.EntitySession, helixagent.RelationshipSession} {
 		check(errors.Is(store.Add(ctx, &memory.Memory{Content: "x", SessionID: session}), client.ErrInvalid))
 	}
-	_, err = store.GetByUser(ctx, "u-1", &memory.ListOptions{SortBy: "age"})
+	_, err := store.GetByUser(ctx, "u-1", &memory.ListOptions{SortBy: "age"})
 	check(errors.Is(err, client.ErrInvalid), err)
 }
 

@@ -20,6 +20,8 @@ class Fields(TypedDict, total=False):
     relationships: Sequence[Mapping[str, Any]] | None
     metadata: Mapping[str, Any] | None
     merged_from: Sequence[str] | None
+    expires_at: str | None
+    """When the memory expires, in RFC 3339."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,12 @@ class Memory:
     def updated_at(self) -> str:
         """The time of its last event."""
         return str(self.raw["updated_at"])
+
+    @property
+    def expires_at(self) -> str | None:
+        """When it expires."""
+        time = self.metadata.get("helixagent.expires_at")
+        return None if time is None else str(time)
 
     @property
     def version(self) -> int:
