@@ -8,15 +8,19 @@ use std::path::PathBuf;
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::conflicts::ConflictsCommand;
-use super::http::{HttpArgs, HttpCommand};
+use super::http::HttpCommand;
 use super::kafka::KafkaArgs;
 use super::mcp::McpArgs;
+use super::mirror::MirrorCommand;
 use super::node::NodeArgs;
 use super::nodes::NodesCommand;
-use super::services::{BootArgs, ServicesCommand};
+use super::registry::RegistryArgs;
+use super::run::RunArgs;
+use super::services::ServicesCommand;
+use super::state::StateArgs;
 use super::terminal::has_colours;
 use super::topics::TopicsArgs;
 use super::topology::{TopologyArgs, TopologyCommand};
@@ -134,119 +138,6 @@ pub struct ExplainArgs {
     pub code: Option<String>,
 }
 
-/// Where the schema registry is.
-#[derive(Args, Clone, Debug)]
-pub struct RegistryArgs {
-    /// Schema registry (Confluent's REST API) by which Avro is read and written [default: the
-    /// file's; without one Avro is not read]
-    #[arg(long, value_name = "URL", env = "HELIXSTREAM_SCHEMA_REGISTRY_URL", hide_env_values = true)]
-    pub schema_registry_url: Option<String>,
-}
-
-/// Where the mirror's tables are.
-#[derive(Args, Clone, Debug)]
-pub struct PostgresArgs {
-    /// URL of the mirror's Postgres, which keeps every event, resolved memory and conflict record
-    /// in tables of its own [default: the file's; without one, `run` runs without a mirror]
-    #[arg(long, value_name = "URL", env = "HELIXSTREAM_POSTGRES_URL", hide_env_values = true)]
-    pub postgres_url: Option<String>,
-    /// File that holds the URL of the mirror's Postgres alone, as Docker and Kubernetes mount
-    /// secrets
-    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_URL_FILE")]
-    pub postgres_url_file: Option<PathBuf>,
-    /// File with the password, instead of one in the URL; it is read for each connection.
-    /// HELIXSTREAM_POSTGRES_PASSWORD holds the password itself; without either it comes from the
-    /// places that psql reads (PGPASSWORD, PGPASSFILE, ~/.pgpass)
-    #[arg(long, value_name = "FILE", env = "HELIXSTREAM_POSTGRES_PASSWORD_FILE")]
-    pub postgres_password_file: Option<PathBuf>,
-    /// Schema of the tables; created if it is missing [default: the file's, else public]
-    #[arg(long, value_name = "NAME", env = "HELIXSTREAM_POSTGRES_SCHEMA")]
-    pub postgres_schema: Option<String>,
-}
-
-/// Whether there is a mirror, and where.
-#[derive(Args, Clone, Debug)]
-pub struct MirrorArgs {
-    /// Its tables.
-    #[command(flatten)]
-    pub postgres: PostgresArgs,
-    /// Run without a mirror, also when the file or a variable names one.
-    #[arg(long, env = "HELIXSTREAM_NO_MIRROR", value_parser = clap::builder::BoolishValueParser::new(), action = ArgAction::SetTrue)]
-    pub no_mirror: bool,
-}
-
-/// `helixstream run`.
-#[derive(Args, Debug)]
-pub struct RunArgs {
-    /// Topology and settings.
-    #[command(flatten)]
-    pub topology: TopologyArgs,
-    /// Kafka.
-    #[command(flatten)]
-    pub kafka: KafkaArgs,
-    /// Schema registry.
-    #[command(flatten)]
-    pub registry: RegistryArgs,
-    /// Consumer group, prefix of the internal topics, and `resolved_by` of conflict records
-    /// [default: the file's]
-    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
-    pub application_id: Option<String>,
-    /// State directory; instances on one machine may share it, and each uses a slot of its own
-    /// [default: the file's, else ./state]
-    #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Access to the state directories that are created here: `owner` (mode 0700), `group_read`
-    /// (0750: a second user runs `state get`) or `group_write` (0770: shared volumes, Kubernetes'
-    /// fsGroup) [default: the file's, else owner]
-    #[arg(long, value_name = "WHO", env = "HELIXSTREAM_STATE_ACCESS", value_enum)]
-    pub state_access: Option<StateAccessArgument>,
-    /// Use exactly this slot of the state directory; exit 1 at once when another process holds it
-    /// [default: the lowest free]
-    #[arg(long, value_name = "N", env = "HELIXSTREAM_SLOT")]
-    pub slot: Option<u32>,
-    /// Number of stream threads, each with a consumer, a producer and its share of the tasks
-    /// [default: the file's, else 1]
-    #[arg(long, value_name = "N", env = "HELIXSTREAM_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Mirror.
-    #[command(flatten)]
-    pub mirror: MirrorArgs,
-    /// HTTP.
-    #[command(flatten)]
-    pub http: HttpArgs,
-    /// Whether it starts the services that it needs.
-    #[command(flatten)]
-    pub boot: BootArgs,
-    /// Run although the topology has changed so that the state of this store is left behind
-    /// (`helixstream topology diff` says which). Repeatable. HELIXSTREAM_ACCEPT_RESET holds
-    /// several, separated by `;` or new lines.
-    #[arg(long, value_name = "STORE", action = ArgAction::Append)]
-    pub accept_reset: Vec<String>,
-    /// Change the topology of the application to that of this instance: its graph, or a setting or
-    /// script that decides outputs. The error that refuses such a change names its CHANGE. Stop all
-    /// other instances before. A change that was made already has no effect.
-    #[arg(long, value_name = "CHANGE", env = "HELIXSTREAM_ACCEPT_TOPOLOGY_CHANGE")]
-    pub accept_topology_change: Option<String>,
-    /// Continue with the first record that this source or repartition topic still has, although
-    /// records were deleted before they were processed or the topic was recreated; the state is
-    /// kept. Use it for one start, when an error asks for it. Repeatable.
-    /// HELIXSTREAM_FROM_EARLIEST_AVAILABLE holds several, separated by `;` or new lines.
-    #[arg(long, value_name = "TOPIC", action = ArgAction::Append)]
-    pub from_earliest_available: Vec<String>,
-}
-
-/// Access to the state directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum StateAccessArgument {
-    /// This user alone.
-    Owner,
-    /// This user; the group of the folder may read.
-    GroupRead,
-    /// This user and the group of the folder.
-    GroupWrite,
-}
-
 /// `helixstream replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
@@ -283,168 +174,6 @@ pub struct ProduceArgs {
     /// Records per second [default: as fast as the broker accepts them]
     #[arg(long, value_name = "N", env = "HELIXSTREAM_RATE", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
-}
-
-/// `helixstream mirror`.
-#[derive(Args, Debug)]
-pub struct MirrorCommand {
-    /// The subcommand.
-    #[command(subcommand)]
-    pub action: MirrorAction,
-}
-
-/// The commands of `helixstream mirror`.
-#[derive(Debug, Subcommand)]
-pub enum MirrorAction {
-    /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror
-    /// of their own
-    ///
-    /// Each of the three topics is read by a consumer group of its own (APPLICATION_ID-mirror,
-    /// -mirror-snapshots, -mirror-conflicts): start more instances to share the partitions.
-    Run(MirrorRunArgs),
-    /// Compare the tables with Kafka, record by record; exit 1 when they differ
-    ///
-    /// Reads every committed record of the range from Kafka and its row from Postgres, and prints
-    /// for each partition how many there are, their checksum, and the first difference. Records
-    /// that are not mirrored yet are not compared.
-    Verify(VerifyArgs),
-    /// Fill an empty database from Kafka, show the progress, and end at the offsets that Kafka had
-    /// at the start
-    ///
-    /// It may be stopped at any time: `--from checkpoint` continues where it stopped.
-    Backfill(BackfillArgs),
-    /// Create the mirror's tables or migrate them to this version, and end; for a role that owns
-    /// the schema (docs/postgres.md)
-    Migrate(MigrateArgs),
-}
-
-/// `helixstream mirror migrate`.
-#[derive(Args, Debug)]
-pub struct MigrateArgs {
-    /// Topology and settings.
-    #[command(flatten)]
-    pub topology: TopologyArgs,
-    /// Its tables.
-    #[command(flatten)]
-    pub postgres: PostgresArgs,
-}
-
-/// The flags of each `helixstream mirror` command.
-#[derive(Args, Clone, Debug)]
-pub struct MirrorTarget {
-    /// Topology and settings.
-    #[command(flatten)]
-    pub topology: TopologyArgs,
-    /// Kafka.
-    #[command(flatten)]
-    pub kafka: KafkaArgs,
-    /// Schema registry.
-    #[command(flatten)]
-    pub registry: RegistryArgs,
-    /// Prefix of the consumer groups [default: the file's]
-    #[arg(long, value_name = "ID", env = "HELIXSTREAM_APPLICATION_ID")]
-    pub application_id: Option<String>,
-    /// Its tables.
-    #[command(flatten)]
-    pub postgres: PostgresArgs,
-}
-
-/// `helixstream mirror run`.
-#[derive(Args, Debug)]
-pub struct MirrorRunArgs {
-    /// The topics and the tables.
-    #[command(flatten)]
-    pub target: MirrorTarget,
-    /// HTTP.
-    #[command(flatten)]
-    pub http: HttpArgs,
-}
-
-/// `helixstream mirror verify`.
-#[derive(Args, Debug)]
-pub struct VerifyArgs {
-    /// The topics and the tables.
-    #[command(flatten)]
-    pub target: MirrorTarget,
-    /// Compare this topic only [default: all that are mirrored]
-    #[arg(long, value_name = "T", env = "HELIXSTREAM_TOPIC")]
-    pub topic: Option<String>,
-    /// Compare this partition only.
-    #[arg(long, value_name = "N", env = "HELIXSTREAM_PARTITION", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
-    pub partition: Option<i32>,
-    /// Compare from this offset on [default: the first that Kafka has]
-    #[arg(long, value_name = "OFFSET", env = "HELIXSTREAM_FROM", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
-    pub from: Option<i64>,
-    /// Compare below this offset [default: all that is mirrored]
-    #[arg(long, value_name = "OFFSET", env = "HELIXSTREAM_TO", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
-    pub to: Option<i64>,
-}
-
-/// `helixstream mirror backfill`.
-#[derive(Args, Debug)]
-pub struct BackfillArgs {
-    /// The topics and the tables.
-    #[command(flatten)]
-    pub target: MirrorTarget,
-    /// Start of the backfill: `earliest` fills an empty database from the first record that Kafka
-    /// has; `checkpoint` continues at the checkpoints of the tables; `unread` reads rows again
-    /// whose schema was unknown, and needs no Kafka.
-    #[arg(long, value_name = "WHERE", env = "HELIXSTREAM_FROM", value_enum, default_value_t = BackfillFrom::Earliest)]
-    pub from: BackfillFrom,
-}
-
-/// Where a backfill begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum BackfillFrom {
-    /// At the first record of each partition; the tables must be empty.
-    Earliest,
-    /// Where the tables' checkpoints are.
-    Checkpoint,
-    /// At rows of events whose schema was unknown when they were mirrored, by their own bytes.
-    Unread,
-}
-
-/// `helixstream state`.
-#[derive(Args, Debug)]
-pub struct StateArgs {
-    /// The subcommand.
-    #[command(subcommand)]
-    pub action: StateAction,
-}
-
-/// The commands of `helixstream state`.
-#[derive(Debug, Subcommand)]
-pub enum StateAction {
-    /// Print one memory, as JSON; exit 1 when the state holds none of that id
-    Get {
-        /// The memory's id.
-        memory_id: String,
-        /// Where the state is.
-        #[command(flatten)]
-        target: StateTarget,
-    },
-    /// Print every memory, one JSON object a line, in order of task and id
-    Dump {
-        /// Where the state is.
-        #[command(flatten)]
-        target: StateTarget,
-    },
-}
-
-/// Where the state is.
-#[derive(Args, Clone, Debug)]
-pub struct StateTarget {
-    /// State directory; all its slots are searched.
-    #[arg(long, value_name = "D", env = "HELIXSTREAM_STATE_DIR")]
-    pub state_dir: PathBuf,
-    /// Topology file whose resolver settings are used to show the memories [default: built-in
-    /// defaults]
-    #[arg(long, value_name = "F", env = "HELIXSTREAM_TOPOLOGY")]
-    pub topology: Option<PathBuf>,
-    /// Override a setting, as `run` does. HELIXSTREAM_SET holds several, separated by `;` or new
-    /// lines.
-    #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append)]
-    pub set: Vec<String>,
 }
 
 impl Cli {
