@@ -24,21 +24,45 @@ fn profile_names() -> String {
     PROFILES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
+/// Names of the services that the names and profiles mean, with those that they need: a check looks
+/// at them too. `None` where there is neither, since then settings decide.
+///
+/// # Errors
+/// A name is unknown.
+pub fn concerned(names: &[String], profiles: &[String]) -> Result<Option<Vec<&'static str>>, SelectionError> {
+    if names.is_empty() && profiles.is_empty() {
+        return Ok(None);
+    }
+    let (mut concerned, of_profiles) = named(names, profiles)?;
+    concerned.extend(of_profiles);
+    // A service stands behind its needs, so one pass from the end finds the needs of needs.
+    for spec in SERVICES.iter().rev().filter(|spec| !spec.needs.is_empty()) {
+        if concerned.contains(&spec.name) {
+            concerned.extend_from_slice(spec.needs);
+        }
+    }
+    Ok(Some(concerned))
+}
+
+/// The services of the names, and those of the profiles.
+fn named(names: &[String], profiles: &[String]) -> Result<(Vec<&'static str>, Vec<&'static str>), SelectionError> {
+    let spec = |name: &String| by_name(name).ok_or_else(|| SelectionError::Service(name.clone()));
+    let named = names.iter().map(|name| spec(name).map(|spec| spec.name)).collect::<Result<_, _>>()?;
+    let mut of_profiles = Vec::new();
+    for profile in profiles {
+        let found = PROFILES.iter().find(|(name, _)| name == profile);
+        of_profiles.extend(found.ok_or_else(|| SelectionError::Profile(profile.clone()))?.1);
+    }
+    Ok((named, of_profiles))
+}
+
 /// The services that are meant, in the order of the catalog, so each behind those that it needs:
 /// those of the names and profiles, or the enabled ones where there is neither.
 ///
 /// # Errors
 /// A name is unknown.
 pub fn select(all: Vec<Service>, names: &[String], profiles: &[String]) -> Result<Vec<Service>, SelectionError> {
-    let mut named: Vec<&str> = Vec::new();
-    for name in names {
-        named.push(by_name(name).ok_or_else(|| SelectionError::Service(name.clone()))?.name);
-    }
-    let mut of_profiles: Vec<&str> = Vec::new();
-    for profile in profiles {
-        let found = PROFILES.iter().find(|(name, _)| name == profile);
-        of_profiles.extend(found.ok_or_else(|| SelectionError::Profile(profile.clone()))?.1);
-    }
+    let (named, of_profiles) = named(names, profiles)?;
     let is_free = names.is_empty() && profiles.is_empty();
     let mut selected = Vec::new();
     for mut service in all {
@@ -127,6 +151,20 @@ mod tests {
         let expected = [("clickhouse", false), ("neo4j", true), ("spark-master", true), ("spark-worker", true)];
         assert_eq!(selected, expected);
         assert!(select(all(&[]), &[], &["small".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_command_is_about_what_is_named_and_what_that_needs() {
+        let concerned = |names: &[&str], profiles: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            concerned(&owned(names), &owned(profiles))
+        };
+        assert_eq!(concerned(&[], &[]), Ok(None), "settings decide");
+        assert_eq!(concerned(&["postgresql"], &[]), Ok(Some(vec!["postgres"])));
+        assert_eq!(concerned(&["spark-worker"], &[]), Ok(Some(vec!["spark-worker", "spark-master"])));
+        assert_eq!(concerned(&[], &["zookeeper"]).unwrap().unwrap()[..2], ["zookeeper", "kafka-zookeeper"]);
+        assert_eq!(concerned(&["redis"], &[]), Err(SelectionError::Service("redis".to_owned())));
+        assert_eq!(concerned(&[], &["small"]), Err(SelectionError::Profile("small".to_owned())));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use ::services::compose::stop;
 use ::services::selection::{SelectionError, select};
 use ::services::started::StartedFile;
 use given::Given;
+use place::Unnamed;
 use probe::Probes;
 use up::Up;
 
@@ -43,14 +44,14 @@ fn usage(error: &SelectionError) -> CommandError {
 }
 
 fn list(args: &ServicesArgs) -> Result<(), CommandError> {
-    let all = place::settings(args, &Given::default())?;
+    let all = place::settings(args, &Given::default(), Unnamed::All)?;
     let is_free = args.names.is_empty() && args.profile.is_empty();
     let shown = if is_free { all } else { select(all, &args.names, &args.profile).map_err(|e| usage(&e))? };
     show::list(&shown, args.format)
 }
 
 fn check(args: &ServicesArgs) -> Result<(), CommandError> {
-    let all = place::settings(args, &Given::default())?;
+    let all = place::settings(args, &Given::default(), Unnamed::Enabled)?;
     let services = select(all.clone(), &args.names, &args.profile).map_err(|e| usage(&e))?;
     let probes = Probes::new(args, &Given::default(), &services, &all)?;
     let signalled = watch_signals()?;

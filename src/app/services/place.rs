@@ -4,18 +4,32 @@ use super::given::Given;
 use crate::app::CommandError;
 use crate::app::settings::{variable_list, warn_of_command_line};
 use crate::edges::cli::ServicesArgs;
+use ::services::selection::concerned;
 use ::services::settings::{Service, ServiceSettings, Sources, read};
 use mirror_postgres::url_holds_password;
 use secret::{Secret, SecretError, SecretSource};
 
 const SERVERS: &str = "HELIXSTREAM_BOOTSTRAP_SERVERS";
 const URL: &str = "HELIXSTREAM_POSTGRES_URL";
+const POSTGRES: &str = "postgres";
 
-/// All services as flags, variables, the file and what is `given` describe them.
+/// The services that a command without names is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// All.
+    All,
+    /// The enabled ones.
+    Enabled,
+}
+
+/// All services as flags, variables, the file and what is `given` describe them. Where services or
+/// profiles are named, only the settings of these are read, and of those that they need.
 ///
 /// # Errors
-/// A value that cannot be used, wherever it comes from.
-pub fn settings(args: &ServicesArgs, given: &Given) -> Result<Vec<Service>, CommandError> {
+/// A name is unknown, or a value of a service that the command is about cannot be used, wherever it
+/// comes from.
+pub fn settings(args: &ServicesArgs, given: &Given, unnamed: Unnamed) -> Result<Vec<Service>, CommandError> {
+    let only = concerned(&args.names, &args.profile).map_err(|e| CommandError::Usage(e.to_string()))?;
     let file = match &args.settings.services_file {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|e| {
@@ -30,16 +44,25 @@ pub fn settings(args: &ServicesArgs, given: &Given) -> Result<Vec<Service>, Comm
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .filter(|(name, _)| name.starts_with("SVC_"))
         .collect();
-    let mut assignments = assignments(args, given)?;
-    assignments.extend_from_slice(&given.assignments);
     // Where the system has no such file, the machine's own name counts as that of another one.
     let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let own_name = own_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    let sources =
-        Sources { file, topology: &given.of_topology, variables: &variables, assignments: &assignments, own_name };
-    let ServiceSettings { services, ignored, unknown } =
-        read(&sources).map_err(|e| CommandError::Usage(e.to_string()))?;
+    let read = |assignments: &[(String, String)]| {
+        let (topology, variables) = (given.of_topology.as_slice(), variables.as_slice());
+        let sources = Sources { file, topology, variables, assignments, own_name, only: only.as_deref() };
+        read(&sources).map_err(|e| CommandError::Usage(e.to_string()))
+    };
+    let is_about_postgres = match &only {
+        Some(names) => names.contains(&POSTGRES),
+        None if unnamed == Unnamed::All => true,
+        // The URL does not decide whether Postgres is enabled.
+        None => {
+            let services = read(&assignments(args, given, false)?)?.services;
+            services.iter().any(|service| service.spec.name == POSTGRES && service.enabled)
+        }
+    };
+    let ServiceSettings { services, ignored, unknown } = read(&assignments(args, given, is_about_postgres)?)?;
     if !ignored.is_empty() {
         tracing::info!("variables of services that helixstream has no part in are ignored: {}", ignored.join(", "));
     }
@@ -53,8 +76,13 @@ pub fn settings(args: &ServicesArgs, given: &Given) -> Result<Vec<Service>, Comm
     Ok(services)
 }
 
-/// `SERVICE.FIELD=VALUE` with their places, the weakest first.
-fn assignments(args: &ServicesArgs, given: &Given) -> Result<Vec<(String, String)>, CommandError> {
+/// `SERVICE.FIELD=VALUE` with their places, the weakest first. The URL of Postgres is read, and may
+/// be wrong, only where the command is about it.
+fn assignments(
+    args: &ServicesArgs,
+    given: &Given,
+    is_about_postgres: bool,
+) -> Result<Vec<(String, String)>, CommandError> {
     let variable = "HELIXSTREAM_SERVICE_SETTING";
     let mut all: Vec<(String, String)> =
         variable_list(variable).into_iter().map(|text| (variable.to_owned(), text)).collect();
@@ -62,14 +90,17 @@ fn assignments(args: &ServicesArgs, given: &Given) -> Result<Vec<(String, String
         let place = if is_variable(SERVERS, servers) { SERVERS } else { "--bootstrap-servers" };
         all.push((place.to_owned(), format!("kafka.url={servers}")));
     }
-    let url = if given.without_postgres_variables { None } else { postgres_url(args)? };
-    all.extend(url.map(|(place, url)| (place.to_owned(), format!("postgres.url={}", url.expose()))));
+    if is_about_postgres && !given.without_postgres_variables {
+        let url = postgres_url(args)?;
+        all.extend(url.map(|(place, url)| (place.to_owned(), format!("{POSTGRES}.url={}", url.expose()))));
+    }
     for text in &args.settings.service_setting {
         if text.split_once('=').is_some_and(|(key, url)| key.ends_with(".url") && url_holds_password(url)) {
             warn_of_command_line("--service-setting", "SVC_<NAME>_URL");
         }
         all.push(("--service-setting".to_owned(), text.clone()));
     }
+    all.extend_from_slice(&given.assignments);
     Ok(all)
 }
 

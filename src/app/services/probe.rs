@@ -22,14 +22,16 @@ const COMPOSE_PASSWORD: &str = "helixstream";
 /// The clients and credentials of the checks.
 pub struct Probes {
     http: Http,
-    kafka: KafkaSettings,
+    /// Where one of the services is checked as Kafka is.
+    kafka: Option<KafkaSettings>,
     postgres_password: Option<SecretSource>,
     /// The master whose workers are looked at.
     spark_master: Option<Service>,
 }
 
 impl Probes {
-    /// The checks of these services of all; nothing connects yet.
+    /// The checks of these services of all; nothing connects yet. Settings of Kafka's security and
+    /// the password of Postgres are read only where one of the services needs them.
     ///
     /// # Errors
     /// Settings of Kafka or a password cannot be used.
@@ -41,12 +43,16 @@ impl Probes {
     ) -> Result<Probes, CommandError> {
         let http = Http::new().map_err(|e| CommandError::Failure(anyhow::Error::msg(e)))?;
         let usage = |e: secret::SecretError| CommandError::Usage(e.to_string());
+        let has = |health: Health| services.iter().any(|service| service.health == health);
         let password = match &given.postgres_password {
             Some(password) => Some(password.clone()),
-            None if given.without_postgres_variables => None,
+            None if given.without_postgres_variables || !has(Health::Postgres) => None,
             None => SecretSource::from_variables("HELIXSTREAM_POSTGRES_PASSWORD").map_err(usage)?,
         };
-        let kafka = kafka::settings(&args.kafka, given.file, "services", Memory::share(MEMORY, 1))?;
+        let kafka = match has(Health::Kafka) {
+            true => Some(kafka::settings(&args.kafka, given.file, "services", Memory::share(MEMORY, 1))?),
+            false => None,
+        };
         let spark_master = all.iter().find(|service| service.spec.name == "spark-master").cloned();
         let probes = Probes { http, kafka, postgres_password: password, spark_master };
         for service in services.iter().filter(|service| service.health == Health::Postgres) {
@@ -56,7 +62,8 @@ impl Probes {
     }
 
     fn kafka(&self, service: &Service, limit: Duration) -> Result<(), String> {
-        let mut settings = self.kafka.clone();
+        let settings = self.kafka.clone();
+        let mut settings = settings.ok_or("the settings of Kafka were not read, though it is checked [HS9000]")?;
         if service.spec.name != "kafka" {
             // The flags and variables of Kafka's security are about the Kafka that holds the
             // events.

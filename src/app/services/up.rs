@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::given::Given;
+use super::place::Unnamed;
 use super::probe::Probes;
 use super::{place, work};
 use crate::app::CommandError;
@@ -34,7 +35,7 @@ impl Up {
             let text = "--start-limit: the value is not a duration; write one like 90s or 2m [HS9001]";
             CommandError::Usage(text.to_owned())
         })?;
-        let all = place::settings(&args.target, given)?;
+        let all = place::settings(&args.target, given, Unnamed::Enabled)?;
         let selected = select(all.clone(), &args.target.names, &args.target.profile);
         let selected = selected.map_err(|e| CommandError::Usage(e.to_string()))?;
         let services = with_needs(selected, &all);

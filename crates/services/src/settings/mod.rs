@@ -82,6 +82,16 @@ pub struct Sources<'a> {
     pub assignments: &'a [(String, String)],
     /// The name of this machine in the network, if it is known.
     pub own_name: Option<&'a str>,
+    /// Names of the services that the command is about; `None` for all. Settings of others are not
+    /// read, so that a wrong one is no error: their defaults stand.
+    pub only: Option<&'a [&'static str]>,
+}
+
+impl Sources<'_> {
+    /// Whether settings of this service are read.
+    fn concern(&self, spec: &ServiceSpec) -> bool {
+        self.only.is_none_or(|names| names.contains(&spec.name))
+    }
 }
 
 /// The settings of all services, from all sources.
@@ -108,10 +118,12 @@ pub struct SettingsError(pub Vec<String>);
 pub fn read(sources: &Sources) -> Result<ServiceSettings, SettingsError> {
     let mut problems = Vec::new();
     let mut found = Found::default();
-    let mut layers = vec![of_file(sources.file, &mut problems), of_assignments(sources.topology, &mut problems)];
-    layers.push(of_variables(sources.variables, &mut found, &mut problems));
+    let concerns = |spec: &ServiceSpec| sources.concern(spec);
+    let mut layers = vec![of_file(sources.file, &concerns, &mut problems)];
+    layers.push(of_assignments(sources.topology, &concerns, &mut problems));
+    layers.push(of_variables(sources.variables, &concerns, &mut found, &mut problems));
     for source in sources.assignments.chunk_by(|(place, _), (next, _)| place == next) {
-        layers.push(of_assignments(source, &mut problems));
+        layers.push(of_assignments(source, &concerns, &mut problems));
     }
     let mut drafts: Vec<Draft> = SERVICES.iter().map(Draft::new).collect();
     for layer in layers {

@@ -1,11 +1,15 @@
 //! The sources of settings: variables, assignments of flags, and a file.
 
 use super::assignment::{Assignment, FIELDS, Field, Found};
-use crate::catalog::{OTHERS, SERVICES, by_name};
+use crate::catalog::{OTHERS, SERVICES, ServiceSpec, by_name};
 use crate::quote::{quoted, quoted_of};
+
+/// Whether settings of a service are read.
+type Concerns<'a> = &'a dyn Fn(&ServiceSpec) -> bool;
 
 pub(super) fn of_variables(
     variables: &[(String, String)],
+    concerns: Concerns,
     found: &mut Found,
     problems: &mut Vec<String>,
 ) -> Vec<Assignment> {
@@ -20,6 +24,9 @@ pub(super) fn of_variables(
                 .push(name.clone());
             continue;
         };
+        if !concerns(spec) {
+            continue;
+        }
         match field(&rest[spec.variable.len() + 1..], name, name) {
             Ok(field) => assignments.push(Assignment { place: name.clone(), spec, field, value: value.clone() }),
             Err(problem) => problems.push(problem),
@@ -44,21 +51,31 @@ fn field(name: &str, whole: &str, place: &str) -> Result<Field, String> {
 }
 
 /// `SERVICE.FIELD=VALUE` with their places, of one source.
-pub(super) fn of_assignments(source: &[(String, String)], problems: &mut Vec<String>) -> Vec<Assignment> {
-    source.iter().flat_map(|(place, text)| of_assignment(place, text, problems)).collect()
+pub(super) fn of_assignments(
+    source: &[(String, String)],
+    concerns: Concerns,
+    problems: &mut Vec<String>,
+) -> Vec<Assignment> {
+    source.iter().flat_map(|(place, text)| of_assignment(place, text, concerns, problems)).collect()
 }
 
-fn of_assignment(place: &str, text: &str, problems: &mut Vec<String>) -> Vec<Assignment> {
+fn of_assignment(place: &str, text: &str, concerns: Concerns, problems: &mut Vec<String>) -> Vec<Assignment> {
     let parts = text.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
     let Some(((service, key), value)) = parts else {
         // The text may be a URL with a password.
         problems.push(format!("{place}: write SERVICE.FIELD=VALUE, for example kafka.port=9092 [HS9003]"));
         return Vec::new();
     };
-    assignment(place, service.trim(), key.trim(), value, problems).into_iter().collect()
+    assignment(place, [service.trim(), key.trim(), value], concerns, problems).into_iter().collect()
 }
 
-fn assignment(place: &str, service: &str, key: &str, value: &str, problems: &mut Vec<String>) -> Option<Assignment> {
+/// The assignment of service, field and value.
+fn assignment(
+    place: &str,
+    [service, key, value]: [&str; 3],
+    concerns: Concerns,
+    problems: &mut Vec<String>,
+) -> Option<Assignment> {
     let Some(spec) = by_name(service) else {
         let names: Vec<&str> = SERVICES.iter().map(|spec| spec.name).collect();
         // A password may hold the point and the equals sign at which the text was cut.
@@ -67,6 +84,9 @@ fn assignment(place: &str, service: &str, key: &str, value: &str, problems: &mut
             .push(format!("{place}: there is no service {service}; the services are {} [HS9003]", names.join(", ")));
         return None;
     };
+    if !concerns(spec) {
+        return None;
+    }
     match field(&key.to_uppercase(), &format!("{key}={value}"), place) {
         Ok(field) if !value.is_empty() => {
             Some(Assignment { place: format!("{place} {}.{key}", spec.name), spec, field, value: value.to_owned() })
@@ -79,7 +99,7 @@ fn assignment(place: &str, service: &str, key: &str, value: &str, problems: &mut
     }
 }
 
-pub(super) fn of_file(file: Option<(&str, &str)>, problems: &mut Vec<String>) -> Vec<Assignment> {
+pub(super) fn of_file(file: Option<(&str, &str)>, concerns: Concerns, problems: &mut Vec<String>) -> Vec<Assignment> {
     let Some((name, text)) = file else { return Vec::new() };
     let tables: toml::Table = match text.parse() {
         Ok(tables) => tables,
@@ -99,6 +119,9 @@ pub(super) fn of_file(file: Option<(&str, &str)>, problems: &mut Vec<String>) ->
             problems.push(format!("{name}: {service} is no table; write [SERVICE] and its settings below [HS9004]"));
             continue;
         };
+        if by_name(service).is_some_and(|spec| !concerns(spec)) {
+            continue;
+        }
         for (key, value) in table {
             let value = match value {
                 toml::Value::String(text) => text.clone(),
@@ -112,7 +135,7 @@ pub(super) fn of_file(file: Option<(&str, &str)>, problems: &mut Vec<String>) ->
                     continue;
                 }
             };
-            assignments.extend(assignment(name, service, key, &value, problems));
+            assignments.extend(assignment(name, [service, key, &value], concerns, problems));
         }
     }
     assignments

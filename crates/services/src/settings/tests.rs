@@ -221,6 +221,7 @@ fn what_the_topology_file_names_is_moved_by_a_host_or_a_port_and_not_dropped() {
             variables: &variables,
             assignments: &assignments,
             own_name: None,
+            only: None,
         };
         let all = read(&sources).unwrap();
         let url = |name| of(&all, name).url.as_ref().map(|url| url.expose().to_owned());
@@ -269,4 +270,27 @@ fn brokers_may_be_several() {
     assert_eq!(of(&settings, "kafka").address(), "a:1");
     assert_eq!(servers("kafka://a:1,[::1]:2"), [("a".to_owned(), 1), ("::1".to_owned(), 2)]);
     assert_eq!(servers("a:1,b"), []);
+}
+
+#[test]
+fn settings_of_other_services_are_not_read() {
+    let variables = pairs(&[
+        ("SVC_KAFKA_PORT", "1"),
+        ("SVC_KAFKA_ZOOKEEPER_PORT", "none"),
+        ("SVC_NEO4J_HOSTS", "a"),
+        ("SVC_MINIO_DISCOVERY_METHOD", "dns"),
+        ("SVC_REDIS_PORT", "2"),
+    ]);
+    let assignments = pairs(&[("--service-setting", "grafana.port=none"), ("--service-setting", "kafka.timeout=7s")]);
+    let file = Some(("services.toml", "[prometheus]\nport = \"none\"\n[clickhouse]\nport = [1]\n"));
+    let all = Sources { variables: &variables, assignments: &assignments, file, ..Sources::default() };
+    assert_eq!(read(&all).unwrap_err().0.len(), 6, "{:?}", read(&all).unwrap_err());
+    let settings = read(&Sources { only: Some(&["kafka"]), ..all }).unwrap();
+    let kafka = of(&settings, "kafka");
+    assert_eq!((kafka.port, kafka.timeout), (1, Duration::from_secs(7)));
+    assert_eq!(of(&settings, "minio").port, 9000, "the default stands");
+    assert_eq!(settings.ignored, ["SVC_REDIS_PORT"]);
+    // A service that does not exist is a mistake of any command.
+    let assignments = pairs(&[("--service-setting", "kafak.port=1")]);
+    assert!(read(&Sources { only: Some(&["kafka"]), assignments: &assignments, ..Sources::default() }).is_err());
 }

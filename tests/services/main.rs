@@ -3,9 +3,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod settings;
+#[path = "../support/mod.rs"]
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -367,29 +369,6 @@ fn the_second_kafka_is_not_asked_with_the_security_of_the_first() {
 }
 
 #[test]
-fn the_url_of_postgres_may_stand_in_a_file() {
-    let dir = temp_dir("services");
-    std::fs::write(dir.join("url"), "postgres://u:geheim@/d?host=/run/postgresql\n").unwrap();
-    let finished = run(&dir, &["list", "postgres"], &[("HELIXSTREAM_POSTGRES_URL_FILE", "url")]);
-    assert!(finished.stdout.contains("\"address\": \"localhost:5432\""), "{finished:?}");
-    std::fs::write(dir.join("url"), "postgres://u:geheim@db:6432/d").unwrap();
-    let finished = run(&dir, &["list", "postgres"], &[("HELIXSTREAM_POSTGRES_URL_FILE", "url")]);
-    assert!(finished.stdout.contains("\"address\": \"db:6432\""), "{finished:?}");
-    std::fs::write(dir.join("url"), "db:geheim:x").unwrap();
-    let finished = run(&dir, &["list", "kafka"], &[("HELIXSTREAM_POSTGRES_URL_FILE", "url")]);
-    finished.assert_failed(2, &["HELIXSTREAM_POSTGRES_URL_FILE postgres.url: the URL cannot be used"]);
-    assert!(!finished.stderr.contains("geheim"), "{finished:?}");
-}
-
-#[test]
-fn the_variable_of_the_form_holds_what_other_commands_accept() {
-    let mut list = command(&temp_dir("services"), &["list", "kafka"]);
-    list.env("HELIXSTREAM_FORMAT", "text");
-    let finished = Helix::spawn_command(list).finish();
-    assert!(finished.code == Some(0) && finished.stdout.starts_with("SERVICE"), "{finished:?}");
-}
-
-#[test]
 fn a_signal_ends_docker_and_up() {
     let stand_in = StandIn::new();
     std::fs::write(stand_in.dir.join("hang"), "").unwrap();
@@ -429,35 +408,4 @@ fn nothing_of_somebody_elses_compose_file_is_started() {
     let finished = stand_in.run(&["up", "clickhouse", "--compose-file", &ours, "--start-limit", "100ms"]);
     finished.assert_failed(1, &["not healthy: clickhouse [HS9010]"]);
     assert_eq!(stand_in.calls().len(), 1, "{finished:?}");
-}
-
-#[test]
-fn settings_come_from_flags_variables_and_a_file() {
-    let dir = temp_dir("services");
-    std::fs::write(dir.join("services.toml"), "[kafka]\nhost = \"of-file\"\nport = 1\nretry_count = 7\n").unwrap();
-    let arguments = ["list", "kafka", "--services-file", "services.toml", "--service-setting", "kafka.timeout=7s"];
-    let variables = [
-        ("SVC_KAFKA_PORT", "2"),
-        ("SVC_KAFKA_TIMEOUT", "6s"),
-        ("HELIXSTREAM_SERVICE_SETTING", "kafka.timeout=8s;kafka.port=3"),
-        ("SVC_REDIS_PORT", "6379"),
-        ("SVC_KAFAK_PORT", "9"),
-    ];
-    let finished = run(&dir, &arguments, &variables);
-    let list: Value = serde_json::from_str(&finished.stdout).unwrap();
-    let kafka = &list["services"][0];
-    let found = (&kafka["address"], &kafka["timeout_ms"], &kafka["retry_count"], &kafka["remote"]);
-    assert_eq!(found, (&json!("of-file:3"), &json!(7000), &json!(7), &json!(true)), "{finished:?}");
-    assert!(finished.stderr.contains("are ignored: SVC_REDIS_PORT"), "{finished:?}");
-    assert!(finished.stderr.contains("SVC_KAFAK_PORT") && finished.stderr.contains("HS9012"), "{finished:?}");
-
-    let cases: [(&[&str], &str, &str); 4] = [
-        (&["check"], "SVC_KAFKA_PORT", "SVC_KAFKA_PORT: the value `none` cannot be used; write a number from 1"),
-        (&["list"], "SVC_MINIO_DISCOVERY_METHOD", "helixstream discovers no services; unset it"),
-        (&["check", "redis"], "SVC_REDIS_HOST", "there is no service `redis`; the services are kafka, "),
-        (&["up", "--profile", "small"], "SVC_REDIS_HOST", "there is no profile `small`; the profiles are bigdata, "),
-    ];
-    for (arguments, variable, part) in cases {
-        run(&dir, arguments, &[(variable, "none")]).assert_failed(2, &[part]);
-    }
 }
