@@ -27,9 +27,9 @@ pub fn tcp(service: &Service, limit: Duration) -> Result<(), String> {
 /// # Errors
 /// Why not, for people.
 pub fn zookeeper(service: &Service, limit: Duration) -> Result<(), String> {
-    let deadline = Instant::now() + limit;
-    let mut stream = connect(service, limit)?;
-    let late = || format!("{} has not answered `srvr` within {} [HS9005]", service.address(), shown(limit));
+    let limit = Limit::new(limit);
+    let mut stream = connect(service, limit.whole)?;
+    let late = || format!("{} has not answered `srvr` within {} [HS9005]", service.address(), shown(limit.whole));
     let failed = |e: &io::Error| match e.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(),
         _ => format!("{} has cut the connection: {e} [HS9005]", service.address()),
@@ -39,7 +39,7 @@ pub fn zookeeper(service: &Service, limit: Duration) -> Result<(), String> {
     let mut part = [0; 4096];
     while answer.len() < LONGEST_ANSWER as usize {
         // A server that sends a byte now and then does not make the check longer.
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = limit.left();
         if left.is_zero() {
             return Err(late());
         }
@@ -50,12 +50,16 @@ pub fn zookeeper(service: &Service, limit: Duration) -> Result<(), String> {
         }
     }
     let answer = String::from_utf8_lossy(&answer);
-    let serves = answer.lines().any(|line| line.starts_with("Mode: "));
-    if serves { Ok(()) } else { Err(format!("{} does not serve: {} [HS9005]", service.address(), first_line(&answer))) }
-}
-
-fn first_line(answer: &str) -> &str {
-    answer.lines().next().filter(|line| !line.is_empty()).unwrap_or("it answers `srvr` with nothing")
+    // A line that was cut off has no end.
+    let mut lines = answer.split_inclusive('\n');
+    if lines.any(|line| line.starts_with("Mode: ") && line.ends_with('\n')) {
+        return Ok(());
+    }
+    let address = service.address();
+    if answer.is_empty() || answer.starts_with("Zookeeper version: ") {
+        return Err(format!("{address} has cut the connection before the end of its answer to `srvr` [HS9005]"));
+    }
+    Err(format!("{address} does not serve: {} [HS9005]", answer.lines().next().unwrap_or_default()))
 }
 
 /// A connection, on which each wait for the other side ends after `limit`.
@@ -69,16 +73,16 @@ fn connect(service: &Service, limit: Duration) -> Result<TcpStream, String> {
     };
     let addresses = (service.host.as_str(), service.port).to_socket_addrs().map_err(failed)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let deadline = Instant::now() + limit;
+    let limit = Limit::new(limit);
     for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = limit.left();
         if left.is_zero() {
             last = io::ErrorKind::TimedOut.into();
             break;
         }
         match TcpStream::connect_timeout(&address, left) {
             Ok(stream) => {
-                stream.set_write_timeout(Some(limit)).map_err(failed)?;
+                stream.set_write_timeout(Some(limit.whole)).map_err(failed)?;
                 return Ok(stream);
             }
             Err(e) => last = e,
@@ -93,6 +97,23 @@ pub fn shown(duration: Duration) -> String {
         format!("{} s", duration.as_secs())
     } else {
         format!("{} ms", duration.as_millis())
+    }
+}
+
+/// The time that one check has.
+struct Limit {
+    whole: Duration,
+    deadline: Instant,
+}
+
+impl Limit {
+    /// From now on.
+    fn new(whole: Duration) -> Limit {
+        Limit { whole, deadline: Instant::now() + whole }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
@@ -118,7 +139,7 @@ impl Http {
     /// # Errors
     /// Why not, for people; without the URL, which may hold a password.
     pub fn check(&self, service: &Service, limit: Duration) -> Result<(), String> {
-        let answer = self.get(service, limit)?;
+        let answer = self.get(service, &Limit::new(limit))?;
         let expected = if service.path == service.spec.path { service.spec.answer } else { "" };
         if answer.contains(expected) {
             return Ok(());
@@ -131,7 +152,7 @@ impl Http {
     /// # Errors
     /// As [`Http::check`].
     pub fn spark_master(&self, master: &Service, limit: Duration) -> Result<(), String> {
-        self.spark(master, limit).map(drop)
+        self.spark(master, &Limit::new(limit)).map(drop)
     }
 
     /// Whether a Spark worker names a master, and this master has a worker that is alive: a worker
@@ -140,11 +161,13 @@ impl Http {
     /// # Errors
     /// As [`Http::check`].
     pub fn spark_worker(&self, worker: &Service, master: &Service, limit: Duration) -> Result<(), String> {
-        let said: Worker = json(worker, &self.get(worker, limit)?)?;
+        // Both pages together have the time of one check.
+        let limit = Limit::new(limit);
+        let said: Worker = json(worker, &self.get(worker, &limit)?)?;
         if said.master_url.is_empty() {
             return Err(failed(worker, "the worker names no master"));
         }
-        let master_says = self.spark(master, limit)?;
+        let master_says = self.spark(master, &limit)?;
         if master_says.workers.iter().any(|worker| worker.state == ALIVE) {
             return Ok(());
         }
@@ -152,7 +175,7 @@ impl Http {
     }
 
     /// The page of a Spark master that is alive.
-    fn spark(&self, master: &Service, limit: Duration) -> Result<Master, String> {
+    fn spark(&self, master: &Service, limit: &Limit) -> Result<Master, String> {
         let said: Master = json(master, &self.get(master, limit)?)?;
         if said.status == ALIVE {
             return Ok(said);
@@ -161,12 +184,12 @@ impl Http {
     }
 
     /// The answer to GET of the health path, if its status is from 200 to 299.
-    fn get(&self, service: &Service, limit: Duration) -> Result<String, String> {
+    fn get(&self, service: &Service, limit: &Limit) -> Result<String, String> {
         let failed = |why: String| failed(service, &why);
         let url = url(service).map_err(failed)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| failed(format!("the event loop cannot be started: {e}")))?;
-        let request = self.0.get(url).timeout(limit).header("accept", "application/json, */*;q=0.5");
+        let request = self.0.get(url).timeout(limit.left()).header("accept", "application/json, */*;q=0.5");
         let answer = runtime.block_on(async {
             let mut answer = request.send().await?;
             let (status, mut body) = (answer.status(), Vec::new());
@@ -179,7 +202,7 @@ impl Http {
             Ok::<_, reqwest::Error>((status, body))
         });
         let (status, body) = answer.map_err(|e| match e.is_timeout() {
-            true => failed(format!("no answer within {}", shown(limit))),
+            true => failed(format!("no answer within {}", shown(limit.whole))),
             false => failed(cause(&e)),
         })?;
         if !status.is_success() {

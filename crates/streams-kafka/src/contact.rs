@@ -57,9 +57,9 @@ pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<
             None => refused_since = None,
         }
         if started.elapsed() >= patience {
-            let waited = patience.as_secs();
+            let waited = shown(patience);
             let todo = "start Kafka, or correct --bootstrap-servers";
-            let text = format!("no Kafka broker at {servers} has answered within {waited} s ({why}); {todo} [HS2001]");
+            let text = format!("no Kafka broker at {servers} has answered within {waited} ({why}); {todo} [HS2001]");
             return Err(Error::Fatal(text));
         }
         // A refusal is not waited for: it is told at the end, which is near.
@@ -73,5 +73,14 @@ pub fn wait_for_brokers(settings: &KafkaSettings, patience: Duration) -> Result<
             );
         }
         wait = (wait + FIRST_WAIT).min(WAITING);
+    }
+}
+
+/// A duration for people: `5 s`, `250 ms`.
+fn shown(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
     }
 }

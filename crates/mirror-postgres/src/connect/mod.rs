@@ -47,7 +47,9 @@ pub(super) struct Way {
 enum Failed {
     /// Another way to the same server is of no use.
     Unreachable(String),
-    /// The server has no TLS, or the two do not agree on it.
+    /// The server has no TLS.
+    NoTls(String),
+    /// The two do not agree on TLS.
     Tls(String),
     /// The server has heard who we are, and says no.
     Turned(String),
@@ -60,7 +62,7 @@ impl Failed {
     fn reason(self) -> String {
         match self {
             Failed::Unreachable(reason) => format!("{reason} [HS4505]"),
-            Failed::Tls(reason) => format!("{reason} [HS4506]"),
+            Failed::NoTls(reason) | Failed::Tls(reason) => format!("{reason} [HS4506]"),
             Failed::Turned(reason) => format!("{reason} [HS4507]"),
             Failed::NoPassword(reason) => reason,
         }
@@ -103,7 +105,7 @@ impl Way {
 
     /// With TLS and without, in the order that `sslmode` says.
     async fn try_host(&self, host: &Host) -> Result<PgConnection, String> {
-        let encrypted: &[bool] = match self.options.ssl.mode {
+        let ways: &[bool] = match self.options.ssl.mode {
             _ if host.is_socket() => &[false],
             SslMode::Disable => &[false],
             SslMode::Allow => &[false, true],
@@ -111,7 +113,7 @@ impl Way {
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[true],
         };
         let mut reasons = Vec::new();
-        for encrypted in encrypted {
+        for encrypted in ways {
             let tried = if *encrypted { self.try_encrypted(host).await } else { self.try_plain(host, None).await };
             match tried {
                 Ok(connection) => return self.if_it_will_do(connection).await,
@@ -119,6 +121,8 @@ impl Way {
                     reasons.push(failed.reason());
                     break;
                 }
+                // Both ways are allowed, and the reason of the other one is why there is none.
+                Err(Failed::NoTls(_)) if ways.len() > 1 => {}
                 Err(failed) => reasons.push(failed.reason()),
             }
         }
@@ -129,7 +133,7 @@ impl Way {
     async fn try_encrypted(&self, host: &Host) -> Result<PgConnection, Failed> {
         let tunnel = Tunnel::open(host, &self.options.ssl).await.map_err(|e| match e {
             NoTunnel::Unreachable(reason) => Failed::Unreachable(reason),
-            NoTunnel::Plain => Failed::Tls(format!(
+            NoTunnel::Plain => Failed::NoTls(format!(
                 "the server has no TLS (its setting ssl is off): sslmode=disable or prefer connects without TLS, {} does not",
                 self.options.ssl.mode.name()
             )),
