@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod real;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;
@@ -114,6 +115,7 @@ fn a_connection_that_is_silent_or_cut_off_is_not_healthy() {
         for (service, state, detail) in states(&finished) {
             assert_eq!(state, "unhealthy", "{service} at {at}: {finished:?}");
             assert!(detail.contains("[HS"), "{service}: {detail}");
+            assert!(service != "kafka" || detail.contains("has answered within 500 ms ("), "{detail}");
         }
     }
 }

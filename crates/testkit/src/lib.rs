@@ -21,6 +21,8 @@
 //! | `Postgres` | PostgreSQL on a free port, the same way |
 //! | `PgBouncer` | a pooler in front of one |
 //! | `Registry` | a schema registry on a free port, the same way |
+//! | `ServiceServer` | ZooKeeper, Neo4j, ClickHouse, MinIO, Prometheus, Spark |
+//! | `Toxiproxy` | a proxy in front of one of them, which refuses, keeps silent, slows, trickles, or cuts off in the middle of an answer |
 //! | `SmallDisk` | a disk that can be full |
 //! | `Proxy` | a proxy in front of a server, which is cut, or silent, and heals |
 //! | `skip` | how a test says that it cannot check anything on this machine |
@@ -44,6 +46,8 @@ pub mod certificates;
 #[cfg(feature = "servers")]
 pub mod disk;
 #[cfg(feature = "servers")]
+mod http;
+#[cfg(feature = "servers")]
 mod java;
 #[cfg(feature = "servers")]
 pub mod pgbouncer;
@@ -66,11 +70,15 @@ mod scram;
 #[cfg(feature = "servers")]
 pub mod secure;
 #[cfg(feature = "servers")]
+pub mod service_servers;
+#[cfg(feature = "servers")]
 pub mod skip;
 #[cfg(feature = "servers")]
 pub mod token_server;
 #[cfg(feature = "servers")]
 pub mod tools;
+#[cfg(feature = "servers")]
+pub mod toxiproxy;
 
 pub use allocator::{CountingAllocator, peak_of};
 #[cfg(feature = "servers")]
@@ -93,6 +101,10 @@ pub use registry::Registry;
 #[cfg(feature = "servers")]
 pub use secure::{Connection, SecureBroker};
 pub use seeds::{Seeds, given_seed, seed, seeds};
+#[cfg(feature = "servers")]
+pub use service_servers::ServiceServer;
+#[cfg(feature = "servers")]
+pub use toxiproxy::{Fault, Toxiproxy};
 pub use wait::{LIMIT, wait_for, wait_until};
 
 use std::path::{Path, PathBuf};

@@ -1,12 +1,11 @@
 //! A real schema registry (Apicurio, Confluent's REST API) on a free port, with its schemas in
 //! memory.
 
+use super::http::call;
 use super::process::{Process, temp_dir};
 use super::{ports, wait_for};
 use rustix::process::Signal;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -76,19 +75,8 @@ impl Registry {
 
     /// One request; the status and the body, or nothing where nobody answers.
     pub fn call(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-        let head = format!(
-            "{method} /apis/ccompat/v7{path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\
-             Content-Type: application/vnd.schemaregistry.v1+json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body.as_bytes()).ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+        let path = format!("/apis/ccompat/v7{path}");
+        call(self.port, method, &path, "Content-Type: application/vnd.schemaregistry.v1+json\r\n", body)
     }
 
     /// Registers a schema of Avro and tells its id.

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 
-/// A comma-separated list of what this machine is without: `small-disk`, `go`, `python`.
+/// A comma-separated list of what this machine is without: `small-disk`, `go`, `python`, `debian`.
 const WITHOUT: &str = "HELIXSTREAM_TESTS_WITHOUT";
 /// A file to which each skipped test is written, a line each; `make test` prints it.
 const SKIPPED: &str = "HELIXSTREAM_TESTS_SKIPPED";
