@@ -8,7 +8,7 @@ mod folder;
 mod oracle;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use folder::{Folder, Kind};
@@ -193,12 +193,18 @@ impl History {
     }
 
     /// A token that may be carried to this folder: one that only names what is published may go
-    /// anywhere. Where folders are copied, no other node can know whose an unpublished counter is.
+    /// anywhere. Where folders are copied, no other node can know whose an unpublished counter is:
+    /// the event may be written again under another name, and the counter given to another one.
     fn token(&mut self, at: usize, memory_id: &str) -> Option<Held> {
-        let published: SeenIds = self.kafka.events.iter().map(|one| one.event.event_id.clone()).collect();
+        let is_published = |held: &Held| {
+            let seen = self.with_past(&held.seen);
+            let seen = self.kafka.events.iter().filter(|one| seen.contains(&one.event.event_id));
+            let names: BTreeSet<(&str, u64)> = seen.map(|one| (one.actor(), one.counter())).collect();
+            held.token.clock.entries().iter().all(|(actor, n)| names.contains(&(actor, *n)))
+        };
         let may_use = |held: &&Held| {
             let is_here = held.line == self.folders[at].line;
-            held.token.memory_id == memory_id && (is_here || !self.kind.has_copies || held.seen.is_subset(&published))
+            held.token.memory_id == memory_id && (is_here || !self.kind.has_copies || is_published(held))
         };
         let held: Vec<Held> = self.held.iter().filter(may_use).cloned().collect();
         if held.is_empty() { None } else { Some(self.random.pick(&held)) }

@@ -13,13 +13,16 @@ use super::{History, MEMORIES};
 impl History {
     /// All that a caller had seen, also through what it had seen.
     fn all_seen(&self, event_id: &str) -> SeenIds {
+        self.with_past(&self.written[event_id].seen)
+    }
+
+    /// Events, and all that their writers had seen.
+    pub fn with_past(&self, events: &SeenIds) -> SeenIds {
         let mut found = SeenIds::new();
-        let mut open: Vec<&str> = vec![event_id];
+        let mut open: Vec<&str> = events.iter().map(String::as_str).collect();
         while let Some(id) = open.pop() {
-            for seen in &self.written[id].seen {
-                if found.insert(seen.clone()) {
-                    open.push(seen);
-                }
+            if found.insert(id.to_owned()) {
+                open.extend(self.written[id].seen.iter().map(String::as_str));
             }
         }
         found
@@ -41,9 +44,9 @@ impl History {
     fn check_actors(&self) {
         let mut counters: BTreeMap<(&str, u64), &[u8]> = BTreeMap::new();
         for one in &self.kafka.events {
-            let (_, counter) = one.event.clock.entries().iter().find(|(name, _)| name == one.actor()).unwrap();
-            let other = counters.insert((one.actor(), *counter), &one.value);
-            assert!(other.is_none_or(|other| other == one.value), "{} has used {counter} for two events", one.actor());
+            let (actor, counter) = (one.actor(), one.counter());
+            let other = counters.insert((actor, counter), &one.value);
+            assert!(other.is_none_or(|other| other == one.value), "{actor} has used {counter} for two events");
         }
     }
 

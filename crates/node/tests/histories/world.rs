@@ -45,6 +45,12 @@ impl Published {
     pub fn actor(&self) -> &str {
         self.event.node_id.as_deref().expect("a node names itself")
     }
+
+    /// Its counter.
+    pub fn counter(&self) -> u64 {
+        let own = self.event.clock.entries().iter().find(|(name, _)| name == self.actor());
+        own.expect("an event has a place among those of its actor").1
+    }
 }
 
 /// An event on its way to the task that has one of its memories.
