@@ -95,6 +95,11 @@ async def check_session(one, other):
     await refused(other, "HS8106", "resolve_conflict", memory_id=memory_id, values={"content": "both"})
     after = (await call(other, "remember", memory_id=memory_id, content="likes both", metadata={"mood": "calm"}))["memory"]
     assert (after["content"], after["tags"], after["metadata"]) == ("likes both", ["drink"], {"mood": "calm"}), after
+    expires = (await call(other, "remember", memory_id=memory_id, expires_at="2100-01-01T00:00:00Z"))["memory"]
+    assert expires["metadata"]["helixagent.expires_at"] == "2100-01-01T00:00:00Z", expires
+    never = {"helixagent.expires_at": None}
+    after = (await call(other, "remember", memory_id=memory_id, metadata=never))["memory"]
+    assert after["metadata"] == {"mood": "calm"}, after
     await refused(one, "HS8068", "forget", memory_id=memory_id)
     assert (await call(one, "forget", memory_id=memory_id))["memory"]["status"] == "deleted"
     await refused(one, "HS8067", "recall", memory_id=memory_id)

@@ -27,6 +27,9 @@ pub(crate) struct Remember {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub importance: Option<f64>,
+    /// When it is to be forgotten by itself, such as 2026-12-31T00:00:00Z; it is deleted then
+    #[serde(default)]
+    pub expires_at: Option<String>,
     /// Further values by key. Keys that are absent stay, and null clears a key
     #[serde(default)]
     pub metadata: Option<Map<String, Value>>,

@@ -84,7 +84,9 @@ impl MemoryTools {
             return Err(refusals::arguments("a memory keeps its user: leave user_id out where you send a memory_id"));
         }
         if fields.as_object().is_none_or(Map::is_empty) {
-            return Err(refusals::arguments("there is no field to write: send content, tags, importance or metadata"));
+            return Err(refusals::arguments(
+                "there is no field to write: send content, tags, importance, expires_at or metadata",
+            ));
         }
         let clock = self.seen(&caller, memory_id, arguments.clock.as_ref())?;
         let request = NodeRequest::write(Method::PATCH, memory_path(memory_id), Some(clock), Some(fields));
@@ -238,13 +240,15 @@ impl MemoryTools {
 
 /// The fields that `remember` writes.
 fn fields(arguments: &Remember) -> Result<Value, String> {
-    let Remember { content, user_id, session_id, tags, importance, metadata, memory_id: _, clock: _ } = arguments;
+    let Remember { content, user_id, session_id, tags, importance, expires_at, metadata, memory_id: _, clock: _ } =
+        arguments;
     let mut fields = Map::new();
     let mut add = |name: &str, value: Option<Value>| fields.extend(value.map(|value| (name.to_owned(), value)));
     add("content", content.clone().map(Value::from));
     add("user_id", user_id.clone().map(Value::from));
     add("session_id", session_id.clone().map(Value::from));
     add("tags", tags.clone().map(Value::from));
+    add("expires_at", expires_at.clone().map(Value::from));
     add("metadata", metadata.clone().map(Value::from));
     match importance {
         Some(number) if !(0.0..=1.0).contains(number) => {

@@ -141,7 +141,7 @@ fn the_node_that_has_set_the_time_deletes_the_memory_as_it_has_seen_it() {
     two.settle();
     let delete = two.events.last().unwrap();
     assert_eq!(delete.kind, EventKind::Deleted);
-    assert_eq!((delete.timestamp, delete.version), (EXPIRES, two.created.version));
+    assert!(delete.timestamp == EXPIRES && delete.version >= two.created.version, "{delete:?}");
     assert_eq!(delete.clock.entries(), [(two.actor().to_string(), 2)]);
     assert_eq!(two.shown().0, MemoryStatus::Deleted);
     assert_eq!(two.events.len(), 2);

@@ -251,11 +251,10 @@ impl Writer {
             clear_others(&mut fields, row);
         }
         note_setter(&mut fields, &self.state.actor_name())?;
-        // The delete of a memory that has expired is not later than it must be (`crate::expiry`).
-        let (timestamp, version) = match expired_at {
-            Some(time) => (time, seen.version),
-            None => (now, self.state.clock.tick(now)),
-        };
+        // The delete of a memory that has expired is no later than what it deletes and the time
+        // (`crate::expiry`).
+        let deleted_at = |time: u64| row.heading.as_ref().map_or(time, |heading| heading.updated_at.max(time));
+        let timestamp = expired_at.map_or(now, deleted_at);
         let event = NewEvent {
             memory_id,
             event_id: Uuid::new_v4().to_string(),
@@ -263,7 +262,7 @@ impl Writer {
             actor,
             branch,
             timestamp,
-            version,
+            version: self.state.clock.tick(now),
             clock,
             fields,
         };

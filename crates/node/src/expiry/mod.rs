@@ -20,9 +20,13 @@
 //!   read all resolved memories; and it looks at the memory in the transaction that accepts the
 //!   delete, as it is shown then. So an extension that was accepted in time and is resolved within
 //!   half a minute is always seen. One that comes later is concurrent: the clock of the delete is
-//!   what the node has seen, its version that of the memory (the least that causality allows), and
-//!   its timestamp the time at which the memory expires, so under `update_wins` the extension
-//!   stands, as far as it writes the fields again.
+//!   what the node has seen, so under `update_wins` the extension stands, as far as it writes the
+//!   fields again. An extension without a clock is compared by its time, so the timestamp of the
+//!   delete is the time at which the memory expires (that of the last event it has seen, where that
+//!   is later), and not the time at which the node got round to it.
+//! - **The version** is the node's hybrid clock, as of any event. A lesser one, that of the memory,
+//!   would be allowed, but no comparison with a concurrent event asks for it: and versions that do
+//!   not rise with the counters of an actor are taken for a clock that was reset.
 
 mod presence;
 
