@@ -9,7 +9,7 @@
 //! | `service` | the parts that all handlers share |
 //! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
 //! | `body` | bodies, within a limit for each and one for all |
-//! | `memories`, `parts`, `listing`, `searching`, `node_pages`, `sync` | the handlers |
+//! | `memories`, `parts`, `history`, `listing`, `searching`, `node_pages`, `sync` | the handlers |
 //! | `events`, `stream_places` | the stream of events, and how many may be open |
 //! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
@@ -23,6 +23,7 @@
 mod answers;
 mod body;
 mod events;
+mod history;
 mod listing;
 mod mem0;
 mod memories;

@@ -13,7 +13,7 @@ use node::loops::NodeLoops;
 use crate::body::BodyLimit;
 use crate::service::{Handlers, NodeService, reading};
 use crate::stream_places::StreamPlaces;
-use crate::{events, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync};
+use crate::{events, history, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync};
 
 /// The beginning of all paths.
 pub const PREFIX: &str = "/v1";
@@ -27,6 +27,7 @@ fn table() -> Vec<(&'static str, Handlers)> {
         ("/memories/{id}/entities", get(parts::entities)),
         ("/memories/{id}/entities/{part_id}", put(parts::put_entity)),
         ("/memories/{id}/events", get(memories::events)),
+        ("/memories/{id}/history", get(history::history)),
         ("/memories/{id}/merge", post(memories::merge)),
         ("/memories/{id}/relationships", get(parts::relationships)),
         ("/memories/{id}/relationships/{part_id}", put(parts::put_relationship).delete(parts::delete_relationship)),

@@ -13,6 +13,7 @@ use futures::executor::block_on;
 use crate::changes::{ChangeId, ChangePage, ChangeQuery};
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::expiry::ExpiryTerms;
+use crate::history::MemoryHistory;
 use crate::ports::{
     Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
 };
@@ -145,6 +146,16 @@ impl Node {
     /// [`JournalError`]
     pub async fn events_from(&self, memory_id: &str, after: u64) -> Result<EventPage, JournalError> {
         self.inner.readers.events_of(memory_id, after).await
+    }
+
+    /// The resolved states of a memory that this node has applied and still keeps, and its last own
+    /// events, with what is known of their order. A memory that the node knows by own events alone
+    /// has no states.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn history(&self, memory_id: &str) -> Result<MemoryHistory, JournalError> {
+        self.inner.readers.history(memory_id).await
     }
 
     /// The last change of a memory.

@@ -271,7 +271,7 @@ impl Overlay<'_> {
 
 /// The fields of a resolved memory as writes, sorted by path. A memory that is not active writes
 /// its user alone, as a delete does.
-fn writes_of(root: Value<'_>, is_active: bool) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn writes_of(root: Value<'_>, is_active: bool) -> Vec<(String, Vec<u8>)> {
     let plain: &[&str] = if is_active {
         &["content", "embedding", "importance", "merged_from", "session_id", "tags", "user_id"]
     } else {

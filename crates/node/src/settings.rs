@@ -77,6 +77,12 @@ pub struct NodeSettings {
     /// The most bytes that a memory may have after a write, as canonical JSON: the largest record
     /// of a resolved memory, less [`RECORD_REST`].
     pub max_memory_bytes: usize,
+    /// How many resolved states of a memory its history keeps; with 0 there are no histories.
+    pub kept_states: u64,
+    /// How many bytes of them it keeps, and at least the last one.
+    pub kept_state_bytes: u64,
+    /// How many bytes the histories of all memories keep.
+    pub kept_history_bytes: u64,
     /// The wall clock, in nanoseconds since 1970.
     pub wall_clock: fn() -> u64,
     /// Called at each of [`STEPS`], by tests that kill the process there.
@@ -105,6 +111,9 @@ impl NodeSettings {
             kept_changes: 100_000,
             kept_change_bytes: 64 << 20,
             max_memory_bytes: (16 << 20) - RECORD_REST,
+            kept_states: 100,
+            kept_state_bytes: 256 << 10,
+            kept_history_bytes: 256 << 20,
             wall_clock: system_clock,
             observe_step: |_| {},
         }

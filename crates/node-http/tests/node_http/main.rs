@@ -7,6 +7,7 @@ mod document;
 mod errors;
 mod event_reader;
 mod events;
+mod histories;
 mod mem0;
 mod memories;
 mod nodes;

@@ -54,6 +54,7 @@ fn a_memory_of_somebody_else_is_as_unknown_as_one_that_does_not_exist() {
             for (method, more, body) in [
                 ("GET", "", ""),
                 ("GET", "/events", ""),
+                ("GET", "/history", ""),
                 ("GET", "/entities", ""),
                 ("GET", "/relationships", ""),
                 ("PUT", "/entities/e", "{}"),

@@ -10,6 +10,7 @@ use super::view::MemoryRow;
 use super::writer::{Batch, Writer};
 use crate::overlay::Heading;
 use crate::ports::{JournalError, SnapshotRecord};
+use crate::resolved_state::StateSource;
 
 impl Writer {
     /// Applies the records of one partition, and moves its position behind them.
@@ -70,6 +71,7 @@ impl Writer {
         if !self.is_kept(&row, &heading) {
             return self.forget(&record.memory_id).await;
         }
+        self.note_state(&record.memory_id, &row, json, StateSource::Stream, heading.user_id.as_deref()).await?;
         self.put_resolved(&record.memory_id, json, batch.partition, record.offset).await?;
         self.refresh(&record.memory_id).await?;
         Ok(())

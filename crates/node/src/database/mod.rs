@@ -24,6 +24,7 @@
 //! | `sync_requests` | requests for resolved memories that the node has missed |
 //! | `view` | what is shown of a memory |
 //! | `changes` | the last changes of that, for streams of events |
+//! | `history` | the last resolved states of each memory |
 //! | `search_keys` | what a search filters by and compares |
 //! | `queries`, `search` | questions of readers |
 
@@ -34,6 +35,7 @@ mod dead_letters;
 mod expiry;
 mod failed_events;
 mod follow;
+mod history;
 mod publication;
 mod queries;
 mod restore;

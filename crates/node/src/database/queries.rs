@@ -45,7 +45,17 @@ pub(super) type CountedRow = (String, String, bool, String, String, i64, i64);
 
 /// An event as it is read: its number, id, incarnation, branch, counter, value, state, failure,
 /// whether no overlay has it any more, and the name of the node.
-type OwnEventRow = (i64, String, String, i64, i64, String, String, Option<String>, bool, String);
+pub(super) type OwnEventRow = (i64, String, String, i64, i64, String, String, Option<String>, bool, String);
+
+/// The columns of an [`OwnEventRow`].
+macro_rules! own_event_columns {
+    () => {
+        "number, event_id, incarnation, branch, counter, value, state, coalesce(dead_letter, failure),
+        NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
+        (SELECT name FROM identity)"
+    };
+}
+pub(super) use own_event_columns;
 
 /// The counts of the status: version, waiting events, the oldest of them, failed
 /// ones, dead letters among these, memories, those in conflict, those with own events over them,
@@ -122,6 +132,20 @@ fn event_state(state: &str, failure: Option<String>) -> Result<EventState, Journ
         "failed" => Ok(EventState::Failed(failure.unwrap_or_default())),
         other => Err(damage(&format!("an event has the state {other:?}"))),
     }
+}
+
+/// An event of this node.
+pub(super) fn event_of(row: OwnEventRow) -> Result<OwnEvent, JournalError> {
+    let (_, event_id, incarnation, branch, counter, value, state, failure, is_lifted, name) = row;
+    let state = event_state(&state, failure)?;
+    Ok(OwnEvent {
+        event_id,
+        actor: EventActor { actor: actor_of(&name, &incarnation)?, branch: unsigned(branch)? },
+        counter: unsigned(counter)?,
+        value: value.into_bytes(),
+        is_resolved: is_lifted && state == EventState::Published,
+        state,
+    })
 }
 
 /// [`MAX_PAGE_BYTES`] as the database has it.
@@ -214,33 +238,21 @@ impl Readers {
 
     /// The own events of a memory after the one of this place.
     pub(crate) async fn events_of(&self, memory_id: &str, after: u64) -> Result<EventPage, JournalError> {
-        let rows = query_as(
-            "SELECT number, event_id, incarnation, branch, counter, value, state, coalesce(dead_letter, failure),
-            NOT EXISTS (SELECT 1 FROM overlays WHERE event = number AND overlays.memory_id = outbox.memory_id),
-            (SELECT name FROM identity) FROM (
+        let rows = query_as(concat!(
+            "SELECT ",
+            own_event_columns!(),
+            " FROM (
                 SELECT number AS at, sum(octet_length(value)) OVER (ORDER BY number) - octet_length(value) AS before
                 FROM outbox WHERE memory_id = ?1 AND number > ?2 ORDER BY number LIMIT ?3
             ) CROSS JOIN outbox ON outbox.number = at WHERE before < ?4 ORDER BY number",
-        );
+        ));
         let rows = rows.bind(memory_id).bind(signed(after)?).bind(EVENTS_AT_A_TIME).bind(page_bytes());
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let rows: Vec<OwnEventRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
         let next = rows.last().map(|(number, ..)| unsigned(*number)).transpose()?;
-        let event = |row: OwnEventRow| {
-            let (_, event_id, incarnation, branch, counter, value, state, failure, is_lifted, name) = row;
-            let state = event_state(&state, failure)?;
-            Ok(OwnEvent {
-                event_id,
-                actor: EventActor { actor: actor_of(&name, &incarnation)?, branch: unsigned(branch)? },
-                counter: unsigned(counter)?,
-                value: value.into_bytes(),
-                is_resolved: is_lifted && state == EventState::Published,
-                state,
-            })
-        };
-        Ok(EventPage { events: rows.into_iter().map(event).collect::<Result<_, JournalError>>()?, next })
+        Ok(EventPage { events: rows.into_iter().map(event_of).collect::<Result<_, JournalError>>()?, next })
     }
 
     /// How far an event has come; `None` while it waits.

@@ -15,6 +15,7 @@ use super::view::MemoryRow;
 use super::writer::Writer;
 use crate::overlay::Heading;
 use crate::ports::JournalError;
+use crate::resolved_state::StateSource;
 use crate::restore::{Chunk, RestoreError, RestoredChunk};
 use crate::settings::Subscription;
 
@@ -34,6 +35,8 @@ impl Writer {
                 // another user, and a request for this user would not be answered with it.
                 asks_for_all |= !row.exists && self.settings.subscription != Subscription::All;
                 self.follow_version(&memory.memory_id, heading.version);
+                let (source, user) = (StateSource::Restore, heading.user_id.as_deref());
+                self.note_state(&memory.memory_id, &row, &memory.json, source, user).await?;
                 self.put_restored(&memory.memory_id, &memory.json).await?;
                 self.refresh(&memory.memory_id).await?;
                 restored += 1;

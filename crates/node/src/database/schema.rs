@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use crate::ports::JournalError;
 
 /// The migrations, oldest first: version, description, statements.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "node", include_str!("../../migrations/0001_node.sql")),
     (2, "dead letters", include_str!("../../migrations/0002_dead_letters.sql")),
     (3, "evidence", include_str!("../../migrations/0003_evidence.sql")),
@@ -21,6 +21,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "last change", include_str!("../../migrations/0008_last_change.sql")),
     (9, "branches", include_str!("../../migrations/0009_branches.sql")),
     (10, "expiry", include_str!("../../migrations/0010_expiry.sql")),
+    (11, "history", include_str!("../../migrations/0011_history.sql")),
 ];
 
 /// Memory for pages of one connection, in KiB: most of what an idle node takes.

@@ -45,6 +45,7 @@ impl Writer {
         let old = self.memory_row(memory_id).await?;
         let words = query("DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)");
         words.bind(memory_id).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        self.forget_states(memory_id).await?;
         let row = query("DELETE FROM memories WHERE memory_id = ?").bind(memory_id);
         row.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         self.note_change(memory_id, &old.last_shown, &MemoryRow::default()).await

@@ -99,6 +99,8 @@ pub(crate) struct Writer {
     pub(super) failed_events: Vec<FailedEvent>,
     /// Whether what is shown of a memory has changed in this transaction.
     pub(super) has_changes: bool,
+    /// Whether a resolved state was kept in this transaction.
+    pub(super) has_states: bool,
     /// Whether a version far ahead of the wall clock was reported.
     pub(super) has_warned: bool,
     signals: Arc<Signals>,
@@ -130,6 +132,7 @@ impl Writer {
             ended: Vec::new(),
             failed_events: Vec::new(),
             has_changes: false,
+            has_states: false,
             has_warned: false,
             signals,
             broken: None,
@@ -292,7 +295,7 @@ impl Writer {
         };
         if ended.is_err() {
             self.ended.clear();
-            self.has_changes = false;
+            (self.has_changes, self.has_states) = (false, false);
             // There may be no transaction any more.
             let _ = self.control("ROLLBACK").await;
         }
@@ -311,6 +314,9 @@ impl Writer {
         // The request that has made a change may have been undone; then the last one is an older.
         let last_change = if self.has_changes { Some(self.trim_changes().await?) } else { None };
         self.has_changes = false;
+        if std::mem::take(&mut self.has_states) {
+            self.trim_states().await?;
+        }
         (self.settings.observe_step)("written");
         self.control("COMMIT").await?;
         Ok(last_change)

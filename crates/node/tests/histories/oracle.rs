@@ -38,6 +38,7 @@ impl History {
         assert!(published.iter().all(|id| self.written.contains_key(*id)), "an event that nobody was answered");
         self.check_causality();
         self.check_views();
+        self.check_histories();
     }
 
     /// No actor has used a counter for two events.

@@ -5,6 +5,7 @@
 
 mod changes;
 mod failed_events;
+mod history;
 mod restore;
 mod sizes;
 mod stale;
