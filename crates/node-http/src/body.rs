@@ -19,7 +19,7 @@ const SLACK: usize = 64 << 10;
 /// How many of the largest bodies are read at a time.
 const BODIES_AT_A_TIME: usize = 6;
 /// Bytes of a user snapshot with all its parts, each of which may be as large as a record can be.
-const SNAPSHOT_BYTES: usize = 64 << 20;
+pub(crate) const SNAPSHOT_BYTES: usize = 64 << 20;
 /// Bytes of one permit of the semaphore.
 const UNIT: usize = 1024;
 /// How many bytes of a body that is too large are read away, so that the client, which may not look
@@ -52,8 +52,8 @@ impl BodyLimit {
         BodyLimit { bytes, free: Arc::new(Semaphore::new(BODIES_AT_A_TIME * units(bytes) as usize)) }
     }
 
-    /// The limit of user snapshots that are brought back: so many bytes for one, and for all that
-    /// are read or restored at a time.
+    /// The limit of user snapshots that are brought back or taken: so many bytes for one, and for
+    /// all at a time.
     pub fn for_snapshots() -> BodyLimit {
         BodyLimit { bytes: SNAPSHOT_BYTES, free: Arc::new(Semaphore::new(units(SNAPSHOT_BYTES) as usize)) }
     }
@@ -61,6 +61,15 @@ impl BodyLimit {
     /// Bytes that a body may have.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// A place for so many bytes, once it is free; `None` where they are more than the limit.
+    pub async fn reserve(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        if bytes > self.bytes {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.free).acquire_many_owned(units(bytes)).await;
+        place.map(Some).map_err(|_| problems::internal("the node reads no bodies any more"))
     }
 
     /// Reads the body of a request that has one of these media types.
@@ -73,9 +82,8 @@ impl BodyLimit {
             read_away(&mut body).await;
             return Err(problems::large_body(self.bytes));
         }
-        let most = announced.unwrap_or(self.bytes);
-        let place = Arc::clone(&self.free).acquire_many_owned(units(most)).await;
-        let place = place.map_err(|_| problems::internal("the node reads no bodies any more"))?;
+        let place = self.reserve(announced.unwrap_or(self.bytes)).await?;
+        let place = place.ok_or_else(|| problems::large_body(self.bytes))?;
         let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
         while let Some(part) = next_part(&mut body).await {
             let part = part.map_err(|()| problems::not_json("the body ended before all of it had come"))?;

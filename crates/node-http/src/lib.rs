@@ -9,7 +9,7 @@
 //! | `service` | the parts that all handlers share |
 //! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
 //! | `body` | bodies, within a limit for each and one for all |
-//! | `memories`, `parts`, `history`, `listing`, `searching`, `node_pages`, `sync` | the handlers |
+//! | `memories`, `parts`, `history`, `listing`, `searching`, `node_pages`, `sync`, `user_snapshots` | the handlers |
 //! | `events`, `stream_places` | the stream of events, and how many may be open |
 //! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
@@ -38,6 +38,7 @@ mod searching;
 mod service;
 mod stream_places;
 mod sync;
+mod user_snapshots;
 
 pub use nodes::node_document;
 pub use routes::apis;

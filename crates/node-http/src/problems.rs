@@ -111,6 +111,16 @@ pub(crate) fn large_search() -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8086", "The search is too large", detail)
 }
 
+/// A user whose snapshot nobody could restore.
+pub(crate) fn large_snapshot(limit: usize) -> Problem {
+    let detail = format!(
+        "the snapshot of this user would have more than {} MiB, which is what POST /v1/restore takes; page through \
+         GET /v1/memories with user_id, or take the snapshot from the topic of resolved memories",
+        limit >> 20
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8092", "The snapshot is too large", detail)
+}
+
 /// A relationship that the memory does not have.
 pub(crate) fn unknown_part() -> Problem {
     let detail = "the memory has no relationship with this id; GET /v1/memories/{id}/relationships lists them";

@@ -13,7 +13,9 @@ use node::loops::NodeLoops;
 use crate::body::BodyLimit;
 use crate::service::{Handlers, NodeService, reading};
 use crate::stream_places::StreamPlaces;
-use crate::{events, history, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync};
+use crate::{
+    events, history, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync, user_snapshots,
+};
 
 /// The beginning of all paths.
 pub const PREFIX: &str = "/v1";
@@ -37,6 +39,7 @@ fn table() -> Vec<(&'static str, Handlers)> {
         ("/restore", post(sync::restore)),
         ("/sync/force", post(sync::force)),
         ("/sync/status", get(node_pages::sync_status)),
+        ("/users/{user}/snapshot", get(user_snapshots::take)),
         ("/openapi.json", get(node_pages::openapi)),
     ]
 }
@@ -52,8 +55,14 @@ pub fn paths() -> Vec<String> {
 /// pages show. `event_bytes` is how large an event may be; a body may have a little more.
 #[must_use]
 pub fn apis(node: Node, loops: NodeLoops, event_bytes: usize) -> [Api; 2] {
-    let (bodies, snapshots) = (BodyLimit::for_events(event_bytes), BodyLimit::for_snapshots());
-    let service = Arc::new(NodeService { node, loops, bodies, snapshots, streams: StreamPlaces::default() });
+    let service = Arc::new(NodeService {
+        node,
+        loops,
+        bodies: BodyLimit::for_events(event_bytes),
+        snapshots: BodyLimit::for_snapshots(),
+        taken_snapshots: BodyLimit::for_snapshots(),
+        streams: StreamPlaces::default(),
+    });
     let own = table().into_iter().chain(mem0::calls_of_helixagent());
     let own = own.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
     let of_mem0 = mem0::table().into_iter().chain(mem0::not_implemented());

@@ -32,6 +32,8 @@ pub(crate) struct NodeService {
     pub bodies: BodyLimit,
     /// The limit of user snapshots that are brought back.
     pub snapshots: BodyLimit,
+    /// The limit of user snapshots that are taken.
+    pub taken_snapshots: BodyLimit,
     /// The places of open streams.
     pub streams: StreamPlaces,
 }

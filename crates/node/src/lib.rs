@@ -51,6 +51,7 @@ pub mod settings;
 pub mod shown;
 mod stop_signal;
 pub mod sync;
+pub mod taken_snapshot;
 pub mod write;
 
 pub use node::Node;

@@ -22,6 +22,7 @@ use crate::search::{Near, NearHits, SearchQuery, WordHits};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::{EventPage, ListQuery, NodeStatus, OwnEvent, Page, Publishing, ShownMemory};
 use crate::sync::{SyncError, SyncRequested};
+use crate::taken_snapshot::TakenSnapshot;
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
 /// Memories of a snapshot that are restored in one transaction.
@@ -265,6 +266,24 @@ impl Node {
                 deleted += u64::from(is_deleted);
             }
         }
+    }
+
+    /// Bytes of the resolved memories of a user, which a snapshot of it would have.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn snapshot_bytes(&self, user: &str) -> Result<u64, JournalError> {
+        self.inner.readers.snapshot_bytes(user).await
+    }
+
+    /// Takes a snapshot of a user: the active resolved memories of it that this node has, as one
+    /// commit of its database shows them, without own events that are not resolved yet. `None`
+    /// where they have more bytes than `most_bytes`.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub async fn user_snapshot(&self, user: &str, most_bytes: u64) -> Result<Option<TakenSnapshot>, JournalError> {
+        self.inner.readers.user_snapshot(user, most_bytes).await
     }
 
     /// The state of the node.

@@ -5,4 +5,4 @@ pub mod change;
 mod snapshot;
 
 pub use change::Change;
-pub use snapshot::{Heading, Snapshot, SnapshotError, snapshot_id};
+pub use snapshot::{AllParts, Heading, Snapshot, SnapshotError, snapshot_id};

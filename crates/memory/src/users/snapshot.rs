@@ -2,7 +2,7 @@
 //! of their clocks.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use uuid::Uuid;
 
@@ -52,6 +52,15 @@ pub struct Snapshot<'m> {
     members: Vec<Member<'m>>,
 }
 
+/// The parts of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllParts {
+    /// How many there are.
+    pub count: usize,
+    /// How many bytes they have together, at most.
+    pub bytes: usize,
+}
+
 /// Members that several memories hold, by id: the memory that provides it, and its place there.
 type Shared<'s> = BTreeMap<&'s str, (usize, Value<'s>)>;
 
@@ -87,25 +96,51 @@ impl<'m> Snapshot<'m> {
 
     /// The snapshot as canonical JSON: one record if that `fits`, else numbered parts that do. What
     /// fits nowhere, since a memory alone is too much, is a part of its own.
-    pub fn parts(&self, mut fits: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    pub fn parts(&self, fits: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let mut parts = Vec::new();
+        self.each_part(fits, |part, _| {
+            parts.push(part);
+            ControlFlow::Continue(())
+        });
+        parts
+    }
+
+    /// As [`Snapshot::parts`], one after the other, each with what is known of all. It ends early
+    /// where `take` breaks.
+    pub fn each_part(
+        &self,
+        mut fits: impl FnMut(&[u8]) -> bool,
+        mut take: impl FnMut(Vec<u8>, AllParts) -> ControlFlow<()>,
+    ) {
         let joined = self.join();
         let all = 0..self.members.len();
         let whole = self.write(&joined, all.clone(), None);
         if all.len() < 2 || fits(&whole) {
-            return vec![whole];
+            let parts = AllParts { count: 1, bytes: whole.len() };
+            // It is the last one, whatever its taker says.
+            let _ = take(whole, parts);
+            return;
         }
+        drop(whole);
         let mut ranges = Vec::new();
+        let mut bytes = 0;
         let mut open = vec![all];
         while let Some(range) = open.pop() {
-            if range.len() < 2 || fits(&self.write(&joined, range.clone(), Some((MANY, MANY)))) {
+            let written = self.write(&joined, range.clone(), Some((MANY, MANY)));
+            if range.len() < 2 || fits(&written) {
+                bytes += written.len();
                 ranges.push(range);
                 continue;
             }
             let middle = range.start + range.len() / 2;
             open.extend([middle..range.end, range.start..middle]);
         }
-        let count = ranges.len();
-        ranges.into_iter().enumerate().map(|(at, range)| self.write(&joined, range, Some((at + 1, count)))).collect()
+        let parts = AllParts { count: ranges.len(), bytes };
+        for (at, range) in ranges.into_iter().enumerate() {
+            if take(self.write(&joined, range, Some((at + 1, parts.count))), parts).is_break() {
+                return;
+            }
+        }
     }
 
     fn join(&self) -> Joined<'_> {
@@ -239,6 +274,18 @@ mod tests {
         }
         assert_eq!(seen, (0..9).map(|n| format!("m{n}")).collect::<Vec<_>>());
         assert_eq!(snapshot.parts(|_| false).len(), 9, "a memory alone is never cut");
+        let mut taken = Vec::new();
+        snapshot.each_part(
+            |part| part.len() <= limit,
+            |part, all| {
+                assert!(all.bytes >= parts.iter().map(String::len).sum() && all.bytes < parts.len() * limit);
+                taken.push((part, all.count));
+                if taken.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        let expected: Vec<(Vec<u8>, usize)> =
+            parts[..2].iter().map(|part| (part.clone().into_bytes(), parts.len())).collect();
+        assert_eq!(taken, expected, "the taker has broken off");
     }
 
     #[test]

@@ -17,3 +17,4 @@ mod site;
 mod sync;
 mod tenants;
 mod together;
+mod user_snapshots;

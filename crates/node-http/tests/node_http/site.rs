@@ -275,12 +275,32 @@ impl Site {
         stream.write_all(body).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}"));
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no answer to {method} {path}"));
+        let head = std::str::from_utf8(&answer[..end]).unwrap();
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-        Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
+        let headers: Vec<(String, String)> = lines.filter_map(header).collect();
+        let is_chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+        let body = answer[end + 4..].to_vec();
+        let body = if is_chunked { joined_chunks(&body) } else { body };
+        Answer { status, headers, body: String::from_utf8(body).unwrap() }
+    }
+}
+
+/// A body that came in chunks, which is whole.
+fn joined_chunks(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|bytes| bytes == b"\r\n").unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+        rest = &rest[end + 2..];
+        if length == 0 {
+            return body;
+        }
+        body.extend_from_slice(&rest[..length]);
+        rest = &rest[length + 2..];
     }
 }
 

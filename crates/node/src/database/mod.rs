@@ -26,7 +26,7 @@
 //! | `changes` | the last changes of that, for streams of events |
 //! | `history` | the last resolved states of each memory |
 //! | `search_keys` | what a search filters by and compares |
-//! | `queries`, `search` | questions of readers |
+//! | `queries`, `search`, `user_snapshots` | questions of readers |
 
 mod accept;
 mod branches;
@@ -47,6 +47,7 @@ mod signals;
 mod state;
 mod subscription;
 mod sync_requests;
+mod user_snapshots;
 mod view;
 mod writer;
 
