@@ -1,6 +1,6 @@
 // compose-check loads a compose file as `docker compose` would, with the profiles that are named
 // after it, and prints the resolved file as JSON. It finds unknown keys, undefined services and
-// volumes, bad conditions, durations and ports: see tests/shipped.rs.
+// volumes, bad conditions, durations and ports: see tests/shipped/main.rs.
 package main
 
 import (

@@ -2,7 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod screen;
 
 use helixstream::services::catalog::{PROFILES, PROJECT, SERVICES};
 use rustix::process::{Pid, Signal, kill_process_group};
