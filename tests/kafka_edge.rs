@@ -321,7 +321,7 @@ fn our_topics_take_times_from_1970_to_2262_and_others_refuse_the_record() {
     send(&mut *producer, &theirs, 0, record(b"2262", YEAR_2262_MS), 42);
     drain(&mut *producer);
     let failure = producer.take_failure().unwrap();
-    assert!(matches!(failure.error, Error::Record(_)) && failure.token == 42, "{failure:?}");
+    assert!(matches!(failure.error, Error::RecordTime(_)) && failure.token == 42, "{failure:?}");
     producer.abort(MINUTE).unwrap();
     // The broker's refusal leaves a gap in the producer's sequence: librdkafka fails the next
     // transaction too, and goes on with a new epoch.

@@ -88,7 +88,7 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
     kafka::settings(&plan.kafka, Some(&plan.file), "", memory)?;
     let sinks = |database| mirror::sinks(database, &plan.file, plan.mirror_codec.as_ref());
     let mirror_sinks = plan.database.as_ref().map(sinks).transpose()?;
-    let observer = KillAt::from_environment().map_err(CommandError::Usage)?;
+    let observer = KillAt::of_run().map_err(CommandError::Usage)?;
     let server = http::bind(&args.http, plan.file.run.http_listen.as_deref(), &plan.file.run)?;
     plan.booting.as_ref().map_or(Ok(()), |services| services.start(&signalled))?;
     if let Some(database) = &plan.database {

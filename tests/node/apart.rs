@@ -14,8 +14,7 @@ use testkit::{Broker, LIMIT, Proxy, ports, wait_for, wait_until};
 
 use crate::command::NodeProcess;
 use crate::stream::Stream;
-use crate::sync::view;
-use crate::trial::{Trial, read};
+use crate::trial::{Trial, read, view};
 
 /// A broker with a listener more for each of two proxies, which are all that clients behind them
 /// ever see of it.

@@ -1,5 +1,6 @@
 //! `helixstream node` as a process, and curl as its client.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -49,8 +50,15 @@ impl NodeCommand {
 
     /// Starts a process, and does not wait for it.
     pub fn spawn(&self) -> NodeProcess {
-        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        NodeProcess { process: Helix::spawn(&arguments), url: self.url.clone() }
+        self.spawn_killed_at(None)
+    }
+
+    /// The same; the process kills itself at the n-th time of a step, where one is named as
+    /// `STEP:N`.
+    pub fn spawn_killed_at(&self, step: Option<&str>) -> NodeProcess {
+        let mut command = Helix::command();
+        command.args(&self.arguments).envs(step.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
+        NodeProcess { process: Helix::spawn_command(command), url: self.url.clone() }
     }
 }
 
@@ -89,6 +97,16 @@ impl NodeProcess {
     /// A memory as the node answers it; `None` where the node does not know it.
     pub fn memory(&self, id: &str) -> Option<Value> {
         self.json(&format!("/v1/memories/{id}"))
+    }
+
+    /// All its memories, also those that are not active, by id; `None` while something is pending.
+    pub fn view(&self) -> Option<BTreeMap<String, Value>> {
+        let page = self.json("/v1/memories?include_inactive=true&limit=200")?;
+        let memories = page["memories"].as_array().unwrap();
+        let is_settled = memories.iter().all(|shown| shown["pending"] == false);
+        let memory = |shown: &Value| shown["memory"].clone();
+        let id = |memory: &Value| memory["memory_id"].as_str().unwrap().to_owned();
+        is_settled.then(|| memories.iter().map(memory).map(|memory| (id(&memory), memory)).collect())
     }
 
     /// A page of JSON; `None` where it is not answered with success.

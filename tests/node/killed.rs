@@ -2,17 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures::executor::block_on;
-use node::ports::{
-    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
-};
+use node::publisher::PublisherSettings;
 use rustix::process::Signal;
 use testkit::process::{Process, temp_dir};
 use testkit::{Broker, LIMIT, Record, records, wait_until};
 
+use crate::stream::Stream;
 use crate::trial::{Trial, open, publish_all, write};
 
 /// The folder of the node, the name of the topics, and the broker, for the process to be killed.
@@ -20,69 +17,10 @@ const TO_BE_KILLED: &str = "HELIXSTREAM_TEST_NODE_TO_BE_KILLED";
 
 const TEST: &str = "killed::a_process_killed_between_commit_and_mark_publishes_nothing_new";
 
-/// A journal that kills its process instead of marking events as published.
-struct Killing(Arc<dyn Journal>);
-
-impl Journal for Killing {
-    fn identity(&self) -> Result<Identity, JournalError> {
-        self.0.identity()
-    }
-
-    fn unpublished(&self, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxEvent>, JournalError> {
-        self.0.unpublished(max_records, max_bytes)
-    }
-
-    fn wait_for_unpublished(&self, timeout: Duration) -> Result<bool, JournalError> {
-        self.0.wait_for_unpublished(timeout)
-    }
-
-    fn reconcile(&self, published: Publication) -> Result<Agreement, JournalError> {
-        self.0.reconcile(published)
-    }
-
-    fn mark_published(&self, _counter: u64) -> Result<Publication, JournalError> {
+/// Kills this process after a transaction was committed, and before its events are marked.
+fn kill_after_commit(step: &str) {
+    if step == "publish.committed" {
         rustix::process::kill_process(rustix::process::getpid(), Signal::KILL).unwrap();
-        Err(JournalError::Stopped)
-    }
-
-    fn mark_failed(&self, counter: u64, reason: &str) -> Result<(), JournalError> {
-        self.0.mark_failed(counter, reason)
-    }
-
-    fn begin_incarnation(&self, reason: &str) -> Result<Identity, JournalError> {
-        self.0.begin_incarnation(reason)
-    }
-
-    fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {
-        self.0.unsent_requests()
-    }
-
-    fn mark_requests_sent(&self, event_ids: &[String]) -> Result<(), JournalError> {
-        self.0.mark_requests_sent(event_ids)
-    }
-
-    fn mark_request_failed(&self, event_id: &str, reason: &str) -> Result<(), JournalError> {
-        self.0.mark_request_failed(event_id, reason)
-    }
-
-    fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
-        self.0.outbox_depth()
-    }
-
-    fn position(&self, topic: &str, partition: i32) -> Result<Option<i64>, JournalError> {
-        self.0.position(topic, partition)
-    }
-
-    fn apply(&self, topic: &str, partition: i32, records: &[SnapshotRecord], next: i64) -> Result<(), JournalError> {
-        self.0.apply(topic, partition, records, next)
-    }
-
-    fn begin_again(&self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError> {
-        self.0.begin_again(topic, partition, start)
-    }
-
-    fn fail_dead_letters(&self, topic: &str, at: i32, letters: &[DeadLetter], next: i64) -> Result<u64, JournalError> {
-        self.0.fail_dead_letters(topic, at, letters, next)
     }
 }
 
@@ -91,7 +29,8 @@ fn be_killed(arguments: &str) {
     let [folder, name, bootstrap] = arguments.split('|').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
     let trial = Trial { name: name.to_owned(), bootstrap: bootstrap.to_owned() };
     let node = open(Path::new(folder), "agent");
-    let publisher = trial.publisher(Arc::new(Killing(node.journal())));
+    let settings = PublisherSettings { observe_step: kill_after_commit, ..PublisherSettings::default() };
+    let publisher = trial.publisher_with(node.journal(), settings);
     wait_until("this process to be killed", || publisher.has_ended());
     panic!("the publisher has ended by itself: {:?}", publisher.status());
 }
@@ -101,7 +40,8 @@ fn a_process_killed_between_commit_and_mark_publishes_nothing_new() {
     if let Ok(arguments) = std::env::var(TO_BE_KILLED) {
         return be_killed(&arguments);
     }
-    let trial = Trial::with_topics("killed", Broker::shared());
+    let trial = Trial::new("killed", Broker::shared());
+    let stream = Stream::start(&trial);
     let folder = temp_dir("node");
     let node = open(&folder, "agent");
     let accepted: Vec<String> = (0..5).map(|n| write(&node, "m", &format!("{n}")).event_id).collect();
@@ -133,4 +73,8 @@ fn a_process_killed_between_commit_and_mark_publishes_nothing_new() {
     assert_eq!(node.journal().identity().unwrap().actor, actor);
     let published = trial.events(Broker::shared());
     assert!(accepted.iter().all(|id| published.contains_key(id)));
+    let follower = trial.follower(&node);
+    stream.assert_resolved(Broker::shared(), &trial, &[&node]);
+    follower.stop(LIMIT);
+    stream.stop();
 }

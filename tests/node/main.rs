@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod ahead;
 mod apart;
 mod boot;
 mod chaos;
@@ -15,6 +16,7 @@ mod mcp;
 mod mem0;
 mod nodes;
 mod python_client;
+mod steps;
 mod stopped;
 mod stream;
 #[path = "../support/mod.rs"]
@@ -37,7 +39,9 @@ use trial::{Trial, copy, open, publish_all, read, wait_until_published, write};
 
 #[test]
 fn two_copies_of_a_folder_that_write_offline_lose_nothing_and_share_no_counter() {
-    let trial = Trial::with_topics("copies", Broker::shared());
+    let broker = Broker::shared();
+    let trial = Trial::new("copies", broker);
+    let stream = Stream::start(&trial);
     let folder = temp_dir("node");
     let mut accepted = BTreeSet::new();
     let mut add = |event_id: String| assert!(accepted.insert(event_id));
@@ -55,6 +59,7 @@ fn two_copies_of_a_folder_that_write_offline_lose_nothing_and_share_no_counter()
         add(write(&one, &format!("m{}", n % 3), &format!("one {n}")).event_id);
         add(write(&two, &format!("m{}", n % 4), &format!("two {n}")).event_id);
     }
+    let followers = [trial.follower(&one), trial.follower(&two)];
     let publishers = [trial.publisher(one.journal()), trial.publisher(two.journal())];
     for node in [&one, &two] {
         wait_until_published(node);
@@ -67,18 +72,23 @@ fn two_copies_of_a_folder_that_write_offline_lose_nothing_and_share_no_counter()
     // Not before: a node that has published all may learn only at its end that it is fenced.
     let actors = [&one, &two].map(|node| node.journal().identity().unwrap().actor);
     assert_ne!(actors[0], actors[1]);
-    let published: BTreeSet<String> = trial.events(Broker::shared()).into_keys().collect();
+    let published: BTreeSet<String> = trial.events(broker).into_keys().collect();
     assert_eq!(published, accepted);
+    stream.assert_resolved(broker, &trial, &[&one, &two]);
     let nodes = NodesTopic::new(trial.kafka()).read_nodes(LIMIT).unwrap();
     for actor in &actors {
         let node = nodes.iter().find(|node| node.record.actor == *actor).unwrap();
         assert_eq!((node.record.state.clone(), node.record.outbox_depth), (NodeState::Stopped, 0));
     }
+    followers.into_iter().for_each(|follower| drop(follower.stop(LIMIT)));
+    stream.stop();
 }
 
 #[test]
 fn a_folder_that_was_rolled_back_rewrites_nothing_that_was_published() {
-    let trial = Trial::with_topics("rollback", Broker::shared());
+    let broker = Broker::shared();
+    let trial = Trial::new("rollback", broker);
+    let stream = Stream::start(&trial);
     let folder = temp_dir("node");
     let node = open(&folder, "agent");
     let mut accepted: BTreeSet<String> = (0..3).map(|n| write(&node, "m", &format!("{n}")).event_id).collect();
@@ -93,11 +103,15 @@ fn a_folder_that_was_rolled_back_rewrites_nothing_that_was_published() {
     accepted.insert(write(&node, "m", "after the roll-back").event_id);
     publish_all(&trial, &node);
     assert_ne!(node.journal().identity().unwrap().actor, lost);
-    assert_eq!(trial.events(Broker::shared()).into_keys().collect::<BTreeSet<_>>(), accepted);
+    assert_eq!(trial.events(broker).into_keys().collect::<BTreeSet<_>>(), accepted);
+    let follower = trial.follower(&node);
+    stream.assert_resolved(broker, &trial, &[&node]);
     let nodes = NodesTopic::new(trial.kafka()).read_nodes(LIMIT).unwrap();
     let replaced = nodes.iter().find(|node| node.record.actor == lost).unwrap();
     assert!(matches!(replaced.record.state, NodeState::Replaced { .. }), "{replaced:?}");
     assert_eq!(replaced.record.published.counter, 4);
+    follower.stop(LIMIT);
+    stream.stop();
 }
 
 #[test]

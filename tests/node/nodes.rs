@@ -1,7 +1,7 @@
 //! The nodes that every node and `helixstream nodes list` show.
 
 use node::registry::NodesTopic;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::postgres::{query, try_query};
 use testkit::process::temp_dir;
 use testkit::records::{Record, produce};
@@ -74,10 +74,15 @@ fn every_node_and_the_command_show_all_nodes_and_leave_out_records_that_they_can
         (rows(&document) == stopped).then_some(document)
     });
     assert_eq!(document["unreadable"], 3);
+    assert_eq!(
+        document["nodes"][0]["capabilities"],
+        json!(["http", "mcp", "mem0", "search.embedding", "search.words"])
+    );
+    assert_eq!(document["nodes"][1]["capabilities"], json!([]), "nobody serves the library");
     // The same members and values, where no heartbeat lies between.
     let of_two = |document: &Value| document["nodes"][1].clone();
     assert_eq!(of_two(&document), of_two(&shown()));
-    assert_eq!(of_two(&document)["clock"], serde_json::json!({"counter": 1, "published": 1}));
+    assert_eq!(of_two(&document)["clock"], json!({"counter": 1, "published": 1}));
     let table = list(&trial, &[]).stdout;
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0][..4], ["NAME", "INCARNATION", "TYPE", "STATUS"], "{table}");
@@ -111,6 +116,9 @@ fn a_node_registers_in_postgres_with_no_null_column() {
     wait_until("the node and its event", || shown() == [["one", "replica", "active", "1"]]);
     let nulls = "select n.node_id, key from memory_nodes as n, jsonb_each(to_jsonb(n)) where value = 'null'";
     assert_eq!(query(&url, nulls), Vec::<Vec<String>>::new());
+    let abilities = "select jsonb_array_elements_text(to_jsonb(capabilities)) from memory_nodes";
+    let expected = ["http", "mcp", "mem0", "search.embedding", "search.words"].map(|word| vec![word.to_owned()]);
+    assert_eq!(query(&url, abilities), expected);
     process.process.terminate().assert_ended_well();
     wait_until("the end of the node", || shown() == [["one", "replica", "stopped", "1"]]);
     let failures = mirror.stderr();

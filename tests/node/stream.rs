@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use node::Node;
+use serde_json::Value;
 use testkit::process::temp_dir;
-use testkit::{Broker, Record, records, repo_path};
+use testkit::{Broker, Record, records, repo_path, wait_until};
 
 use crate::support::Helix;
-use crate::trial::Trial;
+use crate::trial::{Trial, view};
 
 /// Writes the memory topology with the names of a trial's topics, and returns its path.
 pub fn topology_of(trial: &Trial) -> PathBuf {
@@ -80,10 +82,39 @@ impl Stream {
         self.command.replay(broker, trial)
     }
 
+    /// As [`Stream::replay`], with the memories as a client of HTTP reads them.
+    pub fn replayed_json(&self, broker: &Broker, trial: &Trial) -> BTreeMap<String, Value> {
+        let memories = self.replay(broker, trial).into_iter();
+        memories.map(|(id, json)| (id, serde_json::from_slice(&json).unwrap())).collect()
+    }
+
+    /// Waits until each of these nodes, which follow it, shows what `replay` makes of all events of
+    /// the trial; none of the events is a dead letter or an equivocation.
+    #[track_caller]
+    pub fn assert_resolved(&self, broker: &Broker, trial: &Trial, nodes: &[&Node]) {
+        let expected = self.replay(broker, trial);
+        wait_until("each node to show what replay makes of the events", || {
+            nodes.iter().all(|node| view(node).as_ref() == Some(&expected))
+        });
+        assert_no_equivocation(broker, trial);
+    }
+
     /// Ends it in good order.
     #[track_caller]
     pub fn stop(self) {
         self.process.terminate().assert_ended_well();
+    }
+}
+
+/// No event of a trial came back as a dead letter, and no two that differ have the same id or the
+/// same clock.
+#[track_caller]
+pub fn assert_no_equivocation(broker: &Broker, trial: &Trial) {
+    let letters = records::read_committed(broker, &trial.topic("dead-letters"));
+    assert!(letters.is_empty(), "{letters:?}");
+    for conflict in records::read_committed(broker, &trial.topic("conflicts")) {
+        let conflict = conflict.value_json();
+        assert_ne!(conflict["conflict_type"], "equivocation", "{conflict}");
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{TryRecvError, channel};
 
 use futures::executor::block_on;
-use node::shown::ListQuery;
 use node::write::{Fields, MemoryWrite, WriteKind};
 use node::{Node, NodeSettings, Subscription};
 use streams::ports::Deletion;
@@ -15,7 +14,7 @@ use testkit::{Broker, LIMIT, records, wait_for, wait_until};
 
 use crate::command::NodeProcess;
 use crate::stream::{Stream, has_type};
-use crate::trial::{Trial, open, read, wait_until_published};
+use crate::trial::{Trial, open, read, view, wait_until_published};
 
 /// Writes fields of a memory, by somebody who has seen what the node shows.
 fn update(node: &Node, id: &str, fields: &str) {
@@ -31,14 +30,6 @@ fn selected(users: &[&str]) -> Subscription {
 fn open_with(folder: &std::path::Path, name: &str, subscription: Subscription) -> Node {
     let settings = NodeSettings::new(folder, name.parse().unwrap());
     Node::open(NodeSettings { subscription, ..settings }).unwrap()
-}
-
-/// All memories of a node, also deleted ones; `None` while something is pending.
-pub fn view(node: &Node) -> Option<BTreeMap<String, Vec<u8>>> {
-    let query = ListQuery { with_inactive: true, limit: 1000, ..ListQuery::default() };
-    let memories = block_on(node.list(query)).unwrap().memories;
-    let is_settled = memories.iter().all(|memory| !memory.is_pending);
-    is_settled.then(|| memories.into_iter().map(|memory| (memory.memory_id, memory.json)).collect())
 }
 
 /// The memories of some users, as a node that subscribes to these shows them.

@@ -10,7 +10,7 @@ use node::kafka::{APPLICATION_ID, KafkaClients, Topics};
 use node::ports::Journal;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::NodesTopic;
-use node::shown::ShownMemory;
+use node::shown::{ListQuery, ShownMemory};
 use node::write::{Accepted, Fields, MemoryWrite, WriteKind};
 use node::{Node, NodeSettings};
 use streams_kafka::KafkaSettings;
@@ -65,9 +65,13 @@ impl Trial {
     }
 
     pub fn publisher(&self, journal: Arc<dyn Journal>) -> Publisher {
+        self.publisher_with(journal, PublisherSettings::default())
+    }
+
+    pub fn publisher_with(&self, journal: Arc<dyn Journal>, settings: PublisherSettings) -> Publisher {
         let kafka = self.kafka();
         let nodes = Arc::new(NodesTopic::new(kafka.clone()));
-        Publisher::start(kafka, nodes, journal, PublisherSettings::default()).unwrap()
+        Publisher::start(kafka, nodes, journal, settings).unwrap()
     }
 
     pub fn follower(&self, node: &Node) -> Follower {
@@ -107,6 +111,14 @@ pub fn write(node: &Node, memory: &str, content: &str) -> Accepted {
 
 pub fn read(node: &Node, memory: &str) -> Option<ShownMemory> {
     block_on(node.read(memory, None)).unwrap()
+}
+
+/// All memories of a node, also deleted ones; `None` while something is pending.
+pub fn view(node: &Node) -> Option<BTreeMap<String, Vec<u8>>> {
+    let query = ListQuery { with_inactive: true, limit: 1000, ..ListQuery::default() };
+    let memories = block_on(node.list(query)).unwrap().memories;
+    let is_settled = memories.iter().all(|memory| !memory.is_pending);
+    is_settled.then(|| memories.into_iter().map(|memory| (memory.memory_id, memory.json)).collect())
 }
 
 /// Waits until every event of a node is published.

@@ -11,4 +11,5 @@ mod acl_missing;
 mod acl_taken;
 mod connect;
 mod named;
+mod node;
 mod refusals;

@@ -41,4 +41,4 @@ mod sync;
 mod user_snapshots;
 
 pub use nodes::node_document;
-pub use routes::apis;
+pub use routes::{CAPABILITIES, apis};

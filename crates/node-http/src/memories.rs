@@ -228,7 +228,7 @@ impl Change {
 
     /// Writes by the first of two kinds, and answers. The request may repeat one that was written
     /// by the other kind: a repetition of the request that has created something would now update
-    /// it.
+    /// it. Another request may have created the memory a moment ago, too.
     pub async fn write_either(
         &self,
         service: &NodeService,
@@ -239,9 +239,9 @@ impl Change {
     ) -> Result<Response, Problem> {
         let first = self.submit(service, client, Some(memory_id.clone()), kind, fields.clone(), needs_active(kind));
         match first.await {
-            Err(WriteError::Refused(Refusal::KeyReused)) => {
-                let repeated = self.submit(service, client, Some(memory_id), other, fields, needs_active(other)).await;
-                self.answer(service, client, other, repeated).await
+            Err(WriteError::Refused(Refusal::KeyReused | Refusal::Exists(_))) => {
+                let second = self.submit(service, client, Some(memory_id), other, fields, needs_active(other)).await;
+                self.answer(service, client, other, second).await
             }
             result => self.answer(service, client, kind, result).await,
         }

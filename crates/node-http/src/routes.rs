@@ -44,6 +44,9 @@ fn table() -> Vec<(&'static str, Handlers)> {
     ]
 }
 
+/// The abilities of a node that serves [`apis`], as words of its record on the nodes topic.
+pub const CAPABILITIES: [&str; 4] = ["http", "mem0", "search.embedding", "search.words"];
+
 /// The paths of all routes.
 #[must_use]
 pub fn paths() -> Vec<String> {

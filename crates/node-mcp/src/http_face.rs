@@ -27,6 +27,9 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 /// The largest request, in bytes. An agent sends texts, and no embeddings.
 const MAX_REQUEST: usize = 1 << 20;
 
+/// The ability of a node that serves [`api`], as a word of its record on the nodes topic.
+pub const CAPABILITY: &str = "mcp";
+
 /// The route of MCP, for `http::server::Server::start_with_apis`, over the routes of the node's
 /// HTTP/JSON interface, whose paths are without their prefix.
 #[must_use]

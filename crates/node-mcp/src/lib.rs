@@ -33,6 +33,6 @@ mod sessions;
 mod stdio;
 mod tools;
 
-pub use http_face::api;
+pub use http_face::{CAPABILITY, api};
 pub use remote::{RemoteNode, RemoteNodeError};
 pub use stdio::{StdioError, serve_stdio};

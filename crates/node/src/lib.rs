@@ -49,6 +49,7 @@ pub mod restore;
 pub mod search;
 pub mod settings;
 pub mod shown;
+pub mod steps;
 mod stop_signal;
 pub mod sync;
 pub mod taken_snapshot;

@@ -56,9 +56,15 @@ impl MemoryJournal {
     }
 
     pub fn write(&self, event_id: &str) {
+        self.write_at(event_id, 1);
+    }
+
+    /// An event of this time, in milliseconds since 1970.
+    pub fn write_at(&self, event_id: &str, timestamp_ms: i64) {
         let mut state = self.lock();
         state.identity.counter += 1;
-        let event = event(&state.identity.actor, state.identity.counter, event_id);
+        let mut event = event(&state.identity.actor, state.identity.counter, event_id);
+        event.timestamp_ms = timestamp_ms;
         state.events.push((event_id.to_owned(), event, JournalEventState::Pending));
     }
 

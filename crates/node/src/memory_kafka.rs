@@ -51,6 +51,8 @@ struct State {
     hooks: BTreeMap<&'static str, VecDeque<Hook>>,
     /// A value with this text is refused.
     refused: Option<String>,
+    /// A record of the events topic with a later time is refused, in milliseconds since 1970.
+    latest_ms: Option<i64>,
     /// A batch with more bytes than that is refused.
     batch_limit: Option<usize>,
 }
@@ -107,6 +109,11 @@ impl MemoryKafka {
 
     pub fn refuse(&self, text: &str) {
         self.lock().refused = Some(text.to_owned());
+    }
+
+    /// Refuses events with a later time; `None`: no longer.
+    pub fn limit_times(&self, latest_ms: Option<i64>) {
+        self.lock().latest_ms = latest_ms;
     }
 
     pub fn limit_batches(&self, bytes: usize) {
@@ -206,11 +213,15 @@ impl MemoryProducer {
         self.number.ok_or_else(|| Error::ProducerLost("no transaction was begun".to_owned()))
     }
 
-    fn refusal(&self, record: &Stored) -> Option<Error> {
+    fn refusal(&self, topic: &str, record: &Stored) -> Option<Error> {
         let state = self.kafka.lock();
+        let is_event = topic == &*Topics::default().events;
+        if is_event && state.latest_ms.is_some_and(|latest| record.timestamp_ms > latest) {
+            return Some(Error::RecordTime("its time is out of range".to_owned()));
+        }
         let text = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
         if state.refused.as_ref().is_some_and(|refused| text.contains(refused)) {
-            return Some(Error::Record("its timestamp is out of range".to_owned()));
+            return Some(Error::Record("it is invalid".to_owned()));
         }
         let batch = match self.batches {
             BatchLimit::Bytes(bytes) => bytes.max(text.len()),
@@ -253,8 +264,11 @@ impl Producer for MemoryProducer {
 
     fn poll(&mut self, _timeout: Duration) {
         for (partition, record, token) in std::mem::take(&mut self.queue) {
-            let error =
-                self.number().err().or_else(|| self.kafka.trip("deliver").err()).or_else(|| self.refusal(&record));
+            let error = self
+                .number()
+                .err()
+                .or_else(|| self.kafka.trip("deliver").err())
+                .or_else(|| self.refusal(&partition.topic, &record));
             if let Some(error) = error {
                 self.failures.push_back(DeliveryFailure { token, error });
                 continue;

@@ -85,17 +85,14 @@ pub struct NodeSettings {
     pub kept_history_bytes: u64,
     /// The wall clock, in nanoseconds since 1970.
     pub wall_clock: fn() -> u64,
-    /// Called at each of [`STEPS`], by tests that kill the process there.
+    /// Called at each of [`STEPS`](crate::steps::STEPS) of the database, by tests that kill the
+    /// process there.
     pub observe_step: fn(&'static str),
 }
 
 /// Bytes of the record of a resolved memory that are left for its key, its headers, and what events
 /// of other nodes add to its clock.
 pub const RECORD_REST: usize = 64 << 10;
-
-/// The named steps of a transaction of the database: it is begun, all its changes are made, it is
-/// committed, its requests are answered.
-pub const STEPS: [&str; 4] = ["begun", "written", "committed", "answered"];
 
 impl NodeSettings {
     /// The settings of a node that keeps all memories, with the defaults of the stream.

@@ -88,11 +88,7 @@ const HOPELESS: &[Code] = &[
 /// that names the records at fault (KIP-467) refuses the whole batch all the same; librdkafka gives
 /// the others of the batch the code `_INVALID_DIFFERENT_RECORD`, so they only fail with their
 /// transaction.
-const RECORD: &[Code] = &[
-    Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
-    Code::RD_KAFKA_RESP_ERR_INVALID_RECORD,
-    Code::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE,
-];
+const RECORD: &[Code] = &[Code::RD_KAFKA_RESP_ERR_INVALID_RECORD, Code::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE];
 
 /// Codes of a delivery that concern the batch: it is above the topic's `max.message.bytes` or
 /// `segment.bytes`. Every record in it gets the code.
@@ -225,7 +221,9 @@ impl Failure {
     /// errors come back if it is sent again.
     pub fn delivery(self, topic: &str) -> Error {
         let text = format!("deliver to {topic}: {}", self.text);
-        if is_one_of(self.code, RECORD) {
+        if self.code == Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as i32 {
+            Error::RecordTime(text)
+        } else if is_one_of(self.code, RECORD) {
             Error::Record(text)
         } else if is_one_of(self.code, BATCH) {
             Error::BatchTooLarge(text)
@@ -361,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_record_of_its_own_fault_is_told_from_a_failed_transaction() {
-        assert!(matches!(failure(Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP).delivery("t"), Error::Record(_)));
+        assert!(matches!(failure(Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP).delivery("t"), Error::RecordTime(_)));
+        assert!(matches!(failure(Code::RD_KAFKA_RESP_ERR_INVALID_RECORD).delivery("t"), Error::Record(_)));
         assert!(matches!(failure(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE).delivery("t"), Error::Aborted(_)));
         let other_record = Code::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD;
         assert!(matches!(failure(other_record).delivery("t"), Error::Aborted(_)));

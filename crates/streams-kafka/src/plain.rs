@@ -20,7 +20,7 @@ fn advised(error: Error) -> Error {
         Error::BatchTooLarge(what) => Error::Fatal(format!(
             "{what}; raise the topic's max.message.bytes and segment.bytes, or send smaller batches (-X batch.size=BYTES, less than both) [HS2015]"
         )),
-        Error::Record(what) => Error::Record(with_code(what, "HS2015")),
+        Error::Record(what) | Error::RecordTime(what) => Error::Record(with_code(what, "HS2015")),
         Error::Aborted(what) => Error::Aborted(with_code(what, "HS2002")),
         Error::ProducerLost(what) => Error::ProducerLost(with_code(what, "HS2002")),
         other => other,

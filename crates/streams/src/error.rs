@@ -45,10 +45,14 @@ pub enum Error {
         /// Description of the damage.
         what: String,
     },
-    /// The broker or the client refuses one record (timestamp, size): it goes to the dead letters
-    /// with topic, key and size.
+    /// The broker or the client refuses one record, for its size or as invalid: it goes to the dead
+    /// letters with topic, key and size.
     #[error("a record was refused: {0}")]
     Record(String),
+    /// The broker refuses the time of one record: as for [`Error::Record`], but with another time
+    /// it may be accepted.
+    #[error("the time of a record was refused: {0}")]
+    RecordTime(String),
     /// The group's instances run another topology than this one, which has not joined it: do not
     /// start.
     #[error("{0}")]

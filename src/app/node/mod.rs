@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
+use super::kill::KillAt;
 use super::services::Booting;
 use super::settings::load;
 use super::signals::{LOOK, watch_signals};
@@ -54,12 +55,14 @@ pub fn node(args: &NodeArgs, program: &Program) -> Result<(), CommandError> {
     }
     let signalled = watch_signals()?;
     let usage = |e: node::actor::ActorError| CommandError::Usage(format!("--node-name: {e} [HS8050]"));
+    let observe_step = KillAt::of_node().map_err(CommandError::Usage)?;
     let mut settings = NodeSettings {
         subscription: subscription(args),
         stale_writes: match args.stale_writes {
             StaleWritesArgument::Refuse => StaleWrites::Refuse,
             StaleWritesArgument::Concurrent => StaleWrites::Concurrent,
         },
+        observe_step,
         ..NodeSettings::new(&args.node_dir, args.node_name.parse().map_err(usage)?)
     };
     if let Some(topology) = &args.topology {
@@ -83,7 +86,7 @@ pub fn node(args: &NodeArgs, program: &Program) -> Result<(), CommandError> {
         NodeError::OtherName { .. } => CommandError::Usage(e.to_string()),
         e => CommandError::Failure(e.into()),
     })?;
-    let threads = NodeThreads::start(args, &kafka, node)?;
+    let threads = NodeThreads::start(args, &kafka, node, observe_step)?;
     tracing::info!(
         "node {}, folder {}, brokers {}, events topic {}, snapshots topic {}",
         args.node_name,
@@ -106,6 +109,13 @@ pub fn node(args: &NodeArgs, program: &Program) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The abilities of this program's nodes, in order: each serves all of its interfaces.
+fn capabilities() -> Vec<String> {
+    let mut words = [&node_http::CAPABILITIES[..], &[node_mcp::CAPABILITY]].concat();
+    words.sort_unstable();
+    words.into_iter().map(str::to_owned).collect()
+}
+
 /// The memories that the node keeps.
 fn subscription(args: &NodeArgs) -> Subscription {
     if args.subscribe.is_none() && args.subscribe_sessions.is_none() {
@@ -123,7 +133,12 @@ struct NodeThreads {
 }
 
 impl NodeThreads {
-    fn start(args: &NodeArgs, settings: &KafkaSettings, node: Node) -> Result<NodeThreads, CommandError> {
+    fn start(
+        args: &NodeArgs,
+        settings: &KafkaSettings,
+        node: Node,
+        observe_step: fn(&'static str),
+    ) -> Result<NodeThreads, CommandError> {
         let topics = Topics {
             events: args.events_topic.as_str().into(),
             snapshots: args.snapshots_topic.as_str().into(),
@@ -138,7 +153,8 @@ impl NodeThreads {
             NodeRoleArgument::Worker => NodeRole::Worker,
         };
         let no_thread = |e: std::io::Error| anyhow!("the operating system did not start a thread: {e} [HS0008]");
-        let publisher = PublisherSettings { role, ..PublisherSettings::default() };
+        let publisher =
+            PublisherSettings { role, capabilities: capabilities(), observe_step, ..PublisherSettings::default() };
         let publisher = Publisher::start(kafka.clone(), topic, node.journal(), publisher).map_err(no_thread)?;
         let follow = FollowerSettings::default;
         let follower = Follower::start(kafka.clone(), node.journal(), follow()).map_err(no_thread)?;

@@ -21,6 +21,7 @@ use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, S
 use crate::restore::{Chunk, RestoreError, RestoredChunk};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
+use crate::steps::{DatabaseStep, Requester};
 use crate::sync::{SyncError, SyncRequested};
 use crate::write::{Accepted, MemoryWrite, WriteError};
 
@@ -85,6 +86,27 @@ pub(crate) enum Request {
     Stop(Sender<()>),
 }
 
+impl Request {
+    /// The part of the process that asks; none where the writer is to end.
+    fn requester(&self) -> Option<Requester> {
+        match self {
+            Request::Write(..)
+            | Request::Expire(..)
+            | Request::Shown(..)
+            | Request::AskAgain(..)
+            | Request::Restore(..) => Some(Requester::Caller),
+            Request::Reconcile(..)
+            | Request::MarkPublished(..)
+            | Request::MarkFailed(..)
+            | Request::BeginIncarnation(..)
+            | Request::MarkRequestsSent(..)
+            | Request::MarkRequestFailed(..) => Some(Requester::Publisher),
+            Request::BeginAgain(..) | Request::Apply(..) | Request::FailDeadLetters(..) => Some(Requester::Follower),
+            Request::Stop(_) => None,
+        }
+    }
+}
+
 /// Sends an answer once it is known whether the transaction is committed.
 type Reply = Box<dyn FnOnce(&Result<(), JournalError>) + Send>;
 
@@ -104,6 +126,8 @@ pub(crate) struct Writer {
     /// Whether a version far ahead of the wall clock was reported.
     pub(super) has_warned: bool,
     signals: Arc<Signals>,
+    /// Those who have asked for this transaction.
+    requesters: Vec<Requester>,
     /// Why the transaction cannot be committed any more.
     broken: Option<JournalError>,
     tidied: Option<Instant>,
@@ -135,6 +159,7 @@ impl Writer {
             has_states: false,
             has_warned: false,
             signals,
+            requesters: Vec::new(),
             broken: None,
             tidied: None,
             _lock: lock_file,
@@ -173,8 +198,11 @@ impl Writer {
 
     async fn serve(&mut self, group: Vec<Request>, stopping: &mut Vec<Sender<()>>) {
         let before = self.state.clone();
+        self.requesters = group.iter().filter_map(Request::requester).collect();
+        self.requesters.sort_unstable();
+        self.requesters.dedup();
         self.broken = self.control("BEGIN IMMEDIATE").await.err();
-        (self.settings.observe_step)("begun");
+        self.reach(DatabaseStep::Begun);
         let mut replies: Vec<Reply> = Vec::with_capacity(group.len());
         for request in group {
             match request {
@@ -195,12 +223,18 @@ impl Writer {
                 self.state = before;
             }
         }
-        (self.settings.observe_step)("committed");
+        self.reach(DatabaseStep::Committed);
         let committed = committed.map(|_| ());
         for reply in replies {
             reply(&committed);
         }
-        (self.settings.observe_step)("answered");
+        self.reach(DatabaseStep::Answered);
+    }
+
+    /// Reports a step for each of those who have asked for this transaction.
+    fn reach(&self, step: DatabaseStep) {
+        let names = self.requesters.iter().map(|requester| step.name(*requester));
+        names.for_each(self.settings.observe_step);
     }
 
     async fn serve_one(&mut self, request: Request) -> Reply {
@@ -317,7 +351,7 @@ impl Writer {
         if std::mem::take(&mut self.has_states) {
             self.trim_states().await?;
         }
-        (self.settings.observe_step)("written");
+        self.reach(DatabaseStep::Written);
         self.control("COMMIT").await?;
         Ok(last_change)
     }

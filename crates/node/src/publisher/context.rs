@@ -70,7 +70,7 @@ impl PublisherContext {
             code = "HS8048",
             request = %request.event_id,
             "the brokers refuse a sync request of this node, which is not sent again: {reason}; correct the settings of \
-             the events topic or the clock of this machine, and ask again with POST /v1/sync/force"
+             the events topic, and ask again with POST /v1/sync/force"
         );
         Ok(())
     }
@@ -93,6 +93,12 @@ impl PublisherContext {
     /// The longest time for a call to Kafka.
     pub fn limit(&self) -> Duration {
         self.stop.remaining().map_or(CALL, |left| left.clamp(LEAST_CALL, CALL))
+    }
+
+    /// The machine's time, in milliseconds since 1970; at least 1, since librdkafka takes 0 for
+    /// "now".
+    pub fn now_ms(&self) -> i64 {
+        i64::try_from((self.settings.wall_clock)() / 1_000_000).unwrap_or(i64::MAX).max(1)
     }
 
     pub fn goes_on(&self) -> bool {

@@ -14,7 +14,10 @@
 //! - A producer that is fenced is never initialised again: another process has a copy of the
 //!   folder, and both would take the id from each other for ever. The node becomes a new
 //!   incarnation, which writes again what was not published.
-//! - An event that the brokers refuse is marked as failed, and the others go on without it.
+//! - Where the brokers refuse the time of an event, its record gets an earlier one; where they
+//!   refuse each, the publisher waits. No event fails for the clock of this machine.
+//! - An event that the brokers refuse for its size is marked as failed, and the others go on
+//!   without it.
 //! - Sync requests go with the events, by the same producer. They have no counter, so the order of
 //!   the outbox is not touched; one that may not have been committed is sent again.
 //! - Anything else that fails is tried again, with pauses that grow to 10 s.
@@ -24,6 +27,7 @@ mod fencer;
 mod interruption;
 mod published_events;
 mod reconciliation;
+mod record_times;
 mod session;
 mod settings;
 mod status;

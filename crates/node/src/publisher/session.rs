@@ -1,6 +1,6 @@
 //! A session: one producer from its initialisation to its loss, and all transactions between.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use streams::error::Error;
 use streams::ports::{BatchLimit, Producer};
@@ -9,6 +9,7 @@ use super::context::PublisherContext;
 use super::fencer::OwnRecords;
 use super::interruption::Interruption;
 use super::reconciliation::{ReconciliationOutcome, reconcile};
+use super::record_times::RecordTimes;
 use super::transaction::{Outcome, Target, Transaction};
 use crate::actor::Actor;
 use crate::kafka::transactional_id;
@@ -26,6 +27,8 @@ const INIT: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     producer: Box<dyn Producer>,
     batches: BatchLimit,
+    /// The times of its records; what it has learned of them serves the next session.
+    pub times: RecordTimes,
     pub actor: Actor,
     publication: Publication,
     joined_ms: i64,
@@ -50,6 +53,7 @@ pub(super) fn open_session(
     context: &PublisherContext,
     identity: Identity,
     batches: BatchLimit,
+    times: RecordTimes,
 ) -> Result<Opening, Interruption> {
     let nodes = context.nodes.ensure(context.settings.replication)?;
     let mut factory = (context.kafka.producers)(&transactional_id(&identity.actor.incarnation));
@@ -73,7 +77,8 @@ pub(super) fn open_session(
     let session = Session {
         producer,
         batches,
-        joined_ms: record.map_or_else(now_ms, |record| record.joined_ms),
+        times,
+        joined_ms: record.map_or_else(|| context.now_ms(), |record| record.joined_ms),
         actor: identity.actor,
         publication,
         events: events_target(context)?,
@@ -164,18 +169,31 @@ impl Session {
         let record = self.record(context, after, events.len() as u64, state)?;
         let (key, value) = (self.actor.to_string(), record.to_json());
         let heartbeat_ms = record.heartbeat_ms;
+        self.times.review();
         self.own_records.attempted = Some(record);
         let transaction = Transaction {
             events,
             requests,
             events_target: &self.events,
+            times: self.times,
+            now_ms: context.now_ms(),
             record: (key.as_bytes(), &value, heartbeat_ms),
             record_target: &self.nodes,
             batches: self.batches,
             limit: context.limit(),
+            observe_step: context.settings.observe_step,
         };
         match transaction.run(&mut *self.producer)? {
-            Outcome::Committed => self.own_records.known = self.own_records.attempted.take(),
+            Outcome::Committed => {
+                self.own_records.known = self.own_records.attempted.take();
+                if !transaction.is_heartbeat() {
+                    self.times.accept();
+                }
+            }
+            Outcome::Tried => {
+                self.times.accept();
+                return Ok(transaction.abort(&mut *self.producer)?);
+            }
             Outcome::Refused(refused) => {
                 for (index, reason) in refused {
                     match events.get(index) {
@@ -226,14 +244,8 @@ impl Session {
             outbox_depth,
             outbox_since_ms: since.filter(|_| outbox_depth > 0),
             joined_ms: self.joined_ms,
-            heartbeat_ms: now_ms(),
+            heartbeat_ms: context.now_ms(),
             state,
         })
     }
-}
-
-/// The machine's clock, in milliseconds since 1970; at least 1, since librdkafka takes 0 for "now".
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX).max(1)
 }

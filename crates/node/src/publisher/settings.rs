@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::registry::{HEARTBEAT_INTERVAL, NodeRole};
+use crate::settings::system_clock;
 
 /// Settings of a publisher.
 #[derive(Clone, Debug)]
@@ -11,7 +12,8 @@ pub struct PublisherSettings {
     pub role: NodeRole,
     /// The program and its version, for the node's record.
     pub software_version: String,
-    /// The node's abilities, for its record.
+    /// The node's abilities, for its record: those of the program around it, which serves it to
+    /// others.
     pub capabilities: Vec<String>,
     /// The most events of a transaction.
     pub max_records: usize,
@@ -24,6 +26,11 @@ pub struct PublisherSettings {
     pub fencer_patience: Duration,
     /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
     pub replication: Option<i32>,
+    /// The wall clock of this machine, in nanoseconds since 1970.
+    pub wall_clock: fn() -> u64,
+    /// Called at each of [`STEPS`](crate::steps::STEPS) of a transaction of Kafka, by tests that
+    /// kill the process there.
+    pub observe_step: fn(&'static str),
 }
 
 impl Default for PublisherSettings {
@@ -37,6 +44,8 @@ impl Default for PublisherSettings {
             heartbeat_interval: HEARTBEAT_INTERVAL,
             fencer_patience: 3 * HEARTBEAT_INTERVAL,
             replication: None,
+            wall_clock: system_clock,
+            observe_step: |_| {},
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::kafka::transactional_id;
 use crate::memory_journal::{JournalEventState, MemoryJournal};
 use crate::memory_kafka::{MemoryKafka, Stored};
 use crate::ports::Journal;
-use crate::registry::{Liveness, NodeState, NodesTopic, RegisteredNode};
+use crate::registry::{Liveness, NodeState, NodesTopic, RegisteredNode, now_ms};
 
 const EVENTS: &str = "helixagent.memory.events";
 const NODES: &str = "helixagent.memory.nodes";
@@ -296,4 +296,46 @@ fn a_topic_of_nodes_that_was_made_anew_gets_the_record_again() {
     assert_eq!(publish_all(&kafka, &journal).incarnations, 0);
     assert_eq!(published(&kafka), ["a", "b", "c"]);
     assert_eq!(nodes(&kafka)[0].record.published.counter, 3);
+}
+
+#[test]
+fn the_record_of_an_event_whose_time_is_refused_has_an_earlier_one_and_nothing_fails() {
+    const HOUR_MS: i64 = 3_600_000;
+    for hours in [1, 5, 1000] {
+        // The clock of this machine is ahead of what the broker accepts by so many hours.
+        let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+        let now = now_ms();
+        let latest = now - hours * HOUR_MS;
+        kafka.limit_times(Some(latest));
+        ["a", "b", "c", "d", "e"].iter().for_each(|id| journal.write_at(id, now));
+        journal.request("r");
+        let status = publish_all(&kafka, &journal);
+        assert_eq!((status.events, status.sync_requests, status.refused, status.incarnations), (5, 1, 0, 0));
+        assert_eq!(published(&kafka), ["a", "b", "c", "d", "e", "r"]);
+        assert_eq!(sync_requests(&kafka), ["r"]);
+        for record in kafka.committed_records(EVENTS) {
+            let behind = latest - record.timestamp_ms;
+            // An event of 1970 keeps its time until another one is refused.
+            assert!((0..=HOUR_MS).contains(&behind) || record.timestamp_ms == 1, "{behind} ms, {hours} hours");
+        }
+    }
+}
+
+#[test]
+fn where_no_time_is_accepted_the_events_wait_and_the_error_names_the_clock() {
+    let (kafka, journal) = (MemoryKafka::start(), MemoryJournal::new(1));
+    kafka.limit_times(Some(0));
+    journal.write_at("a", now_ms());
+    let running = publisher(&kafka, &journal);
+    wait_until("the search to end", || {
+        running
+            .status()
+            .last_error
+            .is_some_and(|error| error.contains("the clock of this machine") && error.contains("HS8028"))
+    });
+    assert_eq!(pending(&journal), 1);
+    kafka.limit_times(None);
+    wait_until("the event to be published", || pending(&journal) == 0);
+    assert_eq!(running.stop(LIMIT).refused, 0);
+    assert_eq!(journal.states(), [("a".to_owned(), JournalEventState::Published)]);
 }

@@ -8,6 +8,7 @@ use streams::ports::{BatchLimit, DeliveryFailure, OutRecord, Producer};
 use streams::record::{Headers, Record};
 use streams::task::partition_for;
 
+use super::record_times::RecordTimes;
 use crate::ports::{OutboxEvent, SyncRequest};
 
 /// The token of the node's record; that of an event or a sync request is its index, requests after
@@ -29,6 +30,8 @@ pub(super) struct Target {
 pub(super) enum Outcome {
     /// It was committed.
     Committed,
+    /// All has arrived, and it is to be aborted, since the times of its records were only tried.
+    Tried,
     /// It was aborted, since the brokers refuse these events or sync requests and would refuse them
     /// again: the index and the reason of each, requests after events.
     Refused(Vec<(usize, String)>),
@@ -40,12 +43,18 @@ pub(super) struct Transaction<'t> {
     /// Sync requests, which go to the topic of events behind these.
     pub requests: &'t [SyncRequest],
     pub events_target: &'t Target,
+    /// The times of its records.
+    pub times: RecordTimes,
+    /// The machine's time, in milliseconds since 1970.
+    pub now_ms: i64,
     /// The node's record: key, value and time in milliseconds.
     pub record: (&'t [u8], &'t [u8], i64),
     pub record_target: &'t Target,
     pub batches: BatchLimit,
     /// The longest wait for deliveries, for the commit and for an abort.
     pub limit: Duration,
+    /// Called at each step where there are events.
+    pub observe_step: fn(&'static str),
 }
 
 impl Transaction<'_> {
@@ -58,15 +67,34 @@ impl Transaction<'_> {
             return Err(error);
         }
         producer.begin()?;
+        self.reach("publish.begun");
         let refused = self.send_all(producer)?;
         if refused.is_empty() {
+            self.reach("publish.sent");
+            if !self.is_heartbeat() && !self.times.are_final() {
+                return Ok(Outcome::Tried);
+            }
             self.commit(producer)?;
+            self.reach("publish.committed");
             return Ok(Outcome::Committed);
         }
         Ok(Outcome::Refused(refused))
     }
 
-    /// Aborts a transaction whose events were refused, after they were marked.
+    /// A transaction that is a heartbeat has no steps.
+    fn reach(&self, step: &'static str) {
+        if !self.events.is_empty() {
+            (self.observe_step)(step);
+        }
+    }
+
+    /// Whether there is the node's record alone.
+    pub fn is_heartbeat(&self) -> bool {
+        self.events.is_empty() && self.requests.is_empty()
+    }
+
+    /// Aborts a transaction whose events were refused, after they were marked, or whose times were
+    /// tried.
     ///
     /// # Errors
     /// By remedy: a new producer ends the transaction as well.
@@ -84,7 +112,7 @@ impl Transaction<'_> {
                 key: Some(key.as_bytes()),
                 value: Some(value),
                 headers: Headers::NONE,
-                timestamp_ms: timestamp_ms.max(1),
+                timestamp_ms: self.times.of(timestamp_ms, self.now_ms),
             };
             match self.send(producer, self.events_target, record, index as u64, deadline) {
                 Err(Error::Record(why)) => refused.push((index, why)),
@@ -92,6 +120,7 @@ impl Transaction<'_> {
             }
         }
         let (key, value, timestamp_ms) = self.record;
+        let timestamp_ms = self.times.of(timestamp_ms, self.now_ms);
         let record = Record { key: Some(key), value: Some(value), headers: Headers::NONE, timestamp_ms };
         self.send(producer, self.record_target, record, NODE_RECORD, deadline).map_err(record_refused)?;
         while producer.in_flight() > 0 {
@@ -202,9 +231,10 @@ fn record_refused(error: Error) -> Error {
 fn rank(error: &Error) -> u8 {
     match error {
         Error::Aborted(_) => 0,
-        Error::BatchTooLarge(_) => 1,
-        Error::ProducerLost(_) => 2,
-        Error::Fenced(_) => 3,
-        _ => 4,
+        Error::RecordTime(_) => 1,
+        Error::BatchTooLarge(_) => 2,
+        Error::ProducerLost(_) => 3,
+        Error::Fenced(_) => 4,
+        _ => 5,
     }
 }

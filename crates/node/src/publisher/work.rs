@@ -8,6 +8,7 @@ use super::fencer::{OwnRecords, wait_for_fencer};
 use super::interruption::Interruption;
 use super::published_events::mark_published_elsewhere;
 use super::reconciliation::{ReconciliationOutcome, reconcile};
+use super::record_times::RecordTimes;
 use super::session::{Opening, Session, open_session};
 use crate::back_off::BackOff;
 use crate::ports::{Identity, JournalError};
@@ -24,6 +25,7 @@ pub(super) fn run(context: &PublisherContext) {
     PublisherLoop {
         context,
         batches: DEFAULT_BATCHES,
+        times: RecordTimes::default(),
         back_off,
         own_records: OwnRecords::default(),
         is_fenced: false,
@@ -36,6 +38,8 @@ pub(super) fn run(context: &PublisherContext) {
 struct PublisherLoop<'c> {
     context: &'c PublisherContext,
     batches: BatchLimit,
+    /// The times of records, as the sessions have found them.
+    times: RecordTimes,
     back_off: BackOff,
     /// The records of the last session's actor that are not those of another process.
     own_records: OwnRecords,
@@ -67,9 +71,10 @@ impl PublisherLoop<'_> {
     fn run_session(&mut self) -> Result<bool, Interruption> {
         let identity = self.context.journal.identity()?;
         self.context.status.lock().actor = Some(identity.actor.clone());
-        match open_session(self.context, identity.clone(), self.batches)? {
+        match open_session(self.context, identity.clone(), self.batches, self.times)? {
             Opening::Ready(mut session) => {
                 let ended = session.publish(self.context);
+                self.times = session.times;
                 self.own_records = session.into_own_records();
                 ended.map(|()| true)
             }
@@ -134,11 +139,30 @@ impl PublisherLoop<'_> {
                 self.batches = DEFAULT_BATCHES;
                 self.context.note_failure(&text);
             }
+            Error::RecordTime(text) => self.seek_time(&text),
             Error::BatchTooLarge(_) => self.batches = self.batches.halved(),
             error => {
                 self.batches = DEFAULT_BATCHES;
                 self.pause(&error.to_string());
             }
+        }
+    }
+
+    /// The next session has other times in its records. A producer whose record was refused has a
+    /// gap in its sequence, so a new one is needed anyway.
+    fn seek_time(&mut self, text: &str) {
+        if self.times.are_own() {
+            tracing::warn!(
+                code = "HS8028",
+                "the brokers refuse the time of a record of this node: {text}. An event keeps its own time, and its record is sent with an \
+                 earlier one; set the clock of this machine"
+            );
+        }
+        if !self.times.refuse(self.context.now_ms()) {
+            self.pause(&format!(
+                "the brokers refuse each time of its record: {text}; set the clock of this machine, or widen message.timestamp.after.max.ms and \
+                 message.timestamp.before.max.ms of the events topic [HS8028]"
+            ));
         }
     }
 

@@ -15,6 +15,9 @@ use super::world::{Kafka, SeenIds, TOPIC};
 /// The files of a database. The third one is made anew from the others.
 const FILES: [&str; 3] = ["node.db", "node.db-wal", "node.db-shm"];
 
+/// The steps of a transaction, whoever has asked for it.
+pub const STEPS: [&str; 4] = ["begun", "written", "committed", "answered"];
+
 /// A process that is to be killed at a step of its next transaction: the disk as it is then is what
 /// the next process finds.
 struct Kill {
@@ -36,6 +39,7 @@ const OBSERVERS: [fn(&'static str); 3] = [observe::<0>, observe::<1>, observe::<
 fn observe<const TEST: usize>(step: &'static str) {
     let mut kill = KILLS[TEST].lock().unwrap_or_else(PoisonError::into_inner);
     let Some(kill) = kill.as_mut() else { return };
+    let (_, step) = step.split_once('.').unwrap();
     kill.has_begun |= step == "begun";
     if kill.step == step && kill.has_begun && !kill.is_done {
         copy_files(&kill.folder, &kill.image);

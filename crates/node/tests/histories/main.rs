@@ -12,10 +12,10 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use folder::{Folder, Kind};
+use folder::{Folder, Kind, STEPS};
 use futures::executor::block_on;
 use helixstream_node::clock_token::ClockToken;
-use helixstream_node::settings::{STEPS, StaleWrites, system_clock};
+use helixstream_node::settings::{StaleWrites, system_clock};
 use helixstream_node::write::{Fields, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
 use testkit::{Random, seeds};
 use world::{Kafka, SeenIds};

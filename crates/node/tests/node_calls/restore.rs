@@ -121,7 +121,7 @@ fn a_large_snapshot_takes_several_transactions_and_its_one_request_is_sent_after
     static JOURNAL: OnceLock<Weak<dyn Journal>> = OnceLock::new();
     static SENDABLE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
     fn observe_step(step: &str) {
-        if let (Some(journal), "committed") = (JOURNAL.get().and_then(Weak::upgrade), step) {
+        if let (Some(journal), "accept.committed") = (JOURNAL.get().and_then(Weak::upgrade), step) {
             SENDABLE.lock().unwrap().push(journal.wait_for_unpublished(Duration::ZERO).unwrap());
         }
     }

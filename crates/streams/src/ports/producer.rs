@@ -27,8 +27,8 @@ pub struct DeliveryFailure {
     /// The token it was sent with.
     pub token: u64,
     /// Why, by remedy: [`Error::Record`] when the broker refuses this record and would refuse it
-    /// again; [`Error::BatchTooLarge`] when it refuses the batch that the record was in, for its
-    /// size.
+    /// again; [`Error::RecordTime`] when it would accept the record with another time;
+    /// [`Error::BatchTooLarge`] when it refuses the batch that the record was in, for its size.
     pub error: Error,
 }
 

@@ -138,7 +138,7 @@ impl TransactionalRecordCollector {
     fn classify(&mut self, failure: DeliveryFailure) -> Error {
         let sent = self.sent_outputs.get(failure.token as usize);
         let (why, is_too_large) = match failure.error {
-            Error::Record(why) => (why, false),
+            Error::Record(why) | Error::RecordTime(why) => (why, false),
             Error::BatchTooLarge(why) if self.batches.is_alone(sent.map_or(0, |entry| entry.bytes)) => (why, true),
             other => return other,
         };

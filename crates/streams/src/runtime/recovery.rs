@@ -53,7 +53,7 @@ impl StreamThread {
             error @ (Error::Fatal(_) | Error::Bug(_)) => Err(error),
             Error::Disagreement(what) => Err(Error::Fatal(what)),
             Error::Retry(what) => self.tolerate_failed_poll(what),
-            Error::Aborted(what) | Error::Record(what) => {
+            Error::Aborted(what) | Error::Record(what) | Error::RecordTime(what) => {
                 // In a rebalance this is in order. If it happens again and again, the instance's
                 // watch says so.
                 tracing::info!(
