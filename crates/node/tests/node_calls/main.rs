@@ -6,6 +6,7 @@
 mod changes;
 mod failed_events;
 mod history;
+mod older_database;
 mod restore;
 mod sizes;
 mod stale;
