@@ -6,7 +6,7 @@ use memory::clock;
 use sqlx::query;
 
 use super::schema::failure;
-use super::view::MemoryRow;
+use super::view::{MemoryRow, Resolution};
 use super::writer::{Batch, Writer};
 use crate::overlay::Heading;
 use crate::ports::{JournalError, SnapshotRecord};
@@ -72,8 +72,9 @@ impl Writer {
             return self.forget(&record.memory_id).await;
         }
         self.note_state(&record.memory_id, &row, json, StateSource::Stream, heading.user_id.as_deref()).await?;
-        self.put_resolved(&record.memory_id, json, batch.partition, record.offset).await?;
-        self.refresh(&record.memory_id).await?;
+        let source = Some((i64::from(batch.partition), record.offset));
+        let resolution = Resolution { json: json.to_owned(), heading, source };
+        self.resolve(&record.memory_id, row, resolution).await?;
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use memory::clock;
 
 use super::schema::damage;
-use super::view::MemoryRow;
+use super::view::{MemoryRow, Resolution};
 use super::writer::Writer;
 use crate::overlay::Heading;
 use crate::ports::JournalError;
@@ -35,10 +35,10 @@ impl Writer {
                 // another user, and a request for this user would not be answered with it.
                 asks_for_all |= !row.exists && self.settings.subscription != Subscription::All;
                 self.follow_version(&memory.memory_id, heading.version);
-                let (source, user) = (StateSource::Restore, heading.user_id.as_deref());
-                self.note_state(&memory.memory_id, &row, &memory.json, source, user).await?;
-                self.put_restored(&memory.memory_id, &memory.json).await?;
-                self.refresh(&memory.memory_id).await?;
+                let user = heading.user_id.as_deref();
+                self.note_state(&memory.memory_id, &row, &memory.json, StateSource::Restore, user).await?;
+                let resolution = Resolution { json: memory.json.clone(), heading, source: None };
+                self.resolve(&memory.memory_id, row, resolution).await?;
                 restored += 1;
             }
         }

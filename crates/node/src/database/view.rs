@@ -32,6 +32,18 @@ pub(super) struct MemoryRow {
     pub last_shown: Shown,
     /// Whether there is a row at all.
     pub exists: bool,
+    /// Whether own events lie over it.
+    pub has_overlays: bool,
+}
+
+/// A resolved memory that takes the place of the one that a row has.
+pub(super) struct Resolution {
+    /// The memory as canonical JSON.
+    pub json: String,
+    /// Its heading.
+    pub heading: Heading,
+    /// Partition and offset of its record; `None` where a user snapshot has it.
+    pub source: Option<(i64, i64)>,
 }
 
 /// The view of a memory, as its row notes it when it is computed.
@@ -133,14 +145,16 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
 type OverlayRow = (i64, String, i64, i64, String, i64, String, bool);
 
 /// A row of a memory: the resolved memory, partition and offset of its record, the memory with own
-/// events over it, the last own counter and whether it was ever written; and of what was last shown
-/// whether there is anything, its digest, its user and its session.
+/// events over it, the last own counter, whether it was ever written and whether own events lie
+/// over it; and of what was last shown whether there is anything, its digest, its user and its
+/// session.
 type RowOfMemory = (
     Option<String>,
     Option<i64>,
     Option<i64>,
     Option<String>,
     i64,
+    bool,
     bool,
     bool,
     Option<Vec<u8>>,
@@ -153,24 +167,53 @@ impl Writer {
     pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
         let row = query_as(
             "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0,
-            status IS NOT NULL, shown_digest, user_id, session_id FROM memories WHERE memory_id = ?",
+            EXISTS (SELECT 1 FROM overlays WHERE overlays.memory_id = memories.memory_id), status IS NOT NULL,
+            shown_digest, user_id, session_id FROM memories WHERE memory_id = ?",
         );
         let row: Option<RowOfMemory> =
             row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
         let Some(row) = row else { return Ok(MemoryRow::default()) };
-        let (resolved, partition, offset, pending, last_own, is_own, is_any, digest, user, session) = row;
+        let (resolved, partition, offset, pending, last_own, is_own, has_overlays, is_any, digest, user, session) = row;
         let shown = pending.as_ref().or(resolved.as_ref());
         let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
         let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
         let last_shown = Shown { is_any, digest, user_id: user, session_id: session };
-        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, last_shown, exists: true })
+        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, last_shown, exists: true, has_overlays })
     }
 
     /// Computes anew what is shown of a memory, and writes its row and its words.
     pub(super) async fn refresh(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
-        let mut row = self.memory_row(memory_id).await?;
+        let row = self.memory_row(memory_id).await?;
         let resolved = row.resolved.as_ref().map(|json| heading_of(memory_id, json)).transpose()?;
-        let events = self.overlaid(memory_id, resolved.as_ref()).await?;
+        let shown_before = row.shown_json().map(str::to_owned);
+        self.show(memory_id, row, resolved, shown_before).await
+    }
+
+    /// The same with another resolved memory, for a row as it was read.
+    pub(super) async fn resolve(
+        &mut self,
+        memory_id: &str,
+        mut row: MemoryRow,
+        resolution: Resolution,
+    ) -> Result<MemoryRow, JournalError> {
+        let shown_before = row.pending.take().or(row.resolved.take());
+        (row.resolved, row.source) = (Some(resolution.json), resolution.source);
+        self.show(memory_id, row, Some(resolution.heading), shown_before).await
+    }
+
+    /// Each call of the database is handed to its thread, which costs more than most statements do:
+    /// what has not changed is not written again.
+    async fn show(
+        &mut self,
+        memory_id: &str,
+        mut row: MemoryRow,
+        resolved: Option<Heading>,
+        shown_before: Option<String>,
+    ) -> Result<MemoryRow, JournalError> {
+        let events = match row.has_overlays {
+            true => self.overlaid(memory_id, resolved.as_ref()).await?,
+            false => Vec::new(),
+        };
         row.pending = if events.is_empty() {
             None
         } else {
@@ -183,7 +226,11 @@ impl Writer {
             Some(json) => Some(heading_of(memory_id, json)?),
             None => resolved,
         };
-        self.put_row(memory_id, &row).await?;
+        let number = self.put_row(memory_id, &row).await?;
+        if row.shown_json() != shown_before.as_deref() {
+            self.put_words(number, shown_before.is_some(), row.heading.as_ref()).await?;
+            self.put_search_keys(number, memory_id, &row).await?;
+        }
         self.note_change(memory_id, &row.last_shown, &row).await?;
         row.exists = true;
         Ok(row)
@@ -218,7 +265,8 @@ impl Writer {
         Ok(events)
     }
 
-    async fn put_row(&mut self, memory_id: &str, row: &MemoryRow) -> Result<(), JournalError> {
+    /// Writes the row, and returns its number.
+    async fn put_row(&mut self, memory_id: &str, row: &MemoryRow) -> Result<i64, JournalError> {
         let heading = row.heading.as_ref();
         let active = heading.filter(|heading| heading.status == "active");
         // A time that the database cannot hold never comes.
@@ -252,13 +300,15 @@ impl Writer {
             .fetch_one(&mut self.connection)
             .await
             .map_err(|error| failure(&error))?;
-        self.put_words(number, heading).await?;
-        self.put_search_keys(number, memory_id, row).await
+        Ok(number)
     }
 
-    async fn put_words(&mut self, number: i64, heading: Option<&Heading>) -> Result<(), JournalError> {
-        let old = query("DELETE FROM memories_fts WHERE rowid = ?").bind(number);
-        old.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+    /// Writes the words of a memory, in place of older ones where there may be any.
+    async fn put_words(&mut self, number: i64, has_older: bool, heading: Option<&Heading>) -> Result<(), JournalError> {
+        if has_older {
+            let old = query("DELETE FROM memories_fts WHERE rowid = ?").bind(number);
+            old.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        }
         let Some(heading) = heading.filter(|heading| heading.status == "active") else { return Ok(()) };
         if heading.content.is_none() && heading.tags.is_none() {
             return Ok(());
@@ -266,37 +316,6 @@ impl Writer {
         let new = query("INSERT INTO memories_fts (rowid, content, tags) VALUES (?, ?, ?)");
         let new = new.bind(number).bind(&heading.content).bind(&heading.tags);
         new.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
-    }
-
-    /// Sets the resolved memory of a row, as the snapshots topic has it, before it is computed
-    /// anew.
-    pub(super) async fn put_resolved(
-        &mut self,
-        memory_id: &str,
-        json: &str,
-        partition: i32,
-        offset: i64,
-    ) -> Result<(), JournalError> {
-        let put = query(
-            "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset) VALUES (?, ?, ?, ?)
-            ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
-                resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset",
-        );
-        let put = put.bind(memory_id).bind(json).bind(partition).bind(offset);
-        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
-    }
-
-    /// Sets the resolved memory of a row, as a user snapshot has it, before it is computed anew.
-    pub(super) async fn put_restored(&mut self, memory_id: &str, json: &str) -> Result<(), JournalError> {
-        let put = query(
-            "INSERT INTO memories (memory_id, resolved) VALUES (?, ?)
-            ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved, resolved_partition = NULL,
-                resolved_offset = NULL",
-        );
-        let put = put.bind(memory_id).bind(json);
-        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 
