@@ -97,6 +97,9 @@ impl Folder {
     pub fn killed_at<T>(&mut self, step: &'static str, work: impl FnOnce(&mut Folder) -> T) -> T {
         let image = self.path.with_extension("image");
         let _ = std::fs::remove_dir_all(&image);
+        // What sessions were shown is written behind a read, and nobody waits for it: its
+        // transaction is not the one that is killed.
+        self.journal.mark_requests_sent(&[]).unwrap();
         let kill = Kill { step, folder: self.path.clone(), image: image.clone(), has_begun: false, is_done: false };
         *KILLS[self.kind.test].lock().unwrap() = Some(kill);
         let result = work(self);
