@@ -14,6 +14,7 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("BinaryError", "part of the text of an error that has a code"),
     ("BuildError", "part of the text of an error that has a code"),
     ("Error", "the engine's: the code is added where an instance or a command ends with it"),
+    ("ExtractionFailure", "part of the problem document of an answer, which has a code"),
     ("FileFault", "part of the text of `SecretError`, which has a code"),
     ("InvalidChangeId", "a stream of events answers such an id with a reset: no user meets it"),
     ("InvalidToken", "part of the text of a refusal, to which the caller's interface adds the code"),

@@ -54,7 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mirror", &["streams"]),
     ("mirror-postgres", &["mirror", "secret", "streams"]),
     ("node", &["json", "memory", "streams"]),
-    ("node-http", &["http", "json", "memory", "node"]),
+    ("node-http", &["http", "json", "memory", "node", "secret"]),
     // Over the node's HTTP interface: its routes come from the root package, or over the network.
     ("node-mcp", &["http", "secret"]),
     ("script", &["json", "memory", "streams"]),
@@ -76,8 +76,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-openssl", &["mirror-postgres"]),
     ("apache-avro", &["avro"]),
     ("schema_registry_converter", &["avro"]),
-    ("reqwest", &["avro", "node-mcp", "services"]),
-    ("rustls", &["avro", "node-mcp", "services", "testkit"]),
+    ("reqwest", &["avro", "node-http", "node-mcp", "services"]),
+    ("rustls", &["avro", "node-http", "node-mcp", "services", "testkit"]),
     // Through it the HTTP port has rustls, too.
     ("tokio-rustls", &["http"]),
     ("axum", &["http", "node-http", "node-mcp"]),

@@ -12,6 +12,7 @@
 //! | `memories`, `parts`, `history`, `listing`, `searching`, `node_pages`, `sync`, `user_snapshots` | the handlers |
 //! | `events`, `stream_places` | the stream of events, and how many may be open |
 //! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
+//! | [`extractor`] | a language model elsewhere that finds facts in the conversations of Mem0's API |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
 //! | `answers` | memories, events and the status as JSON |
 //! | `problems` | every error, as a problem document with its code |
@@ -23,6 +24,7 @@
 mod answers;
 mod body;
 mod events;
+pub mod extractor;
 mod history;
 mod listing;
 mod mem0;

@@ -12,6 +12,7 @@ use node::sync::{LEAST_PAUSE, SyncError};
 use node::write::{Refusal, WriteError};
 
 use crate::answers;
+use crate::extractor::ExtractionFailure;
 
 /// A path, a query parameter or a header that cannot be read.
 pub(crate) fn malformed(detail: impl Into<String>) -> Problem {
@@ -52,6 +53,15 @@ pub(crate) fn large_add(shared: usize, messages: usize, limit: usize) -> Problem
     let detail = format!(
         "each of the {messages} messages would have {shared} bytes of metadata, categories and names, together more than \
          {limit} bytes, which is the limit; send fewer messages at a time"
+    );
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
+}
+
+/// A conversation that an extractor is not asked about.
+pub(crate) fn large_conversation(limit: usize) -> Problem {
+    let detail = format!(
+        "the messages and instructions have more than {limit} bytes, which is the limit where facts are extracted; send fewer \
+         messages at a time, or `infer` as false, which stores them as they are"
     );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
 }
@@ -203,6 +213,21 @@ pub(crate) fn delete_of_all() -> Problem {
 pub(crate) fn large_mem0_page() -> Problem {
     let detail = "the memories of this page have more than 4 MiB; ask for a smaller page_size, or for fewer members with `fields`";
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8083", "The page is too large", detail)
+}
+
+/// Why no facts were found in a conversation.
+pub(crate) fn of_extraction(failure: &ExtractionFailure) -> Problem {
+    let detail = format!("{failure}; nothing was written, so the request may be repeated");
+    match failure {
+        ExtractionFailure::NoFacts(_) => {
+            tracing::warn!(code = "HS8093", %failure, "the facts of a conversation were not extracted, and nothing of it is stored");
+            Problem::new(StatusCode::BAD_GATEWAY, "HS8093", "The extractor has failed", detail)
+        }
+        ExtractionFailure::TooSlow => {
+            tracing::warn!(code = "HS8094", %failure, "the facts of a conversation were not extracted, and nothing of it is stored");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "HS8094", "The extractor is too slow", detail)
+        }
+    }
 }
 
 /// A request that the routes themselves cannot serve, although it is right.

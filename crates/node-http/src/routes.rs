@@ -11,6 +11,7 @@ use node::Node;
 use node::loops::NodeLoops;
 
 use crate::body::BodyLimit;
+use crate::extractor::Extractor;
 use crate::service::{Handlers, NodeService, reading};
 use crate::stream_places::StreamPlaces;
 use crate::{
@@ -55,15 +56,17 @@ pub fn paths() -> Vec<String> {
 
 /// The routes of a node, for `http::server::Server::start_with_apis`: our own interface, with
 /// HelixAgent's calls beside it, and Mem0's API. `loops` are the threads of the node, whose state
-/// pages show. `event_bytes` is how large an event may be; a body may have a little more.
+/// pages show. `event_bytes` is how large an event may be; a body may have a little more. With an
+/// extractor, adds of Mem0's API store the facts that it finds in messages.
 #[must_use]
-pub fn apis(node: Node, loops: NodeLoops, event_bytes: usize) -> [Api; 2] {
+pub fn apis(node: Node, loops: NodeLoops, event_bytes: usize, extractor: Option<Extractor>) -> [Api; 2] {
     let service = Arc::new(NodeService {
         node,
         loops,
         bodies: BodyLimit::for_events(event_bytes),
         snapshots: BodyLimit::for_snapshots(),
         taken_snapshots: BodyLimit::for_snapshots(),
+        extractor,
         streams: StreamPlaces::default(),
     });
     let own = table().into_iter().chain(mem0::calls_of_helixagent());

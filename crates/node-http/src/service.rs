@@ -11,6 +11,7 @@ use node::loops::NodeLoops;
 use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
 use crate::body::{BodyLimit, JSON, WholeBody};
+use crate::extractor::Extractor;
 use crate::request::{Client, Parameters};
 use crate::stream_places::StreamPlaces;
 
@@ -34,6 +35,8 @@ pub(crate) struct NodeService {
     pub snapshots: BodyLimit,
     /// The limit of user snapshots that are taken.
     pub taken_snapshots: BodyLimit,
+    /// The model that finds facts in the conversations of Mem0's API, if there is one.
+    pub extractor: Option<Extractor>,
     /// The places of open streams.
     pub streams: StreamPlaces,
 }

@@ -27,6 +27,8 @@ use node::node::Node;
 use node::publisher::{Publisher, PublisherSettings};
 use node::registry::{NodeDirectory, NodeRole, NodesTopic};
 use node::settings::{NodeError, NodeSettings, RECORD_REST, StaleWrites, Subscription};
+use node_http::extractor::{Extractor, ExtractorSettings};
+use secret::SecretSource;
 use streams::error::Error;
 use streams_kafka::KafkaSettings;
 use streams_kafka::admin::ClusterAdmin;
@@ -38,6 +40,8 @@ use topology_file::RunDefaults;
 /// The address that HTTP is served at where none is set. HelixAgent expects its memory server at
 /// this port.
 const HTTP_LISTEN: &str = "8001";
+/// The variable with the key of the extractor, and with `_FILE` behind it that of its file.
+const EXTRACTOR_KEY: &str = "HELIXSTREAM_EXTRACTOR_KEY";
 /// Queues of the Kafka clients together, in bytes.
 const MEMORY: u64 = 32 << 20;
 /// How long the last events may take to be published after a signal.
@@ -79,6 +83,7 @@ pub fn node(args: &NodeArgs, program: &Program) -> Result<(), CommandError> {
         application_id: APPLICATION_ID.to_owned(),
         ..kafka::settings(&kafka, None, &args.node_name, Memory::share(MEMORY, 1))?
     };
+    let extractor = extractor(args)?;
     let server = http::bind(&args.http, Some(HTTP_LISTEN), &RunDefaults::default())?;
     let server = server.ok_or_else(|| Error::Bug("a node has no address for HTTP".to_owned()))?;
     booting.map_or(Ok(()), |services| services.start(&signalled))?;
@@ -95,7 +100,7 @@ pub fn node(args: &NodeArgs, program: &Program) -> Result<(), CommandError> {
         args.events_topic,
         args.snapshots_topic,
     );
-    let [own, of_mem0] = node_http::apis(threads.node.clone(), threads.loops.clone(), event_bytes);
+    let [own, of_mem0] = node_http::apis(threads.node.clone(), threads.loops.clone(), event_bytes, extractor);
     let mcp = node_mcp::api(own.router.clone());
     let http = http::serve_apis(server, threads.figures.clone(), vec![own, of_mem0, mcp])?;
     let failure = threads.watch(&signalled);
@@ -114,6 +119,18 @@ fn capabilities() -> Vec<String> {
     let mut words = [&node_http::CAPABILITIES[..], &[node_mcp::CAPABILITY]].concat();
     words.sort_unstable();
     words.into_iter().map(str::to_owned).collect()
+}
+
+/// The extractor, if one is set. It is reached when it is first needed.
+fn extractor(args: &NodeArgs) -> Result<Option<Extractor>, CommandError> {
+    let (Some(url), Some(model)) = (&args.extractor_url, &args.extractor_model) else { return Ok(None) };
+    let usage = |error: &dyn std::fmt::Display| CommandError::Usage(error.to_string());
+    let key = match &args.extractor_key_file {
+        Some(file) => Some(SecretSource::file(file, "--extractor-key-file")),
+        None => SecretSource::from_variables(EXTRACTOR_KEY).map_err(|error| usage(&error))?,
+    };
+    let settings = ExtractorSettings { url: url.clone(), model: model.clone(), key };
+    Extractor::new(settings).map(Some).map_err(|error| usage(&error))
 }
 
 /// The memories that the node keeps.

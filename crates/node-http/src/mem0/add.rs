@@ -1,4 +1,5 @@
-//! Adds: each message of a request is stored as it is, as one memory.
+//! Adds: each message of a request is stored as it is, as one memory; or, where the node has an
+//! extractor and the request does not forbid it (`infer`), each fact that it finds in the messages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,12 +16,15 @@ use super::body::{Members, parse};
 use super::fields::{Mem0Memory, Metadata};
 use super::identity::AddIdentity;
 use super::writing::{MOST_LOOKS, with_metadata, write, write_problem};
+use crate::extractor::{Extractor, MAX_CONVERSATION, Message, conversation_bytes};
 use crate::request::Client;
 use crate::service::NodeService;
 use crate::{answers, problems};
 
 /// Messages of one request at most.
 const MOST_MESSAGES: usize = 1000;
+/// The role of a message that names none.
+const USER: &str = "user";
 /// How many ids an add looks at, until it has the node draw one: an id is passed over where its
 /// memory has another text by now, was absorbed, or belongs to another user.
 const MOST_IDS: u32 = 100;
@@ -82,7 +86,17 @@ fn write_list(out: &mut Vec<u8>, added: &[Added]) {
 
 async fn add_all(service: &NodeService, client: &Client, request: Request) -> Result<Vec<Added>, Problem> {
     let body = service.read_json(request).await?;
-    let memories = read(client, &body.bytes, service.bodies.bytes())?;
+    let most_bytes = service.bodies.bytes();
+    let extractor = service.extractor.as_ref();
+    let asked = Add::read(client, &body.bytes, extractor.is_some())?;
+    let memories = match extractor.filter(|_| asked.infers) {
+        Some(extractor) => {
+            // The call lasts, and others wait for the place of the body.
+            drop(body);
+            asked.inferred(extractor, most_bytes).await?
+        }
+        None => asked.as_given(most_bytes)?,
+    };
     let mut added = Vec::with_capacity(memories.len());
     for memory in &memories {
         added.push(memory.add(service, client).await?);
@@ -91,6 +105,7 @@ async fn add_all(service: &NodeService, client: &Client, request: Request) -> Re
 }
 
 /// A memory that is to be added.
+#[derive(Clone)]
 struct NewMemory {
     text: String,
     user_id: Option<String>,
@@ -100,51 +115,95 @@ struct NewMemory {
     metadata: Metadata,
 }
 
-/// Reads the memories of a body, one of each message. Nothing is written before all are read. What
-/// the messages share has no more than so many bytes in all memories together.
-fn read(client: &Client, body: &[u8], most_bytes: usize) -> Result<Vec<NewMemory>, Problem> {
-    let entities = ["agent_id", "app_id", "run_id", "session_id", "user_id"];
-    let known = [&entities[..], &["categories", "filters", "messages", "metadata"]].concat();
-    let document = parse(body)?;
-    let members = Members::of(&document, &known)?;
-    // Mem0's client sends what its options name here, and what its arguments name beside it.
-    let filters = members.object("filters")?.map(|filters| Members::of_part(filters, "`filters` of an add", &entities));
-    let filters = filters.transpose()?;
-    let entity = |name: &str| -> Result<Option<String>, Problem> {
-        let inner = filters.map_or(Ok(None), |filters| filters.text(name))?;
-        Ok(members.text(name)?.or(inner).map(str::to_owned))
-    };
-    let user_id = client.user_of_new(entity("user_id")?)?;
-    let session_id = entity("session_id")?.or(entity("run_id")?);
-    let (agent_id, app_id) = (entity("agent_id")?, entity("app_id")?);
-    let mut shared = Metadata::of_client(members.object("metadata")?)?;
-    shared.set_text("agent_id", agent_id.as_deref());
-    shared.set_text("app_id", app_id.as_deref());
-    shared.set_categories(&members.texts("categories")?);
-    let messages = members.list("messages")?.unwrap_or_default();
-    if !(1..=MOST_MESSAGES).contains(&messages.len()) {
-        return Err(problems::mem0_request(format!("`messages` should be a list of 1 to {MOST_MESSAGES} messages")));
-    }
-    let names = [&user_id, &session_id, &agent_id, &app_id].into_iter().flatten().map(String::len);
-    let shared_bytes = shared.bytes() + names.sum::<usize>();
-    // One message has no more than its body, and whether that is an event is looked at later.
-    if messages.len() > 1 && shared_bytes.saturating_mul(messages.len()) > most_bytes {
-        return Err(problems::large_add(shared_bytes, messages.len(), most_bytes));
-    }
-    let memory = |message: Value<'_>| {
-        let message = Members::of_part(message, "a message", &["content", "role"])?;
-        let mut metadata = shared.clone();
-        metadata.set_text("role", message.text("role")?.filter(|role| *role != "user"));
-        Ok(NewMemory {
-            text: message.required("content")?.to_owned(),
-            user_id: user_id.clone(),
-            session_id: session_id.clone(),
-            agent_id: agent_id.clone(),
-            app_id: app_id.clone(),
-            metadata,
+/// An add as its body has it.
+struct Add {
+    /// The fields that all its memories have, without a text.
+    shared: NewMemory,
+    messages: Vec<Message>,
+    /// Whether facts are wanted, where there is an extractor.
+    infers: bool,
+    /// Instructions of the client about them.
+    instructions: Option<String>,
+}
+
+impl Add {
+    /// Reads a body. Nothing is written before all of it is read.
+    fn read(client: &Client, body: &[u8], has_extractor: bool) -> Result<Add, Problem> {
+        let entities = ["agent_id", "app_id", "run_id", "session_id", "user_id"];
+        let known = [&entities[..], &["categories", "filters", "messages", "metadata"]].concat();
+        let document = parse(body)?;
+        let members = Members::of(&document, &known)?;
+        // Mem0's client sends what its options name here, and what its arguments name beside it.
+        let filters =
+            members.object("filters")?.map(|filters| Members::of_part(filters, "`filters` of an add", &entities));
+        let filters = filters.transpose()?;
+        let entity = |name: &str| -> Result<Option<String>, Problem> {
+            let inner = filters.map_or(Ok(None), |filters| filters.text(name))?;
+            Ok(members.text(name)?.or(inner).map(str::to_owned))
+        };
+        let user_id = client.user_of_new(entity("user_id")?)?;
+        let session_id = entity("session_id")?.or(entity("run_id")?);
+        let (agent_id, app_id) = (entity("agent_id")?, entity("app_id")?);
+        let mut metadata = Metadata::of_client(members.object("metadata")?)?;
+        metadata.set_text("agent_id", agent_id.as_deref());
+        metadata.set_text("app_id", app_id.as_deref());
+        metadata.set_categories(&members.texts("categories")?);
+        let messages = members.list("messages")?.unwrap_or_default();
+        if !(1..=MOST_MESSAGES).contains(&messages.len()) {
+            return Err(problems::mem0_request(format!(
+                "`messages` should be a list of 1 to {MOST_MESSAGES} messages"
+            )));
+        }
+        let message = |message: Value<'_>| {
+            let message = Members::of_part(message, "a message", &["content", "role"])?;
+            let role = message.text("role")?.unwrap_or(USER).to_owned();
+            Ok(Message { role, content: message.required("content")?.to_owned() })
+        };
+        // Without an extractor they have no effect, whatever they are.
+        let infers = !has_extractor || members.flag("infer")?.unwrap_or(true);
+        let instructions = if has_extractor { members.text("custom_instructions")?.map(str::to_owned) } else { None };
+        Ok(Add {
+            shared: NewMemory { text: String::new(), user_id, session_id, agent_id, app_id, metadata },
+            messages: messages.into_iter().map(message).collect::<Result<_, Problem>>()?,
+            infers,
+            instructions,
         })
-    };
-    messages.into_iter().map(memory).collect()
+    }
+
+    /// The memories of the messages, one of each.
+    fn as_given(&self, most_bytes: usize) -> Result<Vec<NewMemory>, Problem> {
+        self.check_shared(self.messages.len(), most_bytes)?;
+        let memory = |message: &Message| {
+            let mut memory = NewMemory { text: message.content.clone(), ..self.shared.clone() };
+            memory.metadata.set_text("role", Some(message.role.as_str()).filter(|role| *role != USER));
+            memory
+        };
+        Ok(self.messages.iter().map(memory).collect())
+    }
+
+    /// The memories of the facts that an extractor finds in the messages.
+    async fn inferred(&self, extractor: &Extractor, most_bytes: usize) -> Result<Vec<NewMemory>, Problem> {
+        let instructions = self.instructions.as_deref();
+        if conversation_bytes(&self.messages, instructions) > MAX_CONVERSATION {
+            return Err(problems::large_conversation(MAX_CONVERSATION));
+        }
+        let facts = extractor.facts(&self.messages, instructions).await;
+        let facts = facts.map_err(|failure| problems::of_extraction(&failure))?;
+        self.check_shared(facts.len(), most_bytes)?;
+        Ok(facts.into_iter().map(|text| NewMemory { text, ..self.shared.clone() }).collect())
+    }
+
+    /// The parts that so many memories share have no more than so many bytes in all of them
+    /// together. One has no more than its body, and whether that is an event is looked at later.
+    fn check_shared(&self, memories: usize, most_bytes: usize) -> Result<(), Problem> {
+        let NewMemory { user_id, session_id, agent_id, app_id, metadata, .. } = &self.shared;
+        let names = [user_id, session_id, agent_id, app_id].into_iter().flatten().map(String::len);
+        let bytes = metadata.bytes() + names.sum::<usize>();
+        if memories > 1 && bytes.saturating_mul(memories) > most_bytes {
+            return Err(problems::large_add(bytes, memories, most_bytes));
+        }
+        Ok(())
+    }
 }
 
 /// The memory that the node shows under an id that an add may have.

@@ -10,7 +10,8 @@ use crate::problems;
 
 /// Members that have no effect here, since they set how Mem0 derives memories from messages or
 /// ranks them, or name an organisation or a form of answers: this node stores messages as they are,
-/// searches by words, shows what is current, and has one form for each path.
+/// searches by words, shows what is current, and has one form for each path. With an extractor,
+/// `infer` and `custom_instructions` of an add have an effect.
 const WITHOUT_EFFECT: [&str; 25] = [
     "agent_custom_instructions",
     "api_version",
@@ -130,6 +131,16 @@ impl<'d> Members<'d> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let is_object = value.kind() == ValueKind::Object;
         if is_object { Ok(Some(value)) } else { Err(problems::mem0_request(format!("`{name}` should be an object"))) }
+    }
+
+    /// True or false.
+    pub fn flag(self, name: &str) -> Result<Option<bool>, Problem> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match (value.kind(), value.canonical().as_slice()) {
+            (ValueKind::Bool, b"true") => Ok(Some(true)),
+            (ValueKind::Bool, _) => Ok(Some(false)),
+            _ => Err(problems::mem0_request(format!("`{name}` should be true or false"))),
+        }
     }
 
     /// A whole number of this range.

@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use helixstream_node_http::extractor::{Extractor, ExtractorSettings};
 use http::server::{HttpSettings, RunningServer, Server};
 use http::tokens::{Right, Token};
 use http::{Family, InstanceStatus, Limits};
 use node::loops::NodeLoops;
 use node::registry::NodeDirectory;
 use node::{Node, NodeSettings};
+use secret::SecretSource;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -43,11 +45,13 @@ pub struct Options {
     pub limits: Limits,
     /// Changes that it keeps for streams of events.
     pub kept_changes: u64,
+    /// Where its extractor listens, whose key is `sk-s3cret`.
+    pub extractor: Option<SocketAddr>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { limits: Limits::default(), kept_changes: 100_000 }
+        Options { limits: Limits::default(), kept_changes: 100_000, extractor: None }
     }
 }
 
@@ -125,7 +129,8 @@ impl Site {
         Site::start_with(&[], options)
     }
 
-    fn start_with(tokens: &[TokenLine], options: Options) -> Site {
+    /// A node with a token file and these settings.
+    pub fn start_with(tokens: &[TokenLine], options: Options) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let mut lines = String::new();
         let mut known = Vec::new();
@@ -326,6 +331,10 @@ fn serve(
     let server = Server::bind(&settings).unwrap();
     let address = server.address();
     let loops = NodeLoops { directory: directory.clone(), ..NodeLoops::default() };
-    let apis = helixstream_node_http::apis(node.clone(), loops, EVENT_BYTES);
+    let extractor = options.extractor.map(|address| {
+        let (url, key) = (format!("http://{address}/v1"), Some(SecretSource::value("sk-s3cret")));
+        Extractor::new(ExtractorSettings { url, model: "model-1".to_owned(), key }).unwrap()
+    });
+    let apis = helixstream_node_http::apis(node.clone(), loops, EVENT_BYTES, extractor);
     (server.start_with_apis(Arc::new(Ready), apis.into()).unwrap(), node, address)
 }

@@ -3,6 +3,7 @@
 
 mod adds;
 mod calls;
+mod extraction;
 mod filters;
 mod refusals;
 mod tenants;
