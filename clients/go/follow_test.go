@@ -249,3 +249,36 @@ func TestASearchByAnEmbeddingIsAPostAndOneByWordsAGet(t *testing.T) {
 		t.Errorf("%q", asked)
 	}
 }
+
+func TestAHistoryAndASnapshotAreRead(t *testing.T) {
+	var asked []string
+	client := clientOf(t, func(writer http.ResponseWriter, request *http.Request) {
+		asked = append(asked, request.RequestURI)
+		if strings.HasSuffix(request.RequestURI, "/snapshot") {
+			respond(writer, 200, "application/json", `[{"part":1},{"part":2}]`)
+			return
+		}
+		respond(writer, 200, "application/json", `{"memory_id":"m","complete":true,"truncated":false,"next":"n",
+			"states":[{"number":2,"source":"stream","status":"active","changed":[{"path":"content","value":"tea"},{"path":"tags","bytes":5000}],"event_ids":["e"]}],
+			"events":[{"event_id":"e","counter":1,"event_type":"memory.created","supersedes":[],"in_state":2}]}`)
+	}, Options{})
+	ctx := context.Background()
+	history, err := client.History(ctx, "m", HistoryQuery{Limit: 1, Cursor: "c"})
+	if err != nil || history.Next != "n" || !history.Complete || *history.Events[0].InState != 2 || history.Events[0].Counter != 1 {
+		t.Fatal(history, err)
+	}
+	state := history.States[0]
+	if string(state.Changed[0].Value) != `"tea"` || *state.Changed[1].Bytes != 5000 || state.Entered != nil || state.Follows != nil {
+		t.Error(state)
+	}
+	snapshot, err := client.Snapshot(ctx, "a/b")
+	if err != nil || string(snapshot) != `[{"part":1},{"part":2}]` {
+		t.Error(string(snapshot), err)
+	}
+	if !slices.Equal(asked, []string{"/v1/memories/m/history?cursor=c&limit=1", "/v1/users/a%2Fb/snapshot"}) {
+		t.Errorf("%q", asked)
+	}
+	if _, err := client.Snapshot(ctx, ""); !errors.Is(err, ErrInvalid) {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -21,8 +22,10 @@ import (
 const (
 	// An answer has one memory of about 8 MiB, or about 4 MiB and one such memory.
 	maxAnswerBytes = 32 << 20
-	firstPause     = 100 * time.Millisecond
-	maxPause       = 5 * time.Second
+	// A snapshot has at most 64 MiB, which a restore takes.
+	maxSnapshotBytes = 65 << 20
+	firstPause       = 100 * time.Millisecond
+	maxPause         = 5 * time.Second
 )
 
 // call is one request to the node.
@@ -36,6 +39,8 @@ type call struct {
 	clock string
 	// key is the idempotency key; empty for a read.
 	key string
+	// maxBytes of the answer; 0 means maxAnswerBytes.
+	maxBytes int
 }
 
 type answer struct {
@@ -128,16 +133,17 @@ func (c *Client) try(ctx context.Context, request call) (*answer, error) {
 		return nil, withoutURL(err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
+	limit := cmp.Or(request.maxBytes, maxAnswerBytes)
+	body, err := io.ReadAll(io.LimitReader(response.Body, int64(limit)+1))
 	if err != nil {
 		return nil, withoutURL(err)
 	}
 	isSuccess := isSuccess(response)
-	if isSuccess && len(body) > maxAnswerBytes && request.key != "" {
-		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswerBytes)
+	if isSuccess && len(body) > limit && request.key != "" {
+		return nil, fmt.Errorf("the answer has more than %d bytes", limit)
 	}
-	if len(body) > maxAnswerBytes {
-		return nil, &unsendable{fmt.Errorf("the node's answer to %s has more than %d bytes", request.method, maxAnswerBytes)}
+	if len(body) > limit {
+		return nil, &unsendable{fmt.Errorf("the node's answer to %s has more than %d bytes", request.method, limit)}
 	}
 	if !isSuccess {
 		return nil, problemOf(response, body, token)

@@ -172,6 +172,21 @@ def followed(a, b):
     assert isinstance(reset, Reset) and "list the memories anew" in reset.reason, reset
 
 
+def remembered(a, b):
+    written = a.create(user_id="u-11", content="first")
+    memory = written.memory
+    in_state = lambda: (found := a.history(memory)).events[0].in_state and found
+    history = eventually("the history has the event", in_state)
+    state = history.states[0]
+    assert history.complete and state.number == history.events[0].in_state and state.source == "stream", history
+    assert state.event_ids == [written.event.event_id] and ("content", "first") in [(one.path, one.value) for one in state.changed], state
+    snapshot = a.snapshot("u-11")
+    assert snapshot["user_id"] == "u-11" and [one["content"] for one in snapshot["memories"]] == ["first"], snapshot
+    restored = b.restore(snapshot)
+    assert (restored.user_id, restored.memories) == ("u-11", 1), restored
+    assert b.read(memory.id).content == "first"
+
+
 def registered(client):
     nodes = eventually("both nodes are listed", lambda: (found := client.nodes()).complete and len(found.nodes) == 2 and found)
     for node in nodes.nodes:
@@ -197,6 +212,7 @@ two_nodes(client_of(A), client_of(B))
 parts(client_of(A))
 near(client_of(A))
 followed(client_of(A), client_of(B))
+remembered(client_of(A), client_of(B))
 registered(client_of(A))
 tokens()
 print("every call was answered")

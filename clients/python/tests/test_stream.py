@@ -200,6 +200,28 @@ class TheOtherCalls(unittest.TestCase):
         words = "query=green+tea&type=semantic&created_from=2026-11-28T03%3A00%3A00Z&top_k=3"
         self.assertEqual(asked, [("GET", f"/v1/memories/search?{words}"), ("POST", "/v1/memories/search")])
 
+    def test_a_history_and_a_snapshot_are_read(self) -> None:
+        state = {"number": 2, "applied_at": "t", "source": "stream", "status": "active", "version": 7, "updated_at": "t"}
+        state |= {"conflicted_fields": [], "changed": [{"path": "content", "removed": True}], "event_ids": ["e"]}
+        event = json.loads(memory("t"))["event"] | {"event_type": "memory.created", "fields": ["content"], "supersedes": []}
+        history = {"memory_id": "m", "states": [state], "events": [event | {"in_state": 2}], "complete": True, "truncated": False}
+        asked: list[str] = []
+
+        def answer(request: BaseHTTPRequestHandler) -> tuple[int, str, str]:
+            asked.append(request.path)
+            if "/snapshot" in request.path:
+                return 200, "application/json", json.dumps({"user_id": "u"} if "one" in request.path else [{"part": 1}, {"part": 2}])
+            return 200, "application/json", json.dumps(history)
+
+        with server(answer) as address:
+            client = Client(address)
+            read = client.history("m", limit=1, cursor="c")
+            self.assertEqual((read.states[0].changed[0].removed, read.states[0].entered, read.states[0].follows), (True, None, None))
+            self.assertEqual((read.events[0].in_state, read.events[0].seen_state, read.next), (2, None, None))
+            self.assertEqual(client.snapshot("one"), {"user_id": "u"})
+            self.assertEqual(client.snapshot("a/b"), [{"part": 1}, {"part": 2}])
+        self.assertEqual(asked, ["/v1/memories/m/history?limit=1&cursor=c", "/v1/users/one/snapshot", "/v1/users/a%2Fb/snapshot"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -134,6 +134,39 @@ func near(node *client.Client) {
 	check(errors.Is(err, client.ErrInvalid), err)
 }
 
+// remembered are the states of a memory, and a snapshot of its user that another node restores.
+func remembered(a, b *client.Client) {
+	created, err := a.Create(ctx, "", client.Fields{"user_id": "u-11", "content": "first"})
+	check(err == nil, err)
+	id := created.Memory.MemoryID
+	var history *client.History
+	eventually("the history has the event", func() bool {
+		history, err = a.History(ctx, id, client.HistoryQuery{})
+		check(err == nil && history.MemoryID == id && len(history.Events) == 1, err, history)
+		return history.Events[0].InState != nil
+	})
+	state := history.States[0]
+	check(history.Complete && state.Source == "stream" && state.Number == *history.Events[0].InState, history)
+	check(reflect.DeepEqual(state.EventIDs, []string{created.Event.EventID}) && state.Version == created.Event.Version, state)
+	isContent := func(change client.FieldChange) bool {
+		return change.Path == "content" && string(change.Value) == `"first"`
+	}
+	check(slices.ContainsFunc(state.Changed, isContent), state)
+
+	snapshot, err := a.Snapshot(ctx, "u-11")
+	check(err == nil, err)
+	var one struct {
+		UserID   string `json:"user_id"`
+		Memories []client.Resolved
+	}
+	check(json.Unmarshal(snapshot, &one) == nil && one.UserID == "u-11" && len(one.Memories) == 1, string(snapshot))
+	check(one.Memories[0].Content == "first" && one.Memories[0].UserID == "u-11", one)
+	restored, err := b.Restore(ctx, snapshot)
+	check(err == nil && restored.UserID == "u-11" && restored.Memories == 1, err, restored)
+	shown, err := b.Read(ctx, id)
+	check(err == nil && shown.Content == "first", err, shown)
+}
+
 // registered are the nodes, the state of one, and what it asks the stream for.
 func registered(node *client.Client) {
 	status, err := node.Status(ctx)

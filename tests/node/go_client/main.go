@@ -70,6 +70,7 @@ func main() {
 	followed(a, b)
 	settled(a, b)
 	near(a)
+	remembered(a, b)
 	registered(a)
 	tokens(os.Args[1])
 	acceptedOnce(a, os.Args[1])

@@ -23,6 +23,7 @@ from ._errors import (
     Unanswered,
     Unauthorized,
 )
+from ._history import FieldChange, History, PastEvent, State
 from ._model import Event, Fields, Hits, Memory, OwnEvent, OwnEvents, Page, Parts, Written
 from ._nodes import FormerNode, NodeRecord, Nodes, Outbox, Peer, Position, Restored, Status, SyncRequest
 from ._stream import Change, Changed, Interrupted, Left, Opened, Reset
@@ -33,9 +34,11 @@ __all__ = [
     "Client",
     "Conflict",
     "Event",
+    "FieldChange",
     "Fields",
     "Forbidden",
     "FormerNode",
+    "History",
     "Hits",
     "Interrupted",
     "InvalidRequest",
@@ -51,11 +54,13 @@ __all__ = [
     "OwnEvents",
     "Page",
     "Parts",
+    "PastEvent",
     "Peer",
     "Position",
     "Problem",
     "Reset",
     "Restored",
+    "State",
     "Status",
     "SyncRequest",
     "Unanswered",

@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
 from ._errors import InvalidRequest, NodeError
-from ._http import Connection, Request, Token
+from ._history import History
+from ._http import MAX_SNAPSHOT_BYTES, Connection, Request, Token
 from ._model import Event, Fields, Hits, Json, Memory, OwnEvent, OwnEvents, Page, Parts, Written
 from ._nodes import Nodes, Restored, Status, SyncRequest
 from ._stream import Change, follow
@@ -239,6 +240,19 @@ class Client:
             for event in _list(answer, "events")
         ]
         return OwnEvents(events, bool(answer.get("truncated")))
+
+    def history(self, memory: Memory | str, *, limit: int = 50, cursor: str | None = None) -> History:
+        """How a memory has become what it is: a page of at most 100 states."""
+        return _read(History.of, self._get(f"{_path(_id(memory))}/history", _given(limit=limit, cursor=cursor)))
+
+    def snapshot(self, user_id: str) -> Json | Sequence[Json]:
+        """Takes a snapshot of a user, as `restore` takes it: one, or a list of its parts. Writes of the
+        node that are not resolved yet are not in it."""
+        path = f"/v1/users/{_segment(user_id)}/snapshot"
+        answer = self._connection.send_any(Request("GET", path, {}, max_bytes=MAX_SNAPSHOT_BYTES, may_be_list=True))
+        if isinstance(answer, dict):
+            return answer
+        return _list({"parts": answer}, "parts")
 
     def status(self) -> Status:
         """The state of the node."""

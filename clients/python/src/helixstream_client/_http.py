@@ -21,6 +21,8 @@ Token = str | Callable[[], str] | None
 
 # An answer has one memory of about 8 MiB, or about 4 MiB and one such memory.
 MAX_ANSWER_BYTES = 32 << 20
+# A snapshot has at most 64 MiB, which a restore takes.
+MAX_SNAPSHOT_BYTES = 65 << 20
 FIRST_PAUSE = 0.1
 MAX_PAUSE = 5.0
 
@@ -36,6 +38,10 @@ class Request:
     body: bytes | None = None
     clock: str | None = None
     idempotency_key: str | None = None
+    max_bytes: int = MAX_ANSWER_BYTES
+    """How many bytes the answer may have."""
+    may_be_list: bool = False
+    """Whether the answer may be a list."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -79,6 +85,11 @@ class Connection:
     def send(self, request: Request) -> Json:
         """The answer, a JSON object. Once an attempt of a write was not answered, only an answer that
         has looked for its key says what has become of it."""
+        answer: Json = self.send_any(request)
+        return answer
+
+    def send_any(self, request: Request) -> Any:
+        """The answer, which may be a list where the request says so."""
         attempt = 0
         is_open = False
         while True:
@@ -128,12 +139,12 @@ class Connection:
     def _unanswered(request: Request, attempts: int, error: BaseException) -> Unanswered:
         return Unanswered(request.method, attempts, request.idempotency_key, why(error))
 
-    def _try(self, request: Request) -> Json:
+    def _try(self, request: Request) -> Any:
         token = self._read_token()
         message = self._message(request, token)
         try:
             with self._opener.open(message, timeout=self._timeout) as response:
-                body = _read(response)
+                body = _read(response, request.max_bytes)
         except urllib.error.HTTPError as error:
             with error:
                 raise _problem(error, _read(error), token) from None
@@ -141,7 +152,7 @@ class Connection:
             answer = json.loads(body)
         except ValueError as error:
             raise _Unreadable(f"the node's answer cannot be read: {error}") from None
-        if not isinstance(answer, dict):
+        if not isinstance(answer, dict) and not request.may_be_list:
             raise _Unreadable("the node's answer is no JSON object: is this the address of a node?")
         return answer
 
@@ -175,10 +186,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _read(response: IO[bytes]) -> bytes:
-    body = response.read(MAX_ANSWER_BYTES + 1)
-    if len(body) > MAX_ANSWER_BYTES:
-        raise _Unreadable(f"the node's answer has more than {MAX_ANSWER_BYTES} bytes")
+def _read(response: IO[bytes], limit: int = MAX_ANSWER_BYTES) -> bytes:
+    body = response.read(limit + 1)
+    if len(body) > limit:
+        raise _Unreadable(f"the node's answer has more than {limit} bytes")
     return body
 
 
