@@ -64,9 +64,9 @@ pub struct NodeArgs {
     /// holds several, separated by `;` or new lines
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append, requires = "topology")]
     pub set: Vec<String>,
-    /// URL of an API like OpenAI's, such as https://api.openai.com/v1, by which the facts of a
-    /// conversation are found that comes by Mem0's API; without it, messages are stored as they
-    /// are. The key of the API is in the variable HELIXSTREAM_EXTRACTOR_KEY, or in a file
+    /// URL of an API like OpenAI's, with its path (/v1), by which the facts of a conversation are
+    /// found that comes by Mem0's API; without it, messages are stored as they are. The key of the
+    /// API is in the variable HELIXSTREAM_EXTRACTOR_KEY, or in a file
     #[arg(long, value_name = "URL", env = "HELIXSTREAM_EXTRACTOR_URL", requires = "extractor_model")]
     pub extractor_url: Option<String>,
     /// Name of the model that the extractor uses
