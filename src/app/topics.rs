@@ -327,6 +327,7 @@ fn check(
 fn not_asked(report: &rights::Report) -> String {
     match report.absent.len() {
         0 => String::new(),
+        1 => " (those on one topic are not known before it is made)".to_owned(),
         count => format!(" (those on {count} topics are not known before the topics are made)"),
     }
 }

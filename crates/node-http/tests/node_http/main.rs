@@ -12,6 +12,7 @@ mod mem0;
 mod memories;
 mod nodes;
 mod parts;
+mod reading;
 mod searches;
 mod site;
 mod sync;

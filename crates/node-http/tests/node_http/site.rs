@@ -183,6 +183,11 @@ impl Site {
         copy
     }
 
+    /// The bytes of the node's database and of its log.
+    pub fn database(&self) -> [Vec<u8>; 2] {
+        ["node.db", "node.db-wal"].map(|file| std::fs::read(self.node_folder.join(file)).unwrap())
+    }
+
     /// Takes a token out of the token file.
     pub fn withdraw(&self, name: &str) {
         let file = self.token_file.as_ref().unwrap();
