@@ -42,7 +42,7 @@ impl Writer {
         match &write.seen {
             Seen::Token(text) => {
                 let token = ClockToken::decode(text).map_err(|_| Refusal::InvalidToken)?;
-                self.check_version(&token, write.allowed_users.is_some())?;
+                self.check_version(&token, row, write.allowed_users.is_some())?;
                 let clock = self.admit(memory_id, &token).await?;
                 Ok(SeenMemory { clock, version: token.version, assumed: false })
             }
@@ -71,8 +71,10 @@ impl Writer {
     /// Checks the version of a token, which every later write of this node will have at least.
     /// Tokens are not signed: a caller who may write for some users alone could else bring one that
     /// leaves the writes of all users without an order.
-    fn check_version(&self, token: &ClockToken, is_bound: bool) -> Result<(), Refusal> {
-        let greatest = self.state.clock.greatest();
+    fn check_version(&self, token: &ClockToken, row: &MemoryRow, is_bound: bool) -> Result<(), Refusal> {
+        // A snapshot that an earlier version of the program has restored may have a greater one.
+        let shown = row.heading.as_ref().map_or(0, |heading| heading.version);
+        let greatest = self.state.clock.greatest().max(shown);
         let trusted = greatest.max(self.now_ns().saturating_add(TRUSTED_LEAD_NS));
         let is_own = token.issuer == self.state.issuer();
         let is_wrong = (is_own && token.version > greatest) || (is_bound && token.version > trusted);
