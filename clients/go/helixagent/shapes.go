@@ -8,76 +8,77 @@ package helixagent
 
 import "time"
 
-// memoryOf has the fields of HelixAgent's Memory, whose type of memories is T.
+// The structs below have the fields and the tags of HelixAgent's types. Those without a parameter
+// are aliases of a struct without a name, so that a constraint can name them. A constraint on a
+// generic type cannot, and spells the fields out; the tags belong to a type's identity there.
+
+// memoryOf is the struct of HelixAgent's Memory, whose type of memories is T.
 type memoryOf[T ~string] struct {
-	ID          string
-	UserID      string
-	SessionID   string
-	Content     string
-	Summary     string
-	Type        T
-	Category    string
-	Metadata    map[string]interface{}
-	Embedding   []float32
-	Importance  float64
-	AccessCount int
-	LastAccess  time.Time
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	ExpiresAt   *time.Time
+	ID          string                 `json:"id"`
+	UserID      string                 `json:"user_id"`
+	SessionID   string                 `json:"session_id,omitempty"`
+	Content     string                 `json:"content"`
+	Summary     string                 `json:"summary,omitempty"`
+	Type        T                      `json:"type"`
+	Category    string                 `json:"category,omitempty"`
+	Metadata    map[string]interface{} `json:"metadata,omitempty"`
+	Embedding   []float32              `json:"embedding,omitempty"`
+	Importance  float64                `json:"importance"`
+	AccessCount int                    `json:"access_count"`
+	LastAccess  time.Time              `json:"last_access"`
+	CreatedAt   time.Time              `json:"created_at"`
+	UpdatedAt   time.Time              `json:"updated_at"`
+	ExpiresAt   *time.Time             `json:"expires_at,omitempty"`
 }
 
-// searchOf has the fields of HelixAgent's SearchOptions, whose ranges of time are R.
+// searchOf is the struct of HelixAgent's SearchOptions, whose ranges of time are R.
 type searchOf[T ~string, R any] struct {
-	UserID       string
-	SessionID    string
-	Type         T
-	Category     string
-	TopK         int
-	MinScore     float64
-	IncludeGraph bool
-	TimeRange    *R
+	UserID       string  `json:"user_id,omitempty"`
+	SessionID    string  `json:"session_id,omitempty"`
+	Type         T       `json:"type,omitempty"`
+	Category     string  `json:"category,omitempty"`
+	TopK         int     `json:"top_k"`
+	MinScore     float64 `json:"min_score"`
+	IncludeGraph bool    `json:"include_graph"`
+	TimeRange    *R      `json:"time_range,omitempty"`
 }
 
-// rangeOf has the fields of HelixAgent's TimeRange.
-type rangeOf struct {
-	Start time.Time
-	End   time.Time
+// rangeOf is the struct of HelixAgent's TimeRange.
+type rangeOf = struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
 }
 
-// listOf has the fields of HelixAgent's ListOptions.
-type listOf struct {
-	Limit  int
-	Offset int
-	SortBy string
-	Order  string
+// listOf is the struct of HelixAgent's ListOptions.
+type listOf = struct {
+	Limit  int    `json:"limit"`
+	Offset int    `json:"offset"`
+	SortBy string `json:"sort_by"`
+	Order  string `json:"order"`
 }
 
-// entityOf has the fields of HelixAgent's Entity.
-type entityOf struct {
-	ID         string
-	Name       string
-	Type       string
-	Properties map[string]interface{}
-	Aliases    []string
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+// entityOf is the struct of HelixAgent's Entity.
+type entityOf = struct {
+	ID         string                 `json:"id"`
+	Name       string                 `json:"name"`
+	Type       string                 `json:"type"`
+	Properties map[string]interface{} `json:"properties,omitempty"`
+	Aliases    []string               `json:"aliases,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	UpdatedAt  time.Time              `json:"updated_at"`
 }
 
-// relationshipOf has the fields of HelixAgent's Relationship.
-type relationshipOf struct {
-	ID         string
-	SourceID   string
-	TargetID   string
-	Type       string
-	Properties map[string]interface{}
-	Strength   float64
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+// relationshipOf is the struct of HelixAgent's Relationship.
+type relationshipOf = struct {
+	ID         string                 `json:"id"`
+	SourceID   string                 `json:"source_id"`
+	TargetID   string                 `json:"target_id"`
+	Type       string                 `json:"type"`
+	Properties map[string]interface{} `json:"properties,omitempty"`
+	Strength   float64                `json:"strength"`
+	CreatedAt  time.Time              `json:"created_at"`
+	UpdatedAt  time.Time              `json:"updated_at"`
 }
-
-// The constraints below are the same structs with HelixAgent's tags, which belong to a type's
-// identity there, and which a conversion ignores.
 
 // MemoryShape is any type of the shape of HelixAgent's Memory.
 type MemoryShape[T ~string] interface {
@@ -100,14 +101,6 @@ type MemoryShape[T ~string] interface {
 	}
 }
 
-// TimeRangeShape is any type of the shape of HelixAgent's TimeRange.
-type TimeRangeShape interface {
-	~struct {
-		Start time.Time `json:"start"`
-		End   time.Time `json:"end"`
-	}
-}
-
 // SearchShape is any type of the shape of HelixAgent's SearchOptions.
 type SearchShape[T ~string, R any] interface {
 	~struct {
@@ -122,39 +115,14 @@ type SearchShape[T ~string, R any] interface {
 	}
 }
 
+// TimeRangeShape is any type of the shape of HelixAgent's TimeRange.
+type TimeRangeShape interface{ ~rangeOf }
+
 // ListShape is any type of the shape of HelixAgent's ListOptions.
-type ListShape interface {
-	~struct {
-		Limit  int    `json:"limit"`
-		Offset int    `json:"offset"`
-		SortBy string `json:"sort_by"`
-		Order  string `json:"order"`
-	}
-}
+type ListShape interface{ ~listOf }
 
 // EntityShape is any type of the shape of HelixAgent's Entity.
-type EntityShape interface {
-	~struct {
-		ID         string                 `json:"id"`
-		Name       string                 `json:"name"`
-		Type       string                 `json:"type"`
-		Properties map[string]interface{} `json:"properties,omitempty"`
-		Aliases    []string               `json:"aliases,omitempty"`
-		CreatedAt  time.Time              `json:"created_at"`
-		UpdatedAt  time.Time              `json:"updated_at"`
-	}
-}
+type EntityShape interface{ ~entityOf }
 
 // RelationshipShape is any type of the shape of HelixAgent's Relationship.
-type RelationshipShape interface {
-	~struct {
-		ID         string                 `json:"id"`
-		SourceID   string                 `json:"source_id"`
-		TargetID   string                 `json:"target_id"`
-		Type       string                 `json:"type"`
-		Properties map[string]interface{} `json:"properties,omitempty"`
-		Strength   float64                `json:"strength"`
-		CreatedAt  time.Time              `json:"created_at"`
-		UpdatedAt  time.Time              `json:"updated_at"`
-	}
-}
+type RelationshipShape interface{ ~relationshipOf }
