@@ -33,7 +33,7 @@ unit: ## the tests that need no server, compiled unoptimised: for a run after ea
 model: ## the tests of the memory topology against the reference model
 	@exec setpriv --pdeathsig TERM scripts/test model
 
-servers: ## the tests on a real Kafka, PostgreSQL and schema registry
+servers: ## the tests on real servers: Kafka, PostgreSQL, a schema registry and others
 	@exec setpriv --pdeathsig TERM scripts/test servers
 
 bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it

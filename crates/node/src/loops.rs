@@ -53,7 +53,7 @@ impl NodeLoops {
         status_of(self.nodes.as_ref())
     }
 
-    /// The status of the timer of expiries, likewise.
+    /// The status of the expiry timer, likewise.
     #[must_use]
     pub fn expiry_status(&self) -> ExpiryTimerStatus {
         self.expiry.as_ref().map(|timer| timer.status()).unwrap_or_default()

@@ -45,7 +45,11 @@ impl InstanceStatus for NodeFigures {
                 "Partitions of which unread records were gone, so that all memories were asked for",
                 follower.catch_ups,
             ),
-            counter("node_expired_memories", "Memories deleted since they have expired", loops.expiry_status().deleted),
+            counter(
+                "node_expired_memories",
+                "Expired memories that this node has deleted",
+                loops.expiry_status().deleted,
+            ),
             counter("node_follower_failures", "Failures to read or apply records", follower.failures),
             gauge("node_lag", "Offsets of the snapshots topic that are not read yet", follower.lag()),
             counter("node_registry_failures", "Failures to read the nodes topic", registry.failures),

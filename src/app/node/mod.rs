@@ -219,7 +219,7 @@ impl NodeThreads {
                 ended.next().map(|(name, follower)| (name, follower.status().last_error))
             };
             let expiry = self.loops.expiry.as_ref().filter(|timer| timer.has_ended());
-            let expiry = || expiry.map(|timer| ("timer of expiries", timer.status().last_error));
+            let expiry = || expiry.map(|timer| ("expiry timer", timer.status().last_error));
             if let Some((name, why)) = publisher.or_else(follower).or_else(expiry) {
                 let why = why.unwrap_or_else(|| "no reason is known".to_owned());
                 return Some(anyhow!("the {name} of the node has ended: {why} [HS8051]"));

@@ -55,8 +55,9 @@ pub enum MirrorAction {
     /// Mirror until SIGTERM or SIGINT, beside instances that run with --no-mirror or with a mirror
     /// of their own
     ///
-    /// Each of the three topics is read by a consumer group of its own (APPLICATION_ID-mirror,
-    /// -mirror-snapshots, -mirror-conflicts): start more instances to share the partitions.
+    /// Each mirrored topic is read by a consumer group of its own (APPLICATION_ID-mirror,
+    /// -mirror-snapshots, -mirror-conflicts and, where nodes_topic is set, -mirror-nodes): start
+    /// more instances to share the partitions.
     Run(MirrorRunArgs),
     /// Compare the tables with Kafka, record by record; exit 1 when they differ
     ///

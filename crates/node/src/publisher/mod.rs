@@ -14,7 +14,7 @@
 //! - A producer that is fenced is never initialised again: another process has a copy of the
 //!   folder, and both would take the id from each other for ever. The node becomes a new
 //!   incarnation, which writes again what was not published.
-//! - Where the brokers refuse the time of an event, its record gets an earlier one; where they
+//! - Where the brokers refuse the time of an event, its record gets another one; where they
 //!   refuse each, the publisher waits. No event fails for the clock of this machine.
 //! - An event that the brokers refuse for its size is marked as failed, and the others go on
 //!   without it.

@@ -154,8 +154,9 @@ impl PublisherLoop<'_> {
         if self.times.are_own() {
             tracing::warn!(
                 code = "HS8028",
-                "the brokers refuse the time of a record of this node: {text}. An event keeps its own time, and its record is sent with an \
-                 earlier one; set the clock of this machine"
+                "the brokers refuse the time of a record of this node: {text}. An event keeps its own time, and its record is sent with \
+                 another one; set the clock of this machine, or widen message.timestamp.after.max.ms and message.timestamp.before.max.ms of \
+                 the topic"
             );
         }
         if !self.times.refuse(self.context.now_ms()) {
