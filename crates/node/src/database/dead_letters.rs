@@ -13,6 +13,12 @@ use super::writer::{Batch, Writer};
 use crate::overlay::Heading;
 use crate::ports::{DeadLetter, JournalError};
 
+/// Events are found by their ids, of which a memory lists few. A memory may have many events of a
+/// day, which would be read for each record of it, so the index of its id is not used (`+`).
+const LISTED: &str = "UPDATE outbox SET listed = 1 WHERE +memory_id = ?1 AND listed = 0 AND state <> 'failed'
+    AND event_id IN (SELECT value FROM json_each(?2, '$.ids'))
+    RETURNING number, incarnation, branch, counter, dead_letter IS NOT NULL";
+
 impl Writer {
     /// Marks the events of this node that are among the dead letters, and moves the position of
     /// the partition behind these. Returns how many events were marked.
@@ -62,13 +68,12 @@ impl Writer {
         object.array("ids", &heading.event_ids, |out, id| json::write_string(out, id));
         object.end();
         let ids = String::from_utf8(ids).map_err(|error| damage(&error.to_string()))?;
-        let listed = query_as(
-            "UPDATE outbox SET listed = 1 WHERE memory_id = ? AND listed = 0 AND state <> 'failed'
-            AND event_id IN (SELECT value FROM json_each(?, '$.ids'))
-            RETURNING number, incarnation, branch, counter, dead_letter IS NOT NULL",
-        );
-        let listed: Vec<(i64, String, i64, i64, bool)> =
-            listed.bind(memory_id).bind(ids).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let listed: Vec<(i64, String, i64, i64, bool)> = query_as(LISTED)
+            .bind(memory_id)
+            .bind(ids)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| failure(&error))?;
         for (number, incarnation, branch, counter, _) in listed.into_iter().filter(|(.., is_marked)| *is_marked) {
             let cleared = query("UPDATE outbox SET dead_letter = NULL WHERE number = ?").bind(number);
             cleared.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
@@ -94,5 +99,17 @@ impl Writer {
         let marked = marked.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         self.state.waiting = self.state.waiting.saturating_sub(marked.rows_affected());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::schema::tests::plan_of;
+
+    #[test]
+    fn the_events_that_a_memory_lists_are_found_by_their_ids() {
+        let plan = plan_of(LISTED);
+        assert!(plan.iter().any(|step| step.starts_with("SEARCH outbox") && step.contains("(event_id=?)")), "{plan:?}");
     }
 }

@@ -17,6 +17,25 @@ use crate::actor::branch_name;
 use crate::ports::{Agreement, Identity, JournalError, Publication, chain_digest};
 use crate::shown::Publishing;
 
+/// Published events stay for a day, so each statement about waiting or newly published events names
+/// an index or a range that leaves older ones out: they would be read for each transaction.
+const WAITING: &str = "SELECT number, counter, event_id, value, timestamp_ms, branch
+    FROM outbox INDEXED BY outbox_pending
+    WHERE state = 'pending' AND incarnation = ?1 AND counter <= ?2 ORDER BY counter";
+
+/// The waiting events up to a counter become published.
+const PUBLISHED: &str = "UPDATE outbox INDEXED BY outbox_pending SET state = 'published'
+    WHERE state = 'pending' AND incarnation = ?1 AND counter <= ?2";
+
+/// The memories whose resolved state covers an event of those with these counters that was just
+/// published. What was published before them is looked at when a resolved state is applied.
+const COVERED: &str = "SELECT DISTINCT overlays.memory_id FROM outbox
+    CROSS JOIN overlays ON overlays.event = outbox.number
+    JOIN memories ON memories.memory_id = overlays.memory_id
+    WHERE outbox.state = 'published' AND outbox.incarnation = ?1 AND outbox.counter > ?2 AND outbox.counter <= ?3
+    AND json_extract(memories.resolved, '$.vector_clock.\"' || ?4 ||
+        CASE branch WHEN 0 THEN '\"' ELSE '.b' || branch || '\"' END) >= outbox.counter";
+
 /// A waiting event: its number, counter, id, value and timestamp, and its branch.
 type WaitingRow = (i64, i64, String, String, i64, i64);
 
@@ -38,6 +57,7 @@ impl Writer {
 
     /// Marks the waiting events up to a counter as published.
     pub(super) async fn mark_published(&mut self, counter: u64) -> Result<Publication, JournalError> {
+        let before = self.state.published;
         let rows = self.waiting_up_to(counter).await?;
         for (_, counter, event_id, value, ..) in rows {
             self.state.published = unsigned(counter)?;
@@ -45,25 +65,12 @@ impl Writer {
             self.state.waiting = self.state.waiting.saturating_sub(1);
             self.ended.push((event_id, Publishing::Published));
         }
-        let published =
-            query("UPDATE outbox SET state = 'published' WHERE state = 'pending' AND incarnation = ? AND counter <= ?");
-        let published = published.bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
+        let published = query(PUBLISHED).bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
         published.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
         // Where the resolved memory covers them already, they lie over it no longer.
-        let covered = query_as(
-            "SELECT DISTINCT overlays.memory_id FROM overlays
-            JOIN outbox ON outbox.number = overlays.event
-            JOIN memories ON memories.memory_id = overlays.memory_id
-            WHERE outbox.state = 'published' AND outbox.incarnation = ?
-            AND json_extract(memories.resolved, '$.vector_clock.\"' || ? ||
-                CASE branch WHEN 0 THEN '\"' ELSE '.b' || branch || '\"' END) >= outbox.counter",
-        );
-        let covered: Vec<(String,)> = covered
-            .bind(self.state.actor.incarnation.as_str())
-            .bind(self.state.actor_name())
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| failure(&error))?;
+        let covered = query_as(COVERED).bind(self.state.actor.incarnation.as_str());
+        let covered = covered.bind(signed(before)?).bind(signed(counter)?).bind(self.state.actor_name());
+        let covered: Vec<(String,)> = covered.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
         for (memory_id,) in covered {
             self.refresh(&memory_id).await?;
         }
@@ -208,10 +215,7 @@ impl Writer {
 
     /// The waiting events up to a counter, in their order.
     async fn waiting_up_to(&mut self, counter: u64) -> Result<Vec<WaitingRow>, JournalError> {
-        let rows = query_as(
-            "SELECT number, counter, event_id, value, timestamp_ms, branch FROM outbox
-            WHERE state = 'pending' AND incarnation = ? AND counter <= ? ORDER BY counter",
-        );
+        let rows = query_as(WAITING);
         let rows = rows.bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
         rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))
     }
@@ -243,4 +247,23 @@ fn rewritten(value: &[u8], actor: &str, clock: &BTreeMap<String, u64>) -> Result
     }
     object.end();
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::schema::tests::plan_of;
+
+    #[test]
+    fn no_statement_of_a_publication_reads_the_events_that_were_published_before() {
+        for (statement, access) in [
+            (WAITING, "outbox USING INDEX outbox_pending (counter<?)"),
+            (PUBLISHED, "outbox USING INDEX outbox_pending (counter<?)"),
+            (COVERED, "(incarnation=? AND counter>? AND counter<?)"),
+        ] {
+            let plan = plan_of(statement);
+            let of_outbox: Vec<&String> = plan.iter().filter(|step| step.contains(" outbox ")).collect();
+            assert!(matches!(of_outbox[..], [step] if step.contains(access)), "{statement}: {plan:?}");
+        }
+    }
 }

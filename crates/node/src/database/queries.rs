@@ -280,7 +280,7 @@ impl Readers {
         let counts: CountsRow = query_as(
             "SELECT (SELECT version FROM identity),
             (SELECT count(*) FROM outbox WHERE state = 'pending'),
-            (SELECT min(accepted_at_ms) FROM outbox WHERE state = 'pending'),
+            (SELECT accepted_at_ms FROM outbox WHERE state = 'pending' ORDER BY counter LIMIT 1),
             (SELECT count(*) FROM outbox WHERE state = 'failed' OR dead_letter IS NOT NULL),
             (SELECT count(*) FROM outbox WHERE dead_letter IS NOT NULL),
             (SELECT count(*) FROM memories WHERE status IS NOT NULL),
@@ -381,7 +381,11 @@ impl Readers {
 
     /// How many events wait, and when the oldest was accepted.
     pub(crate) async fn outbox_depth(&self) -> Result<(u64, Option<i64>), JournalError> {
-        let row = query_as("SELECT count(*), min(accepted_at_ms) FROM outbox WHERE state = 'pending'");
+        // Each transaction of the publisher asks, so no row is read but the first.
+        let row = query_as(
+            "SELECT (SELECT count(*) FROM outbox WHERE state = 'pending'),
+            (SELECT accepted_at_ms FROM outbox WHERE state = 'pending' ORDER BY counter LIMIT 1)",
+        );
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let (waiting, oldest): (i64, Option<i64>) = row.fetch_one(connection).await.map_err(|error| failure(&error))?;

@@ -97,3 +97,19 @@ pub(super) fn unsigned(number: i64) -> Result<u64, JournalError> {
 pub(super) fn signed(number: u64) -> Result<i64, JournalError> {
     i64::try_from(number).map_err(|_| damage(&format!("{number} is above 2^63-1")))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use futures::executor::block_on;
+
+    use super::open_writer;
+
+    /// The steps by which a new database would do a statement, as SQLite describes them.
+    pub fn plan_of(statement: &'static str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = block_on(open_writer(&folder.path().join("node.db"))).unwrap();
+        let plan = sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+        let plan: Vec<(i64, i64, i64, String)> = block_on(plan.fetch_all(&mut connection)).unwrap();
+        plan.into_iter().map(|(.., step)| step).collect()
+    }
+}
