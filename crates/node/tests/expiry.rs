@@ -217,3 +217,25 @@ fn a_new_incarnation_goes_on_with_what_the_former_one_has_set() {
     two.a.journal().begin_incarnation("a test").unwrap();
     assert_eq!(expire(&two.a, &terms(DUE, &[former], 9)), 1);
 }
+
+#[test]
+fn a_delete_that_is_refused_after_it_was_written_leaves_nothing_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let two = TwoNodes::new(root.path());
+    // A memory of a few bytes, which grows by its delete: it then has an event more, and the name
+    // of the node in its clock.
+    let setter = format!(r#","helixagent.expires_by":"{}""#, two.actor());
+    let small = two.shown().1.replace(r#""content":"short-lived","#, "").replace(&setter, "");
+    let small = small.replace(&format!("{:?}", two.created.event_id), "");
+    assert!(!small.contains("short-lived") && !small.contains("expires_by"), "{small}");
+    let settings = NodeSettings::new(root.path().join("c"), "c".repeat(64).parse().unwrap());
+    let node = Node::open(NodeSettings { max_memory_bytes: 1, ..settings }).unwrap();
+    let record = SnapshotRecord { offset: 0, memory_id: "m".to_owned(), value: small.clone().into_bytes() };
+    node.journal().apply("snapshots", 0, &[record], 1).unwrap();
+    assert_eq!(expire(&node, &terms(FOR_EVER, &[], 0)), 0);
+    let status = block_on(node.status()).unwrap();
+    assert_eq!((status.counter, status.outbox_depth, status.pending), (0, 0, 0));
+    let shown = block_on(node.read("m", None)).unwrap().unwrap();
+    assert_eq!((shown.status, String::from_utf8(shown.json).unwrap()), (MemoryStatus::Active, small));
+    assert!(block_on(node.events_of("m")).unwrap().is_empty());
+}

@@ -51,14 +51,12 @@ impl Writer {
                 return Ok(false);
             }
         }
-        let before = self.state.clone();
         let delete = MemoryWrite::new(memory_id, WriteKind::Delete, Fields::new());
-        match self.accept_at(&delete, Some(expires_at)).await {
+        // A refusal may come after rows were written, and this request goes on.
+        match self.within_savepoint(async |writer| writer.accept_at(&delete, Some(expires_at)).await).await {
             Ok(_) => Ok(true),
             Err(WriteError::Database(error)) => Err(error),
             Err(WriteError::Refused(refusal)) => {
-                // A refusal writes nothing, but it may have counted.
-                self.state = before;
                 tracing::debug!("the memory {memory_id:?} that has expired is not deleted: {refusal}");
                 self.postpone_expiry(memory_id, terms.now_ns.saturating_add(nanos(AFTER_FAILURE))).await?;
                 Ok(false)

@@ -294,7 +294,9 @@ impl Writer {
         })
     }
 
-    async fn within_savepoint<T, E: From<JournalError>>(
+    /// Does work in a savepoint, so that a failure undoes it alone. Within another one it is the
+    /// inner of the two.
+    pub(super) async fn within_savepoint<T, E: From<JournalError>>(
         &mut self,
         work: impl AsyncFnOnce(&mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
