@@ -59,13 +59,17 @@ impl RecordTimes {
         let next = |hours, refused, accepted| RecordTimes::Search { hours, refused, accepted };
         *self = match *self {
             RecordTimes::Own | RecordTimes::Found { .. } => next(0, None, None),
-            RecordTimes::Search { hours, accepted: None, .. } if hours > now_ms / HOUR_MS => {
+            RecordTimes::Search { hours, .. } if hours > now_ms / HOUR_MS => {
                 *self = RecordTimes::Own;
                 return false;
             }
-            RecordTimes::Search { hours, accepted: None, .. } => next((2 * hours).max(1), Some(hours), None),
-            RecordTimes::Search { hours, accepted: Some(accepted), .. } => {
-                next(middle(hours, accepted), Some(hours), Some(accepted))
+            // What was accepted may be refused by now: the clock was set, or that of another broker
+            // differs.
+            RecordTimes::Search { hours, accepted, .. } if accepted.is_none_or(|accepted| accepted <= hours) => {
+                next(hours.saturating_mul(2).max(1), Some(hours), None)
+            }
+            RecordTimes::Search { hours, accepted, .. } => {
+                next(middle(hours, accepted.unwrap_or(hours)), Some(hours), accepted)
             }
         };
         true
@@ -161,5 +165,18 @@ mod tests {
         assert_eq!(times.of(1, 4 * HOUR_MS), HOUR_MS);
         assert!(times.refuse(NOW_MS));
         assert_eq!(times.of(1, 5), 5);
+    }
+
+    #[test]
+    fn a_time_that_was_accepted_and_is_refused_later_does_not_end_in_a_loop_without_a_pause() {
+        let mut times = RecordTimes::Own;
+        while !matches!(times, RecordTimes::Search { hours: 8, .. }) {
+            assert!(times.refuse(NOW_MS));
+        }
+        times.accept();
+        // From now on no time is accepted.
+        let tries = (0..100).take_while(|_| times.refuse(NOW_MS)).count();
+        assert!(tries < 50, "{tries} tries in a row");
+        assert!(times.are_own());
     }
 }
