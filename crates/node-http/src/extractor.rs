@@ -23,7 +23,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Calls at a time; further ones wait.
 const CALLS: usize = 4;
-/// The most bytes of texts of a conversation, with the instructions of the client.
+/// The most bytes of texts of a conversation, with the instructions of the client and with what all
+/// memories of it share.
 pub(crate) const MAX_CONVERSATION: usize = 256 << 10;
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;

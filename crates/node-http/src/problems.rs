@@ -60,8 +60,8 @@ pub(crate) fn large_add(shared: usize, messages: usize, limit: usize) -> Problem
 /// A conversation that an extractor is not asked about.
 pub(crate) fn large_conversation(limit: usize) -> Problem {
     let detail = format!(
-        "the messages and instructions have more than {limit} bytes, which is the limit where facts are extracted; send fewer \
-         messages at a time, or `infer` as false, which stores them as they are"
+        "the messages, instructions, metadata and names have more than {limit} bytes together, which is the limit where facts \
+         are extracted; send fewer messages at a time, or `infer` as false, which stores them as they are"
     );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
 }

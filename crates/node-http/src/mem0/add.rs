@@ -184,7 +184,8 @@ impl Add {
     /// The memories of the facts that an extractor finds in the messages.
     async fn inferred(&self, extractor: &Extractor, most_bytes: usize) -> Result<Vec<NewMemory>, Problem> {
         let instructions = self.instructions.as_deref();
-        if conversation_bytes(&self.messages, instructions) > MAX_CONVERSATION {
+        // All of it stays in memory while it waits for its turn and for the model.
+        if conversation_bytes(&self.messages, instructions) + self.shared_bytes() > MAX_CONVERSATION {
             return Err(problems::large_conversation(MAX_CONVERSATION));
         }
         let facts = extractor.facts(&self.messages, instructions).await;
@@ -196,13 +197,18 @@ impl Add {
     /// The parts that so many memories share have no more than so many bytes in all of them
     /// together. One has no more than its body, and whether that is an event is looked at later.
     fn check_shared(&self, memories: usize, most_bytes: usize) -> Result<(), Problem> {
-        let NewMemory { user_id, session_id, agent_id, app_id, metadata, .. } = &self.shared;
-        let names = [user_id, session_id, agent_id, app_id].into_iter().flatten().map(String::len);
-        let bytes = metadata.bytes() + names.sum::<usize>();
+        let bytes = self.shared_bytes();
         if memories > 1 && bytes.saturating_mul(memories) > most_bytes {
             return Err(problems::large_add(bytes, memories, most_bytes));
         }
         Ok(())
+    }
+
+    /// Bytes of the parts that its memories share.
+    fn shared_bytes(&self) -> usize {
+        let NewMemory { user_id, session_id, agent_id, app_id, metadata, .. } = &self.shared;
+        let names = [user_id, session_id, agent_id, app_id].into_iter().flatten().map(String::len);
+        metadata.bytes() + names.sum::<usize>()
     }
 }
 

@@ -125,6 +125,9 @@ fn messages_are_stored_as_they_are_where_the_client_says_so() {
     assert_eq!(add(&site, "", json!({"infer": "no"})).of(400).text("/code"), "HS8081");
     let long = json!({"messages": [{"role": "user", "content": "x".repeat(300 << 10)}]});
     assert_eq!(site.mem0("", "POST", "/v1/memories/", &long.to_string()).of(413).text("/code"), "HS8065");
+    // What waits for a model stays in memory, the metadata as well.
+    let metadata = json!({"metadata": {"k": "x".repeat(300 << 10)}});
+    assert_eq!(add(&site, "", metadata).of(413).text("/code"), "HS8065");
     assert!(model.requests.try_recv().is_err());
 }
 
