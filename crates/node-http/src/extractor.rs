@@ -149,7 +149,11 @@ impl Extractor {
         };
         let mut sent = self.client.post(&self.url).header("content-type", "application/json").body(body);
         if let Some(key) = &self.key {
-            let key = key.read().map_err(|error| failed(format!("the key of the extractor: {error}")))?;
+            let key = key.read().map_err(|error| {
+                // The path of its file is the operator's business, and not the client's.
+                tracing::warn!(code = "HS8093", %error, "the key of the extractor cannot be read; mend its file, which is read anew for each call");
+                failed("the node cannot read the key of the extractor, and its log says why".to_owned())
+            })?;
             sent = sent.bearer_auth(key.expose());
         }
         let mut answer = sent.send().await.map_err(unreachable)?;

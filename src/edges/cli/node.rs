@@ -74,7 +74,7 @@ pub struct NodeArgs {
     pub extractor_model: Option<String>,
     /// File that holds the key of the extractor's API [variable: HELIXSTREAM_EXTRACTOR_KEY_FILE;
     /// the key itself: HELIXSTREAM_EXTRACTOR_KEY]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "extractor_url")]
     pub extractor_key_file: Option<PathBuf>,
     /// Where Kafka is.
     #[command(flatten)]
