@@ -114,3 +114,51 @@ fn a_node_that_registers_has_the_columns_of_its_last_record_and_its_status_follo
         [[actor("newer"), "unknown_version".into()], [actor("removed"), "empty_value".into()]]
     );
 }
+
+#[test]
+fn events_of_the_branches_of_a_node_are_those_of_the_node() {
+    let (log, url) = (Log::new(1), Postgres::shared().create_database());
+    let of = |node: &str, id: &str, second: u32, clock: Value| {
+        let timestamp = format!("2026-01-01T00:00:{second:02}Z");
+        by(node, id, json!({"timestamp": timestamp, "version": second, "vector_clock": clock}))
+    };
+    let (node, branch, later) = (actor("agent"), actor("agent") + ".b2", actor("agent") + ".b18446744073709551615");
+    let lone = actor("lone");
+    // Of the node `lone` only a branch is known, as where retention has dropped what came before.
+    let lone_branch = lone.clone() + ".b7";
+    // Names that are like that of a branch, and are none: other letters, another number, no
+    // incarnation.
+    let others = [node.clone() + ".b02", node.clone() + ".b0", node.clone() + ".b2.b3", "of.helix.b2".into()];
+    log.append([
+        of(&branch, "e2", 2, json!({&branch: 2})),
+        of(&node, "e1", 1, json!({&node: 1})),
+        of(&node, "e3", 3, json!({&node: 3, &branch: 2})),
+        of(&later, "e4", 4, json!({&node: 1, &later: 4})),
+        of(&later, "e4", 4, json!({&node: 1, &later: 4})),
+        of(&lone_branch, "e5", 5, json!({&lone_branch: 7})),
+    ]);
+    log.append(others.iter().map(|other| of(other, "e6", 6, json!({other: 1}))));
+    let mirror = start(log.reader([0]), &url);
+    wait_for_log(&url, &log);
+    mirror.stop();
+    let database = Database::new(&url, "public").unwrap();
+    let records = [record(0, "agent", 0, json!({})), record(1, "lone", 0, json!({}))];
+    let sink = PostgresSink::new(&database, Arc::new(NodeRows), Stop::default()).unwrap();
+    keep(sink, "nodes", &records);
+
+    let sql = "select node_id, node_name, first_event_id, last_event_id, events, records, highest_counter, clock_resets, vector_clock
+        from memory_nodes where node_name is not null order by 1";
+    let clock = format!(r#"{{"{node}": 3, "{branch}": 2, "{later}": 4}}"#);
+    let lone_clock = format!(r#"{{"{lone_branch}": 7}}"#);
+    let expected = [
+        [node.as_str(), "agent", "e1", "e4", "4", "5", "4", "0", &clock],
+        [lone.as_str(), "lone", "e5", "e5", "1", "1", "7", "0", &lone_clock],
+    ];
+    assert_eq!(query(&url, sql), expected);
+    let mut unregistered = others.map(|other| vec![other]);
+    unregistered.sort();
+    let sql = r#"select node_id from memory_nodes where node_name is null order by node_id collate "C""#;
+    assert_eq!(query(&url, sql), unregistered);
+    let nulls = "select n.node_id, key from memory_nodes as n, jsonb_each(to_jsonb(n)) where value = 'null' and node_name is not null";
+    assert_eq!(query(&url, nulls), Vec::<Vec<String>>::new());
+}

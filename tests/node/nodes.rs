@@ -110,17 +110,22 @@ fn a_node_registers_in_postgres_with_no_null_column() {
     let is_made = || try_query(&url, "select 1 from memory_registered_nodes").is_ok();
     wait_until("the tables", is_made);
 
-    let process = NodeProcess::start_with(&trial, "one", &["--node-role", "replica"]);
-    process.send("POST", "/v1/memories?ack=kafka", &["-d", r#"{"content": "a"}"#]);
+    let process = NodeProcess::start_with(&trial, "one", &["--node-role", "replica", "--stale-writes", "concurrent"]);
+    let created = process.send("POST", "/v1/memories?ack=kafka", &["-d", r#"{"memory_id": "m", "content": "a"}"#]);
+    // The second write with this token is one of a branch, whose events are the node's.
+    let condition = format!("If-Match: \"{}\"", created["clock"].as_str().unwrap());
+    let write = || process.send("PATCH", "/v1/memories/m?ack=kafka", &["-d", r#"{"content": "b"}"#, "-H", &condition]);
+    let actors = [write(), write()].map(|answer| answer["event"]["node_id"].as_str().unwrap().to_owned());
+    assert_eq!(actors[1], format!("{}.b3", actors[0]));
     let shown = || query(&url, "select node_name, node_type, status, events from memory_nodes");
-    wait_until("the node and its event", || shown() == [["one", "replica", "active", "1"]]);
+    wait_until("the node and its events", || shown() == [["one", "replica", "active", "3"]]);
     let nulls = "select n.node_id, key from memory_nodes as n, jsonb_each(to_jsonb(n)) where value = 'null'";
     assert_eq!(query(&url, nulls), Vec::<Vec<String>>::new());
     let abilities = "select jsonb_array_elements_text(to_jsonb(capabilities)) from memory_nodes";
     let expected = ["http", "mcp", "mem0", "search.embedding", "search.words"].map(|word| vec![word.to_owned()]);
     assert_eq!(query(&url, abilities), expected);
     process.process.terminate().assert_ended_well();
-    wait_until("the end of the node", || shown() == [["one", "replica", "stopped", "1"]]);
+    wait_until("the end of the node", || shown() == [["one", "replica", "stopped", "3"]]);
     let failures = mirror.stderr();
     let mut failures = failures.lines().filter(|line| line.contains("HS4059"));
     assert!(

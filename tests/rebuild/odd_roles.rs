@@ -43,7 +43,8 @@ const LOOKS: &str = "memory_time(1764072000123456789) | memory_nanoseconds('2026
     get_conflict_stats('2026-01-01 00:00:00+00', '2027-01-01 00:00:00+00') | memory_ids_of(null) |
     memory_members_apart('{\"a\": 1}', '{\"a\": 2}') | diff_rebuilt() |
     get_unseen_memories('{\"n0\": 3, \"n1\": 4}', 'u') | memory_digest('ü') | memory_id_hashes(array['a', 'ü']) |
-    memory_month('2026-03-31 23:30:00+00', 1) | memory_upper_bound('public.memory_events_202001')";
+    memory_month('2026-03-31 23:30:00+00', 1) | memory_upper_bound('public.memory_events_202001') |
+    memory_node_of('n.00000000000000000001.b2')";
 
 /// What changes the tables, once each, in this order, and what it gives.
 const CHANGES: &str =
