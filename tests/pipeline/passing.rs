@@ -7,6 +7,7 @@ use crate::instance::Instance;
 use crate::trial::Trial;
 use serde_json::json;
 use std::collections::BTreeMap;
+use testkit::records::Follower;
 use testkit::{Record, records, wait_until};
 
 const MEMORIES: usize = 3000;
@@ -25,14 +26,36 @@ fn asked(id: &str, user: &str) -> Record {
     Record::new("k", event.to_string())
 }
 
-fn answers(trial: &Trial, node: &str) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for record in trial.read("snapshots").iter().filter(|record| is_answer(record)) {
-        if record.headers.iter().any(|(name, value)| name == "sync_for" && value.as_deref() == Some(node.as_bytes())) {
-            *found.entry(record.key_text()).or_default() += 1;
+/// The answers so far, by the node that asked: each memory, and how often it was told.
+#[derive(Default)]
+struct Answers(BTreeMap<String, BTreeMap<String, usize>>);
+
+impl Answers {
+    /// Counts those among these records.
+    fn count(&mut self, records: &[Record]) {
+        for record in records.iter().filter(|record| is_answer(record)) {
+            let nodes =
+                record.headers.iter().filter(|(name, _)| name == "sync_for").filter_map(|(_, node)| node.as_ref());
+            for node in nodes {
+                let node = String::from_utf8(node.clone()).unwrap();
+                *self.0.entry(node).or_default().entry(record.key_text()).or_default() += 1;
+            }
         }
     }
-    found
+
+    /// Those to a node.
+    fn of(&self, node: &str) -> BTreeMap<String, usize> {
+        self.0.get(node).cloned().unwrap_or_default()
+    }
+
+    /// Waits until a node was told of so many memories.
+    #[track_caller]
+    fn wait_for(&mut self, snapshots: &Follower, node: &str, memories: usize) {
+        wait_until(&format!("the answer to {node:?}"), || {
+            self.count(&snapshots.arrived());
+            self.of(node).len() >= memories
+        });
+    }
 }
 
 #[test]
@@ -51,24 +74,27 @@ fn an_answer_goes_on_where_it_was_after_a_kill() {
     }
     let mut instance = trial.start("state", &["--no-mirror"]);
     let whole: BTreeMap<String, usize> = (1000..MEMORIES).map(|n| (format!("m{n}"), 1)).collect();
-    wait_until("the whole answer", || answers(&trial, "first").len() == whole.len());
+    let (snapshots, mut answers) = (Follower::start(trial.broker(), &trial.topic("snapshots")), Answers::default());
+    answers.wait_for(&snapshots, "first", whole.len());
     // Asked again, it is answered again, by whoever has the task then; events are not kept waiting.
     trial.feed(&[asked("second", ""), asked("of a user", "u3"), memory(MEMORIES)]);
     let mut other = trial.start("other", &["--no-mirror"]);
-    wait_until("the second answer", || answers(&trial, "second").len() >= whole.len());
+    answers.wait_for(&snapshots, "second", whole.len());
     let of_user: BTreeMap<String, usize> =
         (1000..MEMORIES).filter(|n| n % 7 == 3).map(|n| (format!("m{n}"), 1)).collect();
-    wait_until("the answer of a user", || answers(&trial, "of a user").len() >= of_user.len());
+    answers.wait_for(&snapshots, "of a user", of_user.len());
     trial.wait_until_done(&mut [&mut instance, &mut other]);
     assert_eq!(printed_by_the_example(&trial), 500);
     instance.stop();
     other.stop();
-    assert!(answers(&trial, "first") == whole, "each memory once");
-    let mut second = answers(&trial, "second");
+    let mut answers = Answers::default();
+    answers.count(&trial.read("snapshots"));
+    assert!(answers.of("first") == whole, "each memory once");
+    let mut second = answers.of("second");
     // Whether the last one was there when its partition was asked is left open.
     second.remove(&format!("m{MEMORIES}"));
     assert!(second == whole, "each memory once");
-    assert_eq!(answers(&trial, "of a user"), of_user);
+    assert_eq!(answers.of("of a user"), of_user);
     expect::assert_outputs(&trial);
 }
 

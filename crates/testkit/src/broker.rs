@@ -9,6 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaRespErr;
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -275,8 +276,12 @@ impl Broker {
     /// The number of partitions that have a leader; `None` when there is no such topic.
     pub fn partition_count(&self, topic: &str) -> Option<usize> {
         let consumer: BaseConsumer = self.client().create().unwrap();
-        let metadata = consumer.fetch_metadata(None, Duration::from_secs(10)).ok()?;
+        // Of this topic alone: a shared broker has thousands of partitions.
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).ok()?;
         let topic = metadata.topics().iter().find(|known| known.name() == topic)?;
+        if topic.error() == Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+            return None;
+        }
         Some(topic.partitions().iter().filter(|partition| partition.leader() >= 0).count())
     }
 

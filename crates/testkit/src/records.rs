@@ -155,19 +155,7 @@ pub fn read_uncommitted(broker: &Broker, topic: &str) -> Vec<Record> {
 }
 
 fn read_topic(broker: &Broker, topic: &str, isolation: &str) -> Vec<Record> {
-    let mut config = broker.client();
-    config.set("group.id", "not-used").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    config
-        .set("isolation.level", isolation)
-        .set("auto.offset.reset", "error")
-        .set("fetch.message.max.bytes", "16777216");
-    let consumer: BaseConsumer = config.create().unwrap();
-    let count = broker.partition_count(topic).unwrap_or_else(|| panic!("there is no topic {topic}"));
-    let mut partitions = TopicPartitionList::new();
-    for partition in 0..count {
-        partitions.add_partition_offset(topic, i32::try_from(partition).unwrap(), Offset::Beginning).unwrap();
-    }
-    consumer.assign(&partitions).unwrap();
+    let (consumer, count) = reader(broker, topic, isolation);
     let (mut records, mut at_end) = (Vec::new(), vec![false; count]);
     let start = Instant::now();
     while at_end.contains(&false) {
@@ -182,6 +170,51 @@ fn read_topic(broker: &Broker, topic: &str, isolation: &str) -> Vec<Record> {
     consumer.unassign().unwrap();
     records.sort_by_key(|record| (record.partition, record.offset));
     records
+}
+
+/// A client that is to read a topic from its first record, and the topic's number of partitions.
+fn reader(broker: &Broker, topic: &str, isolation: &str) -> (BaseConsumer, usize) {
+    let mut config = broker.client();
+    config.set("group.id", "not-used").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    config
+        .set("isolation.level", isolation)
+        .set("auto.offset.reset", "error")
+        .set("fetch.message.max.bytes", "16777216");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let count = broker.partition_count(topic).unwrap_or_else(|| panic!("there is no topic {topic}"));
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..count {
+        partitions.add_partition_offset(topic, i32::try_from(partition).unwrap(), Offset::Beginning).unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+    (consumer, count)
+}
+
+/// Reads the committed records of a topic as they come, each once: for a test that waits for
+/// records of a large topic, which it would otherwise read from the beginning at each look.
+pub struct Follower {
+    consumer: BaseConsumer,
+    topic: String,
+}
+
+impl Follower {
+    /// From the first record of the topic on.
+    pub fn start(broker: &Broker, topic: &str) -> Follower {
+        Follower { consumer: reader(broker, topic, "read_committed").0, topic: topic.to_owned() }
+    }
+
+    /// The records since the last call, until none has come for a tenth of a second.
+    pub fn arrived(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        while let Some(polled) = self.consumer.poll(Duration::from_millis(100)) {
+            match polled {
+                Ok(message) => records.push(from_message(&message)),
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error) => panic!("read {}: {error}", self.topic),
+            }
+        }
+        records
+    }
 }
 
 fn from_message(message: &BorrowedMessage<'_>) -> Record {
