@@ -3,9 +3,9 @@
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream,
 //! one run for each number (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay
-//! formats scripts node mirror stream tls users restore limit), `ANCHOR=1` to run Kafka Streams
-//! beside it. `scripts/bench` builds what is needed; `README.md` says what each line of the table
-//! means.
+//! formats scripts node mirror stream tls users restore limit), `IDLE` seconds of a node that is
+//! left alone (12), `ANCHOR=1` to run Kafka Streams beside it. `scripts/bench` builds what is
+//! needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the servers are those of the tests")]
@@ -34,6 +34,7 @@ mod table;
 use anyhow::{Context as _, Result};
 use memory::settings as domain;
 use std::path::PathBuf;
+use std::time::Duration;
 use stream::Job;
 use table::Table;
 use testkit::secure::{self, Login, SecureBroker};
@@ -52,6 +53,8 @@ pub struct BenchSettings {
     pub strategy: domain::Strategy,
     /// Steps that are run.
     pub steps: Vec<String>,
+    /// How long a node is left alone: in the default time it sends at least one heartbeat.
+    pub idle: Duration,
     /// Whether Kafka Streams is run too.
     pub with_anchor: bool,
     /// Folder of the anchor's classes and jars.
@@ -76,6 +79,7 @@ impl BenchSettings {
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            idle: Duration::from_secs(number("IDLE", "12")?),
             with_anchor: text("ANCHOR", "0") == "1",
             anchor_build: PathBuf::from(text("ANCHOR_BUILD", "")),
         })
@@ -101,7 +105,7 @@ fn main() -> Result<()> {
         say("the domain alone");
         let resolver = domain::ResolverSettings { strategy: settings.strategy, ..domain::ResolverSettings::default() };
         apply::run(&input.first, &resolver)?.into_iter().for_each(|row| table.add(row));
-        sizes::run(&resolver)?.into_iter().for_each(|row| table.add(row));
+        sizes::run(settings.events, &resolver)?.into_iter().for_each(|row| table.add(row));
     }
     if settings.has("replay") {
         say("replay");

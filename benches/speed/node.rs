@@ -17,18 +17,16 @@ use testkit::Random;
 use testkit::{Broker, ports::free_port, process::temp_dir};
 use tokio::runtime::Runtime;
 
-/// Events that are accepted while Kafka does not answer, and published when it does.
+/// Events at most that are accepted while Kafka does not answer, and published when it does.
 const WAITING: u64 = 20_000;
-/// Requests of one client that waits for each answer.
+/// Requests at most of one client that waits for each answer.
 const ALONE: u64 = 2_000;
-/// Requests of each kind of reading.
+/// Requests at most of each kind of reading.
 const READS: u64 = 20_000;
 /// Clients at a time where there are many.
 const CLIENTS: usize = 64;
 /// Users that the memories are spread over.
 const USERS: u64 = 1_000;
-/// Time in which an idle node sends at least one heartbeat.
-const IDLE: Duration = Duration::from_secs(12);
 const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -38,27 +36,28 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// A request was not answered as expected, or a process ended.
 pub fn measure(settings: &BenchSettings) -> Result<Vec<Row>> {
     let site = Site::start()?;
-    let mut rows = vec![site.idle()?];
-    let memories = settings.memories.max(2 * ALONE);
+    let mut rows = vec![site.idle(settings.idle)?];
+    let memories = settings.memories.max(2);
+    let (alone, reads) = (ALONE.min(memories / 2), READS.min(memories));
     let create = |i: u64| Call::new(Method::POST, "/v1/memories".to_owned(), StatusCode::CREATED).json(memory(i));
-    rows.push(site.drive("node, a write, 1 client", 1, 0..ALONE, create)?);
-    rows.push(site.drive(&format!("node, writes, {CLIENTS} clients"), CLIENTS, ALONE..memories, create)?);
+    rows.push(site.drive("node, a write, 1 client", 1, 0..alone, create)?);
+    rows.push(site.drive(&format!("node, writes, {CLIENTS} clients"), CLIENTS, alone..memories, create)?);
     site.until("the outbox to be empty", |page| page.sum("node_outbox_events") == 0)?;
     rows.push(site.publish(memories)?);
     site.resolve(settings)?;
     let held = thousands(memories);
     let mut random = Random::new(settings.seed);
-    let ids: Vec<u64> = (0..READS).map(|_| random.below(memories as usize) as u64).collect();
+    let ids: Vec<u64> = (0..reads).map(|_| random.below(memories as usize) as u64).collect();
     let read = |i: u64| Call::new(Method::GET, format!("/v1/memories/{}", id(ids[i as usize])), StatusCode::OK);
-    rows.push(site.drive(&format!("node, a read of {held} memories, 1 client"), 1, 0..ALONE, read)?);
-    rows.push(site.drive(&format!("node, reads of {held} memories, {CLIENTS} clients"), CLIENTS, 0..READS, read)?);
+    rows.push(site.drive(&format!("node, a read of {held} memories, 1 client"), 1, 0..alone, read)?);
+    rows.push(site.drive(&format!("node, reads of {held} memories, {CLIENTS} clients"), CLIENTS, 0..reads, read)?);
     let search = |i: u64| {
         let memory = ids[i as usize];
         let (first, second) = (word(memory, 0), word(memory, 1));
         let query = format!("/v1/memories/search?query={first}+{second}&user_id={}&top_k=10", user(memory));
         Call::new(Method::GET, query, StatusCode::OK)
     };
-    rows.push(site.drive(&format!("node, a search of a user in {held} memories, 1 client"), 1, 0..ALONE, search)?);
+    rows.push(site.drive(&format!("node, a search of a user in {held} memories, 1 client"), 1, 0..alone, search)?);
     site.stop()?;
     Ok(rows)
 }
@@ -130,9 +129,9 @@ impl Site {
     }
 
     /// The cost of the process while nobody asks it.
-    fn idle(&self) -> Result<Row> {
+    fn idle(&self, time: Duration) -> Result<Row> {
         let watch = Watch::start(self.helix.pid())?;
-        std::thread::sleep(IDLE);
+        std::thread::sleep(time);
         let spent = watch.read()?;
         let anonymous = anonymous_mib(self.helix.pid())?;
         Ok(Row::new("node, idle", 0, spent).note(format!("anonymous memory {anonymous:.1} MiB")))
@@ -204,7 +203,7 @@ impl Site {
             let path = format!("/v1/memories/{}", id(i % memories));
             Call::new(Method::PATCH, path, StatusCode::OK).json(serde_json::json!({"importance": 0.75}))
         };
-        let accepted = self.drive("accepted", CLIENTS, 0..WAITING, update)?;
+        let accepted = self.drive("accepted", CLIENTS, 0..WAITING.min(memories), update)?;
         let waiting = self.pages.metrics()?.sum("node_outbox_events");
         let (watch, broker) = (Watch::start(self.helix.pid())?, Watch::start(self.broker.pid())?);
         self.broker.resume();
