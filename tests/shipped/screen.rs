@@ -44,8 +44,10 @@ impl Screen {
         let text = self.text();
         let below =
             text.split_once(&format!("\n== {title}")).unwrap_or_else(|| panic!("{title:?} is missing:\n{text}")).1;
-        // The title, the names of the columns and the rule below them come first.
-        let rows = below.lines().skip(3).take_while(|line| line.contains('│'));
+        // A log line of the stream may stand between any two lines of the table. The first row has
+        // the names of the columns.
+        let part = below.lines().take_while(|line| !line.starts_with("== "));
+        let rows = part.filter(|line| line.contains('│')).skip(1);
         rows.map(|row| row.split('│').map(|cell| cell.trim().to_owned()).collect()).collect()
     }
 }
