@@ -1,17 +1,18 @@
-//! GET /v1/memories/{id}/history/: how a memory has become what it is, as far as this node's own
-//! events say.
+//! GET /v1/memories/{id}/history/: how a memory has become what it is. The changes are those of the
+//! resolved states that this node has applied, and behind them its own events that no state has
+//! yet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::Problem;
-use json::{Number, ObjectWriter, Value};
+use json::Value;
 use node::shown::{EventState, OwnEvent};
 
-use super::answer::{cut, write_optional};
-use crate::listing::ANSWER_BYTES;
+use super::answer::cut;
+use super::history_entry::{Entries, Entry};
+use super::state_changes::{Counters, LastState, StateChanges, counters_of};
 use crate::memories::shown;
 use crate::problems;
 use crate::request::{Client, MemoryId, Parameters};
@@ -26,80 +27,103 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     Parameters::read(&parts, &[])?;
-    shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
-    let mut history = History::new(&client, &id);
+    let memory = shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
+    let kept = service.node.history(&id).await.map_err(|error| problems::of_database(&error))?;
+    let changes = StateChanges::of(&client, &id, &kept.states, &memory).map_err(|error| {
+        problems::internal(format!("a row of the history in the database of the node is not JSON: {error}"))
+    })?;
+    let mut entries = Entries::default();
+    changes.entries().for_each(|entry| entries.add(&entry));
+    let last = changes.last(&kept.states);
+    entries.is_truncated |= last.is_some() && !changes.is_whole();
+    let mut events = OwnEvents::behind(&client, &id, last);
     let mut next = Some(0);
-    while let (Some(after), false) = (next, history.is_complete()) {
+    while let (Some(after), false) = (next, entries.is_full) {
         let page = service.node.events_from(&id, after).await.map_err(|error| problems::of_database(&error))?;
-        page.events.iter().try_for_each(|event| history.add(event))?;
+        page.events.iter().try_for_each(|event| events.add(event, &mut entries))?;
         next = page.next;
     }
-    let History { mut entries, is_truncated, .. } = history;
-    entries.insert(0, b'[');
-    entries.push(b']');
-    Ok(cut(entries, is_truncated))
+    // Without a state, a memory that the node does not owe to its own events alone has changes that
+    // it has not kept.
+    entries.is_truncated |= !events.has_state && !events.are_all(memory.is_pending);
+    entries.bytes.insert(0, b'[');
+    entries.bytes.push(b']');
+    Ok(cut(entries.bytes, entries.is_truncated))
 }
 
-/// The counters of other writers that an event has seen.
-type OtherWriters = BTreeMap<String, i128>;
-
-/// The entries of the events that were read.
+/// The own events that the last state does not have.
 ///
-/// A client that is bound to users sees no text that a memory had while it was somebody else's. The
-/// events of this node do not say whose it was all the time, since other nodes move memories too.
-/// So such a client sees the events from the last one that names one of its users, up to the first
-/// one that has seen an event of another node since.
-struct History<'h> {
+/// A client that is bound to users sees no text that a memory had while it was somebody else's. An
+/// event without a user was written to a memory of the user before it where its writer had seen of
+/// other writers exactly what is seen there: other nodes move memories, too. So such a client sees
+/// an event that names one of its users, or that has seen the last state while that is its user's,
+/// and those that go on from there.
+struct OwnEvents<'h> {
     client: &'h Client,
     id: &'h str,
-    /// The text before the next event, as far as the events that are shown say.
+    /// The text before the next event, where it is known.
     text: Option<String>,
     user_id: Option<String>,
-    /// The counters that the event which names the user has seen.
-    origin: OtherWriters,
-    /// Whether the memory may have been somebody else's since.
-    is_uncertain: bool,
-    /// The entries, with commas between them.
-    entries: Vec<u8>,
-    is_truncated: bool,
+    /// The clock of the last state; `None` also where it was too long to be kept.
+    last_clock: Option<Counters>,
+    has_state: bool,
+    /// The clock that the writer of the next event has seen where the memory is still the user's.
+    origin: Option<Counters>,
+    /// Whether the memory is still that user's for certain.
+    is_certain: bool,
+    count: usize,
+    /// Whether an event was resolved into a state that is not kept, or the first one is of a memory
+    /// that was there before.
+    has_earlier: bool,
 }
 
-impl<'h> History<'h> {
-    fn new(client: &'h Client, id: &'h str) -> History<'h> {
-        History {
+impl<'h> OwnEvents<'h> {
+    fn behind(client: &'h Client, id: &'h str, last: Option<LastState>) -> OwnEvents<'h> {
+        let has_state = last.is_some();
+        let last = last.unwrap_or(LastState { text: None, user_id: None, clock: None });
+        let text = last.text.filter(|_| client.may_use(last.user_id.as_deref()));
+        OwnEvents {
             client,
             id,
-            text: None,
-            user_id: None,
-            origin: OtherWriters::new(),
-            is_uncertain: false,
-            entries: Vec::new(),
-            is_truncated: false,
+            text,
+            user_id: last.user_id,
+            origin: last.clock.clone(),
+            last_clock: last.clock,
+            has_state,
+            is_certain: true,
+            count: 0,
+            has_earlier: false,
         }
     }
 
-    /// Whether further events change nothing. For a client that is bound to users, a later one may
-    /// name its user.
-    fn is_complete(&self) -> bool {
-        self.is_truncated && self.client.users().is_none()
+    /// Whether these events, of a memory without a state, are all that it has seen.
+    fn are_all(&self, is_pending: bool) -> bool {
+        is_pending && self.count > 0 && !self.has_earlier
     }
 
     /// Adds an event, the oldest first. One that has failed has changed nothing.
-    fn add(&mut self, event: &OwnEvent) -> Result<(), Problem> {
-        if matches!(event.state, EventState::Failed(_)) {
+    fn add(&mut self, event: &OwnEvent, entries: &mut Entries) -> Result<(), Problem> {
+        let actor = event.actor.to_string();
+        let is_covered = match &self.last_clock {
+            Some(clock) => clock.get(&actor).is_some_and(|counter| *counter >= event.counter),
+            None => self.has_state && event.is_resolved,
+        };
+        if is_covered || matches!(event.state, EventState::Failed(_)) {
             return Ok(());
         }
         let document = json::parse(&event.value).map_err(problems::damaged_event)?;
         let root = document.root();
-        self.see_owner(root);
         let text_of = |name: &str| root.get(name).and_then(Value::as_str);
+        self.see_owner(root, &actor);
         let action = match text_of("event_type") {
             Some("memory.created") => "ADD",
-            Some("memory.updated") => "UPDATE",
+            Some("memory.updated" | "memory.merged") => "UPDATE",
             Some("memory.deleted") => "DELETE",
             _ => return Ok(()),
         };
-        if self.is_uncertain || !self.client.may_use(self.user_id.as_deref()) {
+        self.has_earlier |= event.is_resolved || (self.count == 0 && action != "ADD");
+        self.count += 1;
+        if !self.is_certain || !self.client.may_use(self.user_id.as_deref()) {
             self.text = None;
             return Ok(());
         }
@@ -109,33 +133,21 @@ impl<'h> History<'h> {
             (_, None) => self.text.clone(),
         };
         let old = std::mem::replace(&mut self.text, new);
-        if self.entries.len() >= ANSWER_BYTES {
-            self.is_truncated = true;
-            return Ok(());
-        }
-        if !self.entries.is_empty() {
-            self.entries.push(b',');
-        }
-        let (time, new) = (text_of("timestamp"), self.text.as_deref());
-        let mut object = ObjectWriter::new(&mut self.entries);
-        object.str("action", action);
-        write_optional(object.key("created_at"), time);
-        object.str("event", action);
-        object.str("id", &event.event_id);
-        object.raw("input", b"[]");
-        object.str("memory_id", self.id);
-        write_optional(object.key("new_memory"), new);
-        write_optional(object.key("new_value"), new);
-        write_optional(object.key("old_memory"), old.as_deref());
-        write_optional(object.key("old_value"), old.as_deref());
-        write_optional(object.key("updated_at"), time);
-        write_optional(object.key("user_id"), self.user_id.as_deref());
-        object.end();
+        entries.add(&Entry {
+            id: &event.event_id,
+            memory_id: self.id,
+            action,
+            old: old.as_deref(),
+            new: self.text.as_deref(),
+            time: text_of("timestamp"),
+            actor: Some(&actor),
+            user_id: self.user_id.as_deref(),
+        });
         Ok(())
     }
 
     /// Follows whose the memory is.
-    fn see_owner(&mut self, event: Value<'_>) {
+    fn see_owner(&mut self, event: Value<'_>, actor: &str) {
         let named = event.get("user_id");
         if let Some(user) = named {
             self.user_id = user.as_str().map(str::to_owned);
@@ -143,25 +155,19 @@ impl<'h> History<'h> {
         if self.client.users().is_none() {
             return;
         }
-        let seen = other_writers(event);
+        let seen = event.get("vector_clock").and_then(counters_of).unwrap_or_default();
+        let goes_on = self.origin.as_ref().is_some_and(|origin| others(origin, actor).eq(others(&seen, actor)));
+        if !goes_on {
+            self.is_certain = false;
+            self.text = None;
+        }
         if named.is_some() && self.client.may_use(self.user_id.as_deref()) {
-            self.entries.clear();
-            (self.text, self.origin, self.is_uncertain, self.is_truncated) = (None, seen, false, false);
-        } else {
-            let is_new = |(writer, counter): (&String, &i128)| self.origin.get(writer).is_none_or(|old| counter > old);
-            self.is_uncertain |= seen.iter().any(is_new);
+            (self.origin, self.is_certain) = (Some(seen), true);
         }
     }
 }
 
-/// The counters of other writers in the vector clock of an event.
-fn other_writers(event: Value<'_>) -> OtherWriters {
-    let writer = event.get("node_id").and_then(Value::as_str);
-    let clock = event.get("vector_clock").into_iter().flat_map(Value::members);
-    let others = clock.filter(|(name, _)| Some(*name) != writer);
-    let counter = |(name, counter): (&str, Value<'_>)| match counter.as_number() {
-        Some(Number::Int(counter)) => Some((name.to_owned(), counter)),
-        _ => None,
-    };
-    others.filter_map(counter).collect()
+/// The counters of other writers than this one.
+fn others<'c>(clock: &'c Counters, writer: &'c str) -> impl Iterator<Item = (&'c String, &'c u64)> {
+    clock.iter().filter(move |(name, _)| name.as_str() != writer)
 }

@@ -13,6 +13,8 @@
 //! | `identity` | the ids of memories that are added |
 //! | `filter`, `scan` | conditions on memories, and all memories that fulfil them |
 //! | `writing` | a write by a client without a clock token |
+//! | `history_entry`, `state_changes` | entries of a history; the resolved states of a memory as
+//! such |
 //! | `add`, `search`, `list`, `change`, `history` | the handlers |
 //!
 //! A client of this API carries no clock token: a write has seen what this node shows when it
@@ -25,10 +27,12 @@ mod change;
 mod fields;
 mod filter;
 mod history;
+mod history_entry;
 mod identity;
 mod list;
 mod scan;
 mod search;
+mod state_changes;
 mod writing;
 
 pub(crate) use answer::BASE;

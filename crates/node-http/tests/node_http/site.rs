@@ -45,13 +45,23 @@ pub struct Options {
     pub limits: Limits,
     /// Changes that it keeps for streams of events.
     pub kept_changes: u64,
+    /// Bytes of these changes.
+    pub kept_change_bytes: u64,
+    /// Resolved states of a memory that it keeps.
+    pub kept_states: u64,
     /// Where its extractor listens, whose key is `sk-s3cret`.
     pub extractor: Option<SocketAddr>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { limits: Limits::default(), kept_changes: 100_000, extractor: None }
+        Options {
+            limits: Limits::default(),
+            kept_changes: 100_000,
+            kept_change_bytes: 64 << 20,
+            kept_states: 100,
+            extractor: None,
+        }
     }
 }
 
@@ -327,8 +337,12 @@ fn serve(
     options: Options,
     directory: &Arc<NodeDirectory>,
 ) -> (RunningServer, Node, SocketAddr) {
-    let mut settings =
-        NodeSettings { kept_changes: options.kept_changes, ..NodeSettings::new(folder, "n1".parse().unwrap()) };
+    let mut settings = NodeSettings {
+        kept_changes: options.kept_changes,
+        kept_change_bytes: options.kept_change_bytes,
+        kept_states: options.kept_states,
+        ..NodeSettings::new(folder, "n1".parse().unwrap())
+    };
     settings.limits.max_value_bytes = EVENT_BYTES;
     let node = Node::open(settings).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();

@@ -5,6 +5,7 @@ mod adds;
 mod calls;
 mod extraction;
 mod filters;
+mod histories;
 mod refusals;
 mod tenants;
 

@@ -153,12 +153,22 @@ fn a_move_by_another_node_shows_nothing_of_the_user_between() {
     site.mem0("ann", "PUT", &format!("{path}/"), r#"{"text": "ann's secret"}"#).of(200);
     move_to(2, 3, "u-bob", "for bob");
     site.mem0("bob", "PUT", &format!("{path}/"), r#"{"text": "bob's third words"}"#).of(200);
-    assert_eq!(history_of_bob(&site, &first), [json!("bob's words"), json!("bob's second words")]);
-    // From the next event on that names the user it is bob's for certain.
+    // The states say whose it was: of the time between he sees nothing, and he goes on from the
+    // state in which it came back. What he wrote before the first state is in none.
+    assert_eq!(history_of_bob(&site, &first), [json!("for bob"), json!("bob's third words")]);
+    let history = site.mem0("bob", "GET", &format!("{path}/history/"), "").of(200);
+    assert_eq!((&history.json()[0]["event"], &history.json()[0]["old_memory"]), (&json!("ADD"), &json!(null)));
+    assert_eq!((&history.json()[1]["old_memory"], history.header("x-truncated")), (&json!("for bob"), Some("true")));
+    // It goes to ann and comes back while the node does not know of it: what bob writes meanwhile
+    // was written to a state that is none of his any more, until an event names him.
+    move_to(3, 3, "u-ann", "ann's again");
+    site.ask_as("all", "PATCH", &path, &[], r#"{"content": "ann's last"}"#).of(200);
     let named = r#"{"user_id": "u-bob", "content": "bob's fourth words"}"#;
-    site.ask_as("bob", "PATCH", &path, &[], named).of(200);
-    site.mem0("bob", "PUT", &format!("{path}/"), r#"{"text": "bob's fifth words"}"#).of(200);
-    assert_eq!(history_of_bob(&site, &first), [json!("bob's fourth words"), json!("bob's fifth words")]);
+    site.ask_as("all", "PATCH", &path, &[], named).of(200);
+    let texts = history_of_bob(&site, &first);
+    assert_eq!(texts, [json!("for bob"), json!("bob's fourth words")]);
+    let history = site.mem0("bob", "GET", &format!("{path}/history/"), "").of(200);
+    assert_eq!(history.json()[1]["old_memory"], json!(null));
 }
 
 #[test]
