@@ -94,7 +94,7 @@ impl Database {
     /// [`DatabaseError::Unavailable`].
     pub fn ping(&self, limit: Duration) -> Result<(), DatabaseError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        let answer = runtime.block_on(async {
             let ask = async {
                 let mut connection = self.connect().await?;
                 sqlx::query("select 1").execute(&mut connection).await?;
@@ -104,7 +104,10 @@ impl Database {
             let late = || format!("no answer from {} within {} ms [HS4505]", self.place(), limit.as_millis());
             let asked = tokio::time::timeout(limit, ask).await;
             Ok(asked.map_err(|_| DatabaseError::Unavailable(late()))??)
-        })
+        });
+        // It does not wait for the lookup of a name, which has no limit of its own.
+        runtime.shutdown_background();
+        answer
     }
 
     /// Looks, within `limit`, for tables in our way, and changes nothing.
@@ -114,7 +117,7 @@ impl Database {
     /// could tell.
     pub fn check(&self, limit: Duration) -> Result<(), DatabaseError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        let answer = runtime.block_on(async {
             let look = async {
                 let mut connection = self.connect().await?;
                 self.read_schema_state(&mut connection).await?;
@@ -130,7 +133,9 @@ impl Database {
                 ))
             };
             Ok(looked.map_err(|_| late())??)
-        })
+        });
+        runtime.shutdown_background();
+        answer
     }
 
     /// Connects, without bringing the tables up to date.

@@ -3,7 +3,7 @@
 //! `down` removes containers by their ids.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use super::boot::{Containers, Start};
 use super::catalog::{PROJECT, SERVICES, ServiceSpec};
 use super::docker::{DOCKER, DockerError, answer, command, run};
+use super::lookup::addresses;
 use super::settings::Service;
 use super::started::{StartedError, StartedFile, StartedService, is_container_id};
 
@@ -145,8 +146,8 @@ fn is_ours(text: &str) -> bool {
 fn published_at(service: &Service) -> Result<(), String> {
     let here = [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].map(IpAddr::V4);
     // What has no address fails the check, with its cause.
-    let Ok(mut addresses) = (service.host.as_str(), service.port).to_socket_addrs() else { return Ok(()) };
-    if addresses.any(|address| here.contains(&address.ip())) {
+    let Ok(addresses) = addresses(&service.host, service.port, service.timeout) else { return Ok(()) };
+    if addresses.iter().any(|address| here.contains(&address.ip())) {
         return Ok(());
     }
     let (name, host) = (service.spec.variable, &service.host);

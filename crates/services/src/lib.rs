@@ -11,6 +11,7 @@
 //! | [`boot`] | checks and starts services in parallel, over the ports [`boot::Probe`] and [`boot::Containers`] |
 //! | [`board`] | the state of each service while a command works, and the report at its end |
 //! | [`probes`] | health checks over TCP and HTTP |
+//! | `lookup` | the addresses of a host's name, within the limit of a check |
 //! | [`compose`] | containers by `docker compose` |
 //! | [`started`] | the file of the containers that `up` has started |
 //! | `docker` | calls of the program `docker` |
@@ -22,6 +23,7 @@ pub mod catalog;
 pub mod compose;
 mod docker;
 pub mod duration;
+mod lookup;
 pub mod probes;
 mod quote;
 pub mod selection;

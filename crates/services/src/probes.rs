@@ -2,12 +2,14 @@
 //! protocols; the program joins them.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::runtime::Builder;
 
+use super::lookup::{HttpLookup, Lookup, addresses, addresses_by, of_system};
 use super::settings::Service;
 
 /// Of an answer no more than this is read, in bytes.
@@ -62,8 +64,32 @@ pub fn zookeeper(service: &Service, limit: Duration) -> Result<(), String> {
     Err(format!("{address} does not serve: {} [HS9005]", answer.lines().next().unwrap_or_default()))
 }
 
+/// The rest of the limit of a check once one of these names has an address: the clients of
+/// Kafka and Postgres wait for the system's lookup, which has no limit of its own. A name that has
+/// none is left to them.
+///
+/// # Errors
+/// The lookups have not ended within the limit.
+pub fn limit_after_lookup(service: &Service, hosts: &[&str], limit: Duration) -> Result<Duration, String> {
+    let limit = Limit::new(limit);
+    let is_known = hosts.iter().any(|host| addresses(host, service.port, limit.left()).is_ok());
+    let left = limit.left();
+    if !is_known && left.is_zero() {
+        return Err(format!("{} [HS9005]", late_lookup(&service.address(), limit.whole)));
+    }
+    Ok(left)
+}
+
+fn late_lookup(address: &str, limit: Duration) -> String {
+    format!("the name in {address} was not looked up within {}: no DNS server has answered", shown(limit))
+}
+
 /// A connection, on which each wait for the other side ends after `limit`.
 fn connect(service: &Service, limit: Duration) -> Result<TcpStream, String> {
+    connect_by(of_system, service, limit)
+}
+
+fn connect_by(lookup: Lookup, service: &Service, limit: Duration) -> Result<TcpStream, String> {
     let address = service.address();
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
@@ -71,9 +97,13 @@ fn connect(service: &Service, limit: Duration) -> Result<TcpStream, String> {
         }
         _ => format!("cannot connect to {address}: {e} [HS9005]"),
     };
-    let addresses = (service.host.as_str(), service.port).to_socket_addrs().map_err(failed)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let limit = Limit::new(limit);
+    let found = addresses_by(lookup, &service.host, service.port, limit.left());
+    let addresses = found.map_err(|e| match e.kind() {
+        io::ErrorKind::TimedOut => format!("{} [HS9005]", late_lookup(&address, limit.whole)),
+        _ => failed(e),
+    })?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         let left = limit.left();
         if left.is_zero() {
@@ -126,9 +156,14 @@ impl Http {
     /// # Errors
     /// The system's certificates cannot be read.
     pub fn new() -> Result<Http, String> {
+        Http::with_lookup(of_system)
+    }
+
+    fn with_lookup(lookup: Lookup) -> Result<Http, String> {
         // An error means that somebody has installed one before, which does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().user_agent("helixstream").no_proxy().pool_max_idle_per_host(0).build();
+        let client = reqwest::Client::builder().user_agent("helixstream").no_proxy().pool_max_idle_per_host(0);
+        let client = client.dns_resolver(Arc::new(HttpLookup(lookup))).build();
         client.map(Http).map_err(|e| format!("cannot start HTTP requests: {} [HS9005]", cause(&e)))
     }
 
@@ -331,6 +366,28 @@ mod tests {
         assert!(with(Some("SSH-2.0\r\n")).is_err(), "it is no HTTP");
         assert!(with(Some("")).is_err(), "it is cut off");
         assert!(http.check(&service("CLICKHOUSE", refused(), &[]), LONG).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_in_time_is_not_waited_for_for_ever() {
+        let never: Lookup = |_, _| loop {
+            thread::park();
+        };
+        let named = |name: &str| Service { host: "example.org".to_owned(), ..service(name, 80, &[]) };
+        let error = connect_by(never, &named("ZOOKEEPER"), SHORT).unwrap_err();
+        assert!(error.contains("the name in example.org:80 was not looked up within 200 ms"), "{error}");
+        let error = Http::with_lookup(never).unwrap().check(&named("CLICKHOUSE"), SHORT).unwrap_err();
+        assert!(error.contains("no answer within 200 ms"), "{error}");
+    }
+
+    #[test]
+    fn one_name_with_an_address_is_enough_for_the_clients_of_others() {
+        let kafka = service("KAFKA", 9092, &[]);
+        assert!(limit_after_lookup(&kafka, &["no\0name", "127.0.0.1"], LONG).is_ok_and(|left| left <= LONG));
+        // The client says itself that there is no such name.
+        assert!(limit_after_lookup(&kafka, &["no\0name"], LONG).is_ok());
+        let error = limit_after_lookup(&kafka, &["no\0name"], Duration::ZERO).unwrap_err();
+        assert!(error.contains("was not looked up within 0 s"), "{error}");
     }
 
     #[test]

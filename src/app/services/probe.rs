@@ -70,7 +70,20 @@ impl Probes {
             settings.pass_through = PassThrough::default();
         }
         settings.bootstrap_servers = servers_of(service);
+        let hosts: Vec<&str> = settings.bootstrap_servers.split(',').map(host_of).collect();
+        let limit = probes::limit_after_lookup(service, &hosts, limit)?;
         wait_for_brokers(&settings, limit).map_err(|e| e.to_string())
+    }
+
+    fn postgres(&self, service: &Service, limit: Duration) -> Result<(), String> {
+        let database = self.database(service)?;
+        // A folder of sockets has no name to look up.
+        let limit = match service.host.as_str() {
+            "" => limit,
+            folder if folder.starts_with('/') => limit,
+            host => probes::limit_after_lookup(service, &[host], limit)?,
+        };
+        database.ping(limit).map_err(|e| e.to_string())
     }
 
     fn database(&self, service: &Service) -> Result<Database, String> {
@@ -89,6 +102,13 @@ pub fn servers_of(service: &Service) -> String {
     let Some(url) = &service.url else { return service.address() };
     let url = url.expose();
     url.split_once("://").map_or(url, |(_, servers)| servers).trim_end_matches('/').to_owned()
+}
+
+/// The host of one of the servers, `HOST:PORT` or `[ADDRESS]:PORT`.
+fn host_of(server: &str) -> &str {
+    let server = server.trim();
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Where a database is, and what it is entered with.
@@ -119,7 +139,7 @@ impl Probe for Probes {
             Health::Tcp => probes::tcp(service, limit),
             Health::Http => self.http.check(service, limit),
             Health::Kafka => self.kafka(service, limit),
-            Health::Postgres => self.database(service)?.ping(limit).map_err(|e| e.to_string()),
+            Health::Postgres => self.postgres(service, limit),
             Health::Zookeeper => probes::zookeeper(service, limit),
             Health::SparkMaster => self.http.spark_master(service, limit),
             Health::SparkWorker => match &self.spark_master {
