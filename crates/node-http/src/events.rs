@@ -27,10 +27,15 @@ use node::Node;
 use node::changes::{ChangeId, ChangeQuery, MemoryChange};
 use node::ports::JournalError;
 
+use crate::fair_places::{Place, Tenant};
 use crate::request::{Client, Parameters, single};
 use crate::service::NodeService;
-use crate::stream_places::StreamPlace;
 use crate::{answers, problems};
+
+/// Streams that may be open at a time.
+pub(crate) const MOST_STREAMS: usize = 64;
+/// Streams that may be open of one tenant.
+pub(crate) const MOST_STREAMS_OF_TENANT: usize = 16;
 
 /// The header by which a client says which event it has seen last.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -57,7 +62,7 @@ pub(crate) async fn stream(
         session_id: parameters.text("session_id")?,
     };
     let seen = last_event_id(&parts.headers)?;
-    let place = service.streams.take(client.name()).ok_or_else(problems::too_many_streams)?;
+    let place = service.streams.take(Tenant::of(&client)).ok_or_else(problems::too_many_streams)?;
     let events = EventStream::open(service.node.clone(), query, seen, place).await;
     let events = events.map_err(|error| problems::of_database(&error))?;
     Ok(Sse::new(events.into_stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
@@ -81,7 +86,7 @@ struct EventStream {
     /// The last id that the client has.
     sent: ChangeId,
     /// Its place among the open streams.
-    _place: StreamPlace,
+    place: Place,
 }
 
 impl EventStream {
@@ -89,7 +94,7 @@ impl EventStream {
         node: Node,
         query: ChangeQuery,
         seen: Option<String>,
-        place: StreamPlace,
+        place: Place,
     ) -> Result<EventStream, JournalError> {
         let last = node.last_change().await?;
         let (at, greeting) = match &seen {
@@ -100,13 +105,19 @@ impl EventStream {
             },
         };
         let sent = at.clone();
-        Ok(EventStream { node, query, greeting: Some(greeting), read: VecDeque::new(), at, sent, _place: place })
+        Ok(EventStream { node, query, greeting: Some(greeting), read: VecDeque::new(), at, sent, place })
     }
 
-    /// It ends where the database cannot be read, which the client cannot mend: it comes back.
+    /// It ends where the database cannot be read, which the client cannot mend, and where another
+    /// tenant takes over its place: the client comes back.
     fn into_stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
         unfold(self, |mut stream| async move {
-            let event = stream.next().await.ok()?;
+            let withdrawn = stream.place.withdrawn();
+            let event = tokio::select! {
+                biased;
+                () = withdrawn => None,
+                event = stream.next() => event.ok(),
+            }?;
             Some((Ok(event), stream))
         })
     }

@@ -10,7 +10,8 @@
 //! | `request` | the parts of a request besides its body: its client, session, keys, query parameters |
 //! | `body` | bodies, within a limit for each and one for all |
 //! | `memories`, `parts`, `history`, `listing`, `searching`, `node_pages`, `sync`, `user_snapshots` | the handlers |
-//! | `events`, `stream_places` | the stream of events, and how many may be open |
+//! | `events` | the stream of events |
+//! | `fair_places` | places that tenants share, such as those of open streams |
 //! | `mem0` | Mem0's API: HelixAgent's memory client and Mem0's own clients |
 //! | [`extractor`] | a language model elsewhere that finds facts in the conversations of Mem0's API |
 //! | `publishing` | the wait for the broker that `?ack=kafka` asks for |
@@ -25,6 +26,7 @@ mod answers;
 mod body;
 mod events;
 pub mod extractor;
+mod fair_places;
 mod history;
 mod listing;
 mod mem0;
@@ -38,7 +40,6 @@ mod request;
 pub mod routes;
 mod searching;
 mod service;
-mod stream_places;
 mod sync;
 mod user_snapshots;
 

@@ -186,8 +186,7 @@ fn bad_key(refusal: &Refusal) -> Problem {
 
 /// A stream for which no place is free.
 pub(crate) fn too_many_streams() -> Problem {
-    let detail =
-        "as many streams of events are open as the node, or your token, may have; close one, or try again later";
+    let detail = "as many streams of events are open as the node, or the users of your token, may have; close one, or try again later";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8078", "Too many streams are open", detail)
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
 }

@@ -11,9 +11,10 @@ use node::Node;
 use node::loops::NodeLoops;
 
 use crate::body::BodyLimit;
+use crate::events::{MOST_STREAMS, MOST_STREAMS_OF_TENANT};
 use crate::extractor::Extractor;
+use crate::fair_places::FairPlaces;
 use crate::service::{Handlers, NodeService, reading};
-use crate::stream_places::StreamPlaces;
 use crate::{
     events, history, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync, user_snapshots,
 };
@@ -67,7 +68,7 @@ pub fn apis(node: Node, loops: NodeLoops, event_bytes: usize, extractor: Option<
         snapshots: BodyLimit::for_snapshots(),
         taken_snapshots: BodyLimit::for_snapshots(),
         extractor,
-        streams: StreamPlaces::default(),
+        streams: FairPlaces::new(MOST_STREAMS, MOST_STREAMS_OF_TENANT),
     });
     let own = table().into_iter().chain(mem0::calls_of_helixagent());
     let own = own.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));

@@ -12,8 +12,8 @@ use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
 use crate::body::{BodyLimit, JSON, WholeBody};
 use crate::extractor::Extractor;
+use crate::fair_places::FairPlaces;
 use crate::request::{Client, Parameters};
-use crate::stream_places::StreamPlaces;
 
 /// The handlers of a path.
 pub(crate) type Handlers = MethodRouter<Arc<NodeService>>;
@@ -38,7 +38,7 @@ pub(crate) struct NodeService {
     /// The model that finds facts in the conversations of Mem0's API, if there is one.
     pub extractor: Option<Extractor>,
     /// The places of open streams.
-    pub streams: StreamPlaces,
+    pub streams: FairPlaces,
 }
 
 /// The conditions of a write.

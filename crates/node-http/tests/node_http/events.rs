@@ -226,6 +226,45 @@ fn the_number_of_open_streams_has_a_limit() {
     });
 }
 
+/// Five tenants; two of them have two tokens.
+const TENANTS: &[(&str, Option<&[&str]>)] = &[
+    ("t0", Some(&["u-0"])),
+    ("more-of-t0", Some(&["u-0"])),
+    ("t1", Some(&["u-1"])),
+    ("t2", Some(&["u-2"])),
+    ("t3", Some(&["u-3"])),
+    ("t4", Some(&["u-4"])),
+    ("more-of-t4", Some(&["u-4"])),
+];
+
+#[test]
+fn a_tenant_that_has_taken_many_places_gives_some_of_them_to_others() {
+    let site = Site::with_tokens(TENANTS);
+    let open = |token: &str| {
+        let mut stream = site.stream_as(token, "/v1/events", &[]);
+        stream.next_named("opened");
+        stream
+    };
+    // Two tokens of the same users are one tenant.
+    let mut taken: Vec<EventReader> = (0..16).map(|n| open(if n % 2 == 0 { "t0" } else { "more-of-t0" })).collect();
+    assert_eq!(site.ask_as("more-of-t0", "GET", "/v1/events", &[], "").of(503).text("/code"), "HS8078");
+    for tenant in ["t1", "t2", "t3"] {
+        taken.extend((0..16).map(|_| open(tenant)));
+    }
+    // All 64 are open. Another tenant gets a place, and the latest of those with most streams ends.
+    let late = open("t4");
+    assert_eq!(taken[63].next(), None);
+    let more: Vec<EventReader> = (0..11).map(|_| open("more-of-t4")).collect();
+    assert_eq!(site.ask_as("t4", "GET", "/v1/events", &[], "").of(503).text("/code"), "HS8078");
+    let content = r#"{"content": "for those who are left"}"#;
+    for tenant in ["t0", "t1", "t2", "t3"] {
+        site.ask_as(tenant, "POST", "/v1/memories", &[], content).of(201);
+    }
+    let ended = taken[..63].iter_mut().map(EventReader::next).filter(Option::is_none).count();
+    assert_eq!((ended, more.len()), (11, 11));
+    drop(late);
+}
+
 #[test]
 fn a_client_that_reads_nothing_is_cut_off_and_goes_on_where_it_was() {
     // More than the time between two heartbeats, which a client that reads gets.
