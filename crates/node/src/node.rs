@@ -168,8 +168,8 @@ impl Node {
     }
 
     /// Some of the changes after one. `None` where the node cannot say what has changed since: it
-    /// has removed that change (it keeps [`NodeSettings::kept_changes`]), or its database was
-    /// rolled back and never had it.
+    /// has removed some of those that are asked for (it keeps [`NodeSettings::kept_changes`]), or
+    /// its database was rolled back and never had that one.
     ///
     /// # Errors
     /// [`JournalError`]

@@ -70,9 +70,10 @@ pub struct NodeSettings {
     /// The settings by which the stream resolves memories; the node's own events that are not
     /// resolved yet lie over a memory by the same rules.
     pub resolver: ResolverSettings,
-    /// How many changes of memories the database keeps for readers that were away.
+    /// How many changes of memories the database keeps for readers that were away: in one half of
+    /// them the last ones, in the other one a share of older ones for each user.
     pub kept_changes: u64,
-    /// How many bytes of them it keeps.
+    /// How many bytes of them it keeps, in the same way.
     pub kept_change_bytes: u64,
     /// The most bytes that a memory may have after a write, as canonical JSON: the largest record
     /// of a resolved memory, less [`RECORD_REST`].

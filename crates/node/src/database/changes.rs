@@ -51,9 +51,9 @@ impl Writer {
         let memory = row.shown_json();
         let bytes = memory_id.len() + memory.map_or(0, str::len) + token.as_ref().map_or(0, String::len) + ROW_BYTES;
         let change = query(
-            "INSERT INTO changes (number, opening, total, memory_id, user_id, session_id, was_shown, old_user_id,
-                old_session_id, pending, token, memory)
-            SELECT number + 1, (SELECT max(number) FROM openings), total + ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+            "INSERT INTO changes (number, opening, total, bytes, memory_id, user_id, session_id, was_shown,
+                old_user_id, old_session_id, pending, token, memory)
+            SELECT number + 1, (SELECT max(number) FROM openings), total + ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
             FROM changes ORDER BY number DESC LIMIT 1",
         );
         let change = change
@@ -83,22 +83,6 @@ impl Writer {
             row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(row.and_then(|(session_id,)| session_id))
     }
-
-    /// Removes the oldest changes, and returns the number of the last one.
-    pub(super) async fn trim_changes(&mut self) -> Result<u64, JournalError> {
-        let sql = |error: sqlx::Error| failure(&error);
-        let last = query_as("SELECT number, total FROM changes ORDER BY number DESC LIMIT 1");
-        let (number, total): (i64, i64) = last.fetch_one(&mut self.connection).await.map_err(sql)?;
-        let kept = i64::try_from(self.settings.kept_changes).unwrap_or(i64::MAX).max(1);
-        let bytes = i64::try_from(self.settings.kept_change_bytes).unwrap_or(i64::MAX).max(1);
-        let old = query(
-            "DELETE FROM changes WHERE number <= ?1
-            OR number < (SELECT number FROM changes WHERE total > ?2 ORDER BY number LIMIT 1)",
-        );
-        let old = old.bind(number.saturating_sub(kept)).bind(total.saturating_sub(bytes));
-        old.execute(&mut self.connection).await.map_err(sql)?;
-        unsigned(number)
-    }
 }
 
 impl Readers {
@@ -114,43 +98,56 @@ impl Readers {
         Ok(ChangeId { number: unsigned(number)?, opening })
     }
 
-    /// The changes after one; `None` where the database no longer has that one, or never had it.
+    /// The changes after one; `None` where the database no longer has all of them, or never had
+    /// that one.
     pub(crate) async fn changes(
         &self,
         after: &ChangeId,
         wanted: &ChangeQuery,
     ) -> Result<Option<ChangePage>, JournalError> {
-        // The first row is the change itself, whose memory is not read again.
         let rows = query_as(
             "SELECT changes.number, openings.opening, memory_id, CASE WHEN is_shown THEN memory END,
                 CASE WHEN is_shown THEN token END, pending <> 0, was_shown
             FROM (
-                SELECT number, opening, total, memory_id, memory, token, pending,
-                    (number > ?1 AND memory IS NOT NULL
+                SELECT number, opening, memory_id, memory, token, pending,
+                    (memory IS NOT NULL
                         AND (?2 IS NULL OR user_id IN (SELECT value FROM json_each(?2)))
                         AND (?3 IS NULL OR session_id = ?3)) IS TRUE AS is_shown,
-                    (number > ?1 AND was_shown <> 0
+                    (was_shown <> 0
                         AND (?2 IS NULL OR old_user_id IN (SELECT value FROM json_each(?2)))
                         AND (?3 IS NULL OR old_session_id = ?3)) IS TRUE AS was_shown
-                FROM changes WHERE number BETWEEN ?1 AND ?1 + ?4
+                FROM (
+                    SELECT number AS at, sum(bytes) OVER (ORDER BY number) - bytes AS bytes_before FROM (
+                        SELECT number, bytes FROM changes INDEXED BY changes_sizes WHERE number > ?1
+                        ORDER BY number LIMIT ?4
+                    )
+                ) CROSS JOIN changes ON changes.number = at WHERE bytes_before < ?5
             ) AS changes JOIN openings ON openings.number = changes.opening
-            WHERE changes.number <= ?1 + 1
-                OR total <= (SELECT total FROM changes AS first WHERE first.number = ?1) + ?5
             ORDER BY changes.number",
         );
-        let rows = rows
-            .bind(signed(after.number)?)
-            .bind(wanted.users.as_ref().map(json_array))
-            .bind(&wanted.session_id)
-            .bind(PAGE)
-            .bind(PAGE_BYTES);
+        let users = wanted.users.as_ref().map(json_array);
+        let rows = rows.bind(signed(after.number)?).bind(&users).bind(&wanted.session_id).bind(PAGE).bind(PAGE_BYTES);
+        // Asked for afterwards: what was removed between the two is missing in the rows at most
+        // where this says so.
+        let has_all = query_as(
+            "SELECT EXISTS (
+                SELECT 1 FROM openings AS own, kept_changes
+                WHERE own.opening = ?1 AND own.first_change <= ?2 AND ?2 >= kept_changes.floor
+                    AND ?2 <= (SELECT max(number) FROM changes)
+                    AND NOT EXISTS (SELECT 1 FROM openings AS later WHERE later.number > own.number
+                        AND later.first_change <= ?2)
+            ) AND NOT EXISTS (
+                SELECT 1 FROM removed_changes
+                WHERE number > ?2 AND (?3 IS NULL OR user_id IN (SELECT value FROM json_each(?3)))
+            )",
+        );
+        let has_all = has_all.bind(&after.opening).bind(signed(after.number)?).bind(&users);
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let rows: Vec<ChangeRow> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<ChangeRow> = rows.fetch_all(&mut *connection).await.map_err(|error| failure(&error))?;
+        let (has_all,): (bool,) = has_all.fetch_one(connection).await.map_err(|error| failure(&error))?;
         drop(guard);
-        let mut rows = rows.into_iter();
-        let first = rows.next().map(|(number, opening, ..)| Ok(ChangeId { number: unsigned(number)?, opening }));
-        if first.transpose()?.as_ref() != Some(after) {
+        if !has_all {
             return Ok(None);
         }
         let mut page = ChangePage { changes: Vec::new(), next: after.clone() };

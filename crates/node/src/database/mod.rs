@@ -3,7 +3,8 @@
 //! One thread with one connection makes every change. Requests queue for it, and all that wait are
 //! made in one transaction, so that one fsync serves many (group commit); each has a savepoint, so
 //! that one which fails undoes itself alone. A request is answered after the commit. Readers have
-//! connections of their own, each question is one statement, and SQLite shows them the last commit.
+//! connections of their own, a question is one statement (but for `changes`, which says why two do), and
+//! SQLite shows them the last commit.
 //!
 //! | module | holds |
 //! |---|---|
@@ -24,6 +25,7 @@
 //! | `sync_requests` | requests for resolved memories that the node has missed |
 //! | `view` | what is shown of a memory |
 //! | `changes` | the last changes of that, for streams of events |
+//! | `kept_changes` | which of these are kept where there are too many: a share for each user |
 //! | `history` | the last resolved states of each memory |
 //! | `search_keys` | what a search filters by and compares |
 //! | `queries`, `search`, `user_snapshots` | questions of readers |
@@ -36,6 +38,7 @@ mod expiry;
 mod failed_events;
 mod follow;
 mod history;
+mod kept_changes;
 mod publication;
 mod queries;
 mod restore;

@@ -163,7 +163,12 @@ impl State {
             SELECT coalesce(max(number), 0) + 1, (SELECT max(number) FROM openings), coalesce(max(total), 0), 0, 0
             FROM changes",
         );
-        change.execute(connection).await.map_err(|error| failure(&error))?;
+        change.execute(&mut *connection).await.map_err(|error| failure(&error))?;
+        let first = query(
+            "UPDATE openings SET first_change = (SELECT max(number) FROM changes)
+            WHERE number = (SELECT max(number) FROM openings)",
+        );
+        first.execute(connection).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 

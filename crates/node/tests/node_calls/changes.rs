@@ -115,6 +115,85 @@ fn the_size_of_the_kept_changes_has_a_limit_and_a_large_change_is_read_alone() {
     assert_eq!(page(&ids[3]).unwrap().changes.len(), 1);
 }
 
+/// Writes this content to a memory of a user, and returns the last change.
+fn write(node: &Node, user: &str, memory: &str, content: &str) -> ChangeId {
+    accept(node, update(memory, &format!("{{\"content\":\"{content}\",\"user_id\":\"{user}\"}}")));
+    block_on(node.last_change()).unwrap()
+}
+
+fn of_user(user: &str) -> ChangeQuery {
+    ChangeQuery { users: Some(BTreeSet::from([user.to_owned()])), ..ChangeQuery::default() }
+}
+
+#[test]
+fn who_writes_much_takes_from_no_other_user_the_changes_of_its_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+    let limits = |settings| NodeSettings { kept_change_bytes: 4 << 20, kept_changes: 64, ..settings };
+    let node = Node::open(limits(settings)).unwrap();
+    let begin = block_on(node.last_change()).unwrap();
+    let small: Vec<ChangeId> = (0..8).map(|n| write(&node, "small", &format!("s{n}"), "x")).collect();
+    // 20 MiB at a time, and then very many.
+    let large = "x".repeat(1 << 20);
+    (0..20).for_each(|n| _ = write(&node, "much", &format!("m{}", n % 3), &large));
+    (0..200).for_each(|n| _ = write(&node, "often", "o", &n.to_string()));
+    let page = |node: &Node, id, query: &ChangeQuery| block_on(node.changes(id, query)).unwrap();
+    let ids = |n: usize| (n..8).map(|n| (format!("s{n}"), true)).collect::<Vec<_>>();
+    assert_eq!(after(&node, &begin, &of_user("small")), ids(0));
+    assert_eq!(after(&node, &small[2], &of_user("small")), ids(3));
+    for query in [of_user("much"), of_user("often"), ChangeQuery::default()] {
+        assert_eq!(page(&node, &small[7], &query), None, "{query:?}");
+    }
+    let both = BTreeSet::from(["small".to_owned(), "much".to_owned()]);
+    assert_eq!(page(&node, &begin, &ChangeQuery { users: Some(both), ..ChangeQuery::default() }), None);
+}
+
+#[test]
+fn a_reader_of_all_users_has_the_last_half_of_the_changes_whoever_their_users_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+    let node = Node::open(NodeSettings { kept_changes: 64, ..settings }).unwrap();
+    let seed = testkit::seed();
+    let mut random = testkit::Random::new(seed);
+    let mut written: Vec<(ChangeId, String)> = Vec::new();
+    for n in 0..400 {
+        // Very many users, so that no two of them have equal shares for long.
+        let (user, memory) = (format!("u{}", random.below(1 + n / 2)), format!("m{n}"));
+        written.push((write(&node, &user, &memory, "x"), memory));
+        let from = written.len().saturating_sub(32);
+        let expected: Vec<(String, bool)> = written[from + 1..].iter().map(|(_, id)| (id.clone(), true)).collect();
+        assert_eq!(after(&node, &written[from].0, &ChangeQuery::default()), expected, "SEED={seed}");
+    }
+    // What is answered has no gap, and what has one is not answered.
+    for (at, (id, _)) in written.iter().enumerate() {
+        if block_on(node.changes(id, &ChangeQuery::default())).unwrap().is_some() {
+            assert_eq!(after(&node, id, &ChangeQuery::default()).len(), written.len() - at - 1, "SEED={seed}");
+        }
+    }
+}
+
+#[test]
+fn changes_are_kept_over_a_restart_and_those_of_a_removed_user_are_not_begun_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let settings = NodeSettings::new(folder.path(), "agent".parse().unwrap());
+        Node::open(NodeSettings { kept_changes: 8, ..settings }).unwrap()
+    };
+    let node = open();
+    let first = write(&node, "a", "m", "1");
+    (0..20).for_each(|n| _ = write(&node, "b", "n", &n.to_string()));
+    node.stop();
+    drop(node);
+    let node = open();
+    assert_eq!(after(&node, &first, &of_user("a")), []);
+    write(&node, "a", "m", "2");
+    assert_eq!(after(&node, &first, &of_user("a")), [("m".to_owned(), true)]);
+    // It has gone to the user `b`, whose changes are removed: a reader of `a` would miss that.
+    write(&node, "b", "m", "3");
+    (20..40).for_each(|n| _ = write(&node, "b", "n", &n.to_string()));
+    assert_eq!(block_on(node.changes(&first, &of_user("a"))).unwrap(), None);
+}
+
 #[test]
 fn whoever_waits_for_a_change_gets_the_next_one_or_learns_that_the_node_stops() {
     let folder = tempfile::tempdir().unwrap();
