@@ -111,6 +111,21 @@ def tenants(client, tea):
     fails(ValueError, lambda: MemoryClient(api_key="wrong", host=HOST))
 
 
+def expiring(client):
+    lisbon = added(client.add("is in Lisbon", user_id="u-exp", expiration_date="2040-02-29"))
+    assert client.get(lisbon)["expiration_date"] == "2040-02-29"
+    assert client.update(lisbon, expiration_date="2041-01-01")["expiration_date"] == "2041-01-01"
+    assert client.update(lisbon, expiration_date=None)["expiration_date"] is None
+    options = AddMemoryOptions(filters={"user_id": "u-exp"}, expiration_date="2020-01-01")
+    added(client.add("was in Lisbon", options=options))
+    filters = {"user_id": "u-exp"}
+    assert texts(client.get_all(filters=filters)) == texts(client.search("Lisbon", filters=filters)) == ["is in Lisbon"]
+    assert texts(client.get_all(filters=filters, show_expired=True)) == ["is in Lisbon", "was in Lisbon"]
+    assert len(client.search("Lisbon", filters=filters, show_expired=True)["results"]) == 2
+    fails(ValidationError, lambda: client.update(lisbon, expiration_date="2041-02-30"), "HS8081")
+    client.delete_all(user_id="u-exp")
+
+
 def refused(client):
     for call in [
         lambda: client.create_memory_export(schema="{}"),
@@ -118,7 +133,7 @@ def refused(client):
         lambda: client.get_summary(),
         lambda: client.feedback("m", feedback="POSITIVE"),
         lambda: client.get_webhooks("p"),
-        lambda: client.add("x", user_id="u-bob", expiration_date="2030-01-01"),
+        lambda: client.add("x", user_id="u-bob", timestamp=1),
     ]:
         fails(MemoryError, call, "HS8080")
     fails(ValidationError, lambda: client.add("x", userid="u-bob"), "HS8081")
@@ -141,6 +156,7 @@ client = MemoryClient(api_key=TOKEN, host=HOST)
 tea = one_memory(client)
 many_memories(client, tea)
 tenants(client, tea)
+expiring(client)
 refused(client)
 asyncio.run(at_a_time())
 client.delete_users(agent_id="coach")

@@ -13,6 +13,7 @@ use node::shown::{MemoryStatus, ShownMemory};
 use node::write::{Accepted, Fields, Refusal, Seen, WriteError, WriteKind};
 
 use super::body::{Members, parse};
+use super::expiration;
 use super::fields::{Mem0Memory, Metadata};
 use super::identity::AddIdentity;
 use super::writing::{MOST_LOOKS, with_metadata, write, write_problem};
@@ -130,7 +131,7 @@ impl Add {
     /// Reads a body. Nothing is written before all of it is read.
     fn read(client: &Client, body: &[u8], has_extractor: bool) -> Result<Add, Problem> {
         let entities = ["agent_id", "app_id", "run_id", "session_id", "user_id"];
-        let known = [&entities[..], &["categories", "filters", "messages", "metadata"]].concat();
+        let known = [&entities[..], &["categories", expiration::MEMBER, "filters", "messages", "metadata"]].concat();
         let document = parse(body)?;
         let members = Members::of(&document, &known)?;
         // Mem0's client sends what its options name here, and what its arguments name beside it.
@@ -148,6 +149,9 @@ impl Add {
         metadata.set_text("agent_id", agent_id.as_deref());
         metadata.set_text("app_id", app_id.as_deref());
         metadata.set_categories(&members.texts("categories")?);
+        // Clients that set no date send null.
+        let expires_at = expiration::of_body(members)?.filter(|time| time != b"null");
+        expires_at.into_iter().for_each(|time| metadata.set(expiration::STORED, time));
         let messages = members.list("messages")?.unwrap_or_default();
         if !(1..=MOST_MESSAGES).contains(&messages.len()) {
             return Err(problems::mem0_request(format!(
@@ -292,7 +296,7 @@ impl NewMemory {
     /// Writes the metadata that the memory does not have, if there are any.
     async fn update(&self, service: &NodeService, client: &Client, memory: &ShownMemory) -> Result<Added, WriteError> {
         let unlike = match Mem0Memory::of(memory) {
-            Ok(memory) => self.metadata.unlike(&memory),
+            Ok(memory) => self.metadata.of_add(&memory).unlike(&memory),
             // It was read before.
             Err(_) => self.metadata.clone(),
         };

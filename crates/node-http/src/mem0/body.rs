@@ -41,7 +41,7 @@ const WITHOUT_EFFECT: [&str; 25] = [
 ];
 
 /// Members that would change what is stored or found, and that this node cannot do.
-const UNSUPPORTED: [&str; 4] = ["expiration_date", "immutable", "reference_date", "timestamp"];
+const UNSUPPORTED: [&str; 3] = ["immutable", "reference_date", "timestamp"];
 
 /// A body that is an object.
 #[derive(Clone, Copy)]
@@ -85,6 +85,11 @@ impl<'d> Members<'d> {
     /// A member that is neither absent nor null.
     pub fn get(self, name: &str) -> Option<Value<'d>> {
         self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A member that may be null.
+    pub fn with_null(self, name: &str) -> Option<Value<'d>> {
+        self.0.get(name)
     }
 
     /// A text; an empty one counts as absent, as in an event.

@@ -14,6 +14,7 @@ use node::write::{Fields, Refusal, Seen, WriteError, WriteKind};
 use tokio::task::JoinSet;
 
 use super::body::{Members, parse};
+use super::expiration;
 use super::fields::{Mem0Memory, Metadata};
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::list::{of_memory, of_parameters};
@@ -38,7 +39,7 @@ pub(super) async fn update(
 ) -> Result<Response, Problem> {
     let body = service.read_json(request).await?;
     let document = parse(&body.bytes)?;
-    let members = Members::of(&document, &["memory", "memory_id", "metadata", "text"])?;
+    let members = Members::of(&document, &[expiration::MEMBER, "memory", "memory_id", "metadata", "text"])?;
     if members.text("memory_id")?.is_some_and(|named| named != id) {
         return Err(problems::mem0_request("`memory_id` names another memory than the path"));
     }
@@ -55,9 +56,11 @@ pub(super) async fn update(
 /// The fields that an update writes; HelixAgent calls the text `memory`.
 fn written(members: Members<'_>) -> Result<Fields, Problem> {
     let text = members.text("text")?.or(members.text("memory")?);
-    let metadata = Metadata::of_client(members.object("metadata")?)?;
+    let mut metadata = Metadata::of_client(members.object("metadata")?)?;
+    expiration::of_body(members)?.into_iter().for_each(|time| metadata.set(expiration::STORED, time));
     if text.is_none() && metadata.is_empty() {
-        return Err(problems::mem0_request("the body should have the new text in `text`, or `metadata`"));
+        let detail = "the body should have the new text in `text`, or `metadata`, or `expiration_date`";
+        return Err(problems::mem0_request(detail));
     }
     let fields = text.map_or(Ok(Fields::new()), |text| Fields::new().with_text("content", text));
     fields.and_then(|fields| with_metadata(fields, &metadata)).map_err(problems::of_fields)
@@ -246,7 +249,8 @@ pub(super) async fn update_batch(
     let body = service.read_json(request).await?;
     let writes = {
         let document = parse(&body.bytes)?;
-        let items = batch(Members::of(&document, &["memories"])?, &["memory_id", "metadata", "text"])?;
+        let items =
+            batch(Members::of(&document, &["memories"])?, &[expiration::MEMBER, "memory_id", "metadata", "text"])?;
         let write = |(id, item): (String, Members<'_>)| Ok((id, WriteKind::Update, written(item)?));
         items.into_iter().map(write).collect::<Result<Vec<_>, Problem>>()?
     };

@@ -5,8 +5,10 @@
 //! | `memory` (Mem0), `content` (HelixAgent) | `content` |
 //! | `user_id` | `user_id` |
 //! | `session_id` (HelixAgent), `run_id` (Mem0) | `session_id` |
-//! | `agent_id`, `app_id`, `categories`, and the `role` of a message that is not `user` | `metadata`, the name under [`PREFIX`] |
-//! | `type`, `category` and `summary` among the metadata: fields of HelixAgent's memories | `metadata`, the name under [`PREFIX`] |
+//! | `agent_id`, `app_id`, `categories`, and the `role` of a message that is not `user` |
+//! `metadata`, the name under [`PREFIX`] |
+//! | `type`, `category` and `summary` among the metadata: fields of HelixAgent's memories |
+//! `metadata`, the name under [`PREFIX`] |
 //! | any other metadata | `metadata`, under the same key |
 //!
 //! Events have no such fields of their own, and HelixAgent's nodes do not send them. The prefix is
@@ -20,6 +22,7 @@ use node::clock_token::ClockToken;
 pub(super) use node::search::METADATA_PREFIX as PREFIX;
 use node::shown::ShownMemory;
 
+use super::expiration;
 use crate::problems;
 
 /// Fields that clients have among the metadata.
@@ -59,6 +62,11 @@ impl Metadata {
         }
     }
 
+    /// Adds a field of the node, as canonical JSON.
+    pub fn set(&mut self, name: &str, value: Vec<u8>) {
+        self.0.insert(stored(name), value);
+    }
+
     /// Adds the categories.
     pub fn set_categories(&mut self, categories: &BTreeSet<String>) {
         if !categories.is_empty() {
@@ -88,6 +96,18 @@ impl Metadata {
             if value.as_slice() == b"null" { there.is_some() } else { there != Some(*value) }
         };
         Metadata(self.0.iter().filter(is_new).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    /// These of an add of a memory that is there. One whose last day is over would be deleted, so
+    /// an add without a date sets that it does not expire.
+    pub fn of_add(&self, memory: &Mem0Memory) -> Metadata {
+        let mut metadata = self.clone();
+        if memory.expires_at.is_some_and(|at| at <= expiration::now())
+            && !self.0.contains_key(&stored(expiration::STORED))
+        {
+            metadata.set(expiration::STORED, b"null".to_vec());
+        }
+        metadata
     }
 
     /// As canonical JSON.
@@ -141,6 +161,8 @@ pub(super) struct Mem0Memory {
     pub created_at: u64,
     /// The time of its last event, in nanoseconds since 1970.
     pub updated_at: u64,
+    /// The time at which it expires, in nanoseconds since 1970.
+    pub expires_at: Option<u64>,
     /// Bytes of the memory as the node has it.
     pub bytes: usize,
     /// The token of a caller that has seen it so.
@@ -171,6 +193,7 @@ impl Mem0Memory {
             metadata: BTreeMap::new(),
             created_at: time("created_at")?,
             updated_at: time("updated_at")?,
+            expires_at: None,
             bytes: shown.json.len(),
             token: shown.token.clone(),
             stored: BTreeMap::new(),
@@ -192,6 +215,10 @@ impl Mem0Memory {
             Some("role") => self.role = text(),
             Some("categories") => {
                 self.categories = value.items().filter_map(|item| item.as_str().map(str::to_owned)).collect();
+            }
+            Some(expiration::STORED) => {
+                self.expires_at = value.as_str().and_then(|text| json::rfc3339::parse(text).ok());
+                self.metadata.insert(expiration::STORED.to_owned(), value.canonical());
             }
             Some(name) => {
                 self.metadata.insert(name.to_owned(), value.canonical());
@@ -230,6 +257,7 @@ impl Mem0Memory {
             ("app_id", optional(self.app_id.as_deref())),
             ("categories", texts(&self.categories)),
             ("created_at", time(self.created_at)),
+            (expiration::MEMBER, optional(self.expires_at.map(expiration::date_of).as_deref())),
             ("id", optional(Some(&self.id))),
             ("memory", optional(Some(&self.text))),
             ("metadata", object(&self.metadata)),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Problem;
 use json::{Value, ValueKind, rfc3339};
 
+use super::expiration::now;
 use super::fields::Mem0Memory;
 use crate::problems;
 
@@ -48,6 +49,8 @@ pub(super) enum Filter {
     TextInAnyCase(String),
     /// The memory is one of these.
     Ids(BTreeSet<String>),
+    /// The memory does not expire before this time, in nanoseconds since 1970.
+    Unexpired(u64),
 }
 
 /// The names of entities.
@@ -165,7 +168,13 @@ impl Filter {
             Filter::TextInAnyCase(part) => examined.text().contains(part),
             Filter::Text(part) => memory.text.contains(part),
             Filter::Ids(ids) => ids.contains(&memory.id),
+            Filter::Unexpired(now) => memory.expires_at.is_none_or(|at| at > *now),
         }
+    }
+
+    /// The condition that the last day of a memory is not over, unless a request shows all.
+    pub fn unexpired(shows_expired: Option<bool>) -> Filter {
+        if shows_expired == Some(true) { Filter::And(Vec::new()) } else { Filter::Unexpired(now()) }
     }
 
     /// The condition that a memory was created within days, of which each may be absent.

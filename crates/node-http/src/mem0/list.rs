@@ -11,6 +11,7 @@ use json::ObjectWriter;
 
 use super::answer::{BASE, cut, write_optional};
 use super::body::{Members, parse};
+use super::expiration::SHOW_EXPIRED;
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::{Scan, Scope};
@@ -86,7 +87,8 @@ pub(super) async fn list(
     let known = ["agent_id", "app_id", "limit", "run_id", "session_id", "user_id"];
     let parameters = Parameters::read(&parts, &known)?;
     let limit = parameters.number("limit", 1, MOST_LISTED)?.unwrap_or(DEFAULT_LIMIT);
-    let scope = Scope::of(&client, of_parameters(&parameters)?)?;
+    let filter = of_parameters(&parameters)?.and(Filter::unexpired(None));
+    let scope = Scope::of(&client, filter)?;
     let mut scan = Scan::new(&service, &client, &scope);
     let (mut body, mut count, mut is_truncated) = (vec![b'['], 0, false);
     'all: while let Some(memories) = scan.next().await? {
@@ -115,12 +117,23 @@ pub(super) async fn page(
     let (parts, body) = request.into_parts();
     let parameters = Parameters::read(&parts, &["page", "page_size"])?;
     let body = service.bodies.read(&parts, body, JSON).await?;
-    let known =
-        ["categories", "end_date", "fields", "filters", "keywords", "metadata", "page", "page_size", "start_date"];
+    let known = [
+        "categories",
+        "end_date",
+        "fields",
+        "filters",
+        "keywords",
+        "metadata",
+        "page",
+        "page_size",
+        SHOW_EXPIRED,
+        "start_date",
+    ];
     let document = parse(&body.bytes)?;
     let members = Members::of(&document, &known)?;
     let filter = Filter::read(members.object("filters")?, OtherKeys::Refused)?.and(common(members)?);
     let mut filter = filter.and(Filter::created(members.text("start_date")?, members.text("end_date")?)?);
+    filter = filter.and(Filter::unexpired(members.flag(SHOW_EXPIRED)?));
     if let Some(part) = members.text("keywords")? {
         filter = filter.and(Filter::text_in_any_case(part));
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `fields` | where the fields of these clients lie in a memory of ours |
 //! | `body` | members of a body |
+//! | `expiration` | the last day on which a memory is shown |
 //! | `answer` | the size of answers, and the base path that links in them have |
 //! | `identity` | the ids of memories that are added |
 //! | `filter`, `scan` | conditions on memories, and all memories that fulfil them |
@@ -24,6 +25,7 @@ mod add;
 mod answer;
 mod body;
 mod change;
+mod expiration;
 mod fields;
 mod filter;
 mod history;

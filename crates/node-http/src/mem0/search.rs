@@ -11,6 +11,7 @@ use node::search::SearchQuery;
 
 use super::answer::cut;
 use super::body::{Members, parse};
+use super::expiration::SHOW_EXPIRED;
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::Scope;
@@ -90,7 +91,8 @@ struct Wanted {
 impl Wanted {
     /// Reads a body. Paths of version 3 have entities among the filters alone.
     fn read(client: &Client, body: &[u8], other: OtherKeys) -> Result<Wanted, Problem> {
-        let mut known = vec!["categories", "fields", "filters", "metadata", "query", "threshold", "top_k"];
+        let mut known =
+            vec!["categories", "fields", "filters", "metadata", "query", SHOW_EXPIRED, "threshold", "top_k"];
         if other == OtherKeys::AreMetadata {
             known.extend(["agent_id", "app_id", "run_id", "session_id", "user_id"]);
         }
@@ -103,6 +105,7 @@ impl Wanted {
             }
         }
         let filter = filter.and(super::list::common(members)?);
+        let filter = filter.and(Filter::unexpired(members.flag(SHOW_EXPIRED)?));
         Ok(Wanted {
             text: members.required("query")?.to_owned(),
             scope: Scope::of(client, filter)?,

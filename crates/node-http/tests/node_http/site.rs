@@ -234,7 +234,7 @@ impl Site {
         self.send("GET", path, &[], b"").body
     }
 
-    fn bearer(&self, token: &str) -> String {
+    pub fn bearer(&self, token: &str) -> String {
         let (_, text) = self.tokens.iter().find(|(name, _)| name == token).unwrap();
         format!("Bearer {text}")
     }

@@ -3,6 +3,7 @@
 
 mod adds;
 mod calls;
+mod expiration;
 mod extraction;
 mod filters;
 mod histories;

@@ -27,8 +27,7 @@ fn check(site: &Site, cases: &[RefusedRequest]) {
 fn what_the_node_does_not_have_is_answered_with_501() {
     let site = Site::open();
     let add = r#"{"messages": [{"role": "user", "content": "x"}], "#;
-    let (expires, is_fixed) =
-        (format!(r#"{add}"expiration_date": "2030-01-01"}}"#), format!(r#"{add}"immutable": true}}"#));
+    let is_fixed = format!(r#"{add}"immutable": true}}"#);
     check(
         &site,
         &[
@@ -43,7 +42,6 @@ fn what_the_node_does_not_have_is_answered_with_501() {
             ("POST", "/mem0/v2/profiles/jobs/", "{}", 501, "HS8080"),
             ("GET", "/mem0/v1/event/e/", "", 501, "HS8080"),
             ("POST", "/mem0/v2/memories/search/", "{}", 501, "HS8080"),
-            ("POST", "/v1/memories/", &expires, 501, "HS8080"),
             ("POST", "/v1/memories/", &is_fixed, 501, "HS8080"),
             ("POST", "/mem0/v3/memories/search/", r#"{"query": "x", "reference_date": "2026-01-01"}"#, 501, "HS8080"),
             ("POST", "/mem0/v9/nothing/", "{}", 404, "HS8061"),
@@ -106,7 +104,8 @@ fn a_wrong_request_is_refused_and_writes_nothing() {
             ("PUT", path, "{}", 400, "HS8081"),
             ("PUT", path, r#"{"text": ""}"#, 400, "HS8081"),
             ("PUT", path, r#"{"memory_id": "other", "memory": "x"}"#, 400, "HS8081"),
-            ("PUT", path, r#"{"text": "x", "expiration_date": "2030-01-01"}"#, 501, "HS8080"),
+            ("PUT", path, r#"{"text": "x", "expiration_date": "2030-02-30"}"#, 400, "HS8081"),
+            ("PUT", path, r#"{"text": "x", "timestamp": 1}"#, 501, "HS8080"),
             ("PUT", "/v1/memories/unknown/", r#"{"text": "x"}"#, 404, "HS8066"),
             ("GET", "/v1/memories/unknown/history/", "", 404, "HS8066"),
             ("POST", "/v1/memories/search/", "{}", 400, "HS8081"),
