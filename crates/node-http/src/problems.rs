@@ -191,6 +191,13 @@ pub(crate) fn too_many_streams() -> Problem {
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
 }
 
+/// A snapshot of a user for which no place is free.
+pub(crate) fn too_many_snapshots() -> Problem {
+    let detail = "as many snapshots are being read as the node, or the users of your token, may read; try again later";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8078", "Too many snapshots are being read", detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
+}
+
 /// A call or a setting of Mem0's API that this node does not have.
 pub(crate) fn not_of_mem0(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::NOT_IMPLEMENTED, "HS8080", "This part of Mem0's API is not implemented", detail)

@@ -15,6 +15,7 @@ use crate::events::{MOST_STREAMS, MOST_STREAMS_OF_TENANT};
 use crate::extractor::Extractor;
 use crate::fair_places::FairPlaces;
 use crate::service::{Handlers, NodeService, reading};
+use crate::user_snapshots::{MOST_READERS, MOST_READERS_OF_TENANT};
 use crate::{
     events, history, listing, mem0, memories, node_pages, nodes, parts, problems, searching, sync, user_snapshots,
 };
@@ -67,6 +68,7 @@ pub fn apis(node: Node, loops: NodeLoops, event_bytes: usize, extractor: Option<
         bodies: BodyLimit::for_events(event_bytes),
         snapshots: BodyLimit::for_snapshots(),
         taken_snapshots: BodyLimit::for_snapshots(),
+        snapshot_readers: FairPlaces::new(MOST_READERS, MOST_READERS_OF_TENANT),
         extractor,
         streams: FairPlaces::new(MOST_STREAMS, MOST_STREAMS_OF_TENANT),
     });

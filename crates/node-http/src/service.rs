@@ -33,8 +33,10 @@ pub(crate) struct NodeService {
     pub bodies: BodyLimit,
     /// The limit of user snapshots that are brought back.
     pub snapshots: BodyLimit,
-    /// The limit of user snapshots that are taken.
+    /// The limit of user snapshots that are in memory while they are taken.
     pub taken_snapshots: BodyLimit,
+    /// The places of clients that read one.
+    pub snapshot_readers: FairPlaces,
     /// The model that finds facts in the conversations of Mem0's API, if there is one.
     pub extractor: Option<Extractor>,
     /// The places of open streams.

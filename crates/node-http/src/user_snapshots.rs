@@ -1,9 +1,11 @@
 //! The snapshot of a user, as `POST /v1/restore` takes it back.
 //!
-//! A snapshot may be large, so its memories are read once there is room for them, and its parts are
-//! written one after the other while the client reads.
+//! A snapshot may be large, so its memories are read once there is room for them, and are written
+//! into a file on the disk at once. The client reads that, at its own pace: one that is slow keeps
+//! a place among those who read, and no memory that others wait for.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, IntoInnerError, Read as _, Seek as _, Write as _};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use futures::channel::oneshot;
 use futures::stream::unfold;
 use http::Problem;
 use node::taken_snapshot::TakenSnapshot;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::SNAPSHOT_BYTES;
+use crate::fair_places::{Place, Tenant};
 use crate::problems;
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
@@ -29,10 +31,14 @@ use crate::service::NodeService;
 const PART_BYTES: usize = 16 << 20;
 /// Bytes by which the memories may grow between two looks at them.
 const SLACK: usize = 1 << 20;
-/// Bytes that the client is given at a time.
+/// Bytes that are written to the file, and given to the client, at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-/// A client has so long for the whole; it is in the way of the next one.
+/// A client has so long for the whole.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// Snapshots that are read at a time, each a file on the disk of the node.
+pub(crate) const MOST_READERS: usize = 16;
+/// Snapshots that one tenant reads at a time.
+pub(crate) const MOST_READERS_OF_TENANT: usize = 4;
 
 /// GET /v1/users/{user}/snapshot.
 pub(crate) async fn take(
@@ -48,6 +54,7 @@ pub(crate) async fn take(
     if !client.may_use(Some(&user)) {
         return Err(problems::foreign_user("your token may not see the memories of this user"));
     }
+    let reader = service.snapshot_readers.take(Tenant::of(&client)).ok_or_else(problems::too_many_snapshots)?;
     let database = |error| problems::of_database(&error);
     let bytes = service.node.snapshot_bytes(&user).await.map_err(database)?;
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -56,20 +63,21 @@ pub(crate) async fn take(
     let most = (bytes + SLACK).min(SNAPSHOT_BYTES) as u64;
     let snapshot = service.node.user_snapshot(&user, most).await.map_err(database)?;
     let snapshot = snapshot.ok_or_else(too_large)?;
-    let (begun, is_begun) = oneshot::channel();
-    let (sender, chunks) = channel(1);
-    let thread = std::thread::Builder::new().name("node-snapshot".to_owned());
-    let thread = thread.spawn(move || {
+    let node = service.node.clone();
+    let written = tokio::task::spawn_blocking(move || {
         // The place is free again when the memories are.
         let _place = place;
-        write(&snapshot, begun, &sender);
+        write(&snapshot, || node.scratch_file())
     });
-    thread.map_err(|error| {
+    let (file, length) = written.await.map_err(|error| problems::internal(format!("a task has ended: {error}")))??;
+    let (sender, chunks) = channel(1);
+    let thread = std::thread::Builder::new().name("node-snapshot".to_owned());
+    thread.spawn(move || send(file, &sender)).map_err(|error| {
         problems::internal(format!("the operating system did not start a thread: {error} [HS0008]"))
     })?;
-    is_begun.await.map_err(|_| problems::internal("the snapshot was not written"))??;
-    let mut response = Response::new(body(chunks));
+    let mut response = Response::new(body(chunks, reader));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     Ok(response)
 }
 
@@ -77,18 +85,15 @@ fn too_large() -> Problem {
     problems::large_snapshot(SNAPSHOT_BYTES)
 }
 
-/// Writes the snapshot to the client: one JSON object, or an array of all parts. It ends early
-/// where the client has gone.
-fn write(snapshot: &TakenSnapshot, begun: oneshot::Sender<Result<(), Problem>>, chunks: &Sender<Bytes>) {
-    let mut begun = Some(begun);
-    let mut number = 0;
+/// Writes the snapshot into a file: one JSON object, or an array of all parts. Returns the file, at
+/// its beginning, and its length in bytes.
+fn write(snapshot: &TakenSnapshot, make: impl FnOnce() -> io::Result<File>) -> Result<(File, u64), Problem> {
+    let mut file = BufWriter::with_capacity(CHUNK_BYTES, make().map_err(|error| of_file(&error))?);
+    let (mut number, mut result) = (0, Ok(()));
     let written = snapshot.each_part(PART_BYTES, |part, all| {
-        if let Some(begun) = begun.take() {
-            let may_be_restored = all.bytes + all.count < SNAPSHOT_BYTES;
-            let answer = if may_be_restored { Ok(()) } else { Err(too_large()) };
-            if begun.send(answer).is_err() || !may_be_restored {
-                return ControlFlow::Break(());
-            }
+        if all.bytes + all.count >= SNAPSHOT_BYTES {
+            result = Err(too_large());
+            return ControlFlow::Break(());
         }
         number += 1;
         let (before, after) = match (number == 1, number == all.count) {
@@ -97,30 +102,49 @@ fn write(snapshot: &TakenSnapshot, begun: oneshot::Sender<Result<(), Problem>>, 
             (false, false) => ("", ","),
             (false, true) => ("", "]"),
         };
-        let part = Bytes::from(part);
-        let cut = (0..part.len()).step_by(CHUNK_BYTES).map(|from| part.slice(from..part.len().min(from + CHUNK_BYTES)));
-        let chunks_of_part = [Bytes::from(before)].into_iter().chain(cut).chain([Bytes::from(after)]);
-        for chunk in chunks_of_part.filter(|chunk| !chunk.is_empty()) {
-            if chunks.blocking_send(chunk).is_err() {
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
+        let texts = [before.as_bytes(), &part, after.as_bytes()];
+        result = texts.into_iter().try_for_each(|text| file.write_all(text)).map_err(|error| of_file(&error));
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    if let (Err(error), Some(begun)) = (written, begun) {
-        // A client that has gone needs no answer.
-        let _ = begun.send(Err(problems::of_database(&error)));
+    written.map_err(|error| problems::of_database(&error))?;
+    result?;
+    let rewound = file.into_inner().map_err(IntoInnerError::into_error).and_then(|mut file| {
+        let length = file.stream_position()?;
+        file.rewind()?;
+        Ok((file, length))
+    });
+    rewound.map_err(|error| of_file(&error))
+}
+
+fn of_file(error: &io::Error) -> Problem {
+    problems::internal(format!("the snapshot cannot be written to a file in the folder of the node: {error}"))
+}
+
+/// Sends the file to the client, as it reads. It ends early where the client has gone.
+fn send(mut file: File, chunks: &Sender<io::Result<Bytes>>) {
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        let read = (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
+        let is_last = !matches!(read, Ok(bytes) if bytes > 0);
+        if matches!(read, Ok(0)) || chunks.blocking_send(read.map(|_| Bytes::from(chunk))).is_err() || is_last {
+            return;
+        }
     }
 }
 
-/// The body of these chunks. One that is not read in time breaks off.
-fn body(chunks: Receiver<Bytes>) -> Body {
+/// The body of these chunks. One that is not read in time, or whose place another tenant takes
+/// over, breaks off.
+fn body(chunks: Receiver<io::Result<Bytes>>, place: Place) -> Body {
     let deadline = Instant::now() + DEADLINE;
-    Body::from_stream(unfold(chunks, move |mut chunks| async move {
-        match timeout_at(deadline, chunks.recv()).await {
-            Ok(Some(chunk)) => Some((Ok(chunk), chunks)),
-            Ok(None) => None,
-            Err(_) => Some((Err(io::Error::from(io::ErrorKind::TimedOut)), chunks)),
-        }
+    Body::from_stream(unfold((chunks, place), move |(mut chunks, place)| async move {
+        let withdrawn = place.withdrawn();
+        let chunk = tokio::select! {
+            biased;
+            () = withdrawn => Some(Err(io::Error::other("another tenant has taken over the place"))),
+            chunk = timeout_at(deadline, chunks.recv()) => {
+                chunk.unwrap_or_else(|_| Some(Err(io::Error::from(io::ErrorKind::TimedOut))))
+            }
+        };
+        chunk.map(|chunk| (chunk, (chunks, place)))
     }))
 }

@@ -1,6 +1,9 @@
 //! The node as a library: open it, write, read, list, search.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +14,7 @@ use futures::channel::oneshot;
 use futures::executor::block_on;
 
 use crate::changes::{ChangeId, ChangePage, ChangeQuery};
-use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
+use crate::database::{Batch, FILE, Readers, Request, Signals, Writer, scratch_file};
 use crate::expiry::ExpiryTerms;
 use crate::history::MemoryHistory;
 use crate::ports::{
@@ -44,6 +47,7 @@ struct Inner {
     signals: Arc<Signals>,
     is_stopped: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
+    folder: PathBuf,
 }
 
 impl Node {
@@ -62,9 +66,18 @@ impl Node {
             let readers = Arc::clone(&readers);
             move || writer.run(&queue, || block_on(readers.close()))
         });
-        let thread = thread.map_err(|source| NodeError::Folder { folder, source })?;
-        let writer = Mutex::new(Some(thread));
-        Ok(Node { inner: Arc::new(Inner { requests, readers, signals, is_stopped: AtomicBool::new(false), writer }) })
+        let thread = thread.map_err(|source| NodeError::Folder { folder: folder.clone(), source })?;
+        let (is_stopped, writer) = (AtomicBool::new(false), Mutex::new(Some(thread)));
+        Ok(Node { inner: Arc::new(Inner { requests, readers, signals, is_stopped, writer, folder }) })
+    }
+
+    /// A new file on the disk of the node's folder, for what a caller has no memory for. It has no
+    /// name, so it is gone with the returned value, or with the process. The call blocks.
+    ///
+    /// # Errors
+    /// The file system refuses it.
+    pub fn scratch_file(&self) -> io::Result<File> {
+        scratch_file(&self.inner.folder)
     }
 
     /// Accepts a write. When the answer is there, the write is durable on this node's disk.

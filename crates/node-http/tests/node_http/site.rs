@@ -219,6 +219,11 @@ impl Site {
         self.stream(path, &[&[("authorization", bearer.as_str())], headers].concat())
     }
 
+    /// A connection.
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).unwrap()
+    }
+
     /// Whether a GET with the token of this name is answered with 200; the body is not read.
     pub fn is_answered_as(&self, token: &str, path: &str) -> bool {
         let mut stream = TcpStream::connect(self.address).unwrap();

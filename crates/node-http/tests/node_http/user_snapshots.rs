@@ -1,5 +1,7 @@
 //! Snapshots of users: taken from one node, restored on another one.
 
+use std::io::{Read as _, Write as _};
+
 use serde_json::{Value, json};
 
 use crate::memories::{SNAPSHOTS, follow};
@@ -104,6 +106,52 @@ fn a_large_snapshot_has_parts_that_are_restored_together_and_one_that_is_too_lar
     assert_eq!(site.get("/v1/users/u/snapshot").of(422).text("/code"), "HS8092");
     apply(&site, 9, "last-entities", "u", &json!({"entities": names[..8]}));
     assert_eq!(site.get("/v1/users/u/snapshot").of(422).text("/code"), "HS8092");
+}
+
+#[test]
+fn a_client_that_reads_its_snapshot_slowly_is_in_the_way_of_nobody() {
+    let site = Site::open();
+    let text = "x".repeat(12 << 20);
+    for n in 0..4 {
+        apply(&site, n + 1, &format!("m{n}"), "slow", &json!({"content": text}));
+        apply(&site, n + 11, &format!("n{n}"), "quick", &json!({"content": text}));
+    }
+    // Both together have more than the 64 MiB that are in memory at a time, and none is read whole
+    // by the buffers of its connection.
+    let mut slow = site.connect();
+    slow.write_all(b"GET /v1/users/slow/snapshot HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = vec![0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+    let quick = site.get("/v1/users/quick/snapshot").of(200);
+    assert!(quick.json().as_array().unwrap().len() > 1 && quick.body.len() > 48 << 20);
+    // The other one had no harm of it.
+    slow.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.to_lowercase().contains(&format!("content-length: {}", body.len())), "{head}");
+    let parts: Value = serde_json::from_str(body).unwrap();
+    let ids = parts.as_array().unwrap().iter().flat_map(|part| part["memories"].as_array().unwrap());
+    assert_eq!(ids.map(|memory| memory["memory_id"].as_str().unwrap()).collect::<Vec<_>>(), ["m0", "m1", "m2", "m3"]);
+}
+
+#[test]
+fn a_token_reads_a_few_snapshots_at_a_time() {
+    let site = Site::with_tokens(&[("one", Some(&["u"])), ("more-of-one", Some(&["u"])), ("all", None)]);
+    apply(&site, 1, "m", "u", &json!({"content": "x".repeat(12 << 20)}));
+    let begin = |token: &str| {
+        let mut reader = site.connect();
+        let bearer = site.bearer(token);
+        let head = format!("GET /v1/users/u/snapshot HTTP/1.1\r\nhost: localhost\r\nauthorization: {bearer}\r\n\r\n");
+        reader.write_all(head.as_bytes()).unwrap();
+        let mut start = [0; 12];
+        reader.read_exact(&mut start).unwrap();
+        (String::from_utf8_lossy(&start[9..]).into_owned(), reader)
+    };
+    let of_one = ["one", "more-of-one", "one", "more-of-one"].map(begin);
+    assert!(of_one.iter().all(|(status, _)| status == "200"));
+    assert_eq!(begin("one").0, "503");
+    assert_eq!(begin("all").0, "200");
 }
 
 #[test]
