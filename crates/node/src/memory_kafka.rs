@@ -48,7 +48,7 @@ struct State {
     starts: BTreeMap<TopicPartition, i64>,
     epochs: BTreeMap<String, u64>,
     transactions: Vec<(String, Transaction, BTreeSet<TopicPartition>)>,
-    hooks: BTreeMap<&'static str, VecDeque<Hook>>,
+    hooks: BTreeMap<String, VecDeque<Hook>>,
     /// A value with this text is refused.
     refused: Option<String>,
     /// A record of the events topic with a later time is refused, in milliseconds since 1970.
@@ -71,10 +71,18 @@ impl MemoryKafka {
     }
 
     pub fn clients(&self) -> KafkaClients {
-        let kafka = self.clone();
+        self.clients_of("")
+    }
+
+    /// Clients of a process: the steps of its producers also have names of their own, which begin
+    /// with the process and a blank.
+    pub fn clients_of(&self, process: &str) -> KafkaClients {
+        let (kafka, process) = (self.clone(), process.to_owned());
         KafkaClients {
             topics: Topics::default(),
-            producers: Arc::new(move |id: &str| Box::new(Producers { kafka: kafka.clone(), id: id.to_owned() })),
+            producers: Arc::new(move |id: &str| {
+                Box::new(Producers { kafka: kafka.clone(), id: id.to_owned(), process: process.clone() })
+            }),
             reader: Arc::new(self.clone()),
             admin: Arc::new(self.clone()),
         }
@@ -103,8 +111,8 @@ impl MemoryKafka {
     }
 
     /// Runs at the next call of this step.
-    pub fn hook(&self, step: &'static str, hook: impl FnOnce(&MemoryKafka) -> Result<()> + Send + 'static) {
-        self.lock().hooks.entry(step).or_default().push_back(Box::new(hook));
+    pub fn hook(&self, step: &str, hook: impl FnOnce(&MemoryKafka) -> Result<()> + Send + 'static) {
+        self.lock().hooks.entry(step.to_owned()).or_default().push_back(Box::new(hook));
     }
 
     pub fn refuse(&self, text: &str) {
@@ -155,9 +163,15 @@ impl MemoryKafka {
         records.collect()
     }
 
-    fn trip(&self, step: &'static str) -> Result<()> {
+    fn trip(&self, step: &str) -> Result<()> {
         let hook = self.lock().hooks.get_mut(step).and_then(VecDeque::pop_front);
         hook.map_or(Ok(()), |hook| hook(self))
+    }
+
+    /// A step of a producer of this process.
+    fn trip_of(&self, process: &str, step: &str) -> Result<()> {
+        self.trip(step)?;
+        if process.is_empty() { Ok(()) } else { self.trip(&format!("{process} {step}")) }
     }
 
     fn end(&self, number: usize, how: Transaction) {
@@ -177,17 +191,20 @@ impl MemoryKafka {
 struct Producers {
     kafka: MemoryKafka,
     id: String,
+    process: String,
 }
 
 impl ProducerFactory for Producers {
     fn create(&mut self, batches: BatchLimit) -> Result<Box<dyn Producer>> {
         self.kafka.trip("create")?;
-        let (kafka, id) = (self.kafka.clone(), self.id.clone());
+        let (kafka, id, process) = (self.kafka.clone(), self.id.clone(), self.process.clone());
         Ok(Box::new(MemoryProducer {
             kafka,
             id,
+            process,
             batches,
             epoch: 0,
+            is_fenced: false,
             number: None,
             queue: Vec::new(),
             failures: VecDeque::new(),
@@ -198,8 +215,11 @@ impl ProducerFactory for Producers {
 struct MemoryProducer {
     kafka: MemoryKafka,
     id: String,
+    process: String,
     batches: BatchLimit,
     epoch: u64,
+    /// Whether it has learned that another one has taken its transactional id.
+    is_fenced: bool,
     number: Option<usize>,
     queue: Vec<(TopicPartition, Stored, u64)>,
     failures: VecDeque<DeliveryFailure>,
@@ -234,13 +254,13 @@ impl MemoryProducer {
 
 impl Producer for MemoryProducer {
     fn init(&mut self, _timeout: Duration) -> Result<()> {
-        self.kafka.trip("init")?;
+        self.kafka.trip_of(&self.process, "init")?;
         self.epoch = self.kafka.init(&self.id);
         Ok(())
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.kafka.trip("begin")?;
+        self.kafka.trip_of(&self.process, "begin")?;
         assert!(self.number.is_none(), "a transaction is ended before the next begins");
         self.failures.clear();
         let mut state = self.kafka.lock();
@@ -264,10 +284,12 @@ impl Producer for MemoryProducer {
 
     fn poll(&mut self, _timeout: Duration) {
         for (partition, record, token) in std::mem::take(&mut self.queue) {
-            let error = self
-                .number()
-                .err()
-                .or_else(|| self.kafka.trip("deliver").err())
+            // As librdkafka does: the records are purged, and the producer has failed for good.
+            let fenced = self.number().err();
+            self.is_fenced |= matches!(fenced, Some(Error::Fenced(_)));
+            let error = fenced
+                .map(|_| Error::Aborted("it was purged".to_owned()))
+                .or_else(|| self.kafka.trip_of(&self.process, "deliver").err())
                 .or_else(|| self.refusal(&partition.topic, &record));
             if let Some(error) = error {
                 self.failures.push_back(DeliveryFailure { token, error });
@@ -304,10 +326,10 @@ impl Producer for MemoryProducer {
 
     fn commit(&mut self, _timeout: Duration) -> Result<()> {
         assert!(self.queue.is_empty() && self.failures.is_empty(), "all is delivered before a commit");
-        self.kafka.trip("before commit")?;
+        self.kafka.trip_of(&self.process, "before commit")?;
         self.kafka.end(self.number()?, Transaction::Committed);
         self.number = None;
-        self.kafka.trip("after commit")
+        self.kafka.trip_of(&self.process, "after commit")
     }
 
     fn abort(&mut self, _timeout: Duration) -> Result<()> {
@@ -318,7 +340,17 @@ impl Producer for MemoryProducer {
     }
 
     fn fatal_error(&self) -> Option<Error> {
-        None
+        self.is_fenced.then(|| Error::Fenced("another has started".to_owned()))
+    }
+}
+
+impl Drop for MemoryProducer {
+    /// The time limit of its transaction passes.
+    fn drop(&mut self) {
+        let is_open = |number: &usize| self.kafka.lock().transactions[*number].1 == Transaction::Open;
+        if let Some(number) = self.number.filter(is_open) {
+            self.kafka.end(number, Transaction::Aborted);
+        }
     }
 }
 

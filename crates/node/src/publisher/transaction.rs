@@ -66,6 +66,15 @@ impl Transaction<'_> {
         if let Some(error) = producer.fatal_error() {
             return Err(error);
         }
+        // Where another process has taken the transactional id, it may be told to the deliveries
+        // alone, which fail as those of any producer that has failed for good.
+        self.try_run(producer).map_err(|error| match producer.fatal_error() {
+            Some(fenced @ Error::Fenced(_)) => fenced,
+            _ => error,
+        })
+    }
+
+    fn try_run(&self, producer: &mut dyn Producer) -> Result<Outcome> {
         producer.begin()?;
         self.reach("publish.begun");
         let refused = self.send_all(producer)?;
