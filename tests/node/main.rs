@@ -8,6 +8,7 @@ mod apart;
 mod boot;
 mod chaos;
 mod command;
+mod copies;
 mod events;
 mod expiry;
 mod go_client;

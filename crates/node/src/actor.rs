@@ -26,6 +26,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
 /// The most bytes of a node's name.
 const MAX_NAME: usize = 64;
 /// The letters of an incarnation: lower-case letters and digits without those that look alike
@@ -92,6 +95,14 @@ impl Incarnation {
         Incarnation((0..INCARNATION_LETTERS).map(letter).collect())
     }
 
+    /// An incarnation that no other is likely to be.
+    #[must_use]
+    pub fn random() -> Incarnation {
+        let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+        // A UUID has fixed bits among its random ones; the digest has none.
+        Incarnation::from_random_bits(xxh3_128(&random))
+    }
+
     /// The incarnation as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -155,6 +166,17 @@ pub struct EventActor {
     pub branch: u64,
 }
 
+impl FromStr for EventActor {
+    type Err = ActorError;
+
+    fn from_str(text: &str) -> Result<EventActor, ActorError> {
+        let at = text.match_indices('.').nth(1).map_or(text.len(), |(at, _)| at);
+        let actor: Actor = text[..at].parse()?;
+        let branch = branch_of(&text[..at], text).ok_or(ActorError::Actor)?;
+        Ok(EventActor { actor, branch })
+    }
+}
+
 impl fmt::Display for EventActor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&branch_name(&self.actor.to_string(), self.branch))
@@ -214,6 +236,13 @@ mod tests {
         }
         for other in ["agent.00000000000000000001", "b", "", "agent.00000000000000000000.s1"] {
             assert_eq!(branch_of(actor, other), None, "{other}");
+        }
+        for branch in [0, 7] {
+            let writer = EventActor { actor: actor.parse().unwrap(), branch };
+            assert_eq!(writer.to_string().parse(), Ok(writer));
+        }
+        for wrong in ["agent", "agent.00000000000000000000.b0", "agent.00000000000000000000.b1.b1"] {
+            assert!(wrong.parse::<EventActor>().is_err(), "{wrong}");
         }
         for wrong in [".b", ".b0", ".b01", ".b+1", ".b1.b1", "b1", ".b-1"] {
             assert_eq!(branch_of(actor, &format!("{actor}{wrong}")), None, "{wrong}");

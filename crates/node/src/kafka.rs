@@ -8,7 +8,7 @@ use streams::error::{Error, Result};
 use streams::ports::{Admin, PartitionStart, ProducerFactory, RestoreClient, TopicIdentity};
 use streams::record::{InRecord, RecordBatch, TopicPartition};
 
-use crate::actor::Incarnation;
+use crate::actor::{Incarnation, NodeName};
 
 /// The application id of the Kafka clients of every node, with which their transactional ids begin.
 /// No other program may use transactional ids with this prefix and a `-`.
@@ -67,6 +67,13 @@ impl fmt::Debug for KafkaClients {
 #[must_use]
 pub fn transactional_id(incarnation: &Incarnation) -> String {
     format!("{APPLICATION_ID}-{incarnation}")
+}
+
+/// The transactional id under which a process registers a new incarnation of a node with this name
+/// after it has left another one. No incarnation has a `-`.
+#[must_use]
+pub(crate) fn successions_id(name: &NodeName) -> String {
+    format!("{APPLICATION_ID}-successions-{name}")
 }
 
 impl KafkaClients {

@@ -1,14 +1,13 @@
 //! A journal in memory, whose copy is a copy of a node's folder.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::actor::{Actor, Incarnation};
 use crate::ports::{
-    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
-    chain_digest,
+    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, PublishedEvent, SnapshotRecord,
+    SyncRequest, chain_digest,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,6 @@ struct State {
     identity: Identity,
     /// Each with its id, under the present actor.
     events: Vec<(String, OutboxEvent, JournalEventState)>,
-    seed: u128,
     positions: BTreeMap<(String, i32), i64>,
     applied: Vec<(i32, SnapshotRecord)>,
     letters: Vec<(i32, DeadLetter)>,
@@ -32,6 +30,8 @@ struct State {
     /// Those that were marked as failed.
     dropped: Vec<String>,
     unavailable: usize,
+    /// Events that a copy has published, by their ids.
+    elsewhere: BTreeMap<String, PublishedEvent>,
 }
 
 /// The journal; a clone of the `Arc` is the same one.
@@ -43,16 +43,15 @@ impl MemoryJournal {
         let identity = Identity { actor, counter: 0, published: 0, chain: 0 };
         let (events, positions, applied, letters) = (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new());
         let (requests, dropped) = (Vec::new(), Vec::new());
-        let state = State { identity, events, seed, positions, applied, letters, requests, dropped, unavailable: 0 };
+        let elsewhere = BTreeMap::new();
+        let state =
+            State { identity, events, positions, applied, letters, requests, dropped, unavailable: 0, elsewhere };
         Arc::new(MemoryJournal(Mutex::new(state)))
     }
 
-    /// As a copy of the folder is; random numbers differ from then on.
+    /// As a copy of the folder is.
     pub fn copy(&self) -> Arc<MemoryJournal> {
-        let state = self.lock().clone();
-        static NEXT: AtomicU64 = AtomicU64::new(1_000);
-        let seed = u128::from(NEXT.fetch_add(1_000, Ordering::Relaxed));
-        Arc::new(MemoryJournal(Mutex::new(State { seed, ..state })))
+        Arc::new(MemoryJournal(Mutex::new(self.lock().clone())))
     }
 
     pub fn write(&self, event_id: &str) {
@@ -120,9 +119,10 @@ fn actor(seed: u128) -> Actor {
     Actor { name: "agent".parse().unwrap(), incarnation: Incarnation::from_random_bits(seed) }
 }
 
-/// `ACTOR COUNTER ID` stands for the JSON of an event.
+/// The members of an event that the publisher looks at.
 fn event(actor: &Actor, counter: u64, event_id: &str) -> OutboxEvent {
-    let value = format!("{actor} {counter} {event_id}").into_bytes();
+    let value = format!(r#"{{"event_id":"{event_id}","node_id":"{actor}","vector_clock":{{"{actor}":{counter}}}}}"#);
+    let value = value.into_bytes();
     OutboxEvent { counter, memory_id: format!("m{}", event_id.len() % 3), value, timestamp_ms: 1 }
 }
 
@@ -192,12 +192,30 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn begin_incarnation(&self, _reason: &str) -> Result<Identity, JournalError> {
+    fn waiting_ids(&self, after: u64, max_events: usize) -> Result<Vec<(u64, String)>, JournalError> {
+        let state = self.lock();
+        let waiting = state.events.iter().filter(|(.., state)| *state == JournalEventState::Pending);
+        let behind = waiting.filter(|(_, event, _)| event.counter > after);
+        Ok(behind.map(|(id, event, _)| (event.counter, id.clone())).take(max_events).collect())
+    }
+
+    fn note_published_elsewhere(&self, events: &[PublishedEvent]) -> Result<(), JournalError> {
+        let noted = events.iter().map(|event| (event.event_id.clone(), event.clone()));
+        self.change()?.elsewhere.extend(noted);
+        Ok(())
+    }
+
+    fn begin_incarnation(&self, incarnation: &Incarnation, _reason: &str) -> Result<Identity, JournalError> {
         let mut state = self.change()?;
-        state.seed += 1;
-        let actor = actor(state.seed);
+        let actor = Actor { name: state.identity.actor.name.clone(), incarnation: incarnation.clone() };
         let mut counter = 0;
-        let State { events, .. } = &mut *state;
+        let State { events, elsewhere, .. } = &mut *state;
+        for (id, _, state) in events.iter_mut() {
+            if *state == JournalEventState::Pending && elsewhere.contains_key(id) {
+                *state = JournalEventState::Published;
+            }
+        }
+        elsewhere.clear();
         for (id, old, _) in events.iter_mut().filter(|(.., state)| *state == JournalEventState::Pending) {
             counter += 1;
             *old = event(&actor, counter, id);

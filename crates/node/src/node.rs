@@ -13,12 +13,14 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 
+use crate::actor::Incarnation;
 use crate::changes::{ChangeId, ChangePage, ChangeQuery};
 use crate::database::{Batch, FILE, Readers, Request, Signals, Writer, scratch_file};
 use crate::expiry::ExpiryTerms;
 use crate::history::MemoryHistory;
 use crate::ports::{
-    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, SnapshotRecord, SyncRequest,
+    Agreement, DeadLetter, Identity, Journal, JournalError, OutboxEvent, Publication, PublishedEvent, SnapshotRecord,
+    SyncRequest,
 };
 use crate::restore::{Chunk, Place, RestoreError, Restored, RestoredChunk, UserSnapshot};
 use crate::search::{Near, NearHits, SearchQuery, WordHits};
@@ -405,8 +407,16 @@ impl Journal for Inner {
         block_on(self.ask(|answer| Request::MarkFailed(counter, reason.to_owned(), answer)))
     }
 
-    fn begin_incarnation(&self, reason: &str) -> Result<Identity, JournalError> {
-        block_on(self.ask(|answer| Request::BeginIncarnation(reason.to_owned(), answer)))
+    fn waiting_ids(&self, after: u64, max_events: usize) -> Result<Vec<(u64, String)>, JournalError> {
+        block_on(self.readers.waiting_ids(after, max_events))
+    }
+
+    fn note_published_elsewhere(&self, events: &[PublishedEvent]) -> Result<(), JournalError> {
+        block_on(self.ask(|answer| Request::NotePublishedElsewhere(events.to_vec(), answer)))
+    }
+
+    fn begin_incarnation(&self, incarnation: &Incarnation, reason: &str) -> Result<Identity, JournalError> {
+        block_on(self.ask(|answer| Request::BeginIncarnation(incarnation.clone(), reason.to_owned(), answer)))
     }
 
     fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {

@@ -4,7 +4,7 @@
 //! are made from threads of their own; each change is one transaction, durable when the call
 //! returns.
 
-use crate::actor::Actor;
+use crate::actor::{Actor, EventActor, Incarnation};
 
 /// The identity of a node as its database keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,20 @@ pub struct OutboxEvent {
     pub value: Vec<u8>,
     /// The record's timestamp, in milliseconds since 1970; at least 1.
     pub timestamp_ms: i64,
+}
+
+/// An event of the outbox that another process has published, from a copy of the folder: as the
+/// events topic has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedEvent {
+    /// Its id, which it has under whichever actor.
+    pub event_id: String,
+    /// The actor or branch as which the other process has published it.
+    pub writer: EventActor,
+    /// Its counter under that actor.
+    pub counter: u64,
+    /// The value of its record.
+    pub value: Vec<u8>,
 }
 
 /// A sync request that is not known to be sent (docs/semantics.md, section 5).
@@ -130,9 +144,18 @@ pub trait Journal: Send + Sync {
     /// failed and no longer sent.
     fn mark_failed(&self, counter: u64, reason: &str) -> Result<(), JournalError>;
 
-    /// Begins a new incarnation and writes every unpublished event again under it, with its id,
-    /// time and version. Published events are left as they are.
-    fn begin_incarnation(&self, reason: &str) -> Result<Identity, JournalError>;
+    /// The counter and the id of the first unpublished events with a greater counter than `after`,
+    /// in their order, up to so many.
+    fn waiting_ids(&self, after: u64, max_events: usize) -> Result<Vec<(u64, String)>, JournalError>;
+
+    /// Notes that another process has published these events of the outbox. They wait as before
+    /// until the next incarnation begins.
+    fn note_published_elsewhere(&self, events: &[PublishedEvent]) -> Result<(), JournalError>;
+
+    /// Begins this incarnation and writes every unpublished event again under it, with its id, time
+    /// and version. One that another process has published is taken in as that one has published
+    /// it. Published events are left as they are.
+    fn begin_incarnation(&self, incarnation: &Incarnation, reason: &str) -> Result<Identity, JournalError>;
 
     /// The first sync requests that wait, in the order in which they were made, some at a time.
     fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError>;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures::executor::block_on;
-use helixstream_node::actor::Actor;
+use helixstream_node::actor::{Actor, Incarnation};
 use helixstream_node::expiry::{ExpiryTerms, GRACE, TURN};
 use helixstream_node::ports::SnapshotRecord;
 use helixstream_node::shown::MemoryStatus;
@@ -214,7 +214,7 @@ fn a_new_incarnation_goes_on_with_what_the_former_one_has_set() {
     let root = tempfile::tempdir().unwrap();
     let two = TwoNodes::new(root.path());
     let former = two.actor();
-    two.a.journal().begin_incarnation("a test").unwrap();
+    two.a.journal().begin_incarnation(&Incarnation::random(), "a test").unwrap();
     assert_eq!(expire(&two.a, &terms(DUE, &[former], 9)), 1);
 }
 

@@ -1,5 +1,6 @@
 //! The nodes that the registry knows, and the other nodes in the status of one.
 
+use node::actor::Incarnation;
 use node::ports::Publication;
 use node::registry::{NodeRecord, NodeRole, NodeState, RegisteredNode, now_ms};
 use serde_json::{Value, json};
@@ -79,7 +80,7 @@ fn the_status_of_a_node_has_the_other_nodes_as_its_peers() {
     assert_eq!(member(&status["peers"], "status"), ["active", "inactive", "failed", "stopped", "replaced"]);
     assert_eq!(status["consumed"], 0);
     // A new incarnation of the node is no peer of the former one.
-    site.node.journal().begin_incarnation("a test").unwrap();
+    site.node.journal().begin_incarnation(&Incarnation::random(), "a test").unwrap();
     assert_eq!(member(&site.get("/v1/sync/status").json()["peers"], "name"), ["a", "b", "c", "d", "e"]);
 }
 

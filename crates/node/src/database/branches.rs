@@ -41,30 +41,34 @@ impl Writer {
         (branches.count() < MAX_BRANCHES).then_some(self.state.counter + 1)
     }
 
-    /// The branch and the counter under the next incarnation of the last event to these memories
-    /// that a clock of a former one covers by this entry and that was written again.
-    pub(super) async fn renamed(
+    /// The entries of a clock by which the events to these memories count that a clock of a former
+    /// incarnation covers by this entry: under the next one (`next`) where they were written again,
+    /// and under the actor of a copy of the folder where that one has published them.
+    async fn renamed(
         &mut self,
         incarnation: &str,
+        next: &str,
         memory_ids: &[String],
         branch: u64,
         counter: u64,
-    ) -> Result<Option<(u64, u64)>, JournalError> {
-        let mut last: Option<(u64, u64)> = None;
+    ) -> Result<Vec<(String, u64)>, JournalError> {
+        let mut renamed = Vec::new();
         for memory_id in memory_ids {
-            let row = query_as(
-                "SELECT new_branch, new_counter FROM translations
+            let rows = query_as(
+                "SELECT new_incarnation, new_branch, max(new_counter) FROM translations
                 WHERE incarnation = ? AND memory_id = ? AND branch = ? AND counter <= ?
-                ORDER BY counter DESC LIMIT 1",
+                GROUP BY new_incarnation, new_branch",
             );
-            let row = row.bind(incarnation).bind(memory_id).bind(signed(branch)?).bind(signed(counter)?);
-            let row: Option<(i64, i64)> =
-                row.fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
-            let Some((new_branch, new_counter)) = row else { continue };
-            let found = (unsigned(new_branch)?, unsigned(new_counter)?);
-            last = last.filter(|(_, known)| *known > found.1).or(Some(found));
+            let rows = rows.bind(incarnation).bind(memory_id).bind(signed(branch)?).bind(signed(counter)?);
+            let rows: Vec<(Option<String>, i64, i64)> =
+                rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+            for (copy, new_branch, new_counter) in rows {
+                let copy = copy.map(|copy| format!("{}.{copy}", self.state.actor.name));
+                let name = branch_name(copy.as_deref().unwrap_or(next), unsigned(new_branch)?);
+                renamed.push((name, unsigned(new_counter)?));
+            }
         }
-        Ok(last)
+        Ok(renamed)
     }
 
     /// A clock of a former incarnation in terms of the next one: the entries of its actor and its
@@ -85,10 +89,9 @@ impl Writer {
                 kept if kept > 0 && branch <= former.published => clock.insert(name, kept),
                 _ => clock.remove(&name),
             };
-            let renamed = self.renamed(former.incarnation, memory_ids, branch, entry).await?;
-            if let Some((new_branch, new_counter)) = renamed {
-                let entry = clock.entry(branch_name(next, new_branch)).or_default();
-                *entry = new_counter.max(*entry);
+            for (name, counter) in self.renamed(former.incarnation, next, memory_ids, branch, entry).await? {
+                let entry = clock.entry(name).or_default();
+                *entry = counter.max(*entry);
             }
         }
         Ok(())

@@ -17,6 +17,7 @@
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
 //! | `expiry` | memories that expire |
 //! | `publication` | the outbox: published, failed, written again under a new incarnation |
+//! | `published_elsewhere` | events of the outbox that a copy of the folder has published |
 //! | `dead_letters` | events that the stream could not process |
 //! | `failed_events` | the reasons of failures, and their lines in the log |
 //! | `follow` | resolved memories of the snapshots topic |
@@ -40,6 +41,7 @@ mod follow;
 mod history;
 mod kept_changes;
 mod publication;
+mod published_elsewhere;
 mod queries;
 mod restore;
 mod schema;

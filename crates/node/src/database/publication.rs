@@ -11,9 +11,9 @@ use sqlx::{query, query_as};
 use super::branches::FormerActor;
 use super::failed_events::kept_reason;
 use super::schema::{damage, failure, signed, unsigned};
-use super::state::{Former, draw};
+use super::state::Former;
 use super::writer::Writer;
-use crate::actor::branch_name;
+use crate::actor::{Incarnation, branch_name};
 use crate::ports::{Agreement, Identity, JournalError, Publication, chain_digest};
 use crate::shown::Publishing;
 
@@ -37,7 +37,7 @@ const COVERED: &str = "SELECT DISTINCT overlays.memory_id FROM outbox
         CASE branch WHEN 0 THEN '\"' ELSE '.b' || branch || '\"' END) >= outbox.counter";
 
 /// A waiting event: its number, counter, id, value and timestamp, and its branch.
-type WaitingRow = (i64, i64, String, String, i64, i64);
+pub(super) type WaitingRow = (i64, i64, String, String, i64, i64);
 
 impl Writer {
     /// Compares the outbox with what the nodes topic says of this actor.
@@ -133,8 +133,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a new incarnation, and writes every waiting event again under it.
-    pub(super) async fn begin_incarnation(&mut self, reason: &str) -> Result<Identity, JournalError> {
+    /// Begins a new incarnation, and writes every waiting event again under it that no other
+    /// process has published.
+    pub(super) async fn begin_incarnation(
+        &mut self,
+        incarnation: Incarnation,
+        reason: &str,
+    ) -> Result<Identity, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
         self.mark_dead_letters_published().await?;
         let waiting = self.waiting_up_to(self.state.counter).await?;
@@ -144,8 +149,8 @@ impl Writer {
         let ended = ended.bind(old.incarnation.as_str()).bind(signed(self.state.published)?);
         ended.bind(reason).bind(self.now_ms()).execute(&mut self.connection).await.map_err(sql)?;
         self.state.former.push(Former { incarnation: old.incarnation.clone(), published: self.state.published });
-        self.state.actor.incarnation = draw();
-        self.state.opening = draw().to_string();
+        self.state.actor.incarnation = incarnation;
+        self.state.opening = Incarnation::random().to_string();
         self.state.begin_opening(&mut self.connection).await?;
         let published = self.state.published;
         (self.state.counter, self.state.published, self.state.chain) = (0, 0, 0);
@@ -155,8 +160,12 @@ impl Writer {
         let (name, incarnation) = (old.to_string(), old.incarnation.as_str());
         let old = FormerActor { name: &name, incarnation, published };
         for row in waiting {
-            touched.extend(self.write_again(row, &old, &mut branches).await?);
+            touched.extend(match self.take_in(&row, &old).await? {
+                Some(touched) => touched,
+                None => self.write_again(row, &old, &mut branches).await?,
+            });
         }
+        self.forget_published_elsewhere().await?;
         for memory_id in touched {
             self.refresh(&memory_id).await?;
         }
@@ -190,13 +199,8 @@ impl Writer {
         let again = again.bind(signed(new_counter)?).bind(rewritten).bind(number);
         again.execute(&mut self.connection).await.map_err(sql)?;
         for memory_id in &touched {
-            let renamed = query(
-                "INSERT INTO translations (incarnation, memory_id, branch, counter, new_branch, new_counter)
-                VALUES (?, ?, ?, ?, ?, ?)",
-            );
-            let renamed = renamed.bind(old.incarnation).bind(memory_id).bind(branch).bind(counter);
-            let renamed = renamed.bind(signed(new_branch)?).bind(signed(new_counter)?);
-            renamed.execute(&mut self.connection).await.map_err(sql)?;
+            let new = (None, signed(new_branch)?, signed(new_counter)?);
+            self.put_translation(old, memory_id, (branch, counter), new).await?;
             self.put_last_own(memory_id, if branch == 0 { new_counter } else { 0 }).await?;
         }
         // Its clock has an entry more, which may be one too many.
@@ -207,7 +211,7 @@ impl Writer {
     }
 
     /// The memories over which an event lies.
-    async fn touched(&mut self, number: i64) -> Result<Vec<String>, JournalError> {
+    pub(super) async fn touched(&mut self, number: i64) -> Result<Vec<String>, JournalError> {
         let rows = query_as("SELECT memory_id FROM overlays WHERE event = ?").bind(number);
         let rows: Vec<(String,)> = rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
         Ok(rows.into_iter().map(|(memory_id,)| memory_id).collect())

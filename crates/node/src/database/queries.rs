@@ -362,6 +362,18 @@ impl Readers {
         rows.into_iter().map(event).collect()
     }
 
+    /// The counter and the id of the first waiting events behind a counter.
+    pub(crate) async fn waiting_ids(&self, after: u64, max_events: usize) -> Result<Vec<(u64, String)>, JournalError> {
+        let rows = query_as(
+            "SELECT counter, event_id FROM outbox WHERE state = 'pending' AND counter > ? ORDER BY counter LIMIT ?",
+        );
+        let rows = rows.bind(signed(after)?).bind(i64::try_from(max_events).unwrap_or(i64::MAX));
+        let mut guard = self.lock().await;
+        let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
+        let rows: Vec<(i64, String)> = rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        rows.into_iter().map(|(counter, event_id)| Ok((unsigned(counter)?, event_id))).collect()
+    }
+
     /// The first sync requests that wait.
     pub(crate) async fn unsent_requests(&self) -> Result<Vec<SyncRequest>, JournalError> {
         let rows = query_as(

@@ -2,8 +2,6 @@
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{query, query_as};
-use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::schema::{damage, failure, signed, unsigned};
 use crate::actor::{Actor, Incarnation, NodeName};
@@ -32,13 +30,6 @@ pub(crate) struct State {
     pub(super) waiting: u64,
     /// Sync requests that wait.
     pub(super) requests: u64,
-}
-
-/// A new incarnation, or the name of an opening, which no other is likely to have.
-pub(super) fn draw() -> Incarnation {
-    let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-    // A UUID has fixed bits among its random ones; the digest has none.
-    Incarnation::from_random_bits(xxh3_128(&random))
 }
 
 type IdentityRow = (String, String, i64, i64, Vec<u8>, i64);
@@ -73,9 +64,9 @@ impl State {
     /// of the database, which the caller compares with its own.
     pub(super) async fn open(connection: &mut SqliteConnection, name: &NodeName) -> Result<State, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
-        let opening = draw().to_string();
+        let opening = Incarnation::random().to_string();
         let Some((name, incarnation, counter, published, chain, version)) = row(connection).await? else {
-            let actor = Actor { name: name.clone(), incarnation: draw() };
+            let actor = Actor { name: name.clone(), incarnation: Incarnation::random() };
             let state = State {
                 actor,
                 opening,

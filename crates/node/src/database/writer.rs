@@ -15,9 +15,10 @@ use super::schema::{failure, open_writer};
 use super::signals::Signals;
 use super::state::State;
 use super::{FILE, lock_folder};
+use crate::actor::Incarnation;
 use crate::clock_token::ClockToken;
 use crate::expiry::ExpiryTerms;
-use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, SnapshotRecord};
+use crate::ports::{Agreement, DeadLetter, Identity, JournalError, Publication, PublishedEvent, SnapshotRecord};
 use crate::restore::{Chunk, RestoreError, RestoredChunk};
 use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
@@ -66,8 +67,10 @@ pub(crate) enum Request {
     MarkPublished(u64, Answer<Publication>),
     /// A broker refuses the event with this counter.
     MarkFailed(u64, String, Answer<()>),
-    /// Begin a new incarnation.
-    BeginIncarnation(String, Answer<Identity>),
+    /// Another process has published these events of the outbox.
+    NotePublishedElsewhere(Vec<PublishedEvent>, Answer<()>),
+    /// Begin this incarnation, for this reason.
+    BeginIncarnation(Incarnation, String, Answer<Identity>),
     /// Ask for the memories of a user, or of all.
     AskAgain(Option<String>, Answer<SyncRequested, SyncError>),
     /// Bring some memories of a user snapshot back.
@@ -98,6 +101,7 @@ impl Request {
             Request::Reconcile(..)
             | Request::MarkPublished(..)
             | Request::MarkFailed(..)
+            | Request::NotePublishedElsewhere(..)
             | Request::BeginIncarnation(..)
             | Request::MarkRequestsSent(..)
             | Request::MarkRequestFailed(..) => Some(Requester::Publisher),
@@ -254,8 +258,11 @@ impl Writer {
             Request::MarkFailed(counter, reason, answer) => {
                 self.keep(answer, async |w| w.mark_failed(counter, &reason).await).await
             }
-            Request::BeginIncarnation(reason, answer) => {
-                self.keep(answer, async |w| w.begin_incarnation(&reason).await).await
+            Request::NotePublishedElsewhere(events, answer) => {
+                self.keep(answer, async |w| w.note_published_elsewhere(&events).await).await
+            }
+            Request::BeginIncarnation(incarnation, reason, answer) => {
+                self.keep(answer, async |w| w.begin_incarnation(incarnation, &reason).await).await
             }
             Request::AskAgain(user, answer) => self.keep(answer, async |w| w.request_sync(user.as_deref()).await).await,
             Request::Restore(chunk, answer) => self.keep(answer, async |w| w.restore(&chunk).await).await,

@@ -5,15 +5,16 @@
 //! start ─► init the producer ─► read the node's record ─► compare it with the database
 //!            ▲  (fences an older process        │
 //!            │   with this incarnation)         ├─ agrees ──► send, commit, mark; heartbeats
-//!            │                                  └─ differs ─► new incarnation ─► start
-//!            └── outcome unknown, or failed ◄── a transaction ── fenced ─► new incarnation ─► start
+//!            │                                  └─ differs, or it is replaced ─► depart ─► start
+//!            └── outcome unknown, or failed ◄── a transaction ── fenced ─► depart ─► start
 //! ```
 //!
 //! - A transaction that may or may not have been committed is cleared up by the next start: the
 //!   node's record says what was.
-//! - A producer that is fenced is never initialised again: another process has a copy of the
-//!   folder, and both would take the id from each other for ever. The node becomes a new
-//!   incarnation, which writes again what was not published.
+//! - A process that is fenced publishes no event under its incarnation again: another process has a
+//!   copy of the folder, and both would take the id from each other for ever. It takes the id once
+//!   more, to close the incarnation, and becomes a new one, which writes again what was not
+//!   published (`departure`).
 //! - Where the brokers refuse the time of an event, its record gets another one; where they
 //!   refuse each, the publisher waits. No event fails for the clock of this machine.
 //! - An event that the brokers refuse for its size is marked as failed, and the others go on
@@ -22,8 +23,9 @@
 //!   the outbox is not touched; one that may not have been committed is sent again.
 //! - Anything else that fails is tried again, with pauses that grow to 10 s.
 
+mod claim;
 mod context;
-mod fencer;
+mod departure;
 mod interruption;
 mod published_events;
 mod reconciliation;
@@ -34,6 +36,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod watch;
 mod work;
 
 use std::sync::{Arc, PoisonError};

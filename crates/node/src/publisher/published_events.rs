@@ -1,81 +1,97 @@
-//! Finds the events of an outbox that another process has published under the same actor.
+//! Finds the events of an outbox that another process has published.
 //!
-//! Where a folder was copied or rolled back, the copy's outbox may have events that were accepted
-//! before the copy was made and that the other process has published since. They are published with
-//! their bytes, so they must not be written again under a new actor. The node's record does not
-//! name them; they are looked for in the events topic, which is read from its beginning. This
-//! happens only where the folder was copied or rolled back.
+//! Where a folder was copied or rolled back, the outbox may have events that were accepted before
+//! the copy was made and that another process has published since, under the incarnation that both
+//! had or under one of its own. They must not be written again. No record names them; they are
+//! looked for in the events topic by their ids, which an event keeps under every actor. The topic
+//! is read from its beginning. This happens only where the folder was copied or rolled back.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::HashSet;
 
-use streams::error::{Error, Result};
+use streams::error::Error;
 use streams::record::TopicPartition;
 
+use super::context::{CALL, PublisherContext};
 use super::interruption::Interruption;
-use crate::kafka::KafkaClients;
-use crate::ports::{Journal, OutboxEvent, chain_digest};
+use crate::actor::{EventActor, NodeName};
+use crate::ports::{JournalError, PublishedEvent};
 
 /// So many events are looked for in one pass over the topic.
-const PASS_RECORDS: usize = 10_000;
-/// Bytes of the events of one pass.
-const PASS_BYTES: usize = 16 << 20;
+const PASS_EVENTS: usize = 100_000;
+/// So many found events, or so many bytes of them, are noted together.
+const NOTED_EVENTS: usize = 500;
+const NOTED_BYTES: usize = 1 << 20;
 
-/// Marks the events of the outbox that the topic has, of those with a counter up to `greatest`. The
-/// published events of an actor have one order, of which each process with its incarnation knows a
-/// beginning; so the events that both know come before all others.
-pub(super) fn mark_published_elsewhere(
-    kafka: &KafkaClients,
-    journal: &dyn Journal,
+/// Notes the events of the outbox with a counter up to `greatest` that the topic has, published by
+/// a node with this name. Later ones were accepted by this process alone.
+pub(super) fn note_published_elsewhere(
+    context: &PublisherContext,
+    name: &NodeName,
     greatest: u64,
-    limit: Duration,
     goes_on: &dyn Fn() -> bool,
-) -> std::result::Result<(), Interruption> {
+) -> Result<(), Interruption> {
+    let mut after = 0;
     loop {
-        let mut events = journal.unpublished(PASS_RECORDS, PASS_BYTES)?;
-        events.retain(|event| event.counter <= greatest);
-        if events.is_empty() {
-            return Ok(());
-        }
-        let found = find(kafka, &events, limit, goes_on)?;
-        let Some(last) = found.iter().rposition(|is_found| *is_found) else { return Ok(()) };
-        for (event, is_found) in events[..last].iter().zip(&found) {
-            if !is_found {
-                let reason =
-                    "another process with a copy of this folder has left this event out, since the brokers refused it";
-                journal.mark_failed(event.counter, reason)?;
-            }
-        }
-        journal.mark_published(events[last].counter)?;
-        if last + 1 < events.len() {
-            return Ok(());
-        }
+        let mut waiting = context.journal.waiting_ids(after, PASS_EVENTS)?;
+        waiting.retain(|(counter, _)| *counter <= greatest);
+        let Some((last, _)) = waiting.last() else { return Ok(()) };
+        after = *last;
+        let ids: HashSet<String> = waiting.into_iter().map(|(_, event_id)| event_id).collect();
+        note_pass(context, name, &ids, goes_on)?;
     }
 }
 
-/// For each event whether the topic has a record with its bytes.
-fn find(
-    kafka: &KafkaClients,
-    events: &[OutboxEvent],
-    limit: Duration,
+/// One pass over the topic.
+fn note_pass(
+    context: &PublisherContext,
+    name: &NodeName,
+    ids: &HashSet<String>,
     goes_on: &dyn Fn() -> bool,
-) -> Result<Vec<bool>> {
-    let topic = &kafka.topics.events;
-    let identity = kafka.identity(topic)?;
+) -> Result<(), Interruption> {
+    let topic = &context.kafka.topics.events;
+    let identity = context.kafka.identity(topic)?;
     let partitions = identity.ok_or_else(|| Error::Retry(format!("topic {topic} does not exist [HS8023]")))?.partitions;
-    let digests: HashMap<u128, usize> =
-        events.iter().enumerate().map(|(at, event)| (chain_digest(0, &event.value), at)).collect();
-    let mut found = vec![false; events.len()];
+    let (mut found, mut bytes) = (Vec::new(), 0);
     for partition in 0..partitions {
         let partition = TopicPartition::new(topic.clone(), partition);
-        kafka.read_to_end(&partition, limit, goes_on, |record| {
-            let value = record.record.value.unwrap_or_default();
-            let at = digests.get(&chain_digest(0, value)).copied();
-            if let Some(at) = at.filter(|at| events[*at].value == value) {
-                found[at] = true;
+        let mut failed: Option<JournalError> = None;
+        let read = context.kafka.read_to_end(&partition, CALL, goes_on, |record| {
+            let event = record.record.value.and_then(|value| published_event(value, name, ids));
+            bytes += event.as_ref().map_or(0, |event| event.value.len());
+            found.extend(event);
+            if found.len() >= NOTED_EVENTS || bytes >= NOTED_BYTES {
+                bytes = 0;
+                context.journal.note_published_elsewhere(&std::mem::take(&mut found)).map_err(|error| {
+                    let text = error.to_string();
+                    failed = Some(error);
+                    Error::Retry(text)
+                })?;
             }
             Ok(())
-        })?;
+        });
+        match failed {
+            Some(error) => return Err(error.into()),
+            None => read?,
+        }
     }
-    Ok(found)
+    match found.is_empty() {
+        true => Ok(()),
+        false => Ok(context.journal.note_published_elsewhere(&found)?),
+    }
+}
+
+/// The event of a record, where it has one of these ids and was published by a node with this name.
+fn published_event(value: &[u8], name: &NodeName, ids: &HashSet<String>) -> Option<PublishedEvent> {
+    let document = json::parse(value).ok()?;
+    let root = document.root();
+    let event_id = root.get("event_id")?.as_str().filter(|id| ids.contains(*id))?;
+    let node_id = root.get("node_id")?.as_str()?;
+    let writer: EventActor = node_id.parse().ok()?;
+    let counter = root.get("vector_clock")?.get(node_id)?.number_text()?.parse().ok()?;
+    (writer.actor.name == *name).then(|| PublishedEvent {
+        event_id: event_id.to_owned(),
+        writer,
+        counter,
+        value: value.to_owned(),
+    })
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use streams::error::Error;
 use streams::ports::{BatchLimit, Producer};
 
+use super::claim::initialise;
 use super::context::PublisherContext;
-use super::fencer::OwnRecords;
+use super::departure::OwnRecords;
 use super::interruption::Interruption;
 use super::reconciliation::{ReconciliationOutcome, reconcile};
 use super::record_times::RecordTimes;
@@ -20,8 +21,6 @@ use crate::registry::{NodeRecord, NodeState};
 const REFRESH: Duration = Duration::from_secs(30);
 /// The longest wait for events between two looks at the signal to stop.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long the first call of a producer may take before it is made again.
-const INIT: Duration = Duration::from_secs(5);
 
 /// A producer of the node's incarnation that is initialised.
 pub(super) struct Session {
@@ -42,9 +41,9 @@ pub(super) struct Session {
 /// How a session begins.
 pub(super) enum Opening {
     /// It can publish.
-    Ready(Session),
-    /// The actor is to be given up, for this reason. The session still holds its transactional id.
-    Replace(Session, &'static str),
+    Ready(Box<Session>),
+    /// The actor is to be given up, for this reason.
+    Replace(&'static str),
 }
 
 /// Initialises a producer, which fences an older process with this incarnation and ends its
@@ -56,25 +55,16 @@ pub(super) fn open_session(
     times: RecordTimes,
 ) -> Result<Opening, Interruption> {
     let nodes = context.nodes.ensure(context.settings.replication)?;
-    let mut factory = (context.kafka.producers)(&transactional_id(&identity.actor.incarnation));
-    let mut producer = factory.create(batches)?;
-    loop {
-        match producer.init(context.limit().min(INIT)) {
-            Err(Error::Retry(text)) if !context.stop.is_overdue() => context.note_failure(&text),
-            other => break other?,
-        }
-    }
+    let producer = initialise(context, &transactional_id(&identity.actor.incarnation), batches)?;
     let registered = context.nodes.read(context.limit(), &|| context.goes_on())?;
     let record = registered.of(&identity.actor)?.map(|node| &node.record);
     // Read again: a failure before this may have marked events.
     let identity = context.journal.identity()?;
-    let finding = reconcile(&*context.journal, &identity, record)?;
-    let own = Publication { counter: identity.published, chain: identity.chain };
-    let publication = match (&finding, record) {
-        (ReconciliationOutcome::Continue(publication), _) => *publication,
-        (ReconciliationOutcome::Replace(_), record) => record.map_or(own, |record| record.published),
+    let publication = match reconcile(&*context.journal, &identity, record)? {
+        ReconciliationOutcome::Continue(publication) => publication,
+        ReconciliationOutcome::Replace(reason) => return Ok(Opening::Replace(reason)),
     };
-    let session = Session {
+    Ok(Opening::Ready(Box::new(Session {
         producer,
         batches,
         times,
@@ -86,11 +76,7 @@ pub(super) fn open_session(
         refreshed: Instant::now(),
         last_record: None,
         own_records: OwnRecords { known: record.cloned(), attempted: None },
-    };
-    Ok(match finding {
-        ReconciliationOutcome::Continue(_) => Opening::Ready(session),
-        ReconciliationOutcome::Replace(reason) => Opening::Replace(session, reason),
-    })
+    })))
 }
 
 fn events_target(context: &PublisherContext) -> Result<Target, Interruption> {
@@ -133,11 +119,6 @@ impl Session {
         }
     }
 
-    /// The counter of the last event that the node's record says was published.
-    pub fn published_counter(&self) -> u64 {
-        self.publication.counter
-    }
-
     /// The records of its actor that it knows to be its own.
     pub fn into_own_records(self) -> OwnRecords {
         self.own_records
@@ -145,12 +126,6 @@ impl Session {
 
     fn is_heartbeat_due(&self, context: &PublisherContext) -> bool {
         self.last_record.is_none_or(|written| written.elapsed() >= context.settings.heartbeat_interval)
-    }
-
-    /// Writes that another actor goes on in the place of this one. The published counter and the
-    /// chain stay as the topic has them, for other copies of the folder.
-    pub fn write_replaced(&mut self, context: &PublisherContext, successor: Actor) -> Result<(), Interruption> {
-        self.transact(context, &[], &[], NodeState::Replaced { successor })
     }
 
     /// One transaction with these events, which are the next ones to be published, and with these
@@ -231,9 +206,8 @@ impl Session {
         state: NodeState,
     ) -> Result<NodeRecord, Interruption> {
         let (depth, since) = context.journal.outbox_depth()?;
-        let is_own = !matches!(state, NodeState::Replaced { .. });
-        let counter = if is_own { context.journal.identity()?.counter } else { published.counter };
-        let outbox_depth = if is_own { depth.saturating_sub(sent) } else { 0 };
+        let counter = context.journal.identity()?.counter;
+        let outbox_depth = depth.saturating_sub(sent);
         Ok(NodeRecord {
             actor: self.actor.clone(),
             role: context.settings.role,

@@ -21,8 +21,9 @@ pub struct PublisherSettings {
     pub max_bytes: usize,
     /// The time between two records of the node where no event is published.
     pub heartbeat_interval: Duration,
-    /// How long a node that was fenced waits for a sign of the process that has taken its
-    /// transactional id, before it goes on as a new incarnation.
+    /// How long a node that leaves its incarnation waits for a sign of the process that has taken
+    /// its transactional id, and of other incarnations with events that wait, before it closes
+    /// them.
     pub fencer_patience: Duration,
     /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
     pub replication: Option<i32>,

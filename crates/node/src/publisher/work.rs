@@ -3,15 +3,13 @@
 use streams::error::Error;
 use streams::ports::BatchLimit;
 
-use super::context::{CALL, FIRST_PAUSE, LONGEST_PAUSE, PublisherContext};
-use super::fencer::{OwnRecords, wait_for_fencer};
+use super::context::{FIRST_PAUSE, LONGEST_PAUSE, PublisherContext};
+use super::departure::{Departure, OwnRecords};
 use super::interruption::Interruption;
-use super::published_events::mark_published_elsewhere;
-use super::reconciliation::{ReconciliationOutcome, reconcile};
 use super::record_times::RecordTimes;
-use super::session::{Opening, Session, open_session};
+use super::session::{Opening, open_session};
 use crate::back_off::BackOff;
-use crate::ports::{Identity, JournalError};
+use crate::ports::JournalError;
 
 /// The reason that is kept with a new incarnation after another process has taken the id.
 const FENCED: &str =
@@ -28,7 +26,7 @@ pub(super) fn run(context: &PublisherContext) {
         times: RecordTimes::default(),
         back_off,
         own_records: OwnRecords::default(),
-        is_fenced: false,
+        departure: None,
         transactions: 0,
     }
     .run();
@@ -43,8 +41,8 @@ struct PublisherLoop<'c> {
     back_off: BackOff,
     /// The records of the last session's actor that are not those of another process.
     own_records: OwnRecords,
-    /// Whether the producer of the present incarnation was fenced, which is to be given up then.
-    is_fenced: bool,
+    /// The way from the present incarnation to the next one, where it is to be given up.
+    departure: Option<Departure>,
     /// Transactions committed when the last session ended.
     transactions: u64,
 }
@@ -52,7 +50,10 @@ struct PublisherLoop<'c> {
 impl PublisherLoop<'_> {
     fn run(mut self) {
         loop {
-            let ended = if self.is_fenced { self.give_up_fenced() } else { self.run_session() };
+            let ended = match self.departure.take() {
+                Some(departure) => self.depart(departure),
+                None => self.run_session(),
+            };
             self.context.status.lock().is_connected = false;
             match ended {
                 Ok(true) | Err(Interruption::Stopped | Interruption::Journal(JournalError::Stopped)) => return,
@@ -78,64 +79,40 @@ impl PublisherLoop<'_> {
                 self.own_records = session.into_own_records();
                 ended.map(|()| true)
             }
-            Opening::Replace(session, reason) => {
-                let published = session.published_counter();
-                self.begin_incarnation(&identity, published, reason, Some(session))?;
+            Opening::Replace(reason) => {
+                self.departure = Some(Departure::new(reason, None));
                 Ok(false)
             }
         }
     }
 
-    /// Gives an incarnation up whose producer was fenced, without initialising it again, as soon as
-    /// the process that has fenced it has published what both may have. By then each of its own
-    /// transactions is decided, so the record says what was published.
-    fn give_up_fenced(&mut self) -> Result<bool, Interruption> {
+    /// Goes on as a new incarnation.
+    fn depart(&mut self, mut departure: Departure) -> Result<bool, Interruption> {
         let context = self.context;
-        let identity = context.journal.identity()?;
-        wait_for_fencer(context, &identity.actor, &self.own_records)?;
-        let registered = context.nodes.read(context.limit(), &|| context.goes_on())?;
-        let record = registered.of(&identity.actor)?.map(|node| &node.record);
-        let published = match reconcile(&*context.journal, &identity, record)? {
-            ReconciliationOutcome::Continue(publication) => publication.counter,
-            ReconciliationOutcome::Replace(_) => record.map_or(0, |record| record.published.counter),
-        };
-        self.begin_incarnation(&identity, published, FENCED, None)?;
-        self.is_fenced = false;
-        Ok(false)
-    }
-
-    /// Begins a new incarnation, after all events are marked that were published under the old one,
-    /// of which the last has the counter `published`.
-    fn begin_incarnation(
-        &self,
-        old: &Identity,
-        published: u64,
-        reason: &str,
-        session: Option<Session>,
-    ) -> Result<(), Interruption> {
-        let context = self.context;
-        mark_published_elsewhere(&context.kafka, &*context.journal, published, CALL, &|| context.goes_on())?;
-        let new = context.retried(|| context.journal.begin_incarnation(reason))?;
-        context.status.lock().incarnations += 1;
-        tracing::warn!(
-            code = "HS8021",
-            old = %old.actor,
-            new = %new.actor,
-            "this node goes on as a new incarnation: {reason}. Events that were not published are written again under the new one"
-        );
-        if let Some(mut session) = session
-            && let Err(failure) = session.write_replaced(context, new.actor)
-        {
-            // For readers of the nodes topic only: without it the old actor is shown as failed.
-            tracing::debug!("the record that {} was replaced was not written: {failure:?}", old.actor);
+        let old = context.journal.identity()?.actor;
+        match departure.run(context, self.times) {
+            Ok(new) => {
+                context.status.lock().incarnations += 1;
+                tracing::warn!(
+                    code = "HS8021",
+                    old = %old,
+                    new = %new.actor,
+                    "this node goes on as a new incarnation: {}. Events that were not published are written again under the new one",
+                    departure.reason
+                );
+                Ok(false)
+            }
+            Err(failure) => {
+                self.departure = Some(departure);
+                Err(failure)
+            }
         }
-        Ok(())
     }
 
     fn recover(&mut self, error: Error) {
         match error {
-            Error::Fenced(text) => {
-                self.is_fenced = true;
+            Error::Fenced(text) if self.departure.is_none() => {
+                self.departure = Some(Departure::new(FENCED, Some(std::mem::take(&mut self.own_records))));
                 self.batches = DEFAULT_BATCHES;
                 self.context.note_failure(&text);
             }

@@ -16,5 +16,6 @@ pub use directory::NodeDirectory;
 pub(crate) use directory::NodeUpdate;
 pub use liveness::{HEARTBEAT_INTERVAL, Liveness, now_ms};
 pub use nodes_topic::NodesTopic;
+pub(crate) use nodes_topic::Registered;
 pub use record::{NodeRecord, NodeRole, NodeState, UnreadableRecord};
 pub use registered_node::RegisteredNode;

@@ -1,6 +1,6 @@
 //! Reads the nodes topic, and makes it where it is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ const PARTITIONS: i32 = 3;
 /// Records of all nodes, as they were read: those that can be read, and the keys of the others.
 #[derive(Debug, Default)]
 pub(crate) struct Registered {
-    nodes: BTreeMap<Actor, RegisteredNode>,
+    /// Each with the partition of its last record.
+    nodes: BTreeMap<Actor, (i32, RegisteredNode)>,
     unreadable: BTreeMap<Vec<u8>, UnreadableRecord>,
 }
 
@@ -36,12 +37,23 @@ impl Registered {
                 "the record of this node, with the key {actor}, cannot be read: {error}; a newer version of helixstream or another program \
                  has written it: run the newer version, or publish a record with this key and no value on the nodes topic [HS8027]"
             ))),
-            None => Ok(self.nodes.get(actor)),
+            None => Ok(self.nodes.get(actor).map(|(_, node)| node)),
         }
     }
 
-    /// Takes in one record. Of the records of an actor that stand in several partitions, since the
-    /// topic has grown, the one that says more was published is the later one.
+    /// The actors that have the name of this one, which is one of them or not: the incarnations of
+    /// one folder, of its copies, and of folders that were lost.
+    pub fn incarnations(&self, actor: &Actor) -> impl Iterator<Item = Actor> {
+        let readable = self.nodes.keys().cloned();
+        let keys = self.unreadable.keys().filter_map(|key| std::str::from_utf8(key).ok()?.parse::<Actor>().ok());
+        let all: BTreeSet<Actor> = readable.chain(keys).filter(|other| other.name == actor.name).collect();
+        all.into_iter()
+    }
+
+    /// Takes in one record. The last one of a partition counts, whatever the clocks of their
+    /// writers say. Of the records of an actor that stand in several partitions, since the topic
+    /// has grown, the one that says that the actor was replaced is the later one, or else the one
+    /// that says more was published.
     fn add(&mut self, record: &InRecord<'_>) {
         let (Some(key), value) = (record.record.key, record.record.value) else { return };
         let Some(value) = value else {
@@ -53,11 +65,13 @@ impl Registered {
         match read {
             Ok(read) if is_key(&read) => {
                 self.unreadable.remove(key);
-                let order = |record: &NodeRecord| (record.published.counter, record.heartbeat_ms);
-                let record_ms = record.origin.timestamp_ms;
-                let is_later = self.nodes.get(&read.actor).is_none_or(|known| order(&known.record) <= order(&read));
+                let order = |record: &NodeRecord| (record.is_replaced(), record.published.counter, record.heartbeat_ms);
+                let (partition, record_ms) = (record.origin.partition, record.origin.timestamp_ms);
+                let is_later = self.nodes.get(&read.actor).is_none_or(|(known_partition, known)| {
+                    *known_partition == partition || order(&known.record) <= order(&read)
+                });
                 if is_later {
-                    self.nodes.insert(read.actor.clone(), RegisteredNode { record: read, record_ms });
+                    self.nodes.insert(read.actor.clone(), (partition, RegisteredNode { record: read, record_ms }));
                 }
             }
             Ok(_) => {

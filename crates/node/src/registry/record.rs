@@ -112,6 +112,12 @@ pub struct NodeRecord {
 pub struct UnreadableRecord(pub(super) &'static str);
 
 impl NodeRecord {
+    /// Whether another actor goes on in the place of this one, which publishes no event any more.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        matches!(self.state, NodeState::Replaced { .. })
+    }
+
     /// The record as canonical JSON.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::executor::block_on;
+use helixstream_node::actor::Incarnation;
 use helixstream_node::ports::{Agreement, Journal, Publication, SnapshotRecord, chain_digest};
 use helixstream_node::settings::StaleWrites;
 use helixstream_node::shown::{EventState, NodeStatus};
@@ -146,7 +147,9 @@ impl Folder {
                 kafka.records.get(&actor).map_or(Agreement::Agrees, |found| self.journal.reconcile(*found).unwrap());
             match agreement {
                 Agreement::Agrees => self.is_connected = true,
-                Agreement::Differs => drop(self.journal.begin_incarnation("the folder was rolled back").unwrap()),
+                Agreement::Differs => {
+                    drop(self.journal.begin_incarnation(&Incarnation::random(), "the folder was rolled back").unwrap())
+                }
             }
         }
     }
@@ -163,7 +166,7 @@ impl Folder {
                 // Whether the last transaction was committed.
                 self.journal.reconcile(*found).unwrap();
             }
-            self.journal.begin_incarnation("another process has fenced this one").unwrap();
+            self.journal.begin_incarnation(&Incarnation::random(), "another process has fenced this one").unwrap();
             return self.publish(kafka, id, max_records, kill_at);
         }
         let events = self.journal.unpublished(max_records, 1 << 20).unwrap();

@@ -2,6 +2,7 @@
 //! to the topics that a node follows.
 
 use futures::executor::block_on;
+use helixstream_node::actor::Incarnation;
 use helixstream_node::ports::{DeadLetter, Publication, SnapshotRecord, chain_digest};
 use helixstream_node::shown::{EventState, Publishing};
 use helixstream_node::write::{MemoryWrite, Refusal, Seen};
@@ -65,7 +66,7 @@ fn an_event_that_comes_back_as_a_dead_letter_is_shown_as_failed_and_stays_publis
     // A node that was fenced meanwhile does not write it again under its new actor.
     let bad = accept(&node, update("m", r#"{"content":"4"}"#));
     fail(&[dead_letter(&node, 4)]);
-    node.journal().begin_incarnation("a copy").unwrap();
+    node.journal().begin_incarnation(&Incarnation::random(), "a copy").unwrap();
     assert_eq!(node.journal().unpublished(10, 1 << 20).unwrap(), []);
     assert_eq!(block_on(node.status()).unwrap().outbox_depth, 0);
     assert_eq!(block_on(node.wait_published(&bad.event_id)).unwrap(), Publishing::Failed("too deep".to_owned()));

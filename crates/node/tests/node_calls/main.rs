@@ -7,6 +7,7 @@ mod changes;
 mod failed_events;
 mod history;
 mod older_database;
+mod published_elsewhere;
 mod restore;
 mod sizes;
 mod stale;
@@ -18,6 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use futures::executor::block_on;
+use helixstream_node::actor::Incarnation;
 use helixstream_node::ports::{JournalError, SnapshotRecord};
 use helixstream_node::search::SearchQuery;
 use helixstream_node::shown::{ListQuery, MemoryStatus, Publishing};
@@ -264,7 +266,7 @@ fn a_node_keeps_the_users_that_it_subscribes_to() {
     node.journal().mark_failed(1, "too large").unwrap();
     apply(&node, 0, 5, resolved("own", "v", "5", r#"{"a":5}"#, ""));
     assert!(shown(&node, "own").contains("\"content\":\"5\""));
-    node.journal().begin_incarnation("a copy").unwrap();
+    node.journal().begin_incarnation(&Incarnation::random(), "a copy").unwrap();
     apply(&node, 0, 6, resolved("own", "v", "6", r#"{"a":6}"#, ""));
     assert!(shown(&node, "own").contains("\"content\":\"6\""));
 }

@@ -1,6 +1,6 @@
 //! Stale writes that are accepted as those of branches of the node's actor.
 
-use helixstream_node::actor::MAX_BRANCHES;
+use helixstream_node::actor::{Incarnation, MAX_BRANCHES};
 use helixstream_node::settings::StaleWrites;
 use helixstream_node::shown::OwnEvent;
 
@@ -84,7 +84,7 @@ fn a_branch_is_answered_again_and_goes_on_after_a_restart_and_under_a_new_incarn
     // Two of the four are published; the branch was begun by the third.
     node.journal().mark_published(2).unwrap();
     let old = stale.actor.actor.to_string();
-    let new = node.journal().begin_incarnation("a test").unwrap().actor.to_string();
+    let new = node.journal().begin_incarnation(&Incarnation::random(), "a test").unwrap().actor.to_string();
     let events = block_on(node.events_of("m")).unwrap();
     let names: Vec<String> = events.iter().map(|event| event.actor.to_string()).collect();
     assert_eq!(names, [old.clone(), old.clone(), format!("{new}.b1"), format!("{new}.b1")]);
