@@ -151,7 +151,8 @@ fn a_node_shows_what_another_one_has_written_after_the_stream_has_resolved_it() 
         shown.iter().all(|memory| !memory.is_pending && String::from_utf8_lossy(&memory.json).contains("by b"))
             && shown[0].json == shown[1].json
     });
-    assert!(loops.iter().all(|(_, follower)| follower.status().followed >= 2));
+    // A follower counts what it has applied a moment after the node shows it.
+    wait_until("both to have counted both", || loops.iter().all(|(_, follower)| follower.status().followed >= 2));
     a_process_shows_and_writes_the_same_memory(process, &b);
 
     // Kafka's own consumer reads the events, and the decoder of the stream accepts them.
