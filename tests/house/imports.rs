@@ -82,6 +82,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["http"]),
     ("axum", &["http", "node-http", "node-mcp"]),
     ("rmcp", &["node-mcp"]),
+    ("utoipa", &["node-http"]),
     ("hyper", &["http"]),
     ("hyper-util", &["http"]),
     ("ring", &["http"]),

@@ -22,7 +22,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use super::connections::ConnectionPermit;
 use super::hosts::Hosts;
 use super::identity::Identity;
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use super::sessions::{Session, Sessions};
 use super::throttle::Throttle;
 use super::tokens::{Right, Token, Tokens};
@@ -39,6 +39,18 @@ const FORM_TOKEN_HEADER: &str = "x-csrf-token";
 /// How long a refused token keeps its bearer waiting.
 pub(super) const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 const CHALLENGE: &str = "Bearer realm=\"helixstream\"";
+
+/// The answer to a request without a token that is in the token file.
+pub const NO_VALID_TOKEN: ProblemKind =
+    ProblemKind::new(StatusCode::UNAUTHORIZED, "HS6511", "The request has no valid token");
+/// The answer to a request whose token lacks the right that it needs.
+pub const MISSING_RIGHT: ProblemKind = ProblemKind::new(StatusCode::FORBIDDEN, "HS6512", "The token lacks a right");
+/// The answer to a request that a browser has sent from a page of another site.
+pub const OTHER_SITE: ProblemKind =
+    ProblemKind::new(StatusCode::FORBIDDEN, "HS6513", "The request was not sent by a page of this server");
+/// The answer to a form of a browser that is too large to look for its form token.
+pub const LARGE_FORM: ProblemKind =
+    ProblemKind::new(StatusCode::PAYLOAD_TOO_LARGE, "HS6515", "The body is incomplete or too large");
 
 /// Caller of a request.
 #[derive(Clone)]
@@ -299,20 +311,18 @@ pub(super) async fn read_body(access: &Access, body: Body) -> Result<axum::body:
     let most = access.body_bytes;
     to_bytes(body, most).await.map_err(|_| {
         let detail = format!("the body is incomplete or has more than {most} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS6515", "The body is incomplete or too large", detail)
+        Problem::new(LARGE_FORM, detail)
     })
 }
 
 fn unauthorized(detail: &'static str, error: &str) -> Problem {
-    let problem = Problem::new(StatusCode::UNAUTHORIZED, "HS6511", "The request has no valid token", detail);
-    challenged(problem, error)
+    challenged(Problem::new(NO_VALID_TOKEN, detail), error)
 }
 
 fn forbidden(needed: Right) -> Problem {
     let needed = needed.name();
     let detail = format!("this token lacks the right `{needed}`");
-    let problem = Problem::new(StatusCode::FORBIDDEN, "HS6512", "The token lacks a right", detail);
-    challenged(problem, &format!(", error=\"insufficient_scope\", scope=\"{needed}\""))
+    challenged(Problem::new(MISSING_RIGHT, detail), &format!(", error=\"insufficient_scope\", scope=\"{needed}\""))
 }
 
 /// Adds the challenge of a bearer token (RFC 6750, section 3).
@@ -329,7 +339,7 @@ fn cross_site() -> Problem {
 }
 
 fn of_another_site(detail: &'static str) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "HS6513", "The request was not sent by a page of this server", detail)
+    Problem::new(OTHER_SITE, detail)
 }
 
 #[cfg(test)]

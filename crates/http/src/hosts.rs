@@ -8,11 +8,14 @@ use std::net::IpAddr;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use super::throttle::Throttle;
 
 /// The most of a refused name that is shown, in characters.
 const SHOWN: usize = 100;
+/// The answer to a request that names a host which is none of ours.
+pub const UNKNOWN_HOST: ProblemKind =
+    ProblemKind::new(StatusCode::FORBIDDEN, "HS6514", "The host of the request is not served");
 
 /// Which hosts are answered for.
 pub(super) struct Hosts {
@@ -51,7 +54,7 @@ impl Hosts {
         let detail = format!(
             "the host `{shown}` is not served here: use localhost or an IP address, or name the host in --http-hosts"
         );
-        Some(Problem::new(StatusCode::FORBIDDEN, "HS6514", "The host of the request is not served", detail))
+        Some(Problem::new(UNKNOWN_HOST, detail))
     }
 }
 
@@ -113,7 +116,7 @@ mod tests {
         let given = ["Helix".to_owned()];
         let refuses = |hosts: &Hosts, host: &str| {
             let request = Request::builder().header("host", host).body(Body::empty()).unwrap();
-            hosts.refusal(&request).is_some_and(|refusal| refusal.status == StatusCode::FORBIDDEN)
+            hosts.refusal(&request).is_some_and(|refusal| refusal.kind.status == StatusCode::FORBIDDEN)
         };
         for (names, is_local, is_open, evil) in [
             (&[][..], true, true, true),

@@ -36,11 +36,12 @@ mod tls;
 pub mod tokens;
 mod watched;
 
-pub use access::require_read;
+pub use access::{LARGE_FORM, MISSING_RIGHT, NO_VALID_TOKEN, OTHER_SITE, require_read};
 pub use connections::Limits;
+pub use hosts::UNKNOWN_HOST;
 pub use identity::Identity;
 pub use metrics::{Family, MetricKind, Sample, Value};
-pub use problem::{PROBLEM_TYPE, Problem, TYPE_PREFIX};
+pub use problem::{PROBLEM_TYPE, Problem, ProblemKind, TYPE_PREFIX};
 pub use server::Api;
 pub use status::InstanceStatus;
 pub use tls::{TlsError, TlsFiles};

@@ -10,15 +10,30 @@ pub const PROBLEM_TYPE: &str = "application/problem+json";
 /// Prefix of the `type` of each problem; the code follows.
 pub const TYPE_PREFIX: &str = "urn:helixstream:problem:";
 
-/// An error as the client of an API gets it.
-#[derive(Debug)]
-pub struct Problem {
+/// A kind of error: the parts that all occurrences of a code have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct ProblemKind {
     /// The status of the answer.
     pub status: StatusCode,
     /// The code, of which docs/operations.md has an entry.
     pub code: &'static str,
-    /// The kind of error; the same text for every occurrence of the code.
+    /// The kind in words.
     pub title: &'static str,
+}
+
+impl ProblemKind {
+    /// The kind with these parts.
+    #[must_use]
+    pub const fn new(status: StatusCode, code: &'static str, title: &'static str) -> ProblemKind {
+        ProblemKind { status, code, title }
+    }
+}
+
+/// An error as the client of an API gets it.
+#[derive(Debug)]
+pub struct Problem {
+    /// Its kind.
+    pub kind: ProblemKind,
     /// A description of this occurrence, and of what to do.
     pub detail: String,
     members: Vec<(&'static str, Vec<u8>)>,
@@ -28,8 +43,8 @@ pub struct Problem {
 impl Problem {
     /// A problem without further members and headers.
     #[must_use]
-    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, code, title, detail: detail.into(), members: Vec::new(), headers: Vec::new() }
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Problem {
+        Problem { kind, detail: detail.into(), members: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds a member, whose value is JSON. Its name is none of those of RFC 9457, and not `code`.
@@ -48,8 +63,8 @@ impl Problem {
 
     /// The answer as plain text, for whom the pages are: people, and programs such as Prometheus.
     pub(super) fn into_text(self) -> Response {
-        let text = format!("{} [{}]\n", self.detail, self.code);
-        let mut response = (self.status, text).into_response();
+        let text = format!("{} [{}]\n", self.detail, self.kind.code);
+        let mut response = (self.kind.status, text).into_response();
         response.headers_mut().extend(self.headers);
         response
     }
@@ -60,13 +75,13 @@ impl Problem {
             json::write_string(&mut value, text);
             value
         };
-        let status = self.status.as_u16().to_string().into_bytes();
+        let status = self.kind.status.as_u16().to_string().into_bytes();
         let mut members = vec![
-            ("type", text(&format!("{TYPE_PREFIX}{}", self.code))),
-            ("title", text(self.title)),
+            ("type", text(&format!("{TYPE_PREFIX}{}", self.kind.code))),
+            ("title", text(self.kind.title)),
             ("status", status),
             ("detail", text(&self.detail)),
-            ("code", text(self.code)),
+            ("code", text(self.kind.code)),
         ];
         members.extend(self.members.iter().cloned());
         members.sort();
@@ -81,7 +96,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.document()));
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.kind.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         response.headers_mut().extend(self.headers);
         response
@@ -94,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_problem_is_one_document_with_its_headers() {
-        let problem = Problem::new(StatusCode::CONFLICT, "HS0000", "A \"conflict\"", "line\nbreak")
+        let problem = Problem::new(ProblemKind::new(StatusCode::CONFLICT, "HS0000", "A \"conflict\""), "line\nbreak")
             .with_member("present", b"{\"a\":1}".to_vec())
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"));
         let response = problem.into_response();

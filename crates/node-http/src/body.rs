@@ -11,11 +11,12 @@ use axum::http::{HeaderMap, header};
 use http::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::description::Operation;
 use crate::problems;
 
 /// Bytes that a body may have beyond an event: white space and escapes, which the event does not
 /// have.
-const SLACK: usize = 64 << 10;
+pub(crate) const SLACK: usize = 64 << 10;
 /// How many of the largest bodies are read at a time.
 const BODIES_AT_A_TIME: usize = 6;
 /// Bytes of a user snapshot with all its parts, each of which may be as large as a record can be.
@@ -72,8 +73,9 @@ impl BodyLimit {
         place.map(Some).map_err(|_| problems::internal("the node reads no bodies any more"))
     }
 
-    /// Reads the body of a request that has one of these media types.
-    pub async fn read(&self, parts: &Parts, mut body: Body, accepted: &[&str]) -> Result<WholeBody, Problem> {
+    /// Reads the body of a request for this operation, which has one.
+    pub async fn read(&self, parts: &Parts, mut body: Body, operation: &Operation) -> Result<WholeBody, Problem> {
+        let accepted = operation.body.as_ref().map_or(JSON, |body| body.media_types);
         if !accepted.contains(&media_type(&parts.headers).as_str()) {
             return Err(problems::wrong_content_type(accepted.first().copied().unwrap_or_default()));
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
@@ -27,8 +27,10 @@ use node::Node;
 use node::changes::{ChangeId, ChangeQuery, MemoryChange};
 use node::ports::JournalError;
 
+use crate::description::{AnswerDescription, Operation, Parameter, Shape, Tag};
+use crate::error_kinds::{FOREIGN_USER, READING, TOO_MANY_READERS};
 use crate::fair_places::{Place, Tenant};
-use crate::request::{Client, Parameters, single};
+use crate::request::{Client, Parameters, SESSION_ID, USER_ID, single};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -38,10 +40,14 @@ pub(crate) const MOST_STREAMS: usize = 64;
 pub(crate) const MOST_STREAMS_OF_TENANT: usize = 16;
 
 /// The header by which a client says which event it has seen last.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+static LAST_EVENT_ID: Parameter = Parameter::header(
+    "Last-Event-ID",
+    Shape::Text,
+    "The id of the last event that the client has seen: the stream goes on behind it, also after a restart of the node.",
+);
 /// A stream that has nothing to say for so long writes a comment. It is well below the time after
 /// which the server closes a stream that its client does not read.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The least time from one reading of the database to the next, where changes come one by one: many
 /// streams read it.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -50,17 +56,40 @@ const PAUSE: Duration = Duration::from_millis(20);
 const UNSEEN: u64 = 1000;
 
 /// GET /v1/events.
+pub(crate) static STREAM: Operation = Operation {
+    id: "streamEvents",
+    tag: Tag::Changes,
+    summary: "Follow the changes of memories",
+    description: "A stream of Server-Sent Events (WHATWG HTML, section 9.2): one for each change of a memory that the \
+                  node accepts or applies. `opened` is the first, and says in `resumed` whether the stream goes on \
+                  behind Last-Event-ID. `memory` has a memory after its change, in the form of the schema Memory. \
+                  `left` has the `memory_id` of a memory that no longer is among those that were asked for. `reset` \
+                  says that the node does not have all changes since the last event that the client has seen: the \
+                  client lists the memories anew, and the stream goes on from now. A comment is written every \
+                  {STREAM_HEARTBEAT}. At most {STREAMS} streams are open at a time, {STREAMS_OF_TENANT} of them of one tenant.",
+    parameters: &[&USER_ID, &SESSION_ID, &LAST_EVENT_ID],
+    answers: &[AnswerDescription {
+        media_type: "text/event-stream",
+        ..AnswerDescription::ok(
+            "The stream. It lasts until the client closes it, the node stops, the token is withdrawn, the client does \
+             not read for {STALLED}, or another tenant takes over its place.",
+            Shape::Text,
+        )
+    }],
+    errors: &[READING, &[&FOREIGN_USER, &TOO_MANY_READERS]],
+    ..Operation::EMPTY
+};
+
+/// GET /v1/events.
 pub(crate) async fn stream(
     State(service): State<Arc<NodeService>>,
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let parameters = Parameters::read(&parts, &["user_id", "session_id"])?;
-    let query = ChangeQuery {
-        users: client.users_for(parameters.text("user_id")?)?,
-        session_id: parameters.text("session_id")?,
-    };
+    let parameters = Parameters::read(&parts, &STREAM)?;
+    let query =
+        ChangeQuery { users: client.users_for(parameters.text(&USER_ID)?)?, session_id: parameters.text(&SESSION_ID)? };
     let seen = last_event_id(&parts.headers)?;
     let place = service.streams.take(Tenant::of(&client)).ok_or_else(problems::too_many_streams)?;
     let events = EventStream::open(service.node.clone(), query, seen, place).await;

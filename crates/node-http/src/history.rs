@@ -14,8 +14,11 @@ use http::Problem;
 use json::{ObjectWriter, Value};
 use node::history::{EventInHistory, MemoryHistory, ResolvedState};
 
+use crate::answer_shapes::HISTORY as HISTORY_SHAPE;
+use crate::description::{AnswerDescription, Operation, Parameter, Shape, Tag};
+use crate::error_kinds::{READING, UNKNOWN_MEMORY};
 use crate::memories::shown;
-use crate::request::{Client, MemoryId, Parameters};
+use crate::request::{CURSOR, Client, MEMORY_ID, MemoryId, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -26,6 +29,28 @@ const MAX_LIMIT: usize = 100;
 /// Members of a state by which it is compared with the one before.
 const COMPARED: [&str; 3] = ["entered", "follows", "superseded"];
 
+static LIMIT: Parameter = Parameter::query(
+    "limit",
+    Shape::Range { least: 1, most: MAX_LIMIT, default: Some(DEFAULT_LIMIT) },
+    "States of a page at most.",
+)
+.keyed("limit_of_states");
+
+/// GET /v1/memories/{id}/history.
+pub(crate) static HISTORY: Operation = Operation {
+    id: "readHistory",
+    tag: Tag::Changes,
+    summary: "Read the history of a memory",
+    description: "The resolved states that this node has applied, the latest first, in pages, and on the first page its \
+                  last own events, the oldest first. The order of events is given as far as it is known; docs/node.md \
+                  says what follows from it and what is not in it. A token that is bound to users sees the states that \
+                  the memory had while it was theirs.",
+    parameters: &[&MEMORY_ID, &LIMIT, &CURSOR],
+    answers: &[AnswerDescription::ok("A page.", Shape::Component(&HISTORY_SHAPE))],
+    errors: &[READING, &[&UNKNOWN_MEMORY]],
+    ..Operation::EMPTY
+};
+
 /// GET /v1/memories/{id}/history.
 pub(crate) async fn history(
     State(service): State<Arc<NodeService>>,
@@ -34,10 +59,10 @@ pub(crate) async fn history(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let parameters = Parameters::read(&parts, &["limit", "cursor"])?;
-    let limit = parameters.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    let parameters = Parameters::read(&parts, &HISTORY)?;
+    let limit = parameters.number(&LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let wrong_cursor = || problems::malformed("the query parameter `cursor` should be the `next` of an earlier answer");
-    let cursor = parameters.text("cursor")?;
+    let cursor = parameters.text(&CURSOR)?;
     let cursor = cursor.map(|text| text.parse::<u64>().map_err(|_| wrong_cursor())).transpose()?;
     shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
     let history = service.node.history(&id).await.map_err(|error| problems::of_database(&error))?;

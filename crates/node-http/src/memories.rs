@@ -12,8 +12,9 @@ use json::ObjectWriter;
 use node::shown::{MemoryStatus, ShownMemory};
 use node::write::{Accepted, Fields, Refusal, Seen, WriteError, WriteKind};
 
-use crate::body::{JSON, PATCH};
+use crate::description::Operation;
 use crate::listing::ANSWER_BYTES;
+use crate::memory_operations::{CREATE, DELETE, EVENTS, MERGE, READ, REPLACE, UPDATE, WITH_UNKNOWN};
 use crate::publishing::Acknowledgement;
 use crate::request::{Client, MemoryId, Parameters};
 use crate::service::{NodeService, Terms};
@@ -27,7 +28,7 @@ pub(crate) async fn read(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &READ)?;
     let session = client.session(&parts.headers)?;
     if session.is_some() && client.users().is_some() {
         // The node would remember that the session has seen it.
@@ -49,7 +50,7 @@ pub(crate) async fn events(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &EVENTS)?;
     let memory = service.node.read(&id, None).await.map_err(|error| problems::of_database(&error))?;
     if memory.as_ref().is_some_and(|memory| !client.may_use(memory.user_id.as_deref())) {
         return Err(problems::unknown_memory());
@@ -85,11 +86,11 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let change = Change::of(&client, &parts)?;
+    let change = Change::of(&client, &parts, &CREATE)?;
     if matches!(change.seen, Seen::Token(_)) {
         return Err(problems::malformed("a create has no If-Match; PUT replaces a memory that is there"));
     }
-    let body = service.bodies.read(&parts, body, JSON).await?;
+    let body = service.bodies.read(&parts, body, &CREATE).await?;
     let (memory_id, fields) = new_memory(&body.bytes)?;
     if memory_id.is_some() && client.users().is_some() {
         return Err(problems::foreign_user(
@@ -109,8 +110,8 @@ pub(crate) async fn replace(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let change = Change::of(&client, &parts)?;
-    let fields = read_fields(&service, &client, &parts, body, JSON).await?;
+    let change = Change::of(&client, &parts, &REPLACE)?;
+    let fields = read_fields(&service, &client, &parts, body, &REPLACE).await?;
     let memory = shown(&service, &client, &id, None).await?;
     let is_there = memory.as_ref().is_some_and(|memory| memory.status == MemoryStatus::Active);
     if memory.is_none() && client.users().is_some() {
@@ -134,8 +135,8 @@ pub(crate) async fn update(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let change = Change::of(&client, &parts)?;
-    let fields = read_fields(&service, &client, &parts, body, PATCH).await?;
+    let change = Change::of(&client, &parts, &UPDATE)?;
+    let fields = read_fields(&service, &client, &parts, body, &UPDATE).await?;
     change.check_active(&service, &client, &id).await?;
     change.write(&service, &client, Some(id), WriteKind::Update, fields).await
 }
@@ -148,12 +149,11 @@ pub(crate) async fn delete(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let [ack, ack_timeout] = Acknowledgement::PARAMETERS;
-    let parameters = Parameters::read(&parts, &[ack, ack_timeout, "also_unknown"])?;
+    let parameters = Parameters::read(&parts, &DELETE)?;
     let change = Change::with(&client, &parts, &parameters)?;
     let memory = shown(&service, &client, &id, None).await?;
     // Of a memory that this node does not know a bound client must not learn whether it exists.
-    let is_unknown = memory.is_none() && client.users().is_none() && parameters.flag("also_unknown")?;
+    let is_unknown = memory.is_none() && client.users().is_none() && parameters.flag(&WITH_UNKNOWN)?;
     if !is_unknown {
         change.check_active(&service, &client, &id).await?;
     }
@@ -170,8 +170,8 @@ pub(crate) async fn merge(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let change = Change::of(&client, &parts)?;
-    let fields = read_fields(&service, &client, &parts, body, JSON).await?;
+    let change = Change::of(&client, &parts, &MERGE)?;
+    let fields = read_fields(&service, &client, &parts, body, &MERGE).await?;
     check_absorbed(&fields)?;
     change.check_active(&service, &client, &id).await?;
     change.write(&service, &client, Some(id), WriteKind::Merge, fields).await
@@ -199,8 +199,8 @@ pub(crate) struct Change {
 
 impl Change {
     /// Reads them.
-    pub fn of(client: &Client, parts: &Parts) -> Result<Change, Problem> {
-        Change::with(client, parts, &Parameters::read(parts, &Acknowledgement::PARAMETERS)?)
+    pub fn of(client: &Client, parts: &Parts, operation: &Operation) -> Result<Change, Problem> {
+        Change::with(client, parts, &Parameters::read(parts, operation)?)
     }
 
     /// The same of a request whose query parameters are read.
@@ -329,9 +329,9 @@ async fn read_fields(
     client: &Client,
     parts: &Parts,
     body: Body,
-    accepted: &[&str],
+    operation: &Operation,
 ) -> Result<Fields, Problem> {
-    let body = service.bodies.read(parts, body, accepted).await?;
+    let body = service.bodies.read(parts, body, operation).await?;
     let fields = Fields::from_json(&body.bytes).map_err(problems::of_fields)?;
     of_client(client, fields, false)
 }

@@ -7,12 +7,31 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use http::Problem;
 
+use crate::description::{AnswerDescription, Operation, Shape, Tag};
+use crate::error_kinds::READING;
+use crate::node_shapes::STATUS;
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
-/// The description of all routes (OpenAPI 3.1).
-const OPENAPI: &str = include_str!("../../../schemas/node-api.openapi.json");
+/// GET /v1/sync/status.
+pub(crate) static SYNC_STATUS: Operation = Operation {
+    id: "readSyncStatus",
+    tag: Tag::Sync,
+    summary: "Read the state of the node",
+    answers: &[AnswerDescription::ok("The state.", Shape::Component(&STATUS))],
+    errors: &[READING],
+    ..Operation::EMPTY
+};
+
+/// GET /v1/openapi.json.
+pub(crate) static OPENAPI: Operation = Operation {
+    id: "readOpenApi",
+    tag: Tag::Node,
+    summary: "Read this document",
+    answers: &[AnswerDescription::ok("This document.", Shape::Map(&Shape::Any))],
+    ..Operation::EMPTY
+};
 
 /// GET /v1/sync/status.
 pub(crate) async fn sync_status(
@@ -21,7 +40,7 @@ pub(crate) async fn sync_status(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &SYNC_STATUS)?;
     let status = service.node.status().await.map_err(|error| problems::of_database(&error))?;
     // The other nodes may belong to other tenants.
     let peers = client.users().is_none().then(|| service.loops.directory.nodes());
@@ -29,6 +48,6 @@ pub(crate) async fn sync_status(
 }
 
 /// GET /v1/openapi.json.
-pub(crate) async fn openapi() -> Response {
-    answers::json(StatusCode::OK, OPENAPI.as_bytes().to_vec())
+pub(crate) async fn openapi(State(service): State<Arc<NodeService>>) -> Response {
+    answers::json(StatusCode::OK, service.openapi.as_bytes().to_vec())
 }

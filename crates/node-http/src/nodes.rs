@@ -10,10 +10,25 @@ use json::ObjectWriter;
 use node::registry::{NodeState, RegisteredNode, now_ms};
 
 use crate::answers::{boolean, nanoseconds};
+use crate::description::{AnswerDescription, Operation, Shape, Tag};
+use crate::error_kinds::{BOUND_TO_USERS, INTERNAL, MALFORMED};
 use crate::listing::ANSWER_BYTES;
+use crate::node_shapes::NODES;
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
+
+/// GET /v1/nodes.
+pub(crate) static LIST: Operation = Operation {
+    id: "listNodes",
+    tag: Tag::Node,
+    summary: "List the nodes",
+    description: "The nodes by their ids, each as its last record on the nodes topic says. Tokens that are bound to \
+                  users are refused.",
+    answers: &[AnswerDescription::ok("The nodes.", Shape::Component(&NODES))],
+    errors: &[&[&MALFORMED, &BOUND_TO_USERS, &INTERNAL]],
+    ..Operation::EMPTY
+};
 
 /// GET /v1/nodes.
 pub(crate) async fn list(
@@ -22,7 +37,7 @@ pub(crate) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &LIST)?;
     if client.users().is_some() {
         return Err(problems::nodes_of_others());
     }

@@ -15,11 +15,91 @@ use json::{ObjectWriter, Value, ValueKind};
 use node::shown::{MemoryStatus, ShownMemory};
 use node::write::{Fields, Seen, WriteKind};
 
+use crate::answer_shapes::{ENTITY_LIST, ETAG, RELATIONSHIP_LIST, WRITTEN_AND_WAITING, written};
 use crate::body::JSON;
+use crate::description::{AnswerDescription, Operation, Parameter, RequestBody, Shape, Tag};
+use crate::error_kinds::{BODY, EXISTS, GONE, READING, UNKNOWN_MEMORY, UNKNOWN_PART, WRITING};
+use crate::field_shapes::{NEW_ENTITY, NEW_RELATIONSHIP};
 use crate::memories::{Change, shown};
-use crate::request::{Client, MemoryId, Parameters};
+use crate::publishing::{ACK, ACK_TIMEOUT};
+use crate::request::{CLOCK, Client, IDEMPOTENCY_KEY, MEMORY_ID, MemoryId, Parameters, SESSION};
 use crate::service::NodeService;
 use crate::{answers, problems};
+
+/// The id of a part in a path.
+static PART_ID: Parameter =
+    Parameter::path("part_id", Shape::Name, "The id of the entity or the relationship, in percent-encoding.");
+
+const WRITE_PARAMETERS: &[&Parameter] = &[&MEMORY_ID, &PART_ID, &CLOCK, &SESSION, &IDEMPOTENCY_KEY, &ACK, &ACK_TIMEOUT];
+
+/// GET /v1/memories/{id}/entities.
+pub(crate) static ENTITIES: Operation = Operation {
+    id: "listEntities",
+    tag: Tag::Parts,
+    summary: "List the entities of a memory",
+    parameters: &[&MEMORY_ID],
+    answers: &[
+        AnswerDescription::ok("All of them, by their ids.", Shape::Component(&ENTITY_LIST)).with_headers(&[&ETAG])
+    ],
+    errors: &[READING, &[&UNKNOWN_MEMORY, &GONE]],
+    ..Operation::EMPTY
+};
+
+/// GET /v1/memories/{id}/relationships.
+pub(crate) static RELATIONSHIPS: Operation = Operation {
+    id: "listRelationships",
+    tag: Tag::Parts,
+    summary: "List the relationships of a memory",
+    parameters: &[&MEMORY_ID],
+    answers: &[AnswerDescription::ok("All of them, by their ids.", Shape::Component(&RELATIONSHIP_LIST))
+        .with_headers(&[&ETAG])],
+    errors: &[READING, &[&UNKNOWN_MEMORY, &GONE]],
+    ..Operation::EMPTY
+};
+
+/// PUT /v1/memories/{id}/entities/{part_id}.
+pub(crate) static PUT_ENTITY: Operation = Operation {
+    id: "writeEntity",
+    summary: "Write an entity of a memory",
+    body: Some(RequestBody {
+        description: "Its members. `id` may be absent; otherwise it is the one in the path.",
+        media_types: JSON,
+        shape: Shape::Component(&NEW_ENTITY),
+    }),
+    ..PUT_PART
+};
+
+/// PUT /v1/memories/{id}/relationships/{part_id}.
+pub(crate) static PUT_RELATIONSHIP: Operation = Operation {
+    id: "writeRelationship",
+    summary: "Write a relationship of a memory",
+    body: Some(RequestBody {
+        description: "Its members. `id` may be absent; otherwise it is the one in the path.",
+        media_types: JSON,
+        shape: Shape::Component(&NEW_RELATIONSHIP),
+    }),
+    ..PUT_PART
+};
+
+const PUT_PART: Operation = Operation {
+    tag: Tag::Parts,
+    description: "Replaces it where the memory has one with this id. Other fields of the memory stay.",
+    parameters: WRITE_PARAMETERS,
+    answers: &[written(200, "It is replaced."), written(201, "It is new."), WRITTEN_AND_WAITING],
+    errors: &[WRITING, BODY, &[&EXISTS, &GONE]],
+    ..Operation::EMPTY
+};
+
+/// DELETE /v1/memories/{id}/relationships/{part_id}.
+pub(crate) static DELETE_RELATIONSHIP: Operation = Operation {
+    id: "deleteRelationship",
+    tag: Tag::Parts,
+    summary: "Clear a relationship of a memory",
+    parameters: WRITE_PARAMETERS,
+    answers: &[written(200, "It is cleared."), WRITTEN_AND_WAITING],
+    errors: &[WRITING, &[&UNKNOWN_PART, &GONE]],
+    ..Operation::EMPTY
+};
 
 /// Kinds of parts.
 #[derive(Clone, Copy)]
@@ -48,6 +128,22 @@ impl PartKind {
         match self {
             PartKind::Entity => WriteKind::UpdateEntity,
             PartKind::Relationship => WriteKind::UpdateRelationship,
+        }
+    }
+
+    /// The description of its list.
+    fn list(self) -> &'static Operation {
+        match self {
+            PartKind::Entity => &ENTITIES,
+            PartKind::Relationship => &RELATIONSHIPS,
+        }
+    }
+
+    /// The description of its write.
+    fn put(self) -> &'static Operation {
+        match self {
+            PartKind::Entity => &PUT_ENTITY,
+            PartKind::Relationship => &PUT_RELATIONSHIP,
         }
     }
 
@@ -127,7 +223,7 @@ pub(crate) async fn delete_relationship(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let change = Change::of(&client, &parts)?;
+    let change = Change::of(&client, &parts, &DELETE_RELATIONSHIP)?;
     change.check_active(&service, &client, &id.memory).await?;
     let memory = shown(&service, &client, &id.memory, None).await?;
     let is_there = match &memory {
@@ -151,7 +247,7 @@ async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, kind.list())?;
     let memory = shown(service, client, id, None).await?.ok_or_else(problems::unknown_memory)?;
     if memory.status != MemoryStatus::Active {
         return Err(problems::gone(&memory));
@@ -170,8 +266,8 @@ async fn put(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let change = Change::of(client, &parts)?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
+    let change = Change::of(client, &parts, kind.put())?;
+    let body = service.bodies.read(&parts, body, kind.put()).await?;
     let fields = of_part(kind, &id.part, Some(&body.bytes))?;
     change.check_active(service, client, &id.memory).await?;
     let is_there = match shown(service, client, &id.memory, None).await? {

@@ -1,51 +1,57 @@
-//! The errors of the routes as problem documents (RFC 9457). docs/operations.md has an entry for
-//! each code.
+//! The errors of the routes as problem documents (RFC 9457), each of one of the kinds in
+//! `error_kinds`.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::header;
 use http::Problem;
 use memory::event::{BadInput, Class};
 use node::ports::JournalError;
 use node::restore::{RestoreError, SnapshotFault};
 use node::search::MAX_COMPARED;
 use node::shown::{MemoryStatus, ShownMemory};
-use node::sync::{LEAST_PAUSE, SyncError};
+use node::sync::SyncError;
 use node::write::{Refusal, WriteError};
 
 use crate::answers;
+use crate::error_kinds::{
+    BAD_KEY, BAD_SNAPSHOT, BAD_TOKEN, BOUND_TO_USERS, DELETE_OF_ALL, EXISTS, FOREIGN_USER, GONE, INTERNAL, INVALID,
+    LARGE_BODY, LARGE_EVENT, LARGE_MEM0_PAGE, LARGE_SEARCH, LARGE_SNAPSHOT, MALFORMED, MEM0_REQUEST, NO_FACTS,
+    NO_ROUTE, NOT_JSON, NOT_OF_MEM0, REFUSED_BY_BROKER, SLOW_EXTRACTOR, STALE, TOO_MANY_READERS, TOO_SOON, UNAVAILABLE,
+    UNKNOWN_MEMORY, UNKNOWN_PART, WRONG_MEDIA_TYPE, WRONG_METHOD,
+};
 use crate::extractor::ExtractionFailure;
 
 /// A path, a query parameter or a header that cannot be read.
 pub(crate) fn malformed(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "HS8060", "The request cannot be read", detail)
+    MALFORMED.problem(detail)
 }
 
 /// A path that is no route.
 pub(crate) fn no_route() -> Problem {
     let detail = "the path is none of the routes of the node, which GET /v1/openapi.json lists";
-    Problem::new(StatusCode::NOT_FOUND, "HS8061", "There is no such route", detail)
+    NO_ROUTE.problem(detail)
 }
 
 /// A method that a route does not have.
 pub(crate) fn wrong_method(method: &str) -> Problem {
     let detail = format!("this route has no {method}; the header Allow lists its methods");
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "HS8062", "The route does not have this method", detail)
+    WRONG_METHOD.problem(detail)
 }
 
 /// A body that is not JSON, or no object.
 pub(crate) fn not_json(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "HS8063", "The body is not a JSON object", detail)
+    NOT_JSON.problem(detail)
 }
 
 /// A body of another media type.
 pub(crate) fn wrong_content_type(accepted: &str) -> Problem {
     let detail = format!("send the body as JSON, with the header Content-Type: {accepted}");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "HS8064", "The body has another media type", detail)
+    WRONG_MEDIA_TYPE.problem(detail)
 }
 
 /// A body with more bytes than a route reads.
 pub(crate) fn large_body(limit: usize) -> Problem {
     let detail = format!("the body has more than {limit} bytes, which is the limit");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
+    LARGE_BODY.problem(detail)
 }
 
 /// An add whose memories would have too many bytes together.
@@ -54,7 +60,7 @@ pub(crate) fn large_add(shared: usize, messages: usize, limit: usize) -> Problem
         "each of the {messages} messages would have {shared} bytes of metadata, categories and names, together more than \
          {limit} bytes, which is the limit; send fewer messages at a time"
     );
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
+    LARGE_BODY.problem(detail)
 }
 
 /// A conversation that an extractor is not asked about.
@@ -63,13 +69,13 @@ pub(crate) fn large_conversation(limit: usize) -> Problem {
         "the messages, instructions, metadata and names have more than {limit} bytes together, which is the limit where facts \
          are extracted; send fewer messages at a time, or `infer` as false, which stores them as they are"
     );
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8065", "The body is too large", detail)
+    LARGE_BODY.problem(detail)
 }
 
 /// A memory that the node does not know, or that the client may not see.
 pub(crate) fn unknown_memory() -> Problem {
     let detail = "this node knows no memory with this id that your token may see; POST /v1/memories creates one";
-    Problem::new(StatusCode::NOT_FOUND, "HS8066", "The memory is unknown", detail)
+    UNKNOWN_MEMORY.problem(detail)
 }
 
 /// A memory that was deleted, or that another one has absorbed.
@@ -78,23 +84,23 @@ pub(crate) fn gone(memory: &ShownMemory) -> Problem {
         MemoryStatus::Merged => "another memory has absorbed this one; merged_into of the enclosed memory names it",
         MemoryStatus::Active | MemoryStatus::Deleted => "the memory was deleted; PUT creates it again",
     };
-    let problem = Problem::new(StatusCode::GONE, "HS8067", "The memory is deleted or merged", detail);
+    let problem = GONE.problem(detail);
     with_memory(problem, memory)
 }
 
 fn stale(memory: &ShownMemory) -> Problem {
     let detail = "this node has a later write of the memory that the clock token of the request has not seen; \
                   look at the enclosed memory, and repeat the request with its clock in If-Match";
-    let problem = Problem::new(StatusCode::CONFLICT, "HS8068", "The clock token is stale", detail);
+    let problem = STALE.problem(detail);
     with_memory(problem, memory)
 }
 
 fn bad_token(refusal: &Refusal) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "HS8069", "The clock token is not valid", refusal.to_string())
+    BAD_TOKEN.problem(refusal.to_string())
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8070", "The write is not valid", detail)
+    INVALID.problem(detail)
 }
 
 /// A merge whose body does not name the memories.
@@ -118,7 +124,7 @@ pub(crate) fn large_search() -> Problem {
         "the search would compare more embeddings than a node does for one request, {MAX_COMPARED} numbers together; name a \
          user, a session, a type, a category or a time"
     );
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8086", "The search is too large", detail)
+    LARGE_SEARCH.problem(detail)
 }
 
 /// A user whose snapshot nobody could restore.
@@ -128,28 +134,28 @@ pub(crate) fn large_snapshot(limit: usize) -> Problem {
          GET /v1/memories with user_id, or take the snapshot from the topic of resolved memories",
         limit >> 20
     );
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8092", "The snapshot is too large", detail)
+    LARGE_SNAPSHOT.problem(detail)
 }
 
 /// A relationship that the memory does not have.
 pub(crate) fn unknown_part() -> Problem {
     let detail = "the memory has no relationship with this id; GET /v1/memories/{id}/relationships lists them";
-    Problem::new(StatusCode::NOT_FOUND, "HS8085", "The relationship is unknown", detail)
+    UNKNOWN_PART.problem(detail)
 }
 
 fn large_event(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "HS8071", "The event or its memory is too large", detail)
+    LARGE_EVENT.problem(detail)
 }
 
 fn exists(memory: &ShownMemory) -> Problem {
     let detail = "a memory with this id exists already; update it with PATCH or PUT, or create one with another id";
-    let problem = Problem::new(StatusCode::CONFLICT, "HS8072", "The memory exists already", detail);
+    let problem = EXISTS.problem(detail);
     with_memory(problem, memory)
 }
 
 /// Users that the client's token is not bound to.
 pub(crate) fn foreign_user(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "HS8073", "The token is bound to other users", detail)
+    FOREIGN_USER.problem(detail)
 }
 
 /// The nodes, which are shown to no client that is bound to users.
@@ -168,7 +174,7 @@ pub(crate) fn restore_for_users() -> Problem {
 }
 
 fn bound_to_users(detail: &str) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "HS8079", "The route is not for a token of users", detail)
+    BOUND_TO_USERS.problem(detail)
 }
 
 /// An event that a broker refuses for ever, or that the stream could not process.
@@ -176,49 +182,46 @@ pub(crate) fn refused_by_broker(event_id: &str, reason: &str) -> Problem {
     let detail = format!(
         "the node has accepted the event {event_id}, and it has failed for ever, so no other node will see it: {reason}"
     );
-    Problem::new(StatusCode::BAD_GATEWAY, "HS8074", "The event has failed", detail)
+    REFUSED_BY_BROKER.problem(detail)
 }
 
 fn bad_key(refusal: &Refusal) -> Problem {
-    let title = "The idempotency key cannot be used";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8075", title, refusal.to_string())
+    BAD_KEY.problem(refusal.to_string())
 }
 
 /// A stream for which no place is free.
 pub(crate) fn too_many_streams() -> Problem {
     let detail = "as many streams of events are open as the node, or the users of your token, may have; close one, or try again later";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8078", "Too many streams are open", detail)
-        .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
+    TOO_MANY_READERS.problem(detail)
 }
 
 /// A snapshot of a user for which no place is free.
 pub(crate) fn too_many_snapshots() -> Problem {
     let detail = "as many snapshots are being read as the node, or the users of your token, may read; try again later";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8078", "Too many snapshots are being read", detail)
-        .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
+    TOO_MANY_READERS.problem(detail)
 }
 
 /// A call or a setting of Mem0's API that this node does not have.
 pub(crate) fn not_of_mem0(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::NOT_IMPLEMENTED, "HS8080", "This part of Mem0's API is not implemented", detail)
+    NOT_OF_MEM0.problem(detail)
 }
 
 /// A body of Mem0's API that has an unknown member or a value of the wrong kind.
 pub(crate) fn mem0_request(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "HS8081", "The request of Mem0's API is not valid", detail)
+    MEM0_REQUEST.problem(detail)
 }
 
 /// A delete of many memories that says nothing about which.
 pub(crate) fn delete_of_all() -> Problem {
     let detail =
         "name at least one of user_id, agent_id, app_id, run_id and session_id; the value * stands for every name";
-    Problem::new(StatusCode::BAD_REQUEST, "HS8082", "The delete names no memories", detail)
+    DELETE_OF_ALL.problem(detail)
 }
 
 /// A page of Mem0's API that would be too large to answer.
 pub(crate) fn large_mem0_page() -> Problem {
     let detail = "the memories of this page have more than 4 MiB; ask for a smaller page_size, or for fewer members with `fields`";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8083", "The page is too large", detail)
+    LARGE_MEM0_PAGE.problem(detail)
 }
 
 /// Why no facts were found in a conversation.
@@ -227,18 +230,18 @@ pub(crate) fn of_extraction(failure: &ExtractionFailure) -> Problem {
     match failure {
         ExtractionFailure::NoFacts(_) => {
             tracing::warn!(code = "HS8093", %failure, "the facts of a conversation were not extracted, and nothing of it is stored");
-            Problem::new(StatusCode::BAD_GATEWAY, "HS8093", "The extractor has failed", detail)
+            NO_FACTS.problem(detail)
         }
         ExtractionFailure::TooSlow => {
             tracing::warn!(code = "HS8094", %failure, "the facts of a conversation were not extracted, and nothing of it is stored");
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "HS8094", "The extractor is too slow", detail)
+            SLOW_EXTRACTOR.problem(detail)
         }
     }
 }
 
 /// A request that the routes themselves cannot serve, although it is right.
 pub(crate) fn internal(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "HS8077", "The node has failed", detail)
+    INTERNAL.problem(detail)
 }
 
 /// An event in the database that cannot be read.
@@ -251,8 +254,7 @@ pub(crate) fn of_database(error: &JournalError) -> Problem {
     match error {
         JournalError::Unavailable(_) | JournalError::Stopped => {
             let detail = format!("{error}; nothing was written, try again in a moment");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "HS8076", "The node is not available", detail)
-                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            UNAVAILABLE.problem(detail)
         }
         JournalError::Fatal(what) => internal(format!("the database of the node has failed: {what}")),
     }
@@ -282,11 +284,7 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
 /// Why a sync request was not accepted.
 pub(crate) fn of_sync(error: &SyncError) -> Problem {
     match error {
-        SyncError::TooSoon => {
-            let title = "The memories were asked for a moment ago";
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "HS8090", title, error.to_string())
-                .with_header(header::RETRY_AFTER, HeaderValue::from(LEAST_PAUSE.as_secs()))
-        }
+        SyncError::TooSoon => TOO_SOON.problem(error.to_string()),
         SyncError::BadEvent(bad) => of_bad_event(bad),
         SyncError::Database(error) => of_database(error),
     }
@@ -296,10 +294,7 @@ pub(crate) fn of_sync(error: &SyncError) -> Problem {
 pub(crate) fn of_restore(error: &RestoreError) -> Problem {
     match error {
         RestoreError::Snapshot(SnapshotFault::NotJson(_)) => not_json(error.to_string()),
-        RestoreError::Snapshot(_) => {
-            let title = "The snapshot cannot be restored";
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "HS8091", title, error.to_string())
-        }
+        RestoreError::Snapshot(_) => BAD_SNAPSHOT.problem(error.to_string()),
         RestoreError::Request(error) => of_sync(error),
         RestoreError::Database(error) => of_database(error),
     }

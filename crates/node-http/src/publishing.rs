@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use http::Problem;
 use node::shown::{EventState, Publishing};
 
+use crate::description::{Parameter, Shape};
 use crate::problems;
 use crate::request::Parameters;
 use crate::service::NodeService;
@@ -16,6 +17,20 @@ const DEFAULT_SECONDS: usize = 10;
 /// seconds.
 const MOST_SECONDS: usize = 25;
 
+/// The query parameter that says how far an event is to be.
+pub(crate) static ACK: Parameter = Parameter::query(
+    "ack",
+    Shape::WordsOrFirst(&["local", "kafka"]),
+    "`local` (the default): answer when the write is on the disk of this node. `kafka`: answer when Kafka has \
+     committed its event, or with 202 if that takes longer than `ack_timeout`.",
+);
+/// The query parameter that says how long to wait for Kafka.
+pub(crate) static ACK_TIMEOUT: Parameter = Parameter::query(
+    "ack_timeout",
+    Shape::Range { least: 1, most: MOST_SECONDS, default: Some(DEFAULT_SECONDS) },
+    "With ack=kafka: how many seconds to wait.",
+);
+
 /// How far an event is to be before the write is answered.
 pub(crate) enum Acknowledgement {
     /// It lies on the disk of this node.
@@ -25,13 +40,10 @@ pub(crate) enum Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// The query parameters that say it.
-    pub const PARAMETERS: [&str; 2] = ["ack", "ack_timeout"];
-
     /// Reads it from the query parameters of a write.
     pub fn of(parameters: &Parameters) -> Result<Acknowledgement, Problem> {
-        let seconds = parameters.number("ack_timeout", 1, MOST_SECONDS)?;
-        match (parameters.text("ack")?.as_deref(), seconds) {
+        let seconds = parameters.number(&ACK_TIMEOUT)?;
+        match (parameters.text(&ACK)?.as_deref(), seconds) {
             (Some("kafka"), seconds) => {
                 let seconds = u64::try_from(seconds.unwrap_or(DEFAULT_SECONDS)).unwrap_or_default();
                 Ok(Acknowledgement::Kafka(Duration::from_secs(seconds)))

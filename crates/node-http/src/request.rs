@@ -6,20 +6,51 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, header};
 use http::{Identity, Problem};
 use node::write::Seen;
 
+use crate::description::{Operation, Parameter, Shape};
 use crate::problems;
 
-/// The header that names the caller's session.
-const SESSION: HeaderName = HeaderName::from_static("x-session-id");
-/// The header with a key of the caller's choice, by which a repeated write is recognised
-/// (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest session and the longest idempotency key, in bytes. The node allows 255, of which the
 /// name of the token takes up to 64 and a colon.
 const MAX_KEY: usize = 190;
+
+/// The header that names the caller's session.
+pub(crate) static SESSION: Parameter = Parameter::header(
+    "X-Session-Id",
+    Shape::NameUpTo(MAX_KEY),
+    "The session of the caller. The node remembers what it last showed a session of a memory; a write of the session \
+     without If-Match has seen that.",
+);
+/// The header with a key of the caller's choice, by which a repeated write is recognised
+/// (draft-ietf-httpapi-idempotency-key-header).
+pub(crate) static IDEMPOTENCY_KEY: Parameter = Parameter::header(
+    "Idempotency-Key",
+    Shape::NameUpTo(MAX_KEY),
+    "A key of the caller's choice. A second request with the same key and the same content is answered as the first \
+     was, for 24 hours, and writes nothing.",
+);
+/// The header with the clock token of a write.
+pub(crate) static CLOCK: Parameter = Parameter::header(
+    "If-Match",
+    Shape::Text,
+    "The clock token of the memory as the caller has seen it: the ETag or `clock` of an earlier answer.",
+);
+/// The id of a memory in a path.
+pub(crate) static MEMORY_ID: Parameter = Parameter::path(
+    "id",
+    Shape::Name,
+    "The id of the memory, in percent-encoding. The memory with the id `search` has the path /v1/memories/%73earch.",
+);
+/// The user whose memories are asked for.
+pub(crate) static USER_ID: Parameter = Parameter::query("user_id", Shape::Name, "Memories of this user alone.");
+/// The session whose memories are asked for.
+pub(crate) static SESSION_ID: Parameter =
+    Parameter::query("session_id", Shape::Name, "Memories of this session alone.");
+/// The place at which a page begins.
+pub(crate) static CURSOR: Parameter = Parameter::query("cursor", Shape::Name, "The `next` of the page before.");
 
 /// The client of a request.
 #[derive(Clone)]
@@ -87,10 +118,10 @@ impl Client {
 
     /// A key of the client's choice. The name of its token stands before it, so that equal keys of
     /// two tokens are two keys.
-    fn own_key(&self, headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
-        let Some(key) = single(headers, name)? else { return Ok(None) };
+    fn own_key(&self, headers: &HeaderMap, header: &Parameter) -> Result<Option<String>, Problem> {
+        let Some(key) = single(headers, header)? else { return Ok(None) };
         if key.is_empty() || key.len() > MAX_KEY {
-            return Err(problems::malformed(format!("the header {name} should have 1 to {MAX_KEY} bytes")));
+            return Err(problems::malformed(format!("the header {} should have 1 to {MAX_KEY} bytes", header.name)));
         }
         Ok(Some(format!("{}:{key}", self.0.name().unwrap_or_default())))
     }
@@ -103,7 +134,7 @@ impl Client {
             let detail = format!("a write cannot depend on the header {name}; send the clock token in If-Match");
             return Err(problems::malformed(detail));
         }
-        match single(headers, &header::IF_MATCH)? {
+        match single(headers, &CLOCK)? {
             Some(etag) => token(etag).map(|token| Seen::Token(token.to_owned())),
             None => Ok(self.session(headers)?.map_or(Seen::Present, Seen::Session)),
         }
@@ -122,7 +153,8 @@ fn token(etag: &str) -> Result<&str, Problem> {
 }
 
 /// The value of a header that a request may have once.
-pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Problem> {
+pub(crate) fn single<'h>(headers: &'h HeaderMap, header: &Parameter) -> Result<Option<&'h str>, Problem> {
+    let name = header.name;
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
@@ -143,13 +175,14 @@ impl<S: Send + Sync> FromRequestParts<S> for MemoryId {
     }
 }
 
-/// The query parameters of a request. Each is there once, and a route names those that it knows, so
-/// that a misspelt filter is an error and not a filter less.
+/// The query parameters of a request. Each is there once, and is one of those that the description
+/// of the route has, so that a misspelt filter is an error and not a filter less.
 pub(crate) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
-    /// Reads the query parameters of a route that knows these.
-    pub fn read(parts: &Parts, known: &[&str]) -> Result<Parameters, Problem> {
+    /// Reads the query parameters of a route.
+    pub fn read(parts: &Parts, operation: &Operation) -> Result<Parameters, Problem> {
+        let known: Vec<&str> = operation.query_names().collect();
         let query = parts.uri.query().unwrap_or_default();
         let mut parameters = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -169,7 +202,8 @@ impl Parameters {
     }
 
     /// A text, which is not empty.
-    pub fn text(&self, name: &str) -> Result<Option<String>, Problem> {
+    pub fn text(&self, parameter: &Parameter) -> Result<Option<String>, Problem> {
+        let name = parameter.name;
         match self.0.get(name) {
             Some(value) if value.is_empty() => {
                 Err(problems::malformed(format!("the query parameter `{name}` has no value")))
@@ -178,17 +212,20 @@ impl Parameters {
         }
     }
 
-    /// A whole number of this range.
-    pub fn number(&self, name: &str, least: usize, most: usize) -> Result<Option<usize>, Problem> {
+    /// A whole number of the range that the parameter has.
+    pub fn number(&self, parameter: &Parameter) -> Result<Option<usize>, Problem> {
+        let (name, range) = (parameter.name, parameter.shape.range());
+        let (least, most) = (*range.start(), *range.end());
         let Some(value) = self.0.get(name) else { return Ok(None) };
-        let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+        let number = value.parse().ok().filter(|number| range.contains(number));
         let wrong =
             || problems::malformed(format!("the query parameter `{name}` should be a number from {least} to {most}"));
         number.map(Some).ok_or_else(wrong)
     }
 
     /// `true` or `false`, which is also what an absent one means.
-    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+    pub fn flag(&self, parameter: &Parameter) -> Result<bool, Problem> {
+        let name = parameter.name;
         match self.0.get(name).map(String::as_str) {
             Some("true") => Ok(true),
             Some("false") | None => Ok(false),
@@ -197,7 +234,8 @@ impl Parameters {
     }
 
     /// A number with a fraction.
-    pub fn fraction(&self, name: &str) -> Result<Option<f64>, Problem> {
+    pub fn fraction(&self, parameter: &Parameter) -> Result<Option<f64>, Problem> {
+        let name = parameter.name;
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let number = value.parse().ok().filter(|number: &f64| number.is_finite());
         number.map(Some).ok_or_else(|| problems::malformed(format!("the query parameter `{name}` should be a number")))

@@ -10,7 +10,13 @@ use http::Problem;
 use json::{Number, Value, ValueKind};
 use node::search::{Direction, Near, SearchHit, SearchQuery};
 
-use crate::request::{Client, Parameters};
+use crate::answer_shapes::HITS;
+use crate::body::JSON;
+use crate::description::{
+    AnswerDescription, Component, Member, Operation, Parameter, RequestBody, Shape, Tag, optional,
+};
+use crate::error_kinds::{BODY, FOREIGN_USER, LARGE_SEARCH, READING};
+use crate::request::{Client, Parameters, SESSION_ID, USER_ID};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -20,20 +26,85 @@ const DEFAULT_HITS: usize = 10;
 const MAX_HITS: usize = 100;
 /// How much an embedding counts beside words, where the client does not say it.
 const DEFAULT_WEIGHT: f64 = 0.5;
-/// The members of a body.
-const MEMBERS: [&str; 11] = [
+
+static QUERY: Parameter = Parameter::query("query", Shape::Name, "The words.").required();
+static TYPE: Parameter = Parameter::query("type", Shape::Name, TYPE_MEMBER.description);
+static CATEGORY: Parameter = Parameter::query("category", Shape::Name, CATEGORY_MEMBER.description);
+static CREATED_FROM: Parameter = Parameter::query("created_from", Shape::Time, FROM_MEMBER.description);
+static CREATED_TO: Parameter = Parameter::query("created_to", Shape::Time, TO_MEMBER.description);
+static TOP_K: Parameter = Parameter::query("top_k", HITS_AT_MOST, TOP_K_MEMBER.description);
+static MIN_SCORE: Parameter = Parameter::query("min_score", Shape::Number, MIN_SCORE_MEMBER.description);
+
+const HITS_AT_MOST: Shape = Shape::Range { least: 1, most: MAX_HITS, default: Some(DEFAULT_HITS) };
+const TYPE_MEMBER: Member =
+    optional("type", Shape::Name, "Memories of this HelixAgent type alone: `helixagent.type` of the metadata.");
+const CATEGORY_MEMBER: Member = optional(
     "category",
-    "created_from",
-    "created_to",
-    "embedding",
-    "min_score",
-    "query",
-    "session_id",
-    "top_k",
-    "type",
-    "user_id",
-    "weight",
-];
+    Shape::Name,
+    "Memories of this HelixAgent category alone: `helixagent.category` of the metadata.",
+);
+const FROM_MEMBER: Member = optional("created_from", Shape::Time, "Memories that were created at this time or later.");
+const TO_MEMBER: Member = optional("created_to", Shape::Time, "Memories that were created at this time or before.");
+const TOP_K_MEMBER: Member = optional("top_k", HITS_AT_MOST, "Hits at most.");
+const MIN_SCORE_MEMBER: Member = optional("min_score", Shape::Number, "Hits with at least this score.");
+
+/// A body.
+static SEARCH: Component = Component {
+    name: "Search",
+    description: "A search has `query`, `embedding`, or both.",
+    shape: Shape::WithOneOf(&SEARCH_MEMBERS, &["query", "embedding"]),
+};
+
+const SEARCH_MEMBERS: Shape = Shape::Object(&[&[
+    optional("query", Shape::Name, "The words."),
+    optional(
+        "embedding",
+        Shape::List { items: &Shape::Number, least: 1 },
+        "The embedding to compare with, not all zeros.",
+    ),
+    optional(
+        "weight",
+        Shape::Share { default: Some(DEFAULT_WEIGHT) },
+        "With both: how much the embedding counts beside the words.",
+    ),
+    optional("user_id", Shape::Name, USER_ID.description),
+    optional("session_id", Shape::Name, SESSION_ID.description),
+    TYPE_MEMBER,
+    CATEGORY_MEMBER,
+    FROM_MEMBER,
+    TO_MEMBER,
+    TOP_K_MEMBER,
+    MIN_SCORE_MEMBER,
+]]);
+
+/// GET /v1/memories/search.
+pub(crate) static BY_WORDS: Operation = Operation {
+    id: "searchMemories",
+    tag: Tag::Search,
+    summary: "Search by words",
+    description: "Active memories that have at least one of the words in their content or tags, by BM25 score, the best \
+                  first. The first {MAX_SEARCH_WORDS} different words count, with {MAX_SEARCH_BYTES} together.",
+    parameters: &[&QUERY, &USER_ID, &SESSION_ID, &TYPE, &CATEGORY, &CREATED_FROM, &CREATED_TO, &TOP_K, &MIN_SCORE],
+    answers: &[AnswerDescription::ok("The hits.", Shape::Component(&HITS))],
+    errors: &[READING, &[&FOREIGN_USER]],
+    ..Operation::EMPTY
+};
+
+/// POST /v1/memories/search.
+pub(crate) static BY_BODY: Operation = Operation {
+    id: "findMemories",
+    tag: Tag::Search,
+    summary: "Search by words, an embedding, or both",
+    description: "By words as GET does; by an embedding, by the cosine of the angle to the embeddings of memories, all \
+                  of which are compared. By both, the score is weight × cosine + (1 − weight) × words / (1 + words), of \
+                  the BM25 score of the words. A memory whose embedding has another number of dimensions, or more than \
+                  {MAX_DIMENSIONS}, is skipped.",
+    is_reading: true,
+    body: Some(RequestBody { description: "The search.", media_types: JSON, shape: Shape::Component(&SEARCH) }),
+    answers: &[AnswerDescription::ok("The hits.", Shape::Component(&HITS))],
+    errors: &[READING, BODY, &[&FOREIGN_USER, &LARGE_SEARCH]],
+    ..Operation::EMPTY
+};
 
 /// GET /v1/memories/search.
 pub(crate) async fn by_words(
@@ -42,20 +113,18 @@ pub(crate) async fn by_words(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let known =
-        ["query", "user_id", "session_id", "type", "category", "created_from", "created_to", "top_k", "min_score"];
-    let parameters = Parameters::read(&parts, &known)?;
+    let parameters = Parameters::read(&parts, &BY_WORDS)?;
     let missing = || problems::malformed("the query parameter `query` is missing: the words to search for");
     let query = SearchQuery {
-        text: parameters.text("query")?.ok_or_else(missing)?,
-        users: client.users_for(parameters.text("user_id")?)?,
-        session_id: parameters.text("session_id")?,
-        kind: parameters.text("type")?,
-        category: parameters.text("category")?,
-        created_from: time("created_from", parameters.text("created_from")?)?,
-        created_to: time("created_to", parameters.text("created_to")?)?,
-        min_score: parameters.fraction("min_score")?,
-        limit: parameters.number("top_k", 1, MAX_HITS)?.unwrap_or(DEFAULT_HITS),
+        text: parameters.text(&QUERY)?.ok_or_else(missing)?,
+        users: client.users_for(parameters.text(&USER_ID)?)?,
+        session_id: parameters.text(&SESSION_ID)?,
+        kind: parameters.text(&TYPE)?,
+        category: parameters.text(&CATEGORY)?,
+        created_from: time("created_from", parameters.text(&CREATED_FROM)?)?,
+        created_to: time("created_to", parameters.text(&CREATED_TO)?)?,
+        min_score: parameters.fraction(&MIN_SCORE)?,
+        limit: parameters.number(&TOP_K)?.unwrap_or(DEFAULT_HITS),
     };
     let found = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
     Ok(answer(&client, found.hits, found.is_truncated, None))
@@ -68,7 +137,7 @@ pub(crate) async fn by_body(
     request: Request,
 ) -> Result<Response, Problem> {
     let (query, near) = {
-        let body = service.read_json(request).await?;
+        let body = service.read_body(request, &BY_BODY).await?;
         read(&client, &body.bytes)?
     };
     let Some(near) = near else {
@@ -107,9 +176,10 @@ fn read(client: &Client, body: &[u8]) -> Result<(SearchQuery, Option<Near>), Pro
     if root.kind() != ValueKind::Object {
         return Err(problems::not_json("the body should be a JSON object with the search"));
     }
-    if let Some((name, _)) = root.members().find(|(name, _)| !MEMBERS.contains(name)) {
+    let known: Vec<&str> = SEARCH_MEMBERS.members().map(|member| member.name).collect();
+    if let Some((name, _)) = root.members().find(|(name, _)| !known.contains(name)) {
         let name: String = name.chars().take(100).collect();
-        return Err(problems::malformed(format!("a search has no `{name}`; known: {}", MEMBERS.join(", "))));
+        return Err(problems::malformed(format!("a search has no `{name}`; known: {}", known.join(", "))));
     }
     let member = |name: &str| root.get(name);
     let text = |name: &str| match member(name).map(Value::as_str) {

@@ -1,27 +1,18 @@
 //! The parts that all handlers share.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use axum::extract::Request;
-use axum::middleware::from_fn;
-use axum::routing::MethodRouter;
 use http::Problem;
 use node::Node;
 use node::loops::NodeLoops;
 use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
-use crate::body::{BodyLimit, JSON, WholeBody};
+use crate::body::{BodyLimit, WholeBody};
+use crate::description::Operation;
 use crate::extractor::Extractor;
 use crate::fair_places::FairPlaces;
 use crate::request::{Client, Parameters};
-
-/// The handlers of a path.
-pub(crate) type Handlers = MethodRouter<Arc<NodeService>>;
-
-/// Handlers that read, although by POST: a token needs the right `read` besides `act`.
-pub(crate) fn reading(handlers: Handlers) -> Handlers {
-    handlers.layer(from_fn(http::require_read))
-}
 
 /// The node as the handlers reach it.
 pub(crate) struct NodeService {
@@ -39,6 +30,8 @@ pub(crate) struct NodeService {
     pub snapshot_readers: FairPlaces,
     /// The model that finds facts in the conversations of Mem0's API, if there is one.
     pub extractor: Option<Extractor>,
+    /// The OpenAPI document of all routes, made when it is asked for first.
+    pub openapi: LazyLock<String>,
     /// The places of open streams.
     pub streams: FairPlaces,
 }
@@ -54,11 +47,11 @@ pub(crate) struct Terms {
 }
 
 impl NodeService {
-    /// Reads the JSON body of a request that has no query parameters.
-    pub async fn read_json(&self, request: Request) -> Result<WholeBody, Problem> {
+    /// Reads the body of a request for this operation, and looks at its query parameters.
+    pub async fn read_body(&self, request: Request, operation: &Operation) -> Result<WholeBody, Problem> {
         let (parts, body) = request.into_parts();
-        Parameters::read(&parts, &[])?;
-        self.bodies.read(&parts, body, JSON).await
+        Parameters::read(&parts, operation)?;
+        self.bodies.read(&parts, body, operation).await
     }
 
     /// Writes for a client, within its users.

@@ -21,14 +21,17 @@ use node::taken_snapshot::TakenSnapshot;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, timeout_at};
 
+use crate::answer_shapes::USER_SNAPSHOT;
 use crate::body::SNAPSHOT_BYTES;
+use crate::description::{AnswerDescription, Operation, Parameter, Shape, Tag};
+use crate::error_kinds::{FOREIGN_USER, LARGE_SNAPSHOT, READING, TOO_MANY_READERS};
 use crate::fair_places::{Place, Tenant};
 use crate::problems;
 use crate::request::{Client, Parameters};
 use crate::service::NodeService;
 
 /// The most bytes of a part, as the stream's topics have it for a record.
-const PART_BYTES: usize = 16 << 20;
+pub(crate) const PART_BYTES: usize = 16 << 20;
 /// Bytes by which the memories may grow between two looks at them.
 const SLACK: usize = 1 << 20;
 /// Bytes that are written to the file, and given to the client, at a time.
@@ -40,6 +43,30 @@ pub(crate) const MOST_READERS: usize = 16;
 /// Snapshots that one tenant reads at a time.
 pub(crate) const MOST_READERS_OF_TENANT: usize = 4;
 
+static USER: Parameter = Parameter::path("user", Shape::Name, "The user, in percent-encoding.");
+
+/// GET /v1/users/{user}/snapshot.
+pub(crate) static TAKE: Operation = Operation {
+    id: "takeSnapshot",
+    tag: Tag::Sync,
+    summary: "Take a snapshot of a user",
+    description: "All active memories of the user as this node has them resolved, in the form that restoreSnapshot \
+                  takes: one snapshot, or an array of numbered parts where it has more than {PART_BYTES}. Writes of \
+                  this node that are not resolved yet are not in it. `node_id` is the actor of this node, and \
+                  `timestamp` the time of the request by its clock. A snapshot of more than {SNAPSHOT_BYTES} is \
+                  refused.",
+    parameters: &[&USER],
+    answers: &[AnswerDescription::ok(
+        "The snapshot, or all its parts. An answer that breaks off is no JSON.",
+        Shape::Either(&[
+            Shape::Component(&USER_SNAPSHOT),
+            Shape::List { items: &Shape::Component(&USER_SNAPSHOT), least: 2 },
+        ]),
+    )],
+    errors: &[READING, &[&FOREIGN_USER, &LARGE_SNAPSHOT, &TOO_MANY_READERS]],
+    ..Operation::EMPTY
+};
+
 /// GET /v1/users/{user}/snapshot.
 pub(crate) async fn take(
     State(service): State<Arc<NodeService>>,
@@ -48,7 +75,7 @@ pub(crate) async fn take(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &TAKE)?;
     let wrong = |_| problems::malformed("the user in the path is not UTF-8 text in percent-encoding");
     let Path(user) = user.map_err(wrong)?;
     if !client.may_use(Some(&user)) {

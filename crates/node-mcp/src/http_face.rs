@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use http::{Api, Problem};
+use http::{Api, Problem, ProblemKind};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
@@ -70,5 +70,5 @@ async fn guard(request: Request, next: Next) -> Response {
 
 fn foreign_origin() -> Problem {
     let detail = "this request was refused: it has the header Origin, so a web page has sent it; an MCP host that is a program sends none";
-    Problem::new(StatusCode::FORBIDDEN, "HS8100", "MCP is not for web pages", detail)
+    Problem::new(ProblemKind::new(StatusCode::FORBIDDEN, "HS8100", "MCP is not for web pages"), detail)
 }

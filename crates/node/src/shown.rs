@@ -19,7 +19,7 @@ pub enum MemoryStatus {
 impl MemoryStatus {
     /// Its name in a resolved memory.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             MemoryStatus::Active => "active",
             MemoryStatus::Deleted => "deleted",

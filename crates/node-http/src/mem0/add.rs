@@ -12,11 +12,15 @@ use json::{ObjectWriter, Value};
 use node::shown::{MemoryStatus, ShownMemory};
 use node::write::{Accepted, Fields, Refusal, Seen, WriteError, WriteKind};
 
-use super::body::{Members, parse};
+use super::body::{Members, SETTINGS, UNSUPPORTED_SETTINGS, parse};
 use super::expiration;
 use super::fields::{Mem0Memory, Metadata};
 use super::identity::AddIdentity;
+use super::shapes::{ADD_MEMBERS, ADDED_LIST, ENTITY_MEMBERS, MESSAGE_MEMBERS};
 use super::writing::{MOST_LOOKS, with_metadata, write, write_problem};
+use crate::body::JSON;
+use crate::description::{AnswerDescription, Member, Operation, RequestBody, Shape, Tag, required};
+use crate::error_kinds::{FOREIGN_USER, MEM0_BODY, MEM0_WRITING, NO_FACTS, SLOW_EXTRACTOR};
 use crate::extractor::{Extractor, MAX_CONVERSATION, Message, conversation_bytes};
 use crate::request::Client;
 use crate::service::NodeService;
@@ -30,13 +34,54 @@ const USER: &str = "user";
 /// memory has another text by now, was absorbed, or belongs to another user.
 const MOST_IDS: u32 = 100;
 
+/// The messages of an add.
+const MESSAGES: Member = required(
+    "messages",
+    Shape::ListUpTo { items: &Shape::Object(&[MESSAGE_MEMBERS]), most: MOST_MESSAGES },
+    "Each is stored as one memory; or, with an extractor, the facts in them.",
+);
+
+const BODY: RequestBody = RequestBody {
+    description: "The messages, and whose they are.",
+    media_types: JSON,
+    shape: Shape::Object(&[&[MESSAGES], ADD_MEMBERS, ENTITY_MEMBERS, &SETTINGS, &UNSUPPORTED_SETTINGS]),
+};
+
+/// POST /v1/memories/.
+pub(super) static ADD: Operation = Operation {
+    id: "addMemories",
+    answers: &[AnswerDescription::ok("The outcome for each message or fact.", ADDED_LIST)],
+    ..EVERY_ADD
+};
+
+/// POST /v3/memories/add/.
+pub(super) static ADD_V3: Operation = Operation {
+    id: "addMemoriesV3",
+    answers: &[AnswerDescription::ok(
+        "The outcome for each message or fact.",
+        Shape::Object(&[&[required("results", ADDED_LIST, ""), required("status", Shape::Words(&["SUCCEEDED"]), "")]]),
+    )],
+    ..EVERY_ADD
+};
+
+const EVERY_ADD: Operation = Operation {
+    tag: Tag::Mem0,
+    summary: "Add memories",
+    description: "Stores each message as it is; or, where the node has an extractor and `infer` is not false, each fact \
+                  that it finds in the messages, which together have at most {MAX_CONVERSATION} then. The same content \
+                  of the same user, session and category is the same memory.",
+    body: Some(BODY),
+    errors: &[MEM0_WRITING, MEM0_BODY, &[&FOREIGN_USER, &NO_FACTS, &SLOW_EXTRACTOR]],
+    ..Operation::EMPTY
+};
+
 /// POST /v1/memories/: the answer is a list.
 pub(super) async fn add(
     State(service): State<Arc<NodeService>>,
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let added = add_all(&service, &client, request).await?;
+    let added = add_all(&service, &client, request, &ADD).await?;
     let mut body = Vec::new();
     write_list(&mut body, &added);
     Ok(answers::json(StatusCode::OK, body))
@@ -48,7 +93,7 @@ pub(super) async fn add_v3(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let added = add_all(&service, &client, request).await?;
+    let added = add_all(&service, &client, request, &ADD_V3).await?;
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
     write_list(object.key("results"), &added);
@@ -85,8 +130,13 @@ fn write_list(out: &mut Vec<u8>, added: &[Added]) {
     out.push(b']');
 }
 
-async fn add_all(service: &NodeService, client: &Client, request: Request) -> Result<Vec<Added>, Problem> {
-    let body = service.read_json(request).await?;
+async fn add_all(
+    service: &NodeService,
+    client: &Client,
+    request: Request,
+    operation: &Operation,
+) -> Result<Vec<Added>, Problem> {
+    let body = service.read_body(request, operation).await?;
     let most_bytes = service.bodies.bytes();
     let extractor = service.extractor.as_ref();
     let asked = Add::read(client, &body.bytes, extractor.is_some())?;
@@ -130,13 +180,11 @@ struct Add {
 impl Add {
     /// Reads a body. Nothing is written before all of it is read.
     fn read(client: &Client, body: &[u8], has_extractor: bool) -> Result<Add, Problem> {
-        let entities = ["agent_id", "app_id", "run_id", "session_id", "user_id"];
-        let known = [&entities[..], &["categories", expiration::MEMBER, "filters", "messages", "metadata"]].concat();
         let document = parse(body)?;
-        let members = Members::of(&document, &known)?;
+        let members = Members::of(&document, &[ENTITY_MEMBERS, ADD_MEMBERS, &[MESSAGES]])?;
         // Mem0's client sends what its options name here, and what its arguments name beside it.
         let filters =
-            members.object("filters")?.map(|filters| Members::of_part(filters, "`filters` of an add", &entities));
+            members.object("filters")?.map(|filters| Members::of_part(filters, "`filters` of an add", ENTITY_MEMBERS));
         let filters = filters.transpose()?;
         let entity = |name: &str| -> Result<Option<String>, Problem> {
             let inner = filters.map_or(Ok(None), |filters| filters.text(name))?;
@@ -159,7 +207,7 @@ impl Add {
             )));
         }
         let message = |message: Value<'_>| {
-            let message = Members::of_part(message, "a message", &["content", "role"])?;
+            let message = Members::of_part(message, "a message", MESSAGE_MEMBERS)?;
             let role = message.text("role")?.unwrap_or(USER).to_owned();
             Ok(Message { role, content: message.required("content")?.to_owned() })
         };

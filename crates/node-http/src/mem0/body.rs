@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use http::Problem;
 use json::{Document, Number, Value, ValueKind};
 
+use crate::description::{Member, Shape, optional};
 use crate::problems;
 
 /// Members that have no effect here, since they set how Mem0 derives memories from messages or
@@ -43,22 +44,40 @@ const WITHOUT_EFFECT: [&str; 25] = [
 /// Members that would change what is stored or found, and that this node cannot do.
 const UNSUPPORTED: [&str; 3] = ["immutable", "reference_date", "timestamp"];
 
+/// The description of the members that have no effect.
+pub(super) const SETTINGS: [Member; WITHOUT_EFFECT.len()] =
+    described(WITHOUT_EFFECT, Shape::Any, "Without effect here; docs/mem0.md names the exceptions.");
+/// The description of the members that this node cannot do.
+pub(super) const UNSUPPORTED_SETTINGS: [Member; UNSUPPORTED.len()] =
+    described(UNSUPPORTED, Shape::Unset, "Not supported: a value besides false and null is answered with 501.");
+
+const fn described<const N: usize>(names: [&'static str; N], shape: Shape, description: &'static str) -> [Member; N] {
+    let mut members = [optional("", shape, description); N];
+    let mut at = 0;
+    while at < N {
+        members[at].name = names[at];
+        at += 1;
+    }
+    members
+}
+
 /// A body that is an object.
 #[derive(Clone, Copy)]
 pub(super) struct Members<'d>(Value<'d>);
 
 impl<'d> Members<'d> {
     /// The members of a whole body, of which a route knows these.
-    pub fn of(document: &'d Document<'_>, known: &[&str]) -> Result<Members<'d>, Problem> {
+    pub fn of(document: &'d Document<'_>, known: &[&[Member]]) -> Result<Members<'d>, Problem> {
         Members::of_value(document.root(), "the body", known, true)
     }
 
     /// The members of an object in a body.
-    pub fn of_part(value: Value<'d>, what: &str, known: &[&str]) -> Result<Members<'d>, Problem> {
-        Members::of_value(value, what, known, false)
+    pub fn of_part(value: Value<'d>, what: &str, known: &[Member]) -> Result<Members<'d>, Problem> {
+        Members::of_value(value, what, &[known], false)
     }
 
-    fn of_value(value: Value<'d>, what: &str, known: &[&str], has_settings: bool) -> Result<Members<'d>, Problem> {
+    fn of_value(value: Value<'d>, what: &str, known: &[&[Member]], has_settings: bool) -> Result<Members<'d>, Problem> {
+        let known: Vec<&str> = known.iter().flat_map(|group| group.iter()).map(|member| member.name).collect();
         if value.kind() != ValueKind::Object {
             return Err(problems::mem0_request(format!("{what} should be a JSON object")));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -13,15 +14,22 @@ use node::shown::MemoryStatus;
 use node::write::{Fields, Refusal, Seen, WriteError, WriteKind};
 use tokio::task::JoinSet;
 
-use super::body::{Members, parse};
+use super::body::{Members, SETTINGS, UNSUPPORTED_SETTINGS, parse};
 use super::expiration;
 use super::fields::{Mem0Memory, Metadata};
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::list::{of_memory, of_parameters};
+use super::parameters::{AGENT_ID, APP_ID, RUN_ID, SESSION_ID, USER_ID};
 use super::scan::{Scan, Scope};
+use super::shapes::{
+    BATCH_DELETE_MEMBERS, BATCH_UPDATE_MEMBERS, ENTITY_TYPE, MEMORY, MESSAGE, UPDATE as UPDATE_SHAPE, UPDATE_MEMBERS,
+};
 use super::writing::{MOST_LOOKS, active, with_metadata, write, write_problem};
+use crate::body::JSON;
+use crate::description::{AnswerDescription, Member, Operation, Parameter, RequestBody, Shape, Tag, required};
+use crate::error_kinds::{DELETE_OF_ALL, FOREIGN_USER, MEM0_BODY, MEM0_REQUEST, MEM0_WRITING};
 use crate::memories::shown;
-use crate::request::{Client, MemoryId, Parameters};
+use crate::request::{Client, MEMORY_ID, MemoryId, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -30,6 +38,114 @@ const MOST_OF_BATCH: usize = 1000;
 /// Writes of a request that are under way at a time: the answer of each holds a memory.
 const WRITES_AT_A_TIME: usize = 32;
 
+/// PUT /v1/memories/{id}/.
+pub(super) static UPDATE: Operation = Operation {
+    id: "updateMemory",
+    tag: Tag::Mem0,
+    summary: "Update a memory",
+    description: "Writes the text, the keys of `metadata` that the body has, or both.",
+    parameters: &[&MEMORY_ID],
+    body: Some(RequestBody {
+        description: "The new text, metadata, or both.",
+        media_types: JSON,
+        shape: Shape::Component(&UPDATE_SHAPE),
+    }),
+    answers: &[AnswerDescription::ok("The memory.", Shape::Component(&MEMORY))],
+    errors: &[MEM0_WRITING, MEM0_BODY],
+    ..Operation::EMPTY
+};
+
+static DELETE_LINKED: Parameter = Parameter::query(
+    "delete_linked",
+    Shape::Flag,
+    "Whether older memories that this one has superseded are deleted, too; there are none here.",
+);
+
+/// DELETE /v1/memories/{id}/.
+pub(super) static DELETE: Operation = Operation {
+    id: "deleteMemory",
+    tag: Tag::Mem0,
+    summary: "Delete a memory",
+    parameters: &[&MEMORY_ID, &DELETE_LINKED],
+    answers: &[AnswerDescription::ok("It is deleted.", Shape::Component(&MESSAGE))],
+    errors: &[MEM0_WRITING],
+    ..Operation::EMPTY
+};
+
+static FILTERS: Parameter = Parameter::query("filters", Shape::Name, "Further conditions, as JSON.");
+
+/// DELETE /v1/memories/.
+pub(super) static DELETE_ALL: Operation = Operation {
+    id: "deleteMemories",
+    tag: Tag::Mem0,
+    summary: "Delete the memories of entities",
+    description: "At least one entity is named. Each memory is deleted as it was seen; one that changes meanwhile is \
+                  looked at again, and stays where it does not fit any more.",
+    parameters: &[&AGENT_ID, &APP_ID, &FILTERS, &RUN_ID, &SESSION_ID, &USER_ID],
+    answers: &[AnswerDescription::ok("How many were deleted.", Shape::Component(&MESSAGE))],
+    errors: &[MEM0_WRITING, &[&FOREIGN_USER, &MEM0_REQUEST, &DELETE_OF_ALL]],
+    ..Operation::EMPTY
+};
+
+static TYPE: Parameter = Parameter::path("type", ENTITY_TYPE, "The type of the entity.").keyed("entity_type");
+static NAME: Parameter =
+    Parameter::path("name", Shape::Name, "The name of the entity, in percent-encoding.").keyed("entity_name");
+
+/// DELETE /v2/entities/{type}/{name}/.
+pub(super) static DELETE_ENTITY: Operation = Operation {
+    id: "deleteEntity",
+    tag: Tag::Mem0,
+    summary: "Delete the memories of an entity",
+    parameters: &[&TYPE, &NAME],
+    answers: &[AnswerDescription::ok("How many were deleted.", Shape::Component(&MESSAGE))],
+    errors: &[MEM0_WRITING, &[&FOREIGN_USER, &MEM0_REQUEST]],
+    ..Operation::EMPTY
+};
+
+/// The member of a batch.
+const UPDATES: Member = required(
+    "memories",
+    Shape::ListUpTo { items: &Shape::Object(&[BATCH_UPDATE_MEMBERS, &UNSUPPORTED_SETTINGS]), most: MOST_OF_BATCH },
+    "",
+);
+const DELETES: Member = required(
+    "memories",
+    Shape::ListUpTo { items: &Shape::Object(&[BATCH_DELETE_MEMBERS, &UNSUPPORTED_SETTINGS]), most: MOST_OF_BATCH },
+    "",
+);
+
+/// PUT /v1/batch/.
+pub(super) static UPDATE_BATCH: Operation = Operation {
+    id: "updateBatch",
+    tag: Tag::Mem0,
+    summary: "Update many memories",
+    description: "Nothing is written where one of them is unknown.",
+    body: Some(RequestBody {
+        description: "The memories, each once.",
+        media_types: JSON,
+        shape: Shape::Object(&[&[UPDATES], &SETTINGS, &UNSUPPORTED_SETTINGS]),
+    }),
+    answers: &[AnswerDescription::ok("How many were updated.", Shape::Component(&MESSAGE))],
+    errors: &[MEM0_WRITING, MEM0_BODY],
+    ..Operation::EMPTY
+};
+
+/// DELETE /v1/batch/.
+pub(super) static DELETE_BATCH: Operation = Operation {
+    id: "deleteBatch",
+    tag: Tag::Mem0,
+    summary: "Delete many memories",
+    description: "Nothing is written where one of them is unknown. One that is deleted already stays so.",
+    body: Some(RequestBody {
+        description: "The memories.",
+        media_types: JSON,
+        shape: Shape::Object(&[&[DELETES], &SETTINGS, &UNSUPPORTED_SETTINGS]),
+    }),
+    answers: &[AnswerDescription::ok("How many were deleted.", Shape::Component(&MESSAGE))],
+    errors: &[MEM0_WRITING, MEM0_BODY],
+    ..Operation::EMPTY
+};
+
 /// PUT /v1/memories/{id}/: writes the text, the metadata keys that the body has, or both.
 pub(super) async fn update(
     State(service): State<Arc<NodeService>>,
@@ -37,9 +153,9 @@ pub(super) async fn update(
     MemoryId(id): MemoryId,
     request: Request,
 ) -> Result<Response, Problem> {
-    let body = service.read_json(request).await?;
+    let body = service.read_body(request, &UPDATE).await?;
     let document = parse(&body.bytes)?;
-    let members = Members::of(&document, &[expiration::MEMBER, "memory", "memory_id", "metadata", "text"])?;
+    let members = Members::of(&document, &[UPDATE_MEMBERS])?;
     if members.text("memory_id")?.is_some_and(|named| named != id) {
         return Err(problems::mem0_request("`memory_id` names another memory than the path"));
     }
@@ -75,7 +191,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     // A memory is linked to no older ones here: there are none that it has superseded.
-    let is_linked = Parameters::read(&parts, &["delete_linked"])?.flag("delete_linked")?;
+    let is_linked = Parameters::read(&parts, &DELETE)?.flag(&DELETE_LINKED)?;
     active(&service, &client, &id).await?;
     let deleted = write(&service, &client, Some(id), WriteKind::Delete, Fields::new(), Seen::Present).await;
     deleted.map_err(|error| write_problem(&error))?;
@@ -96,10 +212,9 @@ pub(super) async fn delete_all(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let known = ["agent_id", "app_id", "filters", "run_id", "session_id", "user_id"];
-    let parameters = Parameters::read(&parts, &known)?;
+    let parameters = Parameters::read(&parts, &DELETE_ALL)?;
     let mut filter = of_parameters(&parameters)?;
-    if let Some(text) = parameters.text("filters")? {
+    if let Some(text) = parameters.text(&FILTERS)? {
         let not_json = |_| {
             problems::mem0_request(
                 "`filters` is not JSON (Mem0's client for Python writes a dictionary in a form of its own); name user_id, \
@@ -119,11 +234,13 @@ pub(super) async fn delete_all(
 pub(super) async fn delete_entity(
     State(service): State<Arc<NodeService>>,
     client: Client,
-    Path((kind, name)): Path<(String, String)>,
+    entity: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &DELETE_ENTITY)?;
+    let wrong = |_| problems::malformed("the entity in the path is not UTF-8 text in percent-encoding");
+    let Path((kind, name)) = entity.map_err(wrong)?;
     let known = ENTITIES.into_iter().find(|(of, _)| *of == kind);
     let (kind, _) = known.ok_or_else(|| problems::mem0_request("an entity is a user, an agent, an app or a run"))?;
     delete_matching(service, &client, Filter::entity(kind, &name)).await
@@ -228,7 +345,7 @@ async fn write_batch(
 }
 
 /// The items of a batch, each a memory's id and an object.
-fn batch<'d>(members: Members<'d>, known: &[&str]) -> Result<Vec<(String, Members<'d>)>, Problem> {
+fn batch<'d>(members: Members<'d>, known: &[Member]) -> Result<Vec<(String, Members<'d>)>, Problem> {
     let items = members.list("memories")?.unwrap_or_default();
     if !(1..=MOST_OF_BATCH).contains(&items.len()) {
         return Err(problems::mem0_request(format!("`memories` should be a list of 1 to {MOST_OF_BATCH} memories")));
@@ -246,11 +363,10 @@ pub(super) async fn update_batch(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let body = service.read_json(request).await?;
+    let body = service.read_body(request, &UPDATE_BATCH).await?;
     let writes = {
         let document = parse(&body.bytes)?;
-        let items =
-            batch(Members::of(&document, &["memories"])?, &[expiration::MEMBER, "memory_id", "metadata", "text"])?;
+        let items = batch(Members::of(&document, &[&[UPDATES]])?, BATCH_UPDATE_MEMBERS)?;
         let write = |(id, item): (String, Members<'_>)| Ok((id, WriteKind::Update, written(item)?));
         items.into_iter().map(write).collect::<Result<Vec<_>, Problem>>()?
     };
@@ -272,10 +388,10 @@ pub(super) async fn delete_batch(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let body = service.read_json(request).await?;
+    let body = service.read_body(request, &DELETE_BATCH).await?;
     let ids: BTreeSet<String> = {
         let document = parse(&body.bytes)?;
-        let items = batch(Members::of(&document, &["memories"])?, &["memory_id"])?;
+        let items = batch(Members::of(&document, &[&[DELETES]])?, BATCH_DELETE_MEMBERS)?;
         items.into_iter().map(|(id, _)| id).collect()
     };
     let mut deletes = Vec::with_capacity(ids.len());

@@ -12,10 +12,10 @@ use crate::problems;
 
 /// Conditions that a request has at most, nested ones and single keys of metadata among them: each
 /// is looked at for each memory.
-const MOST_CONDITIONS: usize = 100;
+pub(crate) const MOST_CONDITIONS: usize = 100;
 /// Conditions on the text of a memory that a request has at most: a text of some MiB takes up to a
 /// tenth of a second for each, in which the server does nothing else.
-const MOST_TEXT_CONDITIONS: usize = 10;
+pub(crate) const MOST_TEXT_CONDITIONS: usize = 10;
 /// Texts that a list in a filter has at most.
 const MOST_TEXTS: usize = 1000;
 /// Nanoseconds of a day.

@@ -10,13 +10,32 @@ use http::Problem;
 use json::Value;
 use node::shown::{EventState, OwnEvent};
 
-use super::answer::cut;
+use super::answer::{TRUNCATED_HEADER, cut};
 use super::history_entry::{Entries, Entry};
+use super::shapes::HISTORY_ENTRY;
 use super::state_changes::{Counters, LastState, StateChanges, counters_of};
+use crate::description::{AnswerDescription, Operation, Shape, Tag};
+use crate::error_kinds::{READING, UNKNOWN_MEMORY};
 use crate::memories::shown;
 use crate::problems;
-use crate::request::{Client, MemoryId, Parameters};
+use crate::request::{Client, MEMORY_ID, MemoryId, Parameters};
 use crate::service::NodeService;
+
+/// GET /v1/memories/{id}/history/.
+pub(super) static HISTORY: Operation = Operation {
+    id: "readHistory",
+    tag: Tag::Mem0,
+    summary: "Read the history of a memory",
+    description: "The changes of a memory, the oldest first. The list ends at about {ANSWER_BYTES}.",
+    parameters: &[&MEMORY_ID],
+    answers: &[AnswerDescription::ok(
+        "The changes.",
+        Shape::List { items: &Shape::Component(&HISTORY_ENTRY), least: 0 },
+    )
+    .with_headers(&[&TRUNCATED_HEADER])],
+    errors: &[READING, &[&UNKNOWN_MEMORY]],
+    ..Operation::EMPTY
+};
 
 /// GET /v1/memories/{id}/history/.
 pub(super) async fn history(
@@ -26,7 +45,7 @@ pub(super) async fn history(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &HISTORY)?;
     let memory = shown(&service, &client, &id, None).await?.ok_or_else(problems::unknown_memory)?;
     let kept = service.node.history(&id).await.map_err(|error| problems::of_database(&error))?;
     let changes = StateChanges::of(&client, &id, &kept.states, &memory).map_err(|error| {

@@ -9,16 +9,20 @@ use axum::response::Response;
 use http::Problem;
 use json::ObjectWriter;
 
-use super::answer::{BASE, cut, write_optional};
-use super::body::{Members, parse};
+use super::answer::{BASE, TRUNCATED_HEADER, cut, write_optional};
+use super::body::{Members, SETTINGS, UNSUPPORTED_SETTINGS, parse};
 use super::expiration::SHOW_EXPIRED;
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
+use super::parameters::{AGENT_ID, APP_ID, OF_ENTITIES, RUN_ID, SESSION_ID, USER_ID};
 use super::scan::{Scan, Scope};
+use super::shapes::{CHOICE_MEMBERS, ENTITIES as ENTITIES_SHAPE, FILTERS, MEMORIES, MEMORY, PAGE as PAGE_SHAPE};
 use super::writing::active;
 use crate::body::JSON;
+use crate::description::{AnswerDescription, Member, Operation, Parameter, RequestBody, Shape, Tag, optional};
+use crate::error_kinds::{FOREIGN_USER, LARGE_MEM0_PAGE, MEM0_BODY, READING, UNKNOWN_MEMORY};
 use crate::listing::ANSWER_BYTES;
-use crate::request::{Client, MemoryId, Parameters};
+use crate::request::{Client, MEMORY_ID, MemoryId, Parameters};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -31,6 +35,84 @@ const MOST_PAGED: usize = 200;
 /// The last page that a client may ask for.
 const MOST_PAGES: usize = 1_000_000;
 
+static LIMIT: Parameter = Parameter::query(
+    "limit",
+    Shape::Range { least: 1, most: MOST_LISTED, default: Some(DEFAULT_LIMIT) },
+    "Memories at most.",
+)
+.keyed("mem0_limit");
+const PAGE_NUMBERS: Shape = Shape::Range { least: 1, most: MOST_PAGES, default: Some(1) };
+const PAGE_SIZES: Shape = Shape::Range { least: 1, most: MOST_PAGED, default: Some(DEFAULT_LIMIT) };
+static PAGE_NUMBER: Parameter =
+    Parameter::query("page", PAGE_NUMBERS, "The number of the page; it goes before the one in the body.");
+static PAGE_SIZE: Parameter =
+    Parameter::query("page_size", PAGE_SIZES, "Memories of a page; it goes before the one in the body.");
+
+/// GET /v1/memories/{id}/.
+pub(super) static READ: Operation = Operation {
+    id: "readMemory",
+    tag: Tag::Mem0,
+    summary: "Read a memory",
+    parameters: &[&MEMORY_ID],
+    answers: &[AnswerDescription::ok("The memory.", Shape::Component(&MEMORY))],
+    errors: &[READING, &[&UNKNOWN_MEMORY]],
+    ..Operation::EMPTY
+};
+
+/// GET /v1/memories/.
+pub(super) static LIST: Operation = Operation {
+    id: "listMemories",
+    tag: Tag::Mem0,
+    summary: "List memories",
+    description: "Active memories by the order of their ids.",
+    parameters: &[&AGENT_ID, &APP_ID, &LIMIT, &RUN_ID, &SESSION_ID, &USER_ID],
+    answers: &[AnswerDescription::ok("The memories.", MEMORIES).with_headers(&[&TRUNCATED_HEADER])],
+    errors: &[READING, &[&FOREIGN_USER]],
+    ..Operation::EMPTY
+};
+
+/// The members of the body of a page beside those of a search.
+const PAGE_MEMBERS: &[Member] = &[
+    optional("end_date", Shape::Nullable(&Shape::Text), "Memories that were created up to this day."),
+    optional("filters", Shape::Nullable(&FILTERS), ""),
+    optional("keywords", Shape::Nullable(&Shape::Text), "A part of the text, in any case of letters."),
+    optional("page", Shape::Nullable(&PAGE_NUMBERS), "The number of the page."),
+    optional("page_size", Shape::Nullable(&PAGE_SIZES), "Memories of a page."),
+    optional("start_date", Shape::Nullable(&Shape::Text), "Memories that were created from this day on."),
+];
+
+/// POST /v3/memories/.
+pub(super) static PAGE: Operation = Operation {
+    id: "pageMemories",
+    tag: Tag::Mem0,
+    summary: "Read a page of memories",
+    description: "Active memories that pass the filters, by the order of their ids. A page of more than about \
+                  {ANSWER_BYTES} is refused.",
+    is_reading: true,
+    parameters: &[&PAGE_NUMBER, &PAGE_SIZE],
+    body: Some(RequestBody {
+        description: "The filters.",
+        media_types: JSON,
+        shape: Shape::Object(&[PAGE_MEMBERS, CHOICE_MEMBERS, &SETTINGS, &UNSUPPORTED_SETTINGS]),
+    }),
+    answers: &[AnswerDescription::ok("The page.", Shape::Component(&PAGE_SHAPE))],
+    errors: &[READING, MEM0_BODY, &[&FOREIGN_USER, &LARGE_MEM0_PAGE]],
+};
+
+/// GET /v1/entities/.
+pub(super) static ENTITY_LIST: Operation = Operation {
+    id: "listEntities",
+    tag: Tag::Mem0,
+    summary: "List users, agents, apps and runs",
+    description: "Those that have memories. The list ends at about {ANSWER_BYTES}; then it counts the memories of \
+                  the names that it has in full.",
+    answers: &[
+        AnswerDescription::ok("The entities.", Shape::Component(&ENTITIES_SHAPE)).with_headers(&[&TRUNCATED_HEADER])
+    ],
+    errors: &[READING],
+    ..Operation::EMPTY
+};
+
 /// GET /v1/memories/{id}/.
 pub(super) async fn read(
     State(service): State<Arc<NodeService>>,
@@ -39,7 +121,7 @@ pub(super) async fn read(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &READ)?;
     let memory = active(&service, &client, &id).await?;
     Ok(of_memory(&Mem0Memory::of(&memory)?))
 }
@@ -54,8 +136,8 @@ pub(super) fn of_memory(memory: &Mem0Memory) -> Response {
 /// The filter that query parameters name.
 pub(super) fn of_parameters(parameters: &Parameters) -> Result<Filter, Problem> {
     let mut filter = Filter::And(Vec::new());
-    for (kind, field) in ENTITIES.into_iter().chain([("run", "session_id")]) {
-        match parameters.text(field)? {
+    for (kind, parameter) in OF_ENTITIES {
+        match parameters.text(parameter)? {
             Some(name) if name == "*" => filter = filter.and(Filter::Entity(kind, super::filter::Names::Some)),
             Some(name) => filter = filter.and(Filter::entity(kind, &name)),
             None => {}
@@ -84,9 +166,8 @@ pub(super) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let known = ["agent_id", "app_id", "limit", "run_id", "session_id", "user_id"];
-    let parameters = Parameters::read(&parts, &known)?;
-    let limit = parameters.number("limit", 1, MOST_LISTED)?.unwrap_or(DEFAULT_LIMIT);
+    let parameters = Parameters::read(&parts, &LIST)?;
+    let limit = parameters.number(&LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let filter = of_parameters(&parameters)?.and(Filter::unexpired(None));
     let scope = Scope::of(&client, filter)?;
     let mut scan = Scan::new(&service, &client, &scope);
@@ -115,30 +196,18 @@ pub(super) async fn page(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let parameters = Parameters::read(&parts, &["page", "page_size"])?;
-    let body = service.bodies.read(&parts, body, JSON).await?;
-    let known = [
-        "categories",
-        "end_date",
-        "fields",
-        "filters",
-        "keywords",
-        "metadata",
-        "page",
-        "page_size",
-        SHOW_EXPIRED,
-        "start_date",
-    ];
+    let parameters = Parameters::read(&parts, &PAGE)?;
+    let body = service.bodies.read(&parts, body, &PAGE).await?;
     let document = parse(&body.bytes)?;
-    let members = Members::of(&document, &known)?;
+    let members = Members::of(&document, &[PAGE_MEMBERS, CHOICE_MEMBERS])?;
     let filter = Filter::read(members.object("filters")?, OtherKeys::Refused)?.and(common(members)?);
     let mut filter = filter.and(Filter::created(members.text("start_date")?, members.text("end_date")?)?);
     filter = filter.and(Filter::unexpired(members.flag(SHOW_EXPIRED)?));
     if let Some(part) = members.text("keywords")? {
         filter = filter.and(Filter::text_in_any_case(part));
     }
-    let page = parameters.number("page", 1, MOST_PAGES)?.or(members.number("page", 1, MOST_PAGES)?).unwrap_or(1);
-    let size = parameters.number("page_size", 1, MOST_PAGED)?.or(members.number("page_size", 1, MOST_PAGED)?);
+    let page = parameters.number(&PAGE_NUMBER)?.or(members.number("page", 1, MOST_PAGES)?).unwrap_or(1);
+    let size = parameters.number(&PAGE_SIZE)?.or(members.number("page_size", 1, MOST_PAGED)?);
     let size = size.unwrap_or(DEFAULT_LIMIT);
     let fields = members.texts("fields")?;
     let scope = Scope::of(&client, filter)?;
@@ -189,7 +258,7 @@ pub(super) async fn entities(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    Parameters::read(&parts, &[])?;
+    Parameters::read(&parts, &ENTITY_LIST)?;
     let scope = Scope::of(&client, Filter::And(Vec::new()))?;
     let mut scan = Scan::new(&service, &client, &scope);
     let mut all: BTreeMap<(&'static str, String), Entity> = BTreeMap::new();

@@ -9,12 +9,16 @@ use http::Problem;
 use json::ObjectWriter;
 use node::search::SearchQuery;
 
-use super::answer::cut;
-use super::body::{Members, parse};
+use super::answer::{TRUNCATED_HEADER, cut};
+use super::body::{Members, SETTINGS, UNSUPPORTED_SETTINGS, parse};
 use super::expiration::SHOW_EXPIRED;
 use super::fields::Mem0Memory;
 use super::filter::{ENTITIES, Filter, OtherKeys};
 use super::scan::Scope;
+use super::shapes::{CHOICE_MEMBERS, FILTERS, NAMED_ENTITY_MEMBERS, OPEN_FILTERS, SELECTED_MEMORIES};
+use crate::body::JSON;
+use crate::description::{AnswerDescription, Member, Operation, RequestBody, Shape, Tag, optional, required};
+use crate::error_kinds::{FOREIGN_USER, MEM0_BODY, READING};
 use crate::listing::ANSWER_BYTES;
 use crate::problems;
 use crate::request::Client;
@@ -27,7 +31,66 @@ const MOST_HITS: usize = 1000;
 /// Hits that are read from the database at a time; fewer where they are large.
 const READ_AT_A_TIME: usize = 100;
 /// How many of the best hits filters are applied to.
-const MOST_FILTERED: usize = 1000;
+pub(crate) const MOST_FILTERED: usize = 1000;
+
+/// The members of a search beside its filters.
+const SEARCH_MEMBERS: &[Member] = &[
+    required("query", Shape::Name, "The words, not all white space."),
+    optional("threshold", Shape::Nullable(&Shape::Share { default: Some(0.0) }), "Hits with at least this score."),
+    optional(
+        "top_k",
+        Shape::Nullable(&Shape::Range { least: 1, most: MOST_HITS, default: Some(DEFAULT_HITS) }),
+        "Hits at most.",
+    ),
+];
+const OPEN_FILTER_MEMBERS: &[Member] = &[optional("filters", Shape::Nullable(&OPEN_FILTERS), "")];
+const FILTER_MEMBERS: &[Member] = &[optional("filters", Shape::Nullable(&FILTERS), "")];
+
+/// POST /v1/memories/search/.
+pub(super) static SEARCH: Operation = Operation {
+    id: "searchMemories",
+    body: Some(RequestBody {
+        description: "The search.",
+        media_types: JSON,
+        shape: Shape::Object(&[
+            SEARCH_MEMBERS,
+            OPEN_FILTER_MEMBERS,
+            CHOICE_MEMBERS,
+            NAMED_ENTITY_MEMBERS,
+            &SETTINGS,
+            &UNSUPPORTED_SETTINGS,
+        ]),
+    }),
+    answers: &[AnswerDescription::ok("The memories that were found, the best first.", SELECTED_MEMORIES)
+        .with_headers(&[&TRUNCATED_HEADER])],
+    ..EVERY_SEARCH
+};
+
+/// POST /v3/memories/search/.
+pub(super) static SEARCH_V3: Operation = Operation {
+    id: "searchMemoriesV3",
+    body: Some(RequestBody {
+        description: "The search.",
+        media_types: JSON,
+        shape: Shape::Object(&[SEARCH_MEMBERS, FILTER_MEMBERS, CHOICE_MEMBERS, &SETTINGS, &UNSUPPORTED_SETTINGS]),
+    }),
+    answers: &[AnswerDescription::ok(
+        "The memories that were found, the best first.",
+        Shape::Object(&[&[required("results", SELECTED_MEMORIES, "")]]),
+    )
+    .with_headers(&[&TRUNCATED_HEADER])],
+    ..EVERY_SEARCH
+};
+
+const EVERY_SEARCH: Operation = Operation {
+    tag: Tag::Mem0,
+    summary: "Search by words",
+    description: "Active memories that have at least one of the words in their content or tags. Filters are applied \
+                  to the {MOST_FILTERED} best hits.",
+    is_reading: true,
+    errors: &[READING, MEM0_BODY, &[&FOREIGN_USER]],
+    ..Operation::EMPTY
+};
 
 /// POST /v1/memories/search/: the answer is a list.
 pub(super) async fn search(
@@ -35,7 +98,7 @@ pub(super) async fn search(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let found = find(&service, &client, request, OtherKeys::AreMetadata).await?;
+    let found = find(&service, &client, request, &SEARCH, OtherKeys::AreMetadata).await?;
     let mut body = Vec::new();
     found.write(&mut body);
     Ok(found.answer(body))
@@ -47,7 +110,7 @@ pub(super) async fn search_v3(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
-    let found = find(&service, &client, request, OtherKeys::Refused).await?;
+    let found = find(&service, &client, request, &SEARCH_V3, OtherKeys::Refused).await?;
     let mut body = Vec::new();
     let mut object = ObjectWriter::new(&mut body);
     found.write(object.key("results"));
@@ -91,13 +154,12 @@ struct Wanted {
 impl Wanted {
     /// Reads a body. Paths of version 3 have entities among the filters alone.
     fn read(client: &Client, body: &[u8], other: OtherKeys) -> Result<Wanted, Problem> {
-        let mut known =
-            vec!["categories", "fields", "filters", "metadata", "query", SHOW_EXPIRED, "threshold", "top_k"];
-        if other == OtherKeys::AreMetadata {
-            known.extend(["agent_id", "app_id", "run_id", "session_id", "user_id"]);
-        }
+        let known: &[&[Member]] = match other {
+            OtherKeys::AreMetadata => &[SEARCH_MEMBERS, OPEN_FILTER_MEMBERS, CHOICE_MEMBERS, NAMED_ENTITY_MEMBERS],
+            OtherKeys::Refused => &[SEARCH_MEMBERS, FILTER_MEMBERS, CHOICE_MEMBERS],
+        };
         let document = parse(body)?;
-        let members = Members::of(&document, &known)?;
+        let members = Members::of(&document, known)?;
         let mut filter = Filter::read(members.object("filters")?, other)?;
         for (kind, field) in ENTITIES.into_iter().chain([("run", "session_id")]) {
             if let Some(name) = members.name(field)? {
@@ -120,9 +182,10 @@ async fn find(
     service: &NodeService,
     client: &Client,
     request: Request,
+    operation: &Operation,
     other: OtherKeys,
 ) -> Result<FoundMemories, Problem> {
-    let body = service.read_json(request).await?;
+    let body = service.read_body(request, operation).await?;
     let wanted = Wanted::read(client, &body.bytes, other)?;
     let mut query = SearchQuery {
         text: wanted.text.clone(),

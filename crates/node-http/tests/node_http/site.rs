@@ -248,7 +248,7 @@ impl Site {
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let answer = self.send(method, path, headers, body.as_bytes());
-        document::check(method, path, &answer);
+        document::check(method, path, body.as_bytes(), &answer);
         answer
     }
 
@@ -273,12 +273,12 @@ impl Site {
         self.ask("POST", "/v1/memories", &[], body).of(201)
     }
 
-    /// Sends a request of Mem0's API, which the OpenAPI document does not describe, with the token
-    /// of this name, if any, as its clients send it.
+    /// Sends a request of Mem0's API with the token of this name, if any, as its clients send it.
+    #[track_caller]
     pub fn mem0(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
         let known = self.tokens.iter().find(|(name, _)| name == token);
         let text = known.map_or_else(|| "any".to_owned(), |(_, text)| text.clone());
-        self.send(method, path, &[("authorization", &format!("Token {text}"))], body.as_bytes())
+        self.ask(method, path, &[("authorization", &format!("Token {text}"))], body)
     }
 
     /// Sends a request, with a JSON body unless it says otherwise, and reads the answer.

@@ -10,10 +10,10 @@ use crate::settings::system_clock;
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A node that has missed so many heartbeats is inactive.
-const MISSED_HEARTBEATS: u32 = 3;
+pub const MISSED_HEARTBEATS: u32 = 3;
 
 /// A node without a heartbeat for so long has failed.
-const FAILED_AFTER: Duration = Duration::from_secs(600);
+pub const FAILED_AFTER: Duration = Duration::from_secs(600);
 
 /// The time of this machine's clock in milliseconds since 1970, to which the times of records are
 /// compared.
@@ -55,7 +55,7 @@ impl Liveness {
 
     /// The word for it in pages and documents.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Liveness::Active => "active",
             Liveness::Inactive => "inactive",

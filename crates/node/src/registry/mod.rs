@@ -14,7 +14,7 @@ mod registered_node;
 
 pub use directory::NodeDirectory;
 pub(crate) use directory::NodeUpdate;
-pub use liveness::{HEARTBEAT_INTERVAL, Liveness, now_ms};
+pub use liveness::{FAILED_AFTER, HEARTBEAT_INTERVAL, Liveness, MISSED_HEARTBEATS, now_ms};
 pub use nodes_topic::NodesTopic;
 pub(crate) use nodes_topic::Registered;
 pub use record::{NodeRecord, NodeRole, NodeState, UnreadableRecord};

@@ -40,7 +40,7 @@ impl NodeRole {
 
     /// The word in records and settings.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             NodeRole::Primary => "primary",
             NodeRole::Replica => "replica",
