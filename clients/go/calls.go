@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -56,9 +57,45 @@ func (c *Client) Update(ctx context.Context, id, clock string, fields Fields) (*
 }
 
 // Merge lets a memory absorb those that "merged_from" of the fields names. The clock is as for
-// Replace.
+// Replace, and so are those of the absorbed memories, which "clocks" of the fields may have by their
+// ids.
 func (c *Client) Merge(ctx context.Context, id, clock string, fields Fields) (*Written, error) {
-	return c.writeMemory(ctx, http.MethodPost, id, "/merge", clock, fields)
+	absorbed := texts(fields["merged_from"])
+	if _, given := fields["clocks"]; !given {
+		clocks := map[string]string{}
+		for _, other := range absorbed {
+			if answer, ok := c.seen.get(other); ok && other != id {
+				clocks[other] = answer.Clock
+			}
+		}
+		with := Fields{"clocks": clocks}
+		maps.Copy(with, fields)
+		fields = with
+	}
+	written, err := c.writeMemory(ctx, http.MethodPost, id, "/merge", clock, fields)
+	if err == nil {
+		for _, other := range absorbed {
+			c.seen.forget(other)
+		}
+	}
+	return written, err
+}
+
+// texts is a list of texts, whichever type it has.
+func texts(value any) []string {
+	switch value := value.(type) {
+	case []string:
+		return value
+	case []any:
+		var found []string
+		for _, item := range value {
+			if text, ok := item.(string); ok {
+				found = append(found, text)
+			}
+		}
+		return found
+	}
+	return nil
 }
 
 // Delete deletes a memory. The clock is as for Replace.

@@ -15,6 +15,7 @@ mod go_client;
 mod killed;
 mod mcp;
 mod mem0;
+mod merge;
 mod nodes;
 mod python_client;
 mod steps;

@@ -69,7 +69,7 @@ def every_call(client):
     merged = client.merge(replaced.memory, [first.memory])
     assert merged.memory.raw["merged_from"] == [first.memory.id], merged
     events = client.events(memory).events
-    assert [event.event_type for event in events][0] == "memory.created" and len(events) == 8, events
+    assert [event.event_type for event in events][0] == "memory.created" and len(events) == 9, events
     found = client.search("replaced", user_id="u-1", session_id=None, top_k=5)
     assert [hit.id for hit in found.memories] == [memory.id] and found.scores[0] > 0 and not found.truncated, found
     for n in range(205):

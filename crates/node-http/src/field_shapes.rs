@@ -1,7 +1,7 @@
 //! The shapes of the bodies of writes and searches, for the OpenAPI document. A test holds the
 //! names of fields against those that the node reads.
 
-use node::write::MAX_MEMORY_ID;
+use node::write::{MAX_ABSORBED, MAX_MEMORY_ID};
 
 use crate::description::{Component, Member, Shape, optional, required};
 
@@ -108,7 +108,19 @@ pub(crate) static MERGE: Component = Component {
     description: "The memories that a memory absorbs, and fields of it to write.",
     shape: Shape::Object(&[
         FIELD_MEMBERS,
-        &[required("merged_from", Shape::List { items: &Shape::Name, least: 1 }, "The memories that are absorbed.")],
+        &[
+            required(
+                "merged_from",
+                Shape::ListUpTo { items: &Shape::Name, most: MAX_ABSORBED },
+                "The memories that are absorbed.",
+            ),
+            optional(
+                "clocks",
+                Shape::Map(&Shape::Text),
+                "The clock tokens of the absorbed memories by their ids, as If-Match has that of the memory itself. Of one \
+                 that is absent, the write has seen what the session was shown, or else what the node shows.",
+            ),
+        ],
     ]),
 };
 

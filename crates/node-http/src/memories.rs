@@ -1,5 +1,6 @@
 //! The routes of one memory: create, read, replace, update, delete, merge, and this node's events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -170,8 +171,11 @@ pub(crate) async fn merge(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let change = Change::of(&client, &parts, &MERGE)?;
-    let fields = read_fields(&service, &client, &parts, body, &MERGE).await?;
+    let mut change = Change::of(&client, &parts, &MERGE)?;
+    let body = service.bodies.read(&parts, body, &MERGE).await?;
+    let (clocks, fields) = without_member(&body.bytes, "clocks")?;
+    change.absorbed_tokens = clocks.map_or_else(|| Ok(BTreeMap::new()), |clocks| clock_tokens(&clocks))?;
+    let fields = of_client(&client, fields, false)?;
     check_absorbed(&fields)?;
     change.check_active(&service, &client, &id).await?;
     change.write(&service, &client, Some(id), WriteKind::Merge, fields).await
@@ -192,6 +196,8 @@ pub(crate) async fn shown(
 pub(crate) struct Change {
     /// The memory as the client has seen it.
     pub seen: Seen,
+    /// The clock tokens of the memories that a merge absorbs, by their ids.
+    absorbed_tokens: BTreeMap<String, String>,
     /// The client's key for a repetition.
     pub idempotency_key: Option<String>,
     acknowledgement: Acknowledgement,
@@ -207,6 +213,7 @@ impl Change {
     fn with(client: &Client, parts: &Parts, parameters: &Parameters) -> Result<Change, Problem> {
         Ok(Change {
             seen: client.seen(&parts.headers)?,
+            absorbed_tokens: BTreeMap::new(),
             idempotency_key: client.idempotency_key(&parts.headers)?,
             acknowledgement: Acknowledgement::of(parameters)?,
         })
@@ -283,7 +290,8 @@ impl Change {
         requires_active: bool,
     ) -> Result<Accepted, WriteError> {
         let (seen, idempotency_key) = (self.seen.clone(), self.idempotency_key.clone());
-        let terms = Terms { seen, idempotency_key, requires_active };
+        let absorbed_tokens = self.absorbed_tokens.clone();
+        let terms = Terms { seen, absorbed_tokens, idempotency_key, requires_active };
         service.write(client, memory_id, kind, fields, terms).await
     }
 
@@ -353,19 +361,36 @@ fn of_client(client: &Client, fields: Fields, needs_user: bool) -> Result<Fields
 
 /// The id that a new memory is to have, if the client chooses one, and its fields.
 fn new_memory(body: &[u8]) -> Result<(Option<String>, Fields), Problem> {
+    let (id, fields) = without_member(body, "memory_id")?;
+    let Some(id) = id else { return Ok((None, fields)) };
+    let document = json::parse(&id).map_err(|error| problems::not_json(error.to_string()))?;
+    let id = document.root().as_str().filter(|id| !id.is_empty()).ok_or_else(problems::invalid_memory_id)?;
+    Ok((Some(id.to_owned()), fields))
+}
+
+/// The fields of a body that has a further member, and the value of that as JSON.
+fn without_member(body: &[u8], member: &str) -> Result<(Option<Vec<u8>>, Fields), Problem> {
     let document = json::parse(body).map_err(|error| problems::not_json(format!("the body is not JSON: {error}")))?;
     let root = document.root();
-    let Some(id) = root.get("memory_id") else {
+    let Some(value) = root.get(member) else {
         return Ok((None, Fields::from_json(body).map_err(problems::of_fields)?));
     };
-    let id = id.as_str().filter(|id| !id.is_empty()).ok_or_else(problems::invalid_memory_id)?;
     let mut rest = Vec::with_capacity(body.len());
     let mut object = ObjectWriter::new(&mut rest);
-    for (name, value) in root.sorted_members().filter(|(name, _)| *name != "memory_id") {
+    for (name, value) in root.sorted_members().filter(|(name, _)| *name != member) {
         object.raw(name, &value.canonical());
     }
     object.end();
-    Ok((Some(id.to_owned()), Fields::from_json(&rest).map_err(problems::of_fields)?))
+    Ok((Some(value.canonical()), Fields::from_json(&rest).map_err(problems::of_fields)?))
+}
+
+/// The clock tokens of absorbed memories, by their ids.
+fn clock_tokens(text: &[u8]) -> Result<BTreeMap<String, String>, Problem> {
+    let document = json::parse(text).map_err(|error| problems::not_json(error.to_string()))?;
+    let root = document.root();
+    let tokens = root.members().map(|(id, token)| Some((id.to_owned(), token.as_str()?.to_owned())));
+    let tokens = if root.kind() == json::ValueKind::Object { tokens.collect() } else { None };
+    tokens.ok_or_else(problems::invalid_clocks)
 }
 
 /// Looks whether a merge names the memories that it absorbs. The node looks whose they are.

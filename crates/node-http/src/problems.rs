@@ -103,6 +103,11 @@ fn invalid(detail: impl Into<String>) -> Problem {
     INVALID.problem(detail)
 }
 
+/// A merge whose clock tokens are none.
+pub(crate) fn invalid_clocks() -> Problem {
+    invalid("`clocks` should be an object with the clock token of each memory that is absorbed, by its id")
+}
+
 /// A merge whose body does not name the memories.
 pub(crate) fn invalid_merge() -> Problem {
     invalid("`merged_from` should be a list of the ids of at least one memory, each of them a text")
@@ -276,7 +281,11 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
         Refusal::InvalidToken | Refusal::TokenOfAnotherMemory { .. } => bad_token(refusal),
         Refusal::BadEvent(bad) => of_bad_event(bad),
         Refusal::LargeMemory { .. } => large_event(refusal.to_string()),
-        Refusal::UnknownField(_) | Refusal::LongMemoryId | Refusal::NoMemoryId => invalid(refusal.to_string()),
+        Refusal::UnknownField(_)
+        | Refusal::LongMemoryId
+        | Refusal::NoMemoryId
+        | Refusal::ManyAbsorbed
+        | Refusal::TokenOfNoAbsorbed(_) => invalid(refusal.to_string()),
         Refusal::BadIdempotencyKey | Refusal::KeyReused => bad_key(refusal),
     }
 }

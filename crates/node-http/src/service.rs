@@ -1,5 +1,6 @@
 //! The parts that all handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use axum::extract::Request;
@@ -37,9 +38,12 @@ pub(crate) struct NodeService {
 }
 
 /// The conditions of a write.
+#[derive(Default)]
 pub(crate) struct Terms {
     /// The memory as the client has seen it.
     pub seen: Seen,
+    /// The clock tokens of the memories that a merge absorbs, by their ids.
+    pub absorbed_tokens: BTreeMap<String, String>,
     /// The client's key for a repetition.
     pub idempotency_key: Option<String>,
     /// Whether the memory must be active.
@@ -63,9 +67,18 @@ impl NodeService {
         fields: Fields,
         terms: Terms,
     ) -> Result<Accepted, WriteError> {
-        let Terms { seen, idempotency_key, requires_active } = terms;
+        let Terms { seen, absorbed_tokens, idempotency_key, requires_active } = terms;
         let allowed_users = client.users().cloned();
-        let write = MemoryWrite { memory_id, kind, fields, seen, idempotency_key, allowed_users, requires_active };
+        let write = MemoryWrite {
+            memory_id,
+            kind,
+            fields,
+            seen,
+            absorbed_tokens,
+            idempotency_key,
+            allowed_users,
+            requires_active,
+        };
         self.node.write(write).await
     }
 }

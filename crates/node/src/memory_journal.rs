@@ -123,7 +123,7 @@ fn actor(seed: u128) -> Actor {
 fn event(actor: &Actor, counter: u64, event_id: &str) -> OutboxEvent {
     let value = format!(r#"{{"event_id":"{event_id}","node_id":"{actor}","vector_clock":{{"{actor}":{counter}}}}}"#);
     let value = value.into_bytes();
-    OutboxEvent { counter, memory_id: format!("m{}", event_id.len() % 3), value, timestamp_ms: 1 }
+    OutboxEvent { counter, memory_id: format!("m{}", event_id.len() % 3), part_of: None, value, timestamp_ms: 1 }
 }
 
 impl State {

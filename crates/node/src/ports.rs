@@ -24,8 +24,11 @@ pub struct Identity {
 pub struct OutboxEvent {
     /// Its counter, which is its actor's entry in its vector clock.
     pub counter: u64,
-    /// The memory, which is the record's key.
+    /// The memory. It is the record's key, where the write is this one event.
     pub memory_id: String,
+    /// Where its write is several events, a merge, the id of the last one: the same in all of them,
+    /// which come one after another, and are published in one transaction.
+    pub part_of: Option<String>,
     /// The value of the record: the same bytes on every try.
     pub value: Vec<u8>,
     /// The record's timestamp, in milliseconds since 1970; at least 1.

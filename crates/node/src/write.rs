@@ -16,6 +16,12 @@ pub const MAX_MEMORY_ID: usize = 1024;
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
+/// The most memories that one merge absorbs.
+pub const MAX_ABSORBED: usize = 100;
+
+/// The `event_type` of the event that lets a memory absorb others.
+const MERGED: &str = "memory.merged";
+
 /// The change that a write asks for, which is the `event_type` of its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteKind {
@@ -29,7 +35,9 @@ pub enum WriteKind {
     Replace,
     /// `memory.deleted`; also of a memory that the node does not know.
     Delete,
-    /// `memory.merged`: the memories of the field `merged_from` become part of this one.
+    /// The memories of the field `merged_from` become part of this one. It is several events: a
+    /// `memory.deleted` for each of them, `memory.merged`, and a `memory.updated` with the fields
+    /// (`docs/node.md`, "Merge memories").
     Merge,
     /// `entity.created`
     CreateEntity,
@@ -46,14 +54,14 @@ pub enum WriteKind {
 }
 
 impl WriteKind {
-    /// The `event_type` of its events.
+    /// The `event_type` of its event, and of the one by which a merge is known.
     #[must_use]
     pub fn event_type(self) -> &'static str {
         match self {
             WriteKind::Create => "memory.created",
             WriteKind::Update | WriteKind::Replace => "memory.updated",
             WriteKind::Delete => "memory.deleted",
-            WriteKind::Merge => "memory.merged",
+            WriteKind::Merge => MERGED,
             WriteKind::CreateEntity => "entity.created",
             WriteKind::UpdateEntity => "entity.updated",
             WriteKind::LinkEntity => "entity.linked",
@@ -206,6 +214,10 @@ pub struct MemoryWrite {
     pub fields: Fields,
     /// The memory as the caller has seen it.
     pub seen: Seen,
+    /// The memories that a merge absorbs, as the caller has seen them: their tokens as text, by
+    /// their ids. One without a token counts as seen as the caller's session, or else the node,
+    /// shows it.
+    pub absorbed_tokens: BTreeMap<String, String>,
     /// A key of the caller's own choice: a second write with the same key and the same request is
     /// answered as the first was, and is not accepted again.
     pub idempotency_key: Option<String>,
@@ -227,6 +239,7 @@ impl MemoryWrite {
             kind,
             fields,
             seen: Seen::default(),
+            absorbed_tokens: BTreeMap::new(),
             idempotency_key: None,
             allowed_users: None,
             requires_active: false,
@@ -240,7 +253,8 @@ impl MemoryWrite {
     }
 }
 
-/// A write that is durable on this node and will be published.
+/// A write that is durable on this node and will be published. Of a merge, which is several events,
+/// the event is the last one: the update of the memory with the fields of the merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// The memory.
@@ -257,7 +271,8 @@ pub struct Accepted {
     pub timestamp: u64,
     /// The caller has seen this now: what it had seen before, and this write.
     pub token: ClockToken,
-    /// Whether the write carried no token, so that the node assumed what the caller has seen.
+    /// Whether the write carried no token, or a merge none for a memory that it absorbs, so that the
+    /// node assumed what the caller has seen.
     pub assumed: bool,
     /// Whether this is the answer of an earlier write with the same idempotency key.
     pub repeated: bool,
@@ -288,6 +303,12 @@ pub enum Refusal {
         "the memory has a later write of this node that the clock token has not seen; read the memory again and repeat the write with the new token"
     )]
     Stale(Box<ShownMemory>),
+    /// A merge names too many memories.
+    #[error("a merge absorbs at most {MAX_ABSORBED} memories; merge the others by further requests")]
+    ManyAbsorbed,
+    /// A merge has a token for a memory that it does not absorb.
+    #[error("there is a clock token for the memory {0:?}, which the merge does not absorb")]
+    TokenOfNoAbsorbed(String),
     /// A memory that is to be created is there already. It is enclosed as the node shows it.
     #[error("the memory exists already; update it, or create one with another id")]
     Exists(Box<ShownMemory>),

@@ -101,9 +101,15 @@ class Client:
         *,
         idempotency_key: str | None = None,
     ) -> Written:
-        """Lets a memory absorb others. What the write has seen is as for `update`."""
-        body: Json = {"merged_from": [_id(other) for other in absorbed]}
-        return self._write_memory("POST", memory, "/merge", idempotency_key, body)
+        """Lets a memory absorb others. What the write has seen of each of them is as for `update`."""
+        seen = ((_id(other), self._clock_of(other)) for other in absorbed if _id(other) != _id(memory))
+        clocks = {memory_id: clock for memory_id, clock in seen if clock is not None}
+        body: Json = {"merged_from": [_id(other) for other in absorbed], "clocks": clocks}
+        written = self._write_memory("POST", memory, "/merge", idempotency_key, body)
+        with self._lock:
+            for memory_id in clocks:
+                self._seen.pop(memory_id, None)
+        return written
 
     def delete(self, memory: Memory | str, *, idempotency_key: str | None = None) -> Written:
         """Deletes a memory. What the write has seen is as for `update`."""
@@ -303,12 +309,14 @@ class Client:
     def _write_memory(
         self, method: str, memory: Memory | str, action: str, idempotency_key: str | None, body: Json | None
     ) -> Written:
+        return self._write(method, _path(_id(memory)) + action, self._clock_of(memory), idempotency_key, body)
+
+    def _clock_of(self, memory: Memory | str) -> str | None:
+        """The token of what a caller has seen of a memory, or this client was last shown of it."""
         if isinstance(memory, Memory):
-            clock: str | None = memory.clock
-        else:
-            with self._lock:
-                clock = self._seen.get(memory)
-        return self._write(method, _path(_id(memory)) + action, clock, idempotency_key, body)
+            return memory.clock
+        with self._lock:
+            return self._seen.get(memory)
 
     def _write(
         self, method: str, path: str, clock: str | None, idempotency_key: str | None, body: Json | None

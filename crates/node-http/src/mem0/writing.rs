@@ -34,7 +34,7 @@ pub(super) async fn write(
     seen: Seen,
 ) -> Result<Accepted, WriteError> {
     let requires_active = matches!(kind, WriteKind::Update | WriteKind::Delete);
-    let terms = Terms { seen, idempotency_key: None, requires_active };
+    let terms = Terms { seen, requires_active, ..Terms::default() };
     service.write(client, memory_id, kind, fields, terms).await
 }
 

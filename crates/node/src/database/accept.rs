@@ -1,6 +1,6 @@
 //! A write becomes an event: checked, numbered, written to the outbox, laid over its memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use json::{ObjectWriter, Value};
@@ -11,10 +11,11 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::expiry::note_setter;
+use super::merge::AbsorbedMemory;
 use super::schema::{damage, failure, signed, unsigned};
 use super::seen::SeenMemory;
 use super::state::actor_of;
-use super::view::{Issuer, MemoryRow};
+use super::view::MemoryRow;
 use super::writer::{KEPT_MS, Writer};
 use crate::actor::{EventActor, branch_name};
 use crate::clock_token::ClockToken;
@@ -26,19 +27,38 @@ use crate::write::{
 };
 
 /// The parts of an event that neither its request nor the memory says.
-struct Stamp {
+pub(super) struct Stamp {
     branch: u64,
+    event_id: String,
+    /// The id of the last event of the write, where it is several.
+    part_of: Option<String>,
     /// The time at which the memory has expired, for the delete of one that has.
     expired_at: Option<u64>,
 }
 
+impl Stamp {
+    /// That of an event of a write whose last event has this id.
+    pub fn of_part(branch: u64, last_id: &str) -> Stamp {
+        Stamp { branch, event_id: Uuid::new_v4().to_string(), part_of: Some(last_id.to_owned()), expired_at: None }
+    }
+}
+
+/// The request that an event answers, as the row of the event keeps it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct OwnRequest<'w> {
+    key: Option<&'w str>,
+    digest: u128,
+    assumed: bool,
+}
+
 /// An event before it is written.
-struct NewEvent<'w> {
+pub(super) struct NewEvent<'w> {
     memory_id: &'w str,
     event_id: String,
+    part_of: Option<String>,
     event_type: &'static str,
     actor: String,
-    branch: u64,
+    pub branch: u64,
     timestamp: u64,
     version: u64,
     clock: BTreeMap<String, u64>,
@@ -92,35 +112,38 @@ impl Writer {
         if let Some(answer) = self.repeated(write, digest).await? {
             return Ok(answer);
         }
-        let memory_id = match &write.memory_id {
-            Some(id) if id.is_empty() => return Err(Refusal::NoMemoryId.into()),
-            Some(id) if id.len() > MAX_MEMORY_ID => return Err(Refusal::LongMemoryId.into()),
-            Some(id) => id.clone(),
-            None if write.kind == WriteKind::Create => Uuid::new_v4().to_string(),
-            None => return Err(Refusal::NoMemoryId.into()),
-        };
+        let memory_id = memory_id_of(write)?;
         let row = self.memory_row(&memory_id).await?;
         // A caller learns nothing of memories of other users, not even whether its token is stale.
         check_users(write, row.heading.as_ref())?;
         let mut seen = self.seen(&memory_id, &row, write).await?;
-        let enclosed = |row: &MemoryRow, issuer: &Issuer| {
-            row.shown(&memory_id, issuer)?.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
-        };
         let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
         if write.requires_active && row.heading.is_some() && !is_active {
-            return Err(Refusal::Inactive(enclosed(&row, &self.issuer())?).into());
+            return Err(Refusal::Inactive(row.enclosed(&memory_id, &self.issuer())?).into());
         }
-        let Some(branch) = self.branch_of_write(write.kind, &row, &seen.clock) else {
-            return Err(Refusal::Stale(enclosed(&row, &self.issuer())?).into());
+        let absorbed = self.absorbed(write, &memory_id).await?;
+        seen.assumed |= absorbed.iter().any(AbsorbedMemory::is_assumed);
+        let first = self.state.counter + absorbed.len() as u64 + 1;
+        let Some(branch) = self.branch_of_write(&row, &seen.clock, first) else {
+            return Err(self.stale(&memory_id, &row));
         };
         if write.kind == WriteKind::Create && is_active {
-            return Err(Refusal::Exists(enclosed(&row, &self.issuer())?).into());
+            return Err(Refusal::Exists(row.enclosed(&memory_id, &self.issuer())?).into());
         }
-        if write.kind == WriteKind::Merge {
-            self.see_absorbed(write, &memory_id, &mut seen.clock, &mut seen.version).await?;
-        }
-        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, Stamp { branch, expired_at })?;
-        let number = self.put_event(&event, &value, write, digest, seen.assumed).await?;
+        let (key, event_id) = (write.idempotency_key.as_deref(), Uuid::new_v4().to_string());
+        let (update, part_of);
+        let (write, part_of) = match write.kind {
+            WriteKind::Merge => {
+                update = self.put_merge(write, &memory_id, &row, &absorbed, (branch, &event_id)).await?;
+                part_of = Some(event_id.clone());
+                (&update, part_of)
+            }
+            _ => (write, None),
+        };
+        let stamp = Stamp { branch, event_id, part_of, expired_at };
+        let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, stamp)?;
+        let request = OwnRequest { key, digest, assumed: seen.assumed };
+        let number = self.put_event(&event, &value, request).await?;
         let size = |row: &MemoryRow| row.shown_json().map_or(0, str::len);
         let size_before = size(&row);
         let row = self.lay(&decoded, &memory_id, number, branch).await?;
@@ -138,7 +161,7 @@ impl Writer {
         if let Seen::Session(session) = &write.seen {
             self.remember_shown(session, &token).await?;
         }
-        let memory = *enclosed(&row, &self.issuer())?;
+        let memory = *row.enclosed(&memory_id, &self.issuer())?;
         let (event_id, version, timestamp) = (event.event_id, event.version, event.timestamp);
         let actor = EventActor { actor: self.state.actor.clone(), branch };
         let (counter, assumed) = (self.state.counter, seen.assumed);
@@ -183,8 +206,7 @@ impl Writer {
         let event = event::decode(Some(value.as_bytes()), 1, &self.settings.limits)
             .map_err(|error| damage(&format!("the event {event_id} cannot be read: {error}")))?;
         let issuer = self.issuer();
-        let shown = self.memory_row(&memory_id).await?.shown(&memory_id, &issuer)?;
-        let memory = shown.ok_or_else(|| damage("a memory is not shown that should be"))?;
+        let memory = *self.memory_row(&memory_id).await?.enclosed(&memory_id, &issuer)?;
         let (version, timestamp) = (event.version, event.timestamp);
         let token = ClockToken { memory_id: memory_id.clone(), clock: event.clock, version, issuer: issuer.name };
         let actor = actor_of(self.state.actor.name.as_str(), &incarnation)?;
@@ -203,38 +225,14 @@ impl Writer {
         }))
     }
 
-    /// A merge has seen of the memories that it absorbs what the node shows of them.
-    async fn see_absorbed(
-        &mut self,
-        write: &MemoryWrite,
-        memory_id: &str,
-        clock: &mut BTreeMap<String, u64>,
-        version: &mut u64,
-    ) -> Result<(), WriteError> {
-        for absorbed in absorbed_ids(write) {
-            if absorbed == memory_id {
-                continue;
-            }
-            let row = self.memory_row(&absorbed).await?;
-            check_user(write, row.heading.as_ref().and_then(|heading| heading.user_id.as_deref()))?;
-            let Some(heading) = row.heading else { continue };
-            for (name, counter) in heading.clock {
-                let entry = clock.entry(name).or_default();
-                *entry = counter.max(*entry);
-            }
-            *version = heading.version.max(*version);
-        }
-        Ok(())
-    }
-
     /// Builds the event, and lets the stream's own decoder decide whether it can be one.
-    fn new_event<'w>(
+    pub(super) fn new_event<'w>(
         &mut self,
         write: &MemoryWrite,
         memory_id: &'w str,
         row: &MemoryRow,
         seen: &SeenMemory,
-        Stamp { branch, expired_at }: Stamp,
+        Stamp { branch, event_id, part_of, expired_at }: Stamp,
     ) -> Result<(NewEvent<'w>, Vec<u8>, Event), WriteError> {
         let now = self.now_ns();
         self.follow_version(memory_id, seen.version);
@@ -257,7 +255,8 @@ impl Writer {
         let timestamp = expired_at.map_or(now, deleted_at);
         let event = NewEvent {
             memory_id,
-            event_id: Uuid::new_v4().to_string(),
+            event_id,
+            part_of,
             event_type: write.kind.event_type(),
             actor,
             branch,
@@ -277,19 +276,17 @@ impl Writer {
     }
 
     /// Writes an event to the outbox, and returns its row's number.
-    async fn put_event(
+    pub(super) async fn put_event(
         &mut self,
         event: &NewEvent<'_>,
         value: &[u8],
-        write: &MemoryWrite,
-        digest: u128,
-        assumed: bool,
+        request: OwnRequest<'_>,
     ) -> Result<i64, JournalError> {
         let value = std::str::from_utf8(value).map_err(|error| damage(&error.to_string()))?;
         let insert = query_as(
             "INSERT INTO outbox (incarnation, branch, counter, memory_id, event_id, value, timestamp_ms, state,
-                accepted_at_ms, idempotency_key, request_digest, assumed)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?) RETURNING number",
+                accepted_at_ms, part_of, idempotency_key, request_digest, assumed)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?) RETURNING number",
         );
         let (number,): (i64,) = insert
             .bind(self.state.actor.incarnation.as_str())
@@ -300,9 +297,10 @@ impl Writer {
             .bind(value)
             .bind(timestamp_ms(event.timestamp))
             .bind(self.now_ms())
-            .bind(&write.idempotency_key)
-            .bind(write.idempotency_key.as_ref().map(|_| digest.to_be_bytes().to_vec()))
-            .bind(assumed)
+            .bind(&event.part_of)
+            .bind(request.key)
+            .bind(request.key.map(|_| request.digest.to_be_bytes().to_vec()))
+            .bind(request.assumed)
             .fetch_one(&mut self.connection)
             .await
             .map_err(|error| failure(&error))?;
@@ -311,7 +309,7 @@ impl Writer {
     }
 
     /// Lays a new event over the memories that it changes. The row of its own memory is returned.
-    async fn lay(
+    pub(super) async fn lay(
         &mut self,
         event: &Event,
         memory_id: &str,
@@ -332,6 +330,17 @@ impl Writer {
     }
 }
 
+/// The memory of a write.
+fn memory_id_of(write: &MemoryWrite) -> Result<String, Refusal> {
+    match &write.memory_id {
+        Some(id) if id.is_empty() => Err(Refusal::NoMemoryId),
+        Some(id) if id.len() > MAX_MEMORY_ID => Err(Refusal::LongMemoryId),
+        Some(id) => Ok(id.clone()),
+        None if write.kind == WriteKind::Create => Ok(Uuid::new_v4().to_string()),
+        None => Err(Refusal::NoMemoryId),
+    }
+}
+
 /// The timestamp of a record, in milliseconds and at least 1.
 pub(super) fn timestamp_ms(nanos: u64) -> i64 {
     i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX).max(1)
@@ -340,21 +349,16 @@ pub(super) fn timestamp_ms(nanos: u64) -> i64 {
 /// A digest of all that a request says besides its key.
 fn request_digest(write: &MemoryWrite) -> u128 {
     let mut text = String::new();
-    let MemoryWrite { memory_id, kind, fields, seen, idempotency_key: _, allowed_users, requires_active: _ } = write;
+    let MemoryWrite { memory_id, kind, fields, seen, absorbed_tokens, allowed_users, .. } = write;
     // Writing to a text does not fail.
     let _ = write!(text, "{memory_id:?} {kind:?} {seen:?} {allowed_users:?}");
+    for token in absorbed_tokens {
+        let _ = write!(text, " {token:?}");
+    }
     for name in FIELDS {
         let _ = write!(text, " {name} {:?}", fields.get(name).map(String::from_utf8_lossy));
     }
     xxh3_128(text.as_bytes())
-}
-
-/// The ids in `merged_from`, as far as it is what it should be: the decoder refuses the rest.
-fn absorbed_ids(write: &MemoryWrite) -> BTreeSet<String> {
-    let Some(document) = write.fields.get("merged_from").and_then(|text| json::parse(text).ok()) else {
-        return BTreeSet::new();
-    };
-    document.root().items().filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
 /// A replacement clears the fields that it lacks.
@@ -381,7 +385,7 @@ fn clear_others(fields: &mut BTreeMap<&'static str, Vec<u8>>, row: &MemoryRow) {
 }
 
 /// Whether the caller may write a memory of this user.
-fn check_user(write: &MemoryWrite, user: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check_user(write: &MemoryWrite, user: Option<&str>) -> Result<(), Refusal> {
     match &write.allowed_users {
         Some(allowed) if !user.is_some_and(|user| allowed.contains(user)) => Err(Refusal::ForbiddenUser),
         _ => Ok(()),

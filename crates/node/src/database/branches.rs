@@ -11,24 +11,32 @@ use super::writer::Writer;
 use crate::actor::{MAX_BRANCHES, branch_name, branch_of, is_branch_of_node};
 use crate::ports::JournalError;
 use crate::settings::StaleWrites;
-use crate::write::WriteKind;
+use crate::write::{Refusal, WriteError};
 
 impl Writer {
+    /// Whether the memory has a write of this actor that somebody who has seen what this clock says
+    /// has not seen.
+    pub(super) fn is_stale(&self, row: &MemoryRow, seen: &BTreeMap<String, u64>) -> bool {
+        let entry = seen.get(&self.state.actor_name()).copied().unwrap_or(0);
+        row.heading.is_some() && entry < row.last_own
+    }
+
+    /// The refusal of a write whose caller has not seen a write of this actor.
+    pub(super) fn stale(&self, memory_id: &str, row: &MemoryRow) -> WriteError {
+        match row.enclosed(memory_id, &self.issuer()) {
+            Ok(memory) => Refusal::Stale(memory).into(),
+            Err(error) => error.into(),
+        }
+    }
+
     /// The branch by which a write is written whose caller has seen what this clock says; `None`
-    /// where it is refused as stale. A merge is: its clock also has what it has seen of the
-    /// memories that it absorbs, in which the same actors count, so it could claim what the caller
-    /// has not seen of its own memory.
-    pub(super) fn branch_of_write(
-        &self,
-        kind: WriteKind,
-        row: &MemoryRow,
-        seen: &BTreeMap<String, u64>,
-    ) -> Option<u64> {
+    /// where it is refused as stale. A new branch has the name of its first event, whose counter is
+    /// `counter`.
+    pub(super) fn branch_of_write(&self, row: &MemoryRow, seen: &BTreeMap<String, u64>, counter: u64) -> Option<u64> {
         let actor = self.state.actor_name();
-        let entry = |name: &str| seen.get(name).copied().unwrap_or(0);
-        let heading = row.heading.as_ref().filter(|_| entry(&actor) < row.last_own);
+        let heading = row.heading.as_ref().filter(|_| self.is_stale(row, seen));
         let Some(heading) = heading else { return Some(0) };
-        if self.settings.stale_writes == StaleWrites::Refuse || kind == WriteKind::Merge {
+        if self.settings.stale_writes == StaleWrites::Refuse {
             return None;
         }
         // The caller goes on in a branch of which it has seen all that the node shows.
@@ -38,7 +46,7 @@ impl Writer {
             return Some(branch);
         }
         let branches = heading.clock.iter().filter(|(name, _)| is_branch_of_node(&self.state.actor.name, name));
-        (branches.count() < MAX_BRANCHES).then_some(self.state.counter + 1)
+        (branches.count() < MAX_BRANCHES).then_some(counter)
     }
 
     /// The entries of a clock by which the events to these memories count that a clock of a former

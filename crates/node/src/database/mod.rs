@@ -13,6 +13,7 @@
 //! | `signals` | what other threads wait for |
 //! | `state` | identity, openings and former incarnations, as the writer holds them |
 //! | `accept` | a write becomes an event |
+//! | `merge` | a merge becomes several events |
 //! | `branches` | the actor of a stale write, and how branches go on under a new incarnation |
 //! | `seen` | what the caller of a write has seen: tokens, sessions, what is shown |
 //! | `expiry` | memories that expire |
@@ -40,6 +41,7 @@ mod failed_events;
 mod follow;
 mod history;
 mod kept_changes;
+mod merge;
 mod publication;
 mod published_elsewhere;
 mod queries;

@@ -36,6 +36,14 @@ const COVERED: &str = "SELECT DISTINCT overlays.memory_id FROM outbox
     AND json_extract(memories.resolved, '$.vector_clock.\"' || ?4 ||
         CASE branch WHEN 0 THEN '\"' ELSE '.b' || branch || '\"' END) >= outbox.counter";
 
+/// An event that was written again.
+struct WrittenAgain {
+    /// The memories that it touches.
+    touched: Vec<String>,
+    /// Why it is to fail: its clock has an entry more, which may be one too many.
+    failure: Option<String>,
+}
+
 /// A waiting event: its number, counter, id, value and timestamp, and its branch.
 pub(super) type WaitingRow = (i64, i64, String, String, i64, i64);
 
@@ -77,21 +85,34 @@ impl Writer {
         Ok(Publication { counter: self.state.published, chain: self.state.chain })
     }
 
-    /// Marks an event as failed. It lies over its memory no longer, since no other node will see
-    /// it.
+    /// Marks an event as failed, and all others of its write. It lies over its memory no longer,
+    /// since no other node will see it.
     pub(super) async fn mark_failed(&mut self, counter: u64, reason: &str) -> Result<(), JournalError> {
-        let row =
-            query_as("SELECT number, event_id FROM outbox WHERE state = 'pending' AND incarnation = ? AND counter = ?");
-        let row: Option<(i64, String)> = row
+        let row = query_as(
+            "SELECT number, event_id, part_of FROM outbox WHERE state = 'pending' AND incarnation = ? AND counter = ?",
+        );
+        let row: Option<(i64, String, Option<String>)> = row
             .bind(self.state.actor.incarnation.as_str())
             .bind(signed(counter)?)
             .fetch_optional(&mut self.connection)
             .await
             .map_err(|error| failure(&error))?;
         match row {
-            Some((number, event_id)) => self.fail(number, event_id, reason).await,
+            Some((_, _, Some(part_of))) => self.fail_write(&part_of, reason).await,
+            Some((number, event_id, None)) => self.fail(number, event_id, reason).await,
             None => Ok(()),
         }
+    }
+
+    /// Marks the events of a write that is several as failed; `part_of` is the id of the last one.
+    async fn fail_write(&mut self, part_of: &str, reason: &str) -> Result<(), JournalError> {
+        let rows = query_as("SELECT number, event_id FROM outbox WHERE part_of = ? AND state = 'pending'");
+        let rows: Vec<(i64, String)> =
+            rows.bind(part_of).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        for (number, event_id) in rows {
+            self.fail(number, event_id, reason).await?;
+        }
+        Ok(())
     }
 
     async fn fail(&mut self, number: i64, event_id: String, reason: &str) -> Result<(), JournalError> {
@@ -159,11 +180,19 @@ impl Writer {
         let (mut touched, mut branches) = (BTreeSet::new(), BTreeMap::new());
         let (name, incarnation) = (old.to_string(), old.incarnation.as_str());
         let old = FormerActor { name: &name, incarnation, published };
+        let mut failed = Vec::new();
         for row in waiting {
-            touched.extend(match self.take_in(&row, &old).await? {
-                Some(touched) => touched,
-                None => self.write_again(row, &old, &mut branches).await?,
-            });
+            if let Some(taken_in) = self.take_in(&row, &old).await? {
+                touched.extend(taken_in);
+                continue;
+            }
+            let again = self.write_again(row, &old, &mut branches).await?;
+            touched.extend(again.touched);
+            failed.extend(again.failure.map(|reason| (self.state.counter, reason)));
+        }
+        // A write that is several events fails as a whole, once all of them have their counters.
+        for (counter, reason) in failed {
+            self.mark_failed(counter, &reason).await?;
         }
         self.forget_published_elsewhere().await?;
         for memory_id in touched {
@@ -173,14 +202,13 @@ impl Writer {
     }
 
     /// Writes a waiting event again under the present incarnation, with its id, time and version.
-    /// `branches` are those of the old incarnation that go on, by their numbers. Returns the
-    /// memories that it touches.
+    /// `branches` are those of the old incarnation that go on, by their numbers.
     async fn write_again(
         &mut self,
         (number, counter, event_id, value, timestamp_ms, branch): WaitingRow,
         old: &FormerActor<'_>,
         branches: &mut BTreeMap<i64, u64>,
-    ) -> Result<Vec<String>, JournalError> {
+    ) -> Result<WrittenAgain, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
         self.state.counter += 1;
         let damaged = |problem: String| damage(&format!("the event {event_id} cannot be written again: {problem}"));
@@ -203,11 +231,7 @@ impl Writer {
             self.put_translation(old, memory_id, (branch, counter), new).await?;
             self.put_last_own(memory_id, if branch == 0 { new_counter } else { 0 }).await?;
         }
-        // Its clock has an entry more, which may be one too many.
-        if let Err(error) = checked {
-            self.fail(number, event_id, &error.to_string()).await?;
-        }
-        Ok(touched)
+        Ok(WrittenAgain { touched, failure: checked.err().map(|error| error.to_string()) })
     }
 
     /// The memories over which an event lies.

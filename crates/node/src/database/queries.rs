@@ -57,6 +57,10 @@ macro_rules! own_event_columns {
 }
 pub(super) use own_event_columns;
 
+/// A waiting event: its counter, memory and id, the id of the last event of its write where that is
+/// several, its value and its timestamp.
+type OutboxRow = (i64, String, String, Option<String>, String, i64);
+
 /// The counts of the status: version, waiting events, the oldest of them, failed
 /// ones, dead letters among these, memories, those in conflict, those with own events over them,
 /// sync requests that wait.
@@ -334,7 +338,8 @@ impl Readers {
         identity(guard.as_mut().ok_or(JournalError::Stopped)?).await
     }
 
-    /// The first waiting events, in their order.
+    /// The first waiting events, in their order: at most so many of so many bytes, and of the last
+    /// write all that it has.
     pub(crate) async fn unpublished(
         &self,
         max_records: usize,
@@ -342,8 +347,8 @@ impl Readers {
     ) -> Result<Vec<OutboxEvent>, JournalError> {
         // One statement sees one incarnation: waiting events have no other.
         let rows = query_as(
-            "SELECT counter, memory_id, value, timestamp_ms FROM (
-                SELECT counter, memory_id, value, timestamp_ms,
+            "SELECT counter, memory_id, event_id, part_of, value, timestamp_ms FROM (
+                SELECT counter, memory_id, event_id, part_of, value, timestamp_ms,
                     sum(length(CAST(value AS BLOB))) OVER (ORDER BY counter) - length(CAST(value AS BLOB)) AS before
                 FROM (SELECT * FROM outbox WHERE state = 'pending' ORDER BY counter LIMIT ?)
             ) WHERE before = 0 OR before < ? ORDER BY counter",
@@ -353,11 +358,23 @@ impl Readers {
             .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX));
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
-        let rows: Vec<(i64, String, String, i64)> =
-            rows.fetch_all(connection).await.map_err(|error| failure(&error))?;
+        let mut rows: Vec<OutboxRow> = rows.fetch_all(&mut *connection).await.map_err(|error| failure(&error))?;
+        // The last write is whole.
+        if let Some((counter, _, event_id, Some(part_of), ..)) = rows.last()
+            && event_id != part_of
+        {
+            let rest = query_as(
+                "SELECT counter, memory_id, event_id, part_of, value, timestamp_ms FROM outbox
+                WHERE part_of = ? AND state = 'pending' AND counter > ? ORDER BY counter",
+            );
+            let rest = rest.bind(part_of.clone()).bind(*counter);
+            let rest: Vec<OutboxRow> = rest.fetch_all(connection).await.map_err(|error| failure(&error))?;
+            rows.extend(rest);
+        }
         drop(guard);
-        let event = |(counter, memory_id, value, timestamp_ms): (i64, String, String, i64)| {
-            Ok(OutboxEvent { counter: unsigned(counter)?, memory_id, value: value.into_bytes(), timestamp_ms })
+        let event = |(counter, memory_id, _, part_of, value, timestamp_ms): OutboxRow| {
+            let (counter, value) = (unsigned(counter)?, value.into_bytes());
+            Ok(OutboxEvent { counter, memory_id, part_of, value, timestamp_ms })
         };
         rows.into_iter().map(event).collect()
     }

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use crate::ports::JournalError;
 
 /// The migrations, oldest first: version, description, statements.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (1, "node", include_str!("../../migrations/0001_node.sql")),
     (2, "dead letters", include_str!("../../migrations/0002_dead_letters.sql")),
     (3, "evidence", include_str!("../../migrations/0003_evidence.sql")),
@@ -24,6 +24,7 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
     (11, "history", include_str!("../../migrations/0011_history.sql")),
     (12, "fair changes", include_str!("../../migrations/0012_fair_changes.sql")),
     (13, "published elsewhere", include_str!("../../migrations/0013_published_elsewhere.sql")),
+    (14, "merges", include_str!("../../migrations/0014_merges.sql")),
 ];
 
 /// Memory for pages of one connection, in KiB: most of what an idle node takes.

@@ -71,6 +71,12 @@ impl MemoryRow {
         json.map(|json| shown_memory(memory_id, json.to_owned(), self.pending.is_some(), issuer)).transpose()
     }
 
+    /// The memory as it is shown, for an answer that encloses it.
+    pub fn enclosed(&self, memory_id: &str, issuer: &Issuer) -> Result<Box<ShownMemory>, JournalError> {
+        let shown = self.shown(memory_id, issuer)?;
+        shown.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
+    }
+
     /// The view of it now.
     pub fn shown_now(&self) -> Shown {
         let heading = self.heading.as_ref();

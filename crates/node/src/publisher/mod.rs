@@ -30,6 +30,7 @@ mod interruption;
 mod published_events;
 mod reconciliation;
 mod record_times;
+mod sending_order;
 mod session;
 mod settings;
 mod status;

@@ -9,6 +9,7 @@ use streams::record::{Headers, Record};
 use streams::task::partition_for;
 
 use super::record_times::RecordTimes;
+use super::sending_order::sending_order;
 use crate::ports::{OutboxEvent, SyncRequest};
 
 /// The token of the node's record; that of an event or a sync request is its index, requests after
@@ -114,9 +115,14 @@ impl Transaction<'_> {
     fn send_all(&self, producer: &mut dyn Producer) -> Result<Vec<(usize, String)>> {
         let deadline = Instant::now() + self.limit;
         let mut refused = Vec::new();
-        let events = self.events.iter().map(|event| (&event.memory_id, &event.value, event.timestamp_ms));
-        let requests = self.requests.iter().map(|request| (&request.event_id, &request.value, request.timestamp_ms));
-        for (index, (key, value, timestamp_ms)) in events.chain(requests).enumerate() {
+        let events = sending_order(self.events).into_iter().map(|sent| {
+            let event = &self.events[sent.index];
+            (sent.index, sent.key, &event.value, event.timestamp_ms)
+        });
+        let requests = self.requests.iter().enumerate().map(|(at, request)| {
+            (self.events.len() + at, request.event_id.as_str(), &request.value, request.timestamp_ms)
+        });
+        for (index, key, value, timestamp_ms) in events.chain(requests) {
             let record = Record {
                 key: Some(key.as_bytes()),
                 value: Some(value),

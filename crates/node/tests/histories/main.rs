@@ -6,6 +6,7 @@
 
 mod claims;
 mod folder;
+mod merges;
 mod oracle;
 mod world;
 
@@ -35,11 +36,16 @@ struct Held {
     line: String,
 }
 
-/// What is known of a write whose event is durable.
+/// What is known of an event that is durable.
 struct Written {
     memory_id: String,
-    /// What its caller had seen by its token, or what the node assumed.
-    seen: SeenIds,
+    /// What its caller had seen by its token, or what the node assumed, of each memory that it
+    /// changes.
+    seen: BTreeMap<String, SeenIds>,
+    /// Whether it is the event of a merge that absorbs, which says nothing of what was seen.
+    is_absorb: bool,
+    /// The last event of its write.
+    part_of: String,
 }
 
 /// A write that a caller asks for, and what it has seen.
@@ -47,6 +53,8 @@ struct Asked {
     memory_id: &'static str,
     write: MemoryWrite,
     seen: SeenIds,
+    /// The memories that it absorbs, and what the caller has seen of them.
+    absorbed: BTreeMap<String, SeenIds>,
     has_session: bool,
 }
 
@@ -70,6 +78,8 @@ struct History {
     serial: usize,
     /// How many stale writes were accepted.
     branches: usize,
+    /// How many merges were.
+    merges: usize,
 }
 
 impl History {
@@ -92,6 +102,7 @@ impl History {
             backups: BTreeMap::new(),
             serial: 0,
             branches: 0,
+            merges: 0,
         }
     }
 
@@ -136,8 +147,10 @@ impl History {
         if self.random.one_in(3)
             && let Some(text) = self.folders[at].fail_first(&self.kafka, at)
         {
-            let id = self.written.keys().find(|id| text.contains(id.as_str())).unwrap().clone();
-            self.lost.insert(id);
+            let id = self.written.keys().find(|id| text.contains(id.as_str())).unwrap();
+            let part_of = &self.written[id].part_of;
+            let whole = self.written.iter().filter(|(_, written)| written.part_of == *part_of);
+            self.lost.extend(whole.map(|(id, _)| id.clone()));
         }
     }
 
@@ -180,7 +193,7 @@ impl History {
         let session = if self.random.one_in(2) { Some("s") } else { None };
         let folder = &self.folders[at];
         let Some(memory) = block_on(folder.node.read(memory_id, session)).unwrap() else { return };
-        let seen = folder.seen_ids(&self.kafka, memory_id);
+        let seen = self.seen_ids(at, memory_id);
         if session.is_some() {
             self.shown.entry(at).or_default().insert(memory_id.to_owned(), seen.clone());
             // The node notes it before the next change; a copy of the folder is made behind that.
@@ -198,7 +211,7 @@ impl History {
     /// the event may be written again under another name, and the counter given to another one.
     fn token(&mut self, at: usize, memory_id: &str) -> Option<Held> {
         let is_published = |held: &Held| {
-            let seen = self.with_past(&held.seen);
+            let seen = self.with_past(memory_id, &held.seen);
             let seen = self.kafka.events.iter().filter(|one| seen.contains(&one.event.event_id));
             let names: BTreeSet<(&str, u64)> = seen.map(|one| (one.actor(), one.counter())).collect();
             held.token.clock.entries().iter().all(|(actor, n)| names.contains(&(actor, *n)))
@@ -221,9 +234,10 @@ impl History {
             None if self.random.one_in(2) => Seen::Session("s".to_owned()),
             None => Seen::Present,
         };
-        let kind = match self.random.below(8) {
+        let kind = match self.random.below(9) {
             0 => WriteKind::Delete,
             1 => WriteKind::Replace,
+            2 => WriteKind::Merge,
             _ => WriteKind::Update,
         };
         let fields = if kind == WriteKind::Delete {
@@ -235,21 +249,29 @@ impl History {
             if self.random.one_in(2) { fields } else { Fields::from_json(metadata.as_bytes()).unwrap() }
         };
         let has_session = matches!(seen, Seen::Session(_));
-        let present = self.folders[at].seen_ids(&self.kafka, memory_id);
-        let ids = match held {
-            Some(held) => held.seen,
-            None if has_session => {
-                let shown = self.shown.get(&at).and_then(|memories| memories.get(memory_id));
-                shown.cloned().unwrap_or(present)
-            }
-            None => present,
-        };
+        let seen_ids = self.seen_of(at, memory_id, held.as_ref(), has_session);
         let write = MemoryWrite::new(memory_id, kind, fields).with_seen(seen);
-        Asked { memory_id, write, seen: ids, has_session }
+        let mut asked = Asked { memory_id, write, seen: seen_ids, absorbed: BTreeMap::new(), has_session };
+        if kind == WriteKind::Merge {
+            self.ask_to_absorb(at, &mut asked);
+        }
+        asked
+    }
+
+    /// What a caller has seen of a memory: what its token says, what its session was shown, or what
+    /// the node shows.
+    fn seen_of(&self, at: usize, memory_id: &str, held: Option<&Held>, has_session: bool) -> SeenIds {
+        let shown = self.shown.get(&at).and_then(|memories| memories.get(memory_id));
+        match (held, shown) {
+            (Some(held), _) => held.seen.clone(),
+            (None, Some(shown)) if has_session => shown.clone(),
+            (None, _) => self.seen_ids(at, memory_id),
+        }
     }
 
     fn write(&mut self, at: usize) {
-        let Asked { memory_id, write, seen, has_session } = self.asked(at);
+        let Asked { memory_id, write, seen, absorbed, has_session } = self.asked(at);
+        let is_merge = write.kind == WriteKind::Merge;
         // Behind the answer the caller goes on, so nobody knows when the last step comes.
         let kill_at = if self.random.one_in(6) { Some(self.random.pick(&STEPS[..3])) } else { None };
         let result = match kill_at {
@@ -259,7 +281,8 @@ impl History {
         let accepted = match result {
             Ok(accepted) => accepted,
             Err(WriteError::Refused(Refusal::Stale(_))) => {
-                assert_eq!(self.kind.stale_writes, StaleWrites::Refuse);
+                // It may be one of the absorbed memories of which the caller lacks something.
+                assert!(is_merge || self.kind.stale_writes == StaleWrites::Refuse);
                 return;
             }
             Err(WriteError::Refused(Refusal::InvalidToken)) => return,
@@ -274,10 +297,12 @@ impl History {
             }
         }
         self.branches += usize::from(accepted.actor.branch > 0);
-        let written = Written { memory_id: memory_id.to_owned(), seen: seen.clone() };
-        self.accepted_in.entry(at).or_default().insert(event_id.clone());
-        self.written.insert(event_id.clone(), written);
         let mut ids = seen;
+        if is_merge {
+            self.merges += 1;
+            self.note_parts(at, memory_id, &event_id, &mut ids, &absorbed);
+        }
+        self.note_written(at, &event_id, memory_id, &event_id, BTreeMap::from([(memory_id.to_owned(), ids.clone())]));
         ids.insert(event_id);
         if has_session {
             self.shown.entry(at).or_default().insert(memory_id.to_owned(), ids.clone());
@@ -287,6 +312,20 @@ impl History {
             let line = self.folders[at].line.clone();
             self.held.push(Held { token: accepted.token, seen: ids, line });
         }
+    }
+
+    /// An event is durable in a folder.
+    fn note_written(
+        &mut self,
+        at: usize,
+        event_id: &str,
+        memory_id: &str,
+        part_of: &str,
+        seen: BTreeMap<String, SeenIds>,
+    ) {
+        let (memory_id, part_of) = (memory_id.to_owned(), part_of.to_owned());
+        self.accepted_in.entry(at).or_default().insert(event_id.to_owned());
+        self.written.insert(event_id.to_owned(), Written { memory_id, seen, is_absorb: false, part_of });
     }
 
     fn settle(&mut self) {
@@ -309,7 +348,8 @@ fn folder_in_memory() -> tempfile::TempDir {
     if shared_memory.is_dir() { tempfile::tempdir_in(shared_memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// Runs histories of a kind, and returns how many stale writes were accepted in them.
+/// Runs histories of a kind, and returns how many stale writes were accepted in them. There are
+/// merges in them.
 fn run(histories: u64, kind: Kind) -> usize {
     let given = std::env::var(VARIABLE).ok();
     let histories = given.map_or(histories, |text| text.parse().expect("HISTORIES is a number"));
@@ -321,9 +361,11 @@ fn run(histories: u64, kind: Kind) -> usize {
         }
         history.settle();
         history.check();
-        history.branches
+        (history.branches, history.merges)
     };
-    seeds(histories).map(history).sum()
+    let counts: Vec<(usize, usize)> = seeds(histories).map(history).collect();
+    assert!(histories < 10 || counts.iter().any(|(_, merges)| *merges > 0), "nothing was merged");
+    counts.into_iter().map(|(branches, _)| branches).sum()
 }
 
 #[test]

@@ -7,22 +7,23 @@ use futures::executor::block_on;
 use reference_model::event::{self as model_event, Event as ModelEvent};
 use reference_model::{Record, Settings, read};
 
-use super::world::{Published, SeenIds, is_before, is_less};
+use super::world::{Published, SeenIds, changed_by, is_before, is_less};
 use super::{History, MEMORIES};
 
 impl History {
-    /// All that a caller had seen, also through what it had seen.
-    fn all_seen(&self, event_id: &str) -> SeenIds {
-        self.with_past(&self.written[event_id].seen)
+    /// All that a caller had seen of a memory, also through what it had seen of it.
+    fn all_seen(&self, event_id: &str, memory_id: &str) -> SeenIds {
+        self.written[event_id].seen.get(memory_id).map_or_else(SeenIds::new, |seen| self.with_past(memory_id, seen))
     }
 
-    /// Events, and all that their writers had seen.
-    pub fn with_past(&self, events: &SeenIds) -> SeenIds {
+    /// Events to a memory, and all that their writers had seen of it.
+    pub fn with_past(&self, memory_id: &str, events: &SeenIds) -> SeenIds {
         let mut found = SeenIds::new();
         let mut open: Vec<&str> = events.iter().map(String::as_str).collect();
         while let Some(id) = open.pop() {
             if found.insert(id.to_owned()) {
-                open.extend(self.written[id].seen.iter().map(String::as_str));
+                let seen = self.written[id].seen.get(memory_id);
+                open.extend(seen.into_iter().flatten().map(String::as_str));
             }
         }
         found
@@ -54,9 +55,17 @@ impl History {
     /// A write swallows nothing that its caller had not seen, and versions go with clocks. Where no
     /// folder was copied or rolled back, it contends with nothing that its caller had seen.
     fn check_causality(&self) {
-        for later in &self.kafka.events {
-            let seen = self.all_seen(&later.event.event_id);
-            for earlier in self.kafka.events.iter().filter(|one| one.event.memory_id == later.event.memory_id) {
+        for memory_id in MEMORIES {
+            self.check_causality_of(memory_id);
+        }
+    }
+
+    fn check_causality_of(&self, memory_id: &str) {
+        let changing = || self.kafka.events.iter().filter(|one| changed_by(&one.event, memory_id));
+        for later in changing() {
+            let seen = self.all_seen(&later.event.event_id, memory_id);
+            let is_absorb = self.written[&later.event.event_id].is_absorb;
+            for earlier in changing() {
                 let (a, b) = (&earlier.event, &later.event);
                 assert!(
                     !is_less(&a.clock, &b.clock) || a.version <= b.version,
@@ -66,7 +75,7 @@ impl History {
                     continue;
                 }
                 assert!(!is_before(a, b) || seen.contains(&a.event_id), "{b:?} swallows {a:?}");
-                let is_known = self.kind.has_copies || !seen.contains(&a.event_id) || is_before(a, b);
+                let is_known = self.kind.has_copies || is_absorb || !seen.contains(&a.event_id) || is_before(a, b);
                 assert!(is_known, "{b:?} contends with {a:?}, which its caller had seen");
             }
         }
@@ -86,17 +95,23 @@ impl History {
                 assert_eq!(shown.map(|shown| String::from_utf8(shown.json).unwrap()), expected);
             }
             if !self.kind.has_copies {
-                let by_seen: Vec<ModelEvent> = events.iter().map(|event| self.by_seen(event)).collect();
+                let by_seen: Vec<ModelEvent> = events.iter().map(|event| self.by_seen(event, memory_id)).collect();
                 let by_seen = read::resolved(memory_id, &by_seen, &settings);
                 assert_eq!(by_seen.as_deref().map(without_clock), expected.as_deref().map(without_clock));
             }
         }
     }
 
-    /// The event with a clock that says what its caller had seen, and nothing else: each event
-    /// counts as the only one of an actor.
-    fn by_seen(&self, event: &ModelEvent) -> ModelEvent {
-        let mut clock: BTreeMap<String, u64> = self.all_seen(&event.event_id).into_iter().map(|id| (id, 1)).collect();
+    /// The event with a clock that says what its caller had seen of a memory, and nothing else: each
+    /// event counts as the only one of an actor. An event that absorbs says less than that.
+    fn by_seen(&self, event: &ModelEvent, memory_id: &str) -> ModelEvent {
+        let is_absorb = self.written[&event.event_id].is_absorb;
+        let is_told = is_absorb && self.written[&event.event_id].seen.contains_key(memory_id);
+        let seen = match is_told {
+            true => self.told_by_absorb(&event.event_id, memory_id),
+            false => self.all_seen(&event.event_id, memory_id),
+        };
+        let mut clock: BTreeMap<String, u64> = seen.into_iter().map(|id| (id, 1)).collect();
         clock.insert(event.event_id.clone(), 1);
         ModelEvent { clock, version: 1, ..event.clone() }
     }

@@ -143,6 +143,11 @@ impl Kafka {
     }
 }
 
+/// Whether an event changes a memory: its own, or one that it absorbs.
+pub fn changed_by(event: &Event, memory_id: &str) -> bool {
+    event.memory_id.as_deref() == Some(memory_id) || event.absorbed().any(|id| id == memory_id)
+}
+
 /// Whether `a` happened before `b` (docs/semantics.md, section 2).
 pub fn is_before(a: &Event, b: &Event) -> bool {
     is_less(&a.clock, &b.clock) && a.version <= b.version

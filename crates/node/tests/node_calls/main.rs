@@ -6,6 +6,7 @@
 mod changes;
 mod failed_events;
 mod history;
+mod merge;
 mod older_database;
 mod published_elsewhere;
 mod restore;

@@ -120,13 +120,11 @@ fn a_published_branch_is_no_longer_pending_once_the_resolved_memory_has_it() {
 }
 
 #[test]
-fn a_memory_has_a_bounded_number_of_branches_and_a_stale_merge_is_refused() {
+fn a_memory_has_a_bounded_number_of_branches() {
     let folder = tempfile::tempdir().unwrap();
     let node = open_concurrent(folder.path());
     let first = accept(&node, update("m", r#"{"content":"1"}"#));
     accept(&node, update("m", r#"{"content":"2"}"#));
-    let merge = MemoryWrite::new("m", WriteKind::Merge, fields(r#"{"merged_from":["n"]}"#));
-    assert!(matches!(refusal(&node, merge.with_seen(seen(&first))), Refusal::Stale(_)));
     let stale = || update("m", r#"{"importance":0.5}"#).with_seen(seen(&first));
     for _ in 0..MAX_BRANCHES {
         accept(&node, stale());
