@@ -80,11 +80,9 @@ impl History {
     /// What the event that absorbs says of a memory: it is behind those events that its own entry
     /// covers, all of which its caller had seen.
     pub fn told_by_absorb(&self, event_id: &str, memory_id: &str) -> SeenIds {
-        let seen = &self.written[event_id].seen[memory_id];
         let of = |id: &str| self.kafka.events.iter().find(|one| one.event.event_id == id);
         let Some(absorb) = of(event_id) else { return SeenIds::new() };
-        let known = self.with_past(memory_id, seen);
-        let told = known.into_iter().filter(|id| {
+        let told = self.all_seen(event_id, memory_id).into_iter().filter(|id| {
             of(id).is_some_and(|one| changed_by(&one.event, memory_id) && is_before(&one.event, &absorb.event))
         });
         told.collect()

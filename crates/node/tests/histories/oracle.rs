@@ -12,18 +12,20 @@ use super::{History, MEMORIES};
 
 impl History {
     /// All that a caller had seen of a memory, also through what it had seen of it.
-    fn all_seen(&self, event_id: &str, memory_id: &str) -> SeenIds {
+    pub fn all_seen(&self, event_id: &str, memory_id: &str) -> SeenIds {
         self.written[event_id].seen.get(memory_id).map_or_else(SeenIds::new, |seen| self.with_past(memory_id, seen))
     }
 
-    /// Events to a memory, and all that their writers had seen of it.
+    /// Events to a memory, and all that their writers had seen of it and that the events tell.
     pub fn with_past(&self, memory_id: &str, events: &SeenIds) -> SeenIds {
         let mut found = SeenIds::new();
-        let mut open: Vec<&str> = events.iter().map(String::as_str).collect();
+        let mut open: Vec<String> = events.iter().cloned().collect();
         while let Some(id) = open.pop() {
-            if found.insert(id.to_owned()) {
-                let seen = self.written[id].seen.get(memory_id);
-                open.extend(seen.into_iter().flatten().map(String::as_str));
+            if found.insert(id.clone()) {
+                match self.written[&id].is_absorb {
+                    true => open.extend(self.told_by_absorb(&id, memory_id)),
+                    false => open.extend(self.written[&id].seen.get(memory_id).into_iter().flatten().cloned()),
+                }
             }
         }
         found
@@ -105,9 +107,7 @@ impl History {
     /// The event with a clock that says what its caller had seen of a memory, and nothing else: each
     /// event counts as the only one of an actor. An event that absorbs says less than that.
     fn by_seen(&self, event: &ModelEvent, memory_id: &str) -> ModelEvent {
-        let is_absorb = self.written[&event.event_id].is_absorb;
-        let is_told = is_absorb && self.written[&event.event_id].seen.contains_key(memory_id);
-        let seen = match is_told {
+        let seen = match self.written[&event.event_id].is_absorb {
             true => self.told_by_absorb(&event.event_id, memory_id),
             false => self.all_seen(&event.event_id, memory_id),
         };
