@@ -61,9 +61,13 @@ fn a_merge_swallows_no_write_of_another_node_that_its_caller_had_not_seen_and_ma
         wait_until("the write that was not seen to stand", || settled(node, "b") == active("later, and not seen"));
     }
 
-    // Merges by both nodes, one after the other, each with tokens of what is shown.
-    for (node, id) in [(writer, "d"), (merger, "e")] {
-        wait_until("the last merge to be shown", || settled(node, "m").is_some() && settled(node, id).is_some());
+    // Merges by both nodes, one after the other, each of which has seen the one before.
+    let merged_from = |node: &Node| {
+        let shown = read(node, "m").filter(|shown| !shown.is_pending)?;
+        serde_json::from_slice::<Value>(&shown.json).unwrap()["merged_from"].as_array().map(Vec::len)
+    };
+    for (known, (node, id)) in [(2, (writer, "d")), (3, (merger, "e"))] {
+        wait_until("the last merge to be shown", || merged_from(node) == Some(known));
         merge(node, &[("m", token(node, "m")), (id, token(node, id))], &format!("[{id:?}]"));
         nodes.iter().for_each(|node| wait_until("the memory to be merged", || settled(node, id) == merged));
     }
@@ -73,7 +77,8 @@ fn a_merge_swallows_no_write_of_another_node_that_its_caller_had_not_seen_and_ma
     assert_eq!(memory["merged_from"], serde_json::json!(["b", "c", "d", "e"]));
     for conflict in records::read_committed(broker, &trial.topic("conflicts")) {
         let conflict = conflict.value_json();
-        assert_eq!((&conflict["memory_id"], &conflict["conflict_type"]), (&"b".into(), &"delete_update".into()));
+        let kind = (conflict["memory_id"].as_str().unwrap(), conflict["conflict_type"].as_str().unwrap());
+        assert_eq!(kind, ("b", "delete_update"), "{conflict}");
     }
     for (publisher, follower) in loops {
         publisher.stop(LIMIT);
