@@ -271,8 +271,8 @@ pub struct Accepted {
     pub timestamp: u64,
     /// The caller has seen this now: what it had seen before, and this write.
     pub token: ClockToken,
-    /// Whether the write carried no token, or a merge none for a memory that it absorbs, so that the
-    /// node assumed what the caller has seen.
+    /// Whether the write carried no token, or a merge none for a memory that it absorbs, so that
+    /// the node assumed what the caller has seen.
     pub assumed: bool,
     /// Whether this is the answer of an earlier write with the same idempotency key.
     pub repeated: bool,

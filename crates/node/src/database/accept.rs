@@ -11,7 +11,6 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::expiry::note_setter;
-use super::merge::AbsorbedMemory;
 use super::schema::{damage, failure, signed, unsigned};
 use super::seen::SeenMemory;
 use super::state::actor_of;
@@ -122,7 +121,7 @@ impl Writer {
             return Err(Refusal::Inactive(row.enclosed(&memory_id, &self.issuer())?).into());
         }
         let absorbed = self.absorbed(write, &memory_id).await?;
-        seen.assumed |= absorbed.iter().any(AbsorbedMemory::is_assumed);
+        seen.assumed |= absorbed.iter().any(|memory| memory.is_assumed());
         let first = self.state.counter + absorbed.len() as u64 + 1;
         let Some(branch) = self.branch_of_write(&row, &seen.clock, first) else {
             return Err(self.stale(&memory_id, &row));

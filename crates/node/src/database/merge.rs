@@ -1,10 +1,11 @@
 //! A merge becomes several events, each with the causality of the one memory that it is about.
 //!
-//! One event has one clock, and the stream compares it with the events of each memory that the event
-//! changes. A node counts its writes over all its memories, so a clock that had been put together
-//! from the clocks of several memories would claim more of each of them than the caller has seen:
-//! where node A has written memory B as its 7th event and memory C as its 9th, having seen C says
-//! nothing of B, and yet an entry `A: 9` would supersede the 7th. So a merge of B and C into M is
+//! One event has one clock, and the stream compares it with the events of each memory that the
+//! event changes. A node counts its writes over all its memories, so a clock that had been put
+//! together from the clocks of several memories would claim more of each of them than the caller
+//! has seen: where node A has written memory B as its 7th event and memory C as its 9th, having
+//! seen C says nothing of B, and yet an entry `A: 9` would supersede the 7th. So a merge of B and C
+//! into M is
 //!
 //! 1. for each absorbed memory that is known a `memory.deleted`, with what was seen of that memory,
 //! 2. a `memory.merged` with an entry of the writer alone, which absorbs them,
@@ -12,9 +13,9 @@
 //!    the fields and the union of `merged_from`.
 //!
 //! At an absorbed memory the delete removes what was seen, and nothing else; the absorb beside it
-//! says which memory it is part of. A write that was not seen is concurrent with both, as it is with
-//! any delete. The writer's own entry covers its own events alone, all of which were seen: otherwise
-//! the write is stale.
+//! says which memory it is part of. A write that was not seen is concurrent with both, as it is
+//! with any delete. The writer's own entry covers its own events alone, all of which were seen:
+//! otherwise the write is stale.
 //!
 //! They are sent in one transaction and by the order of `publisher::sending_order`, so the resolver
 //! gets none of them before one that keeps it from a conflict.

@@ -104,8 +104,8 @@ impl History {
         }
     }
 
-    /// The event with a clock that says what its caller had seen of a memory, and nothing else: each
-    /// event counts as the only one of an actor. An event that absorbs says less than that.
+    /// The event with a clock that says what its caller had seen of a memory, and nothing else:
+    /// each event counts as the only one of an actor. An event that absorbs says less than that.
     fn by_seen(&self, event: &ModelEvent, memory_id: &str) -> ModelEvent {
         let seen = match self.written[&event.event_id].is_absorb {
             true => self.told_by_absorb(&event.event_id, memory_id),
