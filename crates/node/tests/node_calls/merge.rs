@@ -1,6 +1,7 @@
 //! Merges: the events that one is, what each of them has seen, and that they stand and fall
 //! together.
 
+use helixstream_node::actor::Incarnation;
 use helixstream_node::settings::StaleWrites;
 use helixstream_node::shown::{EventState, OwnEvent};
 use helixstream_node::write::MAX_ABSORBED;
@@ -91,7 +92,7 @@ fn a_merge_that_waits_goes_on_whole_under_a_new_incarnation() {
     let folder = tempfile::tempdir().unwrap();
     let node = with_three(folder.path());
     let accepted = accept(&node, merge("m", r#"{"merged_from":["b"]}"#));
-    node.journal().begin_incarnation("a test").unwrap();
+    node.journal().begin_incarnation(&Incarnation::random(), "a test").unwrap();
     let expected = [r#"memory.merged {"self":2}"#, r#"memory.updated {"self":3,"z.x":1}"#];
     assert_eq!(events(&node, "m").iter().map(described).collect::<Vec<_>>(), expected);
     let batch = node.journal().unpublished(1, 1).unwrap();
