@@ -85,6 +85,7 @@ impl History {
         let told = self.all_seen(event_id, memory_id).into_iter().filter(|id| {
             of(id).is_some_and(|one| changed_by(&one.event, memory_id) && is_before(&one.event, &absorb.event))
         });
-        told.collect()
+        // They may have seen events that were lost before they were published.
+        self.with_past(memory_id, &told.collect())
     }
 }
