@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::executor::block_on;
+use futures::future::try_join_all;
 
 use crate::actor::Incarnation;
 use crate::changes::{ChangeId, ChangePage, ChangeQuery};
@@ -262,8 +263,8 @@ impl Node {
         answer.await.map_err(|_| JournalError::Stopped)?
     }
 
-    /// Deletes the memories that expire by these terms, and that this node is to delete, each in a
-    /// transaction that looks at it once more. Returns how many it has deleted.
+    /// Deletes the memories that expire by these terms, and that this node is to delete, in
+    /// transactions that look at each once more. Returns how many it has deleted.
     ///
     /// # Errors
     /// [`JournalError`]
@@ -276,10 +277,10 @@ impl Node {
             if due.is_empty() {
                 return Ok(deleted);
             }
-            for memory_id in due {
-                let is_deleted = self.inner.ask(|answer| Request::Expire(memory_id, terms.clone(), answer)).await?;
-                deleted += u64::from(is_deleted);
-            }
+            let expired =
+                due.into_iter().map(|id| self.inner.ask(move |answer| Request::Expire(id, terms.clone(), answer)));
+            let expired = try_join_all(expired).await?;
+            deleted += expired.into_iter().map(u64::from).sum::<u64>();
         }
     }
 

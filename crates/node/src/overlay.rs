@@ -153,10 +153,10 @@ struct Overlay<'s> {
 ///
 /// # Errors
 /// [`OverlayError`]
-pub(crate) fn lay_over(
+pub(crate) fn lay_over<'e>(
     memory_id: &str,
     resolved: Option<&[u8]>,
-    events: &[OverlaidEvent],
+    events: impl IntoIterator<Item = &'e OverlaidEvent>,
     settings: &ResolverSettings,
     limits: &Limits,
 ) -> Result<Vec<u8>, OverlayError> {

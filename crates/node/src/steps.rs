@@ -1,10 +1,10 @@
 //! The named steps of a node at which tests kill its process.
 
-/// The steps. A transaction of the database is begun, has all its changes, is committed, and its
-/// requests are answered. It has these steps for each of those who ask for its changes: callers and
-/// the expiry of memories (`accept`), the publisher (`mark`), and the followers of Kafka's topics
-/// (`apply`). A transaction of Kafka that has events is begun, has all its records delivered, and
-/// is committed (`publish`); the events are marked after that.
+/// The steps. A transaction of the database begins, has the changes of all its requests, is
+/// committed, and its requests are answered. It has these steps for each of those who ask for its
+/// changes: callers and the expiry of memories (`accept`), the publisher (`mark`), and the
+/// followers of Kafka's topics (`apply`). A transaction of Kafka that has events is begun, has all
+/// its records delivered, and is committed (`publish`); the events are marked after that.
 pub const STEPS: [&str; 15] = [
     "accept.begun",
     "accept.written",

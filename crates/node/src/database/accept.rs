@@ -6,20 +6,20 @@ use std::fmt::Write as _;
 use json::{ObjectWriter, Value};
 use memory::clock::{Clock, write_clock};
 use memory::event::{self, BadInput, Class, Event};
-use sqlx::{query, query_as};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::connection::statement;
 use super::expiry::note_setter;
-use super::schema::{damage, failure, signed, unsigned};
+use super::schema::{damage, signed, unsigned};
 use super::seen::SeenMemory;
 use super::state::actor_of;
-use super::view::MemoryRow;
+use super::view::{MemoryRow, OverlaidRow};
 use super::writer::{KEPT_MS, Writer};
 use crate::actor::{EventActor, branch_name};
 use crate::clock_token::ClockToken;
 use crate::hybrid_clock::MAX_VERSION;
-use crate::overlay::Heading;
+use crate::overlay::{Heading, OverlaidEvent};
 use crate::ports::JournalError;
 use crate::write::{
     Accepted, FIELDS, MAX_IDEMPOTENCY_KEY, MAX_MEMORY_ID, MemoryWrite, Refusal, Seen, WriteError, WriteKind,
@@ -142,10 +142,11 @@ impl Writer {
         let stamp = Stamp { branch, event_id, part_of, expired_at };
         let (event, value, decoded) = self.new_event(write, &memory_id, &row, &seen, stamp)?;
         let request = OwnRequest { key, digest, assumed: seen.assumed };
-        let number = self.put_event(&event, &value, request).await?;
+        self.put_event(&event, &value, request)?;
         let size = |row: &MemoryRow| row.shown_json().map_or(0, str::len);
         let size_before = size(&row);
-        let row = self.lay(&decoded, &memory_id, number, branch).await?;
+        let row = Some(row).filter(|_| event.part_of.is_none());
+        let row = self.lay(&decoded, &event, value, row).await?;
         // A memory that is too large already may be made smaller.
         let most = self.settings.max_memory_bytes;
         if size(&row) > most.max(size_before) {
@@ -158,7 +159,7 @@ impl Writer {
             issuer: self.state.issuer(),
         };
         if let Seen::Session(session) = &write.seen {
-            self.remember_shown(session, &token).await?;
+            self.remember_shown(session, &token)?;
         }
         let memory = *row.enclosed(&memory_id, &self.issuer())?;
         let (event_id, version, timestamp) = (event.event_id, event.version, event.timestamp);
@@ -184,19 +185,18 @@ impl Writer {
         if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
             return Err(Refusal::BadIdempotencyKey.into());
         }
-        let sql = |error: sqlx::Error| failure(&error);
         // A failed event can be sent again with its key.
-        let old = query(
+        let old = statement(
             "UPDATE outbox SET idempotency_key = NULL
             WHERE idempotency_key = ? AND (accepted_at_ms < ? OR state = 'failed' OR dead_letter IS NOT NULL)",
         );
-        old.bind(key).bind(self.now_ms() - KEPT_MS).execute(&mut self.connection).await.map_err(sql)?;
-        let row = query_as(
+        self.connection.queue(&old.bind(key).bind(self.now_ms() - KEPT_MS))?;
+        let row = statement(
             "SELECT memory_id, event_id, incarnation, branch, counter, value, request_digest, assumed <> 0
             FROM outbox WHERE idempotency_key = ?",
         );
         type Row = (String, String, String, i64, i64, String, Option<Vec<u8>>, bool);
-        let row: Option<Row> = row.bind(key).fetch_optional(&mut self.connection).await.map_err(sql)?;
+        let row: Option<Row> = self.connection.fetch_optional(&row.bind(key)).await?;
         let Some(row) = row else { return Ok(None) };
         let (memory_id, event_id, incarnation, branch, counter, value, request, assumed) = row;
         if request.as_deref() != Some(&digest.to_be_bytes()[..]) {
@@ -274,20 +274,20 @@ impl Writer {
         Ok((event, value, decoded))
     }
 
-    /// Writes an event to the outbox, and returns its row's number.
-    pub(super) async fn put_event(
+    /// Writes an event to the outbox.
+    pub(super) fn put_event(
         &mut self,
         event: &NewEvent<'_>,
         value: &[u8],
         request: OwnRequest<'_>,
-    ) -> Result<i64, JournalError> {
+    ) -> Result<(), JournalError> {
         let value = std::str::from_utf8(value).map_err(|error| damage(&error.to_string()))?;
-        let insert = query_as(
+        let insert = statement(
             "INSERT INTO outbox (incarnation, branch, counter, memory_id, event_id, value, timestamp_ms, state,
                 accepted_at_ms, part_of, idempotency_key, request_digest, assumed)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?) RETURNING number",
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)",
         );
-        let (number,): (i64,) = insert
+        let insert = insert
             .bind(self.state.actor.incarnation.as_str())
             .bind(signed(event.branch)?)
             .bind(signed(self.state.counter)?)
@@ -299,33 +299,41 @@ impl Writer {
             .bind(&event.part_of)
             .bind(request.key)
             .bind(request.key.map(|_| request.digest.to_be_bytes().to_vec()))
-            .bind(request.assumed)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(|error| failure(&error))?;
+            .bind(request.assumed);
+        self.connection.queue(&insert)?;
         self.state.waiting += 1;
-        Ok(number)
+        Ok(())
     }
 
-    /// Lays a new event over the memories that it changes. The row of its own memory is returned.
+    /// Lays the event that was written last over the memories that it changes. `row` is that of its
+    /// own memory, where nothing was laid over it since it was read. The new row is returned.
     pub(super) async fn lay(
         &mut self,
         event: &Event,
-        memory_id: &str,
-        number: i64,
-        branch: u64,
+        new: &NewEvent<'_>,
+        value: Vec<u8>,
+        row: Option<MemoryRow>,
     ) -> Result<MemoryRow, JournalError> {
-        let absorbed = event.absorbed().map(|id| (id, true));
-        for (id, is_absorbed) in [(memory_id, false)].into_iter().chain(absorbed) {
-            let over = query("INSERT INTO overlays (memory_id, event, absorbed) VALUES (?, ?, ?)");
-            let over = over.bind(id).bind(number).bind(is_absorbed);
-            over.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-            self.put_last_own(id, if branch == 0 { self.state.counter } else { 0 }).await?;
-            if is_absorbed {
-                self.refresh(id).await?;
-            }
+        let counter = self.state.counter;
+        let last_own = if new.branch == 0 { counter } else { 0 };
+        self.put_overlay(new.memory_id, false)?;
+        for id in event.absorbed() {
+            self.put_overlay(id, true)?;
+            self.put_last_own(id, last_own)?;
+            self.refresh(id).await?;
         }
-        self.refresh(memory_id).await
+        let Some(row) = row else {
+            self.put_last_own(new.memory_id, last_own)?;
+            return self.refresh(new.memory_id).await;
+        };
+        let event = OverlaidEvent { value, timestamp_ms: timestamp_ms(new.timestamp), is_absorbed: false };
+        let overlay = OverlaidRow { number: None, actor: new.actor.clone(), counter, is_published: false, event };
+        self.lay_over_row(new.memory_id, row, overlay, last_own)
+    }
+
+    fn put_overlay(&mut self, memory_id: &str, is_absorbed: bool) -> Result<(), JournalError> {
+        let over = "INSERT INTO overlays (memory_id, event, absorbed) SELECT ?, max(number), ? FROM outbox";
+        self.connection.queue(&statement(over).bind(memory_id).bind(is_absorbed))
     }
 }
 

@@ -69,7 +69,7 @@ impl Writer {
             );
             let rows = rows.bind(incarnation).bind(memory_id).bind(signed(branch)?).bind(signed(counter)?);
             let rows: Vec<(Option<String>, i64, i64)> =
-                rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+                rows.fetch_all(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
             for (copy, new_branch, new_counter) in rows {
                 let copy = copy.map(|copy| format!("{}.{copy}", self.state.actor.name));
                 let name = branch_name(copy.as_deref().unwrap_or(next), unsigned(new_branch)?);

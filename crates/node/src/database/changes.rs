@@ -1,10 +1,11 @@
 //! The last changes of what is shown of memories, which streams of events read.
 
 use memory::clock::Clock;
-use sqlx::{query, query_as};
+use sqlx::query_as;
 
+use super::connection::statement;
 use super::queries::{Readers, json_array};
-use super::schema::{damage, failure, signed, unsigned};
+use super::schema::{failure, signed, unsigned};
 use super::view::{MemoryRow, Shown};
 use super::writer::Writer;
 use crate::changes::{ChangeId, ChangePage, ChangeQuery, ChangedMemory, MemoryChange};
@@ -22,14 +23,17 @@ const ROW_BYTES: usize = 200;
 /// its token, whether own events lie over it; whether it was among what was asked for.
 type ChangeRow = (i64, String, Option<String>, Option<String>, Option<String>, bool, bool);
 
+/// A change. The session before it is that of the last change of the memory where the memory has
+/// none; that change may have been removed.
+const PUT_CHANGE: &str = "INSERT INTO changes (number, opening, total, memory_id, user_id, session_id, was_shown,
+        old_user_id, old_session_id, pending, token, memory, bytes)
+    SELECT ?1, ?2, ?3, ?4, ?5, CASE WHEN ?7 THEN ?6 ELSE old_session_id END, ?8, ?9, old_session_id, ?11, ?12, ?13, ?14
+    FROM (SELECT coalesce(?10, CASE WHEN ?8 THEN
+        (SELECT session_id FROM changes WHERE memory_id = ?4 ORDER BY number DESC LIMIT 1) END) AS old_session_id)";
+
 impl Writer {
     /// Notes what is shown of a memory now, where that is something else than before.
-    pub(super) async fn note_change(
-        &mut self,
-        memory_id: &str,
-        before: &Shown,
-        row: &MemoryRow,
-    ) -> Result<(), JournalError> {
+    pub(super) fn note_change(&mut self, memory_id: &str, before: &Shown, row: &MemoryRow) -> Result<(), JournalError> {
         let after = row.shown_now();
         if (after.is_any, &after.digest) == (before.is_any, &before.digest) {
             return Ok(());
@@ -43,45 +47,30 @@ impl Writer {
         // A memory that is not active has no session any more, and its end belongs to the last one:
         // its deletion as well as the confirmation of that.
         let is_active = row.heading.as_ref().is_some_and(|heading| heading.status == "active");
-        let old_session_id = match &before.session_id {
-            None if before.is_any => self.last_session(memory_id).await?,
-            session_id => session_id.clone(),
-        };
-        let session_id = if is_active { &after.session_id } else { &old_session_id };
         let memory = row.shown_json();
         let bytes = memory_id.len() + memory.map_or(0, str::len) + token.as_ref().map_or(0, String::len) + ROW_BYTES;
-        let change = query(
-            "INSERT INTO changes (number, opening, total, bytes, memory_id, user_id, session_id, was_shown,
-                old_user_id, old_session_id, pending, token, memory)
-            SELECT number + 1, (SELECT max(number) FROM openings), total + ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-            FROM changes ORDER BY number DESC LIMIT 1",
-        );
-        let change = change
-            .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let last = &mut self.state.last_change;
+        last.number += 1;
+        last.total = last.total.saturating_add(bytes);
+        let change = statement(PUT_CHANGE)
+            .bind(last.number)
+            .bind(last.opening)
+            .bind(last.total)
             .bind(memory_id)
             .bind(after.user_id)
-            .bind(session_id)
+            .bind(after.session_id)
+            .bind(is_active)
             .bind(before.is_any)
             .bind(&before.user_id)
-            .bind(&old_session_id)
+            .bind(&before.session_id)
             .bind(row.pending.is_some())
             .bind(token)
-            .bind(memory);
-        let put = change.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        if put.rows_affected() != 1 {
-            return Err(damage("`changes` has no row"));
-        }
+            .bind(memory)
+            .bind(bytes);
+        self.connection.queue(&change)?;
         self.has_changes = true;
         Ok(())
-    }
-
-    /// The session to which the last change of a memory belongs; `None` also where that change was
-    /// removed.
-    async fn last_session(&mut self, memory_id: &str) -> Result<Option<String>, JournalError> {
-        let row = query_as("SELECT session_id FROM changes WHERE memory_id = ? ORDER BY number DESC LIMIT 1");
-        let row: Option<(Option<String>,)> =
-            row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(row.and_then(|(session_id,)| session_id))
     }
 }
 

@@ -38,7 +38,7 @@ impl Writer {
         let Some((expires_at, setter)) = heading.and_then(|heading| Some((heading.expires_at?, heading.expires_by)))
         else {
             let over = query("UPDATE memories SET expiry_due = NULL WHERE memory_id = ?").bind(memory_id);
-            over.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+            over.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
             return Ok(false);
         };
         let setter: Option<Actor> = setter.and_then(|setter| setter.parse().ok());
@@ -73,7 +73,7 @@ impl Writer {
     async fn postpone_expiry(&mut self, memory_id: &str, until: u64) -> Result<(), JournalError> {
         let later = query("UPDATE memories SET expiry_due = max(expiry_due, ?) WHERE memory_id = ?");
         let later = later.bind(i64::try_from(until).unwrap_or(i64::MAX)).bind(memory_id);
-        later.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        later.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 
@@ -82,7 +82,8 @@ impl Writer {
     pub(super) async fn rest_after_failure(&mut self, memory_id: &str, event: i64) -> Result<(), JournalError> {
         let is_delete = query_as("SELECT json_extract(value, '$.event_type') = ? FROM outbox WHERE number = ?");
         let is_delete = is_delete.bind(WriteKind::Delete.event_type()).bind(event);
-        let (is_delete,): (bool,) = is_delete.fetch_one(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let (is_delete,): (bool,) =
+            is_delete.fetch_one(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         if is_delete {
             self.postpone_expiry(memory_id, self.now_ns().saturating_add(nanos(AFTER_FAILURE))).await?;
         }

@@ -3,9 +3,8 @@
 use std::cmp::Ordering;
 
 use memory::clock;
-use sqlx::query;
 
-use super::schema::failure;
+use super::connection::statement;
 use super::view::{MemoryRow, Resolution};
 use super::writer::{Batch, Writer};
 use crate::overlay::Heading;
@@ -18,29 +17,22 @@ impl Writer {
         for record in &batch.records {
             self.apply_one(batch, record).await?;
         }
-        self.put_position(&batch.topic, batch.partition, batch.next_offset).await
+        self.put_position(&batch.topic, batch.partition, batch.next_offset)
     }
 
     /// Moves the position of a partition.
-    pub(super) async fn put_position(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        next_offset: i64,
-    ) -> Result<(), JournalError> {
-        let position = query(
+    pub(super) fn put_position(&mut self, topic: &str, partition: i32, next_offset: i64) -> Result<(), JournalError> {
+        let position = statement(
             "INSERT INTO positions (topic, partition, next_offset) VALUES (?, ?, ?)
             ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
         );
-        let position = position.bind(topic).bind(partition).bind(next_offset);
-        position.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        self.connection.queue(&position.bind(topic).bind(partition).bind(next_offset))
     }
 
     /// Moves the position of a partition to its first record, and asks for all memories, since
     /// records before that are gone.
     pub(super) async fn begin_again(&mut self, topic: &str, partition: i32, start: i64) -> Result<(), JournalError> {
-        self.put_position(topic, partition, start).await?;
+        self.put_position(topic, partition, start)?;
         self.note_request(None).await
     }
 
@@ -63,7 +55,7 @@ impl Writer {
             }
         };
         self.follow_version(&record.memory_id, heading.version);
-        self.note_listed(&record.memory_id, &heading).await?;
+        self.note_listed(&record.memory_id, &heading)?;
         let row = self.memory_row(&record.memory_id).await?;
         if !is_newer(&row, &heading, batch.partition, record.offset)? {
             return Ok(());
@@ -71,10 +63,10 @@ impl Writer {
         if !self.is_kept(&row, &heading) {
             return self.forget(&record.memory_id).await;
         }
-        self.note_state(&record.memory_id, &row, json, StateSource::Stream, heading.user_id.as_deref()).await?;
+        self.note_state(&record.memory_id, &row, json, StateSource::Stream, heading.user_id.as_deref())?;
         let source = Some((i64::from(batch.partition), record.offset));
         let resolution = Resolution { json: json.to_owned(), heading, source };
-        self.resolve(&record.memory_id, row, resolution).await?;
+        self.resolve(&record.memory_id, row, resolution)?;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! The resolved states of memories that the node has applied.
 
-use sqlx::{query, query_as};
+use sqlx::query_as;
 
+use super::connection::statement;
 use super::queries::{Readers, event_of, own_event_columns};
 use super::schema::{damage, failure, unsigned};
 use super::view::MemoryRow;
@@ -12,8 +13,20 @@ use crate::resolved_state::{KeptState, StateBefore, StateSource, kept_state};
 
 /// Bytes that a state counts for beside its texts.
 const ROW_BYTES: usize = 150;
-/// States that are removed at a time for the limit of all.
-const REMOVED_AT_A_TIME: i64 = 1000;
+/// The oldest states that have to go until the rest has no more bytes than allowed: no others are
+/// read.
+pub(super) const TRIM_STATES: &str = "DELETE FROM history WHERE number IN (
+    WITH RECURSIVE
+        excess (bytes) AS MATERIALIZED (SELECT bytes - ?1 FROM history_size WHERE bytes > ?1),
+        old (number, before) AS (
+            SELECT (SELECT min(number) FROM history), 0 FROM excess
+            UNION ALL
+            SELECT (SELECT min(number) FROM history WHERE number > old.number),
+                before + (SELECT bytes FROM history WHERE history.number = old.number)
+            FROM old, excess
+            WHERE before + (SELECT bytes FROM history WHERE history.number = old.number) < excess.bytes
+        )
+    SELECT number FROM old)";
 /// The last own events of a history, and the most bytes of them.
 const EVENTS: i64 = 32;
 const EVENT_BYTES: i64 = 4 << 20;
@@ -28,72 +41,53 @@ type EventRow = (i64, String, String, i64, i64, String, String, Option<String>, 
 impl Writer {
     /// Keeps a resolved state that takes the place of the one of a row. One that says the same is
     /// none.
-    pub(super) async fn note_state(
+    pub(super) fn note_state(
         &mut self,
         memory_id: &str,
-        before: &MemoryRow,
+        row: &MemoryRow,
         json: &str,
         source: StateSource,
         user_id: Option<&str>,
     ) -> Result<(), JournalError> {
-        if self.settings.kept_states == 0 || before.resolved.as_deref() == Some(json) {
+        if self.settings.kept_states == 0 || row.resolved.as_deref() == Some(json) {
             return Ok(());
         }
-        let before = before.resolved.as_ref().map(|json| StateBefore {
+        let before = row.resolved.as_ref().map(|json| StateBefore {
             json: json.as_bytes(),
-            source: if before.source.is_some() { StateSource::Stream } else { StateSource::Restore },
+            source: if row.source.is_some() { StateSource::Stream } else { StateSource::Restore },
         });
         let state = kept_state(before.as_ref(), json.as_bytes(), source, self.now_ms());
         let KeptState { old_user_id, json } = state.map_err(|problem| damage(&problem))?;
         let bytes = i64::try_from(memory_id.len() + json.len() + ROW_BYTES).unwrap_or(i64::MAX);
-        let put = query_as(
+        let put = statement(
             "INSERT INTO history (memory_id, place, bytes, total, is_first, user_id, old_user_id, state)
-            SELECT ?1, coalesce(place, 0) + 1, ?2, coalesce(total, 0) + ?2, ?3, ?4, ?5, ?6 FROM (SELECT 1)
-            LEFT JOIN (SELECT place, total FROM history WHERE memory_id = ?1 ORDER BY place DESC LIMIT 1)
-            RETURNING place, total",
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let put = put.bind(memory_id).bind(bytes).bind(before.is_none()).bind(user_id).bind(old_user_id).bind(json);
-        let (place, total): (i64, i64) = put.fetch_one(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let last = row.last_state;
+        let (place, total) = (last.place + 1, last.total.saturating_add(bytes));
+        let put = put.bind(memory_id).bind(place).bind(bytes).bind(total);
+        self.connection.queue(&put.bind(before.is_none()).bind(user_id).bind(old_user_id).bind(json))?;
         self.has_states = true;
         let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (states, kept_bytes) = (limit(self.settings.kept_states), limit(self.settings.kept_state_bytes));
         if place > states || total > kept_bytes {
-            let old = query(
+            let old = statement(
                 "DELETE FROM history WHERE memory_id = ?1 AND place < ?2 AND (place <= ?2 - ?3 OR total - bytes < ?4 - ?5)",
             );
-            let old = old.bind(memory_id).bind(place).bind(states).bind(total).bind(kept_bytes);
-            old.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+            self.connection.queue(&old.bind(memory_id).bind(place).bind(states).bind(total).bind(kept_bytes))?;
         }
         Ok(())
     }
 
     /// Removes the states of a memory that the node no longer keeps.
-    pub(super) async fn forget_states(&mut self, memory_id: &str) -> Result<(), JournalError> {
-        let gone = query("DELETE FROM history WHERE memory_id = ?").bind(memory_id);
-        gone.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+    pub(super) fn forget_states(&mut self, memory_id: &str) -> Result<(), JournalError> {
+        self.connection.queue(&statement("DELETE FROM history WHERE memory_id = ?").bind(memory_id))
     }
 
     /// Removes the oldest states of all memories where they have too many bytes together.
-    pub(super) async fn trim_states(&mut self) -> Result<(), JournalError> {
+    pub(super) fn trim_states(&mut self) -> Result<(), JournalError> {
         let most = i64::try_from(self.settings.kept_history_bytes).unwrap_or(i64::MAX);
-        loop {
-            let bytes = query_as("SELECT bytes FROM history_size");
-            let (bytes,): (i64,) = bytes.fetch_one(&mut self.connection).await.map_err(|error| failure(&error))?;
-            if bytes <= most {
-                return Ok(());
-            }
-            let old = query(
-                "DELETE FROM history WHERE number IN (SELECT number FROM (
-                    SELECT number, sum(bytes) OVER (ORDER BY number) - bytes AS before
-                    FROM (SELECT number, bytes FROM history ORDER BY number LIMIT ?1)
-                ) WHERE before < ?2)",
-            );
-            let old = old.bind(REMOVED_AT_A_TIME).bind(bytes - most).execute(&mut self.connection).await;
-            if old.map_err(|error| failure(&error))?.rows_affected() == 0 {
-                return Err(damage("`history_size` is above what `history` has"));
-            }
-        }
+        self.connection.queue(&statement(TRIM_STATES).bind(most))
     }
 }
 

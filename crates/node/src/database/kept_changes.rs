@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{query, query_as};
 
-use super::schema::{failure, unsigned};
+use super::connection::statement;
+use super::schema::{damage, failure, unsigned};
 use super::writer::Writer;
 use crate::ports::JournalError;
 
@@ -24,12 +25,10 @@ impl Writer {
     /// Removes changes where there are too many, and returns the number of the last one.
     pub(super) async fn trim_changes(&mut self) -> Result<u64, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
-        let last = query_as(
-            "SELECT changes.number, total, kept.changes, kept.bytes FROM changes, kept_changes AS kept
-            ORDER BY changes.number DESC LIMIT 1",
-        );
-        let (number, total, changes, bytes): (i64, i64, i64, i64) =
-            last.fetch_one(&mut self.connection).await.map_err(sql)?;
+        let (number, total) = (self.state.last_change.number, self.state.last_change.total);
+        let kept: Option<(i64, i64)> =
+            self.connection.fetch_optional(&statement("SELECT changes, bytes FROM kept_changes")).await?;
+        let (changes, bytes) = kept.ok_or_else(|| damage("`kept_changes` has no row"))?;
         let most = |limit: u64| i64::try_from(limit).unwrap_or(i64::MAX).max(1);
         let (most_changes, most_bytes) = (most(self.settings.kept_changes), most(self.settings.kept_change_bytes));
         if changes <= most_changes && bytes <= most_bytes {
@@ -43,7 +42,7 @@ impl Writer {
         // The last one stays, whatever the limits are.
         let older = older.bind(number.saturating_sub(most_changes / 2)).bind(total.saturating_sub(most_bytes / 2));
         let older = older.bind(number);
-        let older: Vec<OlderChange> = older.fetch_all(&mut self.connection).await.map_err(sql)?;
+        let older: Vec<OlderChange> = older.fetch_all(self.connection.ready().await?).await.map_err(sql)?;
         let room = Room {
             changes: most_changes - most_changes / SLACK - (changes - i64::try_from(older.len()).unwrap_or(changes)),
             bytes: most_bytes - most_bytes / SLACK - (bytes - older.iter().map(|change| change.3).sum::<i64>()),
@@ -57,7 +56,7 @@ impl Writer {
         let sql = |error: sqlx::Error| failure(&error);
         let numbers: Vec<String> = removed.iter().map(|change| change.0.to_string()).collect();
         let gone = query("DELETE FROM changes WHERE number IN (SELECT value FROM json_each(?))");
-        gone.bind(format!("[{}]", numbers.join(","))).execute(&mut self.connection).await.map_err(sql)?;
+        gone.bind(format!("[{}]", numbers.join(","))).execute(self.connection.ready().await?).await.map_err(sql)?;
         let mut last: BTreeMap<&str, i64> = BTreeMap::new();
         for (number, user_id, old_user_id, _) in removed {
             for user in [user_id, old_user_id] {
@@ -70,7 +69,7 @@ impl Writer {
                 "INSERT INTO removed_changes (user_id, number) VALUES (?, ?)
                 ON CONFLICT (user_id) DO UPDATE SET number = max(number, excluded.number)",
             );
-            put.bind(user).bind(number).execute(&mut self.connection).await.map_err(sql)?;
+            put.bind(user).bind(number).execute(self.connection.ready().await?).await.map_err(sql)?;
         }
         self.forget_removed_changes().await
     }
@@ -80,7 +79,7 @@ impl Writer {
     async fn forget_removed_changes(&mut self) -> Result<(), JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
         let users = query_as("SELECT count(*) FROM removed_changes");
-        let (users,): (i64,) = users.fetch_one(&mut self.connection).await.map_err(sql)?;
+        let (users,): (i64,) = users.fetch_one(self.connection.ready().await?).await.map_err(sql)?;
         if u64::try_from(users).unwrap_or(0) <= self.settings.kept_changes.max(1) {
             return Ok(());
         }
@@ -90,7 +89,7 @@ impl Writer {
             "DELETE FROM removed_changes WHERE number <= (SELECT floor FROM kept_changes)",
             "DELETE FROM changes WHERE number <= (SELECT floor FROM kept_changes)",
         ] {
-            query(statement).execute(&mut self.connection).await.map_err(sql)?;
+            query(statement).execute(self.connection.ready().await?).await.map_err(sql)?;
         }
         Ok(())
     }

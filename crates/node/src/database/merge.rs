@@ -121,8 +121,8 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let memory_id = write.memory_id.as_deref().unwrap_or_default();
         let (event, value, decoded) = self.new_event(write, memory_id, row, seen, stamp)?;
-        let number = self.put_event(&event, &value, OwnRequest::default()).await?;
-        self.lay(&decoded, memory_id, number, event.branch).await?;
+        self.put_event(&event, &value, OwnRequest::default())?;
+        self.lay(&decoded, &event, value, Some(row.clone())).await?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `schema` | migrations, options of connections, classes of SQLite's errors |
 //! | `writer` | the thread: groups, savepoints, answers |
+//! | `connection` | the connection of the thread: statements that wait for the next call |
 //! | `signals` | what other threads wait for |
 //! | `state` | identity, openings and former incarnations, as the writer holds them |
 //! | `accept` | a write becomes an event |
@@ -34,7 +35,10 @@
 
 mod accept;
 mod branches;
+#[cfg(test)]
+mod calls;
 mod changes;
+mod connection;
 mod dead_letters;
 mod expiry;
 mod failed_events;

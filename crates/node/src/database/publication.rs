@@ -9,6 +9,7 @@ use memory::event;
 use sqlx::{query, query_as};
 
 use super::branches::FormerActor;
+use super::connection::statement;
 use super::failed_events::kept_reason;
 use super::schema::{damage, failure, signed, unsigned};
 use super::state::Former;
@@ -73,12 +74,12 @@ impl Writer {
             self.state.waiting = self.state.waiting.saturating_sub(1);
             self.ended.push((event_id, Publishing::Published));
         }
-        let published = query(PUBLISHED).bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
-        published.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let published = statement(PUBLISHED).bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
+        self.connection.queue(&published)?;
         // Where the resolved memory covers them already, they lie over it no longer.
-        let covered = query_as(COVERED).bind(self.state.actor.incarnation.as_str());
+        let covered = statement(COVERED).bind(self.state.actor.incarnation.as_str());
         let covered = covered.bind(signed(before)?).bind(signed(counter)?).bind(self.state.actor_name());
-        let covered: Vec<(String,)> = covered.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let covered: Vec<(String,)> = self.connection.fetch_all(&covered).await?;
         for (memory_id,) in covered {
             self.refresh(&memory_id).await?;
         }
@@ -94,7 +95,7 @@ impl Writer {
         let row: Option<(i64, String, Option<String>)> = row
             .bind(self.state.actor.incarnation.as_str())
             .bind(signed(counter)?)
-            .fetch_optional(&mut self.connection)
+            .fetch_optional(self.connection.ready().await?)
             .await
             .map_err(|error| failure(&error))?;
         match row {
@@ -108,7 +109,7 @@ impl Writer {
     async fn fail_write(&mut self, part_of: &str, reason: &str) -> Result<(), JournalError> {
         let rows = query_as("SELECT number, event_id FROM outbox WHERE part_of = ? AND state = 'pending'");
         let rows: Vec<(i64, String)> =
-            rows.bind(part_of).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+            rows.bind(part_of).fetch_all(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         for (number, event_id) in rows {
             self.fail(number, event_id, reason).await?;
         }
@@ -119,7 +120,7 @@ impl Writer {
         let reason = kept_reason(reason);
         let failed =
             query("UPDATE outbox SET state = 'failed', failure = ? WHERE number = ?").bind(reason).bind(number);
-        failed.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        failed.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         self.state.waiting = self.state.waiting.saturating_sub(1);
         self.lift(number, event_id, reason).await
     }
@@ -128,7 +129,7 @@ impl Writer {
     pub(super) async fn lift(&mut self, number: i64, event_id: String, reason: &str) -> Result<(), JournalError> {
         let touched = self.touched(number).await?;
         let lifted = query("DELETE FROM overlays WHERE event = ?").bind(number);
-        lifted.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        lifted.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         self.ended.push((event_id, Publishing::Failed(reason.to_owned())));
         for memory_id in touched {
             self.lower_last_own(&memory_id).await?;
@@ -150,7 +151,7 @@ impl Writer {
         );
         let lowered = lowered.bind(memory_id).bind(self.state.actor.incarnation.as_str());
         let lowered = lowered.bind(format!("$.vector_clock.\"{}\"", self.state.actor_name()));
-        lowered.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        lowered.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 
@@ -168,7 +169,7 @@ impl Writer {
         let ended =
             query("INSERT INTO former_incarnations (incarnation, published, reason, ended_at_ms) VALUES (?, ?, ?, ?)");
         let ended = ended.bind(old.incarnation.as_str()).bind(signed(self.state.published)?);
-        ended.bind(reason).bind(self.now_ms()).execute(&mut self.connection).await.map_err(sql)?;
+        ended.bind(reason).bind(self.now_ms()).execute(self.connection.ready().await?).await.map_err(sql)?;
         self.state.former.push(Former { incarnation: old.incarnation.clone(), published: self.state.published });
         self.state.actor.incarnation = incarnation;
         self.state.opening = Incarnation::random().to_string();
@@ -176,7 +177,7 @@ impl Writer {
         let published = self.state.published;
         (self.state.counter, self.state.published, self.state.chain) = (0, 0, 0);
         let forgotten = query("UPDATE memories SET last_own = 0 WHERE last_own <> 0");
-        forgotten.execute(&mut self.connection).await.map_err(sql)?;
+        forgotten.execute(self.connection.ready().await?).await.map_err(sql)?;
         let (mut touched, mut branches) = (BTreeSet::new(), BTreeMap::new());
         let (name, incarnation) = (old.to_string(), old.incarnation.as_str());
         let old = FormerActor { name: &name, incarnation, published };
@@ -225,11 +226,11 @@ impl Writer {
         let again = query("UPDATE outbox SET incarnation = ?, branch = ?, counter = ?, value = ? WHERE number = ?");
         let again = again.bind(self.state.actor.incarnation.as_str()).bind(signed(new_branch)?);
         let again = again.bind(signed(new_counter)?).bind(rewritten).bind(number);
-        again.execute(&mut self.connection).await.map_err(sql)?;
+        again.execute(self.connection.ready().await?).await.map_err(sql)?;
         for memory_id in &touched {
             let new = (None, signed(new_branch)?, signed(new_counter)?);
             self.put_translation(old, memory_id, (branch, counter), new).await?;
-            self.put_last_own(memory_id, if branch == 0 { new_counter } else { 0 }).await?;
+            self.put_last_own(memory_id, if branch == 0 { new_counter } else { 0 })?;
         }
         Ok(WrittenAgain { touched, failure: checked.err().map(|error| error.to_string()) })
     }
@@ -237,7 +238,8 @@ impl Writer {
     /// The memories over which an event lies.
     pub(super) async fn touched(&mut self, number: i64) -> Result<Vec<String>, JournalError> {
         let rows = query_as("SELECT memory_id FROM overlays WHERE event = ?").bind(number);
-        let rows: Vec<(String,)> = rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<(String,)> =
+            rows.fetch_all(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         Ok(rows.into_iter().map(|(memory_id,)| memory_id).collect())
     }
 
@@ -245,7 +247,7 @@ impl Writer {
     async fn waiting_up_to(&mut self, counter: u64) -> Result<Vec<WaitingRow>, JournalError> {
         let rows = query_as(WAITING);
         let rows = rows.bind(self.state.actor.incarnation.as_str()).bind(signed(counter)?);
-        rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))
+        rows.fetch_all(self.connection.ready().await?).await.map_err(|error| failure(&error))
     }
 }
 

@@ -25,7 +25,7 @@ impl Writer {
             let noted = noted.bind(&event.event_id).bind(event.writer.actor.incarnation.as_str());
             let noted = noted.bind(signed(event.writer.branch)?).bind(signed(event.counter)?);
             let noted = noted.bind(String::from_utf8_lossy(&event.value).into_owned());
-            noted.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+            noted.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         }
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Writer {
             RETURNING incarnation, branch, counter",
         );
         let taken: Option<(String, i64, i64)> =
-            taken.bind(number).fetch_optional(&mut self.connection).await.map_err(sql)?;
+            taken.bind(number).fetch_optional(self.connection.ready().await?).await.map_err(sql)?;
         let Some((incarnation, new_branch, new_counter)) = taken else { return Ok(None) };
         self.state.waiting = self.state.waiting.saturating_sub(1);
         self.ended.push((event_id.clone(), Publishing::Published));
@@ -73,14 +73,14 @@ impl Writer {
         );
         let renamed = renamed.bind(old.incarnation).bind(memory_id).bind(branch).bind(counter);
         let renamed = renamed.bind(incarnation).bind(new_branch).bind(new_counter);
-        renamed.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        renamed.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 
     /// Forgets the notes, once the events are taken in.
     pub(super) async fn forget_published_elsewhere(&mut self) -> Result<(), JournalError> {
         let forgotten = query("DELETE FROM published_elsewhere");
-        forgotten.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        forgotten.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         Ok(())
     }
 }

@@ -61,6 +61,17 @@ pub(super) use own_event_columns;
 /// several, its value and its timestamp.
 type OutboxRow = (i64, String, String, Option<String>, String, i64);
 
+/// Each count is that of an index, which has what is counted and nothing else.
+pub(super) const COUNTS: &str = "SELECT (SELECT version FROM identity),
+    (SELECT count(*) FROM outbox WHERE state = 'pending'),
+    (SELECT accepted_at_ms FROM outbox WHERE state = 'pending' ORDER BY counter LIMIT 1),
+    (SELECT count(*) FROM outbox WHERE state = 'failed' OR dead_letter IS NOT NULL),
+    (SELECT count(*) FROM outbox WHERE dead_letter IS NOT NULL),
+    (SELECT count(*) FROM memories WHERE status IS NOT NULL),
+    (SELECT count(*) FROM memories WHERE conflicted > 0),
+    (SELECT count(*) FROM memories WHERE pending IS NOT NULL),
+    (SELECT count(*) FROM sync_requests WHERE state = 'pending')";
+
 /// The counts of the status: version, waiting events, the oldest of them, failed
 /// ones, dead letters among these, memories, those in conflict, those with own events over them,
 /// sync requests that wait.
@@ -281,20 +292,7 @@ impl Readers {
         let mut guard = self.lock().await;
         let connection = guard.as_mut().ok_or(JournalError::Stopped)?;
         let Identity { actor, counter, published, .. } = identity(connection).await?;
-        let counts: CountsRow = query_as(
-            "SELECT (SELECT version FROM identity),
-            (SELECT count(*) FROM outbox WHERE state = 'pending'),
-            (SELECT accepted_at_ms FROM outbox WHERE state = 'pending' ORDER BY counter LIMIT 1),
-            (SELECT count(*) FROM outbox WHERE state = 'failed' OR dead_letter IS NOT NULL),
-            (SELECT count(*) FROM outbox WHERE dead_letter IS NOT NULL),
-            (SELECT count(*) FROM memories WHERE status IS NOT NULL),
-            (SELECT count(*) FROM memories WHERE conflicted > 0),
-            (SELECT count(*) FROM memories WHERE pending IS NOT NULL),
-            (SELECT count(*) FROM sync_requests WHERE state = 'pending')",
-        )
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(sql)?;
+        let counts: CountsRow = query_as(COUNTS).fetch_one(&mut *connection).await.map_err(sql)?;
         let positions: Vec<(String, i32, i64)> =
             query_as("SELECT topic, partition, next_offset FROM positions ORDER BY topic, partition")
                 .fetch_all(&mut *connection)

@@ -36,9 +36,9 @@ impl Writer {
                 asks_for_all |= !row.exists && self.settings.subscription != Subscription::All;
                 self.follow_version(&memory.memory_id, heading.version);
                 let user = heading.user_id.as_deref();
-                self.note_state(&memory.memory_id, &row, &memory.json, StateSource::Restore, user).await?;
+                self.note_state(&memory.memory_id, &row, &memory.json, StateSource::Restore, user)?;
                 let resolution = Resolution { json: memory.json.clone(), heading, source: None };
-                self.resolve(&memory.memory_id, row, resolution).await?;
+                self.resolve(&memory.memory_id, row, resolution)?;
                 restored += 1;
             }
         }

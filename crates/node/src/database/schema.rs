@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use crate::ports::JournalError;
 
 /// The migrations, oldest first: version, description, statements.
-const MIGRATIONS: [(i64, &str, &str); 14] = [
+const MIGRATIONS: [(i64, &str, &str); 15] = [
     (1, "node", include_str!("../../migrations/0001_node.sql")),
     (2, "dead letters", include_str!("../../migrations/0002_dead_letters.sql")),
     (3, "evidence", include_str!("../../migrations/0003_evidence.sql")),
@@ -25,6 +25,7 @@ const MIGRATIONS: [(i64, &str, &str); 14] = [
     (12, "fair changes", include_str!("../../migrations/0012_fair_changes.sql")),
     (13, "published elsewhere", include_str!("../../migrations/0013_published_elsewhere.sql")),
     (14, "merges", include_str!("../../migrations/0014_merges.sql")),
+    (15, "shown memories", include_str!("../../migrations/0015_shown_memories.sql")),
 ];
 
 /// Memory for pages of one connection, in KiB: most of what an idle node takes.

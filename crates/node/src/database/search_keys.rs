@@ -1,9 +1,10 @@
 //! The keys of searches: of each active memory the values that a search filters by and compares.
 
-use sqlx::{query, query_as};
+use json::Value;
+use sqlx::query_as;
 
+use super::connection::statement;
 use super::schema::{damage, failure, signed};
-use super::view::MemoryRow;
 use super::writer::Writer;
 use crate::overlay::Heading;
 use crate::ports::JournalError;
@@ -34,37 +35,50 @@ impl SearchKeys {
     }
 }
 
+/// A memory as it is shown: its heading and its JSON.
+type ShownParts<'m> = (&'m Heading, &'m str);
+
 impl Writer {
-    /// Writes the keys of a memory as it is shown; one that is not active has none.
-    pub(super) async fn put_search_keys(
+    /// Writes the keys of a memory as it is shown, where they differ from those that it had; one
+    /// that is not active has none.
+    pub(super) fn put_search_keys(
         &mut self,
-        number: i64,
         memory_id: &str,
-        row: &MemoryRow,
+        before: Option<ShownParts<'_>>,
+        now: Option<ShownParts<'_>>,
     ) -> Result<(), JournalError> {
-        let active = row.heading.as_ref().filter(|heading| heading.status == "active").zip(row.shown_json());
-        let Some((heading, json)) = active else {
-            let old = query("DELETE FROM search_keys WHERE number = ?").bind(number);
-            old.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-            return Ok(());
+        let is_active = |(heading, _): &ShownParts<'_>| heading.status == "active";
+        let (before, now) = (before.filter(is_active), now.filter(is_active));
+        let Some((heading, json)) = now else {
+            if before.is_none() {
+                return Ok(());
+            }
+            let old = "DELETE FROM search_keys WHERE number = (SELECT number FROM memories WHERE memory_id = ?)";
+            return self.connection.queue(&statement(old).bind(memory_id));
         };
-        self.insert_search_keys(number, memory_id, heading, &SearchKeys::of(json)?).await
+        let has_same = |(old, old_json): ShownParts<'_>| {
+            let of_heading =
+                |heading: &Heading| (heading.user_id.clone(), heading.session_id.clone(), heading.created_at);
+            Ok(of_heading(old) == of_heading(heading) && compared(old_json)? == compared(json)?)
+        };
+        if before.map_or(Ok(false), has_same)? {
+            return Ok(());
+        }
+        self.insert_search_keys(memory_id, heading, &SearchKeys::of(json)?)
     }
 
-    async fn insert_search_keys(
+    fn insert_search_keys(
         &mut self,
-        number: i64,
         memory_id: &str,
         heading: &Heading,
         keys: &SearchKeys,
     ) -> Result<(), JournalError> {
-        let put = query(
+        let put = statement(
             "INSERT OR REPLACE INTO search_keys (number, memory_id, user_id, session_id, type, category, created_at,
                 dimensions, direction)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            VALUES ((SELECT number FROM memories WHERE memory_id = ?1), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         );
         let put = put
-            .bind(number)
             .bind(memory_id)
             .bind(&heading.user_id)
             .bind(&heading.session_id)
@@ -73,8 +87,7 @@ impl Writer {
             .bind(signed(heading.created_at)?)
             .bind(keys.direction.as_ref().map_or(Ok(0), |one| i64::try_from(one.dimensions())).unwrap_or(i64::MAX))
             .bind(keys.direction.as_ref().map(Direction::to_bytes));
-        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        self.connection.queue(&put)
     }
 
     /// Writes the keys of the memories that an earlier version has left without any.
@@ -87,20 +100,27 @@ impl Writer {
                 ORDER BY search_keys_due.number LIMIT ?",
             );
             let due: Vec<(i64, Option<String>)> =
-                due.bind(DUE_AT_A_TIME).fetch_all(&mut self.connection).await.map_err(sql)?;
+                due.bind(DUE_AT_A_TIME).fetch_all(self.connection.ready().await?).await.map_err(sql)?;
             let Some((last, _)) = due.last() else { return Ok(()) };
             let last = *last;
-            self.control("BEGIN IMMEDIATE").await?;
-            for (number, memory_id) in due {
+            self.connection.begin();
+            for (_, memory_id) in due {
                 let Some(memory_id) = memory_id else { continue };
                 let row = self.memory_row(&memory_id).await?;
-                self.put_search_keys(number, &memory_id, &row).await?;
+                self.put_search_keys(&memory_id, None, row.heading.as_ref().zip(row.shown_json()))?;
             }
-            let done = query("DELETE FROM search_keys_due WHERE number <= ?").bind(last);
-            done.execute(&mut self.connection).await.map_err(sql)?;
-            self.control("COMMIT").await?;
+            self.connection.queue(&statement("DELETE FROM search_keys_due WHERE number <= ?").bind(last))?;
+            self.connection.commit().await?;
         }
     }
+}
+
+/// The parts of a memory from which its keys follow, besides its heading.
+fn compared(json: &str) -> Result<[Option<Vec<u8>>; 3], JournalError> {
+    let document = json::parse(json.as_bytes()).map_err(|error| damage(&error.to_string()))?;
+    let root = document.root();
+    let metadata = |name: &str| root.get("metadata")?.get(&format!("{METADATA_PREFIX}{name}"));
+    Ok([root.get("embedding"), metadata("type"), metadata("category")].map(|value| value.map(Value::canonical)))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use memory::clock::Clock;
-use sqlx::{query, query_as};
+use sqlx::query_as;
 
 use super::branches::{FormerActor, greatest_counter};
+use super::connection::statement;
 use super::schema::{failure, unsigned};
 use super::view::{Issuer, MemoryRow};
 use super::writer::Writer;
@@ -106,7 +107,7 @@ impl Writer {
         let last: Option<(Option<i64>,)> = last
             .bind(opening)
             .bind(incarnation)
-            .fetch_optional(&mut self.connection)
+            .fetch_optional(self.connection.ready().await?)
             .await
             .map_err(|error| failure(&error))?;
         let (last,) = last.ok_or(Refusal::InvalidToken)?;
@@ -162,7 +163,7 @@ impl Writer {
         let row: Option<(String,)> = row
             .bind(session)
             .bind(memory_id)
-            .fetch_optional(&mut self.connection)
+            .fetch_optional(self.connection.ready().await?)
             .await
             .map_err(|error| failure(&error))?;
         match row {
@@ -174,14 +175,13 @@ impl Writer {
     }
 
     /// Remembers what a session was shown.
-    pub(super) async fn remember_shown(&mut self, session: &str, token: &ClockToken) -> Result<(), JournalError> {
-        let insert = query(
+    pub(super) fn remember_shown(&mut self, session: &str, token: &ClockToken) -> Result<(), JournalError> {
+        let insert = statement(
             "INSERT INTO shown (session, memory_id, token, shown_at_ms) VALUES (?, ?, ?, ?)
             ON CONFLICT (session, memory_id) DO UPDATE SET token = excluded.token, shown_at_ms = excluded.shown_at_ms
             WHERE token <> excluded.token",
         );
         let insert = insert.bind(session).bind(&token.memory_id).bind(token.encode()).bind(self.now_ms());
-        insert.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        self.connection.queue(&insert)
     }
 }

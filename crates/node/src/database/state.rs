@@ -1,8 +1,9 @@
 //! Identity, openings and former incarnations, as the writer holds them between its transactions.
 
+use sqlx::query_as;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{query, query_as};
 
+use super::connection::{Statement, WriterConnection, statement};
 use super::schema::{damage, failure, signed, unsigned};
 use crate::actor::{Actor, Incarnation, NodeName};
 use crate::hybrid_clock::HybridClock;
@@ -30,6 +31,16 @@ pub(crate) struct State {
     pub(super) waiting: u64,
     /// Sync requests that wait.
     pub(super) requests: u64,
+    /// The last row of `changes`.
+    pub(super) last_change: LastChange,
+}
+
+/// A row of `changes`: its number, its opening, and the bytes of all changes up to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct LastChange {
+    pub number: i64,
+    pub opening: i64,
+    pub total: i64,
 }
 
 type IdentityRow = (String, String, i64, i64, Vec<u8>, i64);
@@ -62,12 +73,13 @@ pub(super) fn actor_of(name: &str, incarnation: &str) -> Result<Actor, JournalEr
 impl State {
     /// Loads the identity, or draws one in a new database, and begins an opening. The name is that
     /// of the database, which the caller compares with its own.
-    pub(super) async fn open(connection: &mut SqliteConnection, name: &NodeName) -> Result<State, JournalError> {
+    pub(super) async fn open(connection: &mut WriterConnection, name: &NodeName) -> Result<State, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
         let opening = Incarnation::random().to_string();
-        let Some((name, incarnation, counter, published, chain, version)) = row(connection).await? else {
+        let Some((name, incarnation, counter, published, chain, version)) = row(connection.ready().await?).await?
+        else {
             let actor = Actor { name: name.clone(), incarnation: Incarnation::random() };
-            let state = State {
+            let mut state = State {
                 actor,
                 opening,
                 counter: 0,
@@ -77,22 +89,19 @@ impl State {
                 former: Vec::new(),
                 waiting: 0,
                 requests: 0,
+                last_change: LastChange::default(),
             };
-            query(
+            let identity = statement(
                 "INSERT INTO identity (number, name, incarnation, issuer, counter, published, chain, version)
                 VALUES (1, ?, ?, ?, 0, 0, zeroblob(16), 0)",
-            )
-            .bind(state.actor.name.as_str())
-            .bind(state.actor.incarnation.as_str())
-            .bind(state.issuer())
-            .execute(&mut *connection)
-            .await
-            .map_err(sql)?;
+            );
+            let identity = identity.bind(state.actor.name.as_str()).bind(state.actor.incarnation.as_str());
+            connection.queue(&identity.bind(state.issuer()))?;
             state.begin_opening(connection).await?;
             return Ok(state);
         };
         let rows = query_as("SELECT incarnation, published FROM former_incarnations ORDER BY number");
-        let rows: Vec<(String, i64)> = rows.fetch_all(&mut *connection).await.map_err(sql)?;
+        let rows: Vec<(String, i64)> = rows.fetch_all(connection.ready().await?).await.map_err(sql)?;
         let former = rows.into_iter().map(|(former, published)| {
             Ok(Former { incarnation: actor_of(&name, &former)?.incarnation, published: unsigned(published)? })
         });
@@ -101,8 +110,8 @@ impl State {
             "SELECT (SELECT count(*) FROM outbox WHERE state = 'pending'),
             (SELECT count(*) FROM sync_requests WHERE state = 'pending')",
         );
-        let (waiting, requests): (i64, i64) = waiting.fetch_one(&mut *connection).await.map_err(sql)?;
-        let state = State {
+        let (waiting, requests): (i64, i64) = waiting.fetch_one(connection.ready().await?).await.map_err(sql)?;
+        let mut state = State {
             actor: actor_of(&name, &incarnation)?,
             opening,
             counter: unsigned(counter)?,
@@ -112,9 +121,10 @@ impl State {
             former,
             waiting: unsigned(waiting)?,
             requests: unsigned(requests)?,
+            last_change: LastChange::default(),
         };
         state.begin_opening(connection).await?;
-        state.store(connection).await?;
+        connection.queue(&state.update()?)?;
         Ok(state)
     }
 
@@ -139,42 +149,37 @@ impl State {
     }
 
     /// Ends the opening before, at the present counter, and begins this one.
-    pub(super) async fn begin_opening(&self, connection: &mut SqliteConnection) -> Result<(), JournalError> {
-        let ended =
-            query("UPDATE openings SET last_counter = ? WHERE last_counter IS NULL").bind(signed(self.counter)?);
-        ended.execute(&mut *connection).await.map_err(|error| failure(&error))?;
-        let begun = query("INSERT INTO openings (opening, incarnation) VALUES (?, ?)")
-            .bind(&self.opening)
-            .bind(self.actor.incarnation.as_str());
-        begun.execute(&mut *connection).await.map_err(|error| failure(&error))?;
+    pub(super) async fn begin_opening(&mut self, connection: &mut WriterConnection) -> Result<(), JournalError> {
+        let ended = statement("UPDATE openings SET last_counter = ? WHERE last_counter IS NULL");
+        connection.queue(&ended.bind(signed(self.counter)?))?;
+        let begun = statement("INSERT INTO openings (opening, incarnation) VALUES (?, ?)");
+        connection.queue(&begun.bind(&self.opening).bind(self.actor.incarnation.as_str()))?;
         // By the opening of a change a reader knows that the changes before it are those it has
         // read.
-        let change = query(
+        let change = statement(
             "INSERT INTO changes (number, opening, total, was_shown, pending)
             SELECT coalesce(max(number), 0) + 1, (SELECT max(number) FROM openings), coalesce(max(total), 0), 0, 0
-            FROM changes",
+            FROM changes RETURNING number, opening, total",
         );
-        change.execute(&mut *connection).await.map_err(|error| failure(&error))?;
-        let first = query(
-            "UPDATE openings SET first_change = (SELECT max(number) FROM changes)
-            WHERE number = (SELECT max(number) FROM openings)",
-        );
-        first.execute(connection).await.map_err(|error| failure(&error))?;
+        let (number, opening, total): (i64, i64, i64) =
+            connection.fetch_optional(&change).await?.ok_or_else(|| damage("`changes` has no row"))?;
+        self.last_change = LastChange { number, opening, total };
+        let first = statement("UPDATE openings SET first_change = ? WHERE number = ?");
+        connection.queue(&first.bind(number).bind(opening))?;
         Ok(())
     }
 
     /// Writes the identity.
-    pub(super) async fn store(&self, connection: &mut SqliteConnection) -> Result<(), JournalError> {
-        let update = query(
+    pub(super) fn update(&self) -> Result<Statement, JournalError> {
+        let update = statement(
             "UPDATE identity SET incarnation = ?, issuer = ?, counter = ?, published = ?, chain = ?, version = ?",
-        )
-        .bind(self.actor.incarnation.as_str())
-        .bind(self.issuer())
-        .bind(signed(self.counter)?)
-        .bind(signed(self.published)?)
-        .bind(self.chain.to_be_bytes().to_vec())
-        .bind(signed(self.clock.greatest())?);
-        update.execute(connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        );
+        Ok(update
+            .bind(self.actor.incarnation.as_str())
+            .bind(self.issuer())
+            .bind(signed(self.counter)?)
+            .bind(signed(self.published)?)
+            .bind(self.chain.to_be_bytes().to_vec())
+            .bind(signed(self.clock.greatest())?))
     }
 }

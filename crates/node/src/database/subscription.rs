@@ -8,8 +8,9 @@
 use std::collections::BTreeSet;
 
 use json::{ObjectWriter, ValueKind};
-use sqlx::{query, query_as};
+use sqlx::query_as;
 
+use super::connection::statement;
 use super::schema::{damage, failure};
 use super::view::MemoryRow;
 use super::writer::Writer;
@@ -43,12 +44,11 @@ impl Writer {
     /// Removes a memory that the subscription does not ask for.
     pub(super) async fn forget(&mut self, memory_id: &str) -> Result<(), JournalError> {
         let old = self.memory_row(memory_id).await?;
-        let words = query("DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)");
-        words.bind(memory_id).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        self.forget_states(memory_id).await?;
-        let row = query("DELETE FROM memories WHERE memory_id = ?").bind(memory_id);
-        row.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        self.note_change(memory_id, &old.last_shown, &MemoryRow::default()).await
+        let words = "DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)";
+        self.connection.queue(&statement(words).bind(memory_id))?;
+        self.forget_states(memory_id)?;
+        self.connection.queue(&statement("DELETE FROM memories WHERE memory_id = ?").bind(memory_id))?;
+        self.note_change(memory_id, &old.last_shown, &MemoryRow::default())
     }
 
     /// Compares the subscription with the one of the last start. Where it has changed, what is new
@@ -56,7 +56,7 @@ impl Writer {
     pub(super) async fn begin_subscription(&mut self) -> Result<(), JournalError> {
         let stored = query_as("SELECT subscription, EXISTS (SELECT 1 FROM positions) FROM identity");
         let stored: (Option<String>, bool) =
-            stored.fetch_one(&mut self.connection).await.map_err(|error| failure(&error))?;
+            stored.fetch_one(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         let (stored, has_read) = stored;
         let present = written(&self.settings.subscription)?;
         if stored.as_ref() == Some(&present) {
@@ -69,10 +69,12 @@ impl Writer {
             None => none,
         };
         let added = if has_read { added(&before, &self.settings.subscription) } else { Added::Nothing };
-        self.control("BEGIN IMMEDIATE").await?;
+        self.connection.begin();
         let changed = self.change_subscription(&present, &added).await;
-        self.control(if changed.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        changed
+        match changed {
+            Ok(()) => self.connection.commit().await,
+            Err(_) => self.connection.roll_back_all().await.and(changed),
+        }
     }
 
     async fn change_subscription(&mut self, present: &str, added: &Added) -> Result<(), JournalError> {
@@ -85,12 +87,12 @@ impl Writer {
             }
             Added::Anything => self.note_request(None).await?,
         }
-        let update = query("UPDATE identity SET subscription = ?").bind(present);
-        update.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        self.connection.queue(&statement("UPDATE identity SET subscription = ?").bind(present))?;
         let rows = query_as(
             "SELECT memory_id, user_id, session_id, status FROM memories WHERE own = 0 AND status IS NOT NULL",
         );
-        let rows: Vec<KnownRow> = rows.fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let rows: Vec<KnownRow> =
+            rows.fetch_all(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         for (memory_id, user, session, status) in rows {
             let is_active = status == "active";
             if !self.settings.subscription.keeps(user.as_deref(), session.as_deref(), is_active, true) {

@@ -52,7 +52,7 @@ impl Writer {
     /// Refuses a request that follows the last one for the same memories too soon.
     async fn check_pause(&mut self, user: Option<&str>) -> Result<(), SyncError> {
         let last = query_as("SELECT max(ended_at_ms) FROM sync_requests WHERE user_id IS ? AND state = 'sent'");
-        let last = last.bind(user).fetch_one(&mut self.connection).await;
+        let last = last.bind(user).fetch_one(self.connection.ready().await?).await;
         let (last,): (Option<i64>,) = last.map_err(|error| failure(&error))?;
         // A clock that was set back does not lock callers out.
         let since = last.and_then(|last| u128::try_from(self.now_ms() - last).ok());
@@ -77,7 +77,7 @@ impl Writer {
             "SELECT event_id, timestamp_ms FROM sync_requests WHERE user_id IS ? AND state = 'pending' LIMIT 1",
         );
         let row: Option<(String, i64)> =
-            row.bind(user).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
+            row.bind(user).fetch_optional(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         let user_id = user.map(str::to_owned);
         Ok(row.map(|(event_id, timestamp_ms)| SyncRequested { event_id, user_id, timestamp_ms, repeated: true }))
     }
@@ -91,7 +91,7 @@ impl Writer {
             "INSERT INTO sync_requests (event_id, user_id, value, timestamp_ms, state) VALUES (?, ?, ?, ?, 'pending')",
         );
         let put = put.bind(&event_id).bind(user).bind(value).bind(timestamp_ms);
-        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        put.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         self.state.requests += 1;
         Ok(SyncRequested { event_id, user_id: user.map(str::to_owned), timestamp_ms, repeated: false })
     }
@@ -114,7 +114,7 @@ impl Writer {
             "UPDATE sync_requests SET state = ?, failure = ?, ended_at_ms = ? WHERE event_id = ? AND state = 'pending'",
         );
         let ended = ended.bind(state).bind(reason).bind(self.now_ms()).bind(event_id);
-        let ended = ended.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
+        let ended = ended.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
         self.state.requests = self.state.requests.saturating_sub(ended.rows_affected());
         Ok(())
     }

@@ -2,10 +2,10 @@
 //! that lie over it.
 
 use memory::clock::Clock;
-use sqlx::{query, query_as};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::schema::{damage, failure, signed, unsigned};
+use super::connection::statement;
+use super::schema::{damage, signed, unsigned};
 use super::writer::Writer;
 use crate::actor::{branch_name, branch_of};
 use crate::clock_token::ClockToken;
@@ -32,8 +32,33 @@ pub(super) struct MemoryRow {
     pub last_shown: Shown,
     /// Whether there is a row at all.
     pub exists: bool,
-    /// Whether own events lie over it.
-    pub has_overlays: bool,
+    /// The own events that lie over it, in their order.
+    pub overlays: Vec<OverlaidRow>,
+    /// The last state of its history.
+    pub last_state: LastState,
+}
+
+/// The last state of a memory: its place among the states of this memory, and the bytes of all
+/// states up to it; 0 where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastState {
+    pub place: i64,
+    pub total: i64,
+}
+
+/// An own event that lies over a memory.
+#[derive(Clone, Debug)]
+pub(super) struct OverlaidRow {
+    /// Its row in the outbox; none where this transaction writes it.
+    pub number: Option<i64>,
+    /// Its writer: an actor that this node is or was, or a branch of it.
+    pub actor: String,
+    /// Its counter.
+    pub counter: u64,
+    /// Whether Kafka has committed it.
+    pub is_published: bool,
+    /// The event itself.
+    pub event: OverlaidEvent,
 }
 
 /// A resolved memory that takes the place of the one that a row has.
@@ -146,14 +171,29 @@ fn heading_of(memory_id: &str, json: &str) -> Result<Heading, JournalError> {
         .map_err(|problem| damage(&format!("the memory {memory_id:?} cannot be read: {problem}")))
 }
 
-/// An event that lies over a memory: its number, its incarnation, branch and counter, value,
-/// timestamp and state, and whether it absorbs the memory.
-type OverlayRow = (i64, String, i64, i64, String, i64, String, bool);
+/// The row of a memory. Its statement and [`OVERLAYS`] are one call.
+pub(super) const ROW: &str = "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0,
+        status IS NOT NULL, shown_digest, user_id, session_id,
+        coalesce((SELECT place FROM history WHERE history.memory_id = memories.memory_id
+            ORDER BY place DESC LIMIT 1), 0),
+        coalesce((SELECT total FROM history WHERE history.memory_id = memories.memory_id
+            ORDER BY place DESC LIMIT 1), 0)
+    FROM memories WHERE memory_id = ?";
 
-/// A row of a memory: the resolved memory, partition and offset of its record, the memory with own
-/// events over it, the last own counter, whether it was ever written and whether own events lie
-/// over it; and of what was last shown whether there is anything, its digest, its user and its
-/// session.
+/// The own events that lie over a memory, in their order.
+const OVERLAYS: &str = "SELECT outbox.number, incarnation, branch, counter, value, timestamp_ms,
+        state = 'published', absorbed <> 0
+    FROM overlays JOIN outbox ON outbox.number = overlays.event
+    WHERE overlays.memory_id = ? ORDER BY outbox.number";
+
+/// An event as [`OVERLAYS`] has it: its number, its incarnation, branch and counter, value and
+/// timestamp, whether it is published, and whether it absorbs the memory.
+type OverlayRow = (i64, String, i64, i64, String, i64, bool, bool);
+
+/// A row as [`ROW`] has it: the resolved memory, partition and offset of its record, the memory
+/// with own events over it, the last own counter and whether it was ever written; of what was last
+/// shown whether there is anything, its digest, its user and its session; and place and total of
+/// the last state of its history.
 type RowOfMemory = (
     Option<String>,
     Option<i64>,
@@ -162,69 +202,106 @@ type RowOfMemory = (
     i64,
     bool,
     bool,
-    bool,
     Option<Vec<u8>>,
     Option<String>,
     Option<String>,
+    i64,
+    i64,
 );
+
+/// A memory as it was shown before a change of its row.
+struct ShownBefore {
+    json: Option<String>,
+    heading: Option<Heading>,
+}
 
 impl Writer {
     /// The row of a memory.
     pub(super) async fn memory_row(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
-        let row = query_as(
-            "SELECT resolved, resolved_partition, resolved_offset, pending, last_own, own <> 0,
-            EXISTS (SELECT 1 FROM overlays WHERE overlays.memory_id = memories.memory_id), status IS NOT NULL,
-            shown_digest, user_id, session_id FROM memories WHERE memory_id = ?",
-        );
-        let row: Option<RowOfMemory> =
-            row.bind(memory_id).fetch_optional(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let Some(row) = row else { return Ok(MemoryRow::default()) };
-        let (resolved, partition, offset, pending, last_own, is_own, has_overlays, is_any, digest, user, session) = row;
+        let (row, overlays) = (statement(ROW).bind(memory_id), statement(OVERLAYS).bind(memory_id));
+        let (row, overlays): (Option<RowOfMemory>, Vec<OverlayRow>) =
+            self.connection.fetch_both(&row, &overlays).await?;
+        let overlays = overlays.into_iter().map(|row| self.overlay_of(row)).collect::<Result<_, _>>()?;
+        let Some(row) = row else { return Ok(MemoryRow { overlays, ..MemoryRow::default() }) };
+        let (resolved, partition, offset, pending, last_own, is_own, is_any, digest, user, session, place, total) = row;
         let shown = pending.as_ref().or(resolved.as_ref());
         let heading = shown.map(|json| heading_of(memory_id, json)).transpose()?;
-        let (source, last_own) = (partition.zip(offset), unsigned(last_own)?);
-        let last_shown = Shown { is_any, digest, user_id: user, session_id: session };
-        Ok(MemoryRow { resolved, source, pending, heading, last_own, is_own, last_shown, exists: true, has_overlays })
+        Ok(MemoryRow {
+            resolved,
+            source: partition.zip(offset),
+            pending,
+            heading,
+            last_own: unsigned(last_own)?,
+            is_own,
+            last_shown: Shown { is_any, digest, user_id: user, session_id: session },
+            exists: true,
+            overlays,
+            last_state: LastState { place, total },
+        })
+    }
+
+    fn overlay_of(&self, row: OverlayRow) -> Result<OverlaidRow, JournalError> {
+        let (number, incarnation, branch, counter, value, timestamp_ms, is_published, is_absorbed) = row;
+        let actor = branch_name(&format!("{}.{incarnation}", self.state.actor.name), unsigned(branch)?);
+        let event = OverlaidEvent { value: value.into_bytes(), timestamp_ms, is_absorbed };
+        Ok(OverlaidRow { number: Some(number), actor, counter: unsigned(counter)?, is_published, event })
     }
 
     /// Computes anew what is shown of a memory, and writes its row and its words.
     pub(super) async fn refresh(&mut self, memory_id: &str) -> Result<MemoryRow, JournalError> {
         let row = self.memory_row(memory_id).await?;
-        let resolved = row.resolved.as_ref().map(|json| heading_of(memory_id, json)).transpose()?;
-        let shown_before = row.shown_json().map(str::to_owned);
-        self.show(memory_id, row, resolved, shown_before).await
+        self.show_again(memory_id, row)
+    }
+
+    /// The same for a row as it was read, and with a new event of this node over it. `last_own` is
+    /// the event's counter, or 0 where it is one of a branch.
+    pub(super) fn lay_over_row(
+        &mut self,
+        memory_id: &str,
+        mut row: MemoryRow,
+        event: OverlaidRow,
+        last_own: u64,
+    ) -> Result<MemoryRow, JournalError> {
+        (row.last_own, row.is_own) = (row.last_own.max(last_own), true);
+        row.overlays.push(event);
+        self.show_again(memory_id, row)
+    }
+
+    fn show_again(&mut self, memory_id: &str, row: MemoryRow) -> Result<MemoryRow, JournalError> {
+        let resolved = match &row.pending {
+            Some(_) => row.resolved.as_ref().map(|json| heading_of(memory_id, json)).transpose()?,
+            None => row.heading.clone(),
+        };
+        let before = ShownBefore { json: row.shown_json().map(str::to_owned), heading: row.heading.clone() };
+        self.show(memory_id, row, resolved, &before)
     }
 
     /// The same with another resolved memory, for a row as it was read.
-    pub(super) async fn resolve(
+    pub(super) fn resolve(
         &mut self,
         memory_id: &str,
         mut row: MemoryRow,
         resolution: Resolution,
     ) -> Result<MemoryRow, JournalError> {
-        let shown_before = row.pending.take().or(row.resolved.take());
+        let before = ShownBefore { json: row.pending.take().or(row.resolved.take()), heading: row.heading.take() };
         (row.resolved, row.source) = (Some(resolution.json), resolution.source);
-        self.show(memory_id, row, Some(resolution.heading), shown_before).await
+        self.show(memory_id, row, Some(resolution.heading), &before)
     }
 
-    /// Each call of the database is handed to its thread, which costs more than most statements do:
-    /// what has not changed is not written again.
-    async fn show(
+    fn show(
         &mut self,
         memory_id: &str,
         mut row: MemoryRow,
         resolved: Option<Heading>,
-        shown_before: Option<String>,
+        before: &ShownBefore,
     ) -> Result<MemoryRow, JournalError> {
-        let events = match row.has_overlays {
-            true => self.overlaid(memory_id, resolved.as_ref()).await?,
-            false => Vec::new(),
-        };
-        row.pending = if events.is_empty() {
+        self.drop_covered(memory_id, &mut row, resolved.as_ref())?;
+        row.pending = if row.overlays.is_empty() {
             None
         } else {
             let base = row.resolved.as_deref().map(str::as_bytes);
-            let shown = lay_over(memory_id, base, &events, &self.settings.resolver, &self.settings.limits);
+            let events = row.overlays.iter().map(|overlay| &overlay.event);
+            let shown = lay_over(memory_id, base, events, &self.settings.resolver, &self.settings.limits);
             let shown = shown.map_err(|error| damage(&error.to_string()))?;
             Some(String::from_utf8(shown).map_err(|error| damage(&error.to_string()))?)
         };
@@ -232,65 +309,54 @@ impl Writer {
             Some(json) => Some(heading_of(memory_id, json)?),
             None => resolved,
         };
-        let number = self.put_row(memory_id, &row).await?;
-        if row.shown_json() != shown_before.as_deref() {
-            self.put_words(number, shown_before.is_some(), row.heading.as_ref()).await?;
-            self.put_search_keys(number, memory_id, &row).await?;
+        self.put_row(memory_id, &row)?;
+        if row.shown_json() != before.json.as_deref() {
+            self.put_words(memory_id, before.heading.as_ref(), row.heading.as_ref())?;
+            let before = before.heading.as_ref().zip(before.json.as_deref());
+            self.put_search_keys(memory_id, before, row.heading.as_ref().zip(row.shown_json()))?;
         }
-        self.note_change(memory_id, &row.last_shown, &row).await?;
+        self.note_change(memory_id, &row.last_shown, &row)?;
         row.exists = true;
         Ok(row)
     }
 
-    /// The events that lie over a memory, in their order. One that is published and that the
-    /// resolved memory covers lies over it no longer.
-    async fn overlaid(
+    /// One that is published and that the resolved memory covers lies over it no longer.
+    fn drop_covered(
         &mut self,
         memory_id: &str,
+        row: &mut MemoryRow,
         resolved: Option<&Heading>,
-    ) -> Result<Vec<OverlaidEvent>, JournalError> {
-        let rows = query_as(
-            "SELECT outbox.number, incarnation, branch, counter, value, timestamp_ms, state, absorbed <> 0
-            FROM overlays JOIN outbox ON outbox.number = overlays.event
-            WHERE overlays.memory_id = ? ORDER BY outbox.number",
-        );
-        let rows: Vec<OverlayRow> =
-            rows.bind(memory_id).fetch_all(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let mut events = Vec::with_capacity(rows.len());
-        for (number, incarnation, branch, counter, value, timestamp_ms, state, is_absorbed) in rows {
-            let actor = branch_name(&format!("{}.{incarnation}", self.state.actor.name), unsigned(branch)?);
-            let is_covered = resolved.is_some_and(|heading| heading.entry(&actor) >= counter.unsigned_abs());
-            if state == "published" && is_covered {
-                let covered = query("DELETE FROM overlays WHERE memory_id = ? AND event = ?");
-                let covered = covered.bind(memory_id).bind(number);
-                covered.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-            } else {
-                events.push(OverlaidEvent { value: value.into_bytes(), timestamp_ms, is_absorbed });
-            }
+    ) -> Result<(), JournalError> {
+        let Some(heading) = resolved else { return Ok(()) };
+        let is_covered =
+            |overlay: &OverlaidRow| overlay.is_published && heading.entry(&overlay.actor) >= overlay.counter;
+        for overlay in row.overlays.iter().filter(|overlay| is_covered(overlay)) {
+            let covered = statement("DELETE FROM overlays WHERE memory_id = ? AND event = ?");
+            self.connection.queue(&covered.bind(memory_id).bind(overlay.number))?;
         }
-        Ok(events)
+        row.overlays.retain(|overlay| !is_covered(overlay));
+        Ok(())
     }
 
-    /// Writes the row, and returns its number.
-    async fn put_row(&mut self, memory_id: &str, row: &MemoryRow) -> Result<i64, JournalError> {
+    /// Writes the row.
+    fn put_row(&mut self, memory_id: &str, row: &MemoryRow) -> Result<(), JournalError> {
         let heading = row.heading.as_ref();
         let active = heading.filter(|heading| heading.status == "active");
         // A time that the database cannot hold never comes.
         let expires_at = active.and_then(|heading| i64::try_from(heading.expires_at?).ok());
         let conflicted = heading.map_or(0, |heading| heading.conflicted.len());
-        let put = query_as(
+        let put = statement(
             "INSERT INTO memories (memory_id, resolved, resolved_partition, resolved_offset, pending, status,
-                user_id, session_id, conflicted, last_own, shown_digest, expires_at, expiry_due)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?12, ?12)
+                user_id, session_id, conflicted, last_own, own, shown_digest, expires_at, expiry_due)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)
             ON CONFLICT (memory_id) DO UPDATE SET resolved = excluded.resolved,
                 resolved_partition = excluded.resolved_partition, resolved_offset = excluded.resolved_offset,
                 pending = excluded.pending, status = excluded.status, user_id = excluded.user_id,
                 session_id = excluded.session_id, conflicted = excluded.conflicted, last_own = excluded.last_own,
-                shown_digest = excluded.shown_digest, expires_at = excluded.expires_at,
-                expiry_due = CASE WHEN expires_at IS excluded.expires_at THEN expiry_due ELSE excluded.expires_at END
-            RETURNING number",
+                own = excluded.own, shown_digest = excluded.shown_digest, expires_at = excluded.expires_at,
+                expiry_due = CASE WHEN expires_at IS excluded.expires_at THEN expiry_due ELSE excluded.expires_at END",
         );
-        let (number,): (i64,) = put
+        let put = put
             .bind(memory_id)
             .bind(&row.resolved)
             .bind(row.source.map(|(partition, _)| partition))
@@ -301,39 +367,48 @@ impl Writer {
             .bind(heading.and_then(|heading| heading.session_id.as_ref()))
             .bind(i64::try_from(conflicted).unwrap_or(i64::MAX))
             .bind(signed(row.last_own)?)
+            .bind(row.is_own)
             .bind(row.shown_now().digest)
-            .bind(expires_at)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(|error| failure(&error))?;
-        Ok(number)
+            .bind(expires_at);
+        self.connection.queue(&put)
     }
 
-    /// Writes the words of a memory, in place of older ones where there may be any.
-    async fn put_words(&mut self, number: i64, has_older: bool, heading: Option<&Heading>) -> Result<(), JournalError> {
-        if has_older {
-            let old = query("DELETE FROM memories_fts WHERE rowid = ?").bind(number);
-            old.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        }
-        let Some(heading) = heading.filter(|heading| heading.status == "active") else { return Ok(()) };
-        if heading.content.is_none() && heading.tags.is_none() {
+    /// Writes the words of a memory where they have changed.
+    fn put_words(
+        &mut self,
+        memory_id: &str,
+        before: Option<&Heading>,
+        heading: Option<&Heading>,
+    ) -> Result<(), JournalError> {
+        let (old, new) = (before.and_then(words), heading.and_then(words));
+        if old == new {
             return Ok(());
         }
-        let new = query("INSERT INTO memories_fts (rowid, content, tags) VALUES (?, ?, ?)");
-        let new = new.bind(number).bind(&heading.content).bind(&heading.tags);
-        new.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        if old.is_some() {
+            let old = "DELETE FROM memories_fts WHERE rowid = (SELECT number FROM memories WHERE memory_id = ?)";
+            self.connection.queue(&statement(old).bind(memory_id))?;
+        }
+        let Some((content, tags)) = new else { return Ok(()) };
+        let put = statement(
+            "INSERT INTO memories_fts (rowid, content, tags)
+            VALUES ((SELECT number FROM memories WHERE memory_id = ?), ?, ?)",
+        );
+        self.connection.queue(&put.bind(memory_id).bind(content).bind(tags))
     }
 
     /// Notes that an event of the present incarnation changes a memory: one of its actor with this
     /// counter, or, with 0, one of a branch.
-    pub(super) async fn put_last_own(&mut self, memory_id: &str, counter: u64) -> Result<(), JournalError> {
-        let put = query(
+    pub(super) fn put_last_own(&mut self, memory_id: &str, counter: u64) -> Result<(), JournalError> {
+        let put = statement(
             "INSERT INTO memories (memory_id, last_own, own) VALUES (?, ?, 1)
             ON CONFLICT (memory_id) DO UPDATE SET last_own = max(last_own, excluded.last_own), own = 1",
         );
-        let put = put.bind(memory_id).bind(signed(counter)?);
-        put.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        self.connection.queue(&put.bind(memory_id).bind(signed(counter)?))
     }
+}
+
+/// Content and tags of an active memory that has either.
+fn words(heading: &Heading) -> Option<(&Option<String>, &Option<String>)> {
+    let has_words = heading.status == "active" && (heading.content.is_some() || heading.tags.is_some());
+    has_words.then_some((&heading.content, &heading.tags))
 }

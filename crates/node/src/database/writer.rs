@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use futures::executor::block_on;
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 
+use super::connection::{WriterConnection, statement};
 use super::failed_events::FailedEvent;
-use super::schema::{failure, open_writer};
+use super::schema::open_writer;
 use super::signals::Signals;
 use super::state::State;
 use super::{FILE, lock_folder};
@@ -116,7 +115,7 @@ type Reply = Box<dyn FnOnce(&Result<(), JournalError>) + Send>;
 
 /// The one that makes changes.
 pub(crate) struct Writer {
-    pub(super) connection: SqliteConnection,
+    pub(super) connection: WriterConnection,
     pub(super) state: State,
     pub(super) settings: NodeSettings,
     /// Events that are published or have failed in this transaction.
@@ -144,7 +143,7 @@ impl Writer {
     pub(crate) fn open(settings: NodeSettings, signals: Arc<Signals>) -> Result<Writer, NodeError> {
         let lock_file = lock_folder(&settings.folder)?;
         let file = settings.folder.join(FILE);
-        let mut connection = block_on(open_writer(&file))?;
+        let mut connection = WriterConnection::new(block_on(open_writer(&file))?);
         let state = block_on(open_state(&mut connection, &settings))?;
         if state.actor.name != settings.name {
             return Err(NodeError::OtherName {
@@ -200,12 +199,13 @@ impl Writer {
         }
     }
 
-    async fn serve(&mut self, group: Vec<Request>, stopping: &mut Vec<Sender<()>>) {
+    pub(super) async fn serve(&mut self, group: Vec<Request>, stopping: &mut Vec<Sender<()>>) {
         let before = self.state.clone();
         self.requesters = group.iter().filter_map(Request::requester).collect();
         self.requesters.sort_unstable();
         self.requesters.dedup();
-        self.broken = self.control("BEGIN IMMEDIATE").await.err();
+        self.broken = None;
+        self.connection.begin();
         self.reach(DatabaseStep::Begun);
         let mut replies: Vec<Reply> = Vec::with_capacity(group.len());
         for request in group {
@@ -249,7 +249,7 @@ impl Writer {
             }
             Request::Shown(session, token) => {
                 let (answer, _) = oneshot::channel();
-                self.keep(answer, async |w| w.remember_shown(&session, &token).await).await
+                self.keep(answer, async |w| w.remember_shown(&session, &token)).await
             }
             Request::Reconcile(found, answer) => self.keep(answer, async |w| w.reconcile(found).await).await,
             Request::MarkPublished(counter, answer) => {
@@ -312,20 +312,19 @@ impl Writer {
         }
         let before = self.state.clone();
         let (ended, failed) = (self.ended.len(), self.failed_events.len());
-        self.control("SAVEPOINT request").await?;
-        let result = work(self).await;
-        let end = if result.is_ok() {
-            self.control("RELEASE request").await
-        } else {
+        let savepoint = self.connection.save().await?;
+        let result = match work(self).await {
+            Ok(done) => self.connection.release(&savepoint).await.map(|()| done).map_err(E::from),
+            failed => failed,
+        };
+        if result.is_err() {
             self.state = before;
             self.ended.truncate(ended);
             self.failed_events.truncate(failed);
-            // After a full disk or a fault of it the whole transaction may be gone, and this fails.
-            self.control("ROLLBACK TO request; RELEASE request").await
-        };
-        if let Err(error) = end {
-            self.broken = Some(error.clone());
-            return Err(error.into());
+            if let Err(error) = self.connection.undo(&savepoint).await {
+                self.broken = Some(error.clone());
+                return Err(error.into());
+            }
         }
         result
     }
@@ -340,7 +339,7 @@ impl Writer {
             self.ended.clear();
             (self.has_changes, self.has_states) = (false, false);
             // There may be no transaction any more.
-            let _ = self.control("ROLLBACK").await;
+            let _ = self.connection.roll_back_all().await;
         }
         ended
     }
@@ -348,42 +347,40 @@ impl Writer {
     async fn commit(&mut self, before: &State) -> Result<Option<u64>, JournalError> {
         // A transaction that changes nothing costs no fsync.
         if self.state != *before {
-            self.state.store(&mut self.connection).await?;
+            self.connection.queue(&self.state.update()?)?;
         }
         if self.tidied.is_none_or(|last| last.elapsed() > TIDY_INTERVAL) {
-            self.tidy().await?;
+            self.tidy()?;
             self.tidied = Some(Instant::now());
         }
         // The request that has made a change may have been undone; then the last one is an older.
         let last_change = if self.has_changes { Some(self.trim_changes().await?) } else { None };
         self.has_changes = false;
         if std::mem::take(&mut self.has_states) {
-            self.trim_states().await?;
+            self.trim_states()?;
         }
         self.reach(DatabaseStep::Written);
-        self.control("COMMIT").await?;
+        self.connection.commit().await?;
         Ok(last_change)
     }
 
     /// Removes what is old: published events that are resolved, events that have failed, and what
     /// sessions were shown.
-    async fn tidy(&mut self) -> Result<(), JournalError> {
+    fn tidy(&mut self) -> Result<(), JournalError> {
         let now = self.now_ms();
-        let events = sqlx::query(
+        let events = statement(
             "DELETE FROM outbox WHERE state = 'published' AND dead_letter IS NULL AND accepted_at_ms < ?
             AND NOT EXISTS (SELECT 1 FROM overlays WHERE overlays.event = outbox.number)",
         );
-        events.bind(now - KEPT_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let failed = sqlx::query(
+        self.connection.queue(&events.bind(now - KEPT_MS))?;
+        let failed = statement(
             "DELETE FROM outbox WHERE (state = 'failed' OR dead_letter IS NOT NULL) AND state <> 'pending'
             AND accepted_at_ms < ?",
         );
-        failed.bind(now - FAILED_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let requests = sqlx::query("DELETE FROM sync_requests WHERE state <> 'pending' AND ended_at_ms < ?");
-        requests.bind(now - KEPT_MS).execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        let shown = sqlx::query("DELETE FROM shown WHERE shown_at_ms < ?").bind(now - SHOWN_MS);
-        shown.execute(&mut self.connection).await.map_err(|error| failure(&error))?;
-        Ok(())
+        self.connection.queue(&failed.bind(now - FAILED_MS))?;
+        let requests = statement("DELETE FROM sync_requests WHERE state <> 'pending' AND ended_at_ms < ?");
+        self.connection.queue(&requests.bind(now - KEPT_MS))?;
+        self.connection.queue(&statement("DELETE FROM shown WHERE shown_at_ms < ?").bind(now - SHOWN_MS))
     }
 
     /// Nanoseconds since 1970 by the wall clock.
@@ -395,20 +392,16 @@ impl Writer {
     pub(super) fn now_ms(&self) -> i64 {
         i64::try_from(self.now_ns() / 1_000_000).unwrap_or(i64::MAX).max(1)
     }
-
-    pub(super) async fn control(&mut self, sql: &'static str) -> Result<(), JournalError> {
-        let done = sqlx::raw_sql(sql).execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|error| failure(&error))
-    }
 }
 
-async fn open_state(connection: &mut SqliteConnection, settings: &NodeSettings) -> Result<State, JournalError> {
-    let begin = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await;
-    begin.map_err(|error| failure(&error))?;
+async fn open_state(connection: &mut WriterConnection, settings: &NodeSettings) -> Result<State, JournalError> {
+    connection.begin();
     let state = State::open(connection, &settings.name).await;
     // A folder of another name is left as it is.
-    let is_ours = state.as_ref().is_ok_and(|state| state.actor.name == settings.name);
-    let end = if is_ours { "COMMIT" } else { "ROLLBACK" };
-    sqlx::raw_sql(end).execute(connection).await.map_err(|error| failure(&error))?;
+    if state.as_ref().is_ok_and(|state| state.actor.name == settings.name) {
+        connection.commit().await?;
+    } else {
+        connection.roll_back_all().await?;
+    }
     state
 }
