@@ -82,11 +82,41 @@ pub(super) fn events(broker: &Broker, trial: &Trial, written: &[Written]) -> Vec
         }
     }
     assert_eq!(by_mark, BTreeMap::new(), "events that nobody has asked for");
-    let others = events.iter().filter(|event| event.mark.is_none() && !known.contains(event.id.as_str()));
+    let parts = parts_of_merges(&events);
+    let is_asked_for = |event: &Event| known.contains(event.id.as_str()) || parts.contains(event.id.as_str());
+    let others = events.iter().filter(|event| event.mark.is_none() && !is_asked_for(event));
     let others: Vec<&Value> = others.map(|event| &event.json).collect();
     assert!(others.iter().all(|event| event["event_type"] == "memory.deleted"), "{others:?}");
     assert!(others.len() <= unanswered_deletes, "{} deletes nobody has asked for: {others:?}", others.len());
     events
+}
+
+/// The events of merges besides the last one of each, which has the mark of its client: the one
+/// that absorbs has the counter before, and the deletes of what it absorbs have those before that
+/// one.
+fn parts_of_merges(events: &[Event]) -> BTreeSet<&str> {
+    let place = |event: &Event| {
+        let actor = event.json["node_id"].as_str().unwrap();
+        let node = actor.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        (node, event.json["vector_clock"][actor].as_u64().unwrap())
+    };
+    let by_place: BTreeMap<(String, u64), &Event> = events.iter().map(|event| (place(event), event)).collect();
+    let mut parts = BTreeSet::new();
+    for merge in events.iter().filter(|event| event.json["event_type"] == "memory.merged") {
+        let (node, counter) = place(merge);
+        let last = by_place.get(&(node.clone(), counter + 1)).filter(|last| last.mark.is_some());
+        let of_last = last.map(|last| (&last.json["event_type"], &last.json["memory_id"]));
+        assert_eq!(of_last, Some((&"memory.updated".into(), &merge.json["memory_id"])), "a part: {}", merge.json);
+        parts.insert(merge.id.as_str());
+        let mut absorbed: BTreeSet<&str> =
+            merge.json["merged_from"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+        let before = (1..counter).rev().map_while(|counter| by_place.get(&(node.clone(), counter)));
+        let deletes = before.take_while(|event| {
+            event.json["event_type"] == "memory.deleted" && absorbed.remove(event.json["memory_id"].as_str().unwrap())
+        });
+        parts.extend(deletes.map(|event| event.id.as_str()));
+    }
+    parts
 }
 
 /// The last record of each memory on the topic of resolved memories is what `replay` makes.
