@@ -133,10 +133,14 @@ impl<'h> OwnEvents<'h> {
         let document = json::parse(&event.value).map_err(problems::damaged_event)?;
         let root = document.root();
         let text_of = |name: &str| root.get(name).and_then(Value::as_str);
+        // The update behind it, of the same write, says all.
+        if text_of("event_type") == Some("memory.merged") {
+            return Ok(());
+        }
         self.see_owner(root, &actor);
         let action = match text_of("event_type") {
             Some("memory.created") => "ADD",
-            Some("memory.updated" | "memory.merged") => "UPDATE",
+            Some("memory.updated") => "UPDATE",
             Some("memory.deleted") => "DELETE",
             _ => return Ok(()),
         };

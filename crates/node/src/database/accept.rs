@@ -123,7 +123,7 @@ impl Writer {
         let absorbed = self.absorbed(write, &memory_id).await?;
         seen.assumed |= absorbed.iter().any(|memory| memory.is_assumed());
         let first = self.state.counter + absorbed.len() as u64 + 1;
-        let Some(branch) = self.branch_of_write(&row, &seen.clock, first) else {
+        let Some(branch) = self.branch_of_write(write.kind, &row, &seen.clock, first) else {
             return Err(self.stale(&memory_id, &row));
         };
         if write.kind == WriteKind::Create && is_active {
@@ -188,7 +188,8 @@ impl Writer {
         // A failed event can be sent again with its key.
         let old = statement(
             "UPDATE outbox SET idempotency_key = NULL
-            WHERE idempotency_key = ? AND (accepted_at_ms < ? OR state = 'failed' OR dead_letter IS NOT NULL)",
+            WHERE idempotency_key = ? AND (accepted_at_ms < ? OR state = 'failed' OR dead_letter IS NOT NULL
+                OR part_of IN (SELECT part_of FROM outbox WHERE dead_letter IS NOT NULL))",
         );
         self.connection.queue(&old.bind(key).bind(self.now_ms() - KEPT_MS))?;
         let row = statement(
@@ -305,6 +306,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Lays a part of a write that is several events over its memories. Of its own memory nothing
+    /// is shown before the last part, since nobody has ever seen what it would be.
+    pub(super) async fn lay_part(&mut self, event: &Event, new: &NewEvent<'_>) -> Result<(), JournalError> {
+        let last_own = if new.branch == 0 { self.state.counter } else { 0 };
+        self.put_overlay(new.memory_id, false)?;
+        self.put_last_own(new.memory_id, last_own)?;
+        for id in event.absorbed() {
+            self.put_overlay(id, true)?;
+            self.put_last_own(id, last_own)?;
+            self.refresh(id).await?;
+        }
+        Ok(())
+    }
+
     /// Lays the event that was written last over the memories that it changes. `row` is that of its
     /// own memory, where nothing was laid over it since it was read. The new row is returned.
     pub(super) async fn lay(
@@ -316,16 +331,11 @@ impl Writer {
     ) -> Result<MemoryRow, JournalError> {
         let counter = self.state.counter;
         let last_own = if new.branch == 0 { counter } else { 0 };
-        self.put_overlay(new.memory_id, false)?;
-        for id in event.absorbed() {
-            self.put_overlay(id, true)?;
-            self.put_last_own(id, last_own)?;
-            self.refresh(id).await?;
-        }
         let Some(row) = row else {
-            self.put_last_own(new.memory_id, last_own)?;
+            self.lay_part(event, new).await?;
             return self.refresh(new.memory_id).await;
         };
+        self.put_overlay(new.memory_id, false)?;
         let event = OverlaidEvent { value, timestamp_ms: timestamp_ms(new.timestamp), is_absorbed: false };
         let overlay = OverlaidRow { number: None, actor: new.actor.clone(), counter, is_published: false, event };
         self.lay_over_row(new.memory_id, row, overlay, last_own)

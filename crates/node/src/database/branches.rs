@@ -11,7 +11,7 @@ use super::writer::Writer;
 use crate::actor::{MAX_BRANCHES, branch_name, branch_of, is_branch_of_node};
 use crate::ports::JournalError;
 use crate::settings::StaleWrites;
-use crate::write::{Refusal, WriteError};
+use crate::write::{Refusal, WriteError, WriteKind};
 
 impl Writer {
     /// Whether the memory has a write of this actor that somebody who has seen what this clock says
@@ -31,8 +31,15 @@ impl Writer {
 
     /// The branch by which a write is written whose caller has seen what this clock says; `None`
     /// where it is refused as stale. A new branch has the name of its first event, whose counter is
-    /// `counter`.
-    pub(super) fn branch_of_write(&self, row: &MemoryRow, seen: &BTreeMap<String, u64>, counter: u64) -> Option<u64> {
+    /// `counter`. A merge begins a new one: the memories that it absorbs may have events of an
+    /// older one that its caller has not seen.
+    pub(super) fn branch_of_write(
+        &self,
+        kind: WriteKind,
+        row: &MemoryRow,
+        seen: &BTreeMap<String, u64>,
+        counter: u64,
+    ) -> Option<u64> {
         let actor = self.state.actor_name();
         let heading = row.heading.as_ref().filter(|_| self.is_stale(row, seen));
         let Some(heading) = heading else { return Some(0) };
@@ -42,7 +49,7 @@ impl Writer {
         // The caller goes on in a branch of which it has seen all that the node shows.
         let known = seen.iter().filter(|(name, counter)| heading.entry(name) == **counter);
         let own = known.filter_map(|(name, _)| branch_of(&actor, name).filter(|branch| *branch > 0));
-        if let Some(branch) = own.max() {
+        if let Some(branch) = own.max().filter(|_| kind != WriteKind::Merge) {
             return Some(branch);
         }
         let branches = heading.clock.iter().filter(|(name, _)| is_branch_of_node(&self.state.actor.name, name));

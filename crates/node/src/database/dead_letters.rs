@@ -15,15 +15,17 @@ use crate::overlay::Heading;
 use crate::ports::{DeadLetter, JournalError};
 
 /// Events are found by their ids, of which a memory lists few. A memory may have many events of a
-/// day, which would be read for each record of it, so the index of its id is not used (`+`).
+/// day, which would be read for each record of it, so the index of its id is not used (`+`). A
+/// memory also lists the event of a merge that absorbs it, which is one of another memory.
 const LISTED: &str = "UPDATE outbox SET listed = 1, dead_letter = NULL
-    WHERE +memory_id = ?1 AND listed = 0 AND state <> 'failed'
+    WHERE (+memory_id = ?1 OR part_of IS NOT NULL) AND listed = 0 AND state <> 'failed'
     AND event_id IN (SELECT value FROM json_each(?2, '$.ids'))";
 
 /// A memory that shows an event again has it as a last own one, if no later one is.
 const LISTED_AGAIN: &str = "UPDATE memories SET last_own = again.counter
     FROM (SELECT max(counter) AS counter FROM outbox
-        WHERE +memory_id = ?1 AND listed = 0 AND state <> 'failed' AND dead_letter IS NOT NULL
+        WHERE (+memory_id = ?1 OR part_of IS NOT NULL) AND listed = 0 AND state <> 'failed'
+        AND dead_letter IS NOT NULL
         AND branch = 0 AND +incarnation = ?3 AND event_id IN (SELECT value FROM json_each(?2, '$.ids'))) AS again
     WHERE memory_id = ?1 AND again.counter > last_own";
 
@@ -42,10 +44,12 @@ impl Writer {
     /// An event is known by its bytes, which no other writer has: its id and its counter are among
     /// them. One that a resolved memory has listed was processed, whatever the letter says.
     async fn fail_dead_letter(&mut self, letter: &DeadLetter) -> Result<bool, JournalError> {
+        // All events of a merge have the memory that absorbs as their key.
         let rows = query_as(
             "SELECT number, event_id, value FROM outbox
-            WHERE memory_id = ? AND state <> 'failed' AND dead_letter IS NULL AND listed = 0
-            AND octet_length(value) = ?",
+            WHERE (memory_id = ?1
+                OR part_of IN (SELECT part_of FROM outbox WHERE memory_id = ?1 AND part_of IS NOT NULL))
+            AND state <> 'failed' AND dead_letter IS NULL AND listed = 0 AND octet_length(value) = ?2",
         );
         let rows = rows.bind(&letter.memory_id).bind(i64::from(letter.bytes));
         let rows: Vec<(i64, String, String)> =

@@ -28,7 +28,7 @@ use super::accept::{OwnRequest, Stamp, check_user};
 use super::seen::SeenMemory;
 use super::view::MemoryRow;
 use super::writer::Writer;
-use crate::write::{Fields, MAX_ABSORBED, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
+use crate::write::{Fields, MAX_ABSORBED, MAX_MEMORY_ID, MemoryWrite, Refusal, Seen, WriteError, WriteKind};
 
 /// The field with the ids of the memories that a memory has absorbed.
 const MERGED_FROM: &str = "merged_from";
@@ -61,6 +61,9 @@ impl Writer {
         }
         let mut ids = ids_of(write.fields.get(MERGED_FROM));
         ids.retain(|id| !id.is_empty() && id != memory_id);
+        if ids.iter().any(|id| id.len() > MAX_MEMORY_ID) {
+            return Err(Refusal::LongMemoryId.into());
+        }
         if ids.len() > MAX_ABSORBED {
             return Err(Refusal::ManyAbsorbed.into());
         }
@@ -122,7 +125,7 @@ impl Writer {
         let memory_id = write.memory_id.as_deref().unwrap_or_default();
         let (event, value, decoded) = self.new_event(write, memory_id, row, seen, stamp)?;
         self.put_event(&event, &value, OwnRequest::default())?;
-        self.lay(&decoded, &event, value, Some(row.clone())).await?;
+        self.lay_part(&decoded, &event).await?;
         Ok(())
     }
 }

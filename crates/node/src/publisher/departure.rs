@@ -214,7 +214,10 @@ impl Departure {
             if record.is_none_or(NodeRecord::is_replaced) {
                 continue;
             }
-            let watch = watches.entry(other.clone()).or_insert_with(Watch::new);
+            let watch = watches.entry(other.clone()).or_insert_with(|| {
+                tracing::info!(actor = %other, "this node waits until another incarnation of its name has published what it holds, or is silent");
+                Watch::new()
+            });
             match watch.look(record, context.settings.fencer_patience) {
                 Sight::Done => {}
                 Sight::Busy => sight = Sight::Busy,
@@ -234,7 +237,7 @@ impl Departure {
     /// Looks for the events of the outbox in the events topic. Meanwhile the next incarnation has
     /// its heartbeats, by which others see that it is not silent.
     fn find_published(
-        &self,
+        &mut self,
         context: &PublisherContext,
         identity: &Identity,
         times: RecordTimes,
@@ -243,16 +246,29 @@ impl Departure {
         if waiting == 0 {
             return Ok(());
         }
-        let claim = RefCell::new((Claim::take(context, &transactional_id(&self.next), times)?, Instant::now()));
+        let next = self.next_actor(&identity.actor);
+        let claim = Claim::take(context, &transactional_id(&self.next), times)?;
+        // Whoever closes it from now on fences this claim. Before, it may have been closed: a
+        // heartbeat would open it again.
+        if read(context)?.of(&next)?.is_none_or(|node| node.record.is_replaced()) {
+            self.next = Incarnation::random();
+            let text = format!("another process has closed {next} meanwhile, which this one was to go on as");
+            return Err(Error::Retry(text).into());
+        }
+        let claim = RefCell::new((claim, Instant::now()));
         let goes_on = || {
             let (claim, written) = &mut *claim.borrow_mut();
             if written.elapsed() >= context.settings.heartbeat_interval {
                 *written = Instant::now();
-                let record = registration(context, self.next_actor(&identity.actor), waiting);
-                match claim.write(context, &record) {
+                // After a failure the search begins anew, with another claim: without its
+                // heartbeats the others would take it for silent.
+                match claim.write(context, &registration(context, next.clone(), waiting)) {
                     Ok(ClaimOutcome::Committed) => {}
                     Ok(ClaimOutcome::Fenced) => return false,
-                    Err(failure) => tracing::debug!("a heartbeat of {} was not written: {failure:?}", record.actor),
+                    Err(failure) => {
+                        tracing::debug!("a heartbeat of {next} was not written: {failure:?}");
+                        return false;
+                    }
                 }
             }
             context.goes_on()

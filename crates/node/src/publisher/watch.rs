@@ -11,33 +11,46 @@ pub(super) enum Sight {
     Done,
     /// It has not, and its record has changed of late.
     Busy,
-    /// It has not, and its record has not changed for longer than this process waits.
+    /// It has not, and its record has not changed for longer than this process waits, or says for
+    /// [`STUCK`] times as long that nothing more was published.
     Silent,
 }
+
+/// A process that lives and publishes nothing for so many times the patience may have no right to,
+/// or a clock that the brokers refuse. Nobody waits for it any longer.
+const STUCK: u32 = 10;
 
 /// The looks at the record of one incarnation.
 #[derive(Debug)]
 pub(super) struct Watch {
     last: Option<NodeRecord>,
     changed: Instant,
+    /// When it last published something, or was not known to have begun.
+    moved: Instant,
     /// The counter of the last event that it had accepted when it was first seen.
     accepted: Option<u64>,
 }
 
 impl Watch {
     pub fn new() -> Watch {
-        Watch { last: None, changed: Instant::now(), accepted: None }
+        Watch { last: None, changed: Instant::now(), moved: Instant::now(), accepted: None }
     }
 
-    /// Whether its record has not changed for so long.
+    /// Whether its record has not changed for so long, or has shown nothing new for far longer.
     pub fn is_silent(&self, patience: Duration) -> bool {
-        self.changed.elapsed() >= patience
+        self.changed.elapsed() >= patience || self.moved.elapsed() >= patience.saturating_mul(STUCK)
     }
 
     /// Looks at its record, which is not one that this process has written itself.
     pub fn look(&mut self, record: Option<&NodeRecord>, patience: Duration) -> Sight {
         if record != self.last.as_ref() {
             self.changed = Instant::now();
+            let published = |record: &NodeRecord| record.published.counter;
+            // One that was registered looks for its events, which may take long.
+            let is_begun = record.is_some_and(|record| record.counter > 0);
+            if !is_begun || record.map(published) != self.last.as_ref().map(published) {
+                self.moved = Instant::now();
+            }
             self.last = record.cloned();
         }
         let is_done = record.is_some_and(|record| {
@@ -100,5 +113,15 @@ mod tests {
         assert_eq!(watch.look(Some(&one), patience), Sight::Busy);
         assert_eq!(watch.look(Some(&one), Duration::ZERO), Sight::Silent);
         assert_eq!(watch.look(Some(&record(5, 5, 0)), Duration::ZERO), Sight::Done);
+
+        // One that lives and publishes nothing is waited for longer, and not for ever.
+        let mut watch = Watch::new();
+        watch.look(Some(&one), patience);
+        let beat = NodeRecord { heartbeat_ms: 2, ..one.clone() };
+        let moved = watch.moved;
+        assert_eq!(watch.look(Some(&beat), patience), Sight::Busy);
+        assert_eq!(watch.moved, moved);
+        watch.look(Some(&NodeRecord { heartbeat_ms: 3, ..record(5, 1, 4) }), patience);
+        assert!(watch.moved > moved);
     }
 }

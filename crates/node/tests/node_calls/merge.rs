@@ -2,6 +2,8 @@
 //! together.
 
 use helixstream_node::actor::Incarnation;
+use helixstream_node::changes::ChangeQuery;
+use helixstream_node::ports::DeadLetter;
 use helixstream_node::settings::StaleWrites;
 use helixstream_node::shown::{EventState, OwnEvent};
 use helixstream_node::write::MAX_ABSORBED;
@@ -149,5 +151,51 @@ fn a_stale_merge_is_one_of_a_branch_and_a_repeated_one_is_answered_again() {
     assert!(shown(&node, "m").contains(r#""conflicted_fields":["content"]"#), "{}", shown(&node, "m"));
     let again = accept(&node, stale());
     assert!(again.repeated);
-    assert_eq!((again.event_id, again.counter, again.token), (accepted.event_id, 6, accepted.token));
+    assert_eq!((&again.event_id, again.counter, &again.token), (&accepted.event_id, 6, &accepted.token));
+
+    // A further one begins a branch of its own: an absorbed memory may have an event of the first
+    // one that this caller has not seen.
+    accept(&node, update("c", r#"{"content":"5"}"#));
+    let further = merge("m", r#"{"merged_from":["c"]}"#).with_seen(Seen::Token(accepted.token.encode()));
+    let further = accept(&node, further);
+    assert_eq!((further.actor.branch, further.counter), (9, 10));
+    let of_m: Vec<String> = events(&node, "m").iter().map(described).collect();
+    assert_eq!(of_m[4..], [r#"memory.merged {"self.b9":9}"#, r#"memory.updated {"self":1,"self.b5":6,"self.b9":10}"#]);
+}
+
+#[test]
+fn a_dead_letter_of_each_event_of_a_merge_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = with_three(folder.path());
+    let write = || {
+        let write = merge("m", r#"{"merged_from":["b"],"content":"4"}"#);
+        MemoryWrite { idempotency_key: Some("k".to_owned()), ..write }
+    };
+    let accepted = accept(&node, write());
+    node.journal().mark_published(3).unwrap();
+    let delete = events(&node, "b").pop().unwrap();
+    let letter = DeadLetter {
+        offset: 0,
+        memory_id: "m".to_owned(),
+        bytes: delete.value.len() as u32,
+        digest: xxhash_rust::xxh3::xxh3_128(&delete.value),
+        reason: "too many entries".to_owned(),
+    };
+    assert_eq!(node.journal().fail_dead_letters("dead", 0, &[letter], 1).unwrap(), 1);
+    assert!(matches!(events(&node, "b").pop().unwrap().state, EventState::Failed(_)));
+    assert_eq!(block_on(node.read("b", None)).unwrap().unwrap().status, MemoryStatus::Active);
+    // The write can be sent again with its key.
+    let again = accept(&node, write());
+    assert!(!again.repeated && again.event_id != accepted.event_id);
+}
+
+#[test]
+fn a_merge_is_one_change_of_each_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = with_three(folder.path());
+    let before = block_on(node.last_change()).unwrap();
+    accept(&node, merge("m", r#"{"merged_from":["b"],"content":"4"}"#));
+    let changes = block_on(node.changes(&before, &ChangeQuery::default())).unwrap().unwrap();
+    let seen: Vec<String> = changes.changes.iter().map(|change| format!("{change:?}")).collect();
+    assert_eq!(seen.len(), 2, "{seen:?}");
 }
