@@ -46,7 +46,8 @@ impl RocksStores {
         Ok(RocksStores { folder: folder.to_owned(), shared, open: Arc::default() })
     }
 
-    /// The tasks that have a database here, in order.
+    /// The tasks that have a database here, in order. One without any store is left out: the
+    /// process ended while it was made, and nothing was ever written to it.
     ///
     /// # Errors
     /// [`Error::Fatal`] when the folder cannot be read.
@@ -59,6 +60,12 @@ impl RocksStores {
             let name = entry.map_err(failed)?.file_name();
             tasks.extend(name.to_str().and_then(task_of_folder));
         }
+        // What cannot be listed is reported by whoever opens it.
+        let has_store = |task: &TaskId| {
+            let names = DB::list_cf(&self.shared.database(), self.path(*task));
+            names.map_or(true, |names| names.iter().any(|name| name != DEFAULT_FAMILY))
+        };
+        tasks.retain(has_store);
         tasks.sort_unstable();
         Ok(tasks)
     }
@@ -236,7 +243,9 @@ mod tests {
         db.apply(&batch(b"k", b"v", b"1")).unwrap();
         drop(db);
         let engine = stores(folder.path());
-        assert_eq!(engine.tasks().unwrap(), [TASK]);
+        let begun = TaskId { partition: TASK.partition + 1, ..TASK };
+        drop(engine.database(begun, &[]).unwrap());
+        assert_eq!(engine.tasks().unwrap(), [TASK], "the process ended while the other database was made");
         let mut db = engine.open_read_only(TASK, &["s"]).unwrap();
         assert_eq!(db.get(0, b"k").unwrap().as_deref(), Some(&b"v"[..]));
         assert_eq!(db.position(0).unwrap().as_deref(), Some(&b"1"[..]));
