@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use futures::executor::block_on;
 use node::Node;
+use node::shown::ListQuery;
 use serde_json::Value;
 use testkit::process::temp_dir;
-use testkit::{Broker, Record, records, repo_path, wait_until};
+use testkit::{Broker, LIMIT, Record, records, repo_path};
 
 use crate::support::Helix;
 use crate::trial::{Trial, view};
@@ -93,9 +96,19 @@ impl Stream {
     #[track_caller]
     pub fn assert_resolved(&self, broker: &Broker, trial: &Trial, nodes: &[&Node]) {
         let expected = self.replay(broker, trial);
-        wait_until("each node to show what replay makes of the events", || {
-            nodes.iter().all(|node| view(node).as_ref() == Some(&expected))
-        });
+        let all = ListQuery { with_inactive: true, limit: 1000, ..ListQuery::default() };
+        let started = Instant::now();
+        while nodes.iter().any(|node| view(node).as_ref() != Some(&expected)) {
+            let shown = |node: &&Node| block_on(node.list(all.clone())).unwrap().memories;
+            let status = |node: &&Node| block_on(node.status()).unwrap();
+            assert!(
+                started.elapsed() < LIMIT,
+                "the nodes show {:?}, and replay makes {expected:?} of the events; they are {:?}",
+                nodes.iter().map(shown).collect::<Vec<_>>(),
+                nodes.iter().map(status).collect::<Vec<_>>()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert_no_equivocation(broker, trial);
     }
 
