@@ -55,7 +55,7 @@ fn look_up(
 }
 
 fn ended() -> io::Error {
-    io::Error::other("the thread of the lookup has ended")
+    io::Error::other("the thread that looks the host up has ended without a result")
 }
 
 /// The lookup of HTTP requests. That of reqwest runs on a thread of the request's event loop, which

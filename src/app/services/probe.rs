@@ -9,7 +9,7 @@ use crate::edges::cli::ServicesArgs;
 use ::services::boot::Probe;
 use ::services::catalog::Health;
 use ::services::probes::{self, Http};
-use ::services::settings::Service;
+use ::services::settings::{Service, servers};
 use mirror_postgres::Database;
 use secret::{Secret, SecretSource};
 use streams_kafka::{KafkaSettings, PassThrough, wait_for_brokers};
@@ -70,7 +70,8 @@ impl Probes {
             settings.pass_through = PassThrough::default();
         }
         settings.bootstrap_servers = servers_of(service);
-        let hosts: Vec<&str> = settings.bootstrap_servers.split(',').map(host_of).collect();
+        let servers = servers(&settings.bootstrap_servers);
+        let hosts: Vec<&str> = servers.iter().map(|(host, _)| host.as_str()).collect();
         let limit = probes::limit_after_lookup(service, &hosts, limit)?;
         wait_for_brokers(&settings, limit).map_err(|e| e.to_string())
     }
@@ -102,13 +103,6 @@ pub fn servers_of(service: &Service) -> String {
     let Some(url) = &service.url else { return service.address() };
     let url = url.expose();
     url.split_once("://").map_or(url, |(_, servers)| servers).trim_end_matches('/').to_owned()
-}
-
-/// The host of one of the servers, `HOST:PORT` or `[ADDRESS]:PORT`.
-fn host_of(server: &str) -> &str {
-    let server = server.trim();
-    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Where a database is, and what it is entered with.
