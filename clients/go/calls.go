@@ -57,8 +57,8 @@ func (c *Client) Update(ctx context.Context, id, clock string, fields Fields) (*
 }
 
 // Merge lets a memory absorb those that "merged_from" of the fields names. The clock is as for
-// Replace, and so are those of the absorbed memories, which "clocks" of the fields may have by
-// their ids.
+// Replace. "clocks" of the fields may have the clocks of the absorbed memories by their ids;
+// without it the client sends those that it has seen.
 func (c *Client) Merge(ctx context.Context, id, clock string, fields Fields) (*Written, error) {
 	absorbed := texts(fields["merged_from"])
 	if _, given := fields["clocks"]; !given {

@@ -100,7 +100,7 @@ fn writes_that_a_copy_holds_which_hangs_and_goes_on_later_are_published_once() {
     two.stop();
 
     let settings = PublisherSettings {
-        fencer_patience: Duration::from_millis(500),
+        departure_patience: Duration::from_millis(500),
         observe_step: hold,
         ..PublisherSettings::default()
     };

@@ -105,7 +105,8 @@ impl Database {
             let asked = tokio::time::timeout(limit, ask).await;
             Ok(asked.map_err(|_| DatabaseError::Unavailable(late()))??)
         });
-        // It does not wait for the lookup of a name, which has no limit of its own.
+        // The end of the runtime would wait for the lookup of a name, which has no limit of its
+        // own.
         runtime.shutdown_background();
         answer
     }

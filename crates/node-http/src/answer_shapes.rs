@@ -42,7 +42,7 @@ pub(crate) const CLOCK_MEMBER: Member = required(
 pub(crate) const PENDING_MEMBER: Member = required(
     "pending",
     Shape::Boolean,
-    "Whether a write of this node lies over the resolved memory that the stream has not resolved yet.",
+    "Whether the memory shows a write of this node that the stream has not resolved yet.",
 );
 /// The members by which a memory is shown.
 pub(crate) const SHOWN_MEMBERS: &[Member] =
@@ -79,7 +79,7 @@ pub(crate) static RESOLVED_MEMORY: Component = Component {
 pub(crate) static MEMORY: Component =
     Component { name: "Memory", description: "A memory.", shape: Shape::Object(&[SHOWN_MEMBERS]) };
 
-/// The members of an event of this node that its order is known by.
+/// The members of every event of this node.
 const EVENT_MEMBERS: &[Member] = &[
     required("counter", Shape::Count, "The counter of the event, which is its writer's entry in its vector clock."),
     required("event_id", Shape::Name, ""),
@@ -103,7 +103,8 @@ pub(crate) static WRITTEN: Component = Component {
             required(
                 "assumed",
                 Shape::Boolean,
-                "Whether the write carried no clock token, so that the node assumed what its caller has seen.",
+                "Whether the write carried no clock token, or a merge none for a memory that it absorbs, so that the node \
+                 assumed what its caller has seen.",
             ),
             required("event", Shape::Object(&[EVENT_MEMBERS]), ""),
             required(
@@ -296,7 +297,7 @@ static CHANGED_FIELD: Component = Component {
     shape: Shape::Object(&[&[
         optional("bytes", Shape::Count, "The size of a value that is not kept."),
         required("path", Shape::Text, ""),
-        optional("removed", Shape::True, "There where the field has no value any more."),
+        optional("removed", Shape::True, "True where the field has no value any more; absent otherwise."),
         optional("value", Shape::Any, ""),
     ]]),
 };

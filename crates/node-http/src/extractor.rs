@@ -151,7 +151,7 @@ impl Extractor {
         if let Some(key) = &self.key {
             let key = key.read().map_err(|error| {
                 // The path of its file is the operator's business, and not the client's.
-                tracing::warn!(code = "HS8093", %error, "the key of the extractor cannot be read; mend its file, which is read anew for each call");
+                tracing::warn!(code = "HS8093", %error, "the node cannot read the key of the extractor; correct the file of --extractor-key-file, which is read for each call");
                 failed("the node cannot read the key of the extractor, and its log says why".to_owned())
             })?;
             sent = sent.bearer_auth(key.expose());

@@ -6,7 +6,7 @@
 //! tenant that has most, if it has fewer afterwards: the latest place of that one is withdrawn. So
 //! of N tenants that want places each gets at least the Nth part of them, rounded down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -25,29 +25,24 @@ pub(crate) struct FairPlaces {
 
 /// The clients that share a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Tenant {
-    /// The users to whom the token is bound, each with a line feed behind it; or the name of a
-    /// token that is bound to none.
-    name: String,
-    is_bound: bool,
+pub(crate) enum Tenant {
+    /// All clients of a node that asks for no token.
+    Everybody,
+    /// The token with this name, which is bound to no users.
+    Token(String),
+    /// All tokens that are bound to exactly these users.
+    Users(BTreeSet<String>),
 }
 
 impl Tenant {
     /// The tenant of a client: all tokens that are bound to the same users are one, and so is each
     /// token that is bound to none.
     pub fn of(client: &Client) -> Tenant {
-        match client.users() {
-            // Lengths keep apart what a name may have in it.
-            Some(users) => {
-                Tenant { name: users.iter().map(|user| format!("{}:{user}\n", user.len())).collect(), is_bound: true }
-            }
-            None => Tenant { name: client.name().to_owned(), is_bound: false },
+        match (client.users(), client.name()) {
+            (Some(users), _) => Tenant::Users(users.clone()),
+            (None, "") => Tenant::Everybody,
+            (None, name) => Tenant::Token(name.to_owned()),
         }
-    }
-
-    /// Whether the node asks for no tokens: then all clients are one tenant.
-    fn is_everybody(&self) -> bool {
-        !self.is_bound && self.name.is_empty()
     }
 }
 
@@ -87,7 +82,7 @@ impl FairPlaces {
         let mut counts: HashMap<&Tenant, usize> = HashMap::new();
         taken.places.values().for_each(|place| *counts.entry(&place.tenant).or_default() += 1);
         let own = counts.get(&tenant).copied().unwrap_or(0);
-        if own >= self.most_of_tenant && !tenant.is_everybody() {
+        if own >= self.most_of_tenant && tenant != Tenant::Everybody {
             return None;
         }
         if taken.places.len() >= self.most {
@@ -127,7 +122,7 @@ mod tests {
     use super::*;
 
     fn tenant(name: &str) -> Tenant {
-        Tenant { name: name.to_owned(), is_bound: true }
+        Tenant::Users(BTreeSet::from([name.to_owned()]))
     }
 
     fn is_withdrawn(place: &Place) -> bool {
@@ -145,7 +140,7 @@ mod tests {
         drop(again);
         assert!(places.taken().places.is_empty());
         // Where the node asks for no token, its clients share all places.
-        let everybody = Tenant { name: String::new(), is_bound: false };
+        let everybody = Tenant::Everybody;
         let all: Vec<_> = (0..64).map(|_| places.take(everybody.clone()).unwrap()).collect();
         assert!(places.take(everybody).is_none() && !all.iter().any(is_withdrawn));
     }

@@ -11,7 +11,7 @@ use node::shown::{ListQuery, MAX_PAGE_BYTES};
 use crate::answer_shapes::PAGE;
 use crate::description::{AnswerDescription, Operation, Parameter, Shape, Tag};
 use crate::error_kinds::{FOREIGN_USER, READING};
-use crate::request::{CURSOR, Client, Parameters, SESSION_ID, USER_ID};
+use crate::request::{CURSOR, Client, Parameters, SESSION, SESSION_ID, USER_ID};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -37,7 +37,7 @@ pub(crate) static LIST: Operation = Operation {
     summary: "List memories",
     description: "Active memories by the order of their ids, in pages. A page may have fewer memories than `limit`, \
                   since an answer ends at about {ANSWER_BYTES}; the last one has no `next`.",
-    parameters: &[&USER_ID, &SESSION_ID, &LIMIT, &CURSOR, &INCLUDE_INACTIVE],
+    parameters: &[&SESSION, &USER_ID, &SESSION_ID, &LIMIT, &CURSOR, &INCLUDE_INACTIVE],
     answers: &[AnswerDescription::ok("A page.", Shape::Component(&PAGE))],
     errors: &[READING, &[&FOREIGN_USER]],
     ..Operation::EMPTY
@@ -50,7 +50,7 @@ pub(crate) static CONFLICTS: Operation = Operation {
     summary: "List memories in conflict",
     description: "Active memories with a field in conflict, which `conflicted_fields` names, by the order of their \
                   ids, in pages as those of all memories.",
-    parameters: &[&USER_ID, &SESSION_ID, &LIMIT, &CURSOR],
+    parameters: &[&SESSION, &USER_ID, &SESSION_ID, &LIMIT, &CURSOR],
     answers: &[AnswerDescription::ok("A page.", Shape::Component(&PAGE))],
     errors: &[READING, &[&FOREIGN_USER]],
     ..Operation::EMPTY
@@ -65,7 +65,7 @@ pub(crate) async fn list(
     let (parts, _) = request.into_parts();
     let parameters = Parameters::read(&parts, &LIST)?;
     let query = ListQuery { with_inactive: parameters.flag(&INCLUDE_INACTIVE)?, ..filters(&client, &parameters)? };
-    page(&service, &client, query, &parameters).await
+    page(&service, &client, query, &parameters, client.session(&parts.headers)?).await
 }
 
 /// GET /v1/conflicts.
@@ -77,7 +77,7 @@ pub(crate) async fn conflicts(
     let (parts, _) = request.into_parts();
     let parameters = Parameters::read(&parts, &CONFLICTS)?;
     let query = ListQuery { conflicted: true, ..filters(&client, &parameters)? };
-    page(&service, &client, query, &parameters).await
+    page(&service, &client, query, &parameters, client.session(&parts.headers)?).await
 }
 
 /// A page of the memories of a query.
@@ -86,10 +86,12 @@ async fn page(
     client: &Client,
     mut query: ListQuery,
     parameters: &Parameters,
+    session: Option<String>,
 ) -> Result<Response, Problem> {
     query.limit = parameters.number(&LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let mut page = service.node.list(query).await.map_err(|error| problems::of_database(&error))?;
     page.memories.retain(|memory| client.may_use(memory.user_id.as_deref()));
+    service.note_shown(session.as_deref(), &page.memories)?;
     Ok(answers::json(StatusCode::OK, answers::page(&page.memories, page.next.as_deref())))
 }
 

@@ -90,7 +90,8 @@ pub(crate) fn gone(memory: &ShownMemory) -> Problem {
 
 fn stale(memory: &ShownMemory) -> Problem {
     let detail = "this node has a later write of the memory that the clock token of the request has not seen; \
-                  look at the enclosed memory, and repeat the request with its clock in If-Match";
+                  look at the enclosed memory, and repeat the request with its clock in If-Match, or in `clocks` where it is a \
+                  memory that a merge absorbs";
     let problem = STALE.problem(detail);
     with_memory(problem, memory)
 }
@@ -254,6 +255,11 @@ pub(crate) fn damaged_event(error: json::JsonError) -> Problem {
     internal(format!("an event in the database of the node is not JSON: {error}"))
 }
 
+/// A file that cannot be written.
+pub(crate) fn full_disk(detail: String) -> Problem {
+    UNAVAILABLE.problem(detail)
+}
+
 /// An error of the database, which could not be asked.
 pub(crate) fn of_database(error: &JournalError) -> Problem {
     match error {
@@ -284,8 +290,8 @@ pub(crate) fn of_write(error: &WriteError, may_see: impl Fn(&ShownMemory) -> boo
         Refusal::UnknownField(_)
         | Refusal::LongMemoryId
         | Refusal::NoMemoryId
-        | Refusal::ManyAbsorbed
-        | Refusal::TokenOfNoAbsorbed(_) => invalid(refusal.to_string()),
+        | Refusal::TooManyAbsorbed
+        | Refusal::UnabsorbedToken(_) => invalid(refusal.to_string()),
         Refusal::BadIdempotencyKey | Refusal::KeyReused => bad_key(refusal),
     }
 }

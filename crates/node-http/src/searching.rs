@@ -16,7 +16,7 @@ use crate::description::{
     AnswerDescription, Component, Member, Operation, Parameter, RequestBody, Shape, Tag, optional,
 };
 use crate::error_kinds::{BODY, FOREIGN_USER, LARGE_SEARCH, READING};
-use crate::request::{Client, Parameters, SESSION_ID, USER_ID};
+use crate::request::{Client, Parameters, SESSION, SESSION_ID, USER_ID};
 use crate::service::NodeService;
 use crate::{answers, problems};
 
@@ -84,7 +84,18 @@ pub(crate) static BY_WORDS: Operation = Operation {
     summary: "Search by words",
     description: "Active memories that have at least one of the words in their content or tags, by BM25 score, the best \
                   first. The first {MAX_SEARCH_WORDS} different words count, with {MAX_SEARCH_BYTES} together.",
-    parameters: &[&QUERY, &USER_ID, &SESSION_ID, &TYPE, &CATEGORY, &CREATED_FROM, &CREATED_TO, &TOP_K, &MIN_SCORE],
+    parameters: &[
+        &SESSION,
+        &QUERY,
+        &USER_ID,
+        &SESSION_ID,
+        &TYPE,
+        &CATEGORY,
+        &CREATED_FROM,
+        &CREATED_TO,
+        &TOP_K,
+        &MIN_SCORE,
+    ],
     answers: &[AnswerDescription::ok("The hits.", Shape::Component(&HITS))],
     errors: &[READING, &[&FOREIGN_USER]],
     ..Operation::EMPTY
@@ -100,10 +111,10 @@ pub(crate) static BY_BODY: Operation = Operation {
                   the BM25 score of the words. A memory whose embedding has another number of dimensions, or more than \
                   {MAX_DIMENSIONS}, is skipped.",
     is_reading: true,
+    parameters: &[&SESSION],
     body: Some(RequestBody { description: "The search.", media_types: JSON, shape: Shape::Component(&SEARCH) }),
     answers: &[AnswerDescription::ok("The hits.", Shape::Component(&HITS))],
     errors: &[READING, BODY, &[&FOREIGN_USER, &LARGE_SEARCH]],
-    ..Operation::EMPTY
 };
 
 /// GET /v1/memories/search.
@@ -127,7 +138,8 @@ pub(crate) async fn by_words(
         limit: parameters.number(&TOP_K)?.unwrap_or(DEFAULT_HITS),
     };
     let found = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
-    Ok(answer(&client, found.hits, found.is_truncated, None))
+    let session = client.session(&parts.headers)?;
+    answer(&service, &client, session.as_deref(), found.hits, found.is_truncated, None)
 }
 
 /// POST /v1/memories/search: an embedding does not fit the parameters of a query.
@@ -136,26 +148,36 @@ pub(crate) async fn by_body(
     client: Client,
     request: Request,
 ) -> Result<Response, Problem> {
+    let session = client.session(request.headers())?;
+    let session = session.as_deref();
     let (query, near) = {
         let body = service.read_body(request, &BY_BODY).await?;
         read(&client, &body.bytes)?
     };
     let Some(near) = near else {
         let found = service.node.search(query).await.map_err(|error| problems::of_database(&error))?;
-        return Ok(answer(&client, found.hits, found.is_truncated, None));
+        return answer(&service, &client, session, found.hits, found.is_truncated, None);
     };
     let found = service.node.search_near(query, near).await.map_err(|error| problems::of_database(&error))?;
     if found.is_cut {
         return Err(problems::large_search());
     }
-    Ok(answer(&client, found.hits, found.is_truncated, Some((found.compared, found.skipped))))
+    answer(&service, &client, session, found.hits, found.is_truncated, Some((found.compared, found.skipped)))
 }
 
 /// The hits, and whether there were too many bytes of them; with a search by an embedding, how many
 /// embeddings were compared and how many memories were skipped.
-fn answer(client: &Client, mut hits: Vec<SearchHit>, is_truncated: bool, counts: Option<(u64, u64)>) -> Response {
+fn answer(
+    service: &NodeService,
+    client: &Client,
+    session: Option<&str>,
+    mut hits: Vec<SearchHit>,
+    is_truncated: bool,
+    counts: Option<(u64, u64)>,
+) -> Result<Response, Problem> {
     hits.retain(|hit| client.may_use(hit.memory.user_id.as_deref()));
-    answers::json(StatusCode::OK, answers::hits(&hits, is_truncated, counts))
+    service.note_shown(session, hits.iter().map(|hit| &hit.memory))?;
+    Ok(answers::json(StatusCode::OK, answers::hits(&hits, is_truncated, counts)))
 }
 
 fn wrong(member: &str, expected: &str) -> Problem {

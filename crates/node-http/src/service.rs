@@ -7,12 +7,14 @@ use axum::extract::Request;
 use http::Problem;
 use node::Node;
 use node::loops::NodeLoops;
+use node::shown::ShownMemory;
 use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteError, WriteKind};
 
 use crate::body::{BodyLimit, WholeBody};
 use crate::description::Operation;
 use crate::extractor::Extractor;
 use crate::fair_places::FairPlaces;
+use crate::problems;
 use crate::request::{Client, Parameters};
 
 /// The node as the handlers reach it.
@@ -56,6 +58,16 @@ impl NodeService {
         let (parts, body) = request.into_parts();
         Parameters::read(&parts, operation)?;
         self.bodies.read(&parts, body, operation).await
+    }
+
+    /// Remembers what a request with a session is shown.
+    pub fn note_shown<'m>(
+        &self,
+        session: Option<&str>,
+        memories: impl IntoIterator<Item = &'m ShownMemory>,
+    ) -> Result<(), Problem> {
+        let Some(session) = session else { return Ok(()) };
+        self.node.note_shown(session, memories).map_err(|error| problems::of_database(&error))
     }
 
     /// Writes for a client, within its users.

@@ -144,7 +144,9 @@ fn write(snapshot: &TakenSnapshot, make: impl FnOnce() -> io::Result<File>) -> R
 }
 
 fn of_file(error: &io::Error) -> Problem {
-    problems::internal(format!("the snapshot cannot be written to a file in the folder of the node: {error}"))
+    problems::full_disk(format!(
+        "the snapshot cannot be written to a file in the folder of the node: {error}; make room on that disk, and try again"
+    ))
 }
 
 /// Sends the file to the client, as it reads. It ends early where the client has gone.

@@ -16,7 +16,7 @@ use futures::future::try_join_all;
 
 use crate::actor::Incarnation;
 use crate::changes::{ChangeId, ChangePage, ChangeQuery};
-use crate::database::{Batch, FILE, Readers, Request, Signals, Writer, scratch_file};
+use crate::database::{Batch, FILE, Readers, Request, Signals, Writer};
 use crate::expiry::ExpiryTerms;
 use crate::history::MemoryHistory;
 use crate::ports::{
@@ -80,7 +80,7 @@ impl Node {
     /// # Errors
     /// The file system refuses it.
     pub fn scratch_file(&self) -> io::Result<File> {
-        scratch_file(&self.inner.folder)
+        tempfile::tempfile_in(&self.inner.folder)
     }
 
     /// Accepts a write. When the answer is there, the write is durable on this node's disk.
@@ -99,10 +99,23 @@ impl Node {
     pub async fn read(&self, memory_id: &str, session: Option<&str>) -> Result<Option<ShownMemory>, JournalError> {
         let memory = self.inner.readers.memory(memory_id).await?;
         if let (Some(memory), Some(session)) = (&memory, session) {
-            let shown = Request::Shown(session.to_owned(), memory.token.clone());
-            self.inner.requests.send(shown).map_err(|_| JournalError::Stopped)?;
+            self.note_shown(session, [memory])?;
         }
         Ok(memory)
+    }
+
+    /// Remembers that a session has seen these memories as they are. It is written behind the call.
+    ///
+    /// # Errors
+    /// [`JournalError::Stopped`]
+    pub fn note_shown<'m>(
+        &self,
+        session: &str,
+        memories: impl IntoIterator<Item = &'m ShownMemory>,
+    ) -> Result<(), JournalError> {
+        let tokens = memories.into_iter().map(|memory| memory.token.clone()).collect();
+        let shown = Request::Shown(session.to_owned(), tokens);
+        self.inner.requests.send(shown).map_err(|_| JournalError::Stopped)
     }
 
     /// A page of memories.

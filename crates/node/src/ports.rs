@@ -128,7 +128,8 @@ pub trait Journal: Send + Sync {
     fn identity(&self) -> Result<Identity, JournalError>;
 
     /// The first events of the outbox, in the order of their counters, up to so many records and
-    /// about so many bytes of values; at least one where there is any.
+    /// about so many bytes of values; at least one where there is any. A write that is several
+    /// events is returned whole, beyond these limits if need be.
     fn unpublished(&self, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxEvent>, JournalError>;
 
     /// Waits until there is an unpublished event or a sync request that waits, or for at most
@@ -143,8 +144,8 @@ pub trait Journal: Send + Sync {
     /// the publication that the database now has.
     fn mark_published(&self, counter: u64) -> Result<Publication, JournalError>;
 
-    /// Marks one event as failed: a broker refuses it, and would refuse it again. It is shown as
-    /// failed and no longer sent.
+    /// Marks one event as failed, with all others of its write (`part_of`): a broker refuses it,
+    /// and would refuse it again. They are shown as failed and no longer sent.
     fn mark_failed(&self, counter: u64, reason: &str) -> Result<(), JournalError>;
 
     /// The counter and the id of the first unpublished events with a greater counter than `after`,

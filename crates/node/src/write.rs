@@ -54,7 +54,7 @@ pub enum WriteKind {
 }
 
 impl WriteKind {
-    /// The `event_type` of its event, and of the one by which a merge is known.
+    /// The `event_type` of its event; of a merge, that of the event which absorbs.
     #[must_use]
     pub fn event_type(self) -> &'static str {
         match self {
@@ -305,10 +305,13 @@ pub enum Refusal {
     Stale(Box<ShownMemory>),
     /// A merge names too many memories.
     #[error("a merge absorbs at most {MAX_ABSORBED} memories; merge the others by further requests")]
-    ManyAbsorbed,
+    TooManyAbsorbed,
     /// A merge has a token for a memory that it does not absorb.
-    #[error("there is a clock token for the memory {0:?}, which the merge does not absorb")]
-    TokenOfNoAbsorbed(String),
+    #[error(
+        "`clocks` has a clock token for the memory {0:?}, which `merged_from` does not name; leave the token out, or name the memory in \
+         `merged_from`"
+    )]
+    UnabsorbedToken(String),
     /// A memory that is to be created is there already. It is enclosed as the node shows it.
     #[error("the memory exists already; update it, or create one with another id")]
     Exists(Box<ShownMemory>),

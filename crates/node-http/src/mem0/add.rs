@@ -344,7 +344,7 @@ impl NewMemory {
     /// Writes the metadata that the memory does not have, if there are any.
     async fn update(&self, service: &NodeService, client: &Client, memory: &ShownMemory) -> Result<Added, WriteError> {
         let unlike = match Mem0Memory::of(memory) {
-            Ok(memory) => self.metadata.of_add(&memory).unlike(&memory),
+            Ok(memory) => self.metadata.for_existing(&memory).unlike(&memory),
             // It was read before.
             Err(_) => self.metadata.clone(),
         };

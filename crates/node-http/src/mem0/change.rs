@@ -43,10 +43,10 @@ pub(super) static UPDATE: Operation = Operation {
     id: "updateMemory",
     tag: Tag::Mem0,
     summary: "Update a memory",
-    description: "Writes the text, the keys of `metadata` that the body has, or both.",
+    description: "Writes the text, the keys of `metadata` that the body has, and `expiration_date`, as far as the body has them.",
     parameters: &[&MEMORY_ID],
     body: Some(RequestBody {
-        description: "The new text, metadata, or both.",
+        description: "At least one of the new text, metadata and `expiration_date`.",
         media_types: JSON,
         shape: Shape::Component(&UPDATE_SHAPE),
     }),
@@ -146,7 +146,8 @@ pub(super) static DELETE_BATCH: Operation = Operation {
     ..Operation::EMPTY
 };
 
-/// PUT /v1/memories/{id}/: writes the text, the metadata keys that the body has, or both.
+/// PUT /v1/memories/{id}/: writes the text, the metadata keys and the expiration date that the body
+/// has.
 pub(super) async fn update(
     State(service): State<Arc<NodeService>>,
     client: Client,

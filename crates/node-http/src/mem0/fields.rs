@@ -5,10 +5,8 @@
 //! | `memory` (Mem0), `content` (HelixAgent) | `content` |
 //! | `user_id` | `user_id` |
 //! | `session_id` (HelixAgent), `run_id` (Mem0) | `session_id` |
-//! | `agent_id`, `app_id`, `categories`, and the `role` of a message that is not `user` |
-//! `metadata`, the name under [`PREFIX`] |
-//! | `type`, `category` and `summary` among the metadata: fields of HelixAgent's memories |
-//! `metadata`, the name under [`PREFIX`] |
+//! | `agent_id`, `app_id`, `categories`, and the `role` of a message that is not `user` | `metadata`, the name under [`PREFIX`] |
+//! | `type`, `category` and `summary` among the metadata: fields of HelixAgent's memories | `metadata`, the name under [`PREFIX`] |
 //! | any other metadata | `metadata`, under the same key |
 //!
 //! Events have no such fields of their own, and HelixAgent's nodes do not send them. The prefix is
@@ -98,9 +96,9 @@ impl Metadata {
         Metadata(self.0.iter().filter(is_new).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    /// These of an add of a memory that is there. One whose last day is over would be deleted, so
-    /// an add without a date sets that it does not expire.
-    pub fn of_add(&self, memory: &Mem0Memory) -> Metadata {
+    /// The metadata that an add writes to a memory that exists. Where its last day is over and the
+    /// add has no date, the memory expires no more, since the node would delete it.
+    pub fn for_existing(&self, memory: &Mem0Memory) -> Metadata {
         let mut metadata = self.clone();
         if memory.expires_at.is_some_and(|at| at <= expiration::now())
             && !self.0.contains_key(&stored(expiration::STORED))

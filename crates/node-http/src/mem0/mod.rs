@@ -15,8 +15,7 @@
 //! | `filter`, `scan` | conditions on memories, and all memories that fulfil them |
 //! | `parameters`, `shapes` | query parameters that several routes have; the shapes of bodies and answers |
 //! | `writing` | a write by a client without a clock token |
-//! | `history_entry`, `state_changes` | entries of a history; the resolved states of a memory as
-//! such |
+//! | `history_entry`, `state_changes` | entries of a history; the resolved states of a memory as entries |
 //! | `add`, `search`, `list`, `change`, `history` | the handlers |
 //!
 //! A client of this API carries no clock token: a write has seen what this node shows when it

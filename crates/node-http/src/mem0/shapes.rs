@@ -182,14 +182,18 @@ pub(super) const UPDATE_MEMBERS: &[Member] = &[
 ];
 const METADATA_TO_WRITE: Member =
     optional("metadata", OPTIONAL_OBJECT, "Written key by key; null under a key clears it, and other keys stay.");
-const EXPIRATION: Member =
-    optional(MEMBER, OPTIONAL_TEXT, "The last day on which it is shown, in UTC: 2026-11-28. The node deletes it then.");
+const EXPIRATION: Member = optional(
+    MEMBER,
+    OPTIONAL_TEXT,
+    "The last day on which the memory is shown, in UTC, such as 2026-11-28. The node deletes the memory {EXPIRY_GRACE} \
+         after that day ends. Null: it never expires.",
+);
 const TEXT_TO_WRITE: Member = optional("text", OPTIONAL_TEXT, "The new text.");
 
 /// The body of an update.
 pub(super) static UPDATE: Component = Component {
     name: "Mem0Update",
-    description: "The new text, metadata, or both.",
+    description: "At least one of the new text, metadata and `expiration_date`.",
     shape: Shape::Object(&[UPDATE_MEMBERS, &SETTINGS, &UNSUPPORTED_SETTINGS]),
 };
 

@@ -116,8 +116,8 @@ impl Readers {
         );
         let users = wanted.users.as_ref().map(json_array);
         let rows = rows.bind(signed(after.number)?).bind(&users).bind(&wanted.session_id).bind(PAGE).bind(PAGE_BYTES);
-        // Asked for afterwards: what was removed between the two is missing in the rows at most
-        // where this says so.
+        // This is asked after the rows: what is removed between the two statements makes this
+        // answer false, so no gap goes unnoticed.
         let has_all = query_as(
             "SELECT EXISTS (
                 SELECT 1 FROM openings AS own, kept_changes

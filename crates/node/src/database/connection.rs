@@ -16,9 +16,9 @@ use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Either, Executor as _
 use super::schema::{damage, failure};
 use crate::ports::JournalError;
 
-/// How often the writer gives up its turn for SQLite's thread before it sleeps until a message
+/// How often the writer yields the processor to SQLite's thread before it sleeps until a message
 /// comes.
-const PATIENCE: u32 = 8;
+const YIELDS: u32 = 8;
 
 /// A value that a statement has in place of a parameter.
 #[derive(Clone, Debug)]
@@ -114,8 +114,8 @@ struct Queue {
     values: Vec<Value>,
     /// How many statements there are.
     length: usize,
-    /// Whether one of them is more than the begin or end of a transaction or a savepoint.
-    has_changes: bool,
+    /// Whether one of them is more than the control of a transaction or a savepoint.
+    has_statements: bool,
 }
 
 impl Queue {
@@ -132,7 +132,7 @@ impl Queue {
     /// through all statements of a text, and numbers would be those of the whole text.
     fn add(&mut self, statement: &Statement) -> Result<(), JournalError> {
         self.add_control("");
-        self.has_changes = true;
+        self.has_statements = true;
         let (mut rest, mut counted) = (statement.text, 0);
         while let Some(at) = rest.find('?') {
             let (before, after) = rest.split_at(at + 1);
@@ -304,13 +304,13 @@ impl WriterConnection {
     }
 
     fn is_unused(&self) -> bool {
-        self.calls == self.calls_before && !self.queue.has_changes
+        self.calls == self.calls_before && !self.queue.has_statements
     }
 
     /// Begins a savepoint. The statements before it are done before, so their failure is not the
     /// savepoint's.
     pub async fn save(&mut self) -> Result<Savepoint, JournalError> {
-        if self.queue.has_changes {
+        if self.queue.has_statements {
             self.flush().await?;
         }
         let savepoint = Savepoint { calls: self.calls, text: self.queue.text.len(), length: self.queue.length };
@@ -320,7 +320,7 @@ impl WriterConnection {
 
     /// Ends a savepoint, and keeps what was done in it.
     pub async fn release(&mut self, savepoint: &Savepoint) -> Result<(), JournalError> {
-        if self.calls == savepoint.calls && !self.queue.has_changes {
+        if self.calls == savepoint.calls && !self.queue.has_statements {
             self.take_back(savepoint);
             return Ok(());
         }
@@ -348,14 +348,14 @@ impl WriterConnection {
         self.queue.length = savepoint.length;
         // Before the savepoint there is no work, so no value.
         self.queue.values.clear();
-        self.queue.has_changes = false;
+        self.queue.has_statements = false;
     }
 }
 
 /// The next message of SQLite's thread, which sends one for each statement. To be woken for each
 /// costs more than to let that thread go on.
 async fn next_step<S: TryStream + Unpin>(steps: &mut S) -> Result<Option<S::Ok>, S::Error> {
-    for _ in 0..PATIENCE {
+    for _ in 0..YIELDS {
         if let Some(step) = steps.try_next().now_or_never() {
             return step;
         }

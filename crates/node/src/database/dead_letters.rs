@@ -46,20 +46,20 @@ impl Writer {
     async fn fail_dead_letter(&mut self, letter: &DeadLetter) -> Result<bool, JournalError> {
         // All events of a merge have the memory that absorbs as their key.
         let rows = query_as(
-            "SELECT number, event_id, value FROM outbox
+            "SELECT number, event_id, value, memory_id FROM outbox
             WHERE (memory_id = ?1
                 OR part_of IN (SELECT part_of FROM outbox WHERE memory_id = ?1 AND part_of IS NOT NULL))
             AND state <> 'failed' AND dead_letter IS NULL AND listed = 0 AND octet_length(value) = ?2",
         );
         let rows = rows.bind(&letter.memory_id).bind(i64::from(letter.bytes));
-        let rows: Vec<(i64, String, String)> =
+        let rows: Vec<(i64, String, String, String)> =
             rows.fetch_all(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
-        let own = rows.into_iter().find(|(_, _, value)| xxh3_128(value.as_bytes()) == letter.digest);
-        let Some((number, event_id, _)) = own else { return Ok(false) };
+        let own = rows.into_iter().find(|(_, _, value, _)| xxh3_128(value.as_bytes()) == letter.digest);
+        let Some((number, event_id, _, memory_id)) = own else { return Ok(false) };
         let reason = kept_reason(&letter.reason);
         let marked = query("UPDATE outbox SET dead_letter = ? WHERE number = ?").bind(reason).bind(number);
         marked.execute(self.connection.ready().await?).await.map_err(|error| failure(&error))?;
-        let (memory_id, reason) = (letter.memory_id.clone(), reason.to_owned());
+        let reason = reason.to_owned();
         self.failed_events.push(FailedEvent { memory_id, event_id: event_id.clone(), reason: reason.clone() });
         self.lift(number, event_id, &reason).await?;
         Ok(true)

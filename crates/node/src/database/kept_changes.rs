@@ -14,8 +14,8 @@ use super::schema::{damage, failure, unsigned};
 use super::writer::Writer;
 use crate::ports::JournalError;
 
-/// Where changes are removed, there are as many as this part of the limit fewer afterwards, so that
-/// it is not done for each change.
+/// A removal goes below the limits by one part in `SLACK`, so that not every further change needs
+/// one.
 const SLACK: i64 = 16;
 
 /// A change that is not among the last ones: number, user, user before, bytes.
@@ -74,8 +74,9 @@ impl Writer {
         self.forget_removed_changes().await
     }
 
-    /// Keeps no more than a row for each change that may be kept: where there are more users, the
-    /// longer half of what was removed is removed for all of them.
+    /// Keeps at most as many rows in `removed_changes` as changes may be kept. Where there are
+    /// more, `floor` takes the place of the older half: no change up to it is kept, whoever its
+    /// user is.
     async fn forget_removed_changes(&mut self) -> Result<(), JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
         let users = query_as("SELECT count(*) FROM removed_changes");

@@ -65,10 +65,10 @@ impl Writer {
             return Err(Refusal::LongMemoryId.into());
         }
         if ids.len() > MAX_ABSORBED {
-            return Err(Refusal::ManyAbsorbed.into());
+            return Err(Refusal::TooManyAbsorbed.into());
         }
         if let Some(other) = write.absorbed_tokens.keys().find(|id| !ids.contains(*id)) {
-            return Err(Refusal::TokenOfNoAbsorbed(other.clone()).into());
+            return Err(Refusal::UnabsorbedToken(other.clone()).into());
         }
         for id in ids {
             let row = self.memory_row(&id).await?;

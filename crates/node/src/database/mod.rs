@@ -3,8 +3,8 @@
 //! One thread with one connection makes every change. Requests queue for it, and all that wait are
 //! made in one transaction, so that one fsync serves many (group commit); each has a savepoint, so
 //! that one which fails undoes itself alone. A request is answered after the commit. Readers have
-//! connections of their own, each question is one statement (`changes` says why two are one there),
-//! and SQLite shows them the last commit.
+//! connections of their own, to which SQLite shows the last commit. A question is one statement, or
+//! several of which the code says why they may see different commits.
 //!
 //! | module | holds |
 //! |---|---|
@@ -67,10 +67,8 @@ pub(crate) use signals::Signals;
 pub(crate) use writer::{Batch, Request, Writer};
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::settings::NodeError;
 
@@ -79,27 +77,6 @@ pub(crate) const FILE: &str = "node.db";
 
 /// The file beside it that its process locks.
 const LOCK: &str = "node.lock";
-
-/// The number of the next file without a name.
-static SCRATCH_FILES: AtomicU64 = AtomicU64::new(0);
-
-/// A new file in a folder, for this user alone, whose name is taken away at once.
-pub(crate) fn scratch_file(folder: &Path) -> io::Result<File> {
-    loop {
-        let number = SCRATCH_FILES.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!("scratch-{}-{number}.tmp", std::process::id()));
-        let made = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            // A process that was killed between the two has left it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
 
 /// Creates the folder and the database's file, and locks the folder for this process: as long as
 /// the returned file is open. Memories are for this user alone (0700, files 0600; the write-ahead

@@ -260,6 +260,13 @@ fn clock_of(value: &[u8]) -> Result<BTreeMap<String, u64>, String> {
     entries.collect::<Option<_>>().ok_or_else(|| "an entry of its clock is no counter".to_owned())
 }
 
+/// Whether an event is a write of this node, `own`, under whichever actor and clock.
+pub(super) fn is_same_write(event: &[u8], own: &[u8]) -> bool {
+    let actor = json::parse(own).ok().and_then(|own| own.root().get("node_id")?.as_str().map(str::to_owned));
+    let under_own = actor.zip(clock_of(own).ok()).map(|(actor, clock)| rewritten(event, &actor, &clock));
+    under_own.is_some_and(|event| event.as_deref() == Ok(own))
+}
+
 /// An event under another actor, with another clock.
 fn rewritten(value: &[u8], actor: &str, clock: &BTreeMap<String, u64>) -> Result<Vec<u8>, String> {
     let document = json::parse(value).map_err(|error| error.to_string())?;

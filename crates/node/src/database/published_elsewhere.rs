@@ -4,17 +4,36 @@
 use sqlx::{query, query_as};
 
 use super::branches::FormerActor;
-use super::publication::WaitingRow;
+use super::publication::{WaitingRow, is_same_write};
 use super::schema::{failure, signed};
 use super::writer::Writer;
+use crate::hybrid_clock::MAX_VERSION;
 use crate::ports::{JournalError, PublishedEvent};
 use crate::shown::Publishing;
 
 impl Writer {
     /// Notes that another process has published events. They wait as before: a write that has seen
-    /// them still has them in its clock under the present incarnation.
+    /// them still has them in its clock under the present incarnation. Anybody who may write to the
+    /// topic could use the id of an event, so one counts only if it is the same write: equal but
+    /// for its writer and its clock.
     pub(super) async fn note_published_elsewhere(&mut self, events: &[PublishedEvent]) -> Result<(), JournalError> {
         for event in events {
+            let own = query_as("SELECT value FROM outbox WHERE event_id = ? AND state = 'pending'");
+            let own: Option<(String,)> = own
+                .bind(&event.event_id)
+                .fetch_optional(self.connection.ready().await?)
+                .await
+                .map_err(|error| failure(&error))?;
+            let is_counter = event.counter <= MAX_VERSION && event.writer.branch <= MAX_VERSION;
+            if !is_counter || !own.is_some_and(|(own,)| is_same_write(&event.value, own.as_bytes())) {
+                tracing::warn!(
+                    code = "HS8029",
+                    event = %event.event_id,
+                    "the events topic has another event with the id of a write of this node that waits; the node publishes its own. \
+                     See who else may write to the topic"
+                );
+                continue;
+            }
             // No other event may have its place. One that was sent twice has the same bytes.
             let noted = query(
                 "INSERT INTO published_elsewhere (event_id, incarnation, branch, counter, value)
@@ -38,14 +57,17 @@ impl Writer {
         old: &FormerActor<'_>,
     ) -> Result<Option<Vec<String>>, JournalError> {
         let sql = |error: sqlx::Error| failure(&error);
+        // Nobody else writes under the incarnation that begins.
+        let present = self.state.actor.incarnation.as_str().to_owned();
         let taken = query_as(
             "UPDATE OR IGNORE outbox SET state = 'published', incarnation = found.incarnation, branch = found.branch,
                 counter = found.counter, value = found.value
             FROM published_elsewhere AS found WHERE outbox.number = ? AND found.event_id = outbox.event_id
+                AND found.incarnation <> ?
             RETURNING incarnation, branch, counter",
         );
         let taken: Option<(String, i64, i64)> =
-            taken.bind(number).fetch_optional(self.connection.ready().await?).await.map_err(sql)?;
+            taken.bind(number).bind(present).fetch_optional(self.connection.ready().await?).await.map_err(sql)?;
         let Some((incarnation, new_branch, new_counter)) = taken else { return Ok(None) };
         self.state.waiting = self.state.waiting.saturating_sub(1);
         self.ended.push((event_id.clone(), Publishing::Published));

@@ -336,14 +336,15 @@ impl Readers {
         identity(guard.as_mut().ok_or(JournalError::Stopped)?).await
     }
 
-    /// The first waiting events, in their order: at most so many of so many bytes, and of the last
-    /// write all that it has.
+    /// The first waiting events, in their order, up to so many and about so many bytes. A write
+    /// that is several events is returned whole.
     pub(crate) async fn unpublished(
         &self,
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<OutboxEvent>, JournalError> {
-        // One statement sees one incarnation: waiting events have no other.
+        // Waiting events are of one incarnation. Only the publisher begins another one, and it
+        // makes this call.
         let rows = query_as(
             "SELECT counter, memory_id, event_id, part_of, value, timestamp_ms FROM (
                 SELECT counter, memory_id, event_id, part_of, value, timestamp_ms,

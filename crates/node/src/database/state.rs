@@ -124,7 +124,7 @@ impl State {
             last_change: LastChange::default(),
         };
         state.begin_opening(connection).await?;
-        connection.queue(&state.update()?)?;
+        connection.queue(&state.update_statement()?)?;
         Ok(state)
     }
 
@@ -169,8 +169,8 @@ impl State {
         Ok(())
     }
 
-    /// Writes the identity.
-    pub(super) fn update(&self) -> Result<Statement, JournalError> {
+    /// The statement that writes the identity.
+    pub(super) fn update_statement(&self) -> Result<Statement, JournalError> {
         let update = statement(
             "UPDATE identity SET incarnation = ?, issuer = ?, counter = ?, published = ?, chain = ?, version = ?",
         );

@@ -99,7 +99,9 @@ impl MemoryRow {
     /// The memory as it is shown, for an answer that encloses it.
     pub fn enclosed(&self, memory_id: &str, issuer: &Issuer) -> Result<Box<ShownMemory>, JournalError> {
         let shown = self.shown(memory_id, issuer)?;
-        shown.map(Box::new).ok_or_else(|| damage("a memory is not shown that should be"))
+        shown.map(Box::new).ok_or_else(|| {
+            damage(&format!("the memory {memory_id:?} is to be enclosed in an answer, and nothing is shown of it"))
+        })
     }
 
     /// The view of it now.
@@ -253,8 +255,8 @@ impl Writer {
         self.show_again(memory_id, row)
     }
 
-    /// The same for a row as it was read, and with a new event of this node over it. `last_own` is
-    /// the event's counter, or 0 where it is one of a branch.
+    /// Shows a row that was read before with one more event of this node over it. `last_own` is the
+    /// event's counter, or 0 where it is one of a branch.
     pub(super) fn lay_over_row(
         &mut self,
         memory_id: &str,
@@ -267,6 +269,7 @@ impl Writer {
         self.show_again(memory_id, row)
     }
 
+    /// Shows a row anew, with the resolved memory that it has.
     fn show_again(&mut self, memory_id: &str, row: MemoryRow) -> Result<MemoryRow, JournalError> {
         let resolved = match &row.pending {
             Some(_) => row.resolved.as_ref().map(|json| heading_of(memory_id, json)).transpose()?,
@@ -276,7 +279,7 @@ impl Writer {
         self.show(memory_id, row, resolved, &before)
     }
 
-    /// The same with another resolved memory, for a row as it was read.
+    /// Shows a row that was read before with another resolved memory.
     pub(super) fn resolve(
         &mut self,
         memory_id: &str,
@@ -320,7 +323,8 @@ impl Writer {
         Ok(row)
     }
 
-    /// One that is published and that the resolved memory covers lies over it no longer.
+    /// Removes the own events that are published and that the resolved memory covers from what lies
+    /// over it.
     fn drop_covered(
         &mut self,
         memory_id: &str,

@@ -59,7 +59,7 @@ pub(crate) enum Request {
     /// Delete a memory if it has expired by these terms.
     Expire(String, ExpiryTerms, Answer<bool>),
     /// Remember what a session was shown; nobody waits for it.
-    Shown(String, ClockToken),
+    Shown(String, Vec<ClockToken>),
     /// Compare the outbox with the nodes topic.
     Reconcile(Publication, Answer<Agreement>),
     /// Events up to this counter are published.
@@ -170,9 +170,18 @@ impl Writer {
         block_on(writer.put_due_search_keys())?;
         block_on(writer.begin_subscription())?;
         writer.signals.note_waiting(&writer.state);
-        let last_change = block_on(writer.trim_changes())?;
+        let last_change = block_on(writer.trim_at_start())?;
         writer.signals.note_change(last_change);
         Ok(writer)
+    }
+
+    /// Removes the changes above the limits of this start, which may be lower than those before.
+    async fn trim_at_start(&mut self) -> Result<u64, JournalError> {
+        self.connection.begin();
+        match self.trim_changes().await {
+            Ok(last_change) => self.connection.commit().await.map(|()| last_change),
+            Err(error) => self.connection.roll_back_all().await.and(Err(error)),
+        }
     }
 
     /// Serves requests until the node stops or nobody is left who could ask.
@@ -247,9 +256,10 @@ impl Writer {
             Request::Expire(memory_id, terms, answer) => {
                 self.keep(answer, async |w| w.expire(&memory_id, &terms).await).await
             }
-            Request::Shown(session, token) => {
+            Request::Shown(session, tokens) => {
                 let (answer, _) = oneshot::channel();
-                self.keep(answer, async |w| w.remember_shown(&session, &token)).await
+                let remember = async |w: &mut Writer| tokens.iter().try_for_each(|one| w.remember_shown(&session, one));
+                self.keep(answer, remember).await
             }
             Request::Reconcile(found, answer) => self.keep(answer, async |w| w.reconcile(found).await).await,
             Request::MarkPublished(counter, answer) => {
@@ -347,7 +357,7 @@ impl Writer {
     async fn commit(&mut self, before: &State) -> Result<Option<u64>, JournalError> {
         // A transaction that changes nothing costs no fsync.
         if self.state != *before {
-            self.connection.queue(&self.state.update()?)?;
+            self.connection.queue(&self.state.update_statement()?)?;
         }
         if self.tidied.is_none_or(|last| last.elapsed() > TIDY_INTERVAL) {
             self.tidy()?;

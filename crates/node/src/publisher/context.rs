@@ -58,7 +58,8 @@ impl PublisherContext {
             code = "HS8024",
             memory = %event.memory_id,
             counter = event.counter,
-            "the brokers refuse an event of this node, which is shown as failed; the events after it are published: {reason}"
+            "the brokers refuse an event of this node; its write, with all events of it, is shown as failed, and later events are \
+             published: {reason}. Raise max.message.bytes of the events topic, and write the memory again"
         );
         Ok(())
     }

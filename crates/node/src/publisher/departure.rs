@@ -16,7 +16,7 @@
 //!    processes that leave at the same time the one sees the other.
 //!
 //! ```text
-//! fenced ─► wait for the fencer ─► close the old one ─► wait for the others, close silent ones
+//! fenced ─► wait for the other ──► close the old one ─► wait for the others, close silent ones
 //!                                        ▲                  │              ▲
 //! found replaced, rolled back or copied ─┘                  ▼              │ another was first
 //!                       write again ◄─ look for ids ◄─ register the next one
@@ -43,18 +43,18 @@ use uuid::Uuid;
 use super::claim::{Claim, ClaimOutcome, Closed, close};
 use super::context::{FIRST_PAUSE, LONGEST_PAUSE, PublisherContext};
 use super::interruption::Interruption;
+use super::peer_monitor::{PeerMonitor, PeerProgress};
 use super::published_events::note_published_elsewhere;
 use super::reconciliation::reconcile;
 use super::record_times::RecordTimes;
-use super::watch::{Sight, Watch};
 use crate::actor::{Actor, Incarnation};
 use crate::back_off::BackOff;
 use crate::kafka::{successions_id, transactional_id};
 use crate::ports::{Identity, Publication};
 use crate::registry::{NodeRecord, NodeState, Registered};
 
-/// The pause between two looks at the nodes topic.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between two looks at the nodes topic, each of which reads all of it.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The records of an actor that this process has written itself, or has found at its start.
 #[derive(Debug, Default)]
@@ -79,6 +79,9 @@ pub(super) struct Departure {
     /// incarnation: then it has fenced everybody else, and waits for nobody.
     own_records: Option<OwnRecords>,
     next: Incarnation,
+    /// The incarnations that this departure has closed itself. Whoever had one of them is fenced
+    /// and writes nothing there any more, so what its record says later is nobody's word.
+    closed: BTreeSet<Actor>,
     /// The incarnations of the node's name when this process has closed its own, where nobody else
     /// had published under that one since the last session began.
     alone_among: Option<BTreeSet<Actor>>,
@@ -86,7 +89,7 @@ pub(super) struct Departure {
 
 impl Departure {
     pub fn new(reason: &'static str, own_records: Option<OwnRecords>) -> Departure {
-        Departure { reason, own_records, next: Incarnation::random(), alone_among: None }
+        Departure { reason, own_records, next: Incarnation::random(), closed: BTreeSet::new(), alone_among: None }
     }
 
     /// Leaves the incarnation, and returns the new identity.
@@ -118,14 +121,14 @@ impl Departure {
         let actor = &identity.actor;
         let state = NodeState::Replaced { successor: self.next_actor(actor) };
         let own = Publication { counter: identity.published, chain: identity.chain };
-        let patience = context.settings.fencer_patience;
-        let mut watch = Watch::new();
+        let patience = context.settings.departure_patience;
+        let mut peer = PeerMonitor::new();
         loop {
             let registered = read_within(context, patience);
             let record = match &registered {
                 Ok(registered) => registered.of(actor)?.map(|node| &node.record),
                 // The other process may hang with a transaction open, which ends when it is closed.
-                Err(Error::Retry(_)) if watch.is_silent(patience) => None,
+                Err(Error::Retry(_)) if peer.is_silent(patience) => None,
                 Err(Error::Retry(_)) if self.own_records.is_some() => {
                     pause(context, LOOK.min(patience))?;
                     continue;
@@ -137,7 +140,7 @@ impl Departure {
             }
             if let Some(own_records) = self.own_records.as_ref().filter(|_| registered.is_ok()) {
                 let foreign = record.filter(|record| !own_records.contains(record));
-                if watch.look(foreign, patience) == Sight::Busy {
+                if peer.look(foreign, patience) == PeerProgress::Busy {
                     pause(context, LOOK.min(patience))?;
                     continue;
                 }
@@ -148,13 +151,13 @@ impl Departure {
                     let own_records = self.own_records.as_ref();
                     let is_alone = own_records.is_some_and(|own| before.is_none_or(|before| own.contains(&before)));
                     self.alone_among = is_alone.then_some(family);
-                    tracing::info!(actor = %actor, "this process has closed its incarnation; none publishes under it");
+                    tracing::info!(actor = %actor, "this process has closed its incarnation on the nodes topic: no process publishes events under it any more. It goes on as a new one");
                 }
                 Closed::Before => {}
                 Closed::Fenced => {
                     // Somebody else has started, who may publish now.
                     self.own_records.get_or_insert_default();
-                    watch = Watch::new();
+                    peer = PeerMonitor::new();
                 }
             }
         }
@@ -168,14 +171,14 @@ impl Departure {
         old: &Actor,
         times: RecordTimes,
     ) -> Result<BTreeSet<Actor>, Interruption> {
-        let mut watches = BTreeMap::new();
+        let mut peers = BTreeMap::new();
         let mut back_off = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            while self.look_at_others(context, old, &mut watches, times)? == Sight::Busy {
-                pause(context, LOOK.min(context.settings.fencer_patience))?;
+            while self.look_at_others(context, old, &mut peers, times)? == PeerProgress::Busy {
+                pause(context, LOOK.min(context.settings.departure_patience))?;
             }
             let mut claim = Claim::take(context, &successions_id(&old.name), times)?;
-            if self.look_at_others(context, old, &mut watches, times)? == Sight::Busy {
+            if self.look_at_others(context, old, &mut peers, times)? == PeerProgress::Busy {
                 continue;
             }
             let registered = read(context)?;
@@ -198,36 +201,47 @@ impl Departure {
     }
 
     /// Looks at the other incarnations of the name, and closes those that are silent. Returns
-    /// [`Sight::Busy`] as long as there is one that may still publish what it had accepted.
+    /// [`PeerProgress::Busy`] as long as there is one that may still publish what it had accepted.
     fn look_at_others(
-        &self,
+        &mut self,
         context: &PublisherContext,
         old: &Actor,
-        watches: &mut BTreeMap<Actor, Watch>,
+        peers: &mut BTreeMap<Actor, PeerMonitor>,
         times: RecordTimes,
-    ) -> Result<Sight, Interruption> {
+    ) -> Result<PeerProgress, Interruption> {
         let registered = read(context)?;
         let next = self.next_actor(old);
-        let mut sight = Sight::Done;
+        let mut sight = PeerProgress::Done;
         for other in registered.incarnations(old).filter(|other| *other != next) {
             let record = registered.of(&other)?.map(|node| &node.record);
-            if record.is_none_or(NodeRecord::is_replaced) {
+            if record.is_none_or(NodeRecord::is_replaced) || self.closed.contains(&other) {
                 continue;
             }
-            let watch = watches.entry(other.clone()).or_insert_with(|| {
-                tracing::info!(actor = %other, "this node waits until another incarnation of its name has published what it holds, or is silent");
-                Watch::new()
+            let peer = peers.entry(other.clone()).or_insert_with(|| {
+                context.note_failure(&format!("events wait until {other}, another incarnation of this node's name, has published its events"));
+                tracing::info!(
+                    actor = %other,
+                    "before this node begins a new incarnation it waits for another one of its name, until that one has published its events or \
+                     gives no sign"
+                );
+                PeerMonitor::new()
             });
-            match watch.look(record, context.settings.fencer_patience) {
-                Sight::Done => {}
-                Sight::Busy => sight = Sight::Busy,
-                Sight::Silent => {
-                    tracing::info!(actor = %other, "an incarnation of this node is silent, and is closed");
+            match peer.look(record, context.settings.departure_patience) {
+                PeerProgress::Done => {}
+                PeerProgress::Busy => sight = PeerProgress::Busy,
+                PeerProgress::Silent => {
                     let nothing = Publication { counter: 0, chain: 0 };
                     let state = NodeState::Replaced { successor: next.clone() };
-                    close(context, &record_of(context, other.clone(), nothing, 0, state), times)?;
-                    watches.remove(&other);
-                    sight = Sight::Busy;
+                    let closed = close(context, &record_of(context, other.clone(), nothing, 0, state), times)?;
+                    if matches!(closed, Closed::Now(..)) {
+                        self.closed.insert(other.clone());
+                        tracing::info!(
+                            actor = %other,
+                            "this node has closed another incarnation of its name, which had events to publish and gave no sign"
+                        );
+                    }
+                    peers.remove(&other);
+                    sight = PeerProgress::Busy;
                 }
             }
         }
@@ -252,7 +266,10 @@ impl Departure {
         // heartbeat would open it again.
         if read(context)?.of(&next)?.is_none_or(|node| node.record.is_replaced()) {
             self.next = Incarnation::random();
-            let text = format!("another process has closed {next} meanwhile, which this one was to go on as");
+            let text = format!(
+                "the incarnation {next}, under which this node was to go on, was closed by another process or is not on the nodes topic any \
+                 more; the node begins another one"
+            );
             return Err(Error::Retry(text).into());
         }
         let claim = RefCell::new((claim, Instant::now()));
@@ -266,7 +283,9 @@ impl Departure {
                     Ok(ClaimOutcome::Committed) => {}
                     Ok(ClaimOutcome::Fenced) => return false,
                     Err(failure) => {
-                        tracing::debug!("a heartbeat of {next} was not written: {failure:?}");
+                        tracing::debug!(
+                            "the heartbeat of {next} was not written, and the search for published events begins anew: {failure}"
+                        );
                         return false;
                     }
                 }

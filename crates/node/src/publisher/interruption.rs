@@ -1,5 +1,7 @@
 //! The reasons for which a session ends.
 
+use std::fmt;
+
 use streams::error::Error;
 
 use crate::ports::JournalError;
@@ -13,6 +15,16 @@ pub(super) enum Interruption {
     Kafka(Error),
     /// The database could not be asked.
     Journal(JournalError),
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interruption::Stopped => f.write_str("the time to end in has passed"),
+            Interruption::Kafka(error) => error.fmt(f),
+            Interruption::Journal(error) => error.fmt(f),
+        }
+    }
 }
 
 impl From<Error> for Interruption {

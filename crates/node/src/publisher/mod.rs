@@ -27,6 +27,7 @@ mod claim;
 mod context;
 mod departure;
 mod interruption;
+mod peer_monitor;
 mod published_events;
 mod reconciliation;
 mod record_times;
@@ -37,7 +38,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod transaction;
-mod watch;
 mod work;
 
 use std::sync::{Arc, PoisonError};

@@ -1,7 +1,7 @@
 //! The comparison of the database with the node's record on the nodes topic.
 
 use crate::ports::{Agreement, Identity, Journal, JournalError, Publication};
-use crate::registry::{NodeRecord, NodeState};
+use crate::registry::NodeRecord;
 
 /// How a session goes on after it has read the node's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub(super) enum ReconciliationOutcome {
 const ROLLED_BACK_OR_COPIED: &str =
     "the nodes topic has events of this actor that this folder does not have: the folder was rolled back, or is a copy";
 
-/// The reason where another process has given the incarnation up.
-const GIVEN_UP: &str = "another process with a copy of this folder has given this incarnation up";
+/// The reason where another process has closed the incarnation.
+const CLOSED: &str = "another process with a copy of this folder, or with the name of this node, has closed this incarnation on the nodes topic";
 
 /// Compares, and marks the events as published of which the record says so.
 ///
@@ -42,10 +42,10 @@ pub(super) fn reconcile(
         return Ok(ReconciliationOutcome::Continue(own));
     }
     let agreement = if record.is_some() { journal.reconcile(known)? } else { Agreement::Agrees };
-    let is_given_up = record.is_some_and(|record| matches!(record.state, NodeState::Replaced { .. }));
+    let is_closed = record.is_some_and(NodeRecord::is_replaced);
     match agreement {
         Agreement::Differs => Ok(ReconciliationOutcome::Replace(ROLLED_BACK_OR_COPIED)),
-        Agreement::Agrees if is_given_up => Ok(ReconciliationOutcome::Replace(GIVEN_UP)),
+        Agreement::Agrees if is_closed => Ok(ReconciliationOutcome::Replace(CLOSED)),
         Agreement::Agrees => Ok(ReconciliationOutcome::Continue(known)),
     }
 }

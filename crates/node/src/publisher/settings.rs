@@ -15,16 +15,15 @@ pub struct PublisherSettings {
     /// The node's abilities, for its record: those of the program around it, which serves it to
     /// others.
     pub capabilities: Vec<String>,
-    /// The most events of a transaction.
+    /// The most events of a transaction; a merge that has begun is sent whole, so up to 101 more.
     pub max_records: usize,
     /// About so many bytes of events go into a transaction; one event may be larger.
     pub max_bytes: usize,
     /// The time between two records of the node where no event is published.
     pub heartbeat_interval: Duration,
-    /// How long a node that leaves its incarnation waits for a sign of the process that has taken
-    /// its transactional id, and of other incarnations with events that wait, before it closes
-    /// them.
-    pub fencer_patience: Duration,
+    /// How long a node that leaves its incarnation waits for a sign of another process that may
+    /// hold the same events, before it closes that one's incarnation.
+    pub departure_patience: Duration,
     /// Copies of the nodes topic where this program makes it; `None`: the broker's default.
     pub replication: Option<i32>,
     /// The wall clock of this machine, in nanoseconds since 1970.
@@ -43,7 +42,7 @@ impl Default for PublisherSettings {
             max_records: 500,
             max_bytes: 1 << 20,
             heartbeat_interval: HEARTBEAT_INTERVAL,
-            fencer_patience: 3 * HEARTBEAT_INTERVAL,
+            departure_patience: 3 * HEARTBEAT_INTERVAL,
             replication: None,
             wall_clock: system_clock,
             observe_step: |_| {},

@@ -112,6 +112,11 @@ impl PublisherLoop<'_> {
     fn recover(&mut self, error: Error) {
         match error {
             Error::Fenced(text) if self.departure.is_none() => {
+                tracing::warn!(
+                    code = "HS8021",
+                    "another process has taken the transactional id of this node, or a transaction took too long: {text}. Events wait until \
+                     that process has published what both may hold, or gives no sign; then this node goes on as a new incarnation"
+                );
                 self.departure = Some(Departure::new(FENCED, Some(std::mem::take(&mut self.own_records))));
                 self.batches = DEFAULT_BATCHES;
                 self.context.note_failure(&text);

@@ -58,6 +58,9 @@ impl Registered {
         let (Some(key), value) = (record.record.key, record.record.value) else { return };
         let Some(value) = value else {
             self.unreadable.remove(key);
+            if let Some(actor) = std::str::from_utf8(key).ok().and_then(|key| key.parse::<Actor>().ok()) {
+                self.nodes.remove(&actor);
+            }
             return;
         };
         let read = NodeRecord::from_json(value);

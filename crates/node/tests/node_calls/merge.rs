@@ -123,12 +123,12 @@ fn a_token_of_an_absorbed_memory_says_what_was_seen_of_it() {
 
     let Refusal::Stale(memory) = refusal(&node, with("b", &of_b)) else { panic!("the token lacks the delete") };
     assert_eq!(memory.memory_id, "b");
-    assert_eq!(refusal(&node, with("c", &token("c"))), Refusal::TokenOfNoAbsorbed("c".to_owned()));
+    assert_eq!(refusal(&node, with("c", &token("c"))), Refusal::UnabsorbedToken("c".to_owned()));
     let another = with("b", &token("c"));
     assert!(matches!(refusal(&node, another), Refusal::TokenOfAnotherMemory { .. }));
     let many: Vec<String> = (0..=MAX_ABSORBED).map(|n| format!("\"b{n}\"")).collect();
     let many = merge("m", &format!("{{\"merged_from\":[{}]}}", many.join(",")));
-    assert_eq!(refusal(&node, many), Refusal::ManyAbsorbed);
+    assert_eq!(refusal(&node, many), Refusal::TooManyAbsorbed);
     assert_eq!(block_on(node.status()).unwrap().counter, 3, "a refused merge leaves nothing");
 }
 

@@ -29,7 +29,7 @@ fn process(kafka: &MemoryKafka, name: &str, journal: &Arc<MemoryJournal>) -> Pub
     let settings = PublisherSettings {
         max_records: 2,
         heartbeat_interval,
-        fencer_patience: PATIENCE,
+        departure_patience: PATIENCE,
         wall_clock: if name == "original" { || system_clock() - 3_600_000_000_000 } else { system_clock },
         ..PublisherSettings::default()
     };

@@ -24,11 +24,11 @@ fn publisher(kafka: &MemoryKafka, journal: &Arc<MemoryJournal>) -> Publisher {
 }
 
 /// A publisher that waits so long for a sign of the process that has fenced it.
-fn publisher_with(kafka: &MemoryKafka, journal: &Arc<MemoryJournal>, fencer_patience: Duration) -> Publisher {
+fn publisher_with(kafka: &MemoryKafka, journal: &Arc<MemoryJournal>, departure_patience: Duration) -> Publisher {
     let nodes = Arc::new(NodesTopic::new(kafka.clients()));
     let heartbeat_interval = Duration::from_millis(10);
     let settings =
-        PublisherSettings { max_records: 2, heartbeat_interval, fencer_patience, ..PublisherSettings::default() };
+        PublisherSettings { max_records: 2, heartbeat_interval, departure_patience, ..PublisherSettings::default() };
     Publisher::start(kafka.clients(), nodes, journal.clone(), settings).unwrap()
 }
 

@@ -1,12 +1,12 @@
-//! The look at another process by its record on the nodes topic.
+//! Observes another process by its record on the nodes topic.
 
 use std::time::{Duration, Instant};
 
 use crate::registry::NodeRecord;
 
-/// How a process stands that may hold the same events as the one that looks.
+/// How far another process has published the events that this one may hold, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum PeerProgress {
     /// It has published all that it had accepted when it was first seen.
     Done,
     /// It has not, and its record has changed of late.
@@ -20,37 +20,43 @@ pub(super) enum Sight {
 /// or a clock that the brokers refuse. Nobody waits for it any longer.
 const STUCK: u32 = 10;
 
+/// One that was registered looks for its events in the whole topic first, which may take long.
+const STUCK_BEFORE_ITS_FIRST_EVENT: u32 = 120;
+
 /// The looks at the record of one incarnation.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct PeerMonitor {
     last: Option<NodeRecord>,
     changed: Instant,
-    /// When it last published something, or was not known to have begun.
+    /// When it last published something, or began to write its events again.
     moved: Instant,
+    /// Whether it has begun to write its events again.
+    is_begun: bool,
     /// The counter of the last event that it had accepted when it was first seen.
     accepted: Option<u64>,
 }
 
-impl Watch {
-    pub fn new() -> Watch {
-        Watch { last: None, changed: Instant::now(), moved: Instant::now(), accepted: None }
+impl PeerMonitor {
+    pub fn new() -> PeerMonitor {
+        PeerMonitor { last: None, changed: Instant::now(), moved: Instant::now(), is_begun: false, accepted: None }
     }
 
     /// Whether its record has not changed for so long, or has shown nothing new for far longer.
     pub fn is_silent(&self, patience: Duration) -> bool {
-        self.changed.elapsed() >= patience || self.moved.elapsed() >= patience.saturating_mul(STUCK)
+        let stuck = if self.is_begun { STUCK } else { STUCK_BEFORE_ITS_FIRST_EVENT };
+        self.changed.elapsed() >= patience || self.moved.elapsed() >= patience.saturating_mul(stuck)
     }
 
     /// Looks at its record, which is not one that this process has written itself.
-    pub fn look(&mut self, record: Option<&NodeRecord>, patience: Duration) -> Sight {
+    pub fn look(&mut self, record: Option<&NodeRecord>, patience: Duration) -> PeerProgress {
         if record != self.last.as_ref() {
             self.changed = Instant::now();
             let published = |record: &NodeRecord| record.published.counter;
-            // One that was registered looks for its events, which may take long.
             let is_begun = record.is_some_and(|record| record.counter > 0);
-            if !is_begun || record.map(published) != self.last.as_ref().map(published) {
+            if is_begun != self.is_begun || record.map(published) != self.last.as_ref().map(published) {
                 self.moved = Instant::now();
             }
+            self.is_begun = is_begun;
             self.last = record.cloned();
         }
         let is_done = record.is_some_and(|record| {
@@ -61,9 +67,9 @@ impl Watch {
             record.outbox_depth == 0 || accepted.is_some_and(|accepted| record.published.counter >= accepted)
         });
         match is_done {
-            true => Sight::Done,
-            false if self.is_silent(patience) => Sight::Silent,
-            false => Sight::Busy,
+            true => PeerProgress::Done,
+            false if self.is_silent(patience) => PeerProgress::Silent,
+            false => PeerProgress::Busy,
         }
     }
 }
@@ -93,35 +99,35 @@ mod tests {
     #[test]
     fn a_process_is_done_when_it_has_published_what_it_had_accepted_when_it_was_first_seen() {
         const PATIENT: Duration = Duration::from_secs(3600);
-        let mut watch = Watch::new();
-        let mut look = |record: NodeRecord| watch.look(Some(&record), PATIENT);
+        let mut peer = PeerMonitor::new();
+        let mut look = |record: NodeRecord| peer.look(Some(&record), PATIENT);
         // It is registered, and has five events that it writes again.
-        assert_eq!(look(record(0, 0, 5)), Sight::Busy);
-        assert_eq!(look(record(5, 0, 5)), Sight::Busy);
+        assert_eq!(look(record(0, 0, 5)), PeerProgress::Busy);
+        assert_eq!(look(record(5, 0, 5)), PeerProgress::Busy);
         // It accepts further ones all the time.
-        assert_eq!(look(record(9, 4, 5)), Sight::Busy);
-        assert_eq!(look(record(12, 5, 7)), Sight::Done);
-        assert_eq!(Watch::new().look(Some(&record(0, 0, 0)), PATIENT), Sight::Done);
-        assert_eq!(Watch::new().look(None, PATIENT), Sight::Busy);
+        assert_eq!(look(record(9, 4, 5)), PeerProgress::Busy);
+        assert_eq!(look(record(12, 5, 7)), PeerProgress::Done);
+        assert_eq!(PeerMonitor::new().look(Some(&record(0, 0, 0)), PATIENT), PeerProgress::Done);
+        assert_eq!(PeerMonitor::new().look(None, PATIENT), PeerProgress::Busy);
     }
 
     #[test]
     fn a_process_is_silent_when_its_record_does_not_change() {
-        let mut watch = Watch::new();
-        assert_eq!(watch.look(None, Duration::ZERO), Sight::Silent);
+        let mut peer = PeerMonitor::new();
+        assert_eq!(peer.look(None, Duration::ZERO), PeerProgress::Silent);
         let (one, patience) = (record(5, 0, 5), Duration::from_secs(3600));
-        assert_eq!(watch.look(Some(&one), patience), Sight::Busy);
-        assert_eq!(watch.look(Some(&one), Duration::ZERO), Sight::Silent);
-        assert_eq!(watch.look(Some(&record(5, 5, 0)), Duration::ZERO), Sight::Done);
+        assert_eq!(peer.look(Some(&one), patience), PeerProgress::Busy);
+        assert_eq!(peer.look(Some(&one), Duration::ZERO), PeerProgress::Silent);
+        assert_eq!(peer.look(Some(&record(5, 5, 0)), Duration::ZERO), PeerProgress::Done);
 
         // One that lives and publishes nothing is waited for longer, and not for ever.
-        let mut watch = Watch::new();
-        watch.look(Some(&one), patience);
+        let mut peer = PeerMonitor::new();
+        peer.look(Some(&one), patience);
         let beat = NodeRecord { heartbeat_ms: 2, ..one.clone() };
-        let moved = watch.moved;
-        assert_eq!(watch.look(Some(&beat), patience), Sight::Busy);
-        assert_eq!(watch.moved, moved);
-        watch.look(Some(&NodeRecord { heartbeat_ms: 3, ..record(5, 1, 4) }), patience);
-        assert!(watch.moved > moved);
+        let moved = peer.moved;
+        assert_eq!(peer.look(Some(&beat), patience), PeerProgress::Busy);
+        assert_eq!(peer.moved, moved);
+        peer.look(Some(&NodeRecord { heartbeat_ms: 3, ..record(5, 1, 4) }), patience);
+        assert!(peer.moved > moved);
     }
 }
