@@ -24,7 +24,7 @@ packages: ## install what is missing: Debian packages, Apache Kafka's jars
 run: ## start Kafka, Postgres, the topology on the sample records and two nodes, until Ctrl-C
 	@exec setpriv --pdeathsig TERM scripts/run
 
-test: ## formatting, clippy, docs and all tests, on servers that the tests start themselves
+test: ## formatting, clippy, docs, all tests on servers of their own, and a sample of the bench
 	@exec setpriv --pdeathsig TERM scripts/test
 
 unit: ## the tests that need no server, compiled unoptimised: for a run after each edit

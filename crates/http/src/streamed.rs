@@ -1,5 +1,6 @@
-//! Answers whose end nobody knows when they begin: streams of events. Such an answer is written as
-//! fast as its client reads it, and it ends when the server stops or its client loses its access.
+//! Answers that are written part by part: streams of events, whose end nobody knows when they
+//! begin, and snapshots of users. Such an answer is written as fast as its client reads it, and it
+//! ends when the server stops or its client loses its access.
 
 use std::future::Future;
 use std::pin::Pin;

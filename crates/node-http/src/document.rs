@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::{LARGE_FORM, Limits, MISSING_RIGHT, NO_VALID_TOKEN, OTHER_SITE, PROBLEM_TYPE, TYPE_PREFIX, UNKNOWN_HOST};
 use node::expiry::GRACE;
-use node::registry::{FAILED_AFTER, HEARTBEAT_INTERVAL, MISSED_HEARTBEATS};
+use node::follower::REFRESH_INTERVAL;
+use node::registry::{FAILED_AFTER, HEARTBEAT_INTERVAL, MAX_UNREADABLE, MISSED_HEARTBEATS};
 use node::search::{MAX_DIMENSIONS, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS};
-use node::write::MAX_MEMORY_ID;
+use node::write::{FAILED_KEPT, MAX_MEMORY_ID, PUBLISHED_KEPT};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, PathItemBuilder, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -262,7 +263,9 @@ pub(crate) fn generate(apis: &[DescribedApi]) -> String {
 
 /// Puts the limits into the texts, which name them by their constants in braces.
 fn with_limits(mut text: String) -> String {
-    let seconds = |time: Duration| match time.as_secs() {
+    let lasting = |time: Duration| match time.as_secs() {
+        secs if secs % (24 * 3600) == 0 && secs > 24 * 3600 => format!("{} days", secs / (24 * 3600)),
+        secs if secs % 3600 == 0 && secs > 3600 => format!("{} hours", secs / 3600),
         secs if secs % 60 == 0 => format!("{} minutes", secs / 60),
         secs => format!("{secs} seconds"),
     };
@@ -273,25 +276,29 @@ fn with_limits(mut text: String) -> String {
     };
     let limits = [
         ("ANSWER_BYTES", bytes(ANSWER_BYTES)),
-        ("EXPIRY_GRACE", seconds(GRACE)),
-        ("FAILED_AFTER", seconds(FAILED_AFTER)),
-        ("HEARTBEAT_INTERVAL", seconds(HEARTBEAT_INTERVAL)),
+        ("EXPIRY_GRACE", lasting(GRACE)),
+        ("FAILED_AFTER", lasting(FAILED_AFTER)),
+        ("FAILED_KEPT", lasting(FAILED_KEPT)),
+        ("HEARTBEAT_INTERVAL", lasting(HEARTBEAT_INTERVAL)),
         ("BODY_SLACK", bytes(SLACK)),
         ("MAX_CONVERSATION", bytes(MAX_CONVERSATION)),
         ("MAX_DIMENSIONS", MAX_DIMENSIONS.to_string()),
         ("MAX_MEMORY_ID", MAX_MEMORY_ID.to_string()),
         ("MAX_SEARCH_BYTES", bytes(MAX_SEARCH_BYTES)),
         ("MAX_SEARCH_WORDS", MAX_SEARCH_WORDS.to_string()),
+        ("MAX_UNREADABLE", MAX_UNREADABLE.to_string()),
         ("MISSED_HEARTBEATS", MISSED_HEARTBEATS.to_string()),
         ("MOST_CONDITIONS", mem0::MOST_CONDITIONS.to_string()),
         ("MOST_FILTERED", mem0::MOST_FILTERED.to_string()),
         ("MOST_TEXT_CONDITIONS", mem0::MOST_TEXT_CONDITIONS.to_string()),
         ("PART_BYTES", bytes(PART_BYTES)),
+        ("PUBLISHED_KEPT", lasting(PUBLISHED_KEPT)),
+        ("REFRESH_INTERVAL", lasting(REFRESH_INTERVAL)),
         ("SNAPSHOT_BYTES", bytes(SNAPSHOT_BYTES)),
-        ("STALLED", seconds(Limits::default().stalled)),
+        ("STALLED", lasting(Limits::default().stalled)),
         ("STREAMS", MOST_STREAMS.to_string()),
         ("STREAMS_OF_TENANT", MOST_STREAMS_OF_TENANT.to_string()),
-        ("STREAM_HEARTBEAT", seconds(HEARTBEAT)),
+        ("STREAM_HEARTBEAT", lasting(HEARTBEAT)),
         ("TYPE_PREFIX", TYPE_PREFIX.to_owned()),
     ];
     for (name, value) in limits {

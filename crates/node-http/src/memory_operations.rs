@@ -24,9 +24,9 @@ pub(crate) static EVENTS: Operation = Operation {
     id: "listEvents",
     tag: Tag::Changes,
     summary: "List this node's own events to a memory",
-    description: "The events that the database of the node still has, the oldest first: a published one stays for 24 \
-                  hours at least, and until it is resolved; a failed one is removed 31 days after it was accepted. An \
-                  event is shown without the values of its fields.",
+    description: "The events that the database of the node still has, the oldest first: a published one stays for \
+                  {PUBLISHED_KEPT} at least, and until it is resolved; a failed one is removed {FAILED_KEPT} after it \
+                  was accepted. An event is shown without the values of its fields.",
     parameters: &[&MEMORY_ID],
     answers: &[AnswerDescription::ok("The events.", Shape::Component(&EVENT_LIST))],
     errors: &[READING, &[&UNKNOWN_MEMORY]],

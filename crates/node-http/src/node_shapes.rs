@@ -39,7 +39,7 @@ pub(crate) static NODES: Component = Component {
         required(
             "unreadable",
             Shape::Count,
-            "Keys of records that this node cannot read and leaves out; at most 1000 are counted.",
+            "Keys of records that this node cannot read and leaves out; at most {MAX_UNREADABLE} are counted.",
         ),
     ]]),
 };
@@ -156,8 +156,8 @@ static POSITION: Component = Component {
         optional(
             "lag",
             Shape::Count,
-            "Offsets up to the end of the partition, which is looked up every 30 s; absent until Kafka has answered for \
-             the first time since the start. Markers of transactions count.",
+            "Offsets up to the end of the partition, which is looked up every {REFRESH_INTERVAL}; absent until Kafka has \
+             answered for the first time since the start. Markers of transactions count.",
         ),
         required("next_offset", Shape::Integer, ""),
         required("partition", Shape::Integer, ""),

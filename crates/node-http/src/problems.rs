@@ -7,7 +7,7 @@ use memory::event::{BadInput, Class};
 use node::ports::JournalError;
 use node::restore::{RestoreError, SnapshotFault};
 use node::search::MAX_COMPARED;
-use node::shown::{MemoryStatus, ShownMemory};
+use node::shown::{MAX_PAGE_BYTES, MemoryStatus, ShownMemory};
 use node::sync::SyncError;
 use node::write::{Refusal, WriteError};
 
@@ -226,7 +226,10 @@ pub(crate) fn delete_of_all() -> Problem {
 
 /// A page of Mem0's API that would be too large to answer.
 pub(crate) fn large_mem0_page() -> Problem {
-    let detail = "the memories of this page have more than 4 MiB; ask for a smaller page_size, or for fewer members with `fields`";
+    let detail = format!(
+        "the memories of this page have more than {} MiB; ask for a smaller page_size, or for fewer members with `fields`",
+        MAX_PAGE_BYTES >> 20
+    );
     LARGE_MEM0_PAGE.problem(detail)
 }
 

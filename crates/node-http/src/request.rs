@@ -30,7 +30,7 @@ pub(crate) static IDEMPOTENCY_KEY: Parameter = Parameter::header(
     "Idempotency-Key",
     Shape::NameUpTo(MAX_KEY),
     "A key of the caller's choice. A second request with the same key and the same content is answered as the first \
-     was, for 24 hours, and writes nothing.",
+     was, for {PUBLISHED_KEPT}, and writes nothing.",
 );
 /// The header with the clock token of a write.
 pub(crate) static CLOCK: Parameter = Parameter::header(

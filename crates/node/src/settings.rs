@@ -49,7 +49,7 @@ pub enum StaleWrites {
     Refuse,
     /// It is accepted as a write of another actor that has seen what the caller has, and no more
     /// ([`crate::actor`]). Where both have written the same field, the memory is in conflict. A
-    /// merge is refused all the same.
+    /// merge is refused all the same where the token of a memory that it absorbs is stale.
     Concurrent,
 }
 

@@ -1,6 +1,7 @@
 //! Writes: what a caller asks for, the answer, and why a write is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use memory::event::{BadInput, Class};
 
@@ -18,6 +19,12 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// The most memories that one merge absorbs.
 pub const MAX_ABSORBED: usize = 100;
+
+/// How long the database keeps a published event at least, and an idempotency key.
+pub const PUBLISHED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the database keeps an event that has failed, with its reason: 24 hours and 30 days.
+pub const FAILED_KEPT: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// The `event_type` of the event that lets a memory absorb others.
 const MERGED: &str = "memory.merged";

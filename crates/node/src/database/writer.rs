@@ -23,7 +23,7 @@ use crate::settings::{NodeError, NodeSettings};
 use crate::shown::Publishing;
 use crate::steps::{DatabaseStep, Requester};
 use crate::sync::{SyncError, SyncRequested};
-use crate::write::{Accepted, MemoryWrite, WriteError};
+use crate::write::{Accepted, FAILED_KEPT, MemoryWrite, PUBLISHED_KEPT, WriteError};
 
 /// The most requests of one transaction.
 const MAX_GROUP: usize = 512;
@@ -31,11 +31,11 @@ const MAX_GROUP: usize = 512;
 /// How often old rows are removed.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a published event and its idempotency key stay: 24 hours, in milliseconds.
-pub(super) const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+/// [`PUBLISHED_KEPT`] in milliseconds.
+pub(super) const KEPT_MS: i64 = PUBLISHED_KEPT.as_millis() as i64;
 
-/// How long an event that has failed stays, with its reason: 24 hours and 30 days, in milliseconds.
-const FAILED_MS: i64 = 31 * KEPT_MS;
+/// [`FAILED_KEPT`] in milliseconds.
+const FAILED_MS: i64 = FAILED_KEPT.as_millis() as i64;
 
 /// How long the node remembers what it has shown a session: 7 days, in milliseconds.
 const SHOWN_MS: i64 = 7 * KEPT_MS;

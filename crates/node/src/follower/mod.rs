@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use settings::FollowerSettings;
+pub use settings::{FollowerSettings, REFRESH_INTERVAL};
 pub use status::{FollowerStatus, PartitionProgress};
 
 use crate::kafka::KafkaClients;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How often a follower looks for the ends of its partitions where no setting says otherwise.
+pub const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Settings of a follower.
 #[derive(Clone, Debug)]
 pub struct FollowerSettings {
@@ -11,6 +14,6 @@ pub struct FollowerSettings {
 
 impl Default for FollowerSettings {
     fn default() -> FollowerSettings {
-        FollowerSettings { refresh_interval: Duration::from_secs(30) }
+        FollowerSettings { refresh_interval: REFRESH_INTERVAL }
     }
 }

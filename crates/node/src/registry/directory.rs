@@ -12,7 +12,7 @@ use crate::actor::Actor;
 
 /// Keys of records that cannot be read, of which so many are kept. A warning about a further one
 /// would say nothing new.
-const MAX_UNREADABLE: usize = 1000;
+pub const MAX_UNREADABLE: usize = 1000;
 
 /// The most records that are kept: a program that writes to the topic can make up any number.
 const MAX_NODES: usize = 10_000;

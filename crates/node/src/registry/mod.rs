@@ -12,8 +12,8 @@ mod nodes_topic;
 mod record;
 mod registered_node;
 
-pub use directory::NodeDirectory;
 pub(crate) use directory::NodeUpdate;
+pub use directory::{MAX_UNREADABLE, NodeDirectory};
 pub use liveness::{FAILED_AFTER, HEARTBEAT_INTERVAL, Liveness, MISSED_HEARTBEATS, now_ms};
 pub use nodes_topic::NodesTopic;
 pub(crate) use nodes_topic::Registered;
