@@ -93,6 +93,9 @@ const HOMES: &[(&str, &[&str])] = &[
     // librdkafka's admin calls are futures of rdkafka, waited for without a runtime. So are the
     // node's calls, which a runtime may await as well. A stream of events is a stream of futures.
     ("futures", &["mirror-postgres", "node", "node-http", "streams-kafka", "testkit"]),
+    // The fault proxy of the tests reads and writes the messages of Kafka's protocol.
+    ("kafka-protocol", &["testkit"]),
+    ("bytes", &["testkit"]),
 ];
 
 /// Crates that one edge of the root package alone may use, and the edge.

@@ -13,25 +13,41 @@ use testkit::{Record, records, wait_until};
 #[track_caller]
 pub fn assert_outputs(trial: &Trial) -> Vec<Record> {
     trial.wait_until_settled();
-    let events = trial.read("events");
-    let replayed = trial.replay(&events);
-    let (snapshots, conflicts) = (trial.read("snapshots"), trial.read("conflicts"));
+    assert_read(trial, |topic| records::read_committed(trial.broker(), topic))
+}
+
+/// The same for a trial that has settled, with a function that reads a topic.
+#[track_caller]
+pub fn assert_read(trial: &Trial, mut read_topic: impl FnMut(&str) -> Vec<Record>) -> Vec<Record> {
+    let (events, snapshots) = assert_replayed(trial, &mut read_topic);
     let (users, memories): (Vec<Record>, Vec<Record>) = snapshots.into_iter().partition(is_user);
-    assert_last_resolved(&memories_of(&replayed.snapshots), &memories);
     let (answers, snapshots): (Vec<Record>, Vec<Record>) = memories.into_iter().partition(is_answer);
     assert_answers(&answers, &snapshots);
-    // A broker that has just come back may show the end of a log a moment late; what is lost stays
-    // away.
-    let expected = replayed.dead_letters.len();
-    wait_until("as many dead letters as replay has", || trial.read("dead-letters").len() >= expected);
-    assert_dead_letters(&replayed.dead_letters, &trial.read("dead-letters"));
-    let driven = Driven::run(trial, &trial.repartition());
+    let conflicts = read_topic(&trial.topic("conflicts"));
+    let driven = Driven::of(trial, &trial.repartition(), &read_topic(&trial.repartition()));
     assert!(!driven.snapshots.is_empty());
-    let of_users = Driven::run(trial, &trial.by_user());
+    let of_users = Driven::of(trial, &trial.by_user(), &read_topic(&trial.by_user()));
     assert_record_by_record("user snapshots", &of_users.snapshots, &users);
     assert_record_by_record("snapshots", &driven.snapshots, &snapshots);
     assert_record_by_record("conflicts", &driven.conflicts, &conflicts);
     events
+}
+
+/// Holds what does not depend on the order of the repartition topic: the last resolved form of each
+/// memory, and the dead letters. Gives the events and the snapshots.
+#[track_caller]
+pub fn assert_replayed(trial: &Trial, mut read_topic: impl FnMut(&str) -> Vec<Record>) -> (Vec<Record>, Vec<Record>) {
+    let mut read = |what: &str| read_topic(&trial.topic(what));
+    let events = read("events");
+    let replayed = trial.replay(&events);
+    let snapshots = read("snapshots");
+    assert_last_resolved(&memories_of(&replayed.snapshots), &memories_of(&snapshots));
+    // A broker that has just come back may show the end of a log a moment late; what is lost stays
+    // away.
+    let expected = replayed.dead_letters.len();
+    wait_until("as many dead letters as replay has", || read("dead-letters").len() >= expected);
+    assert_dead_letters(&replayed.dead_letters, &read("dead-letters"));
+    (events, snapshots)
 }
 
 fn header<'r>(record: &'r Record, name: &str) -> Option<&'r [u8]> {
@@ -106,7 +122,11 @@ pub struct Driven {
 
 impl Driven {
     pub fn run(trial: &Trial, topic: &str) -> Driven {
-        let repartition = records::read_committed(trial.broker(), topic);
+        Driven::of(trial, topic, &records::read_committed(trial.broker(), topic))
+    }
+
+    /// The same with the topic's records.
+    pub fn of(trial: &Trial, topic: &str, repartition: &[Record]) -> Driven {
         let text = std::fs::read_to_string(trial.topology()).unwrap();
         let mut file = topology_file::parse("topology.toml", &text, &Program::default().operators)
             .unwrap_or_else(|problems| panic!("{problems}"));
@@ -116,7 +136,7 @@ impl Driven {
         let mut driven =
             Driven { snapshots: Vec::new(), conflicts: Vec::new(), dead_letters: Vec::new(), state: BTreeMap::new() };
         let mut batch = RecordBatch::new();
-        for record in &repartition {
+        for record in repartition {
             let Record { partition, offset, timestamp_ms, .. } = *record;
             batch.clear();
             let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));

@@ -16,6 +16,7 @@ mod disk;
 mod events;
 mod expect;
 mod extremes;
+mod faults;
 mod growth;
 mod hidden;
 mod instance;

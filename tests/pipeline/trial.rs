@@ -27,6 +27,8 @@ pub struct Trial {
     dir: PathBuf,
     name: String,
     settings: Vec<String>,
+    /// Partitions of the events topic.
+    partitions: i32,
     /// A broker of the trial's own; the shared one otherwise.
     own_broker: Option<Arc<Broker>>,
     /// How all commands connect; in plain text otherwise.
@@ -87,7 +89,8 @@ impl Trial {
         let (dir, name) = (temp_dir(stem), unique(stem));
         let text = text.replace("\"helixstream\"", &format!("\"{name}\"")).replace("helixagent.memory", &name);
         std::fs::write(dir.join("topology.toml"), text).unwrap();
-        let trial = Trial { dir, name, settings: with_fixed(settings), own_broker, connection };
+        let settings = with_fixed(settings);
+        let trial = Trial { dir, name, settings, partitions: PARTITIONS, own_broker, connection };
         make(&trial.topic("events"));
         let kafka = trial.kafka_arguments();
         let created = trial.helix(&["topics", "create"], &kafka.iter().map(String::as_str).collect::<Vec<_>>());
@@ -100,7 +103,13 @@ impl Trial {
     pub fn begun_before(name: &str, text: &str, settings: &[&str], broker: Arc<Broker>) -> Trial {
         let dir = temp_dir(name);
         std::fs::write(dir.join("topology.toml"), text).unwrap();
-        Trial { dir, name: name.to_owned(), settings: with_fixed(settings), own_broker: Some(broker), connection: None }
+        let (name, settings) = (name.to_owned(), with_fixed(settings));
+        Trial { dir, name, settings, partitions: PARTITIONS, own_broker: Some(broker), connection: None }
+    }
+
+    /// The same, its topology file having another number of partitions for the events topic.
+    pub fn with_partitions(self, partitions: i32) -> Trial {
+        Trial { partitions, ..self }
     }
 
     /// The broker that all of it runs on.
@@ -244,18 +253,18 @@ impl Trial {
 
     /// A client that reads offsets, of this isolation level. Each wait makes one: a new client for
     /// each look would cost more than the look.
-    fn onlooker(&self, isolation: &str) -> BaseConsumer {
+    pub fn onlooker(&self, isolation: &str) -> BaseConsumer {
         self.broker().client().set("group.id", &self.name).set("isolation.level", isolation).create().unwrap()
     }
 
     /// Whether the group has committed everything. Transaction markers count.
-    fn is_done(&self, onlooker: &BaseConsumer) -> bool {
+    pub fn is_done(&self, onlooker: &BaseConsumer) -> bool {
         // In the order of the flow: what the first commits, the second gets.
         [self.topic("events"), self.repartition(), self.by_user()].iter().all(|topic| {
             let mut partitions = TopicPartitionList::new();
-            partitions.add_partition_range(topic, 0, PARTITIONS - 1);
+            partitions.add_partition_range(topic, 0, self.partitions - 1);
             let Ok(committed) = onlooker.committed_offsets(partitions, TIMEOUT) else { return false };
-            let Some(ends) = ends(onlooker, topic, PARTITIONS) else { return false };
+            let Some(ends) = ends(onlooker, topic, self.partitions) else { return false };
             ends.into_iter().all(|(partition, end)| {
                 let committed = committed.find_partition(topic, partition).map(|element| element.offset());
                 end == 0 || committed == Some(Offset::Offset(end))
@@ -267,18 +276,19 @@ impl Trial {
     /// once its markers are in the log, which the broker writes after it has answered.
     #[track_caller]
     pub fn wait_until_settled(&self) {
-        let [committed, uncommitted] = ["read_committed", "read_uncommitted"].map(|level| self.onlooker(level));
-        for topic in ["snapshots", "conflicts", "dead-letters"]
-            .map(|what| self.topic(what))
-            .into_iter()
-            .chain([self.repartition(), self.by_user()])
-        {
+        let onlookers = ["read_committed", "read_uncommitted"].map(|level| self.onlooker(level));
+        for topic in self.written() {
             wait_until(&format!("the transactions over {topic} to be over"), || {
                 let Some(partitions) = self.broker().partition_count(&topic) else { return false };
-                let stable = ends(&committed, &topic, partitions as i32);
-                stable.is_some() && stable == ends(&uncommitted, &topic, partitions as i32)
+                is_settled(&onlookers, &topic, partitions as i32)
             });
         }
+    }
+
+    /// The topics that are written in transactions, the changelogs left out.
+    pub fn written(&self) -> Vec<String> {
+        let outputs = ["snapshots", "conflicts", "dead-letters"].map(|what| self.topic(what));
+        outputs.into_iter().chain([self.repartition(), self.by_user()]).collect()
     }
 
     /// Waits until all that was published is processed and committed, and all instances still run.
@@ -315,6 +325,13 @@ impl Trial {
 /// what was processed. A killed member is missed soon.
 fn with_fixed(settings: &[&str]) -> Vec<String> {
     ["purge=false", "session_timeout=4s"].iter().chain(settings).map(|text| (*text).to_owned()).collect()
+}
+
+/// Whether no transaction is open over a topic, for clients that read committed and uncommitted
+/// records.
+pub fn is_settled([committed, uncommitted]: &[BaseConsumer; 2], topic: &str, partitions: i32) -> bool {
+    let stable = ends(committed, topic, partitions);
+    stable.is_some() && stable == ends(uncommitted, topic, partitions)
 }
 
 /// The end of each partition of a topic, as the client's isolation level has it, in one request;

@@ -122,8 +122,13 @@ impl ClusterAdmin {
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
         let started = Instant::now();
         loop {
-            let known = self.topics(&names)?;
-            let Some(missing) = known.iter().position(Option::is_none) else { return Ok(()) };
+            let missing = match self.topics(&names) {
+                Ok(known) => known.iter().position(Option::is_none),
+                // The leader of one of them is still being elected.
+                Err(Error::Retry(_)) if started.elapsed() <= REQUEST => Some(0),
+                Err(error) => return Err(error),
+            };
+            let Some(missing) = missing else { return Ok(()) };
             if started.elapsed() > REQUEST {
                 return Err(Error::Retry(format!(
                     "topic {} was created, but no broker knows it after {} s [HS2009]",
@@ -176,20 +181,38 @@ fn failed_for(right: Right, doing: &str, error: &KafkaError) -> Error {
     }
 }
 
-fn names_and_counts(metadata: &sys::rd_kafka_metadata) -> Vec<TopicInfo> {
+/// A topic as metadata has it.
+struct Listed {
+    info: TopicInfo,
+    /// The error that stands in place of its partitions; 0 for none.
+    code: i32,
+}
+
+fn listed(metadata: &sys::rd_kafka_metadata) -> Vec<Listed> {
     // SAFETY: librdkafka's array of `topic_cnt` topics with ended names, live while the metadata
     // is.
     let topics = unsafe { std::slice::from_raw_parts(metadata.topics, metadata.topic_cnt.max(0) as usize) };
     let name = |topic: &sys::rd_kafka_metadata_topic| unsafe { std::ffi::CStr::from_ptr(topic.topic) };
     let info = |topic| TopicInfo { name: name(topic).to_string_lossy().into_owned(), partitions: topic.partition_cnt };
-    topics.iter().filter(|topic| topic.partition_cnt > 0).map(info).collect()
+    topics.iter().map(|topic| Listed { info: info(topic), code: topic.err as i32 }).collect()
+}
+
+/// Finds a topic in the metadata. One whose leader is being elected exists, though nothing more is
+/// known of it: that is asked again, and the topic is not reported as missing.
+fn find_listed(all: &[Listed], name: &str) -> Result<Option<TopicInfo>> {
+    let Some(found) = all.iter().find(|topic| topic.info.name == name) else { return Ok(None) };
+    let is_electing = found.code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32;
+    match Failure::of_number(found.code, None).filter(|_| is_electing) {
+        Some(failure) => Err(failure.remedy(Call::Admin, &format!("list topics: topic {name}"))),
+        None => Ok((found.info.partitions > 0).then(|| found.info.clone())),
+    }
 }
 
 impl Admin for ClusterAdmin {
     fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicInfo>>> {
-        let all = self.metadata(REQUEST, names_and_counts);
+        let all = self.metadata(REQUEST, listed);
         let all = all.map_err(|failure| failure.remedy(Call::Admin, "list topics"))?;
-        Ok(names.iter().map(|name| all.iter().find(|topic| topic.name == *name).cloned()).collect())
+        names.iter().map(|name| find_listed(&all, name)).collect()
     }
 
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {

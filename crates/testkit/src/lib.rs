@@ -25,6 +25,7 @@
 //! | `Toxiproxy` | a proxy in front of one of them, which refuses, keeps silent, slows, trickles, or cuts off in the middle of an answer |
 //! | `SmallDisk` | a disk that can be full |
 //! | `Proxy` | a proxy in front of a server, which is cut, or silent, and heals |
+//! | `KafkaProxy` | a proxy in front of a broker that knows Kafka's protocol: errors, cuts and delays of single calls |
 //! | `skip` | how a test says that it cannot check anything on this machine |
 //! | `tools` | Kafka's own Java tools, as a second opinion |
 //! | `records` | record files, raw records in and out of topics |
@@ -49,6 +50,8 @@ pub mod disk;
 mod http;
 #[cfg(feature = "servers")]
 mod java;
+#[cfg(feature = "servers")]
+pub mod kafka_proxy;
 #[cfg(feature = "servers")]
 pub mod pgbouncer;
 #[cfg(feature = "servers")]
@@ -87,6 +90,8 @@ pub use authorizer::{Acl, AclBroker};
 pub use broker::Broker;
 #[cfg(feature = "servers")]
 pub use disk::SmallDisk;
+#[cfg(feature = "servers")]
+pub use kafka_proxy::KafkaProxy;
 #[cfg(feature = "servers")]
 pub use pgbouncer::PgBouncer;
 #[cfg(feature = "servers")]

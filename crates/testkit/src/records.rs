@@ -10,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -156,31 +157,27 @@ pub fn read_uncommitted(broker: &Broker, topic: &str) -> Vec<Record> {
 
 fn read_topic(broker: &Broker, topic: &str, isolation: &str) -> Vec<Record> {
     let (consumer, count) = reader(broker, topic, isolation);
-    let (mut records, mut at_end) = (Vec::new(), vec![false; count]);
-    let start = Instant::now();
-    while at_end.contains(&false) {
-        assert!(start.elapsed() < Duration::from_secs(180), "reading {topic} to its end takes for ever");
-        match consumer.poll(Duration::from_millis(100)) {
-            None => {}
-            Some(Ok(message)) => records.push(from_message(&message)),
-            Some(Err(KafkaError::PartitionEOF(partition))) => at_end[usize::try_from(partition).unwrap()] = true,
-            Some(Err(error)) => panic!("read {topic}: {error}"),
-        }
-    }
-    consumer.unassign().unwrap();
+    let mut records = Vec::new();
+    read_to_end(&consumer, topic, count, |record| records.push(record));
     records.sort_by_key(|record| (record.partition, record.offset));
     records
 }
 
-/// A client that is to read a topic from its first record, and the topic's number of partitions.
-fn reader(broker: &Broker, topic: &str, isolation: &str) -> (BaseConsumer, usize) {
+fn reader_config(broker: &Broker, isolation: &str) -> rdkafka::ClientConfig {
     let mut config = broker.client();
     config.set("group.id", "not-used").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     config
         .set("isolation.level", isolation)
         .set("auto.offset.reset", "error")
-        .set("fetch.message.max.bytes", "16777216");
-    let consumer: BaseConsumer = config.create().unwrap();
+        .set("fetch.message.max.bytes", "16777216")
+        // The end of a partition is told by a fetch that brings nothing.
+        .set("fetch.wait.max.ms", "10");
+    config
+}
+
+/// A client that is to read a topic from its first record, and the topic's number of partitions.
+fn reader(broker: &Broker, topic: &str, isolation: &str) -> (BaseConsumer, usize) {
+    let consumer: BaseConsumer = reader_config(broker, isolation).create().unwrap();
     let count = broker.partition_count(topic).unwrap_or_else(|| panic!("there is no topic {topic}"));
     let mut partitions = TopicPartitionList::new();
     for partition in 0..count {
@@ -188,6 +185,65 @@ fn reader(broker: &Broker, topic: &str, isolation: &str) -> (BaseConsumer, usize
     }
     consumer.assign(&partitions).unwrap();
     (consumer, count)
+}
+
+/// Reads the committed records of topics to their ends, again and again: one client does it all,
+/// and reads each record once.
+pub struct Reader {
+    consumer: BaseConsumer,
+    topics: BTreeMap<String, ReadTopic>,
+}
+
+/// The part of a topic that has been read.
+struct ReadTopic {
+    records: Vec<Record>,
+    /// The offset behind the last record of each partition.
+    next: Vec<i64>,
+}
+
+impl Reader {
+    /// Nothing is read yet.
+    pub fn start(broker: &Broker) -> Reader {
+        Reader { consumer: reader_config(broker, "read_committed").create().unwrap(), topics: BTreeMap::new() }
+    }
+
+    /// All committed records of a topic, by partition, then offset.
+    pub fn read(&mut self, topic: &str) -> Vec<Record> {
+        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| {
+            let metadata = self.consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
+            let count = metadata.topics()[0].partitions().len();
+            assert!(count > 0, "there is no topic {topic}");
+            ReadTopic { records: Vec::new(), next: vec![0; count] }
+        });
+        let mut partitions = TopicPartitionList::new();
+        for (partition, next) in known.next.iter().enumerate() {
+            let at = Offset::Offset(*next);
+            partitions.add_partition_offset(topic, i32::try_from(partition).unwrap(), at).unwrap();
+        }
+        self.consumer.assign(&partitions).unwrap();
+        read_to_end(&self.consumer, topic, known.next.len(), |record| {
+            known.next[usize::try_from(record.partition).unwrap()] = record.offset + 1;
+            known.records.push(record);
+        });
+        known.records.sort_by_key(|record| (record.partition, record.offset));
+        known.records.clone()
+    }
+}
+
+/// Reads what is assigned to its end.
+fn read_to_end(consumer: &BaseConsumer, topic: &str, partitions: usize, mut take: impl FnMut(Record)) {
+    let mut at_end = vec![false; partitions];
+    let start = Instant::now();
+    while at_end.contains(&false) {
+        assert!(start.elapsed() < Duration::from_secs(180), "reading {topic} to its end takes for ever");
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) => take(from_message(&message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => at_end[usize::try_from(partition).unwrap()] = true,
+            Some(Err(error)) => panic!("read {topic}: {error}"),
+        }
+    }
+    consumer.unassign().unwrap();
 }
 
 /// Reads the committed records of a topic as they come, each once: for a test that waits for

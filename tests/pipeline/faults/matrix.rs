@@ -1,0 +1,141 @@
+//! The cells of the matrix: each API that an instance calls, each error that Kafka's documentation
+//! and sources allow in its answers, and what can happen to a connection.
+
+use super::apis::APIS;
+use super::errors::code;
+use std::fmt;
+use std::time::Duration;
+use testkit::kafka_proxy::{Action, ApiKey, CallFault, Calls, Level, Side};
+
+/// One fault, to be done to one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell {
+    /// The API.
+    pub api: ApiKey,
+    /// The error's name in Kafka, or what happens to the connection.
+    pub name: &'static str,
+    /// The calls that get it.
+    pub when: When,
+    /// Before or after the broker has acted.
+    pub side: Side,
+    action: Action,
+    number: u64,
+}
+
+/// Which calls get the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    First,
+    Later,
+    Every,
+}
+
+impl Cell {
+    /// The fault that the proxy does.
+    pub fn fault(&self) -> CallFault {
+        let calls = match self.when {
+            When::First => Calls::Number(1),
+            When::Later => Calls::Number(self.number),
+            When::Every => Calls::Every,
+        };
+        CallFault { api: self.api, calls, side: self.side, action: self.action }
+    }
+
+    /// Whether the process may end over it, with a code: the error says that somebody must act.
+    pub fn may_end(&self) -> bool {
+        ENDING.contains(&self.name)
+    }
+
+    /// The calls, as the table names them.
+    pub fn calls(&self) -> String {
+        match self.when {
+            When::First => "first".to_owned(),
+            When::Later => format!("call {}", self.number),
+            When::Every => "every".to_owned(),
+        }
+    }
+
+    /// The side, as the table names it.
+    pub fn side(&self) -> &'static str {
+        match self.side {
+            Side::Before => "before",
+            Side::After => "after",
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {} {} {}", self.api, self.name, self.calls(), self.side())
+    }
+}
+
+/// An answer waits for so long: less than the clients of the cells wait for it.
+const DELAY: Duration = Duration::from_millis(1500);
+
+/// Errors that Kafka documents as not retriable, and that neither a new producer nor a new member
+/// of the group mends. UNKNOWN_TOPIC_OR_PARTITION is retriable there, but a topic that is not there
+/// is to be made by somebody.
+const ENDING: &[&str] = &[
+    "CLUSTER_AUTHORIZATION_FAILED",
+    "GROUP_AUTHORIZATION_FAILED",
+    "GROUP_MAX_SIZE_REACHED",
+    "INCONSISTENT_GROUP_PROTOCOL",
+    "INVALID_COMMIT_OFFSET_SIZE",
+    "INVALID_CONFIG",
+    "INVALID_GROUP_ID",
+    "INVALID_PARTITIONS",
+    "INVALID_REPLICATION_FACTOR",
+    "INVALID_REPLICA_ASSIGNMENT",
+    "INVALID_REQUEST",
+    "INVALID_REQUIRED_ACKS",
+    "INVALID_SESSION_TIMEOUT",
+    "INVALID_TOPIC_EXCEPTION",
+    "INVALID_TRANSACTION_TIMEOUT",
+    "OFFSET_METADATA_TOO_LARGE",
+    "OFFSET_OUT_OF_RANGE",
+    "POLICY_VIOLATION",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+    "UNKNOWN_TOPIC_OR_PARTITION",
+    "UNSUPPORTED_COMPRESSION_TYPE",
+    "UNSUPPORTED_FOR_MESSAGE_FORMAT",
+    "UNSUPPORTED_VERSION",
+];
+
+/// What may happen to any call.
+const CONNECTION: [(&str, Action); 3] =
+    [("connection cut", Action::Disconnect), ("delayed", Action::Delay(DELAY)), ("never answered", Action::Swallow)];
+
+/// All cells, in the order of the table.
+pub fn cells() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for api in APIS {
+        let errors = |names: &'static [&'static str], level| {
+            names.iter().map(move |name| (*name, Action::Error(code(name), level), api.changes))
+        };
+        let faults = errors(api.whole, Level::Whole).chain(errors(api.parts, Level::Parts));
+        let faults = faults.chain(CONNECTION.map(|(name, action)| (name, action, true)));
+        for (name, action, has_sides) in faults {
+            // The answer to a question is the same error whether the broker was asked or not.
+            let sides = if has_sides { &[Side::Before, Side::After][..] } else { &[Side::After] };
+            for when in [When::First, When::Later, When::Every] {
+                cells.extend(sides.iter().map(|side| Cell {
+                    api: api.api,
+                    name,
+                    when,
+                    side: *side,
+                    action,
+                    number: api.number,
+                }));
+            }
+        }
+    }
+    cells
+}
+
+/// A cell by its parts, which must be in the matrix.
+pub fn cell(api: ApiKey, name: &str, when: When, side: Side) -> Cell {
+    let found = cells().into_iter().find(|cell| (cell.api, cell.name, cell.when, cell.side) == (api, name, when, side));
+    found.unwrap_or_else(|| panic!("the matrix has no cell {api:?} {name} {when:?} {side:?}"))
+}
