@@ -27,6 +27,8 @@ const READS: u64 = 20_000;
 const CLIENTS: usize = 64;
 /// Users that the memories are spread over.
 const USERS: u64 = 1_000;
+/// Anonymous memory at most of a node that nobody asks, in MiB.
+const IDLE_MIB: f64 = 30.0;
 const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -128,12 +130,16 @@ impl Site {
         Ok(site)
     }
 
-    /// The cost of the process while nobody asks it.
+    /// The cost of the process while nobody asks it. More memory than [`IDLE_MIB`] is an error.
     fn idle(&self, time: Duration) -> Result<Row> {
         let watch = Watch::start(self.helix.pid())?;
         std::thread::sleep(time);
         let spent = watch.read()?;
         let anonymous = anonymous_mib(self.helix.pid())?;
+        ensure!(
+            anonymous <= IDLE_MIB,
+            "the idle node has {anonymous:.1} MiB of anonymous memory, and may have {IDLE_MIB} MiB"
+        );
         Ok(Row::new("node, idle", 0, spent).note(format!("anonymous memory {anonymous:.1} MiB")))
     }
 

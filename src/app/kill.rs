@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use node::steps::STEPS;
+use node::steps::{DEPARTURE_STEPS, STEPS};
 use streams::runtime::{COMMIT_STEPS, Step, StepObserver};
 
 /// The variable: `<step>` or `<step>:<n>`, the n-th time (from 1) that a thread of the process
@@ -33,7 +33,7 @@ impl KillAt {
     /// As for [`KillAt::of_run`].
     pub fn of_node() -> Result<fn(&'static str), String> {
         static KILL_AT: OnceLock<Option<KillAt>> = OnceLock::new();
-        let kill_at = KillAt::from_environment(&STEPS)?;
+        let kill_at = KillAt::from_environment(&[&STEPS[..], &DEPARTURE_STEPS].concat())?;
         KILL_AT.get_or_init(|| kill_at);
         Ok(|step| KILL_AT.get().into_iter().flatten().for_each(|kill_at| kill_at.reach(step)))
     }

@@ -7,9 +7,11 @@ use node::publisher::PublisherSettings;
 use node::registry::now_ms;
 use node::settings::system_clock;
 use node::{Node, NodeSettings};
+use serde_json::Value;
 use testkit::process::temp_dir;
-use testkit::{Broker, LIMIT, records};
+use testkit::{Broker, LIMIT, records, wait_for};
 
+use crate::command::NodeProcess;
 use crate::stream::Stream;
 use crate::trial::{Trial, wait_until_published, write};
 
@@ -62,10 +64,29 @@ fn a_node_whose_clock_is_far_ahead_loses_no_write_and_dates_no_record_ahead() {
         assert!((start_ms..=latest_ms).contains(&record.timestamp_ms), "{} of {event}", record.timestamp_ms);
     }
     stream.assert_resolved(broker, &trial, &nodes.each_ref());
+    a_process_reports_the_versions_that_it_follows_once(&trial);
     for (publisher, follower) in running {
         assert_eq!(publisher.stop(LIMIT).refused, 0);
         follower.stop(LIMIT);
     }
     nodes.iter().for_each(|node| assert_eq!(block_on(node.status()).unwrap().failed, 0));
     stream.stop();
+}
+
+/// A node with the right clock follows the versions of memories that are far ahead of it, and says
+/// so once.
+fn a_process_reports_the_versions_that_it_follows_once(trial: &Trial) {
+    let process = NodeProcess::start(trial, "follows");
+    let latest = |memory: &Value| memory["version"].as_u64().unwrap();
+    let far_ahead = system_clock() + Duration::from_secs(24 * 3600).as_nanos() as u64;
+    let view = wait_for("the process to show both memories as they are at last", || {
+        process.view().filter(|view| view.len() == 2 && view.values().all(|memory| latest(memory) > far_ahead))
+    });
+    let written = process.send("PATCH", "/v1/memories/m0", &["-d", "{\"content\":\"by a right clock\"}"]);
+    let version = written["event"]["version"].as_u64().unwrap();
+    assert!(version >= latest(&view["m0"]), "{written}");
+    let said = process.process.stderr();
+    let reports: Vec<&str> = said.lines().filter(|line| line.contains("HS8005")).collect();
+    assert!(matches!(reports[..], [report] if report.contains("ahead of this machine's clock")), "{said}");
+    process.process.terminate().assert_ended_well();
 }

@@ -1,8 +1,10 @@
-//! A copy of a folder whose process hangs after it has fenced the other one, and goes on later.
+//! Copies of a folder: a process that hangs after it has fenced the other one and goes on later,
+//! and one that is killed at each named step of its way to the next incarnation.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,11 +12,12 @@ use futures::executor::block_on;
 use node::Node;
 use node::publisher::PublisherSettings;
 use node::registry::{NodeState, NodesTopic, RegisteredNode};
+use node::steps::DEPARTURE_STEPS;
 use node::write::{Accepted, Fields, MemoryWrite, Seen, WriteKind};
 use rustix::process::Signal;
 use serde_json::Value;
 use testkit::process::{Process, temp_dir};
-use testkit::{Broker, LIMIT, wait_until};
+use testkit::{Broker, LIMIT, records, wait_until};
 
 use crate::stream::Stream;
 use crate::trial::{Trial, copy, open, publish_all, read, wait_until_published, write};
@@ -139,6 +142,109 @@ fn writes_that_a_copy_holds_which_hangs_and_goes_on_later_are_published_once() {
         assert_eq!(shown["conflicted_fields"], serde_json::json!([]), "{shown}");
     }
     publisher.stop(LIMIT);
+    followers.into_iter().for_each(|follower| drop(follower.stop(LIMIT)));
+    stream.stop();
+}
+
+/// The folder of the original, its name, the name of the topics, the broker and the step, for the
+/// process that is killed there.
+const TO_LEAVE: &str = "HELIXSTREAM_TEST_NODE_TO_LEAVE";
+
+const LEAVING: &str =
+    "copies::a_process_killed_at_any_step_of_its_way_to_the_next_incarnation_loses_no_write_and_publishes_none_twice";
+
+/// The step at which this process is killed.
+static KILL_AT: OnceLock<String> = OnceLock::new();
+
+fn kill(step: &str) {
+    if KILL_AT.get().is_some_and(|kill_at| kill_at == step) {
+        rustix::process::kill_process(rustix::process::getpid(), Signal::KILL).unwrap();
+    }
+}
+
+/// The part of the process that is killed.
+fn leave_until_killed(arguments: &str) {
+    let [folder, name, topics, bootstrap, step] = arguments.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{arguments}")
+    };
+    KILL_AT.set(step.to_owned()).unwrap();
+    let trial = Trial { name: topics.to_owned(), bootstrap: bootstrap.to_owned() };
+    let node = open(Path::new(folder), name);
+    let settings = PublisherSettings { observe_step: kill, ..PublisherSettings::default() };
+    let publisher = trial.publisher_with(node.journal(), settings);
+    wait_until("this process to be killed", || publisher.has_ended());
+    panic!("the publisher has ended by itself: {:?}", publisher.status());
+}
+
+/// Publishes all that a node has, without a long wait for a process that is dead.
+fn publish_impatiently(trial: &Trial, node: &Node) {
+    let departure_patience = Duration::from_millis(500);
+    let settings = PublisherSettings { departure_patience, ..PublisherSettings::default() };
+    let publisher = trial.publisher_with(node.journal(), settings);
+    wait_until_published(node);
+    publisher.stop(LIMIT);
+}
+
+/// An original that finds that its copy has published what both have, and is killed at a step of
+/// its way to the next incarnation; then the copy goes on, and after that the original. Returns
+/// both, and the events that they have accepted.
+fn killed_on_its_way(trial: &Trial, step: &str) -> ([Node; 2], Vec<String>) {
+    let name = step.replace('.', "-");
+    let (folder, memory) = (temp_dir("node"), format!("m-{name}"));
+    let mut accepted = Vec::new();
+    let mut add = |node: &Node, content: &str| accepted.push(write(node, &memory, content).event_id);
+    let node = open(&folder, &name);
+    add(&node, "published");
+    publish_all(trial, &node);
+    ["common", "common, too"].iter().for_each(|content| add(&node, content));
+    node.stop();
+    let copied = copy(&folder);
+    let [one, two] = [&folder, &copied].map(|folder| open(folder, &name));
+    add(&one, "by the original");
+    add(&two, "by the copy");
+    publish_all(trial, &two);
+    one.stop();
+    two.stop();
+
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", LEAVING]).stdin(Stdio::null()).stdout(Stdio::null());
+    command.env(TO_LEAVE, format!("{}|{name}|{}|{}|{step}", folder.display(), trial.name, trial.bootstrap));
+    let mut process = Process::start(command, Signal::KILL).unwrap();
+    let status = process.wait(LIMIT).expect("the process kills itself");
+    assert!(!status.success() && status.code().is_none(), "a signal ended it at {step}: {status}");
+
+    let two = open(&copied, &name);
+    add(&two, "by the copy, later");
+    publish_impatiently(trial, &two);
+    let one = open(&folder, &name);
+    add(&one, "by the original, later");
+    publish_impatiently(trial, &one);
+    ([one, two], accepted)
+}
+
+#[test]
+fn a_process_killed_at_any_step_of_its_way_to_the_next_incarnation_loses_no_write_and_publishes_none_twice() {
+    if let Ok(arguments) = std::env::var(TO_LEAVE) {
+        return leave_until_killed(&arguments);
+    }
+    let broker = Broker::shared();
+    let trial = Trial::new("leaves", broker);
+    let stream = Stream::start(&trial);
+    let histories: Vec<([Node; 2], Vec<String>)> = std::thread::scope(|scope| {
+        let trial = &trial;
+        let start = |step| scope.spawn(move || killed_on_its_way(trial, step));
+        DEPARTURE_STEPS.map(start).into_iter().map(|history| history.join().unwrap()).collect()
+    });
+    let accepted: BTreeSet<&String> = histories.iter().flat_map(|(_, accepted)| accepted).collect();
+    let published = trial.events(broker);
+    assert_eq!(published.keys().collect::<BTreeSet<_>>(), accepted);
+    let sent = records::read_committed(broker, &trial.topic("events"));
+    assert_eq!(sent.len(), accepted.len(), "each event is published once, under one actor");
+    let nodes: Vec<&Node> = histories.iter().flat_map(|(nodes, _)| nodes).collect();
+    let actors: BTreeSet<_> = nodes.iter().map(|node| node.journal().identity().unwrap().actor.to_string()).collect();
+    assert_eq!(actors.len(), nodes.len());
+    let followers: Vec<_> = nodes.iter().map(|node| trial.follower(node)).collect();
+    stream.assert_resolved(broker, &trial, &nodes);
     followers.into_iter().for_each(|follower| drop(follower.stop(LIMIT)));
     stream.stop();
 }

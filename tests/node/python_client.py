@@ -68,6 +68,7 @@ def every_call(client):
     assert again.repeated and again.memory.id == first.memory.id, again
     merged = client.merge(replaced.memory, [first.memory])
     assert merged.memory.raw["merged_from"] == [first.memory.id], merged
+    stale_merge(client)
     events = client.events(memory).events
     assert [event.event_type for event in events][0] == "memory.created" and len(events) == 9, events
     found = client.search("replaced", user_id="u-1", session_id=None, top_k=5)
@@ -85,6 +86,19 @@ def every_call(client):
     assert client.force_sync("u-1").user_id == "u-1"
     assert fails(Problem, lambda: client.restore([])).code == "HS8091"
     assert client.status().memories >= 207 and "/v1/memories" in client.openapi()["paths"]
+
+
+def stale_merge(client):
+    """A merge by a client that has not seen the latest write to a memory that it lets absorb."""
+    keeps = client.create(user_id="u-12", content="keeps").memory
+    absorbed = client.create(user_id="u-12", content="absorbed").memory
+    client_of(A).update(absorbed.id, content="written by somebody else")
+    # By what this client was last shown, and by a memory that the caller has kept.
+    for other in (absorbed.id, absorbed):
+        conflict = fails(Conflict, lambda: client.merge(keeps.id, [other]))
+        assert conflict.code == "HS8068", conflict
+    assert client.read(absorbed.id).status == "active" and "merged_from" not in client.read(keeps.id).raw
+    assert client.merge(keeps.id, [absorbed.id]).memory.raw["merged_from"] == [absorbed.id]
 
 
 def two_nodes(a, b):

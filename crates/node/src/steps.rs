@@ -23,6 +23,11 @@ pub const STEPS: [&str; 15] = [
     "apply.answered",
 ];
 
+/// The further steps of a process that leaves its incarnation (a copied or a rolled-back folder):
+/// it has closed the old incarnation, has registered the next one, and has looked which of the
+/// events that wait are published already. After that it writes the others again.
+pub const DEPARTURE_STEPS: [&str; 3] = ["leave.closed", "leave.registered", "leave.found"];
+
 /// The part of a process that asks for a change of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Requester {

@@ -43,13 +43,24 @@ enum State {
 /// Faults that a round has had.
 #[derive(Default)]
 pub(super) struct Faults {
-    kills: usize,
+    kills_of_nodes: usize,
+    kills_of_instances: usize,
     freezes: usize,
+}
+
+impl Faults {
+    fn count(&self) -> usize {
+        self.kills_of_nodes + self.kills_of_instances + self.freezes
+    }
 }
 
 impl Display for Faults {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{} processes killed, {} frozen", self.kills, self.freezes)
+        let Faults { kills_of_nodes, kills_of_instances, freezes } = self;
+        write!(
+            out,
+            "{kills_of_nodes} nodes and {kills_of_instances} instances of the stream killed, {freezes} processes frozen"
+        )
     }
 }
 
@@ -76,23 +87,39 @@ impl Processes {
     }
 
     /// Kills and freezes processes, at most two at a time, and brings each of them back after some
-    /// more writes were accepted.
+    /// more writes were accepted. The first two faults are kills, of a node and of an instance of
+    /// the stream; the others are random.
     pub fn suffer(&mut self, random: &mut Random, count: usize, progress: &Progress) -> Faults {
         let mut faults = Faults::default();
-        while faults.kills + faults.freezes < count {
+        while faults.count() < count {
             let out: Vec<usize> = (0..self.states.len()).filter(|at| self.is_out(*at)).collect();
             if out.len() == 2 || (!out.is_empty() && random.one_in(2)) {
                 self.heal(random.pick(&out));
             } else {
-                let running: Vec<usize> = (0..self.states.len()).filter(|at| !self.is_out(*at)).collect();
-                let is_killed = random.one_in(2);
-                self.harm(random.pick(&running), is_killed);
-                *(if is_killed { &mut faults.kills } else { &mut faults.freezes }) += 1;
+                let is_first = |at: usize| match faults.count() {
+                    0 => self.is_node(at),
+                    1 => !self.is_node(at),
+                    _ => true,
+                };
+                let running: Vec<usize> =
+                    (0..self.states.len()).filter(|at| !self.is_out(*at) && is_first(*at)).collect();
+                let (at, is_killed) = (random.pick(&running), faults.count() < 2 || random.one_in(2));
+                self.harm(at, is_killed);
+                *(match (is_killed, self.is_node(at)) {
+                    (true, true) => &mut faults.kills_of_nodes,
+                    (true, false) => &mut faults.kills_of_instances,
+                    (false, _) => &mut faults.freezes,
+                }) += 1;
             }
             let longest = LONGEST[usize::from(random.one_in(4))];
             wait_for_progress(progress, random.below(60), longest);
         }
+        assert!(faults.kills_of_nodes > 0 && faults.kills_of_instances > 0, "processes of both kinds die: {faults}");
         faults
+    }
+
+    fn is_node(&self, at: usize) -> bool {
+        matches!(self.starts[at], Start::Node(_))
     }
 
     fn is_out(&self, at: usize) -> bool {

@@ -86,6 +86,33 @@ func parts(node *client.Client) {
 	check(err == nil && len(deleted.Memory.Relationships) == 0 && len(deleted.Memory.Entities) == 1, err, deleted)
 }
 
+// staleMerge is a merge by a client that has not seen the latest write to the memory that is to be
+// absorbed.
+func staleMerge(node *client.Client, address string) {
+	keeps, err := node.Create(ctx, "", client.Fields{"user_id": "u-12", "content": "keeps"})
+	check(err == nil, err)
+	absorbed, err := node.Create(ctx, "", client.Fields{"user_id": "u-12", "content": "absorbed"})
+	check(err == nil, err)
+	into, id := keeps.Memory.MemoryID, absorbed.Memory.MemoryID
+	_, err = clientOf(address, "TOKEN").Update(ctx, id, "", client.Fields{"content": "written by somebody else"})
+	check(err == nil, err)
+	// By what this client was last shown, and by a token that the caller has kept.
+	for _, fields := range []client.Fields{
+		{"merged_from": []string{id}},
+		{"merged_from": []string{id}, "clocks": map[string]string{id: absorbed.Memory.Clock}},
+	} {
+		_, err = node.Merge(ctx, into, "", fields)
+		var problem *client.Problem
+		check(errors.Is(err, client.ErrConflict) && errors.As(err, &problem) && problem.Code == "HS8068", err)
+	}
+	shown, err := node.Read(ctx, id)
+	check(err == nil && shown.Content == "written by somebody else", err, shown)
+	merged, err := node.Merge(ctx, into, "", client.Fields{"merged_from": []string{id}})
+	check(err == nil && !merged.Assumed, err, merged)
+	_, err = node.Read(ctx, id)
+	check(errors.Is(err, client.ErrNotFound), err)
+}
+
 // settled is a conflict of two nodes, by what the list of conflicts has shown.
 func settled(a, b *client.Client) {
 	_, err := a.Create(ctx, "disputed", client.Fields{"user_id": "u-9", "content": "by a"})

@@ -67,6 +67,7 @@ func main() {
 	graph(a, b)
 	relationshipsOfOne(storeOf(a))
 	parts(a)
+	staleMerge(a, os.Args[1])
 	followed(a, b)
 	settled(a, b)
 	near(a)

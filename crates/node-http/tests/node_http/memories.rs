@@ -1,6 +1,7 @@
 //! Every route with requests that succeed.
 
 use node::ports::SnapshotRecord;
+use node::registry::now_ms;
 use serde_json::json;
 
 use crate::site::{Answer, Site};
@@ -228,12 +229,26 @@ fn a_search_finds_words() {
     assert!(hits("milk").is_empty() && hits("green&min_score=1000000").is_empty());
 }
 
+/// Since when the oldest event of the outbox waits, in milliseconds since 1970, where so many wait.
+fn waiting_since(site: &Site, depth: u64) -> i64 {
+    let outbox = site.get("/v1/sync/status").of(200).json()["outbox"].clone();
+    assert_eq!(outbox["depth"], depth, "{outbox}");
+    let nanoseconds = json::rfc3339::parse(outbox["oldest"].as_str().unwrap()).unwrap();
+    i64::try_from(nanoseconds / 1_000_000).unwrap()
+}
+
 #[test]
 fn the_events_of_a_memory_and_the_state_of_the_node_are_shown() {
     let site = Site::open();
     site.create(r#"{"memory_id": "m", "content": "1", "tags": ["t"]}"#);
+    let first = waiting_since(&site, 1);
+    testkit::wait_until("the next millisecond", || now_ms() > first);
     site.ask("PATCH", "/v1/memories/m", &[], r#"{"importance": 1}"#).of(200);
+    let second_at_the_latest = now_ms();
+    assert_eq!(waiting_since(&site, 2), first);
     site.node.journal().mark_published(1).unwrap();
+    let second = waiting_since(&site, 1);
+    assert!(first < second && second <= second_at_the_latest, "{first} {second}");
     site.node.journal().mark_failed(2, "too large for the topic").unwrap();
     let events = site.get("/v1/memories/m/events").of(200).json()["events"].clone();
     let shown = |n: usize, name: &str| events[n][name].clone();
@@ -244,7 +259,7 @@ fn the_events_of_a_memory_and_the_state_of_the_node_are_shown() {
     follow(&site, 0, "other", "u", "active", "x");
     let status = site.get("/v1/sync/status").of(200).json();
     assert_eq!((&status["counter"], &status["published"], &status["failed"]), (&json!(2), &json!(1), &json!(1)));
-    assert_eq!((&status["memories"], &status["outbox"]["depth"]), (&json!(2), &json!(0)));
+    assert_eq!((&status["memories"], &status["outbox"]), (&json!(2), &json!({"depth": 0})));
     assert_eq!(status["positions"], json!([{"next_offset": 1, "partition": 0, "topic": SNAPSHOTS}]));
 }
 

@@ -144,6 +144,8 @@ fn memories_in_conflict_are_listed_until_somebody_decides() {
         memories.iter().map(|found| found["memory"]["memory_id"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(found("all", ""), ["a", "b", "d"]);
+    let counted = || site.ask_as("all", "GET", "/v1/sync/status", &[], "").of(200).json()["conflicted"].clone();
+    assert_eq!(counted(), json!(3));
     assert_eq!(found("all", "?user_id=u-bob"), ["b"]);
     assert_eq!((found("all", "?session_id=s"), found("ann", "")), (vec![], vec!["a".to_owned(), "d".to_owned()]));
     assert_eq!(list("ann", "?user_id=u-bob").of(403).text("/code"), "HS8073");
@@ -153,5 +155,5 @@ fn memories_in_conflict_are_listed_until_somebody_decides() {
     assert_eq!(found("all", &format!("?cursor={}", first.text("/next"))), ["d"]);
     // A write that has seen both decides, as soon as the node accepts it.
     site.ask_as("all", "PATCH", "/v1/memories/d", &[], r#"{"tags": ["decided"]}"#).of(200);
-    assert_eq!(found("all", ""), ["a", "b"]);
+    assert_eq!((found("all", ""), counted()), (vec!["a".to_owned(), "b".to_owned()], json!(2)));
 }

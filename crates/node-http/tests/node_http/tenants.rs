@@ -1,11 +1,14 @@
 //! Tokens that are bound to users: tenants never meet.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use node::clock_token::ClockToken;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::Random;
 
+use crate::event_reader::EventReader;
 use crate::memories::follow;
-use crate::site::Site;
+use crate::site::{Answer, Site};
 
 const TOKENS: &[(&str, Option<&[&str]>)] =
     &[("ann", Some(&["u-ann"])), ("bob", Some(&["u-bob"])), ("both", Some(&["u-ann", "u-bob"])), ("all", None)];
@@ -106,8 +109,48 @@ fn a_made_up_version_does_not_raise_the_versions_of_everybody() {
     assert!(version_now() < greatest + day);
 }
 
+/// What the clients have been shown, whoever of them that was.
+struct Shown {
+    ids: Vec<String>,
+    clocks: Vec<String>,
+    cursors: Vec<String>,
+    /// The memories that were shown last, each with the client and the clock.
+    latest: VecDeque<(String, String, String)>,
+}
+
+impl Shown {
+    /// Keeps what an answer shows to a client.
+    fn add(&mut self, name: &str, answer: &Answer) {
+        let json = answer.json();
+        let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        self.clocks.extend(text("/clock"));
+        self.cursors.extend(text("/next"));
+        if answer.status == 201 {
+            self.ids.extend(text("/memory/memory_id"));
+        }
+        if let (Some(id), Some(clock), Some("active")) =
+            (text("/memory/memory_id"), text("/clock"), text("/memory/status").as_deref())
+        {
+            self.latest.push_back((name.to_owned(), id, clock));
+            self.latest.drain(..self.latest.len().saturating_sub(20));
+        }
+    }
+
+    /// A merge of two memories, with a clock of the absorbed one: of any client, or of this one.
+    fn merge(&self, random: &mut Random, name: &str) -> (&'static str, String, String) {
+        let of_client: Vec<_> = self.latest.iter().filter(|(client, ..)| client == name).collect();
+        let (id, absorbed, clock) = match of_client[..] {
+            [.., (_, absorbed, clock), (_, id, _)] if random.one_in(2) => (id.clone(), absorbed.clone(), clock.clone()),
+            _ => (random.pick(&self.ids), random.pick(&self.ids), random.pick(&self.clocks)),
+        };
+        let body = json!({"merged_from": [absorbed], "clocks": {absorbed: clock}});
+        ("POST", format!("/v1/memories/{id}/merge"), body.to_string())
+    }
+}
+
 /// A request by a token: its method, its path and its body.
-fn any_request(random: &mut Random, name: &str, ids: &[String], cursors: &[String]) -> (&'static str, String, String) {
+fn any_request(random: &mut Random, name: &str, shown: &Shown) -> (&'static str, String, String) {
+    let Shown { ids, cursors, .. } = shown;
     let id = random.pick(ids);
     let path = format!("/v1/memories/{id}");
     let user = random.pick(&["", "", "u-ann", "u-bob"]);
@@ -116,7 +159,7 @@ fn any_request(random: &mut Random, name: &str, ids: &[String], cursors: &[Strin
         fields["user_id"] = json!(user);
     }
     let filter = if user.is_empty() { String::new() } else { format!("&user_id={user}") };
-    match random.below(14) {
+    match random.below(20) {
         0 => ("POST", "/v1/memories".to_owned(), fields.to_string()),
         1 => ("GET", path, String::new()),
         2 => ("PUT", path, fields.to_string()),
@@ -136,8 +179,31 @@ fn any_request(random: &mut Random, name: &str, ids: &[String], cursors: &[Strin
         10 => ("DELETE", format!("{path}/relationships/{}", random.below(3)), String::new()),
         12 => ("POST", "/v1/memories/search".to_owned(), json!({"query": "secret"}).to_string()),
         11 => ("GET", format!("/v1/conflicts?limit=3{filter}"), String::new()),
+        13 => ("GET", format!("{path}/history"), String::new()),
+        14 => ("GET", format!("/v1/users/{}/snapshot", random.pick(&["u-ann", "u-bob"])), String::new()),
+        15 => ("POST", format!("/v1/sync/force{}", filter.replace('&', "?")), String::new()),
+        16 => ("GET", random.pick(&["/v1/sync/status", "/v1/nodes"]).to_owned(), String::new()),
+        17 | 18 => shown.merge(random, name),
         _ => ("GET", format!("/v1/memories/search?query=secret{filter}"), String::new()),
     }
+}
+
+/// All that a client has followed is its own.
+fn follows_no_other(site: &Site, name: &str, other: &str, stream: &mut EventReader, seed: u64) {
+    let last = json!({"content": "the last one"}).to_string();
+    site.ask_as(name, "POST", "/v1/memories", &[], &last).of(201);
+    let mut events = 0;
+    loop {
+        let event = stream.next().expect("the stream goes on");
+        let is_of_other =
+            event.data.contains(&format!("secret of u-{other}")) || event.data.contains(&format!("\"u-{other}\""));
+        assert!(!is_of_other, "{name} follows {event:?}; SEED={seed}");
+        if event.name == "memory" && event.data.contains("the last one") {
+            break;
+        }
+        events += 1;
+    }
+    assert!(events > 10, "{name} has followed {events} changes; SEED={seed}");
 }
 
 #[test]
@@ -152,13 +218,16 @@ fn tenants_never_meet_whatever_they_ask() {
         follow(&site, offset, &id, user, "active", &format!("secret of {user}"));
         ids.push(id);
     }
-    let mut clocks = vec!["nonsense".to_owned()];
-    let mut cursors = vec!["bQ".to_owned()];
-    for _ in 0..600 {
+    let (clocks, cursors) = (vec!["nonsense".to_owned()], vec!["bQ".to_owned()]);
+    let mut shown = Shown { ids, clocks, cursors, latest: VecDeque::new() };
+    let mut streams = tenants.map(|name| site.stream_as(name, "/v1/events", &[]));
+    streams.iter_mut().for_each(|stream| drop(stream.next_named("opened")));
+    let mut answered = BTreeSet::new();
+    for _ in 0..800 {
         let name = random.pick(&tenants);
         let other = if name == "ann" { "bob" } else { "ann" };
-        let (method, path, body) = any_request(&mut random, name, &ids, &cursors);
-        let (clock, key) = (random.pick(&clocks), random.below(20).to_string());
+        let (method, path, body) = any_request(&mut random, name, &shown);
+        let (clock, key) = (random.pick(&shown.clocks), random.below(20).to_string());
         let headers: &[(&str, &str)] = match random.below(4) {
             0 if !path.ends_with("/memories") => &[("if-match", &clock)],
             1 => &[("x-session-id", "shared")],
@@ -171,16 +240,24 @@ fn tenants_never_meet_whatever_they_ask() {
             .iter()
             .any(|secret| answer.body.contains(secret));
         assert!(!shows_other, "{name} {method} {path} {headers:?} {body}: {answer:?}; SEED={seed}");
-        let json = answer.json();
-        clocks.extend(json.get("clock").and_then(|clock| clock.as_str()).map(str::to_owned));
-        cursors.extend(json.get("next").and_then(|next| next.as_str()).map(str::to_owned));
-        if answer.status == 201 {
-            ids.push(answer.text("/memory/memory_id"));
+        shown.add(name, &answer);
+        if answer.status < 300 {
+            let kind = path.split('?').next().unwrap().rsplit('/').next().unwrap();
+            let has_clocks = if body.contains("\"clocks\"") { " with clocks" } else { "" };
+            answered.insert(format!("{method} {kind}{has_clocks}"));
         }
+    }
+    // Each of these has shown something, so that it could have shown too much.
+    for kind in ["GET history", "GET snapshot", "POST force", "POST merge with clocks"] {
+        assert!(answered.contains(kind), "no {kind} in {answered:?}; SEED={seed}");
+    }
+    // All that each of them has followed meanwhile.
+    for ((name, other), mut stream) in [("ann", "bob"), ("bob", "ann")].into_iter().zip(streams) {
+        follows_no_other(&site, name, other, &mut stream, seed);
     }
     // Nobody has written into a memory of the other one.
     let mut seen = 0;
-    for id in &ids {
+    for id in &shown.ids {
         let answer = site.ask_as("all", "GET", &format!("/v1/memories/{}", id.replace("search", "%73earch")), &[], "");
         if answer.status == 200 {
             seen += 1;

@@ -116,4 +116,14 @@ pub(super) mod tests {
         let plan: Vec<(i64, i64, i64, String)> = block_on(plan.fetch_all(&mut connection)).unwrap();
         plan.into_iter().map(|(.., step)| step).collect()
     }
+
+    #[test]
+    fn a_commit_of_the_writer_is_on_the_disk_when_it_returns() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = block_on(open_writer(&folder.path().join("node.db"))).unwrap();
+        // 2 is FULL: in WAL mode each commit waits for fsync, which NORMAL leaves to checkpoints.
+        let synchronous: i64 = block_on(sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut connection)).unwrap();
+        let journal: String = block_on(sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection)).unwrap();
+        assert_eq!((synchronous, journal.as_str()), (2, "wal"));
+    }
 }

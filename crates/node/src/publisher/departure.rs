@@ -103,6 +103,7 @@ impl Departure {
         if self.alone_among != Some(family) {
             self.find_published(context, &identity, times)?;
         }
+        (context.settings.observe_step)("leave.found");
         context.retried(|| context.journal.begin_incarnation(&self.next, self.reason))
     }
 
@@ -152,6 +153,7 @@ impl Departure {
                     let is_alone = own_records.is_some_and(|own| before.is_none_or(|before| own.contains(&before)));
                     self.alone_among = is_alone.then_some(family);
                     tracing::info!(actor = %actor, "this process has closed its incarnation on the nodes topic: no process publishes events under it any more. It goes on as a new one");
+                    (context.settings.observe_step)("leave.closed");
                 }
                 Closed::Before => {}
                 Closed::Fenced => {
@@ -193,7 +195,10 @@ impl Departure {
             let (waiting, _) = context.journal.outbox_depth()?;
             let record = registration(context, next, waiting);
             match claim.write(context, &record)? {
-                ClaimOutcome::Committed => return Ok(family),
+                ClaimOutcome::Committed => {
+                    (context.settings.observe_step)("leave.registered");
+                    return Ok(family);
+                }
                 // Two that leave at the same time must not stay in step.
                 ClaimOutcome::Fenced => pause(context, back_off.next_pause() + jitter())?,
             }

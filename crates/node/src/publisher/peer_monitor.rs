@@ -130,4 +130,20 @@ mod tests {
         peer.look(Some(&NodeRecord { heartbeat_ms: 3, ..record(5, 1, 4) }), patience);
         assert!(peer.moved > moved);
     }
+
+    #[test]
+    fn a_process_that_lives_and_publishes_nothing_is_silent_after_many_times_the_patience() {
+        let patience = Duration::from_secs(5);
+        let beat = |at: i64| NodeRecord { heartbeat_ms: at, ..record(5, 0, 5) };
+        let mut peer = PeerMonitor::new();
+        assert_eq!(peer.look(Some(&beat(1)), patience), PeerProgress::Busy);
+        peer.moved -= patience * (STUCK - 1);
+        assert_eq!(peer.look(Some(&beat(2)), patience), PeerProgress::Busy);
+        peer.moved -= patience;
+        assert_eq!(peer.look(Some(&beat(3)), patience), PeerProgress::Silent);
+        assert!(peer.changed.elapsed() < peer.moved.elapsed(), "its record has just changed");
+        // One that was registered looks for its events, however long that takes.
+        let searching = NodeRecord { heartbeat_ms: 4, ..record(0, 0, 5) };
+        assert_eq!(peer.look(Some(&searching), patience), PeerProgress::Busy);
+    }
 }

@@ -28,8 +28,8 @@ pub struct PublisherSettings {
     pub replication: Option<i32>,
     /// The wall clock of this machine, in nanoseconds since 1970.
     pub wall_clock: fn() -> u64,
-    /// Called at each of [`STEPS`](crate::steps::STEPS) of a transaction of Kafka, by tests that
-    /// kill the process there.
+    /// Called at each of [`STEPS`](crate::steps::STEPS) of a transaction of Kafka and at each of
+    /// [`DEPARTURE_STEPS`](crate::steps::DEPARTURE_STEPS), by tests that kill the process there.
     pub observe_step: fn(&'static str),
 }
 

@@ -1,5 +1,7 @@
 //! Tokens that are bound to users, in Mem0's API: tenants never meet.
 
+use std::collections::BTreeSet;
+
 use http::tokens::Right;
 use node::ports::SnapshotRecord;
 use serde_json::json;
@@ -171,6 +173,50 @@ fn a_move_by_another_node_shows_nothing_of_the_user_between() {
     assert_eq!(history.json()[1]["old_memory"], json!(null));
 }
 
+/// A request by a token about a memory: its method, its path and its body.
+fn any_request(random: &mut Random, name: &str, other: &str, id: &str) -> (&'static str, String, String) {
+    let user = random.pick(&["u-ann", "u-bob", "*"]);
+    let text = format!("secret of u-{name} {}", random.below(5));
+    let filters = random.pick(&[
+        json!({}),
+        json!({"user_id": user}),
+        json!({"OR": [{"user_id": user}, {"user_id": null}]}),
+        json!({"NOT": {"user_id": "u-x"}}),
+        json!({"user_id": {"ne": user}}),
+        json!({"memory_ids": [id]}),
+        json!({"user_id": {"in": [user, null]}}),
+    ]);
+    match random.below(15) {
+        0 | 1 => {
+            ("POST", "/v1/memories/".to_owned(), json!({"messages": [{"role": "user", "content": text}]}).to_string())
+        }
+        2 => ("GET", format!("/v1/memories/{id}/"), String::new()),
+        3 => ("PUT", format!("/v1/memories/{id}/"), json!({"text": text}).to_string()),
+        4 => ("DELETE", format!("/v1/memories/{id}/"), String::new()),
+        5 => ("GET", format!("/v1/memories/{id}/history/"), String::new()),
+        6 => ("POST", "/mem0/v3/memories/".to_owned(), json!({"filters": filters}).to_string()),
+        7 => {
+            ("POST", "/mem0/v3/memories/search/".to_owned(), json!({"filters": filters, "query": "secret"}).to_string())
+        }
+        8 => ("PUT", "/mem0/v1/batch/".to_owned(), json!({"memories": [{"memory_id": id, "text": text}]}).to_string()),
+        9 | 10 => (
+            "POST",
+            "/mem0/v3/memories/add/".to_owned(),
+            json!({"messages": [{"role": "user", "content": text}], "user_id": format!("u-{name}")}).to_string(),
+        ),
+        11 => {
+            let users = random.pick(&["", "?user_id=*", "?user_id=u-ann", "?user_id=u-bob"]);
+            ("DELETE", format!("/v1/memories/{users}"), String::new())
+        }
+        12 => {
+            let of = random.pick(&[name, name, other]);
+            ("DELETE", format!("/mem0/v2/entities/user/u-{of}/"), String::new())
+        }
+        13 => ("DELETE", "/mem0/v1/batch/".to_owned(), json!({"memories": [{"memory_id": id}]}).to_string()),
+        _ => ("GET", "/mem0/v1/entities/".to_owned(), String::new()),
+    }
+}
+
 #[test]
 fn tenants_never_meet_whatever_they_ask_of_mem0s_api() {
     let site = Site::with_tokens(TOKENS);
@@ -181,52 +227,36 @@ fn tenants_never_meet_whatever_they_ask_of_mem0s_api() {
         follow(&site, offset, &format!("followed-{offset}"), user, "active", &format!("secret of {user}"));
         ids.push(format!("followed-{offset}"));
     }
-    for _ in 0..400 {
+    let mut answered = BTreeSet::new();
+    for _ in 0..600 {
         let name = random.pick(&["ann", "bob"]);
         let other = if name == "ann" { "bob" } else { "ann" };
         let id = random.pick(&ids);
-        let user = random.pick(&["u-ann", "u-bob", "*"]);
-        let text = format!("secret of u-{name} {}", random.below(5));
-        let filters = random.pick(&[
-            json!({}),
-            json!({"user_id": user}),
-            json!({"OR": [{"user_id": user}, {"user_id": null}]}),
-            json!({"NOT": {"user_id": "u-x"}}),
-            json!({"user_id": {"ne": user}}),
-            json!({"memory_ids": [id]}),
-            json!({"user_id": {"in": [user, null]}}),
-        ]);
-        let (method, path, body) = match random.below(10) {
-            0 | 1 => (
-                "POST",
-                "/v1/memories/".to_owned(),
-                json!({"messages": [{"role": "user", "content": text}]}).to_string(),
-            ),
-            2 => ("GET", format!("/v1/memories/{id}/"), String::new()),
-            3 => ("PUT", format!("/v1/memories/{id}/"), json!({"text": text}).to_string()),
-            4 => ("DELETE", format!("/v1/memories/{id}/"), String::new()),
-            5 => ("GET", format!("/v1/memories/{id}/history/"), String::new()),
-            6 => ("POST", "/mem0/v3/memories/".to_owned(), json!({"filters": filters}).to_string()),
-            7 => (
-                "POST",
-                "/mem0/v3/memories/search/".to_owned(),
-                json!({"filters": filters, "query": "secret"}).to_string(),
-            ),
-            8 => (
-                "PUT",
-                "/mem0/v1/batch/".to_owned(),
-                json!({"memories": [{"memory_id": id, "text": text}]}).to_string(),
-            ),
-            _ => ("GET", "/mem0/v1/entities/".to_owned(), String::new()),
-        };
+        let (method, path, body) = any_request(&mut random, name, other, &id);
+        let of_other =
+            || site.mem0("all", "GET", &format!("/v1/memories/?user_id=u-{other}&limit=1000"), "").of(200).body;
+        let before = of_other();
         let answer = site.mem0(name, method, &path, &body);
         assert!(answer.status < 500, "{method} {path}: {answer:?}; SEED={seed}");
+        assert_eq!(of_other(), before, "{name} {method} {path} {body}: {answer:?}; SEED={seed}");
+        if answer.status == 200 {
+            let route = path.split("u-").next().and_then(|route| route.split('?').next()).unwrap();
+            answered.insert(format!("{method} {route}"));
+        }
         let shows_other =
             answer.body.contains(&format!("secret of u-{other}")) || answer.body.contains(&format!("\"u-{other}\""));
         assert!(!shows_other, "{name} {method} {path} {body}: {answer:?}; SEED={seed}");
-        if answer.status == 200 && path == "/v1/memories/" {
-            ids.push(answer.text("/0/id"));
+        let added = if path == "/v1/memories/" { "/0/id" } else { "/results/0/id" };
+        if answer.status == 200 && method == "POST" {
+            ids.extend(answer.json().pointer(added).and_then(|id| id.as_str()).map(str::to_owned));
         }
+    }
+    // Each of these has done something, so that it could have done too much.
+    for kind in ["DELETE /v1/memories/", "DELETE /mem0/v2/entities/user/", "DELETE /mem0/v1/batch/"] {
+        assert!(answered.contains(kind), "no {kind} in {answered:?}; SEED={seed}");
+    }
+    for (name, n) in ["ann", "bob"].into_iter().flat_map(|name| (0..5).map(move |n| (name, n))) {
+        add_as(&site, name, &format!("secret of u-{name} {n}"), json!({}));
     }
     let all = site.mem0("all", "GET", "/v1/memories/?limit=1000", "").of(200).json();
     for memory in all.as_array().unwrap() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use streams::error::Error;
 use testkit::{LIMIT, Random, wait_until};
 
+use super::{EVENTS, journal_with, nodes, pending, publish_all, published};
 use super::{Publisher, PublisherSettings};
-use super::{journal_with, nodes, pending, publish_all, published};
 use crate::actor::Actor;
 use crate::kafka::transactional_id;
 use crate::memory_journal::MemoryJournal;
@@ -144,6 +144,45 @@ fn a_process_that_dies_on_its_way_to_the_next_incarnation_begins_it_anew() {
         two.stop(LIMIT);
         assert_eq!(published(&kafka), ["a", "b", "c", "d", "e"], "{at} {nth}");
     }
+}
+
+#[test]
+fn a_closed_incarnation_is_not_opened_again_by_a_heartbeat() {
+    let kafka = MemoryKafka::start();
+    let both = copies(&kafka);
+    let [original, copy] = &both;
+    let third = copy.copy();
+    let old = original.identity().unwrap().actor;
+    let (one, two, release_copy) = fenced_by_one_that_stops(&kafka, &both, "begin", 1);
+    // It stops when it has registered its next incarnation, and before it takes that one's id.
+    kafka.hook("original after commit", |_| Ok(()));
+    let (has_registered, release_original) = stop_at(&kafka, "original after commit");
+    has_registered.recv_timeout(LIMIT).unwrap();
+    let NodeState::Replaced { successor } = state_of(&kafka, &old) else { panic!("{old} is closed") };
+    assert_eq!(state_of(&kafka, &successor), NodeState::Running);
+    let other = process(&kafka, "third", &third);
+    wait_until("another process to find it silent, and to publish all", || pending(&third) == 0);
+    other.stop(LIMIT);
+    let closed = state_of(&kafka, &successor);
+    assert!(matches!(closed, NodeState::Replaced { .. }), "{closed:?}");
+
+    // Its search lasts for longer than the time between two heartbeats.
+    for _ in 0..20 {
+        kafka.hook("open", |_| {
+            std::thread::sleep(PATIENCE / 2);
+            Ok(())
+        });
+    }
+    drop(release_original);
+    wait_until("the original to go on", || pending(original) == 0);
+    drop(release_copy);
+    wait_until("the copy to go on", || pending(copy) == 0);
+    one.stop(LIMIT);
+    two.stop(LIMIT);
+    assert_eq!(state_of(&kafka, &successor), closed);
+    assert_ne!(original.identity().unwrap().actor, successor);
+    assert_eq!(published(&kafka), ["a", "b", "c", "d", "e"]);
+    assert_eq!(kafka.committed_records(EVENTS).len(), 5, "each event is published once");
 }
 
 #[test]
