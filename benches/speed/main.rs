@@ -163,8 +163,9 @@ fn on_kafka(settings: &BenchSettings, input: &input::Input, table: &mut Table) -
             table.compare(&Job::WithUsers.row_name(threads), &Job::Resolve.row_name(threads));
         }
         if settings.has("restore") {
-            say("restore");
-            table.add(stream::restore(settings, broker, threads)?);
+            let of = settings.threads[0];
+            say(&format!("restore of what {of} threads wrote, {threads} stream threads"));
+            table.add(stream::restore(settings, broker, of, threads)?);
         }
         volumes.get_or_insert(run.volumes);
     }

@@ -38,6 +38,12 @@ impl Figures {
         self.samples(name).map(|(_, value)| value as u64).sum()
     }
 
+    /// Tasks that run: all others are being restored, or wait for it.
+    pub fn running_tasks(&self) -> u64 {
+        let running = self.samples("tasks").filter(|(labels, _)| labels.contains("\"running\""));
+        running.map(|(_, value)| value as u64).sum()
+    }
+
     fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         let lines = self.0.lines().filter(|line| !line.starts_with('#'));
         lines.filter_map(move |line| {

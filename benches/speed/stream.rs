@@ -21,6 +21,9 @@ const CONFLICTS: &str = "helixagent.memory.conflicts";
 /// The world's topics, as the topology file has them.
 const TOPICS: [(&str, usize); 4] =
     [(EVENTS, 12), (SNAPSHOTS, 6), (CONFLICTS, 3), ("helixagent.memory.dead-letters", 3)];
+/// Tasks of a job that resolves alone: one for each partition of the events, and one for each of
+/// the repartition topic, which has as many.
+const TASKS: u64 = 2 * TOPICS[0].1 as u64;
 const LOOK: Duration = Duration::from_millis(20);
 const LOOK_AT_OFFSETS: Duration = Duration::from_millis(100);
 const LIMIT_S: f64 = 3600.0;
@@ -181,23 +184,27 @@ pub fn plain(broker: &Broker) -> Vec<String> {
     vec!["--bootstrap-servers".to_owned(), broker.bootstrap()]
 }
 
-/// The state of a lost disk, from the changelog: from the first record restored until every task
-/// runs.
-pub fn restore(settings: &BenchSettings, broker: &Broker, threads: u64) -> Result<Row> {
+/// The state of a lost disk, from the changelog of the application that ran with `of` threads: from
+/// the first record restored until every task runs.
+pub fn restore(settings: &BenchSettings, broker: &Broker, of: u64, threads: u64) -> Result<Row> {
     let state = temp_dir("state");
-    let instance = Instance::start(settings, &plain(broker), &state, threads, Job::Resolve)?;
+    let application = Job::Resolve.application(of);
+    let instance = Instance::start_as(&application, settings, &plain(broker), &state, threads, Job::Resolve)?;
     let is_begun =
         |pages: &Pages| pages.metrics().is_ok_and(|now| now.sum("restored_records_total") > 0) || pages.is_ready();
     let begun = instance.until(LOOK, |pages| Ok(is_begun(pages)))?;
     let broker_watch = Watch::start(broker.pid())?;
-    instance.until(LOOK, |pages| Ok(pages.is_ready()))?;
+    // `/ready` speaks of the tasks that are assigned: while a task moves to another thread, it is
+    // true for a moment.
+    let all_run = |pages: &Pages| pages.is_ready() && pages.metrics().is_ok_and(|now| now.running_tasks() == TASKS);
+    instance.until(LOOK, |pages| Ok(all_run(pages)))?;
     let end = instance.watch.read()?;
     let broker_cpu_s = broker_watch.read()?.cpu_s;
     let spent = Spent { wall_s: end.wall_s - begun.wall_s, cpu_s: end.cpu_s - begun.cpu_s };
     let peak = peak_mib(instance.pid())?;
     instance.stop()?;
     std::fs::remove_dir_all(&state)?;
-    let changelog = volume(broker, &format!("{}-memories-changelog", Job::Resolve.application(threads)))?;
+    let changelog = volume(broker, &format!("{application}-memories-changelog"))?;
     let row = Row::new(restore_name(threads), changelog.records, spent)
         .note(format!("start to ready {:.2} s, {:.2} CPU s in all", end.wall_s, end.cpu_s))
         .note(format!("{} MB/s", (changelog.bytes as f64 / spent.wall_s / 1e6) as u64));
@@ -219,14 +226,25 @@ impl Instance {
         threads: u64,
         job: Job,
     ) -> Result<Instance> {
+        Instance::start_as(&job.application(threads), settings, connection, state, threads, job)
+    }
+
+    /// Starts it as another application than that of its threads.
+    fn start_as(
+        application: &str,
+        settings: &BenchSettings,
+        connection: &[String],
+        state: &std::path::Path,
+        threads: u64,
+        job: Job,
+    ) -> Result<Instance> {
         let topology = job.topology(&temp_dir("topology"))?;
-        let application = job.application(threads);
         let http = format!("127.0.0.1:{}", free_port());
         let count = threads.to_string();
         let strategy = format!("strategy={}", settings.strategy);
         let mut command = Helix::command();
         command.args(["run", "--topology", text(&topology)?, "--no-mirror"]).args(connection);
-        command.args(["--application-id", &application, "--state-dir", text(state)?, "--threads", &count]);
+        command.args(["--application-id", application, "--state-dir", text(state)?, "--threads", &count]);
         // Purged records could not be counted afterwards.
         command.args(["--http-listen", &http, "--set", &strategy, "--set", "purge=false"]);
         let helix = Helix::spawn_command(command);

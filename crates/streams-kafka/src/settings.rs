@@ -115,7 +115,7 @@ impl KafkaSettings {
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("queued.max.messages.kbytes", &(queue_bytes >> 10).max(1).to_string()),
             ("session.timeout.ms", &self.session_timeout.as_millis().to_string()),
-            ("heartbeat.interval.ms", &(self.session_timeout.as_millis() / 4).clamp(1, 3_000).to_string()),
+            ("heartbeat.interval.ms", &self.heartbeat_interval().as_millis().to_string()),
             ("max.poll.interval.ms", &self.max_poll_interval().as_millis().to_string()),
         ]));
         all
@@ -125,6 +125,14 @@ impl KafkaSettings {
     /// is still a member.
     fn max_poll_interval(&self) -> Duration {
         (self.transaction_timeout * 3).max(self.session_timeout * 3).max(Duration::from_secs(60))
+    }
+
+    /// A member learns of a rebalance by the answer to its next heartbeat, and a task moves in two
+    /// rebalances. So the interval decides how long nobody has a task that moves, be it to a thread
+    /// that has just started or away from an instance that has died. With a quarter of the session
+    /// timeout it was up to 5 s; librdkafka looks at the interval once a second at least.
+    fn heartbeat_interval(&self) -> Duration {
+        (self.session_timeout / 20).clamp(Duration::from_millis(1), Duration::from_millis(500))
     }
 
     pub(super) fn consumer(&self, thread: usize) -> Properties {
@@ -257,6 +265,16 @@ mod tests {
             for (at, (key, _)) in all.iter().enumerate().filter(|(_, (key, _))| REFUSED.iter().any(|(r, _)| r == key)) {
                 assert!(at > last_user || key == "bootstrap.servers", "{key} could be overridden");
             }
+        }
+    }
+
+    #[test]
+    fn a_member_hears_of_a_rebalance_well_within_its_session() {
+        for (session_ms, heartbeat_ms) in [(6_000, "300"), (10_000, "500"), (60_000, "500")] {
+            let mut settings = KafkaSettings::new("localhost:1", "app", "i");
+            settings.session_timeout = Duration::from_millis(session_ms);
+            let heartbeat = settings.consumer(0).into_iter().rfind(|(key, _)| key == "heartbeat.interval.ms");
+            assert_eq!(heartbeat.unwrap().1.to_string(), heartbeat_ms);
         }
     }
 
