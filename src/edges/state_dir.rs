@@ -199,7 +199,7 @@ impl InstanceDir {
                 wanted: application_id.to_owned(),
             });
         }
-        let instance_id = once(&dir, "instance", || Uuid::new_v4().simple().to_string())?;
+        let instance_id = instance_id(&dir)?;
         let tasks = dir.join("tasks");
         fs::create_dir_all(&tasks).map_err(failed("make the tasks' folder", &tasks))?;
         Ok(InstanceDir { number, instance_id, tasks, dir, _lock: lock })
@@ -280,6 +280,31 @@ fn read(path: &Path) -> Result<Option<String>, StateDirError> {
     }
 }
 
+/// The random id of a slot. One that is damaged is replaced: an empty one, say, would be that of
+/// every slot with such damage, and their producers would fence each other.
+fn instance_id(dir: &Path) -> Result<String, StateDirError> {
+    let path = dir.join("instance");
+    let found = match fs::read(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        found => Some(found.map_err(failed("read", &path))?),
+    };
+    if let Some(found) = found {
+        let text = String::from_utf8_lossy(&found);
+        if Uuid::try_parse(text.trim()).is_ok() {
+            return Ok(text.trim().to_owned());
+        }
+        tracing::warn!(
+            code = "HS3024",
+            "the id of this instance in {} is damaged: the instance takes a new one. A transaction that it left open under the former id ends at its \
+             timeout, and nothing is lost",
+            path.display()
+        );
+    }
+    let id = Uuid::new_v4().simple().to_string();
+    write_whole(dir, "instance", &id)?;
+    Ok(id)
+}
+
 /// The text of a file that is written once and for all.
 fn once(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, StateDirError> {
     if let Some(text) = read(&dir.join(name))? {
@@ -315,6 +340,21 @@ mod tests {
         drop(a);
         let again = InstanceDir::lock(dir.path(), None, "app", StateAccess::Owner).unwrap();
         assert_eq!((again.number, again.instance_id), (0, id));
+    }
+
+    #[test]
+    fn a_damaged_id_is_replaced_by_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = || InstanceDir::lock(dir.path(), None, "app", StateAccess::Owner).unwrap().instance_id;
+        let first = lock();
+        let mut ids = vec![first.clone()];
+        for damaged in [&b""[..], b"\xff\xfe", &first.as_bytes()[..31]] {
+            fs::write(dir.path().join("0/instance"), damaged).unwrap();
+            let id = lock();
+            assert!(Uuid::try_parse(&id).is_ok() && id == lock(), "{id}");
+            assert!(!ids.contains(&id));
+            ids.push(id);
+        }
     }
 
     #[test]
