@@ -4,6 +4,7 @@
 //! A task's directory is its database: dropped by removing it, and what happens to one (a stall, a
 //! corrupt file) stays in it.
 
+mod log_files;
 mod open_tasks;
 mod options;
 mod task;
@@ -78,6 +79,7 @@ impl RocksStores {
     pub fn open_read_only(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>> {
         let path = self.path(task);
         let options = self.shared.database();
+        self.check_log_files(task)?;
         let names = DB::list_cf(&options, &path).map_err(|error| task::remedy(task, "open", error))?;
         if let Some(missing) = stores.iter().find(|store| !names.iter().any(|name| name == *store)) {
             return Err(Error::Fatal(format!(
@@ -89,6 +91,13 @@ impl RocksStores {
         let db = DB::open_cf_descriptors_read_only(&options, &path, families, false);
         let db = db.map_err(|error| task::remedy(task, "open", error))?;
         Ok(Box::new(RocksTask::new(db, task, stores, self.shared.family(), None)))
+    }
+
+    fn check_log_files(&self, task: TaskId) -> Result<()> {
+        match log_files::damage(&self.path(task)) {
+            Some(what) => Err(Error::Corrupted { task, what: format!("open: {what}") }),
+            None => Ok(()),
+        }
     }
 
     fn path(&self, task: TaskId) -> PathBuf {
@@ -132,6 +141,7 @@ impl StoreEngine for RocksStores {
             return Err(Error::Retry(format!("open the local store of task {task}: it is open already [HS3009]")));
         };
         make_lock_file(&self.path(task));
+        self.check_log_files(task)?;
         let db = self.database(task, stores).map_err(|error| task::remedy(task, "open", error))?;
         Ok(Box::new(RocksTask::new(db, task, stores, self.shared.family(), Some(open))))
     }
@@ -234,6 +244,34 @@ mod tests {
         tables.iter().for_each(|table| fs::write(table, b"no table").unwrap());
         let read = engine.open(TASK, &["s"]).and_then(|db| db.get(0, b"k").map(|value| value.is_some()));
         assert!(matches!(read, Err(Error::Corrupted { task: TASK, .. })), "{read:?}");
+    }
+
+    #[test]
+    fn what_a_compaction_finds_damaged_is_told_by_the_next_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let write_out = |db: &mut Box<dyn TaskStore>, round: u32| {
+            db.begin_bulk_load()?;
+            for key in 0..200_u32 {
+                db.apply(&batch(&key.to_be_bytes(), &round.to_be_bytes().repeat(20), b"1"))?;
+            }
+            db.end_bulk_load()
+        };
+        let engine = stores(folder.path());
+        let mut db = engine.open(TASK, &["s"]).unwrap();
+        write_out(&mut db, 0).unwrap();
+        drop(db);
+        let files = fs::read_dir(folder.path().join("2_11")).unwrap().map(|file| file.unwrap().path());
+        let tables: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "sst")).collect();
+        for table in tables {
+            let mut bytes = fs::read(&table).unwrap();
+            // The first block, which nothing but a read of its keys looks at.
+            bytes[100] ^= 1;
+            fs::write(table, bytes).unwrap();
+        }
+        let mut db = engine.open(TASK, &["s"]).unwrap();
+        // Nothing is read here but by compactions, which begin with the fourth table.
+        let failed = (1..10_000).find_map(|round| write_out(&mut db, round).err());
+        assert!(matches!(failed, Some(Error::Corrupted { task: TASK, .. })), "{failed:?}");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     cache: Cache,
     buffers: WriteBufferManager,
     env: Env,
+    /// The options that every database starts from.
+    checked: Options,
     memory: StoreMemory,
     /// Whether other users of memory already exceed the limit.
     is_tight: AtomicBool,
@@ -43,7 +45,12 @@ impl Shared {
         let mut env = Env::new()?;
         env.set_background_threads(i32::try_from(memory.threads.max(1)).unwrap_or(i32::MAX));
         env.set_high_priority_background_threads(1);
-        Ok(Shared { cache, buffers, env, memory: *memory, is_tight: AtomicBool::new(false) })
+        // Each write-ahead log names the one before it, with its size and last record, and a start
+        // replays no log behind a gap. Without this, a log that is gone, or that ends early, left a
+        // store with the position of the later logs and without the writes of the earlier one.
+        // The binding has no call for this option.
+        let checked = Options::default().get_options_from_string("track_and_verify_wals=true")?;
+        Ok(Shared { cache, buffers, env, checked, memory: *memory, is_tight: AtomicBool::new(false) })
     }
 
     /// The cache shrinks for other users of memory of the stores' share, but never below half of
@@ -64,7 +71,8 @@ impl Shared {
 
     /// Settings of a database.
     pub fn database(&self) -> Options {
-        let mut options = self.family();
+        let mut options = self.checked.clone();
+        self.set_family(&mut options);
         options.set_env(&self.env);
         options.set_write_buffer_manager(&self.buffers);
         options.set_max_background_jobs(2);
@@ -82,6 +90,11 @@ impl Shared {
     /// Settings of a column family.
     pub fn family(&self) -> Options {
         let mut options = Options::default();
+        self.set_family(&mut options);
+        options
+    }
+
+    fn set_family(&self, options: &mut Options) {
         options.set_write_buffer_size((self.memory.write_buffer_bytes / 3).clamp(1 << 20, 16 << 20));
         options.set_arena_block_size(64 << 10);
         options.set_target_file_size_base(16 << 20);
@@ -95,7 +108,6 @@ impl Shared {
         options.set_memtable_whole_key_filtering(true);
         options.set_memtable_prefix_bloom_ratio(0.05);
         options.set_block_based_table_factory(&self.table());
-        options
     }
 
     fn table(&self) -> BlockBasedOptions {
@@ -107,7 +119,9 @@ impl Shared {
         table.set_optimize_filters_for_memory(true);
         table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         table.set_block_size(8 << 10);
-        table.set_format_version(5);
+        // From version 6 on the footer has a checksum as well, and that of a block counts its
+        // place.
+        table.set_format_version(6);
         table
     }
 }
