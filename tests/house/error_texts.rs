@@ -23,6 +23,7 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("LogError", "the mirror acts on it, and its log line has a code"),
     ("OverlayError", "part of the text of an error that has a code"),
     ("Refusal", "the interface that answers the caller, such as HTTP, adds the code"),
+    ("SimulationFailure", "a test fails with it: it names the seed and the check"),
     ("SinkError", "`stopped` is what a call says that was stopped: no user meets it"),
     ("SnapshotError", "the task ends with it, and the engine adds the code"),
     ("SnapshotFault", "the interface that answers the caller, such as HTTP, adds the code"),

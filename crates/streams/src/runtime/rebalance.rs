@@ -22,6 +22,7 @@ impl StreamThread {
                     "partitions were assigned to this thread"
                 );
                 self.commit_for_event()?;
+                self.unanswered = None;
                 let assigned = self.fetching.assign(&[]);
                 self.recover(assigned)?;
                 partitions.into_iter().try_for_each(|partition| self.add_task(partition))?;
@@ -79,6 +80,7 @@ impl StreamThread {
         let added: Vec<TopicPartition> =
             gone.iter().filter(|assigned| assigned.was_assigned).map(|assigned| assigned.source.clone()).collect();
         self.close_tasks(gone)?;
+        self.unanswered = None;
         let unassigned = self.fetching.unassign(&added);
         self.recover(unassigned)
     }
@@ -152,23 +154,29 @@ impl StreamThread {
     /// by giving everything back.
     fn leave_quickly(&mut self) {
         let deadline = self.instance.now() + self.instance.config.stop_timeout;
-        if self.membership.unsubscribe().is_err() {
+        // The event that the failure came in the midst of: the group is not left before its answer.
+        let unanswered = self.unanswered.take();
+        if self.give_back(unanswered).is_err() || self.membership.unsubscribe().is_err() {
             return;
         }
         let mut batch = crate::record::RecordBatch::new();
         while !self.membership.left() && self.instance.now() < deadline {
             batch.clear();
             let polled = self.fetching.poll(1, 1, std::time::Duration::from_millis(50), &mut batch);
-            let answered = match self.membership.event() {
-                Some(GroupEvent::Assigned(_)) => self.fetching.assign(&[]),
-                Some(GroupEvent::Revoked(partitions) | GroupEvent::Lost(partitions)) => {
-                    self.fetching.unassign(&partitions)
-                }
-                None => Ok(()),
-            };
+            let event = self.membership.event();
+            let answered = self.give_back(event);
             if polled.is_err() && answered.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Answers an event by taking nothing and keeping nothing.
+    fn give_back(&mut self, event: Option<GroupEvent>) -> Result<()> {
+        match event {
+            Some(GroupEvent::Assigned(_)) => self.fetching.assign(&[]),
+            Some(GroupEvent::Revoked(partitions) | GroupEvent::Lost(partitions)) => self.fetching.unassign(&partitions),
+            None => Ok(()),
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct StreamThread {
     /// Since when polling fails.
     pub(super) failing_since: Option<Duration>,
     pub(super) source_check: SourceTopicsCheck,
+    /// The event of the group that the consumer waits to be answered.
+    pub(super) unanswered: Option<GroupEvent>,
     batch: RecordBatch,
 }
 
@@ -123,6 +125,7 @@ impl StreamThread {
             losses: Vec::new(),
             failing_since: None,
             source_check: SourceTopicsCheck::default(),
+            unanswered: None,
             batch: RecordBatch::new(),
         }
     }
@@ -199,6 +202,7 @@ impl StreamThread {
         self.batch.clear();
         let polled = self.fetching.poll(records, bytes, timeout, &mut self.batch);
         let event = self.membership.event();
+        self.unanswered.clone_from(&event);
         // What came of lost partitions must not be processed; the others' records come again after
         // the abort.
         if matches!(event, Some(GroupEvent::Lost(_))) {

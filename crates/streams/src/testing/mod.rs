@@ -9,4 +9,7 @@
 
 #![allow(clippy::panic, reason = "a check that fails panics, as a test does")]
 
+pub mod simulation;
 pub mod store_contract;
+
+pub use simulation::simulate;

@@ -1,0 +1,320 @@
+//! The checks of a run: the outputs, read committed, are the definition's, record by record; the
+//! changelogs, the stores on all disks and the committed checkpoints are the fold of the logs.
+//!
+//! The definition of a task is what its processors make of its committed log in one go, with no
+//! commit, abort or restore in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::batches::REFUSAL;
+use super::broker::StoredRecord;
+use super::world::World;
+use crate::error::Result;
+use crate::ports::StoreEngine;
+use crate::record::{InRecord, Origin, Record, TaskId, TopicPartition};
+use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, Position, StoreCheckpoint, decode_metadata};
+use crate::store::memory::MemoryStores;
+use crate::store::{Checksum, entry_hash};
+use crate::task::{Plan, RecordCollector, Sent, Task};
+
+/// Outputs of a task by partition, in order.
+type Outputs = BTreeMap<TopicPartition, Vec<Arc<StoredRecord>>>;
+/// The records that each task is to send to each partition.
+type Expected = BTreeMap<TopicPartition, Vec<(TaskId, Vec<Arc<StoredRecord>>)>>;
+/// StoreEntries of a store.
+type StoreEntries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Keeps what a task sends, and refuses what the broker refuses.
+struct Collector<'w> {
+    outputs: Outputs,
+    refused: &'w BTreeSet<(TopicPartition, Arc<StoredRecord>)>,
+}
+
+impl RecordCollector for Collector<'_> {
+    fn begin(&mut self, _task: TaskId, _offset: i64) {}
+
+    fn begin_background_step(&mut self, _task: TaskId) {}
+
+    fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
+        let at = TopicPartition::new(topic.clone(), partition);
+        let record = Arc::new(StoredRecord::of(record));
+        if self.refused.contains(&(at.clone(), record.clone())) {
+            return Ok(Sent::Refused(REFUSAL.to_owned()));
+        }
+        self.outputs.entry(at).or_default().push(record);
+        Ok(Sent::Queued)
+    }
+}
+
+/// The outcome of a task's whole log.
+struct Fold {
+    outputs: Outputs,
+    stores: Vec<StoreEntries>,
+    stream_time_ms: i64,
+}
+
+fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPartition) -> Result<Fold> {
+    let stores = MemoryStores::new();
+    let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
+    let empty = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
+    let checkpoint = Checkpoint { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores: empty };
+    let mut task = Task::new(plan.clone(), id, db, checkpoint)?;
+    let mut collector = Collector { outputs: Outputs::new(), refused: &world.refused };
+    for (offset, record) in world.broker.committed_records(source) {
+        let timestamp_ms = record.timestamp_ms;
+        let origin = Origin { topic: &source.topic, partition: source.partition, offset, timestamp_ms };
+        let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let headers = crate::record::Headers::List(&headers);
+        let record = Record { key: record.key.as_deref(), value: record.value.as_deref(), headers, timestamp_ms };
+        task.process(&InRecord { origin, record }, &mut collector)?;
+    }
+    task.flush()?;
+    let checkpoint = task.checkpoint(|_| None);
+    let stream_time_ms = checkpoint.stream_time_ms;
+    task.apply(checkpoint)?;
+    let mut entries = vec![StoreEntries::new(); plan.stores.len()];
+    if let Some(db) = task.db() {
+        for (store, entries) in entries.iter_mut().enumerate() {
+            db.scan(store, b"", &mut |key, value| {
+                entries.insert(key.to_vec(), value.to_vec());
+                ControlFlow::Continue(())
+            })?;
+        }
+    }
+    Ok(Fold { outputs: collector.outputs, stores: entries, stream_time_ms })
+}
+
+/// Whether a log is an interleaving of these sequences; the first offset in the log at which it is
+/// none.
+fn interleaves(log: &[Arc<StoredRecord>], parts: &[&[Arc<StoredRecord>]]) -> std::result::Result<(), usize> {
+    let mut states: BTreeSet<Vec<usize>> = [vec![0; parts.len()]].into();
+    for (at, record) in log.iter().enumerate() {
+        let mut next = BTreeSet::new();
+        for state in &states {
+            for (part, taken) in state.iter().enumerate() {
+                if parts[part].get(*taken) == Some(record) {
+                    let mut after = state.clone();
+                    after[part] += 1;
+                    next.insert(after);
+                }
+            }
+        }
+        if next.is_empty() {
+            return Err(at);
+        }
+        states = next;
+    }
+    Ok(())
+}
+
+fn shown(record: Option<&Arc<StoredRecord>>) -> String {
+    record.map_or("nothing".to_owned(), |record| record.to_string())
+}
+
+/// StoreEntries that differ, at most three of them.
+fn difference(found: &StoreEntries, expected: &StoreEntries) -> Option<String> {
+    let keys: BTreeSet<&Vec<u8>> = found.keys().chain(expected.keys()).collect();
+    let text = |value: Option<&Vec<u8>>| value.map_or("nothing".to_owned(), |value| value.escape_ascii().to_string());
+    let differs = keys.into_iter().filter(|key| found.get(*key) != expected.get(*key));
+    let differing: Vec<String> = differs
+        .take(3)
+        .map(|key| format!("{}: {} instead of {}", key.escape_ascii(), text(found.get(key)), text(expected.get(key))))
+        .collect();
+    if differing.is_empty() { None } else { Some(differing.join("; ")) }
+}
+
+fn checksum(entries: &StoreEntries) -> Checksum {
+    entries.iter().fold(0, |sum: Checksum, (key, value)| sum.wrapping_add(entry_hash(key, value)))
+}
+
+/// The entries that a changelog's committed records up to an offset (inclusive) come to.
+fn fold_changelog(records: &[(i64, Arc<StoredRecord>)], upto: i64) -> StoreEntries {
+    let mut entries = StoreEntries::new();
+    for (_, record) in records.iter().filter(|(offset, _)| *offset <= upto) {
+        let key = record.key.clone().unwrap_or_default();
+        match &record.value {
+            Some(value) => entries.insert(key, value.clone()),
+            None => entries.remove(&key),
+        };
+    }
+    entries
+}
+
+/// The checks of a world whose logs have settled.
+pub(super) struct Checks<'w> {
+    pub world: &'w World,
+    pub plans: &'w [Arc<Plan>],
+}
+
+impl Checks<'_> {
+    /// Runs all checks.
+    ///
+    /// # Errors
+    /// The first one that fails.
+    pub fn run(&self) -> std::result::Result<(), String> {
+        let mut outputs = Expected::new();
+        for plan in self.plans {
+            let partitions = self.world.broker.counts.get(&*plan.source).copied().unwrap_or(0);
+            for partition in 0..partitions {
+                let id = TaskId { subtopology: plan.subtopology, partition };
+                let source = TopicPartition::new(plan.source.clone(), partition);
+                let failed = |error| format!("the definition of task {id} fails: {error}");
+                let found = fold(self.world, plan, id, &source).map_err(failed)?;
+                let again = fold(self.world, plan, id, &source).map_err(failed)?;
+                if found.outputs != again.outputs || found.stores != again.stores {
+                    return Err(format!(
+                        "the processors of task {id} are impure: they made something else of the same log of {source} when they ran again"
+                    ));
+                }
+                self.check_stores(plan, id, &source, &found)?;
+                for (at, records) in found.outputs {
+                    outputs.entry(at).or_default().push((id, records));
+                }
+            }
+        }
+        self.check_outputs(&outputs)
+    }
+
+    fn check_outputs(&self, expected: &Expected) -> std::result::Result<(), String> {
+        let changelogs: BTreeSet<&str> =
+            self.plans.iter().flat_map(|plan| &plan.stores).map(|store| &*store.changelog).collect();
+        let inputs: BTreeSet<&str> = self
+            .plans
+            .iter()
+            .filter(|plan| matches!(plan.source_ref, crate::topology::TopicRef::External(_)))
+            .map(|plan| &*plan.source)
+            .collect();
+        for at in self.world.broker.partitions.keys() {
+            if changelogs.contains(&*at.topic) || inputs.contains(&*at.topic) {
+                continue;
+            }
+            let log: Vec<Arc<StoredRecord>> =
+                self.world.broker.committed_records(at).into_iter().map(|(_, record)| record).collect();
+            let none = Vec::new();
+            let parts = expected.get(at).unwrap_or(&none);
+            let sequences: Vec<&[Arc<StoredRecord>]> = parts.iter().map(|(_, records)| &records[..]).collect();
+            if let Err(place) = interleaves(&log, &sequences) {
+                return Err(format!(
+                    "{at} has {} as committed record number {place}, which no task is to send there then (a duplicate, or a wrong order or content)",
+                    shown(log.get(place))
+                ));
+            }
+            let wanted: usize = sequences.iter().map(|records| records.len()).sum();
+            if log.len() != wanted {
+                return Err(format!(
+                    "{at} has {} committed records, and the tasks send {wanted}: some are lost",
+                    log.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stores(
+        &self,
+        plan: &Arc<Plan>,
+        id: TaskId,
+        source: &TopicPartition,
+        expected: &Fold,
+    ) -> std::result::Result<(), String> {
+        let names = plan.store_names();
+        let committed = self.world.broker.committed.get(source);
+        let checkpoint = match committed {
+            None => None,
+            Some(committed) => decode_metadata(committed.offset, &committed.metadata, &names)
+                .map_err(|error| format!("the metadata of {source} cannot be read: {error}"))?,
+        };
+        if let Some(checkpoint) = &checkpoint
+            && checkpoint.stream_time_ms != expected.stream_time_ms
+        {
+            return Err(format!(
+                "the stream time of task {id} is {} and is to be {}",
+                checkpoint.stream_time_ms, expected.stream_time_ms
+            ));
+        }
+        for (index, store) in plan.stores.iter().enumerate() {
+            let changelog = TopicPartition::new(store.changelog.clone(), id.partition);
+            let records = self.world.broker.committed_records(&changelog);
+            let folded = fold_changelog(&records, i64::MAX);
+            if let Some(what) = difference(&folded, &expected.stores[index]) {
+                return Err(format!("the changelog {changelog} does not come to the state of the definition: {what}"));
+            }
+            let sum = checksum(&folded);
+            if let Some(goal) = checkpoint.as_ref().map(|checkpoint| checkpoint.stores[index])
+                && goal.checksum != sum
+            {
+                return Err(format!(
+                    "the committed checksum of store {} of task {id} is not its content's",
+                    store.name
+                ));
+            }
+            for (slot, machine) in self.world.machines.iter().enumerate() {
+                let Some(content) = machine.tasks.get(&id).and_then(|files| files.content.get(&store.name)) else {
+                    continue;
+                };
+                let mut content = content.clone();
+                let Some(position) = content.remove(&[][..]) else {
+                    if content.is_empty() {
+                        continue;
+                    }
+                    return Err(format!(
+                        "machine {slot} has entries and no position in store {} of task {id}",
+                        store.name
+                    ));
+                };
+                let Ok(position) = Position::decode(id, &position) else { continue };
+                let there = fold_changelog(&records, position.changelog_offset);
+                if let Some(what) = difference(&content, &there) {
+                    return Err(format!(
+                        "store {} of task {id} on machine {slot} is not what its changelog comes to at its position {}: {what}",
+                        store.name, position.changelog_offset
+                    ));
+                }
+                if position.checksum.is_some_and(|sum| sum != checksum(&content)) {
+                    return Err(format!(
+                        "the checksum of store {} of task {id} on machine {slot} is not its content's",
+                        store.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether everything is committed: each source is read to its end, and no transaction is open.
+pub(super) fn is_settled(world: &World, plans: &[Arc<Plan>]) -> bool {
+    world.published >= world.settings.records
+        && plans.iter().all(|plan| {
+            let partitions = world.broker.counts.get(&*plan.source).copied().unwrap_or(0);
+            (0..partitions).all(|partition| {
+                let at = TopicPartition::new(plan.source.clone(), partition);
+                let Some(log) = world.broker.partition(&at) else { return true };
+                let committed = world.broker.committed.get(&at).map_or(0, |committed| committed.offset);
+                log.open.is_empty() && committed == log.end()
+            })
+        })
+}
+
+/// The partitions that are not committed to their end, for the report of a run that does not come
+/// to one.
+pub(super) fn unsettled(world: &World, plans: &[Arc<Plan>]) -> String {
+    let mut lines = Vec::new();
+    for plan in plans {
+        for partition in 0..world.broker.counts.get(&*plan.source).copied().unwrap_or(0) {
+            let at = TopicPartition::new(plan.source.clone(), partition);
+            let Some(log) = world.broker.partition(&at) else { continue };
+            let committed = world.broker.committed.get(&at).map_or(0, |committed| committed.offset);
+            if !log.open.is_empty() || committed != log.end() {
+                lines.push(format!(
+                    "{at} is committed at {committed} of {} ({} open transactions)",
+                    log.end(),
+                    log.open.len()
+                ));
+            }
+        }
+    }
+    lines.join("; ")
+}

@@ -1,0 +1,235 @@
+//! The simulated disk of a machine: what was written and not synced is lost with the power, a bulk
+//! load is lost in part with its process, a disk fills up, a stored bit flips.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::faults::Fault;
+use super::files::{Content, FileChange, TaskFiles, apply};
+use super::world::{Simulated, World};
+use crate::error::{Error, Result};
+use crate::ports::{StoreBatch, StoreEngine, TaskStore, Value, Visit};
+use crate::record::TaskId;
+
+/// The store engine of a process.
+pub(super) struct SimulatedDisk {
+    pub sim: Simulated,
+    pub slot: usize,
+}
+
+struct OpenStore {
+    sim: Simulated,
+    slot: usize,
+    task: TaskId,
+    stores: Vec<String>,
+    /// A copy that reads are answered from; the files are written through.
+    content: Vec<Content>,
+}
+
+impl StoreEngine for SimulatedDisk {
+    fn open(&self, task: TaskId, stores: &[&str]) -> Result<Box<dyn TaskStore>> {
+        self.sim.call("open_store")?;
+        let mut world = self.sim.lock();
+        let now = world.now;
+        let files = world.machines[self.slot]
+            .tasks
+            .entry(task)
+            .or_insert_with(|| TaskFiles { written_at: now, ..TaskFiles::default() });
+        if files.opened_by.is_some() {
+            return Err(Error::Retry(format!("open the local store of task {task}: it is open already [HS3009]")));
+        }
+        if files.damaged.take().is_some() {
+            return Err(Error::Corrupted { task, what: "a checksum of a block does not match".to_owned() });
+        }
+        files.opened_by = Some(self.sim.process);
+        files.written_at = now;
+        let content =
+            stores.iter().map(|store| files.content.entry((*store).to_owned()).or_default().clone()).collect();
+        Ok(Box::new(OpenStore {
+            sim: self.sim.clone(),
+            slot: self.slot,
+            task,
+            stores: stores.iter().map(|store| (*store).to_owned()).collect(),
+            content,
+        }))
+    }
+
+    fn destroy(&self, task: TaskId) -> Result<()> {
+        self.sim.call("destroy_store")?;
+        let mut world = self.sim.lock();
+        let files = world.machines[self.slot].tasks.get(&task);
+        if files.is_some_and(|files| files.opened_by.is_some()) {
+            return Err(Error::Retry(format!("remove the local store of task {task}: it is open [HS3009]")));
+        }
+        world.machines[self.slot].tasks.remove(&task);
+        Ok(())
+    }
+
+    fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
+        let world = self.sim.lock();
+        let files = world.machines[self.slot].tasks.get(&task);
+        Ok(files.map(|files| world.now.saturating_sub(files.written_at)))
+    }
+}
+
+impl OpenStore {
+    fn check(&self) -> Result<()> {
+        let world = self.sim.lock();
+        let damaged = world.machines[self.slot].tasks.get(&self.task).and_then(|files| files.damaged.as_ref());
+        match damaged {
+            Some(store) if self.stores.contains(store) => {
+                Err(Error::Corrupted { task: self.task, what: "a checksum of a block does not match".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn store(&self, store: usize) -> Result<&Content> {
+        self.content.get(store).ok_or_else(|| Error::Bug(format!("task {} has no store number {store}", self.task)))
+    }
+}
+
+impl Drop for OpenStore {
+    fn drop(&mut self) {
+        let mut world = self.sim.lock();
+        let process = self.sim.process;
+        if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task)
+            && files.opened_by == Some(process)
+        {
+            files.opened_by = None;
+            // A database that is closed in order flushes its memory.
+            files.sync();
+        }
+    }
+}
+
+impl TaskStore for OpenStore {
+    fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>> {
+        self.check()?;
+        Ok(self.store(store)?.get(key).map(|value| Value::Borrowed(value)))
+    }
+
+    fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>> {
+        keys.iter().map(|key| self.get(store, key)).collect()
+    }
+
+    fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.check()?;
+        let from = self.store(store)?.range(start.to_vec()..);
+        for (key, value) in from.take_while(|(key, _)| key.starts_with(prefix)).filter(|(key, _)| !key.is_empty()) {
+            if visit(key, value) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
+        self.sim.call("apply")?;
+        self.check()?;
+        let mut world = self.sim.lock();
+        if world.now < world.machines[self.slot].full_until {
+            return Err(Error::Fatal(
+                "no space left on device; free some space on the disk of the state directory [HS3007]".to_owned(),
+            ));
+        }
+        let mut changes: Vec<FileChange> = Vec::new();
+        for put in &batch.puts {
+            if put.key.is_empty() {
+                world.fail("the empty key was written as data");
+            }
+            changes.push((self.stores[put.store].clone(), put.key.to_vec(), put.value.map(<[u8]>::to_vec)));
+        }
+        for (store, position) in &batch.positions {
+            changes.push((self.stores[*store].clone(), Vec::new(), Some(position.to_vec())));
+        }
+        for (store, key, value) in &changes {
+            let at = self.stores.iter().position(|known| known == store).unwrap_or_default();
+            match value {
+                Some(value) => self.content[at].insert(key.clone(), value.clone()),
+                None => self.content[at].remove(key),
+            };
+        }
+        let now = world.now;
+        let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) else { return Ok(()) };
+        apply(&mut files.content, &changes);
+        files.written_at = now;
+        if files.is_bulk_load {
+            let mut by_store: BTreeMap<String, Vec<FileChange>> = BTreeMap::new();
+            for change in changes {
+                by_store.entry(change.0.clone()).or_default().push(change);
+            }
+            for (store, changes) in by_store {
+                files.unlogged.entry(store).or_default().push(changes);
+            }
+        } else {
+            files.logged.push(changes);
+        }
+        Ok(())
+    }
+
+    fn position(&self, store: usize) -> Result<Option<Vec<u8>>> {
+        self.check()?;
+        Ok(self.store(store)?.get(&[][..]).cloned())
+    }
+
+    fn begin_bulk_load(&mut self) -> Result<()> {
+        let mut world = self.sim.lock();
+        if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) {
+            // What the log holds is flushed with the rest at the latest.
+            files.sync();
+            files.is_bulk_load = true;
+        }
+        Ok(())
+    }
+
+    fn end_bulk_load(&mut self) -> Result<()> {
+        self.sim.call("flush")?;
+        let mut world = self.sim.lock();
+        if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) {
+            files.is_bulk_load = false;
+            files.sync();
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, store: usize) -> Result<()> {
+        self.sim.call("clear")?;
+        let name = self.stores[store].clone();
+        self.content[store].clear();
+        let mut world = self.sim.lock();
+        if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) {
+            files.content.entry(name).or_default().clear();
+            files.sync();
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// A process has ended: what it had open is closed.
+    pub fn close_files(&mut self, slot: usize, has_power: bool) {
+        let Some(machine) = self.machines.get_mut(slot) else { return };
+        let random = &mut self.random;
+        for files in machine.tasks.values_mut() {
+            if files.opened_by.is_some() || !has_power {
+                files.survive(has_power, |count| random.usize(0..=count));
+            }
+        }
+    }
+
+    /// Flips a bit of one stored entry of some task of some machine.
+    pub fn flip_bit(&mut self) {
+        let fault = Fault::BitFlip;
+        let slot = self.faults.below(fault, self.machines.len());
+        let tasks: Vec<TaskId> = self.machines[slot].tasks.keys().copied().collect();
+        if tasks.is_empty() {
+            return;
+        }
+        let task = tasks[self.faults.below(fault, tasks.len())];
+        let Some(files) = self.machines[slot].tasks.get_mut(&task) else { return };
+        files.damaged = files.content.keys().next().cloned();
+        self.trace(|_| format!("machine {slot}: a bit of the store of task {task} has flipped"));
+    }
+}
