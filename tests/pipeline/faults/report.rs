@@ -41,6 +41,13 @@ restores them.
   internal topics are missing, those of `DeleteRecords` where the repartition topics are purged each
   second; there the comparison leaves out what only the repartition topics could tell: the last form
   of each memory and the dead letters are compared, and not each record.
+- Left out are errors that refuse one record (INVALID_RECORD, INVALID_TIMESTAMP), which then is a
+  dead letter as it should be, so that the outputs are not those of `replay`
+  (`crates/streams/src/runtime/tests/errors.rs` has them); and \"before\" for DUPLICATE_SEQUENCE_NUMBER, since no broker
+  has what it has never got.
+- The process may end only over errors that Kafka documents as not retriable, and that no new
+  producer and no new member of the group mends, or over a topic that is not there
+  (`tests/pipeline/faults/matrix.rs` has the list). Every other end fails the cell.
 
 | in a cell | the run |
 |---|---|
