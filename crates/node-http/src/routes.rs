@@ -72,10 +72,8 @@ fn described() -> [DescribedApi; 4] {
 }
 
 /// The OpenAPI document of all routes, as `GET /v1/openapi.json` answers it.
-///
-/// # Errors
-/// The text of the failure where it cannot be written as JSON, which is a fault of the program.
-pub fn openapi() -> Result<String, String> {
+#[must_use]
+pub fn openapi() -> String {
     document::generate(&described())
 }
 

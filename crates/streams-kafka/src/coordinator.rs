@@ -1,8 +1,6 @@
 //! Questions that a group's coordinator answers, through a client of their own, which is given up
 //! when no answer comes.
 //!
-//! The client is a consumer of the group, which it never joins (`KafkaSettings::groups` says why).
-//!
 //! librdkafka 2.12.1 has two faults in them (`rd_kafka_coord_req` and
 //! `rd_kafka_admin_coord_request`), and a client that is given up has neither:
 //!
@@ -17,15 +15,13 @@
 //!   is [`REQUEST_LIMIT`], and the client is given up long before.
 
 use std::ffi::c_int;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 
 use super::error::{Call, Failure};
-use super::messages::Buffer;
 use super::native::{ClientKind, Native};
-use super::queue::Queue;
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 
@@ -39,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The client for questions to coordinators. It is made when it is first used.
 pub(super) struct GroupClient {
     settings: KafkaSettings,
-    client: Mutex<Option<Arc<Native>>>,
+    client: Mutex<Option<Native>>,
 }
 
 impl GroupClient {
@@ -62,7 +58,7 @@ impl GroupClient {
         loop {
             let client = match held.take() {
                 Some(client) => client,
-                None => Arc::new(Native::new(ClientKind::Consumer, &self.settings.groups())?),
+                None => Native::new(ClientKind::Producer, &self.settings.groups())?,
             };
             // In an outage nothing is asked, so that no client is given up again and again.
             if let Err(failure) = reach(&client) {
@@ -70,12 +66,7 @@ impl GroupClient {
                 *held = Some(client);
                 return Err(failure.remedy(Call::Admin, doing));
             }
-            let answer = question(&client);
-            // Nobody polls this client: the errors that it queued meanwhile are thrown away.
-            if let Some(queue) = Queue::of_consumer(&client) {
-                queue.drain(Buffer::CAPACITY, &mut Buffer::new());
-            }
-            if let Some(answer) = answer? {
+            if let Some(answer) = question(&client)? {
                 *held = Some(client);
                 return Ok(answer);
             }

@@ -193,8 +193,7 @@ impl Failure {
         if matches!(call, Call::Consumer) && self.fatal {
             return Error::ConsumerLost(text);
         }
-        // Who only asks is no member, whatever the answer says.
-        if is_one_of(self.code, MIGRATED) && !matches!(call, Call::Admin) {
+        if is_one_of(self.code, MIGRATED) {
             return Error::Migrated(text);
         }
         match call {

@@ -17,6 +17,7 @@
 
 pub mod driver;
 pub mod error;
+pub mod planted;
 pub mod ports;
 pub mod processor;
 pub mod record;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::restoration::TaskRestoration;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{PartitionStart, Put, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::Position;
@@ -48,7 +49,7 @@ pub(super) fn restore_store(
         Some(sum) => sum,
         None => checksum_of(db, store)?,
     };
-    if found != goal.checksum {
+    if found != goal.checksum && !PlantedBug::ChecksumNotCompared.is_planted() {
         return Ok(Some(format!("its checksum is {found:x}, the committed one {:x}", goal.checksum)));
     }
     let position = Position::at(checkpoint, &goal).encode();
@@ -85,7 +86,8 @@ pub(super) fn read_changelog(
     let instance = &restoration.instance;
     let changelog =
         TopicPartition::new(restoration.plan.stores[progress.store].changelog.clone(), restoration.id.partition);
-    let start = if after < 0 { PartitionStart::BEGINNING } else { after + 1 };
+    let skipped = i64::from(PlantedBug::RestoreSkipsFirst.is_planted());
+    let start = if after + skipped < 0 { PartitionStart::BEGINNING } else { after + 1 + skipped };
     let mut reader = instance.ports.restore.open(&changelog, start)?;
     let mut batch = RecordBatch::new();
     let mut restored = 0;
@@ -93,7 +95,8 @@ pub(super) fn read_changelog(
     let mut moved_at = instance.now();
     let mut stands_still = false;
     restoration.report_progress(0, 0, of);
-    while progress.at < progress.goal {
+    let early = i64::from(PlantedBug::RestoreEndsEarly.is_planted());
+    while progress.at < progress.goal - early {
         restoration.check_cancelled()?;
         batch.clear();
         if stands_still {
@@ -118,6 +121,9 @@ pub(super) fn read_changelog(
         restored += new;
         let end = batch.ends().iter().map(|end| end.offset).max().unwrap_or(-1);
         apply_batch(db, progress, &batch, end)?;
+        if PlantedBug::StableEndEndsRestore.is_planted() && !batch.ends().is_empty() {
+            break;
+        }
         restoration.report_progress(new, restored, of);
     }
     tracing::info!(task = %restoration.id, %changelog, records = restored, "store restored from its changelog");
@@ -146,6 +152,14 @@ pub(super) fn apply_batch(
                     progress.task
                 ))
             })?;
+            let is_standby = progress.goal == i64::MAX;
+            let leaves_out = match is_standby {
+                true => PlantedBug::StandbyWithoutDeletes.is_planted(),
+                false => PlantedBug::RestoreWithoutDeletes.is_planted(),
+            };
+            if leaves_out && read.record.value.is_none() {
+                continue;
+            }
             last.insert(key, read.record.value);
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::assigned_task::{AssignedTask, BACKGROUND_STEP};
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{GroupMetadata, OffsetCommit};
 use crate::record::{Headers, Record, TopicPartition};
 use crate::store::checkpoint::Checkpoint;
@@ -108,9 +109,15 @@ impl StreamThread {
         match step {
             Step::Flush => self.flush_tasks(progress),
             Step::Changelog => self.send_changes(progress),
+            Step::Drain if PlantedBug::NoDrain.is_planted() => Ok(()),
             Step::Drain => self.collector.drain(),
             Step::Membership => {
-                let group = self.membership.metadata()?;
+                let mut group = self.membership.metadata()?;
+                if PlantedBug::NoGroupMetadata.is_planted() {
+                    (group.generation, group.member_id) = (-1, String::new());
+                    progress.group = Some(group);
+                    return Ok(());
+                }
                 // A broker does not fence a commit of such a member at all.
                 if group.generation < 0 || group.member_id.is_empty() {
                     return Err(Error::Migrated("the thread is no member of its group".to_owned()));
@@ -119,6 +126,10 @@ impl StreamThread {
                 Ok(())
             }
             Step::Offsets => self.send_offsets(progress),
+            Step::Commit if PlantedBug::EarlyLocalWrite.is_planted() => {
+                self.write_stores(progress)?;
+                self.commit_transaction()
+            }
             Step::Commit => self.commit_transaction(),
             Step::Store => self.write_stores(progress),
             Step::Done => Ok(()),
@@ -130,7 +141,9 @@ impl StreamThread {
         self.run_background_steps()?;
         for (at, assigned) in self.tasks.iter_mut().enumerate() {
             let Some(task) = assigned.running().filter(|task| task.is_dirty()) else { continue };
-            task.flush().map_err(as_abort)?;
+            if !PlantedBug::NoFlush.is_planted() {
+                task.flush().map_err(as_abort)?;
+            }
             let checkpoint = task.last_checkpoint().clone();
             progress.checkpoints.push((at, checkpoint));
         }
@@ -175,7 +188,13 @@ impl StreamThread {
             let assigned = &self.tasks[*at];
             let Some(task) = &assigned.task else { continue };
             for (index, store) in assigned.plan.stores.iter().enumerate() {
-                let changes = task.changes(index);
+                let mut changes = task.changes(index);
+                if PlantedBug::ChangelogWithoutDeletes.is_planted() {
+                    changes.retain(|change| change.value.is_some());
+                }
+                if PlantedBug::ChangelogForgotten.is_planted() && index == 0 {
+                    changes.clear();
+                }
                 if !changes.is_empty() {
                     progress.changed.push(TopicPartition::new(store.changelog.clone(), assigned.id.partition));
                 }
@@ -203,13 +222,17 @@ impl StreamThread {
             let producer = self.collector.producer()?;
             let delivered = |index: usize| {
                 let changelog = assigned.plan.stores[index].changelog.clone();
-                producer.last_offset(&TopicPartition::new(changelog, assigned.id.partition))
+                let last = producer.last_offset(&TopicPartition::new(changelog, assigned.id.partition));
+                if PlantedBug::MarkerTakenForPosition.is_planted() { last.map(|last| last + 1) } else { last }
             };
             *checkpoint = task.checkpoint(delivered);
             let origin =
                 CommitContext { topic: self.instance.sources.id(&assigned.source.topic), stamp: stamp.as_ref() };
             let metadata = encode_metadata(checkpoint, &assigned.plan.store_names(), origin);
             self.instance.check_metadata(assigned.id, &metadata)?;
+            if PlantedBug::OneOffsetCommitted.is_planted() && !offsets.is_empty() {
+                continue;
+            }
             offsets.push(OffsetCommit { partition: assigned.source.clone(), offset: checkpoint.next_offset, metadata });
         }
         let Some(group) = &progress.group else {
@@ -230,6 +253,14 @@ impl StreamThread {
             Ok(()) => {
                 self.in_transaction = false;
                 Ok(())
+            }
+            Err(Error::Retry(_)) if PlantedBug::UnknownOutcomeIsCommitted.is_planted() => {
+                self.in_transaction = false;
+                Ok(())
+            }
+            Err(Error::Retry(what)) if PlantedBug::UnknownOutcomeIsAborted.is_planted() => {
+                self.in_transaction = false;
+                Err(Error::Aborted(what))
             }
             // Its outcome is unknown: only a new producer, and the offsets that the broker then
             // has, can tell.

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use super::instance::Instance;
 use super::thread::StreamThread;
+use crate::planted::PlantedBug;
 use crate::ports::Deletion;
 use crate::record::TopicPartition;
 use crate::topology::TopicRef;
@@ -23,7 +24,11 @@ impl StreamThread {
         let ours = self.tasks.iter().filter(|assigned| matches!(assigned.plan.source_ref, TopicRef::Repartition(_)));
         let below: Vec<(TopicPartition, i64)> = ours
             .filter_map(|assigned| {
-                Some((assigned.source.clone(), assigned.task.as_ref()?.last_checkpoint().next_offset))
+                let task = assigned.task.as_ref()?;
+                let is_early = PlantedBug::PurgeBeyondCommit.is_planted();
+                let end = self.fetching.end_offset(&assigned.source).filter(|_| is_early);
+                let below = end.unwrap_or(task.last_checkpoint().next_offset);
+                Some((assigned.source.clone(), below))
             })
             .filter(|(_, offset)| *offset > 0)
             .collect();

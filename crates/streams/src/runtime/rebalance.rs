@@ -4,6 +4,7 @@ use super::assigned_task::AssignedTask;
 use super::fetch_state::FetchState;
 use super::thread::{Phase, StreamThread};
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::GroupEvent;
 use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
@@ -23,6 +24,9 @@ impl StreamThread {
                 );
                 self.commit_for_event()?;
                 self.unanswered = None;
+                if PlantedBug::EventNotAnswered.is_planted() {
+                    return Ok(());
+                }
                 let assigned = self.fetching.assign(&[]);
                 self.recover(assigned)?;
                 partitions.into_iter().try_for_each(|partition| self.add_task(partition))?;
@@ -36,7 +40,13 @@ impl StreamThread {
                     partitions = partitions.len(),
                     "partitions were revoked from this thread"
                 );
-                self.commit_for_event()?;
+                if !PlantedBug::RevokeWithoutCommit.is_planted() {
+                    self.commit_for_event()?;
+                }
+                if PlantedBug::LostRevoke.is_planted() {
+                    self.unanswered = None;
+                    return self.fetching.unassign(&partitions);
+                }
                 self.remove_tasks(&partitions)
             }
             GroupEvent::Lost(partitions) => {
@@ -47,6 +57,10 @@ impl StreamThread {
                 );
                 self.instance.metrics().add_lost_partitions(partitions.len());
                 self.recover(Err(Error::Aborted("partitions were lost".to_owned())))?;
+                if PlantedBug::LostTasksKept.is_planted() {
+                    self.unanswered = None;
+                    return self.fetching.unassign(&partitions);
+                }
                 self.remove_tasks(&partitions)
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{BatchLimit, Clock, DeliveryFailure, OutRecord, Producer};
 use crate::record::{Record, TaskId};
 use crate::task::{RecordCollector, Sent};
@@ -123,6 +124,9 @@ impl TransactionalRecordCollector {
                 worst = Some(error);
             }
         }
+        if PlantedBug::FailedDeliveryIgnored.is_planted() {
+            return Ok(());
+        }
         worst.map_or(Ok(()), Err)
     }
 
@@ -148,7 +152,9 @@ impl TransactionalRecordCollector {
             return Error::Fatal(format!("a changelog topic refuses a record: {why}; {settings} [HS1025]"));
         };
         let error = Error::Aborted(format!("a record was refused: {why}"));
-        self.refused.insert(entry.output, why);
+        if !PlantedBug::RefusedRecordSentAgain.is_planted() {
+            self.refused.insert(entry.output, why);
+        }
         error
     }
 
@@ -195,6 +201,7 @@ impl TransactionalRecordCollector {
                 Err(Error::Record(why)) => return Ok(Sent::Refused(why)),
                 Err(Error::Retry(why)) => return Err(Error::Aborted(why)),
                 Err(error) => return Err(error),
+                Ok(false) if PlantedBug::FullQueueDrops.is_planted() => return Ok(Sent::Queued),
                 Ok(false) => {}
             }
             self.producer()?.drain(DRAIN);
@@ -258,6 +265,9 @@ impl RecordCollector for TransactionalRecordCollector {
             let output = (self.current.0, digest(topic, record), DEAD_LETTER | BACKGROUND);
             return self.send_as(output, topic, partition, record);
         }
+        if PlantedBug::DeadLetterDropped.is_planted() {
+            return Ok(Sent::Queued);
+        }
         self.dead_letters += 1;
         let (task, offset, _) = self.current;
         self.send_as((task, offset, DEAD_LETTER | self.dead_letters), topic, partition, record)
@@ -269,6 +279,9 @@ impl TransactionalRecordCollector {
         if !self.refused.is_empty()
             && let Some(why) = self.refused.get(&output)
         {
+            if PlantedBug::RefusedRecordDropped.is_planted() {
+                return Ok(Sent::Queued);
+            }
             return Ok(Sent::Refused(why.clone()));
         }
         let token = self.sent_outputs.len() as u64;

@@ -12,6 +12,7 @@ use super::commit::retried;
 use super::fetch_state::FetchState;
 use super::thread::StreamThread;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::record::TaskId;
 
 /// Losses of a producer are counted over this time.
@@ -130,7 +131,10 @@ impl StreamThread {
             let instance = self.instance.clone();
             let collector = &mut self.collector;
             let timeout = instance.config.call_timeout;
-            let aborted = retried(&instance, self.renewal, || collector.producer()?.abort(timeout));
+            let aborted = match PlantedBug::NoAbort.is_planted() {
+                true => Ok(()),
+                false => retried(&instance, self.renewal, || collector.producer()?.abort(timeout)),
+            };
             match aborted {
                 Ok(()) => {
                     self.in_transaction = false;
@@ -149,7 +153,7 @@ impl StreamThread {
         for assigned in self.tasks.iter_mut() {
             if let Some(task) = &mut assigned.task {
                 task.rollback();
-                if assigned.fetch_state == FetchState::Fetching {
+                if assigned.fetch_state == FetchState::Fetching && !PlantedBug::NoSeekAfterAbort.is_planted() {
                     assigned.fetch_state = FetchState::ToSeek;
                 }
                 assigned.last_seen = task.last_checkpoint().next_offset - 1;
@@ -218,6 +222,9 @@ impl StreamThread {
         self.collector.producer = None;
         self.is_ready = false;
         self.in_transaction = false;
+        if PlantedBug::TasksKeptOverNewProducer.is_planted() {
+            return Ok(());
+        }
         self.restore_all_again(Duration::ZERO)
     }
 

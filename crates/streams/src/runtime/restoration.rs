@@ -13,6 +13,7 @@ use super::instance::Instance;
 use super::log_loss::LogLoss;
 use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
@@ -133,6 +134,13 @@ impl TaskRestoration {
             None => None,
             Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
         };
+        let checkpoint = checkpoint.map(|mut checkpoint| {
+            if PlantedBug::StreamTimeNotRestored.is_planted() {
+                checkpoint.stream_time_ms = NO_STREAM_TIME;
+            }
+            checkpoint.next_offset += i64::from(PlantedBug::StartsTooLate.is_planted());
+            checkpoint
+        });
         let topic = committed.and_then(|committed| topic_id_of(&committed.metadata));
         if names.is_empty() {
             if committed.is_none() {
@@ -340,7 +348,9 @@ impl TaskRestoration {
             "the local store is rebuilt from its changelog: {what}"
         );
         self.add_rebuilt_stores(1);
-        db.clear(store)?;
+        if !PlantedBug::RebuildKeepsContent.is_planted() {
+            db.clear(store)?;
+        }
         match changelog_reader::restore_store(self, db, store, checkpoint, -1, None)? {
             None => Ok(()),
             Some(what) => Err(Error::Fatal(format!(
@@ -357,16 +367,21 @@ impl TaskRestoration {
             Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),
             other => other?.unwrap_or(Position::restoring(-1, Some(0))),
         };
+        if bytes.is_none() && PlantedBug::MissingPositionTrusted.is_planted() {
+            return Ok(Gap::None);
+        }
         let has = position.changelog_offset;
         let needs = goal.changelog_offset;
         if has > needs {
             return Ok(Gap::Unusable(format!("it holds changelog offset {has}, above the committed {needs}")));
         }
         if has == needs && position.checksum.is_some() {
-            return Ok(match position.checksum == Some(goal.checksum) {
-                true => Gap::None,
-                false => Gap::Unusable("its checksum is not the committed one".to_owned()),
-            });
+            return Ok(
+                match position.checksum == Some(goal.checksum) || PlantedBug::ChecksumNotCompared.is_planted() {
+                    true => Gap::None,
+                    false => Gap::Unusable("its checksum is not the committed one".to_owned()),
+                },
+            );
         }
         let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
         if let Some(what) = check_position(&self.instance, &changelog, has)? {

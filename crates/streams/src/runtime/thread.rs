@@ -15,6 +15,7 @@ use super::restoration::{RestorationResult, RestoredTask, TaskRestoration, resto
 use super::source_topics::SourceTopicsCheck;
 use super::task_registry::TaskRegistry;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{Fetching, GroupEvent, Membership, ProducerFactory};
 use crate::record::RecordBatch;
 use crate::task::Task;
@@ -275,7 +276,7 @@ impl StreamThread {
                 }
             }
             let assigned = &mut self.tasks[at];
-            if assigned.fetch_state != FetchState::Fetching {
+            if assigned.fetch_state != FetchState::Fetching && !PlantedBug::StaleRecordsProcessed.is_planted() {
                 continue;
             }
             let Some(task) = &mut assigned.task else { continue };
@@ -387,7 +388,9 @@ impl StreamThread {
                 producer
             }
         };
-        producer.init(INIT_WAIT)?;
+        if !PlantedBug::NoInit.is_planted() {
+            producer.init(INIT_WAIT)?;
+        }
         let stores = self.instance.plans.iter().flat_map(|plan| &plan.stores);
         let changelogs: Vec<Arc<str>> = stores.map(|store| store.changelog.clone()).collect();
         producer.track(&changelogs);

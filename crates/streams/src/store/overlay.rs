@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::error::Result;
+use crate::planted::PlantedBug;
 use crate::ports::{TaskStore, Value, Visit};
 
 /// Order-free checksum of a store's content: the sum, modulo 2^128, of its entries' hashes.
@@ -96,7 +97,9 @@ impl Overlay {
 
     /// The value of a key as the task sees it.
     pub fn get<'a>(&'a self, db: &'a dyn TaskStore, store: usize, key: &[u8]) -> Result<Option<Value<'a>>> {
-        if let Some(written) = self.written.get(key) {
+        if let Some(written) = self.written.get(key)
+            && !(PlantedBug::DeletedKeyRead.is_planted() && written.value.is_none())
+        {
             return Ok(written.value.as_deref().map(Value::Borrowed));
         }
         let value = db.get(store, key)?;

@@ -8,6 +8,7 @@ use super::context::{Core, DeclaredOrigin, TaskContext};
 use super::counts::Counts;
 use super::plan::{Plan, PlanKind};
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{Put, StoreBatch, TaskStore};
 use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::{InRecord, TaskId};
@@ -103,7 +104,9 @@ impl Task {
 
     /// Nothing but transaction markers lies between the last record and this offset.
     pub fn skip_to(&mut self, offset: i64) {
-        self.next_offset = self.next_offset.max(offset);
+        if !PlantedBug::EndNotCommitted.is_planted() {
+            self.next_offset = self.next_offset.max(offset);
+        }
     }
 
     /// Memory that uncommitted state takes, about.
@@ -230,7 +233,13 @@ impl Task {
             changelog_offset: changelog(at).unwrap_or(self.committed.stores[at].changelog_offset),
             checksum: overlay.checksum(),
         });
-        Checkpoint { next_offset: self.next_offset, stream_time_ms: self.core.stream_time_ms, stores: stores.collect() }
+        let too_high = i64::from(PlantedBug::OffsetTooHigh.is_planted());
+        let too_low = i64::from(PlantedBug::OffsetTooLow.is_planted() && self.next_offset > 0);
+        Checkpoint {
+            next_offset: self.next_offset + too_high - too_low,
+            stream_time_ms: self.core.stream_time_ms,
+            stores: stores.collect(),
+        }
     }
 
     /// The transaction with this checkpoint is committed: writes it to the stores in one batch and
@@ -255,13 +264,18 @@ impl Task {
                 batch.puts.extend(changes.map(|change| Put { store, key: change.key, value: change.value }));
                 batch.positions.push((store, &new[store]));
             }
+            if PlantedBug::PositionInSeparateBatch.is_planted() {
+                db.apply(&StoreBatch { puts: Vec::new(), positions: std::mem::take(&mut batch.positions) })?;
+            }
             db.apply(&batch)?;
             self.positions = new.into_iter().map(Some).collect();
         }
         for (overlay, store) in self.core.overlays.iter_mut().zip(&checkpoint.stores) {
             overlay.committed(store.checksum);
         }
-        self.committed = checkpoint;
+        if !PlantedBug::CheckpointForgotten.is_planted() {
+            self.committed = checkpoint;
+        }
         self.is_to_be_committed = false;
         Ok(())
     }
@@ -269,14 +283,22 @@ impl Task {
     /// Goes back to the last commit: drops uncommitted state, stream time, counts and the
     /// processors with all that they keep.
     pub fn rollback(&mut self) {
-        self.core.overlays.iter_mut().for_each(Overlay::discard);
-        self.core.processors = make_processors(&self.plan);
-        self.core.stream_time_ms = self.committed.stream_time_ms;
+        if !PlantedBug::OverlayKeptOverAbort.is_planted() {
+            self.core.overlays.iter_mut().for_each(Overlay::discard);
+        }
+        if !PlantedBug::ProcessorsKeptOverAbort.is_planted() {
+            self.core.processors = make_processors(&self.plan);
+        }
+        if !PlantedBug::StreamTimeKeptOverAbort.is_planted() {
+            self.core.stream_time_ms = self.committed.stream_time_ms;
+        }
         self.core.stream_time_before_ms = self.committed.stream_time_ms;
         self.core.last_offset = self.committed.next_offset.saturating_sub(1);
         self.is_initialised = false;
         self.core.counts.reset();
-        self.next_offset = self.committed.next_offset;
+        if !PlantedBug::NextOffsetKeptOverAbort.is_planted() {
+            self.next_offset = self.committed.next_offset;
+        }
     }
 
     /// Additions to counters since the last commit.

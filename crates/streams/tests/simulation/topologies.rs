@@ -1,6 +1,7 @@
 //! Topologies that use what the engine offers: a repartition topic, stores on disk and in memory,
 //! standbys, punctuation, dead letters, headers, and processors that need others.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use streams::error::Error;
@@ -31,25 +32,47 @@ impl Processor for Words {
     }
 }
 
-/// Counts words in one store, and keeps the last line of each in another; an odd count deletes it.
-struct Count;
+/// Counts words, in a store that it writes at each flush only, and keeps the last line of each word
+/// in another; an odd count deletes it.
+#[derive(Default)]
+struct Count {
+    kept: BTreeMap<Vec<u8>, u64>,
+}
 
 impl Processor for Count {
     fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let word = record.key.unwrap_or_default();
         let value = record.value.unwrap_or_default();
-        let count = match ctx.store("counts")?.get(word)? {
-            Some(bytes) => u64::from_be_bytes(bytes[..].try_into().unwrap_or_default()) + 1,
-            None => 1,
+        let counted = match self.kept.get(word) {
+            Some(count) => *count,
+            None => {
+                let counts = ctx.store("counts")?;
+                let stored = counts.get(word)?;
+                stored.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap_or_default()))
+            }
         };
-        ctx.store("counts")?.put(word, count.to_be_bytes().to_vec())?;
+        let count = counted + 1;
+        self.kept.insert(word.to_vec(), count);
+        let mut last = ctx.store("last")?;
+        let before = last.get(word)?.map_or("nothing".to_owned(), |line| line.escape_ascii().to_string());
         if count % 2 == 0 {
-            ctx.store("last")?.put(word, value.to_vec())?;
+            last.put(word, value.to_vec())?
         } else {
-            ctx.store("last")?.delete(word)?;
+            last.delete(word)?
         }
-        let text = format!("{} is number {count}", value.escape_ascii());
+        let text = format!("{} is number {count}, after {before}", value.escape_ascii());
         ctx.forward(&Record { value: Some(text.as_bytes()), headers: Headers::List(&[("h", Some(b"x"))]), ..*record })
+    }
+
+    fn flush(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        for (word, count) in std::mem::take(&mut self.kept) {
+            ctx.store("counts")?.put(&word, count.to_be_bytes().to_vec())?;
+        }
+        Ok(())
+    }
+
+    fn unflushed_bytes(&self) -> usize {
+        self.kept.len() * 20
     }
 
     fn punctuate(&mut self, boundary_ms: i64, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
@@ -64,7 +87,7 @@ fn words(counts: StoreOptions, last: StoreOptions) -> Topology {
         .source("lines", "lines")
         .process("words", ["lines"], || Box::new(Words))
         .repartition("by-word", ["words"])
-        .process("count", ["by-word"], || Box::new(Count))
+        .process("count", ["by-word"], || Box::<Count>::default())
         .punctuate("count", Duration::from_secs(1))
         .store("counts", ["count"])
         .configure_store("counts", counts)
@@ -82,7 +105,7 @@ fn two_sources() -> Topology {
         .process("words", ["lines"], || Box::new(Words))
         .sink("words-out", "words-out", ["words"])
         .source("events", "events")
-        .process("count", ["events"], || Box::new(Count))
+        .process("count", ["events"], || Box::<Count>::default())
         .punctuate("count", Duration::from_secs(2))
         .store("counts", ["count"])
         .store("last", ["count"])

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::batches::REFUSAL;
 use super::broker::StoredRecord;
+use super::files::STRANGE_KEY;
 use super::world::World;
 use crate::error::Result;
 use crate::ports::StoreEngine;
@@ -266,6 +267,11 @@ impl Checks<'_> {
                 };
                 let Ok(position) = Position::decode(id, &position) else { continue };
                 let there = fold_changelog(&records, position.changelog_offset);
+                // One that was exchanged: a standby cannot tell, and keeps the checksum that it
+                // found. Who takes the task compares it.
+                if content.contains_key(STRANGE_KEY) && position.checksum != Some(checksum(&there)) {
+                    continue;
+                }
                 if let Some(what) = difference(&content, &there) {
                     return Err(format!(
                         "store {} of task {id} on machine {slot} is not what its changelog comes to at its position {}: {what}",

@@ -6,11 +6,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::faults::Fault;
-use super::files::{Content, FileChange, TaskFiles, apply};
+use super::files::{Content, FileChange, STRANGE_KEY, TaskFiles, apply};
 use super::world::{Simulated, World};
 use crate::error::{Error, Result};
 use crate::ports::{StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
+use crate::store::checkpoint::Position;
+use crate::store::entry_hash;
 
 /// The store engine of a process.
 pub(super) struct SimulatedDisk {
@@ -231,5 +233,32 @@ impl World {
         let Some(files) = self.machines[slot].tasks.get_mut(&task) else { return };
         files.damaged = files.content.keys().next().cloned();
         self.trace(|_| format!("machine {slot}: a bit of the store of task {task} has flipped"));
+    }
+
+    /// Changes the content of one store of a task that no process has open.
+    pub fn exchange_store(&mut self) {
+        let fault = Fault::StoreExchanged;
+        let slot = self.faults.below(fault, self.machines.len());
+        let closed = |(task, files): (&TaskId, &TaskFiles)| files.opened_by.is_none().then_some(*task);
+        let tasks: Vec<TaskId> = self.machines[slot].tasks.iter().filter_map(closed).collect();
+        if tasks.is_empty() {
+            return;
+        }
+        let task = tasks[self.faults.below(fault, tasks.len())];
+        let is_readable = self.faults.below(fault, 2) == 0;
+        let Some(files) = self.machines[slot].tasks.get_mut(&task) else { return };
+        let Some(content) = files.content.values_mut().next() else { return };
+        let Some(bytes) = content.get(&[][..]).cloned() else { return };
+        let Ok(position) = Position::decode(task, &bytes) else { return };
+        let (key, value) = (STRANGE_KEY.to_vec(), b"x".to_vec());
+        let checksum = position.checksum.map(|sum| sum.wrapping_add(entry_hash(&key, &value)));
+        let position = match is_readable {
+            true => Position { checksum, ..position }.encode(),
+            false => b"no position".to_vec(),
+        };
+        content.insert(key, value);
+        content.insert(Vec::new(), position);
+        files.sync();
+        self.trace(|_| format!("machine {slot}: a store of task {task} is another one"));
     }
 }

@@ -35,6 +35,9 @@ pub enum Fault {
     GroupCoordinatorMove,
     /// The transaction coordinator moves.
     TransactionCoordinatorMove,
+    /// The transaction coordinator moves just as a commit is on its way, before or after it was
+    /// decided.
+    CommitUnanswered,
     /// A request is lost before the broker acted on it.
     RequestLost,
     /// The broker has acted, and its reply is lost.
@@ -63,13 +66,16 @@ pub enum Fault {
     DiskFull,
     /// A bit of a stored entry flips, which the store finds out when it is read.
     BitFlip,
+    /// A store that nobody has open is exchanged for another one, with another content; its
+    /// position says so, or cannot be read.
+    StoreExchanged,
     /// A service that a processor needs is away for a while.
     Outage,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 30] = [
         Fault::Kill,
         Fault::KillInCall,
         Fault::KillInCommit,
@@ -83,6 +89,7 @@ impl Fault {
         Fault::LeaderMove,
         Fault::GroupCoordinatorMove,
         Fault::TransactionCoordinatorMove,
+        Fault::CommitUnanswered,
         Fault::RequestLost,
         Fault::ReplyLost,
         Fault::TransientError,
@@ -97,6 +104,7 @@ impl Fault {
         Fault::StaleEnd,
         Fault::DiskFull,
         Fault::BitFlip,
+        Fault::StoreExchanged,
         Fault::Outage,
     ];
 
@@ -106,17 +114,16 @@ impl Fault {
             Fault::Kill | Fault::Stop => Rate::Every(Duration::from_secs(12)),
             Fault::PowerLoss => Rate::Every(Duration::from_secs(20)),
             Fault::ScaleUp => Rate::Every(Duration::from_secs(25)),
-            Fault::Renew | Fault::BitFlip => Rate::Every(Duration::from_secs(15)),
+            Fault::Renew | Fault::BitFlip | Fault::StoreExchanged => Rate::Every(Duration::from_secs(15)),
             Fault::Freeze | Fault::Disconnect => Rate::Every(Duration::from_secs(10)),
             Fault::ClockJump | Fault::DiskFull | Fault::Outage => Rate::Every(Duration::from_secs(20)),
-            Fault::LeaderMove | Fault::GroupCoordinatorMove | Fault::TransactionCoordinatorMove => {
-                Rate::Every(Duration::from_secs(6))
-            }
+            Fault::LeaderMove => Rate::Every(Duration::from_secs(6)),
+            Fault::GroupCoordinatorMove | Fault::TransactionCoordinatorMove => Rate::Every(Duration::from_secs(15)),
             Fault::Compaction => Rate::Every(Duration::from_secs(3)),
             Fault::KillInCall => Rate::OneIn(1500),
             Fault::KillInCommit => Rate::OneIn(150),
             Fault::RequestLost | Fault::ReplyLost | Fault::TransientError => Rate::OneIn(40),
-            Fault::AbortRequired => Rate::OneIn(60),
+            Fault::AbortRequired | Fault::CommitUnanswered => Rate::OneIn(60),
             Fault::ProducerFailed | Fault::BatchTooLarge => Rate::OneIn(120),
             Fault::RecordRefused => Rate::OneIn(100),
             Fault::SlowBatch | Fault::SlowMarkers => Rate::OneIn(20),

@@ -13,6 +13,9 @@ pub(super) type Content = BTreeMap<Vec<u8>, Vec<u8>>;
 /// One change of one store.
 pub(super) type FileChange = (String, Vec<u8>, Option<Vec<u8>>);
 
+/// The key of an entry that no topology writes.
+pub(super) const STRANGE_KEY: &[u8] = b"a key of another store";
+
 /// The files of one task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TaskFiles {

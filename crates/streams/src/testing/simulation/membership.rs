@@ -8,8 +8,8 @@ use super::group::{Heartbeat, Member};
 use super::world::{Timer, World};
 use crate::error::Error;
 
-/// The time between two looks of the background thread.
-const BACKGROUND: Duration = Duration::from_millis(300);
+/// The time between two turns of the background thread, at most.
+const BACKGROUND: Duration = Duration::from_millis(600);
 
 impl World {
     /// A turn of the background thread of a consumer.
@@ -18,7 +18,8 @@ impl World {
         if !self.processes[process].is_alive || self.clients[index].standing == MemberState::Left {
             return;
         }
-        self.set_timer(BACKGROUND, Timer::Consumer(index));
+        let after = self.random_time(BACKGROUND);
+        self.set_timer(after, Timer::Consumer(index));
         if self.is_frozen(process) {
             return;
         }

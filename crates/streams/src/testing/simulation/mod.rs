@@ -176,6 +176,11 @@ impl Simulation {
         Ok(report)
     }
 
+    /// Runs one seed; the check that failed, if any. Nothing is cut down.
+    pub fn first_failure(&self, seed: u64) -> Option<String> {
+        self.run_once(seed, BTreeSet::new(), false).failure
+    }
+
     /// Runs one seed and returns its trace, also where it passes.
     pub fn trace(&self, seed: u64) -> Vec<String> {
         self.run_once(seed, BTreeSet::new(), true).trace

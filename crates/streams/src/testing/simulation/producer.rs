@@ -102,7 +102,14 @@ impl SimulatedProducer {
                     world.producers[self.index].fatal = Some(error.clone());
                     return Err(error);
                 }
-                let answer = act(&mut world);
+                let is_unanswered = name == "commit" && world.strikes(Fault::CommitUnanswered, name);
+                let is_decided = !is_unanswered || world.faults.below(Fault::CommitUnanswered, 2) == 0;
+                let answer = if is_decided { act(&mut world) } else { None };
+                if is_unanswered {
+                    let until = world.now + world.faults.duration(Fault::CommitUnanswered);
+                    world.broker.transaction_coordinator_away_until = until;
+                    continue;
+                }
                 if let Some(answer) = answer
                     && !world.strikes(Fault::ReplyLost, name)
                 {

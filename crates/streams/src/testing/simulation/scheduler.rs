@@ -253,11 +253,18 @@ impl World {
                     self.trace(|_| format!("{at} has no leader for {lasts:?}"));
                 }
             }
-            Fault::GroupCoordinatorMove => self.broker.group_coordinator_away_until = until,
-            Fault::TransactionCoordinatorMove => self.broker.transaction_coordinator_away_until = until,
+            Fault::GroupCoordinatorMove => {
+                let away = &mut self.broker.group_coordinator_away_until;
+                *away = until.max(*away);
+            }
+            Fault::TransactionCoordinatorMove => {
+                let away = &mut self.broker.transaction_coordinator_away_until;
+                *away = until.max(*away);
+            }
             Fault::Compaction => self.compact(),
             Fault::Outage => self.outage_until = until,
             Fault::BitFlip => self.flip_bit(),
+            Fault::StoreExchanged => self.exchange_store(),
             Fault::ScaleUp if self.slots.len() < MOST_SLOTS => {
                 let slot = self.add_slot();
                 self.start_process(slot);

@@ -1,0 +1,43 @@
+//! Each planted bug is found by the simulation within so many seeds, all of which pass without it:
+//! `make planted-bugs`.
+
+use std::collections::BTreeSet;
+
+use streams::planted::PlantedBug;
+
+use crate::topologies::simulation_of;
+
+/// Seeds that a bug is looked for in.
+const MOST_SEEDS: u64 = 400;
+
+/// The first seed that finds a planted bug, with the check that failed.
+fn first_failure(bug: PlantedBug) -> Option<(u64, String)> {
+    (0..MOST_SEEDS).find_map(|seed| {
+        PlantedBug::plant(Some(bug));
+        let found = simulation_of(seed).first_failure(seed);
+        PlantedBug::plant(None);
+        Some((seed, found?))
+    })
+}
+
+#[test]
+fn each_planted_bug_is_found() {
+    let (mut missed, mut used) = (Vec::new(), BTreeSet::new());
+    for bug in PlantedBug::ALL {
+        match first_failure(bug) {
+            Some((seed, what)) => {
+                println!("| `{bug:?}` | {} | {} |", seed + 1, what.split(':').next().unwrap_or_default());
+                used.insert(seed);
+            }
+            None => {
+                println!("| `{bug:?}` | not within {MOST_SEEDS} | |");
+                missed.push(bug);
+            }
+        }
+    }
+    for seed in 0..=used.last().copied().unwrap_or_default() {
+        let found = simulation_of(seed).first_failure(seed);
+        assert_eq!(found, None, "seed {seed} passes without a bug");
+    }
+    assert!(missed.is_empty(), "these bugs were not found in {MOST_SEEDS} seeds: {missed:?}");
+}
