@@ -65,6 +65,8 @@ pub(super) struct Partition {
     pub open: BTreeMap<u64, i64>,
     /// No request about it is answered before.
     pub away_until: Duration,
+    /// Compaction has cleaned the log below this offset.
+    pub compacted_below: i64,
 }
 
 impl Partition {

@@ -145,6 +145,7 @@ impl World {
             .map(|(number, _)| *number)
             .collect();
         let Some(partition) = self.broker.partitions.get_mut(&at) else { return };
+        partition.compacted_below = partition.compacted_below.max(upto as i64);
         // What follows the part that is cleaned counts too: the cleaner's map has the keys of the
         // dirty part.
         for offset in (0..stable.max(0) as usize).rev() {
