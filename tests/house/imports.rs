@@ -236,6 +236,29 @@ fn nothing_but_the_edges_and_app_reads_a_clock() {
 }
 
 #[test]
+fn nothing_in_the_engine_escapes_the_schedule_of_the_simulation() {
+    // What a simulated process runs instead of the pool of threads is its own executor.
+    const OWN_THREADS: &str = "crates/streams/src/runtime/executor.rs";
+    // Its hasher has no random state, and what it yields is sorted.
+    const NAMED_HASHER: &str = "crates/streams/src/store/overlay.rs";
+    let mut wrong = Vec::new();
+    for source in sources(&["crates/streams/src"]).iter().filter(|source| !source.is_test) {
+        for named in named(source).iter().filter(|named| !named.in_test) {
+            let starts = |paths: &[&str]| paths.iter().any(|path| named.starts_with(path));
+            let is_thread = starts(&["std::thread::spawn", "std::thread::scope", "std::thread::Builder"])
+                && source.path != OWN_THREADS;
+            let is_random =
+                starts(&["std::hash::RandomState", "std::collections::HashMap", "std::collections::HashSet"])
+                    && source.path != NAMED_HASHER;
+            if is_thread || is_random {
+                wrong.push(format!("{}:{}: {}", source.path, named.line, named.segments.join("::")));
+            }
+        }
+    }
+    none("a thread or a map in random order in the engine: a seed would not decide a simulated run", &wrong);
+}
+
+#[test]
 fn the_configuration_and_the_commands_know_no_operator_by_name() {
     // `branch` is the key of a table besides.
     let operators = ["decode", "resolve", "user_snapshots", "filter", "map", "rekey", "aggregate", "count"];
