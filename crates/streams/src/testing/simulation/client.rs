@@ -53,6 +53,8 @@ pub(super) struct Client {
     pub is_leaving: bool,
     pub last_heard: Duration,
     pub last_poll: Duration,
+    /// It has failed for good.
+    pub has_failed: bool,
     /// An error for the next poll.
     pub failed: Option<Error>,
 }

@@ -37,6 +37,7 @@ impl SimulatedConsumer {
             is_leaving: false,
             last_heard: now,
             last_poll: now,
+            has_failed: false,
             failed: None,
         });
         let index = world.clients.len() - 1;
@@ -94,6 +95,12 @@ impl Membership for SimulatedConsumer {
         self.sim.call("unsubscribe")?;
         let mut world = self.sim.lock();
         let client = &mut world.clients[self.index];
+        if client.has_failed {
+            // It has no group to leave any more; its session ends by itself.
+            client.standing = MemberState::Left;
+            world.changed();
+            return Ok(());
+        }
         client.is_leaving = true;
         client.is_to_rejoin = false;
         // What was not told yet is not told any more.
@@ -213,6 +220,10 @@ impl Fetching for SimulatedConsumer {
             }
             if client.unanswered.is_some() {
                 world.fail("the consumer was polled before an event was answered");
+            }
+            if world.clients[index].has_failed || world.strikes(Fault::ConsumerFailed, "poll") {
+                world.clients[index].has_failed = true;
+                return Err(Error::ConsumerLost("another static member has fenced this one".to_owned()));
             }
             if world.strikes(Fault::TransientError, "poll") {
                 return Err(Error::Retry("poll: broker transport failure".to_owned()));

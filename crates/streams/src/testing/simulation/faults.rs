@@ -42,6 +42,8 @@ pub enum Fault {
     RequestLost,
     /// The broker has acted, and its reply is lost.
     ReplyLost,
+    /// A consumer fails for good, as a static member does that another one has fenced (KIP-345).
+    ConsumerFailed,
     /// A call answers that it may be made again.
     TransientError,
     /// A transaction has to be aborted, by the client's answer.
@@ -75,7 +77,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 30] = [
+    pub const ALL: [Fault; 31] = [
         Fault::Kill,
         Fault::KillInCall,
         Fault::KillInCommit,
@@ -92,6 +94,7 @@ impl Fault {
         Fault::CommitUnanswered,
         Fault::RequestLost,
         Fault::ReplyLost,
+        Fault::ConsumerFailed,
         Fault::TransientError,
         Fault::AbortRequired,
         Fault::ProducerFailed,
@@ -120,7 +123,7 @@ impl Fault {
             Fault::LeaderMove => Rate::Every(Duration::from_secs(6)),
             Fault::GroupCoordinatorMove | Fault::TransactionCoordinatorMove => Rate::Every(Duration::from_secs(15)),
             Fault::Compaction => Rate::Every(Duration::from_secs(3)),
-            Fault::KillInCall => Rate::OneIn(1500),
+            Fault::KillInCall | Fault::ConsumerFailed => Rate::OneIn(1500),
             Fault::KillInCommit => Rate::OneIn(150),
             Fault::RequestLost | Fault::ReplyLost | Fault::TransientError => Rate::OneIn(40),
             Fault::AbortRequired | Fault::CommitUnanswered => Rate::OneIn(60),

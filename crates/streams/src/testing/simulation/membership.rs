@@ -15,7 +15,10 @@ impl World {
     /// A turn of the background thread of a consumer.
     pub fn run_consumer_background(&mut self, index: usize) {
         let process = self.clients[index].process;
-        if !self.processes[process].is_alive || self.clients[index].standing == MemberState::Left {
+        if !self.processes[process].is_alive
+            || self.clients[index].standing == MemberState::Left
+            || self.clients[index].has_failed
+        {
             return;
         }
         let after = self.random_time(BACKGROUND);

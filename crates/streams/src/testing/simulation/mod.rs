@@ -199,7 +199,16 @@ impl Simulation {
         let mut scheduler = Scheduler::new(sim.clone(), self.topology.clone(), Arc::new(input));
         let fault_time = self.settings.fault_time;
         scheduler.run(fault_time, |_| false);
-        sim.lock().heal();
+        scheduler::end_outage();
+        {
+            let mut world = sim.lock();
+            world.heal();
+            if world.failure.is_none()
+                && let Err(what) = (Checks { world: &world, plans: &plans }).run_so_far()
+            {
+                world.fail(what);
+            }
+        }
         let limit = sim.now() + self.settings.recovery_time;
         let settled = scheduler.run(limit, |world| is_settled(world, &plans));
         {
