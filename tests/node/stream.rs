@@ -38,7 +38,9 @@ impl StreamCommand {
         Helix::run_ok(&[&["topics", "create"], &common[..]].concat());
         let settings = ["purge=false", "session_timeout=4s"].iter().chain(settings);
         let settings = settings.flat_map(|setting| ["--set", *setting]);
-        let arguments = ["run"].into_iter().chain(common).chain(["--no-mirror"]).chain(settings);
+        // A test that fails shows by these lines which task is not running.
+        let logs = ["--log-level", "info,helixstream_streams=debug"];
+        let arguments = ["run"].into_iter().chain(common).chain(["--no-mirror"]).chain(logs).chain(settings);
         StreamCommand { arguments: arguments.map(str::to_owned).collect(), topology: topology.clone() }
     }
 
@@ -103,9 +105,11 @@ impl Stream {
             let status = |node: &&Node| block_on(node.status()).unwrap();
             assert!(
                 started.elapsed() < LIMIT,
-                "the nodes show {:?}, and replay makes {expected:?} of the events; they are {:?}",
+                "the nodes show {:?}, and replay makes {expected:?} of the events; they are {:?}, and the stream has written {} records of \
+                 snapshots",
                 nodes.iter().map(shown).collect::<Vec<_>>(),
-                nodes.iter().map(status).collect::<Vec<_>>()
+                nodes.iter().map(status).collect::<Vec<_>>(),
+                records::read_committed(broker, &trial.topic("snapshots")).len()
             );
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -222,7 +222,10 @@ fn unnamed_segments(path: &str, operation: &Operation) -> Vec<String> {
 }
 
 /// Writes the document.
-pub(crate) fn generate(apis: &[DescribedApi]) -> String {
+///
+/// # Errors
+/// The text of the failure where it cannot be written as JSON.
+pub(crate) fn generate(apis: &[DescribedApi]) -> Result<String, String> {
     let mut parts = Parts::default();
     let mut paths = PathsBuilder::new();
     let mut tags: BTreeSet<&str> = BTreeSet::new();
@@ -256,9 +259,10 @@ pub(crate) fn generate(apis: &[DescribedApi]) -> String {
         .tags(Some(used))
         .security(Some([SecurityRequirement::new("bearer", no_scope), SecurityRequirement::default()]))
         .build();
-    // Maps with texts as keys can be written.
-    let text = document.to_pretty_json().unwrap_or_default();
-    with_limits(text)
+    document
+        .to_pretty_json()
+        .map(with_limits)
+        .map_err(|error| format!("the OpenAPI document cannot be written: {error}"))
 }
 
 /// Puts the limits into the texts, which name them by their constants in braces.

@@ -48,6 +48,7 @@ pub(crate) async fn sync_status(
 }
 
 /// GET /v1/openapi.json.
-pub(crate) async fn openapi(State(service): State<Arc<NodeService>>) -> Response {
-    answers::json(StatusCode::OK, service.openapi.as_bytes().to_vec())
+pub(crate) async fn openapi(State(service): State<Arc<NodeService>>) -> Result<Response, Problem> {
+    let document = service.openapi.as_ref().map_err(problems::internal)?;
+    Ok(answers::json(StatusCode::OK, document.as_bytes().to_vec()))
 }

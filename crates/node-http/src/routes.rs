@@ -72,8 +72,10 @@ fn described() -> [DescribedApi; 4] {
 }
 
 /// The OpenAPI document of all routes, as `GET /v1/openapi.json` answers it.
-#[must_use]
-pub fn openapi() -> String {
+///
+/// # Errors
+/// The text of the failure where it cannot be written as JSON, which is a fault of the program.
+pub fn openapi() -> Result<String, String> {
     document::generate(&described())
 }
 

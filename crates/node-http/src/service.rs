@@ -34,7 +34,7 @@ pub(crate) struct NodeService {
     /// The model that finds facts in the conversations of Mem0's API, if there is one.
     pub extractor: Option<Extractor>,
     /// The OpenAPI document of all routes, made when it is asked for first.
-    pub openapi: LazyLock<String>,
+    pub openapi: LazyLock<Result<String, String>>,
     /// The places of open streams.
     pub streams: FairPlaces,
 }

@@ -122,13 +122,15 @@ impl ClusterAdmin {
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
         let started = Instant::now();
         loop {
-            let missing = match self.topics(&names) {
-                Ok(known) => known.iter().position(Option::is_none),
-                // The leader of one of them is still being elected.
-                Err(Error::Retry(_)) if started.elapsed() <= REQUEST => Some(0),
-                Err(error) => return Err(error),
+            let known = match self.topics(&names) {
+                // The leader of one of them may still be being elected.
+                Err(Error::Retry(_)) if started.elapsed() <= REQUEST => {
+                    std::thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
+                known => known?,
             };
-            let Some(missing) = missing else { return Ok(()) };
+            let Some(missing) = known.iter().position(Option::is_none) else { return Ok(()) };
             if started.elapsed() > REQUEST {
                 return Err(Error::Retry(format!(
                     "topic {} was created, but no broker knows it after {} s [HS2009]",

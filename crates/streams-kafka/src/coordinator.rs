@@ -1,6 +1,8 @@
 //! Questions that a group's coordinator answers, through a client of their own, which is given up
 //! when no answer comes.
 //!
+//! The client is a consumer of the group, which it never joins (`KafkaSettings::groups` says why).
+//!
 //! librdkafka 2.12.1 has two faults in them (`rd_kafka_coord_req` and
 //! `rd_kafka_admin_coord_request`), and a client that is given up has neither:
 //!
@@ -15,13 +17,15 @@
 //!   is [`REQUEST_LIMIT`], and the client is given up long before.
 
 use std::ffi::c_int;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 
 use super::error::{Call, Failure};
+use super::messages::Buffer;
 use super::native::{ClientKind, Native};
+use super::queue::Queue;
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
 
@@ -35,7 +39,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The client for questions to coordinators. It is made when it is first used.
 pub(super) struct GroupClient {
     settings: KafkaSettings,
-    client: Mutex<Option<Native>>,
+    client: Mutex<Option<Arc<Native>>>,
 }
 
 impl GroupClient {
@@ -58,7 +62,7 @@ impl GroupClient {
         loop {
             let client = match held.take() {
                 Some(client) => client,
-                None => Native::new(ClientKind::Producer, &self.settings.groups())?,
+                None => Arc::new(Native::new(ClientKind::Consumer, &self.settings.groups())?),
             };
             // In an outage nothing is asked, so that no client is given up again and again.
             if let Err(failure) = reach(&client) {
@@ -66,7 +70,12 @@ impl GroupClient {
                 *held = Some(client);
                 return Err(failure.remedy(Call::Admin, doing));
             }
-            if let Some(answer) = question(&client)? {
+            let answer = question(&client);
+            // Nobody polls this client: the errors that it queued meanwhile are thrown away.
+            if let Some(queue) = Queue::of_consumer(&client) {
+                queue.drain(Buffer::CAPACITY, &mut Buffer::new());
+            }
+            if let Some(answer) = answer? {
                 *held = Some(client);
                 return Ok(answer);
             }

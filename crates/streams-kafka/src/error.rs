@@ -193,7 +193,8 @@ impl Failure {
         if matches!(call, Call::Consumer) && self.fatal {
             return Error::ConsumerLost(text);
         }
-        if is_one_of(self.code, MIGRATED) {
+        // Who only asks is no member, whatever the answer says.
+        if is_one_of(self.code, MIGRATED) && !matches!(call, Call::Admin) {
             return Error::Migrated(text);
         }
         match call {

@@ -179,9 +179,18 @@ impl KafkaSettings {
         all
     }
 
-    /// Of the client that asks coordinators.
+    /// Of the client that asks coordinators. It is a consumer of the group, which it never joins:
+    /// librdkafka 2.12.1 ends the process where a client without a group asks for committed offsets
+    /// and hears that this broker is not the coordinator (`rd_kafka_handle_OffsetFetch` calls
+    /// `rd_kafka_cgrp_op` with no group).
     pub(super) fn groups(&self) -> Properties {
-        self.common(&format!("{}-{}-groups", self.application_id, self.instance_id))
+        let mut all = self.common(&format!("{}-{}-groups", self.application_id, self.instance_id));
+        all.extend(pairs(&[
+            ("group.id", &self.application_id),
+            ("enable.auto.commit", "false"),
+            ("allow.auto.create.topics", "false"),
+        ]));
+        all
     }
 
     fn writer(&self, client: &str) -> Properties {

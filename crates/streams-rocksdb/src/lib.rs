@@ -303,6 +303,34 @@ mod tests {
     }
 
     #[test]
+    fn a_release_without_the_chain_of_logs_reads_what_this_one_writes_and_the_other_way_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = stores(folder.path());
+        let earlier = |key: &[u8]| {
+            let mut options = Options::default();
+            options.create_if_missing(true);
+            options.create_missing_column_families(true);
+            let db = DB::open_cf(&options, folder.path().join("2_11"), ["s"]).unwrap();
+            db.put_cf(db.cf_handle("s").unwrap(), key, b"earlier").unwrap();
+            db
+        };
+        drop(earlier(b"a"));
+        let mut db = engine.open(TASK, &["s"]).unwrap();
+        assert_eq!(db.get(0, b"a").unwrap().as_deref(), Some(&b"earlier"[..]));
+        db.apply(&batch(b"b", b"now", b"1")).unwrap();
+        drop(db);
+        let db = earlier(b"c");
+        let family = db.cf_handle("s").unwrap();
+        assert_eq!(db.get_cf(family, b"b").unwrap().as_deref(), Some(&b"now"[..]));
+        db.flush_cf(family).unwrap();
+        db.put_cf(family, b"d", b"earlier").unwrap();
+        drop(db);
+        let db = engine.open(TASK, &["s"]).unwrap();
+        let keys = [&b"a"[..], b"b", b"c", b"d"];
+        assert!(keys.into_iter().all(|key| db.get(0, key).unwrap().is_some()), "logs with and without the chain");
+    }
+
+    #[test]
     fn only_folders_of_tasks_are_tasks() {
         assert_eq!(task_of_folder("2_11"), Some(TASK));
         for name in ["2_011", "2", "_", "2_11.old", "lock"] {

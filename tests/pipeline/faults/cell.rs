@@ -20,7 +20,7 @@ use testkit::{Broker, Connection, KafkaProxy, Record, records, wait, wait_until}
 const PARTITIONS: i32 = 2;
 /// A fault of every call is lifted so long after the first of them.
 const FAULTY: Duration = Duration::from_secs(2);
-/// A run is fed for so long at least, and no longer than this where the fault has not come.
+/// A run is fed for so long at least, and no longer than this.
 const FED: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(4));
 /// After so many cells the topics have grown enough.
 const CELLS_OF_A_TRIAL: usize = 12;
@@ -164,26 +164,22 @@ impl Ongoing {
         let started = Instant::now();
         loop {
             self.feed(4);
-            let since = proxy.seen().first_fault.map(|at| at.elapsed());
-            let is_over = match cell.when {
-                When::First | When::Later => since.is_some(),
-                When::Every => since.is_some_and(|since| since > FAULTY),
-            };
+            let is_over = lift_if_over(proxy, cell);
             let (least, most) = FED;
             if (is_over && started.elapsed() > least) || started.elapsed() > most || !instance.is_running() {
-                break;
+                return;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        // What comes only when an instance stops must still find the fault.
-        if proxy.seen().faults > 0 {
-            proxy.lift();
-        }
     }
 
-    fn wait_until_done_or_ended(&self, instance: &mut Instance) {
-        let is_done = || self.trial.is_done(&self.onlookers[1]);
-        wait_until("the group's lag to be 0, or the end", || !instance.is_running() || is_done());
+    /// A fault that comes late is lifted here, and one that comes only when an instance stops finds
+    /// it still armed.
+    fn wait_until_done_or_ended(&self, proxy: &KafkaProxy, instance: &mut Instance, cell: &Cell) {
+        wait_until("the group's lag to be 0, or the end", || {
+            lift_if_over(proxy, cell);
+            !instance.is_running() || self.trial.is_done(&self.onlookers[1])
+        });
     }
 
     /// Holds the outputs against `replay` and the repartition topics.
@@ -206,7 +202,7 @@ impl Ongoing {
         proxy.arm(cell.fault());
         let mut instance = self.start();
         self.feed_until_over(proxy, &mut instance, cell);
-        self.wait_until_done_or_ended(&mut instance);
+        self.wait_until_done_or_ended(proxy, &mut instance, cell);
         let (aborts, producers) = (instance.metric("aborts", ""), instance.metric("producers_lost", ""));
         let codes = codes(&instance);
         instance.signal(Signal::TERM);
@@ -220,8 +216,9 @@ impl Ongoing {
         if ended.is_some() {
             assert!(faults > 0, "it ended by itself, without any fault");
             let mut again = self.start();
-            self.wait_until_done_or_ended(&mut again);
-            again.assert_running();
+            self.wait_until_done_or_ended(proxy, &mut again, cell);
+            // All may have been done before it began.
+            again.wait_until_ready();
             again.stop();
         }
         self.assert_outputs();
@@ -234,6 +231,19 @@ impl Ongoing {
         };
         Done { outcome, codes, faults }
     }
+}
+
+/// Lifts a fault of every call when its time is over; whether the fault is over.
+fn lift_if_over(proxy: &KafkaProxy, cell: &Cell) -> bool {
+    let since = proxy.seen().first_fault.map(|at| at.elapsed());
+    let is_over = match cell.when {
+        When::First | When::Later => since.is_some(),
+        When::Every => since.is_some_and(|since| since > FAULTY),
+    };
+    if is_over {
+        proxy.lift();
+    }
+    is_over
 }
 
 fn codes(instance: &Instance) -> BTreeSet<String> {

@@ -1,6 +1,6 @@
 //! The proxy itself: each fault on each side is what it says, by what the broker then has.
 
-use super::servers;
+use super::Servers;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -21,8 +21,8 @@ fn client(proxy: &KafkaProxy) -> ClientConfig {
 
 #[test]
 fn what_the_client_sends_again_is_there_twice_where_the_broker_had_acted() {
-    let servers = servers(1);
-    let (broker, proxy) = (&servers.broker, KafkaProxy::start(servers.ports[0]));
+    let servers = Servers::shared();
+    let (broker, proxy) = (&servers.broker, KafkaProxy::start(servers.take_ports()));
     let error = Action::Error(NOT_LEADER, Level::Parts);
     let cases = [
         (error, Side::Before, 1),
@@ -50,8 +50,8 @@ fn what_the_client_sends_again_is_there_twice_where_the_broker_had_acted() {
 
 #[test]
 fn every_call_has_the_fault_until_it_is_lifted_and_other_apis_have_none() {
-    let servers = servers(1);
-    let (broker, proxy) = (&servers.broker, KafkaProxy::start(servers.ports[0]));
+    let servers = Servers::shared();
+    let (broker, proxy) = (&servers.broker, KafkaProxy::start(servers.take_ports()));
     let topic = unique("proxied");
     broker.create_topic(&topic, 1, &[]);
     let consumer: BaseConsumer = client(&proxy).create().unwrap();

@@ -6,7 +6,6 @@
 
 use http::Problem;
 use json::rfc3339;
-use node::registry::now_ms;
 
 use super::body::Members;
 use crate::problems;
@@ -34,11 +33,6 @@ pub(super) fn of_body(members: Members<'_>) -> Result<Option<Vec<u8>>, Problem> 
     let mut time = Vec::new();
     json::write_string(&mut time, &rfc3339::format(end));
     Ok(Some(time))
-}
-
-/// The time by the clock of this machine, in nanoseconds since 1970.
-pub(super) fn now() -> u64 {
-    u64::try_from(now_ms()).unwrap_or(0).saturating_mul(1_000_000)
 }
 
 /// The last day that is before this time as a whole.

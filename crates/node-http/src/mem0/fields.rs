@@ -18,6 +18,7 @@ use http::Problem;
 use json::{ObjectWriter, Value};
 use node::clock_token::ClockToken;
 pub(super) use node::search::METADATA_PREFIX as PREFIX;
+use node::settings::system_clock;
 use node::shown::ShownMemory;
 
 use super::expiration;
@@ -100,8 +101,7 @@ impl Metadata {
     /// add has no date, the memory expires no more, since the node would delete it.
     pub fn for_existing(&self, memory: &Mem0Memory) -> Metadata {
         let mut metadata = self.clone();
-        if memory.expires_at.is_some_and(|at| at <= expiration::now())
-            && !self.0.contains_key(&stored(expiration::STORED))
+        if memory.expires_at.is_some_and(|at| at <= system_clock()) && !self.0.contains_key(&stored(expiration::STORED))
         {
             metadata.set(expiration::STORED, b"null".to_vec());
         }

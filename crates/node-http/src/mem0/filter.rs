@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::Problem;
 use json::{Value, ValueKind, rfc3339};
+use node::settings::system_clock;
 
-use super::expiration::now;
 use super::fields::Mem0Memory;
 use crate::problems;
 
@@ -174,7 +174,7 @@ impl Filter {
 
     /// The condition that the last day of a memory is not over, unless a request shows all.
     pub fn unexpired(shows_expired: Option<bool>) -> Filter {
-        if shows_expired == Some(true) { Filter::And(Vec::new()) } else { Filter::Unexpired(now()) }
+        if shows_expired == Some(true) { Filter::And(Vec::new()) } else { Filter::Unexpired(system_clock()) }
     }
 
     /// The condition that a memory was created within days, of which each may be absent.

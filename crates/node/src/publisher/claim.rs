@@ -13,7 +13,7 @@ use super::record_times::RecordTimes;
 use super::transaction::{Outcome, Target, Transaction};
 use crate::actor::Actor;
 use crate::kafka::transactional_id;
-use crate::registry::{NodeRecord, NodeState};
+use crate::registry::NodeRecord;
 
 /// How long the first call of a producer may take before it is made again.
 const INIT: Duration = Duration::from_secs(5);
@@ -98,6 +98,9 @@ pub(super) enum Closed {
 /// `last.state` names its successor. The record keeps what the topic says was published, or at
 /// least what `last` does.
 pub(super) fn close(context: &PublisherContext, last: &NodeRecord, times: RecordTimes) -> Result<Closed, Interruption> {
+    if !last.is_replaced() {
+        return Err(Error::Bug(format!("the record that is to close {} names no successor", last.actor)).into());
+    }
     let mut claim = Claim::take(context, &transactional_id(&last.actor.incarnation), times)?;
     let registered = context.nodes.read(context.limit(), &|| context.goes_on())?;
     let before = registered.of(&last.actor)?.map(|node| &node.record);
@@ -113,7 +116,6 @@ pub(super) fn close(context: &PublisherContext, last: &NodeRecord, times: Record
         state: last.state.clone(),
         ..base.clone()
     };
-    debug_assert!(matches!(record.state, NodeState::Replaced { .. }), "an incarnation is closed by its successor");
     match claim.write(context, &record)? {
         ClaimOutcome::Committed => {
             Ok(Closed::Now(before.cloned().map(Box::new), registered.incarnations(&last.actor).collect()))
