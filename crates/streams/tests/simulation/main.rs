@@ -3,6 +3,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+// The topologies are also those of examples/simulate.rs, where the engine has this name.
+extern crate helixstream_streams as streams;
+
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod topologies;

@@ -7,6 +7,7 @@
 //! have ended, everything must be committed within a bounded time.
 //!
 //! ```
+//! # extern crate helixstream_streams as streams;
 //! use streams::processor::{Processor, ProcessorContext, ProcessorError};
 //! use streams::record::Record;
 //! use streams::testing::simulation::{Simulation, SimulationSettings};
