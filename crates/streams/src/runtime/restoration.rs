@@ -110,7 +110,8 @@ impl TaskRestoration {
         let lacks_stamp = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
         let topic = self.instance.sources.id(&self.source.topic);
         let lacks_topic_id = topic.is_some() && metadata.is_some_and(|metadata| topic_id_of(metadata) != topic);
-        let (db, checkpoint) = self.restore(committed.as_ref(), rebuild)?;
+        let restored = self.restore(committed.as_ref(), rebuild);
+        let (db, checkpoint) = restored.map_err(|error| self.look_again(committed.as_ref(), error))?;
         // What was skipped or taken over is committed, so that the next start need not be told
         // again.
         let is_moved = checkpoint.next_offset >= 0
@@ -122,6 +123,26 @@ impl TaskRestoration {
             checkpoint,
             is_uncommitted: lacks_stamp || lacks_topic_id || is_moved || has_empty_metadata,
         })
+    }
+
+    /// The error of a restoration by this commit, after another look at the commit where the error
+    /// would end the instance. A process that stood still in between may restore the state before
+    /// the last one: the task's next owner has committed since, records that the commit needs were
+    /// purged or compacted, and nothing is lost.
+    fn look_again(&self, committed: Option<&Committed>, error: Error) -> Error {
+        if !matches!(error, Error::Fatal(_)) {
+            return error;
+        }
+        let admin = &self.instance.ports.admin;
+        match self.call_blocking(|| admin.committed(std::slice::from_ref(&self.source))) {
+            Ok(now) if now.first().and_then(Option::as_ref) == committed => error,
+            Ok(_) => Error::Retry(format!(
+                "{} was committed by another instance while task {} was restored by the commit before, whose records are gone: the task is restored \
+                 again, by the last commit",
+                self.source, self.id
+            )),
+            Err(unanswered) => unanswered,
+        }
     }
 
     fn restore(

@@ -66,6 +66,8 @@ pub struct State {
     /// its list of offsets is empty.
     pub false_none: usize,
     pub false_empty: usize,
+    /// Commits that were answered, each once, before the ones that are there now were made.
+    pub outdated: BTreeMap<TopicPartition, Committed>,
     /// So many answers to come say falsely that a log ends at its beginning.
     pub false_ends: usize,
     /// Whether the server does not know DeleteRecords.

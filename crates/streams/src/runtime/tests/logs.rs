@@ -65,6 +65,36 @@ fn source_records_that_were_deleted_unread_are_skipped_only_when_that_is_accepte
 }
 
 #[test]
+fn a_task_is_restored_again_where_another_owner_has_committed_meanwhile() {
+    for is_purged in [false, true] {
+        let mut world = counted();
+        let before = world.broker.lock().committed.clone();
+        world.publish(&["a", "a"]);
+        let mut other = world.start_elsewhere();
+        other.event(GroupEvent::Assigned(all_partitions()));
+        other.finish();
+        other.stop();
+        // This instance has asked for the commit before all that, and has nothing on its disk.
+        world.stores = MemoryStores::new();
+        (0..PARTITIONS).for_each(|partition| world.broker.compact(CHANGELOG, partition));
+        {
+            let mut state = world.broker.lock();
+            let now = state.committed.clone();
+            let is_outdated =
+                |at: &TopicPartition, commit: &_| &*at.topic == REPARTITION && now.get(at) != Some(commit);
+            state.outdated = before.into_iter().filter(|(at, commit)| is_outdated(at, commit)).collect();
+            assert_eq!(state.outdated.len(), 1, "the task that counts `a`");
+            if is_purged {
+                let ends = now.iter().filter(|(at, _)| &*at.topic == REPARTITION);
+                state.deleted_below.extend(ends.map(|(at, commit)| (at.clone(), commit.offset)));
+            }
+        }
+        world.assert_next_a_is(7);
+        assert!(world.broker.lock().outdated.is_empty(), "it was asked for");
+    }
+}
+
+#[test]
 fn a_source_that_ends_before_the_commit_is_read_from_its_first_record_when_that_is_accepted() {
     let world = counted();
     world.empty("lines");

@@ -238,7 +238,11 @@ impl Admin for Client {
             state.false_none -= 1;
             return Ok(vec![None; partitions.len()]);
         }
-        Ok(partitions.iter().map(|partition| state.committed.get(partition).cloned()).collect())
+        let mut answer = |partition| {
+            let outdated = state.outdated.remove(partition);
+            outdated.or_else(|| state.committed.get(partition).cloned())
+        };
+        Ok(partitions.iter().map(&mut answer).collect())
     }
 
     fn all_committed(&self) -> Result<Vec<(TopicPartition, Committed)>> {
