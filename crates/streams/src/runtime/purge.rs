@@ -25,10 +25,10 @@ impl StreamThread {
         let below: Vec<(TopicPartition, i64)> = ours
             .filter_map(|assigned| {
                 let task = assigned.task.as_ref()?;
-                let is_early = PlantedBug::PurgeBeyondCommit.is_planted();
-                let end = self.fetching.end_offset(&assigned.source).filter(|_| is_early);
-                let below = end.unwrap_or(task.last_checkpoint().next_offset);
-                Some((assigned.source.clone(), below))
+                if PlantedBug::PurgeBeyondCommit.is_planted() {
+                    return Some((assigned.source.clone(), self.fetching.end_offset(&assigned.source)?));
+                }
+                Some((assigned.source.clone(), task.last_checkpoint().next_offset))
             })
             .filter(|(_, offset)| *offset > 0)
             .collect();

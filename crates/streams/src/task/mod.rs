@@ -13,6 +13,7 @@ pub use self::core::Task;
 pub use counts::Counts;
 pub use partitioner::{murmur2, partition_for};
 pub use plan::{Plan, PlanStore, Sizes, Target};
+pub(crate) use plan::{PlanKind, PlanNode};
 
 use std::sync::Arc;
 

@@ -139,6 +139,32 @@ impl Plan {
         topology.subtopologies().iter().enumerate().map(plan).collect()
     }
 
+    /// The same plan with other processors: `replace` gets the place of each node that has one, and
+    /// what makes it.
+    pub(crate) fn with_processors(&self, replace: impl Fn(usize, &ProcessorFactory) -> ProcessorFactory) -> Plan {
+        let node = |(at, node): (usize, &PlanNode)| PlanNode {
+            name: node.name.clone(),
+            children: node.children.clone(),
+            kind: match &node.kind {
+                PlanKind::Source => PlanKind::Source,
+                PlanKind::Process { factory, stores, punctuate_ms } => PlanKind::Process {
+                    factory: replace(at, factory),
+                    stores: stores.clone(),
+                    punctuate_ms: *punctuate_ms,
+                },
+                PlanKind::Sink(target) => PlanKind::Sink(target.clone()),
+            },
+        };
+        Plan {
+            subtopology: self.subtopology,
+            source: self.source.clone(),
+            source_ref: self.source_ref.clone(),
+            nodes: self.nodes.iter().enumerate().map(node).collect(),
+            stores: self.stores.clone(),
+            dead_letters: self.dead_letters.clone(),
+        }
+    }
+
     /// Names of the stores, in order.
     pub fn store_names(&self) -> Vec<&str> {
         self.stores.iter().map(|store| store.name.as_str()).collect()

@@ -41,9 +41,9 @@ fn new_seeds_lose_and_double_nothing() {
 /// group was being answered; the thread left its group without having answered, so the group waited
 /// for its session to end.
 ///
-/// 2001511: a process stood still in the midst of a restore, for longer than its session. It went on
-/// by a commit whose records had been compacted since, took that for a changelog that was changed
-/// from outside, and ended.
+/// 2001511: a process stood still in the midst of a restore, for longer than its session. It went
+/// on by a commit whose records had been compacted since, took that for a changelog that was
+/// changed from outside, and ended.
 #[test]
 fn seeds_that_have_failed_pass() {
     for seed in [9, 19, 22, 41, 1239, 1240, 2545, 1_008_060, 2_001_511] {
@@ -82,7 +82,30 @@ fn a_processor_that_is_no_function_of_its_log_is_found() {
     };
     let settings = SimulationSettings { records: 10, faults: Vec::new(), ..SimulationSettings::default() };
     let failure = Simulation::new(topology).with_settings(settings).run(0..1).unwrap_err();
-    assert!(failure.what.contains("processors of task 0_") && failure.what.contains("impure"), "{failure}");
+    assert!(failure.what.contains("operator `number` of task 0_") && failure.what.contains("is impure"), "{failure}");
+}
+
+/// Stores how often it was asked, over all of its lives.
+struct Diary;
+
+impl Processor for Diary {
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let count = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        ctx.store("diary")?.put(b"last", count.to_vec())?;
+        ctx.forward(record)
+    }
+}
+
+#[test]
+fn an_operator_that_writes_something_else_into_its_store_is_named() {
+    let topology = || {
+        let topology = Topology::builder().source("in", "in").process("keep", ["in"], || Box::new(Diary));
+        topology.store("diary", ["keep"]).sink("out", "out", ["keep"]).build().unwrap()
+    };
+    let settings = SimulationSettings { records: 10, faults: Vec::new(), ..SimulationSettings::default() };
+    let failure = Simulation::new(topology).with_settings(settings).run(0..1).unwrap_err();
+    assert!(failure.what.contains("an operator that writes store `diary` (`keep`) of task 0_"), "{failure}");
 }
 
 /// Takes a record for the one before it, once in a while: a processor that keeps something over an

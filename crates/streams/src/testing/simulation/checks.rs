@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::batches::REFUSAL;
 use super::broker::StoredRecord;
 use super::files::STRANGE_KEY;
+use super::observed::Observations;
 use super::world::World;
 use crate::error::Result;
 use crate::ports::StoreEngine;
@@ -18,7 +19,7 @@ use crate::record::{InRecord, Origin, Record, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, Position, StoreCheckpoint, decode_metadata};
 use crate::store::memory::MemoryStores;
 use crate::store::{Checksum, entry_hash};
-use crate::task::{Plan, RecordCollector, Sent, Task};
+use crate::task::{Plan, PlanKind, PlanNode, PlanStore, RecordCollector, Sent, Task};
 
 /// Outputs of a task by partition, in order.
 type Outputs = BTreeMap<TopicPartition, Vec<Arc<StoredRecord>>>;
@@ -179,9 +180,7 @@ impl Checks<'_> {
                 let found = fold(self.world, plan, id, &source).map_err(failed)?;
                 let again = fold(self.world, plan, id, &source).map_err(failed)?;
                 if found.outputs != again.outputs || found.stores != again.stores {
-                    return Err(format!(
-                        "the processors of task {id} are impure: they made something else of the same log of {source} when they ran again"
-                    ));
+                    return Err(self.describe_impurity(plan, id, &source, &found, &again));
                 }
                 if is_end {
                     self.check_stores(plan, id, &source, &found)?;
@@ -192,6 +191,37 @@ impl Checks<'_> {
             }
         }
         Ok(outputs)
+    }
+
+    /// The operator that made something else of the same log, as far as two more runs show it.
+    fn describe_impurity(
+        &self,
+        plan: &Arc<Plan>,
+        id: TaskId,
+        source: &TopicPartition,
+        one: &Fold,
+        two: &Fold,
+    ) -> String {
+        let observations = [Observations::default(), Observations::default()];
+        for each in &observations {
+            // What goes wrong in these runs is known from the ones before.
+            let _ = fold(self.world, &each.observe(plan), id, source);
+        }
+        let [first, second] = &observations;
+        let name = |at: usize| format!("operator `{}`", plan.nodes[at].name);
+        let differing = |(at, _): &(usize, &PlanStore)| one.stores.get(*at) != two.stores.get(*at);
+        let found = first.first_difference(second).map(name).or_else(|| {
+            let (at, store) = plan.stores.iter().enumerate().find(differing)?;
+            let uses =
+                |node: &&PlanNode| matches!(&node.kind, PlanKind::Process { stores, .. } if stores.contains(&at));
+            let users: Vec<&str> = plan.nodes.iter().filter(uses).map(|node| node.name.as_str()).collect();
+            Some(format!("an operator that writes store `{}` (`{}`)", store.name, users.join("`, `")))
+        });
+        let who = found.unwrap_or_else(|| "an operator".to_owned());
+        format!(
+            "{who} of task {id} is impure: it made something else of the same log of {source} when it ran again; its outputs and its stores may \
+             depend on nothing but its records"
+        )
     }
 
     fn check_outputs(&self, expected: &Expected, is_end: bool) -> std::result::Result<(), String> {

@@ -211,6 +211,13 @@ impl Faults {
         true
     }
 
+    /// The last strike hit a process that was doing this.
+    pub fn place_last_strike(&mut self, place: &'static str) {
+        if let Some((_, known)) = self.struck.last_mut() {
+            *known = place;
+        }
+    }
+
     /// The time until it is to strike the next time, where it comes at intervals.
     pub fn next_interval(&mut self, fault: Fault) -> Option<Duration> {
         let interval = fault.interval()?;

@@ -15,14 +15,29 @@
 //!
 //! struct Pass;
 //!
-//! impl Processor for Pass { fn process(&mut self, record: &Record<'_>, ctx: &mut dyn
-//! ProcessorContext<'_>) -> Result<(), ProcessorError> { ctx.forward(record) } }
+//! impl Processor for Pass {
+//!     fn process(
+//!         &mut self,
+//!         record: &Record<'_>,
+//!         ctx: &mut dyn ProcessorContext<'_>,
+//!     ) -> Result<(), ProcessorError> {
+//!         ctx.forward(record)
+//!     }
+//! }
 //!
-//! let topology = || { let topology = Topology::builder().source("in", "in").process("pass",
-//! ["in"], || Box::new(Pass)); topology.sink("out", "out", ["pass"]).build().expect("the topology
-//! is right") }; let settings = SimulationSettings { records: 20, ..SimulationSettings::default()
-//! }; let report = Simulation::new(topology).with_settings(settings).run(0..3).expect("no seed
-//! fails"); assert_eq!(report.seeds, 3);
+//! fn topology() -> Topology {
+//!     Topology::builder()
+//!         .source("in", "in")
+//!         .process("pass", ["in"], || Box::new(Pass))
+//!         .sink("out", "out", ["pass"])
+//!         .build()
+//!         .expect("the topology is right")
+//! }
+//!
+//! let settings = SimulationSettings { records: 20, ..SimulationSettings::default() };
+//! let simulation = Simulation::new(topology).with_settings(settings);
+//! let report = simulation.run(0..3).expect("no seed fails");
+//! assert_eq!(report.seeds, 3);
 //! ```
 
 mod admin;
@@ -37,6 +52,7 @@ mod files;
 mod group;
 mod input;
 mod membership;
+mod observed;
 mod process;
 mod process_state;
 mod producer;
@@ -98,7 +114,8 @@ pub struct SimulationFailure {
     pub seed: u64,
     /// The check that failed, and how.
     pub what: String,
-    /// The faults that struck, and when left out let the run pass, as far as it was cut down.
+    /// The strikes of faults that are left after the run was cut down: leaving out one more was not
+    /// found to keep it failing.
     pub strikes: Vec<Strike>,
     /// The events of the run, line by line, with the simulated time in seconds.
     pub trace: Vec<String>,

@@ -157,7 +157,7 @@ impl Scheduler {
         }
         let chosen = can_go_on[world.random.usize(0..can_go_on.len())];
         world.current = chosen;
-        world.current_process = self.fibers[&chosen].process;
+        world.current_process = Some(self.fibers[&chosen].process);
         world.steps += 1;
         if world.steps > MOST_STEPS {
             world.fail(format!("the run has taken {MOST_STEPS} steps and goes on"));
@@ -171,6 +171,7 @@ impl Scheduler {
         loop {
             let mut world = self.sim.lock();
             let Some(timer) = world.due_timer() else { return };
+            world.current_process = None;
             match timer {
                 Timer::Consumer(index) => world.run_consumer_background(index),
                 Timer::Flush(index) => world.flush_producer(index),
@@ -272,7 +273,9 @@ impl World {
             Fault::ScaleUp => {}
             _ => {
                 let Some(id) = self.random_process(fault) else { return };
-                self.trace(|_| format!("{fault:?} strikes process {id}, {lasts:?}"));
+                let doing = self.processes[id].doing;
+                self.faults.place_last_strike(doing);
+                self.trace(|_| format!("{fault:?} strikes process {id} in {doing}, {lasts:?}"));
                 let process = &mut self.processes[id];
                 match fault {
                     Fault::Kill => process.is_doomed = true,

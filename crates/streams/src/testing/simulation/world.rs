@@ -66,7 +66,8 @@ pub(super) struct World {
     pub changes: u64,
     pub wakes: BTreeMap<FiberId, Wake>,
     pub current: FiberId,
-    pub current_process: ProcessId,
+    /// The process whose fiber is at work; `None` while the cluster is.
+    pub current_process: Option<ProcessId>,
     pub processes: Vec<Process>,
     pub spawns: Vec<Spawn>,
     pub slots: Vec<Placement>,
@@ -122,7 +123,7 @@ impl World {
             changes: 0,
             wakes: BTreeMap::new(),
             current: 0,
-            current_process: 0,
+            current_process: None,
             processes: Vec::new(),
             spawns: Vec::new(),
             slots: Vec::new(),
@@ -332,8 +333,8 @@ impl World {
     pub fn strikes(&mut self, fault: Fault, place: &'static str) -> bool {
         let strikes = self.faults.strikes(fault, place);
         if strikes {
-            let process = self.current_process;
-            self.trace(|_| format!("fault {fault:?} in {place} of process {process}"));
+            let of = self.current_process.map(|process| format!(" of process {process}")).unwrap_or_default();
+            self.trace(|_| format!("fault {fault:?} in {place}{of}"));
         }
         strikes
     }
