@@ -296,7 +296,7 @@ fn instance_id(dir: &Path) -> Result<String, StateDirError> {
         tracing::warn!(
             code = "HS3024",
             "the id of this instance in {} is damaged: the instance takes a new one. A transaction that it left open under the former id ends at its \
-             timeout, and nothing is lost",
+             timeout, and nothing is lost; check the disk",
             path.display()
         );
     }

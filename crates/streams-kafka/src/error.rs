@@ -193,7 +193,7 @@ impl Failure {
         if matches!(call, Call::Consumer) && self.fatal {
             return Error::ConsumerLost(text);
         }
-        // Who only asks is no member, whatever the answer says.
+        // A client that only asks is no member of the group, whatever the answer says.
         if is_one_of(self.code, MIGRATED) && !matches!(call, Call::Admin) {
             return Error::Migrated(text);
         }

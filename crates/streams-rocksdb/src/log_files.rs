@@ -10,8 +10,9 @@
 //!   a later write-ahead log then leaves a store that claims more than it has.
 //! - A type that only recycled logs have (these are off here) stops RocksDB at its record for ever.
 //!
-//! One flipped bit makes either. A process that is killed while it appends to a manifest may leave
-//! such an end as well: that store is rebuilt, too.
+//! One flipped bit makes either. A power loss or a kill in the middle of a write to the manifest
+//! may leave such an end as well. The two cannot be told apart, so that task is rebuilt, too: that
+//! costs time and loses nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -33,7 +33,8 @@ pub const APIS: &[Api] = &[
             "INVALID_TOPIC_EXCEPTION",
             "TOPIC_AUTHORIZATION_FAILED",
         ],
-        // Of a partition. Beside these a topic and a partition have LEADER_NOT_AVAILABLE.
+        // Of a partition, which may have LEADER_NOT_AVAILABLE as well: the topic's cells stand for
+        // it.
         parts: &["REPLICA_NOT_AVAILABLE", "LISTENER_NOT_FOUND"],
     },
     Api {

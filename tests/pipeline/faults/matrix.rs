@@ -74,8 +74,8 @@ impl fmt::Display for Cell {
 const DELAY: Duration = Duration::from_millis(1500);
 
 /// Errors that Kafka documents as not retriable, and that neither a new producer nor a new member
-/// of the group mends. UNKNOWN_TOPIC_OR_PARTITION is retriable there, but a topic that is not there
-/// is to be made by somebody.
+/// of the group mends. UNKNOWN_TOPIC_OR_PARTITION is retriable there, but a topic that does not
+/// exist has to be created by somebody.
 const ENDING: &[&str] = &[
     "CLUSTER_AUTHORIZATION_FAILED",
     "GROUP_AUTHORIZATION_FAILED",
