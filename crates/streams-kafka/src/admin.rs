@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as ClientTopic, Resourc
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::client_log::log_line;
@@ -18,6 +18,7 @@ use super::contact;
 use super::coordinator::GroupClient;
 use super::error::{Call, Failure, refused};
 use super::live::Live;
+use super::log_bounds::log_bounds;
 use super::messages::Buffer;
 use super::metadata::{millis, read_metadata};
 use super::native::Native;
@@ -370,22 +371,25 @@ impl Admin for ClusterAdmin {
         let doing = format!("read the log's range of {partition}");
         // Not through the reader: a client that reads committed is told the last stable offset as
         // the end.
-        let ask = || self.admin.inner().fetch_watermarks(&partition.topic, partition.partition, REQUEST);
+        // SAFETY: a live client.
+        let ask = || unsafe { log_bounds(self.admin.inner().native_ptr(), partition, REQUEST) };
         let mut range = ask();
-        if range.as_ref().is_err_and(is_unknown_partition) {
+        if range.as_ref().is_err_and(Failure::is_unknown_partition) {
             // The client answers so from what it remembers, also when the partition is new or its
             // leader was on a broker that went away. To describe the topic makes it learn anew.
             if let [Some(_)] = self.identities(&[&partition.topic])?[..] {
                 range = ask();
-                if let Some(error) = range.as_ref().err().filter(|error| is_unknown_partition(error)) {
+                if let Some(failure) = range.as_ref().err().filter(|failure| failure.is_unknown_partition()) {
                     return Err(Error::Retry(format!(
-                        "{doing}: {error}; its topic exists, so its leader may be moving"
+                        "{doing}: {}; its topic exists, so its leader may be moving [HS2002]",
+                        failure.text
                     )));
                 }
             }
         }
         let right = Right::topic(Operation::Read, &partition.topic);
-        range.map(|(start, end)| LogRange { start, end }).map_err(|error| failed_for(right, &doing, &error))
+        let range = range.map_err(|failure| failure.taking([right]).remedy(Call::Admin, &doing));
+        range.map(|(start, end)| LogRange { start, end })
     }
 }
 
@@ -403,18 +407,6 @@ fn first_broker(metadata: &sys::rd_kafka_metadata) -> Option<i32> {
     // SAFETY: librdkafka's array of `broker_cnt` brokers, live while the metadata is.
     let brokers = unsafe { std::slice::from_raw_parts(metadata.brokers, metadata.broker_cnt.max(0) as usize) };
     brokers.first().map(|broker| broker.id)
-}
-
-/// Whether a partition is called unknown, by the client or by a broker.
-fn is_unknown_partition(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-        )
-    )
 }
 
 /// As a replication factor: what the broker does by itself.

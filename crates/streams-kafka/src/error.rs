@@ -152,6 +152,11 @@ impl Failure {
         is_one_of(self.code, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC])
     }
 
+    /// Whether a partition is called unknown, by the client or by a broker.
+    pub fn is_unknown_partition(&self) -> bool {
+        self.is_missing_topic() || self.code == Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32
+    }
+
     /// The remedy for an error that only a person can mend.
     fn advice(&self) -> String {
         let Some(resource) = refused(self.code) else {

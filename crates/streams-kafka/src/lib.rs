@@ -38,6 +38,7 @@ mod error;
 mod group;
 mod list;
 mod live;
+mod log_bounds;
 mod messages;
 mod metadata;
 pub mod mirror;

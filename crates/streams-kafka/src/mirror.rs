@@ -6,7 +6,6 @@
 //! mirror's lag. They are never read.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::consumer::{GroupFetching, GroupMembership, group_consumer};
 use super::error::{Call, Failure};
+use super::log_bounds::log_bounds;
 use super::messages::{Buffer, View};
 use super::settings::KafkaSettings;
 use mirror::ports::{LogError, LogHeader, LogReceiver, LogRecord, LogSource};
@@ -242,23 +242,13 @@ impl MirrorSource {
 
     /// The range of a partition that the broker holds.
     fn range(&self, partition: &TopicPartition) -> std::result::Result<(i64, i64), LogError> {
-        let no_name =
-            |_| LogError::Unavailable(format!("`{}` is not a name that a topic can have [HS2017]", partition.topic));
-        let name = CString::new(&*partition.topic).map_err(no_name)?;
-        let (client, (mut begin, mut end)) = (self.fetching.shared.client.as_ptr(), (0, 0));
-        let limit = i32::try_from(RANGE_LIMIT.as_millis()).unwrap_or(i32::MAX);
-        let number = partition.partition;
-        // SAFETY: a live client, an ended string, two places to write to.
-        let code = unsafe {
-            sys::rd_kafka_query_watermark_offsets(client, name.as_ptr(), number, &mut begin, &mut end, limit)
-        };
-        match Failure::of(code) {
-            Some(failure) => {
-                let rights = self.fetching.shared.client.rights_to_read(&partition.topic);
-                Err(log_error(failure.taking(rights), &format!("ask for the log of {partition}")))
-            }
-            None => Ok((begin, end)),
-        }
+        let client = &self.fetching.shared.client;
+        // SAFETY: a live client.
+        let bounds = unsafe { log_bounds(client.as_ptr(), partition, RANGE_LIMIT) };
+        bounds.map_err(|failure| {
+            let rights = client.rights_to_read(&partition.topic);
+            log_error(failure.taking(rights), &format!("ask for the log of {partition}"))
+        })
     }
 
     fn look_for_missing_topics(&mut self) {

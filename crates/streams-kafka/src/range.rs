@@ -1,13 +1,12 @@
 //! A range of one partition, read committed and handed over record by record: what `mirror verify`
 //! counts.
 
-use std::ffi::CString;
 use std::time::Duration;
 
-use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
-use super::error::{Call, Failure};
+use super::error::Call;
+use super::log_bounds::log_bounds;
 use super::messages::View;
 use super::partitions::reading;
 use super::restore_consumer::{RestoreConsumer, Single, TAKE_RECORDS};
@@ -32,22 +31,9 @@ impl RestoreConsumer {
     /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] when there is no such partition.
     pub fn bounds(&self, partition: &TopicPartition) -> Result<(i64, i64)> {
         let doing = format!("ask for the log of {partition}");
-        let name = CString::new(&*partition.topic).map_err(|_| {
-            Error::Fatal(format!("{doing}: this is not a name that a topic can have; correct it [HS2017]"))
-        })?;
-        let mut begin = 0;
-        let mut end = 0;
-        let limit = i32::try_from(BOUNDS_LIMIT.as_millis()).unwrap_or(i32::MAX);
-        let client = self.client().as_ptr();
-        let number = partition.partition;
-        // SAFETY: a live client, an ended string, two places to write to.
-        let code = unsafe {
-            sys::rd_kafka_query_watermark_offsets(client, name.as_ptr(), number, &mut begin, &mut end, limit)
-        };
-        match Failure::of(code) {
-            Some(failure) => Err(failure.taking([reading(&partition.topic)]).remedy(Call::Consumer, &doing)),
-            None => Ok((begin, end)),
-        }
+        // SAFETY: a live client.
+        let bounds = unsafe { log_bounds(self.client().as_ptr(), partition, BOUNDS_LIMIT) };
+        bounds.map_err(|failure| failure.taking([reading(&partition.topic)]).remedy(Call::Consumer, &doing))
     }
 
     /// Begins to read a partition at an offset that its log has.

@@ -66,7 +66,7 @@ its stores and restores them.
 /// Kept with the page, since a later run no longer shows them.
 const SHOWN: &str = "## Faults that it has shown
 
-All but the last one are mended.
+All of them are mended.
 
 - **OffsetFetch, COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR, first and every**: the process ended
   by a signal. librdkafka 2.12.1 follows a null pointer where a client without a group lists
@@ -80,7 +80,8 @@ All but the last one are mended.
   librdkafka 2.12.1 sends one request for the first offset and one for the end. Where the first
   answer is an error and both are there when it looks, it forgets the error and gives the end for
   both. Each error of ListOffsets that librdkafka does not retry itself can do this. With
-  `--from-earliest-available` the task would skip all records up to the end.
+  `--from-earliest-available` the task would skip all records up to the end. Each of the two is
+  asked for by a call of its own now, and one answer that records are gone is asked again.
 
 ";
 

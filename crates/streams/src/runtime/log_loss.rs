@@ -21,6 +21,8 @@ pub(super) enum LogLoss {
     NoOffset,
     /// Its partition ends before this committed offset.
     EndsBefore(i64),
+    /// Its partition begins behind this committed offset.
+    BeginsAfter(i64),
     /// Its topic is not the one with this id, which was committed.
     AnotherTopic(TopicId),
     /// The changelog of its store number `.0` ends before this committed offset.

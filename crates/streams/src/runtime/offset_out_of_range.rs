@@ -42,6 +42,12 @@ impl TaskRestoration {
                 self.source
             )));
         }
+        if next < start && !self.is_confirmed(LogLoss::BeginsAfter(next)) {
+            return Err(Error::Retry(format!(
+                "{} begins at offset {start}, behind the committed offset {next}, by the first answer: it is asked again",
+                self.source
+            )));
+        }
         if !self.may_reset_to_earliest() {
             return Err(Error::Fatal(self.refusal(next, start, end)));
         }

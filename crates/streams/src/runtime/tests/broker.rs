@@ -70,6 +70,8 @@ pub struct State {
     pub outdated: BTreeMap<TopicPartition, Committed>,
     /// So many answers to come say falsely that a log ends at its beginning.
     pub false_ends: usize,
+    /// So many answers to come say falsely that a log begins at its end.
+    pub false_starts: usize,
     /// Whether the server does not know DeleteRecords.
     pub cannot_delete: bool,
     /// What `offset.metadata.max.bytes` is; `None`: it may not be read.

@@ -65,6 +65,16 @@ fn source_records_that_were_deleted_unread_are_skipped_only_when_that_is_accepte
 }
 
 #[test]
+fn one_answer_that_records_were_deleted_is_not_believed() {
+    let mut world = counted();
+    world.publish(&["a"]);
+    world.config.earliest_available.extend(["lines", REPARTITION].map(str::to_owned));
+    world.broker.lock().false_starts = PARTITIONS as usize;
+    world.assert_next_a_is(6);
+    assert_eq!(world.broker.lock().false_starts, 0, "it was asked");
+}
+
+#[test]
 fn a_task_is_restored_again_where_another_owner_has_committed_meanwhile() {
     for is_purged in [false, true] {
         let mut world = counted();

@@ -274,6 +274,10 @@ impl Admin for Client {
             state.false_ends -= 1;
             return Ok(LogRange { start: 0, end: 0 });
         }
+        if state.false_starts > 0 {
+            state.false_starts -= 1;
+            return Ok(LogRange { start: state.end(partition), end: state.end(partition) });
+        }
         Ok(LogRange { start: state.deleted_below.get(partition).copied().unwrap_or(0), end: state.end(partition) })
     }
 }
