@@ -207,7 +207,6 @@ mod tests {
     use super::*;
     use crate::processor::{Processor, ProcessorContext, ProcessorError};
     use crate::record::Headers;
-    use crate::store::checkpoint::NO_CHANGELOG;
 
     /// Appends each value to what is stored under the key, and forwards the whole.
     struct Append;
@@ -298,7 +297,7 @@ mod tests {
         assert_eq!(driver.counters().unwrap()[&("appended", "all".to_owned())], 2, "what was aborted is not counted");
         assert_eq!(
             driver.tasks[&TaskId { subtopology: 1, partition: 0 }].last_checkpoint().stores[0].changelog_offset,
-            NO_CHANGELOG
+            None
         );
         let stranger = Origin { topic: "elsewhere", ..at(0) };
         assert!(driver.pipe(&InRecord { origin: stranger, record: record(b"a") }).is_err());

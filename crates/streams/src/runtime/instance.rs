@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::backoff::Reminder;
-use super::commit::StepObserver;
+use super::commit_steps::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
 use super::internal_topics;

@@ -5,36 +5,26 @@
 //! ARCHITECTURE.md describes the steps of a commit, a restoration and a rebalance, and their
 //! reasons.
 
-mod assigned_task;
 mod backoff;
-mod changelog_reader;
-mod commit;
+mod commit_steps;
 mod config;
 mod executor;
-mod fetch_state;
-mod hanging_transaction;
 mod health_check;
 mod instance;
 mod internal_topics;
 mod log_loss;
 mod metrics;
-mod offset_out_of_range;
-mod purge;
-mod rebalance;
-mod record_collector;
-mod recovery;
 mod restoration;
 mod source_topics;
 mod standby;
 mod standby_assignment;
 mod task_locks;
-mod task_registry;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod topology_agreement;
 
-pub use commit::{COMMIT_STEPS, NoObserver, Step, StepObserver};
+pub use commit_steps::{COMMIT_STEPS, NoObserver, Step, StepObserver};
 pub use config::{RuntimeConfig, transactional_id};
 pub use executor::{Executor, Inline, Job, Workers};
 pub use health_check::HealthCheck;

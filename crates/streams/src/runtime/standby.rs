@@ -12,15 +12,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use super::changelog_reader::{self, RestoreProgress};
 use super::config::transactional_id;
 use super::instance::Instance;
 use super::metrics::StandbyStatus;
-use super::restoration::{check_position, is_stale};
+use super::restoration::{
+    ChangelogFollower, Holder, RestoreProgress, check_position, checksum_of, find_store_position, open_stores,
+};
 use super::standby_assignment;
 use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
-use crate::ports::{GroupMember, PartitionStart, RestoreReader, StoreBatch, TaskStore};
+use crate::ports::{GroupMember, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::Position;
 use crate::task::Plan;
@@ -68,8 +69,7 @@ struct StandbyTask {
 
 /// A store of a standby task, which follows its changelog.
 struct StandbyStore {
-    progress: RestoreProgress,
-    reader: Box<dyn RestoreReader>,
+    follower: ChangelogFollower,
     /// The end of the changelog that was last heard of.
     end: i64,
     is_at_end: bool,
@@ -232,25 +232,7 @@ impl StandbyThread {
     fn open(&self, id: TaskId, rank: u32, lock: TaskLock) -> Result<StandbyTask> {
         let plan = self.instance.plans.iter().find(|plan| plan.subtopology == id.subtopology).cloned();
         let plan = plan.ok_or_else(|| Error::Bug(format!("the topology has no task {id}")))?;
-        let engine = &self.instance.ports.stores;
-        let add_rebuilt_stores = |stores| self.instance.metrics().add_rebuilt_stores(stores);
-        if is_stale(&self.instance, id, &plan)? {
-            add_rebuilt_stores(plan.stores.len());
-            engine.destroy(id)?;
-        }
-        let mut db = match engine.open(id, &plan.store_names()) {
-            Err(Error::Corrupted { what, .. }) => {
-                tracing::warn!(
-                    code = "HS3001",
-                    task = %id,
-                    "a local store of the standby task cannot be opened and is rebuilt from its changelog: {what}"
-                );
-                add_rebuilt_stores(plan.stores.len());
-                engine.destroy(id)?;
-                engine.open(id, &plan.store_names())?
-            }
-            other => other?,
-        };
+        let mut db = open_stores(&self.instance, id, &plan, Holder::StandbyTask, false)?;
         let kept = plan.stores.iter().enumerate().filter(|(_, store)| store.options.standby > rank);
         let stores = kept.map(|(store, _)| self.open_store(&mut *db, id, &plan, store)).collect::<Result<Vec<_>>>()?;
         Ok(StandbyTask { stores, db, plan, rank, written_at: self.instance.now(), _lock: lock })
@@ -261,12 +243,11 @@ impl StandbyThread {
     fn open_store(&self, db: &mut dyn TaskStore, id: TaskId, plan: &Plan, store: usize) -> Result<StandbyStore> {
         let ports = &self.instance.ports;
         let changelog = TopicPartition::new(plan.stores[store].changelog.clone(), id.partition);
-        let position = match db.position(store)?.map(|bytes| Position::decode(id, &bytes)).transpose() {
-            Err(Error::Corrupted { what, .. }) => Err(what),
-            other => {
-                let position = other?.unwrap_or(Position::restoring(-1, Some(0)));
-                fail_if_fatal(&self.instance, check_position(&self.instance, &changelog, position.changelog_offset))?
-                    .map_or(Ok(position), Err)
+        let position = match find_store_position(db, id, store)? {
+            Err(damage) => Err(damage),
+            Ok(position) => {
+                let found = check_position(&self.instance, &changelog, position.changelog_offset);
+                fail_if_fatal(&self.instance, found)?.map_or(Ok(position), Err)
             }
         };
         let position = match position {
@@ -279,20 +260,20 @@ impl StandbyThread {
                 );
                 self.instance.metrics().add_rebuilt_stores(1);
                 db.clear(store)?;
-                Position::restoring(-1, Some(0))
+                Position::restoring(None, Some(0))
             }
         };
         let checksum = match position.checksum {
             Some(sum) => sum,
             // Left in the midst of a restore.
-            None => changelog_reader::checksum_of(db, store)?,
+            None => checksum_of(db, store)?,
         };
         let at = position.changelog_offset;
-        let start = if at < 0 { PartitionStart::BEGINNING } else { at + 1 };
-        let reader = fail_if_fatal(&self.instance, ports.standby.open(&changelog, start))?;
+        let progress = RestoreProgress { task: id, store, at, goal: None, checksum: Some(checksum), latest_ms: None };
+        let follower = ChangelogFollower::open(&*ports.standby, &changelog, progress);
+        let follower = fail_if_fatal(&self.instance, follower)?;
         let end = fail_if_fatal(&self.instance, ports.admin.log_range(&changelog))?.end;
-        let progress = RestoreProgress::new(id, store, at, i64::MAX, Some(checksum));
-        Ok(StandbyStore { progress, reader, end, is_at_end: false })
+        Ok(StandbyStore { follower, end, is_at_end: false })
     }
 
     /// Reads a little of each changelog.
@@ -347,10 +328,10 @@ impl StandbyTask {
         let mut records = 0;
         for store in &mut self.stores {
             batch.clear();
-            fail_if_fatal(instance, store.reader.poll(BATCH_BYTES, Duration::ZERO, batch))?;
-            let end = batch.ends().iter().map(|end| end.offset).max();
+            fail_if_fatal(instance, store.follower.poll(BATCH_BYTES, Duration::ZERO, batch))?;
+            let mut end = batch.ends().iter().map(|end| end.offset).max();
             if !batch.is_empty() {
-                changelog_reader::apply_batch(&mut *self.db, &mut store.progress, batch, end.unwrap_or(-1))?;
+                end = store.follower.write(&mut *self.db, batch)?;
                 records += batch.len() as u64;
                 store.is_at_end = false;
             }
@@ -380,8 +361,8 @@ impl StandbyTask {
     /// Writes the positions again. All that was deleted meanwhile would have been read.
     fn rewrite_positions(&mut self) -> Result<()> {
         let position = |store: &StandbyStore| {
-            let RestoreProgress { store, at, checksum, .. } = store.progress;
-            (store, Position::restoring(at, checksum).encode())
+            let RestoreProgress { store, at, checksum, .. } = store.follower.progress();
+            (*store, Position::restoring(*at, *checksum).encode())
         };
         let positions: Vec<(usize, Vec<u8>)> = self.stores.iter().map(position).collect();
         let positions = positions.iter().map(|(store, bytes)| (*store, &bytes[..])).collect();
@@ -391,7 +372,7 @@ impl StandbyTask {
     fn status(&self) -> StandbyStatus {
         let behind = |store: &StandbyStore| match store.is_at_end {
             true => 0,
-            false => (store.end - store.progress.at - 1).max(1) as u64,
+            false => (store.end - store.follower.progress().at.map_or(0, |at| at + 1)).max(1) as u64,
         };
         StandbyStatus { lag: self.stores.iter().map(behind).sum() }
     }

@@ -19,8 +19,8 @@ pub const METADATA_MAX_BYTES: usize = 4096;
 /// Prefix of the id of the topic that the offset belongs to, in hexadecimal digits. It has the form
 /// of a store, and no store is named so.
 const TOPIC: &str = "@topic:0:";
-/// As a changelog offset: nothing was ever written.
-pub const NO_CHANGELOG: i64 = -1;
+/// In the place of a changelog offset: nothing was ever written.
+const NO_CHANGELOG: i64 = -1;
 
 /// Stream time before the first record.
 pub const NO_STREAM_TIME: i64 = -1;
@@ -39,15 +39,15 @@ pub struct Checkpoint {
 /// The checkpoint of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreCheckpoint {
-    /// The offset of its last changelog record; [`NO_CHANGELOG`] if there is none.
-    pub changelog_offset: i64,
+    /// The offset of its last changelog record, if there is one.
+    pub changelog_offset: Option<i64>,
     /// The checksum of its content.
     pub checksum: Checksum,
 }
 
 impl StoreCheckpoint {
     /// A store that never had an entry.
-    pub const EMPTY: StoreCheckpoint = StoreCheckpoint { changelog_offset: NO_CHANGELOG, checksum: 0 };
+    pub const EMPTY: StoreCheckpoint = StoreCheckpoint { changelog_offset: None, checksum: 0 };
 }
 
 fn unknown_version(what: &str, found: &str) -> Error {
@@ -71,7 +71,7 @@ pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitC
     let mut text = format!("{VERSION} {}", checkpoint.stream_time_ms);
     for (name, store) in stores.iter().zip(&checkpoint.stores) {
         // Writing to a string does not fail.
-        let _ = write!(text, " {name}:{}:{:x}", store.changelog_offset, store.checksum);
+        let _ = write!(text, " {name}:{}:{:x}", changelog_word(store.changelog_offset), store.checksum);
     }
     if let Some(TopicId(id)) = origin.topic {
         let _ = write!(text, " {TOPIC}{id:x}");
@@ -82,7 +82,7 @@ pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitC
 
 /// The most bytes that the metadata of a task with these stores can have.
 pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
-    let store = StoreCheckpoint { changelog_offset: i64::MAX, checksum: Checksum::MAX };
+    let store = StoreCheckpoint { changelog_offset: Some(i64::MAX), checksum: Checksum::MAX };
     let checkpoint = Checkpoint { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
     let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
     encode_metadata(&checkpoint, stores, CommitContext { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
@@ -95,11 +95,22 @@ pub fn topic_id_of(metadata: &str) -> Option<TopicId> {
     u128::from_str_radix(digits, 16).ok().map(TopicId)
 }
 
+/// A changelog offset as both texts have it.
+fn changelog_word(offset: Option<i64>) -> i64 {
+    offset.unwrap_or(NO_CHANGELOG)
+}
+
+/// Reads the word back; `None` where it is none.
+fn changelog_offset(word: &str) -> Option<Option<i64>> {
+    let offset: i64 = word.parse().ok()?;
+    Some((offset >= 0).then_some(offset))
+}
+
 fn parse_store(part: &str) -> Option<(&str, StoreCheckpoint)> {
     let (rest, checksum) = part.rsplit_once(':')?;
     let (name, offset) = rest.rsplit_once(':')?;
     let checksum = Checksum::from_str_radix(checksum, 16).ok()?;
-    Some((name, StoreCheckpoint { changelog_offset: offset.parse().ok()?, checksum }))
+    Some((name, StoreCheckpoint { changelog_offset: changelog_offset(offset)?, checksum }))
 }
 
 /// Reads the metadata back. A store that it does not name is new, and empty. Empty metadata (an
@@ -138,8 +149,8 @@ pub struct Position {
     pub next_offset: i64,
     /// Stream time at that point.
     pub stream_time_ms: i64,
-    /// The offset of the last changelog record that is in the store.
-    pub changelog_offset: i64,
+    /// The offset of the last changelog record that is in the store, if there is one.
+    pub changelog_offset: Option<i64>,
     /// The content's checksum; `None` in the midst of a restore from the beginning, which computes
     /// it at its end.
     pub checksum: Option<Checksum>,
@@ -157,13 +168,14 @@ impl Position {
     }
 
     /// The position in the midst of a restore.
-    pub fn restoring(changelog_offset: i64, checksum: Option<Checksum>) -> Position {
+    pub fn restoring(changelog_offset: Option<i64>, checksum: Option<Checksum>) -> Position {
         Position { next_offset: -1, stream_time_ms: NO_STREAM_TIME, changelog_offset, checksum }
     }
 
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let Position { next_offset, stream_time_ms, changelog_offset, checksum } = self;
+        let changelog_offset = changelog_word(*changelog_offset);
         let checksum = checksum.map_or("-".to_owned(), |sum| format!("{sum:x}"));
         format!("{VERSION} {next_offset} {stream_time_ms} {changelog_offset} {checksum}").into_bytes()
     }
@@ -185,7 +197,7 @@ impl Position {
                 Ok(Position {
                     next_offset: number(next)?,
                     stream_time_ms: number(time)?,
-                    changelog_offset: number(offset)?,
+                    changelog_offset: changelog_offset(offset).ok_or_else(corrupted)?,
                     checksum,
                 })
             }
@@ -203,7 +215,7 @@ mod tests {
     const TASK: TaskId = TaskId { subtopology: 1, partition: 4 };
 
     fn checkpoint() -> Checkpoint {
-        let store = StoreCheckpoint { changelog_offset: 17, checksum: u128::MAX - 1 };
+        let store = StoreCheckpoint { changelog_offset: Some(17), checksum: u128::MAX - 1 };
         Checkpoint { next_offset: 42, stream_time_ms: 1_795_441_887_515, stores: vec![store, StoreCheckpoint::EMPTY] }
     }
 
@@ -253,8 +265,8 @@ mod tests {
     fn positions_round_trip() {
         for position in [
             Position::at(&checkpoint(), &checkpoint().stores[0]),
-            Position::restoring(5, None),
-            Position::restoring(5, Some(7)),
+            Position::restoring(Some(5), None),
+            Position::restoring(Some(5), Some(7)),
         ] {
             assert_eq!(Position::decode(TASK, &position.encode()).unwrap(), position);
         }

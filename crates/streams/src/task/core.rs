@@ -230,7 +230,7 @@ impl Task {
     /// for a store since the last commit.
     pub fn checkpoint(&self, changelog: impl Fn(usize) -> Option<i64>) -> Checkpoint {
         let stores = self.core.overlays.iter().enumerate().map(|(at, overlay)| StoreCheckpoint {
-            changelog_offset: changelog(at).unwrap_or(self.committed.stores[at].changelog_offset),
+            changelog_offset: changelog(at).or(self.committed.stores[at].changelog_offset),
             checksum: overlay.checksum(),
         });
         let too_high = i64::from(PlantedBug::OffsetTooHigh.is_planted());

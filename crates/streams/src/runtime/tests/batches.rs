@@ -38,7 +38,7 @@ fn a_refused_batch_is_sent_again_in_smaller_ones_and_no_record_of_it_is_a_dead_l
     publish(&world, &lines(30, 1000));
     let mut running = world.start_all();
     running.finish();
-    assert_eq!(running.thread.collector.batches, crate::ports::BatchLimit::Bytes(2000), "16000, 8000, 4000, 2000");
+    assert_eq!(running.thread.batches(), crate::ports::BatchLimit::Bytes(2000), "16000, 8000, 4000, 2000");
     let snapshot = running.instance.metrics().threads()[0].snapshot();
     assert_eq!(snapshot.producers_lost, 0, "nobody is suspected of using the transactional id");
     assert_eq!(running.instance.metrics().incidents().refused_batches, 3, "16000, 8000, 4000");

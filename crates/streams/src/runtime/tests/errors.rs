@@ -52,7 +52,7 @@ fn many_failed_deliveries_are_one_failed_transaction() {
     assert!(world.broker.lock().faults.is_empty(), "all failed in one transaction");
     // While nothing is read, as in a client that seeks: a failure told now would take the tasks
     // back once more.
-    assert_eq!(running.thread.collector.serve(Duration::ZERO), Ok(()));
+    assert_eq!(running.thread.serve_deliveries(), Ok(()));
     running.finish();
     assert_eq!(aborts(&running), 1);
     running.stop();
@@ -69,11 +69,7 @@ fn a_transaction_that_nobody_ends_is_told_of() {
     let number = world.broker.lock().begin("stranger");
     let from = world.broker.lock().end(&at);
     world.broker.append(&at, number, "b", "1");
-    let told = |running: &Running| {
-        let tasks = running.thread.tasks.iter();
-        let hidden = tasks.filter_map(|assigned| Some((assigned.source.clone(), assigned.hanging?)));
-        hidden.map(|(source, hidden)| (source, hidden.from, hidden.is_reported)).collect::<Vec<_>>()
-    };
+    let told = |running: &Running| running.thread.hanging_transactions();
     for wanted in [false, true] {
         running.turns_until("the transaction to be found", |running| told(running) == [(at.clone(), from, wanted)]);
         assert_eq!(running.instance.metrics().incidents().hanging_transactions, u64::from(wanted));

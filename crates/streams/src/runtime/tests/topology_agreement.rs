@@ -218,9 +218,9 @@ fn a_coordinator_that_loads_is_asked_with_a_growing_wait_and_is_told_of_only_if_
     // turn.
     let asked = world.broker.lock().asked_for_members;
     assert!((2..=5).contains(&asked), "asked {asked} times");
-    assert!(!running.thread.source_check.has_warned());
+    assert!(!running.thread.has_warned_of_looks());
     running.turns_until("9000 ms", |running| running.instance.now() >= started + Duration::from_millis(9000));
-    assert!(running.thread.source_check.has_warned());
+    assert!(running.thread.has_warned_of_looks());
     let asked = world.broker.lock().asked_for_members;
     assert!(asked <= 9, "asked {asked} times");
     world.broker.lock().faults.clear();

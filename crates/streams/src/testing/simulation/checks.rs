@@ -322,11 +322,12 @@ impl Checks<'_> {
                 return Err(format!("machine {slot} has entries and no position in store {} of task {id}", store));
             };
             let Ok(position) = Position::decode(id, &position) else { continue };
-            let mut there = fold_changelog(records, position.changelog_offset);
+            let stands_at = position.changelog_offset.unwrap_or(-1);
+            let mut there = fold_changelog(records, stands_at);
             // Who stopped in the midst of a part that was compacted may have seen no record of a
             // key that has a later one there.
             let cleaned = self.world.broker.partition(changelog).map_or(0, |log| log.compacted_below);
-            let is_later = |offset: i64| offset > position.changelog_offset && offset < cleaned;
+            let is_later = |offset: i64| offset > stands_at && offset < cleaned;
             for (_, record) in records.iter().filter(|(offset, _)| is_later(*offset)) {
                 let key = record.key.as_deref().unwrap_or_default();
                 content.remove(key);
@@ -340,12 +341,10 @@ impl Checks<'_> {
             if let Some(what) = difference(&content, &there) {
                 return Err(format!(
                     "store {} of task {id} on machine {slot} is not what its changelog comes to at its position {}: {what}",
-                    store, position.changelog_offset
+                    store, stands_at
                 ));
             }
-            if cleaned <= position.changelog_offset + 1
-                && position.checksum.is_some_and(|sum| sum != checksum(&content))
-            {
+            if cleaned <= stands_at + 1 && position.checksum.is_some_and(|sum| sum != checksum(&content)) {
                 return Err(format!(
                     "the checksum of store {} of task {id} on machine {slot} is not its content's",
                     store

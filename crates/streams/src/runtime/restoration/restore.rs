@@ -1,59 +1,28 @@
 //! How a task is restored: its committed offset and the checkpoint in its metadata are read, its
-//! stores are opened and brought to just that checkpoint. Restoration blocks, so it runs as a job
-//! (Kafka Streams has its state updater for this).
+//! stores are opened and brought to just that checkpoint.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 
-use super::assigned_task::PendingRestoration;
-use super::changelog_reader;
-use super::executor::Job;
-use super::instance::Instance;
-use super::log_loss::LogLoss;
-use super::task_locks::TaskLock;
+use super::super::executor::Job;
+use super::super::log_loss::LogLoss;
+use super::super::task_locks::TaskLock;
+use super::restore_store::{BATCH_BYTES, POLL, restore_store};
+use super::stores::{Holder, check_position, find_store_position, open_stores};
+use super::task_restoration::{PendingRestoration, RestorationResult, RestoredTask, TaskRestoration};
 use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
-use crate::ports::{Committed, LogRange, PartitionStart, TaskStore};
-use crate::record::{RecordBatch, TaskId, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
-use crate::store::checkpoint::{Position, StoreCheckpoint, decode_metadata, topic_id_of};
-use crate::task::Plan;
+use crate::ports::{Committed, PartitionStart, TaskStore};
+use crate::record::{RecordBatch, TopicPartition};
+use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, StoreCheckpoint, decode_metadata, topic_id_of};
 use crate::topology_digest::Stamp;
 
-/// A task that was restored, or the error that prevented it. Fields are dropped in their order: the
-/// store before the ownership.
-pub(super) struct RestorationResult {
-    pub result: Result<RestoredTask>,
-    pub lock: TaskLock,
-}
-
-/// The stores and the checkpoint of a task that was restored.
-pub(super) struct RestoredTask {
-    pub db: Option<Box<dyn TaskStore>>,
-    pub checkpoint: Checkpoint,
-    /// Whether it is to be committed at once: the last commit carries another stamp or topic id
-    /// than ours would, or lies at another offset.
-    pub is_uncommitted: bool,
-}
-
-/// The restoration of one task, to be run as a job.
-pub(super) struct TaskRestoration {
-    pub instance: Arc<Instance>,
-    pub thread: usize,
-    pub id: TaskId,
-    pub plan: Arc<Plan>,
-    pub source: TopicPartition,
-    pub cancel: Arc<AtomicBool>,
-}
-
 /// Makes the job that restores a task, and the handle through which its result arrives.
-pub(super) fn restoration_job(
+pub(in crate::runtime) fn restoration_job(
     restoration: TaskRestoration,
     lock: TaskLock,
     rebuild: bool,
 ) -> (Job, PendingRestoration) {
-    let (send, result): (Sender<RestorationResult>, _) = channel();
+    let (send, result) = channel();
     let cancel = restoration.cancel.clone();
     let job = Box::new(move || {
         let result = restoration.run(rebuild);
@@ -70,30 +39,12 @@ enum Gap {
     None,
     /// The changelog's records after this offset are missing; with the checksum of what there is,
     /// if that is known.
-    Tail { after: i64, checksum: Option<u128> },
+    Tail { after: Option<i64>, checksum: Option<u128> },
     /// It cannot be used.
     Unusable(String),
 }
 
 impl TaskRestoration {
-    pub fn check_cancelled(&self) -> Result<()> {
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(Error::Retry("the task was given up meanwhile".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Makes a call that may wait for somebody else: the next task need not wait with it.
-    pub fn call_blocking<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
-        if self.plan.stores.is_empty() {
-            // It has no place that it could lend: see `StreamThread::start_restoration`.
-            return call();
-        }
-        let mut result = Err(Error::Retry("nothing was asked".to_owned()));
-        self.instance.ports.executor.wait(&mut || result = call());
-        result
-    }
-
     fn run(&self, rebuild: bool) -> Result<RestoredTask> {
         let admin = &self.instance.ports.admin;
         let agreement = &self.instance.agreement;
@@ -177,7 +128,7 @@ impl TaskRestoration {
                 if committed.is_none() {
                     self.confirm_no_offset()?;
                 }
-                let mut db = self.open_stores(true)?;
+                let mut db = open_stores(&self.instance, self.id, &self.plan, Holder::Task, true)?;
                 let checkpoint = self.adopt_changelogs(db.as_mut(), committed.map(|committed| committed.offset))?;
                 return Ok((Some(db), checkpoint));
             }
@@ -252,11 +203,6 @@ impl TaskRestoration {
         Ok(())
     }
 
-    /// Whether the brokers have answered so before, a while ago; see [`super::log_loss`].
-    pub fn is_confirmed(&self, loss: LogLoss) -> bool {
-        self.instance.unconfirmed_losses.is_confirmed(self.id, loss, self.instance.now())
-    }
-
     /// The first changelog of the task that holds a committed record.
     fn state_in_changelogs(&self) -> Result<Option<TopicPartition>> {
         for changelog in self.changelogs() {
@@ -279,7 +225,7 @@ impl TaskRestoration {
         let mut batch = RecordBatch::new();
         while self.instance.now() < deadline {
             self.check_cancelled()?;
-            reader.poll(changelog_reader::BATCH_BYTES, changelog_reader::POLL, &mut batch)?;
+            reader.poll(BATCH_BYTES, POLL, &mut batch)?;
             if !batch.is_empty() || !batch.ends().is_empty() {
                 return Ok(!batch.is_empty());
             }
@@ -287,28 +233,22 @@ impl TaskRestoration {
         Err(Error::Retry(format!("nothing comes from changelog {changelog}")))
     }
 
-    pub fn changelogs(&self) -> impl Iterator<Item = TopicPartition> {
-        self.plan.stores.iter().map(|store| TopicPartition::new(store.changelog.clone(), self.id.partition))
-    }
-
     /// The changelogs hold what was committed to them.
     fn check_changelogs(&self, checkpoint: &Checkpoint) -> Result<()> {
         for (at, (changelog, store)) in self.changelogs().zip(&checkpoint.stores).enumerate() {
-            if store.changelog_offset < 0 {
-                continue;
-            }
+            let Some(committed) = store.changelog_offset else { continue };
             let range = self.instance.ports.admin.log_range(&changelog)?;
-            if store.changelog_offset >= range.end {
-                if !self.is_confirmed(LogLoss::ChangelogEndsBefore(at, store.changelog_offset)) {
+            if committed >= range.end {
+                if !self.is_confirmed(LogLoss::ChangelogEndsBefore(at, committed)) {
                     return Err(Error::Retry(format!(
-                        "changelog {changelog} ends at offset {}, before the committed {}, by the first answer: it is asked again",
-                        range.end, store.changelog_offset
+                        "changelog {changelog} ends at offset {}, before the committed {committed}, by the first answer: it is asked again",
+                        range.end
                     )));
                 }
                 return Err(Error::Fatal(format!(
-                    "changelog {changelog} ends at offset {} but state up to offset {} was committed: its records are lost; bring the topic back, \
+                    "changelog {changelog} ends at offset {} but state up to offset {committed} was committed: its records are lost; bring the topic back, \
                      or delete the group and its internal topics to begin anew [HS3010]",
-                    range.end, store.changelog_offset
+                    range.end
                 )));
             }
         }
@@ -317,37 +257,12 @@ impl TaskRestoration {
 
     /// The task's stores at the checkpoint: as they lie on disk, with the changelogs' tails, or
     /// built anew.
-    fn restore_stores(&self, checkpoint: &Checkpoint, rebuild: bool) -> Result<Box<dyn TaskStore>> {
-        let anew = rebuild || is_stale(&self.instance, self.id, &self.plan)?;
-        if anew {
-            self.add_rebuilt_stores(checkpoint.stores.len());
-        }
-        let mut db = self.open_stores(anew)?;
+    fn restore_stores(&self, checkpoint: &Checkpoint, is_rebuild: bool) -> Result<Box<dyn TaskStore>> {
+        let mut db = open_stores(&self.instance, self.id, &self.plan, Holder::Task, is_rebuild)?;
         for store in 0..checkpoint.stores.len() {
             self.restore_store(db.as_mut(), store, checkpoint)?;
         }
         Ok(db)
-    }
-
-    /// The task's stores as they lie on disk, or new ones.
-    fn open_stores(&self, anew: bool) -> Result<Box<dyn TaskStore>> {
-        let stores = &self.instance.ports.stores;
-        if anew {
-            stores.destroy(self.id)?;
-        }
-        match stores.open(self.id, &self.plan.store_names()) {
-            Err(Error::Corrupted { what, .. }) => {
-                tracing::warn!(
-                    code = "HS3001",
-                    task = %self.id,
-                    "a local store of the task cannot be opened and is rebuilt from its changelog: {what}"
-                );
-                self.add_rebuilt_stores(self.plan.stores.len());
-                stores.destroy(self.id)?;
-                stores.open(self.id, &self.plan.store_names())
-            }
-            other => other,
-        }
     }
 
     /// Brings one store to the checkpoint, over again from nothing where what it holds cannot be
@@ -355,9 +270,7 @@ impl TaskRestoration {
     fn restore_store(&self, db: &mut dyn TaskStore, store: usize, checkpoint: &Checkpoint) -> Result<()> {
         let found = match self.find_gap(db, store, &checkpoint.stores[store])? {
             Gap::None => None,
-            Gap::Tail { after, checksum } => {
-                changelog_reader::restore_store(self, db, store, checkpoint, after, checksum)?
-            }
+            Gap::Tail { after, checksum } => restore_store(self, db, store, checkpoint, after, checksum)?,
             Gap::Unusable(what) => Some(what),
         };
         let Some(what) = found else { return Ok(()) };
@@ -368,11 +281,11 @@ impl TaskRestoration {
             store = name,
             "the local store is rebuilt from its changelog: {what}"
         );
-        self.add_rebuilt_stores(1);
+        self.instance.metrics().add_rebuilt_stores(1);
         if !PlantedBug::RebuildKeepsContent.is_planted() {
             db.clear(store)?;
         }
-        match changelog_reader::restore_store(self, db, store, checkpoint, -1, None)? {
+        match restore_store(self, db, store, checkpoint, None, None)? {
             None => Ok(()),
             Some(what) => Err(Error::Fatal(format!(
                 "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
@@ -383,17 +296,18 @@ impl TaskRestoration {
     }
 
     fn find_gap(&self, db: &dyn TaskStore, store: usize, goal: &StoreCheckpoint) -> Result<Gap> {
-        let bytes = db.position(store)?;
-        let position = match bytes.as_deref().map(|bytes| Position::decode(self.id, bytes)).transpose() {
-            Err(Error::Corrupted { what, .. }) => return Ok(Gap::Unusable(what)),
-            other => other?.unwrap_or(Position::restoring(-1, Some(0))),
-        };
-        if bytes.is_none() && PlantedBug::MissingPositionTrusted.is_planted() {
+        if PlantedBug::MissingPositionTrusted.is_planted() && db.position(store)?.is_none() {
             return Ok(Gap::None);
         }
+        let position = match find_store_position(db, self.id, store)? {
+            Ok(position) => position,
+            Err(damage) => return Ok(Gap::Unusable(damage)),
+        };
         let has = position.changelog_offset;
         let needs = goal.changelog_offset;
         if has > needs {
+            let shown = |offset: Option<i64>| offset.map_or("none".to_owned(), |offset| offset.to_string());
+            let (has, needs) = (shown(has), shown(needs));
             return Ok(Gap::Unusable(format!("it holds changelog offset {has}, above the committed {needs}")));
         }
         if has == needs && position.checksum.is_some() {
@@ -404,49 +318,11 @@ impl TaskRestoration {
                 },
             );
         }
-        let changelog = TopicPartition::new(self.plan.stores[store].changelog.clone(), self.id.partition);
-        if let Some(what) = check_position(&self.instance, &changelog, has)? {
+        if let Some(what) = check_position(&self.instance, &self.changelog(store), has)? {
             return Ok(Gap::Unusable(what));
         }
         // An empty store at offset -1 has the checksum 0, but a restore from the beginning is
         // faster when it computes the sum at its end.
-        Ok(Gap::Tail { after: has, checksum: if has < 0 { None } else { position.checksum } })
+        Ok(Gap::Tail { after: has, checksum: has.and(position.checksum) })
     }
-
-    fn add_rebuilt_stores(&self, stores: usize) {
-        self.instance.metrics().add_rebuilt_stores(stores);
-    }
-
-    /// Tells how far a restore is: `new` more records, `restored` in all.
-    pub fn report_progress(&self, new: u64, restored: u64, of: u64) {
-        let metrics = self.instance.metrics();
-        metrics.restored(new);
-        metrics.change_task(self.id, self.thread, |status| status.restored = (restored, of));
-    }
-}
-
-/// Error for a position at which the changelog does not continue.
-pub(super) fn check_position(instance: &Instance, changelog: &TopicPartition, position: i64) -> Result<Option<String>> {
-    if position < 0 {
-        return Ok(None);
-    }
-    let LogRange { start, end } = instance.ports.admin.log_range(changelog)?;
-    let is_outside = position + 1 < start || position >= end;
-    Ok(is_outside.then(|| format!("its position {position} lies outside the changelog ({start} to {end})")))
-}
-
-/// Whether a task's store was away for so long that the changelog may have forgotten deletes since.
-pub(super) fn is_stale(instance: &Instance, task: TaskId, plan: &Plan) -> Result<bool> {
-    let Some(idle) = instance.ports.stores.idle_time(task)? else { return Ok(false) };
-    let Some(memory) = instance.changelog_memory_of(plan) else { return Ok(false) };
-    if idle > memory {
-        tracing::warn!(
-            code = "HS3003",
-            %task,
-            "the local stores of the task were not used for {} s and are rebuilt from their changelogs, which may have compacted deletes away \
-             since (delete.retention.ms)",
-            idle.as_secs()
-        );
-    }
-    Ok(idle > memory)
 }

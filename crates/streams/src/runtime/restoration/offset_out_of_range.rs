@@ -1,15 +1,16 @@
 //! A task whose log does not go on where its last commit ended: records were deleted before they
 //! were processed, or the topic was made anew. It goes on with what is there only where its
-//! operator says so ([`RuntimeConfig::earliest_available`](super::RuntimeConfig)); the state is
-//! kept either way.
+//! operator says so ([`RuntimeConfig::earliest_available`](crate::runtime::RuntimeConfig)); the
+//! state is kept either way.
 
-use super::changelog_reader::{self, RestoreProgress};
-use super::log_loss::LogLoss;
-use super::restoration::TaskRestoration;
+use super::super::log_loss::LogLoss;
+use super::changelog_follower::{RestoreProgress, checksum_of};
+use super::restore_store::follow_to_goal;
+use super::task_restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
 use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
-use crate::store::checkpoint::{NO_CHANGELOG, Position, StoreCheckpoint};
+use crate::store::checkpoint::{Position, StoreCheckpoint};
 use crate::topology::TopicRef;
 
 impl TaskRestoration {
@@ -119,11 +120,6 @@ impl TaskRestoration {
         )))
     }
 
-    /// Whether the operator has said that what is gone of the task's log is to be skipped.
-    pub fn may_reset_to_earliest(&self) -> bool {
-        self.instance.config.earliest_available.contains(&*self.source.topic)
-    }
-
     fn refusal(&self, next: i64, start: i64, end: i64) -> String {
         let source = &self.source;
         let topic = &self.source.topic;
@@ -167,19 +163,16 @@ impl TaskRestoration {
         let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
         let mut checkpoint = Checkpoint { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
         for (store, changelog) in self.changelogs().enumerate() {
-            let goal = admin.log_range(&changelog)?.end - 1;
+            let end = admin.log_range(&changelog)?.end;
+            let goal = (end > 0).then_some(end - 1);
             db.clear(store)?;
-            let mut progress = RestoreProgress::new(self.id, store, NO_CHANGELOG, goal, None);
-            if goal >= 0 {
-                db.begin_bulk_load()?;
-                let read = changelog_reader::read_changelog(self, db, &mut progress, NO_CHANGELOG);
-                db.end_bulk_load()?;
-                read?;
+            let mut progress =
+                RestoreProgress { task: self.id, store, at: None, goal, checksum: None, latest_ms: None };
+            if goal.is_some() {
+                progress = follow_to_goal(self, db, progress)?;
             }
-            checkpoint.stream_time_ms = checkpoint.stream_time_ms.max(progress.latest_ms);
-            checkpoint
-                .stores
-                .push(StoreCheckpoint { changelog_offset: goal, checksum: changelog_reader::checksum_of(db, store)? });
+            checkpoint.stream_time_ms = checkpoint.stream_time_ms.max(progress.latest_ms.unwrap_or(NO_STREAM_TIME));
+            checkpoint.stores.push(StoreCheckpoint { changelog_offset: goal, checksum: checksum_of(db, store)? });
         }
         let encoded: Vec<Vec<u8>> =
             checkpoint.stores.iter().map(|store| Position::at(&checkpoint, store).encode()).collect();

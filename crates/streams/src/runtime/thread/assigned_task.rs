@@ -1,0 +1,408 @@
+//! An assigned task of a thread: where it stands, and what the consumer knows of its partition.
+
+use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
+
+use super::super::backoff::Backoff;
+use super::super::metrics::{Metrics, TaskStatus};
+use super::super::restoration::{PendingRestoration, RestorationResult};
+use super::super::task_locks::TaskLock;
+use super::fetch_state::FetchState;
+use super::interruption::Place;
+use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
+use crate::record::{TaskId, TopicPartition};
+use crate::task::state::TaskState;
+use crate::task::{Plan, Task};
+
+/// Where an assigned task stands. Dropping it ends what it holds.
+enum Lifecycle {
+    /// It waits for its lock, for the thread's producer, or for the next try.
+    Created,
+    /// Its stores are being restored in another thread.
+    Restoring {
+        pending: PendingRestoration,
+        /// They were deleted before.
+        is_rebuild: bool,
+    },
+    /// It is restored.
+    Running(Box<RunningTask>),
+    /// It is no longer ours.
+    Closed,
+}
+
+/// A task that is restored. Its fields are dropped in their order: the store before the ownership.
+pub(super) struct RunningTask {
+    pub task: Task,
+    /// The end of the partition that was last reached.
+    end: Option<i64>,
+    lock: TaskLock,
+}
+
+/// An open transaction that a task cannot read past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HangingTransaction {
+    /// The first offset of the open transaction.
+    pub from: i64,
+    /// Since when it stands there.
+    pub since: Duration,
+    /// Whether it was reported.
+    pub is_reported: bool,
+}
+
+/// A task that cannot get past a place, since something that it needs of others is not available
+/// yet.
+#[derive(Clone, Copy, Debug)]
+struct BlockedTask {
+    place: Place,
+    since: Duration,
+    /// The waits between the attempts.
+    backoff: Backoff,
+}
+
+/// How a task is restored the next time.
+#[derive(Default)]
+struct NextRestoration {
+    /// Its store is to be deleted before.
+    is_rebuild: bool,
+    /// Not before this time.
+    at: Duration,
+    /// The waits between the tries.
+    backoff: Backoff,
+    /// Since when restorations have failed.
+    failing_since: Option<Duration>,
+}
+
+/// An assigned task.
+pub(super) struct AssignedTask {
+    id: TaskId,
+    source: TopicPartition,
+    plan: Arc<Plan>,
+    lifecycle: Lifecycle,
+    fetch_state: FetchState,
+    /// Whether the consumer was ever given the partition.
+    was_assigned: bool,
+    /// One past the last record seen, or the last commit that it went back to.
+    seen: i64,
+    next_restoration: NextRestoration,
+    blocked: Option<BlockedTask>,
+    /// Hanging transaction behind the end that was reached, if there is one.
+    hanging: Option<HangingTransaction>,
+}
+
+impl Lifecycle {
+    fn state(&self) -> TaskState {
+        match self {
+            Lifecycle::Created => TaskState::Created,
+            Lifecycle::Restoring { is_rebuild: false, .. } => TaskState::Restoring,
+            Lifecycle::Restoring { is_rebuild: true, .. } => TaskState::Rebuilding,
+            Lifecycle::Running(_) => TaskState::Running,
+            Lifecycle::Closed => TaskState::Closed,
+        }
+    }
+}
+
+impl RunningTask {
+    /// The next offset, where it is the end of the partition that was last reached.
+    pub fn end_that_is_next(&self) -> Option<i64> {
+        self.end.filter(|end| *end == self.task.next_offset())
+    }
+
+    /// All records below the end of the partition were processed.
+    pub fn reached_end(&mut self, offset: i64) {
+        self.task.skip_to(offset);
+        self.end = Some(offset);
+    }
+}
+
+impl AssignedTask {
+    /// A task that was just assigned.
+    pub fn new(id: TaskId, source: TopicPartition, plan: Arc<Plan>) -> AssignedTask {
+        AssignedTask {
+            id,
+            source,
+            plan,
+            lifecycle: Lifecycle::Created,
+            fetch_state: FetchState::Unassigned,
+            was_assigned: false,
+            seen: 0,
+            next_restoration: NextRestoration::default(),
+            blocked: None,
+            hanging: None,
+        }
+    }
+
+    /// Which task it is.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The partition that it reads.
+    pub fn source(&self) -> &TopicPartition {
+        &self.source
+    }
+
+    /// Its sub-topology.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Its state, as it is shown.
+    pub fn state(&self) -> TaskState {
+        self.lifecycle.state()
+    }
+
+    /// Changes where it stands to what may follow; what it held before.
+    fn transition_to(&mut self, next: Lifecycle) -> Result<Lifecycle> {
+        let (from, to) = (self.state(), next.state());
+        if !from.allows(to) {
+            return Err(Error::Bug(format!("task {} went from state {from} to {to}", self.id)));
+        }
+        tracing::debug!(task = %self.id, %from, %to, "the task changed its state");
+        Ok(std::mem::replace(&mut self.lifecycle, next))
+    }
+
+    /// Whether it waits for its restoration, and the wait between tries is over.
+    pub fn is_to_be_restored(&self, now: Duration) -> bool {
+        matches!(self.lifecycle, Lifecycle::Created) && now >= self.next_restoration.at
+    }
+
+    /// Whether it is not running yet, so that something is about to happen to it.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Created | Lifecycle::Restoring { .. })
+    }
+
+    /// Whether its store is to be deleted before the restoration that begins now.
+    pub fn take_rebuild(&mut self) -> bool {
+        std::mem::take(&mut self.next_restoration.is_rebuild)
+    }
+
+    /// Its restoration begins.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where it does not wait for one.
+    pub fn begin_restoration(&mut self, pending: PendingRestoration, is_rebuild: bool) -> Result<()> {
+        self.transition_to(Lifecycle::Restoring { pending, is_rebuild }).map(drop)
+    }
+
+    /// The result of its restoration, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where there will be none.
+    pub fn restoration_result(&self) -> Result<Option<RestorationResult>> {
+        let Lifecycle::Restoring { pending, .. } = &self.lifecycle else { return Ok(None) };
+        match pending.result.try_recv() {
+            Ok(result) => Ok(Some(result)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => {
+                Err(Error::Bug(format!("the restoration of task {} ended without a result", self.id)))
+            }
+        }
+    }
+
+    /// It is restored, and its partition is to be fetched.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where it was not being restored.
+    pub fn run(&mut self, task: Task, lock: TaskLock) -> Result<()> {
+        self.transition_to(Lifecycle::Running(Box::new(RunningTask { task, end: None, lock })))?;
+        self.fetch_state = FetchState::ToAssign;
+        self.next_restoration = NextRestoration::default();
+        Ok(())
+    }
+
+    /// Its restoration has failed, and is to be tried again after a wait that grows.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where it fails for longer than the task timeout.
+    pub fn retry_restoration(&mut self, error: &Error, now: Duration, task_timeout: Duration) -> Result<()> {
+        let since = *self.next_restoration.failing_since.get_or_insert(now);
+        if now.saturating_sub(since) > task_timeout {
+            return Err(Error::Fatal(format!(
+                "task {} could not be restored within task_timeout, so this instance ends: {error} [HS1023]",
+                self.id
+            )));
+        }
+        // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps
+        // the instance from being ready.
+        tracing::info!(task = %self.id, "task restoration failed and is retried: {error}");
+        self.next_restoration.at = now + self.next_restoration.backoff.next();
+        self.close_dirty(matches!(error, Error::Corrupted { .. }))
+    }
+
+    /// The task, where it is restored.
+    pub fn task(&self) -> Option<&Task> {
+        match &self.lifecycle {
+            Lifecycle::Running(running) => Some(&running.task),
+            _ => None,
+        }
+    }
+
+    /// The task, where it is restored, to be changed.
+    pub fn task_mut(&mut self) -> Option<&mut Task> {
+        match &mut self.lifecycle {
+            Lifecycle::Running(running) => Some(&mut running.task),
+            _ => None,
+        }
+    }
+
+    /// The task, where its partition is fetched in its order.
+    pub fn fetched(&mut self) -> Option<&mut RunningTask> {
+        match &mut self.lifecycle {
+            Lifecycle::Running(running) if self.fetch_state == FetchState::Fetching => Some(running),
+            _ => None,
+        }
+    }
+
+    /// As [`AssignedTask::fetched`], for a record that just came. A planted bug takes any.
+    pub fn receiving(&mut self) -> Option<&mut RunningTask> {
+        match &mut self.lifecycle {
+            Lifecycle::Running(running)
+                if self.fetch_state == FetchState::Fetching || PlantedBug::StaleRecordsProcessed.is_planted() =>
+            {
+                Some(running)
+            }
+            _ => None,
+        }
+    }
+
+    /// It got past a record, or made a step of its background work: it is blocked there no longer.
+    pub fn passed(&mut self, place: Place) {
+        let is_past = |blocked: &BlockedTask| match (blocked.place, place) {
+            (Place::Record(at), Place::Record(passed)) => at <= passed,
+            (Place::BackgroundWork, Place::BackgroundWork) => true,
+            _ => false,
+        };
+        if self.blocked.as_ref().is_some_and(is_past) {
+            self.blocked = None;
+        }
+        if let Place::Record(offset) = place {
+            self.seen = offset + 1;
+        }
+    }
+
+    /// It cannot get past a place yet: it is restored again from its last commit after a wait that
+    /// grows. The wait.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where it stands there for longer than the task timeout.
+    pub fn wait_at(&mut self, place: Place, what: &str, now: Duration, task_timeout: Duration) -> Result<Duration> {
+        let blocked = self.blocked.get_or_insert(BlockedTask { place, since: now, backoff: Backoff::default() });
+        if now.saturating_sub(blocked.since) > task_timeout {
+            return Err(Error::Fatal(format!(
+                "task {} could not process {place} within task_timeout, so this instance ends: {what} [HS1023]",
+                self.id
+            )));
+        }
+        let wait = blocked.backoff.next();
+        self.next_restoration.at = now + wait;
+        Ok(wait)
+    }
+
+    /// It is not restored before this time.
+    pub fn restore_not_before(&mut self, at: Duration) {
+        self.next_restoration.at = at;
+    }
+
+    /// Closes the task without a write; it is to be restored again.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where it is closed for good.
+    pub fn close_dirty(&mut self, is_rebuild: bool) -> Result<()> {
+        self.next_restoration.is_rebuild |= is_rebuild;
+        self.fetch_state = self.fetch_state.stopped();
+        if matches!(self.lifecycle, Lifecycle::Created) {
+            return Ok(());
+        }
+        self.transition_to(Lifecycle::Created).map(drop)
+    }
+
+    /// Closes the task for good. The lock of a task that was restored comes back, to be released
+    /// once nothing of the task is left.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where it is closed already.
+    pub fn close(&mut self) -> Result<Option<TaskLock>> {
+        match self.transition_to(Lifecycle::Closed)? {
+            Lifecycle::Running(running) => {
+                let RunningTask { lock, .. } = *running;
+                Ok(Some(lock))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes the task back to its last commit, to be read again from there.
+    pub fn roll_back(&mut self) {
+        let Lifecycle::Running(running) = &mut self.lifecycle else { return };
+        running.task.rollback();
+        if self.fetch_state == FetchState::Fetching && !PlantedBug::NoSeekAfterAbort.is_planted() {
+            self.fetch_state = FetchState::ToSeek;
+        }
+        self.seen = running.task.last_checkpoint().next_offset;
+        running.end = None;
+    }
+
+    /// Whether the consumer fetches its partition, or the change of it that is due.
+    pub fn fetch_state(&self) -> FetchState {
+        self.fetch_state
+    }
+
+    /// The consumer has made the change that was due.
+    pub fn set_fetch_state(&mut self, state: FetchState) {
+        self.fetch_state = state;
+        self.was_assigned |= state == FetchState::Fetching;
+        if let Lifecycle::Running(running) = &mut self.lifecycle {
+            running.end = None;
+        }
+    }
+
+    /// Its partition is to be fetched no longer.
+    pub fn stop_fetching(&mut self) {
+        self.fetch_state = self.fetch_state.stopped();
+    }
+
+    /// Whether the consumer was ever given its partition.
+    pub fn was_assigned(&self) -> bool {
+        self.was_assigned
+    }
+
+    /// Whether the end of its partition was reached, and nothing came since.
+    pub fn has_reached_end(&self) -> bool {
+        matches!(&self.lifecycle, Lifecycle::Running(running) if running.end.is_some())
+    }
+
+    /// Records behind: none at a committed end, else (also before an end was ever reached) up to
+    /// the last record known of, since a marker may lie ahead; then at least one.
+    fn lag(&self, high: Option<i64>) -> u64 {
+        let (committed, end) = match &self.lifecycle {
+            Lifecycle::Running(running) => (running.task.last_checkpoint().next_offset.max(0), running.end),
+            _ => (0, None),
+        };
+        let known = high.unwrap_or(0).max(self.seen).max(end.unwrap_or(0));
+        if end.is_some() && committed >= known {
+            return 0;
+        }
+        (known - committed).max(1) as u64
+    }
+
+    /// Reports the state and the lag of the task to the metrics. `high` is one past the last offset
+    /// of its log, where that is known.
+    pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<i64>) {
+        let committed = self.task().map_or(-1, |task| task.last_checkpoint().next_offset);
+        let source = self.source.clone();
+        let (state, lag) = (self.state(), self.lag(high));
+        metrics.set_task(self.id, TaskStatus { thread, state, source, committed, lag, restored: (0, 0) });
+    }
+
+    /// The hanging transaction in its way.
+    pub fn hanging(&self) -> Option<HangingTransaction> {
+        self.hanging
+    }
+
+    /// There is a hanging transaction in its way, or none any more.
+    pub fn set_hanging(&mut self, hanging: Option<HangingTransaction>) {
+        self.hanging = hanging;
+    }
+}
