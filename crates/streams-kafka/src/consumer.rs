@@ -80,7 +80,7 @@ pub struct GroupFetching {
 }
 
 /// A snapshot of the membership, librdkafka's own object.
-pub(super) struct GroupHandle(*mut sys::rd_kafka_consumer_group_metadata_t);
+pub(super) struct GroupHandle(pub(super) *mut sys::rd_kafka_consumer_group_metadata_t);
 
 // SAFETY: the object is never changed after it was made.
 unsafe impl Send for GroupHandle {}

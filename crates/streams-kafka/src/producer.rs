@@ -64,6 +64,7 @@ struct TransactionalProducer {
     sender: Sender,
     /// Base of group and transactional ids.
     application_id: String,
+    transaction_timeout: Duration,
     deliveries: Vec<Delivery>,
     failures: VecDeque<DeliveryFailure>,
     tracked: Vec<Arc<str>>,
@@ -94,6 +95,7 @@ impl TransactionalProducer {
         Ok(TransactionalProducer {
             sender: Sender::new(client),
             application_id: settings.application_id.clone(),
+            transaction_timeout: settings.transaction_timeout,
             deliveries: Vec::new(),
             failures: VecDeque::new(),
             tracked: Vec::new(),
@@ -132,9 +134,13 @@ impl TransactionalProducer {
 
     /// Makes a transactional call that may last for `timeout`. librdkafka keeps to that limit in
     /// its own waits, but a request to a broker which it cannot reach may last for
-    /// socket.timeout.ms and longer (rd_kafka_send_offsets_to_transaction waits for its answer
-    /// without a limit). A producer that is to be replaced is not waited for past `timeout`: it is
-    /// left to the thread that makes the call, and its successor's first act ends its transaction.
+    /// socket.timeout.ms and longer. In rd_kafka_send_offsets_to_transaction it may never end: once
+    /// the group's coordinator has refused a request (it has just moved, say), librdkafka asks for
+    /// the new one when a connection to some broker next changes, and sets itself no limit
+    /// (rd_kafka_coord_req_fsm of 2.12.1). So a producer is not waited for past `timeout` where it
+    /// is to be replaced, and never past the transaction's own timeout besides, after which the
+    /// broker has ended the transaction: it is left to the thread that makes the call, and its
+    /// successor's first act ends what it left.
     fn limited(
         &self,
         doing: &str,
@@ -152,6 +158,7 @@ impl TransactionalProducer {
             }
         };
         let started = Instant::now();
+        let limit = || if (self.is_outdated)() { timeout } else { timeout + self.transaction_timeout };
         let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(body);
         thread.map_err(|error| {
             Error::Retry(format!("{doing}: the operating system started no thread: {error} [HS0008]"))
@@ -159,9 +166,9 @@ impl TransactionalProducer {
         loop {
             match answer.recv_timeout(LOOK) {
                 Ok(CallError(error)) => return Ok(error),
-                Err(RecvTimeoutError::Timeout) if started.elapsed() > timeout && (self.is_outdated)() => {
-                    let what = format!("{doing}: no answer for {timeout:?}, and the client is to be replaced");
-                    return Err(Error::ProducerLost(what));
+                Err(RecvTimeoutError::Timeout) if started.elapsed() > limit() => {
+                    let waited = started.elapsed().as_secs();
+                    return Err(Error::ProducerLost(format!("{doing}: no answer for {waited} s")));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -379,7 +386,7 @@ impl Producer for TransactionalProducer {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use rdkafka::mocking::MockCluster;
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
     use rdkafka::types::RDKafkaApiKey;
 
     use super::*;
@@ -410,6 +417,37 @@ mod tests {
         let (refusal, begun) = answer.recv_timeout(Duration::from_secs(120)).expect("it answers");
         assert_eq!(refusal, None, "nobody was refused");
         assert!(matches!(begun, Err(Error::ProducerLost(_))), "{begun:?}");
+    }
+
+    #[test]
+    fn a_producer_is_given_up_where_librdkafka_waits_for_the_groups_coordinator_for_ever() {
+        let cluster = MockCluster::new(2).unwrap();
+        cluster.create_topic("out", 1, 1).unwrap();
+        cluster.partition_leader("out", 0, Some(1)).unwrap();
+        cluster.coordinator(MockCoordinator::Transaction("app-0-0".to_owned()), 1).unwrap();
+        cluster.coordinator(MockCoordinator::Group("app".to_owned()), 2).unwrap();
+        let transaction_timeout = Duration::from_secs(1);
+        let settings =
+            KafkaSettings { transaction_timeout, ..KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0") };
+        let mut producer = TransactionalProducer::new(&settings, "app-0-0", BatchLimit::Bytes(1 << 10)).unwrap();
+        producer.init(Duration::from_secs(60)).unwrap();
+        producer.begin().unwrap();
+        cluster.broker_down(2).unwrap();
+        let (send, answer) = channel();
+        // On a thread of its own: what is feared is that it never answers.
+        std::thread::spawn(move || {
+            let (group, member) = (c"app".as_ptr(), c"member".as_ptr());
+            // SAFETY: ended strings.
+            let handle =
+                unsafe { sys::rd_kafka_consumer_group_metadata_new_with_genid(group, 1, member, std::ptr::null()) };
+            let handle = Arc::new(GroupHandle(handle));
+            let group = GroupMetadata { generation: 1, member_id: "member".to_owned(), handle };
+            let partition = TopicPartition::new("in", 0);
+            let offsets = [OffsetCommit { partition, offset: 1, metadata: String::new() }];
+            _ = send.send(producer.send_offsets(&offsets, &group, Duration::from_secs(1)));
+        });
+        let sent = answer.recv_timeout(Duration::from_secs(120)).expect("it answers");
+        assert!(matches!(sent, Err(Error::ProducerLost(_))), "{sent:?}");
     }
 
     /// The first failure of a transaction whose only partition the broker refuses, read after
