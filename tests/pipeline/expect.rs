@@ -91,7 +91,8 @@ pub fn assert_last_resolved(replayed: &[Record], found: &[Record]) {
     assert_eq!(found.len(), expected.len(), "memories");
 }
 
-fn text(bytes: &Option<Vec<u8>>) -> String {
+/// Bytes as text, `null` where there are none.
+pub fn text(bytes: &Option<Vec<u8>>) -> String {
     bytes.as_deref().map_or("null".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
@@ -114,7 +115,7 @@ pub fn assert_dead_letters(expected: &[Record], found: &[Record]) {
 /// order is no one's to say.
 pub struct Driven {
     pub snapshots: Vec<(i32, Record)>,
-    conflicts: Vec<(i32, Record)>,
+    pub conflicts: Vec<(i32, Record)>,
     pub dead_letters: Vec<Record>,
     /// The rows of the memories, by partition.
     pub state: BTreeMap<(i32, Vec<u8>), Vec<u8>>,

@@ -4,7 +4,7 @@ use crate::support::{Finished, Helix};
 use crate::trial::Trial;
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use testkit::{SmallDisk, ports, wait_for};
+use testkit::{Connection, LIMIT, SmallDisk, ports, wait_for};
 
 /// A `helixstream run`; killed when dropped.
 pub struct Instance {
@@ -19,12 +19,17 @@ pub(super) struct Launch<'a> {
     pub kill_at: Option<&'a str>,
     /// The small disk that it sees.
     pub disk: Option<&'a SmallDisk>,
+    /// How it connects, where it does not as the trial's other commands do.
+    pub connection: Option<&'a Connection>,
+    /// Variables of its environment.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Instance {
     pub(super) fn start(trial: &Trial, state_dir: &str, more: &[&str], launch: Launch<'_>) -> Instance {
         let mut command = Helix::command();
-        command.args(trial.run_arguments()).args(["--state-dir", state_dir]).args(more);
+        command.args(trial.run_arguments(launch.connection)).args(["--state-dir", state_dir]).args(more);
+        command.envs(launch.variables);
         command.envs(launch.kill_at.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
         let command = launch.disk.map(|disk| disk.inside(&command)).unwrap_or(command);
         Instance::of(command)
@@ -40,6 +45,8 @@ impl Instance {
     /// The whole answer to a GET, or nothing while nobody serves it.
     pub fn page(&self, path: &str) -> Option<String> {
         let mut stream = std::net::TcpStream::connect(&self.http).ok()?;
+        // One that is stopped takes the connection and answers nothing.
+        stream.set_read_timeout(Some(LIMIT)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
@@ -92,6 +99,11 @@ impl Instance {
     /// Its log lines.
     pub fn log(&self) -> Vec<serde_json::Value> {
         self.helix.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// All that it has said.
+    pub fn said(&self) -> String {
+        self.helix.stderr()
     }
 
     /// Whether it still runs.

@@ -12,6 +12,7 @@ mod bad;
 mod before;
 mod broker;
 mod changed;
+mod chaos;
 mod disk;
 mod events;
 mod expect;

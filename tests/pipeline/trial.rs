@@ -178,10 +178,10 @@ impl Trial {
         Helix::run(&[command, &["--topology", &topology], more].concat())
     }
 
-    /// The arguments of `run` that all instances of the trial have.
-    pub fn run_arguments(&self) -> Vec<String> {
+    /// The arguments of `run` that all instances of the trial have; one may connect in another way.
+    pub fn run_arguments(&self, connection: Option<&Connection>) -> Vec<String> {
         let mut arguments = vec!["run".to_owned(), "--topology".to_owned(), self.topology()];
-        arguments.extend(self.kafka_arguments());
+        arguments.extend(connection.map_or_else(|| self.kafka_arguments(), Connection::arguments));
         arguments.extend(self.settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         arguments
     }
@@ -264,7 +264,7 @@ impl Trial {
             let mut partitions = TopicPartitionList::new();
             partitions.add_partition_range(topic, 0, self.partitions - 1);
             let Ok(committed) = onlooker.committed_offsets(partitions, TIMEOUT) else { return false };
-            let Some(ends) = ends(onlooker, topic, self.partitions) else { return false };
+            let Some(ends) = ends(onlooker, topic, self.partitions, TIMEOUT) else { return false };
             ends.into_iter().all(|(partition, end)| {
                 let committed = committed.find_partition(topic, partition).map(|element| element.offset());
                 end == 0 || committed == Some(Offset::Offset(end))
@@ -330,19 +330,19 @@ fn with_fixed(settings: &[&str]) -> Vec<String> {
 /// Whether no transaction is open over a topic, for clients that read committed and uncommitted
 /// records.
 pub fn is_settled([committed, uncommitted]: &[BaseConsumer; 2], topic: &str, partitions: i32) -> bool {
-    let stable = ends(committed, topic, partitions);
-    stable.is_some() && stable == ends(uncommitted, topic, partitions)
+    let stable = ends(committed, topic, partitions, TIMEOUT);
+    stable.is_some() && stable == ends(uncommitted, topic, partitions, TIMEOUT)
 }
 
 /// The end of each partition of a topic, as the client's isolation level has it, in one request;
 /// `None` where one is not known.
-fn ends(client: &BaseConsumer, topic: &str, partitions: i32) -> Option<Vec<(i32, i64)>> {
+pub fn ends(client: &BaseConsumer, topic: &str, partitions: i32, timeout: Duration) -> Option<Vec<(i32, i64)>> {
     let mut asked = TopicPartitionList::new();
     for partition in 0..partitions {
         // In the place of a time: the end.
         asked.add_partition_offset(topic, partition, Offset::End).ok()?;
     }
-    let found = client.offsets_for_times(asked, TIMEOUT).ok()?;
+    let found = client.offsets_for_times(asked, timeout).ok()?;
     let end = |element: TopicPartitionListElem<'_>| match (element.error(), element.offset()) {
         (Ok(()), Offset::Offset(end)) => Some((element.partition(), end)),
         _ => None,

@@ -60,6 +60,19 @@ pub struct More {
     pub format: Vec<String>,
     /// A data folder that an earlier broker left: a copy of it is what this one starts from.
     pub data: Option<PathBuf>,
+    /// Its place in a [`super::Cluster`]; it is alone without one.
+    pub member: Option<Member>,
+}
+
+/// The place of a broker in a cluster.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its number, from 1 on.
+    pub node: i32,
+    /// The port for clients, and the one of the controller.
+    pub ports: (u16, u16),
+    /// The ports for clients of the other brokers.
+    pub others: Vec<u16>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +116,16 @@ impl Broker {
         Broker::start_with("384m", None, more)
     }
 
+    /// One of a cluster, which serves only once most of the others do.
+    pub(super) fn start_member(more: More) -> Broker {
+        Broker::start_with("256m", None, more)
+    }
+
+    /// The port for clients.
+    pub(super) fn client_port(&self) -> u16 {
+        self.ports.lock().unwrap().client
+    }
+
     /// The disk that it was started on.
     pub fn disk(&self) -> &SmallDisk {
         self.disk.as_ref().expect("it was started on a small disk")
@@ -110,7 +133,8 @@ impl Broker {
 
     fn start_with(heap: &'static str, disk: Option<SmallDisk>, more: More) -> Broker {
         let dir = temp_dir("kafka");
-        let ports = Ports::free();
+        let member = more.member.as_ref().map(|member| member.ports);
+        let ports = member.map_or_else(Ports::free, |(client, controller)| Ports { client, controller });
         let process = Mutex::new(None);
         let dynamic = Mutex::default();
         let broker = Broker { dir, heap, ports: Mutex::new(ports), process, disk, more, dynamic };
@@ -122,20 +146,32 @@ impl Broker {
         } else {
             format(&broker.dir.join("server.properties"), &broker.more.format);
         }
+        if let Some(member) = &broker.more.member {
+            rename_node(&broker.data_dir().join("meta.properties"), member.node);
+        }
         for attempt in 1.. {
             if broker.try_restart() {
                 break;
             }
-            assert!(attempt < 3, "Kafka does not start:\n{}", broker.log());
+            // The others of a cluster know the port that it has.
+            let may_move = attempt < 3 && broker.more.member.is_none();
+            assert!(may_move, "Kafka does not start:\n{}", broker.log());
             *broker.ports.lock().unwrap() = Ports::free();
             broker.write_properties();
         }
         broker
     }
 
-    /// `host:port` for clients; the same after a restart.
+    /// `host:port` for clients; the same after a restart. In a cluster those of the others follow
+    /// behind commas.
     pub fn bootstrap(&self) -> String {
-        format!("localhost:{}", self.ports.lock().unwrap().client)
+        let others = self.more.member.iter().flat_map(|member| &member.others);
+        others.fold(self.address(), |all, port| format!("{all},localhost:{port}"))
+    }
+
+    /// Its own `host:port`.
+    fn address(&self) -> String {
+        format!("localhost:{}", self.client_port())
     }
 
     /// Its process.
@@ -322,8 +358,9 @@ impl Broker {
             if process.poll().is_some() {
                 return Some(false);
             }
-            std::net::TcpStream::connect(self.bootstrap()).ok()?;
-            let consumer: BaseConsumer = self.client().create().unwrap();
+            std::net::TcpStream::connect(self.address()).ok()?;
+            let mut client = ClientConfig::new();
+            let consumer: BaseConsumer = client.set("bootstrap.servers", self.address()).create().unwrap();
             let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).ok()?;
             (!metadata.brokers().is_empty()).then_some(true)
         });
@@ -392,6 +429,18 @@ fn format(config: &Path, more: &[String]) {
     let fixed = ["format", "-t", "aGVsaXhzdHJlYW0tdGVzdA", "-c", config.to_str().unwrap()];
     let arguments: Vec<&str> = fixed.into_iter().chain(more.iter().map(String::as_str)).collect();
     java::run("kafka.tools.StorageTool", &arguments);
+}
+
+/// Makes the formatted data folder of node 1 that of another node.
+fn rename_node(path: &Path, node: i32) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = |line: &str| match line.split_once('=') {
+        Some(("node.id", _)) => format!("node.id={node}\n"),
+        // Each folder of a cluster has an id of its own: 128 bits in base64.
+        Some(("directory.id", id)) => format!("directory.id={}{}\n", char::from(b'A' + node as u8), &id[1..]),
+        _ => format!("{line}\n"),
+    };
+    std::fs::write(path, text.lines().map(line).collect::<String>()).unwrap();
 }
 
 fn copy_folder(from: &Path, to: &Path) {

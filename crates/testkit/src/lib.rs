@@ -17,6 +17,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | `Broker` | Apache Kafka on free ports: one shared by a test binary, or one of the test's own to stop and kill |
+//! | `Cluster` | several brokers, all of them controllers too, and leaders that move among them |
 //! | `SecureBroker`, `AclBroker` | the same with TLS, client certificates, passwords and OAuth tokens; with ACLs |
 //! | `Postgres` | PostgreSQL on a free port, the same way |
 //! | `PgBouncer` | a pooler in front of one |
@@ -44,6 +45,8 @@ pub mod authorizer;
 pub mod broker;
 #[cfg(feature = "servers")]
 pub mod certificates;
+#[cfg(feature = "servers")]
+pub mod cluster;
 #[cfg(feature = "servers")]
 pub mod disk;
 #[cfg(feature = "servers")]
@@ -88,6 +91,8 @@ pub use allocator::{CountingAllocator, peak_of};
 pub use authorizer::{Acl, AclBroker};
 #[cfg(feature = "servers")]
 pub use broker::Broker;
+#[cfg(feature = "servers")]
+pub use cluster::Cluster;
 #[cfg(feature = "servers")]
 pub use disk::SmallDisk;
 #[cfg(feature = "servers")]

@@ -240,6 +240,10 @@ fn read_to_end(consumer: &BaseConsumer, topic: &str, partitions: usize, mut take
             None => {}
             Some(Ok(message)) => take(from_message(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => at_end[usize::try_from(partition).unwrap()] = true,
+            // A broker was away for a moment: the client connects again.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
             Some(Err(error)) => panic!("read {topic}: {error}"),
         }
     }

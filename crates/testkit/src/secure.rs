@@ -155,7 +155,7 @@ impl SecureBroker {
                 .chain(options.logs_requests.then(|| LOG_REQUESTS.to_owned()))
                 .collect(),
             format: ["--add-scram".to_owned(), scram(256), "--add-scram".to_owned(), scram(512)].to_vec(),
-            data: None,
+            ..More::default()
         };
         SecureBroker { broker: Arc::new(Broker::start_with_more(more)), ports, authority, tokens, dir }
     }
