@@ -25,4 +25,8 @@ impl Clock for MachineClock {
     fn monotonic(&self) -> Duration {
         self.0.elapsed()
     }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }

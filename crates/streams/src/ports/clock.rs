@@ -7,4 +7,7 @@ use std::time::Duration;
 pub trait Clock: Send + Sync {
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Waits for so long. For jobs that run apart from the stream threads.
+    fn sleep(&self, time: Duration);
 }

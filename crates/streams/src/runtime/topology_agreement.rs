@@ -13,7 +13,7 @@
 //! have joined, so two that differ cannot both go on to their first commit unseen.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -45,7 +45,25 @@ struct Tries {
     next: Duration,
     /// Why the last try failed.
     why: String,
+    /// Somebody asks just now.
+    is_under_way: bool,
 }
+
+/// Ends a try, also where what asks has panicked.
+struct Asking(Arc<Mutex<Tries>>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        lock(&self.0).is_under_way = false;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who waits for the answer to another's question looks for it this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The agreement, as one instance knows it.
 pub(super) struct TopologyAgreement {
@@ -62,8 +80,9 @@ pub(super) struct TopologyAgreement {
     asked: AtomicU64,
     /// The last question that was answered.
     answered: AtomicU64,
-    /// Held by who asks the group; another one after each renewal of the clients.
-    asking: Mutex<Arc<Mutex<Tries>>>,
+    /// The tries to ask the group; others after each renewal of the clients. It is locked for
+    /// moments only, and never over a question.
+    tries: Mutex<Arc<Mutex<Tries>>>,
     /// The generation that our commits bear.
     generation: AtomicU64,
     has_waited: AtomicBool,
@@ -80,7 +99,7 @@ impl TopologyAgreement {
             reads,
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            asking: Mutex::default(),
+            tries: Mutex::default(),
             generation: AtomicU64::new(1),
             has_waited: AtomicBool::new(false),
         }
@@ -124,7 +143,8 @@ impl TopologyAgreement {
     /// Whether the group has changed since it was last asked, and may be asked now: nobody is
     /// asking it, and the wait after the last try is over.
     pub fn is_to_be_asked(&self, now: Duration) -> bool {
-        self.is_questioned() && self.asking().try_lock().is_ok_and(|tries| now >= tries.next)
+        let may_be_asked = |tries: &Tries| !tries.is_under_way && now >= tries.next;
+        self.is_questioned() && may_be_asked(&lock(&self.tries()))
     }
 
     /// Asks the group unless that was done since the last assignment.
@@ -137,43 +157,53 @@ impl TopologyAgreement {
     /// As for [`TopologyAgreement::check`].
     pub fn ensure(&self, admin: &dyn Admin, clock: &dyn Clock) -> Result<()> {
         let asked = self.asked.load(Ordering::SeqCst);
-        // One asks, and those who wait meanwhile have its answer.
-        let asking = self.asking();
-        let mut tries = asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.answered.load(Ordering::SeqCst) >= asked {
-            return Ok(());
-        }
-        if clock.monotonic() < tries.next {
-            return Err(Error::Retry(tries.why.clone()));
-        }
-        match self.check(admin) {
+        let asking = loop {
+            let tries = self.tries();
+            let mut known = lock(&tries);
+            if self.answered.load(Ordering::SeqCst) >= asked {
+                return Ok(());
+            }
+            if clock.monotonic() < known.next {
+                return Err(Error::Retry(known.why.clone()));
+            }
+            // One asks, and those who wait meanwhile have its answer.
+            if !std::mem::replace(&mut known.is_under_way, true) {
+                drop(known);
+                break Asking(tries);
+            }
+            drop(known);
+            clock.sleep(LOOK_INTERVAL);
+        };
+        let answer = self.check(admin);
+        let mut tries = lock(&asking.0);
+        match &answer {
             Ok(()) => {
-                *tries = Tries::default();
+                (tries.next, tries.backoff) = (Duration::ZERO, Backoff::default());
                 self.answered.fetch_max(asked, Ordering::SeqCst);
-                Ok(())
             }
             Err(error) => {
                 tries.next = clock.monotonic() + tries.backoff.next();
                 tries.why = error.to_string();
-                Err(error)
             }
         }
+        drop(tries);
+        answer
     }
 
-    fn asking(&self) -> Arc<Mutex<Tries>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn tries(&self) -> Arc<Mutex<Tries>> {
+        lock(&self.tries).clone()
     }
 
     /// The clients were renewed: nobody waits any more for a question that was asked by a former
     /// one, which the brokers may not let in.
     pub fn renewed(&self) {
-        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        *lock(&self.tries) = Arc::default();
     }
 
     /// Whether somebody asks the group just now.
     #[cfg(test)]
     pub fn is_being_asked(&self) -> bool {
-        self.asking().try_lock().is_err()
+        lock(&self.tries()).is_under_way
     }
 
     /// Whether a task whose last commit carries this metadata may be taken. The listing of all

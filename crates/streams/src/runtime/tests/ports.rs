@@ -22,6 +22,11 @@ impl Clock for TickingClock {
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.0.fetch_add(1, Ordering::Relaxed))
     }
+
+    fn sleep(&self, time: Duration) {
+        self.0.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+        std::thread::yield_now();
+    }
 }
 
 fn show(state: &super::broker::State, at: &TopicPartition, offset: i64, batch: &mut RecordBatch) {

@@ -28,6 +28,10 @@ impl Clock for SimulatedClock {
         let world = self.0.lock();
         world.now + world.processes[self.0.process].clock_offset
     }
+
+    fn sleep(&self, time: Duration) {
+        self.0.sleep(time);
+    }
 }
 
 struct SimulatedExecutor(Simulated);
