@@ -95,11 +95,22 @@ pub enum PlantedBug {
     EndNotCommitted,
     /// Processors do not write back what they keep before a commit.
     NoFlush,
+    /// A standby writes the position of what it has read before the records, in a batch of its own.
+    TornStandbyRead,
+    /// Processors are not told after an abort to look for the work that waits in their stores.
+    BackgroundWorkLostOverAbort,
+    /// A commit leaves out how far background work is, unless a record came with it: the slice is
+    /// repeated after a crash.
+    SliceRepeated,
+    /// An output that the broker refuses is taken for the one that was sent before it.
+    WrongRecordRefused,
+    /// A task's stores are wiped when they are opened, as Kafka Streams wipes them after a crash.
+    WipeOnCrash,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [PlantedBug; 45] = [
+    pub const ALL: [PlantedBug; 50] = [
         PlantedBug::NoDrain,
         PlantedBug::PositionInSeparateBatch,
         PlantedBug::OverlayKeptOverAbort,
@@ -145,6 +156,11 @@ impl PlantedBug {
         PlantedBug::DeletedKeyRead,
         PlantedBug::EndNotCommitted,
         PlantedBug::NoFlush,
+        PlantedBug::TornStandbyRead,
+        PlantedBug::BackgroundWorkLostOverAbort,
+        PlantedBug::SliceRepeated,
+        PlantedBug::WrongRecordRefused,
+        PlantedBug::WipeOnCrash,
     ];
 }
 

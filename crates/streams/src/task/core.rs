@@ -223,7 +223,7 @@ impl Task {
     pub fn is_dirty(&self) -> bool {
         self.is_to_be_committed
             || self.next_offset != self.committed.next_offset
-            || self.core.overlays.iter().any(|overlay| !overlay.is_empty())
+            || (self.core.overlays.iter().any(|overlay| !overlay.is_empty()) && !PlantedBug::SliceRepeated.is_planted())
     }
 
     /// The checkpoint as of now; `changelog` answers the offset of the last changelog record sent
@@ -294,7 +294,7 @@ impl Task {
         }
         self.core.stream_time_before_ms = self.committed.stream_time_ms;
         self.core.last_offset = self.committed.next_offset.saturating_sub(1);
-        self.is_initialised = false;
+        self.is_initialised &= PlantedBug::BackgroundWorkLostOverAbort.is_planted();
         self.core.counts.reset();
         if !PlantedBug::NextOffsetKeptOverAbort.is_planted() {
             self.next_offset = self.committed.next_offset;

@@ -2,11 +2,12 @@
 //! standbys, punctuation, dead letters, headers, and processors that need others.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use streams::error::Error;
 use streams::processor::{Processor, ProcessorContext, ProcessorError};
-use streams::record::{Headers, Record};
+use streams::record::{Headers, Origin, Record};
 use streams::testing::simulation::{Simulation, is_outage};
 use streams::topology::{StoreKind, StoreOptions, Topology};
 
@@ -114,15 +115,102 @@ fn two_sources() -> Topology {
     topology.build().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Sends each word of a line as a record of its own, in background work, one a slice. What is left
+/// of the lines lies in the store, in their order; a word is a dead letter or needs others as in
+/// [`Words`].
+#[derive(Default)]
+struct Slowly {
+    has_lines_left: bool,
+}
+
+/// A row of the store: a line's offset, and what is left of it.
+type LeftLine = (Vec<u8>, Vec<u8>);
+
+/// What is left of a line: how many words were sent, the line's time, and the line.
+fn left_of(sent: u8, timestamp_ms: i64, line: &[u8]) -> Vec<u8> {
+    [&[sent], &timestamp_ms.to_be_bytes()[..], line].concat()
+}
+
+impl Slowly {
+    /// The first line that is not all sent, with its offset.
+    fn first(ctx: &mut dyn ProcessorContext<'_>) -> Result<Option<LeftLine>, ProcessorError> {
+        let mut first = None;
+        ctx.store("lines-left")?.scan(b"", |offset, left| {
+            first = Some((offset.to_vec(), left.to_vec()));
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
+}
+
+impl Processor for Slowly {
+    fn init(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        self.has_lines_left = Slowly::first(ctx)?.is_some();
+        Ok(())
+    }
+
+    fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let offset = ctx.source().map_or(0, |source| source.origin.offset);
+        let left = left_of(0, record.timestamp_ms, record.value.unwrap_or_default());
+        ctx.store("lines-left")?.put(&offset.to_be_bytes(), left)?;
+        self.has_lines_left = true;
+        ctx.forward(record)
+    }
+
+    fn has_background_work(&self) -> bool {
+        self.has_lines_left
+    }
+
+    fn background_step(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let Some((key, left)) = Slowly::first(ctx)? else {
+            self.has_lines_left = false;
+            return Ok(());
+        };
+        let parts = left.split_first().and_then(|(sent, rest)| Some((*sent, rest.split_first_chunk()?)));
+        let Some((sent, (time, line))) = parts else {
+            return Err(ProcessorError::Failed("the row of a line cannot be read".to_owned()));
+        };
+        let (timestamp_ms, line) = (i64::from_be_bytes(*time), std::str::from_utf8(line).unwrap_or_default());
+        let mut words = line.split(' ').filter(|word| !word.is_empty());
+        let number = words.next().unwrap_or_default();
+        let Some(word) = words.nth(usize::from(sent)) else {
+            return ctx.store("lines-left")?.delete(&key);
+        };
+        if word == "w7" && is_outage() {
+            return Err(Error::Retry("nobody answers".to_owned()).into());
+        }
+        let offset = i64::from_be_bytes(key[..].try_into().unwrap_or_default());
+        ctx.set_origin(Origin { topic: "lines", partition: ctx.task().partition, offset, timestamp_ms });
+        let value = format!("{number}, word {sent}");
+        let (key_of_word, value) = (Some(word.as_bytes()), Some(value.as_bytes()));
+        let record = Record { key: key_of_word, value, headers: Headers::NONE, timestamp_ms };
+        ctx.store("lines-left")?.put(&key, left_of(sent + 1, timestamp_ms, line.as_bytes()))?;
+        if word == "w8" { ctx.dead_letter_of("bad_word", "it is w8", &record) } else { ctx.forward(&record) }
+    }
+}
+
+/// A source whose lines are taken apart in background work.
+fn background() -> Topology {
+    let topology = Topology::builder()
+        .source("lines", "lines")
+        .process("slowly", ["lines"], || Box::<Slowly>::default())
+        .store("lines-left", ["slowly"])
+        .configure_store("lines-left", disk(1))
+        .sink("out", "out", ["slowly"])
+        .dead_letters("bad");
+    topology.build().unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Makes a topology.
 type Factory = fn() -> Topology;
 
 /// The topologies by name. A seed takes the one whose place is its remainder.
-pub const TOPOLOGIES: [(&str, Factory); 4] = [
+pub const TOPOLOGIES: [(&str, Factory); 5] = [
     ("words, with standbys", || words(disk(1), disk(1))),
     ("words, without standbys", || words(disk(0), disk(0))),
     ("words, one store in memory", || words(disk(0), StoreOptions { kind: StoreKind::Memory, standby: 0 })),
     ("two sources", two_sources),
+    ("background work", background),
 ];
 
 fn disk(standby: u32) -> StoreOptions {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::super::instance::Instance;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{LogRange, TaskStore};
 use crate::record::{TaskId, TopicPartition};
 use crate::store::checkpoint::Position;
@@ -42,7 +43,7 @@ pub(in crate::runtime) fn open_stores(
     is_rebuild: bool,
 ) -> Result<Box<dyn TaskStore>> {
     let engine = &instance.ports.stores;
-    if is_rebuild || is_stale(instance, id, plan)? {
+    if is_rebuild || is_stale(instance, id, plan)? || PlantedBug::WipeOnCrash.is_planted() {
         instance.metrics().add_rebuilt_stores(plan.stores.len());
         engine.destroy(id)?;
     }

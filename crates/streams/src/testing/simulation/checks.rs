@@ -1,92 +1,23 @@
 //! The checks of a run: the outputs, read committed, are the definition's, record by record; the
 //! changelogs, the stores on all disks and the committed checkpoints are the fold of the logs.
-//!
-//! The definition of a task is what its processors make of its committed log in one go, with no
-//! commit, abort or restore in between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batches::REFUSAL;
 use super::broker::StoredRecord;
+use super::definition::{Fold, StoreEntries, fold, fold_changelog};
 use super::files::STRANGE_KEY;
 use super::observed::Observations;
+use super::settlement::tasks_of;
 use super::world::World;
-use crate::error::Result;
-use crate::ports::StoreEngine;
-use crate::record::{InRecord, Origin, Record, TaskId, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, Position, StoreCheckpoint, decode_metadata};
-use crate::store::memory::MemoryStores;
+use crate::record::{TaskId, TopicPartition};
+use crate::store::checkpoint::{Position, decode_metadata};
 use crate::store::{Checksum, entry_hash};
-use crate::task::{Plan, PlanKind, PlanNode, PlanStore, RecordCollector, Sent, Task};
+use crate::task::{Plan, PlanKind, PlanNode, PlanStore};
 
-/// Outputs of a task by partition, in order.
-type Outputs = BTreeMap<TopicPartition, Vec<Arc<StoredRecord>>>;
-/// The records that each task is to send to each partition.
-type Expected = BTreeMap<TopicPartition, Vec<(TaskId, Vec<Arc<StoredRecord>>)>>;
-/// StoreEntries of a store.
-type StoreEntries = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// Keeps what a task sends, and refuses what the broker refuses.
-struct Collector<'w> {
-    outputs: Outputs,
-    refused: &'w BTreeSet<(TopicPartition, Arc<StoredRecord>)>,
-}
-
-impl RecordCollector for Collector<'_> {
-    fn begin(&mut self, _task: TaskId, _offset: i64) {}
-
-    fn begin_background_step(&mut self, _task: TaskId) {}
-
-    fn send(&mut self, topic: &Arc<str>, partition: i32, record: &Record<'_>) -> Result<Sent> {
-        let at = TopicPartition::new(topic.clone(), partition);
-        let record = Arc::new(StoredRecord::of(record));
-        if self.refused.contains(&(at.clone(), record.clone())) {
-            return Ok(Sent::Refused(REFUSAL.to_owned()));
-        }
-        self.outputs.entry(at).or_default().push(record);
-        Ok(Sent::Queued)
-    }
-}
-
-/// The outcome of a task's whole log.
-struct Fold {
-    outputs: Outputs,
-    stores: Vec<StoreEntries>,
-    stream_time_ms: i64,
-}
-
-fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPartition) -> Result<Fold> {
-    let stores = MemoryStores::new();
-    let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
-    let empty = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
-    let checkpoint = Checkpoint { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores: empty };
-    let mut task = Task::new(plan.clone(), id, db, checkpoint)?;
-    let mut collector = Collector { outputs: Outputs::new(), refused: &world.refused };
-    for (offset, record) in world.broker.committed_records(source) {
-        let timestamp_ms = record.timestamp_ms;
-        let origin = Origin { topic: &source.topic, partition: source.partition, offset, timestamp_ms };
-        let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-        let headers = crate::record::Headers::List(&headers);
-        let record = Record { key: record.key.as_deref(), value: record.value.as_deref(), headers, timestamp_ms };
-        task.process(&InRecord { origin, record }, &mut collector)?;
-    }
-    task.flush()?;
-    let checkpoint = task.checkpoint(|_| None);
-    let stream_time_ms = checkpoint.stream_time_ms;
-    task.apply(checkpoint)?;
-    let mut entries = vec![StoreEntries::new(); plan.stores.len()];
-    if let Some(db) = task.db() {
-        for (store, entries) in entries.iter_mut().enumerate() {
-            db.scan(store, b"", &mut |key, value| {
-                entries.insert(key.to_vec(), value.to_vec());
-                ControlFlow::Continue(())
-            })?;
-        }
-    }
-    Ok(Fold { outputs: collector.outputs, stores: entries, stream_time_ms })
-}
+/// The records that each task is to send to each partition: those that its records bring about, and
+/// those of its background work, which may come at any time between them.
+type Expected = BTreeMap<TopicPartition, Vec<Vec<Arc<StoredRecord>>>>;
 
 /// Whether a log is an interleaving of these sequences; the first offset in the log at which it is
 /// none.
@@ -131,19 +62,6 @@ fn checksum(entries: &StoreEntries) -> Checksum {
     entries.iter().fold(0, |sum: Checksum, (key, value)| sum.wrapping_add(entry_hash(key, value)))
 }
 
-/// The entries that a changelog's committed records up to an offset (inclusive) come to.
-fn fold_changelog(records: &[(i64, Arc<StoredRecord>)], upto: i64) -> StoreEntries {
-    let mut entries = StoreEntries::new();
-    for (_, record) in records.iter().filter(|(offset, _)| *offset <= upto) {
-        let key = record.key.clone().unwrap_or_default();
-        match &record.value {
-            Some(value) => entries.insert(key, value.clone()),
-            None => entries.remove(&key),
-        };
-    }
-    entries
-}
-
 /// The checks of a world whose logs have settled.
 pub(super) struct Checks<'w> {
     pub world: &'w World,
@@ -171,23 +89,19 @@ impl Checks<'_> {
     /// The outputs that the tasks are to send. At the end the stores are checked with it.
     fn expected(&self, is_end: bool) -> std::result::Result<Expected, String> {
         let mut outputs = Expected::new();
-        for plan in self.plans {
-            let partitions = self.world.broker.counts.get(&*plan.source).copied().unwrap_or(0);
-            for partition in 0..partitions {
-                let id = TaskId { subtopology: plan.subtopology, partition };
-                let source = TopicPartition::new(plan.source.clone(), partition);
-                let failed = |error| format!("the definition of task {id} fails: {error}");
-                let found = fold(self.world, plan, id, &source).map_err(failed)?;
-                let again = fold(self.world, plan, id, &source).map_err(failed)?;
-                if found.outputs != again.outputs || found.stores != again.stores {
-                    return Err(self.describe_impurity(plan, id, &source, &found, &again));
-                }
-                if is_end {
-                    self.check_stores(plan, id, &source, &found)?;
-                }
-                for (at, records) in found.outputs {
-                    outputs.entry(at).or_default().push((id, records));
-                }
+        for (plan, id, source) in tasks_of(self.world, self.plans) {
+            let failed = |error| format!("the definition of task {id} fails: {error}");
+            let found = fold(self.world, &plan, id, &source).map_err(failed)?;
+            let again = fold(self.world, &plan, id, &source).map_err(failed)?;
+            let is_same = found.outputs == again.outputs && found.background_outputs == again.background_outputs;
+            if !is_same || found.stores != again.stores {
+                return Err(self.describe_impurity(&plan, id, &source, &found, &again));
+            }
+            if is_end {
+                self.check_stores(&plan, id, &source, &found)?;
+            }
+            for (at, records) in found.outputs.into_iter().chain(found.background_outputs) {
+                outputs.entry(at).or_default().push(records);
             }
         }
         Ok(outputs)
@@ -241,7 +155,7 @@ impl Checks<'_> {
                 self.world.broker.committed_records(at).into_iter().map(|(_, record)| record).collect();
             let none = Vec::new();
             let parts = expected.get(at).unwrap_or(&none);
-            let sequences: Vec<&[Arc<StoredRecord>]> = parts.iter().map(|(_, records)| &records[..]).collect();
+            let sequences: Vec<&[Arc<StoredRecord>]> = parts.iter().map(|records| &records[..]).collect();
             if let Err(place) = interleaves(&log, &sequences) {
                 return Err(format!(
                     "{at} has {} as committed record number {place}, which no task is to send there then (a duplicate, or a wrong order or content)",
@@ -353,39 +267,4 @@ impl Checks<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether everything is committed: each source is read to its end, and no transaction is open.
-pub(super) fn is_settled(world: &World, plans: &[Arc<Plan>]) -> bool {
-    world.published >= world.settings.records
-        && plans.iter().all(|plan| {
-            let partitions = world.broker.counts.get(&*plan.source).copied().unwrap_or(0);
-            (0..partitions).all(|partition| {
-                let at = TopicPartition::new(plan.source.clone(), partition);
-                let Some(log) = world.broker.partition(&at) else { return true };
-                let committed = world.broker.committed.get(&at).map_or(0, |committed| committed.offset);
-                log.open.is_empty() && committed == log.end()
-            })
-        })
-}
-
-/// The partitions that are not committed to their end, for the report of a run that does not come
-/// to one.
-pub(super) fn unsettled(world: &World, plans: &[Arc<Plan>]) -> String {
-    let mut lines = Vec::new();
-    for plan in plans {
-        for partition in 0..world.broker.counts.get(&*plan.source).copied().unwrap_or(0) {
-            let at = TopicPartition::new(plan.source.clone(), partition);
-            let Some(log) = world.broker.partition(&at) else { continue };
-            let committed = world.broker.committed.get(&at).map_or(0, |committed| committed.offset);
-            if !log.open.is_empty() || committed != log.end() {
-                lines.push(format!(
-                    "{at} is committed at {committed} of {} ({} open transactions)",
-                    log.end(),
-                    log.open.len()
-                ));
-            }
-        }
-    }
-    lines.join("; ")
 }

@@ -39,6 +39,8 @@ pub(super) struct FetchPosition {
 pub(super) struct Client {
     pub process: ProcessId,
     pub client_id: String,
+    /// Its `group.instance.id`, if it is a static member.
+    pub instance: Option<String>,
     pub topics: Vec<String>,
     pub standing: MemberState,
     pub member: Option<String>,
@@ -64,6 +66,14 @@ impl Client {
         self.events.is_empty() && self.unanswered.is_none()
     }
 
+    /// Another member has joined with the same `group.instance.id`, so this one has failed for
+    /// good.
+    pub fn fence(&mut self) {
+        self.lose();
+        self.has_failed = true;
+    }
+
+    /// The membership is lost.
     pub fn lose(&mut self) {
         self.member = None;
         self.generation = -1;

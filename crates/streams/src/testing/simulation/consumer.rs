@@ -10,6 +10,7 @@ use super::world::{Simulated, Timer, World};
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart};
 use crate::record::{Origin, RecordBatch, TopicPartition};
+use crate::topology_digest::{TopologyDigest, client_id_with};
 
 /// Both consumer ports of a stream thread.
 #[derive(Clone)]
@@ -19,12 +20,15 @@ pub(super) struct SimulatedConsumer {
 }
 
 impl SimulatedConsumer {
-    pub fn new(sim: &Simulated, client_id: String) -> SimulatedConsumer {
+    pub fn new(sim: &Simulated, id: &str, digest: Option<&TopologyDigest>) -> SimulatedConsumer {
         let mut world = sim.lock();
         let now = world.now;
+        let instance = world.has_static_members.then(|| id.to_owned());
+        let client_id = digest.map_or(id.to_owned(), |digest| client_id_with(id, digest));
         world.clients.push(Client {
             process: sim.process,
             client_id,
+            instance,
             topics: Vec::new(),
             standing: MemberState::Outside,
             member: None,
@@ -55,6 +59,9 @@ impl Membership for SimulatedConsumer {
     fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         self.sim.call("subscribe")?;
         let mut world = self.sim.lock();
+        if world.runs_another_topology(self.sim.process) {
+            world.fail("an instance with another topology than the group's has joined it");
+        }
         let now = world.now;
         let client = &mut world.clients[self.index];
         client.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();

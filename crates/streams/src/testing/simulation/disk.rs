@@ -64,6 +64,7 @@ impl StoreEngine for SimulatedDisk {
         if files.is_some_and(|files| files.opened_by.is_some()) {
             return Err(Error::Retry(format!("remove the local store of task {task}: it is open [HS3009]")));
         }
+        world.expect_a_reason_to_wipe(self.slot, task);
         world.machines[self.slot].tasks.remove(&task);
         Ok(())
     }
@@ -201,6 +202,7 @@ impl TaskStore for OpenStore {
         let name = self.stores[store].clone();
         self.content[store].clear();
         let mut world = self.sim.lock();
+        world.expect_a_reason_to_wipe(self.slot, self.task);
         if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) {
             files.content.entry(name).or_default().clear();
             files.sync();
@@ -221,6 +223,19 @@ impl World {
         }
     }
 
+    /// State is wiped only where it cannot be used: where a fault has changed it, or a broker has
+    /// told a false end of its changelog.
+    fn expect_a_reason_to_wipe(&mut self, slot: usize, task: TaskId) {
+        let files = self.machines[slot].tasks.get(&task);
+        let is_wiped =
+            files.is_some_and(|files| !files.is_suspect && files.content.values().any(|rows| rows.len() > 1));
+        if is_wiped && self.last_stale_end.is_none() {
+            self.fail(format!(
+                "the stores of task {task} on machine {slot} were wiped, and nothing was wrong with them"
+            ));
+        }
+    }
+
     /// Flips a bit of one stored entry of some task of some machine.
     pub fn flip_bit(&mut self) {
         let fault = Fault::BitFlip;
@@ -232,6 +247,7 @@ impl World {
         let task = tasks[self.faults.below(fault, tasks.len())];
         let Some(files) = self.machines[slot].tasks.get_mut(&task) else { return };
         files.damaged = files.content.keys().next().cloned();
+        files.is_suspect = true;
         self.trace(|_| format!("machine {slot}: a bit of the store of task {task} has flipped"));
     }
 
@@ -247,6 +263,7 @@ impl World {
         let task = tasks[self.faults.below(fault, tasks.len())];
         let is_readable = self.faults.below(fault, 2) == 0;
         let Some(files) = self.machines[slot].tasks.get_mut(&task) else { return };
+        files.is_suspect = true;
         let Some(content) = files.content.values_mut().next() else { return };
         let Some(bytes) = content.get(&[][..]).cloned() else { return };
         let Ok(position) = Position::decode(task, &bytes) else { return };

@@ -73,11 +73,16 @@ pub enum Fault {
     StoreExchanged,
     /// A service that a processor needs is away for a while.
     Outage,
+    /// A copy of an instance's folder is started on another machine for a while, with the same
+    /// transactional ids, and as the same static member.
+    Double,
+    /// An instance with another topology is started in the group for a while.
+    OtherTopology,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 31] = [
+    pub const ALL: [Fault; 33] = [
         Fault::Kill,
         Fault::KillInCall,
         Fault::KillInCommit,
@@ -109,6 +114,8 @@ impl Fault {
         Fault::BitFlip,
         Fault::StoreExchanged,
         Fault::Outage,
+        Fault::Double,
+        Fault::OtherTopology,
     ];
 
     /// How it comes: at intervals of about so long, or once in so many occasions.
@@ -116,7 +123,7 @@ impl Fault {
         match self {
             Fault::Kill | Fault::Stop => Rate::Every(Duration::from_secs(12)),
             Fault::PowerLoss => Rate::Every(Duration::from_secs(20)),
-            Fault::ScaleUp => Rate::Every(Duration::from_secs(25)),
+            Fault::ScaleUp | Fault::Double | Fault::OtherTopology => Rate::Every(Duration::from_secs(25)),
             Fault::Renew | Fault::BitFlip | Fault::StoreExchanged => Rate::Every(Duration::from_secs(15)),
             Fault::Freeze | Fault::Disconnect => Rate::Every(Duration::from_secs(10)),
             Fault::ClockJump | Fault::DiskFull | Fault::Outage => Rate::Every(Duration::from_secs(20)),

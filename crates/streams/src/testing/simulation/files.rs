@@ -33,6 +33,8 @@ pub(super) struct TaskFiles {
     pub written_at: Duration,
     /// Stores in which a stored bit has flipped.
     pub damaged: Option<String>,
+    /// A fault has changed them, so there is a reason to build them anew.
+    pub is_suspect: bool,
 }
 
 /// The disk of a machine.

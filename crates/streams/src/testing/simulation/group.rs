@@ -14,6 +14,8 @@ use crate::record::TopicPartition;
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub client_id: String,
+    /// Its `group.instance.id`, if it is a static member.
+    instance: Option<String>,
     topics: Vec<String>,
     /// The partitions that it had when it joined last.
     owned: BTreeSet<TopicPartition>,
@@ -31,13 +33,34 @@ pub(super) enum Heartbeat {
     Rebalance,
     /// The coordinator does not know the member, or its generation.
     Unknown,
+    /// Another member has joined with the same `group.instance.id`.
+    Fenced,
+}
+
+/// A request to join the group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Join<'a> {
+    /// The member's id, where it has one.
+    pub member: Option<&'a str>,
+    pub client_id: &'a str,
+    /// Its `group.instance.id`, if it is a static member.
+    pub instance: Option<&'a str>,
+    pub topics: &'a [String],
+    /// The partitions that it has.
+    pub owned: &'a BTreeSet<TopicPartition>,
 }
 
 /// The coordinator of the one group.
+///
+/// As Kafka's, it lets a static member come back without a rebalance also where the member was to
+/// let go of partitions and to join again, so that they could go to others: after a restart the
+/// member knows nothing of it, and they belong to nobody until the next rebalance.
 #[derive(Debug, Default)]
 pub(super) struct GroupCoordinator {
     pub generation: i32,
     pub members: BTreeMap<String, Member>,
+    /// Ids of static members in whose place another one has joined.
+    fenced: BTreeSet<String>,
     /// Until when a round waits for members.
     round_ends: Option<Duration>,
     next_member: u64,
@@ -49,39 +72,56 @@ fn quota(partitions: usize, members: usize) -> usize {
 }
 
 impl GroupCoordinator {
-    /// A member joins, or joins again.
-    pub fn join(
-        &mut self,
-        member: Option<&str>,
-        client_id: &str,
-        topics: &[String],
-        owned: &BTreeSet<TopicPartition>,
-        now: Duration,
-        rebalance_timeout: Duration,
-    ) -> Option<String> {
-        let id = match member {
-            Some(id) if self.members.contains_key(id) => id.to_owned(),
-            Some(_) => return None,
+    /// A member joins, or joins again; its id. A static member that comes back takes the place of
+    /// its former self, whose id is fenced, and has its assignment back without a rebalance
+    /// (KIP-345).
+    ///
+    /// # Errors
+    /// The member is not known, or fenced.
+    pub fn join(&mut self, join: Join<'_>, now: Duration, rebalance_timeout: Duration) -> Result<String, Heartbeat> {
+        let is_former = |member: &Member| join.instance.is_some() && member.instance.as_deref() == join.instance;
+        let (id, former) = match join.member {
+            Some(id) if self.members.contains_key(id) => (id.to_owned(), id.to_owned()),
+            Some(id) => return Err(self.absent(id)),
             None => {
                 self.next_member += 1;
-                format!("{client_id}-member-{}", self.next_member)
+                let id = format!("{}-member-{}", join.client_id, self.next_member);
+                let former = self.members.iter().find(|(_, member)| is_former(member)).map(|(id, _)| id.clone());
+                (id.clone(), former.unwrap_or(id))
             }
         };
-        let known = self.members.remove(&id);
-        let assigned = known.map(|member| member.assigned).unwrap_or_default();
+        let known = self.members.remove(&former);
+        let comes_back = former != id;
+        if comes_back {
+            self.fenced.insert(former);
+        }
+        let is_as_before = known.as_ref().is_some_and(|member| member.topics == join.topics);
         let member = Member {
-            client_id: client_id.to_owned(),
-            topics: topics.to_vec(),
-            owned: owned.clone(),
-            assigned,
+            client_id: join.client_id.to_owned(),
+            instance: join.instance.map(str::to_owned),
+            topics: join.topics.to_vec(),
+            owned: join.owned.clone(),
+            assigned: known.map(|member| member.assigned).unwrap_or_default(),
             has_joined: true,
             last_heard: now,
         };
-        if self.round_ends.is_none() {
+        if self.round_ends.is_none() && !(comes_back && is_as_before) {
             self.begin_round(now, rebalance_timeout);
         }
         self.members.insert(id.clone(), member);
-        Some(id)
+        Ok(id)
+    }
+
+    /// The answer to a member that is not in the group.
+    fn absent(&self, member: &str) -> Heartbeat {
+        if self.fenced.contains(member) { Heartbeat::Fenced } else { Heartbeat::Unknown }
+    }
+
+    /// Begins a round, unless one is under way.
+    pub fn rebalance(&mut self, now: Duration, rebalance_timeout: Duration) {
+        if self.round_ends.is_none() {
+            self.begin_round(now, rebalance_timeout);
+        }
     }
 
     fn begin_round(&mut self, now: Duration, rebalance_timeout: Duration) {
@@ -92,8 +132,9 @@ impl GroupCoordinator {
     pub fn heartbeat(&mut self, member: &str, generation: i32, now: Duration) -> Heartbeat {
         let under_way = self.round_ends.is_some();
         let current = self.generation;
+        let absent = self.absent(member);
         match self.members.get_mut(member) {
-            None => Heartbeat::Unknown,
+            None => absent,
             Some(member) => {
                 member.last_heard = now;
                 if under_way {
@@ -113,19 +154,20 @@ impl GroupCoordinator {
         }
     }
 
-    /// The assignment of a member whose round is over.
-    pub fn assignment(&self, member: &str) -> Option<(i32, BTreeSet<TopicPartition>)> {
-        if self.round_ends.is_some() {
-            return None;
-        }
-        self.members.get(member).map(|member| (self.generation, member.assigned.clone()))
+    /// The assignment of a member whose round is over; `None` while it is not.
+    ///
+    /// # Errors
+    /// The member is not in the group any more.
+    pub fn assignment(&self, member: &str) -> Result<Option<(i32, BTreeSet<TopicPartition>)>, Heartbeat> {
+        let found = self.members.get(member).ok_or_else(|| self.absent(member))?;
+        Ok(self.round_ends.is_none().then(|| (self.generation, found.assigned.clone())))
     }
 
     /// Whether a commit of offsets by this member is taken: `Err` with whether the member is
-    /// unknown, or only its generation.
+    /// unknown or fenced, or only its generation is unknown.
     pub fn admits(&self, member: &str, generation: i32) -> Result<(), Heartbeat> {
         match self.members.get(member) {
-            None => Err(Heartbeat::Unknown),
+            None => Err(self.absent(member)),
             Some(_) if generation != self.generation => Err(Heartbeat::Rebalance),
             Some(_) => Ok(()),
         }
@@ -163,11 +205,14 @@ impl GroupCoordinator {
         if now < ends && self.members.values().any(|member| !member.has_joined) {
             return false;
         }
-        self.members.retain(|_, member| member.has_joined);
+        // A static member stays until its session is over.
+        self.members.retain(|_, member| member.has_joined || member.instance.is_some());
         self.round_ends = None;
         self.generation += 1;
         for member in self.members.values_mut() {
-            member.last_heard = now;
+            if member.has_joined {
+                member.last_heard = now;
+            }
             member.assigned.clear();
         }
         self.assign(counts);

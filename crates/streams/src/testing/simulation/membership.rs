@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::client::MemberState;
-use super::group::{Heartbeat, Member};
+use super::group::{Heartbeat, Join, Member};
 use super::world::{Timer, World};
 use crate::error::Error;
 
@@ -31,8 +31,9 @@ impl World {
         let reaches = self.is_connected(process) && now >= self.broker.group_coordinator_away_until;
         let client = &mut self.clients[index];
         if client.member.is_some() && now > client.last_poll + rebalance {
-            // It leaves by itself, and the next poll says why (max.poll.interval.ms).
-            if let (true, Some(member)) = (reaches, client.member.clone()) {
+            // It leaves by itself, and the next poll says why (max.poll.interval.ms). A static
+            // member does not leave, and comes back within its session or is expelled.
+            if let (true, None, Some(member)) = (reaches, &client.instance, client.member.clone()) {
                 self.group.leave(&member, now, rebalance);
             }
             client.failed = Some(Error::Migrated("the consumer was not polled for too long".to_owned()));
@@ -55,17 +56,19 @@ impl World {
             MemberState::Waits => {
                 client.last_heard = now;
                 let Some(member) = client.member.clone() else { return };
-                if !self.group.members.contains_key(&member) {
-                    client.lose();
-                } else if let Some((generation, assigned)) = self.group.assignment(&member) {
-                    client.take(generation, &assigned);
+                match self.group.assignment(&member) {
+                    Err(Heartbeat::Fenced) => client.fence(),
+                    Err(_) => client.lose(),
+                    Ok(Some((generation, assigned))) => client.take(generation, &assigned),
+                    Ok(None) => {}
                 }
                 self.changed();
             }
             MemberState::Member => self.send_heartbeat(index),
             MemberState::Leaves if client.is_settled() => {
                 client.standing = MemberState::Left;
-                if let Some(member) = client.member.take() {
+                // A static member keeps its place for its session.
+                if let (Some(member), None) = (client.member.take(), &client.instance) {
                     self.group.leave(&member, now, rebalance);
                 }
                 self.changed();
@@ -79,14 +82,21 @@ impl World {
         let client = &mut self.clients[index];
         client.last_poll = now;
         client.last_heard = now;
-        let (member, id, topics) = (client.member.as_deref(), &client.client_id, &client.topics);
-        match self.group.join(member, id, topics, &client.owned, now, rebalance) {
-            Some(member) => {
+        let join = Join {
+            member: client.member.as_deref(),
+            client_id: &client.client_id,
+            instance: client.instance.as_deref(),
+            topics: &client.topics,
+            owned: &client.owned,
+        };
+        match self.group.join(join, now, rebalance) {
+            Ok(member) => {
                 client.member = Some(member);
                 client.standing = MemberState::Waits;
                 client.is_to_rejoin = false;
             }
-            None => client.lose(),
+            Err(Heartbeat::Fenced) => client.fence(),
+            Err(_) => client.lose(),
         }
     }
 
@@ -97,6 +107,10 @@ impl World {
         match self.group.heartbeat(&member, client.generation, now) {
             Heartbeat::Unknown => {
                 client.lose();
+                self.changed();
+            }
+            Heartbeat::Fenced => {
+                client.fence();
                 self.changed();
             }
             answer => {

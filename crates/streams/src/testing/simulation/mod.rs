@@ -46,6 +46,7 @@ mod broker;
 mod checks;
 mod client;
 mod consumer;
+mod definition;
 mod disk;
 mod faults;
 mod files;
@@ -59,6 +60,7 @@ mod producer;
 mod producer_state;
 mod scheduler;
 mod settings;
+mod settlement;
 mod shrink;
 mod transactions;
 mod world;
@@ -70,7 +72,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 pub use broker::StoredRecord;
-use checks::{Checks, is_settled, unsettled};
+use checks::Checks;
 use faults::Faults;
 pub use faults::{Fault, Strike};
 use input::Input;
@@ -79,11 +81,13 @@ use process::TopologyFactory;
 use scheduler::Scheduler;
 pub use scheduler::is_outage;
 pub use settings::SimulationSettings;
+use settlement::Settlement;
 use world::{Simulated, Timer, World};
 
 use crate::runtime::RuntimeConfig;
 use crate::task::{Plan, Sizes};
 use crate::topology::Topology;
+use crate::topology_digest::TopologyDigest;
 
 /// The simulation of a topology.
 #[derive(Clone)]
@@ -229,11 +233,12 @@ impl Simulation {
             }
         }
         let limit = sim.now() + self.settings.recovery_time;
-        let settled = scheduler.run(limit, |world| is_settled(world, &plans));
+        let mut settlement = Settlement::of(&plans);
+        let settled = scheduler.run(limit, |world| settlement.is_reached(world));
         {
             let mut world = sim.lock();
             if !settled && world.failure.is_none() {
-                let what = unsettled(&world, &plans);
+                let what = settlement.describe(&world);
                 world.fail(format!(
                     "{:?} after the last fault not everything is committed: {what}",
                     self.settings.recovery_time
@@ -284,6 +289,7 @@ impl Simulation {
             max_poll_records: [3, 50, 2_000][world.random.usize(0..3)],
             uncommitted_bytes: [400, 32 << 20][world.random.usize(0..2)],
             contact_timeout: self.settings.transaction_timeout,
+            digest: Some(TopologyDigest::of(&[("graph", "of this simulation".to_owned())])),
             ..RuntimeConfig::default()
         };
         world.slot_threads = 1 + world.random.usize(0..self.settings.threads.max(1));

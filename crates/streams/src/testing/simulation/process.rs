@@ -193,7 +193,7 @@ fn run_thread(sim: &Simulated, instance: &Arc<Instance>, config: &RuntimeConfig,
     while !instance.is_stopping() && sim.lock().processes[sim.process].is_alive {
         let id = transactional_id(&config.application_id, &config.instance_id, index);
         let renewal = instance.renewals();
-        let consumer = SimulatedConsumer::new(sim, id.clone());
+        let consumer = SimulatedConsumer::new(sim, &id, config.digest.as_ref());
         let ports = ThreadPorts {
             membership: Box::new(consumer.clone()),
             fetching: Box::new(consumer.clone()),
@@ -223,7 +223,9 @@ fn end(sim: &Simulated, ended: Result<()>) {
     let mut world = sim.lock();
     let process = sim.process;
     world.trace(|_| format!("process {process} ends: {ended:?}"));
+    let is_refusal = world.runs_another_topology(process) && matches!(ended, Err(Error::Disagreement(_)));
     if let Err(error) = &ended
+        && !is_refusal
         && !is_legitimate(error)
     {
         world.fail(format!("process {process} ended with an error that no fault explains: {error}"));

@@ -61,5 +61,9 @@ pub(super) struct Placement {
     pub config: RuntimeConfig,
     /// Whether its supervisor is to keep a process running.
     pub is_to_run: bool,
+    /// Its instance id is another one's.
+    pub is_double: bool,
+    /// Its instance runs another topology than the others.
+    pub is_stranger: bool,
     pub process: Option<ProcessId>,
 }

@@ -268,6 +268,7 @@ impl Producer for SimulatedProducer {
                 match world.group.admits(&group.member_id, group.generation) {
                     Ok(()) => {}
                     Err(Heartbeat::Unknown) => return Some(Err(Error::Migrated("unknown member".to_owned()))),
+                    Err(Heartbeat::Fenced) => return Some(Err(Error::Migrated("fenced static member".to_owned()))),
                     Err(_) => return Some(Err(Error::Aborted("the generation is not the last one".to_owned()))),
                 }
             }

@@ -14,13 +14,15 @@ use generator::{Generator, Gn};
 use super::faults::Fault;
 use super::input::Input;
 use super::process::{TopologyFactory, run_process};
-use super::process_state::{Process, ProcessId};
+use super::process_state::{Placement, Process, ProcessId};
 use super::world::{FiberId, Simulated, Spawn, Timer, Wake, World};
 
 /// A fiber's stack, in words.
 const STACK_WORDS: usize = 0x8000;
 /// Instances at most.
 const MOST_SLOTS: usize = 4;
+/// When a group of static members is rebalanced once more, after the faults have ended.
+const REBALANCE_AFTER: Duration = Duration::from_secs(120);
 /// A run of more steps than this goes round in circles.
 const MOST_STEPS: u64 = 3_000_000;
 
@@ -188,6 +190,11 @@ impl Scheduler {
                     input.publish(&mut world);
                 }
                 Timer::Start(slot) => world.start_process(slot),
+                Timer::EndIntruder(slot) => world.end_intruder(slot),
+                Timer::Rebalance => {
+                    let (now, timeout) = (world.now, world.settings.rebalance_timeout);
+                    world.group.rebalance(now, timeout);
+                }
                 Timer::Strike(fault) => {
                     if world.strikes(fault, "timer") {
                         world.strike(fault);
@@ -271,6 +278,7 @@ impl World {
                 self.start_process(slot);
             }
             Fault::ScaleUp => {}
+            Fault::Double | Fault::OtherTopology => self.start_intruder(fault, until),
             _ => {
                 let Some(id) = self.random_process(fault) else { return };
                 let doing = self.processes[id].doing;
@@ -299,6 +307,30 @@ impl World {
         self.changed();
     }
 
+    /// Starts a double of an instance, or an instance with another topology, unless there is one.
+    /// The topology of a group is what its commits say, so the latter comes after a first commit.
+    fn start_intruder(&mut self, fault: Fault, until: Duration) {
+        let is_double = fault == Fault::Double;
+        let is_same = |slot: &Placement| if is_double { slot.is_double } else { slot.is_stranger };
+        if self.slots.iter().any(is_same) || (!is_double && self.broker.committed.is_empty()) {
+            return;
+        }
+        let of = self.faults.below(fault, self.slots.len());
+        let slot = if is_double { self.add_double(of) } else { self.add_stranger() };
+        let text = if is_double { format!("is a copy of slot {of}") } else { "has another topology".to_owned() };
+        self.trace(|_| format!("slot {slot} {text}"));
+        self.start_process(slot);
+        self.set_timer(until - self.now, Timer::EndIntruder(slot));
+    }
+
+    /// Kills such an instance for good.
+    pub fn end_intruder(&mut self, slot: usize) {
+        self.slots[slot].is_to_run = false;
+        if let Some(process) = self.slots[slot].process {
+            self.processes[process].is_doomed = true;
+        }
+    }
+
     /// Ends all faults, and has every process run.
     pub fn heal(&mut self) {
         self.faults.is_over = true;
@@ -311,6 +343,16 @@ impl World {
         self.broker.transaction_coordinator_away_until = now;
         self.outage_until = now;
         self.machines.iter_mut().for_each(|machine| machine.full_until = now);
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].is_double || self.slots[slot].is_stranger {
+                self.end_intruder(slot);
+            }
+        }
+        if self.has_static_members {
+            // Partitions that belong to nobody since a static member came back in the midst of a
+            // rebalance stay so until the next one.
+            self.set_timer(REBALANCE_AFTER, Timer::Rebalance);
+        }
         self.trace(|_| "all faults end".to_owned());
         self.changed();
     }

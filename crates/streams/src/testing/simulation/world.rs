@@ -19,6 +19,7 @@ use super::producer_state::{Batch, ProducerClient};
 use super::settings::SimulationSettings;
 use crate::error::{Error, Result};
 use crate::record::TopicPartition;
+use crate::topology_digest::TopologyDigest;
 
 /// The number of a fiber.
 pub(super) type FiberId = usize;
@@ -53,6 +54,10 @@ pub(super) enum Timer {
     Strike(Fault),
     /// A process is started by its supervisor.
     Start(usize),
+    /// The group is rebalanced.
+    Rebalance,
+    /// A double, or an instance with another topology, is ended.
+    EndIntruder(usize),
 }
 
 /// A fiber to be started: its process, a name, the work.
@@ -80,6 +85,8 @@ pub(super) struct World {
     pub faults: Faults,
     pub broker: Broker,
     pub group: GroupCoordinator,
+    /// Whether the consumers have a `group.instance.id`.
+    pub has_static_members: bool,
     pub clients: Vec<Client>,
     pub producers: Vec<ProducerClient>,
     pub machines: Vec<Machine>,
@@ -134,6 +141,7 @@ impl World {
             faults,
             broker: Broker::default(),
             group: GroupCoordinator::default(),
+            has_static_members: Rng::with_seed(seed ^ 0x0057_a71c).bool(),
             clients: Vec::new(),
             producers: Vec::new(),
             machines: Vec::new(),
@@ -159,7 +167,47 @@ impl World {
         let slot = self.slots.len();
         let config = crate::runtime::RuntimeConfig { instance_id: format!("i{slot}"), ..self.slot_config.clone() };
         self.machines.push(Machine::default());
-        self.slots.push(Placement { threads: self.slot_threads, config, is_to_run: true, process: None });
+        let threads = self.slot_threads;
+        self.slots.push(Placement {
+            threads,
+            config,
+            is_to_run: true,
+            is_double: false,
+            is_stranger: false,
+            process: None,
+        });
+        slot
+    }
+
+    /// Whether a process is of an instance with another topology than the group's.
+    pub fn runs_another_topology(&self, process: ProcessId) -> bool {
+        self.processes.get(process).is_some_and(|process| self.slots[process.slot].is_stranger)
+    }
+
+    /// Adds a machine, and a slot for an instance with another topology on it.
+    pub fn add_stranger(&mut self) -> usize {
+        let slot = self.add_slot();
+        let digest = TopologyDigest::of(&[("graph", "another".to_owned())]);
+        (self.slots[slot].is_stranger, self.slots[slot].config.digest) = (true, Some(digest));
+        slot
+    }
+
+    /// Adds a machine with a copy of the files of a slot, and a slot with the same instance id on
+    /// it: what must not be done, and what fencing is for.
+    pub fn add_double(&mut self, of: usize) -> usize {
+        let slot = self.slots.len();
+        let mut machine = Machine { tasks: self.machines[of].tasks.clone(), full_until: Duration::ZERO };
+        machine.tasks.values_mut().for_each(|files| files.survive(true, |_| 0));
+        self.machines.push(machine);
+        let (threads, config) = (self.slot_threads, self.slots[of].config.clone());
+        self.slots.push(Placement {
+            threads,
+            config,
+            is_to_run: true,
+            is_double: true,
+            is_stranger: self.slots[of].is_stranger,
+            process: None,
+        });
         slot
     }
 
