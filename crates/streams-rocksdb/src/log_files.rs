@@ -3,16 +3,21 @@
 //!
 //! Both are RocksDB's log files: blocks of 32 KiB with records that have a header of checksum,
 //! length and type. RocksDB verifies the checksums, but two fields of the header decide before that
-//! whether it gets so far:
+//! whether it gets so far (`ReadPhysicalRecord` in `db/log_reader.cc`):
 //!
-//! - A length that reaches past the end of a manifest counts as a write that was under way. The
-//!   record and all behind it are left out without a word. The tables that they added are lost, and
-//!   a later write-ahead log then leaves a store that claims more than it has.
+//! - A length that reaches past the end of a manifest counts as a write that was under way, and so
+//!   does a manifest that ends with the first parts of a record. The record and all behind it are
+//!   left out without a word. The tables that they added are lost, and a later write-ahead log then
+//!   leaves a store that claims more than it has.
 //! - A type that only recycled logs have (these are off here) stops RocksDB at its record for ever.
 //!
 //! One flipped bit makes either. A power loss or a kill in the middle of a write to the manifest
 //! may leave such an end as well. The two cannot be told apart, so that task is rebuilt, too: that
 //! costs time and loses nothing.
+//!
+//! What RocksDB does not look at is not damage. A header of zeros, as a power loss leaves it where
+//! a file had grown and its content was not written, makes it go on with the next block, and a wrong
+//! checksum makes it drop the rest of the block.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -21,8 +26,8 @@ use std::path::Path;
 const BLOCK_BYTES: usize = 32 << 10;
 /// Checksum (4 bytes), length (2, little-endian) and type (1).
 const HEADER_BYTES: usize = 7;
-/// Types of whole records, and of first, middle and last parts.
-const PLAIN: std::ops::RangeInclusive<u8> = 1..=4;
+/// Types of first and of middle parts of a record.
+const PARTS: [u8; 2] = [2, 3];
 /// Types that only recycled logs have (`db/log_format.h`).
 const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
@@ -44,32 +49,38 @@ pub(super) fn damage(database: &Path) -> Option<String> {
     logs.find_map(|path| found(&path, false))
 }
 
-/// Goes through the headers of a file. `is_whole`: it ends with a whole record. The end of a
-/// write-ahead log may be torn, which RocksDB finds by itself.
+/// Goes through the headers of a file as RocksDB does. `is_whole`: it ends with a whole record. The
+/// end of a write-ahead log may be torn, which RocksDB finds by itself.
 fn damage_of(path: &Path, is_whole: bool) -> io::Result<Option<String>> {
     let mut file = File::open(path)?;
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     let mut start = 0;
+    // Where the part begins that another one is to follow.
+    let mut open = None;
     loop {
         block.clear();
         file.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block)?;
         if block.is_empty() {
-            return Ok(None);
+            let ended = |place| format!("it ends with the part of a record at byte {place}");
+            return Ok(open.filter(|_| is_whole).map(ended));
         }
         let mut at = 0;
         while let Some(header) = block.get(at..at + HEADER_BYTES) {
             let end = at + HEADER_BYTES + usize::from(u16::from_le_bytes([header[4], header[5]]));
             let kind = header[6];
             let place = start + at as u64;
-            if RECYCLED.contains(&kind) || (is_whole && !PLAIN.contains(&kind)) {
+            if RECYCLED.contains(&kind) || (is_whole && kind == 0) {
                 return Ok(Some(format!("the record at byte {place} has the type {kind}")));
             }
             if end > block.len() && is_whole {
                 return Ok(Some(format!("the record at byte {place} does not end in its block")));
             }
-            if end > block.len() {
+            if end > block.len() || kind == 0 || !has_checksum(&block[at..end]) {
+                // RocksDB looks at nothing further in this block, if it goes on at all.
+                at = block.len();
                 break;
             }
+            open = PARTS.contains(&kind).then_some(place);
             at = end;
         }
         if is_whole && block.len() < BLOCK_BYTES && at < block.len() {
@@ -79,13 +90,25 @@ fn damage_of(path: &Path, is_whole: bool) -> io::Result<Option<String>> {
     }
 }
 
+/// Whether a record has the checksum that its header says, of its type and content.
+fn has_checksum(record: &[u8]) -> bool {
+    let masked = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
+    masked == masked_checksum(&record[HEADER_BYTES - 1..])
+}
+
+/// A checksum as RocksDB stores it (`util/crc32c.h`).
+fn masked_checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn record(kind: u8, len: usize) -> Vec<u8> {
-        let len_bytes = u16::try_from(len).unwrap().to_le_bytes();
-        [&[0, 0, 0, 0, len_bytes[0], len_bytes[1], kind][..], &vec![b'x'; len][..]].concat()
+        let content = [&[kind][..], &vec![b'x'; len]].concat();
+        let len = u16::try_from(len).unwrap();
+        [&masked_checksum(&content).to_le_bytes()[..], &len.to_le_bytes(), &content].concat()
     }
 
     fn check(bytes: &[u8], is_whole: bool) -> Option<String> {
@@ -115,5 +138,33 @@ mod tests {
         }
         assert_eq!(check(&[record(130, 24), record(1, 5)].concat(), false), None);
         assert!(check(&record(0, 0), true).is_some());
+        assert_eq!(check(&[record(9, 4), record(200, 4)].concat(), true), None, "types of newer versions");
+    }
+
+    #[test]
+    fn what_rocksdb_does_not_look_at_is_no_damage() {
+        let recycled = record(5, 3);
+        // RocksDB goes on with the next block.
+        assert_eq!(check(&[&[0; 14][..], &recycled].concat(), false), None);
+        let block = [&record(1, 20), &[0; BLOCK_BYTES][..]].concat()[..BLOCK_BYTES].to_vec();
+        assert_eq!(check(&[&block[..], &record(1, 3)].concat(), false), None);
+        assert!(check(&[&block[..], &record(1, 3), &recycled].concat(), false).is_some());
+        // It drops the rest of the block, since the length may be what is wrong.
+        let mut torn = record(1, 20);
+        torn[15] ^= 1;
+        assert_eq!(check(&[torn.clone(), recycled.clone()].concat(), false), None);
+        assert_eq!(check(&[torn, recycled].concat(), true), None, "it refuses such a manifest");
+    }
+
+    #[test]
+    fn a_manifest_ends_with_the_last_part_of_a_record() {
+        let first = record(2, BLOCK_BYTES - HEADER_BYTES);
+        let middle = record(3, BLOCK_BYTES - HEADER_BYTES);
+        let parts = |parts: &[&[u8]]| check(&parts.concat(), true);
+        assert_eq!(parts(&[&first, &middle, &record(4, 9)]), None);
+        assert!(parts(&[&first]).unwrap().contains("part of a record at byte 0"));
+        assert!(parts(&[&first, &middle]).unwrap().contains("part of a record at byte 32768"));
+        assert!(parts(&[&record(1, 3), &record(2, 3)]).unwrap().contains("part of a record at byte 10"));
+        assert_eq!(check(&first, false), None, "a log may be torn");
     }
 }

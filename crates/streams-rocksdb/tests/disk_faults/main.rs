@@ -1,23 +1,25 @@
-//! Damage to the files of a task's database: one bit flipped, a file cut off, a file removed. It is
-//! found, that task alone is rebuilt, and nothing wrong is read; or it has no effect.
+//! Damage to the files of a task's database, while no instance runs and while one does: one bit
+//! flipped, a file cut off, a file removed. It is found, that task alone is rebuilt, and nothing
+//! wrong is read; or it has no effect.
 //!
-//! `DISK_FAULTS=n` damages each file n times in each way, in a new database each time, and prints
-//! the table of `docs/disk-faults.md`.
+//! `DISK_FAULTS=n` damages the files of n databases several times in each way, and prints the
+//! tables of `docs/disk-faults.md`.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
-#[allow(dead_code, reason = "the engine's own tests use all of it")]
+#[expect(dead_code, reason = "the engine's own tests use all of it")]
 mod memory;
 mod world;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 // The ports in memory name these as parts of their crate.
 use streams::{error, ports, record, store};
 use testkit::Random;
-use world::{Done, World};
+use world::{Done, Running, World};
 
 /// How a file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,9 +43,11 @@ impl Damage {
     fn apply(self, path: &Path) {
         match self {
             Damage::Flipped(bit) => {
-                let mut bytes = fs::read(path).unwrap();
-                bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
-                fs::write(path, bytes).unwrap();
+                // In place: an instance may have the file open, and go on writing it.
+                let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, bit / 8).unwrap();
+                file.write_all_at(&[byte[0] ^ (1 << (bit % 8))], bit / 8).unwrap();
             }
             Damage::Truncated(len) => fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap(),
             Damage::Removed => fs::remove_file(path).unwrap(),
@@ -54,11 +58,13 @@ impl Damage {
 /// How damage showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Shown {
+    /// They were rebuilt while the instance ran in which the damage happened.
+    WhileRunning,
     /// The task's stores were rebuilt from their changelogs before the first record.
     AtOpen,
     /// Their last writes were lost, and came from the changelogs again.
     AsLostTail,
-    /// They were rebuilt when a damaged place was read.
+    /// They were rebuilt when a damaged place was read, after a start.
     WhenRead,
     Never,
 }
@@ -82,18 +88,24 @@ fn base(folder: &Path, random: &mut Random) -> Base {
         world.publish_random(random, 50);
         running.finish().unwrap();
     }
+    // RocksDB writes tables in the background.
+    let count = |end: &str| files_of(folder).iter().filter(|name| name.ends_with(end)).count();
+    testkit::wait_until("the database to have tables", || count(".sst") >= 2);
     // As after a kill: nothing is left by the group, and nothing written out.
     drop(running);
     world.check().unwrap();
-    let mut files: Vec<String> = fs::read_dir(folder.join(DAMAGED))
-        .unwrap()
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .collect();
-    files.sort();
-    let count = |end: &str| files.iter().filter(|name| name.ends_with(end)).count();
+    let files = files_of(folder);
     assert!(count(".sst") >= 2 && count(".log") >= 1, "the database is not the one that is to be damaged: {files:?}");
     fs::write(folder.join(OTHER).join(MARKER), b"").unwrap();
     Base { world, files }
+}
+
+/// The files of the damaged task's database.
+fn files_of(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder.join(DAMAGED)).unwrap();
+    let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    files
 }
 
 /// A folder in memory, where there is such a file system: RocksDB syncs files many times at each
@@ -126,15 +138,77 @@ fn case(base: &Base, file: &str, damage: Damage, random: &mut Random) -> Result<
     let read = running.finish().map_err(text)?;
     running.stop().map_err(text)?;
     world.check()?;
-    if !folder.path().join(OTHER).join(MARKER).exists() || read.rebuilt > world::STORES.len() as u64 {
-        return Err(format!("another task was rebuilt, or one twice: {read:?}"));
+    check_alone(folder.path(), read)?;
+    Ok(shown(opened, read))
+}
+
+/// Damages the file of this place in the list while an instance runs, reads everything, starts
+/// again and reads everything once more. `None` where there are not so many files.
+fn running_case(base: &Base, at: usize, damage: Kind, random: &mut Random) -> Option<Result<Case, String>> {
+    let folder = copy_of(&base.world.folder);
+    let world = base.world.fork(folder.path().to_owned());
+    let mut running = world.start();
+    // The start itself has changed files.
+    running.finish().unwrap();
+    let file = files_of(folder.path()).into_iter().nth(at)?;
+    let path = folder.path().join(DAMAGED).join(&file);
+    let bits = fs::metadata(&path).unwrap().len() * 8;
+    let damage = match damage {
+        Kind::Removed => Damage::Removed,
+        // There is no bit to flip.
+        Kind::Flipped if bits == 0 => Damage::Removed,
+        Kind::Flipped => Damage::Flipped(random.number() % bits),
+    };
+    damage.apply(&path);
+    let how = read_twice(&world, running, random);
+    Some(how.map(|how| (file.clone(), damage, how)).map_err(|what| format!("{file}, {damage:?}, running: {what}")))
+}
+
+/// A file, its damage, and how that showed.
+type Case = (String, Damage, Shown);
+
+/// The ways in which a file is damaged while an instance runs.
+#[derive(Clone, Copy)]
+enum Kind {
+    Flipped,
+    Removed,
+}
+
+fn read_twice(world: &World, mut running: Running, random: &mut Random) -> Result<Shown, String> {
+    let text = |error: error::Error| error.to_string();
+    world.publish_all_keys(random);
+    let meanwhile = running.finish().map_err(text)?;
+    running.stop().map_err(text)?;
+    check_alone(&world.folder, meanwhile)?;
+    let mut running = world.start();
+    let opened = running.finish().map_err(text)?;
+    world.publish_all_keys(random);
+    let read = running.finish().map_err(text)?;
+    running.stop().map_err(text)?;
+    world.check()?;
+    check_alone(&world.folder, read)?;
+    match (meanwhile.rebuilt, shown(opened, read)) {
+        (0, how) => Ok(how),
+        (_, Shown::Never) => Ok(Shown::WhileRunning),
+        (_, how) => Err(format!("it was rebuilt while it ran, and then {how:?}")),
     }
-    Ok(match (opened, read) {
+}
+
+/// That no other task was rebuilt, and none twice.
+fn check_alone(folder: &Path, done: Done) -> Result<(), String> {
+    match folder.join(OTHER).join(MARKER).exists() && done.rebuilt <= world::STORES.len() as u64 {
+        true => Ok(()),
+        false => Err(format!("another task was rebuilt, or one twice: {done:?}")),
+    }
+}
+
+fn shown(opened: Done, read: Done) -> Shown {
+    match (opened, read) {
         (Done { rebuilt: 1.., .. }, _) => Shown::AtOpen,
         (_, Done { rebuilt: 1.., .. }) => Shown::WhenRead,
         (Done { restored: 1.., .. }, _) => Shown::AsLostTail,
         _ => Shown::Never,
-    })
+    }
 }
 
 /// The kind of a file, by its name.
@@ -202,39 +276,72 @@ fn headers(bytes: &[u8]) -> Vec<usize> {
 
 #[test]
 fn damage_is_found_and_that_task_alone_rebuilt() {
-    let long = std::env::var("DISK_FAULTS").ok().map(|count| count.parse::<u64>().unwrap());
-    let seed = testkit::seed();
-    let mut random = Random::new(seed);
-    let mut shown: BTreeMap<(&str, &str, Shown), u64> = BTreeMap::new();
-    let mut failures = Vec::new();
-    for _ in 0..long.unwrap_or(1) {
+    let mut table = Table::default();
+    let mut random = Random::new(testkit::seed());
+    for _ in 0..long().unwrap_or(1) {
         let folder = folder();
         let base = base(folder.path(), &mut random);
         for file in &base.files {
             let path: PathBuf = folder.path().join(DAMAGED).join(file);
             let bytes = fs::read(&path).unwrap();
-            let size = bytes.len();
             let is_log = ["*.log", "MANIFEST-*"].contains(&kind(file));
-            for damage in damages(&bytes, is_log, if long.is_some() { 8 } else { 1 }, &mut random) {
-                match case(&base, file, damage, &mut random) {
-                    Ok(how) => *shown.entry((kind(file), damage.name(), how)).or_default() += 1,
-                    Err(what) => {
-                        let what = format!("{file} of {size} bytes, {damage:?}: {what}");
-                        eprintln!("{what}");
-                        failures.push(what);
-                    }
-                }
+            for damage in damages(&bytes, is_log, if long().is_some() { 8 } else { 1 }, &mut random) {
+                let how = case(&base, file, damage, &mut random);
+                let how = how.map_err(|what| format!("{file} of {} bytes, {damage:?}: {what}", bytes.len()));
+                table.add(how.map(|how| (file.clone(), damage, how)));
             }
         }
     }
-    for ((kind, damage, how), count) in &shown {
-        println!("| {kind} | {damage} | {how:?} | {count} |");
+    table.finish();
+}
+
+#[test]
+fn damage_under_a_running_instance_is_found_and_that_task_alone_rebuilt() {
+    let mut table = Table::default();
+    let mut random = Random::new(testkit::seed());
+    for _ in 0..long().unwrap_or(1) {
+        let folder = folder();
+        let base = base(folder.path(), &mut random);
+        for at in 0.. {
+            let Some(removed) = running_case(&base, at, Kind::Removed, &mut random) else { break };
+            table.add(removed);
+            for _ in 0..if long().is_some() { 8 } else { 1 } {
+                table.add(running_case(&base, at, Kind::Flipped, &mut random).expect("a start leaves as many files"));
+            }
+        }
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases:\n{}",
-        failures.len(),
-        shown.values().sum::<u64>(),
-        failures.join("\n")
-    );
+    table.finish();
+}
+
+/// So many databases are to be damaged.
+fn long() -> Option<u64> {
+    std::env::var("DISK_FAULTS").ok().map(|count| count.parse().unwrap())
+}
+
+/// The cases, counted, and those that failed.
+#[derive(Default)]
+struct Table {
+    shown: BTreeMap<(&'static str, &'static str, Shown), u64>,
+    failures: Vec<String>,
+}
+
+impl Table {
+    fn add(&mut self, case: Result<Case, String>) {
+        match case {
+            Ok((file, damage, how)) => *self.shown.entry((kind(&file), damage.name(), how)).or_default() += 1,
+            Err(what) => {
+                eprintln!("{what}");
+                self.failures.push(what);
+            }
+        }
+    }
+
+    /// Prints the table, and panics where a case failed.
+    fn finish(self) {
+        for ((kind, damage, how), count) in &self.shown {
+            println!("| {kind} | {damage} | {how:?} | {count} |");
+        }
+        let count = self.shown.values().sum::<u64>() + self.failures.len() as u64;
+        assert!(self.failures.is_empty(), "{} of {count} cases:\n{}", self.failures.len(), self.failures.join("\n"));
+    }
 }
