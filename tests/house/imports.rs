@@ -71,6 +71,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rdkafka", &["streams-kafka", "testkit"]),
     ("openssl-sys", &["streams-kafka"]),
     ("rocksdb", &["streams-rocksdb"]),
+    // RocksDB's log files have it.
+    ("crc32c", &["streams-rocksdb"]),
     ("sqlx", &["mirror-postgres", "node"]),
     ("openssl", &["mirror-postgres"]),
     ("tokio-openssl", &["mirror-postgres"]),

@@ -1,9 +1,12 @@
 //! One cell: a run of the memory topology with one fault, to its end.
 
+use super::apis::APIS;
+use super::ends::End;
 use super::matrix::{Cell, When};
 use crate::events::Events;
 use crate::expect;
 use crate::instance::Instance;
+use crate::support::Finished;
 use crate::trial::{Trial, is_settled, memory_toml};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::{BaseProducer, Producer};
@@ -12,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use testkit::kafka_proxy::{ApiKey, ProxyPorts};
+use testkit::kafka_proxy::{ApiKey, ProxyPorts, Seen};
 use testkit::records::Reader;
 use testkit::{Broker, Connection, KafkaProxy, Record, records, wait, wait_until};
 
@@ -28,8 +31,6 @@ const CELLS_OF_A_TRIAL: usize = 12;
 /// How a cell ended; all of these have the right outputs, byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// The fault did not come: the API was not called so often.
-    NotReached,
     /// The client or the engine called again.
     Retried,
     /// The transaction was aborted, and its records were processed again.
@@ -54,7 +55,6 @@ pub struct Done {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::NotReached => f.write_str("not reached"),
             Outcome::Retried => f.write_str("retried"),
             Outcome::Aborted => f.write_str("aborted"),
             Outcome::NewProducer => f.write_str("new producer"),
@@ -206,30 +206,28 @@ impl Ongoing {
         let (aborts, producers) = (instance.metric("aborts", ""), instance.metric("producers_lost", ""));
         let codes = codes(&instance);
         instance.signal(Signal::TERM);
-        let finished = instance.finish();
-        let ended = (finished.code != Some(0)).then(|| {
-            assert!(cell.may_end(), "it ended over an error that is to be survived: {finished:?}");
-            last_code(&finished.stderr).unwrap_or_else(|| panic!("it ended without a code: {finished:?}"))
-        });
-        let faults = proxy.seen().faults;
+        let ended = end_of(&instance.finish());
+        let seen = proxy.seen();
+        assert!(seen.faults > 0, "the fault did not come: the API was not called so often, {:?}", seen.calls);
+        assert_known(&seen);
+        assert_entitled(cell, ended.as_ref());
         proxy.reset();
         if ended.is_some() {
-            assert!(faults > 0, "it ended by itself, without any fault");
             let mut again = self.start();
             self.wait_until_done_or_ended(proxy, &mut again, cell);
             // All may have been done before it began.
             again.wait_until_ready();
             again.stop();
+            assert_known(&proxy.seen());
         }
         self.assert_outputs();
         let outcome = match ended {
-            Some(code) => Outcome::Restarted(code),
-            None if faults == 0 => Outcome::NotReached,
+            Some((code, _)) => Outcome::Restarted(code),
             None if producers > 0.0 => Outcome::NewProducer,
             None if aborts > 0.0 => Outcome::Aborted,
             None => Outcome::Retried,
         };
-        Done { outcome, codes, faults }
+        Done { outcome, codes, faults: seen.faults }
     }
 }
 
@@ -251,8 +249,60 @@ fn codes(instance: &Instance) -> BTreeSet<String> {
     lines.filter_map(|line| Some(line["code"].as_str()?.to_owned())).collect()
 }
 
-/// The code at the end of what a command says when it fails.
-fn last_code(stderr: &str) -> Option<String> {
-    let (_, rest) = stderr.rsplit_once("[HS")?;
-    Some(format!("HS{}", rest.split(']').next()?))
+/// The code and the text of the error that a process has ended with; `None` if with none. Panics
+/// where it ended in another way: by a signal, by a panic, or without a code.
+fn end_of(finished: &Finished) -> Option<(String, String)> {
+    let text = &finished.stderr;
+    match finished.code {
+        Some(0) => None,
+        Some(1) => Some((code_of(text).unwrap_or_else(|| panic!("it ended without a code: {text}")), text.clone())),
+        Some(code) => panic!("it ended with exit code {code}, which no error has: {text}"),
+        None => panic!("a signal ended it: {text}"),
+    }
+}
+
+/// Panics where this is not the end that the cell's error is entitled to.
+fn assert_entitled(cell: &Cell, ended: Option<&(String, String)>) {
+    match (cell.end(), ended) {
+        (End::Never | End::Maybe(_), None) => {}
+        (End::Maybe(expected) | End::Always(expected), Some((code, text))) => {
+            assert_eq!(code, expected, "it ended with another error than it should: {text}");
+        }
+        (End::Never, Some((_, text))) => panic!("it ended over an error that is to be survived: {text}"),
+        (End::Always(code), None) => panic!("it went on over an error that should have ended it with {code}"),
+    }
+}
+
+/// Panics where the process has called an API that has no cells.
+fn assert_known(seen: &Seen) {
+    let is_known = |api: &i16| APIS.iter().any(|known| known.api as i16 == *api);
+    let unknown: Vec<&i16> = seen.calls.keys().filter(|api| !is_known(api)).collect();
+    assert!(unknown.is_empty(), "the matrix has no cells for APIs that were called: {unknown:?}");
+}
+
+/// The code of what a command says when it fails: at its end, or at the end of its first line where a
+/// list follows. Where several follow one another, the first one is that of the cause.
+fn code_of(stderr: &str) -> Option<String> {
+    let (_, said) = stderr.rsplit_once("helixstream: ")?;
+    let first_line = said.lines().next().unwrap_or_default().trim_end_matches(':');
+    code_at_end(said).or_else(|| code_at_end(first_line))
+}
+
+fn code_at_end(text: &str) -> Option<String> {
+    let (mut rest, mut found) = (text.trim_end(), None);
+    while let Some((before, code)) = rest.strip_suffix(']').and_then(|rest| rest.rsplit_once('['))
+        && code.starts_with("HS")
+    {
+        (rest, found) = (before.trim_end(), Some(code.to_owned()));
+    }
+    found
+}
+
+#[test]
+fn the_code_of_an_error_is_that_of_its_cause() {
+    let code = |text: &str| code_of(&format!("a log line [HS2007]\nhelixstream: {text}\n"));
+    assert_eq!(code("no such topic [HS2004]").as_deref(), Some("HS2004"));
+    assert_eq!(code("no answer [HS2002] [HS1023]").as_deref(), Some("HS2002"));
+    assert_eq!(code("rights lack [HS2030]:\n  Read\n  Write").as_deref(), Some("HS2030"));
+    assert_eq!(code("a mere mention of [HS2004] in the text"), None);
 }

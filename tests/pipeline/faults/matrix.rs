@@ -2,6 +2,7 @@
 //! and sources allow in its answers, and what can happen to a connection.
 
 use super::apis::APIS;
+use super::ends::{End, end};
 use super::errors::code;
 use std::fmt;
 use std::time::Duration;
@@ -41,9 +42,9 @@ impl Cell {
         CallFault { api: self.api, calls, side: self.side, action: self.action }
     }
 
-    /// Whether the process may end over it, with a code: the error says that somebody must act.
-    pub fn may_end(&self) -> bool {
-        ENDING.contains(&self.name)
+    /// The end that the process is to come to over it.
+    pub fn end(&self) -> End {
+        end(self.api, self.name, self.when)
     }
 
     /// The calls, as the table names them.
@@ -73,36 +74,6 @@ impl fmt::Display for Cell {
 /// An answer waits for so long: less than the clients of the cells wait for it.
 const DELAY: Duration = Duration::from_millis(1500);
 
-/// Errors that Kafka documents as not retriable, and that neither a new producer nor a new member
-/// of the group mends. UNKNOWN_TOPIC_OR_PARTITION is retriable there, but a topic that does not
-/// exist has to be created by somebody.
-const ENDING: &[&str] = &[
-    "CLUSTER_AUTHORIZATION_FAILED",
-    "GROUP_AUTHORIZATION_FAILED",
-    "GROUP_MAX_SIZE_REACHED",
-    "INCONSISTENT_GROUP_PROTOCOL",
-    "INVALID_COMMIT_OFFSET_SIZE",
-    "INVALID_CONFIG",
-    "INVALID_GROUP_ID",
-    "INVALID_PARTITIONS",
-    "INVALID_REPLICATION_FACTOR",
-    "INVALID_REPLICA_ASSIGNMENT",
-    "INVALID_REQUEST",
-    "INVALID_REQUIRED_ACKS",
-    "INVALID_SESSION_TIMEOUT",
-    "INVALID_TOPIC_EXCEPTION",
-    "INVALID_TRANSACTION_TIMEOUT",
-    "OFFSET_METADATA_TOO_LARGE",
-    "OFFSET_OUT_OF_RANGE",
-    "POLICY_VIOLATION",
-    "TOPIC_AUTHORIZATION_FAILED",
-    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
-    "UNKNOWN_TOPIC_OR_PARTITION",
-    "UNSUPPORTED_COMPRESSION_TYPE",
-    "UNSUPPORTED_FOR_MESSAGE_FORMAT",
-    "UNSUPPORTED_VERSION",
-];
-
 /// What may happen to any call.
 const CONNECTION: [(&str, Action); 3] =
     [("connection cut", Action::Disconnect), ("delayed", Action::Delay(DELAY)), ("never answered", Action::Swallow)];
@@ -121,7 +92,10 @@ pub fn cells() -> Vec<Cell> {
             // no broker says that it has what it has never got.
             let has_sides = has_sides && name != "DUPLICATE_SEQUENCE_NUMBER";
             let sides = if has_sides { &[Side::Before, Side::After][..] } else { &[Side::After] };
-            for when in [When::First, When::Later, When::Every] {
+            // The internal topics are created by one call.
+            let has_later = api.api != ApiKey::CreateTopics;
+            let times = [When::First, When::Later, When::Every].into_iter();
+            for when in times.filter(|when| has_later || *when != When::Later) {
                 cells.extend(sides.iter().map(|side| Cell {
                     api: api.api,
                     name,

@@ -9,6 +9,7 @@
 
 mod apis;
 mod cell;
+mod ends;
 mod errors;
 mod matrix;
 mod proxy;

@@ -32,7 +32,7 @@ use kafka_protocol::messages::{
     DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, EndTxnResponse, FetchRequest,
     FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse,
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsResponse, ListOffsetsRequest,
-    ListOffsetsResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
+    ListOffsetsResponse, MetadataRequest, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, ProducerId, SyncGroupResponse,
     TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
@@ -97,13 +97,43 @@ pub fn made(api: ApiKey, version: i16, request: &Bytes, code: i16, level: Level)
     })
 }
 
+/// Whether what a request asks for has a place for an error on this level.
+pub fn has_place(api: ApiKey, version: i16, request: &Bytes, level: Level) -> bool {
+    match (api, level) {
+        (ApiKey::Metadata, _) => !asks_for_brokers_alone(&decoded(request, version), version),
+        // It may ask for all partitions without naming one.
+        (ApiKey::OffsetFetch, Level::Parts) => {
+            let request: OffsetFetchRequest = decoded(request, version);
+            let of_groups = request.groups.iter().flat_map(|group| group.topics.iter().flatten());
+            let mut partitions = of_groups.map(|topic| &topic.partition_indexes);
+            let mut older = request.topics.iter().flatten().map(|topic| &topic.partition_indexes);
+            partitions.any(|named| !named.is_empty()) || older.any(|named| !named.is_empty())
+        }
+        // The request of a session may name only what has changed.
+        (ApiKey::Fetch, Level::Parts) => {
+            let request: FetchRequest = decoded(request, version);
+            request.topics.iter().any(|topic| !topic.partitions.is_empty())
+        }
+        _ => true,
+    }
+}
+
+/// Whether a client asks who the brokers are, as each does that has just connected. In the first
+/// version no topic means all topics.
+fn asks_for_brokers_alone(request: &MetadataRequest, version: i16) -> bool {
+    version > 0 && request.topics.as_ref().is_some_and(Vec::is_empty)
+}
+
 /// The body of a broker's answer with an error put in, for an API whose answers tell more than what
-/// was asked; `None` for the others.
+/// was asked; `None` for the others, and where the answer has no place for the error.
 pub fn with_error(api: ApiKey, version: i16, answer: &Bytes, code: i16, level: Level) -> Option<Bytes> {
     if api != ApiKey::Metadata {
         return None;
     }
     let mut answer: MetadataResponse = decoded(answer, version);
+    if answer.topics.iter().all(|topic| level == Level::Parts && topic.partitions.is_empty()) {
+        return None;
+    }
     for topic in &mut answer.topics {
         match level {
             Level::Whole => {
@@ -316,9 +346,12 @@ fn consumer_group_describe(request: ConsumerGroupDescribeRequest, code: i16) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+    use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+    use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
     use kafka_protocol::messages::{
         AddOffsetsToTxnRequest, ApiVersionsRequest, DescribeClusterRequest, EndTxnRequest, HeartbeatRequest,
-        InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, SyncGroupRequest,
+        InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, SyncGroupRequest, TopicName,
     };
     use kafka_protocol::protocol::{Message, Request};
 
@@ -340,6 +373,37 @@ mod tests {
     fn decoded_whole<T: Decodable>(answer: &mut Bytes, version: i16) {
         T::decode(answer, version).unwrap();
         assert!(answer.is_empty(), "bytes are left in version {version}");
+    }
+
+    #[test]
+    fn an_error_has_a_place_only_in_what_is_asked_for() {
+        let has_place = |topics, version| {
+            let request = encoded(&MetadataRequest::default().with_topics(topics), version);
+            has_place(ApiKey::Metadata, version, &request, Level::Whole)
+        };
+        assert!(has_place(Some(Vec::new()), 0), "all topics, in the first version");
+        assert!(has_place(None, 12), "all topics");
+        assert!(has_place(Some(vec![MetadataRequestTopic::default().with_name(Some(TopicName::default()))]), 12));
+        assert!(!has_place(Some(Vec::new()), 12), "the brokers alone");
+
+        for version in [7, 8] {
+            let all = OffsetFetchRequest::default().with_topics(None);
+            let group = OffsetFetchRequestGroup::default().with_topics(None);
+            let all = if version < 8 { all } else { all.with_groups(vec![group]) };
+            let all = encoded(&all, version);
+            assert!(!super::has_place(ApiKey::OffsetFetch, version, &all, Level::Parts));
+            assert!(super::has_place(ApiKey::OffsetFetch, version, &all, Level::Whole));
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_place_for_the_error_is_not_taken_for_one_with_it() {
+        let answer = |topics| encoded(&MetadataResponse::default().with_topics(topics), 12);
+        let with_error = |answer, level| with_error(ApiKey::Metadata, 12, &answer, 5, level);
+        assert_eq!(with_error(answer(Vec::new()), Level::Whole), None);
+        let missing = MetadataResponseTopic::default().with_name(Some(TopicName::default()));
+        assert_eq!(with_error(answer(vec![missing.clone()]), Level::Parts), None);
+        assert!(with_error(answer(vec![missing]), Level::Whole).is_some());
     }
 
     #[test]

@@ -25,7 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Which calls of an API get a fault, counted from the moment at which it is armed.
+/// Which calls of an API get a fault, counted from the moment at which it is armed. A call that
+/// asks for nothing that the error could stand in is not counted: a Metadata request that asks for
+/// the brokers alone, for an error of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Calls {
     /// The call of this number alone; the first one is 1.
@@ -72,7 +74,7 @@ pub struct CallFault {
 /// The calls that the proxy has seen since a fault was armed.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Requests of each API, by its number; those which had the fault among them.
+    /// All requests of each API, by its number.
     pub calls: BTreeMap<i16, u64>,
     /// Calls that had the fault.
     pub faults: u64,
@@ -84,6 +86,10 @@ pub struct Seen {
 struct ProxyState {
     fault: Option<CallFault>,
     seen: Seen,
+    /// Calls that the fault could have been done to.
+    countable: u64,
+    /// Why a fault could not be done as it was armed; the test that armed it is told.
+    flaw: Option<String>,
     ended: bool,
     /// Both ends of every open connection, by its number.
     streams: BTreeMap<u64, [TcpStream; 2]>,
@@ -153,7 +159,7 @@ impl KafkaProxy {
     /// Does this fault from now on in place of any other, and counts anew.
     pub fn arm(&self, fault: CallFault) {
         let mut state = self.shared.lock();
-        (state.fault, state.seen) = (Some(fault), Seen::default());
+        (state.fault, state.seen, state.countable) = (Some(fault), Seen::default(), 0);
     }
 
     /// Does no fault any more. A connection that is silent stays so.
@@ -164,12 +170,21 @@ impl KafkaProxy {
     /// Counts anew, with no fault.
     pub fn reset(&self) {
         let mut state = self.shared.lock();
-        (state.fault, state.seen) = (None, Seen::default());
+        (state.fault, state.seen, state.flaw) = (None, Seen::default(), None);
     }
 
     /// The calls since it last began to count.
+    ///
+    /// # Panics
+    /// Where an armed error could not be put into an answer: the call had another fault than the
+    /// one that is under test.
+    #[track_caller]
     pub fn seen(&self) -> Seen {
-        self.shared.lock().seen.clone()
+        let state = self.shared.lock();
+        let (seen, flaw) = (state.seen.clone(), state.flaw.clone());
+        drop(state);
+        assert!(flaw.is_none(), "{}", flaw.unwrap_or_default());
+        seen
     }
 }
 
@@ -244,13 +259,14 @@ impl Call {
         frame
     }
 
-    /// An answer of the broker with an error put in; the answer as it is where that cannot be.
-    fn with_error(self, answer: Vec<u8>, code: i16, level: Level) -> Vec<u8> {
-        let mut body = Bytes::copy_from_slice(&answer);
-        if ResponseHeader::decode(&mut body, self.api.response_header_version(self.version)).is_err() {
-            return answer;
-        }
-        answers::with_error(self.api, self.version, &body, code, level).map_or(answer, |body| self.frame(&body))
+    /// An answer of the broker with an error put in.
+    fn with_error(self, answer: &[u8], code: i16, level: Level) -> Result<Vec<u8>, String> {
+        let mut body = Bytes::copy_from_slice(answer);
+        ResponseHeader::decode(&mut body, self.api.response_header_version(self.version))
+            .map_err(|error| format!("the answer to {self:?} has no header: {error}"))?;
+        let changed = answers::with_error(self.api, self.version, &body, code, level);
+        let changed = changed.ok_or_else(|| format!("no place in the answer to {self:?} for {code} in {level:?}"))?;
+        Ok(self.frame(&changed))
     }
 }
 
@@ -287,7 +303,8 @@ impl Traffic {
         state.streams.insert(number, [kept_client, kept_broker]);
         drop(state);
         let (next, answers) = mpsc::channel();
-        thread::spawn(move || pass_answers(&answers, from_broker, to_client));
+        let shared = Arc::clone(self);
+        thread::spawn(move || shared.pass_answers(&answers, from_broker, to_client));
         // None means that either end has closed the connection, or that the fault does.
         let _ = self.pass_requests(&next, &client, &broker);
         let _ = (client.shutdown(Shutdown::Both), broker.shutdown(Shutdown::Both));
@@ -298,7 +315,7 @@ impl Traffic {
         loop {
             let request = read_frame(&mut client)?;
             let call = Call::of(&request);
-            let fault = self.count(&request);
+            let fault = self.count(&request, call.as_ref());
             let (Some((call, body)), Some(CallFault { side, action, .. })) = (call, fault) else {
                 next.send(Next::Pass).ok()?;
                 write_frame(&mut broker, &request)?;
@@ -335,57 +352,67 @@ impl Traffic {
     }
 
     /// Counts a request, and returns the fault that it is to have.
-    fn count(&self, request: &[u8]) -> Option<CallFault> {
+    fn count(&self, request: &[u8], call: Option<&(Call, Bytes)>) -> Option<CallFault> {
         let api = i16::from_be_bytes(*request.first_chunk::<2>()?);
         let mut state = self.lock();
-        let calls = state.seen.calls.entry(api).or_default();
-        *calls += 1;
-        let number = *calls;
-        let is_meant = |calls| match calls {
-            Calls::Number(meant) => meant == number,
-            Calls::Every => true,
-        };
-        let fault = state.fault.filter(|fault| fault.api as i16 == api && is_meant(fault.calls))?;
+        *state.seen.calls.entry(api).or_default() += 1;
+        let fault = state.fault.filter(|fault| fault.api as i16 == api)?;
+        if let (Action::Error(_, level), Some((call, body))) = (fault.action, call)
+            && !answers::has_place(call.api, call.version, body, level)
+        {
+            return None;
+        }
+        state.countable += 1;
+        if matches!(fault.calls, Calls::Number(meant) if meant != state.countable) {
+            return None;
+        }
         state.seen.faults += 1;
         state.seen.first_fault.get_or_insert_with(Instant::now);
         Some(fault)
     }
-}
 
-/// Passes answers on in the order of their requests, until either end closes the connection.
-fn pass_answers(answers: &mpsc::Receiver<Next>, mut broker: TcpStream, mut client: TcpStream) {
-    let mut pass = |next| {
+    /// Passes answers on in the order of their requests, until either end closes the connection.
+    fn pass_answers(&self, answers: &mpsc::Receiver<Next>, mut broker: TcpStream, mut client: TcpStream) {
+        while let Ok(next) = answers.recv() {
+            if self.pass_answer(next, &mut broker, &mut client).is_none() {
+                break;
+            }
+        }
+        let _ = (client.shutdown(Shutdown::Both), broker.shutdown(Shutdown::Both));
+    }
+
+    fn pass_answer(&self, next: Next, broker: &mut TcpStream, client: &mut TcpStream) -> Option<()> {
         let answer = match next {
-            Next::Pass => read_frame(&mut broker)?,
+            Next::Pass => read_frame(broker)?,
             Next::Delayed(time) => {
-                let answer = read_frame(&mut broker)?;
+                let answer = read_frame(broker)?;
                 thread::sleep(time);
                 answer
             }
             Next::InPlace(answer) => {
-                read_frame(&mut broker)?;
+                read_frame(broker)?;
                 answer
             }
-            Next::WithError(call, code, level) => call.with_error(read_frame(&mut broker)?, code, level),
+            Next::WithError(call, code, level) => match call.with_error(&read_frame(broker)?, code, level) {
+                Ok(answer) => answer,
+                Err(flaw) => {
+                    self.lock().flaw = Some(flaw);
+                    return None;
+                }
+            },
             Next::Made(answer) => answer,
             Next::Disconnect => {
-                read_frame(&mut broker)?;
+                read_frame(broker)?;
                 return None;
             }
             Next::Silent | Next::SilentUnasked => {
                 // The broker's end stays open as long as the client's.
-                while read_frame(&mut broker).is_some() {}
+                while read_frame(broker).is_some() {}
                 return None;
             }
         };
-        write_frame(&mut client, &answer)
-    };
-    while let Ok(next) = answers.recv() {
-        if pass(next).is_none() {
-            break;
-        }
+        write_frame(client, &answer)
     }
-    let _ = (client.shutdown(Shutdown::Both), broker.shutdown(Shutdown::Both));
 }
 
 /// The next frame, without its length; `None` at the connection's end.
