@@ -65,16 +65,11 @@ impl GroupClient {
                 None => Arc::new(Native::new(ClientKind::Consumer, &self.settings.groups())?),
             };
             // In an outage nothing is asked, so that no client is given up again and again.
-            if let Err(failure) = reach(&client) {
-                let failure = client.cause(failure);
+            if let Err(failure) = reach(&client, PATIENCE) {
                 *held = Some(client);
                 return Err(failure.remedy(Call::Admin, doing));
             }
             let answer = question(&client);
-            // Nobody polls this client: the errors that it queued meanwhile are thrown away.
-            if let Some(queue) = Queue::of_consumer(&client) {
-                queue.drain(Buffer::CAPACITY, &mut Buffer::new());
-            }
             if let Some(answer) = answer? {
                 *held = Some(client);
                 return Ok(answer);
@@ -90,9 +85,28 @@ impl GroupClient {
     }
 }
 
-/// Waits until a broker answers this client.
-fn reach(client: &Native) -> std::result::Result<(), Failure> {
-    let limit = c_int::try_from(PATIENCE.as_millis()).unwrap_or(c_int::MAX);
+/// Waits until a broker answers this client; otherwise the failure is the cause, as far as the
+/// client has told one meanwhile.
+fn reach(client: &Arc<Native>, patience: Duration) -> std::result::Result<(), Failure> {
+    // Nobody polls this client between two questions: what it has told since the last one says
+    // nothing of this one.
+    take_errors(client);
+    client.take_error();
+    ask_for_brokers(client, patience).map_err(|failure| {
+        take_errors(client);
+        client.cause(failure)
+    })
+}
+
+/// Takes the errors that the client has queued, of which it keeps the last one.
+fn take_errors(client: &Arc<Native>) {
+    if let Some(queue) = Queue::of_consumer(client) {
+        queue.drain(Buffer::CAPACITY, &mut Buffer::new());
+    }
+}
+
+fn ask_for_brokers(client: &Native, patience: Duration) -> std::result::Result<(), Failure> {
+    let limit = c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX);
     let mut found = std::ptr::null();
     // SAFETY: a live client; what is found is ours to free, once.
     unsafe {
@@ -104,4 +118,25 @@ fn reach(client: &Native) -> std::result::Result<(), Failure> {
         sys::rd_kafka_metadata_destroy(found);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::bindings::rd_kafka_resp_err_t as Code;
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn an_old_error_is_not_taken_for_the_answer_to_a_new_question() {
+        let cluster = MockCluster::new(1).unwrap();
+        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
+        let client = Arc::new(Native::new(ClientKind::Consumer, &settings.groups()).unwrap());
+        assert!(reach(&client, PATIENCE).is_ok());
+        cluster.broker_down(1).unwrap();
+        let old = Failure::of(Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED).unwrap();
+        client.tell(old);
+        let failure = reach(&client, Duration::from_millis(300)).unwrap_err();
+        assert!(!failure.is_refusal(), "{failure:?}");
+    }
 }

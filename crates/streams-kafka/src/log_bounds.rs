@@ -47,6 +47,8 @@ pub(super) unsafe fn log_bounds(
         }
         let (error, offset) =
             list.entries().first().map_or((invalid as i32, place), |entry| (entry.error, entry.offset));
+        // An answer that lacks the partition leaves the place in the list.
+        let error = if error == 0 && offset < 0 { Code::RD_KAFKA_RESP_ERR__BAD_MSG as i32 } else { error };
         Failure::of_number(error, None).map_or(Ok(offset), Err)
     };
     Ok((ask(EARLIEST)?, ask(LATEST)?))

@@ -233,6 +233,12 @@ impl Native {
         lock(&self.mailbox.last_error).take()
     }
 
+    /// Notes an error, as the client's callback does.
+    #[cfg(test)]
+    pub fn tell(&self, failure: Failure) {
+        *lock(&self.mailbox.last_error) = Some(failure);
+    }
+
     /// The error that ended the client for good, if one did.
     pub fn fatal_error(&self) -> Option<Failure> {
         let mut text = [0 as c_char; 512];
