@@ -47,6 +47,11 @@ impl Cell {
         end(self.api, self.name, self.when)
     }
 
+    /// Whether records are delivered at offsets that the client is not told.
+    pub fn hides_offsets(&self) -> bool {
+        self.name == "DUPLICATE_SEQUENCE_NUMBER"
+    }
+
     /// The calls, as the table names them.
     pub fn calls(&self) -> String {
         match self.when {
