@@ -86,6 +86,10 @@ All of them are mended.
   both. Each error of ListOffsets that librdkafka does not retry itself can do this. With
   `--from-earliest-available` the task would skip all records up to the end. Each of the two is
   asked for by a call of its own now, and one answer that records are gone is asked again.
+- **Produce, DUPLICATE_SEQUENCE_NUMBER, every**: the cell went well, and one of those after it ended
+  with HS3011, which advises to delete the state. librdkafka takes this answer for a delivery whose
+  offset is not known and reports -1001, which was committed as the position in the changelog. Such
+  a transaction is aborted now, and the cell ends with all stores built anew.
 
 ";
 
