@@ -34,6 +34,7 @@ pub mod consumer;
 mod contact;
 mod contact_state;
 mod coordinator;
+mod delivery;
 mod error;
 mod group;
 mod list;

@@ -19,6 +19,7 @@ use super::certificate::{checks_certificates, on_certificate};
 use super::client_log::log_line;
 use super::connection_error::{Diagnosis, of_files};
 use super::contact_state;
+use super::delivery::Delivery;
 use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::live::Live;
@@ -45,21 +46,6 @@ pub(super) struct Rebalance {
     pub lost: bool,
     pub partitions: Vec<Entry>,
 }
-
-/// One delivery report: the token that the record was produced with, and where it went or why it
-/// did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Delivery {
-    pub token: usize,
-    pub topic: *mut sys::rd_kafka_topic_t,
-    pub partition: i32,
-    pub offset: i64,
-    pub bytes: usize,
-    pub error: i32,
-}
-
-// SAFETY: the topic pointer is only compared, and used as a handle that the producer keeps alive.
-unsafe impl Send for Delivery {}
 
 /// Messages of the callbacks for the client's owner; they run inside the owner's own poll calls.
 #[derive(Default)]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 
+use super::delivery::Delivery;
 use super::error::Failure;
-use super::native::{ClientKind, Delivery, Native};
+use super::native::{ClientKind, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result, with_code};

@@ -11,9 +11,10 @@ use rdkafka::bindings as sys;
 
 use super::allowed::narrowed;
 use super::consumer::GroupHandle;
+use super::delivery::Delivery;
 use super::error::{Call, Failure};
 use super::list::List;
-use super::native::{ClientKind, Delivery, Native};
+use super::native::{ClientKind, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};

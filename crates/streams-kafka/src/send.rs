@@ -9,8 +9,9 @@ use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use rdkafka::bindings::rd_kafka_vtype_t as Type;
 
+use super::delivery::Delivery;
 use super::error::{Call, Failure};
-use super::native::{Delivery, Native};
+use super::native::Native;
 use streams::error::{Error, Result};
 use streams::ports::rights::{Operation, Right};
 use streams::record::{Headers, Record};

@@ -15,9 +15,9 @@
 //! may leave such an end as well. The two cannot be told apart, so that task is rebuilt, too: that
 //! costs time and loses nothing.
 //!
-//! What RocksDB does not look at is not damage. A header of zeros, as a power loss leaves it where
-//! a file had grown and its content was not written, makes it go on with the next block, and a wrong
-//! checksum makes it drop the rest of the block.
+//! A place that RocksDB does not look at is not damaged. A header of zeros, as a power loss leaves
+//! it where a file had grown and its content was not written, makes it go on with the next block,
+//! and a wrong checksum makes it drop the rest of the block.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

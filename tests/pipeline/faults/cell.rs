@@ -292,8 +292,8 @@ fn assert_known(seen: &Seen) {
     assert!(unknown.is_empty(), "the matrix has no cells for APIs that were called: {unknown:?}");
 }
 
-/// The code of what a command says when it fails: at its end, or at the end of its first line where a
-/// list follows. Where several follow one another, the first one is that of the cause.
+/// The code of what a command says when it fails: at its end, or at the end of its first line where
+/// a list follows. Where several follow one another, the first one is that of the cause.
 fn code_of(stderr: &str) -> Option<String> {
     let (_, said) = stderr.rsplit_once("helixstream: ")?;
     let first_line = said.lines().next().unwrap_or_default().trim_end_matches(':');

@@ -145,7 +145,7 @@ fn case(base: &Base, file: &str, damage: Damage, random: &mut Random) -> Result<
 
 /// Damages the file of this place in the list while an instance runs, reads everything, starts
 /// again and reads everything once more. `None` where there are not so many files.
-fn running_case(base: &Base, at: usize, kind: Kind, random: &mut Random) -> Option<Result<Case, String>> {
+fn running_case(base: &Base, at: usize, kind: DamageKind, random: &mut Random) -> Option<Result<Case, String>> {
     let folder = copy_of(&base.world.folder);
     let world = base.world.fork(folder.path().to_owned());
     let mut running = world.start();
@@ -158,10 +158,10 @@ fn running_case(base: &Base, at: usize, kind: Kind, random: &mut Random) -> Opti
         let Ok(found) = fs::metadata(&path) else { continue };
         let bits = found.len() * 8;
         let damage = match kind {
-            Kind::Removed => Damage::Removed,
+            DamageKind::Removed => Damage::Removed,
             // There is no bit to flip.
-            Kind::Flipped if bits == 0 => Damage::Removed,
-            Kind::Flipped => Damage::Flipped(random.number() % bits),
+            DamageKind::Flipped if bits == 0 => Damage::Removed,
+            DamageKind::Flipped => Damage::Flipped(random.number() % bits),
         };
         if damage.apply(&path).is_ok() {
             break (file, damage);
@@ -176,7 +176,7 @@ type Case = (String, Damage, Shown);
 
 /// The ways in which a file is damaged while an instance runs.
 #[derive(Clone, Copy)]
-enum Kind {
+enum DamageKind {
     Flipped,
     Removed,
 }
@@ -310,11 +310,11 @@ fn damage_under_a_running_instance_is_found_and_that_task_alone_rebuilt() {
         let folder = folder();
         let base = base(folder.path(), &mut random);
         for at in 0.. {
-            let Some(removed) = running_case(&base, at, Kind::Removed, &mut random) else { break };
+            let Some(removed) = running_case(&base, at, DamageKind::Removed, &mut random) else { break };
             table.add(removed);
             for _ in 0..if long().is_some() { 8 } else { 1 } {
                 // A start may leave a file less than the one before.
-                running_case(&base, at, Kind::Flipped, &mut random).into_iter().for_each(|case| table.add(case));
+                running_case(&base, at, DamageKind::Flipped, &mut random).into_iter().for_each(|case| table.add(case));
             }
         }
     }

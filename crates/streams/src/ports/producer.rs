@@ -138,8 +138,8 @@ pub trait Producer {
     fn take_failure(&mut self) -> Option<DeliveryFailure>;
 
     /// The offset of the last record delivered to a partition since `begin`, among those whose
-    /// topic was named to [`Producer::track`]. `None` also where the broker has that record and does
-    /// not say where.
+    /// topic was named to [`Producer::track`]. `None` also where the broker has that record and
+    /// does not say where.
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64>;
 
     /// Names the topics (changelogs) whose delivered offsets are kept for

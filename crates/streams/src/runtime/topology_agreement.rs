@@ -62,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who waits for the answer to another's question looks for it this often.
+/// The interval at which a thread that waits for the answer to another's question looks for it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The agreement, as one instance knows it.
