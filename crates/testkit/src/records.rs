@@ -1,5 +1,6 @@
 //! Raw records: in record files (one JSON object a line), and in and out of topics as they are.
 
+use super::wait::wait_until;
 use super::{Broker, LIMIT};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -191,6 +192,8 @@ fn reader(broker: &Broker, topic: &str, isolation: &str) -> (BaseConsumer, usize
 /// and reads each record once.
 pub struct Reader {
     consumer: BaseConsumer,
+    /// Reads nothing; it knows the ends of logs whatever is pending in them.
+    uncommitted: BaseConsumer,
     topics: BTreeMap<String, ReadTopic>,
 }
 
@@ -204,10 +207,14 @@ struct ReadTopic {
 impl Reader {
     /// Nothing is read yet.
     pub fn start(broker: &Broker) -> Reader {
-        Reader { consumer: reader_config(broker, "read_committed").create().unwrap(), topics: BTreeMap::new() }
+        let client = |isolation| reader_config(broker, isolation).create().unwrap();
+        Reader { consumer: client("read_committed"), uncommitted: client("read_uncommitted"), topics: BTreeMap::new() }
     }
 
-    /// All committed records of a topic, by partition, then offset.
+    /// All committed records of a topic, by partition, then offset. Waits until each transaction
+    /// in it has ended there as well: a coordinator that is moved or whose brokers fail writes the
+    /// markers later than it answers, and until then the last stable offset hides what is committed
+    /// (KAFKA-10167).
     pub fn read(&mut self, topic: &str) -> Vec<Record> {
         let known = self.topics.entry(topic.to_owned()).or_insert_with(|| {
             let metadata = self.consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
@@ -215,6 +222,12 @@ impl Reader {
             assert!(count > 0, "there is no topic {topic}");
             ReadTopic { records: Vec::new(), next: vec![0; count] }
         });
+        for partition in 0..i32::try_from(known.next.len()).unwrap() {
+            wait_until(&format!("every transaction in {topic}-{partition} to end"), || {
+                let end = |client: &BaseConsumer| client.fetch_watermarks(topic, partition, Duration::from_secs(10));
+                matches!((end(&self.consumer), end(&self.uncommitted)), (Ok(stable), Ok(all)) if stable == all)
+            });
+        }
         let mut partitions = TopicPartitionList::new();
         for (partition, next) in known.next.iter().enumerate() {
             let at = Offset::Offset(*next);

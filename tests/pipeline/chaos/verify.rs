@@ -5,7 +5,7 @@ use super::load::Load;
 use crate::expect::{self, Driven, is_answer, is_user, memories_of, text};
 use crate::mirrored::assert_outputs_mirrored;
 use crate::trial::{Trial, assert_mirrored};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::AddAssign;
 use testkit::Record;
@@ -42,6 +42,8 @@ pub struct Checked {
     pub state_bytes: usize,
     /// Mean bytes of a record of the changelogs.
     pub changelog_record_bytes: usize,
+    /// The rows of memories that differ, for a person.
+    pub differences: Vec<String>,
 }
 
 impl Checked {
@@ -89,6 +91,9 @@ impl Verifier {
         self.check_tasks(trial, snapshots, &mut checked);
         let wrong = checked.wrong();
         if wrong != Wrong::default() {
+            for what in &checked.differences {
+                println!("{what}");
+            }
             // It names the first record that is wrong.
             expect::assert_read(trial, |topic| self.reader.read(topic));
             panic!("{wrong}: {checked:?}");
@@ -116,6 +121,7 @@ impl Verifier {
         let changelog = self.reader.read(&trial.changelog());
         let rows = fold(&changelog);
         checked.add("rows of memories in the changelog", driven.state.len(), compare_maps(&driven.state, &rows));
+        checked.differences = differences(&driven.state, &rows);
         let mut records = changelog;
         let users = self.reader.read(&trial.changelogs()[1]);
         let size = |rows: &BTreeMap<(i32, Vec<u8>), Vec<u8>>| -> usize {
@@ -145,6 +151,20 @@ fn fold(changelog: &[Record]) -> BTreeMap<(i32, Vec<u8>), Vec<u8>> {
         }
     }
     last
+}
+
+/// The rows in which two states differ, for a person: the key, then the row of the definition and
+/// the one that is there.
+fn differences(expected: &BTreeMap<(i32, Vec<u8>), Vec<u8>>, found: &BTreeMap<(i32, Vec<u8>), Vec<u8>>) -> Vec<String> {
+    let keys: BTreeSet<&(i32, Vec<u8>)> = expected.keys().chain(found.keys()).collect();
+    let shown = |row: Option<&Vec<u8>>| row.map_or("none".to_owned(), |row| row.escape_ascii().to_string());
+    let differ = keys.into_iter().filter(|key| expected.get(*key) != found.get(*key));
+    differ
+        .map(|key| {
+            let (expected, found) = (shown(expected.get(key)), shown(found.get(key)));
+            format!("partition {} key {}\n  to be {expected}\n  is    {found}", key.0, key.1.escape_ascii())
+        })
+        .collect()
 }
 
 fn compare_maps<K: Ord, V: Eq>(expected: &BTreeMap<K, V>, found: &BTreeMap<K, V>) -> Wrong {

@@ -387,9 +387,11 @@ mod tests {
         assert!(!has_place(Some(Vec::new()), 12), "the brokers alone");
 
         for version in [7, 8] {
-            let all = OffsetFetchRequest::default().with_topics(None);
-            let group = OffsetFetchRequestGroup::default().with_topics(None);
-            let all = if version < 8 { all } else { all.with_groups(vec![group]) };
+            let (request, group) = (OffsetFetchRequest::default(), OffsetFetchRequestGroup::default());
+            let all = match version {
+                7 => request.with_topics(None),
+                _ => request.with_groups(vec![group.with_topics(None)]),
+            };
             let all = encoded(&all, version);
             assert!(!super::has_place(ApiKey::OffsetFetch, version, &all, Level::Parts));
             assert!(super::has_place(ApiKey::OffsetFetch, version, &all, Level::Whole));
