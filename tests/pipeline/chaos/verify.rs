@@ -10,6 +10,10 @@ use std::fmt;
 use std::ops::AddAssign;
 use testkit::Record;
 use testkit::records::Reader;
+use testkit::wait::wait_until;
+
+/// Prefix of the keys of the rows of sync requests that are being answered.
+const SYNC_REQUESTS: [u8; 2] = [0, b's'];
 
 /// What is wrong with a topic or a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,9 +75,11 @@ impl Verifier {
         Verifier { reader: Reader::start(trial.broker()) }
     }
 
-    /// Checks everything; nothing is on its way any more, and nobody writes.
+    /// Checks everything, once the answers to sync requests are given: every event is processed,
+    /// and nobody writes.
     pub fn check(&mut self, load: &Load) -> Checked {
         let (trial, mut checked) = (&*load.trial, Checked::default());
+        self.wait_until_answered(trial);
         trial.wait_until_settled();
         let events = self.reader.read(&trial.topic("events"));
         let snapshots = self.reader.read(&trial.topic("snapshots"));
@@ -102,6 +108,15 @@ impl Verifier {
         assert_outputs_mirrored(&load.url, trial);
         checked.add("rows of events in Postgres", events.len(), Wrong::default());
         checked
+    }
+
+    /// Waits until no sync request is being answered. An answer is given in slices, one a commit,
+    /// so the group's lag is 0 before the last of them is there.
+    fn wait_until_answered(&mut self, trial: &Trial) {
+        wait_until("every sync request to be answered", || {
+            let rows = fold(&self.reader.read(&trial.changelog()));
+            !rows.keys().any(|(_, key)| key.starts_with(&SYNC_REQUESTS))
+        });
     }
 
     /// Each task against what the driver makes of its log.
