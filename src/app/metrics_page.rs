@@ -53,7 +53,7 @@ impl MetricsPage {
 
     /// Sums over the threads.
     pub fn totals(&self) -> Totals {
-        self.metrics.threads().iter().fold(Totals::default(), |sum, thread| sum.add(&thread.snapshot()))
+        self.metrics.threads().values().fold(Totals::default(), |sum, thread| sum.add(&thread.snapshot()))
     }
 
     /// The engine's figures.
@@ -84,12 +84,14 @@ impl MetricsPage {
 
 impl InstanceStatus for MetricsPage {
     fn waiting(&self) -> Vec<String> {
-        let threads = self.metrics.threads().iter().enumerate();
+        let threads = self.metrics.threads().into_iter().map(|(number, thread)| (number, thread.snapshot()));
+        let threads: Vec<(usize, ThreadSnapshot)> = threads.filter(|(_, thread)| !thread.has_ended).collect();
         let mut waiting: Vec<String> = threads
-            .filter(|(_, thread)| !thread.snapshot().joined)
+            .iter()
+            .filter(|(_, thread)| !thread.joined)
             .map(|(at, _)| format!("stream thread {at}: waits for its first assignment"))
             .collect();
-        let out = self.metrics.threads().iter().enumerate().filter(|(_, thread)| thread.snapshot().is_out);
+        let out = threads.iter().filter(|(_, thread)| thread.is_out);
         waiting.extend(out.map(|(at, _)| format!("stream thread {at}: is not a member of its group just now")));
         waiting.extend(self.metrics.troubles());
         for (id, task) in self.metrics.tasks() {
@@ -107,6 +109,9 @@ impl InstanceStatus for MetricsPage {
     fn metrics(&self) -> Vec<Family> {
         let tasks = self.metrics.tasks();
         let mut families = throughput(&self.totals(), self.rate());
+        let threads = self.metrics.threads();
+        let alive = threads.values().filter(|thread| !thread.snapshot().has_ended).count();
+        families.push(Family::one("stream_threads", "Stream threads", MetricKind::Gauge, Value::Level(alive as f64)));
         families.extend(of_tasks(tasks.values()));
         families.push(Family::one(
             "restored_records",

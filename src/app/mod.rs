@@ -33,6 +33,7 @@ mod settings;
 mod signals;
 mod state;
 mod state_guard;
+mod stream_threads;
 mod topics;
 mod topology_command;
 pub mod topology_description;

@@ -1,25 +1,24 @@
-//! `helixstream run`: start, watch, shut down. Stream threads block in librdkafka and so are
-//! threads of the system; the mirror and HTTP have threads of their own, and this one waits for a
-//! signal or a failure.
+//! `helixstream run`: start, watch, shut down. The stream threads, the mirror and HTTP have threads
+//! of their own, and this one waits for a signal or a failure.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use super::kafka::{self, Memory};
 use super::kill::KillAt;
 use super::live_line::LiveLineUpdater;
 use super::metrics_page::MetricsPage;
 use super::mirror::Mirrors;
-use super::rotation::{ReadSettings, Rotation, Watched, once_made};
+use super::rotation::{ReadSettings, Rotation, Watched};
 use super::services::Booting;
 use super::signals::{LOOK, unless_signalled, wait_for, watch_signals};
+use super::stream_threads::{STOP_LIMIT, StreamThreads, no_thread};
 use super::{
     CommandError, Program, digest, end, http, mirror, mirrored_topics, resolvers, rights, schema_registry, settings,
     state, state_guard, topology_from_file,
@@ -31,32 +30,19 @@ use mirror_postgres::Database;
 use streams::error::{Error, with_code};
 use streams::ports::Codec;
 use streams::runtime::{
-    self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, StreamThread, ThreadPorts,
-    Workers,
+    self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, Workers,
 };
 use streams::topology::Topology;
 use streams::topology_digest::TopologyDigest;
 use streams_kafka::KafkaSettings;
 use streams_kafka::client_log::log_repeated_lines;
-use streams_kafka::consumer::group_consumer;
-use streams_kafka::producer::TransactionalProducers;
 use streams_kafka::renewal::{CurrentSettings, SharedClients};
 use streams_rocksdb::{RocksStores, StoreMemory};
 use topology_file::Topology as File;
 use topology_file::keys::STATE_ACCESS;
 
-/// From the signal to the end of all stream threads, at most; the engine leaves its group well
-/// within it.
-const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
-/// How long a thread waits before it makes a new consumer in place of one that has failed for good:
-/// twice as long each time, up to the second of these. Two processes with one instance id, which
-/// must not be, fence each other again and again.
-const CONSUMER_WAIT: Duration = Duration::from_secs(1);
-const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(60);
-/// A consumer that has lived so long was not fenced by such a process.
-const CONSUMER_STAYS: Duration = Duration::from_secs(300);
 /// Threads that open and restore stores.
 const WORKERS: usize = 2;
 
@@ -128,7 +114,7 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
     let status = mirrors.as_ref().map_or(Vec::new(), Mirrors::status);
     let pages = Arc::new(MetricsPage::new(instance.metrics(), status));
     let http = server.map(|server| http::serve(server, pages.clone())).transpose()?;
-    let threads = Threads::start(&instance, &current, plan.threads)?;
+    let mut threads = StreamThreads::start(&instance, &current)?;
     let standby = start_standby(&instance)?;
     tracing::info!("{} stream threads run", plan.threads);
     let rotation = watch_files(watched, &current, read, &instance, clients)?;
@@ -153,7 +139,7 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<(), CommandError> {
 
 /// Waits for the end of all threads that the stopped instance has started.
 fn join_all(
-    threads: Threads,
+    threads: StreamThreads,
     standby: Option<JoinHandle<()>>,
     workers: &Workers,
     mirrors: Option<Mirrors>,
@@ -347,71 +333,6 @@ fn prepare(
     }
 }
 
-/// The stream threads.
-struct Threads {
-    handles: Vec<JoinHandle<()>>,
-    ends: Receiver<anyhow::Result<()>>,
-}
-
-impl Threads {
-    fn start(instance: &Arc<Instance>, kafka: &CurrentSettings, count: usize) -> anyhow::Result<Threads> {
-        let (end, ends) = channel();
-        let mut handles = Vec::new();
-        for index in 0..count {
-            let (instance, kafka, end): (_, _, Sender<anyhow::Result<()>>) =
-                (instance.clone(), kafka.clone(), end.clone());
-            let body = move || {
-                let ended = stream_thread(&instance, &kafka, index);
-                // Who listens no more has given up waiting for us.
-                let _ = end.send(ended);
-            };
-            let started = thread::Builder::new().name(format!("stream-{index}")).spawn(body);
-            handles.push(started.map_err(|e| no_thread("a stream thread", &e))?);
-        }
-        Ok(Threads { handles, ends })
-    }
-
-    /// Waits for a signal (`None`) or for a thread that ends by itself: why it did.
-    ///
-    /// An error of `look` ends the wait as well.
-    fn watch(&self, signalled: &AtomicBool, look: &mut dyn FnMut() -> anyhow::Result<()>) -> Option<CommandError> {
-        loop {
-            match self.ends.recv_timeout(LOOK) {
-                Ok(Err(e)) => return Some(e.into()),
-                Ok(Ok(())) => return Some(Error::Bug("a stream thread stopped by itself".to_owned()).into()),
-                Err(RecvTimeoutError::Disconnected) => return Some(panicked()),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if self.handles.iter().any(JoinHandle::is_finished) && self.ends.try_recv().is_err() {
-                return Some(panicked());
-            }
-            if signalled.load(Ordering::Relaxed) {
-                return None;
-            }
-            if let Err(failure) = look() {
-                return Some(failure.into());
-            }
-        }
-    }
-
-    /// Waits for all threads.
-    fn join(self, deadline: Instant) -> Result<(), CommandError> {
-        let on_time = self.handles.iter().all(|handle| wait_for(handle, deadline));
-        let failed = self.ends.try_iter().find_map(Result::err);
-        if let Some(e) = failed {
-            return Err(e.into());
-        }
-        if !on_time {
-            let limit = STOP_LIMIT.as_secs();
-            return Err(anyhow!(
-                "stream threads did not stop within {limit} s: what was not committed is processed again at the next start [HS1015]"
-            )
-            .into());
-        }
-        Ok(())
-    }
-}
-
 /// The thread that keeps stores of others' tasks warm, where any store is to be.
 fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<()>>> {
     if !instance.has_standbys() {
@@ -420,55 +341,4 @@ fn start_standby(instance: &Arc<Instance>) -> anyhow::Result<Option<JoinHandle<(
     let standby = StandbyThread::new(instance);
     let thread = thread::Builder::new().name("standby".to_owned()).spawn(move || standby.run());
     thread.map_err(|e| no_thread("the thread of the standby tasks", &e)).map(Some)
-}
-
-fn panicked() -> CommandError {
-    Error::Bug("a stream thread ended by a panic".to_owned()).into()
-}
-
-/// The operating system refuses a thread.
-fn no_thread(which: &str, error: &std::io::Error) -> anyhow::Error {
-    anyhow!("the operating system did not start {which}: {error} [HS0008]")
-}
-
-/// A stream thread for as long as the instance runs: one after the other, each with clients of its
-/// own, where the clients are renewed or a consumer has failed for good.
-fn stream_thread(instance: &Arc<Instance>, kafka: &CurrentSettings, index: usize) -> anyhow::Result<()> {
-    let name = format!("stream thread {index}");
-    let mut wait = CONSUMER_WAIT;
-    let mut is_first = true;
-    while !instance.is_stopping() {
-        let renewal = instance.renewals();
-        let settings = kafka.get();
-        let made = once_made(&name, || instance.is_stopping(), || group_consumer(&settings, index));
-        let Some((membership, fetching)) = made? else { break };
-        if !is_first {
-            tracing::info!("{name} has new Kafka clients");
-        }
-        is_first = false;
-        let asked = instance.clone();
-        let is_outdated = Arc::new(move || asked.renewals() != renewal);
-        let ports = ThreadPorts {
-            membership: Box::new(membership),
-            fetching: Box::new(fetching),
-            producers: Box::new(TransactionalProducers::new(&settings, index).replaced_when(is_outdated)),
-            renewal,
-        };
-        let mut thread = StreamThread::new(instance, index, ports);
-        let started = Instant::now();
-        thread.run().with_context(|| name.clone())?;
-        if !thread.has_lost_consumer() {
-            continue;
-        }
-        drop(thread);
-        if started.elapsed() > CONSUMER_STAYS {
-            wait = CONSUMER_WAIT;
-        }
-        let next = Instant::now() + wait;
-        while Instant::now() < next && !instance.is_stopping() {
-            thread::sleep(LOOK);
-        }
-        wait = (wait * 2).min(CONSUMER_MAX_WAIT);
-    }
-    Ok(())
 }

@@ -83,7 +83,7 @@ impl HealthCheck {
         let metrics = self.instance.metrics();
         let before = self.contact;
         self.receive_answer(now);
-        let committed = metrics.threads().iter().filter_map(|thread| thread.last_commit()).max();
+        let committed = metrics.threads().values().filter_map(|thread| thread.last_commit()).max();
         self.contact = self.contact.max(committed.unwrap_or_default());
         if self.contact.saturating_sub(before) > self.instance.config.contact_timeout {
             self.back = now;
@@ -124,7 +124,7 @@ impl HealthCheck {
         let metrics = self.instance.metrics();
         let is_late = |since: Duration| now.saturating_sub(since) > interval;
         let waits =
-            metrics.threads().iter().any(|thread| thread.uncommitted().is_some_and(|(since, _)| is_late(since)));
+            metrics.threads().values().any(|thread| thread.uncommitted().is_some_and(|(since, _)| is_late(since)));
         let asks_topics = waits || !self.missing.is_empty();
         if !asks_topics && !is_late(self.contact) {
             return;
@@ -176,7 +176,7 @@ impl HealthCheck {
         // What waits for Kafka to answer is no trouble of a thread's own.
         let answers = now.saturating_sub(self.contact) <= limit / CHECK_FRACTION * 2;
         let metrics = self.instance.metrics();
-        for (at, thread) in metrics.threads().iter().enumerate() {
+        for (at, thread) in metrics.threads() {
             let name = format!("stream thread {at}");
             let is_known = self.troubles.iter().any(|trouble| trouble.name == name);
             if let Some((since, why)) = thread.uncommitted()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::backoff::Reminder;
@@ -14,6 +14,7 @@ use super::log_loss::UnconfirmedLosses;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
+use super::thread_numbers::ThreadNumbers;
 use super::topology_agreement::TopologyAgreement;
 use crate::error::{Error, Result};
 use crate::ports::{Admin, BatchLimit, Clock, RestoreClient, StoreEngine};
@@ -64,6 +65,10 @@ pub struct Instance {
     topics: Vec<String>,
     /// Batch size of the producers. It only ever decreases.
     batches: Mutex<BatchLimit>,
+    /// The numbers of its stream threads.
+    threads: Mutex<ThreadNumbers>,
+    /// How many it was started with.
+    first_threads: usize,
     stopping: AtomicBool,
     /// How often the clients were renewed.
     renewals: AtomicU64,
@@ -128,6 +133,8 @@ impl Instance {
             metrics,
             topics: prepared.topics,
             batches: Mutex::new(BatchLimit::Bytes(prepared.batch_bytes)),
+            threads: Mutex::new(ThreadNumbers::new(threads.max(1))),
+            first_threads: threads.max(1),
             stopping: AtomicBool::new(false),
             renewals: AtomicU64::new(0),
             failure: Mutex::new(None),
@@ -168,8 +175,74 @@ impl Instance {
         *batches
     }
 
-    pub(super) fn thread_metrics(&self, index: usize) -> &ThreadMetrics {
+    pub(super) fn thread_metrics(&self, index: usize) -> Arc<ThreadMetrics> {
         self.metrics.thread(index)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, ThreadNumbers> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for one more stream thread, which whoever runs the instance starts
+    /// ([`Instance::take_requested_thread`]); its number. The group gives it tasks once it has
+    /// joined. The memory for uncommitted state is shared out anew among the threads.
+    pub fn add_thread(&self) -> usize {
+        let number = self.threads().add();
+        tracing::info!("stream thread {number} is added to this instance");
+        number
+    }
+
+    /// Has the stream thread with the highest number commit, leave the group and end; its number,
+    /// or `None` where it is the only one, which stays. A static member (`group.instance.id`)
+    /// cannot leave: its tasks go to others once its session has timed out.
+    pub fn remove_thread(&self) -> Option<usize> {
+        let number = self.threads().remove()?;
+        tracing::info!("stream thread {number} is removed from this instance");
+        Some(number)
+    }
+
+    /// How many stream threads there are, with those that are to be started or are leaving.
+    pub fn thread_count(&self) -> usize {
+        self.threads().count()
+    }
+
+    /// The number of a stream thread that is to be started now, once for each: those of the start,
+    /// and those that were added since.
+    pub fn take_requested_thread(&self) -> Option<usize> {
+        self.threads().take_requested()
+    }
+
+    /// Whether a stream thread is to be started.
+    pub fn are_threads_requested(&self) -> bool {
+        self.threads().are_requested()
+    }
+
+    /// Whether the stream thread of this number is to leave: none takes its place when it has
+    /// ended.
+    pub fn is_thread_leaving(&self, number: usize) -> bool {
+        self.threads().is_leaving(number)
+    }
+
+    /// A stream thread with this number was made.
+    pub(super) fn thread_started(&self, number: usize) {
+        self.threads().started(number);
+        self.metrics.thread(number).started();
+    }
+
+    /// A stream thread that was to leave has ended, and so has all that bears its number, which
+    /// another one may have now.
+    pub fn thread_ended(&self, number: usize) {
+        self.metrics.thread(number).ended();
+        self.threads().ended(number);
+    }
+
+    /// Uncommitted state and unsent records of a thread above which it commits at once: a share of
+    /// what all threads of the start may have.
+    pub(super) fn uncommitted_bytes(&self) -> usize {
+        match self.thread_count() {
+            count if count == self.first_threads => self.config.uncommitted_bytes,
+            count => self.config.uncommitted_bytes.saturating_mul(self.first_threads) / count.max(1),
+        }
     }
 
     /// Asks all threads to commit and stop. Their `run_once` says when they have.

@@ -28,6 +28,8 @@ pub struct ThreadMetrics {
     joined: AtomicBool,
     /// Whether it is no member of the group just now, though it has been one.
     is_out: AtomicBool,
+    /// It was removed.
+    has_ended: AtomicBool,
     progress: Mutex<Progress>,
 }
 
@@ -65,6 +67,8 @@ pub struct ThreadSnapshot {
     pub joined: bool,
     /// Whether it has been a member of the group and is none just now.
     pub is_out: bool,
+    /// Whether it was removed: its counters stay, so that none goes back.
+    pub has_ended: bool,
 }
 
 fn add(counter: &AtomicU64, by: u64) {
@@ -100,6 +104,20 @@ impl ThreadMetrics {
 
     pub(super) fn set_out(&self, is_out: bool) {
         self.is_out.store(is_out, Ordering::Relaxed);
+    }
+
+    /// A thread of this number begins; one that was removed before has it no longer.
+    pub(super) fn started(&self) {
+        if self.has_ended.swap(false, Ordering::Relaxed) {
+            self.joined.store(false, Ordering::Relaxed);
+            self.set_out(false);
+        }
+    }
+
+    /// The thread was removed, and waits for nothing.
+    pub(super) fn ended(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.is_idle();
     }
 
     /// Something waits for a commit from now on.
@@ -143,6 +161,7 @@ impl ThreadMetrics {
             buckets: std::array::from_fn(|at| read(&self.buckets[at])),
             joined: self.joined.load(Ordering::Relaxed),
             is_out: self.is_out.load(Ordering::Relaxed),
+            has_ended: self.has_ended.load(Ordering::Relaxed),
         }
     }
 }
@@ -192,7 +211,7 @@ pub struct Incidents {
 /// Metrics of an instance.
 #[derive(Debug)]
 pub struct Metrics {
-    threads: Vec<ThreadMetrics>,
+    threads: Mutex<BTreeMap<usize, Arc<ThreadMetrics>>>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     restored: AtomicU64,
     memory_stores: Arc<AtomicUsize>,
@@ -212,7 +231,7 @@ impl Metrics {
     /// Of an instance with this many threads.
     pub fn new(threads: usize) -> Metrics {
         Metrics {
-            threads: (0..threads.max(1)).map(|_| ThreadMetrics::default()).collect(),
+            threads: Mutex::new((0..threads.max(1)).map(|number| (number, Arc::default())).collect()),
             tasks: Mutex::default(),
             restored: AtomicU64::new(0),
             memory_stores: Arc::default(),
@@ -225,14 +244,14 @@ impl Metrics {
         }
     }
 
-    /// The threads' counters, by thread.
-    pub fn threads(&self) -> &[ThreadMetrics] {
-        &self.threads
+    /// The threads' counters, by the number of the thread; also of those that were removed.
+    pub fn threads(&self) -> BTreeMap<usize, Arc<ThreadMetrics>> {
+        lock(&self.threads).clone()
     }
 
-    /// A thread's counters; those of an unknown thread are counted with the last one's.
-    pub(super) fn thread(&self, index: usize) -> &ThreadMetrics {
-        &self.threads[index.min(self.threads.len() - 1)]
+    /// A thread's counters.
+    pub(super) fn thread(&self, number: usize) -> Arc<ThreadMetrics> {
+        lock(&self.threads).entry(number).or_default().clone()
     }
 
     /// All assigned tasks.
@@ -248,7 +267,10 @@ impl Metrics {
 
     /// Whether every thread has joined the group and every assigned task runs.
     pub fn ready(&self) -> bool {
-        let joined = self.threads.iter().all(|thread| thread.joined.load(Ordering::Relaxed));
+        let is_awaited = |thread: &ThreadMetrics| {
+            !thread.joined.load(Ordering::Relaxed) && !thread.has_ended.load(Ordering::Relaxed)
+        };
+        let joined = !lock(&self.threads).values().any(|thread| is_awaited(thread));
         joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running)
     }
 

@@ -22,6 +22,7 @@ mod task_locks;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod thread_numbers;
 mod topology_agreement;
 
 pub use commit_steps::{COMMIT_STEPS, NoObserver, Step, StepObserver};

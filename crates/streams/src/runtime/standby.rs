@@ -140,7 +140,7 @@ impl StandbyThread {
                 let is_ours =
                     |member: &GroupMember| standby_assignment::instance_of(&member.client_id) == Some(&*self.own);
                 // Before it has joined the group cannot know it.
-                let has_joined = self.instance.metrics().threads().iter().any(|thread| thread.snapshot().joined);
+                let has_joined = self.instance.metrics().threads().values().any(|thread| thread.snapshot().joined);
                 let is_known = !has_joined || members.iter().any(is_ours);
                 (!is_known).then(|| {
                     format!("no member of the group has a client id like {}-0 (is one set with -X?)", self.own)

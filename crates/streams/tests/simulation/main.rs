@@ -35,6 +35,14 @@ fn new_seeds_lose_and_double_nothing() {
     }
 }
 
+/// The kinds of faults without those that were added since seeds were noted and planted bugs looked
+/// for: with them a seed takes another course.
+fn first_faults() -> SimulationSettings {
+    let later = [Fault::ThreadAdded, Fault::ThreadRemoved];
+    let faults = Fault::ALL.into_iter().filter(|fault| !later.contains(fault)).collect();
+    SimulationSettings { faults, ..SimulationSettings::default() }
+}
+
 /// Each of these has failed once, all but three by a fault of the simulation itself.
 ///
 /// 1239 and 1240 (before the faults were given other rates): a disk was full while an event of the
@@ -48,7 +56,7 @@ fn new_seeds_lose_and_double_nothing() {
 fn seeds_that_have_failed_pass() {
     for seed in [9, 19, 22, 41, 1239, 1240, 2545, 1_008_060, 2_001_511] {
         for (_, topology) in topologies::TOPOLOGIES {
-            assert_passes(&Simulation::new(topology), seed);
+            assert_passes(&Simulation::new(topology).with_settings(first_faults()), seed);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use streams::planted::PlantedBug;
 
+use crate::first_faults;
 use crate::topologies::simulation_of;
 
 /// Seeds that a bug is looked for in.
@@ -14,7 +15,7 @@ const MOST_SEEDS: u64 = 400;
 fn first_failure(bug: PlantedBug) -> Option<(u64, String)> {
     (0..MOST_SEEDS).find_map(|seed| {
         PlantedBug::plant(Some(bug));
-        let found = simulation_of(seed).first_failure(seed);
+        let found = simulation_of(seed).with_settings(first_faults()).first_failure(seed);
         PlantedBug::plant(None);
         Some((seed, found?))
     })
@@ -37,7 +38,7 @@ fn each_planted_bug_is_found() {
         }
     }
     for seed in 0..=used.last().copied().unwrap_or_default() {
-        let found = simulation_of(seed).first_failure(seed);
+        let found = simulation_of(seed).with_settings(first_faults()).first_failure(seed);
         assert_eq!(found, None, "seed {seed} passes without a bug");
     }
     assert!(missed.is_empty(), "these bugs were not found in {MOST_SEEDS} seeds: {missed:?}");

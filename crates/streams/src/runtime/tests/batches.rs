@@ -39,7 +39,7 @@ fn a_refused_batch_is_sent_again_in_smaller_ones_and_no_record_of_it_is_a_dead_l
     let mut running = world.start_all();
     running.finish();
     assert_eq!(running.thread.batches(), crate::ports::BatchLimit::Bytes(2000), "16000, 8000, 4000, 2000");
-    let snapshot = running.instance.metrics().threads()[0].snapshot();
+    let snapshot = running.instance.metrics().threads()[&0].snapshot();
     assert_eq!(snapshot.producers_lost, 0, "nobody is suspected of using the transactional id");
     assert_eq!(running.instance.metrics().incidents().refused_batches, 3, "16000, 8000, 4000");
     running.stop();
@@ -92,7 +92,7 @@ fn the_least_limit_of_all_topics_is_known_at_the_start() {
         publish(&world, &lines(12, 1000));
         let mut running = world.start_all();
         running.finish();
-        let snapshot = running.instance.metrics().threads()[0].snapshot();
+        let snapshot = running.instance.metrics().threads()[&0].snapshot();
         assert_eq!((snapshot.aborts, snapshot.producers_lost), (0, 0), "{setting}: nothing was refused");
         assert_eq!(world.broker.lock().batches.iter().max(), Some(&2));
         running.stop();

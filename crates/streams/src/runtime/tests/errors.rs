@@ -20,7 +20,7 @@ fn survives(call: &'static str, error: Error) -> ThreadSnapshot {
     world.publish(&LINES[3..]);
     running.finish();
     assert!(world.broker.lock().faults.is_empty(), "the fault was met");
-    let snapshot = running.instance.metrics().threads()[0].snapshot();
+    let snapshot = running.instance.metrics().threads()[&0].snapshot();
     running.stop();
     world.assert_exactly_once(WORDS);
     snapshot
@@ -47,7 +47,7 @@ fn many_failed_deliveries_are_one_failed_transaction() {
     world.publish(&LINES);
     let mut running = world.start_all();
     (0..2).for_each(|_| world.broker.fault("deliver", Error::Aborted(text("timed out"))));
-    let aborts = |running: &Running| running.instance.metrics().threads()[0].snapshot().aborts;
+    let aborts = |running: &Running| running.instance.metrics().threads()[&0].snapshot().aborts;
     running.turns_until("an abort", |running| aborts(running) > 0);
     assert!(world.broker.lock().faults.is_empty(), "all failed in one transaction");
     // While nothing is read, as in a client that seeks: a failure told now would take the tasks
@@ -104,7 +104,7 @@ fn an_abort_that_fails_loses_the_producer() {
     world.broker.fault("deliver", Error::Aborted(text("not this time")));
     world.broker.fault("abort", Error::ProducerLost(text("fatal while aborting")));
     running.finish();
-    assert_eq!(running.instance.metrics().threads()[0].snapshot().producers_lost, 1);
+    assert_eq!(running.instance.metrics().threads()[&0].snapshot().producers_lost, 1);
     running.stop();
     world.assert_exactly_once(WORDS);
 }
@@ -118,7 +118,7 @@ fn a_fenced_producer_takes_its_tasks_anew() {
     world.broker.lock().init("app-0-0");
     world.publish(&LINES[4..]);
     running.finish();
-    assert_eq!(running.instance.metrics().threads()[0].snapshot().producers_lost, 1);
+    assert_eq!(running.instance.metrics().threads()[&0].snapshot().producers_lost, 1);
     running.stop();
     world.assert_exactly_once(WORDS);
 }

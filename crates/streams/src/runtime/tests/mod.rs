@@ -12,6 +12,7 @@ mod producer;
 mod renewals;
 mod standbys;
 mod states;
+mod threads;
 mod topology_agreement;
 
 use std::sync::Arc;

@@ -48,12 +48,12 @@ fn a_thread_with_new_clients_goes_on_where_the_former_one_committed() {
         running.turns(turns);
         let mut running = running.renewed(&world);
         assert!(world.broker.lock().open.is_empty(), "no transaction stays open");
-        assert!(running.instance.metrics().threads()[0].snapshot().is_out, "it has left the group");
+        assert!(running.instance.metrics().threads()[&0].snapshot().is_out, "it has left the group");
         running.event(GroupEvent::Assigned(all_partitions()));
         running.finish();
         running.turns(200);
-        assert!(!running.instance.metrics().threads()[0].snapshot().is_out);
-        let again = running.instance.metrics().threads()[0].snapshot().records;
+        assert!(!running.instance.metrics().threads()[&0].snapshot().is_out);
+        let again = running.instance.metrics().threads()[&0].snapshot().records;
         assert!(again > 0, "the counters go on");
         running.stop();
         world.assert_exactly_once(WORDS);

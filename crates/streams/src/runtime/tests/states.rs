@@ -318,7 +318,7 @@ fn large_uncommitted_state_forces_a_commit() {
     running.turns(10);
     running.event(GroupEvent::Revoked(Vec::new()));
     running.turns(10);
-    let commits = running.instance.metrics().threads()[0].snapshot().commits;
+    let commits = running.instance.metrics().threads()[&0].snapshot().commits;
     assert!(commits > 4, "{commits} commits");
     running.stop();
     world.assert_exactly_once(500);

@@ -28,7 +28,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The figures of the thread.
-    pub fn metrics(&self) -> &ThreadMetrics {
+    pub fn metrics(&self) -> Arc<ThreadMetrics> {
         self.instance.thread_metrics(self.thread)
     }
 }

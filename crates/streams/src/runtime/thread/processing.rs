@@ -53,7 +53,7 @@ fn process_records(parts: &mut Parts, batch: &RecordBatch) -> Result<(), Interru
             unserved = 0;
             parts.producer.serve(Duration::ZERO)?;
             let uncommitted = parts.producer.in_flight_bytes() + parts.tasks.uncommitted_bytes();
-            if uncommitted > parts.instance.config.uncommitted_bytes {
+            if uncommitted > parts.instance.uncommitted_bytes() {
                 commit(parts)?;
             }
         }

@@ -51,6 +51,7 @@ impl StreamThread {
     /// Thread number `index` of an instance.
     pub fn new(instance: &Arc<Instance>, index: usize, ports: ThreadPorts) -> StreamThread {
         let ThreadPorts { membership, fetching, producers, renewal } = ports;
+        instance.thread_started(index);
         let parts = Parts {
             instance: instance.clone(),
             thread: index,
@@ -62,8 +63,9 @@ impl StreamThread {
         StreamThread { parts, renewal, phase: Phase::New, source_check: SourceTopicsCheck::default() }
     }
 
-    /// Runs until the instance is stopped, its clients are renewed, or its consumer has failed for
-    /// good ([`StreamThread::has_lost_consumer`]).
+    /// Runs until the instance is stopped, its clients are renewed, this thread is removed
+    /// ([`Instance::remove_thread`]), or its consumer has failed for good
+    /// ([`StreamThread::has_lost_consumer`]).
     ///
     /// # Errors
     /// As for [`StreamThread::run_once`]; the thread is closed then.
@@ -117,7 +119,11 @@ impl StreamThread {
 
     fn must_leave(&self) -> bool {
         let instance = &self.parts.instance;
-        instance.is_stopping() || instance.renewals() != self.renewal || self.has_lost_consumer()
+        let is_renewed = instance.renewals() != self.renewal;
+        instance.is_stopping()
+            || is_renewed
+            || self.has_lost_consumer()
+            || instance.is_thread_leaving(self.parts.thread)
     }
 
     /// Does what needs no record: looks at the sources, makes a producer, takes tasks.

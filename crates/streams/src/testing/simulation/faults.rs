@@ -78,11 +78,15 @@ pub enum Fault {
     Double,
     /// An instance with another topology is started in the group for a while.
     OtherTopology,
+    /// A process gets one more stream thread.
+    ThreadAdded,
+    /// A stream thread of a process is removed, unless it is the only one.
+    ThreadRemoved,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 33] = [
+    pub const ALL: [Fault; 35] = [
         Fault::Kill,
         Fault::KillInCall,
         Fault::KillInCommit,
@@ -116,6 +120,8 @@ impl Fault {
         Fault::Outage,
         Fault::Double,
         Fault::OtherTopology,
+        Fault::ThreadAdded,
+        Fault::ThreadRemoved,
     ];
 
     /// How it comes: at intervals of about so long, or once in so many occasions.
@@ -127,6 +133,7 @@ impl Fault {
             Fault::Renew | Fault::BitFlip | Fault::StoreExchanged => Rate::Every(Duration::from_secs(15)),
             Fault::Freeze | Fault::Disconnect => Rate::Every(Duration::from_secs(10)),
             Fault::ClockJump | Fault::DiskFull | Fault::Outage => Rate::Every(Duration::from_secs(20)),
+            Fault::ThreadAdded | Fault::ThreadRemoved => Rate::Every(Duration::from_secs(8)),
             Fault::LeaderMove => Rate::Every(Duration::from_secs(6)),
             Fault::GroupCoordinatorMove | Fault::TransactionCoordinatorMove => Rate::Every(Duration::from_secs(15)),
             Fault::Compaction => Rate::Every(Duration::from_secs(3)),

@@ -143,24 +143,11 @@ pub(super) fn run_process(sim: &Simulated, slot: usize, setup: &Placement, topol
         let mut world = sim.lock();
         let process = sim.process;
         world.processes[process].instance = Some(instance.clone());
-        world.processes[process].running_threads = setup.threads;
         if !world.slots[slot].is_to_run {
             instance.stop();
         }
     }
-    for index in 0..setup.threads {
-        let (thread_sim, instance, config) = (sim.clone(), instance.clone(), setup.config.clone());
-        sim.spawn(format!("stream thread {index}"), move || {
-            let ended = run_thread(&thread_sim, &instance, &config, index);
-            let mut world = thread_sim.lock();
-            let process = &mut world.processes[thread_sim.process];
-            process.running_threads = process.running_threads.saturating_sub(1);
-            if let Err(error) = ended {
-                process.error.get_or_insert(error);
-            }
-            world.changed();
-        });
-    }
+    start_threads(sim, &instance, &setup.config);
     if instance.has_standbys() {
         let (standby_sim, instance) = (sim.clone(), instance.clone());
         sim.spawn("standby thread".to_owned(), move || {
@@ -173,10 +160,16 @@ pub(super) fn run_process(sim: &Simulated, slot: usize, setup: &Placement, topol
         });
     }
     let process = sim.process;
-    sim.wait_for_place(|world| {
-        let process = &world.processes[process];
-        process.running_threads == 0 || process.error.is_some()
-    });
+    loop {
+        sim.wait_for_place(|world| {
+            let process = &world.processes[process];
+            process.running_threads == 0 || process.error.is_some() || instance.are_threads_requested()
+        });
+        if !instance.are_threads_requested() || sim.lock().processes[process].error.is_some() {
+            break;
+        }
+        start_threads(sim, &instance, &setup.config);
+    }
     instance.stop();
     // The other threads have a while to commit and leave.
     let until = sim.now() + Duration::from_secs(20);
@@ -187,10 +180,29 @@ pub(super) fn run_process(sim: &Simulated, slot: usize, setup: &Placement, topol
     end(sim, error.map_or(Ok(()), Err));
 }
 
+/// Starts the stream threads that the instance asks for.
+fn start_threads(sim: &Simulated, instance: &Arc<Instance>, config: &RuntimeConfig) {
+    while let Some(index) = instance.take_requested_thread() {
+        sim.lock().processes[sim.process].running_threads += 1;
+        let (thread_sim, instance, config) = (sim.clone(), instance.clone(), config.clone());
+        sim.spawn(format!("stream thread {index}"), move || {
+            let ended = run_thread(&thread_sim, &instance, &config, index);
+            let mut world = thread_sim.lock();
+            let process = &mut world.processes[thread_sim.process];
+            process.running_threads = process.running_threads.saturating_sub(1);
+            if let Err(error) = ended {
+                process.error.get_or_insert(error);
+            }
+            world.changed();
+        });
+    }
+}
+
 /// A stream thread for as long as the instance runs: one after the other where its clients are
 /// renewed or its consumer has failed for good.
 fn run_thread(sim: &Simulated, instance: &Arc<Instance>, config: &RuntimeConfig, index: usize) -> Result<()> {
-    while !instance.is_stopping() && sim.lock().processes[sim.process].is_alive {
+    let is_to_run = || !instance.is_stopping() && !instance.is_thread_leaving(index);
+    while is_to_run() && sim.lock().processes[sim.process].is_alive {
         let id = transactional_id(&config.application_id, &config.instance_id, index);
         let renewal = instance.renewals();
         let consumer = SimulatedConsumer::new(sim, &id, config.digest.as_ref());
@@ -214,6 +226,9 @@ fn run_thread(sim: &Simulated, instance: &Arc<Instance>, config: &RuntimeConfig,
         consumer.close();
         ended?;
         sim.sleep(Duration::from_millis(100));
+    }
+    if instance.is_thread_leaving(index) {
+        instance.thread_ended(index);
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ use super::world::{FiberId, Simulated, Spawn, Timer, Wake, World};
 const STACK_WORDS: usize = 0x8000;
 /// Instances at most.
 const MOST_SLOTS: usize = 4;
+/// Stream threads of an instance at most, where some are added.
+const MOST_THREADS: usize = 4;
 /// When a group of static members is rebalanced once more, after the faults have ended.
 const REBALANCE_AFTER: Duration = Duration::from_secs(120);
 /// A run of more steps than this goes round in circles.
@@ -295,6 +297,11 @@ impl World {
                     Fault::Disconnect => process.cut_until = until,
                     Fault::ClockJump => process.clock_offset += lasts,
                     Fault::Stop => process.instance.iter().for_each(|instance| instance.stop()),
+                    Fault::ThreadAdded => {
+                        let few = process.instance.iter().filter(|instance| instance.thread_count() < MOST_THREADS);
+                        few.for_each(|instance| _ = instance.add_thread());
+                    }
+                    Fault::ThreadRemoved => process.instance.iter().for_each(|instance| _ = instance.remove_thread()),
                     Fault::Renew => process.instance.iter().for_each(|instance| instance.renew_clients()),
                     Fault::DiskFull => {
                         let slot = process.slot;
