@@ -106,6 +106,10 @@ impl InstanceStatus for MetricsPage {
         waiting
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.metrics.pauses()
+    }
+
     fn metrics(&self) -> Vec<Family> {
         let tasks = self.metrics.tasks();
         let mut families = throughput(&self.totals(), self.rate());
@@ -158,8 +162,9 @@ fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
 fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
     let mut lags = Vec::new();
-    let mut left = 0;
+    let (mut left, mut paused) = (0, 0);
     for task in tasks {
+        paused += u64::from(task.is_paused);
         *states.entry(task.state.to_string()).or_default() += 1;
         left += task.restored.1.saturating_sub(task.restored.0);
         let labels = vec![
@@ -178,6 +183,7 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
             samples: lags,
         },
         Family::by("tasks", "Tasks assigned, by state", MetricKind::Gauge, "state", states),
+        level("paused_tasks", "Tasks assigned that are paused", paused),
         level("restore_records_left", "Changelog offsets still to be restored for the tasks assigned", left),
     ]
 }

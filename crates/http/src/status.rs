@@ -20,6 +20,11 @@ pub trait InstanceStatus: Send + Sync + 'static {
     /// Reasons why the instance is not ready, one line each; empty when it is ready.
     fn waiting(&self) -> Vec<String>;
 
+    /// Facts that one should know of an instance, be it ready or not, one line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// All metrics.
     fn metrics(&self) -> Vec<Family>;
 }
@@ -35,11 +40,13 @@ pub(super) fn routes(status: Arc<dyn InstanceStatus>) -> Router {
 }
 
 async fn ready(State(status): State<Arc<dyn InstanceStatus>>) -> Response {
-    let waiting = status.waiting();
-    if waiting.is_empty() {
-        return "ready\n".into_response();
+    let mut lines = status.waiting();
+    let code = if lines.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if lines.is_empty() {
+        lines.push("ready".to_owned());
     }
-    (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n").into_response()
+    lines.extend(status.notes());
+    (code, lines.join("\n") + "\n").into_response()
 }
 
 async fn metrics_page(
@@ -60,7 +67,8 @@ async fn metrics_page(
 async fn overview(State(status): State<Arc<dyn InstanceStatus>>, Extension(caller): Extension<Caller>) -> Html<String> {
     let waiting = status.waiting();
     let state = if waiting.is_empty() { "Ready." } else { "Not ready:" };
-    let lines: String = waiting.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
+    let lines: String =
+        waiting.iter().chain(&status.notes()).map(|line| format!("<li>{}</li>\n", escape(line))).collect();
     let bearer = caller.token().map(|token| format!("<p>{}</p>\n", escape(&described(token)))).unwrap_or_default();
     let log_out = match &caller {
         Caller::Browser(session) => format!(

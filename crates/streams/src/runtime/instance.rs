@@ -12,6 +12,7 @@ use super::executor::Executor;
 use super::internal_topics;
 use super::log_loss::UnconfirmedLosses;
 use super::metrics::{Metrics, ThreadMetrics};
+use super::pauses::{Hold, PauseError, Pauses, TaskScope};
 use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
 use super::thread_numbers::ThreadNumbers;
@@ -55,6 +56,8 @@ pub struct Instance {
     pub(super) agreement: TopologyAgreement,
     /// The source topics, as they were last seen.
     pub(super) sources: SourceTopics,
+    /// The parts of the topology that are paused.
+    pub(super) pauses: Pauses,
     /// Answers of the brokers about tasks that could not be restored.
     pub(super) unconfirmed_losses: UnconfirmedLosses,
     /// When it was last logged that nothing is purged.
@@ -119,6 +122,7 @@ impl Instance {
         }
         let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
+        let pauses = Pauses::new(plans.iter().map(|plan| plan.source.clone()));
         Ok(Arc::new(Instance {
             config,
             plans,
@@ -127,6 +131,7 @@ impl Instance {
             changelog_memory,
             agreement,
             sources,
+            pauses,
             unconfirmed_losses: UnconfirmedLosses::default(),
             no_purge: Mutex::default(),
             metadata_bytes: prepared.metadata_bytes,
@@ -248,6 +253,33 @@ impl Instance {
     /// Asks all threads to commit and stop. Their `run_once` says when they have.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Pauses a part of the topology: no record of it is fetched or processed, and so nothing of it
+    /// punctuates, until it is resumed. What is open is committed; the partitions stay assigned,
+    /// and standbys go on.
+    ///
+    /// # Errors
+    /// The topology has no such part.
+    pub fn pause(&self, scope: &TaskScope) -> std::result::Result<(), PauseError> {
+        let paused = self.pauses.pause(scope);
+        self.metrics.set_pauses(self.pauses.describe());
+        paused
+    }
+
+    /// Ends the pause of a part of the topology, and of all parts within it.
+    ///
+    /// # Errors
+    /// The topology has no such part, or it is paused together with a greater one.
+    pub fn resume(&self, scope: &TaskScope) -> std::result::Result<(), PauseError> {
+        let resumed = self.pauses.resume(scope);
+        self.metrics.set_pauses(self.pauses.describe());
+        resumed
+    }
+
+    /// All parts of the topology that are held, and how.
+    pub fn holds(&self) -> BTreeMap<TaskScope, Hold> {
+        self.pauses.all()
     }
 
     /// The start has made sure that there is room for any metadata; a larger one would be refused

@@ -173,6 +173,8 @@ pub struct TaskStatus {
     pub thread: usize,
     /// Its state.
     pub state: TaskState,
+    /// Whether it is paused.
+    pub is_paused: bool,
     /// The partition that it reads.
     pub source: TopicPartition,
     /// The committed next offset; below 0 when nothing was committed yet.
@@ -220,6 +222,7 @@ pub struct Metrics {
     counters: Mutex<BTreeMap<(&'static str, String), u64>>,
     troubles: Mutex<Vec<String>>,
     hanging_transactions: Mutex<BTreeMap<TaskId, String>>,
+    pauses: Mutex<Vec<String>>,
     incidents: Mutex<Incidents>,
 }
 
@@ -240,6 +243,7 @@ impl Metrics {
             counters: Mutex::default(),
             troubles: Mutex::default(),
             hanging_transactions: Mutex::default(),
+            pauses: Mutex::default(),
             incidents: Mutex::default(),
         }
     }
@@ -292,6 +296,15 @@ impl Metrics {
             Some(what) => lock(&self.hanging_transactions).insert(task, what),
             None => lock(&self.hanging_transactions).remove(&task),
         };
+    }
+
+    /// The parts of the topology that are paused, one sentence each.
+    pub fn pauses(&self) -> Vec<String> {
+        lock(&self.pauses).clone()
+    }
+
+    pub(super) fn set_pauses(&self, pauses: Vec<String>) {
+        *lock(&self.pauses) = pauses;
     }
 
     /// The incidents since the start.

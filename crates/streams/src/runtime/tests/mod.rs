@@ -7,6 +7,7 @@ mod errors;
 mod health_check;
 mod internal_topics;
 mod logs;
+mod pauses;
 mod ports;
 mod producer;
 mod renewals;

@@ -83,6 +83,8 @@ pub(super) struct AssignedTask {
     fetch_state: FetchState,
     /// Whether the consumer was ever given the partition.
     was_assigned: bool,
+    /// It is paused: its partition is not fetched.
+    is_paused: bool,
     /// One past the last record seen, or the last commit that it went back to.
     seen: i64,
     next_restoration: NextRestoration,
@@ -126,6 +128,7 @@ impl AssignedTask {
             lifecycle: Lifecycle::Created,
             fetch_state: FetchState::Unassigned,
             was_assigned: false,
+            is_paused: false,
             seen: 0,
             next_restoration: NextRestoration::default(),
             blocked: None,
@@ -207,7 +210,7 @@ impl AssignedTask {
     /// [`Error::Bug`] where it was not being restored.
     pub fn run(&mut self, task: Task, lock: TaskLock) -> Result<()> {
         self.transition_to(Lifecycle::Running(Box::new(RunningTask { task, end: None, lock })))?;
-        self.fetch_state = FetchState::ToAssign;
+        self.fetch_state = if self.is_paused { FetchState::Unassigned } else { FetchState::ToAssign };
         self.next_restoration = NextRestoration::default();
         Ok(())
     }
@@ -363,6 +366,29 @@ impl AssignedTask {
         self.fetch_state = self.fetch_state.stopped();
     }
 
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// It is paused from now on, or no longer. What it did was committed or rolled back before.
+    pub fn set_paused(&mut self, is_paused: bool) {
+        if self.is_paused == is_paused {
+            return;
+        }
+        self.is_paused = is_paused;
+        if is_paused {
+            self.stop_fetching();
+        } else if matches!(self.lifecycle, Lifecycle::Running(_)) {
+            self.fetch_state = self.fetch_state.resumed();
+        }
+    }
+
+    /// The offset that it last committed, or was restored at.
+    pub fn committed(&self) -> Option<i64> {
+        self.task().map(|task| task.last_checkpoint().next_offset)
+    }
+
     /// Whether the consumer was ever given its partition.
     pub fn was_assigned(&self) -> bool {
         self.was_assigned
@@ -392,8 +418,8 @@ impl AssignedTask {
     pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<i64>) {
         let committed = self.task().map_or(-1, |task| task.last_checkpoint().next_offset);
         let source = self.source.clone();
-        let (state, lag) = (self.state(), self.lag(high));
-        metrics.set_task(self.id, TaskStatus { thread, state, source, committed, lag, restored: (0, 0) });
+        let (state, is_paused, lag) = (self.state(), self.is_paused, self.lag(high));
+        metrics.set_task(self.id, TaskStatus { thread, state, is_paused, source, committed, lag, restored: (0, 0) });
     }
 
     /// The hanging transaction in its way.

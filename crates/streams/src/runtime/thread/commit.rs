@@ -30,7 +30,7 @@ pub(super) fn commit(parts: &mut Parts) -> std::result::Result<(), Interruption>
     let is_dirty = parts.tasks.fetched().any(|running| running.task.is_dirty());
     if !is_dirty && !parts.producer.is_in_transaction() && !parts.tasks.have_background_work()? {
         // Not while a task goes back to its last commit: what it has to do again comes only then.
-        if parts.tasks.iter().all(|assigned| assigned.has_reached_end()) {
+        if parts.tasks.iter().all(|assigned| assigned.has_reached_end() || assigned.is_paused()) {
             parts.metrics().is_idle();
         }
         return Ok(());

@@ -26,4 +26,15 @@ impl FetchState {
             FetchState::Fetching | FetchState::ToSeek | FetchState::ToUnassign => FetchState::ToUnassign,
         }
     }
+
+    /// The state of a running task whose partition was stopped, and is to be fetched again.
+    #[must_use]
+    pub fn resumed(self) -> FetchState {
+        match self {
+            FetchState::Unassigned | FetchState::ToAssign => FetchState::ToAssign,
+            // The consumer has it still, perhaps ahead of the task.
+            FetchState::ToUnassign | FetchState::ToSeek => FetchState::ToSeek,
+            FetchState::Fetching => FetchState::Fetching,
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod fetch_state;
 mod hanging_transaction;
 mod interruption;
 mod parts;
+mod pausing;
 mod processing;
 mod producer;
 mod purge;

@@ -11,6 +11,7 @@ use super::consumer::{AssignmentChange, PollLimits, Polled, ThreadConsumer};
 use super::hanging_transaction::find_hanging_transactions;
 use super::interruption::{Interruption, Place};
 use super::parts::Parts;
+use super::pausing::PauseChanges;
 use super::processing::process_batch;
 use super::producer::ThreadProducer;
 use super::purge::purge;
@@ -136,6 +137,11 @@ impl StreamThread {
         self.recover(ensured)?;
         let can_begin = self.parts.producer.is_ready();
         self.parts.tasks.advance_restorations(can_begin)?;
+        let pauses = PauseChanges::due(&self.parts);
+        if pauses.need_a_commit() {
+            self.commit()?;
+        }
+        pauses.apply(&mut self.parts);
         let Parts { consumer, tasks, .. } = &mut self.parts;
         let fetched = consumer.fetch_for(tasks);
         self.recover(fetched)

@@ -1,0 +1,141 @@
+//! Parts of a topology that are paused and resumed while everything else goes on.
+
+use super::*;
+use crate::error::Error;
+use crate::task::state::TaskState;
+
+const LINES: [&str; 6] = ["a b", "a c d", "b a", "e f g", "a !", "g a"];
+const WORDS: usize = 12;
+
+fn part(topic: &str, partition: i32) -> TaskScope {
+    TaskScope::Partition(TopicPartition::new(topic, partition))
+}
+
+impl Running {
+    fn paused(&self) -> usize {
+        self.instance
+            .metrics()
+            .tasks()
+            .values()
+            .filter(|task| task.is_paused && task.state == TaskState::Running)
+            .count()
+    }
+
+    /// The committed offsets, by partition.
+    fn committed(&self) -> Vec<(TopicPartition, i64)> {
+        let tasks = self.instance.metrics().tasks();
+        tasks.values().map(|task| (task.source.clone(), task.committed)).collect()
+    }
+}
+
+#[test]
+fn nothing_of_a_paused_topology_is_processed_and_all_of_it_once_it_is_resumed() {
+    for turns in [0, 1, 5, 9, 40] {
+        let world = World::new();
+        world.publish(&LINES);
+        let mut running = world.start_all();
+        running.turns(turns);
+        running.instance.pause(&TaskScope::Topology).unwrap();
+        running.turns_until("all tasks to be paused", |running| running.paused() == 4);
+        assert!(world.broker.lock().open.is_empty(), "what was open is committed");
+        world.publish(&LINES);
+        let (committed, outputs) = (running.committed(), world.outputs());
+        let records = running.instance.metrics().threads()[&0].snapshot().records;
+        running.turns(300);
+        assert_eq!((running.committed(), world.outputs()), (committed, outputs));
+        assert_eq!(running.instance.metrics().threads()[&0].snapshot().records, records);
+        assert!(running.instance.metrics().ready(), "a pause is no trouble");
+        assert_eq!(running.instance.metrics().threads()[&0].uncommitted(), None, "nobody waits for a commit");
+        running.instance.resume(&TaskScope::Topology).unwrap();
+        running.finish();
+        assert_eq!(running.paused(), 0);
+        running.stop();
+        world.assert_exactly_once(2 * WORDS);
+    }
+}
+
+#[test]
+fn the_other_tasks_go_on_beside_a_paused_partition() {
+    let world = World::new();
+    let mut running = world.start_all();
+    running.instance.pause(&part("lines", 1)).unwrap();
+    running.turns_until("it to be paused", |running| running.paused() == 1);
+    world.publish(&LINES);
+    running.turns_until("the other partition", |running| {
+        running.committed().contains(&(TopicPartition::new("lines", 0), 3))
+    });
+    running.turns(200);
+    assert!(!world.outputs().is_empty());
+    let paused = running.committed().into_iter().find(|(source, _)| *source == TopicPartition::new("lines", 1));
+    assert!(paused.unwrap().1 <= 0, "nothing of it was processed");
+    running.instance.resume(&part("lines", 1)).unwrap();
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
+fn the_second_half_of_a_topology_is_paused_by_the_topic_that_it_reads() {
+    let world = World::new();
+    let mut running = world.start_all();
+    running.instance.pause(&TaskScope::Topic(REPARTITION.into())).unwrap();
+    running.turns_until("it to be paused", |running| running.paused() == 2);
+    world.publish(&LINES);
+    running.turns_until("the first half", |running| {
+        running.committed().iter().filter(|(source, committed)| &*source.topic == "lines" && *committed == 3).count()
+            == 2
+    });
+    running.turns(200);
+    assert!(world.outputs().is_empty());
+    running.instance.resume(&TaskScope::Topology).unwrap();
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(WORDS);
+}
+
+#[test]
+fn a_paused_task_is_revoked_assigned_and_lost_like_any_other() {
+    for lost in [false, true] {
+        let world = World::new();
+        world.publish(&LINES);
+        let mut running = world.start_all();
+        running.turns(7);
+        running.instance.pause(&TaskScope::Topology).unwrap();
+        running.turns_until("all tasks to be paused", |running| running.paused() == 4);
+        let all = all_partitions();
+        running.event(if lost { GroupEvent::Lost(all) } else { GroupEvent::Revoked(all) });
+        running.turns(3);
+        assert!(running.instance.metrics().tasks().is_empty());
+        running.event(GroupEvent::Assigned(all_partitions()));
+        running.turns_until("they to be paused again", |running| running.paused() == 4);
+        running.turns(100);
+        running.instance.resume(&TaskScope::Topology).unwrap();
+        running.finish();
+        running.stop();
+        world.assert_exactly_once(WORDS);
+    }
+}
+
+/// The commit before the pause fails, in whatever way: the task goes back to its last commit, and
+/// is paused there.
+#[test]
+fn a_pause_whose_commit_fails_loses_and_doubles_nothing() {
+    for error in [Error::Aborted("a".to_owned()), Error::ProducerLost("p".to_owned()), Error::Migrated("m".to_owned())]
+    {
+        for turns in 1..30 {
+            let world = World::new();
+            world.publish(&LINES);
+            let mut running = world.start_all();
+            running.turns(turns);
+            running.instance.pause(&part("lines", 0)).unwrap();
+            running.instance.pause(&part(REPARTITION, 1)).unwrap();
+            world.broker.fault("send_offsets", error.clone());
+            running.turns_until("them to be paused", |running| running.paused() == 2);
+            running.turns(50);
+            running.instance.resume(&TaskScope::Topology).unwrap();
+            running.finish();
+            running.stop();
+            world.assert_exactly_once(WORDS);
+        }
+    }
+}
