@@ -22,6 +22,8 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("JsonError", "part of the text of a dead letter, whose headers are a contract, or of an error that has a code"),
     ("LogError", "the mirror acts on it, and its log line has a code"),
     ("OverlayError", "part of the text of an error that has a code"),
+    ("QueryError", "the interface that answers the caller, such as HTTP, adds the code"),
+    ("ReadError", "part of `QueryError`"),
     ("Refusal", "the interface that answers the caller, such as HTTP, adds the code"),
     ("SimulationFailure", "a test fails with it: it names the seed and the check"),
     ("SinkError", "`stopped` is what a call says that was stopped: no user meets it"),

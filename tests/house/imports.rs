@@ -73,6 +73,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rocksdb", &["streams-rocksdb"]),
     // RocksDB's log files have it.
     ("crc32c", &["streams-rocksdb"]),
+    // Holds a snapshot together with the database that it borrows.
+    ("ouroboros", &["streams-rocksdb"]),
     ("sqlx", &["mirror-postgres", "node"]),
     ("openssl", &["mirror-postgres"]),
     ("tokio-openssl", &["mirror-postgres"]),

@@ -7,6 +7,8 @@
 mod log_files;
 mod open_tasks;
 mod options;
+mod remedy;
+mod snapshot;
 mod task;
 
 use std::fs::{self, OpenOptions};
@@ -80,7 +82,7 @@ impl RocksStores {
         let path = self.path(task);
         let options = self.shared.database();
         self.check_log_files(task)?;
-        let names = DB::list_cf(&options, &path).map_err(|error| task::remedy(task, "open", error))?;
+        let names = DB::list_cf(&options, &path).map_err(|error| remedy::remedy(task, "open", error))?;
         if let Some(missing) = stores.iter().find(|store| !names.iter().any(|name| name == *store)) {
             return Err(Error::Fatal(format!(
                 "{} has no store {missing}: use the topology file with which the state was written [HS3020]",
@@ -89,7 +91,7 @@ impl RocksStores {
         }
         let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, self.shared.family()));
         let db = DB::open_cf_descriptors_read_only(&options, &path, families, false);
-        let db = db.map_err(|error| task::remedy(task, "open", error))?;
+        let db = db.map_err(|error| remedy::remedy(task, "open", error))?;
         Ok(Box::new(RocksTask::new(db, task, stores, self.shared.family(), None)))
     }
 
@@ -142,7 +144,7 @@ impl StoreEngine for RocksStores {
         };
         make_lock_file(&self.path(task));
         self.check_log_files(task)?;
-        let db = self.database(task, stores).map_err(|error| task::remedy(task, "open", error))?;
+        let db = self.database(task, stores).map_err(|error| remedy::remedy(task, "open", error))?;
         Ok(Box::new(RocksTask::new(db, task, stores, self.shared.family(), Some(open))))
     }
 
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use streams::ports::{Put, StoreBatch};
-    use streams::testing::store_contract;
+    use streams::testing::{snapshot_contract, store_contract};
 
     const TASK: TaskId = TaskId { subtopology: 2, partition: 11 };
 
@@ -227,6 +229,45 @@ mod tests {
         drop(open);
         engine.destroy(TASK).unwrap();
         assert!(engine.idle_time(TASK).unwrap().is_none());
+    }
+
+    /// Calls until no reader is in the way.
+    fn try_until_free<T>(mut call: impl FnMut() -> Result<T>) -> T {
+        let started = std::time::Instant::now();
+        loop {
+            match call() {
+                Err(Error::Retry(_)) if started.elapsed() < Duration::from_secs(60) => std::thread::yield_now(),
+                other => return other.unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn readers_beside_a_writer_see_whole_batches_and_let_the_database_be_closed_and_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = stores(folder.path());
+        for life in 0..5 {
+            let mut db = engine.open(TASK, &["s"]).unwrap();
+            let source = db.snapshots();
+            std::thread::scope(|scope| {
+                // Two read in turn, one keeps a snapshot for as long as it can be read.
+                for _ in 0..2 {
+                    scope.spawn(|| while snapshot_contract::check_round(&*source).is_some() {});
+                }
+                let kept = source.take().unwrap();
+                scope.spawn(move || while kept.entries(0, b"", None).is_ok() {});
+                for round in 1..40 {
+                    snapshot_contract::write_round(&mut *db, life * 100 + round);
+                }
+                try_until_free(|| db.clear(0));
+                snapshot_contract::write_round(&mut *db, life * 100 + 50);
+                while snapshot_contract::check_round(&*source) != Some(life * 100 + 50) {}
+                drop(db);
+                // The readers go on, and each gets to the end of one call at most.
+                drop(try_until_free(|| engine.open(TASK, &["s"])));
+                engine.destroy(TASK).unwrap();
+            });
+        }
     }
 
     #[test]

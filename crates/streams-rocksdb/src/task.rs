@@ -1,14 +1,15 @@
 //! One task's database.
 
 use std::ops::{ControlFlow, Deref};
+use std::sync::Arc;
 
-use ::rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, ErrorKind, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
-};
+use ::rocksdb::{ColumnFamily, DB, DBPinnableSlice, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use super::open_tasks::OpenTask;
+use super::remedy::remedy;
+use super::snapshot::{Database, RocksSnapshots};
 use streams::error::{Error, Result};
-use streams::ports::{StoreBatch, TaskStore, Value, Visit};
+use streams::ports::{SnapshotSource, StoreBatch, TaskStore, Value, Visit, end_of_prefix};
 use streams::record::TaskId;
 
 /// The key under which a store's position lies, beside its entries, so that one batch writes both
@@ -17,24 +18,31 @@ const POSITION: &[u8] = &[];
 
 /// A task's open database.
 pub(super) struct RocksTask {
-    db: DB,
+    /// Shared with snapshots alone, which end when it is closed, and with the calls of readers that
+    /// are under way then.
+    database: Arc<Database>,
+    snapshots: Arc<RocksSnapshots>,
     task: TaskId,
     stores: Vec<String>,
     family: Options,
     write: WriteOptions,
-    /// Dropped after the database, so that it reports the end only when the files are free.
-    _open: Option<OpenTask>,
 }
 
 impl RocksTask {
     /// `open` ends when the database is closed.
     pub fn new(db: DB, task: TaskId, stores: &[&str], family: Options, open: Option<OpenTask>) -> RocksTask {
-        let stores = stores.iter().map(|store| (*store).to_owned()).collect();
-        RocksTask { db, task, stores, family, write: WriteOptions::default(), _open: open }
+        let stores: Vec<String> = stores.iter().map(|store| (*store).to_owned()).collect();
+        let database = Arc::new(Database::new(db, open));
+        let snapshots = Arc::new(RocksSnapshots::new(task, &stores, &database));
+        RocksTask { database, snapshots, task, stores, family, write: WriteOptions::default() }
+    }
+
+    fn db(&self) -> &DB {
+        &self.database.db
     }
 
     fn family_of(&self, store: usize) -> Result<&ColumnFamily> {
-        let family = self.stores.get(store).and_then(|name| self.db.cf_handle(name));
+        let family = self.stores.get(store).and_then(|name| self.db().cf_handle(name));
         family.ok_or_else(|| Error::Bug(format!("task {} has no store number {store}", self.task)))
     }
 
@@ -45,43 +53,24 @@ impl RocksTask {
     }
 }
 
-/// Turns an error of RocksDB into one with a remedy.
-pub(super) fn remedy(task: TaskId, doing: &str, error: ::rocksdb::Error) -> Error {
-    let kind = error.kind();
-    let text = error.into_string();
-    let says = |what: &str| text.contains(what);
-    let what = format!("{doing}: {text}");
-    match kind {
-        ErrorKind::IOError if says("No space left") || says("quota exceeded") => {
-            Error::Fatal(format!("{what}; free some space on the disk of the state directory [HS3007]"))
-        }
-        ErrorKind::IOError if says("Permission denied") || says("Read-only file system") => {
-            Error::Fatal(format!("{what}; let this user write to the state directory [HS3004]"))
-        }
-        ErrorKind::IOError if says("Too many open files") => {
-            Error::Fatal(format!("{what}; raise the limit of open files (ulimit -n) [HS3008]"))
-        }
-        ErrorKind::IOError if says("/LOCK") => Error::Retry(format!("{what} [HS3009]")),
-        ErrorKind::Busy | ErrorKind::TryAgain | ErrorKind::TimedOut => Error::Retry(format!("{what} [HS3009]")),
-        ErrorKind::NotSupported => {
-            Error::Fatal(format!("{what}; a newer version has written this store: run that version [HS3006]"))
-        }
-        _ => Error::Corrupted { task, what },
-    }
-}
-
 fn pinned(slice: DBPinnableSlice<'_>) -> Value<'_> {
     Value::Pinned(Box::new(slice) as Box<dyn Deref<Target = [u8]> + '_>)
 }
 
+impl Drop for RocksTask {
+    fn drop(&mut self) {
+        self.snapshots.close();
+    }
+}
+
 impl TaskStore for RocksTask {
     fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>> {
-        let found = self.db.get_pinned_cf(self.family_of(store)?, key).map_err(self.failed("read"))?;
+        let found = self.db().get_pinned_cf(self.family_of(store)?, key).map_err(self.failed("read"))?;
         Ok(found.map(pinned))
     }
 
     fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>> {
-        let found = self.db.batched_multi_get_cf(self.family_of(store)?, keys.iter().copied(), false);
+        let found = self.db().batched_multi_get_cf(self.family_of(store)?, keys.iter().copied(), false);
         found.into_iter().map(|one| Ok(one.map_err(self.failed("read"))?.map(pinned))).collect()
     }
 
@@ -92,7 +81,7 @@ impl TaskStore for RocksTask {
         if let Some(end) = end_of_prefix(prefix) {
             options.set_iterate_upper_bound(end);
         }
-        let mut entries = self.db.raw_iterator_cf_opt(self.family_of(store)?, options);
+        let mut entries = self.db().raw_iterator_cf_opt(self.family_of(store)?, options);
         entries.seek(start);
         while let Some((key, value)) = entries.item() {
             if key != POSITION && visit(key, value) == ControlFlow::Break(()) {
@@ -115,11 +104,11 @@ impl TaskStore for RocksTask {
         for (store, position) in &batch.positions {
             changes.put_cf(self.family_of(*store)?, POSITION, position);
         }
-        self.db.write_opt(changes, &self.write).map_err(self.failed("write"))
+        self.db().write_opt(changes, &self.write).map_err(self.failed("write"))
     }
 
     fn position(&self, store: usize) -> Result<Option<Vec<u8>>> {
-        self.db.get_cf(self.family_of(store)?, POSITION).map_err(self.failed("read the position"))
+        self.db().get_cf(self.family_of(store)?, POSITION).map_err(self.failed("read the position"))
     }
 
     fn begin_bulk_load(&mut self) -> Result<()> {
@@ -131,21 +120,26 @@ impl TaskStore for RocksTask {
     fn end_bulk_load(&mut self) -> Result<()> {
         self.write = WriteOptions::default();
         let families: Vec<_> = (0..self.stores.len()).map(|store| self.family_of(store)).collect::<Result<_>>()?;
-        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flush"))
+        self.db().flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flush"))
     }
 
     fn clear(&mut self, store: usize) -> Result<()> {
         self.family_of(store)?;
         let name = self.stores[store].clone();
-        self.db.drop_cf(&name).map_err(self.failed("clear"))?;
-        self.db.create_cf(&name, &self.family).map_err(self.failed("clear"))
+        self.snapshots.close();
+        let cleared = match Arc::get_mut(&mut self.database) {
+            Some(Database { db, .. }) => db.drop_cf(&name).and_then(|()| db.create_cf(&name, &self.family)),
+            None => {
+                let busy = format!("clear a local store of task {}: a live query is reading it [HS3009]", self.task);
+                self.snapshots.reopen(&self.database);
+                return Err(Error::Retry(busy));
+            }
+        };
+        self.snapshots.reopen(&self.database);
+        cleared.map_err(self.failed("clear"))
     }
-}
 
-/// The least key above all that start with `prefix`; `None` when there is none such.
-fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    Some(end)
+    fn snapshots(&self) -> Arc<dyn SnapshotSource> {
+        self.snapshots.clone()
+    }
 }

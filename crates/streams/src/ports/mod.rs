@@ -11,6 +11,7 @@ mod expression;
 mod group;
 mod producer;
 pub mod rights;
+mod snapshot;
 mod store;
 
 pub use admin::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicId, TopicIdentity, TopicInfo};
@@ -19,4 +20,8 @@ pub use codec::{Codec, CodecError};
 pub use expression::{Evaluated, ExpressionFailure, ExpressionInput, Expressions};
 pub use group::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart, RestoreClient, RestoreReader};
 pub use producer::{BatchLimit, DeliveryFailure, OffsetCommit, OutRecord, Producer, ProducerFactory};
+pub use snapshot::{
+    CHUNK_BYTES, CHUNK_ENTRIES, Chunk, ReadError, ReadResult, SnapshotSource, TaskSnapshot, end_of_prefix, first_entry,
+    key_after,
+};
 pub use store::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};

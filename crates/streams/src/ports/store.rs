@@ -2,8 +2,10 @@
 //! batch a commit.
 
 use std::ops::{ControlFlow, Deref};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::snapshot::SnapshotSource;
 use crate::error::Result;
 use crate::record::TaskId;
 
@@ -13,6 +15,8 @@ pub enum Value<'a> {
     Borrowed(&'a [u8]),
     /// Pinned by the store until dropped.
     Pinned(Box<dyn Deref<Target = [u8]> + 'a>),
+    /// Shared with the store, which lies in memory.
+    Shared(Arc<[u8]>),
     /// A copy.
     Owned(Vec<u8>),
 }
@@ -24,6 +28,7 @@ impl Deref for Value<'_> {
         match self {
             Value::Borrowed(bytes) => bytes,
             Value::Pinned(bytes) => bytes,
+            Value::Shared(bytes) => bytes,
             Value::Owned(bytes) => bytes,
         }
     }
@@ -110,6 +115,10 @@ pub trait TaskStore: Send {
     /// Ends a bulk load: flushes everything to disk; batches go to the write-ahead log again.
     fn end_bulk_load(&mut self) -> Result<()>;
 
-    /// Empties a store, its position included (before a rebuild).
+    /// Empties a store, its position included (before a rebuild). Snapshots that were taken before
+    /// end.
     fn clear(&mut self, store: usize) -> Result<()>;
+
+    /// Takes snapshots for other threads, until the database is closed.
+    fn snapshots(&self) -> Arc<dyn SnapshotSource>;
 }

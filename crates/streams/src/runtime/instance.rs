@@ -10,6 +10,7 @@ use super::commit_steps::StepObserver;
 use super::config::RuntimeConfig;
 use super::executor::Executor;
 use super::internal_topics;
+use super::live_queries::LiveQueries;
 use super::log_loss::UnconfirmedLosses;
 use super::metrics::{Metrics, ThreadMetrics};
 use super::pauses::{Hold, PauseError, Pauses, TaskScope};
@@ -49,6 +50,8 @@ pub struct Instance {
     pub(super) plans: Vec<Arc<Plan>>,
     pub(super) ports: InstancePorts,
     pub(super) task_locks: TaskLocks,
+    /// The stores that other threads can read.
+    pub(super) queries: LiveQueries,
     /// `delete.retention.ms` of each changelog topic: a store idle for longer is rebuilt
     /// (KIP-1259).
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
@@ -128,6 +131,7 @@ impl Instance {
             plans,
             ports,
             task_locks,
+            queries: LiveQueries::default(),
             changelog_memory,
             agreement,
             sources,

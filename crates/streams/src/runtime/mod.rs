@@ -12,13 +12,16 @@ mod executor;
 mod health_check;
 mod instance;
 mod internal_topics;
+mod live_queries;
 mod log_loss;
 mod metrics;
 mod pauses;
+mod queries;
 mod restoration;
 mod source_topics;
 mod standby;
 mod standby_assignment;
+mod store_snapshot;
 mod task_locks;
 #[cfg(test)]
 mod tests;
@@ -35,4 +38,5 @@ pub use internal_topics::{InternalKind, InternalTopic, batch_limit, check_metada
 pub use metrics::{COMMIT_BUCKETS_MS, Incidents, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
 pub use pauses::{Hold, PauseError, TaskScope};
 pub use standby::StandbyThread;
+pub use store_snapshot::{CommitPosition, QueryError, StoreQuery, StoreRole, StoreSnapshot};
 pub use thread::{RunStatus, StreamThread, ThreadPorts};

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::config::transactional_id;
 use super::instance::Instance;
 use super::metrics::StandbyStatus;
+use super::queries::CommitLookup;
 use super::restoration::{
     ChangelogFollower, Holder, RestoreProgress, check_position, checksum_of, find_store_position, open_stores,
 };
@@ -23,6 +24,7 @@ use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
 use crate::ports::{GroupMember, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
+use crate::store::Checksum;
 use crate::store::checkpoint::Position;
 use crate::task::Plan;
 
@@ -53,6 +55,8 @@ pub struct StandbyThread {
     /// Tasks that are not begun again before.
     retry_at: BTreeMap<TaskId, Duration>,
     batch: RecordBatch,
+    /// Finds out which of their contents were committed, for live queries.
+    lookup: CommitLookup,
 }
 
 /// A standby task: the stores of a task that another instance owns, kept up to date. Fields are
@@ -90,6 +94,7 @@ impl StandbyThread {
             renewal: instance.renewals(),
             retry_at: BTreeMap::new(),
             batch: RecordBatch::new(),
+            lookup: CommitLookup::default(),
         }
     }
 
@@ -110,6 +115,7 @@ impl StandbyThread {
         self.close_unassigned();
         self.reopen_if_renewed();
         self.open_one();
+        self.lookup.advance(&self.instance);
         self.read()
     }
 
@@ -289,6 +295,9 @@ impl StandbyThread {
                     came |= records > 0;
                     self.instance.metrics().add_standby_records(records);
                     self.instance.metrics().set_standby(id, Some(standby.status()));
+                    if standby.is_at_end() && self.instance.queries.are_standbys_read(self.instance.now()) {
+                        self.instance.queries.add_candidate(id, &*standby.db, standby.checksums());
+                    }
                 }
                 Err(error) => self.close_failed(id, &error),
             }
@@ -367,6 +376,15 @@ impl StandbyTask {
         let positions: Vec<(usize, Vec<u8>)> = self.stores.iter().map(position).collect();
         let positions = positions.iter().map(|(store, bytes)| (*store, &bytes[..])).collect();
         self.db.apply(&StoreBatch { puts: Vec::new(), positions })
+    }
+
+    /// Of the content of the stores that are kept, by index.
+    fn checksums(&self) -> Vec<(usize, Checksum)> {
+        let checksum = |store: &StandbyStore| {
+            let RestoreProgress { store, checksum, .. } = store.follower.progress();
+            Some((*store, (*checksum)?))
+        };
+        self.stores.iter().filter_map(checksum).collect()
     }
 
     fn status(&self) -> StandbyStatus {

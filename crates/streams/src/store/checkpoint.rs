@@ -22,6 +22,9 @@ const TOPIC: &str = "@topic:0:";
 /// In the place of a changelog offset: nothing was ever written.
 const NO_CHANGELOG: i64 = -1;
 
+/// As the next offset of a position: the content belongs to no commit yet.
+const RESTORING: i64 = -1;
+
 /// Stream time before the first record.
 pub const NO_STREAM_TIME: i64 = -1;
 
@@ -169,7 +172,12 @@ impl Position {
 
     /// The position in the midst of a restore.
     pub fn restoring(changelog_offset: Option<i64>, checksum: Option<Checksum>) -> Position {
-        Position { next_offset: -1, stream_time_ms: NO_STREAM_TIME, changelog_offset, checksum }
+        Position { next_offset: RESTORING, stream_time_ms: NO_STREAM_TIME, changelog_offset, checksum }
+    }
+
+    /// Whether the content belongs to no commit yet.
+    pub fn is_restoring(&self) -> bool {
+        self.next_offset == RESTORING
     }
 
     /// As bytes.

@@ -6,49 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::versions::{Entries, MemorySnapshots, VersionedStores};
 use crate::error::{Error, Result};
-use crate::ports::{StoreBatch, StoreEngine, TaskStore, Value, Visit};
+use crate::ports::{SnapshotSource, StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
-
-/// Approximate overhead of an entry besides its key and value.
-const ENTRY_BYTES: usize = 64;
-
-/// The entries of one store, and what they take of the memory of all.
-struct Entries {
-    map: BTreeMap<Box<[u8]>, Box<[u8]>>,
-    bytes: usize,
-    total: Arc<AtomicUsize>,
-}
-
-impl Entries {
-    fn new(total: &Arc<AtomicUsize>) -> Entries {
-        Entries { map: BTreeMap::new(), bytes: 0, total: total.clone() }
-    }
-
-    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let size = |value: &[u8]| key.len() + value.len() + ENTRY_BYTES;
-        let new = value.map_or(0, size);
-        let old = match value {
-            Some(value) => self.map.insert(key.into(), value.into()),
-            None => self.map.remove(key),
-        };
-        let old = old.map_or(0, |value| size(&value));
-        self.bytes = self.bytes + new - old;
-        self.total.fetch_add(new, Ordering::Relaxed);
-        self.total.fetch_sub(old, Ordering::Relaxed);
-    }
-
-    fn clear(&mut self) {
-        self.map.clear();
-        self.total.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Entries {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
 
 /// The databases of all tasks, by task: what a disk holds. They outlive the stores that are open on
 /// them.
@@ -103,9 +64,10 @@ impl StoreEngine for MemoryStores {
         }
         data.is_open = true;
         let mut take = |name: &str| data.by_name.remove(name).unwrap_or_else(|| Entries::new(&self.total));
-        let stores = stores.iter().map(|name| ((*name).to_owned(), take(name))).collect();
+        let entries = stores.iter().map(|name| take(name)).collect();
         drop(data);
-        Ok(Box::new(MemoryStore { home, stores }))
+        let names = stores.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Box::new(MemoryStore { home, names, stores: Arc::new(VersionedStores::new(entries, &self.total)) }))
     }
 
     fn destroy(&self, task: TaskId) -> Result<()> {
@@ -118,33 +80,37 @@ impl StoreEngine for MemoryStores {
     }
 }
 
-/// One open database. Its entries lie here without a lock and go back to their home when it is
-/// dropped.
+/// One open database. Its entries go back to their home when it is dropped.
 struct MemoryStore {
     home: Arc<Mutex<Data>>,
-    stores: Vec<(String, Entries)>,
+    names: Vec<String>,
+    stores: Arc<VersionedStores>,
 }
 
 impl Drop for MemoryStore {
     fn drop(&mut self) {
+        let entries = self.stores.close();
         let mut data = lock(&self.home);
-        data.by_name.extend(self.stores.drain(..));
+        data.by_name.extend(self.names.drain(..).zip(entries));
         data.is_open = false;
     }
 }
 
 impl TaskStore for MemoryStore {
     fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>> {
-        Ok(self.stores[store].1.map.get(key).map(|value| Value::Borrowed(value)))
+        Ok(self.stores.read().stores[store].map.get(key).cloned().map(Value::Shared))
     }
 
     fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>> {
-        keys.iter().map(|key| self.get(store, key)).collect()
+        let stores = self.stores.read();
+        let map = &stores.stores[store].map;
+        Ok(keys.iter().map(|key| map.get(*key).cloned().map(Value::Shared)).collect())
     }
 
     fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let start: Box<[u8]> = start.into();
-        let entries = self.stores[store].1.map.range(start..).take_while(|(key, _)| key.starts_with(prefix));
+        let stores = self.stores.read();
+        let entries = stores.stores[store].map.range(start..).take_while(|(key, _)| key.starts_with(prefix));
         for (key, value) in entries.filter(|(key, _)| !key.is_empty()) {
             if visit(key, value).is_break() {
                 break;
@@ -154,17 +120,12 @@ impl TaskStore for MemoryStore {
     }
 
     fn apply(&mut self, batch: &StoreBatch<'_>) -> Result<()> {
-        for put in &batch.puts {
-            self.stores[put.store].1.put(put.key, put.value);
-        }
-        for (store, position) in &batch.positions {
-            self.stores[*store].1.put(&[], Some(position));
-        }
+        self.stores.apply(batch);
         Ok(())
     }
 
     fn position(&self, store: usize) -> Result<Option<Vec<u8>>> {
-        Ok(self.stores[store].1.map.get(&[][..]).map(|position| position.to_vec()))
+        Ok(self.stores.read().stores[store].map.get(&[][..]).map(|position| position.to_vec()))
     }
 
     fn begin_bulk_load(&mut self) -> Result<()> {
@@ -176,13 +137,18 @@ impl TaskStore for MemoryStore {
     }
 
     fn clear(&mut self, store: usize) -> Result<()> {
-        self.stores[store].1.clear();
+        self.stores.clear(store);
         Ok(())
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotSource> {
+        Arc::new(MemorySnapshots(self.stores.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::versions::ENTRY_BYTES;
     use super::*;
     use crate::ports::Put;
     use crate::testing::store_contract;

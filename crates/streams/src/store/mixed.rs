@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use super::memory::MemoryStores;
 use crate::error::{Error, Result};
-use crate::ports::{Put, StoreBatch, StoreEngine, TaskStore, Value, Visit};
+use crate::ports::{
+    Chunk, Put, ReadError, ReadResult, SnapshotSource, StoreBatch, StoreEngine, TaskSnapshot, TaskStore, Value, Visit,
+};
 use crate::record::TaskId;
 
 /// The engine of the stores on disk receives the memory that the others use each time that it has
@@ -182,6 +184,68 @@ impl TaskStore for MixedStore {
             (StoreLocation::Disk(at), Some(disk)) => disk.clear(at),
             (StoreLocation::Disk(at) | StoreLocation::Memory(at), _) => self.memory.clear(at),
         }
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotSource> {
+        Arc::new(MixedSnapshots {
+            task: self.task,
+            stores: self.stores.clone(),
+            disk: self.disk.as_ref().map(|disk| disk.snapshots()),
+            memory: self.memory.snapshots(),
+        })
+    }
+}
+
+/// [`SnapshotSource`] of a task whose stores lie in two places.
+struct MixedSnapshots {
+    task: TaskId,
+    stores: Vec<StoreLocation>,
+    disk: Option<Arc<dyn SnapshotSource>>,
+    memory: Arc<dyn SnapshotSource>,
+}
+
+impl SnapshotSource for MixedSnapshots {
+    fn take(&self) -> ReadResult<Arc<dyn TaskSnapshot>> {
+        let disk = self.disk.as_ref().map(|disk| disk.take()).transpose()?;
+        Ok(Arc::new(MixedSnapshot { task: self.task, stores: self.stores.clone(), disk, memory: self.memory.take()? }))
+    }
+}
+
+struct MixedSnapshot {
+    task: TaskId,
+    stores: Vec<StoreLocation>,
+    disk: Option<Arc<dyn TaskSnapshot>>,
+    memory: Arc<dyn TaskSnapshot>,
+}
+
+impl MixedSnapshot {
+    fn of(&self, store: usize) -> ReadResult<(&dyn TaskSnapshot, usize)> {
+        match (self.stores.get(store), &self.disk) {
+            (Some(StoreLocation::Disk(at)), Some(disk)) => Ok((&**disk, *at)),
+            (Some(StoreLocation::Disk(at) | StoreLocation::Memory(at)), _) => Ok((&*self.memory, *at)),
+            (None, _) => Err(ReadError::Failed(Error::Bug(format!("task {} has no store number {store}", self.task)))),
+        }
+    }
+}
+
+impl TaskSnapshot for MixedSnapshot {
+    fn is_open(&self) -> bool {
+        self.memory.is_open() && self.disk.as_ref().is_none_or(|disk| disk.is_open())
+    }
+
+    fn get(&self, store: usize, key: &[u8]) -> ReadResult<Option<Vec<u8>>> {
+        let (part, at) = self.of(store)?;
+        part.get(at, key)
+    }
+
+    fn multi_get(&self, store: usize, keys: &[&[u8]]) -> ReadResult<Vec<Option<Vec<u8>>>> {
+        let (part, at) = self.of(store)?;
+        part.multi_get(at, keys)
+    }
+
+    fn entries(&self, store: usize, start: &[u8], end: Option<&[u8]>) -> ReadResult<Chunk> {
+        let (part, at) = self.of(store)?;
+        part.entries(at, start, end)
     }
 }
 

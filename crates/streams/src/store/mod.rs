@@ -7,5 +7,6 @@ pub mod mixed;
 mod overlay;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use overlay::{Change, Checksum, Overlay, entry_hash};

@@ -8,8 +8,9 @@ use proptest::test_runner::RngSeed;
 
 use super::memory::MemoryStores;
 use super::{Checksum, Overlay, entry_hash};
-use crate::ports::{Put, StoreBatch, StoreEngine, TaskStore};
+use crate::ports::{Put, ReadError, StoreBatch, StoreEngine, TaskStore};
 use crate::record::TaskId;
+use crate::testing::snapshot_contract;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -144,4 +145,59 @@ fn a_change_bears_the_time_of_the_record_that_wrote_it_last() {
     }
     let times: Vec<_> = overlay.changes().iter().map(|change| (change.key, change.timestamp_ms)).collect();
     assert_eq!(times, [(&b"a"[..], 4), (&b"b"[..], 7)]);
+}
+
+#[test]
+fn readers_beside_a_writer_see_whole_batches() {
+    let stores = MemoryStores::new();
+    let mut db = stores.open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();
+    let source = db.snapshots();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut last = 0;
+                while let Some(round) = snapshot_contract::check_round(&*source) {
+                    assert!(round >= last, "time goes back from {last} to {round}");
+                    last = round;
+                }
+                assert!(last > 0);
+            });
+        }
+        for round in 1..60 {
+            snapshot_contract::write_round(&mut *db, round);
+        }
+        assert_eq!(snapshot_contract::check_round(&*source), Some(59));
+        drop(db);
+    });
+}
+
+#[test]
+fn what_is_kept_for_a_snapshot_is_counted_and_goes_with_it() {
+    let stores = MemoryStores::new();
+    let mut db = stores.open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();
+    snapshot_contract::write_round(&mut *db, 1);
+    let bytes = stores.bytes();
+    let snapshot = db.snapshots().take().unwrap();
+    (2..9).for_each(|round| snapshot_contract::write_round(&mut *db, round));
+    let kept = stores.bytes() - bytes;
+    assert!(kept > bytes / 2 && kept <= bytes, "each value once, however often it was replaced: {kept}");
+    drop(snapshot);
+    snapshot_contract::write_round(&mut *db, 9);
+    assert_eq!(stores.bytes(), bytes);
+}
+
+#[test]
+fn a_snapshot_expires_when_too_much_is_written_beside_it() {
+    let stores = MemoryStores::new();
+    let mut db = stores.open(TaskId { subtopology: 0, partition: 0 }, &["s"]).unwrap();
+    let large = vec![0; 1 << 20];
+    let keys: Vec<[u8; 1]> = (0..80).map(|at| [at]).collect();
+    let puts = || keys.iter().map(|key| Put { store: 0, key, value: Some(&large) }).collect();
+    db.apply(&StoreBatch { puts: puts(), positions: Vec::new() }).unwrap();
+    let bytes = stores.bytes();
+    let (source, snapshot) = (db.snapshots(), db.snapshots().take().unwrap());
+    db.apply(&StoreBatch { puts: puts(), positions: Vec::new() }).unwrap();
+    assert_eq!(snapshot.get(0, &keys[0]), Err(ReadError::Expired));
+    assert_eq!(stores.bytes(), bytes);
+    assert!(source.take().unwrap().get(0, &keys[0]).unwrap().is_some(), "a new one can be read");
 }

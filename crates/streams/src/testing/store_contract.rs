@@ -54,6 +54,7 @@ pub fn check(make: Make<'_>) {
     scans_in_key_order(make().as_ref());
     tasks_and_reopening(make().as_ref());
     restore_mode(make().as_ref());
+    super::snapshot_contract::check(make);
 }
 
 fn reads_what_was_written(engine: &dyn StoreEngine) {

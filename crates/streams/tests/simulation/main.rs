@@ -14,25 +14,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use streams::processor::{Processor, ProcessorContext, ProcessorError};
 use streams::record::Record;
-use streams::testing::simulation::{Fault, Simulation, SimulationSettings};
+use streams::testing::simulation::{Fault, Simulation, SimulationReport, SimulationSettings};
 use streams::topology::Topology;
 use testkit::seeds;
 
 use topologies::simulation_of;
 
 /// Prints what happened, and panics.
-fn assert_passes(simulation: &Simulation, seed: u64) {
-    if let Err(failure) = simulation.run([seed]) {
+fn assert_passes(simulation: &Simulation, seed: u64) -> SimulationReport {
+    simulation.run([seed]).unwrap_or_else(|failure| {
         failure.trace.iter().for_each(|line| eprintln!("{line}"));
         panic!("{failure}\nit takes these faults: {:?}", failure.strikes);
-    }
+    })
 }
 
 #[test]
 fn new_seeds_lose_and_double_nothing() {
+    let mut shown = (0, 0);
     for seed in seeds(200) {
-        assert_passes(&simulation_of(seed), seed);
+        let report = assert_passes(&simulation_of(seed), seed);
+        shown = (shown.0 + report.active_snapshots, shown.1 + report.standby_snapshots);
     }
+    assert!(shown.0 > 1_000 && shown.1 > 100, "live queries have shown {shown:?} snapshots");
 }
 
 /// The kinds of faults without those that were added since seeds were noted and planted bugs looked
@@ -40,7 +43,7 @@ fn new_seeds_lose_and_double_nothing() {
 fn first_faults() -> SimulationSettings {
     let later = [Fault::ThreadAdded, Fault::ThreadRemoved];
     let faults = Fault::ALL.into_iter().filter(|fault| !later.contains(fault)).collect();
-    SimulationSettings { faults, ..SimulationSettings::default() }
+    SimulationSettings { faults, live_queries: false, ..SimulationSettings::default() }
 }
 
 /// Each of these has failed once, all but three by a fault of the simulation itself.

@@ -10,6 +10,7 @@ mod logs;
 mod pauses;
 mod ports;
 mod producer;
+mod queries;
 mod renewals;
 mod standbys;
 mod states;

@@ -381,4 +381,8 @@ impl TaskStore for MeddledStore {
     fn clear(&mut self, store: usize) -> Result<()> {
         self.inner.clear(store)
     }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotSource> {
+        self.inner.snapshots()
+    }
 }

@@ -224,6 +224,7 @@ fn finish_restoration(
     });
     match ready {
         Ok(task) => {
+            instance.queries.add_active(&task);
             assigned.run(task, lock)?;
             assigned.report(&instance.metrics(), thread, None);
             Ok(())

@@ -138,6 +138,8 @@ pub(super) struct Broker {
     pub transactions: BTreeMap<u64, Transaction>,
     next_transaction: u64,
     pub committed: BTreeMap<TopicPartition, Committed>,
+    /// The metadata of all commits that there ever were, by partition and offset.
+    pub commits: BTreeMap<(TopicPartition, i64), BTreeSet<String>>,
     pub group_coordinator_away_until: Duration,
     pub transaction_coordinator_away_until: Duration,
 }

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::disk_snapshot::OpenContent;
 use super::faults::Fault;
-use super::files::{Content, FileChange, STRANGE_KEY, TaskFiles, apply};
+use super::files::{FileChange, STRANGE_KEY, TaskFiles, apply};
 use super::world::{Simulated, World};
 use crate::error::{Error, Result};
-use crate::ports::{StoreBatch, StoreEngine, TaskStore, Value, Visit};
+use crate::ports::{SnapshotSource, StoreBatch, StoreEngine, TaskStore, Value, Visit};
 use crate::record::TaskId;
 use crate::store::checkpoint::Position;
 use crate::store::entry_hash;
@@ -26,7 +28,7 @@ struct OpenStore {
     task: TaskId,
     stores: Vec<String>,
     /// A copy that reads are answered from; the files are written through.
-    content: Vec<Content>,
+    content: OpenContent,
 }
 
 impl StoreEngine for SimulatedDisk {
@@ -53,7 +55,7 @@ impl StoreEngine for SimulatedDisk {
             slot: self.slot,
             task,
             stores: stores.iter().map(|store| (*store).to_owned()).collect(),
-            content,
+            content: OpenContent::new(content),
         }))
     }
 
@@ -87,14 +89,11 @@ impl OpenStore {
             _ => Ok(()),
         }
     }
-
-    fn store(&self, store: usize) -> Result<&Content> {
-        self.content.get(store).ok_or_else(|| Error::Bug(format!("task {} has no store number {store}", self.task)))
-    }
 }
 
 impl Drop for OpenStore {
     fn drop(&mut self) {
+        self.content.close();
         let mut world = self.sim.lock();
         let process = self.sim.process;
         if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task)
@@ -110,7 +109,7 @@ impl Drop for OpenStore {
 impl TaskStore for OpenStore {
     fn get(&self, store: usize, key: &[u8]) -> Result<Option<Value<'_>>> {
         self.check()?;
-        Ok(self.store(store)?.get(key).map(|value| Value::Borrowed(value)))
+        Ok(self.content.read().stores[store].get(key).cloned().map(Value::Owned))
     }
 
     fn multi_get(&self, store: usize, keys: &[&[u8]]) -> Result<Vec<Option<Value<'_>>>> {
@@ -119,7 +118,8 @@ impl TaskStore for OpenStore {
 
     fn scan_from(&self, store: usize, prefix: &[u8], start: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         self.check()?;
-        let from = self.store(store)?.range(start.to_vec()..);
+        let content = self.content.read();
+        let from = content.stores[store].range(start.to_vec()..);
         for (key, value) in from.take_while(|(key, _)| key.starts_with(prefix)).filter(|(key, _)| !key.is_empty()) {
             if visit(key, value) == ControlFlow::Break(()) {
                 break;
@@ -147,13 +147,15 @@ impl TaskStore for OpenStore {
         for (store, position) in &batch.positions {
             changes.push((self.stores[*store].clone(), Vec::new(), Some(position.to_vec())));
         }
+        let mut content = self.content.write();
         for (store, key, value) in &changes {
             let at = self.stores.iter().position(|known| known == store).unwrap_or_default();
             match value {
-                Some(value) => self.content[at].insert(key.clone(), value.clone()),
-                None => self.content[at].remove(key),
+                Some(value) => content.stores[at].insert(key.clone(), value.clone()),
+                None => content.stores[at].remove(key),
             };
         }
+        drop(content);
         let now = world.now;
         let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) else { return Ok(()) };
         apply(&mut files.content, &changes);
@@ -174,7 +176,7 @@ impl TaskStore for OpenStore {
 
     fn position(&self, store: usize) -> Result<Option<Vec<u8>>> {
         self.check()?;
-        Ok(self.store(store)?.get(&[][..]).cloned())
+        Ok(self.content.read().stores[store].get(&[][..]).cloned())
     }
 
     fn begin_bulk_load(&mut self) -> Result<()> {
@@ -200,7 +202,7 @@ impl TaskStore for OpenStore {
     fn clear(&mut self, store: usize) -> Result<()> {
         self.sim.call("clear")?;
         let name = self.stores[store].clone();
-        self.content[store].clear();
+        self.content.clear(store);
         let mut world = self.sim.lock();
         world.expect_a_reason_to_wipe(self.slot, self.task);
         if let Some(files) = world.machines[self.slot].tasks.get_mut(&self.task) {
@@ -208,6 +210,10 @@ impl TaskStore for OpenStore {
             files.sync();
         }
         Ok(())
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotSource> {
+        Arc::new(self.content.clone())
     }
 }
 

@@ -48,6 +48,7 @@ mod client;
 mod consumer;
 mod definition;
 mod disk;
+mod disk_snapshot;
 mod faults;
 mod files;
 mod group;
@@ -58,6 +59,7 @@ mod process;
 mod process_state;
 mod producer;
 mod producer_state;
+mod queries;
 mod scheduler;
 mod settings;
 mod settlement;
@@ -78,6 +80,7 @@ pub use faults::{Fault, Strike};
 use input::Input;
 pub use input::RecordFactory;
 use process::TopologyFactory;
+use queries::QueryCheck;
 use scheduler::Scheduler;
 pub use scheduler::is_outage;
 pub use settings::SimulationSettings;
@@ -106,6 +109,10 @@ pub struct SimulationReport {
     pub steps: u64,
     /// Input records.
     pub records: u64,
+    /// Snapshots of the stores of running tasks that were read.
+    pub active_snapshots: u64,
+    /// Snapshots of the stores of standbys that were read.
+    pub standby_snapshots: u64,
     /// How often each kind of fault struck, by the place where.
     pub strikes: BTreeMap<(Fault, &'static str), u64>,
 }
@@ -130,6 +137,8 @@ struct Run {
     failure: Option<String>,
     digest: u64,
     steps: u64,
+    active_snapshots: u64,
+    standby_snapshots: u64,
     strikes: Vec<(Strike, &'static str)>,
     trace: Vec<String>,
 }
@@ -191,6 +200,8 @@ impl Simulation {
             }
             report.seeds += 1;
             report.steps += run.steps;
+            report.active_snapshots += run.active_snapshots;
+            report.standby_snapshots += run.standby_snapshots;
             report.records += self.settings.records as u64;
             for ((fault, _), place) in run.strikes {
                 *report.strikes.entry((fault, place)).or_default() += 1;
@@ -220,6 +231,7 @@ impl Simulation {
         let input = Input { make: Box::new(move |random, n, topic| make(random, n, topic)), topics };
         let sim = Simulated::new(world);
         let mut scheduler = Scheduler::new(sim.clone(), self.topology.clone(), Arc::new(input));
+        scheduler.queries = self.settings.live_queries.then(|| QueryCheck::new(plans.clone(), seed.is_multiple_of(2)));
         let fault_time = self.settings.fault_time;
         scheduler.run(fault_time, |_| false);
         scheduler::end_outage();
@@ -252,6 +264,7 @@ impl Simulation {
             let is_marked = world.broker.partitions.values().all(|log| log.open.is_empty());
             is_marked && world.processes.iter().all(|process| !process.is_alive)
         });
+        let queries = scheduler.queries.take();
         drop(scheduler);
         scheduler::end_outage();
         let mut world = sim.lock();
@@ -259,7 +272,10 @@ impl Simulation {
             world.fail("not all processes have stopped, or not all transactions have ended");
         }
         if world.failure.is_none()
-            && let Err(what) = (Checks { world: &world, plans: &plans }).run()
+            && let Err(what) = queries
+                .as_ref()
+                .map_or(Ok(()), |queries| queries.check(&world))
+                .and_then(|()| (Checks { world: &world, plans: &plans }).run())
         {
             world.fail(what);
         }
@@ -267,6 +283,8 @@ impl Simulation {
             failure: world.failure.clone(),
             digest: world.digest,
             steps: world.steps,
+            active_snapshots: queries.as_ref().map_or(0, |queries| queries.active_snapshots),
+            standby_snapshots: queries.as_ref().map_or(0, |queries| queries.standby_snapshots),
             strikes: std::mem::take(&mut world.faults.struck),
             trace: world.trace.take().unwrap_or_default(),
         }

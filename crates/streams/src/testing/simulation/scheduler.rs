@@ -15,6 +15,7 @@ use super::faults::Fault;
 use super::input::Input;
 use super::process::{TopologyFactory, run_process};
 use super::process_state::{Placement, Process, ProcessId};
+use super::queries::{self, QueryCheck};
 use super::world::{FiberId, Simulated, Spawn, Timer, Wake, World};
 
 /// A fiber's stack, in words.
@@ -57,12 +58,13 @@ pub(super) struct Scheduler {
     next_fiber: FiberId,
     topology: TopologyFactory,
     input: Arc<Input>,
+    pub queries: Option<QueryCheck>,
 }
 
 impl Scheduler {
     pub fn new(sim: Simulated, topology: TopologyFactory, input: Arc<Input>) -> Scheduler {
         OUTAGE.set(false);
-        Scheduler { sim, fibers: BTreeMap::new(), next_fiber: 0, topology, input }
+        Scheduler { sim, fibers: BTreeMap::new(), next_fiber: 0, topology, input, queries: None }
     }
 
     /// Runs until `is_over`, a failure, or `until`; whether it is over.
@@ -104,6 +106,12 @@ impl Scheduler {
                 world.fail(format!("{name} panicked: {text}"));
             }
             world.changed();
+        }
+        let is_due = self.sim.lock().steps.is_multiple_of(queries::INTERVAL);
+        if let Some(queries) = &mut self.queries
+            && is_due
+        {
+            queries.run(&self.sim);
         }
     }
 

@@ -27,6 +27,9 @@ pub struct SimulationSettings {
     pub rebalance_timeout: Duration,
     /// The transaction timeout.
     pub transaction_timeout: Duration,
+    /// Whether the stores of all instances are read while they run, and what is shown compared with
+    /// the commits. Half of the seeds read standbys as well, and take another course with it.
+    pub live_queries: bool,
     /// Kinds of faults that a seed may switch on.
     pub faults: Vec<Fault>,
 }
@@ -44,6 +47,7 @@ impl Default for SimulationSettings {
             session_timeout: Duration::from_secs(6),
             rebalance_timeout: Duration::from_secs(30),
             transaction_timeout: Duration::from_secs(10),
+            live_queries: true,
             faults: Fault::ALL.to_vec(),
         }
     }

@@ -98,6 +98,10 @@ impl World {
             MarkedPlace::Offsets => {
                 let offsets = std::mem::take(&mut transaction.offsets);
                 if transaction.outcome == Outcome::Committed {
+                    for (at, committed) in &offsets {
+                        let commits = self.broker.commits.entry((at.clone(), committed.offset)).or_default();
+                        commits.insert(committed.metadata.clone());
+                    }
                     self.broker.committed.extend(offsets);
                 }
             }
