@@ -43,6 +43,8 @@ use topology_file::keys::STATE_ACCESS;
 
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
+/// How often an instance looks what is paused.
+const CONTROL_INTERVAL: Duration = Duration::from_secs(1);
 /// Threads that open and restore stores.
 const WORKERS: usize = 2;
 
@@ -279,6 +281,7 @@ fn start(
         digest: Some(plan.digest.clone()),
         accepted_change: plan.accepted_change.clone(),
         earliest_available: plan.earliest_available.clone(),
+        control_interval: Some(CONTROL_INTERVAL),
         check_interval: runtime.check_interval,
         ..RuntimeConfig::default()
     };

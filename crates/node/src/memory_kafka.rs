@@ -453,6 +453,10 @@ impl Admin for MemoryKafka {
         panic!("a node is in no group")
     }
 
+    fn append(&self, _partition: &TopicPartition, _key: &[u8], _value: Option<&[u8]>) -> Result<()> {
+        panic!("a node publishes in transactions")
+    }
+
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let state = self.lock();
         let start = state.starts.get(partition).copied().unwrap_or(0);

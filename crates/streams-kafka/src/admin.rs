@@ -3,7 +3,7 @@
 
 use std::ffi::c_int;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as ClientTopic, ResourceSpecifier, TopicReplication};
@@ -22,6 +22,7 @@ use super::log_bounds::log_bounds;
 use super::messages::Buffer;
 use super::metadata::{millis, read_metadata};
 use super::native::Native;
+use super::plain::PlainProducer;
 use super::queue::Queue;
 use super::restore_consumer::RestoreConsumer;
 use super::settings::KafkaSettings;
@@ -29,7 +30,7 @@ use super::{admin_request, group};
 use streams::error::{Error, Result};
 use streams::ports::rights::{Operation, Right};
 use streams::ports::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
-use streams::record::TopicPartition;
+use streams::record::{Headers, Record, TopicPartition};
 
 /// How long one request may take. Longer than a dead thread's transaction: its offsets are waited
 /// for.
@@ -365,6 +366,15 @@ impl Admin for ClusterAdmin {
             Call::Admin,
             &format!("ask the coordinator of group {} at {}", self.group, self.settings.bootstrap_servers),
         ))
+    }
+
+    fn append(&self, partition: &TopicPartition, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let timestamp_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let record = Record { key: Some(key), value, headers: Headers::NONE, timestamp_ms };
+        let mut producer = PlainProducer::new(&self.settings)?;
+        producer.send(&partition.topic, partition.partition, &record)?;
+        producer.finish(REQUEST)
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

@@ -132,6 +132,10 @@ impl Admin for Renewable<ClusterAdmin> {
         self.get().reach_group(topic)
     }
 
+    fn append(&self, partition: &TopicPartition, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.get().append(partition, key, value)
+    }
+
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         self.get().log_range(partition)
     }

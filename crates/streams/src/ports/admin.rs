@@ -132,6 +132,10 @@ pub trait Admin: Send + Sync {
     /// waits a few seconds for the answer at most.
     fn reach_group(&self, topic: &str) -> Result<()>;
 
+    /// Appends a record to a partition, outside of any transaction, and waits until all replicas
+    /// in sync have it. A record without a value deletes its key where the topic is compacted.
+    fn append(&self, partition: &TopicPartition, key: &[u8], value: Option<&[u8]>) -> Result<()>;
+
     /// Range of offsets that a partition's log holds.
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange>;
 }

@@ -51,6 +51,9 @@ pub struct RuntimeConfig {
     pub accepted_change: Option<String>,
     /// Topics of which what was deleted before it was processed is skipped, with the state kept.
     pub earliest_available: BTreeSet<String>,
+    /// How often an instance looks what is paused in the control log, which all instances share;
+    /// `None`: pauses are kept in this instance alone, and end with it.
+    pub control_interval: Option<Duration>,
     /// How often an instance looks whether the group's topology or its sources have changed.
     pub check_interval: Duration,
 }
@@ -77,6 +80,7 @@ impl Default for RuntimeConfig {
             digest: None,
             accepted_change: None,
             earliest_available: BTreeSet::new(),
+            control_interval: None,
             check_interval: Duration::from_secs(10),
         }
     }

@@ -173,6 +173,15 @@ impl HealthCheck {
         if !found.is_empty() {
             return found;
         }
+        if let Some((since, why)) = self.instance.pauses.failing()
+            && is_late(since)
+        {
+            let what = format!(
+                "what is paused could not be read from the control log ({why}); what was read before holds, and tasks that are assigned meanwhile \
+                 wait until it can be read"
+            );
+            found.insert("control log".to_owned(), Found { since, code: "HS1038", what });
+        }
         // What waits for Kafka to answer is no trouble of a thread's own.
         let answers = now.saturating_sub(self.contact) <= limit / CHECK_FRACTION * 2;
         let metrics = self.instance.metrics();

@@ -13,7 +13,7 @@ use super::internal_topics;
 use super::live_queries::LiveQueries;
 use super::log_loss::UnconfirmedLosses;
 use super::metrics::{Metrics, ThreadMetrics};
-use super::pauses::{Hold, PauseError, Pauses, TaskScope};
+use super::pauses::{Hold, PauseError, PausePorts, Pauses, TaskScope};
 use super::source_topics::SourceTopics;
 use super::task_locks::TaskLocks;
 use super::thread_numbers::ThreadNumbers;
@@ -125,7 +125,7 @@ impl Instance {
         }
         let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
-        let pauses = Pauses::new(plans.iter().map(|plan| plan.source.clone()));
+        let pauses = Pauses::new(&config, metrics.clone(), plans.iter().map(|plan| plan.source.clone()));
         Ok(Arc::new(Instance {
             config,
             plans,
@@ -261,27 +261,30 @@ impl Instance {
 
     /// Pauses a part of the topology: no record of it is fetched or processed, and so nothing of it
     /// punctuates, until it is resumed. What is open is committed; the partitions stay assigned,
-    /// and standbys go on.
+    /// and standbys go on. With [`RuntimeConfig::control_interval`] it holds in all instances of
+    /// the application, each of which acts on it at its next look, and survives their ends. Blocks.
     ///
     /// # Errors
-    /// The topology has no such part.
+    /// The topology has no such part, or the control log cannot be written.
     pub fn pause(&self, scope: &TaskScope) -> std::result::Result<(), PauseError> {
-        let paused = self.pauses.pause(scope);
-        self.metrics.set_pauses(self.pauses.describe());
-        paused
+        self.pauses.pause(scope, &self.pause_ports())
     }
 
-    /// Ends the pause of a part of the topology, and of all parts within it.
+    /// Ends the pause of a part of the topology, and of all parts within it. Blocks.
     ///
     /// # Errors
-    /// The topology has no such part, or it is paused together with a greater one.
+    /// The topology has no such part, it is paused together with a greater one, or the control log
+    /// cannot be written.
     pub fn resume(&self, scope: &TaskScope) -> std::result::Result<(), PauseError> {
-        let resumed = self.pauses.resume(scope);
-        self.metrics.set_pauses(self.pauses.describe());
-        resumed
+        self.pauses.resume(scope, &self.pause_ports())
     }
 
-    /// All parts of the topology that are held, and how.
+    pub(super) fn pause_ports(&self) -> PausePorts<'_> {
+        let InstancePorts { admin, restore, clock, .. } = &self.ports;
+        PausePorts { admin: &**admin, reader: &**restore, clock: &**clock }
+    }
+
+    /// All parts of the topology that are held, and how, as of the last look.
     pub fn holds(&self) -> BTreeMap<TaskScope, Hold> {
         self.pauses.all()
     }

@@ -41,7 +41,7 @@ fn new_seeds_lose_and_double_nothing() {
 /// The kinds of faults without those that were added since seeds were noted and planted bugs looked
 /// for: with them a seed takes another course.
 fn first_faults() -> SimulationSettings {
-    let later = [Fault::ThreadAdded, Fault::ThreadRemoved];
+    let later = [Fault::ThreadAdded, Fault::ThreadRemoved, Fault::Paused];
     let faults = Fault::ALL.into_iter().filter(|fault| !later.contains(fault)).collect();
     SimulationSettings { faults, live_queries: false, ..SimulationSettings::default() }
 }

@@ -55,6 +55,19 @@ fn nothing_of_a_paused_topology_is_processed_and_all_of_it_once_it_is_resumed() 
 }
 
 #[test]
+fn a_part_that_is_not_there_or_held_with_a_greater_one_is_refused() {
+    let running = World::new().start();
+    let other = TaskScope::Topic("other".into());
+    assert_eq!(running.instance.pause(&other), Err(PauseError::Unknown(other.clone())));
+    assert_eq!(running.instance.resume(&other), Err(PauseError::Unknown(other)));
+    running.instance.pause(&TaskScope::Topology).unwrap();
+    let (scope, with) = (part("lines", 0), TaskScope::Topology);
+    assert_eq!(running.instance.resume(&scope), Err(PauseError::HeldWith { scope, with }));
+    running.instance.resume(&TaskScope::Topology).unwrap();
+    assert!(running.instance.holds().is_empty());
+}
+
+#[test]
 fn the_other_tasks_go_on_beside_a_paused_partition() {
     let world = World::new();
     let mut running = world.start_all();
@@ -138,4 +151,86 @@ fn a_pause_whose_commit_fails_loses_and_doubles_nothing() {
             world.assert_exactly_once(WORDS);
         }
     }
+}
+
+/// Two instances that keep their pauses in the control log.
+fn sharing() -> World {
+    let mut world = World::new();
+    world.config.control_interval = Some(Duration::from_millis(50));
+    world
+}
+
+const CONTROL: &str = "app-control";
+
+#[test]
+fn a_pause_holds_in_every_instance_and_after_a_restart() {
+    let world = sharing();
+    world.publish(&LINES);
+    let mut owner = world.start_all();
+    owner.finish();
+    assert!(world.broker.read(CONTROL, 0).is_empty(), "no log is made before it is needed");
+    let other = world.start_elsewhere();
+    other.instance.pause(&TaskScope::Topology).unwrap();
+    assert_eq!(other.instance.holds(), [(TaskScope::Topology, Hold::Paused)].into());
+    owner.turns_until("the owner to see it", |owner| owner.paused() == 4);
+    world.publish(&LINES);
+    owner.stop();
+    let outputs = world.outputs();
+    let mut next = world.start_all();
+    next.turns_until("the pause to be found again", |next| next.paused() == 4);
+    next.turns(300);
+    assert_eq!(world.outputs(), outputs);
+    other.instance.resume(&TaskScope::Topology).unwrap();
+    next.finish();
+    assert!(next.instance.metrics().pauses().is_empty());
+    next.stop();
+    world.assert_exactly_once(2 * WORDS);
+}
+
+/// A task that is taken over begins only when it is known whether it is paused, however long that
+/// takes.
+#[test]
+fn no_record_is_processed_before_it_is_known_what_is_paused() {
+    let world = sharing();
+    world.start_elsewhere().instance.pause(&TaskScope::Topology).unwrap();
+    world.publish(&LINES);
+    for _ in 0..20 {
+        world.broker.fault("restore", Error::Retry("the leader moves".to_owned()));
+    }
+    let mut running = world.start_all();
+    running.turns_until("all tasks to be paused", |running| running.paused() == 4);
+    assert!(world.outputs().is_empty() && world.broker.lock().committed.is_empty());
+    assert_eq!(running.instance.metrics().threads()[&0].snapshot().records, 0);
+}
+
+#[test]
+fn a_control_log_that_cannot_be_read_is_reported_and_keeps_new_tasks_waiting() {
+    let world = sharing();
+    world.start_elsewhere().instance.pause(&TaskScope::Topology).unwrap();
+    world.broker.publish(CONTROL, 0, Some("topology"), "2 of a later version", 1);
+    let mut running = world.start_all();
+    let mut health = HealthCheck::new(&running.instance);
+    let mut troubles = Vec::new();
+    for _ in 0..TURNS {
+        running.turns(1);
+        health.run();
+        troubles = running.instance.metrics().troubles();
+        if !troubles.is_empty() {
+            break;
+        }
+    }
+    assert!(troubles.iter().any(|line| line.contains("[HS1037]") && line.contains("[HS1038]")), "{troubles:?}");
+    assert!(!running.instance.metrics().ready());
+    world.broker.publish(CONTROL, 0, Some("topology"), "1 paused", 1);
+    assert!(running.instance.resume(&TaskScope::Topology).is_err(), "the record is still there");
+}
+
+#[test]
+fn a_pause_that_could_not_be_written_is_an_error() {
+    let world = sharing();
+    world.broker.fault("append", Error::Retry("timed out".to_owned()));
+    let running = world.start_all();
+    let paused = running.instance.pause(&TaskScope::Topology);
+    assert_eq!(paused, Err(PauseError::Failed(Error::Retry("timed out".to_owned()))));
+    assert!(running.instance.holds().is_empty());
 }

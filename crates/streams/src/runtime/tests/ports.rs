@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::broker::Broker;
+use super::broker::{Broker, Entry, Stored};
 use crate::error::{Error, Result};
 use crate::ports::*;
 use crate::record::{Origin, RecordBatch, TaskId, TopicPartition};
@@ -271,6 +271,14 @@ impl Admin for Client {
 
     fn reach_group(&self, _topic: &str) -> Result<()> {
         if self.0.lock().is_down { Err(Error::Retry("connection refused".to_owned())) } else { Ok(()) }
+    }
+
+    fn append(&self, partition: &TopicPartition, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.0.trip("append")?;
+        let (key, value) = (Some(key.to_vec()), value.map(<[u8]>::to_vec));
+        let record = Stored { key, value, headers: Vec::new(), timestamp_ms: 1 };
+        self.0.lock().logs.entry(partition.clone()).or_default().push(Entry::Record { record, transaction: None });
+        Ok(())
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

@@ -173,6 +173,10 @@ impl Admin for Silent {
         unasked()
     }
 
+    fn append(&self, _: &TopicPartition, _: &[u8], _: Option<&[u8]>) -> Result<()> {
+        unasked()
+    }
+
     fn log_range(&self, _: &TopicPartition) -> Result<LogRange> {
         unasked()
     }

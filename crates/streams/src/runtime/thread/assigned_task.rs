@@ -83,6 +83,8 @@ pub(super) struct AssignedTask {
     fetch_state: FetchState,
     /// Whether the consumer was ever given the partition.
     was_assigned: bool,
+    /// It begins only when this question, what is paused, is answered.
+    question: u64,
     /// It is paused: its partition is not fetched.
     is_paused: bool,
     /// One past the last record seen, or the last commit that it went back to.
@@ -119,8 +121,9 @@ impl RunningTask {
 }
 
 impl AssignedTask {
-    /// A task that was just assigned.
-    pub fn new(id: TaskId, source: TopicPartition, plan: Arc<Plan>) -> AssignedTask {
+    /// A task that was just assigned, and begins only when a question is answered
+    /// ([`Pauses::question`](super::super::pauses)).
+    pub fn new(id: TaskId, source: TopicPartition, plan: Arc<Plan>, question: u64) -> AssignedTask {
         AssignedTask {
             id,
             source,
@@ -128,12 +131,18 @@ impl AssignedTask {
             lifecycle: Lifecycle::Created,
             fetch_state: FetchState::Unassigned,
             was_assigned: false,
+            question,
             is_paused: false,
             seen: 0,
             next_restoration: NextRestoration::default(),
             blocked: None,
             hanging: None,
         }
+    }
+
+    /// The question that is to be answered before it begins.
+    pub fn question(&self) -> u64 {
+        self.question
     }
 
     /// Which task it is.

@@ -3,6 +3,16 @@
 use super::parts::Parts;
 use crate::record::TaskId;
 
+/// Has another thread look what is paused, when it is time.
+pub(super) fn look_at_pauses(parts: &Parts) {
+    let instance = &parts.instance;
+    if instance.pauses.is_look_due(instance.now()) {
+        let looking = instance.clone();
+        // The health check tells of looks that fail for long.
+        instance.ports.executor.run_at_once(Box::new(move || _ = looking.pauses.look(&looking.pause_ports())));
+    }
+}
+
 /// The tasks that are to be paused (true) or to go on. It is decided once, before what is open is
 /// committed: a task that is paused with uncommitted work would leave its outputs in a transaction
 /// without its offset.

@@ -11,7 +11,7 @@ use super::consumer::{AssignmentChange, PollLimits, Polled, ThreadConsumer};
 use super::hanging_transaction::find_hanging_transactions;
 use super::interruption::{Interruption, Place};
 use super::parts::Parts;
-use super::pausing::PauseChanges;
+use super::pausing::{PauseChanges, look_at_pauses};
 use super::processing::process_batch;
 use super::producer::ThreadProducer;
 use super::purge::purge;
@@ -137,6 +137,7 @@ impl StreamThread {
         self.recover(ensured)?;
         let can_begin = self.parts.producer.is_ready();
         self.parts.tasks.advance_restorations(can_begin)?;
+        look_at_pauses(&self.parts);
         let pauses = PauseChanges::due(&self.parts);
         if pauses.need_a_commit() {
             self.commit()?;
@@ -222,6 +223,7 @@ impl StreamThread {
     fn apply_change(&mut self, change: AssignmentChange) -> Result<()> {
         // Who else is there may have changed with it.
         self.parts.instance.agreement.question();
+        self.parts.instance.pauses.question();
         let thread = self.parts.thread;
         match change {
             AssignmentChange::Assigned(partitions, reply) => {

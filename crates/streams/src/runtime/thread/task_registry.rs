@@ -53,7 +53,7 @@ impl TaskRegistry {
         if self.tasks.iter().any(|assigned| assigned.id() == id) {
             return Ok(());
         }
-        let assigned = AssignedTask::new(id, partition, plan);
+        let assigned = AssignedTask::new(id, partition, plan, self.instance.pauses.last_question());
         assigned.report(&self.instance.metrics(), self.thread, None);
         self.tasks.push(assigned);
         Ok(())
@@ -179,6 +179,9 @@ impl TaskRegistry {
     pub fn advance_restorations(&mut self, can_begin: bool) -> Result<()> {
         let now = self.instance.now();
         for assigned in &mut self.tasks {
+            if !self.instance.pauses.has_answered(assigned.question()) && !assigned.is_to_be_restored(now) {
+                continue;
+            }
             if let Some(restored) = assigned.restoration_result()? {
                 finish_restoration(&self.instance, self.thread, assigned, restored)?;
             } else if can_begin && assigned.is_to_be_restored(now) {

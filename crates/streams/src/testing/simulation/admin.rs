@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::broker::StoredRecord;
 use super::faults::Fault;
 use super::world::{Simulated, World};
 use crate::error::{Error, Result};
@@ -129,6 +130,16 @@ impl Admin for SimulatedAdmin {
 
     fn reach_group(&self, _topic: &str) -> Result<()> {
         self.ask_group("reach_group", |_| Some(()))
+    }
+
+    fn append(&self, partition: &TopicPartition, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        self.request("append", |world| {
+            world.broker.partition(partition).filter(|log| world.now >= log.away_until)?;
+            let (key, value) = (Some(key.to_vec()), value.map(<[u8]>::to_vec));
+            world.broker.publish(partition, StoredRecord { key, value, headers: Vec::new(), timestamp_ms: 1 });
+            world.changed();
+            Some(())
+        })
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

@@ -147,7 +147,8 @@ impl Checks<'_> {
             .filter(|plan| matches!(plan.source_ref, crate::topology::TopicRef::External(_)))
             .map(|plan| &*plan.source)
             .collect();
-        for at in self.world.broker.partitions.keys() {
+        let control = self.world.control_log();
+        for at in self.world.broker.partitions.keys().filter(|at| **at != control) {
             if changelogs.contains(&*at.topic) || inputs.contains(&*at.topic) {
                 continue;
             }

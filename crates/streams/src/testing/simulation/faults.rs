@@ -82,11 +82,13 @@ pub enum Fault {
     ThreadAdded,
     /// A stream thread of a process is removed, unless it is the only one.
     ThreadRemoved,
+    /// A part of the topology is paused, or resumed.
+    Paused,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 35] = [
+    pub const ALL: [Fault; 36] = [
         Fault::Kill,
         Fault::KillInCall,
         Fault::KillInCommit,
@@ -122,6 +124,7 @@ impl Fault {
         Fault::OtherTopology,
         Fault::ThreadAdded,
         Fault::ThreadRemoved,
+        Fault::Paused,
     ];
 
     /// How it comes: at intervals of about so long, or once in so many occasions.
@@ -133,7 +136,7 @@ impl Fault {
             Fault::Renew | Fault::BitFlip | Fault::StoreExchanged => Rate::Every(Duration::from_secs(15)),
             Fault::Freeze | Fault::Disconnect => Rate::Every(Duration::from_secs(10)),
             Fault::ClockJump | Fault::DiskFull | Fault::Outage => Rate::Every(Duration::from_secs(20)),
-            Fault::ThreadAdded | Fault::ThreadRemoved => Rate::Every(Duration::from_secs(8)),
+            Fault::ThreadAdded | Fault::ThreadRemoved | Fault::Paused => Rate::Every(Duration::from_secs(8)),
             Fault::LeaderMove => Rate::Every(Duration::from_secs(6)),
             Fault::GroupCoordinatorMove | Fault::TransactionCoordinatorMove => Rate::Every(Duration::from_secs(15)),
             Fault::Compaction => Rate::Every(Duration::from_secs(3)),

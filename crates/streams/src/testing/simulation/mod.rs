@@ -55,6 +55,7 @@ mod group;
 mod input;
 mod membership;
 mod observed;
+mod pauses;
 mod process;
 mod process_state;
 mod producer;
@@ -244,6 +245,7 @@ impl Simulation {
                 world.fail(what);
             }
         }
+        end_pauses(&mut scheduler, &sim);
         let limit = sim.now() + self.settings.recovery_time;
         let mut settlement = Settlement::of(&plans);
         let settled = scheduler.run(limit, |world| settlement.is_reached(world));
@@ -307,6 +309,11 @@ impl Simulation {
             max_poll_records: [3, 50, 2_000][world.random.usize(0..3)],
             uncommitted_bytes: [400, 32 << 20][world.random.usize(0..2)],
             contact_timeout: self.settings.transaction_timeout,
+            control_interval: world
+                .faults
+                .kinds()
+                .any(|kind| kind == Fault::Paused)
+                .then_some(pauses::CONTROL_INTERVAL),
             digest: Some(TopologyDigest::of(&[("graph", "of this simulation".to_owned())])),
             ..RuntimeConfig::default()
         };
@@ -325,6 +332,22 @@ impl Simulation {
         world.set_timer(Duration::ZERO, Timer::Coordinators);
         world.set_timer(Duration::ZERO, Timer::Input);
     }
+}
+
+/// The faults have ended: nothing that is paused moves, and then every pause ends.
+fn end_pauses(scheduler: &mut Scheduler, sim: &Simulated) {
+    if sim.lock().slot_config.control_interval.is_none() {
+        return;
+    }
+    scheduler.run(sim.now() + pauses::QUIET, |_| false);
+    let before = sim.lock().paused_offsets();
+    scheduler.run(sim.now() + pauses::QUIET, |_| false);
+    let mut world = sim.lock();
+    let after = world.paused_offsets();
+    if world.failure.is_none() && after != before {
+        world.fail(format!("what is paused is processed: {before:?} is committed, and later {after:?}"));
+    }
+    world.resume_all();
 }
 
 /// The application id of a simulation.

@@ -305,6 +305,7 @@ impl World {
                     Fault::Disconnect => process.cut_until = until,
                     Fault::ClockJump => process.clock_offset += lasts,
                     Fault::Stop => process.instance.iter().for_each(|instance| instance.stop()),
+                    Fault::Paused => self.strike_pause(id),
                     Fault::ThreadAdded => {
                         let few = process.instance.iter().filter(|instance| instance.thread_count() < MOST_THREADS);
                         few.for_each(|instance| _ = instance.add_thread());
