@@ -106,11 +106,15 @@ pub enum PlantedBug {
     WrongRecordRefused,
     /// A task's stores are wiped when they are opened, as Kafka Streams wipes them after a crash.
     WipeOnCrash,
+    /// A live query shows what a standby holds as the last commit, with any checksums.
+    UnconfirmedStandbyRead,
+    /// A live query names the commit that its task was restored to, and not that of the rows.
+    QueryPositionOfRestore,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [PlantedBug; 50] = [
+    pub const ALL: [PlantedBug; 52] = [
         PlantedBug::NoDrain,
         PlantedBug::PositionInSeparateBatch,
         PlantedBug::OverlayKeptOverAbort,
@@ -161,6 +165,8 @@ impl PlantedBug {
         PlantedBug::SliceRepeated,
         PlantedBug::WrongRecordRefused,
         PlantedBug::WipeOnCrash,
+        PlantedBug::UnconfirmedStandbyRead,
+        PlantedBug::QueryPositionOfRestore,
     ];
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::store_snapshot::{CommitPosition, QueryError, QueryResult, StoreRole, StoreSnapshot};
+use crate::planted::PlantedBug;
 use crate::ports::{SnapshotSource, TaskSnapshot, TaskStore};
 use crate::record::TaskId;
 use crate::store::Checksum;
@@ -165,7 +166,7 @@ impl LiveQueries {
         let is_of = |checksums: &[(usize, Checksum)]| {
             checksums.iter().all(|(store, sum)| commit.stores.get(*store).is_some_and(|at| at.checksum == *sum))
         };
-        if !is_of(&candidate.checksums) {
+        if !is_of(&candidate.checksums) && !PlantedBug::UnconfirmedStandbyRead.is_planted() {
             return;
         }
         // An answer that was overtaken by a later one takes nothing back.
@@ -205,6 +206,9 @@ fn active_position(
     let bytes = snapshot.get(store, &[]).map_err(|error| QueryError::of_read(task, error))?;
     let position = bytes.as_deref().map(|bytes| Position::decode(task, bytes)).transpose().map_err(failed)?;
     let at = restored.stores.get(store).copied().unwrap_or(StoreCheckpoint::EMPTY);
+    if PlantedBug::QueryPositionOfRestore.is_planted() {
+        return Ok(CommitPosition::of(restored, &at));
+    }
     let is_later = |position: &Position| !position.is_restoring() && position.next_offset >= restored.next_offset;
     match position {
         Some(position) if is_later(&position) => Ok(CommitPosition::of_position(&position)),
