@@ -14,6 +14,10 @@ pub enum CommandError {
     Topology(Problems),
     /// It was started and failed, or found something missing.
     Failure(anyhow::Error),
+    /// It has compared what it was asked to, and found differences.
+    Differs(anyhow::Error),
+    /// It could not compare what it was asked to.
+    NotComparable(anyhow::Error),
 }
 
 impl CommandError {
@@ -22,6 +26,8 @@ impl CommandError {
         match self {
             CommandError::Usage(_) | CommandError::Topology(_) => exit::USAGE,
             CommandError::Failure(_) => exit::FAILURE,
+            CommandError::Differs(_) => exit::DIFFERS,
+            CommandError::NotComparable(_) => exit::NOT_COMPARABLE,
         }
     }
 }
@@ -32,7 +38,7 @@ impl fmt::Display for CommandError {
             CommandError::Usage(message) => f.write_str(message),
             CommandError::Topology(problems) => f.write_str(&problems.summary()),
             // One line: what was being done, then why it failed.
-            CommandError::Failure(e) => write!(f, "{e:#}"),
+            CommandError::Failure(e) | CommandError::Differs(e) | CommandError::NotComparable(e) => write!(f, "{e:#}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The one place that assembles the parts: start and shutdown.
 
+mod audit;
 mod command_error;
 mod conflict_topics;
 mod conflicts;
@@ -76,6 +77,7 @@ fn command(cli: &Cli, program: &Program) -> Result<(), CommandError> {
     match &cli.command {
         Command::Run(args) => run::run(args, program),
         Command::Replay(args) => replay::replay(args, program),
+        Command::Audit(args) => audit::audit(args, program),
         Command::Produce(args) => produce::produce(args),
         Command::Topics(args) => topics::topics(&args.action, program),
         Command::Topology(args) => topology_command::topology(&args.action, program),

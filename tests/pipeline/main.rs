@@ -8,6 +8,7 @@
 mod support;
 
 mod apart;
+mod audit;
 mod bad;
 mod before;
 mod broker;

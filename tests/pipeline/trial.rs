@@ -308,6 +308,14 @@ impl Trial {
         wait_until("the group's lag to be 0, or the end", || !instance.is_running() || self.is_done(&onlooker));
     }
 
+    /// `audit` of the trial's application, reported as JSON.
+    pub fn audit(&self, more: &[&str]) -> Finished {
+        let kafka = self.kafka_arguments();
+        let mut all: Vec<&str> = kafka.iter().map(String::as_str).chain(["--format", "json"]).collect();
+        all.extend(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        self.helix(&["audit"], &[&all, more].concat())
+    }
+
     /// `replay` of records as of the trial's topology, its outputs by file name.
     pub fn replay(&self, events: &[Record]) -> Replayed {
         let (input, output) = (self.path("input.jsonl"), temp_dir("replayed"));

@@ -9,7 +9,9 @@
 //! Each output goes to all its target nodes, in the format that is set for each ([`Encoder`]): our
 //! JSON, HelixAgent's, Avro. [`settlement`] builds the event by which a person or a program ends a
 //! conflict. [`mirror`] builds the rows of `memory_events` out of the same records.
+//! [`MemoryAuditRules`] tell an audit what of all this background work makes.
 
+mod audit;
 mod avro;
 mod decode;
 mod encode;
@@ -22,6 +24,7 @@ mod shipped;
 mod source_headers;
 mod users;
 
+pub use audit::MemoryAuditRules;
 pub use avro::{AvroOutputs, no_registry};
 pub use decode::{Decode, STATELESS_EVENTS, UNKNOWN_TYPES};
 pub use encode::{Encoder, Output, Written};

@@ -21,7 +21,9 @@ pub const USER_SNAPSHOTS: &str = "user_snapshots";
 
 const HEADERS: &[Header<'static>] = &[("type", Some(b"user.snapshot")), ("schema_version", Some(b"1"))];
 const VERSION: u8 = 1;
-const PENDING: &[u8] = b"p";
+pub(super) const PENDING: &[u8] = b"p";
+/// Prefix of the keys of counts of changes.
+pub(super) const DIRTY: &[u8] = b"d";
 /// Users and bytes that are emitted at once, at most, about; the rest comes commit by commit.
 const SLICE: usize = 500;
 const SLICE_BYTES: usize = 4 << 20;
@@ -75,7 +77,7 @@ fn memories_of(user: &[u8]) -> Vec<u8> {
 }
 
 fn dirty(user: &[u8]) -> Vec<u8> {
-    [b"d", user].concat()
+    [DIRTY, user].concat()
 }
 
 impl UserSnapshots {
@@ -167,8 +169,8 @@ impl UserSnapshots {
     ) -> Result<(), ProcessorError> {
         let mut users: Vec<Vec<u8>> = Vec::new();
         let cursor = pending.cursor.clone();
-        ctx.store(&self.options.store)?.scan_from(b"d", &dirty(&cursor), |key, _| {
-            users.extend(key.strip_prefix(b"d").filter(|user| **user != cursor[..]).map(<[u8]>::to_vec));
+        ctx.store(&self.options.store)?.scan_from(DIRTY, &dirty(&cursor), |key, _| {
+            users.extend(key.strip_prefix(DIRTY).filter(|user| **user != cursor[..]).map(<[u8]>::to_vec));
             if users.len() < SLICE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         let mut bytes = 0;

@@ -10,11 +10,13 @@
 //! | [`task`] | tasks: one sub-topology on one partition, which processes records and rolls back to its last commit |
 //! | [`store`] | stores: uncommitted state on top of a database, and the checkpoint of a commit |
 //! | [`runtime`] | stream threads, which poll, process, commit, rebalance and restore over the ports alone |
+//! | [`audit`] | re-runs tasks from their logs and compares what they make with what is on the topics |
 //! | [`driver`] | the real tasks with no broker, for tests and `replay` |
 //! | [`ports`] | the interfaces to Kafka, stores and clocks, as small traits |
 //! | [`error`] | errors by remedy |
 //! | [`testing`] | checks for implementations of the ports |
 
+pub mod audit;
 pub mod driver;
 pub mod error;
 pub mod planted;

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::audit::AuditArgs;
 use super::conflicts::ConflictsCommand;
 use super::http::HttpCommand;
 use super::kafka::KafkaArgs;
@@ -87,6 +88,13 @@ pub enum Command {
     /// Processes the file's records in its order and writes snapshots.jsonl, conflicts.jsonl and
     /// dead-letters.jsonl, in order of emission: the same input produces the same bytes.
     Replay(ReplayArgs),
+    /// Re-run the tasks of a running application from their logs, and compare what they have made
+    ///
+    /// Compares outputs, changelogs and state byte by byte, over a stretch of time, while the
+    /// instances run; it only reads. Exits with 0 where everything is the same, with 3 where
+    /// something differs, and with 4 where the stretch cannot be compared. docs/audit.md says what
+    /// is left out.
+    Audit(AuditArgs),
     /// Publish a record file on a topic, with keys, headers and timestamps as they are
     ///
     /// A record goes to the partition that its line names; where the line names none, or the topic

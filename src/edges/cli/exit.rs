@@ -6,3 +6,7 @@ pub const OK: u8 = 0;
 pub const FAILURE: u8 = 1;
 /// The command line or a setting is wrong: nothing was started.
 pub const USAGE: u8 = 2;
+/// `audit` has compared, and found differences.
+pub const DIFFERS: u8 = 3;
+/// `audit` has found nothing that can be compared.
+pub const NOT_COMPARABLE: u8 = 4;

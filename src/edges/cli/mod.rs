@@ -2,6 +2,7 @@
 //! them.
 
 mod args;
+mod audit;
 mod conflicts;
 pub mod exit;
 mod http;
@@ -19,6 +20,7 @@ mod topics;
 mod topology;
 
 pub use args::{Cli, Command, LogArgs, LogFormat, ProduceArgs, ReplayArgs};
+pub use audit::{AuditArgs, AuditFormat, AuditStart};
 pub use conflicts::{
     ConflictFormat, ConflictsAction, ConflictsCommand, ConflictsTarget, ListArgs, ResolveArgs, ShowArgs, StatusFilter,
 };

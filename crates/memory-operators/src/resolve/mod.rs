@@ -24,6 +24,7 @@ use streams::record::{Header, Headers, Origin, Record};
 use sync::{Answer, Slice, Syncs};
 
 pub use retention::FORGOTTEN;
+pub(super) use sync::REQUESTS as SYNC_REQUESTS;
 pub use sync::SYNCS;
 
 /// Counter: conflict records that announce a conflict, by type.

@@ -14,7 +14,7 @@ use streams::error::Error;
 use streams::processor::{ProcessorContext, ProcessorError, StoreRef};
 
 /// Prefix of the keys of requests: no memory has the empty id.
-const REQUESTS: [u8; 2] = [0, b's'];
+pub const REQUESTS: [u8; 2] = [0, b's'];
 /// Memories looked at between two commits, at most.
 const SLICE: usize = 1024;
 /// Bytes answered between two commits, about.
