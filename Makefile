@@ -45,7 +45,7 @@ chaos: ## three brokers and three instances under random faults; ROUNDS=1000 SEE
 simulate: ## the engine under simulated faults; SEEDS=100000 or HOURS=8
 	@exec scripts/simulate
 
-planted-bugs: ## the simulation finds each of 50 bugs that are planted in the engine
+planted-bugs: ## the simulation finds each of 53 bugs that are planted in the engine
 	@exec scripts/planted-bugs
 
 bench: ## one table of figures; ANCHOR=1 runs Kafka Streams (Java) beside it

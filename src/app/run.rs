@@ -283,6 +283,7 @@ fn start(
         earliest_available: plan.earliest_available.clone(),
         control_interval: Some(CONTROL_INTERVAL),
         check_interval: runtime.check_interval,
+        has_static_members: runtime.static_membership,
         ..RuntimeConfig::default()
     };
     let stores = StoreMemory {

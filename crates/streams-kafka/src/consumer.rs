@@ -159,6 +159,13 @@ impl Membership for GroupMembership {
         Ok(GroupMetadata { generation, member_id, handle: Arc::new(handle) })
     }
 
+    fn leave_to_rejoin(&mut self) -> Result<()> {
+        // SAFETY: a live client. A static member leaves as well (rd_kafka_cgrp_leave_maybe): it
+        // stays only where the client is closed.
+        let code = unsafe { sys::rd_kafka_unsubscribe(self.shared.client.as_ptr()) };
+        Failure::of(code).map_or(Ok(()), |failure| Err(failure.remedy(Call::Consumer, "leave the consumer group")))
+    }
+
     fn unsubscribe(&mut self) -> Result<()> {
         let client = &self.shared.client;
         // SAFETY: a live client and its own queue. Closing leaves the group once the last revoke,

@@ -106,6 +106,8 @@ pub enum PlantedBug {
     WrongRecordRefused,
     /// A task's stores are wiped when they are opened, as Kafka Streams wipes them after a crash.
     WipeOnCrash,
+    /// Partitions that nobody owns though the group is stable are left so.
+    UnownedPartitionsLeft,
     /// A live query shows what a standby holds as the last commit, with any checksums.
     UnconfirmedStandbyRead,
     /// A live query names the commit that its task was restored to, and not that of the rows.
@@ -114,7 +116,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [PlantedBug; 52] = [
+    pub const ALL: [PlantedBug; 53] = [
         PlantedBug::NoDrain,
         PlantedBug::PositionInSeparateBatch,
         PlantedBug::OverlayKeptOverAbort,
@@ -165,6 +167,7 @@ impl PlantedBug {
         PlantedBug::SliceRepeated,
         PlantedBug::WrongRecordRefused,
         PlantedBug::WipeOnCrash,
+        PlantedBug::UnownedPartitionsLeft,
         PlantedBug::UnconfirmedStandbyRead,
         PlantedBug::QueryPositionOfRestore,
     ];

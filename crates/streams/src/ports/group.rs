@@ -63,6 +63,10 @@ pub trait Membership {
     /// transaction's records came from.
     fn metadata(&mut self) -> Result<GroupMetadata>;
 
+    /// Leaves the group, as a static member too, so that it rebalances; it may be joined again with
+    /// [`Membership::subscribe`]. The revoke comes as an event of the polls that follow.
+    fn leave_to_rejoin(&mut self) -> Result<()>;
+
     /// Leaves the group for good: the last revoke comes as an event of the polls that follow.
     fn unsubscribe(&mut self) -> Result<()>;
 

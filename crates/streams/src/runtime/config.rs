@@ -56,6 +56,8 @@ pub struct RuntimeConfig {
     pub control_interval: Option<Duration>,
     /// How often an instance looks whether the group's topology or its sources have changed.
     pub check_interval: Duration,
+    /// Whether the consumers are static members of the group (KIP-345).
+    pub has_static_members: bool,
 }
 
 impl Default for RuntimeConfig {
@@ -82,6 +84,7 @@ impl Default for RuntimeConfig {
             earliest_available: BTreeSet::new(),
             control_interval: None,
             check_interval: Duration::from_secs(10),
+            has_static_members: false,
         }
     }
 }

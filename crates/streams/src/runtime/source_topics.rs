@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::ports::{Admin, TopicId, TopicIdentity};
+use crate::record::TopicPartition;
 use crate::task::Plan;
 use crate::topology::TopicRef;
 
@@ -38,6 +39,15 @@ impl SourceTopics {
 
     fn seen(&self) -> MutexGuard<'_, Vec<SeenTopic>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All partitions of the sources, as they were last seen.
+    pub fn partitions(&self) -> Vec<TopicPartition> {
+        let of = |seen: &SeenTopic| {
+            let topic = seen.topic.clone();
+            (0..seen.identity.partitions).map(move |partition| TopicPartition { topic: topic.clone(), partition })
+        };
+        self.seen().iter().flat_map(of).collect()
     }
 
     /// The id of a topic, as it was last seen; `None` where the brokers know no ids.

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::error::Error;
+use crate::ports::GroupMember;
 
 /// A word of the lines that each of them has.
 const LINES: [&str; 4] = ["a b", "a c", "a", "a d"];
@@ -209,6 +210,29 @@ fn growth_of_an_internal_topic_or_of_one_under_a_store_stops_the_instance() {
     world.broker.create("lines", PARTITIONS + 1);
     let error = end(&mut running);
     assert!(error.contains("store `counts` reads it without a repartition topic"), "{error}");
+}
+
+#[test]
+fn a_static_member_leaves_and_joins_again_where_partitions_stay_without_an_owner() {
+    let mut world = World::new().looking_often();
+    world.config.has_static_members = true;
+    let mut running = world.start_all();
+    let say = |partitions: &[TopicPartition]| {
+        let client_id = "app-0-0".to_owned();
+        world.broker.lock().members = Some(vec![GroupMember { client_id, partitions: partitions.to_vec() }]);
+    };
+    say(&all_partitions());
+    running.turns(300);
+    assert_eq!(running.group.consumer.borrow().rejoins, 0);
+    say(&all_partitions()[1..]);
+    running.turns(300);
+    assert!(running.group.consumer.borrow().rejoins > 0);
+    // It has the partitions again, and goes on.
+    say(&all_partitions());
+    running.event(GroupEvent::Assigned(all_partitions()));
+    world.publish(&["a b", "c d"]);
+    running.turns(100);
+    assert_eq!(world.outputs(), world.expected());
 }
 
 #[test]

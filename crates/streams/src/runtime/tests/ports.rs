@@ -49,6 +49,8 @@ pub struct Consumer {
     pub is_member: bool,
     /// How often the subscribed topics were looked at.
     pub refreshes: usize,
+    /// How often the group was left to be joined again.
+    pub rejoins: usize,
 }
 
 /// Both consumer ports of one thread.
@@ -86,6 +88,14 @@ impl Membership for Group {
         let consumer = self.consumer.borrow();
         let generation = if consumer.is_member { 1 } else { -1 };
         Ok(GroupMetadata { generation, member_id: "member".to_owned(), handle: Arc::new(()) })
+    }
+
+    fn leave_to_rejoin(&mut self) -> Result<()> {
+        let mut consumer = self.consumer.borrow_mut();
+        consumer.rejoins += 1;
+        let all = consumer.positions.keys().cloned().collect();
+        consumer.events.push_back(GroupEvent::Revoked(all));
+        Ok(())
     }
 
     fn unsubscribe(&mut self) -> Result<()> {

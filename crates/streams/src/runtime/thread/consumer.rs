@@ -224,6 +224,15 @@ impl ThreadConsumer {
         self.is_lost
     }
 
+    /// Leaves the group to join it anew with [`ThreadConsumer::subscribe`], so that it rebalances;
+    /// the revocation comes with the polls that follow.
+    ///
+    /// # Errors
+    /// By remedy.
+    pub fn leave_to_rejoin(&mut self) -> Result<()> {
+        self.membership.leave_to_rejoin()
+    }
+
     /// Leaves the group; the last revocation comes with the polls that follow.
     ///
     /// # Errors

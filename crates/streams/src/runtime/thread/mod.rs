@@ -28,6 +28,7 @@ mod task_registry;
 mod thread_ports;
 mod timers;
 mod transaction;
+mod unowned_partitions;
 
 pub use stream_thread::StreamThread;
 pub use thread_ports::{RunStatus, ThreadPorts};

@@ -2,12 +2,14 @@
 //! [`StreamThread::run_once`] is one turn of its loop, and the only place where a recovery is
 //! applied.
 
+mod assignment;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::instance::Instance;
 use super::commit::commit;
-use super::consumer::{AssignmentChange, PollLimits, Polled, ThreadConsumer};
+use super::consumer::{PollLimits, Polled, ThreadConsumer};
 use super::hanging_transaction::find_hanging_transactions;
 use super::interruption::{Interruption, Place};
 use super::parts::Parts;
@@ -21,6 +23,7 @@ use super::source_check::SourceTopicsCheck;
 use super::task_registry::TaskRegistry;
 use super::thread_ports::{RunStatus, ThreadPorts};
 use super::timers::Timers;
+use super::unowned_partitions::UnownedPartitionsCheck;
 use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::record::TaskId;
@@ -40,6 +43,7 @@ pub struct StreamThread {
     renewal: u64,
     phase: Phase,
     source_check: SourceTopicsCheck,
+    unowned_check: UnownedPartitionsCheck,
 }
 
 /// How long a poll waits while something else is about to happen.
@@ -61,7 +65,13 @@ impl StreamThread {
             producer: ThreadProducer::new(instance, index, renewal, producers),
             timers: Timers::new(instance.now()),
         };
-        StreamThread { parts, renewal, phase: Phase::New, source_check: SourceTopicsCheck::default() }
+        StreamThread {
+            parts,
+            renewal,
+            phase: Phase::New,
+            source_check: SourceTopicsCheck::default(),
+            unowned_check: UnownedPartitionsCheck::default(),
+        }
     }
 
     /// Runs until the instance is stopped, its clients are renewed, this thread is removed
@@ -133,6 +143,9 @@ impl StreamThread {
             return Err(error);
         }
         self.source_check.look(&mut self.parts)?;
+        if self.unowned_check.look(&self.parts) {
+            return self.rejoin();
+        }
         let ensured = self.parts.producer.ensure();
         self.recover(ensured)?;
         let can_begin = self.parts.producer.is_ready();
@@ -213,102 +226,6 @@ impl StreamThread {
         if self.parts.timers.take_transaction_check(now) {
             find_hanging_transactions(&mut self.parts);
         }
-    }
-}
-
-/// Changes of the assignment, and the end.
-impl StreamThread {
-    /// Applies a change of the assignment. The whole transaction is committed first, or aborted
-    /// where nothing can be committed any more; then, and only then, the consumer is told.
-    fn apply_change(&mut self, change: AssignmentChange) -> Result<()> {
-        // Who else is there may have changed with it.
-        self.parts.instance.agreement.question();
-        self.parts.instance.pauses.question();
-        let thread = self.parts.thread;
-        match change {
-            AssignmentChange::Assigned(partitions, reply) => {
-                tracing::info!(thread, partitions = partitions.len(), "partitions were assigned to this thread");
-                self.commit()?;
-                if PlantedBug::EventNotAnswered.is_planted() {
-                    self.parts.consumer.leave_unanswered(reply);
-                    return Ok(());
-                }
-                let accepted = self.parts.consumer.accept(reply);
-                self.recover(accepted)?;
-                partitions.into_iter().try_for_each(|partition| self.parts.tasks.add(partition))?;
-                self.parts.metrics().set_joined();
-                self.parts.metrics().set_out(false);
-                Ok(())
-            }
-            AssignmentChange::Revoked(partitions, reply) => {
-                tracing::info!(thread, partitions = partitions.len(), "partitions were revoked from this thread");
-                if !PlantedBug::RevokeWithoutCommit.is_planted() {
-                    self.commit()?;
-                }
-                if PlantedBug::LostRevoke.is_planted() {
-                    return self.parts.consumer.release(reply, &partitions);
-                }
-                let given = self.parts.tasks.close(&partitions)?;
-                let released = self.parts.consumer.release(reply, &given);
-                self.recover(released)
-            }
-            AssignmentChange::Lost(partitions, reply) => {
-                tracing::info!(
-                    thread,
-                    partitions = partitions.len(),
-                    "partitions were lost: this thread is no longer a member of its group"
-                );
-                self.parts.instance.metrics().add_lost_partitions(partitions.len());
-                self.recover(Err(Error::Aborted("partitions were lost".to_owned())))?;
-                if PlantedBug::LostTasksKept.is_planted() {
-                    return self.parts.consumer.release(reply, &partitions);
-                }
-                let given = self.parts.tasks.close(&partitions)?;
-                let released = self.parts.consumer.release(reply, &given);
-                self.recover(released)
-            }
-        }
-    }
-
-    /// Commits what is done and leaves the group; the last revoke is served by the turns that
-    /// follow.
-    fn begin_leaving(&mut self) -> Result<()> {
-        self.commit()?;
-        let deadline = self.parts.instance.now() + self.parts.instance.config.stop_timeout;
-        self.phase = Phase::Leaving { deadline };
-        // From here on nothing is processed: what is still fetched comes again to the next owner.
-        self.parts.tasks.iter_mut().for_each(|assigned| assigned.stop_fetching());
-        let left = self.parts.consumer.unsubscribe();
-        self.recover(left)
-    }
-
-    fn finish_leaving(&mut self) {
-        if !self.parts.consumer.has_left() {
-            tracing::warn!(
-                code = "HS1005",
-                thread = self.parts.thread,
-                "the consumer group was not left in time; the group's coordinator removes this member after the session timeout"
-            );
-        }
-        self.parts.metrics().set_out(true);
-        self.close();
-    }
-
-    /// Closes everything without a further commit: aborts what is open, drops the tasks. For the
-    /// end, good or bad.
-    pub fn close(&mut self) {
-        self.parts.producer.close();
-        if let Err(error) = self.parts.tasks.close_all() {
-            tracing::error!(
-                code = "HS9000",
-                thread = self.parts.thread,
-                "the tasks of this stream thread were not closed: {error}"
-            );
-        }
-        if self.phase == Phase::Running {
-            self.parts.consumer.leave_quickly(&self.parts.instance);
-        }
-        self.phase = Phase::Stopped;
     }
 }
 

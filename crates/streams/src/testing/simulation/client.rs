@@ -53,6 +53,8 @@ pub(super) struct Client {
     /// It joins again once all events are answered.
     pub is_to_rejoin: bool,
     pub is_leaving: bool,
+    /// It leaves only to join again, and whether it has subscribed for that already.
+    pub rejoin: Option<bool>,
     pub last_heard: Duration,
     pub last_poll: Duration,
     /// It has failed for good.
@@ -90,6 +92,31 @@ impl Client {
             self.events.push_back(GroupEvent::Lost(lost));
         }
         self.standing = if self.is_leaving { MemberState::Leaves } else { MemberState::Joins };
+    }
+
+    /// Lets go of everything, and then leaves the group.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+        self.is_to_rejoin = false;
+        // What was not told yet is not told any more.
+        self.events.retain(|event| !matches!(event, GroupEvent::Assigned(_)));
+        let told: Vec<TopicPartition> = self
+            .events
+            .iter()
+            .flat_map(|event| match event {
+                GroupEvent::Revoked(gone) | GroupEvent::Lost(gone) => gone.clone(),
+                GroupEvent::Assigned(_) => Vec::new(),
+            })
+            .collect();
+        let rest: Vec<TopicPartition> =
+            self.owned.iter().filter(|partition| !told.contains(partition)).cloned().collect();
+        if !rest.is_empty() {
+            self.events.push_back(match self.member {
+                Some(_) => GroupEvent::Revoked(rest),
+                None => GroupEvent::Lost(rest),
+            });
+        }
+        self.standing = MemberState::Leaves;
     }
 
     /// Takes an assignment: tells what goes, then what comes.

@@ -39,6 +39,7 @@ impl SimulatedConsumer {
             positions: BTreeMap::new(),
             is_to_rejoin: false,
             is_leaving: false,
+            rejoin: None,
             last_heard: now,
             last_poll: now,
             has_failed: false,
@@ -65,7 +66,11 @@ impl Membership for SimulatedConsumer {
         let now = world.now;
         let client = &mut world.clients[self.index];
         client.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        client.standing = MemberState::Joins;
+        match &mut client.rejoin {
+            // It joins once it has left.
+            Some(has_subscribed) => *has_subscribed = true,
+            None => client.standing = MemberState::Joins,
+        }
         client.last_poll = now;
         Ok(())
     }
@@ -98,37 +103,31 @@ impl Membership for SimulatedConsumer {
         Ok(GroupMetadata { generation: client.generation, member_id, handle: Arc::new(()) })
     }
 
+    fn leave_to_rejoin(&mut self) -> Result<()> {
+        self.sim.call("leave_to_rejoin")?;
+        let mut world = self.sim.lock();
+        let client = &mut world.clients[self.index];
+        if !client.has_failed {
+            client.rejoin = Some(false);
+            client.leave();
+            let id = client.client_id.clone();
+            world.trace(|_| format!("{id}: leaves the group to join it again"));
+            world.changed();
+        }
+        Ok(())
+    }
+
     fn unsubscribe(&mut self) -> Result<()> {
         self.sim.call("unsubscribe")?;
         let mut world = self.sim.lock();
         let client = &mut world.clients[self.index];
+        client.rejoin = None;
         if client.has_failed {
             // It has no group to leave any more; its session ends by itself.
             client.standing = MemberState::Left;
-            world.changed();
-            return Ok(());
+        } else {
+            client.leave();
         }
-        client.is_leaving = true;
-        client.is_to_rejoin = false;
-        // What was not told yet is not told any more.
-        client.events.retain(|event| !matches!(event, GroupEvent::Assigned(_)));
-        let told: Vec<TopicPartition> = client
-            .events
-            .iter()
-            .flat_map(|event| match event {
-                GroupEvent::Revoked(gone) | GroupEvent::Lost(gone) => gone.clone(),
-                GroupEvent::Assigned(_) => Vec::new(),
-            })
-            .collect();
-        let rest: Vec<TopicPartition> =
-            client.owned.iter().filter(|partition| !told.contains(partition)).cloned().collect();
-        if !rest.is_empty() {
-            client.events.push_back(match client.member {
-                Some(_) => GroupEvent::Revoked(rest),
-                None => GroupEvent::Lost(rest),
-            });
-        }
-        client.standing = MemberState::Leaves;
         world.changed();
         Ok(())
     }

@@ -54,7 +54,8 @@ pub(super) struct Join<'a> {
 ///
 /// As Kafka's, it lets a static member come back without a rebalance also where the member was to
 /// let go of partitions and to join again, so that they could go to others: after a restart the
-/// member knows nothing of it, and they belong to nobody until the next rebalance.
+/// member knows nothing of it, and they belong to nobody until the next rebalance, which a member
+/// causes that leaves and joins again.
 #[derive(Debug, Default)]
 pub(super) struct GroupCoordinator {
     pub generation: i32,
@@ -115,13 +116,6 @@ impl GroupCoordinator {
     /// The answer to a member that is not in the group.
     fn absent(&self, member: &str) -> Heartbeat {
         if self.fenced.contains(member) { Heartbeat::Fenced } else { Heartbeat::Unknown }
-    }
-
-    /// Begins a round, unless one is under way.
-    pub fn rebalance(&mut self, now: Duration, rebalance_timeout: Duration) {
-        if self.round_ends.is_none() {
-            self.begin_round(now, rebalance_timeout);
-        }
     }
 
     fn begin_round(&mut self, now: Duration, rebalance_timeout: Duration) {

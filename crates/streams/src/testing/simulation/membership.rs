@@ -66,9 +66,16 @@ impl World {
             }
             MemberState::Member => self.send_heartbeat(index),
             MemberState::Leaves if client.is_settled() => {
-                client.standing = MemberState::Left;
-                // A static member keeps its place for its session.
-                if let (Some(member), None) = (client.member.take(), &client.instance) {
+                let rejoin = client.rejoin.take();
+                client.standing = match rejoin {
+                    None => MemberState::Left,
+                    Some(false) => MemberState::Outside,
+                    Some(true) => MemberState::Joins,
+                };
+                client.is_leaving = rejoin.is_none();
+                // A static member keeps its place for its session, unless it is to join again.
+                let keeps_place = client.instance.is_some() && rejoin.is_none();
+                if let Some(member) = client.member.take().filter(|_| !keeps_place) {
                     self.group.leave(&member, now, rebalance);
                 }
                 self.changed();

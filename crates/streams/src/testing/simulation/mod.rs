@@ -314,6 +314,7 @@ impl Simulation {
                 .kinds()
                 .any(|kind| kind == Fault::Paused)
                 .then_some(pauses::CONTROL_INTERVAL),
+            has_static_members: world.has_static_members,
             digest: Some(TopologyDigest::of(&[("graph", "of this simulation".to_owned())])),
             ..RuntimeConfig::default()
         };

@@ -24,8 +24,6 @@ const STACK_WORDS: usize = 0x8000;
 const MOST_SLOTS: usize = 4;
 /// Stream threads of an instance at most, where some are added.
 const MOST_THREADS: usize = 4;
-/// When a group of static members is rebalanced once more, after the faults have ended.
-const REBALANCE_AFTER: Duration = Duration::from_secs(120);
 /// A run of more steps than this goes round in circles.
 const MOST_STEPS: u64 = 3_000_000;
 
@@ -201,10 +199,6 @@ impl Scheduler {
                 }
                 Timer::Start(slot) => world.start_process(slot),
                 Timer::EndIntruder(slot) => world.end_intruder(slot),
-                Timer::Rebalance => {
-                    let (now, timeout) = (world.now, world.settings.rebalance_timeout);
-                    world.group.rebalance(now, timeout);
-                }
                 Timer::Strike(fault) => {
                     if world.strikes(fault, "timer") {
                         world.strike(fault);
@@ -363,11 +357,6 @@ impl World {
             if self.slots[slot].is_double || self.slots[slot].is_stranger {
                 self.end_intruder(slot);
             }
-        }
-        if self.has_static_members {
-            // Partitions that belong to nobody since a static member came back in the midst of a
-            // rebalance stay so until the next one.
-            self.set_timer(REBALANCE_AFTER, Timer::Rebalance);
         }
         self.trace(|_| "all faults end".to_owned());
         self.changed();

@@ -54,8 +54,6 @@ pub(super) enum Timer {
     Strike(Fault),
     /// A process is started by its supervisor.
     Start(usize),
-    /// The group is rebalanced.
-    Rebalance,
     /// A double, or an instance with another topology, is ended.
     EndIntruder(usize),
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing test panics")]
 
+mod static_members;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -417,27 +419,6 @@ fn a_new_member_gets_what_it_needs_and_no_more_moves() {
     assert_eq!(first.read, stayed.iter().map(|one| (one.partition, 0, "next".to_owned())).collect::<Vec<_>>());
     second.leave();
     first.leave();
-}
-
-#[test]
-fn a_static_member_finds_its_partitions_again() {
-    let (app, topic) = (unique("static"), topic("static", 4));
-    let of = |instance: &str| KafkaSettings {
-        static_membership: true,
-        session_timeout: Duration::from_secs(30),
-        ..settings(&app, instance)
-    };
-    let mut first = Member::join(&of("first"), &topic);
-    assert_eq!(first.assigned().len(), 4);
-    first.fetching.assign(&[]).unwrap();
-    // It ends without a word, and comes back within its session timeout.
-    drop(first);
-    let mut again = Member::join(&of("first"), &topic);
-    let started = Instant::now();
-    assert_eq!(again.assigned().len(), 4);
-    assert!(started.elapsed() < Duration::from_secs(25), "it did not wait for its own session to end");
-    again.fetching.assign(&[]).unwrap();
-    again.leave();
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! Changes of a stream thread's assignment, and its end.
+
+use super::super::consumer::AssignmentChange;
+use super::{Phase, StreamThread};
+use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
+
+impl StreamThread {
+    /// Applies a change of the assignment. The whole transaction is committed first, or aborted
+    /// where nothing can be committed any more; then, and only then, the consumer is told.
+    pub(super) fn apply_change(&mut self, change: AssignmentChange) -> Result<()> {
+        // Who else is there may have changed with it.
+        self.parts.instance.agreement.question();
+        self.parts.instance.pauses.question();
+        let thread = self.parts.thread;
+        match change {
+            AssignmentChange::Assigned(partitions, reply) => {
+                tracing::info!(thread, partitions = partitions.len(), "partitions were assigned to this thread");
+                self.commit()?;
+                if PlantedBug::EventNotAnswered.is_planted() {
+                    self.parts.consumer.leave_unanswered(reply);
+                    return Ok(());
+                }
+                let accepted = self.parts.consumer.accept(reply);
+                self.recover(accepted)?;
+                partitions.into_iter().try_for_each(|partition| self.parts.tasks.add(partition))?;
+                self.parts.metrics().set_joined();
+                self.parts.metrics().set_out(false);
+                Ok(())
+            }
+            AssignmentChange::Revoked(partitions, reply) => {
+                tracing::info!(thread, partitions = partitions.len(), "partitions were revoked from this thread");
+                if !PlantedBug::RevokeWithoutCommit.is_planted() {
+                    self.commit()?;
+                }
+                if PlantedBug::LostRevoke.is_planted() {
+                    return self.parts.consumer.release(reply, &partitions);
+                }
+                let given = self.parts.tasks.close(&partitions)?;
+                let released = self.parts.consumer.release(reply, &given);
+                self.recover(released)
+            }
+            AssignmentChange::Lost(partitions, reply) => {
+                tracing::info!(
+                    thread,
+                    partitions = partitions.len(),
+                    "partitions were lost: this thread is no longer a member of its group"
+                );
+                self.parts.instance.metrics().add_lost_partitions(partitions.len());
+                self.recover(Err(Error::Aborted("partitions were lost".to_owned())))?;
+                if PlantedBug::LostTasksKept.is_planted() {
+                    return self.parts.consumer.release(reply, &partitions);
+                }
+                let given = self.parts.tasks.close(&partitions)?;
+                let released = self.parts.consumer.release(reply, &given);
+                self.recover(released)
+            }
+        }
+    }
+
+    /// Leaves the group and subscribes anew in the next turn, so that the group assigns the
+    /// partitions that nobody owns. What this thread has is revoked with the next polls.
+    pub(super) fn rejoin(&mut self) -> Result<()> {
+        match self.parts.consumer.leave_to_rejoin() {
+            Ok(()) => {
+                self.phase = Phase::New;
+                Ok(())
+            }
+            failed => self.recover(failed),
+        }
+    }
+
+    /// Commits what is done and leaves the group; the last revoke is served by the turns that
+    /// follow.
+    pub(super) fn begin_leaving(&mut self) -> Result<()> {
+        self.commit()?;
+        let deadline = self.parts.instance.now() + self.parts.instance.config.stop_timeout;
+        self.phase = Phase::Leaving { deadline };
+        // From here on nothing is processed: what is still fetched comes again to the next owner.
+        self.parts.tasks.iter_mut().for_each(|assigned| assigned.stop_fetching());
+        let left = self.parts.consumer.unsubscribe();
+        self.recover(left)
+    }
+
+    pub(super) fn finish_leaving(&mut self) {
+        if !self.parts.consumer.has_left() {
+            tracing::warn!(
+                code = "HS1005",
+                thread = self.parts.thread,
+                "the consumer group was not left in time; the group's coordinator removes this member after the session timeout"
+            );
+        }
+        self.parts.metrics().set_out(true);
+        self.close();
+    }
+
+    /// Closes everything without a further commit: aborts what is open, drops the tasks. For the
+    /// end, good or bad.
+    pub fn close(&mut self) {
+        self.parts.producer.close();
+        if let Err(error) = self.parts.tasks.close_all() {
+            tracing::error!(
+                code = "HS9000",
+                thread = self.parts.thread,
+                "the tasks of this stream thread were not closed: {error}"
+            );
+        }
+        if self.phase == Phase::Running {
+            self.parts.consumer.leave_quickly(&self.parts.instance);
+        }
+        self.phase = Phase::Stopped;
+    }
+}
