@@ -12,6 +12,7 @@ mod http;
 mod https;
 mod leaks;
 mod metadata;
+mod pauses;
 
 use std::collections::BTreeMap;
 use std::path::Path;

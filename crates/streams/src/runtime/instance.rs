@@ -125,7 +125,7 @@ impl Instance {
         }
         let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
-        let pauses = Pauses::new(&config, metrics.clone(), plans.iter().map(|plan| plan.source.clone()));
+        let pauses = Pauses::new(&config, metrics.clone(), &plans);
         Ok(Arc::new(Instance {
             config,
             plans,
@@ -277,6 +277,17 @@ impl Instance {
     /// cannot be written.
     pub fn resume(&self, scope: &TaskScope) -> std::result::Result<(), PauseError> {
         self.pauses.resume(scope, &self.pause_ports())
+    }
+
+    /// Drains a part of the topology: all records that are in its sources now are processed and
+    /// committed, through to the outputs, and each of its tasks is paused then. Records that come
+    /// meanwhile may be processed as well. Blocks until the drain is written; the instances work it
+    /// on, and `resume` ends it. Parts of it that are paused already stay where they are.
+    ///
+    /// # Errors
+    /// The topology has no such part, or the control log cannot be written.
+    pub fn drain(&self, scope: &TaskScope) -> std::result::Result<(), PauseError> {
+        self.pauses.drain(scope, &self.pause_ports())
     }
 
     pub(super) fn pause_ports(&self) -> PausePorts<'_> {

@@ -126,7 +126,8 @@ fn encode_hold(hold: Hold) -> String {
     match hold {
         Hold::Paused => "1 paused".to_owned(),
         Hold::PausedAt(offset) => format!("1 paused-at {offset}"),
-        Hold::Draining => "1 draining".to_owned(),
+        Hold::Draining(drain) => format!("1 draining {drain}"),
+        Hold::DrainTo { drain, offset } => format!("1 drain-to {drain} {offset}"),
     }
 }
 
@@ -143,7 +144,8 @@ fn decode(key: &str, value: Option<&str>) -> Option<HoldChange> {
     let hold = match words[..] {
         ["1", "paused"] => Hold::Paused,
         ["1", "paused-at", offset] => Hold::PausedAt(offset.parse().ok()?),
-        ["1", "draining"] => Hold::Draining,
+        ["1", "draining", drain] => Hold::Draining(drain.parse().ok()?),
+        ["1", "drain-to", drain, offset] => Hold::DrainTo { drain: drain.parse().ok()?, offset: offset.parse().ok()? },
         _ => return None,
     };
     Some((scope, Some(hold)))
@@ -157,7 +159,7 @@ mod tests {
     fn a_record_says_what_was_written_and_another_version_is_refused() {
         let part = TaskScope::Partition(TopicPartition::new("app-by-word-repartition", 12));
         for scope in [TaskScope::Topology, TaskScope::Topic("in".into()), part] {
-            for hold in [Hold::Paused, Hold::PausedAt(120), Hold::Draining] {
+            for hold in [Hold::Paused, Hold::PausedAt(120), Hold::Draining(3), Hold::DrainTo { drain: 3, offset: 7 }] {
                 let found = decode(&encode_scope(&scope), Some(&encode_hold(hold)));
                 assert_eq!(found, Some((scope.clone(), Some(hold))));
             }

@@ -13,8 +13,17 @@ pub enum Hold {
     Paused,
     /// Of a partition: its task is paused once it has committed this offset.
     PausedAt(i64),
-    /// It is being drained: each of its tasks is given the offset at which it is paused.
-    Draining,
+    /// It is being drained, under this number: each of its tasks is given the offset at which it is
+    /// paused.
+    Draining(i64),
+    /// Of a partition: while the drain of this number lasts, its task is paused once it has
+    /// committed this offset.
+    DrainTo {
+        /// The number of the drain.
+        drain: i64,
+        /// The next offset behind what is to be processed.
+        offset: i64,
+    },
 }
 
 impl Hold {
@@ -23,7 +32,8 @@ impl Hold {
         match self {
             Hold::Paused => format!("{scope} is paused"),
             Hold::PausedAt(offset) => format!("{scope} is paused as soon as offset {offset} is committed"),
-            Hold::Draining => format!("{scope} is being drained"),
+            Hold::Draining(_) => format!("{scope} is being drained, and paused where it is"),
+            Hold::DrainTo { offset, .. } => format!("{scope} is drained to offset {offset}"),
         }
     }
 }
@@ -51,9 +61,21 @@ impl Holds {
         let pauses = |hold: &Hold| match hold {
             Hold::Paused => true,
             Hold::PausedAt(offset) => committed.is_some_and(|committed| committed >= *offset),
-            Hold::Draining => false,
+            Hold::Draining(_) => false,
+            Hold::DrainTo { drain, offset } => {
+                committed.is_some_and(|committed| committed >= *offset) && self.is_draining(source, *drain)
+            }
         };
         self.0.iter().any(|(scope, hold)| scope.covers(source) && pauses(hold))
+    }
+
+    fn is_draining(&self, source: &TopicPartition, drain: i64) -> bool {
+        self.0.iter().any(|(scope, hold)| scope.covers(source) && *hold == Hold::Draining(drain))
+    }
+
+    /// Whether anything is being drained.
+    pub fn has_drain(&self) -> bool {
+        self.0.values().any(|hold| matches!(hold, Hold::Draining(_)))
     }
 
     /// The parts within this one that are held: those that a resumption of it sets free.
@@ -89,7 +111,7 @@ mod tests {
             assert!(holds.is_paused(&TopicPartition::new("in", 1), None), "{holds:?}");
         }
         assert!(!held(&[(one(1), Hold::Paused)]).is_paused(&TopicPartition::new("in", 2), None));
-        assert!(!held(&[(TaskScope::Topology, Hold::Draining)]).is_paused(&TopicPartition::new("in", 1), Some(5)));
+        assert!(!held(&[(TaskScope::Topology, Hold::Draining(1))]).is_paused(&TopicPartition::new("in", 1), Some(5)));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! there, and offsets of a group without members expire.)
 
 mod control_log;
+mod drain;
 mod holds;
 mod task_scope;
 
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control_log::{ControlLog, HoldChange};
+use drain::{DrainView, Feed, next_targets};
 pub use holds::Hold;
 use holds::Holds;
 pub use task_scope::TaskScope;
@@ -29,9 +31,13 @@ use super::metrics::Metrics;
 use crate::error::Error;
 use crate::ports::{Admin, Clock, RestoreClient};
 use crate::record::TopicPartition;
+use crate::task::Plan;
 
 /// The interval at which who waits for another's look asks whether it is over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How often a drain is worked on where pauses are kept in one instance alone.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a pause or a resumption was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +94,7 @@ impl Drop for LookUnderWay<'_> {
 pub(super) struct Pauses {
     /// The topics that the topology reads, its own among them.
     topics: BTreeSet<Arc<str>>,
+    feeds: Vec<Feed>,
     /// `None`: they are kept in this instance alone.
     log: Option<ControlLog>,
     interval: Duration,
@@ -103,12 +110,13 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    /// Of a topology that reads these topics. Nothing is known to be paused.
-    pub fn new(config: &RuntimeConfig, metrics: Arc<Metrics>, topics: impl IntoIterator<Item = Arc<str>>) -> Pauses {
+    /// Of a topology. Nothing is known to be paused.
+    pub fn new(config: &RuntimeConfig, metrics: Arc<Metrics>, plans: &[Arc<Plan>]) -> Pauses {
         Pauses {
-            topics: topics.into_iter().collect(),
+            topics: plans.iter().map(|plan| plan.source.clone()).collect(),
+            feeds: Feed::all(plans),
             log: config.control_interval.map(|_| ControlLog::new(&config.application_id, config.replication)),
-            interval: config.control_interval.unwrap_or_default(),
+            interval: config.control_interval.unwrap_or(DRAIN_INTERVAL),
             metrics,
             holds: Mutex::default(),
             is_any: AtomicBool::new(false),
@@ -144,6 +152,43 @@ impl Pauses {
     pub fn pause(&self, scope: &TaskScope, ports: &PausePorts<'_>) -> Result<(), PauseError> {
         self.check(scope)?;
         self.write(vec![(scope.clone(), Some(Hold::Paused))], ports)
+    }
+
+    /// Drains a part of the topology. Blocks until that is written.
+    ///
+    /// # Errors
+    /// The topology has no such part, or the log cannot be written.
+    pub fn drain(&self, scope: &TaskScope, ports: &PausePorts<'_>) -> Result<(), PauseError> {
+        self.check(scope)?;
+        self.look_now(ports)?;
+        let hold = match scope {
+            TaskScope::Partition(source) => Hold::PausedAt(end_of(source, ports)?),
+            _ => Hold::Draining(self.looks().position.unwrap_or(0)),
+        };
+        self.write(vec![(scope.clone(), Some(hold))], ports)
+    }
+
+    /// Gives the tasks that are being drained the offsets that can be given now.
+    fn work_on_drains(&self, ports: &PausePorts<'_>) -> Result<(), Error> {
+        let holds = self.holds().clone();
+        if !holds.has_drain() {
+            return Ok(());
+        }
+        let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
+        let found = ports.admin.identities(&topics)?;
+        let counts = self.topics.iter().cloned().zip(found);
+        let partitions = counts.filter_map(|(topic, found)| Some((topic, found?.partitions))).collect();
+        let committed = ports.admin.all_committed()?.into_iter();
+        let committed = committed.map(|(source, committed)| (source, committed.offset)).collect();
+        let view = DrainView { partitions, committed };
+        let changes = next_targets(&self.feeds, &holds, &view, |source| end_of(source, ports))?;
+        match &self.log {
+            Some(log) => log.append(ports.admin, &changes),
+            None => {
+                self.apply(changes, false);
+                Ok(())
+            }
+        }
     }
 
     /// Ends the pause of a part of the topology, and of all parts within it. Blocks.
@@ -197,6 +242,12 @@ impl Pauses {
     }
 }
 
+/// The end of a log. One answer may be from before a leader has moved, so it is asked twice.
+fn end_of(source: &TopicPartition, ports: &PausePorts<'_>) -> Result<i64, Error> {
+    let ask = || ports.admin.log_range(source).map(|range| range.end);
+    Ok(ask()?.max(ask()?))
+}
+
 /// Looks at the control log.
 impl Pauses {
     /// A partition was assigned: its task begins only when this question is answered
@@ -218,7 +269,7 @@ impl Pauses {
     /// Whether a look is to begin now: it is time, or somebody has asked since the last one, and
     /// none is under way.
     pub fn is_look_due(&self, now: Duration) -> bool {
-        if self.log.is_none() {
+        if self.log.is_none() && !(self.is_any.load(Ordering::Acquire) && self.holds().has_drain()) {
             return false;
         }
         let looks = self.looks();
@@ -239,6 +290,11 @@ impl Pauses {
     pub fn look(&self, ports: &PausePorts<'_>) -> Result<(), Error> {
         let Some(look) = self.begin() else { return Ok(()) };
         let result = self.read(ports);
+        if result.is_ok()
+            && let Err(error) = self.work_on_drains(ports)
+        {
+            tracing::debug!("a drain could not be worked on, which is retried: {error}");
+        }
         let now = ports.clock.monotonic();
         let mut looks = self.looks();
         looks.next = now + self.interval;

@@ -234,3 +234,45 @@ fn a_pause_that_could_not_be_written_is_an_error() {
     assert_eq!(paused, Err(PauseError::Failed(Error::Retry("timed out".to_owned()))));
     assert!(running.instance.holds().is_empty());
 }
+
+/// Each record that was there is processed through both halves before the pause.
+#[test]
+fn a_drain_processes_all_that_is_there_through_to_the_outputs_and_pauses_then() {
+    for shared in [false, true] {
+        for turns in [0, 3, 9] {
+            let world = if shared { sharing() } else { World::new() };
+            world.publish(&LINES);
+            let mut running = world.start_all();
+            running.turns(turns);
+            running.instance.drain(&TaskScope::Topology).unwrap();
+            running.turns_until("all tasks to be paused", |running| running.paused() == 4);
+            world.assert_exactly_once(WORDS);
+            assert!(!world.outputs().is_empty());
+            let outputs = world.outputs();
+            world.publish(&LINES);
+            running.turns(300);
+            assert_eq!(world.outputs(), outputs, "it is paused");
+            running.instance.resume(&TaskScope::Topology).unwrap();
+            running.finish();
+            running.stop();
+            world.assert_exactly_once(2 * WORDS);
+        }
+    }
+}
+
+#[test]
+fn a_drain_goes_on_in_another_instance() {
+    let world = sharing();
+    world.publish(&LINES);
+    let asked = world.start_elsewhere();
+    asked.instance.drain(&TaskScope::Topology).unwrap();
+    drop(asked);
+    let mut running = world.start_all();
+    running.turns_until("all tasks to be paused", |running| running.paused() == 4);
+    world.assert_exactly_once(WORDS);
+    running.instance.resume(&TaskScope::Topology).unwrap();
+    running.turns_until("all tasks to go on", |running| running.paused() == 0);
+    running.instance.drain(&part("lines", 0)).unwrap();
+    running.turns_until("the partition to be paused", |running| running.paused() == 1);
+    running.stop();
+}

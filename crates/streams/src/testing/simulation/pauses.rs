@@ -27,7 +27,7 @@ impl World {
         let fault = Fault::Paused;
         let read: BTreeSet<TopicPartition> =
             self.group.members.values().flat_map(|member| member.assigned.iter().cloned()).collect();
-        let (kind, chosen) = (self.faults.below(fault, 6), self.faults.below(fault, read.len()));
+        let (kind, chosen) = (self.faults.below(fault, 8), self.faults.below(fault, read.len()));
         let (Some(instance), Some(source)) = (self.processes[process].instance.clone(), read.into_iter().nth(chosen))
         else {
             return;
@@ -38,20 +38,28 @@ impl World {
             _ => TaskScope::Topology,
         };
         self.trace(|_| {
-            format!("process {process} is asked for {}: {scope}", if kind < 4 { "a pause" } else { "an end" })
+            format!(
+                "process {process} is asked for {}: {scope}",
+                ["a pause", "a drain", "an end"][kind.saturating_sub(2) / 2]
+            )
         });
         let work = move || {
             // Refused or not written: the log says what holds.
-            let _ = if kind < 4 { instance.pause(&scope) } else { instance.resume(&scope) };
+            let _ = match kind {
+                0..4 => instance.pause(&scope),
+                4..6 => instance.drain(&scope),
+                _ => instance.resume(&scope),
+            };
         };
         self.spawns.push((process, "pause".to_owned(), Box::new(work)));
     }
 
-    /// The keys of the control log that have a value.
+    /// The keys of the control log by which tasks are paused, at once or when they are drained.
     fn held(&self) -> BTreeSet<Vec<u8>> {
         let mut last = BTreeMap::new();
         for (_, record) in self.broker.committed_records(&self.control_log()) {
-            last.insert(record.key.clone().unwrap_or_default(), record.value.is_some());
+            let pauses = record.value.as_ref().is_some_and(|value| !value.starts_with(b"1 drain-to"));
+            last.insert(record.key.clone().unwrap_or_default(), pauses);
         }
         last.into_iter().filter(|(_, is_held)| *is_held).map(|(key, _)| key).collect()
     }
