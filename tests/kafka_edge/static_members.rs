@@ -39,7 +39,7 @@ fn a_static_member_can_leave_and_join_again_so_that_the_group_rebalances() {
     assert_eq!(first.assigned().len(), 4);
     first.fetching.assign(&[]).unwrap();
     let generation = first.membership.metadata().unwrap().generation;
-    first.membership.leave_to_rejoin().unwrap();
+    first.membership.leave().unwrap();
     // The subscription waits until everything is given back.
     first.membership.subscribe(&[&topic]).unwrap();
     let GroupEvent::Revoked(gone) = first.event() else { panic!("not revoked") };

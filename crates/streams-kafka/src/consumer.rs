@@ -159,7 +159,7 @@ impl Membership for GroupMembership {
         Ok(GroupMetadata { generation, member_id, handle: Arc::new(handle) })
     }
 
-    fn leave_to_rejoin(&mut self) -> Result<()> {
+    fn leave(&mut self) -> Result<()> {
         // SAFETY: a live client. A static member leaves as well (rd_kafka_cgrp_leave_maybe): it
         // stays only where the client is closed.
         let code = unsafe { sys::rd_kafka_unsubscribe(self.shared.client.as_ptr()) };

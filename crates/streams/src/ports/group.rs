@@ -65,7 +65,7 @@ pub trait Membership {
 
     /// Leaves the group, as a static member too, so that it rebalances; it may be joined again with
     /// [`Membership::subscribe`]. The revoke comes as an event of the polls that follow.
-    fn leave_to_rejoin(&mut self) -> Result<()>;
+    fn leave(&mut self) -> Result<()>;
 
     /// Leaves the group for good: the last revoke comes as an event of the polls that follow.
     fn unsubscribe(&mut self) -> Result<()>;

@@ -202,8 +202,8 @@ impl Instance {
     }
 
     /// Has the stream thread with the highest number commit, leave the group and end; its number,
-    /// or `None` where it is the only one, which stays. A static member (`group.instance.id`)
-    /// cannot leave: its tasks go to others once its session has timed out.
+    /// or `None` where it is the only one, which stays. It leaves as a static member
+    /// (`group.instance.id`) too, so others have its tasks at once.
     pub fn remove_thread(&self) -> Option<usize> {
         let number = self.threads().remove()?;
         tracing::info!("stream thread {number} is removed from this instance");

@@ -223,10 +223,10 @@ fn a_static_member_leaves_and_joins_again_where_partitions_stay_without_an_owner
     };
     say(&all_partitions());
     running.turns(300);
-    assert_eq!(running.group.consumer.borrow().rejoins, 0);
+    assert_eq!(running.group.consumer.borrow().leaves, 0);
     say(&all_partitions()[1..]);
     running.turns(300);
-    assert!(running.group.consumer.borrow().rejoins > 0);
+    assert!(running.group.consumer.borrow().leaves > 0);
     // It has the partitions again, and goes on.
     say(&all_partitions());
     running.event(GroupEvent::Assigned(all_partitions()));

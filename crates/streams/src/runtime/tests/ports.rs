@@ -49,8 +49,10 @@ pub struct Consumer {
     pub is_member: bool,
     /// How often the subscribed topics were looked at.
     pub refreshes: usize,
-    /// How often the group was left to be joined again.
-    pub rejoins: usize,
+    /// How often the group was left with the client still open.
+    pub leaves: usize,
+    is_departing: bool,
+    has_departed: bool,
 }
 
 /// Both consumer ports of one thread.
@@ -69,6 +71,8 @@ impl Group {
 
 impl Membership for Group {
     fn subscribe(&mut self, _topics: &[&str]) -> Result<()> {
+        let mut consumer = self.consumer.borrow_mut();
+        consumer.is_member |= std::mem::take(&mut consumer.has_departed);
         Ok(())
     }
 
@@ -90,9 +94,10 @@ impl Membership for Group {
         Ok(GroupMetadata { generation, member_id: "member".to_owned(), handle: Arc::new(()) })
     }
 
-    fn leave_to_rejoin(&mut self) -> Result<()> {
+    fn leave(&mut self) -> Result<()> {
         let mut consumer = self.consumer.borrow_mut();
-        consumer.rejoins += 1;
+        consumer.leaves += 1;
+        consumer.is_departing = true;
         let all = consumer.positions.keys().cloned().collect();
         consumer.events.push_back(GroupEvent::Revoked(all));
         Ok(())
@@ -133,6 +138,9 @@ impl Fetching for Group {
                     assert!(consumer.positions.remove(partition).is_some(), "only what was added is unassigned");
                 }
                 consumer.left = consumer.is_leaving;
+                if std::mem::take(&mut consumer.is_departing) {
+                    (consumer.is_member, consumer.has_departed) = (false, true);
+                }
             }
             None => consumer.held.extend(partitions.iter().map(|partition| (partition.clone(), ()))),
         }

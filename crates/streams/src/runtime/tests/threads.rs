@@ -28,8 +28,9 @@ fn of_topic(topic: &'static str) -> Vec<TopicPartition> {
 
 #[test]
 fn a_thread_that_is_removed_commits_and_leaves_and_its_tasks_go_on_elsewhere() {
-    for turns in [0, 1, 5, 9, 40] {
-        let world = World::new();
+    for (turns, has_static_members) in [0, 1, 5, 9, 40].into_iter().flat_map(|turns| [(turns, false), (turns, true)]) {
+        let mut world = World::new();
+        world.config.has_static_members = has_static_members;
         world.publish(&LINES);
         let mut first = world.start();
         first.event(GroupEvent::Assigned(of_topic(REPARTITION)));
@@ -47,6 +48,8 @@ fn a_thread_that_is_removed_commits_and_leaves_and_its_tasks_go_on_elsewhere() {
             second.thread.run_once().unwrap() == RunStatus::Stopped
         });
         assert!(ended && second.group.consumer.borrow().is_leaving, "it has left its group, and ended");
+        let has_departed = second.group.consumer.borrow().leaves == 1;
+        assert_eq!(has_departed, has_static_members, "a static member does not only close its client");
         assert!(world.broker.lock().open.iter().all(|id| !format!("{id:?}").contains("app-0-1")), "nothing stays open");
         assert_eq!(first.instance.add_thread(), 2, "number 1 is not free yet");
         assert_eq!(first.instance.remove_thread(), Some(2));

@@ -224,13 +224,13 @@ impl ThreadConsumer {
         self.is_lost
     }
 
-    /// Leaves the group to join it anew with [`ThreadConsumer::subscribe`], so that it rebalances;
-    /// the revocation comes with the polls that follow.
+    /// Leaves the group, as a static member too, so that it rebalances; it may be joined anew with
+    /// [`ThreadConsumer::subscribe`]. The revocation comes with the polls that follow.
     ///
     /// # Errors
     /// By remedy.
-    pub fn leave_to_rejoin(&mut self) -> Result<()> {
-        self.membership.leave_to_rejoin()
+    pub fn leave(&mut self) -> Result<()> {
+        self.membership.leave()
     }
 
     /// Leaves the group; the last revocation comes with the polls that follow.

@@ -32,7 +32,14 @@ use crate::record::TaskId;
 enum Phase {
     New,
     Running,
-    Leaving { deadline: Duration },
+    /// It gives everything back and leaves the group, as a static member too.
+    Departing {
+        deadline: Duration,
+    },
+    /// Its client is being closed.
+    Leaving {
+        deadline: Duration,
+    },
     Stopped,
 }
 
@@ -117,6 +124,7 @@ impl StreamThread {
             }
             Phase::Running if self.must_leave() => self.begin_leaving()?,
             Phase::Running => self.advance()?,
+            Phase::Departing { deadline } => self.close_once_departed(deadline)?,
             Phase::Leaving { deadline } => {
                 if self.parts.consumer.has_left() || self.parts.instance.now() > deadline {
                     self.finish_leaving();

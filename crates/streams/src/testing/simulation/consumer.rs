@@ -103,8 +103,8 @@ impl Membership for SimulatedConsumer {
         Ok(GroupMetadata { generation: client.generation, member_id, handle: Arc::new(()) })
     }
 
-    fn leave_to_rejoin(&mut self) -> Result<()> {
-        self.sim.call("leave_to_rejoin")?;
+    fn leave(&mut self) -> Result<()> {
+        self.sim.call("leave")?;
         let mut world = self.sim.lock();
         let client = &mut world.clients[self.index];
         if !client.has_failed {

@@ -73,6 +73,7 @@ impl World {
                     Some(true) => MemberState::Joins,
                 };
                 client.is_leaving = rejoin.is_none();
+                client.generation = -1;
                 // A static member keeps its place for its session, unless it is to join again.
                 let keeps_place = client.instance.is_some() && rejoin.is_none();
                 if let Some(member) = client.member.take().filter(|_| !keeps_place) {

@@ -1,5 +1,7 @@
 //! Changes of a stream thread's assignment, and its end.
 
+use std::time::Duration;
+
 use super::super::consumer::AssignmentChange;
 use super::{Phase, StreamThread};
 use crate::error::{Error, Result};
@@ -61,7 +63,7 @@ impl StreamThread {
     /// Leaves the group and subscribes anew in the next turn, so that the group assigns the
     /// partitions that nobody owns. What this thread has is revoked with the next polls.
     pub(super) fn rejoin(&mut self) -> Result<()> {
-        match self.parts.consumer.leave_to_rejoin() {
+        match self.parts.consumer.leave() {
             Ok(()) => {
                 self.phase = Phase::New;
                 Ok(())
@@ -74,10 +76,33 @@ impl StreamThread {
     /// follow.
     pub(super) fn begin_leaving(&mut self) -> Result<()> {
         self.commit()?;
-        let deadline = self.parts.instance.now() + self.parts.instance.config.stop_timeout;
-        self.phase = Phase::Leaving { deadline };
+        let instance = &self.parts.instance;
+        let deadline = instance.now() + instance.config.stop_timeout;
         // From here on nothing is processed: what is still fetched comes again to the next owner.
         self.parts.tasks.iter_mut().for_each(|assigned| assigned.stop_fetching());
+        // A static member whose client is closed stays in the group for its session, since it is
+        // thought to come back. A thread that is removed does not.
+        let departs = instance.config.has_static_members && instance.is_thread_leaving(self.parts.thread);
+        let left = match departs {
+            true => {
+                self.phase = Phase::Departing { deadline };
+                self.parts.consumer.leave()
+            }
+            false => {
+                self.phase = Phase::Leaving { deadline };
+                self.parts.consumer.unsubscribe()
+            }
+        };
+        self.recover(left)
+    }
+
+    /// Closes the client of a thread that has left its group, or could not in time.
+    pub(super) fn close_once_departed(&mut self, deadline: Duration) -> Result<()> {
+        let is_out = self.parts.tasks.iter().next().is_none() && !self.parts.consumer.is_member();
+        if !is_out && self.parts.instance.now() <= deadline {
+            return Ok(());
+        }
+        self.phase = Phase::Leaving { deadline: self.parts.instance.now() + self.parts.instance.config.stop_timeout };
         let left = self.parts.consumer.unsubscribe();
         self.recover(left)
     }
@@ -105,7 +130,7 @@ impl StreamThread {
                 "the tasks of this stream thread were not closed: {error}"
             );
         }
-        if self.phase == Phase::Running {
+        if matches!(self.phase, Phase::Running | Phase::Departing { .. }) {
             self.parts.consumer.leave_quickly(&self.parts.instance);
         }
         self.phase = Phase::Stopped;
