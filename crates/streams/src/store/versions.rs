@@ -56,6 +56,23 @@ impl Entries {
         replaced
     }
 
+    /// Writes a value, or deletes it, where no snapshot shows the one that there was. The key and,
+    /// where it fits, the memory of that value are used again.
+    fn overwrite(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let (Some(new), Some(old)) = (value, self.map.get_mut(key)) else {
+            self.put(key, value);
+            return;
+        };
+        self.bytes = self.bytes + new.len() - old.len();
+        self.total.fetch_add(new.len(), Ordering::Relaxed);
+        self.total.fetch_sub(old.len(), Ordering::Relaxed);
+        // A reader may still hold the value.
+        match Arc::get_mut(old).filter(|old| old.len() == new.len()) {
+            Some(old) => old.copy_from_slice(new),
+            None => *old = Arc::from(new),
+        }
+    }
+
     fn clear(&mut self) {
         self.map.clear();
         self.total.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
@@ -233,10 +250,12 @@ impl VersionedStores {
         let puts = batch.puts.iter().map(|put| (put.store, put.key, put.value));
         let positions = batch.positions.iter().map(|(store, position)| (*store, &[][..], Some(*position)));
         for (store, key, value) in puts.chain(positions) {
+            let Some((_, newest)) = versions else {
+                versioned.stores[store].overwrite(key, value);
+                continue;
+            };
             let replaced = versioned.stores[store].put(key, value);
-            if let Some((_, newest)) = versions {
-                versioned.keep(newest, store, key, replaced);
-            }
+            versioned.keep(newest, store, key, replaced);
         }
         versioned.version += 1;
         if versioned.undo.iter().map(|undo| undo.bytes).sum::<usize>() > MOST_UNDO_BYTES {
