@@ -219,7 +219,7 @@ impl Processor for UserSnapshots {
         let change = Change::decode(value).map_err(|e| failed(format!("an internal change of a user {e}")))?;
         let count = self.store_change(user, &change, &mut ctx.store(&self.options.store)?)?;
         if self.options.changes > 0 && count >= self.options.changes {
-            self.emit(user, ctx.stream_time_ms(), ctx)?;
+            self.emit(user, ctx.stream_time().ms().unwrap_or_default(), ctx)?;
         }
         Ok(())
     }

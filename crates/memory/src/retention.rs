@@ -19,15 +19,17 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Whether what happened at `last_ms` is forgotten at a stream time.
-    pub fn is_over(self, last_ms: i64, stream_time_ms: i64) -> bool {
-        stream_time_ms >= last_ms.saturating_add(self.ms)
+    /// Whether what happened at `last_ms` is forgotten at a stream time; nothing is before there is
+    /// one.
+    pub fn is_over(self, last_ms: i64, stream_time_ms: Option<i64>) -> bool {
+        stream_time_ms.is_some_and(|now| now >= last_ms.saturating_add(self.ms))
     }
 
     /// When a memory's last event was, as retention counts it: a time that lies ahead of stream
     /// time, by a wrong machine clock, counts as now.
-    pub fn last_ms(updated_at: u64, stream_time_ms: i64) -> i64 {
-        i64::try_from(updated_at / 1_000_000).unwrap_or(i64::MAX).min(stream_time_ms)
+    pub fn last_ms(updated_at: u64, stream_time_ms: Option<i64>) -> i64 {
+        let updated_ms = i64::try_from(updated_at / 1_000_000).unwrap_or(i64::MAX);
+        stream_time_ms.map_or(updated_ms, |now| updated_ms.min(now))
     }
 }
 
@@ -81,10 +83,10 @@ mod tests {
 
     #[test]
     fn a_time_ahead_counts_as_now_and_retention_is_over_when_it_is_reached() {
-        assert_eq!(Retention::last_ms(u64::MAX, 70), 70);
-        assert_eq!(Retention::last_ms(69_999_999, 70), 69);
+        assert_eq!(Retention::last_ms(u64::MAX, Some(70)), 70);
+        assert_eq!(Retention::last_ms(69_999_999, Some(70)), 69);
         let retention = Retention { ms: 10 };
-        assert!(!retention.is_over(60, 69) && retention.is_over(60, 70));
-        assert!(!retention.is_over(i64::MAX - 3, i64::MAX - 4));
+        assert!(!retention.is_over(60, Some(69)) && retention.is_over(60, Some(70)));
+        assert!(!retention.is_over(i64::MAX - 3, Some(i64::MAX - 4)) && !retention.is_over(-20, None));
     }
 }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::ports::StoreEngine;
 use super::record::{InRecord, Origin, Record, RecordBatch, TaskId};
+use super::store::checkpoint::Checkpoint;
 use super::store::checkpoint::StoreCheckpoint;
-use super::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
 use super::store::memory::MemoryStores;
+use super::stream_time::StreamTime;
 use super::task::{Plan, RecordCollector, Sent, Sizes, Task};
 use super::topology::Topology;
 
@@ -188,7 +189,7 @@ impl TopologyDriver {
 fn open(stores: &MemoryStores, plan: &Arc<Plan>, id: TaskId) -> Result<Task> {
     let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
     let stores = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
-    Task::new(plan.clone(), id, db, Checkpoint { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores })
+    Task::new(plan.clone(), id, db, Checkpoint { next_offset: i64::MIN, stream_time: StreamTime::NONE, stores })
 }
 
 fn commit(task: &mut Task, counters: &mut BTreeMap<(&'static str, String), u64>) -> Result<()> {

@@ -9,6 +9,7 @@
 //! | [`processor`] | processors: the trait [`processor::Processor`] and its [`processor::ProcessorContext`] |
 //! | [`task`] | tasks: one sub-topology on one partition, which processes records and rolls back to its last commit |
 //! | [`store`] | stores: uncommitted state on top of a database, and the checkpoint of a commit |
+//! | [`stream_time`] | the clock of a task, which only its records move |
 //! | [`runtime`] | stream threads, which poll, process, commit, rebalance and restore over the ports alone |
 //! | [`audit`] | re-runs tasks from their logs and compares what they make with what is on the topics |
 //! | [`driver`] | the real tasks with no broker, for tests and `replay` |
@@ -25,6 +26,7 @@ pub mod processor;
 pub mod record;
 pub mod runtime;
 pub mod store;
+pub mod stream_time;
 pub mod task;
 pub mod testing;
 pub mod topology;

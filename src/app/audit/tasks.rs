@@ -134,7 +134,7 @@ impl AuditedTask {
     ) -> Result<Vec<(TopicPartition, AuditOutcome)>, AuditError> {
         let mut outcomes = Vec::new();
         let checkpoint = &commit.checkpoint;
-        let (found, expected) = (checkpoint.stream_time_ms, self.rerun.stream_time_ms());
+        let (found, expected) = (checkpoint.stream_time, self.rerun.stream_time());
         if found != expected {
             let mut outcome = AuditOutcome::default();
             outcome.differs(DifferenceKind::Commit, || {

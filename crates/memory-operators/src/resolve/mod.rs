@@ -96,7 +96,7 @@ impl Resolve {
         };
         let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
         let task = ctx.task();
-        let now = ctx.stream_time_ms();
+        let now = ctx.stream_time().ms();
         let mut store = ctx.store(&options.store)?;
         let step = if options.users.list.is_empty() { step } else { step_with_users };
         let mut outcome = step(&StoreRows(&store), key, &event, &context).map_err(|error| state_error(task, error))?;
@@ -192,7 +192,7 @@ impl Resolve {
 
 impl Processor for Resolve {
     fn init(&mut self, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
-        let now = ctx.stream_time_ms();
+        let now = ctx.stream_time().ms();
         let mut store = ctx.store(&self.options.store)?;
         if let Some(tombstones) = &mut self.tombstones {
             tombstones.find_first_due(&mut store, now)?;
@@ -213,7 +213,7 @@ impl Processor for Resolve {
             }
         }
         if let Some(tombstones) = &mut self.tombstones {
-            tombstones.pass(ctx.stream_time_ms());
+            tombstones.pass(ctx.stream_time().ms());
         }
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Processor for Resolve {
         }
         let context = ResolutionContext { settings: &options.settings, custom: options.custom.as_deref() };
         let mut syncs = std::mem::take(&mut self.syncs);
-        let now = ctx.stream_time_ms();
+        let now = ctx.stream_time().ms();
         let is_forgotten = |store: &StoreRef<'_>, memory: &str| match &self.tombstones {
             None => Ok(false),
             Some(tombstones) => tombstones.is_forgotten(store, memory, now),

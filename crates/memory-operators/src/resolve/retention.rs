@@ -36,14 +36,18 @@ impl Tombstones {
     }
 
     /// Looks for the memory that is due first.
-    pub fn find_first_due(&mut self, store: &mut StoreRef<'_>, stream_time_ms: i64) -> Result<(), ProcessorError> {
+    pub fn find_first_due(
+        &mut self,
+        store: &mut StoreRef<'_>,
+        stream_time_ms: Option<i64>,
+    ) -> Result<(), ProcessorError> {
         self.first_ms = first(store, 1)?.first().map(|(last_ms, _)| *last_ms);
         self.pass(stream_time_ms);
         Ok(())
     }
 
     /// Stream time is this now.
-    pub fn pass(&mut self, stream_time_ms: i64) {
+    pub fn pass(&mut self, stream_time_ms: Option<i64>) {
         self.is_due = self.first_ms.is_some_and(|first| self.retention.is_over(first, stream_time_ms));
     }
 
@@ -57,7 +61,7 @@ impl Tombstones {
         &self,
         store: &StoreRef<'_>,
         memory: &str,
-        stream_time_ms: i64,
+        stream_time_ms: Option<i64>,
     ) -> Result<bool, ProcessorError> {
         Ok(last(store, memory)?.is_some_and(|last_ms| self.retention.is_over(last_ms, stream_time_ms)))
     }
@@ -70,8 +74,8 @@ impl Tombstones {
         ctx: &mut dyn ProcessorContext<'_>,
         name: &str,
     ) -> Result<Verdict, ProcessorError> {
-        let before = ctx.stream_time_before_ms();
-        let now = ctx.stream_time_ms();
+        let before = ctx.stream_time_before().ms();
+        let now = ctx.stream_time().ms();
         let store = &mut ctx.store(name)?;
         let mut last_ms = last(store, memory)?;
         let mut is_known = last_ms.is_some() || store.get(&Row::Head.key(memory))?.is_some();
@@ -113,7 +117,7 @@ impl Tombstones {
 
     /// Forgets a slice of what is due.
     pub fn forget_due(&mut self, ctx: &mut dyn ProcessorContext<'_>, name: &str) -> Result<(), ProcessorError> {
-        let now = ctx.stream_time_ms();
+        let now = ctx.stream_time().ms();
         let store = &mut ctx.store(name)?;
         let mut due = first(store, SLICE)?;
         due.retain(|(last_ms, _)| self.retention.is_over(*last_ms, now));

@@ -12,6 +12,7 @@ use crate::ports::{Put, StoreBatch, StoreEngine as _};
 use crate::record::{InRecord, Record, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, Position};
 use crate::store::memory::MemoryStores;
+use crate::stream_time::StreamTime;
 use crate::task::{Plan, RecordCollector, Sent, Task};
 
 /// A record that a task sends.
@@ -161,9 +162,9 @@ impl Rerun {
         self.records
     }
 
-    /// Stream time, in milliseconds since 1970.
-    pub fn stream_time_ms(&self) -> i64 {
-        self.task.stream_time_ms()
+    /// Stream time after the records that it has processed.
+    pub fn stream_time(&self) -> StreamTime {
+        self.task.stream_time()
     }
 
     /// The kinds of background work that it has done.

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::ports::{Admin, Committed};
 use crate::record::TopicPartition;
 use crate::runtime::batch_limit;
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, StoreCheckpoint, decode_metadata};
+use crate::store::checkpoint::{Checkpoint, StoreCheckpoint, decode_metadata};
+use crate::stream_time::StreamTime;
 use crate::task::{Plan, Sizes};
 use crate::topology::Topology;
 use crate::topology_digest::Stamp;
@@ -50,7 +51,7 @@ impl Commit {
     pub fn of(committed: Option<&Committed>, plan: &Plan) -> Result<Commit> {
         let empty = |next_offset| Checkpoint {
             next_offset,
-            stream_time_ms: NO_STREAM_TIME,
+            stream_time: StreamTime::NONE,
             stores: vec![StoreCheckpoint::EMPTY; plan.stores.len()],
         };
         let Some(committed) = committed else { return Ok(Commit { checkpoint: empty(0), stamp: None }) };

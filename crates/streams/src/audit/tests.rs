@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::*;
 use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::{Headers, InRecord, Origin, TaskId, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, StoreCheckpoint};
+use crate::store::checkpoint::{Checkpoint, StoreCheckpoint};
 use crate::store::entry_hash;
+use crate::stream_time::StreamTime;
 use crate::task::{Plan, Sizes};
 use crate::topology::Topology;
 
@@ -68,7 +69,7 @@ fn rerun(from: i64, rows: &Rows, keys: &[&str]) -> Rerun {
         .build();
     let plan: Arc<Plan> = Plan::all(&topology.unwrap(), "app", &Sizes::default())[1].clone();
     let store = StoreCheckpoint { changelog_offset: None, checksum: checksum(rows) };
-    let checkpoint = Checkpoint { next_offset: from, stream_time_ms: NO_STREAM_TIME, stores: vec![store] };
+    let checkpoint = Checkpoint { next_offset: from, stream_time: StreamTime::NONE, stores: vec![store] };
     let mut rerun = Rerun::new(&plan, TaskId { subtopology: 1, partition: 0 }, checkpoint, &[rows], &Rules).unwrap();
     for (at, key) in keys.iter().enumerate() {
         rerun.process(&record(LOG, from + at as i64, key, Some(b"v")), &Rules).unwrap();

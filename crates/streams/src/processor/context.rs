@@ -4,6 +4,7 @@
 use super::error::ProcessorError;
 use super::store_ref::StoreRef;
 use crate::record::{InRecord, Origin, Record, TaskId};
+use crate::stream_time::StreamTime;
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
@@ -17,13 +18,11 @@ pub trait ProcessorContext<'r> {
     /// The task that this runs in.
     fn task(&self) -> TaskId;
 
-    /// The greatest record timestamp that the task has seen, the record at hand included;
-    /// milliseconds since 1970.
-    fn stream_time_ms(&self) -> i64;
+    /// The greatest record timestamp that the task has seen, the record at hand included.
+    fn stream_time(&self) -> StreamTime;
 
-    /// Stream time before the current record; [`crate::store::checkpoint::NO_STREAM_TIME`] before
-    /// the first one.
-    fn stream_time_before_ms(&self) -> i64;
+    /// Stream time before the current record.
+    fn stream_time_before(&self) -> StreamTime;
 
     /// Says where the record at hand comes from, for dead letters, when that is another record than
     /// the one of the source topic (which is then a repartition topic of ours). It holds until the

@@ -26,6 +26,7 @@ use crate::ports::{GroupMember, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::Checksum;
 use crate::store::checkpoint::Position;
+use crate::stream_time::StreamTime;
 use crate::task::Plan;
 
 /// Bytes of a changelog that are written as one batch, about: little, since a thread may be waiting
@@ -275,7 +276,8 @@ impl StandbyThread {
             None => checksum_of(db, store)?,
         };
         let at = position.changelog_offset;
-        let progress = RestoreProgress { task: id, store, at, goal: None, checksum: Some(checksum), latest_ms: None };
+        let (checksum, stream_time) = (Some(checksum), StreamTime::NONE);
+        let progress = RestoreProgress { task: id, store, at, goal: None, checksum, stream_time };
         let follower = ChangelogFollower::open(&*ports.standby, &changelog, progress);
         let follower = fail_if_fatal(&self.instance, follower)?;
         let end = fail_if_fatal(&self.instance, ports.admin.log_range(&changelog))?.end;

@@ -75,7 +75,7 @@ impl CommitPosition {
     pub(super) fn of_position(position: &Position) -> CommitPosition {
         CommitPosition {
             source_offset: known(position.next_offset),
-            stream_time_ms: known(position.stream_time_ms),
+            stream_time_ms: position.stream_time.ms(),
             changelog_offset: position.changelog_offset,
         }
     }

@@ -10,6 +10,7 @@ use super::Checksum;
 use crate::error::{Error, Result};
 use crate::ports::TopicId;
 use crate::record::TaskId;
+use crate::stream_time::StreamTime;
 use crate::topology_digest::{Stamp, TopologyDigest};
 
 /// The one version that this release reads and writes.
@@ -25,16 +26,16 @@ const NO_CHANGELOG: i64 = -1;
 /// As the next offset of a position: the content belongs to no commit yet.
 const RESTORING: i64 = -1;
 
-/// Stream time before the first record.
-pub const NO_STREAM_TIME: i64 = -1;
+/// In the place of stream time: there was no record yet.
+const NO_STREAM_TIME: i64 = -1;
 
 /// The checkpoint of a task: its state after some prefix of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The next record of the source partition.
     pub next_offset: i64,
-    /// Stream time; [`NO_STREAM_TIME`] before the first record.
-    pub stream_time_ms: i64,
+    /// Stream time after the records before it.
+    pub stream_time: StreamTime,
     /// Of each store: the offset of its last changelog record, and its checksum.
     pub stores: Vec<StoreCheckpoint>,
 }
@@ -71,7 +72,7 @@ pub struct CommitContext<'t> {
 /// The metadata that goes with a committed offset.
 pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitContext<'_>) -> String {
     use std::fmt::Write;
-    let mut text = format!("{VERSION} {}", checkpoint.stream_time_ms);
+    let mut text = format!("{VERSION} {}", stream_time_word(checkpoint.stream_time));
     for (name, store) in stores.iter().zip(&checkpoint.stores) {
         // Writing to a string does not fail.
         let _ = write!(text, " {name}:{}:{:x}", changelog_word(store.changelog_offset), store.checksum);
@@ -86,7 +87,8 @@ pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitC
 /// The most bytes that the metadata of a task with these stores can have.
 pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
     let store = StoreCheckpoint { changelog_offset: Some(i64::MAX), checksum: Checksum::MAX };
-    let checkpoint = Checkpoint { next_offset: i64::MAX, stream_time_ms: i64::MAX, stores: vec![store; stores.len()] };
+    let checkpoint =
+        Checkpoint { next_offset: i64::MAX, stream_time: StreamTime::of(i64::MAX), stores: vec![store; stores.len()] };
     let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
     encode_metadata(&checkpoint, stores, CommitContext { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
 }
@@ -107,6 +109,16 @@ fn changelog_word(offset: Option<i64>) -> i64 {
 fn changelog_offset(word: &str) -> Option<Option<i64>> {
     let offset: i64 = word.parse().ok()?;
     Some((offset >= 0).then_some(offset))
+}
+
+/// Stream time as both texts have it.
+fn stream_time_word(time: StreamTime) -> i64 {
+    time.ms().unwrap_or(NO_STREAM_TIME)
+}
+
+/// Reads the word back; `None` where it is none.
+fn stream_time(word: &str) -> Option<StreamTime> {
+    word.parse().ok().map(StreamTime::of)
 }
 
 fn parse_store(part: &str) -> Option<(&str, StoreCheckpoint)> {
@@ -133,8 +145,8 @@ pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<
              to begin anew, or choose another application id [HS1028]"
         ))
     };
-    let stream_time_ms = parts.next().and_then(|part| part.parse().ok()).ok_or_else(bad)?;
-    let mut checkpoint = Checkpoint { next_offset, stream_time_ms, stores: vec![StoreCheckpoint::EMPTY; stores.len()] };
+    let stream_time = parts.next().and_then(stream_time).ok_or_else(bad)?;
+    let mut checkpoint = Checkpoint { next_offset, stream_time, stores: vec![StoreCheckpoint::EMPTY; stores.len()] };
     for part in parts.filter(|part| !Stamp::is_word(part)) {
         let (name, store) = parse_store(part).ok_or_else(bad)?;
         if let Some(at) = stores.iter().position(|known| *known == name) {
@@ -151,7 +163,7 @@ pub struct Position {
     /// commit yet.
     pub next_offset: i64,
     /// Stream time at that point.
-    pub stream_time_ms: i64,
+    pub stream_time: StreamTime,
     /// The offset of the last changelog record that is in the store, if there is one.
     pub changelog_offset: Option<i64>,
     /// The content's checksum; `None` in the midst of a restore from the beginning, which computes
@@ -164,7 +176,7 @@ impl Position {
     pub fn at(checkpoint: &Checkpoint, store: &StoreCheckpoint) -> Position {
         Position {
             next_offset: checkpoint.next_offset,
-            stream_time_ms: checkpoint.stream_time_ms,
+            stream_time: checkpoint.stream_time,
             changelog_offset: store.changelog_offset,
             checksum: Some(store.checksum),
         }
@@ -172,7 +184,7 @@ impl Position {
 
     /// The position in the midst of a restore.
     pub fn restoring(changelog_offset: Option<i64>, checksum: Option<Checksum>) -> Position {
-        Position { next_offset: RESTORING, stream_time_ms: NO_STREAM_TIME, changelog_offset, checksum }
+        Position { next_offset: RESTORING, stream_time: StreamTime::NONE, changelog_offset, checksum }
     }
 
     /// Whether the content belongs to no commit yet.
@@ -182,10 +194,11 @@ impl Position {
 
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Position { next_offset, stream_time_ms, changelog_offset, checksum } = self;
+        let Position { next_offset, stream_time, changelog_offset, checksum } = self;
+        let stream_time = stream_time_word(*stream_time);
         let changelog_offset = changelog_word(*changelog_offset);
         let checksum = checksum.map_or("-".to_owned(), |sum| format!("{sum:x}"));
-        format!("{VERSION} {next_offset} {stream_time_ms} {changelog_offset} {checksum}").into_bytes()
+        format!("{VERSION} {next_offset} {stream_time} {changelog_offset} {checksum}").into_bytes()
     }
 
     /// Reads the bytes back. Other bytes than [`Position::encode`] makes mean a corrupted store; an
@@ -204,7 +217,7 @@ impl Position {
                 };
                 Ok(Position {
                     next_offset: number(next)?,
-                    stream_time_ms: number(time)?,
+                    stream_time: stream_time(time).ok_or_else(corrupted)?,
                     changelog_offset: changelog_offset(offset).ok_or_else(corrupted)?,
                     checksum,
                 })
@@ -224,7 +237,11 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let store = StoreCheckpoint { changelog_offset: Some(17), checksum: u128::MAX - 1 };
-        Checkpoint { next_offset: 42, stream_time_ms: 1_795_441_887_515, stores: vec![store, StoreCheckpoint::EMPTY] }
+        Checkpoint {
+            next_offset: 42,
+            stream_time: StreamTime::of(1_795_441_887_515),
+            stores: vec![store, StoreCheckpoint::EMPTY],
+        }
     }
 
     #[test]
@@ -278,5 +295,6 @@ mod tests {
         ] {
             assert_eq!(Position::decode(TASK, &position.encode()).unwrap(), position);
         }
+        assert_eq!(Position::restoring(Some(5), None).encode(), b"1 -1 -1 5 -", "as every release before wrote it");
     }
 }

@@ -8,6 +8,7 @@ use crate::ports::TaskStore;
 use crate::processor::{Processor, ProcessorContext, ProcessorError, StoreRef};
 use crate::record::{Headers, InRecord, Origin, Record, TaskId};
 use crate::store::Overlay;
+use crate::stream_time::StreamTime;
 
 type Result<T> = std::result::Result<T, ProcessorError>;
 
@@ -48,13 +49,20 @@ pub(crate) struct Core {
     pub processors: Vec<Option<Box<dyn Processor>>>,
     pub overlays: Vec<Overlay>,
     pub db: Option<Box<dyn TaskStore>>,
-    pub stream_time_ms: i64,
+    pub stream_time: StreamTime,
     /// Stream time before the record at hand.
-    pub stream_time_before_ms: i64,
+    pub stream_time_before: StreamTime,
     /// The offset of the last record of the log.
     pub last_offset: i64,
     pub origin: DeclaredOrigin,
     pub counts: Counts,
+}
+
+impl Core {
+    /// The timestamp of what comes of no record; 0 before the first one.
+    fn stream_time_ms(&self) -> i64 {
+        self.stream_time.ms().unwrap_or_default()
+    }
 }
 
 /// The context of a task's processors while it has a record, or none.
@@ -138,7 +146,7 @@ impl TaskContext<'_> {
     /// An output that its topic would not take: its key goes to the dead letters with its source,
     /// not its bytes.
     fn refused(&mut self, class: &str, message: &str, key: Option<&[u8]>) -> Result<()> {
-        let declared = self.core.origin.get().map_or(self.core.stream_time_ms, |origin| origin.timestamp_ms);
+        let declared = self.core.origin.get().map_or(self.core.stream_time_ms(), |origin| origin.timestamp_ms);
         let timestamp_ms = self.source.map_or(declared, |source| source.record.timestamp_ms);
         self.send_dead_letter(class, message, Record { key, value: None, headers: Headers::NONE, timestamp_ms })
     }
@@ -151,7 +159,7 @@ impl TaskContext<'_> {
             topic: &self.plan.source,
             partition: self.core.id.partition,
             offset: self.core.last_offset,
-            timestamp_ms: self.core.stream_time_ms,
+            timestamp_ms: self.core.stream_time_ms(),
         };
         let origin = self.core.origin.get().or(self.source.map(|source| source.origin)).unwrap_or(so_far);
         Ok(dead_letter::send(*out, target, &record, &origin, class, message)?)
@@ -160,7 +168,7 @@ impl TaskContext<'_> {
     /// The timestamp of what is written now: the record's at hand, in a flush stream time; at least
     /// 1.
     fn timestamp_ms(&self) -> i64 {
-        self.source.map_or(self.core.stream_time_ms, |source| source.record.timestamp_ms).max(1)
+        self.source.map_or(self.core.stream_time_ms(), |source| source.record.timestamp_ms).max(1)
     }
 }
 
@@ -173,12 +181,12 @@ impl<'a> ProcessorContext<'a> for TaskContext<'a> {
         self.core.id
     }
 
-    fn stream_time_ms(&self) -> i64 {
-        self.core.stream_time_ms
+    fn stream_time(&self) -> StreamTime {
+        self.core.stream_time
     }
 
-    fn stream_time_before_ms(&self) -> i64 {
-        self.core.stream_time_before_ms
+    fn stream_time_before(&self) -> StreamTime {
+        self.core.stream_time_before
     }
 
     fn set_origin(&mut self, origin: Origin<'_>) {

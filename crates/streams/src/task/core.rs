@@ -12,8 +12,9 @@ use crate::planted::PlantedBug;
 use crate::ports::{Put, StoreBatch, TaskStore};
 use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::{InRecord, TaskId};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, Position, StoreCheckpoint};
+use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
 use crate::store::{Change, Overlay};
+use crate::stream_time::StreamTime;
 
 /// A task that is ready to process: its stores stand where its log was last committed.
 pub struct Task {
@@ -58,8 +59,8 @@ impl Task {
             processors: make_processors(&plan),
             overlays,
             db,
-            stream_time_ms: checkpoint.stream_time_ms,
-            stream_time_before_ms: checkpoint.stream_time_ms,
+            stream_time: checkpoint.stream_time,
+            stream_time_before: checkpoint.stream_time,
             last_offset: checkpoint.next_offset.saturating_sub(1),
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
@@ -85,10 +86,9 @@ impl Task {
         self.next_offset
     }
 
-    /// The greatest record timestamp that it has processed; [`NO_STREAM_TIME`] before the first
-    /// record.
-    pub fn stream_time_ms(&self) -> i64 {
-        self.core.stream_time_ms
+    /// Stream time after the records that it has processed.
+    pub fn stream_time(&self) -> StreamTime {
+        self.core.stream_time
     }
 
     /// The checkpoint that it last committed, and goes back to.
@@ -129,15 +129,13 @@ impl Task {
         self.core.last_offset = record.origin.offset;
         out.begin(self.core.id, record.origin.offset);
         self.core.origin.clear();
-        let before = self.core.stream_time_ms;
-        let now = before.max(record.origin.timestamp_ms);
-        (self.core.stream_time_before_ms, self.core.stream_time_ms) = (before, now);
+        let before = self.core.stream_time;
+        let now = before.after(record.origin.timestamp_ms);
+        (self.core.stream_time_before, self.core.stream_time) = (before, now);
         let plan = &*self.plan;
         let core = &mut self.core;
         let mut ctx = TaskContext { plan, core, out: Some(out), source: Some(*record), node: 0 };
-        let result = ctx
-            .forward(&record.record)
-            .and_then(|()| if now > before { punctuate(&mut ctx, before, now) } else { Ok(()) });
+        let result = ctx.forward(&record.record).and_then(|()| punctuate(&mut ctx, before, now));
         result.map_err(|error| self.failed(error, Some(record)))
     }
 
@@ -237,7 +235,7 @@ impl Task {
         let too_low = i64::from(PlantedBug::OffsetTooLow.is_planted() && self.next_offset > 0);
         Checkpoint {
             next_offset: self.next_offset + too_high - too_low,
-            stream_time_ms: self.core.stream_time_ms,
+            stream_time: self.core.stream_time,
             stores: stores.collect(),
         }
     }
@@ -290,9 +288,9 @@ impl Task {
             self.core.processors = make_processors(&self.plan);
         }
         if !PlantedBug::StreamTimeKeptOverAbort.is_planted() {
-            self.core.stream_time_ms = self.committed.stream_time_ms;
+            self.core.stream_time = self.committed.stream_time;
         }
-        self.core.stream_time_before_ms = self.committed.stream_time_ms;
+        self.core.stream_time_before = self.committed.stream_time;
         self.core.last_offset = self.committed.next_offset.saturating_sub(1);
         self.is_initialised &= PlantedBug::BackgroundWorkLostOverAbort.is_planted();
         self.core.counts.reset();
@@ -315,8 +313,13 @@ impl Task {
 /// Calls the processors whose interval's multiple lies in `(before, now]`, in the order of the
 /// nodes. The first record of all only starts the count: before it there is no time to cross from.
 /// The schedule needs no state beside stream time.
-fn punctuate(ctx: &mut TaskContext<'_>, before: i64, now: i64) -> std::result::Result<(), ProcessorError> {
-    if before == NO_STREAM_TIME {
+fn punctuate(
+    ctx: &mut TaskContext<'_>,
+    before: StreamTime,
+    now: StreamTime,
+) -> std::result::Result<(), ProcessorError> {
+    let (Some(before), Some(now)) = (before.ms(), now.ms()) else { return Ok(()) };
+    if before == now {
         return Ok(());
     }
     let plan = ctx.plan;

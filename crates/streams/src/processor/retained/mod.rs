@@ -99,7 +99,7 @@ impl Retained {
     }
 
     fn now(ctx: &dyn ProcessorContext<'_>) -> i64 {
-        ctx.stream_time_ms().max(0)
+        ctx.stream_time().ms().unwrap_or_default()
     }
 
     fn is_past(&self, written_ms: i64, now: i64) -> bool {

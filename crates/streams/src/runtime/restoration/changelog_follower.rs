@@ -12,6 +12,7 @@ use crate::ports::{PartitionStart, Put, RestoreClient, RestoreReader, StoreBatch
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::Position;
 use crate::store::{Checksum, entry_hash};
+use crate::stream_time::StreamTime;
 
 /// How far a store has come along its changelog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +26,8 @@ pub(in crate::runtime) struct RestoreProgress {
     pub goal: Option<i64>,
     /// The checksum of what it holds, where it is known.
     pub checksum: Option<Checksum>,
-    /// The greatest timestamp among the records that were read.
-    pub latest_ms: Option<i64>,
+    /// Stream time after the records that were read.
+    pub stream_time: StreamTime,
 }
 
 impl RestoreProgress {
@@ -95,7 +96,7 @@ impl ChangelogFollower {
             if !is_up_to_goal {
                 continue;
             }
-            progress.latest_ms = progress.latest_ms.max(Some(read.record.timestamp_ms));
+            progress.stream_time = progress.stream_time.after(read.record.timestamp_ms);
             // The empty key is the position's place and is never written to a changelog.
             let key = read.record.key.filter(|key| !key.is_empty());
             let key = key.ok_or_else(|| foreign_record(progress.task))?;

@@ -9,8 +9,8 @@ use super::restore_store::follow_to_goal;
 use super::task_restoration::TaskRestoration;
 use crate::error::{Error, Result};
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME};
-use crate::store::checkpoint::{Position, StoreCheckpoint};
+use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
+use crate::stream_time::StreamTime;
 use crate::topology::TopicRef;
 
 impl TaskRestoration {
@@ -161,17 +161,17 @@ impl TaskRestoration {
         let admin = &self.instance.ports.admin;
         let LogRange { start, end } = admin.log_range(&self.source)?;
         let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
-        let mut checkpoint = Checkpoint { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+        let mut checkpoint = Checkpoint { next_offset, stream_time: StreamTime::NONE, stores: Vec::new() };
         for (store, changelog) in self.changelogs().enumerate() {
             let end = admin.log_range(&changelog)?.end;
             let goal = (end > 0).then_some(end - 1);
             db.clear(store)?;
             let mut progress =
-                RestoreProgress { task: self.id, store, at: None, goal, checksum: None, latest_ms: None };
+                RestoreProgress { task: self.id, store, at: None, goal, checksum: None, stream_time: StreamTime::NONE };
             if goal.is_some() {
                 progress = follow_to_goal(self, db, progress)?;
             }
-            checkpoint.stream_time_ms = checkpoint.stream_time_ms.max(progress.latest_ms.unwrap_or(NO_STREAM_TIME));
+            checkpoint.stream_time = checkpoint.stream_time.max(progress.stream_time);
             checkpoint.stores.push(StoreCheckpoint { changelog_offset: goal, checksum: checksum_of(db, store)? });
         }
         let encoded: Vec<Vec<u8>> =

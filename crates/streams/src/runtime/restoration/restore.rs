@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::ports::{Committed, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, StoreCheckpoint, decode_metadata, topic_id_of};
+use crate::store::checkpoint::{Checkpoint, StoreCheckpoint, decode_metadata, topic_id_of};
+use crate::stream_time::StreamTime;
 use crate::topology_digest::Stamp;
 
 /// Makes the job that restores a task, and the handle through which its result arrives.
@@ -108,7 +109,7 @@ impl TaskRestoration {
         };
         let checkpoint = checkpoint.map(|mut checkpoint| {
             if PlantedBug::StreamTimeNotRestored.is_planted() {
-                checkpoint.stream_time_ms = NO_STREAM_TIME;
+                checkpoint.stream_time = StreamTime::NONE;
             }
             checkpoint.next_offset += i64::from(PlantedBug::StartsTooLate.is_planted());
             checkpoint
@@ -119,7 +120,7 @@ impl TaskRestoration {
                 self.confirm_no_offset()?;
             }
             let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
-            let fresh = Checkpoint { next_offset, stream_time_ms: NO_STREAM_TIME, stores: Vec::new() };
+            let fresh = Checkpoint { next_offset, stream_time: StreamTime::NONE, stores: Vec::new() };
             return Ok((None, self.move_into_log(checkpoint.unwrap_or(fresh), topic)?));
         }
         let checkpoint = match checkpoint {
@@ -168,7 +169,7 @@ impl TaskRestoration {
         let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
         Ok(Checkpoint {
             next_offset,
-            stream_time_ms: NO_STREAM_TIME,
+            stream_time: StreamTime::NONE,
             stores: vec![StoreCheckpoint::EMPTY; self.plan.stores.len()],
         })
     }

@@ -10,6 +10,7 @@ use crate::ports::{StoreBatch, TaskStore};
 use crate::record::RecordBatch;
 use crate::store::Checksum;
 use crate::store::checkpoint::{Checkpoint, Position};
+use crate::stream_time::StreamTime;
 
 /// Bytes of changelog that are written to the store as one batch, about.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
@@ -42,7 +43,7 @@ pub(super) fn restore_store(
         at: after,
         goal: goal.changelog_offset,
         checksum,
-        latest_ms: None,
+        stream_time: StreamTime::NONE,
     };
     if progress.at < progress.goal {
         progress = follow_to_goal(restoration, db, progress)?;

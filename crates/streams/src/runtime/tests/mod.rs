@@ -95,7 +95,7 @@ impl Processor for Count {
             return Err(crate::error::Error::Retry("nobody answers".to_owned()).into());
         }
         store.put(b"?", word.clone())?;
-        let timestamp_ms = ctx.stream_time_ms();
+        let timestamp_ms = ctx.stream_time().ms().unwrap_or_default();
         let key = Some(&word[..]);
         let value = Some(&b"listed"[..]);
         ctx.forward(&Record { key, value, headers: Headers::NONE, timestamp_ms })?;

@@ -189,11 +189,11 @@ impl Checks<'_> {
                 .map_err(|error| format!("the metadata of {source} cannot be read: {error}"))?,
         };
         if let Some(checkpoint) = &checkpoint
-            && checkpoint.stream_time_ms != expected.stream_time_ms
+            && checkpoint.stream_time != expected.stream_time
         {
             return Err(format!(
                 "the stream time of task {id} is {} and is to be {}",
-                checkpoint.stream_time_ms, expected.stream_time_ms
+                checkpoint.stream_time, expected.stream_time
             ));
         }
         for (index, store) in plan.stores.iter().enumerate() {

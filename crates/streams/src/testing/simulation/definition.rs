@@ -11,8 +11,9 @@ use super::world::World;
 use crate::error::{Error, Result};
 use crate::ports::StoreEngine;
 use crate::record::{InRecord, Origin, Record, TaskId, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, NO_STREAM_TIME, StoreCheckpoint};
+use crate::store::checkpoint::{Checkpoint, StoreCheckpoint};
 use crate::store::memory::MemoryStores;
+use crate::stream_time::StreamTime;
 use crate::task::{Plan, RecordCollector, Sent, Task};
 
 /// Outputs of a task by partition, in order.
@@ -59,7 +60,7 @@ pub(super) struct Fold {
     pub background_outputs: Outputs,
     pub has_background_work: bool,
     pub stores: Vec<StoreEntries>,
-    pub stream_time_ms: i64,
+    pub stream_time: StreamTime,
 }
 
 /// Runs a task over its committed log in one go.
@@ -67,7 +68,7 @@ pub(super) fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPa
     let stores = MemoryStores::new();
     let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
     let empty = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
-    let checkpoint = Checkpoint { next_offset: i64::MIN, stream_time_ms: NO_STREAM_TIME, stores: empty };
+    let checkpoint = Checkpoint { next_offset: i64::MIN, stream_time: StreamTime::NONE, stores: empty };
     let mut task = Task::new(plan.clone(), id, db, checkpoint)?;
     let (outputs, background_outputs) = (Outputs::new(), Outputs::new());
     let mut collector = Collector { outputs, background_outputs, is_background: false, refused: &world.refused };
@@ -89,7 +90,7 @@ pub(super) fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPa
     }
     task.flush()?;
     let checkpoint = task.checkpoint(|_| None);
-    let stream_time_ms = checkpoint.stream_time_ms;
+    let stream_time = checkpoint.stream_time;
     task.apply(checkpoint)?;
     let mut entries = vec![StoreEntries::new(); plan.stores.len()];
     if let Some(db) = task.db() {
@@ -101,7 +102,7 @@ pub(super) fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPa
         }
     }
     let Collector { outputs, background_outputs, .. } = collector;
-    Ok(Fold { outputs, background_outputs, has_background_work: steps > 0, stores: entries, stream_time_ms })
+    Ok(Fold { outputs, background_outputs, has_background_work: steps > 0, stores: entries, stream_time })
 }
 
 /// The entries that a changelog's committed records up to an offset (inclusive) come to.

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::processor::{Processor, ProcessorContext, ProcessorError, StoreRef};
 use crate::record::{InRecord, Origin, Record, TaskId};
+use crate::stream_time::StreamTime;
 use crate::task::Plan;
 use crate::topology::ProcessorFactory;
 
@@ -129,12 +130,12 @@ impl<'r> ProcessorContext<'r> for ObservedContext<'_, 'r> {
         self.ctx.task()
     }
 
-    fn stream_time_ms(&self) -> i64 {
-        self.ctx.stream_time_ms()
+    fn stream_time(&self) -> StreamTime {
+        self.ctx.stream_time()
     }
 
-    fn stream_time_before_ms(&self) -> i64 {
-        self.ctx.stream_time_before_ms()
+    fn stream_time_before(&self) -> StreamTime {
+        self.ctx.stream_time_before()
     }
 
     fn set_origin(&mut self, origin: Origin<'_>) {

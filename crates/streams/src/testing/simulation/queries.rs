@@ -141,12 +141,9 @@ impl Shown {
         let names = plan.store_names();
         let commits = world.broker.commits.get(&(source, offset)).into_iter().flatten();
         let commits = commits.filter_map(|metadata| decode_metadata(offset, metadata, &names).ok().flatten());
-        let is_committed =
-            commits.map(|commit| (commit.stream_time_ms, commit.stores[self.store])).any(|(time, at)| {
-                let stream_time_ms = (time >= 0).then_some(time);
-                (stream_time_ms, at.changelog_offset, at.checksum)
-                    == (self.stream_time_ms, self.changelog_offset, self.checksum)
-            });
+        let is_committed = commits.map(|commit| (commit.stream_time, commit.stores[self.store])).any(|(time, at)| {
+            (time.ms(), at.changelog_offset, at.checksum) == (self.stream_time_ms, self.changelog_offset, self.checksum)
+        });
         if !is_committed {
             return Some("no commit has this position and these rows".to_owned());
         }
